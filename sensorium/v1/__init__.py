@@ -1,0 +1,1 @@
+"""Generated stubs of the contract, one module per .proto file. Made by `python protos/generate.py`; never edited."""
