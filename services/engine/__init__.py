@@ -1,0 +1,1 @@
+"""The model side: loading, preprocessing, and the engines that own the model. Never imports grpc or protobuf."""

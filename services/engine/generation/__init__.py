@@ -1,0 +1,5 @@
+"""The generation engine: its own scheduler, KV cache and sampler over an unmodified causal language model.
+
+Reading order: `request` (what goes in and comes out), `engine` (a step), `scheduler`, `runner` and `attention`,
+`sampler`, `output`, `stream`. `request`, `resolution` and `stream` are torch-free: they are what servicers see.
+"""

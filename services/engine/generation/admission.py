@@ -1,0 +1,105 @@
+"""How much may wait, and how long it is likely to."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sensorium.errors import DeadlineExceeded, ModelNotReady, QueueFull
+
+_SAMPLES = 64
+_RETRY_BOUNDS = (0.1, 60.0)
+
+
+@dataclass(frozen=True)
+class QueueLimits:
+    """What may wait for the model at most."""
+
+    requests: int = 256
+    tokens: int = 262_144
+
+
+class Admission:
+    """Counts what waits, refuses what is too much, and estimates the wait from how fast requests started lately.
+
+    Called from the event loop (`enter`) and from the engine's thread (`leave`).
+    """
+
+    def __init__(self, limits: QueueLimits) -> None:
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._starts: deque[float] = deque(maxlen=_SAMPLES)
+        self._preparing = 0
+        self.requests = 0
+        self.tokens = 0
+        self.closed = False
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Holds a place while a request is tokenized, so that no more of them are in that stage than may wait.
+
+        Raises:
+            QueueFull: the limit of requests is reached.
+
+        """
+        with self._lock:
+            if self.requests + self._preparing >= self._limits.requests:
+                raise self._full()
+            self._preparing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._preparing -= 1
+
+    def enter(self, token_count: int, deadline: float | None) -> None:
+        """Counts a request in.
+
+        Raises:
+            ModelNotReady: the engine is closing.
+            QueueFull: the limit of requests or tokens is reached; holds an estimate of when to come back.
+            DeadlineExceeded: the deadline has passed, or will have before the request's turn.
+
+        """
+        with self._lock:
+            if self.closed:
+                raise ModelNotReady("The service is shutting down.", retry_after=1.0)
+            wait = self.expected_wait()
+            if deadline is not None and time.monotonic() + wait > deadline:
+                raise DeadlineExceeded(
+                    f"The deadline would pass while waiting about {wait:.1f} s for a turn.",
+                    metadata={"expectedWaitSeconds": f"{wait:.3f}"},
+                )
+            # An empty queue takes any request that fits the model, or a long prompt could never come in.
+            if self.requests and (
+                self.requests >= self._limits.requests or self.tokens + token_count > self._limits.tokens
+            ):
+                raise self._full()
+            self.requests += 1
+            self.tokens += token_count
+
+    def leave(self, token_count: int, *, started: bool) -> None:
+        """Counts a request out: because the model `started` on it, or because it was dropped."""
+        with self._lock:
+            self.requests -= 1
+            self.tokens -= token_count
+            if started:
+                self._starts.append(time.monotonic())
+
+    def _full(self) -> QueueFull:
+        low, high = _RETRY_BOUNDS
+        return QueueFull(
+            f"{self.requests} requests with {self.tokens} tokens wait; at most {self._limits.requests} and "
+            f"{self._limits.tokens} may.",
+            metadata={"queuedRequests": str(self.requests), "queuedTokens": str(self.tokens)},
+            retry_after=min(max(self.expected_wait(), low), high),
+        )
+
+    def expected_wait(self) -> float:
+        """Seconds until a request that comes now would start; 0 while none wait or too few started to tell."""
+        if not self.requests or len(self._starts) < 2:
+            return 0.0
+        elapsed = max(time.monotonic() - self._starts[0], 1e-3)
+        return self.requests * elapsed / len(self._starts)

@@ -1,0 +1,88 @@
+"""The interface of attention backends, and the function through which unmodified models reach them.
+
+transformers lets a program register an attention function by name and passes unknown keyword arguments of a model's
+forward down to it. So all sequences are packed into one `[1, T]` row, the forward is given `attention_call=`, and
+every attention layer lands in `attend_paged` below, whatever the architecture.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from services.engine.generation.attention.batch import AttentionBatch
+
+IMPLEMENTATION = "sensorium_paged"
+"""Value of `attn_implementation` under which models use the paged cache."""
+
+
+@dataclass(frozen=True)
+class AttentionLayer:
+    """What one layer's attention looks like, as its module says at the call."""
+
+    index: int
+    scaling: float
+    sliding_window: int | None = None
+    """A token sees itself and at most `sliding_window - 1` tokens before it."""
+    softcap: float | None = None
+    sinks: Tensor | None = None
+    """Learned logits `[heads]` that take part in the softmax and attend to nothing."""
+
+
+class AttentionBackend(Protocol):
+    """Stores the new keys and values and attends to everything each row may see."""
+
+    def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, batch: Any) -> Tensor:
+        """Returns `[T, heads, value_width]`.
+
+        Args:
+            layer: What this layer's attention looks like.
+            query: `[T, heads, key_width]` of the packed new tokens.
+            key: `[T, kv_heads, key_width]`.
+            value: `[T, kv_heads, value_width]`.
+            batch: The backend's own view of the rows; an AttentionBatch for those that use the cache.
+
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class AttentionCall:
+    """The keyword argument that travels through a model's forward: a backend with its batch."""
+
+    backend: AttentionBackend
+    batch: AttentionBatch | None
+
+
+def attend_paged(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    _attention_mask: Tensor | None,
+    *,
+    attention_call: AttentionCall,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Adapts transformers' attention interface, `[1, heads, T, width]`, to the backend of the call."""
+    layer = AttentionLayer(
+        index=int(module.layer_idx),  # type: ignore[arg-type]
+        scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
+        sliding_window=sliding_window,
+        softcap=softcap,
+        sinks=s_aux,
+    )
+    rows = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    output = attention_call.backend.attend(layer, *rows, attention_call.batch)
+    return output.unsqueeze(0), None
+
+
+def register() -> None:
+    """Makes IMPLEMENTATION known to transformers. Masks are the backend's own business, so none is built."""
+    AttentionInterface.register(IMPLEMENTATION, attend_paged)
+    AttentionMaskInterface.register(IMPLEMENTATION, lambda *_args, **_kwargs: None)

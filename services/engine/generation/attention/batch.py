@@ -1,0 +1,31 @@
+"""What the attention of one forward needs to know about the rows packed into it."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from services.engine.generation.kv_cache import KVCache
+
+
+@dataclass(frozen=True)
+class RowSpan:
+    """One sequence's part of the packed batch.
+
+    Its new tokens stand at [start, start + length) of the batch and are the last `length` of its `context` tokens.
+    """
+
+    start: int
+    length: int
+    context: int
+    slots: Tensor
+    """Slots of all `context` tokens in order, int64 `[context]`."""
+
+
+@dataclass(frozen=True)
+class AttentionBatch:
+    """All rows of one forward, and where the new tokens' keys and values go."""
+
+    rows: list[RowSpan]
+    slots: Tensor
+    """Slot of each packed token, int64 `[T]`."""
+    cache: KVCache

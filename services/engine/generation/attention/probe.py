@@ -1,0 +1,22 @@
+"""A backend that learns what each layer stores, by being called once."""
+
+from torch import Tensor
+
+from services.engine.generation.attention.backend import AttentionLayer
+from services.engine.generation.attention.reference import attend_row
+from services.engine.generation.kv_cache import LayerLayout
+
+
+class LayoutProbe:
+    """Records every attention layer's layout, and attends within the one sequence of the batch."""
+
+    def __init__(self) -> None:
+        self.layouts: dict[int, LayerLayout] = {}
+        self.layers: dict[int, AttentionLayer] = {}
+
+    def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, batch: object) -> Tensor:
+        """See AttentionBackend.attend; the batch is one whole sequence and no cache is used."""
+        assert batch is None
+        self.layouts[layer.index] = LayerLayout(key.shape[1], key.shape[2], value.shape[2], key.dtype)
+        self.layers[layer.index] = layer
+        return attend_row(layer, query, key, value)

@@ -1,0 +1,102 @@
+"""Puts an engine together for a loaded model: probes what its layers store, sizes the cache, checks the result."""
+
+import logging
+from dataclasses import dataclass, field
+
+import torch
+
+from services.engine.generation.admission import Admission, QueueLimits
+from services.engine.generation.attention.backend import AttentionBackend, AttentionCall
+from services.engine.generation.attention.probe import LayoutProbe
+from services.engine.generation.attention.reference import ReferenceAttention
+from services.engine.generation.engine import GenerationEngine
+from services.engine.generation.kv_cache import KVCache, LayerLayout
+from services.engine.generation.page_pool import PagePool
+from services.engine.generation.runner import ModelRunner
+from services.engine.generation.scheduler import Scheduler
+from services.engine.generation.verification import verify
+from services.engine.loading import LoadedModel, ModelRefused
+from services.engine.metrics import EngineMetrics
+
+log = logging.getLogger(__name__)
+
+PAGE_SIZE = 16
+_ROPE_OF_THE_LONGEST_ROW = {"dynamic", "longrope"}
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Sizes of one engine."""
+
+    max_sequences: int = 32
+    prefill_tokens: int = 512
+    cache_bytes: int = 1 << 30
+    """Memory for keys and values; less is taken where every row at full context needs less."""
+    queue: QueueLimits = field(default_factory=QueueLimits)
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """An engine that was checked against its model, not started yet."""
+
+    engine: GenerationEngine
+    context_tokens: int
+    """Prompt and output together: the model's own context, or the cache if that is smaller."""
+
+
+def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
+    """Returns the engine for `loaded`.
+
+    Raises:
+        ModelRefused: the model keeps state that is not keys and values, or the engine's results differ from its own.
+
+    """
+    layouts = probe_layouts(loaded)
+    pages = page_count(loaded, settings, layouts)
+    pool = PagePool(pages, PAGE_SIZE)
+    cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
+    backend: AttentionBackend = ReferenceAttention()
+    runner = ModelRunner(loaded.model, backend, cache, loaded.device)
+    verify(loaded, runner, pool)
+    scheduler = Scheduler(pool, max_sequences=settings.max_sequences, prefill_tokens=settings.prefill_tokens)
+    engine = GenerationEngine(runner, scheduler, pool, Admission(settings.queue), metrics)
+    return BuiltEngine(engine, min(loaded.context_tokens, pages * PAGE_SIZE))
+
+
+@torch.inference_mode()
+def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
+    """Returns what each attention layer stores, by running the model once on two tokens."""
+    config = loaded.model.config.get_text_config()
+    rope = getattr(config, "rope_parameters", None) or {}
+    if isinstance(rope, dict) and rope.get("rope_type") in _ROPE_OF_THE_LONGEST_ROW:
+        raise ModelRefused(
+            f"{loaded.architecture} chooses its rotary frequencies by the longest sequence of a batch "
+            f"({rope['rope_type']}), so neighbours would change each other's results."
+        )
+    probe = LayoutProbe()
+    tokens = torch.zeros(1, 2, dtype=torch.int64, device=loaded.device)
+    positions = torch.arange(2, device=loaded.device).unsqueeze(0)
+    try:
+        loaded.model(
+            input_ids=tokens, position_ids=positions, use_cache=False, attention_call=AttentionCall(probe, None)
+        )
+    except (TypeError, ValueError) as error:
+        raise ModelRefused(f"{loaded.architecture} does not use transformers' attention interface: {error}") from error
+    expected = config.num_hidden_layers
+    if len(probe.layouts) != expected:
+        raise ModelRefused(
+            f"{loaded.architecture} has {expected} layers, of which {len(probe.layouts)} use transformers' attention "
+            "interface. Models with recurrent, convolutional or hidden attention state are not served yet."
+        )
+    return probe.layouts
+
+
+def page_count(loaded: LoadedModel, settings: EngineSettings, layouts: dict[int, LayerLayout]) -> int:
+    """Returns how many pages the cache gets: as many as `max_sequences` full contexts need, within `cache_bytes`."""
+    page_bytes = PAGE_SIZE * sum(layout.bytes_per_token for layout in layouts.values())
+    most = settings.max_sequences * -(-loaded.context_tokens // PAGE_SIZE)
+    pages = min(most, settings.cache_bytes // page_bytes)
+    if pages < 1:
+        raise ModelRefused(f"A cache of {settings.cache_bytes} bytes does not hold one page of {page_bytes} bytes.")
+    log.info("The cache holds %d tokens in %.1f MiB", pages * PAGE_SIZE, pages * page_bytes / 2**20)
+    return pages

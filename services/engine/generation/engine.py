@@ -1,0 +1,220 @@
+"""The engine: one thread that owns the model and takes all requests through it, step by step."""
+
+import logging
+import threading
+import time
+from collections import deque
+
+import torch
+from torch import Tensor
+
+from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, ModelNotReady, SensoriumError
+from services.engine.generation.admission import Admission
+from services.engine.generation.delivery import Outbox
+from services.engine.generation.output import OutputBuilder
+from services.engine.generation.page_pool import PagePool
+from services.engine.generation.request import Completed, GenerationRequest
+from services.engine.generation.runner import ModelRunner
+from services.engine.generation.sampler import sample
+from services.engine.generation.scheduler import Scheduler
+from services.engine.generation.sequence import Row, Sequence
+from services.engine.generation.stream import GenerationStream
+from services.engine.metrics import EngineMetrics
+
+log = logging.getLogger(__name__)
+
+
+class GenerationEngine:
+    """Continuous batching over one model: requests join and leave at any step.
+
+    `submit` is called on an event loop and returns at once; everything else happens in the engine's thread.
+    """
+
+    def __init__(
+        self, runner: ModelRunner, scheduler: Scheduler, pool: PagePool, admission: Admission, metrics: EngineMetrics
+    ) -> None:
+        self._runner = runner
+        self._scheduler = scheduler
+        self._pool = pool
+        self.admission = admission
+        self._metrics = metrics
+        self._outbox = Outbox()
+        self._new: deque[Sequence] = deque()
+        self._cancelled: deque[Sequence] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._loop, name="generation-engine", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends what is still running with ModelNotReady, and the thread. Drain before calling this."""
+        self.admission.closed = True
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    def submit(self, request: GenerationRequest, output: OutputBuilder) -> GenerationStream:
+        """Queues a request and returns the stream of its events.
+
+        `output` has replayed the tokens that the request delivers. Raises what Admission.enter raises.
+        """
+        self.admission.enter(request.token_count, request.deadline)
+        stream = GenerationStream()
+        sequence = Sequence(request, output, stream, arrival=time.monotonic())
+        stream.on_cancel(lambda: self._post(self._cancelled, sequence))
+        self._post(self._new, sequence)
+        return stream
+
+    def _post(self, box: deque[Sequence], sequence: Sequence) -> None:
+        with self._wake:
+            box.append(sequence)
+            self._wake.notify()
+
+    def _loop(self) -> None:
+        while not self._closing:
+            try:
+                worked = self._step()
+            except Exception:
+                log.exception("The engine's step failed outside the model; all its requests are ended")
+                self._end_all(Internal())
+                worked = True
+            self._outbox.send()
+            if not worked:
+                with self._wake:
+                    self._wake.wait_for(lambda: self._new or self._cancelled or self._closing)
+        self._end_all(ModelNotReady("The service is shutting down.", retry_after=1.0))
+        self._outbox.send()
+
+    def _step(self) -> bool:
+        """Takes what came in, runs the model once, hands out what it generated. False if nothing was to be done."""
+        self._receive()
+        self._expire()
+        rows = self._scheduler.schedule()
+        if rows:
+            began = time.monotonic()
+            self._begin(rows, began)
+            for sequence, token in self._compute(rows):
+                self._advance(sequence, token)
+            self._account(rows, time.monotonic() - began)
+        self._observe()
+        return bool(rows)
+
+    def _receive(self) -> None:
+        while self._new:
+            sequence = self._new.popleft()
+            if sequence.output.finish:
+                self.admission.leave(sequence.request.token_count, started=True)
+                self._complete(sequence)
+            else:
+                self._scheduler.add(sequence)
+        while self._cancelled:
+            self._end(self._cancelled.popleft(), "cancelled")
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
+            if sequence.request.deadline is not None and now >= sequence.request.deadline:
+                self._end(sequence, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
+
+    def _begin(self, rows: list[Row[Sequence]], now: float) -> None:
+        for sequence in (row.sequence for row in rows if row.sequence.first_scheduled is None):
+            sequence.first_scheduled = now
+            self.admission.leave(sequence.request.token_count, started=True)
+
+    def _compute(self, rows: list[Row[Sequence]]) -> list[tuple[Sequence, int | None]]:
+        """Runs the rows and samples. A failure is retried row by row, so that only its cause ends."""
+        try:
+            logits = self._runner.run(rows)
+            completed = [row.sequence for row in rows if row.completes]
+            tokens = self._sample(logits, completed)
+        except Exception as error:
+            if len(rows) > 1:
+                log.warning("A step of %d rows failed and is repeated row by row: %r", len(rows), error)
+                return [pair for row in rows for pair in self._compute([row])]
+            self._fail(rows[0].sequence, error)
+            return []
+        for row in rows:
+            row.sequence.computed += row.token_count
+        return list(zip(completed, tokens, strict=True))
+
+    @torch.inference_mode()
+    def _sample(self, logits: Tensor, sequences: list[Sequence]) -> list[int | None]:
+        return sample(logits, sequences) if sequences else []
+
+    def _advance(self, sequence: Sequence, token: int | None) -> None:
+        """Appends a sampled token and hands out the text it releases."""
+        if token is None:
+            log.error("The model computed logits that are not numbers")
+            self._end(sequence, "error", Internal())
+            return
+        sequence.token_ids.append(token)
+        self._metrics.generation_tokens.inc()
+        if sequence.first_output is None:
+            sequence.first_output = time.monotonic()
+        finish = sequence.output.push(token)
+        if delta := sequence.output.take():
+            self._outbox.add(sequence.stream, delta)
+        if finish:
+            self._complete(sequence)
+
+    def _complete(self, sequence: Sequence) -> None:
+        finish = sequence.output.finish
+        assert finish is not None
+        times = sequence.times(time.monotonic())
+        event = Completed(finish, len(sequence.request.prompt_token_ids), sequence.output_count, times)
+        self._metrics.completed(finish.reason.value, times, event.input_token_count, event.output_token_count)
+        self._outbox.add(sequence.stream, event)
+        self._leave(sequence)
+
+    def _fail(self, sequence: Sequence, error: Exception) -> None:
+        """Ends the sequence whose row fails even when it runs alone."""
+        if isinstance(error, torch.OutOfMemoryError):
+            self._metrics.out_of_memory.inc()
+            self._end(
+                sequence, "out_of_memory", DeviceOutOfMemory("The device has too little memory for this request.")
+            )
+        else:
+            log.error("The model failed on one request", exc_info=error)
+            self._end(sequence, "error", Internal())
+
+    def _end(self, sequence: Sequence, reason: str, error: SensoriumError | None = None) -> None:
+        """Ends a sequence early. Harmless if it has ended."""
+        if sequence.ended:
+            return
+        if sequence.first_scheduled is None:
+            self.admission.leave(sequence.request.token_count, started=False)
+        self._metrics.requests.labels(reason).inc()
+        if error:
+            self._outbox.add(sequence.stream, error)
+        self._leave(sequence)
+
+    def _leave(self, sequence: Sequence) -> None:
+        sequence.ended = True
+        self._scheduler.remove(sequence)
+
+    def _end_all(self, error: SensoriumError) -> None:
+        self._receive()
+        for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
+            self._end(sequence, "error", error)
+
+    def _account(self, rows: list[Row[Sequence]], seconds: float) -> None:
+        for row in rows:
+            row.sequence.compute_seconds += seconds
+        self._metrics.steps.inc()
+        self._metrics.batch_size.observe(len(rows))
+        self._metrics.step_seconds.observe(seconds)
+
+    def _observe(self) -> None:
+        metrics = self._metrics
+        metrics.requests_running.set(len(self._scheduler.running))
+        metrics.requests_waiting.set(self.admission.requests)
+        metrics.tokens_waiting.set(self.admission.tokens)
+        metrics.kv_cache_usage.set(1 - self._pool.free_count / self._pool.page_count)
+        metrics.preemptions.inc(self._scheduler.preemptions - self._preemptions_seen)
+        self._preemptions_seen = self._scheduler.preemptions
+
+    _preemptions_seen = 0

@@ -1,0 +1,75 @@
+"""The output of one sequence: from sampled ids to deltas and a finish. Depends on the ids alone, so that a resumed
+request that replays them holds the same state as the one that was interrupted.
+"""
+
+from services.engine.generation.detokenizer import IncrementalDetokenizer
+from services.engine.generation.request import Delta, Finish, FinishReason, StoppingCriteria
+from services.engine.generation.stop_strings import Match, StopScanner
+
+
+class OutputBuilder:
+    """Collects ids, releases text in whole characters, and tells when and why the output ends."""
+
+    def __init__(self, detokenizer: IncrementalDetokenizer, stopping: StoppingCriteria) -> None:
+        self._detokenizer = detokenizer
+        self._stopping = stopping
+        self._scanner = StopScanner(stopping.stop_strings, include=stopping.include_stop_string)
+        self._ids: list[int] = []  # since the last delta
+        self._text = ""  # released since the last delta
+        self._count = 0
+        self.finish: Finish | None = None
+
+    def push(self, token_id: int) -> Finish | None:
+        """Takes the next id and returns why the output ends with it, if it does. Nothing may follow a finish."""
+        self._count += 1
+        self._ids.append(token_id)
+        self.finish = self._ended_by_token(token_id) or self._ended_by_text(token_id) or self._ended_by_length()
+        if self.finish and self.finish.reason is not FinishReason.STOP_STRING:
+            self._text += self._scanner.flush() + self._detokenizer.flush()
+        return self.finish
+
+    def replay(self, token_ids: tuple[int, ...]) -> int:
+        """Takes ids that were delivered before, together with the text they released.
+
+        Returns how many were taken: fewer than given if the output ends before the last.
+        """
+        for token_id in token_ids:
+            if self.push(token_id):
+                break
+        self._ids, self._text = [], ""
+        return self._count
+
+    def take(self) -> Delta | None:
+        """Returns what was released since the last call; ids whose text is held back wait for it."""
+        if not self._text and not (self.finish and self._ids):
+            return None
+        delta = Delta(self._text, tuple(self._ids))
+        self._ids, self._text = [], ""
+        return delta
+
+    def _ended_by_token(self, token_id: int) -> Finish | None:
+        if self._count < self._stopping.min_new_tokens:
+            return None
+        if token_id in self._stopping.end_token_ids:
+            return Finish(FinishReason.END_OF_SEQUENCE, token_id=token_id)
+        if token_id in self._stopping.stop_token_ids:
+            return Finish(FinishReason.STOP_TOKEN, token_id=token_id)
+        return None
+
+    def _ended_by_text(self, token_id: int) -> Finish | None:
+        text = self._detokenizer.push(token_id)
+        if self._count < self._stopping.min_new_tokens:
+            self._text += text
+            return None
+        released = self._scanner.push(text)
+        if isinstance(released, Match):
+            self._text += released.text
+            return Finish(FinishReason.STOP_STRING, stop_string=released.stop_string)
+        self._text += released
+        return None
+
+    def _ended_by_length(self) -> Finish | None:
+        if self._count < self._stopping.max_new_tokens:
+            return None
+        limited = self._stopping.context_limited
+        return Finish(FinishReason.CONTEXT_LENGTH if limited else FinishReason.MAX_NEW_TOKENS)

@@ -1,0 +1,115 @@
+"""What enters the generation engine and what leaves it: frozen values, free of protobuf and of torch."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True)
+class SamplingParameters:
+    """How one token is chosen, with nothing left open. Ranges are those of the contract's GenerationParameters."""
+
+    temperature: float = 0.0
+    """0 is greedy; the other fields then have no effect, but for the repetition penalty."""
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken."""
+        return self.temperature == 0.0
+
+
+@dataclass(frozen=True)
+class StoppingCriteria:
+    """When one generation ends."""
+
+    max_new_tokens: int
+    """Tokens generated at most, those delivered before a resume included."""
+    min_new_tokens: int = 0
+    stop_strings: tuple[str, ...] = ()
+    stop_token_ids: frozenset[int] = frozenset()
+    end_token_ids: frozenset[int] = frozenset()
+    """The model's end-of-sequence ids; empty where the request ignores them."""
+    include_stop_string: bool = False
+    context_limited: bool = False
+    """Whether `max_new_tokens` is what the context leaves, rather than what somebody asked for."""
+
+    @property
+    def ending_ids(self) -> frozenset[int]:
+        """Ids that end the generation, and that are masked before `min_new_tokens`."""
+        return self.stop_token_ids | self.end_token_ids
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One admitted request: everything resolved and checked."""
+
+    prompt_token_ids: tuple[int, ...]
+    sampling: SamplingParameters
+    stopping: StoppingCriteria
+    delivered_token_ids: tuple[int, ...] = ()
+    """Output the caller already holds; generation continues behind it."""
+    skip_special_tokens: bool = True
+    priority: int = 0
+    deadline: float | None = None
+    """On the clock of `time.monotonic`."""
+    preprocess_seconds: float = 0.0
+
+    @property
+    def token_count(self) -> int:
+        """Tokens that must be computed before the first new one."""
+        return len(self.prompt_token_ids) + len(self.delivered_token_ids)
+
+
+class FinishReason(Enum):
+    """Why a generation ended."""
+
+    END_OF_SEQUENCE = "end_of_sequence"
+    STOP_STRING = "stop_string"
+    STOP_TOKEN = "stop_token"  # noqa: S105 - a token of a vocabulary
+    MAX_NEW_TOKENS = "max_new_tokens"
+    CONTEXT_LENGTH = "context_length"
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Why a generation ended and what matched."""
+
+    reason: FinishReason
+    stop_string: str | None = None
+    token_id: int | None = None
+
+
+@dataclass(frozen=True)
+class GenerationTimes:
+    """Seconds of one request, from its acceptance by the engine; `preprocess` lies before that."""
+
+    queue: float
+    preprocess: float
+    time_to_first_output: float
+    compute: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Delta:
+    """New text in whole characters and the token ids behind it."""
+
+    text: str
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Completed:
+    """The end of a stream that went well."""
+
+    finish: Finish
+    input_token_count: int
+    output_token_count: int
+    times: GenerationTimes
+
+
+Event = Delta | Completed

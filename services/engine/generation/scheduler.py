@@ -1,0 +1,87 @@
+"""Which sequences take part in the next step, and with how many tokens."""
+
+import heapq
+from bisect import insort
+from itertools import count
+
+from services.engine.generation.page_pool import PagePool
+from services.engine.generation.sequence import Row, Sequence
+
+
+class Scheduler:
+    """Decides by arrival and priority. Belongs to the engine's thread.
+
+    Rows that decode come first, one token each; then prompts, in chunks, within a budget of tokens per step, so that a
+    long prompt does not stop the streams beside it. Pages are taken for a whole prompt when it is admitted and one by
+    one while decoding. When none is left, the sequence that is last in order gives its pages back and is computed anew
+    later: its draws are keyed by position, so nothing changes but the time.
+    """
+
+    def __init__(self, pool: PagePool, *, max_sequences: int, prefill_tokens: int) -> None:
+        self._pool = pool
+        self._max_sequences = max_sequences
+        self._prefill_tokens = prefill_tokens
+        self._waiting: list[tuple[float, int, Sequence]] = []
+        self._arrivals = count()
+        self.running: list[Sequence] = []
+        self.preemptions = 0
+
+    @property
+    def waiting(self) -> list[Sequence]:
+        """Sequences that were not admitted yet or were preempted, in no order."""
+        return [sequence for _, _, sequence in self._waiting]
+
+    def add(self, sequence: Sequence) -> None:
+        """Puts a sequence among the waiting."""
+        heapq.heappush(self._waiting, (sequence.order, next(self._arrivals), sequence))
+
+    def remove(self, sequence: Sequence) -> None:
+        """Takes a sequence out, wherever it is, and its pages back."""
+        if sequence in self.running:
+            self.running.remove(sequence)
+        else:
+            self._waiting = [entry for entry in self._waiting if entry[2] is not sequence]
+            heapq.heapify(self._waiting)
+        self._pool.release(sequence.pages)
+
+    def schedule(self) -> list[Row[Sequence]]:
+        """Returns the rows of the next step; empty only if there is nothing to do."""
+        rows = self._decode_rows()
+        budget = self._prefill_tokens
+        for sequence in self.running:
+            if sequence.remaining > 1 and budget > 0:
+                rows.append(Row(sequence, min(sequence.remaining, budget)))
+                budget -= rows[-1].token_count
+        while budget > 0 and (sequence := self._admit()):
+            rows.append(Row(sequence, min(sequence.remaining, budget)))
+            budget -= rows[-1].token_count
+        return rows
+
+    def _decode_rows(self) -> list[Row[Sequence]]:
+        rows: list[Row[Sequence]] = []
+        for sequence in list(self.running):
+            # `running` is in order, so a victim stands behind every row planned so far.
+            while sequence in self.running and sequence.remaining == 1:
+                if self._pool.grow(sequence.pages, len(sequence.token_ids)):
+                    rows.append(Row(sequence, 1))
+                    break
+                self._preempt(self.running[-1])
+        return rows
+
+    def _admit(self) -> Sequence | None:
+        """Moves the first waiting sequence to the running ones, if there is a row and room for its whole prompt."""
+        if not self._waiting or len(self.running) >= self._max_sequences:
+            return None
+        sequence = self._waiting[0][2]
+        if not self._pool.grow(sequence.pages, len(sequence.token_ids)):
+            return None
+        heapq.heappop(self._waiting)
+        insort(self.running, sequence, key=lambda running: running.order)
+        return sequence
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self.running.remove(sequence)
+        self._pool.release(sequence.pages)
+        sequence.computed = 0
+        self.preemptions += 1
+        self.add(sequence)

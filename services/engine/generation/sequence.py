@@ -1,0 +1,81 @@
+"""One request while it lives in the engine's thread."""
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from services.engine.generation.output import OutputBuilder
+from services.engine.generation.request import GenerationRequest, GenerationTimes
+from services.engine.generation.stream import GenerationStream
+
+PRIORITY_SECONDS = 5.0
+"""A request goes before those of one priority less that came up to this much earlier; so nobody waits for ever."""
+
+
+@dataclass(eq=False)
+class CachedTokens:
+    """Tokens, and the part of them whose keys and values are in the cache."""
+
+    token_ids: list[int]
+    pages: list[int] = field(default_factory=list[int])
+    computed: int = 0
+    """Tokens, from the first, that are in the cache."""
+
+    @property
+    def remaining(self) -> int:
+        """Tokens to compute before the next one can be sampled."""
+        return len(self.token_ids) - self.computed
+
+
+class Sequence(CachedTokens):
+    """A request with its tokens, its pages and its times. Times are seconds on the engine's clock."""
+
+    def __init__(
+        self, request: GenerationRequest, output: OutputBuilder, stream: GenerationStream, arrival: float
+    ) -> None:
+        super().__init__([*request.prompt_token_ids, *request.delivered_token_ids])
+        self.request = request
+        self.output = output
+        self.stream = stream
+        self.arrival = arrival
+        self.first_scheduled: float | None = None
+        self.first_output: float | None = None
+        self.compute_seconds = 0.0
+        self.ended = False
+
+    @property
+    def order(self) -> float:
+        """Sorts sequences: the lower goes first."""
+        return self.arrival - self.request.priority * PRIORITY_SECONDS
+
+    @property
+    def output_count(self) -> int:
+        """Tokens generated, those delivered before a resume included."""
+        return len(self.token_ids) - len(self.request.prompt_token_ids)
+
+    def times(self, now: float) -> GenerationTimes:
+        """Returns where the time went, for a request that ends `now`."""
+        started = now if self.first_scheduled is None else self.first_scheduled
+        first = now if self.first_output is None else self.first_output
+        return GenerationTimes(
+            queue=started - self.arrival,
+            preprocess=self.request.preprocess_seconds,
+            time_to_first_output=first - self.arrival,
+            compute=self.compute_seconds,
+            total=now - self.arrival,
+        )
+
+
+S = TypeVar("S", bound=CachedTokens, covariant=True)
+
+
+@dataclass(frozen=True)
+class Row(Generic[S]):
+    """One sequence's part of a step: its next `token_count` uncomputed tokens."""
+
+    sequence: S
+    token_count: int
+
+    @property
+    def completes(self) -> bool:
+        """Whether a token is sampled after this row: nothing remains uncomputed."""
+        return self.token_count == self.sequence.remaining

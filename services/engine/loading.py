@@ -1,0 +1,144 @@
+"""Loads a checkpoint as it is: safetensors only, none of its code, on the device and in the dtype asked for."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from services.engine.generation.attention.backend import IMPLEMENTATION, register
+from services.engine.generation.resolution import ModelDefaults
+
+log = logging.getLogger(__name__)
+
+HONOURED = {"do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens"} | {
+    "min_new_tokens", "eos_token_id", "bos_token_id", "pad_token_id", "max_length", "use_cache",
+    "transformers_version", "output_attentions", "output_hidden_states", "_from_model_config",
+}  # fmt: skip
+"""Fields of a generation configuration that are followed here, or that change nothing for one output sequence."""
+
+
+class ModelRefused(Exception):
+    """The checkpoint cannot be served here. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A causal language model with its tokenizer, ready for the engine."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    defaults: ModelDefaults
+    device: torch.device
+    revision: str
+    context_tokens: int
+    vocabulary_size: int
+
+    @property
+    def architecture(self) -> str:
+        """The class that runs it."""
+        return type(self.model).__name__
+
+
+def resolve_device(name: str) -> torch.device:
+    """Returns the device called `name`; `auto` is the first GPU, or the CPU where there is none.
+
+    Raises:
+        ModelRefused: no such device here.
+
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelRefused(f"--device {name}: this machine shows {torch.cuda.device_count()} GPUs. Use auto or cpu.")
+    return device
+
+
+def load_causal_lm(source: str, *, revision: str | None, device: torch.device, dtype: str) -> LoadedModel:
+    """Loads the checkpoint `source`, a folder or a hub id, for the paged attention of the engine.
+
+    Raises:
+        ModelRefused: it is no causal language model, or its files are missing or unsafe to load.
+
+    """
+    register()
+    try:
+        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+        _require_causal_lm(config, source)
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            source,
+            revision=revision,
+            dtype="auto" if dtype == "auto" else getattr(torch, dtype),
+            device_map={"": device},
+            attn_implementation=IMPLEMENTATION,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelRefused(f"{source} cannot be loaded: {error}") from error
+    text_config = model.config.get_text_config()
+    _warn_of_ignored_defaults(model)
+    return LoadedModel(
+        model=model.eval(),
+        tokenizer=tokenizer,
+        defaults=_defaults(model),
+        device=device,
+        revision=revision_of(source, config),
+        context_tokens=int(getattr(text_config, "max_position_embeddings", None) or 4096),
+        vocabulary_size=int(model.get_input_embeddings().num_embeddings),  # type: ignore[union-attr, arg-type]
+    )
+
+
+def revision_of(source: str, config: PretrainedConfig) -> str:
+    """Returns the hub commit, or a digest over the configuration and the weights of a folder."""
+    if commit := getattr(config, "_commit_hash", None):
+        return str(commit)
+    digest = hashlib.sha256()
+    for path in sorted([Path(source) / "config.json", *Path(source).glob("*.safetensors")]):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"sha256-{digest.hexdigest()[:16]}"
+
+
+def _require_causal_lm(config: PretrainedConfig, source: str) -> None:
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ModelRefused(
+            f"{source} is a {config.model_type} checkpoint, which generates no text on its own. Serve a causal "
+            "language model, such as one of the Llama, Qwen, Mistral or Gemma families."
+        )
+
+
+def _defaults(model: PreTrainedModel) -> ModelDefaults:
+    own = model.generation_config
+    assert own is not None
+    ends = own.eos_token_id if own.eos_token_id is not None else []
+    return ModelDefaults(
+        do_sample=bool(own.do_sample),
+        temperature=own.temperature,
+        top_k=own.top_k,
+        top_p=own.top_p,
+        min_p=own.min_p,
+        repetition_penalty=own.repetition_penalty,
+        max_new_tokens=own.max_new_tokens,
+        min_new_tokens=own.min_new_tokens,
+        end_token_ids=frozenset(ends if isinstance(ends, list) else [ends]),
+    )
+
+
+def _warn_of_ignored_defaults(model: PreTrainedModel) -> None:
+    assert model.generation_config is not None
+    ignored = sorted(set(model.generation_config.to_diff_dict()) - HONOURED)
+    if ignored:
+        log.warning("The model's generation configuration sets what is not followed here: %s", ", ".join(ignored))

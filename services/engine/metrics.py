@@ -1,0 +1,72 @@
+"""Every metric of the model side, declared once. Buckets hold the edges that service-level objectives use."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from services.engine.generation.request import GenerationTimes
+
+FIRST_TOKEN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+PER_TOKEN_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5)
+DURATION_BUCKETS = tuple(0.01 * 2**i for i in range(16))
+BATCH_BUCKETS = tuple(float(2**i) for i in range(11))
+
+
+class EngineMetrics:
+    """The metrics of one model. All are safe to touch from the engine's thread."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"sensorium_engine_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"sensorium_engine_{name}", text, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, text, buckets=buckets, registry=registry)
+
+        self.requests_running = gauge("requests_running", "Sequences that hold a row of the batch.")
+        self.requests_waiting = gauge("requests_waiting", "Accepted requests that no step has worked on yet.")
+        self.tokens_waiting = gauge("tokens_waiting", "Prompt tokens of the requests that wait.")
+        self.kv_cache_usage = gauge("kv_cache_usage_ratio", "Share of the cache's pages in use, in [0, 1].")
+        self.steps = counter("steps", "Steps of the model.")
+        self.preemptions = counter("preemptions", "Sequences put back because no page was free.")
+        self.prompt_tokens = counter("prompt_tokens", "Prompt tokens of requests that ended.")
+        self.generation_tokens = counter("generation_tokens", "Tokens generated.")
+        self.requests = counter("requests", "Requests that ended, by how.", "finish_reason")
+        self.out_of_memory = counter("oom", "Steps that did not fit into the device's memory.")
+        self.model_load_seconds = Gauge(
+            "sensorium_engine_model_load_seconds", "Seconds each phase of loading took.", ["phase"], registry=registry
+        )
+        self.model_state = gauge("model_state", "State of the model, by the number of the contract's ModelState.")
+        self.batch_size = histogram("sensorium_engine_batch_size", "Rows of a step.", BATCH_BUCKETS)
+        self.step_seconds = histogram("sensorium_engine_step_seconds", "Duration of a step.", PER_TOKEN_BUCKETS)
+        self.queue_seconds = histogram(
+            "sensorium_engine_queue_seconds", "From acceptance until the model first worked.", DURATION_BUCKETS
+        )
+        self.prefill_seconds = histogram(
+            "sensorium_engine_prefill_seconds", "From the first work until the first token.", DURATION_BUCKETS
+        )
+        self.decode_seconds = histogram(
+            "sensorium_engine_decode_seconds", "From the first token until the end.", DURATION_BUCKETS
+        )
+        self.request_duration = histogram(
+            "gen_ai_server_request_duration_seconds", "From acceptance until the end.", DURATION_BUCKETS
+        )
+        self.first_token = histogram(
+            "gen_ai_server_time_to_first_token_seconds", "From acceptance until the first token.", FIRST_TOKEN_BUCKETS
+        )
+        self.per_token = histogram(
+            "gen_ai_server_time_per_output_token_seconds", "Mean time of tokens behind the first.", PER_TOKEN_BUCKETS
+        )
+
+    def completed(self, reason: str, times: GenerationTimes, input_tokens: int, output_tokens: int) -> None:
+        """Counts a request that ran to its end."""
+        self.requests.labels(reason).inc()
+        self.prompt_tokens.inc(input_tokens)
+        after_first = times.total - times.time_to_first_output
+        self.queue_seconds.observe(times.queue)
+        self.prefill_seconds.observe(times.time_to_first_output - times.queue)
+        self.decode_seconds.observe(after_first)
+        self.request_duration.observe(times.total)
+        self.first_token.observe(times.time_to_first_output)
+        if output_tokens > 1:
+            self.per_token.observe(after_first / (output_tokens - 1))

@@ -1,0 +1,80 @@
+"""From texts and conversations to token ids and back, by the model's own tokenizer and chat template.
+
+Texts are encoded without truncation and padding: those are state of a fast tokenizer that threads would share.
+"""
+
+from collections.abc import Sequence
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.texts import Chat, EncodedToken
+
+
+class PromptEncoder:
+    """Encodes and decodes. Its methods may run in any thread."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, context_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self._special_ids = frozenset(tokenizer.all_special_ids)
+        longest = max(map(len, tokenizer.get_vocab()), default=1)
+        self._most_characters = longest * context_tokens
+
+    def encode(self, text: str, *, field: str, add_special_tokens: bool = True) -> list[int]:
+        """Returns the ids of `text`.
+
+        Raises:
+            InvalidArgument: it is so long that it cannot fit the context, whatever its tokens. `field` is its name.
+
+        """
+        self._require_length(text, field)
+        return self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
+
+    def encode_tokens(self, text: str, *, field: str, add_special_tokens: bool) -> list[EncodedToken]:
+        """Returns the tokens of `text` with pieces and offsets. Raises what `encode` raises."""
+        self._require_length(text, field)
+        fast = self._tokenizer.is_fast
+        encoded = self._tokenizer(text, add_special_tokens=add_special_tokens, return_offsets_mapping=fast)
+        ids: list[int] = encoded["input_ids"]
+        offsets: list[tuple[int | None, int | None]] = encoded["offset_mapping"] if fast else [(None, None)] * len(ids)
+        pieces: list[str] = self._tokenizer.convert_ids_to_tokens(ids)
+        return [
+            EncodedToken(token_id, piece, token_id in self._special_ids, *span)
+            for token_id, piece, span in zip(ids, pieces, offsets, strict=True)
+        ]
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Returns the text of `ids`, all of which are in the vocabulary."""
+        return self._tokenizer.decode(
+            list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
+        )
+
+    def render(self, chat: Chat) -> str:
+        """Returns the conversation as the model's chat template writes it.
+
+        Raises:
+            InvalidArgument: the model has no template, or the template refuses the conversation.
+
+        """
+        template = self._tokenizer.chat_template
+        if not template:
+            raise InvalidArgument([Violation("chat", "the model has no chat template; send a prompt instead")])
+        if chat.tools and "tools" not in str(template):
+            raise InvalidArgument([Violation("chat.tools", "the model's chat template has no place for tools")])
+        try:
+            return self._tokenizer.apply_chat_template(
+                chat.messages,
+                tools=chat.tools or None,
+                add_generation_prompt=not chat.continue_last,
+                continue_final_message=chat.continue_last,
+                tokenize=False,
+            )
+        except (TemplateError, ValueError, TypeError, KeyError) as error:
+            raise InvalidArgument([Violation("chat", f"the model's chat template refuses it: {error}")]) from error
+
+    def _require_length(self, text: str, field: str) -> None:
+        if len(text) > self._most_characters:
+            raise InvalidArgument(
+                [Violation(field, f"has {len(text)} characters, more than fit the context in any tokens")]
+            )

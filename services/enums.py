@@ -1,0 +1,31 @@
+"""Finds enum numbers that the contract does not know, which proto3 parses without a word."""
+
+from collections.abc import Iterator
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from sensorium.errors import Violation
+
+
+def unknown_enum_numbers(message: Message, path: str = "") -> Iterator[Violation]:
+    """Yields a violation for each set enum field, at any depth, whose number has no name."""
+    for field, value in message.ListFields():
+        name = f"{path}{field.name}"
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            continue
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            for place, item in _items(field, name, value):
+                yield from unknown_enum_numbers(item, f"{place}.")
+        elif field.type == FieldDescriptor.TYPE_ENUM:
+            known = field.enum_type.values_by_number
+            for place, number in _items(field, name, value):
+                if number not in known:
+                    yield Violation(place, f"has the unknown value {number} of {field.enum_type.name}")
+
+
+def _items(field: FieldDescriptor, name: str, value: object) -> Iterator[tuple[str, object]]:
+    if field.is_repeated:
+        yield from ((f"{name}[{i}]", item) for i, item in enumerate(value))  # type: ignore[arg-type]
+    else:
+        yield name, value

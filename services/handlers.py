@@ -1,0 +1,38 @@
+"""From a servicer's methods to what a gRPC server can be given, with an honest answer for what it lacks."""
+
+from typing import Any, NoReturn
+
+import grpc
+
+from sensorium.errors import TaskNotSupported
+from sensorium.tasks import METHODS, Method
+
+
+def handlers(service: str, servicer: object, model: str) -> grpc.GenericRpcHandler:
+    """Returns handlers for every RPC of `service` (its full name): the servicer's own, else TASK_NOT_SUPPORTED."""
+    methods = {method.name.rpartition("/")[2]: method for method in METHODS.values() if method.service == service}
+    return grpc.method_handlers_generic_handler(
+        service,
+        {
+            name: _handler(method, getattr(servicer, name, None) or _refusal(name, model))
+            for name, method in methods.items()
+        },
+    )
+
+
+def _handler(method: Method, behaviour: Any) -> "grpc.RpcMethodHandler[Any, Any]":
+    kind = (
+        ("stream" if method.request_is_stream else "unary") + "_" + ("stream" if method.response_is_stream else "unary")
+    )
+    make = getattr(grpc, f"{kind}_rpc_method_handler")
+    return make(behaviour, method.request_type.FromString, lambda message: message.SerializeToString())
+
+
+def _refusal(name: str, model: str) -> Any:
+    async def refuse(_request: object, _context: object) -> NoReturn:
+        raise TaskNotSupported(
+            f"{model} cannot do {name}. `sensorium models list` shows which model can do what.",
+            metadata={"model": model, "rpc": name},
+        )
+
+    return refuse

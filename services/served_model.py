@@ -1,0 +1,50 @@
+"""The model of one process as the rest of the process sees it: what it is, and whether it can be asked."""
+
+from dataclasses import dataclass, field
+
+from sensorium.errors import ModelNotReady, ModelNotServed
+from sensorium.v1 import models_pb2 as pb
+from sensorium.v1.common_pb2 import ModelIdentity
+
+_RETRY_AFTER_SECONDS = 2.0
+
+
+@dataclass
+class ServedModel:
+    """Belongs to the event loop. `info` is complete once the state is READY."""
+
+    name: str
+    info: pb.ModelInfo = field(default_factory=pb.ModelInfo)
+
+    def __post_init__(self) -> None:
+        self.info.identity.name = self.name
+        self.info.endpoint_count = 1
+        self.enter(pb.MODEL_STATE_LOADING)
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Name and revision, for every result."""
+        return self.info.identity
+
+    def enter(self, state: pb.ModelState.ValueType, detail: str = "") -> None:
+        """Changes the state; `detail` is one sentence on it."""
+        self.info.state = state
+        self.info.state_detail = detail
+
+    def require(self, model: str) -> None:
+        """Returns if a request for `model` can be served now.
+
+        Raises:
+            ModelNotServed: another model is meant.
+            ModelNotReady: the model is loading, warming up, draining or has failed.
+
+        """
+        if model not in ("", self.name):
+            raise ModelNotServed.of(model, [self.name])
+        if self.info.state != pb.MODEL_STATE_READY:
+            state = pb.ModelState.Name(self.info.state).removeprefix("MODEL_STATE_").lower()
+            raise ModelNotReady(
+                f"{self.name} is {state}. {self.info.state_detail}".strip(),
+                metadata={"model": self.name, "state": state},
+                retry_after=_RETRY_AFTER_SECONDS,
+            )

@@ -1,0 +1,1 @@
+"""The text service: one language model behind TextService."""

@@ -1,0 +1,31 @@
+"""What the text service can be told."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from sensorium.rpc import Port, ServerSettings
+
+Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+"""`auto` is the first GPU, or the CPU where there is none."""
+
+
+class TextSettings(ServerSettings):
+    """Serves one causal language model over gRPC."""
+
+    model: str = Field(description="Folder of a checkpoint, or id of a model on the Hugging Face hub.")
+    revision: str | None = Field(None, description="Commit, branch or tag on the hub; absent: the main branch.")
+    name: str | None = Field(None, description="Name it is served under; absent: the hub id, or the folder's name.")
+    port: Port = Field(50051, description="Port for gRPC; 0 chooses a free one.")
+    metrics_port: Port = Field(9051, description="Port for /metrics, /livez and /readyz; 0 chooses a free one.")
+    device: Device = Field("auto", description="auto, cpu or cuda:N; auto is the first GPU, else the CPU.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Element type of the weights; auto is the checkpoint's own."
+    )
+    threads: int = Field(1, ge=1, description="CPU threads of the model: cores divided by services on the machine.")
+    max_sequences: int = Field(32, ge=1, le=1024, description="Sequences that share a step at most.")
+    prefill_tokens: int = Field(512, ge=16, description="Prompt tokens worked on per step at most.")
+    cache_mib: int = Field(1024, ge=1, description="Memory for keys and values, at most.")
+    max_queued_requests: int = Field(256, ge=1, description="Requests that may wait.")
+    max_queued_tokens: int = Field(262_144, ge=1, description="Prompt tokens that may wait.")
+    max_batch_items: int = Field(256, ge=1, description="Items of one batched request.")

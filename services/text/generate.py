@@ -1,0 +1,100 @@
+"""The verb Generate: from what a caller asked to a running stream of the engine."""
+
+import time
+from asyncio import get_running_loop
+from concurrent.futures import Executor
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.generation.detokenizer import Decoder, IncrementalDetokenizer
+from services.engine.generation.engine import GenerationEngine
+from services.engine.generation.output import OutputBuilder
+from services.engine.generation.request import GenerationRequest
+from services.engine.generation.resolution import (
+    GenerationLimits,
+    ModelDefaults,
+    TokenizedInput,
+    resolve,
+    violations,
+)
+from services.engine.prompting import PromptEncoder
+from services.text.ask import Generation, GenerationAsk
+
+
+class TextGenerator:
+    """Prepares requests in threads of `executor` and hands them to the engine."""
+
+    def __init__(
+        self,
+        engine: GenerationEngine,
+        encoder: PromptEncoder,
+        decoder: Decoder,
+        defaults: ModelDefaults,
+        limits: GenerationLimits,
+        executor: Executor,
+    ) -> None:
+        self._engine = engine
+        self._encoder = encoder
+        self._decoder = decoder
+        self._defaults = defaults
+        self._limits = limits
+        self._executor = executor
+
+    async def start(self, ask: GenerationAsk) -> Generation:
+        """Accepts the request and returns its stream.
+
+        Raises:
+            InvalidArgument: holds every violation.
+            QueueFull, DeadlineExceeded, ModelNotReady: see Admission.enter.
+
+        """
+        with self._engine.admission.preparing():
+            prepared = get_running_loop().run_in_executor(self._executor, self._prepare, ask)
+            request, output, rendered = await prepared
+        stream = self._engine.submit(request, output)
+        return Generation(stream, len(request.prompt_token_ids), request.sampling.seed, rendered)
+
+    def _prepare(self, ask: GenerationAsk) -> tuple[GenerationRequest, OutputBuilder, str | None]:
+        began = time.monotonic()
+        wrong = list(ask.violations)
+        tokens, rendered = None, None
+        try:
+            rendered, tokens = self._tokens(ask)
+        except InvalidArgument as error:
+            wrong += error.violations
+        wrong += violations(ask.options, self._defaults, self._limits, tokens)
+        if wrong or tokens is None:
+            raise InvalidArgument(wrong)
+        sampling, stopping = resolve(ask.options, self._defaults, self._limits, len(tokens.prompt))
+        skip_special = ask.options.skip_special_tokens
+        output = OutputBuilder(
+            IncrementalDetokenizer(self._decoder, tokens.prompt, skip_special_tokens=skip_special), stopping
+        )
+        replayed = output.replay(tuple(ask.delivered))
+        if replayed < len(ask.delivered):
+            place = f"delivered[0].token_ids[{replayed}]"
+            raise InvalidArgument([Violation(place, "stands behind a token that ends the output")])
+        request = GenerationRequest(
+            prompt_token_ids=tuple(tokens.prompt),
+            sampling=sampling,
+            stopping=stopping,
+            delivered_token_ids=tuple(ask.delivered),
+            skip_special_tokens=skip_special,
+            priority=ask.options.priority,
+            deadline=ask.deadline,
+            preprocess_seconds=time.monotonic() - began,
+        )
+        return request, output, rendered if ask.return_rendered_prompt else None
+
+    def _tokens(self, ask: GenerationAsk) -> tuple[str | None, TokenizedInput]:
+        """Returns the rendered prompt, if there is text, and its tokens."""
+        if ask.chat is not None:
+            rendered = self._encoder.render(ask.chat)
+            # The template writes the special tokens itself.
+            ids = self._encoder.encode(rendered, field="chat", add_special_tokens=False)
+            return rendered, TokenizedInput(ids, ask.delivered, "chat")
+        if ask.prompt is not None:
+            ids = self._encoder.encode(ask.prompt, field="prompt") if ask.prompt else []
+            return ask.prompt, TokenizedInput(ids, ask.delivered, "prompt")
+        if ask.prompt_token_ids is not None:
+            return None, TokenizedInput(ask.prompt_token_ids, ask.delivered, "prompt_token_ids.ids")
+        raise InvalidArgument([Violation("input", "must be set: prompt, prompt_token_ids or chat")])

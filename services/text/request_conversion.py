@@ -1,0 +1,140 @@
+"""The edge of the text service, inward: requests of the contract as plain values, with what is wrong in their form."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from sensorium.errors import Violation
+from sensorium.v1 import common_pb2 as common
+from sensorium.v1 import text_pb2 as pb
+from services.engine.generation.resolution import GenerationOptions
+from services.engine.texts import Chat
+from services.enums import unknown_enum_numbers
+from services.text.ask import GenerationAsk
+
+_ROLES = {
+    common.ROLE_SYSTEM: "system",
+    common.ROLE_USER: "user",
+    common.ROLE_ASSISTANT: "assistant",
+    common.ROLE_TOOL: "tool",
+}
+_HONOURED = {
+    "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "max_new_tokens", "min_new_tokens",
+    "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string", "skip_special_tokens",
+}  # fmt: skip
+"""Fields of GenerationParameters this service follows; any other that is set is refused."""
+
+
+def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, seconds: float | None) -> GenerationAsk:
+    """Returns the request as plain values; `seconds` is what is left of its deadline."""
+    which = request.WhichOneof("input")
+    wrong = list(unknown_enum_numbers(request))
+    if which == "chat":
+        wrong += _chat_violations(request.chat)
+    if any(delivered.candidate_index for delivered in request.delivered) or len(request.delivered) > 1:
+        wrong.append(Violation("delivered", "must hold one entry, of candidate 0"))
+    return GenerationAsk(
+        prompt=request.prompt if which == "prompt" else None,
+        prompt_token_ids=list(request.prompt_token_ids.ids) if which == "prompt_token_ids" else None,
+        chat=_chat(request.chat) if which == "chat" and not wrong else None,
+        options=_options(request.parameters, request.priority),
+        delivered=list(request.delivered[0].token_ids) if request.delivered else [],
+        return_rendered_prompt=request.return_rendered_prompt,
+        deadline=None if seconds is None else time.monotonic() + seconds,
+        violations=tuple(wrong),
+    )
+
+
+def _options(parameters: common.GenerationParameters, priority: int) -> GenerationOptions:
+    def given(name: str) -> Any:
+        return getattr(parameters, name) if parameters.HasField(name) else None
+
+    return GenerationOptions(
+        temperature=given("temperature"),
+        top_k=given("top_k"),
+        top_p=given("top_p"),
+        min_p=given("min_p"),
+        repetition_penalty=given("repetition_penalty"),
+        seed=given("seed"),
+        max_new_tokens=given("max_new_tokens"),
+        min_new_tokens=given("min_new_tokens"),
+        stop_strings=tuple(parameters.stop_strings),
+        stop_token_ids=tuple(parameters.stop_token_ids),
+        ignore_eos=bool(given("ignore_eos")),
+        include_stop_string=bool(given("include_stop_string")),
+        skip_special_tokens=given("skip_special_tokens") is not False,
+        priority=priority,
+        unsupported=tuple(_unsupported(parameters)),
+    )
+
+
+def _unsupported(parameters: common.GenerationParameters) -> Iterator[str]:
+    for field, value in parameters.ListFields():
+        # One candidate is what everybody gets.
+        if field.name not in _HONOURED and not (field.name == "candidate_count" and value == 1):
+            yield f"parameters.{field.name}"
+
+
+def _chat_violations(chat: common.ChatPrompt) -> Iterator[Violation]:
+    if not chat.messages:
+        yield Violation("chat.messages", "must hold at least one message")
+    for i, message in enumerate(chat.messages):
+        place = f"chat.messages[{i}]"
+        if message.role == common.ROLE_UNSPECIFIED:
+            yield Violation(f"{place}.role", "must be set")
+        if message.tool_calls and message.role != common.ROLE_ASSISTANT:
+            yield Violation(f"{place}.tool_calls", "belong to the assistant's turns only")
+        if message.tool_call_id and message.role != common.ROLE_TOOL:
+            yield Violation(f"{place}.tool_call_id", "belongs to a tool's turns only")
+        if not message.content and not message.tool_calls:
+            yield Violation(f"{place}.content", "must not be empty")
+        for j, call in enumerate(message.tool_calls):
+            yield from _json_violations(f"{place}.tool_calls[{j}].arguments_json", call.arguments_json)
+    for i, tool in enumerate(chat.tools):
+        yield from _json_violations(f"chat.tools[{i}].parameters_json_schema", tool.parameters_json_schema)
+    if chat.continue_last_message and chat.messages and chat.messages[-1].role != common.ROLE_ASSISTANT:
+        yield Violation("chat.continue_last_message", "needs a last message of the assistant")
+
+
+def _json_violations(place: str, text: str) -> Iterator[Violation]:
+    try:
+        fine = isinstance(json.loads(text or "{}"), dict)
+    except (ValueError, RecursionError):
+        fine = False
+    if not fine:
+        yield Violation(place, "must be a JSON object")
+
+
+def _chat(chat: common.ChatPrompt) -> Chat:
+    return Chat(
+        messages=[_message(message) for message in chat.messages],
+        tools=[
+            {
+                "type": "function",
+                "function": {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": json.loads(tool.parameters_json_schema or "{}"),
+                },
+            }
+            for tool in chat.tools
+        ],
+        continue_last=chat.continue_last_message,
+    )
+
+
+def _message(message: common.ChatMessage) -> dict[str, Any]:
+    plain: dict[str, Any] = {"role": _ROLES[message.role], "content": message.content}
+    if message.tool_calls:
+        plain["tool_calls"] = [
+            {
+                "type": "function",
+                "id": call.id,
+                "function": {"name": call.name, "arguments": json.loads(call.arguments_json or "{}")},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        plain["tool_call_id"] = message.tool_call_id
+    return plain

@@ -1,0 +1,113 @@
+"""TextService over plain values: each RPC converts, asks its verb, and converts back."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sensorium.v1 import text_pb2 as pb
+from sensorium.v1.common_pb2 import Usage
+from services.engine.texts import EncodedToken
+from services.served_model import ServedModel
+from services.text.ask import Generation, GenerationAsk
+from services.text.request_conversion import generation_ask
+from services.text.response_conversion import (
+    immediate_timing,
+    started_event,
+    stream_event,
+    token_list,
+    whole_response,
+)
+
+
+class Generator(Protocol):
+    """The verb Generate."""
+
+    async def start(self, ask: GenerationAsk) -> Generation:
+        """Accepts a request."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """The verbs Tokenize and Detokenize."""
+
+    async def tokenize(self, texts: list[str], *, add_special_tokens: bool) -> list[list[EncodedToken]]:
+        """Returns tokens."""
+        ...
+
+    async def detokenize(self, sequences: list[list[int]], *, skip_special_tokens: bool) -> list[str]:
+        """Returns texts."""
+        ...
+
+
+@dataclass(frozen=True)
+class TextVerbs:
+    """What a loaded text model can do."""
+
+    generator: Generator
+    tokenizer: Tokenizer
+
+
+class TextServicer:
+    """The RPCs of TextService that this model serves; `services.handlers` refuses the others."""
+
+    def __init__(self, served: ServedModel) -> None:
+        self._served = served
+        self.verbs: TextVerbs | None = None
+
+    async def Generate(self, request: pb.GenerateRequest, context: Any) -> pb.GenerateResponse:
+        """Generates text and returns it whole."""
+        async with self._generation(request, context) as generation:
+            return await whole_response(generation, self._served.identity)
+
+    async def StreamGenerate(
+        self, request: pb.StreamGenerateRequest, context: Any
+    ) -> AsyncIterator[pb.StreamGenerateResponse]:
+        """Generates text and streams it."""
+        async with self._generation(request, context) as generation:
+            yield started_event(generation, self._served.identity)
+            async for event in generation.stream:
+                yield stream_event(event)
+
+    async def Tokenize(self, request: pb.TokenizeRequest, context: Any) -> pb.TokenizeResponse:
+        """Turns texts into token ids."""
+        began = time.monotonic()
+        add = request.add_special_tokens if request.HasField("add_special_tokens") else True
+        results = await self._ready(request.model).tokenizer.tokenize(list(request.texts), add_special_tokens=add)
+        return pb.TokenizeResponse(
+            model=self._served.identity,
+            results=[token_list(tokens) for tokens in results],
+            usage=Usage(input_token_count=sum(map(len, results))),
+            timing=immediate_timing(time.monotonic() - began),
+        )
+
+    async def Detokenize(self, request: pb.DetokenizeRequest, context: Any) -> pb.DetokenizeResponse:
+        """Turns token ids back into text."""
+        began = time.monotonic()
+        sequences = [list(sequence.ids) for sequence in request.sequences]
+        tokenizer = self._ready(request.model).tokenizer
+        texts = await tokenizer.detokenize(sequences, skip_special_tokens=request.skip_special_tokens)
+        return pb.DetokenizeResponse(
+            model=self._served.identity,
+            texts=texts,
+            usage=Usage(input_token_count=sum(map(len, sequences))),
+            timing=immediate_timing(time.monotonic() - began),
+        )
+
+    @asynccontextmanager
+    async def _generation(
+        self, request: pb.GenerateRequest | pb.StreamGenerateRequest, context: Any
+    ) -> AsyncIterator[Generation]:
+        """Starts a generation and frees its row when the call ends, however it ends."""
+        ask = generation_ask(request, context.time_remaining())
+        generation = await self._ready(request.model).generator.start(ask)
+        try:
+            yield generation
+        finally:
+            generation.stream.cancel()
+
+    def _ready(self, model: str) -> TextVerbs:
+        self._served.require(model)
+        assert self.verbs is not None
+        return self.verbs

@@ -1,0 +1,68 @@
+"""The verbs Tokenize and Detokenize."""
+
+from asyncio import get_running_loop
+from concurrent.futures import Executor
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.prompting import EncodedToken, PromptEncoder
+
+
+class TextTokenizer:
+    """Encodes and decodes batches in threads of `executor`; a batch is done whole or not at all."""
+
+    def __init__(self, encoder: PromptEncoder, vocabulary_size: int, batch_items: int, executor: Executor) -> None:
+        self._encoder = encoder
+        self._vocabulary_size = vocabulary_size
+        self._batch_items = batch_items
+        self._executor = executor
+
+    async def tokenize(self, texts: list[str], *, add_special_tokens: bool) -> list[list[EncodedToken]]:
+        """Returns the tokens of each text.
+
+        Raises:
+            InvalidArgument: there are no texts or too many, or some are too long.
+
+        """
+        self._require_batch("texts", len(texts))
+        return await get_running_loop().run_in_executor(self._executor, self._tokenize, texts, add_special_tokens)
+
+    async def detokenize(self, sequences: list[list[int]], *, skip_special_tokens: bool) -> list[str]:
+        """Returns the text of each sequence of ids.
+
+        Raises:
+            InvalidArgument: there are no sequences or too many, or some ids are not in the vocabulary.
+
+        """
+        self._require_batch("sequences", len(sequences))
+        return await get_running_loop().run_in_executor(
+            self._executor, self._detokenize, sequences, skip_special_tokens
+        )
+
+    def _tokenize(self, texts: list[str], add_special_tokens: bool) -> list[list[EncodedToken]]:
+        results: list[list[EncodedToken]] = []
+        wrong: list[Violation] = []
+        for i, text in enumerate(texts):
+            try:
+                results.append(
+                    self._encoder.encode_tokens(text, field=f"texts[{i}]", add_special_tokens=add_special_tokens)
+                )
+            except InvalidArgument as error:
+                wrong += error.violations
+        if wrong:
+            raise InvalidArgument(wrong)
+        return results
+
+    def _detokenize(self, sequences: list[list[int]], skip_special_tokens: bool) -> list[str]:
+        wrong = [
+            Violation(f"sequences[{i}].ids[{j}]", f"must be in [0, {self._vocabulary_size}), not {token_id}")
+            for i, ids in enumerate(sequences)
+            for j, token_id in enumerate(ids)
+            if not 0 <= token_id < self._vocabulary_size
+        ]
+        if wrong:
+            raise InvalidArgument(wrong)
+        return [self._encoder.decode(ids, skip_special_tokens=skip_special_tokens) for ids in sequences]
+
+    def _require_batch(self, field: str, count: int) -> None:
+        if not 1 <= count <= self._batch_items:
+            raise InvalidArgument([Violation(field, f"must hold 1 to {self._batch_items} items, not {count}")])
