@@ -1,0 +1,63 @@
+# Everything a person or CI runs. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Idle OpenMP threads that spin starve the processes beside them.
+export OMP_WAIT_POLICY := PASSIVE
+export TOKENIZERS_PARALLELISM := false
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test check lint format types protos drift models clean
+
+help: ## Lists the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  \033[36m%-8s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Creates the environment in .venv; every other target does so itself.
+
+# torch first and pinned, so that nothing else chooses another build of it.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("sensorium needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@echo "Creating the environment in $(VENV): about two minutes, most of them downloads."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Starts the stack on the embedded model, streams an answer through the gateway, stops.
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m local demo
+
+serve: $(READY) ## Keeps the stack running until Ctrl-C and says what to call.
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m local serve
+
+test: $(READY) ## Runs the whole test suite.
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+check: lint types drift test ## What CI runs: format, lint, types, proto drift, tests.
+
+lint: $(READY) ## Format and lint.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY) ## Types.
+	$(BIN)/pyright
+
+drift: $(READY) ## The committed stubs are what protoc makes of the protos.
+	$(BIN)/python -m pytest -q tests/contract
+
+format: $(READY) ## Formats, and fixes what lint can fix.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+protos: $(READY) ## Generates sensorium/v1 from protos.
+	$(BIN)/python protos/generate.py
+
+models: $(READY) ## Trains the embedded models anew (minutes).
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.chat
+
+clean: ## Removes the environment and caches.
+	rm -rf $(VENV) .demo .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

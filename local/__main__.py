@@ -1,0 +1,37 @@
+"""`python -m local demo|serve`."""
+
+import sys
+from collections.abc import Callable
+
+import typer
+from rich.console import Console
+
+from local import demo, serve
+from local.stack import StackFailed
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The whole stack on this machine.")
+
+
+@app.command("demo")
+def demonstrate() -> None:
+    """Starts everything, holds a short conversation through the gateway, prints its figures, stops."""
+    _run(demo.run)
+
+
+@app.command("serve")
+def keep_serving() -> None:
+    """Keeps everything running until Ctrl-C."""
+    _run(serve.run)
+
+
+def _run(what: Callable[[Console], None]) -> None:
+    console = Console()
+    try:
+        what(console)
+    except StackFailed as error:
+        console.print(f"[bold red]The stack failed.[/] {error}", highlight=False, markup=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,110 @@
+"""The demo: a short conversation through the gateway, shown as it arrives, and what it took."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from local.stack import Ports, Stack
+from sensorium import Client
+from sensorium.v1.common_pb2 import ROLE_ASSISTANT, ROLE_USER, ChatMessage, FinishReason
+
+QUESTIONS = ("Hello! My name is Ada.", "What is continuous batching?", "What is my name?")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One answer's figures, as the caller saw them. Times in seconds."""
+
+    question: str
+    pieces: int
+    tokens: int
+    first_piece: float
+    total: float
+    finish: str
+    endpoint: str
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens behind the first, by the time they took."""
+        return (self.tokens - 1) / max(self.total - self.first_piece, 1e-9)
+
+
+def run(console: Console) -> None:
+    """Starts the stack on free ports, holds the conversation, and stops everything.
+
+    Raises:
+        StackFailed: a process did not start, or ended.
+    """
+    with Stack(Ports.free()) as stack:
+        wait(console, stack)
+        with Client(stack.target, timeout=60) as client:
+            console.print(_table(converse(console, client)))
+        with console.status("stopping"):
+            stack.stop()
+    console.print("Stopped. [bold]make serve[/] keeps it running; README.md shows how to call it.")
+
+
+def wait(console: Console, stack: Stack) -> None:
+    """Shows what is awaited until the stack is ready."""
+    began = time.monotonic()
+    with console.status("starting") as status:
+        for awaited in stack.wait_ready():
+            status.update(f"{awaited} … {time.monotonic() - began:.0f} s")
+    console.print(f"Gateway and text service ready after {time.monotonic() - began:.1f} s at {stack.target}.\n")
+
+
+def converse(console: Console, client: Client) -> list[Measured]:
+    """Asks the questions one after the other, each with what was said before, and prints answers as they arrive."""
+    messages: list[ChatMessage] = []
+    figures: list[Measured] = []
+    for question in QUESTIONS:
+        messages.append(ChatMessage(role=ROLE_USER, content=question))
+        console.print(f"[bold cyan]you   [/] {question}")
+        answer, measured = _ask(console, client, question, messages)
+        messages.append(ChatMessage(role=ROLE_ASSISTANT, content=answer))
+        figures.append(measured)
+    return figures
+
+
+def _ask(console: Console, client: Client, question: str, messages: Sequence[ChatMessage]) -> tuple[str, Measured]:
+    began = time.perf_counter()
+    first = 0.0
+    pieces: list[str] = []
+    console.print("[bold green]model [/] ", end="")
+    stream = client.text.stream_chat(messages, temperature=0.0)
+    for piece in stream:
+        first = first or time.perf_counter() - began
+        pieces.append(piece)
+        console.out(piece, end="", highlight=False)
+    console.print("\n")
+    total = time.perf_counter() - began
+    completed = stream.completed
+    assert completed is not None
+    finish = FinishReason.Name(completed.candidates[0].finish.reason).removeprefix("FINISH_REASON_").lower()
+    return "".join(pieces), Measured(
+        question=question,
+        pieces=len(pieces),
+        tokens=completed.usage.output_token_count,
+        first_piece=first,
+        total=total,
+        finish=finish,
+        endpoint=stream.events.endpoint() or "",
+    )
+
+
+def _table(figures: Sequence[Measured]) -> Table:
+    table = Table("question", "first token", "tokens/s", "tokens", "pieces", "finish", "endpoint")
+    for row in figures:
+        table.add_row(
+            row.question,
+            f"{row.first_piece * 1e3:.0f} ms",
+            f"{row.tokens_per_second:.0f}",
+            str(row.tokens),
+            str(row.pieces),
+            row.finish,
+            row.endpoint,
+        )
+    return table

@@ -1,0 +1,51 @@
+"""One child process with its log."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+STOP_SECONDS = 20.0
+"""Time a child gets to drain before it is killed."""
+
+
+class ChildProcess:
+    """A `python -m MODULE …` whose output goes to a file. Ends with this process's `stop`, by process id."""
+
+    def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._file: IO[bytes] = log.open("wb")
+        # In a session of its own, so that Ctrl-C reaches only the parent, which then stops the children in order.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"},
+        )
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, or None while it runs."""
+        return self._process.poll()
+
+    def last_lines(self, count: int = 15) -> str:
+        """Returns the end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+
+    def stop(self) -> int:
+        """Lets it drain, waits, and returns its exit code."""
+        if self.exit_code is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            code = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self._file.close()
+        return code

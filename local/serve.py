@@ -1,0 +1,44 @@
+"""The stack on its usual ports until Ctrl-C, with what to call."""
+
+import signal
+import threading
+
+from rich.console import Console
+
+from local.demo import wait
+from local.stack import Ports, Stack
+
+_WATCH_SECONDS = 1.0
+
+
+def run(console: Console) -> None:
+    """Serves until SIGINT or SIGTERM.
+
+    Raises:
+        StackFailed: a process did not start, or ended.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    ports = Ports()
+    with Stack(ports) as stack:
+        wait(console, stack)
+        console.print(_directions(ports), highlight=False)
+        while not stop.wait(_WATCH_SECONDS):
+            stack.check()
+        with console.status("stopping"):
+            stack.stop()
+
+
+def _directions(ports: Ports) -> str:
+    return f"""[bold]Call it[/]
+  .venv/bin/sensorium models list
+  .venv/bin/sensorium text stream-generate --chat "What is a KV cache?"
+  .venv/bin/sensorium text tokenize "Hello, world" --json
+
+[bold]Watch it[/]
+  curl -s http://127.0.0.1:{ports.gateway_metrics}/metrics | grep ^sensorium_gateway
+  curl -s http://127.0.0.1:{ports.text_metrics}/metrics | grep ^sensorium_engine
+
+Ctrl-C stops everything.
+"""
