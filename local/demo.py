@@ -9,27 +9,33 @@ from rich.table import Table
 
 from local.stack import Ports, Stack
 from sensorium import Client
-from sensorium.v1.common_pb2 import ROLE_ASSISTANT, ROLE_USER, ChatMessage, FinishReason
+from sensorium.v1.common_pb2 import ROLE_ASSISTANT, ROLE_USER, ChatMessage, GenerationCompleted
 
 QUESTIONS = ("Hello! My name is Ada.", "What is continuous batching?", "What is my name?")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One answer's figures, as the caller saw them. Times in seconds."""
+    """One answer's figures."""
 
     question: str
     pieces: int
-    tokens: int
     first_piece: float
-    total: float
-    finish: str
+    """Seconds until the caller saw the first text."""
+    completed: GenerationCompleted
     endpoint: str
 
     @property
+    def tokens(self) -> int:
+        """Tokens generated."""
+        return self.completed.usage.output_token_count
+
+    @property
     def tokens_per_second(self) -> float:
-        """Tokens behind the first, by the time they took."""
-        return (self.tokens - 1) / max(self.total - self.first_piece, 1e-9)
+        """Tokens behind the first, by the time the service took for them."""
+        timing = self.completed.timing
+        took = timing.total.ToTimedelta() - timing.time_to_first_output.ToTimedelta()
+        return (self.tokens - 1) / max(took.total_seconds(), 1e-6)
 
 
 def run(console: Console) -> None:
@@ -80,23 +86,21 @@ def _ask(console: Console, client: Client, question: str, messages: Sequence[Cha
         pieces.append(piece)
         console.out(piece, end="", highlight=False)
     console.print("\n")
-    total = time.perf_counter() - began
-    completed = stream.completed
-    assert completed is not None
-    finish = FinishReason.Name(completed.candidates[0].finish.reason).removeprefix("FINISH_REASON_").lower()
+    assert stream.completed is not None
     return "".join(pieces), Measured(
         question=question,
         pieces=len(pieces),
-        tokens=completed.usage.output_token_count,
         first_piece=first,
-        total=total,
-        finish=finish,
+        completed=stream.completed,
         endpoint=stream.events.endpoint() or "",
     )
 
 
 def _table(figures: Sequence[Measured]) -> Table:
-    table = Table("question", "first token", "tokens/s", "tokens", "pieces", "finish", "endpoint")
+    table = Table("question")
+    for figure in ("first token", "tokens/s", "tokens", "pieces"):
+        table.add_column(figure, justify="right", no_wrap=True)
+    table.add_column("endpoint", no_wrap=True)
     for row in figures:
         table.add_row(
             row.question,
@@ -104,7 +108,6 @@ def _table(figures: Sequence[Measured]) -> Table:
             f"{row.tokens_per_second:.0f}",
             str(row.tokens),
             str(row.pieces),
-            row.finish,
             row.endpoint,
         )
     return table

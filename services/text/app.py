@@ -51,11 +51,11 @@ class TextService:
         self._settings = settings
         self._engine: BuiltEngine | None = None
         self._executor = ThreadPoolExecutor(PREPROCESSING_THREADS, thread_name_prefix="preprocessing")
-        registry = CollectorRegistry()
-        self._metrics = EngineMetrics(registry)
+        self.registry = CollectorRegistry()
+        self._metrics = EngineMetrics(self.registry)
         self._served = ServedModel(settings.name or served_name(settings.model))
         self._servicer = TextServicer(self._served)
-        self.server = rpc.Server(settings, (TEXT_SERVICE, MODEL_SERVICE), registry=registry)
+        self.server = rpc.Server(settings, (TEXT_SERVICE, MODEL_SERVICE), registry=self.registry)
         self.server.grpc.add_generic_rpc_handlers((handlers(TEXT_SERVICE, self._servicer, self._served.name),))
         add_ModelServiceServicer_to_server(ModelServicer(self._served), self.server.grpc)
         # What the model is can be asked while it loads.
@@ -101,6 +101,7 @@ class TextService:
             max_sequences=settings.max_sequences,
             prefill_tokens=settings.prefill_tokens,
             cache_bytes=settings.cache_mib << 20,
+            unread_tokens=settings.max_unread_tokens,
             queue=QueueLimits(settings.max_queued_requests, settings.max_queued_tokens),
         )
         built = build_engine(loaded, sizes, self._metrics)

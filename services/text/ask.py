@@ -10,7 +10,10 @@ from services.engine.texts import Chat
 
 @dataclass(frozen=True)
 class GenerationAsk:
-    """One caller's wish, unchecked but for what its conversion found wrong. One of the three inputs is set."""
+    """One caller's wish, unchecked but for what its conversion found wrong.
+
+    One of the three inputs is set, unless `violations` say why not.
+    """
 
     prompt: str | None = None
     prompt_token_ids: list[int] | None = None

@@ -28,4 +28,5 @@ class TextSettings(ServerSettings):
     cache_mib: int = Field(1024, ge=1, description="Memory for keys and values, at most.")
     max_queued_requests: int = Field(256, ge=1, description="Requests that may wait.")
     max_queued_tokens: int = Field(262_144, ge=1, description="Prompt tokens that may wait.")
+    max_unread_tokens: int = Field(1024, ge=1, description="Generated tokens that may wait for a slow reader.")
     max_batch_items: int = Field(256, ge=1, description="Items of one batched request.")

@@ -85,8 +85,8 @@ class TextGenerator:
         )
         return request, output, rendered if ask.return_rendered_prompt else None
 
-    def _tokens(self, ask: GenerationAsk) -> tuple[str | None, TokenizedInput]:
-        """Returns the rendered prompt, if there is text, and its tokens."""
+    def _tokens(self, ask: GenerationAsk) -> tuple[str | None, TokenizedInput | None]:
+        """Returns the rendered prompt, if there is text, and its tokens; nothing where the conversion refused both."""
         if ask.chat is not None:
             rendered = self._encoder.render(ask.chat)
             # The template writes the special tokens itself.
@@ -97,4 +97,4 @@ class TextGenerator:
             return ask.prompt, TokenizedInput(ids, ask.delivered, "prompt")
         if ask.prompt_token_ids is not None:
             return None, TokenizedInput(ask.prompt_token_ids, ask.delivered, "prompt_token_ids.ids")
-        raise InvalidArgument([Violation("input", "must be set: prompt, prompt_token_ids or chat")])
+        return None, None

@@ -30,6 +30,8 @@ def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, secon
     """Returns the request as plain values; `seconds` is what is left of its deadline."""
     which = request.WhichOneof("input")
     wrong = list(unknown_enum_numbers(request))
+    if which is None:
+        wrong.append(Violation("input", "must be set: prompt, prompt_token_ids or chat"))
     if which == "chat":
         wrong += _chat_violations(request.chat)
     if any(delivered.candidate_index for delivered in request.delivered) or len(request.delivered) > 1:
@@ -99,7 +101,9 @@ def _chat_violations(chat: common.ChatPrompt) -> Iterator[Violation]:
 
 def _json_violations(place: str, text: str) -> Iterator[Violation]:
     try:
-        fine = isinstance(json.loads(text or "{}"), dict)
+        value = json.loads(text or "{}")
+        json.dumps(value, ensure_ascii=False).encode()  # an escaped half of a surrogate pair is no text
+        fine = isinstance(value, dict)
     except (ValueError, RecursionError):
         fine = False
     if not fine:

@@ -30,7 +30,8 @@ class Admission:
     def __init__(self, limits: QueueLimits) -> None:
         self._limits = limits
         self._lock = threading.Lock()
-        self._starts: deque[float] = deque(maxlen=_SAMPLES)
+        self._gaps: deque[float] = deque(maxlen=_SAMPLES)  # seconds between starts while requests waited
+        self._since = 0.0  # the last start, or when the queue began to fill
         self._preparing = 0
         self.requests = 0
         self.tokens = 0
@@ -77,6 +78,8 @@ class Admission:
                 self.requests >= self._limits.requests or self.tokens + token_count > self._limits.tokens
             ):
                 raise self._full()
+            if not self.requests:
+                self._since = time.monotonic()
             self.requests += 1
             self.tokens += token_count
 
@@ -86,7 +89,9 @@ class Admission:
             self.requests -= 1
             self.tokens -= token_count
             if started:
-                self._starts.append(time.monotonic())
+                now = time.monotonic()
+                self._gaps.append(now - self._since)
+                self._since = now
 
     def _full(self) -> QueueFull:
         low, high = _RETRY_BOUNDS
@@ -99,7 +104,8 @@ class Admission:
 
     def expected_wait(self) -> float:
         """Seconds until a request that comes now would start; 0 while none wait or too few started to tell."""
-        if not self.requests or len(self._starts) < 2:
+        if not self.requests or len(self._gaps) < 2:
             return 0.0
-        elapsed = max(time.monotonic() - self._starts[0], 1e-3)
-        return self.requests * elapsed / len(self._starts)
+        # Time in which nobody waited says nothing of how fast the queue moves.
+        busy = sum(self._gaps) + time.monotonic() - self._since
+        return self.requests * busy / len(self._gaps)

@@ -32,6 +32,8 @@ class EngineSettings:
     prefill_tokens: int = 512
     cache_bytes: int = 1 << 30
     """Memory for keys and values; less is taken where every row at full context needs less."""
+    unread_tokens: int = 1024
+    """Generated tokens that may wait for a slow reader."""
     queue: QueueLimits = field(default_factory=QueueLimits)
 
 
@@ -59,7 +61,9 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
     runner = ModelRunner(loaded.model, backend, cache, loaded.device)
     verify(loaded, runner, pool)
     scheduler = Scheduler(pool, max_sequences=settings.max_sequences, prefill_tokens=settings.prefill_tokens)
-    engine = GenerationEngine(runner, scheduler, pool, Admission(settings.queue), metrics)
+    engine = GenerationEngine(
+        runner, scheduler, pool, Admission(settings.queue), metrics, unread_tokens=settings.unread_tokens
+    )
     return BuiltEngine(engine, min(loaded.context_tokens, pages * PAGE_SIZE))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 
 from services.engine.generation.request import Event
 from services.engine.generation.stream import GenerationStream
@@ -22,7 +23,8 @@ class Outbox:
     def send(self) -> None:
         """Hands everything over. Events for a loop that has been closed have no reader and are dropped."""
         for loop, parcels in self._parcels.items():
-            if not loop.is_closed():
+            # A check beforehand would not do: the loop belongs to another thread, which may close it at any time.
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_deliver, parcels)
         self._parcels = defaultdict(list)
 

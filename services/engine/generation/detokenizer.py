@@ -8,6 +8,8 @@ _LONGEST_PARTIAL = 3
 """Bytes of a UTF-8 character that may still be completed, each shown as one replacement character."""
 _CONTEXT_TOKENS = 6
 """Prompt tokens decoded along, so that a first word keeps the space that separates it from the prompt."""
+_LONGEST_WINDOW = 64
+"""Tokens decoded at once, about: a model may go on with bytes that are no character as long as it likes."""
 
 
 class Decoder(Protocol):
@@ -29,32 +31,48 @@ class IncrementalDetokenizer:
         self._decoder = decoder
         self._skip_special_tokens = skip_special_tokens
         self._window = list(prompt_token_ids[-_CONTEXT_TOKENS:])
-        self._settled = len(self._window)  # tokens of the window whose text has all been returned
-        self._returned = len(self._decode(self._window))  # characters of the window's text returned
+        self._settled = len(self._window)  # tokens of the window that are there as context only
+        self._returned = self._decode(self._window)  # the part of the window's text that is not to be returned again
 
     def push(self, token_id: int) -> str:
         """Returns the text that `token_id` makes certain; empty while a character is incomplete."""
         self._window.append(token_id)
         text = self._decode(self._window)
-        stable = text.rstrip(_REPLACEMENT)
-        certain = max(len(stable), len(text) - _LONGEST_PARTIAL)
-        new = text[self._returned : certain]
-        self._returned = max(self._returned, certain)
-        if certain == len(text):
-            self._slide()
-        return new
+        if not text.startswith(self._returned):
+            # Byte-fallback vocabularies read a run of bytes as a whole: an incomplete character spoils those before it.
+            text = self._drop_context()
+        before = len(self._returned)
+        certain = max(len(text.rstrip(_REPLACEMENT)), len(text) - _LONGEST_PARTIAL, before)
+        self._returned = text[:certain]
+        if certain == len(text) or len(self._window) > _LONGEST_WINDOW:
+            self._slide(held=len(text) - certain)
+        return text[before:certain]
 
     def flush(self) -> str:
         """Returns what was held back: replacement characters for bytes that nothing completed."""
-        text = self._decode(self._window)[self._returned :]
-        self._returned += len(text)
+        text = self._decode(self._window)
+        held = text[len(self._returned) :]
+        self._returned = text
+        return held
+
+    def _drop_context(self) -> str:
+        """Leaves the tokens behind the settled ones alone in the window and returns their text."""
+        behind = len(self._returned) - len(self._decode(self._window[: self._settled]))
+        self._window = self._window[self._settled :]
+        self._settled = 0
+        text = self._decode(self._window)
+        self._returned = text[: max(behind, 0)]
         return text
 
-    def _slide(self) -> None:
-        """Drops tokens older than the last settled ones, which stay to give the next token its context."""
-        self._window = self._window[self._settled :] if self._settled < len(self._window) else self._window
-        self._settled = len(self._window)
-        self._returned = len(self._decode(self._window))
+    def _slide(self, *, held: int) -> None:
+        """Drops the settled tokens if those behind them have text of their own to give the next token its context."""
+        behind = self._window[self._settled :]
+        text = self._decode(behind)
+        if len(text) > held:
+            self._window, self._settled = behind, len(behind)
+            self._returned = text[: len(text) - held]
+        elif not text and len(self._window) > _LONGEST_WINDOW:
+            del self._window[self._settled :]
 
     def _decode(self, token_ids: list[int]) -> str:
         return self._decoder.decode(

@@ -31,13 +31,22 @@ class GenerationEngine:
     """
 
     def __init__(
-        self, runner: ModelRunner, scheduler: Scheduler, pool: PagePool, admission: Admission, metrics: EngineMetrics
+        self,
+        runner: ModelRunner,
+        scheduler: Scheduler,
+        pool: PagePool,
+        admission: Admission,
+        metrics: EngineMetrics,
+        *,
+        unread_tokens: int = 1024,
     ) -> None:
+        """Makes an engine that is started by `start`; a stream with more than `unread_tokens` waiting is ended."""
         self._runner = runner
         self._scheduler = scheduler
         self._pool = pool
         self.admission = admission
         self._metrics = metrics
+        self._unread_tokens = unread_tokens
         self._outbox = Outbox()
         self._new: deque[Sequence] = deque()
         self._cancelled: deque[Sequence] = deque()
@@ -63,7 +72,7 @@ class GenerationEngine:
         `output` has replayed the tokens that the request delivers. Raises what Admission.enter raises.
         """
         self.admission.enter(request.token_count, request.deadline)
-        stream = GenerationStream()
+        stream = GenerationStream(backlog_tokens=self._unread_tokens)
         sequence = Sequence(request, output, stream, arrival=time.monotonic())
         stream.on_cancel(lambda: self._post(self._cancelled, sequence))
         self._post(self._new, sequence)
@@ -97,15 +106,18 @@ class GenerationEngine:
         if rows:
             began = time.monotonic()
             self._begin(rows, began)
-            for sequence, token in self._compute(rows):
-                self._advance(sequence, token)
+            sampled = self._compute(rows)
             self._account(rows, time.monotonic() - began)
+            for sequence, token in sampled:
+                self._deliver(sequence, token)
         self._observe()
         return bool(rows)
 
     def _receive(self) -> None:
         while self._new:
             sequence = self._new.popleft()
+            if sequence.ended:  # cancelled between two steps of this method
+                continue
             if sequence.output.finish:
                 self.admission.leave(sequence.request.token_count, started=True)
                 self._complete(sequence)
@@ -145,6 +157,13 @@ class GenerationEngine:
     def _sample(self, logits: Tensor, sequences: list[Sequence]) -> list[int | None]:
         return sample(logits, sequences) if sequences else []
 
+    def _deliver(self, sequence: Sequence, token: int | None) -> None:
+        """Takes a sampled token on. A failure, such as a tokenizer's, ends this sequence only."""
+        try:
+            self._advance(sequence, token)
+        except Exception as error:
+            self._fail(sequence, error)
+
     def _advance(self, sequence: Sequence, token: int | None) -> None:
         """Appends a sampled token and hands out the text it releases."""
         if token is None:
@@ -178,7 +197,7 @@ class GenerationEngine:
                 sequence, "out_of_memory", DeviceOutOfMemory("The device has too little memory for this request.")
             )
         else:
-            log.error("The model failed on one request", exc_info=error)
+            log.error("One request failed", exc_info=error)
             self._end(sequence, "error", Internal())
 
     def _end(self, sequence: Sequence, reason: str, error: SensoriumError | None = None) -> None:

@@ -9,6 +9,7 @@ from services.engine.generation.request import SamplingParameters
 from services.engine.generation.sequence import Sequence
 
 _NEVER = float("-inf")
+_SMALLEST = torch.finfo(torch.float32).tiny
 
 
 def sample(logits: Tensor, sequences: list[Sequence]) -> list[int | None]:
@@ -54,8 +55,11 @@ def withhold_endings(row: Tensor, sequence: Sequence) -> None:
 def draw(logits: Tensor, sequences: list[Sequence]) -> list[int]:
     """Draws a token for each row, all of which sample, by inverting the cumulative distribution at a keyed draw."""
     parameters = [sequence.request.sampling for sequence in sequences]
-    temperature = torch.tensor([p.temperature for p in parameters], device=logits.device)
-    scaled = truncate(logits / temperature.unsqueeze(1), parameters)
+    temperature = torch.tensor([p.temperature for p in parameters], device=logits.device).unsqueeze(1)
+    # The highest logit becomes 0, so that the smallest temperatures overflow to minus infinity, which is right, and
+    # never to infinity, which would leave no distribution.
+    highest = logits.max(dim=-1, keepdim=True).values
+    scaled = truncate((logits - highest) / temperature.clamp(min=_SMALLEST), parameters)
     # In float64, since rounding a cumulative sum over a large vocabulary in float32 would move its borders.
     cumulative = torch.softmax(scaled.double(), dim=-1).cumsum(dim=-1)
     draws = uniform([p.seed for p in parameters], [sequence.output_count for sequence in sequences])
@@ -73,8 +77,9 @@ def truncate(logits: Tensor, parameters: list[SamplingParameters]) -> Tensor:
         return torch.from_numpy(np.array(values)).to(logits.device).unsqueeze(1)
 
     ordered, order = torch.sort(logits, dim=-1, descending=True, stable=True)
-    rank = torch.arange(vocabulary, device=logits.device)
-    keep = rank < column([p.top_k or vocabulary for p in parameters])
+    # All tokens as likely as the last of the k stay too: which of them came first would be chance.
+    last = column([min(p.top_k or vocabulary, vocabulary) - 1 for p in parameters])
+    keep = ordered >= ordered.gather(1, last)
     ordered = ordered.masked_fill(~keep, _NEVER)
     probabilities = torch.softmax(ordered.double(), dim=-1)
     before = probabilities.cumsum(dim=-1) - probabilities

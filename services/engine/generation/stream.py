@@ -15,7 +15,7 @@ class GenerationStream:
     the stream ends with SlowConsumer and its row is freed.
     """
 
-    def __init__(self, *, backlog_tokens: int = 4096) -> None:
+    def __init__(self, *, backlog_tokens: int = 1024) -> None:
         self.loop = asyncio.get_running_loop()
         self._cancel: Callable[[], None] = lambda: None
         self._events: deque[Event] = deque()
@@ -32,6 +32,7 @@ class GenerationStream:
     def cancel(self) -> None:
         """Frees the request's row within a step. Harmless after the end."""
         self._ended = True
+        self._arrived.set()
         self._cancel()
 
     def deliver(self, event: Event | Exception) -> None:

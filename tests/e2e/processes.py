@@ -1,0 +1,61 @@
+"""Services as processes of their own, as an operator starts them."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.e2e.waiting import until
+
+ROOT = Path(__file__).parent.parent.parent
+START_SECONDS = 90.0
+
+
+class Server:
+    """A `python -m MODULE …` with ports of its own choice, which are read from its log."""
+
+    def __init__(self, log: Path, module: str, *arguments: str) -> None:
+        self._log = log
+        ports = ("--port", "0", "--metrics-port", "0")
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments, *ports],
+                cwd=ROOT,
+                stdout=output,
+                stderr=output,
+                env=os.environ,
+            )
+
+    @property
+    def log(self) -> str:
+        """What it has printed."""
+        return self._log.read_text()
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        found = re.search(r"listening on (127\.0\.0\.1:\d+)", self.log)
+        assert found, self.log
+        return found[1]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self.process.poll() is not None
+
+
+@asynccontextmanager
+async def server(log: Path, module: str, *arguments: str) -> AsyncIterator[Server]:
+    """Runs a process until it is ready, and ends it by its id if it has not ended by itself."""
+    running = Server(log, module, *arguments)
+    try:
+        await until(lambda: " ready" in running.log or running.ended, START_SECONDS)
+        assert not running.ended, running.log
+        yield running
+    finally:
+        if not running.ended:
+            running.process.kill()
+        running.process.wait()

@@ -1,0 +1,43 @@
+"""Short ways to ask for text and to read what comes back."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sensorium import AsyncClient
+from sensorium.v1.common_pb2 import Finish, GenerationParameters, GenerationStarted, TokenIds, Usage
+from sensorium.v1.text_pb2 import StreamGenerateRequest
+
+
+@dataclass
+class Read:
+    """A stream that was read to its end."""
+
+    started: GenerationStarted = field(default_factory=GenerationStarted)
+    text: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    deltas: int = 0
+    finish: Finish = field(default_factory=Finish)
+    usage: Usage = field(default_factory=Usage)
+    events: list[str] = field(default_factory=list)
+
+
+def request(prompt: list[int], **parameters: Any) -> StreamGenerateRequest:
+    """Returns a request to continue token ids."""
+    return StreamGenerateRequest(prompt_token_ids=TokenIds(ids=prompt), parameters=GenerationParameters(**parameters))
+
+
+async def read(client: AsyncClient, asked: StreamGenerateRequest) -> Read:
+    """Reads a stream to its end."""
+    result = Read()
+    async for event in client.text.stream_generate(asked):
+        result.events.append(event.WhichOneof("event") or "")
+        if event.HasField("started"):
+            result.started = event.started
+        elif event.HasField("delta"):
+            result.deltas += 1
+            result.text += event.delta.text
+            result.token_ids += event.delta.token_ids
+        else:
+            result.finish = event.completed.candidates[0].finish
+            result.usage = event.completed.usage
+    return result

@@ -1,0 +1,51 @@
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from sensorium import AsyncClient, ModelNotReady
+from sensorium.v1.text_pb2 import StreamGenerateResponse
+from tests.e2e.conftest import Checkpoints
+from tests.e2e.processes import Server, server
+from tests.e2e.requests import read, request
+from tests.e2e.waiting import until
+
+TOKENS = 200
+
+
+async def drained(target: Server, address: str) -> tuple[list[str], ModelNotReady]:
+    """Sends SIGTERM while a stream is running; returns the stream's events and what a new call met."""
+    asked = request([9], max_new_tokens=TOKENS, ignore_eos=True)
+    async with AsyncClient(address, retry=None, timeout=60) as client:
+        stream = client.text.stream_generate(asked)
+        events: AsyncIterator[StreamGenerateResponse] = aiter(stream)
+        seen = [(await anext(events)).WhichOneof("event") or "" for _ in range(2)]
+        target.process.send_signal(signal.SIGTERM)
+        await until(lambda: "draining" in target.log)
+        with pytest.raises(ModelNotReady) as refused:
+            while True:  # until the gate has closed, which the log tells a moment early
+                await read(client, request([8], max_new_tokens=1))
+        seen += [event.WhichOneof("event") or "" async for event in events]
+    await until(lambda: target.ended)
+    return seen, refused.value
+
+
+@pytest.mark.parametrize("module", ["services.text", "gateway"])
+async def test_sigterm_lets_streams_finish_and_refuses_new_calls(
+    module: str, checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    """The running stream comes to its end, a new call is told when to retry, and the process exits with 0."""
+    quick = ("--drain-delay-seconds", "0")
+    model = ("--model", str(checkpoints("llama")), *quick)
+    async with (
+        server(tmp_path / "text.log", "services.text", *model) as text,
+        server(tmp_path / "gateway.log", "gateway", "--static", text.address, *quick) as gateway,
+    ):
+        target = text if module == "services.text" else gateway
+        events, refused = await drained(target, target.address)
+    assert events[0] == "started"
+    assert events[-1] == "completed"
+    assert refused.retry_after is not None
+    assert refused.retry_after > 0
+    assert target.process.returncode == 0, target.log

@@ -1,0 +1,11 @@
+"""Waiting for what will be true soon, on a machine that may be slow."""
+
+import asyncio
+from collections.abc import Callable
+
+
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Returns once `condition` holds; fails after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in another thread or process
+            await asyncio.sleep(0.002)

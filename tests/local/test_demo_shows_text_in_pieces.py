@@ -1,0 +1,30 @@
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_demo_streams_answers_prints_a_table_and_exits_0() -> None:
+    """Text arrives in pieces: the answer's end comes later than its beginning, and in more than one read."""
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "local", "demo"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
+    )
+    assert demo.stdout is not None
+    reads: list[tuple[float, str]] = []
+    while data := os.read(demo.stdout.fileno(), 65536):
+        reads.append((time.monotonic(), data.decode(errors="replace")))
+    output = "".join(text for _, text in reads)
+    assert demo.wait(30) == 0, output
+    answer = re.search(r"continuous batching\?\n+model\s+(.+?)\n\n", output, re.IGNORECASE | re.DOTALL)
+    assert answer, output
+    assert len(answer[1].split()) > 5
+    pieces = [text for _, text in reads if text.strip() and text.strip() in answer[1]]
+    assert len(pieces) > 3, "the answer came in one piece"
+    assert "Ada" in output.rpartition("What is my name?")[0], output
+    for column in ("first token", "tokens/s", "endpoint"):
+        assert column in output
+    assert re.search(r"127\.0\.0\.1:\d+", output)

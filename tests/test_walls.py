@@ -1,0 +1,108 @@
+"""The walls of docs/architecture.md: who may import what. Read from the sources, without importing them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TORCH = {"torch", "transformers", "accelerate", "bitsandbytes", "tokenizers", "safetensors"}
+WIRE = {"grpc", "google", "sensorium.v1", "sensorium.rpc", "sensorium.status", "sensorium.client"}
+HOUSES = {"services", "gateway", "local", "tests", "benchmarks", "models", "k8s", "protos"}
+SERVER = {"prometheus_client", "pydantic", "pydantic_settings", "uvloop", "grpc_health", "grpc_reflection"}
+TERMINAL = {"typer", "rich", "click"}
+
+# A servicer and what converts for it see the wire and the engine's values; the verbs and the engine see the model.
+EDGE = ("servicer.py", "_conversion.py", "ask.py")
+WIRING = ("__init__.py", "__main__.py", "app.py", "config.py")
+
+
+def imports(path: Path) -> set[str]:
+    """Returns the modules a file imports, by their full names."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names.add(node.module or "")
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def crossings(path: Path, forbidden: set[str]) -> set[str]:
+    return {found for found in imports(path) for wall in forbidden if found == wall or found.startswith(f"{wall}.")}
+
+
+def python_files(*folders: str) -> list[Path]:
+    return sorted(
+        path for folder in folders for path in (ROOT / folder).rglob("*.py") if "v1" not in path.relative_to(ROOT).parts
+    )
+
+
+def name(path: object) -> str:
+    return str(Path(str(path)).relative_to(ROOT))
+
+
+def reachable(path: Path, seen: set[Path] | None = None) -> set[Path]:
+    """Returns the files of this repository that importing `path` loads."""
+    seen = set() if seen is None else seen
+    if path in seen:
+        return seen
+    seen.add(path)
+    for imported in imports(path):
+        target = ROOT / Path(*imported.split("."))
+        for found in (target.with_suffix(".py"), target / "__init__.py"):
+            if found.exists():
+                reachable(found, seen)
+    return seen
+
+
+@pytest.mark.parametrize("path", python_files("sensorium"), ids=name)
+def test_the_wheel_imports_no_house_and_no_torch(path: Path) -> None:
+    forbidden = HOUSES | TORCH
+    if "rpc" not in path.parts:
+        forbidden |= SERVER
+    if "cli" not in path.parts:
+        forbidden |= TERMINAL
+    assert not crossings(path, forbidden)
+
+
+@pytest.mark.parametrize("path", python_files("gateway"), ids=name)
+def test_the_gateway_knows_no_service_and_no_torch(path: Path) -> None:
+    assert not crossings(path, (HOUSES - {"gateway"}) | TORCH)
+
+
+@pytest.mark.parametrize("path", python_files("services/engine"), ids=name)
+def test_the_engine_never_sees_the_wire(path: Path) -> None:
+    assert not crossings(path, WIRE | (HOUSES - {"services"}))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in python_files("services/text") if not path.name.endswith(EDGE) and path.name not in WIRING],
+    ids=name,
+)
+def test_a_verb_never_sees_the_wire(path: Path) -> None:
+    assert not crossings(path, WIRE)
+
+
+@pytest.mark.parametrize("path", [path for path in python_files("services/text") if path.name.endswith(EDGE)], ids=name)
+def test_a_servicer_loads_no_torch(path: Path) -> None:
+    """Neither itself nor by anything of this repository that it imports."""
+    for loaded in reachable(path):
+        assert not crossings(loaded, TORCH), f"through {loaded.relative_to(ROOT)}"
+
+
+def test_the_walls_are_where_the_files_are() -> None:
+    """A wall around nothing holds nothing."""
+    assert {path.name for path in python_files("services/text")} >= {"servicer.py", "generate.py", "app.py"}
+    assert len(python_files("services/engine")) > 10
+    assert len(python_files("gateway")) > 5
+    assert crossings(ROOT / "services/engine/generation/sampler.py", TORCH)
+
+
+@pytest.mark.parametrize("path", python_files("sensorium", "services", "gateway", "local", "protos"), ids=name)
+def test_a_file_has_a_name_and_a_size_one_can_read(path: Path) -> None:
+    assert path.stem not in {"utils", "util", "helpers", "common", "misc", "base"}
+    assert len(path.read_text().splitlines()) <= 300
