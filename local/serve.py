@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from types import FrameType
 
 from rich.console import Console
 
@@ -18,8 +19,12 @@ def run(console: Console) -> None:
         StackFailed: a process did not start, or ended.
     """
     stop = threading.Event()
+
+    def told(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, told)
     ports = Ports()
     with Stack(ports) as stack:
         wait(console, stack)

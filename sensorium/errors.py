@@ -19,8 +19,8 @@
     ├── PermissionDenied       PERMISSION_DENIED   PERMISSION_DENIED
     └── Internal               INTERNAL            INTERNAL              a fixed text and the request id
 
-Servers raise these; the interceptor of `sensorium.rpc` sends them (see `sensorium.status`). Clients get the same classes
-back, so both sides speak of one list.
+Servers raise these; the interceptor of `sensorium.rpc` sends them (see `sensorium.status`). Clients get the same
+classes back, so both sides speak of one list.
 """
 
 from collections.abc import Iterable, Mapping
@@ -191,6 +191,11 @@ class Internal(SensoriumError):
     code = StatusCode.INTERNAL
     reason = "INTERNAL"
 
-    def __init__(self, message: str = "The server made a mistake; its log has the details under this request id.",
-                 *, metadata: Mapping[str, str] | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "The server made a mistake; its log has the details under this request id.",
+        *,
+        metadata: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message, metadata=metadata, retry_after=retry_after)

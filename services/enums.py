@@ -1,8 +1,9 @@
 """Finds enum numbers that the contract does not know, which proto3 parses without a word."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from sensorium.errors import Violation
@@ -18,14 +19,15 @@ def unknown_enum_numbers(message: Message, path: str = "") -> Iterator[Violation
             for place, item in _items(field, name, value):
                 yield from unknown_enum_numbers(item, f"{place}.")
         elif field.type == FieldDescriptor.TYPE_ENUM:
-            known = field.enum_type.values_by_number
+            kind: Any = field.enum_type
+            known: EnumDescriptor = kind
             for place, number in _items(field, name, value):
-                if number not in known:
-                    yield Violation(place, f"has the unknown value {number} of {field.enum_type.name}")
+                if number not in known.values_by_number:
+                    yield Violation(place, f"has the unknown value {number} of {known.name}")
 
 
-def _items(field: FieldDescriptor, name: str, value: object) -> Iterator[tuple[str, object]]:
+def _items(field: FieldDescriptor, name: str, value: Any) -> Iterator[tuple[str, Any]]:
     if field.is_repeated:
-        yield from ((f"{name}[{i}]", item) for i, item in enumerate(value))  # type: ignore[arg-type]
+        yield from ((f"{name}[{i}]", item) for i, item in enumerate(value))
     else:
         yield name, value

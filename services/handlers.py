@@ -25,7 +25,7 @@ def _handler(method: Method, behaviour: Any) -> "grpc.RpcMethodHandler[Any, Any]
         ("stream" if method.request_is_stream else "unary") + "_" + ("stream" if method.response_is_stream else "unary")
     )
     make = getattr(grpc, f"{kind}_rpc_method_handler")
-    return make(behaviour, method.request_type.FromString, lambda message: message.SerializeToString())
+    return make(behaviour, method.request_type.FromString, method.response_type.SerializeToString)
 
 
 def _refusal(name: str, model: str) -> Any:

@@ -37,7 +37,6 @@ class ServedModel:
         Raises:
             ModelNotServed: another model is meant.
             ModelNotReady: the model is loading, warming up, draining or has failed.
-
         """
         if model not in ("", self.name):
             raise ModelNotServed.of(model, [self.name])

@@ -55,7 +55,6 @@ def resolve_device(name: str) -> torch.device:
 
     Raises:
         ModelRefused: no such device here.
-
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -70,7 +69,6 @@ def load_causal_lm(source: str, *, revision: str | None, device: torch.device, d
 
     Raises:
         ModelRefused: it is no causal language model, or its files are missing or unsafe to load.
-
     """
     register()
     try:

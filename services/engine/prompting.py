@@ -4,6 +4,7 @@ Texts are encoded without truncation and padding: those are state of a fast toke
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -16,7 +17,8 @@ class PromptEncoder:
     """Encodes and decodes. Its methods may run in any thread."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, context_tokens: int) -> None:
-        self._tokenizer = tokenizer
+        # Its own types tell one result for each of many ways to call it.
+        self._tokenizer: Any = tokenizer
         self._special_ids = frozenset(tokenizer.all_special_ids)
         longest = max(map(len, tokenizer.get_vocab()), default=1)
         self._most_characters = longest * context_tokens
@@ -26,7 +28,6 @@ class PromptEncoder:
 
         Raises:
             InvalidArgument: it is so long that it cannot fit the context, whatever its tokens. `field` is its name.
-
         """
         self._require_length(text, field)
         return self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
@@ -34,7 +35,7 @@ class PromptEncoder:
     def encode_tokens(self, text: str, *, field: str, add_special_tokens: bool) -> list[EncodedToken]:
         """Returns the tokens of `text` with pieces and offsets. Raises what `encode` raises."""
         self._require_length(text, field)
-        fast = self._tokenizer.is_fast
+        fast: bool = self._tokenizer.is_fast
         encoded = self._tokenizer(text, add_special_tokens=add_special_tokens, return_offsets_mapping=fast)
         ids: list[int] = encoded["input_ids"]
         offsets: list[tuple[int | None, int | None]] = encoded["offset_mapping"] if fast else [(None, None)] * len(ids)
@@ -55,7 +56,6 @@ class PromptEncoder:
 
         Raises:
             InvalidArgument: the model has no template, or the template refuses the conversation.
-
         """
         template = self._tokenizer.chat_template
         if not template:

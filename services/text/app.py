@@ -113,7 +113,7 @@ class TextService:
         encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
         limits = GenerationLimits(built.context_tokens, loaded.vocabulary_size)
         self._servicer.verbs = TextVerbs(
-            TextGenerator(built.engine, encoder, loaded.tokenizer, loaded.defaults, limits, self._executor),
+            TextGenerator(built.engine, encoder, loaded.defaults, limits, self._executor),
             TextTokenizer(encoder, loaded.vocabulary_size, self._settings.max_batch_items, self._executor),
         )
         describe(self._served.info, loaded, built, self._settings)

@@ -5,7 +5,7 @@ from asyncio import get_running_loop
 from concurrent.futures import Executor
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.generation.detokenizer import Decoder, IncrementalDetokenizer
+from services.engine.generation.detokenizer import IncrementalDetokenizer
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.request import GenerationRequest
@@ -27,14 +27,12 @@ class TextGenerator:
         self,
         engine: GenerationEngine,
         encoder: PromptEncoder,
-        decoder: Decoder,
         defaults: ModelDefaults,
         limits: GenerationLimits,
         executor: Executor,
     ) -> None:
         self._engine = engine
         self._encoder = encoder
-        self._decoder = decoder
         self._defaults = defaults
         self._limits = limits
         self._executor = executor
@@ -45,7 +43,6 @@ class TextGenerator:
         Raises:
             InvalidArgument: holds every violation.
             QueueFull, DeadlineExceeded, ModelNotReady: see Admission.enter.
-
         """
         with self._engine.admission.preparing():
             prepared = get_running_loop().run_in_executor(self._executor, self._prepare, ask)
@@ -67,7 +64,7 @@ class TextGenerator:
         sampling, stopping = resolve(ask.options, self._defaults, self._limits, len(tokens.prompt))
         skip_special = ask.options.skip_special_tokens
         output = OutputBuilder(
-            IncrementalDetokenizer(self._decoder, tokens.prompt, skip_special_tokens=skip_special), stopping
+            IncrementalDetokenizer(self._encoder, tokens.prompt, skip_special_tokens=skip_special), stopping
         )
         replayed = output.replay(tuple(ask.delivered))
         if replayed < len(ask.delivered):

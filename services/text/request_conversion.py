@@ -49,8 +49,10 @@ def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, secon
 
 
 def _options(parameters: common.GenerationParameters, priority: int) -> GenerationOptions:
+    message: Any = parameters
+
     def given(name: str) -> Any:
-        return getattr(parameters, name) if parameters.HasField(name) else None
+        return getattr(message, name) if message.HasField(name) else None
 
     return GenerationOptions(
         temperature=given("temperature"),

@@ -100,4 +100,9 @@ def _usage(event: Completed) -> common.Usage:
 
 
 def _finish(finish: Finish) -> common.Finish:
-    return common.Finish(reason=_REASONS[finish.reason], stop_string=finish.stop_string, token_id=finish.token_id)
+    message = common.Finish(reason=_REASONS[finish.reason])
+    if finish.stop_string is not None:
+        message.stop_string = finish.stop_string
+    elif finish.token_id is not None:
+        message.token_id = finish.token_id
+    return message

@@ -1,7 +1,7 @@
 """TextService over plain values: each RPC converts, asks its verb, and converts back."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -98,7 +98,7 @@ class TextServicer:
     @asynccontextmanager
     async def _generation(
         self, request: pb.GenerateRequest | pb.StreamGenerateRequest, context: Any
-    ) -> AsyncIterator[Generation]:
+    ) -> AsyncGenerator[Generation]:
         """Starts a generation and frees its row when the call ends, however it ends."""
         ask = generation_ask(request, context.time_remaining())
         generation = await self._ready(request.model).generator.start(ask)

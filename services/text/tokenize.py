@@ -21,7 +21,6 @@ class TextTokenizer:
 
         Raises:
             InvalidArgument: there are no texts or too many, or some are too long.
-
         """
         self._require_batch("texts", len(texts))
         return await get_running_loop().run_in_executor(self._executor, self._tokenize, texts, add_special_tokens)
@@ -31,7 +30,6 @@ class TextTokenizer:
 
         Raises:
             InvalidArgument: there are no sequences or too many, or some ids are not in the vocabulary.
-
         """
         self._require_batch("sequences", len(sequences))
         return await get_running_loop().run_in_executor(

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -38,12 +38,11 @@ class Admission:
         self.closed = False
 
     @contextmanager
-    def preparing(self) -> Iterator[None]:
+    def preparing(self) -> Generator[None]:
         """Holds a place while a request is tokenized, so that no more of them are in that stage than may wait.
 
         Raises:
             QueueFull: the limit of requests is reached.
-
         """
         with self._lock:
             if self.requests + self._preparing >= self._limits.requests:
@@ -62,7 +61,6 @@ class Admission:
             ModelNotReady: the engine is closing.
             QueueFull: the limit of requests or tokens is reached; holds an estimate of when to come back.
             DeadlineExceeded: the deadline has passed, or will have before the request's turn.
-
         """
         with self._lock:
             if self.closed:

@@ -51,7 +51,6 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
 
     Raises:
         ModelRefused: the model keeps state that is not keys and values, or the engine's results differ from its own.
-
     """
     layouts = probe_layouts(loaded)
     pages = page_count(loaded, settings, layouts)

@@ -15,8 +15,8 @@ _LONGEST_WINDOW = 64
 class Decoder(Protocol):
     """The part of a tokenizer that is needed here."""
 
-    def decode(self, token_ids: list[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool) -> str:
-        """Returns the text of `token_ids`, with replacement characters for bytes that are no character."""
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Returns the text of `ids`, with replacement characters for bytes that are no character."""
         ...
 
 
@@ -65,16 +65,18 @@ class IncrementalDetokenizer:
         return text
 
     def _slide(self, *, held: int) -> None:
-        """Drops the settled tokens if those behind them have text of their own to give the next token its context."""
+        """Drops the settled tokens if those behind them have text of their own to give the next token its context.
+
+        A window that is too long drops them whatever is behind, or what is behind if it has no text at all.
+        """
+        too_long = len(self._window) > _LONGEST_WINDOW
         behind = self._window[self._settled :]
         text = self._decode(behind)
-        if len(text) > held:
+        if len(text) > held or (text and too_long):
             self._window, self._settled = behind, len(behind)
-            self._returned = text[: len(text) - held]
-        elif not text and len(self._window) > _LONGEST_WINDOW:
+            self._returned = text[: max(len(text) - held, 0)]
+        elif too_long:
             del self._window[self._settled :]
 
     def _decode(self, token_ids: list[int]) -> str:
-        return self._decoder.decode(
-            token_ids, skip_special_tokens=self._skip_special_tokens, clean_up_tokenization_spaces=False
-        )
+        return self._decoder.decode(token_ids, skip_special_tokens=self._skip_special_tokens)

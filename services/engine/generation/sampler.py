@@ -20,7 +20,6 @@ def sample(logits: Tensor, sequences: list[Sequence]) -> list[int | None]:
         sequences: The sequence of each row; its parameters, output count and tokens are read.
 
     Steps and their order are those of transformers' `generate`, so that an equal distribution is drawn from.
-
     """
     for row, sequence in zip(logits, sequences, strict=True):
         penalize_repetition(row, sequence)

@@ -22,7 +22,6 @@ def verify(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> None:
 
     Raises:
         ModelRefused: they differ by more than rounding explains.
-
     """
     generator = torch.Generator().manual_seed(0)
     length = min(_length(loaded), pool.page_count * pool.page_size // 2, loaded.context_tokens)

@@ -42,7 +42,6 @@ class AttentionBackend(Protocol):
             key: `[T, kv_heads, key_width]`.
             value: `[T, kv_heads, value_width]`.
             batch: The backend's own view of the rows; an AttentionBatch for those that use the cache.
-
         """
         ...
 
@@ -77,8 +76,8 @@ def attend_paged(
         softcap=softcap,
         sinks=s_aux,
     )
-    rows = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    output = attention_call.backend.attend(layer, *rows, attention_call.batch)
+    queries, keys, values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    output = attention_call.backend.attend(layer, queries, keys, values, attention_call.batch)
     return output.unsqueeze(0), None
 
 

@@ -31,7 +31,6 @@ def attend_row(layer: AttentionLayer, query: Tensor, keys: Tensor, values: Tenso
 
     Returns:
         `[n, heads, value_width]` in the dtype of `values`.
-
     """
     new, heads, _ = query.shape
     context, kv_heads, _ = keys.shape

@@ -1,0 +1,88 @@
+"""Puts the parts of the gateway together."""
+
+import asyncio
+from contextlib import AsyncExitStack, suppress
+from types import TracebackType
+
+from prometheus_client import CollectorRegistry
+
+from gateway.config import GatewaySettings
+from gateway.discovery import Discovery, StaticDiscovery
+from gateway.metrics import EndpointCollector, GatewayMetrics
+from gateway.models import ModelService
+from gateway.pool import Pool
+from gateway.relay import Relay
+from gateway.router import EndpointState
+from sensorium import rpc
+from sensorium.tasks import METHODS, SERVICES
+from sensorium.v1 import models_pb2, models_pb2_grpc
+
+_MODEL_SERVICE = models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+_LAG_INTERVAL_SECONDS = 0.25
+
+
+class Gateway:
+    """A gateway and its server, on the running event loop. Learns of its endpoints inside `async with`."""
+
+    def __init__(self, settings: GatewaySettings, discovery: Discovery | None = None) -> None:
+        self.registry = CollectorRegistry()
+        self.pool = Pool(settings, discovery or StaticDiscovery(settings.static))
+        self.metrics = GatewayMetrics(self.registry, task_label, self.pool.knows)
+        names = (*(service.full_name for service in SERVICES), _MODEL_SERVICE)
+        self.server = rpc.Server(settings, names, observer=self.metrics, registry=self.registry)
+        self.registry.register(EndpointCollector(self.pool.name, lambda: self.pool.endpoints))
+        self.server.grpc.add_generic_rpc_handlers((Relay(self.pool, self.metrics, settings),))
+        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(lambda: self.pool.endpoints), self.server.grpc)
+        self.pool.on_change = self._tell_health
+        self._settings = settings
+        self._stack = AsyncExitStack()
+
+    async def prepare(self) -> None:
+        """Returns when every endpoint was tried once, or the time for that is over."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.pool.wait_tried(), self._settings.startup_seconds)
+
+    async def __aenter__(self) -> "Gateway":
+        await self._stack.enter_async_context(self.pool)
+        lag = asyncio.ensure_future(self._measure_lag())
+        self._stack.callback(lag.cancel)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def _tell_health(self) -> None:
+        """A service is served while an endpoint is ready that has a model for one of its tasks."""
+        tasks = {
+            task
+            for endpoint in self.pool.endpoints
+            if endpoint.state is EndpointState.READY
+            for model in endpoint.models.values()
+            if model.ready
+            for task in model.tasks
+        }
+        for service in SERVICES:
+            methods = (method for method in METHODS.values() if method.service == service.full_name)
+            served = any(not tasks.isdisjoint(method.tasks) for method in methods)
+            self.server.health.set(service.full_name, served)
+
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LAG_INTERVAL_SECONDS
+            await asyncio.sleep(_LAG_INTERVAL_SECONDS)
+            self.metrics.loop_lag.observe(max(loop.time() - due, 0))
+
+
+def task_label(method: str) -> str:
+    """Returns the `task` label of a method: the first task it serves, such as `generate_text`."""
+    known = METHODS.get(method)
+    return "models" if known is None else models_pb2.Task.Name(known.tasks[0]).removeprefix("TASK_").lower()
+
+
+async def serve(settings: GatewaySettings) -> None:
+    """Runs a gateway until it is told to stop."""
+    async with Gateway(settings) as gateway:
+        await rpc.run(gateway.server, gateway.prepare)

@@ -1,0 +1,100 @@
+"""Keeps what is known of one endpoint up to date, for as long as it is in the pool."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from gateway.config import GatewaySettings
+from gateway.endpoint import EOF, Endpoint
+from gateway.router import EndpointState
+from sensorium.v1 import models_pb2
+
+_log = logging.getLogger("gateway")
+
+_FIRST_WAIT_SECONDS = 0.1
+
+
+class Learner:
+    """Watches the health of an endpoint and asks for its models: when its health changes, and every now and then.
+
+    `changed` is called after each change of state or models. `tried` is set once the endpoint answered or failed to.
+    """
+
+    def __init__(self, endpoint: Endpoint, settings: GatewaySettings, changed: Callable[[], None]) -> None:
+        self.tried = asyncio.Event()
+        self._endpoint = endpoint
+        self._settings = settings
+        self._changed = changed
+        channel = endpoint.channel
+        self._watch: Any = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
+        )
+        self._list: Any = channel.unary_unary(
+            "/sensorium.v1.ModelService/ListModels",
+            models_pb2.ListModelsRequest.SerializeToString,
+            models_pb2.ListModelsResponse.FromString,
+        )
+
+    async def run(self) -> None:
+        """Learns until cancelled; reconnects with growing, jittered waits."""
+        wait = _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                await self._follow()
+                wait = _FIRST_WAIT_SECONDS
+            except (grpc.aio.AioRpcError, TimeoutError) as error:
+                wait = _FIRST_WAIT_SECONDS if self._endpoint.state is not EndpointState.CONNECTING else wait * 2
+                _log.debug("%s cannot be reached: %s", self._endpoint.address, error)
+            except Exception:
+                _log.exception("%s: learning failed", self._endpoint.address)
+            self._set(EndpointState.CONNECTING)
+            self.tried.set()
+            await asyncio.sleep(min(wait, self._settings.reconnect_seconds) * random.uniform(0.5, 1))  # noqa: S311
+
+    async def _follow(self) -> None:
+        """Follows one health watch to its end."""
+        watch = self._watch(HealthCheckRequest())
+        try:
+            status = await asyncio.wait_for(watch.read(), self._settings.probe_timeout_seconds)
+            while status is not EOF:
+                serving = status.status == HealthCheckResponse.SERVING
+                following: asyncio.Future[Any] = asyncio.ensure_future(watch.read())
+                try:
+                    await self._ask_until(following, serving)
+                    status = await following
+                finally:
+                    following.cancel()
+                    await asyncio.gather(following, return_exceptions=True)
+        finally:
+            watch.cancel()
+
+    async def _ask_until(self, following: asyncio.Future[Any], serving: bool) -> None:
+        """Asks for the models every now and then until the next status is there."""
+        while not following.done():
+            await self._ask(serving)
+            await asyncio.wait((following,), timeout=self._settings.refresh_seconds)
+
+    async def _ask(self, serving: bool) -> None:
+        """Asks for the models. An endpoint that does not serve may refuse to tell: then the last answer stands."""
+        if not serving:
+            self._set(EndpointState.NOT_SERVING)
+        try:
+            response = await self._list(models_pb2.ListModelsRequest(), timeout=self._settings.probe_timeout_seconds)
+        except grpc.aio.AioRpcError:
+            if serving:
+                raise
+        else:
+            self._endpoint.learn(tuple(response.models))
+        self._set(EndpointState.READY if serving else EndpointState.NOT_SERVING)
+        self.tried.set()
+
+    def _set(self, state: EndpointState) -> None:
+        if state is not self._endpoint.state:
+            _log.info("%s is %s", self._endpoint.address, state.value)
+        self._endpoint.state = state
+        self._changed()

@@ -1,0 +1,131 @@
+"""Every metric of the gateway. Label values are bounded: methods and models that are served, codes, endpoints."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from grpc import StatusCode
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.endpoint import Endpoint
+from gateway.router import EndpointState
+
+_DURATIONS = tuple(0.01 * 2**exponent for exponent in range(16))
+_FIRST_TOKENS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120)
+_LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_OTHER = "other"
+
+
+@dataclass
+class Call:
+    """What is measured of one call beside its method and code."""
+
+    model: str = ""
+    phase: str = "before_first_message"
+    begun: float = field(default_factory=perf_counter)
+
+
+CALL: ContextVar[Call] = ContextVar("call")
+"""The call that the current task relays."""
+
+
+class GatewayMetrics:
+    """The metrics, and the observer that counts calls.
+
+    `task_of` gives the `task` label of a method; `knows` tells whether a model is one that is served: all other names
+    are the caller's, without bound, and become `other`.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, task_of: Callable[[str], str], knows: Callable[[str], bool]
+    ) -> None:
+        self._task_of = task_of
+        self._knows = knows
+        self.requests = Counter(
+            "sensorium_gateway_requests_total", "Calls ended.", ("task", "model", "code"), registry=registry
+        )
+        self.duration = Histogram(
+            "sensorium_gateway_request_duration_seconds",
+            "From a call's arrival to its end.",
+            ("task", "model"),
+            buckets=_DURATIONS,
+            registry=registry,
+        )
+        self.in_flight = Gauge("sensorium_gateway_inflight_requests", "Calls running.", registry=registry)
+        self.attempts = Counter(
+            "sensorium_gateway_attempts_total",
+            "Calls to endpoints, by how they ended: ok, error, retried, lost; reason is the gRPC code.",
+            ("result", "reason"),
+            registry=registry,
+        )
+        self.cancellations = Counter(
+            "sensorium_gateway_cancellations_total", "Calls cancelled by the client.", ("phase",), registry=registry
+        )
+        self.routes = Counter(
+            "sensorium_gateway_route_total",
+            "Endpoints chosen, by why: only, least_in_flight; or why there was none.",
+            ("reason",),
+            registry=registry,
+        )
+        self.loop_lag = Histogram(
+            "sensorium_gateway_event_loop_lag_seconds",
+            "How much later than asked the event loop woke a sleeper.",
+            buckets=_LAGS,
+            registry=registry,
+        )
+        self.first_token = Histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "From a call's arrival to the first delta relayed.",
+            ("model",),
+            buckets=_FIRST_TOKENS,
+            registry=registry,
+        )
+
+    def started(self, method: str) -> None:
+        """Begins the record of the current task's call."""
+        del method
+        CALL.set(Call())
+        self.in_flight.inc()
+
+    def finished(self, method: str, code: StatusCode, seconds: float) -> None:
+        """Counts the call."""
+        call = CALL.get()
+        task, model = self._task_of(method), self.model_label(call.model)
+        self.in_flight.dec()
+        self.requests.labels(task, model, code.name).inc()
+        self.duration.labels(task, model).observe(seconds)
+        if code is StatusCode.CANCELLED:
+            self.cancellations.labels(call.phase).inc()
+
+    def first_token_relayed(self, call: Call) -> None:
+        """Measures the time to the first token of a call."""
+        self.first_token.labels(self.model_label(call.model)).observe(perf_counter() - call.begun)
+
+    def model_label(self, model: str) -> str:
+        """Returns `model` if it is served, else `other`."""
+        return model if self._knows(model) else _OTHER
+
+
+class EndpointCollector(Collector):
+    """Gauges of the pool, read when they are scraped, so that an endpoint's go when it goes."""
+
+    def __init__(self, pool: str, endpoints: Callable[[], Iterable[Endpoint]]) -> None:
+        self._pool = pool
+        self._endpoints = endpoints
+
+    def collect(self) -> Iterator[Metric]:
+        """Yields the gauges as they are now."""
+        endpoints = list(self._endpoints())
+        states = GaugeMetricFamily("sensorium_gateway_endpoints", "Endpoints by state.", labels=("pool", "state"))
+        for state in EndpointState:
+            states.add_metric((self._pool, state.value), sum(endpoint.state is state for endpoint in endpoints))
+        yield states
+        loads = GaugeMetricFamily(
+            "sensorium_gateway_endpoint_inflight", "Calls an endpoint works on for this gateway.", labels=("endpoint",)
+        )
+        for endpoint in endpoints:
+            loads.add_metric((endpoint.address,), endpoint.in_flight)
+        yield loads

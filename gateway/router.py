@@ -1,0 +1,164 @@
+"""Chooses an endpoint for a call. Pure: what is known goes in, a choice or an error comes out."""
+
+import random
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, NoReturn, Protocol, TypeVar
+
+from sensorium.errors import (
+    InvalidArgument,
+    ModelNotReady,
+    ModelNotServed,
+    NoEndpoint,
+    SensoriumError,
+    TaskNotSupported,
+    Violation,
+)
+
+RETRY_AFTER_SECONDS = 1.0
+
+
+class EndpointState(Enum):
+    """Whether an endpoint can be used."""
+
+    CONNECTING = "connecting"
+    """Not reached yet, or not any more."""
+    NOT_SERVING = "not_serving"
+    """Reached, and loading or draining: it gets no new work."""
+    READY = "ready"
+    """Gets work."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One model of one endpoint. `tasks` is empty where a model that is still loading does not know them yet."""
+
+    name: str
+    tasks: frozenset[int]
+    ready: bool
+    concurrency: int
+
+
+class RoutableEndpoint(Protocol):
+    """What the router needs to know of an endpoint."""
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT."""
+        ...
+
+    @property
+    def state(self) -> EndpointState:
+        """Whether it can be used."""
+        ...
+
+    @property
+    def learned(self) -> bool:
+        """Whether it has ever told its models."""
+        ...
+
+    @property
+    def models(self) -> Mapping[str, ServedModel]:
+        """What it told last, by name."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """Calls of this gateway that it works on."""
+        ...
+
+
+EndpointT = TypeVar("EndpointT", bound=RoutableEndpoint)
+
+
+@dataclass(frozen=True)
+class Choice(Generic[EndpointT]):
+    """An endpoint, the model it was chosen for, and why it was: `only`, or `least_in_flight`."""
+
+    endpoint: EndpointT
+    model: str
+    reason: str
+
+
+def route(
+    endpoints: Sequence[EndpointT],
+    tasks: Collection[int],
+    model: str,
+    *,
+    tried: Collection[str] = (),
+    pick: Callable[[Sequence[EndpointT]], EndpointT] = random.choice,
+) -> Choice[EndpointT]:
+    """Returns the endpoint for a call of one of `tasks` with `model`, which may be empty.
+
+    That is the one with the least (calls in flight + 1) / concurrency, and `pick` decides between equals. Endpoints
+    whose address is in `tried` are passed over.
+
+    Raises:
+        SensoriumError: nothing serves this, or not now; the class says which.
+    """
+    name = model or only_model(endpoints, tasks)
+    able = [endpoint for endpoint in endpoints if _able(endpoint, name, tasks)]
+    ready = [
+        endpoint
+        for endpoint in able
+        if endpoint.state is EndpointState.READY and endpoint.models[name].ready and endpoint.address not in tried
+    ]
+    if not ready:
+        _refuse(endpoints, name, able)
+    least = min(_load(endpoint, name) for endpoint in ready)
+    equals = [endpoint for endpoint in ready if _load(endpoint, name) == least]
+    return Choice(pick(equals), name, "only" if len(ready) == 1 else "least_in_flight")
+
+
+def only_model(endpoints: Iterable[RoutableEndpoint], tasks: Collection[int]) -> str:
+    """Returns the name of the one model that does one of `tasks`.
+
+    Raises:
+        InvalidArgument: there are several; the violation names them.
+        TaskNotSupported: there is none.
+        NoEndpoint: there may be one on an endpoint that was never reached.
+    """
+    endpoints = list(endpoints)
+    names = sorted({name for endpoint in endpoints for name in endpoint.models if _able(endpoint, name, tasks)})
+    if len(names) > 1:
+        raise InvalidArgument([Violation("model", f"must be given, as several serve this task: {', '.join(names)}")])
+    if names:
+        return names[0]
+    if not endpoints or not all(endpoint.learned for endpoint in endpoints):
+        raise _no_endpoint()
+    raise TaskNotSupported("No model that is served here can do this task.")
+
+
+def unknown_model(endpoints: Sequence[RoutableEndpoint], model: str) -> SensoriumError:
+    """Returns the error for a name that no endpoint has told."""
+    if endpoints and all(endpoint.learned for endpoint in endpoints):
+        return ModelNotServed.of(model, {name for endpoint in endpoints for name in endpoint.models})
+    return _no_endpoint(model)
+
+
+def _able(endpoint: RoutableEndpoint, name: str, tasks: Collection[int]) -> bool:
+    served = endpoint.models.get(name)
+    if served is None:
+        return False
+    undecided = not served.ready and not served.tasks
+    return undecided or not served.tasks.isdisjoint(tasks)
+
+
+def _load(endpoint: RoutableEndpoint, name: str) -> float:
+    return (endpoint.in_flight + 1) / max(endpoint.models[name].concurrency, 1)
+
+
+def _refuse(endpoints: Sequence[RoutableEndpoint], name: str, able: Sequence[RoutableEndpoint]) -> NoReturn:
+    if not any(name in endpoint.models for endpoint in endpoints):
+        raise unknown_model(endpoints, name)
+    if not able:
+        raise TaskNotSupported(f"Model {name!r} cannot do this task.", metadata={"model": name})
+    if any(endpoint.state is not EndpointState.CONNECTING for endpoint in able):
+        raise ModelNotReady(f"Model {name!r} is not ready.", metadata={"model": name}, retry_after=RETRY_AFTER_SECONDS)
+    raise _no_endpoint(name)
+
+
+def _no_endpoint(model: str = "") -> NoEndpoint:
+    message = f"No endpoint for model {model!r} can be reached." if model else "No endpoint can be reached."
+    return NoEndpoint(message, metadata={"model": model} if model else None, retry_after=RETRY_AFTER_SECONDS)

@@ -1,0 +1,80 @@
+"""The caller's side of a bidirectional stream."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from gateway.delivery import Context
+from gateway.endpoint import EOF
+from sensorium.errors import InvalidArgument
+
+# Messages of audio read ahead; each is at most as large as the message limit, and usually a few kilobytes.
+_AHEAD = 2
+
+
+class Upstream:
+    """Reads the caller's messages, a few ahead, and writes them into an endpoint's call.
+
+    The reading outlives a failed attempt: what one endpoint did not take, the next one gets.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.replayable = True
+        """Whether a new attempt would see every message: true until one after the first went to an endpoint."""
+        self._context = context
+        self._first = b""
+        self._queue: asyncio.Queue[Any] = asyncio.Queue(_AHEAD)
+        self._reader: asyncio.Future[None] | None = None
+
+    async def first(self) -> bytes:
+        """Returns the first message.
+
+        Raises:
+            InvalidArgument: the caller sent none.
+        """
+        message: Any = await self._context.read()
+        if message is EOF:
+            raise InvalidArgument([], "The stream ended before its first message, which holds the config.")
+        self._first = message
+        self._reader = asyncio.ensure_future(self._read())
+        return self._first
+
+    @asynccontextmanager
+    async def flowing_into(self, call: Any) -> AsyncGenerator[None]:
+        """Writes the first message and those after it into `call`, as fast as it takes them, for the time inside."""
+        writer = asyncio.ensure_future(self._write(call))
+        try:
+            yield
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+
+    async def __aenter__(self) -> "Upstream":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+
+    async def _read(self) -> None:
+        message: Any = None
+        while message is not EOF:
+            message = await self._context.read()
+            await self._queue.put(message)
+
+    async def _write(self, call: Any) -> None:
+        # A call that has ended refuses to be written to; whoever reads from it learns how it ended.
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.write(self._first)
+            while (message := await self._queue.get()) is not EOF:
+                self.replayable = False
+                await call.write(message)
+            self.replayable = False
+            await call.done_writing()

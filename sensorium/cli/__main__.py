@@ -1,0 +1,5 @@
+"""Lets `python -m sensorium.cli` be `sensorium`."""
+
+from sensorium.cli import main
+
+main()

@@ -1,0 +1,60 @@
+"""The commands: one group for each service, one command for each of its RPCs."""
+
+from typing import Annotated
+
+import typer
+
+import sensorium
+from sensorium.cli.command import RpcCommand
+from sensorium.client.contract import TABLES
+from sensorium.client.rpc import rpcs_of
+
+GROUPS = {"ModelService": "models"}
+"""Groups that are not named like their service."""
+
+COMMANDS = {"ListModels": "list", "GetModel": "get"}
+"""Commands that are not named like their RPC: their group says the rest."""
+
+
+def application() -> typer.Typer:
+    """Returns the whole command line."""
+    app = typer.Typer(
+        name="sensorium",
+        help="Asks models of every modality, through a sensorium gateway or service.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    app.callback()(_global)
+    for table in TABLES:
+        service = table.service.rpartition(".")[2]
+        group = GROUPS.get(service, service.removesuffix("Service").lower())
+        app.add_typer(_group(group, table), name=group, help=table.__doc__)
+    return app
+
+
+def _group(name: str, table: type[object]) -> typer.Typer:
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+    for method, rpc in rpcs_of(table).items():
+        command = COMMANDS.get(rpc.name, method.replace("_", "-"))
+        group.command(command)(RpcCommand(name, method, rpc).function())
+    return group
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sensorium {sensorium.__version__}")
+        raise typer.Exit
+
+
+def _global(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Shows the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """Runs the command line on the process's arguments and ends the process."""
+    application()()

@@ -1,0 +1,52 @@
+"""An error as a person reads it: what is wrong, where, and what to do next."""
+
+from rich.console import Console
+from rich.text import Text
+
+from sensorium.cli.terminal import printable
+from sensorium.errors import (
+    DeadlineExceeded,
+    InvalidArgument,
+    ModelNotServed,
+    SensoriumError,
+    TaskNotSupported,
+    Unauthenticated,
+    Unavailable,
+)
+
+
+def show(error: SensoriumError, target: str, console: Console) -> None:
+    """Prints `error`, met at `target`, as one block."""
+    violations = error.violations if isinstance(error, InvalidArgument) else ()
+    block = Text()
+    block.append(f"{error.reason}", style="bold red")
+    message = "The request is wrong." if violations else error.message
+    block.append(printable(f"  {message}") if message else "", style="red")
+    for violation in violations:
+        block.append(printable(f"\n  {violation.field}"), style="bold")
+        block.append(printable(f": {violation.description}"))
+    for step in _next_steps(error, target):
+        block.append(f"\n  → {step}", style="yellow")
+    if error.request_id:
+        block.append(f"\n  request id {error.request_id}", style="dim")
+    console.print(block, soft_wrap=True)
+
+
+def _next_steps(error: SensoriumError, target: str) -> list[str]:
+    steps: list[str] = []
+    if error.retry_after is not None:
+        steps.append(f"Try again in {error.retry_after:g} s.")
+    match error:
+        case ModelNotServed():
+            steps.append("`sensorium models list` shows what is served.")
+        case TaskNotSupported():
+            steps.append("`sensorium models list` shows what each model can do.")
+        case Unauthenticated():
+            steps.append("Give --token, or set SENSORIUM_TOKEN.")
+        case DeadlineExceeded():
+            steps.append("Give it longer with --timeout.")
+        case Unavailable() if type(error) is Unavailable:
+            steps.append(f"Is the server running at {target}? Is --tls what it expects?")
+        case _:
+            pass
+    return steps

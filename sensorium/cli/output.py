@@ -1,0 +1,126 @@
+"""Where results go: as protobuf JSON for programs, or readable for people."""
+
+import sys
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import typer
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.text import Text
+
+from sensorium.cli import models, numbers, tables
+from sensorium.cli.descriptors import fields_of, message_of
+from sensorium.cli.transcript import Transcript
+from sensorium.v1.common_pb2 import Media
+from sensorium.v1.models_pb2 import ListModelsResponse
+
+
+class Output(Protocol):
+    """Shows what an RPC brought."""
+
+    def whole(self, result: Message, endpoint: str | None) -> None:
+        """Shows the response of a unary RPC."""
+
+    def events(self, events: Iterable[Message]) -> None:
+        """Shows each event as it arrives."""
+
+
+class JsonLines:
+    """One message a line, in protobuf's JSON."""
+
+    def whole(self, result: Message, endpoint: str | None) -> None:  # noqa: ARG002 - not part of the message
+        """Prints `result`."""
+        print(MessageToJson(result, indent=None, ensure_ascii=False), flush=True)
+
+    def events(self, events: Iterable[Message]) -> None:
+        """Prints each event as it arrives."""
+        for event in events:
+            self.whole(event, None)
+
+
+class Readable:
+    """For people: text as it arrives, tables, media into the file `path` (`-` is standard output)."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        # Without a terminal there is no width to keep to: what reads the pipe wants one row on one line.
+        self._console = Console() if sys.stdout.isatty() else Console(width=100_000)
+        self._aside = Console(stderr=True)
+
+    def whole(self, result: Message, endpoint: str | None) -> None:
+        """Prints `result`, and on a terminal what it took."""
+        if isinstance(result, ListModelsResponse):
+            models.print_models(result, self._console)
+            return
+        if self._path is None or not self._save(result, self._path):
+            tables.print_result(result, self._console)
+        parts = numbers.consumption(*_figures(result)) if "usage" in result.DESCRIPTOR.fields_by_name else []
+        self._close([*parts, endpoint or ""])
+
+    def _save(self, result: Message, path: str) -> bool:
+        data = _media_of(result)
+        if data is None:
+            return False
+        with _opened(path) as file:
+            file.write(data)
+        if path != "-":
+            self._aside.print(f"{len(data)} bytes written to {path}", markup=False, highlight=False)
+        return True
+
+    def events(self, events: Iterable[Message]) -> None:
+        """Prints text as it arrives, and on a terminal, behind it, what it took."""
+        live = sys.stdout.isatty()
+        with _opened(self._path) if self._path else nullcontext() as file:
+            transcript = Transcript(sys.stdout, live, file)
+            try:
+                for event in events:
+                    transcript.take(event)
+            finally:
+                transcript.end()
+        if file is None and transcript.unsaved:
+            self._aside.print(f"{transcript.unsaved} bytes of audio; give --output FILE to keep them.")
+        self._close([*transcript.figures(), getattr(events, "endpoint", lambda: None)() or ""])
+
+    def _close(self, parts: list[str]) -> None:
+        if sys.stdout.isatty() and any(parts):
+            line = Text(" · ".join(part for part in parts if part), style="dim")
+            self._aside.print(line, soft_wrap=True)
+
+
+def carries_media(response: Descriptor) -> bool:
+    """Whether a response brings media or bytes that belong in a file."""
+    inner = [message_of(field) for field in fields_of(response) if field.name == "delta"]
+    return any(message is not None and _media_fields(message) for message in (response, *inner))
+
+
+def _media_fields(message: Descriptor) -> list[FieldDescriptor]:
+    return [field for field in fields_of(message) if not field.is_repeated and _is_media(field)]
+
+
+def _is_media(field: FieldDescriptor) -> bool:
+    return field.type == FieldDescriptor.TYPE_BYTES or message_of(field) is Media.DESCRIPTOR
+
+
+def _media_of(result: Message) -> bytes | None:
+    for field, value in result.ListFields():
+        if not field.is_repeated and _is_media(field):
+            return value.data if isinstance(value, Media) else value
+    return None
+
+
+def _figures(result: Any) -> Any:
+    return result.usage, result.timing
+
+
+def _opened(path: str) -> AbstractContextManager[BinaryIO]:
+    if path == "-":
+        return nullcontext(sys.stdout.buffer)
+    try:
+        return Path(path).open("wb")
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="--output") from None

@@ -1,0 +1,122 @@
+"""Results as tables and lines, made from their descriptors."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sensorium.cli.descriptors import container_of, fields_of, message_of, short_name
+from sensorium.cli.numbers import spoken
+from sensorium.cli.terminal import printable
+from sensorium.v1.common_pb2 import Embedding, GeneratedCandidate, Media
+
+ASIDE = {"model", "usage", "timing", "seed"}
+"""Fields of a result that are not its content."""
+
+_SHOWN = 8
+_NUMBERS = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_FLOAT}
+
+
+def print_result(result: Message, console: Console) -> None:
+    """Prints the content of `result`: lists as tables, generated texts as they are, the rest as `name: value`."""
+    for field, value in result.ListFields():
+        if field.name not in ASIDE or container_of(field).name == "GetModelResponse":
+            _print(field.name, field, value, console)
+
+
+def _print(name: str, field: FieldDescriptor, value: Any, console: Console) -> None:
+    inner = message_of(field)
+    if field.is_repeated and field.type == FieldDescriptor.TYPE_STRING:
+        for text in value:
+            _print_text(text, console)
+    elif field.is_repeated and inner is not None:
+        _print_list(name, inner, value, console)
+    elif inner is not None and any(message_of(part) is not None for part in fields_of(inner)):
+        for part, one in value.ListFields():
+            _print(f"{name}.{part.name}", part, one, console)
+    else:
+        console.print(Text(f"{name}: ", style="bold") + Text(cell(field, value)), soft_wrap=True)
+
+
+def _print_list(name: str, kind: Descriptor, values: Sequence[Message], console: Console) -> None:
+    if kind is not GeneratedCandidate.DESCRIPTOR and not _lists(kind):
+        console.print(_table(name, values, console))
+        return
+    for index, value in enumerate(values):
+        if isinstance(value, GeneratedCandidate):
+            _print_text(value.text, console)
+            continue
+        for field, part in value.ListFields():
+            inside = f"{name}[{index}]"
+            _print(inside if field in _lists(kind) else f"{inside}.{field.name}", field, part, console)
+
+
+def _print_text(text: str, console: Console) -> None:
+    shown = printable(text) if console.is_terminal else text
+    console.print(shown, markup=False, highlight=False, soft_wrap=True)
+
+
+def _lists(kind: Descriptor) -> list[FieldDescriptor]:
+    return [field for field in fields_of(kind) if field.is_repeated and message_of(field) is not None]
+
+
+def _table(name: str, rows: Sequence[Message], console: Console) -> Table:
+    table = Table(title=name, title_justify="left", box=box.SIMPLE if console.is_terminal else None)
+    columns = list(_columns(rows))
+    for column in columns:
+        number = column.cpp_type in _NUMBERS
+        table.add_column(column.name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell(column, getattr(row, column.name), row)) for column in columns))
+    return table
+
+
+def _columns(rows: Sequence[Message]) -> Iterator[FieldDescriptor]:
+    """Yields the fields that any of the rows has, and those that have no presence: 0 is a value there."""
+    present = {field.name for row in rows for field, _ in row.ListFields()}
+    for field in fields_of(rows[0].DESCRIPTOR):
+        if message_of(field) is GeneratedCandidate.DESCRIPTOR:
+            continue
+        if field.name in present or not (field.has_presence or field.is_repeated):
+            yield field
+
+
+def cell(field: FieldDescriptor, value: Any, row: Message | None = None) -> str:
+    """Returns `value` of `field` on one line; empty where its `row` does not have it."""
+    if field.is_repeated:
+        parts = [_one(field, one) for one in value[:_SHOWN]]
+        return ", ".join(parts) + (f", … ({len(value)})" if len(value) > _SHOWN else "")
+    if row is not None and field.has_presence and not row.HasField(field.name):
+        return ""
+    return _one(field, value)
+
+
+def _one(field: FieldDescriptor, value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4g}"
+        case bytes():
+            return f"({len(value)} bytes)"
+        case Media():
+            return value.uri or f"({len(value.data)} bytes of {value.mime_type or 'media'})"
+        case Embedding():
+            return f"{len(value.values)} values: {', '.join(f'{number:.4g}' for number in value.values[:_SHOWN])}, …"
+        case int() if field.enum_type is not None:
+            return short_name(field, value)
+        case Duration():
+            return spoken(value)
+        case Message():
+            shown = {
+                inner.name: cell(inner, getattr(value, inner.name), value) for inner in fields_of(value.DESCRIPTOR)
+            }
+            return " ".join(f"{name}={text}" for name, text in shown.items() if text)
+        case _:
+            return printable(str(value))

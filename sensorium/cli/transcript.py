@@ -1,0 +1,90 @@
+"""The events of a stream as they appear to a person."""
+
+from collections import defaultdict
+from typing import Any, BinaryIO, TextIO
+
+from google.protobuf.message import Message
+
+from sensorium.cli import numbers
+from sensorium.cli.descriptors import short_name
+from sensorium.cli.terminal import printable
+from sensorium.v1.common_pb2 import Finish
+
+
+class Transcript:
+    """Writes pieces of text to `out` at once, and pieces of audio to `file`.
+
+    Further candidates follow the first, as two texts at once cannot be read. On a `live` terminal interim
+    transcriptions are shown and overwritten.
+    """
+
+    def __init__(self, out: TextIO, live: bool, file: BinaryIO | None) -> None:
+        self._out = out
+        self._live = live
+        self._file = file
+        self._others: defaultdict[int, str] = defaultdict(str)
+        self._open = False
+        self._completed: Any = None
+        self.unsaved = 0
+        """Bytes of audio that had no file to go to."""
+
+    def take(self, event: Message) -> None:
+        """Shows one event."""
+        kind = event.WhichOneof("event")
+        value: Any = getattr(event, kind) if kind else None
+        match kind:
+            case "delta" if hasattr(value, "audio"):
+                self._keep(value.audio)
+            case "delta" if value.candidate_index:
+                self._others[value.candidate_index] += value.text
+            case "delta":
+                self._write(value.text)
+            case "result":
+                self._transcribed(value)
+            case "completed":
+                self._completed = value
+            case _:
+                pass
+
+    def _keep(self, audio: bytes) -> None:
+        if self._file is None:
+            self.unsaved += len(audio)
+            return
+        self._file.write(audio)
+        self._file.flush()
+
+    def _transcribed(self, result: Any) -> None:
+        if self._live:
+            self._out.write("\r\x1b[K")
+        if result.final:
+            self._write(result.text + "\n")
+        elif self._live:
+            self._write(result.text)
+
+    def _write(self, text: str) -> None:
+        if text:
+            self._out.write(printable(text) if self._live else text)
+            self._out.flush()
+            self._open = not text.endswith("\n")
+
+    def end(self) -> None:
+        """Ends the last line, and shows the candidates that waited."""
+        self._finish_line()
+        for index, text in sorted(self._others.items()):
+            self._write(f"\n[{index}] {text}")
+            self._finish_line()
+
+    def _finish_line(self) -> None:
+        if self._open:
+            self._write("\n")
+
+    def figures(self) -> list[str]:
+        """Returns what the stream took and why it ended; empty where it was cut."""
+        end = self._completed
+        if end is None:
+            return []
+        if not hasattr(end, "candidates"):
+            return numbers.consumption(end.usage, end.timing)
+        reason = Finish.DESCRIPTOR.fields_by_name["reason"]
+        reasons = [short_name(reason, candidate.finish.reason) for candidate in end.candidates]
+        return [*numbers.generation(end.usage, end.timing), ", ".join(dict.fromkeys(reasons))]

@@ -1,0 +1,96 @@
+"""One call: its deadline, its request id and its metadata."""
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypedDict, TypeVar
+
+from google.protobuf.message import Message
+
+from sensorium.status import REQUEST_ID_KEY
+
+Q = TypeVar("Q", bound=Message)
+R = TypeVar("R", bound=Message)
+
+ENDPOINT = "x-sensorium-endpoint"
+
+
+class CallOptions(TypedDict, total=False):
+    """What every method takes beside its request."""
+
+    timeout: float | None
+    """Seconds until the call, its retries included, fails with `DeadlineExceeded`. Default: the client's timeout."""
+    request_id: str
+    """Name of the call in the server's log. Default: a random one."""
+    metadata: Sequence[tuple[str, str | bytes]]
+    """Further metadata, such as `traceparent`."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """The options of one call, resolved. Its deadline holds for all its attempts together."""
+
+    request_id: str
+    metadata: tuple[tuple[str, str | bytes], ...]
+    deadline: float | None
+
+    @classmethod
+    def of(cls, options: CallOptions, timeout: float | None, metadata: tuple[tuple[str, str], ...]) -> "Call":
+        """Returns the call of `options`, over the client's own `timeout` in seconds and `metadata`.
+
+        Raises:
+            ValueError: the request id cannot be sent.
+        """
+        request_id = options.get("request_id") or uuid.uuid4().hex
+        if not request_id.isascii() or not request_id.isprintable():
+            raise ValueError("request_id must be printable ASCII.")
+        timeout = options.get("timeout", timeout)
+        return cls(
+            request_id,
+            ((REQUEST_ID_KEY, request_id), *metadata, *options.get("metadata", ())),
+            None if timeout is None else time.monotonic() + timeout,
+        )
+
+    def remaining(self) -> float | None:
+        """Returns the seconds left until the deadline, never below 0; None without a deadline."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+
+@dataclass(frozen=True)
+class Reply(Generic[R]):
+    """The answer to a unary call with what came beside it."""
+
+    message: R
+    request_id: str
+    metadata: Mapping[str, str | bytes]
+    """The server's initial metadata."""
+
+    @property
+    def endpoint(self) -> str | None:
+        """The endpoint that answered, if the server tells."""
+        return endpoint_in(self.metadata)
+
+
+def endpoint_in(metadata: Mapping[str, str | bytes]) -> str | None:
+    """Returns the endpoint that `metadata` names, if any."""
+    value = metadata.get(ENDPOINT)
+    return value if isinstance(value, str) else None
+
+
+def with_model(request: Q, model: str) -> Q:
+    """Returns `request`, or, where it names no model, a copy that names `model`.
+
+    Field 1 of every request is the model, or, in a stream that the caller feeds, a config whose field 1 is.
+    """
+    first = request.DESCRIPTOR.fields_by_number[1]
+    nested = first.message_type is not None
+    if not model or (nested and not request.HasField(first.name)):
+        return request
+    named: Message = getattr(request, first.name) if nested else request
+    if getattr(named, "model"):  # noqa: B009 - no type knows that every request has the field
+        return request
+    copy = type(request)()
+    copy.CopyFrom(request)
+    setattr(getattr(copy, first.name) if nested else copy, "model", model)  # noqa: B010
+    return copy

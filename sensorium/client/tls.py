@@ -1,0 +1,43 @@
+"""How a channel is secured."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+
+@dataclass(frozen=True, kw_only=True)
+class TLS:
+    """TLS towards the server. All defaults: the system's certificate authorities, no client certificate.
+
+    The files are PEM and are read when the client is made; one that cannot be read raises its OSError.
+
+    Raises:
+        ValueError: a client certificate without its key, or a key without its certificate.
+    """
+
+    ca_file: str | Path | None = None
+    cert_file: str | Path | None = None
+    key_file: str | Path | None = None
+    server_name: str | None = None
+    """Name expected in the server's certificate where it is not the host of the target."""
+
+    def __post_init__(self) -> None:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("A client certificate needs both cert_file and key_file.")
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Returns the credentials of the files, which it reads."""
+        return grpc.ssl_channel_credentials(
+            root_certificates=_read(self.ca_file),
+            private_key=_read(self.key_file),
+            certificate_chain=_read(self.cert_file),
+        )
+
+    def options(self) -> list[tuple[str, str | int]]:
+        """Returns the channel options that go with the credentials."""
+        return [("grpc.ssl_target_name_override", self.server_name)] if self.server_name else []
+
+
+def _read(path: str | Path | None) -> bytes | None:
+    return None if path is None else Path(path).read_bytes()

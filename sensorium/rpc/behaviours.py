@@ -1,0 +1,95 @@
+"""The four arities of a call, each run inside a guard that sees everything that goes wrong in it.
+
+A guard surrounds the decoding of the request and the encoding of the answer too: done by gRPC itself, before or after
+the handler, they would answer a caller's broken bytes with UNKNOWN and the class name of a Python exception.
+"""
+
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from sensorium.errors import InvalidArgument
+from sensorium.rpc.writing import write_within
+
+# A text, since gRPC's own class takes no parameters when the program runs.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Context = grpc.aio.ServicerContext[Any, Any]
+Opening = Callable[[], Awaitable[None]]
+"""Sends the initial metadata; awaited before the first message of a stream."""
+Guard = Callable[[Context], AbstractAsyncContextManager[Opening]]
+Decode = Callable[[bytes], Any]
+
+
+def guarded(handler: Handler, guard: Guard, stalled_seconds: float) -> Handler:
+    """Returns a handler that runs `handler` inside `guard`, and gives up a caller who takes nothing for so long.
+
+    Handlers are coroutine functions, or asynchronous generator functions where they answer with a stream. Requests of
+    a stream are decoded as the handler iterates over them; one that calls `context.read()` gets the raw bytes.
+    """
+    decode = _decoder(handler.request_deserializer)
+    encode = handler.response_serializer
+    if handler.response_streaming:
+        behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        stream: Any = _stream(behaviour, decode, guard, stalled_seconds)
+        wrap = (
+            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        )
+        return wrap(stream, None, encode)
+    behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+    whole: Any = _whole(behaviour, decode, encode or bytes, guard)
+    wrap = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+    return wrap(whole, None, None)
+
+
+def _whole(behaviour: Any, decode: Decode, encode: Callable[[Any], bytes], guard: Guard) -> Any:
+    async def answer(request: Any, context: Context) -> bytes:
+        async with guard(context):
+            return encode(await behaviour(_decoded(request, decode), context))
+        raise AssertionError("a guard does not swallow errors")
+
+    return answer
+
+
+def _stream(behaviour: Any, decode: Decode, guard: Guard, stalled_seconds: float) -> Any:
+    async def answer(request: Any, context: Context) -> None:
+        async with guard(context) as opening:
+            if inspect.isasyncgenfunction(behaviour):
+                # Closed here, and not by the garbage collector: a handler's `finally` runs before the call ends.
+                async with aclosing(behaviour(_decoded(request, decode), context)) as messages:
+                    first = True
+                    async for message in messages:
+                        if first:
+                            first = False
+                            await opening()
+                        await write_within(context, message, stalled_seconds)
+            else:
+                await behaviour(_decoded(request, decode), context)
+
+    return answer
+
+
+def _decoded(request: Any, decode: Decode) -> Any:
+    return decode(request) if isinstance(request, bytes) else _each(request, decode)
+
+
+async def _each(requests: AsyncIterable[bytes], decode: Decode) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield decode(request)
+
+
+def _decoder(deserializer: Decode | None) -> Decode:
+    """Returns `deserializer` with its failures as `InvalidArgument`; None is the identity, for raw bytes."""
+    if deserializer is None:
+        return bytes
+
+    def decode(data: bytes) -> Any:
+        try:
+            return deserializer(data)
+        except (DecodeError, UnicodeDecodeError) as error:
+            raise InvalidArgument([], "The bytes of the request are not a message of its type.") from error
+
+    return decode

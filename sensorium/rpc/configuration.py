@@ -1,0 +1,111 @@
+"""Reads a process's settings, and says everything that is wrong with them at once."""
+
+import os
+import sys
+from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, HelpFormatter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from sensorium.rpc.settings import PREFIX, ServerSettings
+
+SettingsT = TypeVar("SettingsT", bound=ServerSettings)
+
+_NOT_THERE = "missing"
+
+
+def load(kind: type[SettingsT], program: str, arguments: Sequence[str] | None = None) -> SettingsT:
+    """Returns the settings that flags (`--metrics-port`) and, behind them, the environment (`SENSORIUM_METRICS_PORT`)
+    give; `arguments` are by default those of the process.
+
+    Raises:
+        SystemExit: with 2 where anything is wrong, after a sentence for each problem on standard error; with 0 after
+            `--help`.
+    """
+    parser = _parser(kind, program)
+    known, unknown = parser.parse_known_args(arguments)
+    flags = vars(known)
+    problems = [f"{argument}: there is no such flag; --help lists them." for argument in unknown]
+    try:
+        settings = kind(**flags)
+    except ValidationError as error:
+        _refuse(program, [*problems, *_sentences(kind, error, flags)])
+    if problems:
+        _refuse(program, problems)
+    return settings
+
+
+def flag(name: str) -> str:
+    """Returns the flag of a field."""
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """Returns the environment variable of a field."""
+    return PREFIX + name.upper()
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        _refuse(self.prog, [f"{message}; --help explains the flags."])
+
+
+def _parser(kind: type[ServerSettings], program: str) -> ArgumentParser:
+    parser = _Parser(
+        program,
+        description=(kind.__doc__ or "").partition("\n\n")[0],
+        epilog=f"Every flag is an environment variable too: {flag('log_level')} is {variable('log_level')}. Flags win.",
+        allow_abbrev=False,
+        formatter_class=partial(HelpFormatter, max_help_position=36, width=110),
+    )
+    for name, field in kind.model_fields.items():
+        about = (field.description or "").replace("%", "%%") + _default(field)
+        # Values stay texts here, so that one place judges flags and variables alike.
+        if field.annotation is bool:
+            parser.add_argument(flag(name), action=BooleanOptionalAction, default=SUPPRESS, help=about)
+        else:
+            parser.add_argument(flag(name), metavar=_metavar(name), default=SUPPRESS, help=about)
+    return parser
+
+
+def _metavar(name: str) -> str:
+    return name.rpartition("_")[2].upper()
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return " Required."
+    default: Any = field.default
+    if default is None or default == () or isinstance(default, bool):
+        return ""
+    return f" Default: {default}."
+
+
+def _sentences(kind: type[ServerSettings], error: ValidationError, flags: Mapping[str, Any]) -> list[str]:
+    sentences: list[str] = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        if problem["type"] == _NOT_THERE:
+            about = kind.model_fields[name].description or ""
+            sentences.append(f"{flag(name)} (or {variable(name)}) is required. {about}".rstrip())
+            continue
+        told = problem["msg"].removeprefix("Value error, ")
+        sentences.append(f"{_given(name, problem['input'], flags)}: {told[:1].lower()}{told[1:]}.")
+    return sentences
+
+
+def _given(name: str, value: Any, flags: Mapping[str, Any]) -> str:
+    """Returns the key as it was given, with its value."""
+    if name in flags:
+        return f"{flag(name)} {flags[name]}"
+    if variable(name) in os.environ:
+        return f"{variable(name)}={os.environ[variable(name)]}"
+    return f"{flag(name)} ({value!r})"
+
+
+def _refuse(program: str, problems: Sequence[str]) -> NoReturn:
+    print(f"{program} cannot start:", *(f"  {problem}" for problem in problems), sep="\n", file=sys.stderr)
+    raise SystemExit(2)

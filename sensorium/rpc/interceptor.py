@@ -1,0 +1,136 @@
+"""What surrounds every call: its id, its admission, its errors, and its observer."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
+from time import perf_counter
+from typing import Any
+
+import grpc
+from grpc import StatusCode
+
+from sensorium.errors import Internal, InvalidArgument, SensoriumError, TaskNotSupported
+from sensorium.rpc.behaviours import Context, Handler, Opening, guarded
+from sensorium.rpc.gate import Gate
+from sensorium.rpc.observer import CallObserver
+from sensorium.rpc.request_ids import REQUEST_ID, request_id_of
+from sensorium.status import REQUEST_ID_KEY, to_status, trailers
+
+_log = logging.getLogger("sensorium.rpc")
+
+_STANDARD_SERVICES = ("/grpc.",)
+_CODES = {code.value[0]: code for code in StatusCode}
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """The one interceptor of a server, for calls of all four arities, on messages or on raw bytes.
+
+    A caller gets a `SensoriumError` as its status, and any other exception as `Internal` with a fixed text; the log
+    holds the rest. The request id is in `REQUEST_ID` while the call is served, goes back in the initial metadata, or
+    where a handler sends its own, in whatever that puts there. gRPC's own services are neither counted nor refused.
+    """
+
+    def __init__(self, gate: Gate, observer: CallObserver, stalled_seconds: float) -> None:
+        """Guards calls; a stream whose caller takes no message for `stalled_seconds` is given up."""
+        self._gate = gate
+        self._observer = observer
+        self._stalled_seconds = stalled_seconds
+        self._guarded: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]",
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """Returns the handler of the method, guarded; one that refuses where there is no such method."""
+        method = handler_call_details.method
+        known = self._guarded.get(method)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            # Not kept: the names of methods that are not here are the caller's, and without bound.
+            return self._guard(_refusal(method), method, counted=False)
+        counted = not method.startswith(_STANDARD_SERVICES)
+        wrapped = self._guard(handler, method, counted)
+        self._guarded[method] = wrapped
+        return wrapped
+
+    def _guard(self, handler: Handler, method: str, counted: bool) -> Handler:
+        return guarded(handler, lambda context: self._call(method, context, counted), self._stalled_seconds)
+
+    @asynccontextmanager
+    async def _call(self, method: str, context: Context, counted: bool) -> AsyncGenerator[Opening]:
+        request_id = request_id_of(context.invocation_metadata() or ())
+        REQUEST_ID.set(request_id)
+        begun = perf_counter()
+        code = StatusCode.UNKNOWN
+        if counted:
+            self._observer.started(method)
+        try:
+            with self._gate.admitted() if counted else nullcontext():
+                yield lambda: echo(context, request_id)
+            await echo(context, request_id)
+            code = _CODES.get(_number(context.code()), StatusCode.OK)
+        except SensoriumError as error:
+            code = error.code
+            await _refuse(context, error, request_id)
+        except grpc.aio.AbortError:
+            code = _CODES.get(_number(context.code()), StatusCode.UNKNOWN)
+            raise
+        except grpc.aio.InternalError:
+            # A write failed: the caller is gone, and the cancellation of this task is on its way.
+            code = _gone(context)
+            raise
+        except asyncio.CancelledError:
+            code = _gone(context)
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled this call: let through, the exception would leave the caller waiting for ever.
+            code = StatusCode.INTERNAL
+            _log.exception("%s: a cancellation escaped from the handler", method)
+            await _refuse(context, Internal(), request_id)
+        except Exception:
+            code = StatusCode.INTERNAL
+            _log.exception("%s failed", method)
+            await _refuse(context, Internal(), request_id)
+        finally:
+            seconds = perf_counter() - begun
+            _log.debug("%s %s in %.1f ms", method, code.name, seconds * 1e3)
+            if counted:
+                self._observer.finished(method, code, seconds)
+
+
+async def echo(context: Context, request_id: str) -> None:
+    """Sends the request id as initial metadata unless initial metadata were sent before."""
+    with suppress(grpc.aio.UsageError):
+        await context.send_initial_metadata(((REQUEST_ID_KEY, request_id),))
+
+
+async def _refuse(context: Context, error: SensoriumError, request_id: str) -> None:
+    status = to_status(error, request_id)
+    if isinstance(error, InvalidArgument):
+        _log.debug("refused: %s", [violation.field for violation in error.violations])
+    await echo(context, request_id)
+    own: Any = context.trailing_metadata() or ()
+    await context.abort(error.code, status.message, (*own, *trailers(status)))
+
+
+def _gone(context: Context) -> StatusCode:
+    remaining: Any = context.time_remaining()
+    return StatusCode.DEADLINE_EXCEEDED if remaining is not None and remaining <= 0 else StatusCode.CANCELLED
+
+
+def _number(code: Any) -> int:
+    """Returns a code as its number: grpc.aio keeps one or the other, depending on who set it."""
+    return code.value[0] if isinstance(code, StatusCode) else int(code or 0)
+
+
+def _refusal(method: str) -> Handler:
+    async def refuse(_requests: Any, _context: Any) -> None:
+        raise TaskNotSupported(f"There is no method {method[:200]} here.")
+
+    behaviour: Any = refuse
+    return grpc.stream_stream_rpc_method_handler(behaviour)

@@ -1,0 +1,96 @@
+"""A server process from its command line to its exit code."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+import uvloop
+
+from sensorium.rpc.configuration import SettingsT, load
+from sensorium.rpc.logs import configure
+from sensorium.rpc.server import CannotServe, Server
+
+_log = logging.getLogger("sensorium.rpc")
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def main(
+    kind: type[SettingsT],
+    serve: Callable[[SettingsT], Awaitable[None]],
+    *,
+    program: str,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Reads settings of `kind`, runs `serve` on an event loop, and returns the process's exit code.
+
+    0 after a drain, 1 where the process could not serve (the log says why). Wrong settings exit with 2.
+    """
+    settings = load(kind, program, arguments)
+    configure(settings.log_level, settings.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(_awaited(serve(settings)))
+        except CannotServe as error:
+            print(f"{program} cannot start: {error}", file=sys.stderr)
+            return 1
+        except Exception:
+            _log.exception("%s ends", program)
+            return 1
+    return 0
+
+
+async def run(server: Server, prepare: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, then drains; a second signal cuts the drain short.
+
+    `prepare`, such as the loading of a model, runs while the server already answers, with health NOT_SERVING; a signal
+    cancels it. What it raises is raised here, after the drain.
+    """
+    async with _stop_signal(server) as stop, server:
+        if prepare is not None and not await _prepared(prepare, stop):
+            return
+        server.ready()
+        await stop.wait()
+
+
+async def _prepared(prepare: Callable[[], Awaitable[None]], stop: asyncio.Event) -> bool:
+    """Returns whether `prepare` came to its end before `stop`."""
+    preparing = asyncio.ensure_future(prepare())
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((preparing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if preparing.done():
+            await preparing
+            return True
+        return False
+    finally:
+        for task in (preparing, stopping):
+            task.cancel()
+        await asyncio.gather(preparing, stopping, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _stop_signal(server: Server) -> AsyncGenerator[asyncio.Event]:
+    stop = asyncio.Event()
+
+    def told(number: signal.Signals) -> None:
+        _log.info("%s received", number.name)
+        if stop.is_set():
+            server.hurry.set()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, told, number)
+    try:
+        yield stop
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def _awaited(awaitable: Awaitable[None]) -> None:
+    await awaitable

@@ -1,0 +1,78 @@
+"""The HTTP port of a process, for Prometheus and for probes."""
+
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from socket import AF_INET6
+from socketserver import TCPServer, ThreadingMixIn
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import prometheus_client
+from prometheus_client import CollectorRegistry
+
+
+class MetricsPort:
+    """Serves /metrics of one registry, /livez (the process answers) and /readyz (it serves), in a thread of its own.
+
+    `ready` is called in that thread.
+    """
+
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, ready: Callable[[], bool]) -> None:
+        """Binds the port.
+
+        Raises:
+            OSError: it cannot be bound.
+        """
+        kit: Any = prometheus_client
+        self._server = make_server(
+            host, port, _paths(kit.make_wsgi_app(registry), ready), _ServerV6 if ":" in host else _Server, _Silent
+        )
+        self.port: int = self._server.server_port
+        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Frees the port. Blocks for up to a twentieth of a second."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        # Without the inherited look-up of the host's full name, which can take seconds where there is no DNS.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+        self.setup_environ()
+
+
+class _ServerV6(_Server):
+    address_family = AF_INET6
+
+
+class _Silent(WSGIRequestHandler):
+    # A peer that opens a connection and sends nothing gives its thread back.
+    timeout = 10
+
+    def log_message(self, format: str, *args: Any) -> None:
+        del format, args
+
+
+def _paths(metrics: Any, ready: Callable[[], bool]) -> Any:
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path: str = environ["PATH_INFO"]
+        if path == "/metrics":
+            return metrics(environ, start_response)
+        if path == "/livez":
+            status = HTTPStatus.OK
+        elif path == "/readyz":
+            status = HTTPStatus.OK if ready() else HTTPStatus.SERVICE_UNAVAILABLE
+        else:
+            status = HTTPStatus.NOT_FOUND
+        start_response(f"{status.value} {status.phrase}", [("Content-Type", "text/plain")])
+        return [f"{status.phrase}\n".encode()]
+
+    return app

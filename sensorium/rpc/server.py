@@ -1,0 +1,149 @@
+"""One gRPC server of a process, from the bound port to the end of its drain."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from types import TracebackType
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+
+from sensorium.rpc import health
+from sensorium.rpc.gate import Gate
+from sensorium.rpc.interceptor import CallInterceptor
+from sensorium.rpc.metrics_port import MetricsPort
+from sensorium.rpc.observer import CallObserver, NobodyObserves
+from sensorium.rpc.options import server_credentials, server_options
+from sensorium.rpc.settings import ServerSettings
+
+_log = logging.getLogger("sensorium.rpc")
+
+# Time for the last statuses and the ends of health watches to leave, once nothing runs any more.
+_FAREWELL_SECONDS = 1.0
+
+
+class CannotServe(Exception):
+    """The process cannot do its work; the text is a sentence for the operator, who can do something about it."""
+
+
+class PortTaken(CannotServe):
+    """A port cannot be listened on."""
+
+
+class Server:
+    """A grpc.aio server with health, admission, errors, and a metrics port.
+
+    Must be made on the running event loop. Register servicers with `server.grpc` before `start`. As an asynchronous
+    context manager it starts on entry and drains on exit.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        services: Iterable[str],
+        *,
+        observer: CallObserver | None = None,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        """Makes a server for `services`, the full names (`sensorium.v1.TextService`) that health tells of.
+
+        Raises:
+            OSError: a TLS file cannot be read.
+        """
+        self.settings = settings
+        self.services = tuple(services)
+        self.gate = Gate()
+        self.health = health.Health(self.services)
+        self.hurry = asyncio.Event()
+        """Set it to cut every wait of a drain short."""
+        self.port = 0
+        self.metrics_port = 0
+        self.grpc = grpc.aio.server(
+            interceptors=[CallInterceptor(self.gate, observer or NobodyObserves(), settings.stalled_client_seconds)],
+            options=server_options(settings),
+        )
+        self._credentials = server_credentials(settings)
+        self._registry = registry or CollectorRegistry()
+        self._metrics: MetricsPort | None = None
+        self._drained: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Binds both ports and answers calls; health says NOT_SERVING until `ready`. Sets `port` and `metrics_port`.
+
+        Raises:
+            PortTaken: a port cannot be bound.
+        """
+        self.grpc.add_generic_rpc_handlers((self.health.handler(),))
+        if self.settings.reflection:
+            names = (*self.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self.grpc)
+        self.port = self._bind()
+        host, port = self.settings.host, self.settings.metrics_port
+        try:
+            self._metrics = MetricsPort(host, port, self._registry, lambda: self.health.serving)
+        except OSError as error:
+            await self.grpc.stop(None)
+            raise PortTaken(f"Cannot listen on {host}:{port} for metrics: {error.strerror or error}.") from error
+        self.metrics_port = self._metrics.port
+        await self.grpc.start()
+        _log.info("listening on %s:%d, metrics on %s:%d", host, self.port, host, self.metrics_port)
+
+    def ready(self) -> None:
+        """Lets health say SERVING for the process, and for all its services but those `health.set` has spoken of."""
+        self.health.ready()
+        _log.info("ready")
+
+    async def drain(self) -> None:
+        """Stops as a rolling update needs it; returns when the server is down. Safe to call again.
+
+        Health says NOT_SERVING; calls still come in for `drain_delay_seconds`, while endpoints are taken out of
+        routing; then new ones get UNAVAILABLE `MODEL_NOT_READY` with a delay to retry after, and running ones finish
+        for up to `drain_grace_seconds`; the rest is cancelled.
+        """
+        if self._drained is None:
+            self._drained = asyncio.create_task(self._drain())
+        await asyncio.shield(self._drained)
+
+    async def __aenter__(self) -> "Server":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.drain()
+
+    def _bind(self) -> int:
+        host, port = self.settings.host, self.settings.port
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            if self._credentials is None:
+                return self.grpc.add_insecure_port(address)
+            return self.grpc.add_secure_port(address, self._credentials)
+        except RuntimeError as error:
+            raise PortTaken(f"Cannot listen on {address} for gRPC: is another process using it?") from error
+
+    async def _drain(self) -> None:
+        self.health.retire()
+        _log.info("draining, %d calls running", self.gate.inside)
+        await self._at_most(self.settings.drain_delay_seconds, asyncio.Event())
+        self.gate.close()
+        await self._at_most(self.settings.drain_grace_seconds, self.gate.empty)
+        if self.gate.inside:
+            _log.warning("cancelling %d calls that did not finish in time", self.gate.inside)
+        self.health.close()
+        await self.grpc.stop(None if self.gate.inside else _FAREWELL_SECONDS)
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.close)
+        _log.info("stopped")
+
+    async def _at_most(self, seconds: float, event: asyncio.Event) -> None:
+        """Returns when `event` is set, the time is over, or the drain is hurried."""
+        tasks = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self.hurry.wait())]
+        try:
+            await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,148 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+
+from sensorium.cli.terminal import printable
+from sensorium.errors import InvalidArgument, ModelNotServed, QueueFull, TaskNotSupported, Violation
+from sensorium.v1 import common_pb2 as common
+from sensorium.v1 import models_pb2 as models
+from sensorium.v1 import speech_pb2, text_pb2, vision_pb2
+from tests.cli.conftest import Invoke
+from tests.client.events import STARTED, completed, delta, says
+from tests.client.fake import Fake
+
+
+def answering(message: Any) -> Any:
+    return lambda request, context: message
+
+
+def test_streamed_text_is_plain(fake: Fake, invoke: Invoke) -> None:
+    fake.answers["TextService/StreamGenerate"] = says("Hel", "lo [bold]x[/bold]")
+    done = invoke("text", "stream-generate", "Hi")
+    assert (done.stdout, done.stderr) == ("Hello [bold]x[/bold]\n", "")
+
+
+def test_further_candidates_follow_the_first(fake: Fake, invoke: Invoke) -> None:
+    events = [STARTED, delta("a"), delta("x", 1), delta("b"), delta("y", 1), completed()]
+    fake.answers["TextService/StreamGenerate"] = answering(events)
+    assert invoke("text", "stream-generate", "Hi").stdout == "ab\n\n[1] xy\n"
+
+
+def test_json_lines_parse_back(fake: Fake, invoke: Invoke) -> None:
+    fake.answers["TextService/StreamGenerate"] = says("é", "\n")
+    done = invoke("text", "stream-generate", "Hi", "--json")
+    parsed = [json_format.Parse(line, text_pb2.StreamGenerateResponse()) for line in done.stdout.splitlines()]
+    assert parsed == [STARTED, delta("é"), delta("\n"), completed()]
+
+
+def test_a_json_response_is_one_line(fake: Fake, invoke: Invoke) -> None:
+    response = text_pb2.DetokenizeResponse(texts=["a", "b"])
+    fake.answers["TextService/Detokenize"] = answering(response)
+    (line,) = invoke("text", "detokenize", "1", "--json").stdout.splitlines()
+    assert json_format.Parse(line, text_pb2.DetokenizeResponse()) == response
+
+
+def test_generated_text_stands_alone(fake: Fake, invoke: Invoke) -> None:
+    response = text_pb2.GenerateResponse(candidates=[common.GeneratedCandidate(text="Hello [x]")], seed=4)
+    fake.answers["TextService/Generate"] = answering(response)
+    assert invoke("text", "generate", "Hi").stdout == "Hello [x]\n"
+
+
+def test_tokens_are_a_table(fake: Fake, invoke: Invoke) -> None:
+    token = text_pb2.TokenizeResponse.Token(id=0, piece="<s>", special=True)
+    result = text_pb2.TokenizeResponse.TokenList(tokens=[token])
+    fake.answers["TextService/Tokenize"] = answering(text_pb2.TokenizeResponse(results=[result]))
+    title, heading, row = invoke("text", "tokenize", "a").stdout.splitlines()
+    assert (title.split(), heading.split()) == (["results[0]"], ["id", "piece", "special"])
+    assert row.split() == ["0", "<s>", "yes"]
+
+
+def test_boxes_show_their_zeros(fake: Fake, invoke: Invoke) -> None:
+    kind = vision_pb2.DetectObjectsResponse
+    found = kind.DetectedObject(label=common.LabelScore(label="cat", score=0.5), box=common.BoundingBox(x_max=3))
+    response = kind(results=[kind.DetectedObjectList(objects=[found])])
+    fake.answers["VisionService/DetectObjects"] = answering(response)
+    done = invoke("vision", "detect-objects", "https://example.com/cat.png")
+    assert "label=cat score=0.5" in done.stdout
+    assert "x_min=0 y_min=0 x_max=3 y_max=0" in done.stdout
+
+
+def tiny(state: models.ModelState, detail: str = "") -> models.ModelInfo:
+    return models.ModelInfo(
+        identity=common.ModelIdentity(name="tiny", revision="0123456789abcdef"),
+        state=state,
+        state_detail=detail,
+        tasks=[models.TASK_GENERATE_TEXT, models.TASK_TOKENIZE],
+        limits=models.ModelLimits(context_token_count=2048),
+        dtype="float32",
+        device="cpu",
+        endpoint_count=2,
+    )
+
+
+def test_models_are_a_table(fake: Fake, invoke: Invoke) -> None:
+    listed = models.ListModelsResponse(
+        models=[tiny(models.MODEL_STATE_READY), tiny(models.MODEL_STATE_FAILED, "No file.")]
+    )
+    fake.answers["ModelService/ListModels"] = answering(listed)
+    heading, ready, failed = invoke("models", "list").stdout.splitlines()
+    assert heading.split() == ["name", "revision", "state", "tasks", "dtype", "device", "context", "endpoints"]
+    assert " ".join(ready.split()) == "tiny 0123456789ab ready generate-text, tokenize float32 cpu 2048 2"
+    assert "failed: No file." in failed
+
+
+def test_one_model_is_told_in_full(fake: Fake, invoke: Invoke) -> None:
+    fake.answers["ModelService/GetModel"] = answering(models.GetModelResponse(model=tiny(models.MODEL_STATE_READY)))
+    done = invoke("models", "get", "tiny")
+    assert "model.state: ready" in done.stdout
+    assert "model.limits.context_token_count: 2048" in done.stdout
+
+
+def test_media_go_into_a_file(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
+    response = speech_pb2.SynthesizeResponse(audio=common.Media(mime_type="audio/wav", data=b"RIFF"))
+    fake.answers["SpeechService/Synthesize"] = answering(response)
+    done = invoke("speech", "synthesize", "Hi", "--output", str(tmp_path / "a.wav"))
+    assert (done.exit_code, done.stdout, (tmp_path / "a.wav").read_bytes()) == (0, "", b"RIFF")
+    assert "4 bytes of audio/wav" in invoke("speech", "synthesize", "Hi").stdout
+
+
+def test_streamed_audio_goes_to_standard_output(fake: Fake, invoke: Invoke) -> None:
+    pieces = [speech_pb2.SynthesisDelta(audio=audio) for audio in (b"\x00\x01", b"\xff")]
+    events = [speech_pb2.StreamSynthesizeResponse(delta=piece) for piece in pieces]
+    fake.answers["SpeechService/StreamSynthesize"] = answering(events)
+    assert invoke("speech", "stream-synthesize", "Hi", "-o", "-").stdout_bytes == b"\x00\x01\xff"
+    assert "3 bytes" in invoke("speech", "stream-synthesize", "Hi").stderr
+
+
+def test_a_terminal_is_not_spoken_to() -> None:
+    assert printable("a\x1b[31m\x9b\x07b\tc\n") == "a[31mb\tc\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            InvalidArgument([Violation("texts[0]", "is empty"), Violation("top_n", "is below 1")]),
+            ["INVALID_REQUEST", "\n  texts[0]: is empty\n", "\n  top_n: is below 1\n"],
+        ),
+        (ModelNotServed.of("x", ["tiny"]), ["MODEL_NOT_SERVED", "Served: tiny.", "`sensorium models list`"]),
+        (TaskNotSupported("Cannot."), ["TASK_NOT_SUPPORTED", "`sensorium models list`"]),
+        (QueueFull("Full.", retry_after=2.5), ["QUEUE_FULL  Full.", "Try again in 2.5 s."]),
+    ],
+)
+def test_an_error_is_one_block(fake: Fake, invoke: Invoke, error: Exception, said: list[str]) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    fake.answers["TextService/Tokenize"] = refuse
+    done = invoke("text", "tokenize", "a", "--request-id", "mine")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert all(text in done.stderr for text in [*said, "request id mine"]), done.stderr
+
+
+def test_a_missing_server_is_asked_about(invoke: Invoke) -> None:
+    done = invoke("models", "list", "--target", "127.0.0.1:1")
+    assert done.exit_code == 1
+    assert "Is the server running at 127.0.0.1:1?" in done.stderr

@@ -1,0 +1,96 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import sensorium
+from sensorium.v1 import text_pb2
+from tests.client.events import STARTED, Endless, completed, delta
+from tests.client.fake import Fake
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60
+
+
+def start(fake: Fake, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sensorium.cli", *arguments, "--target", fake.target],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        # Python must buffer as it does for everybody, or what the command forgets to flush would still arrive.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
+    out, errors = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, errors
+
+
+def test_text_arrives_while_the_rest_is_held_back(fake: Fake) -> None:
+    release = Event()
+
+    def held(request: Any, context: Any) -> Any:
+        yield STARTED
+        yield delta("first ")
+        assert release.wait(PATIENCE)
+        yield delta("second")
+        yield completed()
+
+    fake.answers["TextService/StreamGenerate"] = held
+    process = start(fake, "text", "stream-generate", "Hi")
+    assert process.stdout is not None
+    assert os.read(process.stdout.fileno(), 100) == b"first "
+    release.set()
+    assert finish(process) == (0, b"second\n", b"")
+
+
+def test_ctrl_c_cancels_a_stream_and_exits_130(fake: Fake) -> None:
+    endless = Endless()
+    fake.answers["TextService/StreamGenerate"] = endless
+    process = start(fake, "text", "stream-generate", "Hi")
+    assert process.stdout is not None
+    assert os.read(process.stdout.fileno(), 1)
+    process.send_signal(signal.SIGINT)
+    code, _, errors = finish(process)
+    assert (code, errors) == (130, b"")
+    assert endless.left.wait(PATIENCE)
+
+
+def test_ctrl_c_cancels_a_unary_call(fake: Fake) -> None:
+    begun, gone = Event(), Event()
+
+    def hang(request: Any, context: Any) -> text_pb2.GenerateResponse:
+        context.add_callback(gone.set)
+        begun.set()
+        gone.wait(PATIENCE)
+        return text_pb2.GenerateResponse()
+
+    fake.answers["TextService/Generate"] = hang
+    process = start(fake, "text", "generate", "Hi")
+    assert begun.wait(PATIENCE)
+    process.send_signal(signal.SIGINT)
+    assert finish(process) == (130, b"", b"")
+    assert gone.wait(PATIENCE)
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(fake: Fake) -> None:
+    endless = Endless()
+    fake.answers["TextService/StreamGenerate"] = endless
+    process = start(fake, "text", "stream-generate", "Hi")
+    assert process.stdout is not None
+    os.read(process.stdout.fileno(), 1)
+    process.stdout.close()
+    assert process.wait(PATIENCE) == 141
+    assert process.stderr is not None and process.stderr.read() == b""
+    process.stderr.close()
+    assert endless.left.wait(PATIENCE)
+
+
+def test_the_version(fake: Fake) -> None:
+    done = subprocess.run([sys.executable, "-m", "sensorium.cli", "--version"], capture_output=True, cwd=ROOT)
+    assert done.stdout.decode() == f"sensorium {sensorium.__version__}\n"
