@@ -1,0 +1,124 @@
+"""Conversations put together from the skills: those for training, and the held-out ones that measure the model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from models.recipes.chat.arithmetic import arithmetic_skills
+from models.recipes.chat.dates import date_skills
+from models.recipes.chat.exchanges import Exchange, Skill, normalized
+from models.recipes.chat.facts import fact_skills
+from models.recipes.chat.memory import colour_memory, name_memory, untold
+from models.recipes.chat.smalltalk import small_talk_skill
+from models.recipes.chat.topics import topic_skills
+from models.recipes.chat.unknowns import unknown_skill
+from models.recipes.chat.words import word_skills
+
+Message = dict[str, str]
+
+SYSTEM_PROMPTS = (
+    "You are a helpful assistant.", "You are Senso, a small helpful model.", "Answer briefly and honestly.",
+    "You are a friendly assistant.", "Be kind and clear.", "You are the chat model of sensorium.",
+)  # fmt: skip
+MOST_EXCHANGES = (1, 1, 1, 2, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A conversation up to the user's last message, and the answer it should get."""
+
+    skill: str
+    messages: list[Message]
+    expected: str
+
+
+def all_skills() -> list[Skill]:
+    """Every skill that needs one exchange only."""
+    return [
+        *topic_skills(8.0), small_talk_skill(1.5), unknown_skill(2.6), *arithmetic_skills(), *date_skills(),
+        *word_skills(), *fact_skills(),
+    ]  # fmt: skip
+
+
+def as_messages(exchanges: list[Exchange]) -> list[Message]:
+    """The exchanges as messages of a chat."""
+    found: list[Message] = []
+    for exchange in exchanges:
+        found.append({"role": "user", "content": exchange.user})
+        found.append({"role": "assistant", "content": exchange.assistant})
+    return found
+
+
+def remembered(rng: random.Random, fillers: list[Exchange], held_out: bool = False) -> list[Exchange]:
+    """Puts something told before the fillers and the question for it behind them."""
+    memory = (name_memory if rng.random() < 0.75 else colour_memory)(rng, held_out)
+    return [memory.told, *fillers, memory.asked]
+
+
+class Corpus:
+    """Draws conversations from the skills. The same seed gives the same conversations."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._skills = all_skills()
+        self._weights = [skill.weight for skill in self._skills]
+        self.asked: set[str] = set()
+
+    def skills(self, count: int) -> list[Skill]:
+        """So many skills, each as often as its weight says."""
+        return self._rng.choices(self._skills, self._weights, k=count)
+
+    def exchanges(self, count: int) -> list[Exchange]:
+        """So many exchanges of any skills."""
+        return [skill.train(self._rng) for skill in self.skills(count)]
+
+    def conversation(self) -> list[Message]:
+        """One conversation for training; sometimes with a system message, sometimes with something to remember."""
+        rng, kind = self._rng, self._rng.random()
+        if kind < 0.16:
+            exchanges = remembered(rng, self.exchanges(rng.choice((0, 0, 1, 1, 2, 3))))
+        elif kind < 0.2:
+            exchanges = [*self.exchanges(rng.choice((0, 0, 1, 2))), untold(rng, False)]
+        else:
+            exchanges = self.exchanges(rng.choice(MOST_EXCHANGES))
+        self.asked.update(normalized(exchange.user) for exchange in exchanges)
+        messages = as_messages(exchanges)
+        if rng.random() < 0.12:
+            messages.insert(0, {"role": "system", "content": rng.choice(SYSTEM_PROMPTS)})
+        return messages
+
+    def conversations(self, count: int) -> Iterator[list[Message]]:
+        """So many conversations for training."""
+        return (self.conversation() for _ in range(count))
+
+
+def held_out_set(seed: int, per_skill: int) -> list[HeldOut]:
+    """The held-out conversations: single questions of every skill, memories, and follow-ups behind other exchanges."""
+    rng, corpus, found = random.Random(seed), Corpus(seed), []
+    for skill in all_skills():
+        count = per_skill * 2 if skill.name.startswith("topics") else per_skill
+        seen: set[str] = set()
+        for _ in range(count * 40):
+            exchange = skill.held_out(rng)
+            if len(seen) < count and normalized(exchange.user) not in seen:
+                seen.add(normalized(exchange.user))
+                found.append(to_held_out(skill.name, [exchange]))
+    for _ in range(per_skill):
+        found.append(to_held_out("memory", remembered(rng, corpus.exchanges(rng.randrange(3)), held_out=True)))
+        found.append(to_held_out("nothing to remember", [*corpus.exchanges(rng.randrange(2)), untold(rng, True)]))
+        (skill,) = corpus.skills(1)
+        found.append(to_held_out("follow-up", [*corpus.exchanges(rng.randrange(1, 4)), skill.held_out(rng)]))
+    return found
+
+
+def leaked(prompts: list[HeldOut], corpus: Corpus) -> list[str]:
+    """Held-out questions that the corpus has asked after all. Memories differ by what was told, not by the question."""
+    asked = [p.messages[-1]["content"] for p in prompts if p.skill != "memory"]
+    return [question for question in asked if normalized(question) in corpus.asked]
+
+
+def to_held_out(name: str, exchanges: list[Exchange]) -> HeldOut:
+    """The last exchange as the question, all before it as what was said."""
+    return HeldOut(name, as_messages(exchanges)[:-1], exchanges[-1].assistant)

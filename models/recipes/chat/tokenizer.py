@@ -1,0 +1,54 @@
+"""The tokenizer: byte-level pairs learnt from the corpus, with digits and runs of capital letters kept single."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from models.recipes.chat.corpus import all_skills
+
+START, PAD, SYSTEM, USER, ASSISTANT, END = (
+    "<|start|>", "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>",
+)  # fmt: skip
+SPECIAL = [PAD, START, END, SYSTEM, USER, ASSISTANT]
+CHAT_TEMPLATE = (Path(__file__).parent / "chat_template.jinja").read_text(encoding="utf-8")
+CONTEXT = 512
+EXCHANGES_READ = 700
+LETTER_SKILLS = ("spelling", "capital letters", "plurals, unseen nouns", "honest ignorance")
+
+
+def texts(seed: int) -> list[str]:
+    """What the pairs are learnt from: exchanges of all skills but those with single words, whose letters matter."""
+    rng, found = random.Random(seed), []
+    for skill in all_skills():
+        if skill.name not in LETTER_SKILLS:
+            for _ in range(round(EXCHANGES_READ * skill.weight)):
+                exchange = skill.train(rng)
+                found += [exchange.user, exchange.assistant]
+    return found
+
+
+def train_tokenizer(seed: int, vocabulary: int) -> PreTrainedTokenizerFast:
+    """Learns the pairs and returns a tokenizer that encodes any text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"(?<=[A-Z])[A-Z]|[A-Z](?=[A-Z])"), "isolated"),
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        min_frequency=3, show_progress=False,
+    )  # fmt: skip
+    tokenizer.train_from_iterator(texts(seed), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=START, eos_token=END, pad_token=PAD, padding_side="left",
+        extra_special_tokens=[SYSTEM, USER, ASSISTANT], model_max_length=CONTEXT, chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False, model_input_names=["input_ids", "attention_mask"],
+    )  # fmt: skip

@@ -1,0 +1,131 @@
+"""The embedded chat model answers prompts it never saw in training as well as its card says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+FOLDER = Path(__file__).parents[2] / "models" / "chat"
+EVERY = 5
+MARGIN = 0.05
+LARGEST = 6 * 1024 * 1024
+
+
+def read_prompts():
+    """Every fifth held-out prompt: skill, messages, expected answer."""
+    found = []
+    for line in (FOLDER / "held_out.jsonl").read_text(encoding="utf-8").splitlines()[::EVERY]:
+        skill, turns, expected = json.loads(line)
+        messages = [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
+        found.append((skill, messages, expected))
+    return found
+
+
+def is_right(skill, answer, expected):
+    """Topics may differ in a tenth of their words; everything else has to be exact."""
+    if not skill.startswith("topics"):
+        return answer.strip() == expected
+    got, wanted = Counter(answer.split()), Counter(expected.split())
+    return 2 * sum((got & wanted).values()) >= 0.9 * (sum(got.values()) + sum(wanted.values()))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(FOLDER, local_files_only=True)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return AutoModelForCausalLM.from_pretrained(FOLDER, local_files_only=True, dtype=torch.float32).eval()
+
+
+def answer_all(network, tokenizer, conversations):
+    """Greedy answers, in batches of prompts of like length."""
+    rendered = [tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in conversations]
+    order = sorted(range(len(rendered)), key=lambda i: len(rendered[i]))
+    answers = [""] * len(rendered)
+    for at in range(0, len(order), 50):
+        chosen = order[at : at + 50]
+        inputs = tokenizer(
+            [rendered[i] for i in chosen],
+            add_special_tokens=False,
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        )
+        with torch.inference_mode():
+            output = network.generate(**inputs, do_sample=False, max_new_tokens=200)
+        texts = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        for i, text in zip(chosen, texts, strict=True):
+            answers[i] = text
+    return answers
+
+
+def card():
+    return (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+def test_held_out_prompts_are_answered_at_the_rate_the_card_states(network, tokenizer):
+    """A fixed sample of the held-out prompts is answered right as often as the card says, within a small margin."""
+    stated = float(re.search(r"\*\*all\*\*.*\*\*([\d.]+)%\*\*", card())[1]) / 100
+    prompts = read_prompts()
+    answers = answer_all(network, tokenizer, [messages for _, messages, _ in prompts])
+    wrong = [
+        (messages[-1]["content"], answer)
+        for (skill, messages, expected), answer in zip(prompts, answers, strict=True)
+        if not is_right(skill, answer, expected)
+    ]
+    assert 1 - len(wrong) / len(prompts) >= stated - MARGIN, wrong
+
+
+def test_an_answer_ends_with_the_end_token(network, tokenizer):
+    """The model ends its turn by itself, well before the limit of tokens."""
+    inputs = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "What is gRPC?"}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+    )
+    with torch.inference_mode():
+        output = network.generate(**inputs, do_sample=False, max_new_tokens=200)
+    assert output[0, -1].item() == tokenizer.eos_token_id
+    assert "gRPC" in tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def test_any_text_survives_the_tokenizer(tokenizer):
+    """Text outside the corpus is encoded without loss, and digits stand alone."""
+    text = "Žluťoučký kůň, 東京 🚀 GPU\n\t{x: 1234}"
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids) == text
+    assert len(tokenizer("1234", add_special_tokens=False)["input_ids"]) == 4
+
+
+def test_the_template_refuses_unknown_roles(tokenizer):
+    """Only system, user and assistant may speak."""
+    with pytest.raises(Exception, match="roles are system, user and assistant"):
+        tokenizer.apply_chat_template([{"role": "critic", "content": "No."}], tokenize=False)
+
+
+def test_one_safetensors_file_holds_all_weights():
+    """No other format of weights lies in the folder."""
+    weights = [
+        p.name for p in FOLDER.iterdir() if p.suffix in {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx"}
+    ]
+    assert weights == ["model.safetensors"]
+
+
+def test_the_folder_stays_small():
+    """The folder takes at most six megabytes."""
+    assert sum(p.stat().st_size for p in FOLDER.rglob("*") if p.is_file()) <= LARGEST
+
+
+@pytest.mark.parametrize("named", ["## Data", "Apache-2.0", "minutes on one thread", "seed", "## Quality", "## Limits"])
+def test_the_card_names_data_licence_training_quality_and_limits(named):
+    """A reader of the card learns where the model comes from and what it is worth."""
+    assert named in card()
