@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 
 from grpc import StatusCode
@@ -44,44 +45,38 @@ class GatewayMetrics:
     ) -> None:
         self._task_of = task_of
         self._knows = knows
-        self.requests = Counter(
-            "sensorium_gateway_requests_total", "Calls ended.", ("task", "model", "code"), registry=registry
-        )
-        self.duration = Histogram(
+        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
+        self.requests = counter("sensorium_gateway_requests_total", "Calls ended.", ("task", "model", "code"))
+        self.duration = histogram(
             "sensorium_gateway_request_duration_seconds",
             "From a call's arrival to its end.",
             ("task", "model"),
             buckets=_DURATIONS,
-            registry=registry,
         )
         self.in_flight = Gauge("sensorium_gateway_inflight_requests", "Calls running.", registry=registry)
-        self.attempts = Counter(
+        self.attempts = counter(
             "sensorium_gateway_attempts_total",
             "Calls to endpoints, by how they ended: ok, error, retried, lost; reason is the gRPC code.",
             ("result", "reason"),
-            registry=registry,
         )
-        self.cancellations = Counter(
-            "sensorium_gateway_cancellations_total", "Calls cancelled by the client.", ("phase",), registry=registry
+        self.cancellations = counter(
+            "sensorium_gateway_cancellations_total", "Calls cancelled by the client.", ("phase",)
         )
-        self.routes = Counter(
+        self.routes = counter(
             "sensorium_gateway_route_total",
-            "Endpoints chosen, by why: only, least_in_flight; or why there was none.",
+            "Endpoints chosen, by why: only, least_in_flight, retry; or why there was none.",
             ("reason",),
-            registry=registry,
         )
-        self.loop_lag = Histogram(
+        self.loop_lag = histogram(
             "sensorium_gateway_event_loop_lag_seconds",
             "How much later than asked the event loop woke a sleeper.",
             buckets=_LAGS,
-            registry=registry,
         )
-        self.first_token = Histogram(
+        self.first_token = histogram(
             "gen_ai_server_time_to_first_token_seconds",
             "From a call's arrival to the first delta relayed.",
             ("model",),
             buckets=_FIRST_TOKENS,
-            registry=registry,
         )
 
     def started(self, method: str) -> None:

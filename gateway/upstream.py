@@ -14,6 +14,7 @@ from sensorium.errors import InvalidArgument
 
 # Messages of audio read ahead; each is at most as large as the message limit, and usually a few kilobytes.
 _AHEAD = 2
+_STATUS_SECONDS = 5.0
 
 
 class Upstream:
@@ -71,10 +72,24 @@ class Upstream:
 
     async def _write(self, call: Any) -> None:
         # A call that has ended refuses to be written to; whoever reads from it learns how it ended.
-        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            await call.write(self._first)
+        with suppress(grpc.aio.AioRpcError, grpc.aio.InternalError):
+            await call.wait_for_connection()
+            await _send(call, self._first)
             while (message := await self._queue.get()) is not EOF:
                 self.replayable = False
-                await call.write(message)
+                await _send(call, message)
             self.replayable = False
             await call.done_writing()
+            return
+        # A status is on its way, unless gRPC refused the write itself: then nothing else would end the call.
+        await asyncio.sleep(_STATUS_SECONDS)
+        call.cancel()
+
+
+async def _send(call: Any, message: bytes) -> None:
+    """Writes as `call.write` does, but a failure leaves the status alone with which the endpoint ended the call.
+
+    `call.write` replaces that status with INTERNAL whenever the write was issued before the status had been seen, as
+    it is while audio flows (grpc/grpc#36066).
+    """
+    await call._cython_call.send_serialized_message(message)

@@ -50,10 +50,16 @@ async def run(server: Server, prepare: Callable[[], Awaitable[None]] | None = No
     cancels it. What it raises is raised here, after the drain.
     """
     async with _stop_signal(server) as stop, server:
-        if prepare is not None and not await _prepared(prepare, stop):
-            return
-        server.ready()
-        await stop.wait()
+        ready = False
+        try:
+            ready = prepare is None or await _prepared(prepare, stop)
+        finally:
+            if not ready:
+                # Nobody was sent here yet, so there is nothing to wait for.
+                server.hurry.set()
+        if ready:
+            server.ready()
+            await stop.wait()
 
 
 async def _prepared(prepare: Callable[[], Awaitable[None]], stop: asyncio.Event) -> bool:

@@ -42,6 +42,11 @@ class Server:
         return found[1]
 
     @property
+    def ready(self) -> bool:
+        """Whether it has said that it serves."""
+        return re.search(r"sensorium\.rpc .*\bready$", self.log, re.MULTILINE) is not None
+
+    @property
     def ended(self) -> bool:
         """Whether the process has ended."""
         return self.process.poll() is not None
@@ -52,7 +57,7 @@ async def server(log: Path, module: str, *arguments: str) -> AsyncIterator[Serve
     """Runs a process until it is ready, and ends it by its id if it has not ended by itself."""
     running = Server(log, module, *arguments)
     try:
-        await until(lambda: " ready" in running.log or running.ended, START_SECONDS)
+        await until(lambda: running.ready or running.ended, START_SECONDS)
         assert not running.ended, running.log
         yield running
     finally:

@@ -1,0 +1,61 @@
+"""A network connection that a test can cut."""
+
+import asyncio
+from contextlib import suppress
+
+
+class Cable:
+    """Passes TCP connections on to a port of loopback until it is cut, from entry to exit of `async with`."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._flows: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> "Cable":
+        await self.mend()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.cut()
+
+    async def mend(self, target: int | None = None) -> None:
+        """Listens (again, on the same port), and passes connections on to `target`, by default as before."""
+        self._target = target or self._target
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """Breaks every connection without a word, as a machine that loses power, and refuses new ones."""
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._flows, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        pairs = ((reader, there_writer), (there_reader, writer))
+        self._writers |= {writer, there_writer}
+        flows = [asyncio.ensure_future(_flow(*pair)) for pair in pairs]
+        self._flows.update(flows)
+        await asyncio.gather(*flows, return_exceptions=True)
+        self._flows.difference_update(flows)
+        self._writers -= {writer, there_writer}
+
+
+async def _flow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.transport.abort()

@@ -1,0 +1,172 @@
+"""A text service without a model, which does what a test tells it to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sensorium import rpc
+from sensorium.v1 import models_pb2, models_pb2_grpc, speech_pb2, speech_pb2_grpc, text_pb2, text_pb2_grpc
+
+TASKS = (models_pb2.TASK_GENERATE_TEXT, models_pb2.TASK_TOKENIZE)
+SERVICES = ("sensorium.v1.TextService", "sensorium.v1.SpeechService")
+
+
+@dataclass
+class Seen:
+    """A call as it reached the service."""
+
+    method: str
+    request: Any
+    metadata: dict[str, str | bytes]
+    seconds_left: float | None
+
+
+@dataclass
+class Script:
+    """What the service does with a call: `error` is raised after `tokens` deltas, or by a call without a stream.
+
+    `gate`, when given, is waited for before the deltas from the second on, and by calls without a stream.
+    """
+
+    tokens: int = 3
+    text: str = "word "
+    error: Exception | None = None
+    gate: asyncio.Event | None = None
+
+
+@dataclass
+class FakeTextService:
+    """Serves `name` on loopback from entry to exit of `async with`; also transcribes, to have a stream both ways."""
+
+    name: str = "tiny"
+    revision: str = "r1"
+    tasks: tuple[int, ...] = TASKS
+    state: int = models_pb2.MODEL_STATE_READY
+    concurrency: int = 4
+    script: Script = field(default_factory=Script)
+    port: int = 0
+    message_bytes: int = 32 * 1024 * 1024
+    grace_seconds: float = 0.0
+    seen: list[Seen] = field(default_factory=list)
+    running: int = 0
+    written: int = 0
+    ended: list[BaseException | None] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def __post_init__(self) -> None:
+        self.answers = asyncio.Event()
+        """Cleared, questions for its models stay without an answer."""
+        self.answers.set()
+
+    async def __aenter__(self) -> "FakeTextService":
+        settings = rpc.ServerSettings(
+            port=self.port,
+            metrics_port=0,
+            message_bytes=self.message_bytes,
+            drain_delay_seconds=0,
+            drain_grace_seconds=self.grace_seconds,
+        )
+        self.server = rpc.Server(settings, SERVICES)
+        text_pb2_grpc.add_TextServiceServicer_to_server(_Text(self), self.server.grpc)
+        speech_pb2_grpc.add_SpeechServiceServicer_to_server(_Speech(self), self.server.grpc)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(_Models(self), self.server.grpc)
+        await self.server.start()
+        self.port = self.server.port
+        self.server.ready()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.server.drain()
+
+    def begin(self, method: str, request: Any, context: Any) -> None:
+        metadata = dict(context.invocation_metadata())
+        self.seen.append(Seen(method, request, metadata, context.time_remaining()))
+        self.running += 1
+
+    def end(self, error: BaseException | None) -> None:
+        self.running -= 1
+        self.ended.append(error)
+
+
+class _Text(text_pb2_grpc.TextServiceServicer):
+    def __init__(self, fake: FakeTextService) -> None:
+        self.fake = fake
+
+    async def Tokenize(self, request: Any, context: Any) -> Any:
+        fake, script = self.fake, self.fake.script
+        fake.begin("Tokenize", request, context)
+        ended: BaseException | None = None
+        try:
+            if script.gate is not None:
+                await script.gate.wait()
+            if script.error is not None:
+                raise script.error
+            context.set_trailing_metadata((("x-fake", "trailing"),))
+            return text_pb2.TokenizeResponse(results=[_tokens(text) for text in request.texts])
+        except BaseException as error:
+            ended = error
+            raise
+        finally:
+            fake.end(ended)
+
+    async def StreamGenerate(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        fake, script = self.fake, self.fake.script
+        fake.begin("StreamGenerate", request, context)
+        ended: BaseException | None = None
+        try:
+            if script.tokens:
+                yield text_pb2.StreamGenerateResponse(started={"prompt_token_count": 7})
+            for index in range(script.tokens):
+                if index and script.gate is not None:
+                    await script.gate.wait()
+                fake.written += 1
+                yield text_pb2.StreamGenerateResponse(delta={"text": script.text, "token_ids": [index]})
+            if script.error is not None:
+                raise script.error
+            yield text_pb2.StreamGenerateResponse(completed={"usage": {"output_token_count": script.tokens}})
+        except BaseException as error:
+            ended = error
+            raise
+        finally:
+            fake.end(ended)
+
+
+class _Speech(speech_pb2_grpc.SpeechServiceServicer):
+    def __init__(self, fake: FakeTextService) -> None:
+        self.fake = fake
+
+    async def StreamTranscribe(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
+        fake = self.fake
+        fake.begin("StreamTranscribe", None, context)
+        try:
+            if fake.script.error is not None:
+                raise fake.script.error
+            async for _ in request_iterator:
+                yield speech_pb2.StreamTranscribeResponse()
+        finally:
+            fake.end(None)
+
+
+class _Models(models_pb2_grpc.ModelServiceServicer):
+    def __init__(self, fake: FakeTextService) -> None:
+        self.fake = fake
+
+    async def ListModels(self, request: Any, context: Any) -> Any:
+        fake = self.fake
+        await fake.answers.wait()
+        info = models_pb2.ModelInfo(
+            identity={"name": fake.name, "revision": fake.revision},
+            state=fake.state,
+            tasks=fake.tasks,
+            concurrency=fake.concurrency,
+            endpoint_count=1,
+        )
+        return models_pb2.ListModelsResponse(models=[info])
+
+
+def _tokens(text: str) -> Any:
+    return text_pb2.TokenizeResponse.TokenList(tokens=[{"id": len(word), "piece": word} for word in text.split()])

@@ -1,0 +1,50 @@
+"""The gateway as a process of its own."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+class Process:
+    """A running `python -m gateway`. Its log is kept line by line."""
+
+    def __init__(self, child: asyncio.subprocess.Process) -> None:
+        self.child = child
+        self.log: list[str] = []
+
+    async def line(self, pattern: str) -> re.Match[str]:
+        """Returns the next line of the log that holds `pattern`."""
+        async with asyncio.timeout(60):
+            while text := (await self.child.stderr.readline()).decode():
+                self.log.append(text)
+                if found := re.search(pattern, text):
+                    return found
+        raise AssertionError(f"no {pattern!r} in: {''.join(self.log)}")
+
+    async def exit_code(self) -> int:
+        """Returns the exit code, having read the rest of the log."""
+        async with asyncio.timeout(60):
+            self.log.append((await self.child.stderr.read()).decode())
+            return await self.child.wait()
+
+
+@asynccontextmanager
+async def gateway(*arguments: str, **environment: str) -> AsyncIterator[Process]:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-m", "gateway", *arguments),
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Process(child)
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()

@@ -1,0 +1,77 @@
+"""A gateway in front of fake services, and a client in front of the gateway."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+
+from gateway.app import Gateway
+from gateway.config import GatewaySettings
+from sensorium import rpc
+from sensorium.errors import SensoriumError
+from sensorium.status import from_rpc_error
+from sensorium.v1 import models_pb2_grpc, speech_pb2_grpc, text_pb2_grpc
+
+MESSAGE_BYTES = 32 * 1024 * 1024
+
+
+class Rig:
+    """What a test talks to."""
+
+    def __init__(self, gateway: Gateway, channel: grpc.aio.Channel) -> None:
+        self.gateway = gateway
+        self.channel = channel
+        self.text: Any = text_pb2_grpc.TextServiceStub(channel)
+        self.speech: Any = speech_pb2_grpc.SpeechServiceStub(channel)
+        self.models: Any = models_pb2_grpc.ModelServiceStub(channel)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Returns a sample's value; 0 where there is none yet."""
+        return self.gateway.registry.get_sample_value(name, labels) or 0.0
+
+    def endpoint(self, address: str) -> Any:
+        return next(endpoint for endpoint in self.gateway.pool.endpoints if endpoint.address == address)
+
+
+@asynccontextmanager
+async def rig(*addresses: str, **settings: Any) -> AsyncIterator[Rig]:
+    told: dict[str, Any] = {
+        "static": addresses,
+        "port": 0,
+        "metrics_port": 0,
+        "drain_delay_seconds": 0,
+        "drain_grace_seconds": 0,
+        "refresh_seconds": 0.2,
+        "reconnect_seconds": 0.2,
+        "startup_seconds": 20,
+        **settings,
+    }
+    async with Gateway(GatewaySettings(**told)) as gateway, gateway.server as server:
+        await gateway.prepare()
+        server.ready()
+        # The client's own limits are out of the way: these are tests of the gateway's.
+        options = [*rpc.channel_options(2**31 - 1), ("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:
+            yield Rig(gateway, channel)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Returns once `condition` holds; fails when it does not come to hold."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 – the condition is another's, and no event tells of it
+            await asyncio.sleep(0.01)
+
+
+async def error_of(call: Any) -> SensoriumError:
+    """Returns the error that a call ends with, having read what it streams."""
+    try:
+        if hasattr(call, "read"):
+            async for _ in call:
+                pass
+        else:
+            await call
+    except grpc.aio.AioRpcError as error:
+        return from_rpc_error(error)
+    raise AssertionError("the call succeeded")

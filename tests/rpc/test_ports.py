@@ -1,0 +1,80 @@
+import asyncio
+import socket
+import urllib.error
+import urllib.request
+
+import pytest
+
+from sensorium import rpc
+from tests.rpc.peer import Peer, peer
+
+
+async def _get(there: Peer, path: str) -> tuple[int, str]:
+    def get() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{there.server.metrics_port}{path}") as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, ""
+
+    return await asyncio.to_thread(get)
+
+
+async def test_probes_tell_alive_from_ready():
+    async with peer() as there:
+        assert (await _get(there, "/livez"))[0] == 200
+        assert (await _get(there, "/readyz"))[0] == 503
+        there.server.ready()
+        assert (await _get(there, "/readyz"))[0] == 200
+        assert (await _get(there, "/other"))[0] == 404
+
+
+async def test_metrics_are_those_of_the_registry():
+    from prometheus_client import CollectorRegistry, Counter
+
+    registry = CollectorRegistry()
+    Counter("things_total", "Things.", registry=registry).inc(3)
+    settings = rpc.ServerSettings(port=0, metrics_port=0, drain_delay_seconds=0)
+    async with rpc.Server(settings, [], registry=registry) as server:
+        url = f"http://127.0.0.1:{server.metrics_port}/metrics"
+        with await asyncio.to_thread(urllib.request.urlopen, url) as response:
+            assert b"things_total 3.0" in response.read()
+
+
+@pytest.mark.parametrize("port", ["port", "metrics_port"])
+async def test_a_port_in_use_is_said_in_a_sentence(port: str):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        with pytest.raises(rpc.PortTaken, match=rf"Cannot listen on 127\.0\.0\.1:{number} "):
+            async with peer(**{port: number}):
+                pass
+
+
+async def test_two_servers_do_not_share_a_port_silently():
+    async with peer() as there:
+        with pytest.raises(rpc.PortTaken):
+            async with peer(port=there.server.port):
+                pass
+
+
+async def test_ports_are_free_again_after_the_drain():
+    async with peer() as there:
+        ports = {"port": there.server.port, "metrics_port": there.server.metrics_port}
+    async with peer(**ports) as again:
+        assert again.server.port == ports["port"]
+
+
+async def test_reflection_is_there_only_when_asked_for():
+    from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+
+    name = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    request = ServerReflectionRequest(list_services="").SerializeToString()
+    async with peer(reflection=True) as there:
+        call = there.channel.stream_stream(name)(iter([request]))
+        services = ServerReflectionResponse.FromString(await call.read()).list_services_response.service
+        assert "sensorium.v1.TextService" in {service.name for service in services}
+        assert there.record.began == []
+    async with peer() as there:
+        call = there.channel.stream_stream(name)(iter([request]))
+        assert (await call.code()).name == "UNIMPLEMENTED"
