@@ -94,14 +94,16 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
 """Architectures by name: rotary and learned positions, sliding windows, softcap, sinks, experts."""
 
 
-def write_checkpoint(folder: Path, name: str, *, seed: int = 0, **generation: object) -> Path:
+def write_checkpoint(folder: Path, name: str, *, seed: int = 0, context: int = CONTEXT, **generation: object) -> Path:
     """Writes the random model `name` with its tokenizer to `folder` and returns it.
 
-    `generation` goes into its generation configuration.
+    `context` is its longest sequence; `generation` goes into its generation configuration.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(CONFIGS[name](), dtype=torch.float32)
+        config = CONFIGS[name]()
+        config.max_position_embeddings = context
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         # Wider than the usual 0.02, so that the likeliest token is one by a margin.
         for parameter in model.parameters():
             if parameter.dim() > 1:

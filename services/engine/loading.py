@@ -4,8 +4,10 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -72,19 +74,8 @@ def load_causal_lm(source: str, *, revision: str | None, device: torch.device, d
     """
     register()
     try:
-        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
-        _require_causal_lm(config, source)
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            source,
-            revision=revision,
-            dtype="auto" if dtype == "auto" else getattr(torch, dtype),
-            device_map={"": device},
-            attn_implementation=IMPLEMENTATION,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        config, tokenizer, model = _read(source, revision, device, dtype)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelRefused(f"{source} cannot be loaded: {error}") from error
     text_config = model.config.get_text_config()
     _warn_of_ignored_defaults(model)
@@ -110,12 +101,40 @@ def revision_of(source: str, config: PretrainedConfig) -> str:
     return f"sha256-{digest.hexdigest()[:16]}"
 
 
+def _read(
+    source: str, revision: str | None, device: torch.device, dtype: str
+) -> tuple[PretrainedConfig, PreTrainedTokenizerBase, PreTrainedModel]:
+    config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+    _require_causal_lm(config, source)
+    tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+    # Its declared type leaves out what `output_loading_info` adds.
+    pair: Any = AutoModelForCausalLM.from_pretrained(
+        source,
+        revision=revision,
+        dtype="auto" if dtype == "auto" else getattr(torch, dtype),
+        device_map={"": device},
+        attn_implementation=IMPLEMENTATION,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    model, found = pair
+    _require_all_weights(found["missing_keys"], source)
+    return config, tokenizer, model
+
+
 def _require_causal_lm(config: PretrainedConfig, source: str) -> None:
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelRefused(
             f"{source} is a {config.model_type} checkpoint, which generates no text on its own. Serve a causal "
             "language model, such as one of the Llama, Qwen, Mistral or Gemma families."
         )
+
+
+def _require_all_weights(missing: set[str], source: str) -> None:
+    """Refuses what would otherwise be served with random weights in the places of those it lacks."""
+    if missing:
+        raise ModelRefused(f"{source} lacks {len(missing)} of the model's weights, such as {min(missing)}.")
 
 
 def _defaults(model: PreTrainedModel) -> ModelDefaults:

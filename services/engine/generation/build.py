@@ -84,7 +84,7 @@ def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
             input_ids=tokens, position_ids=positions, use_cache=False, attention_call=AttentionCall(probe, None)
         )
     except (TypeError, ValueError) as error:
-        raise ModelRefused(f"{loaded.architecture} does not use transformers' attention interface: {error}") from error
+        raise ModelRefused(f"{loaded.architecture} cannot be run through a paged cache: {error}") from error
     expected = config.num_hidden_layers
     if len(probe.layouts) != expected:
         raise ModelRefused(

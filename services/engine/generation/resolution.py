@@ -180,11 +180,13 @@ def _length_violations(
         yield Violation(tokens.field, "must come to at least one token")
     elif prompt >= context:
         yield Violation(tokens.field, f"has {prompt} tokens; prompt and output together may have {context}")
-    elif wanted is not None and wanted >= 1 and prompt + wanted > context:
+    elif wanted is not None and prompt + wanted > context:
         yield Violation(
             "parameters.max_new_tokens",
             f"asks for {wanted} tokens after a prompt of {prompt}; {context} fit in all, so at most {context - prompt}",
         )
+    if wanted is not None and wanted < 1:
+        return  # a violation already, and no measure for others
     most = min(_pick(wanted, defaults.max_new_tokens, context), max(context - prompt, 0))
     if options.min_new_tokens is not None and options.min_new_tokens > most:
         yield Violation("parameters.min_new_tokens", f"must be at most {most}, as no more are generated")

@@ -10,6 +10,7 @@ from services.engine.generation.sequence import Sequence
 
 _NEVER = float("-inf")
 _SMALLEST = torch.finfo(torch.float32).tiny
+_LARGEST = torch.finfo(torch.float32).max
 
 
 def sample(logits: Tensor, sequences: list[Sequence]) -> list[int | None]:
@@ -41,7 +42,8 @@ def penalize_repetition(row: Tensor, sequence: Sequence) -> None:
     if penalty != 1.0:
         seen = torch.tensor(sorted(set(sequence.token_ids)), device=row.device)
         values = row[seen]
-        row[seen] = torch.where(values < 0, values * penalty, values / penalty)
+        # The smallest penalties overflow; that must not look like a model that computed infinity.
+        row[seen] = torch.where(values < 0, values * penalty, (values / penalty).clamp(max=_LARGEST))
 
 
 def withhold_endings(row: Tensor, sequence: Sequence) -> None:

@@ -68,7 +68,13 @@ def attend_paged(
     s_aux: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Adapts transformers' attention interface, `[1, heads, T, width]`, to the backend of the call."""
+    """Adapts transformers' attention interface, `[1, heads, T, width]`, to the backend of the call.
+
+    Raises:
+        ValueError: the layer lets tokens see those behind them, which no cache of keys and values can serve.
+    """
+    if not getattr(module, "is_causal", True):
+        raise ValueError("its attention looks ahead, as that of encoders does")
     layer = AttentionLayer(
         index=int(module.layer_idx),  # type: ignore[arg-type]
         scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,

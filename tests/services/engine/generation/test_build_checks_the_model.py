@@ -1,0 +1,138 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionLayer
+from services.engine.generation.attention.batch import AttentionBatch
+from services.engine.generation.attention.reference import ReferenceAttention
+from services.engine.generation.build import PAGE_SIZE, EngineSettings, page_count, probe_layouts
+from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.page_pool import PagePool
+from services.engine.generation.runner import ModelRunner
+from services.engine.generation.verification import verify
+from services.engine.loading import LoadedModel, ModelRefused, load_causal_lm
+from tests.services.bench import build, output_of, read, real_bench, request
+from tests.tiny_models import CONFIGS, write_checkpoint
+
+CPU = torch.device("cpu")
+
+
+def load(folder: Path) -> LoadedModel:
+    return load_causal_lm(str(folder), revision=None, device=CPU, dtype="auto")
+
+
+def verified(loaded: LoadedModel, backend: Any) -> None:
+    cache = KVCache(probe_layouts(loaded), 64, PAGE_SIZE, CPU)
+    pool = PagePool(64, PAGE_SIZE)
+    verify(loaded, ModelRunner(loaded.model, backend, cache, CPU), pool)
+    assert pool.free_count == 64
+
+
+class Tampered(ReferenceAttention):
+    """Changes what every layer's attention looks like."""
+
+    def __init__(self, **changes: Any) -> None:
+        self._changes = changes
+
+    def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, batch: AttentionBatch) -> Tensor:
+        return super().attend(AttentionLayer(**(vars(layer) | self._changes)), query, key, value, batch)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("llama", {"scaling": 0.3}),
+        ("llama", {"softcap": 1.0}),
+        ("mistral", {"sliding_window": None}),
+        ("gemma3", {"sliding_window": None}),
+        ("gpt_oss", {"sinks": None}),
+    ],
+)
+def test_an_attention_that_differs_is_found(tmp_path: Path, name: str, changes: dict[str, Any]) -> None:
+    loaded = load(write_checkpoint(tmp_path, name))
+    verified(loaded, ReferenceAttention())
+    with pytest.raises(ModelRefused, match="relative error"):
+        verified(loaded, Tampered(**changes))
+
+
+def test_a_layer_that_keeps_other_state_is_refused(llama_folder: Path) -> None:
+    loaded = load(llama_folder)
+    layer = loaded.model.model.layers[1].mlp
+    original = layer.forward
+    layer.forward = lambda hidden: original(hidden + hidden.roll(1, dims=1))  # looks at the token before
+    with pytest.raises(ModelRefused, match="relative error"):
+        build(loaded)
+
+
+def test_logits_that_are_no_numbers_are_refused(llama_folder: Path) -> None:
+    loaded = load(llama_folder)
+    with torch.no_grad():
+        loaded.model.model.norm.weight.fill_(float("nan"))
+    with pytest.raises(ModelRefused):
+        build(loaded)
+
+
+def test_a_layer_outside_the_attention_interface_is_refused(llama_folder: Path) -> None:
+    loaded = load(llama_folder)
+    attention = loaded.model.model.layers[2].self_attn
+    attention.forward = lambda hidden_states, **_: (hidden_states, None)
+    with pytest.raises(ModelRefused, match="3 layers, of which 2"):
+        build(loaded)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+async def test_every_architecture_continues_as_its_own_generate(name: str, tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path, name, seed=3)
+    loaded = load(folder)
+    prompts = [[7 + (i * j) % 300 for i in range(1, length)] for j, length in ((3, 4), (5, 21), (11, 45))]
+    ids = [own_generate(loaded, prompt) for prompt in prompts]
+    bench = real_bench(loaded, prefill_tokens=7)
+    try:
+        streams = [bench.submit(prompt, max_new_tokens=24) for prompt in prompts]
+        for stream, expected in zip(streams, ids, strict=True):
+            assert [token for event in [e async for e in stream][:-1] for token in event.token_ids] == expected
+    finally:
+        bench.engine.close()
+
+
+def own_generate(loaded: LoadedModel, prompt: list[int]) -> list[int]:
+    """Returns what transformers alone generates, by its eager attention, well beyond every sliding window."""
+    ids = torch.tensor([prompt])
+    loaded.model.set_attn_implementation("eager")
+    try:
+        output = loaded.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, min_new_tokens=24, do_sample=False
+        )
+    finally:
+        loaded.model.set_attn_implementation(IMPLEMENTATION)
+    return output[0, len(prompt) :].tolist()
+
+
+async def test_what_was_built_and_checked_runs(llama: LoadedModel) -> None:
+    built = build(llama)
+    built.engine.start()
+    try:
+        asked = request([5, 6, 7], max_new_tokens=9)
+        assert (await read(built.engine.submit(asked, output_of(asked)))).ids == own_generate(llama, [5, 6, 7])[:9]
+    finally:
+        built.engine.close()
+
+
+def test_the_cache_takes_no_more_than_it_may_nor_than_all_rows_need(llama: LoadedModel) -> None:
+    layouts = probe_layouts(llama)
+    token_bytes = 3 * 2 * (8 + 8) * 4
+    assert sum(layout.bytes_per_token for layout in layouts.values()) == token_bytes
+    page_bytes = PAGE_SIZE * token_bytes
+    assert page_count(llama, EngineSettings(max_sequences=2, cache_bytes=1 << 30), layouts) == 2 * 256 // PAGE_SIZE
+    assert page_count(llama, EngineSettings(cache_bytes=5 * page_bytes + 1), layouts) == 5
+    with pytest.raises(ModelRefused, match="one page"):
+        page_count(llama, EngineSettings(cache_bytes=page_bytes - 1), layouts)
+
+
+def test_a_cache_smaller_than_the_context_bounds_the_context(llama: LoadedModel) -> None:
+    token_bytes = 3 * 2 * (8 + 8) * 4
+    assert build(llama).context_tokens == 256
+    assert build(llama, cache_bytes=4 * PAGE_SIZE * token_bytes).context_tokens == 64

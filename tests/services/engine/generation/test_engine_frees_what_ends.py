@@ -1,0 +1,187 @@
+import asyncio
+import random
+import time
+from collections import deque
+
+import pytest
+
+from sensorium.errors import DeadlineExceeded, ModelNotReady, QueueFull, SlowConsumer
+from services.engine.generation.sequence import PRIORITY_SECONDS, Sequence
+from services.engine.generation.stream import GenerationStream
+from tests.services.bench import Bench, BenchMaker, eventually, first_delta, prepare, read
+from tests.services.fake_runner import FakeRunner, continuation
+
+
+async def in_step(bench: Bench, number: int) -> None:
+    """Returns once the engine waits inside its step of this number, from 1."""
+    await eventually(lambda: len(bench.runner.seen) == number)
+
+
+async def test_cancelling_frees_pages_and_row_within_one_step(fake: BenchMaker) -> None:
+    bench = fake()
+    bench.runner.hold()
+    stream = bench.submit([10] * 20, max_new_tokens=1000)
+    await in_step(bench, 1)
+    other = bench.submit([11], max_new_tokens=4)
+    bench.runner.permit()
+    await in_step(bench, 2)
+    stream.cancel()
+    bench.runner.permit()
+    await in_step(bench, 3)
+    assert bench.runner.seen[2] == [(11, *continuation([11], 1))]
+    bench.runner.free()
+    assert (await read(other)).ids == continuation([11], 4)
+    await eventually(lambda: bench.idle)
+    assert bench.metric("requests_total", finish_reason="cancelled") == 1
+
+
+async def test_cancelling_what_waits_means_it_never_runs(fake: BenchMaker) -> None:
+    bench = fake(max_sequences=1)
+    bench.runner.hold()
+    running = bench.submit([10], max_new_tokens=3)
+    await in_step(bench, 1)
+    waiting = bench.submit([99], max_new_tokens=3)
+    assert bench.engine.admission.requests == 1
+    waiting.cancel()
+    waiting.cancel()
+    bench.runner.free()
+    await read(running)
+    await eventually(lambda: bench.idle)
+    assert not any(row[0] == 99 for step in bench.runner.seen for row in step)
+
+
+async def test_a_request_that_comes_and_is_cancelled_while_the_engine_looks_never_runs() -> None:
+    class Late(deque[Sequence]):
+        """Gets its first item between the engine's look at it and its look at what was cancelled."""
+
+        def __bool__(self) -> bool:
+            if not streams:
+                streams.append(bench.submit([99]))
+                streams[0].cancel()
+                return False
+            return len(self) > 0
+
+    streams: list[GenerationStream] = []
+    bench = prepare(FakeRunner(), 8, max_sequences=2, prefill_tokens=16, queue=4)
+    bench.engine._new = Late()
+    for _ in range(3):
+        bench.engine._step()
+    assert streams
+    assert bench.runner.seen == []
+    assert bench.idle
+
+
+async def test_a_deadline_that_passes_in_the_queue_ends_a_request_that_never_ran(fake: BenchMaker) -> None:
+    bench = fake(max_sequences=1)
+    bench.runner.hold()
+    running = bench.submit([10], max_new_tokens=3)
+    await in_step(bench, 1)
+    waiting = bench.submit([99], max_new_tokens=3, deadline=time.monotonic() + 0.5)
+    await asyncio.sleep(0.51)
+    bench.runner.free()
+    with pytest.raises(DeadlineExceeded):
+        await read(waiting)
+    assert (await read(running)).ids == continuation([10], 3)
+    assert not any(row[0] == 99 for step in bench.runner.seen for row in step)
+    await eventually(lambda: bench.idle)
+
+
+async def test_a_deadline_that_passes_while_running_ends_the_request_at_the_next_step(fake: BenchMaker) -> None:
+    bench = fake()
+    bench.runner.hold()
+    deadline = time.monotonic() + 2.0
+    stream = bench.submit([10], max_new_tokens=1000, deadline=deadline)
+    bench.runner.permit()
+    await in_step(bench, 2)
+    await asyncio.sleep(max(deadline - time.monotonic(), 0) + 0.01)
+    bench.runner.free()
+    with pytest.raises(DeadlineExceeded):
+        await read(stream)
+    assert len(bench.runner.seen) == 2
+    await eventually(lambda: bench.idle)
+    assert bench.metric("requests_total", finish_reason="deadline_exceeded") == 1
+
+
+async def test_closing_ends_the_rest_and_takes_nobody_new(fake: BenchMaker) -> None:
+    bench = fake(max_sequences=2)
+    streams = [bench.submit([10 + i], max_new_tokens=5000) for i in range(4)]
+    await first_delta(streams[0])
+    await asyncio.to_thread(bench.engine.close)
+    for stream in streams:
+        with pytest.raises(ModelNotReady):
+            await read(stream)
+    with pytest.raises(ModelNotReady):
+        bench.submit([10])
+    assert bench.pool.free_count == bench.pool.page_count
+    assert bench.engine.admission.requests == 0
+
+
+async def test_a_reader_too_slow_loses_its_row_and_nobody_elses(fake: BenchMaker) -> None:
+    bench = fake()
+    slow = bench.submit([10], max_new_tokens=100_000)
+    await eventually(lambda: bench.metric("requests_total", finish_reason="cancelled") == 1, seconds=60)
+    with pytest.raises(SlowConsumer):
+        await read(slow)
+    assert (await bench.run([11], max_new_tokens=3)).ids == continuation([11], 3)
+    assert bench.idle
+
+
+async def test_a_full_queue_refuses_and_recovers(fake: BenchMaker) -> None:
+    bench = fake(max_sequences=1, queue=2)
+    bench.runner.hold()
+    running = bench.submit([10], max_new_tokens=2)
+    await in_step(bench, 1)
+    waiting = [bench.submit([11 + i], max_new_tokens=2) for i in range(2)]
+    with pytest.raises(QueueFull):
+        bench.submit([13], max_new_tokens=2)
+    bench.runner.free()
+    await asyncio.gather(*map(read, [running, *waiting]))
+    assert (await bench.run([13], max_new_tokens=2)).ids == continuation([13], 2)
+
+
+async def test_waiting_requests_start_by_priority_and_then_by_arrival(fake: BenchMaker) -> None:
+    assert PRIORITY_SECONDS > 1  # so that the milliseconds between these arrivals decide nothing
+    bench = fake(max_sequences=1)
+    bench.runner.hold()
+    streams = [bench.submit([10], max_new_tokens=1)]
+    await in_step(bench, 1)
+    for first, priority in ((11, 0), (12, 5), (13, -3), (14, 5)):
+        streams.append(bench.submit([first], max_new_tokens=1, priority=priority))
+    bench.runner.free()
+    await asyncio.gather(*map(read, streams))
+    assert [step[0][0] for step in bench.runner.seen] == [10, 12, 14, 11, 13]
+
+
+async def test_nothing_leaks_over_many_requests_that_end_in_every_way(real: BenchMaker) -> None:
+    bench = real(pages=24, max_sequences=6, prefill_tokens=32)
+    generator = random.Random(7)
+
+    async def life(number: int) -> str:
+        await asyncio.sleep(generator.random() * 0.5)
+        prompt = [generator.randrange(6, 320) for _ in range(generator.randint(1, 60))]
+        fields = {"max_new_tokens": generator.randint(1, 12), "priority": generator.randint(-10, 10)}
+        if number % 3 == 0:
+            fields |= {"temperature": 1.0, "seed": number}
+        if number % 10 == 0:
+            fields["deadline"] = time.monotonic() + generator.random() * 0.3
+        try:
+            stream = bench.submit(prompt, **fields)
+        except DeadlineExceeded:
+            return "refused"
+        try:
+            if number % 4 == 0:
+                await asyncio.sleep(generator.random() * 0.2)
+                return "cancelled"
+            return "completed" if (await read(stream)).ids else "empty"
+        except DeadlineExceeded:
+            return "expired"
+        finally:
+            stream.cancel()
+
+    ends = await asyncio.gather(*(life(number) for number in range(300)))
+    await eventually(lambda: bench.idle)
+    assert {"cancelled", "completed"} <= set(ends)
+    assert "empty" not in ends
+    assert bench.scheduler.running == bench.scheduler.waiting == []
+    assert bench.metric("kv_cache_usage_ratio") == 0
+    assert bench.metric("requests_waiting") == bench.metric("tokens_waiting") == 0

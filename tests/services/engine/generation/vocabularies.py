@@ -1,0 +1,35 @@
+"""Tokenizers of the two kinds that matter to incremental decoding."""
+
+from functools import cache
+
+from tokenizers import Tokenizer, decoders, models
+from transformers import PreTrainedTokenizerFast
+
+BYTES_FROM = 3
+
+
+@cache
+def byte_fallback() -> PreTrainedTokenizerFast:
+    """As converted from SentencePiece: words that begin with a space's mark, and bytes for everything else."""
+    words = ["▁" + word for word in ("", "hello", "world", "a", "to")] + list("abc,.") + ["ing"]
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *words]
+    fast = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[], byte_fallback=True))
+    fast.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=fast, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+def as_bytes(text: str) -> list[int]:
+    """Returns the ids that spell `text` byte by byte."""
+    return [BYTES_FROM + byte for byte in text.encode()]
+
+
+def whole(tokenizer: PreTrainedTokenizerFast, ids: list[int], *, skip_special_tokens: bool = True) -> str:
+    """Returns the text of all ids at once."""
+    return tokenizer.decode(ids, skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False)

@@ -1,0 +1,175 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    BertConfig,
+    BloomConfig,
+    LlamaConfig,
+    MambaConfig,
+    PretrainedConfig,
+    T5Config,
+)
+
+from services.engine.loading import LoadedModel, ModelRefused, load_causal_lm, resolve_device
+from tests.services.bench import build
+from tests.tiny_models import CONFIGS, END_ID, tokenizer, write_checkpoint
+
+CPU = torch.device("cpu")
+BERT = BertConfig(vocab_size=320, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2)
+
+
+def load(source: Path | str, dtype: str = "auto") -> LoadedModel:
+    return load_causal_lm(str(source), revision=None, device=CPU, dtype=dtype)
+
+
+def write(folder: Path, config: PretrainedConfig, kind: type = AutoModelForCausalLM) -> Path:
+    kind.from_config(config).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, llama_folder: Path) -> Path:
+    """A copy of the tiny llama that a test may break."""
+    return Path(shutil.copytree(llama_folder, tmp_path / "model"))
+
+
+def change_config(folder: Path, **changes: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_missing_folder_is_refused() -> None:
+    with pytest.raises(ModelRefused, match="/no/such/folder"):
+        load("/no/such/folder")
+
+
+def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused):
+        load(tmp_path)
+
+
+def test_a_translation_model_is_refused_by_its_kind(tmp_path: Path) -> None:
+    config = T5Config(vocab_size=320, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
+    with pytest.raises(ModelRefused, match="t5"):
+        load(write(tmp_path, config, AutoModel))
+
+
+def test_an_encoder_is_refused_because_it_looks_ahead(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, BERT, AutoModelForMaskedLM))
+    with pytest.raises(ModelRefused, match="looks ahead"):
+        build(loaded)
+
+
+def test_a_checkpoint_without_all_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused, match=r"lacks .* cls\.predictions"):
+        load(write(tmp_path, BERT, AutoModel))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        lambda: BloomConfig(vocab_size=320, hidden_size=16, n_layer=2, n_head=2),
+        lambda: MambaConfig(vocab_size=320, hidden_size=16, num_hidden_layers=2, state_size=4),
+    ],
+    ids=["bloom", "mamba"],
+)
+def test_a_model_whose_state_is_not_only_keys_and_values_is_refused(tmp_path: Path, config: object) -> None:
+    with pytest.raises(ModelRefused):
+        build(load(write(tmp_path, config())))  # type: ignore[operator]
+
+
+def test_a_model_whose_neighbours_would_change_its_frequencies_is_refused(tmp_path: Path) -> None:
+    own = CONFIGS["llama"]().to_dict()
+    factors = [1.0] * 4
+    own["rope_parameters"] = {
+        "rope_type": "longrope", "rope_theta": 10_000.0, "short_factor": factors, "long_factor": factors,
+        "original_max_position_embeddings": 64, "factor": 4.0,
+    }  # fmt: skip
+    with pytest.raises(ModelRefused, match="longrope"):
+        build(load(write(tmp_path, LlamaConfig(**own))))
+
+
+def test_pickled_weights_are_refused_unread(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelRefused, match="safetensors"):
+        load(folder)
+
+
+def test_weights_that_are_cut_off_are_refused(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ModelRefused):
+        load(folder)
+
+
+def test_weights_of_another_shape_are_refused(folder: Path) -> None:
+    change_config(folder, hidden_size=64)
+    with pytest.raises(ModelRefused):
+        load(folder)
+
+
+def test_a_checkpoints_own_code_is_never_run(folder: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "ran"
+    (folder / "own.py").write_text(f"open({str(trace)!r}, 'w')\nclass Config: ...\nclass Model: ...\n")
+    mapping = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}
+    change_config(folder, auto_map=mapping)
+    load(folder)  # a known architecture is run by the library's code
+    change_config(folder, auto_map=mapping, model_type="own")
+    with pytest.raises(ModelRefused):
+        load(folder)
+    assert not trace.exists()
+
+
+def test_the_revision_is_stable_and_changes_with_weights_and_configuration(folder: Path, llama: LoadedModel) -> None:
+    assert load(folder).revision == llama.revision
+    assert llama.revision.startswith("sha256-")
+    change_config(folder, rms_norm_eps=1e-4)
+    changed = load(folder).revision
+    assert changed != llama.revision
+    write_checkpoint(folder, "llama", seed=1)
+    assert load(folder).revision not in {changed, llama.revision}
+
+
+def test_what_was_loaded_is_described(llama: LoadedModel) -> None:
+    assert (llama.architecture, llama.context_tokens, llama.vocabulary_size) == ("LlamaForCausalLM", 256, 320)
+    assert llama.model.dtype == torch.float32
+    assert not llama.model.training
+    assert llama.defaults.end_token_ids == {END_ID}
+    assert llama.defaults.do_sample is False
+
+
+def test_the_models_generation_configuration_becomes_its_defaults(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_checkpoint(
+        tmp_path, "llama", do_sample=True, temperature=0.6, top_k=20, top_p=0.9, max_new_tokens=33, typical_p=0.5
+    )
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token_id": [2, 5]}))
+    defaults = load(folder).defaults
+    assert (defaults.do_sample, defaults.temperature, defaults.top_k, defaults.top_p) == (True, 0.6, 20, 0.9)
+    assert (defaults.max_new_tokens, defaults.min_p) == (33, None)
+    assert defaults.end_token_ids == {2, 5}
+    assert "typical_p" in caplog.text
+    assert "top_k" not in caplog.text
+
+
+def test_weights_can_be_computed_in_bfloat16(llama_folder: Path) -> None:
+    loaded = load(llama_folder, dtype="bfloat16")
+    assert loaded.model.dtype == torch.bfloat16
+    assert build(loaded).context_tokens == 256
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    assert resolve_device("cpu") == CPU
+    assert resolve_device("auto").type in {"cpu", "cuda"}
+    with pytest.raises(ModelRefused, match="cuda:99"):
+        resolve_device("cuda:99")

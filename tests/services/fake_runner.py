@@ -1,0 +1,65 @@
+"""A runner whose next token depends on the tokens before it alone, and that fails or waits on demand."""
+
+import threading
+from collections.abc import Callable, Collection
+
+import torch
+from torch import Tensor
+
+from services.engine.generation.sequence import CachedTokens, Row
+
+VOCABULARY = 320
+FIRST_TEXT = 6  # ids below are special tokens
+
+
+def continuation(prompt: list[int], count: int) -> list[int]:
+    """Returns what the fake runner makes greedy decoding continue `prompt` with."""
+    ids = list(prompt)
+    for _ in range(count):
+        ids.append(_next(ids))
+    return ids[len(prompt) :]
+
+
+def _next(ids: list[int]) -> int:
+    return FIRST_TEXT + (ids[-1] * 31 + len(ids) * 7 + ids[0]) % (VOCABULARY - FIRST_TEXT)
+
+
+class FakeRunner:
+    """Stands where ModelRunner stands."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.seen: list[list[tuple[int, ...]]] = []
+        """The tokens of every row of every step."""
+        self.on_row: Callable[[CachedTokens], None] = lambda sequence: None
+        """Raises for a row that fails."""
+        self.on_logits: Callable[[CachedTokens, Tensor], None] = lambda sequence, logits: None
+        """Changes a row's logits in place."""
+        self._permits = threading.Semaphore(0)
+        self._waits = False
+
+    def hold(self) -> None:
+        """Makes every step wait for `permit`."""
+        self._waits = True
+
+    def permit(self, steps: int = 1) -> None:
+        self._permits.release(steps)
+
+    def free(self) -> None:
+        """Lets all steps through."""
+        self._waits = False
+        self._permits.release(1000)
+
+    def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
+        self.seen.append([tuple(row.sequence.token_ids) for row in rows])
+        if self._waits:
+            self._permits.acquire()
+        self.steps += 1
+        for row in rows:
+            self.on_row(row.sequence)
+        completed = [row.sequence for row in rows if row.completes]
+        logits = torch.zeros(len(completed), VOCABULARY)
+        for line, sequence in zip(logits, completed, strict=True):
+            line[_next(sequence.token_ids)] = 9.0
+            self.on_logits(sequence, line)
+        return logits

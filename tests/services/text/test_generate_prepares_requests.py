@@ -1,0 +1,106 @@
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from sensorium.errors import InvalidArgument, QueueFull, Violation
+from services.engine.generation.request import FinishReason
+from services.engine.generation.resolution import GenerationLimits, GenerationOptions, ModelDefaults
+from services.engine.prompting import PromptEncoder
+from services.engine.texts import Chat
+from services.text.ask import GenerationAsk
+from services.text.generate import TextGenerator
+from tests.services.bench import Bench, BenchMaker, read
+from tests.services.fake_runner import continuation
+
+LIMITS = GenerationLimits(context_tokens=64, vocabulary_size=320)
+CHAT = Chat([{"role": "user", "content": "Hi"}], [], continue_last=False)
+
+
+@pytest.fixture
+def bench(fake: BenchMaker) -> Bench:
+    return fake(queue=2, max_sequences=1)
+
+
+@pytest.fixture
+def verb(bench: Bench, tokenizer: PreTrainedTokenizerFast) -> Iterator[TextGenerator]:
+    with ThreadPoolExecutor(2) as executor:
+        encoder = PromptEncoder(tokenizer, LIMITS.context_tokens)
+        yield TextGenerator(bench.engine, encoder, ModelDefaults(), LIMITS, executor)
+
+
+def options(**fields: Any) -> GenerationOptions:
+    return GenerationOptions(**({"max_new_tokens": 5} | fields))
+
+
+async def refused(verb: TextGenerator, ask: GenerationAsk) -> list[str]:
+    with pytest.raises(InvalidArgument) as error:
+        await verb.start(ask)
+    return [violation.field for violation in error.value.violations]
+
+
+async def test_every_form_of_input_is_generated_from(verb: TextGenerator, tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = tokenizer("Hello")["input_ids"]
+    for ask in (
+        GenerationAsk(prompt="Hello", options=options()),
+        GenerationAsk(prompt_token_ids=ids, options=options()),
+    ):
+        generation = await verb.start(ask)
+        assert generation.prompt_token_count == len(ids)
+        assert generation.rendered_prompt is None
+        assert (await read(generation.stream)).ids == continuation(ids, 5)
+    chat = await verb.start(GenerationAsk(chat=CHAT, options=options(), return_rendered_prompt=True))
+    assert chat.rendered_prompt == "<|user|>Hi<end><|assistant|>"
+    rendered = tokenizer(chat.rendered_prompt, add_special_tokens=False)["input_ids"]
+    assert (await read(chat.stream)).ids == continuation(rendered, 5)
+
+
+async def test_the_seed_in_force_is_told(verb: TextGenerator) -> None:
+    assert (await verb.start(GenerationAsk(prompt="x", options=options(seed=12)))).seed == 12
+
+
+async def test_without_a_limit_the_context_is_filled(verb: TextGenerator) -> None:
+    generation = await verb.start(GenerationAsk(prompt_token_ids=[10] * 4))
+    result = await read(generation.stream)
+    assert len(result.ids) == 60
+    assert result.completed.finish.reason is FinishReason.CONTEXT_LENGTH
+
+
+async def test_delivered_tokens_are_not_generated_again(verb: TextGenerator) -> None:
+    ids = continuation([10, 11], 5)
+    for k in (0, 3, 5):
+        generation = await verb.start(GenerationAsk(prompt_token_ids=[10, 11], options=options(), delivered=ids[:k]))
+        result = await read(generation.stream)
+        assert result.ids == ids[k:]
+        assert result.completed.output_token_count == 5
+        assert result.completed.finish.reason is FinishReason.MAX_NEW_TOKENS
+
+
+async def test_tokens_delivered_behind_an_end_are_refused(verb: TextGenerator) -> None:
+    ask = GenerationAsk(prompt_token_ids=[10], options=options(stop_token_ids=(7,)), delivered=[20, 7, 30])
+    assert await refused(verb, ask) == ["delivered[0].token_ids[2]"]
+
+
+async def test_all_that_is_wrong_is_told_at_once(verb: TextGenerator) -> None:
+    found = (Violation("chat.messages[0].role", "must be set"),)
+    ask = GenerationAsk(options=options(top_k=-1), violations=found)
+    assert await refused(verb, ask) == ["chat.messages[0].role", "parameters.top_k"]
+    assert await refused(verb, GenerationAsk(prompt="", options=options(top_k=-1))) == ["parameters.top_k", "prompt"]
+    long = GenerationAsk(prompt="x" * 100_000, options=options(top_p=2))
+    assert await refused(verb, long) == ["prompt", "parameters.top_p"]
+    ids = GenerationAsk(prompt_token_ids=[1, 320], options=options())
+    assert await refused(verb, ids) == ["prompt_token_ids.ids[1]"]
+
+
+async def test_a_refused_request_leaves_nothing_behind(verb: TextGenerator, bench: Bench) -> None:
+    for _ in range(5):  # more than may be prepared at once
+        await refused(verb, GenerationAsk(prompt=""))
+    assert (await read((await verb.start(GenerationAsk(prompt="x", options=options()))).stream)).ids
+    assert bench.idle
+
+
+async def test_no_more_are_tokenized_than_may_wait(verb: TextGenerator, bench: Bench) -> None:
+    with bench.engine.admission.preparing(), bench.engine.admission.preparing(), pytest.raises(QueueFull):
+        await verb.start(GenerationAsk(prompt="x", options=options()))

@@ -1,0 +1,205 @@
+import time
+from typing import Any
+
+import pytest
+
+from sensorium.v1 import common_pb2 as common
+from sensorium.v1 import text_pb2 as pb
+from services.engine.generation.resolution import GenerationOptions
+from services.text.ask import GenerationAsk
+from services.text.request_conversion import generation_ask
+
+USER = common.ChatMessage(role=common.ROLE_USER, content="Hi")
+CALL = common.ToolCall(id="1", name="clock", arguments_json='{"zone": "UTC"}')
+
+
+def ask(seconds: float | None = None, **fields: Any) -> GenerationAsk:
+    fields = fields or {"prompt": "x"}
+    whole, streamed = pb.GenerateRequest(**fields), pb.StreamGenerateRequest(**fields)
+    one, other = generation_ask(whole, None), generation_ask(streamed, None)
+    assert one == other  # both RPCs read alike
+    return generation_ask(whole, seconds)
+
+
+def asked(**parameters: Any) -> GenerationAsk:
+    return ask(prompt="x", parameters=common.GenerationParameters(**parameters))
+
+
+def chat(*messages: common.ChatMessage, **fields: Any) -> GenerationAsk:
+    return ask(chat=common.ChatPrompt(messages=messages, **fields))
+
+
+def wrong(asked: GenerationAsk) -> list[str]:
+    return [violation.field for violation in asked.violations]
+
+
+def test_what_is_absent_stays_absent() -> None:
+    assert asked() == GenerationAsk(prompt="x")
+    assert asked().options == GenerationOptions()
+
+
+def test_an_explicit_default_is_present() -> None:
+    zeros = asked(temperature=0, top_k=0, top_p=0, min_p=0, repetition_penalty=0, seed=0, max_new_tokens=0,
+                  min_new_tokens=0, ignore_eos=False, include_stop_string=False, skip_special_tokens=False)  # fmt: skip
+    assert zeros.options == GenerationOptions(
+        temperature=0, top_k=0, top_p=0, min_p=0, repetition_penalty=0, seed=0, max_new_tokens=0, min_new_tokens=0,
+        skip_special_tokens=False,
+    )  # fmt: skip
+    assert zeros.violations == ()
+
+
+def test_every_field_arrives() -> None:
+    full = ask(
+        prompt="x",
+        parameters=common.GenerationParameters(
+            temperature=0.5, top_k=3, top_p=0.25, min_p=0.125, repetition_penalty=1.5, seed=2**62, max_new_tokens=7,
+            min_new_tokens=2, stop_strings=["a", "b"], stop_token_ids=[4, 5], ignore_eos=True,
+            include_stop_string=True, skip_special_tokens=True, candidate_count=1,
+        ),
+        delivered=[common.DeliveredTokens(token_ids=[8, 9])],
+        return_rendered_prompt=True,
+        priority=-3,
+    )  # fmt: skip
+    assert full == GenerationAsk(
+        prompt="x",
+        options=GenerationOptions(
+            temperature=0.5, top_k=3, top_p=0.25, min_p=0.125, repetition_penalty=1.5, seed=2**62, max_new_tokens=7,
+            min_new_tokens=2, stop_strings=("a", "b"), stop_token_ids=(4, 5), ignore_eos=True,
+            include_stop_string=True, skip_special_tokens=True, priority=-3,
+        ),
+        delivered=[8, 9],
+        return_rendered_prompt=True,
+    )  # fmt: skip
+
+
+def test_the_deadline_moves_to_the_monotonic_clock() -> None:
+    before = time.monotonic()
+    deadline = ask(seconds=5.0).deadline
+    assert deadline is not None
+    assert before + 5 <= deadline <= time.monotonic() + 5
+
+
+def test_each_form_of_input_is_told_apart() -> None:
+    assert ask(prompt="").prompt == ""
+    ids = ask(prompt_token_ids=common.TokenIds(ids=[1, 2]))
+    assert (ids.prompt, ids.prompt_token_ids, ids.chat) == (None, [1, 2], None)
+    assert ask(prompt_token_ids=common.TokenIds()).prompt_token_ids == []
+    assert wrong(ask(priority=1)) == ["input"]
+
+
+UNSUPPORTED: dict[str, Any] = {
+    "typical_p": 0.5,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 1.0,
+    "no_repeat_ngram_size": 2,
+    "logit_bias": {3: 1.0},
+    "bad_words": ["x"],
+    "allowed_token_ids": [1],
+    "candidate_count": 2,
+    "beam_search": common.BeamSearchParameters(beam_count=2),
+    "structured_output": common.StructuredOutput(regex="a"),
+    "logprob_count": 0,
+    "prompt_logprob_count": 1,
+}
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_a_parameter_that_is_not_honoured_is_named(name: str) -> None:
+    assert asked(**{name: UNSUPPORTED[name]}).options.unsupported == (f"parameters.{name}",)
+
+
+def test_every_parameter_of_the_contract_is_followed_or_refused() -> None:
+    followed = {
+        "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "max_new_tokens", "min_new_tokens",
+        "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string", "skip_special_tokens",
+    }  # fmt: skip
+    known = {field.name for field in common.GenerationParameters.DESCRIPTOR.fields}
+    assert known == followed | set(UNSUPPORTED)
+    assert set(asked(**UNSUPPORTED).options.unsupported) == {f"parameters.{name}" for name in UNSUPPORTED}
+
+
+def test_unknown_enum_numbers_are_named_by_their_path() -> None:
+    assert wrong(chat(USER, common.ChatMessage(role=9, content="x"))) == ["chat.messages[1].role"]  # type: ignore[arg-type]
+    deep = common.BeamSearchParameters(beam_count=2, early_stopping=7)  # type: ignore[arg-type]
+    assert wrong(asked(beam_search=deep)) == ["parameters.beam_search.early_stopping"]
+
+
+def test_a_conversation_becomes_plain_values() -> None:
+    result = chat(
+        common.ChatMessage(role=common.ROLE_SYSTEM, content="Be short."),
+        USER,
+        common.ChatMessage(role=common.ROLE_ASSISTANT, tool_calls=[CALL]),
+        common.ChatMessage(role=common.ROLE_TOOL, content="12:00", tool_call_id="1"),
+        common.ChatMessage(role=common.ROLE_ASSISTANT, content="It is"),
+        tools=[common.Tool(name="clock", description="Tells time.", parameters_json_schema='{"type": "object"}')],
+        continue_last_message=True,
+    )
+    assert result.violations == ()
+    assert result.chat is not None
+    function = {"name": "clock", "arguments": {"zone": "UTC"}}
+    assert result.chat.messages == [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "id": "1", "function": function}]},
+        {"role": "tool", "content": "12:00", "tool_call_id": "1"},
+        {"role": "assistant", "content": "It is"},
+    ]
+    tool = {"name": "clock", "description": "Tells time.", "parameters": {"type": "object"}}
+    assert result.chat.tools == [{"type": "function", "function": tool}]
+    assert result.chat.continue_last
+
+
+def test_arguments_left_empty_are_an_empty_object() -> None:
+    call = common.ToolCall(name="clock")
+    result = chat(
+        USER, common.ChatMessage(role=common.ROLE_ASSISTANT, tool_calls=[call]), tools=[common.Tool(name="t")]
+    )
+    assert result.chat is not None
+    assert result.chat.messages[1]["tool_calls"][0]["function"]["arguments"] == {}
+    assert result.chat.tools[0]["function"]["parameters"] == {}
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (common.ChatMessage(content="x"), "role"),
+        (common.ChatMessage(role=common.ROLE_USER), "content"),
+        (common.ChatMessage(role=common.ROLE_USER, content="x", tool_calls=[CALL]), "tool_calls"),
+        (common.ChatMessage(role=common.ROLE_USER, content="x", tool_call_id="1"), "tool_call_id"),
+    ],
+)
+def test_a_turn_that_breaks_a_rule_is_named(message: common.ChatMessage, field: str) -> None:
+    result = chat(USER, message)
+    assert wrong(result) == [f"chat.messages[1].{field}"]
+    assert result.chat is None
+
+
+@pytest.mark.parametrize("text", ["[]", "1", "{", '"x"', "nonsense", "[" * 100_000, '{"a": "\\ud800"}', "9" * 5000])
+def test_json_that_is_no_object_is_named_where_it_stands(text: str) -> None:
+    turn = common.ChatMessage(role=common.ROLE_ASSISTANT, tool_calls=[CALL, common.ToolCall(arguments_json=text)])
+    result = chat(USER, turn, tools=[common.Tool(name="t", parameters_json_schema=text)])
+    assert wrong(result) == [
+        "chat.messages[1].tool_calls[1].arguments_json",
+        "chat.tools[0].parameters_json_schema",
+    ]
+
+
+def test_an_empty_conversation_and_a_last_turn_that_cannot_go_on_are_refused() -> None:
+    assert wrong(chat()) == ["chat.messages"]
+    assert wrong(chat(USER, continue_last_message=True)) == ["chat.continue_last_message"]
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    result = chat(common.ChatMessage(), common.ChatMessage(role=44, content="x"))  # type: ignore[arg-type]
+    assert sorted(wrong(result)) == ["chat.messages[0].content", "chat.messages[0].role", "chat.messages[1].role"]
+
+
+@pytest.mark.parametrize(
+    "delivered",
+    [
+        [common.DeliveredTokens(token_ids=[1]), common.DeliveredTokens(token_ids=[2])],
+        [common.DeliveredTokens(candidate_index=1, token_ids=[1])],
+    ],
+)
+def test_only_one_candidate_can_have_been_delivered(delivered: list[common.DeliveredTokens]) -> None:
+    assert wrong(ask(prompt="x", delivered=delivered)) == ["delivered"]

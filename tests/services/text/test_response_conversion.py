@@ -1,0 +1,104 @@
+import pytest
+
+from sensorium.v1 import common_pb2 as common
+from services.engine.generation.request import Completed, Delta, Finish, FinishReason, GenerationTimes
+from services.engine.texts import EncodedToken
+from services.text.response_conversion import (
+    duration,
+    immediate_timing,
+    started_event,
+    stream_event,
+    timing,
+    token_list,
+    whole_response,
+)
+from tests.services.text.generations import COMPLETED, TIMES, generation
+
+IDENTITY = common.ModelIdentity(name="tiny", revision="r1")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "whole", "nanos"),
+    [
+        (0.0, 0, 0),
+        (1.5, 1, 500_000_000),
+        (0.9999999999, 1, 0),
+        (2e-9, 0, 2),
+        (-1e-9, 0, 0),
+        (-5.0, 0, 0),
+        (86400, 86400, 0),
+    ],
+)
+def test_seconds_become_durations_that_are_never_negative(seconds: float, whole: int, nanos: int) -> None:
+    got = duration(seconds)
+    assert (got.seconds, got.nanos) == (whole, nanos)
+
+
+def test_every_time_is_told() -> None:
+    told = timing(TIMES)
+    for field, seconds in vars(TIMES).items():
+        assert getattr(told, field).ToTimedelta().total_seconds() == seconds
+    assert {field.name for field in common.Timing.DESCRIPTOR.fields} == set(GenerationTimes.__dataclass_fields__)
+
+
+def test_what_no_model_worked_on_has_no_queue_and_no_compute() -> None:
+    told = immediate_timing(0.5)
+    assert (told.queue.ToNanoseconds(), told.compute.ToNanoseconds()) == (0, 0)
+    assert told.preprocess == told.time_to_first_output == told.total
+    assert told.HasField("queue")
+    assert told.HasField("compute")
+
+
+@pytest.mark.parametrize("reason", FinishReason)
+def test_every_finish_has_its_number_in_the_contract(reason: FinishReason) -> None:
+    event = stream_event(Completed(Finish(reason), 1, 1, TIMES))
+    (candidate,) = event.completed.candidates
+    assert common.FinishReason.Name(candidate.finish.reason) == f"FINISH_REASON_{reason.name}"
+    assert candidate.finish.WhichOneof("matched") is None
+
+
+def test_what_matched_is_told_even_if_it_is_zero() -> None:
+    zero = stream_event(Completed(Finish(FinishReason.STOP_TOKEN, token_id=0), 1, 1, TIMES))
+    assert zero.completed.candidates[0].finish.WhichOneof("matched") == "token_id"
+    text = stream_event(COMPLETED).completed.candidates[0].finish
+    assert (text.WhichOneof("matched"), text.stop_string) == ("stop_string", ".")
+
+
+def test_a_delta_keeps_text_and_ids() -> None:
+    delta = stream_event(Delta("é", (5, 6))).delta
+    assert (delta.candidate_index, delta.text, list(delta.token_ids)) == (0, "é", [5, 6])
+
+
+def test_usage_counts_input_and_output() -> None:
+    usage = stream_event(COMPLETED).completed.usage
+    assert (usage.input_token_count, usage.output_token_count, usage.cached_token_count) == (3, 4, 0)
+
+
+def test_the_start_tells_seed_and_prompt_only_if_asked() -> None:
+    plain = started_event(generation(), IDENTITY).started
+    assert (plain.model, plain.prompt_token_count, plain.seed) == (IDENTITY, 3, 77)
+    assert not plain.HasField("rendered_prompt")
+    assert started_event(generation(rendered_prompt=""), IDENTITY).started.HasField("rendered_prompt")
+
+
+async def test_a_whole_response_is_the_sum_of_the_events() -> None:
+    response = await whole_response(generation(rendered_prompt="p"), IDENTITY)
+    (candidate,) = response.candidates
+    assert (candidate.text, list(candidate.token_ids)) == ("aé", [1, 2, 3, 4])
+    assert candidate.finish.stop_string == "."
+    assert (response.model, response.seed, response.rendered_prompt) == (IDENTITY, 77, "p")
+    assert response.usage.output_token_count == 4
+    assert response.timing == timing(TIMES)
+
+
+async def test_an_error_in_a_stream_is_raised_not_returned() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await whole_response(generation(Delta("a", (1,)), ZeroDivisionError()), IDENTITY)
+
+
+def test_a_token_at_the_start_has_an_offset_of_zero_and_one_without_offsets_has_none() -> None:
+    at_start, nowhere = token_list([EncodedToken(0, "a", True, 0, 1), EncodedToken(9, "b", False, None, None)]).tokens
+    assert at_start.HasField("start")
+    assert (at_start.id, at_start.piece, at_start.special, at_start.start, at_start.end) == (0, "a", True, 0, 1)
+    assert not nowhere.HasField("start")
+    assert not nowhere.HasField("end")

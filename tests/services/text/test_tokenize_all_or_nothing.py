@@ -1,0 +1,50 @@
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from sensorium.errors import InvalidArgument
+from services.engine.prompting import PromptEncoder
+from services.text.tokenize import TextTokenizer
+
+
+@pytest.fixture
+def verb(tokenizer: PreTrainedTokenizerFast) -> Iterator[TextTokenizer]:
+    with ThreadPoolExecutor(2) as executor:
+        yield TextTokenizer(PromptEncoder(tokenizer, 16), len(tokenizer), batch_items=3, executor=executor)
+
+
+def fields(error: pytest.ExceptionInfo[InvalidArgument]) -> list[str]:
+    return [violation.field for violation in error.value.violations]
+
+
+async def test_texts_become_tokens_and_tokens_texts(verb: TextTokenizer) -> None:
+    texts = ["Tänze 🌊", "", "<end>"]
+    results = await verb.tokenize(texts, add_special_tokens=True)
+    assert [token.special for token in results[2]] == [True]
+    ids = [[token.id for token in tokens] for tokens in results]
+    assert await verb.detokenize(ids, skip_special_tokens=False) == texts
+    assert await verb.detokenize(ids, skip_special_tokens=True) == [*texts[:2], ""]
+
+
+async def test_every_text_that_is_too_long_is_named(verb: TextTokenizer) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await verb.tokenize(["x" * 10_000, "fine", "y" * 10_000], add_special_tokens=True)
+    assert fields(refused) == ["texts[0]", "texts[2]"]
+
+
+async def test_every_id_outside_the_vocabulary_is_named(verb: TextTokenizer) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await verb.detokenize([[1, 320], [5], [-1, 319]], skip_special_tokens=False)
+    assert fields(refused) == ["sequences[0].ids[1]", "sequences[2].ids[0]"]
+
+
+@pytest.mark.parametrize("count", [0, 4])
+async def test_a_batch_has_one_item_at_least_and_no_more_than_the_limit(verb: TextTokenizer, count: int) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await verb.tokenize(["x"] * count, add_special_tokens=True)
+    assert fields(refused) == ["texts"]
+    with pytest.raises(InvalidArgument) as refused:
+        await verb.detokenize([[1]] * count, skip_special_tokens=True)
+    assert fields(refused) == ["sequences"]
