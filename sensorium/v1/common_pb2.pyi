@@ -781,7 +781,9 @@ class GenerationParameters(_message.Message):
 
     @_builtins.property
     def stop_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Token ids that end the generation, beside the model's own end-of-sequence ids."""
+        """Token ids that end the generation, beside the model's own end-of-sequence ids. At most 256. The text of an ending
+        token is left out; its id is delivered.
+        """
 
     @_builtins.property
     def beam_search(self) -> Global___BeamSearchParameters:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from services.engine.generation.build import BuiltEngine, EngineSettings, build_
 from services.engine.generation.resolution import GenerationLimits
 from services.engine.loading import LoadedModel, ModelRefused, load_causal_lm, resolve_device
 from services.engine.metrics import EngineMetrics
+from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.handlers import handlers
 from services.model_servicer import ModelServicer
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 TEXT_SERVICE = "sensorium.v1.TextService"
 MODEL_SERVICE = "sensorium.v1.ModelService"
-PREPROCESSING_THREADS = 2
-"""Threads that tokenize and render; more would take time from the model's thread on small machines."""
 
 
 async def serve(settings: TextSettings) -> None:
@@ -50,7 +48,7 @@ class TextService:
     def __init__(self, settings: TextSettings) -> None:
         self._settings = settings
         self._engine: BuiltEngine | None = None
-        self._executor = ThreadPoolExecutor(PREPROCESSING_THREADS, thread_name_prefix="preprocessing")
+        self._preprocessing: Preprocessing | None = None
         self.registry = CollectorRegistry()
         self._metrics = EngineMetrics(self.registry)
         self._served = ServedModel(settings.name or served_name(settings.model))
@@ -82,7 +80,8 @@ class TextService:
         """Ends the engine and the threads."""
         if self._engine is not None:
             self._engine.engine.close()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        if self._preprocessing is not None:
+            self._preprocessing.close()
 
     def _load(self) -> LoadedModel:
         began = time.monotonic()
@@ -110,11 +109,12 @@ class TextService:
 
     def _publish(self, loaded: LoadedModel, built: BuiltEngine) -> None:
         """Makes the loaded model what the servicers answer from."""
+        preprocessing = self._preprocessing = Preprocessing(built.engine.admission)
         encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
         limits = GenerationLimits(built.context_tokens, loaded.vocabulary_size)
         self._servicer.verbs = TextVerbs(
-            TextGenerator(built.engine, encoder, loaded.defaults, limits, self._executor),
-            TextTokenizer(encoder, loaded.vocabulary_size, self._settings.max_batch_items, self._executor),
+            TextGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing),
+            TextTokenizer(encoder, loaded.vocabulary_size, self._settings.max_batch_items, preprocessing),
         )
         describe(self._served.info, loaded, built, self._settings)
 

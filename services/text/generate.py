@@ -1,8 +1,6 @@
 """The verb Generate: from what a caller asked to a running stream of the engine."""
 
 import time
-from asyncio import get_running_loop
-from concurrent.futures import Executor
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.detokenizer import IncrementalDetokenizer
@@ -16,12 +14,13 @@ from services.engine.generation.resolution import (
     resolve,
     violations,
 )
+from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.text.ask import Generation, GenerationAsk
 
 
 class TextGenerator:
-    """Prepares requests in threads of `executor` and hands them to the engine."""
+    """Prepares requests and hands them to the engine."""
 
     def __init__(
         self,
@@ -29,13 +28,13 @@ class TextGenerator:
         encoder: PromptEncoder,
         defaults: ModelDefaults,
         limits: GenerationLimits,
-        executor: Executor,
+        preprocessing: Preprocessing,
     ) -> None:
         self._engine = engine
         self._encoder = encoder
         self._defaults = defaults
         self._limits = limits
-        self._executor = executor
+        self._preprocessing = preprocessing
 
     async def start(self, ask: GenerationAsk) -> Generation:
         """Accepts the request and returns its stream.
@@ -44,9 +43,7 @@ class TextGenerator:
             InvalidArgument: holds every violation.
             QueueFull, DeadlineExceeded, ModelNotReady: see Admission.enter.
         """
-        with self._engine.admission.preparing():
-            prepared = get_running_loop().run_in_executor(self._executor, self._prepare, ask)
-            request, output, rendered = await prepared
+        request, output, rendered = await self._preprocessing.run(self._prepare, ask)
         stream = self._engine.submit(request, output)
         return Generation(stream, len(request.prompt_token_ids), request.sampling.seed, rendered)
 

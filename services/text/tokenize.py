@@ -1,20 +1,20 @@
 """The verbs Tokenize and Detokenize."""
 
-from asyncio import get_running_loop
-from concurrent.futures import Executor
-
 from sensorium.errors import InvalidArgument, Violation
+from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import EncodedToken, PromptEncoder
 
 
 class TextTokenizer:
-    """Encodes and decodes batches in threads of `executor`; a batch is done whole or not at all."""
+    """Encodes and decodes batches; a batch is done whole or not at all."""
 
-    def __init__(self, encoder: PromptEncoder, vocabulary_size: int, batch_items: int, executor: Executor) -> None:
+    def __init__(
+        self, encoder: PromptEncoder, vocabulary_size: int, batch_items: int, preprocessing: Preprocessing
+    ) -> None:
         self._encoder = encoder
         self._vocabulary_size = vocabulary_size
         self._batch_items = batch_items
-        self._executor = executor
+        self._preprocessing = preprocessing
 
     async def tokenize(self, texts: list[str], *, add_special_tokens: bool) -> list[list[EncodedToken]]:
         """Returns the tokens of each text.
@@ -23,7 +23,7 @@ class TextTokenizer:
             InvalidArgument: there are no texts or too many, or some are too long.
         """
         self._require_batch("texts", len(texts))
-        return await get_running_loop().run_in_executor(self._executor, self._tokenize, texts, add_special_tokens)
+        return await self._preprocessing.run(self._tokenize, texts, add_special_tokens)
 
     async def detokenize(self, sequences: list[list[int]], *, skip_special_tokens: bool) -> list[str]:
         """Returns the text of each sequence of ids.
@@ -32,9 +32,7 @@ class TextTokenizer:
             InvalidArgument: there are no sequences or too many, or some ids are not in the vocabulary.
         """
         self._require_batch("sequences", len(sequences))
-        return await get_running_loop().run_in_executor(
-            self._executor, self._detokenize, sequences, skip_special_tokens
-        )
+        return await self._preprocessing.run(self._detokenize, sequences, skip_special_tokens)
 
     def _tokenize(self, texts: list[str], add_special_tokens: bool) -> list[list[EncodedToken]]:
         results: list[list[EncodedToken]] = []

@@ -2,8 +2,10 @@
 
 import logging
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from transformers import PretrainedConfig
 
 from services.engine.generation.admission import Admission, QueueLimits
 from services.engine.generation.attention.backend import AttentionBackend, AttentionCall
@@ -70,11 +72,10 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
 def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
     """Returns what each attention layer stores, by running the model once on two tokens."""
     config = loaded.model.config.get_text_config()
-    rope = getattr(config, "rope_parameters", None) or {}
-    if isinstance(rope, dict) and rope.get("rope_type") in _ROPE_OF_THE_LONGEST_ROW:
+    if unstable := rope_types(config) & _ROPE_OF_THE_LONGEST_ROW:
         raise ModelRefused(
             f"{loaded.architecture} chooses its rotary frequencies by the longest sequence of a batch "
-            f"({rope['rope_type']}), so neighbours would change each other's results."
+            f"({', '.join(unstable)}), so neighbours would change each other's results."
         )
     probe = LayoutProbe()
     tokens = torch.zeros(1, 2, dtype=torch.int64, device=loaded.device)
@@ -92,6 +93,13 @@ def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
             "interface. Models with recurrent, convolutional or hidden attention state are not served yet."
         )
     return probe.layouts
+
+
+def rope_types(config: PretrainedConfig) -> set[str]:
+    """Returns the kinds of rotary embedding of a configuration, which may differ by the type of a layer."""
+    parameters: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
+    nested = [value for value in parameters.values() if isinstance(value, dict)]
+    return {str(kind["rope_type"]) for kind in [parameters, *nested] if "rope_type" in kind}
 
 
 def page_count(loaded: LoadedModel, settings: EngineSettings, layouts: dict[int, LayerLayout]) -> int:

@@ -10,6 +10,7 @@ from services.engine.generation.request import SamplingParameters, StoppingCrite
 
 MAX_STOP_STRINGS = 16
 MAX_STOP_STRING_CHARACTERS = 256
+MAX_STOP_TOKEN_IDS = 256
 
 T = TypeVar("T")
 
@@ -162,6 +163,9 @@ def _stop_violations(options: GenerationOptions, limits: GenerationLimits) -> It
                 f"parameters.stop_strings[{i}]",
                 f"must have 1 to {MAX_STOP_STRING_CHARACTERS} characters, not {len(text)}",
             )
+    if len(options.stop_token_ids) > MAX_STOP_TOKEN_IDS:
+        count = len(options.stop_token_ids)
+        yield Violation("parameters.stop_token_ids", f"must be at most {MAX_STOP_TOKEN_IDS}, not {count}")
     yield from _token_violations("parameters.stop_token_ids", list(options.stop_token_ids), limits)
 
 

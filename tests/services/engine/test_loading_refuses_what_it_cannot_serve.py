@@ -16,6 +16,7 @@ from transformers import (
     T5Config,
 )
 
+from services.engine.generation.build import rope_types
 from services.engine.loading import LoadedModel, ModelRefused, load_causal_lm, resolve_device
 from tests.services.bench import build
 from tests.tiny_models import CONFIGS, END_ID, tokenizer, write_checkpoint
@@ -94,6 +95,15 @@ def test_a_model_whose_neighbours_would_change_its_frequencies_is_refused(tmp_pa
     }  # fmt: skip
     with pytest.raises(ModelRefused, match="longrope"):
         build(load(write(tmp_path, LlamaConfig(**own))))
+
+
+def test_frequencies_that_differ_by_layer_are_looked_at_too() -> None:
+    config = LlamaConfig()
+    config.rope_parameters = {
+        "full_attention": {"rope_type": "dynamic", "factor": 2.0},
+        "sliding_attention": {"rope_type": "default"},
+    }
+    assert rope_types(config) == {"dynamic", "default"}
 
 
 def test_pickled_weights_are_refused_unread(folder: Path) -> None:

@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -8,6 +7,7 @@ from transformers import PreTrainedTokenizerFast
 from sensorium.errors import InvalidArgument, QueueFull, Violation
 from services.engine.generation.request import FinishReason
 from services.engine.generation.resolution import GenerationLimits, GenerationOptions, ModelDefaults
+from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.engine.texts import Chat
 from services.text.ask import GenerationAsk
@@ -26,9 +26,10 @@ def bench(fake: BenchMaker) -> Bench:
 
 @pytest.fixture
 def verb(bench: Bench, tokenizer: PreTrainedTokenizerFast) -> Iterator[TextGenerator]:
-    with ThreadPoolExecutor(2) as executor:
-        encoder = PromptEncoder(tokenizer, LIMITS.context_tokens)
-        yield TextGenerator(bench.engine, encoder, ModelDefaults(), LIMITS, executor)
+    preprocessing = Preprocessing(bench.engine.admission)
+    encoder = PromptEncoder(tokenizer, LIMITS.context_tokens)
+    yield TextGenerator(bench.engine, encoder, ModelDefaults(), LIMITS, preprocessing)
+    preprocessing.close()
 
 
 def options(**fields: Any) -> GenerationOptions:

@@ -1,18 +1,21 @@
+import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from sensorium.errors import InvalidArgument
+from sensorium.errors import InvalidArgument, QueueFull
+from services.engine.generation.admission import Admission, QueueLimits
+from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.text.tokenize import TextTokenizer
 
 
 @pytest.fixture
 def verb(tokenizer: PreTrainedTokenizerFast) -> Iterator[TextTokenizer]:
-    with ThreadPoolExecutor(2) as executor:
-        yield TextTokenizer(PromptEncoder(tokenizer, 16), len(tokenizer), batch_items=3, executor=executor)
+    preprocessing = Preprocessing(Admission(QueueLimits(requests=2)))
+    yield TextTokenizer(PromptEncoder(tokenizer, 16), len(tokenizer), 3, preprocessing)
+    preprocessing.close()
 
 
 def fields(error: pytest.ExceptionInfo[InvalidArgument]) -> list[str]:
@@ -48,3 +51,13 @@ async def test_a_batch_has_one_item_at_least_and_no_more_than_the_limit(verb: Te
     with pytest.raises(InvalidArgument) as refused:
         await verb.detokenize([[1]] * count, skip_special_tokens=True)
     assert fields(refused) == ["sequences"]
+
+
+async def test_a_flood_is_refused_and_not_stored(verb: TextTokenizer) -> None:
+    """More batches at once than may wait: the first are done, the others told to come back."""
+    results = await asyncio.gather(
+        *(verb.tokenize(["a b c"], add_special_tokens=True) for _ in range(6)), return_exceptions=True
+    )
+    refused = [result for result in results if isinstance(result, QueueFull)]
+    assert len(refused) == 4
+    assert await verb.tokenize(["a"], add_special_tokens=True)

@@ -102,6 +102,11 @@ def test_options_are_checked_though_the_input_was_refused() -> None:
     assert fields(wrong) == ["parameters.top_k", "parameters.bad_words"]
 
 
+def test_too_many_stop_token_ids_are_one_violation() -> None:
+    assert fields(found(GenerationOptions(stop_token_ids=(5,) * 256))) == []
+    assert fields(found(GenerationOptions(stop_token_ids=(5,) * 257))) == ["parameters.stop_token_ids"]
+
+
 def test_too_many_stop_strings_are_one_violation() -> None:
     assert fields(found(GenerationOptions(stop_strings=("a",) * 17))) == ["parameters.stop_strings"]
 

@@ -1,0 +1,35 @@
+"""Threads for what is done to a request before the model sees it, with a bound on how much of it waits."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from services.engine.generation.admission import Admission
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 2
+"""More would take time from the model's thread on small machines."""
+
+
+class Preprocessing:
+    """Runs tokenizing and templating off the event loop. No more may be in it than the queue may hold."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="preprocessing")
+
+    async def run(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Returns what `function` returns.
+
+        Raises:
+            QueueFull: as many requests as may wait are here already.
+        """
+        with self._admission.preparing():
+            return await asyncio.wrap_future(self._executor.submit(function, *arguments, **named))
+
+    def close(self) -> None:
+        """Drops what has not begun and lets the threads end."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
