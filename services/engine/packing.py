@@ -30,18 +30,40 @@ class PackedLinear(nn.Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self._bias is not None}"
 
 
-def pack_linears(model: nn.Module) -> int:
-    """Replaces the linear layers of a model on the CPU by packed ones and returns how many there were.
+class Packing:
+    """The packed layers of one model, and the way back."""
 
-    Layers of another class (quantized ones, say) and of other element types stay. Does nothing where torch was built
-    without oneDNN.
+    def __init__(self, model: nn.Module, originals: dict[str, nn.Linear]) -> None:
+        self._model = model
+        self._originals = originals
+
+    def __len__(self) -> int:
+        return len(self._originals)
+
+    def undo(self) -> None:
+        """Puts the original layers back: for a model that reads the weights of its layers itself."""
+        for name, linear in self._originals.items():
+            _replace(self._model, name, linear)
+
+
+def pack_linears(model: nn.Module) -> Packing:
+    """Replaces the linear layers of a model on the CPU by packed ones.
+
+    Layers of another class (quantized ones, say) and of other element types stay, and all of them where torch was
+    built without oneDNN. The originals live as long as what is returned.
     """
+    originals = {
+        name: module
+        for name, module in model.named_modules()
+        if type(module) is nn.Linear and module.weight.device.type == "cpu" and module.weight.dtype in _PACKABLE
+    }
     if not torch.backends.mkldnn.is_available():
-        return 0
-    packed = 0
-    for name, module in list(model.named_modules()):
-        if type(module) is nn.Linear and module.weight.device.type == "cpu" and module.weight.dtype in _PACKABLE:
-            parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, PackedLinear(module))
-            packed += 1
-    return packed
+        originals = {}
+    for name, linear in originals.items():
+        _replace(model, name, PackedLinear(linear))
+    return Packing(model, originals)
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)

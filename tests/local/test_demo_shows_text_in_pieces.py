@@ -10,15 +10,14 @@ ROOT = Path(__file__).parent.parent.parent
 
 def test_the_demo_streams_answers_prints_a_table_and_exits_0() -> None:
     """Text arrives in pieces: the answer's end comes later than its beginning, and in more than one read."""
-    demo = subprocess.Popen(
-        [sys.executable, "-m", "local", "demo"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
-    )
-    assert demo.stdout is not None
     reads: list[tuple[float, str]] = []
-    while data := os.read(demo.stdout.fileno(), 65536):
-        reads.append((time.monotonic(), data.decode(errors="replace")))
+    command = [sys.executable, "-m", "local", "demo"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0) as demo:
+        assert demo.stdout is not None
+        while data := os.read(demo.stdout.fileno(), 65536):
+            reads.append((time.monotonic(), data.decode(errors="replace")))
     output = "".join(text for _, text in reads)
-    assert demo.wait(30) == 0, output
+    assert demo.returncode == 0, output
     answer = re.search(r"continuous batching\?\n+model\s+(.+?)\n\n", output, re.IGNORECASE | re.DOTALL)
     assert answer, output
     assert len(answer[1].split()) > 5

@@ -12,15 +12,20 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 FOLDER = Path(__file__).parents[2] / "models" / "chat"
-EVERY = 5
-MARGIN = 0.05
+MARGIN = 0.02
+SKILL_MARGIN = 0.08
+"""Two prompts of twenty-five: another version of torch may round a close choice the other way."""
 LARGEST = 6 * 1024 * 1024
 
 
+def card():
+    return (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
 def read_prompts():
-    """Every fifth held-out prompt: skill, messages, expected answer."""
+    """The held-out prompts: skill, messages, expected answer."""
     found = []
-    for line in (FOLDER / "held_out.jsonl").read_text(encoding="utf-8").splitlines()[::EVERY]:
+    for line in (FOLDER / "held_out.jsonl").read_text(encoding="utf-8").splitlines():
         skill, turns, expected = json.loads(line)
         messages = [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
         found.append((skill, messages, expected))
@@ -67,21 +72,70 @@ def answer_all(network, tokenizer, conversations):
     return answers
 
 
-def card():
-    return (FOLDER / "README.md").read_text(encoding="utf-8")
+def stated_rates():
+    """Rates of the card's table by skill, and of all under "all"."""
+    rows = re.findall(r"^\| \**([^|*]+?)\** \| \d+ \| \d+ \| \**([\d.]+)%\** \|$", card(), re.MULTILINE)
+    return {name: float(rate) / 100 for name, rate in rows}
 
 
-def test_held_out_prompts_are_answered_at_the_rate_the_card_states(network, tokenizer):
-    """A fixed sample of the held-out prompts is answered right as often as the card says, within a small margin."""
-    stated = float(re.search(r"\*\*all\*\*.*\*\*([\d.]+)%\*\*", card())[1]) / 100
-    prompts = read_prompts()
+@pytest.fixture(scope="module")
+def marks(network, tokenizer):
+    """Right and wrong of every held-out prompt, by skill."""
+    prompts, found = read_prompts(), {}
     answers = answer_all(network, tokenizer, [messages for _, messages, _ in prompts])
-    wrong = [
-        (messages[-1]["content"], answer)
-        for (skill, messages, expected), answer in zip(prompts, answers, strict=True)
-        if not is_right(skill, answer, expected)
-    ]
-    assert 1 - len(wrong) / len(prompts) >= stated - MARGIN, wrong
+    for (skill, _, expected), answer in zip(prompts, answers, strict=True):
+        found.setdefault(skill, []).append(is_right(skill, answer, expected))
+    return found
+
+
+def test_held_out_prompts_are_answered_at_the_rate_the_card_states(marks):
+    """All held-out prompts together are answered right as often as the card says, within a small margin."""
+    assert {*marks, "all"} == set(stated_rates())
+    right = sum(sum(given) for given in marks.values())
+    assert right / sum(len(given) for given in marks.values()) >= stated_rates()["all"] - MARGIN
+
+
+@pytest.mark.parametrize("skill", [name for name in stated_rates() if name != "all"])
+def test_every_skill_reaches_the_rate_the_card_states(marks, skill):
+    """No skill is worse than its row in the card, within a small margin."""
+    assert sum(marks[skill]) / len(marks[skill]) >= stated_rates()[skill] - SKILL_MARGIN
+
+
+def talk(network, tokenizer, *said):
+    """The model's last answer when a user says these things one after the other."""
+    messages = []
+    for text in said:
+        messages.append({"role": "user", "content": text})
+        messages.append({"role": "assistant", "content": answer_all(network, tokenizer, [messages])[0]})
+    return messages[-1]["content"]
+
+
+def test_a_name_is_remembered_across_another_question(network, tokenizer):
+    """The model hears a name, explains something, and still knows the name."""
+    explained = talk(network, tokenizer, "Hello! My name is Ada.", "What is continuous batching?")
+    assert "batch" in explained
+    asked = talk(network, tokenizer, "Hello! My name is Ada.", "What is continuous batching?", "What is my name?")
+    assert asked == "Your name is Ada."
+
+
+def test_a_sum_is_worked_out_in_steps(network, tokenizer):
+    """Ones, tens, and both together."""
+    answer = talk(network, tokenizer, "What is 47 + 38?")
+    assert answer == "47 + 38: 7 + 8 = 15, 40 + 30 = 70, 70 + 15 = 85. The answer is 85."
+
+
+def test_the_model_says_who_it_is_and_promises_only_what_it_can(network, tokenizer):
+    """It names itself and lists neither spelling nor counting among its skills."""
+    assert talk(network, tokenizer, "Who are you?").startswith("I am Senso, a small chat model")
+    skills = talk(network, tokenizer, "What can you do?")
+    assert "model serving" in skills
+    assert not re.search(r"spell|count|plural", skills)
+
+
+@pytest.mark.parametrize("request_beyond", ["Spell elephant.", "Count from 3 to 12.", "What is the plural of house?"])
+def test_requests_for_letters_and_counting_are_declined(network, tokenizer, request_beyond):
+    """What the model never learnt is answered with that, not with a guess."""
+    assert talk(network, tokenizer, request_beyond).startswith("I do not know that.")
 
 
 def test_an_answer_ends_with_the_end_token(network, tokenizer):

@@ -9,6 +9,8 @@ from transformers import PretrainedConfig
 
 from services.engine.generation.admission import Admission, QueueLimits
 from services.engine.generation.attention.backend import AttentionBackend, AttentionCall
+from services.engine.generation.attention.cpu import CpuAttention, kernel_takes
+from services.engine.generation.attention.kernel import PAGE_SIZE, load_kernel
 from services.engine.generation.attention.probe import LayoutProbe
 from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.engine import GenerationEngine
@@ -19,10 +21,10 @@ from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.verification import verify
 from services.engine.loading import LoadedModel, ModelRefused
 from services.engine.metrics import EngineMetrics
+from services.engine.packing import pack_linears
 
 log = logging.getLogger(__name__)
 
-PAGE_SIZE = 16
 _ROPE_OF_THE_LONGEST_ROW = {"dynamic", "longrope"}
 
 
@@ -58,14 +60,38 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
     pages = page_count(loaded, settings, layouts)
     pool = PagePool(pages, PAGE_SIZE)
     cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
-    backend: AttentionBackend = ReferenceAttention()
+    backend = choose_backend(loaded, cache)
     runner = ModelRunner(loaded.model, backend, cache, loaded.device)
-    verify(loaded, runner, pool)
+    pack_and_verify(loaded, runner, pool)
     scheduler = Scheduler(pool, max_sequences=settings.max_sequences, prefill_tokens=settings.prefill_tokens)
     engine = GenerationEngine(
         runner, scheduler, pool, Admission(settings.queue), metrics, unread_tokens=settings.unread_tokens
     )
     return BuiltEngine(engine, min(loaded.context_tokens, pages * PAGE_SIZE))
+
+
+def pack_and_verify(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> None:
+    """Packs the model's linear layers where that helps, and compares the engine with the model itself.
+
+    Raises:
+        ModelRefused: their results differ.
+    """
+    packing = pack_linears(loaded.model)
+    try:
+        verify(loaded, runner, pool)
+    except AttributeError as error:
+        log.info("linear layers stay as they are, since the model reads their weights: %s", error)
+        packing.undo()
+        verify(loaded, runner, pool)
+    else:
+        log.info("packed %d linear layers", len(packing))
+
+
+def choose_backend(loaded: LoadedModel, cache: KVCache) -> AttentionBackend:
+    """Returns the fastest backend for the device and the cache; the reference where there is no other."""
+    if loaded.device.type == "cpu" and kernel_takes(cache) and (kernel := load_kernel()) is not None:
+        return CpuAttention(kernel)
+    return ReferenceAttention()
 
 
 @torch.inference_mode()

@@ -36,9 +36,9 @@ class ModelRunner:
         wanted: list[int] = []
         for row in rows:
             first, context = row.sequence.computed, row.sequence.computed + row.token_count
-            context_slots = self._slots(row.sequence.pages, context)
-            spans.append(RowSpan(len(tokens), row.token_count, context, self._tensor(context_slots)))
-            slots.append(context_slots[first:])
+            pages = np.array(row.sequence.pages, dtype=np.int64)
+            spans.append(RowSpan(len(tokens), row.token_count, context, self._tensor(pages)))
+            slots.append(self._slots(pages, first, context))
             tokens += row.sequence.token_ids[first:context]
             positions += range(first, context)
             if row.completes:
@@ -53,15 +53,14 @@ class ModelRunner:
             position_ids=self._tensor(np.array([positions])),
             logits_to_keep=self._tensor(np.array(wanted)),
             use_cache=False,
-            attention_call=AttentionCall(self._backend, batch),
+            attention_call=AttentionCall(self._backend, self._backend.plan(batch)),
         )
         return output.logits[0].float()
 
-    def _slots(self, pages: list[int], count: int) -> NDArray[np.int64]:
-        """Returns the slots of a sequence's first `count` tokens."""
-        size = self._cache.page_size
-        starts = np.array(pages, dtype=np.int64) * size
-        return (starts[:, None] + np.arange(size)).reshape(-1)[:count]
+    def _slots(self, pages: NDArray[np.int64], first: int, end: int) -> NDArray[np.int64]:
+        """Returns the slots of a sequence's tokens [first, end)."""
+        place = np.arange(first, end)
+        return pages[place // self._cache.page_size] * self._cache.page_size + place % self._cache.page_size
 
     def _tensor(self, values: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(values).to(self._device)

@@ -33,7 +33,11 @@ class AttentionLayer:
 class AttentionBackend(Protocol):
     """Stores the new keys and values and attends to everything each row may see."""
 
-    def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, batch: Any) -> Tensor:
+    def plan(self, batch: AttentionBatch) -> Any:
+        """Returns what `attend` needs of a step's rows, in the backend's own form. Called once per step."""
+        ...
+
+    def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, plan: Any) -> Tensor:
         """Returns `[T, heads, value_width]`.
 
         Args:
@@ -41,17 +45,17 @@ class AttentionBackend(Protocol):
             query: `[T, heads, key_width]` of the packed new tokens.
             key: `[T, kv_heads, key_width]`.
             value: `[T, kv_heads, value_width]`.
-            batch: The backend's own view of the rows; an AttentionBatch for those that use the cache.
+            plan: What `plan` made of the step's rows.
         """
         ...
 
 
 @dataclass(frozen=True)
 class AttentionCall:
-    """The keyword argument that travels through a model's forward: a backend with its batch."""
+    """The keyword argument that travels through a model's forward: a backend with its plan of the step."""
 
     backend: AttentionBackend
-    batch: AttentionBatch | None
+    plan: Any
 
 
 def attend_paged(
@@ -83,7 +87,7 @@ def attend_paged(
         sinks=s_aux,
     )
     queries, keys, values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    output = attention_call.backend.attend(layer, queries, keys, values, attention_call.batch)
+    output = attention_call.backend.attend(layer, queries, keys, values, attention_call.plan)
     return output.unsqueeze(0), None
 
 

@@ -17,8 +17,8 @@ class RowSpan:
     start: int
     length: int
     context: int
-    slots: Tensor
-    """Slots of all `context` tokens in order, int64 `[context]`."""
+    pages: Tensor
+    """The sequence's pages in order, int64; they hold at least `context` tokens."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from services.engine.generation.attention.backend import AttentionLayer
+from services.engine.generation.attention.batch import AttentionBatch
 from services.engine.generation.attention.reference import attend_row
 from services.engine.generation.kv_cache import LayerLayout
 
@@ -14,9 +15,13 @@ class LayoutProbe:
         self.layouts: dict[int, LayerLayout] = {}
         self.layers: dict[int, AttentionLayer] = {}
 
-    def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, batch: object) -> Tensor:
-        """See AttentionBackend.attend; the batch is one whole sequence and no cache is used."""
-        assert batch is None
-        self.layouts[layer.index] = LayerLayout(key.shape[1], key.shape[2], value.shape[2], key.dtype)
+    def plan(self, batch: AttentionBatch) -> object:
+        """See AttentionBackend.plan; there is nothing to plan for."""
+        return batch
+
+    def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, plan: object) -> Tensor:
+        """See AttentionBackend.attend; the step is one whole sequence and no cache is used."""
+        assert plan is None
+        self.layouts[layer.index] = LayerLayout(query.shape[1], key.shape[1], key.shape[2], value.shape[2], key.dtype)
         self.layers[layer.index] = layer
         return attend_row(layer, query, key, value)

@@ -10,12 +10,16 @@ from services.engine.generation.attention.batch import AttentionBatch
 class ReferenceAttention:
     """Exact attention on any device; softmax in float32."""
 
-    def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, batch: AttentionBatch) -> Tensor:
+    def plan(self, batch: AttentionBatch) -> AttentionBatch:
+        """See AttentionBackend.plan."""
+        return batch
+
+    def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, plan: AttentionBatch) -> Tensor:
         """See AttentionBackend.attend."""
-        batch.cache.write(layer.index, batch.slots, key, value)
+        plan.cache.write(layer.index, plan.slots, key, value)
         outputs: list[Tensor] = []
-        for row in batch.rows:
-            keys, values = batch.cache.read(layer.index, row.slots)
+        for row in plan.rows:
+            keys, values = plan.cache.read(layer.index, row.pages, row.context)
             outputs.append(attend_row(layer, query[row.start : row.start + row.length], keys, values))
         return torch.cat(outputs)
 
