@@ -27,6 +27,8 @@ class EngineMetrics:
         self.requests_waiting = gauge("requests_waiting", "Accepted requests that no step has worked on yet.")
         self.tokens_waiting = gauge("tokens_waiting", "Prompt tokens of the requests that wait.")
         self.kv_cache_usage = gauge("kv_cache_usage_ratio", "Share of the cache's pages in use, in [0, 1].")
+        self.prefix_query_tokens = counter("prefix_cache_query_tokens", "Prompt tokens looked up in the prefix cache.")
+        self.prefix_hit_tokens = counter("prefix_cache_hit_tokens", "Prompt tokens found in the prefix cache.")
         self.steps = counter("steps", "Steps of the model.")
         self.preemptions = counter("preemptions", "Sequences put back because no page was free.")
         self.prompt_tokens = counter("prompt_tokens", "Prompt tokens of requests that ended.")
@@ -57,6 +59,11 @@ class EngineMetrics:
         self.per_token = histogram(
             "gen_ai_server_time_per_output_token_seconds", "Mean time of tokens behind the first.", PER_TOKEN_BUCKETS
         )
+
+    def admitted(self, input_tokens: int, cached_tokens: int) -> None:
+        """Counts what the prefix cache spared a request that begins."""
+        self.prefix_query_tokens.inc(input_tokens)
+        self.prefix_hit_tokens.inc(cached_tokens)
 
     def completed(self, reason: str, times: GenerationTimes, input_tokens: int, output_tokens: int) -> None:
         """Counts a request that ran to its end."""

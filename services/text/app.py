@@ -100,6 +100,7 @@ class TextService:
             max_sequences=settings.max_sequences,
             prefill_tokens=settings.prefill_tokens,
             cache_bytes=settings.cache_mib << 20,
+            share_prefixes=settings.prefix_cache,
             unread_tokens=settings.max_unread_tokens,
             queue=QueueLimits(settings.max_queued_requests, settings.max_queued_tokens),
         )

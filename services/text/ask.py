@@ -21,6 +21,7 @@ class GenerationAsk:
     options: GenerationOptions = field(default_factory=GenerationOptions)
     delivered: list[int] = field(default_factory=list[int])
     return_rendered_prompt: bool = False
+    cache_salt: str = ""
     deadline: float | None = None
     """On the clock of `time.monotonic`."""
     violations: tuple[Violation, ...] = ()

@@ -25,6 +25,9 @@ class TextSettings(ServerSettings):
     threads: int = Field(1, ge=1, description="CPU threads of the model: cores divided by services on the machine.")
     max_sequences: int = Field(32, ge=1, le=1024, description="Sequences that share a step at most.")
     prefill_tokens: int = Field(512, ge=16, description="Prompt tokens worked on per step at most.")
+    prefix_cache: bool = Field(
+        True, description="Starts a request behind what earlier ones with its beginning computed."
+    )
     cache_mib: int = Field(1024, ge=1, description="Memory for keys and values, at most.")
     max_queued_requests: int = Field(256, ge=1, description="Requests that may wait.")
     max_queued_tokens: int = Field(262_144, ge=1, description="Prompt tokens that may wait.")

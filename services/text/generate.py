@@ -76,6 +76,7 @@ class TextGenerator:
             priority=ask.options.priority,
             deadline=ask.deadline,
             preprocess_seconds=time.monotonic() - began,
+            cache_salt=ask.cache_salt,
         )
         return request, output, rendered if ask.return_rendered_prompt else None
 

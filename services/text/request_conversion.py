@@ -43,6 +43,7 @@ def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, secon
         options=_options(request.parameters, request.priority),
         delivered=list(request.delivered[0].token_ids) if request.delivered else [],
         return_rendered_prompt=request.return_rendered_prompt,
+        cache_salt=request.cache_salt,
         deadline=None if seconds is None else time.monotonic() + seconds,
         violations=tuple(wrong),
     )

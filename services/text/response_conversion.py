@@ -96,7 +96,11 @@ def token_list(tokens: list[EncodedToken]) -> pb.TokenizeResponse.TokenList:
 
 
 def _usage(event: Completed) -> common.Usage:
-    return common.Usage(input_token_count=event.input_token_count, output_token_count=event.output_token_count)
+    return common.Usage(
+        input_token_count=event.input_token_count,
+        cached_token_count=event.cached_token_count,
+        output_token_count=event.output_token_count,
+    )
 
 
 def _finish(finish: Finish) -> common.Finish:

@@ -29,6 +29,7 @@ def request(
 ) -> GenerationRequest:
     """Returns a request; `fields` are those of SamplingParameters and StoppingCriteria. Greedy by default."""
     deadline = fields.pop("deadline", None)
+    salt = fields.pop("cache_salt", "")
     sampling = {name: fields.pop(name) for name in list(fields) if name in SamplingParameters.__dataclass_fields__}
     return GenerationRequest(
         prompt_token_ids=tuple(prompt),
@@ -37,6 +38,7 @@ def request(
         delivered_token_ids=delivered,
         priority=priority,
         deadline=deadline,
+        cache_salt=salt,
     )
 
 

@@ -36,6 +36,8 @@ class EngineSettings:
     prefill_tokens: int = 512
     cache_bytes: int = 1 << 30
     """Memory for keys and values; less is taken where every row at full context needs less."""
+    share_prefixes: bool = True
+    """Whether requests start behind beginnings that others have computed."""
     unread_tokens: int = 1024
     """Generated tokens that may wait for a slow reader."""
     queue: QueueLimits = field(default_factory=QueueLimits)
@@ -63,7 +65,12 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
     backend = choose_backend(loaded, cache)
     runner = ModelRunner(loaded.model, backend, cache, loaded.device)
     pack_and_verify(loaded, runner, pool)
-    scheduler = Scheduler(pool, max_sequences=settings.max_sequences, prefill_tokens=settings.prefill_tokens)
+    scheduler = Scheduler(
+        pool,
+        max_sequences=settings.max_sequences,
+        prefill_tokens=settings.prefill_tokens,
+        share_prefixes=settings.share_prefixes,
+    )
     engine = GenerationEngine(
         runner, scheduler, pool, Admission(settings.queue), metrics, unread_tokens=settings.unread_tokens
     )

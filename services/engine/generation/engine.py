@@ -135,6 +135,7 @@ class GenerationEngine:
     def _begin(self, rows: list[Row[Sequence]], now: float) -> None:
         for sequence in (row.sequence for row in rows if row.sequence.first_scheduled is None):
             sequence.first_scheduled = now
+            self._metrics.admitted(sequence.request.token_count, sequence.cached_count or 0)
             self.admission.leave(sequence.request.token_count, started=True)
 
     def _compute(self, rows: list[Row[Sequence]]) -> list[tuple[Sequence, int | None]]:
@@ -150,7 +151,7 @@ class GenerationEngine:
             self._fail(rows[0].sequence, error)
             return []
         for row in rows:
-            row.sequence.computed += row.token_count
+            self._scheduler.advance(row)
         return list(zip(completed, tokens, strict=True))
 
     @torch.inference_mode()
@@ -184,7 +185,9 @@ class GenerationEngine:
         finish = sequence.output.finish
         assert finish is not None
         times = sequence.times(time.monotonic())
-        event = Completed(finish, len(sequence.request.prompt_token_ids), sequence.output_count, times)
+        input_count = len(sequence.request.prompt_token_ids)
+        cached_count = min(sequence.cached_count or 0, input_count)
+        event = Completed(finish, input_count, sequence.output_count, times, cached_count)
         self._metrics.completed(finish.reason.value, times, event.input_token_count, event.output_token_count)
         self._outbox.add(sequence.stream, event)
         self._leave(sequence)

@@ -57,6 +57,8 @@ class GenerationRequest:
     deadline: float | None = None
     """On the clock of `time.monotonic`."""
     preprocess_seconds: float = 0.0
+    cache_salt: str = ""
+    """Requests share computed beginnings only with those of the same salt."""
 
     @property
     def token_count(self) -> int:
@@ -110,6 +112,8 @@ class Completed:
     input_token_count: int
     output_token_count: int
     times: GenerationTimes
+    cached_token_count: int = 0
+    """Tokens of the input that were in the cache already."""
 
 
 Event = Delta | Completed

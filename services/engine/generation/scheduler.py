@@ -4,6 +4,7 @@ import heapq
 from bisect import insort
 from itertools import count
 
+from services.engine.generation.page_keys import PageKeys
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.sequence import Row, Sequence
 
@@ -15,10 +16,15 @@ class Scheduler:
     long prompt does not stop the streams beside it. Pages are taken for a whole prompt when it is admitted and one by
     one while decoding. When none is left, the sequence that is last in order gives its pages back and is computed anew
     later: its draws are keyed by position, so nothing changes but the time.
+
+    Full pages are published as they are computed, and a sequence that begins like another starts behind what both
+    begin with.
     """
 
-    def __init__(self, pool: PagePool, *, max_sequences: int, prefill_tokens: int) -> None:
+    def __init__(self, pool: PagePool, *, max_sequences: int, prefill_tokens: int, share_prefixes: bool = True) -> None:
         self._pool = pool
+        self._share_prefixes = share_prefixes
+        self._keys: dict[Sequence, PageKeys] = {}
         self._max_sequences = max_sequences
         self._prefill_tokens = prefill_tokens
         self._waiting: list[tuple[float, int, Sequence]] = []
@@ -43,6 +49,17 @@ class Scheduler:
             self._waiting = [entry for entry in self._waiting if entry[2] is not sequence]
             heapq.heapify(self._waiting)
         self._pool.release(sequence.pages)
+        self._keys.pop(sequence, None)
+
+    def advance(self, row: Row[Sequence]) -> None:
+        """Notes that a row's tokens are in the cache, and publishes the pages it has filled."""
+        sequence, size = row.sequence, self._pool.page_size
+        filled = sequence.computed // size
+        sequence.computed += row.token_count
+        if self._share_prefixes and sequence.computed // size > filled:
+            keys = self._keys_of(sequence).first(sequence.computed // size)
+            for page, key in zip(sequence.pages[filled:], keys[filled:], strict=False):
+                self._pool.publish(page, key)
 
     def schedule(self) -> list[Row[Sequence]]:
         """Returns the rows of the next step; empty only if there is nothing to do."""
@@ -73,11 +90,30 @@ class Scheduler:
         if not self._waiting or len(self.running) >= self._max_sequences:
             return None
         sequence = self._waiting[0][2]
+        shared = self._shared(sequence)
+        sequence.pages += shared
         if not self._pool.grow(sequence.pages, len(sequence.token_ids)):
+            self._pool.release(sequence.pages)
             return None
+        sequence.computed = len(shared) * self._pool.page_size
+        if sequence.cached_count is None:
+            sequence.cached_count = sequence.computed
         heapq.heappop(self._waiting)
         insort(self.running, sequence, key=lambda running: running.order)
         return sequence
+
+    def _shared(self, sequence: Sequence) -> list[int]:
+        """Takes hold of the published pages a sequence begins with; its last token is always computed anew."""
+        if not self._share_prefixes:
+            return []
+        full = (len(sequence.token_ids) - 1) // self._pool.page_size
+        return self._pool.share(self._keys_of(sequence).first(full))
+
+    def _keys_of(self, sequence: Sequence) -> PageKeys:
+        if sequence not in self._keys:
+            salt = sequence.request.cache_salt
+            self._keys[sequence] = PageKeys(sequence.token_ids, self._pool.page_size, salt)
+        return self._keys[sequence]
 
     def _preempt(self, sequence: Sequence) -> None:
         self.running.remove(sequence)

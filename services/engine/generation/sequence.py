@@ -40,6 +40,8 @@ class Sequence(CachedTokens):
         self.first_scheduled: float | None = None
         self.first_output: float | None = None
         self.compute_seconds = 0.0
+        self.cached_count: int | None = None
+        """Tokens of the prompt that were in the cache already; None before the first admission."""
         self.ended = False
 
     @property
