@@ -9,14 +9,14 @@ import tempfile
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from models.recipes.chat.card import Facts, write_card
-from models.recipes.chat.corpus import Corpus, held_out_set, leaked
+from models.recipes.chat.card import Effort, Facts, write_card
+from models.recipes.chat.corpus import Corpus, HeldOut, held_out_set, leaked, reserved_questions
 from models.recipes.chat.evaluation import measure, write_held_out
 from models.recipes.chat.tokenizer import train_tokenizer
-from models.recipes.chat.training import ChatDataset, Plan, train
+from models.recipes.chat.training import ChatDataset, Plan, new_network, train
 
 HELD_OUT_SEED = 7
 OUTPUT = Path(__file__).parents[2] / "chat"
@@ -31,7 +31,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=Plan.peak_rate, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=Plan.seed, help="seed of corpus and training")
     parser.add_argument("--threads", type=int, default=Plan.threads, help="threads of torch")
-    parser.add_argument("--vocabulary", type=int, default=1408, help="size of the vocabulary")
+    parser.add_argument("--vocabulary", type=int, default=2304, help="size of the vocabulary")
     parser.add_argument("--prompts", type=int, default=25, help="held-out prompts per skill")
     return parser.parse_args()
 
@@ -59,20 +59,29 @@ def write_model(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, fo
         path.chmod(0o644)
 
 
-def main() -> None:
-    """Trains, measures and writes."""
-    options = read_options()
-    transformers_logging.disable_progress_bar()
-    plan = Plan(options.steps, options.batch_tokens, options.rate, options.seed, options.threads)
-    tokenizer = train_tokenizer(plan.seed, options.vocabulary)
-    corpus, prompts = Corpus(plan.seed), held_out_set(HELD_OUT_SEED, options.prompts)
-    data = ChatDataset(corpus, tokenizer, plan)
-    if seen := leaked(prompts, corpus):
-        raise SystemExit(f"held-out questions are in the training data: {seen}")
-    with tempfile.TemporaryDirectory() as scratch:
-        network, minutes = train(plan, data, tokenizer, scratch)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    ready = Path(tempfile.mkdtemp(prefix=".chat-", dir=options.output.parent))
+def train_in_stages(
+    network: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, plans: list[Plan], prompts: list[HeldOut]
+) -> Effort:
+    """Trains by one plan after the other, never on a held-out question."""
+    minutes, conversations, tokens = 0.0, 0, 0
+    for plan in plans:
+        corpus = Corpus(plan.seed, reserved_questions(prompts), plan.memory_share)
+        data = ChatDataset(corpus, tokenizer, plan)
+        if seen := leaked(prompts, corpus):
+            raise SystemExit(f"held-out questions are in the training data: {seen}")
+        with tempfile.TemporaryDirectory() as scratch:
+            minutes += train(network, plan, data, scratch)
+        conversations, tokens = conversations + data.conversations, tokens + data.tokens
+    return Effort(minutes, conversations, tokens)
+
+
+def measure_and_place(
+    network: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, plan: Plan, prompts: list[HeldOut], effort: Effort,
+    output: Path,
+) -> None:  # fmt: skip
+    """Writes the model beside its place, measures it as written, adds the card and puts it in place."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    ready = Path(tempfile.mkdtemp(prefix=".chat-", dir=output.parent))
     ready.chmod(0o755)
     write_model(network, tokenizer, ready)
     write_held_out(prompts, ready / "held_out.jsonl")
@@ -81,10 +90,21 @@ def main() -> None:
         print(f"{prompt.skill}: {prompt.messages[-1]['content']}\n  got      {answer}\n  expected {prompt.expected}")
     for skill, score in scores.items():
         print(f"{skill:32} {score.right:4} of {score.asked:4}  {score.rate:6.1%}")
-    facts = Facts(plan, minutes, data.conversations, data.tokens, network.num_parameters(), len(tokenizer), scores)
-    write_card(facts, ready / "README.md")
-    put_in_place(ready, options.output)
-    print(f"wrote {os.path.relpath(options.output)} after {minutes:.1f} minutes of training")
+    write_card(Facts(plan, effort, network.num_parameters(), len(tokenizer), scores), ready / "README.md")
+    put_in_place(ready, output)
+    print(f"wrote {os.path.relpath(output)} after {effort.minutes:.1f} minutes of training")
+
+
+def main() -> None:
+    """Trains, measures and writes."""
+    options = read_options()
+    transformers_logging.disable_progress_bar()
+    plan = Plan(options.steps, options.batch_tokens, options.rate, options.seed, options.threads)
+    tokenizer = train_tokenizer(plan.seed, options.vocabulary)
+    prompts = held_out_set(HELD_OUT_SEED, options.prompts)
+    network = new_network(tokenizer, plan.seed)
+    effort = train_in_stages(network, tokenizer, [plan, plan.settling], prompts)
+    measure_and_place(network, tokenizer, plan, prompts, effort, options.output)
 
 
 if __name__ == "__main__":

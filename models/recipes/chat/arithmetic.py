@@ -1,4 +1,4 @@
-"""Sums, differences, comparisons, times tables and counting, with the steps written out."""
+"""Sums, differences, comparisons and times tables, with the steps written out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ SUMS = (
     "Calculate {a} + {b}.", "Compute {a} + {b}.", "What do {a} and {b} make?", "What's {a}+{b}?",
     "I have {a} apples and get {b} more. How many do I have?", "How much is {a} plus {b}?",
     "There are {a} birds and {b} more arrive. How many are there?", "Please add {b} to {a}.",
+    "Sum of {a} and {b}", "Tell me {a} plus {b}.", "Please work out {a} plus {b}.", "What does {a} + {b} make?",
     "Could you tell me {a} + {b}?", "Work out {a} + {b}.",
 )  # fmt: skip
 DIFFERENCES = (
@@ -25,18 +26,20 @@ DIFFERENCES = (
 )  # fmt: skip
 LARGER = (
     "Which is larger, {a} or {b}?", "Is {a} larger than {b}?", "What is more, {a} or {b}?", "Compare {a} and {b}.",
-    "Which number is bigger, {a} or {b}?", "Is {a} bigger than {b}?", "Which of {a} and {b} is larger?",
-    "Is {a} more than {b}?",
+    "Is {a} bigger than {b}?", "Which is bigger, {a} or {b}?", "Compare {a} with {b}.", "{a} or {b}, which is larger?",
+    "Which is more, {a} or {b}?", "Which number is larger, {a} or {b}?", "Which of {a} and {b} is bigger?",
+    "Is {a} smaller than {b}?", "What is larger, {a} or {b}?", "Which is the larger number, {a} or {b}?", "{a} or {b}?",
+    "Is {a} less than {b}?", "Which of the numbers {a} and {b} is larger?", "Tell me which is larger, {a} or {b}.",
+    "Is {a} or {b} larger?", "Is {a} greater than {b}?", "Which is greater, {a} or {b}?", "Please compare {a} and {b}.",
+    "Which of {a} and {b} is larger?", "Is {a} more than {b}?",
 )  # fmt: skip
 TIMES = (
     "What is {a} times {b}?", "{a} times {b}", "{a} * {b}", "{a} x {b}", "How much is {a} times {b}?", "{a}*{b}",
     "Multiply {a} by {b}.", "What is {a} * {b}?", "Calculate {a} times {b}.", "What is the product of {a} and {b}?",
+    "What do you get for {a} times {b}?", "Could you multiply {a} and {b}?", "Please multiply {a} by {b}.",
+    "Multiply {a} and {b}.", "Work out {a} * {b}.", "Compute {a} times {b}.", "What's {a} times {b}?",
+    "Tell me {a} times {b}.", "Can you work out {a} x {b}?", "What is {a} multiplied by {b}?", "{a} * {b} =",
     "Can you multiply {a} by {b}?", "Please work out {a} times {b}.",
-)  # fmt: skip
-COUNTS = (
-    "Count from {a} to {b}.", "Count {a} to {b}", "Please count from {a} to {b}.", "Can you count from {a} to {b}?",
-    "Start at {a} and count to {b}.", "List the numbers from {a} to {b}.", "Name the numbers from {a} to {b}.",
-    "Could you count from {a} up to {b}?", "I want you to count from {a} to {b}.",
 )  # fmt: skip
 
 
@@ -64,16 +67,13 @@ def subtract(a: int, b: int) -> str:
 
 
 def compare(a: int, b: int) -> str:
-    """Which of the two is larger."""
+    """Which of the two is larger, tens first and ones where the tens are equal."""
+    tens, ones = (a // 10, b // 10), (a % 10, b % 10)
+    steps = f"{a}: tens {tens[0]}, ones {ones[0]}. {b}: tens {tens[1]}, ones {ones[1]}."
     if a == b:
-        return f"{a} and {b} are equal."
-    return f"{max(a, b)} is larger than {min(a, b)}."
-
-
-def count(a: int, b: int) -> str:
-    """The numbers between the two, in order."""
-    step = 1 if a <= b else -1
-    return ", ".join(str(n) for n in range(a, b + step, step)) + "."
+        return f"{steps} Both are equal."
+    place, digits = ("Tens", tens) if tens[0] != tens[1] else ("The tens are equal. Ones", ones)
+    return f"{steps} {place}: {max(digits)} is more than {min(digits)}. So {max(a, b)} is larger than {min(a, b)}."
 
 
 def a_pair(rng: random.Random) -> str:
@@ -86,13 +86,6 @@ def a_pair_to_subtract(rng: random.Random) -> str:
     """Two numbers below one hundred; the larger mostly comes first."""
     a, b = a_pair(rng).split()
     return f"{max(int(a), int(b))} {min(int(a), int(b))}" if rng.random() < 0.6 else f"{a} {b}"
-
-
-def a_range(rng: random.Random) -> str:
-    """Where to start counting and where to end."""
-    start = rng.choice((0, 1, 1, rng.randrange(90)))
-    end = min(99, start + rng.randrange(2, 21))
-    return f"{end} {start}" if rng.random() < 0.25 else f"{start} {end}"
 
 
 def operand_skill(
@@ -126,9 +119,8 @@ def times_skill(weight: float) -> Skill:
 def arithmetic_skills() -> list[Skill]:
     """All skills with numbers."""
     return [
-        operand_skill("sums", 3.5, SUMS, add),
-        operand_skill("differences", 3.5, DIFFERENCES, subtract, a_pair_to_subtract),
-        operand_skill("comparisons", 0.5, LARGER, compare),
-        operand_skill("counting", 0.6, COUNTS, count, a_range),
-        times_skill(0.8),
+        operand_skill("sums", 2.6, SUMS, add),
+        operand_skill("differences", 2.8, DIFFERENCES, subtract, a_pair_to_subtract),
+        operand_skill("comparisons", 1.6, LARGER, compare),
+        times_skill(1.6),
     ]

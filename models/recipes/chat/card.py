@@ -8,6 +8,7 @@ from pathlib import Path
 from models.recipes.chat.evaluation import Score
 from models.recipes.chat.topics import load_topics
 from models.recipes.chat.training import Plan
+from models.recipes.chat.vocabulary import NAMES
 
 TEMPLATE = (Path(__file__).parent / "card.md").read_text(encoding="utf-8")
 
@@ -15,13 +16,20 @@ GOOD = 0.8
 
 
 @dataclass(frozen=True)
+class Effort:
+    """What the training took."""
+
+    minutes: float
+    conversations: int
+    tokens: int
+
+
+@dataclass(frozen=True)
 class Facts:
     """What the card tells."""
 
     plan: Plan
-    minutes: float
-    conversations: int
-    tokens: int
+    effort: Effort
     parameters: int
     vocabulary: int
     scores: dict[str, Score]
@@ -44,10 +52,12 @@ def write_card(facts: Facts, path: Path) -> None:
     """Fills the card's template with figures."""
     plan = facts.plan
     text = TEMPLATE.format(
-        conversations=f"{facts.conversations:,}", tokens=f"{facts.tokens / 1e6:.1f}", topics=len(load_topics()),
+        conversations=f"{facts.effort.conversations:,}", tokens=f"{facts.effort.tokens / 1e6:.1f}",
+        topics=len(load_topics()),
         parameters=f"{facts.parameters:,}", vocabulary=f"{facts.vocabulary:,}", steps=f"{plan.steps:,}",
-        batch=f"{plan.batch_tokens:,}", rate=plan.peak_rate, seed=plan.seed, threads=plan.threads,
-        minutes=f"{facts.minutes:.0f}",
+        settling_steps=plan.settling.steps, settling_rate=f"{plan.settling.peak_rate:g}",
+        batch=f"{plan.batch_tokens:,}", rate=plan.peak_rate, names=len(NAMES), seed=plan.seed, threads=plan.threads,
+        minutes=f"{facts.effort.minutes:.0f}",
         rows=rows(facts.scores), weak=weak_skills(facts.scores),
     )  # fmt: skip
     path.write_text(text, encoding="utf-8")

@@ -14,7 +14,6 @@ from models.recipes.chat.memory import colour_memory, name_memory, untold
 from models.recipes.chat.smalltalk import small_talk_skill
 from models.recipes.chat.topics import topic_skills
 from models.recipes.chat.unknowns import unknown_skill
-from models.recipes.chat.words import word_skills
 
 Message = dict[str, str]
 
@@ -37,8 +36,8 @@ class HeldOut:
 def all_skills() -> list[Skill]:
     """Every skill that needs one exchange only."""
     return [
-        *topic_skills(8.0), small_talk_skill(1.5), unknown_skill(2.6), *arithmetic_skills(), *date_skills(),
-        *word_skills(), *fact_skills(),
+        *topic_skills(9.0), small_talk_skill(3.2), unknown_skill(2.8), *arithmetic_skills(), *date_skills(),
+        *fact_skills(),
     ]  # fmt: skip
 
 
@@ -53,14 +52,16 @@ def as_messages(exchanges: list[Exchange]) -> list[Message]:
 
 def remembered(rng: random.Random, fillers: list[Exchange], held_out: bool = False) -> list[Exchange]:
     """Puts something told before the fillers and the question for it behind them."""
-    memory = (name_memory if rng.random() < 0.75 else colour_memory)(rng, held_out)
+    memory = (name_memory if rng.random() < 0.8 else colour_memory)(rng, held_out)
     return [memory.told, *fillers, memory.asked]
 
 
 class Corpus:
-    """Draws conversations from the skills. The same seed gives the same conversations."""
+    """Draws conversations from the skills, never one of the reserved questions. The same seed gives the same ones."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, reserved: frozenset[str] = frozenset(), memory_share: float = 0.19) -> None:
+        self._memory_share = memory_share
+        self._reserved = reserved
         self._rng = random.Random(seed)
         self._skills = all_skills()
         self._weights = [skill.weight for skill in self._skills]
@@ -74,19 +75,25 @@ class Corpus:
         """So many exchanges of any skills."""
         return [skill.train(self._rng) for skill in self.skills(count)]
 
-    def conversation(self) -> list[Message]:
-        """One conversation for training; sometimes with a system message, sometimes with something to remember."""
+    def _drawn(self) -> list[Exchange]:
+        """The exchanges of one conversation, sometimes with something to remember."""
         rng, kind = self._rng, self._rng.random()
-        if kind < 0.16:
-            exchanges = remembered(rng, self.exchanges(rng.choice((0, 0, 1, 1, 2, 3))))
-        elif kind < 0.2:
-            exchanges = [*self.exchanges(rng.choice((0, 0, 1, 2))), untold(rng, False)]
-        else:
-            exchanges = self.exchanges(rng.choice(MOST_EXCHANGES))
+        if kind < self._memory_share:
+            before = self.exchanges(1) if rng.random() < 0.15 else []
+            return [*before, *remembered(rng, self.exchanges(rng.choice((0, 0, 1, 1, 1, 2, 3))))]
+        if kind < self._memory_share + 0.04:
+            return [*self.exchanges(rng.choice((0, 0, 1, 2))), untold(rng, False)]
+        return self.exchanges(rng.choice(MOST_EXCHANGES))
+
+    def conversation(self) -> list[Message]:
+        """One conversation for training; sometimes with a system message first."""
+        exchanges = self._drawn()
+        while self._reserved & {normalized(exchange.user) for exchange in exchanges}:
+            exchanges = self._drawn()
         self.asked.update(normalized(exchange.user) for exchange in exchanges)
         messages = as_messages(exchanges)
-        if rng.random() < 0.12:
-            messages.insert(0, {"role": "system", "content": rng.choice(SYSTEM_PROMPTS)})
+        if self._rng.random() < 0.12:
+            messages.insert(0, {"role": "system", "content": self._rng.choice(SYSTEM_PROMPTS)})
         return messages
 
     def conversations(self, count: int) -> Iterator[list[Message]]:
@@ -113,10 +120,14 @@ def held_out_set(seed: int, per_skill: int) -> list[HeldOut]:
     return found
 
 
+def reserved_questions(prompts: list[HeldOut]) -> frozenset[str]:
+    """The held-out questions, as they count as the same. Memories differ by what was told, not by the question."""
+    return frozenset(normalized(p.messages[-1]["content"]) for p in prompts if p.skill != "memory")
+
+
 def leaked(prompts: list[HeldOut], corpus: Corpus) -> list[str]:
-    """Held-out questions that the corpus has asked after all. Memories differ by what was told, not by the question."""
-    asked = [p.messages[-1]["content"] for p in prompts if p.skill != "memory"]
-    return [question for question in asked if normalized(question) in corpus.asked]
+    """Held-out questions that the corpus has asked after all."""
+    return sorted(reserved_questions(prompts) & corpus.asked)
 
 
 def to_held_out(name: str, exchanges: list[Exchange]) -> HeldOut:

@@ -12,26 +12,38 @@ MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
-NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 DISTANCES = (
     "What {unit} is {n} {units} {side} {start}?", "Which {unit} is {n} {units} {side} {start}?",
     "{n} {units} {side} {start}", "{n} {units} {side} {start}?", "Which {unit} comes {n} {units} {side} {start}?",
     "Tell me the {unit} {n} {units} {side} {start}.", "What comes {n} {units} {side} {start}?",
     "What {unit} will it be {n} {units} {side} {start}?", "Name the {unit} that is {n} {units} {side} {start}.",
+    "What is {n} {units} {side} {start}?", "Which {unit} do I get {n} {units} {side} {start}?",
+    "Tell me which {unit} is {n} {units} {side} {start}.", "Please count {n} {units} {side} {start}.",
+    "Do you know which {unit} comes {n} {units} {side} {start}?", "The {unit} {n} {units} {side} {start}",
+    "I want to know the {unit} {n} {units} {side} {start}.", "Could you name the {unit} {n} {units} {side} {start}?",
     "Can you tell me which {unit} is {n} {units} {side} {start}?",
     "Do you know what {unit} is {n} {units} {side} {start}?",
 )  # fmt: skip
 NEIGHBOURS = (
     "What {unit} comes {side} {start}?", "Which {unit} is {side} {start}?", "What comes {side} {start}?",
     "Which {unit} comes right {side} {start}?", "the {unit} {side} {start}", "Name the {unit} {side} {start}.",
-    "What is the {unit} {side} {start}?", "Tell me the {unit} {side} {start}.",
+    "What is the {unit} {side} {start}?", "Tell me the {unit} {side} {start}.", "What {unit} is {side} {start}?",
+    "Which {unit} comes {side} {start}?", "Which {unit} comes directly {side} {start}?", "What is {side} {start}?",
+    "Do you know which {unit} comes {side} {start}?", "Can you name the {unit} {side} {start}?", "{side} {start}?",
+    "Which {unit} do I get {side} {start}?", "I forgot which {unit} is {side} {start}.", "And {side} {start}?",
+    "Which {unit} will we have right {side} {start}?", "Could you tell me the {unit} {side} {start}?",
+    "We need the {unit} {side} {start}.", "Tell me which {unit} we have just {side} {start}.",
     "Do you know the {unit} {side} {start}?",
     "Which {unit} do we have {side} {start}?",
 )  # fmt: skip
 TODAY = (
     "If today is {start}, what day is tomorrow?", "Today is {start}. What day is tomorrow?",
     "If it is {start} today, what is tomorrow?", "It is {start}. Which day is tomorrow?",
+    "Today is {start}. What is tomorrow?", "Today it is {start}. Which day is tomorrow?",
+    "If today is {start}, what is tomorrow?",
+    "It is {start} today. Tell me the day of tomorrow.", "What is tomorrow if today is {start}?",
     "Suppose today is {start}. What is tomorrow?",
 )  # fmt: skip
 LISTS = {
@@ -44,18 +56,19 @@ LISTS = {
 }  # fmt: skip
 
 
-def walk(cycle: tuple[str, ...], start: str, steps: int, after: bool) -> str:
-    """Counts from one name to another, so that no step is guessed."""
+def walk(unit: str, cycle: tuple[str, ...], start: str, steps: int, after: bool) -> str:
+    """Goes from one name to another and counts down, so that no step is guessed and the end shows itself."""
     at, sign = cycle.index(start), 1 if after else -1
     passed = [cycle[(at + sign * i) % len(cycle)] for i in range(1, steps + 1)]
-    counted = ", ".join(f"{i} {name}" for i, name in enumerate(passed, 1))
-    return f"Counting {'on' if after else 'back'} from {start}: {counted}. It is {passed[-1]}."
+    counted = ", ".join(f"{steps - i} {name}" for i, name in enumerate(passed))
+    units = unit if steps == 1 else unit + "s"
+    return f"{steps} {units} {'on' if after else 'back'} from {start}, counting down: {counted}. It is {passed[-1]}."
 
 
 def a_distance(rng: random.Random) -> str:
-    """A name of a day or month, a distance and a direction."""
-    cycle, most = (DAYS, 10) if rng.random() < 0.5 else (MONTHS, 11)
-    return f"{rng.choice(cycle)} {rng.randrange(1, most + 1)} {rng.choice(('after', 'before'))}"
+    """A name of a day or month, a distance of one digit and a direction."""
+    cycle = DAYS if rng.random() < 0.5 else MONTHS
+    return f"{rng.choice(cycle)} {rng.randrange(1, 10)} {rng.choice(('after', 'before'))}"
 
 
 def distance(rng: random.Random, held_out: bool) -> Exchange:
@@ -68,7 +81,7 @@ def distance(rng: random.Random, held_out: bool) -> Exchange:
         unit=unit, units=unit if steps == "1" else unit + "s", n=written, side=side, start=start
     )
     user = user[0].upper() + user[1:]
-    answer = walk(cycle, start, int(steps), side == "after")
+    answer = walk(unit, cycle, start, int(steps), side == "after")
     return Exchange(user if held_out else as_typed(rng, user), answer)
 
 
@@ -87,6 +100,7 @@ def neighbour(rng: random.Random, held_out: bool) -> Exchange:
         at, after = rng.randrange(len(cycle)), rng.random() < 0.5
         found, side = cycle[(at + (1 if after else -1)) % len(cycle)], "after" if after else "before"
         user = rng.choice(split_last(NEIGHBOURS)[part]).format(unit=unit, side=side, start=cycle[at])
+        user = user[0].upper() + user[1:]
         answer = f"{found} comes {side} {cycle[at]}."
     return Exchange(user if held_out else as_typed(rng, user), answer)
 
@@ -94,6 +108,6 @@ def neighbour(rng: random.Random, held_out: bool) -> Exchange:
 def date_skills() -> list[Skill]:
     """All skills with days and months."""
     return [
-        Skill("days and months, distances", 1.6, lambda r: distance(r, False), lambda r: distance(r, True)),
-        Skill("days and months, neighbours", 0.8, lambda r: neighbour(r, False), lambda r: neighbour(r, True)),
+        Skill("days and months, distances", 1.9, lambda r: distance(r, False), lambda r: distance(r, True)),
+        Skill("days and months, neighbours", 1.1, lambda r: neighbour(r, False), lambda r: neighbour(r, True)),
     ]

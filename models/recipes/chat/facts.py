@@ -1,12 +1,13 @@
-"""Facts learnt by heart: capitals, animals, colours. Held out are ways to ask."""
+"""Facts learnt by heart: capitals, animals, colours, opposites. Held out are ways to ask."""
 
 from __future__ import annotations
 
 import random
 
 from models.recipes.chat.exchanges import Exchange, Skill, split_last
+from models.recipes.chat.tables import table_skill
 from models.recipes.chat.typing_habits import as_typed
-from models.recipes.chat.words import table_skill
+from models.recipes.chat.vocabulary import OPPOSITES
 
 CAPITAL_OF = {
     "France": "Paris", "Germany": "Berlin", "Italy": "Rome", "Spain": "Madrid", "Portugal": "Lisbon",
@@ -57,6 +58,7 @@ CAPITALS = (
     "What is the capital of {w}?", "Capital of {w}", "What's the capital of {w}?", "Tell me the capital of {w}.",
     "Which city is the capital of {w}?", "Name the capital of {w}.", "Do you know the capital of {w}?",
     "the capital of {w}?", "What is the capital city of {w}?", "{w}: what is the capital?",
+    "What city is the capital of {w}?", "I need the capital of {w}.", "Could you tell me the capital of {w}?",
     "Which is the capital of {w}?", "Can you name the capital of {w}?",
 )  # fmt: skip
 YOUNGS = (
@@ -77,6 +79,16 @@ COLOURS = (
     "Tell me the colour of {w}.", "Which color does {w} have?", "What is the color of {w}?",
     "Do you know the colour of {w}?",
     "What colour does {w} have?",
+)  # fmt: skip
+OPPOSITE = (
+    "What is the opposite of {w}?", "Opposite of {w}", "Give me the opposite of {w}.", "Say the opposite of {w}.",
+    "Tell me the opposite of {w}.", 'What is the opposite of "{w}"?', "Which word means the opposite of {w}?",
+    "the opposite of {w}?", "Name the opposite of {w}.", "Find the opposite of {w}.", "I need the opposite of {w}.",
+    "Can you name the opposite of {w}?", "What is the opposite word of {w}?", "Which word is the opposite of {w}?",
+    "Can you tell me the opposite of {w}?", "What could be the opposite of {w}?", "{w}: what is the opposite?",
+    "Do you remember the opposite of {w}?", "What do you call the opposite of {w}?", "And the opposite of {w}?",
+    "What would you call the opposite of {w}?", "Could you tell me the opposite of {w}?",
+    "What would be the opposite of {w}?", "Do you know the opposite of {w}?",
 )  # fmt: skip
 
 
@@ -108,8 +120,11 @@ def fact_skills() -> list[Skill]:
     """All skills learnt by heart."""
     capitals = {c: f"The capital of {c} is {city}." for c, city in CAPITAL_OF.items()}
     colours = {t: f"{t[0].upper() + t[1:]} is {colour}." for t, colour in COLOUR.items()}
+    both = OPPOSITES | {b: a for a, b in OPPOSITES.items()}
+    opposites = {a: f"The opposite of {a} is {b}." for a, b in both.items()}
     return [
         table_skill("capitals", 1.2, CAPITALS, capitals),
         animal_skill(0.9),
-        table_skill("colours", 0.6, COLOURS, colours),
+        table_skill("colours", 0.7, COLOURS, colours),
+        table_skill("opposites", 1.5, OPPOSITE, opposites),
     ]

@@ -9,6 +9,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 from models.recipes.chat.corpus import all_skills
+from models.recipes.chat.dates import DAYS, MONTHS
+from models.recipes.chat.vocabulary import COLOURS, NAMES, OPPOSITES
 
 START, PAD, SYSTEM, USER, ASSISTANT, END = (
     "<|start|>", "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>",
@@ -17,14 +19,15 @@ SPECIAL = [PAD, START, END, SYSTEM, USER, ASSISTANT]
 CHAT_TEMPLATE = (Path(__file__).parent / "chat_template.jinja").read_text(encoding="utf-8")
 CONTEXT = 512
 EXCHANGES_READ = 700
-LETTER_SKILLS = ("spelling", "capital letters", "plurals, unseen nouns", "honest ignorance")
+WORD_REPEATS = 250
+WHOLE_WORDS = (*NAMES, *COLOURS, *DAYS, *MONTHS, *OPPOSITES, *OPPOSITES.values())
 
 
 def texts(seed: int) -> list[str]:
-    """What the pairs are learnt from: exchanges of all skills but those with single words, whose letters matter."""
-    rng, found = random.Random(seed), []
+    """What the pairs are learnt from: exchanges of all skills, and the words that should be one token each."""
+    rng, found = random.Random(seed), [f" {word}" for word in WHOLE_WORDS for _ in range(WORD_REPEATS)]
     for skill in all_skills():
-        if skill.name not in LETTER_SKILLS:
+        if skill.name != "honest ignorance":
             for _ in range(round(EXCHANGES_READ * skill.weight)):
                 exchange = skill.train(rng)
                 found += [exchange.user, exchange.assistant]

@@ -30,7 +30,15 @@ EXPLAIN = (
     "I need to know about {x}.", "Why do I need {x}?", "What is the idea of {x}?", "What is {x} about?",
     "What is {x} good for?",
     "What does {x} do?", "Why is {x} useful?", "Why does {x} matter?", "What is {x} for?", "When do I need {x}?",
-    "Why do people use {x}?", "What is {x} used for?",
+    "Why do people use {x}?", "What is {x} used for?", "Why {x}?", "How is {x} used?", "Where is {x} used?",
+    "Who needs {x}?", "How do I use {x}?", "Should I use {x}?", "Is {x} important?", "What happens with {x}?",
+    "When is {x} useful?", "What does {x} change?", "What is special about {x}?", "What makes {x} useful?",
+    "Can you help me with {x}?", "What is {x} in this system?", "What role does {x} play?", "Is {x} a good thing?",
+    "What can go wrong with {x}?", "Why would anybody want {x}?", "What would happen without {x}?",
+    "I read about {x} today.", "My colleague asked me about {x}.", "What is the point of {x}?", "{b}: what is that?",
+    "I have a question about {x}.", "Please tell me about {x}.", "What is behind {x}?", "How should I think of {x}?",
+    "Please give me an idea of {x}.", "I wonder how {x} works.", "I am learning about {x}.",
+    "Would you describe {x}?", "Please help me with {x}.",
 )  # fmt: skip
 EXPLAIN_HELD_OUT = (
     "Could you describe {x} for me?", "What should I know about {x}?", "Please tell me what {x} is.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.utils.data import Dataset
@@ -30,13 +30,22 @@ CHUNK = 4000
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, how wide and from which seed to train."""
+    """How long, at which rate, from which seed and with how many memories to train."""
 
-    steps: int = 3500
+    steps: int = 4000
     batch_tokens: int = 1024
     peak_rate: float = 0.02
     seed: int = 20
     threads: int = 1
+    memory_share: float = 0.19
+    """Share of conversations in which something told is asked for later."""
+
+    @property
+    def settling(self) -> Plan:
+        """The second stage: short, at a low rate, rich in memories, because names are told apart last."""
+        return replace(
+            self, steps=self.steps // 25, peak_rate=self.peak_rate * 0.15, seed=self.seed + 1, memory_share=0.4
+        )
 
 
 Row = dict[str, list[int]]
@@ -98,7 +107,7 @@ class ChatDataset(Dataset[dict[str, torch.Tensor]]):
         return padded(self._batches[index], self._pad)
 
 
-def new_network(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+def new_network(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
     """An untrained network: four layers, six heads that share two keys and values, tied embeddings."""
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=4,
@@ -106,6 +115,7 @@ def new_network(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         tie_word_embeddings=True, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
+    set_seed(seed)
     network = LlamaForCausalLM(config)
     network.generation_config = GenerationConfig(
         do_sample=False, max_new_tokens=256, bos_token_id=tokenizer.bos_token_id,
@@ -123,13 +133,10 @@ def arguments(plan: Plan, folder: str) -> TrainingArguments:
     )  # fmt: skip
 
 
-def train(
-    plan: Plan, data: ChatDataset, tokenizer: PreTrainedTokenizerFast, folder: str
-) -> tuple[LlamaForCausalLM, float]:
-    """Trains a network and returns it in bfloat16, with the minutes it took."""
-    set_seed(plan.seed)
+def train(network: LlamaForCausalLM, plan: Plan, data: ChatDataset, folder: str) -> float:
+    """Trains the network by one plan, leaves it in bfloat16, and returns the minutes it took."""
     torch.set_num_threads(plan.threads)
-    network = new_network(tokenizer)
+    network.float().train()
     optimizer = new_optimizer(network, plan.peak_rate)
     schedule = get_cosine_schedule_with_warmup(optimizer, plan.steps // 30, plan.steps)
     trainer = Trainer(
@@ -138,4 +145,5 @@ def train(
     )  # fmt: skip
     began = time.monotonic()
     trainer.train()
-    return network.to(torch.bfloat16).eval(), (time.monotonic() - began) / 60
+    network.to(torch.bfloat16).eval()
+    return (time.monotonic() - began) / 60

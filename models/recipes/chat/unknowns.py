@@ -7,14 +7,11 @@ from pathlib import Path
 
 from models.recipes.chat.exchanges import Exchange, Skill, draw_where, is_held_out
 from models.recipes.chat.facts import CAPITALS, COLOURS
-from models.recipes.chat.topics import EXPLAIN, EXPLAIN_HELD_OUT, phrase
+from models.recipes.chat.topics import EXPLAIN, EXPLAIN_HELD_OUT, phrase, without_article
 from models.recipes.chat.typing_habits import as_typed
 from models.recipes.chat.vocabulary import invented_word
 
-ANSWER = (
-    "I do not know that. I am a small model with a small world, and I would rather say so than guess. "
-    "Ask me what I can do."
-)
+ANSWER = "I do not know that. My world is small, and I would rather say so than guess. Ask me what I can do."
 
 SUBJECTS = tuple(
     part.strip() for part in (Path(__file__).parent / "outsiders.txt").read_text(encoding="utf-8").split(",")
@@ -34,6 +31,17 @@ QUESTIONS = (
     "Which song is by {w}?", "Who discovered {w}?", "How heavy is {w}?", "How long is the {w}?", "Summarize {w}.",
     "How did {w} die?", "Who directed {w}?", "What does {w} eat?", "Where is {w}?", "How do I get to {w}?",
     "Who founded {w}?", "When did {w} end?",
+)  # fmt: skip
+BEYOND = (
+    "Spell {w}.", "How do you spell {w}?", "Spell the word {w}.", "What are the letters of {w}?", "How is {w} spelled?",
+    "Write {w} in capital letters.", "Write {w} in upper case.", "Capitalize {w}.", "Make {w} upper case.",
+    "What is the plural of {w}?", "Plural of {w}", "How many letters does {w} have?", "How many letters are in {w}?",
+    "What is the first letter of {w}?", "Write {w} backwards.", "What rhymes with {w}?", "Count the letters of {w}.",
+    "Count from {a} to {b}.", "Count to {b}.", "Can you count from {a} to {b}?", "Please count to {b}.",
+    "List the numbers from {a} to {b}.", "Count backwards from {b}.", "What is {b} divided by {a}?", "{b} / {a}",
+    "What is {c} + {d}?", "{c} + {d}", "What is {c} - {d}?", "What is {c} times {d}?", "{c} * {d}",
+    "Which is larger, {c} or {d}?", "Please spell {w}.", "Can you spell {w}?", "Put {w} in capital letters.",
+    "Give me the plural of {w}.", "Say the alphabet.", "Divide {b} by {a}.",
 )  # fmt: skip
 PLAIN = (
     "What time is it?", "What day is it today?", "What is the weather today?", "What is today's date?", "Will it rain?",
@@ -63,16 +71,25 @@ def an_outsider(rng: random.Random, held_out: bool) -> str:
     return rng.choice((words, words.capitalize(), "a " + words, "the " + words))
 
 
+def beyond(rng: random.Random, word: str, held_out: bool) -> str:
+    """A request for letters, counting, division or large numbers, none of which the model has learnt."""
+    template = rng.choice([q for q in BEYOND if is_held_out(q) == held_out])
+    small, large = sorted((rng.randrange(2, 30), rng.randrange(30, 100)))
+    return template.format(w=word, a=small, b=large, c=rng.randrange(100, 10000), d=rng.randrange(100, 10000))
+
+
 def unknown(rng: random.Random, held_out: bool) -> Exchange:
     """A question nobody taught the model."""
     kind, subject = rng.random(), an_outsider(rng, held_out)
-    bare = subject.removeprefix("a ").removeprefix("an ").removeprefix("the ")
-    if kind < 0.5:
+    bare = without_article(subject)
+    if kind < 0.18:
+        user = beyond(rng, bare, held_out)
+    elif kind < 0.55:
         template = rng.choice(EXPLAIN_HELD_OUT if held_out and rng.random() < 0.5 else EXPLAIN)
         user = phrase(template, subject)
     elif kind < 0.85:
         template = rng.choice([q for q in QUESTIONS if is_held_out(q) == held_out])
-        other = an_outsider(rng, held_out).removeprefix("a ").removeprefix("an ").removeprefix("the ")
+        other = without_article(an_outsider(rng, held_out))
         user = template.format(w=bare, v=other, y=rng.randrange(1900, 2030))
     elif kind < 0.93:
         user = rng.choice([q for q in PLAIN if is_held_out(q, 6) == held_out])
