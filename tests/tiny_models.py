@@ -67,6 +67,8 @@ def _shape(**changes: object) -> dict[str, object]:
 
 CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
     "llama": lambda: LlamaConfig(**_shape()),
+    # bitsandbytes quantizes in blocks of 64 weights.
+    "wide_llama": lambda: LlamaConfig(**_shape(hidden_size=128, intermediate_size=256, num_hidden_layers=2)),
     "qwen3": lambda: Qwen3Config(**_shape(head_dim=8)),
     # Seven layers, so that five slide, one sees everything and one slides again.
     "gemma3": lambda: Gemma3TextConfig(**_shape(head_dim=8, sliding_window=16, num_hidden_layers=7)),

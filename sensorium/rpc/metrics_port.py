@@ -1,6 +1,6 @@
 """The HTTP port of a process, for Prometheus and for probes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from socket import AF_INET6
 from socketserver import TCPServer, ThreadingMixIn
@@ -13,21 +13,22 @@ from prometheus_client import CollectorRegistry
 
 
 class MetricsPort:
-    """Serves /metrics of one registry, /livez (the process answers) and /readyz (it serves), in a thread of its own.
+    """Serves /metrics of one registry, /livez (it is not stuck) and /readyz (it serves), in a thread of its own.
 
-    `ready` is called in that thread.
+    `alive` and `ready` are called in that thread.
     """
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self, host: str, port: int, registry: CollectorRegistry, alive: Callable[[], bool], ready: Callable[[], bool]
+    ) -> None:
         """Binds the port.
 
         Raises:
             OSError: it cannot be bound.
         """
         kit: Any = prometheus_client
-        self._server = make_server(
-            host, port, _paths(kit.make_wsgi_app(registry), ready), _ServerV6 if ":" in host else _Server, _Silent
-        )
+        paths = _paths(kit.make_wsgi_app(registry), {"/livez": alive, "/readyz": ready})
+        self._server = make_server(host, port, paths, _ServerV6 if ":" in host else _Server, _Silent)
         self.port: int = self._server.server_port
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="metrics", daemon=True)
         self._thread.start()
@@ -61,15 +62,13 @@ class _Silent(WSGIRequestHandler):
         del format, args
 
 
-def _paths(metrics: Any, ready: Callable[[], bool]) -> Any:
+def _paths(metrics: Any, probes: Mapping[str, Callable[[], bool]]) -> Any:
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path: str = environ["PATH_INFO"]
         if path == "/metrics":
             return metrics(environ, start_response)
-        if path == "/livez":
-            status = HTTPStatus.OK
-        elif path == "/readyz":
-            status = HTTPStatus.OK if ready() else HTTPStatus.SERVICE_UNAVAILABLE
+        if path in probes:
+            status = HTTPStatus.OK if probes[path]() else HTTPStatus.SERVICE_UNAVAILABLE
         else:
             status = HTTPStatus.NOT_FOUND
         start_response(f"{status.value} {status.phrase}", [("Content-Type", "text/plain")])

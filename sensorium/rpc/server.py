@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 
 import grpc
@@ -45,8 +45,11 @@ class Server:
         *,
         observer: CallObserver | None = None,
         registry: CollectorRegistry | None = None,
+        alive: Callable[[], bool] = lambda: True,
     ) -> None:
         """Makes a server for `services`, the full names (`sensorium.v1.TextService`) that health tells of.
+
+        `alive` tells /livez, from another thread, whether the process does its work: False asks for a restart.
 
         Raises:
             OSError: a TLS file cannot be read.
@@ -65,6 +68,7 @@ class Server:
         )
         self._credentials = server_credentials(settings)
         self._registry = registry or CollectorRegistry()
+        self._alive = alive
         self._metrics: MetricsPort | None = None
         self._drained: asyncio.Task[None] | None = None
 
@@ -81,7 +85,7 @@ class Server:
         self.port = self._bind()
         host, port = self.settings.host, self.settings.metrics_port
         try:
-            self._metrics = MetricsPort(host, port, self._registry, lambda: self.health.serving)
+            self._metrics = MetricsPort(host, port, self._registry, self._alive, lambda: self.health.serving)
         except OSError as error:
             await self.grpc.stop(None)
             raise PortTaken(f"Cannot listen on {host}:{port} for metrics: {error.strerror or error}.") from error

@@ -738,7 +738,7 @@ class GenerationParameters(_message.Message):
     frequency_penalty: _builtins.float
     """Subtracted per occurrence from logits of tokens already generated, in [-2, 2]. 0 does nothing."""
     no_repeat_ngram_size: _builtins.int
-    """Forbids repeating any run of this many tokens. 0 does nothing."""
+    """Forbids repeating any run of this many tokens of prompt and output, in [0, 32]. 0 does nothing."""
     seed: _builtins.int
     """Key of the random draws: draw i of candidate c depends on (seed, i, c) alone, never on the batch or the replica.
     Not negative. Absent: chosen at random and told in `started`.
@@ -765,15 +765,19 @@ class GenerationParameters(_message.Message):
     """
     @_builtins.property
     def logit_bias(self) -> _containers.ScalarMap[_builtins.int, _builtins.float]:
-        """Added to the logit of each token id given, each in [-100, 100]."""
+        """Added to the logit of each token id given, each in [-100, 100]. At most 1024."""
 
     @_builtins.property
     def bad_words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts whose tokens are never generated in this order."""
+        """Texts whose tokens are never generated in this order, neither behind a space nor without. Each not empty; at most
+        256 of 256 characters.
+        """
 
     @_builtins.property
     def allowed_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """If any are given, only these token ids (and the end of sequence) may be generated."""
+        """If any are given, only these token ids (and the end of sequence, unless ignored) may be generated. At most 16384.
+        A request whose parameters together come to forbid every token ends as INVALID_ARGUMENT.
+        """
 
     @_builtins.property
     def stop_strings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

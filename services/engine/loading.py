@@ -20,11 +20,13 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from services.engine.generation.attention.backend import IMPLEMENTATION, register
 from services.engine.generation.resolution import ModelDefaults
+from services.engine.quantization import own_quantization, quantization_config, unloadable
 
 log = logging.getLogger(__name__)
 
-HONOURED = {"do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens"} | {
-    "min_new_tokens", "eos_token_id", "bos_token_id", "pad_token_id", "max_length", "use_cache",
+HONOURED = {"do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty"} | {
+    "no_repeat_ngram_size", "bad_words_ids", "max_new_tokens", "min_new_tokens",
+    "eos_token_id", "bos_token_id", "pad_token_id", "max_length", "use_cache",
     "transformers_version", "output_attentions", "output_hidden_states", "_from_model_config",
 }  # fmt: skip
 """Fields of a generation configuration that are followed here, or that change nothing for one output sequence."""
@@ -45,6 +47,8 @@ class LoadedModel:
     revision: str
     context_tokens: int
     vocabulary_size: int
+    quantization: str = ""
+    """Method and kind; empty where the weights are as wide as they are computed in."""
 
     @property
     def architecture(self) -> str:
@@ -66,15 +70,19 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def load_causal_lm(source: str, *, revision: str | None, device: torch.device, dtype: str) -> LoadedModel:
+def load_causal_lm(
+    source: str, *, revision: str | None, device: torch.device, dtype: str, quantization: str = "none"
+) -> LoadedModel:
     """Loads the checkpoint `source`, a folder or a hub id, for the paged attention of the engine.
+
+    `dtype` is a name of torch's, or `auto` for the checkpoint's own; `quantization` see `quantization_config`.
 
     Raises:
         ModelRefused: it is no causal language model, or its files are missing or unsafe to load.
     """
     register()
     try:
-        config, tokenizer, model = _read(source, revision, device, dtype)
+        config, tokenizer, model = _read(source, revision, device, dtype, quantization)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelRefused(f"{source} cannot be loaded: {error}") from error
     text_config = model.config.get_text_config()
@@ -86,6 +94,7 @@ def load_causal_lm(source: str, *, revision: str | None, device: torch.device, d
         device=device,
         revision=revision_of(source, config),
         context_tokens=int(getattr(text_config, "max_position_embeddings", None) or 4096),
+        quantization=own_quantization(config) if quantization == "none" else quantization,
         vocabulary_size=int(model.get_input_embeddings().num_embeddings),  # type: ignore[union-attr, arg-type]
     )
 
@@ -102,16 +111,20 @@ def revision_of(source: str, config: PretrainedConfig) -> str:
 
 
 def _read(
-    source: str, revision: str | None, device: torch.device, dtype: str
+    source: str, revision: str | None, device: torch.device, dtype: str, quantization: str
 ) -> tuple[PretrainedConfig, PreTrainedTokenizerBase, PreTrainedModel]:
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     _require_causal_lm(config, source)
+    if reason := unloadable(config):
+        raise ModelRefused(f"{source} cannot be loaded: {reason}")
+    kind = (getattr(config, "dtype", None) or torch.float32) if dtype == "auto" else getattr(torch, dtype)
     tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
     # Its declared type leaves out what `output_loading_info` adds.
     pair: Any = AutoModelForCausalLM.from_pretrained(
         source,
         revision=revision,
-        dtype="auto" if dtype == "auto" else getattr(torch, dtype),
+        dtype=kind,
+        quantization_config=quantization_config(quantization, kind),
         device_map={"": device},
         attn_implementation=IMPLEMENTATION,
         use_safetensors=True,
@@ -147,7 +160,10 @@ def _defaults(model: PreTrainedModel) -> ModelDefaults:
         top_k=own.top_k,
         top_p=own.top_p,
         min_p=own.min_p,
+        typical_p=own.typical_p,
         repetition_penalty=own.repetition_penalty,
+        no_repeat_ngram_size=own.no_repeat_ngram_size,
+        bad_words=tuple(map(tuple, own.bad_words_ids or [])),
         max_new_tokens=own.max_new_tokens,
         min_new_tokens=own.min_new_tokens,
         end_token_ids=frozenset(ends if isinstance(ends, list) else [ends]),

@@ -53,7 +53,7 @@ class TextService:
         self._metrics = EngineMetrics(self.registry)
         self._served = ServedModel(settings.name or served_name(settings.model))
         self._servicer = TextServicer(self._served)
-        self.server = rpc.Server(settings, (TEXT_SERVICE, MODEL_SERVICE), registry=self.registry)
+        self.server = rpc.Server(settings, (TEXT_SERVICE, MODEL_SERVICE), registry=self.registry, alive=self._alive)
         self.server.grpc.add_generic_rpc_handlers((handlers(TEXT_SERVICE, self._servicer, self._served.name),))
         add_ModelServiceServicer_to_server(ModelServicer(self._served), self.server.grpc)
         # What the model is can be asked while it loads.
@@ -76,6 +76,10 @@ class TextService:
         self._publish(loaded, self._engine)
         self._enter(pb.MODEL_STATE_READY)
 
+    def _alive(self) -> bool:
+        built = self._engine
+        return built is None or not built.engine.stuck(self._settings.stuck_step_seconds)
+
     def close(self) -> None:
         """Ends the engine and the threads."""
         if self._engine is not None:
@@ -89,7 +93,13 @@ class TextService:
         torch.set_num_threads(settings.threads)
         log.info("loading %s", settings.model)
         device = resolve_device(settings.device)
-        loaded = load_causal_lm(settings.model, revision=settings.revision, device=device, dtype=settings.dtype)
+        loaded = load_causal_lm(
+            settings.model,
+            revision=settings.revision,
+            device=device,
+            dtype=settings.dtype,
+            quantization=settings.quantization,
+        )
         self._metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
         return loaded
 
@@ -141,6 +151,7 @@ def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settin
     info.limits.vocabulary_token_count = loaded.vocabulary_size
     info.architecture = loaded.architecture
     info.dtype = str(loaded.model.dtype).removeprefix("torch.")
+    info.quantization = loaded.quantization
     info.device = str(loaded.device)
     info.parameter_count = loaded.model.num_parameters()
     info.concurrency = settings.max_sequences

@@ -22,7 +22,13 @@ class TextSettings(ServerSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Element type of the weights; auto is the checkpoint's own."
     )
+    quantization: Literal[
+        "none", "bitsandbytes-int8", "bitsandbytes-nf4", "bitsandbytes-nf4-double", "bitsandbytes-fp4"
+    ] = Field("none", description="Quantizes the weights while loading: saves memory, costs speed and accuracy.")
     threads: int = Field(1, ge=1, description="CPU threads of the model: cores divided by services on the machine.")
+    stuck_step_seconds: float = Field(
+        300.0, gt=0, description="/livez fails once a single step of the model lasts longer than this."
+    )
     max_sequences: int = Field(32, ge=1, le=1024, description="Sequences that share a step at most.")
     prefill_tokens: int = Field(512, ge=16, description="Prompt tokens worked on per step at most.")
     prefix_cache: bool = Field(

@@ -7,13 +7,9 @@ from services.engine.generation.detokenizer import IncrementalDetokenizer
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.request import GenerationRequest
-from services.engine.generation.resolution import (
-    GenerationLimits,
-    ModelDefaults,
-    TokenizedInput,
-    resolve,
-    violations,
-)
+from services.engine.generation.resolution import GenerationLimits, ModelDefaults, TokenizedInput, resolve
+from services.engine.generation.token_texts import TokenTexts
+from services.engine.generation.validation import violations
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.text.ask import Generation, GenerationAsk
@@ -32,6 +28,7 @@ class TextGenerator:
     ) -> None:
         self._engine = engine
         self._encoder = encoder
+        self._token_texts = TokenTexts(encoder)
         self._defaults = defaults
         self._limits = limits
         self._preprocessing = preprocessing
@@ -58,11 +55,11 @@ class TextGenerator:
         wrong += violations(ask.options, self._defaults, self._limits, tokens)
         if wrong or tokens is None:
             raise InvalidArgument(wrong)
-        sampling, stopping = resolve(ask.options, self._defaults, self._limits, len(tokens.prompt))
+        bad_words = self._bad_words(ask.options.bad_words)
+        sampling, stopping = resolve(ask.options, self._defaults, self._limits, len(tokens.prompt), bad_words)
         skip_special = ask.options.skip_special_tokens
-        output = OutputBuilder(
-            IncrementalDetokenizer(self._encoder, tokens.prompt, skip_special_tokens=skip_special), stopping
-        )
+        detokenizer = IncrementalDetokenizer(self._encoder, tokens.prompt, skip_special_tokens=skip_special)
+        output = OutputBuilder(detokenizer, stopping, self._token_texts)
         replayed = output.replay(tuple(ask.delivered))
         if replayed < len(ask.delivered):
             place = f"delivered[0].token_ids[{replayed}]"
@@ -73,12 +70,30 @@ class TextGenerator:
             stopping=stopping,
             delivered_token_ids=tuple(ask.delivered),
             skip_special_tokens=skip_special,
+            logprob_count=ask.options.logprob_count,
             priority=ask.options.priority,
             deadline=ask.deadline,
             preprocess_seconds=time.monotonic() - began,
             cache_salt=ask.cache_salt,
         )
         return request, output, rendered if ask.return_rendered_prompt else None
+
+    def _bad_words(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+        """Returns the ids of each text as it stands and behind a space, which many vocabularies tell apart.
+
+        Raises:
+            InvalidArgument: a text comes to no token, so that nothing could be forbidden.
+        """
+        found: dict[tuple[int, ...], None] = {}
+        for i, text in enumerate(texts):
+            place = f"parameters.bad_words[{i}]"
+            forms = [
+                tuple(self._encoder.encode(form, field=place, add_special_tokens=False)) for form in (text, " " + text)
+            ]
+            if not forms[0]:
+                raise InvalidArgument([Violation(place, "must come to at least one token")])
+            found |= dict.fromkeys(forms)
+        return tuple(found)
 
     def _tokens(self, ask: GenerationAsk) -> tuple[str | None, TokenizedInput | None]:
         """Returns the rendered prompt, if there is text, and its tokens; nothing where the conversion refused both."""

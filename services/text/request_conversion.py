@@ -20,8 +20,10 @@ _ROLES = {
     common.ROLE_TOOL: "tool",
 }
 _HONOURED = {
-    "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "max_new_tokens", "min_new_tokens",
-    "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string", "skip_special_tokens",
+    "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty",
+    "frequency_penalty", "no_repeat_ngram_size", "logit_bias", "bad_words", "allowed_token_ids", "seed",
+    "max_new_tokens", "min_new_tokens", "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string",
+    "skip_special_tokens", "logprob_count",
 }  # fmt: skip
 """Fields of GenerationParameters this service follows; any other that is set is refused."""
 
@@ -60,7 +62,14 @@ def _options(parameters: common.GenerationParameters, priority: int) -> Generati
         top_k=given("top_k"),
         top_p=given("top_p"),
         min_p=given("min_p"),
+        typical_p=given("typical_p"),
         repetition_penalty=given("repetition_penalty"),
+        presence_penalty=given("presence_penalty"),
+        frequency_penalty=given("frequency_penalty"),
+        no_repeat_ngram_size=given("no_repeat_ngram_size"),
+        logit_bias=tuple(sorted(parameters.logit_bias.items())),
+        bad_words=tuple(parameters.bad_words),
+        allowed_token_ids=tuple(parameters.allowed_token_ids),
         seed=given("seed"),
         max_new_tokens=given("max_new_tokens"),
         min_new_tokens=given("min_new_tokens"),
@@ -69,6 +78,7 @@ def _options(parameters: common.GenerationParameters, priority: int) -> Generati
         ignore_eos=bool(given("ignore_eos")),
         include_stop_string=bool(given("include_stop_string")),
         skip_special_tokens=given("skip_special_tokens") is not False,
+        logprob_count=given("logprob_count"),
         priority=priority,
         unsupported=tuple(_unsupported(parameters)),
     )

@@ -32,7 +32,9 @@ def started_event(generation: Generation, identity: common.ModelIdentity) -> pb.
 def stream_event(event: Event) -> pb.StreamGenerateResponse:
     """Returns a later event of a stream."""
     if isinstance(event, Delta):
-        return pb.StreamGenerateResponse(delta=common.GenerationDelta(text=event.text, token_ids=event.token_ids))
+        return pb.StreamGenerateResponse(
+            delta=common.GenerationDelta(text=event.text, token_ids=event.token_ids, logprobs=_logprobs(event))
+        )
     return pb.StreamGenerateResponse(
         completed=common.GenerationCompleted(
             candidates=[common.CandidateFinish(finish=_finish(event.finish))],
@@ -51,6 +53,7 @@ async def whole_response(generation: Generation, identity: common.ModelIdentity)
         if isinstance(event, Delta):
             texts.append(event.text)
             candidate.token_ids.extend(event.token_ids)
+            candidate.logprobs.extend(_logprobs(event))
         else:
             candidate.finish.CopyFrom(_finish(event.finish))
             response.usage.CopyFrom(_usage(event))
@@ -93,6 +96,21 @@ def token_list(tokens: list[EncodedToken]) -> pb.TokenizeResponse.TokenList:
             for t in tokens
         ]
     )
+
+
+def _logprobs(delta: Delta) -> list[common.TokenLogprob]:
+    return [
+        common.TokenLogprob(
+            token_id=entry.token_id,
+            logprob=entry.logprob,
+            rank=entry.rank,
+            alternatives=[
+                common.TokenLogprob.Alternative(token_id=other.token_id, logprob=other.logprob, text=other.text)
+                for other in entry.alternatives
+            ],
+        )
+        for entry in delta.logprobs
+    ]
 
 
 def _usage(event: Completed) -> common.Usage:

@@ -6,7 +6,14 @@ import grpc
 import pytest
 
 from sensorium import AsyncClient, InvalidArgument, ModelNotServed, ResourceExhausted, SensoriumError, TaskNotSupported
-from sensorium.v1.common_pb2 import ROLE_USER, ChatMessage, ChatPrompt, GenerationParameters, TokenIds
+from sensorium.v1.common_pb2 import (
+    ROLE_USER,
+    BeamSearchParameters,
+    ChatMessage,
+    ChatPrompt,
+    GenerationParameters,
+    TokenIds,
+)
 from sensorium.v1.text_pb2 import EmbedRequest, GenerateRequest
 from sensorium.v1.vision_pb2 import EmbedImageRequest
 from tests.e2e.conftest import Checkpoints
@@ -45,7 +52,8 @@ REFUSED: dict[str, tuple[GenerateRequest, list[str]]] = {
                 max_new_tokens=0,
                 stop_strings=["", "x" * 300],
                 stop_token_ids=[99_999],
-                presence_penalty=1.0,
+                presence_penalty=3.0,
+                beam_search=BeamSearchParameters(beam_count=2),
             ),
         ),
         [
@@ -60,6 +68,7 @@ REFUSED: dict[str, tuple[GenerateRequest, list[str]]] = {
             "parameters.stop_strings[1]",
             "parameters.stop_token_ids[0]",
             "parameters.presence_penalty",
+            "parameters.beam_search",
         ],
     ),
     "unknown enum number": (

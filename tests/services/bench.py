@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -15,10 +15,18 @@ from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.page_pool import PagePool
-from services.engine.generation.request import Completed, Delta, GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.generation.request import (
+    Completed,
+    Delta,
+    GenerationRequest,
+    SamplingParameters,
+    StoppingCriteria,
+    TokenLogprob,
+)
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.stream import GenerationStream
+from services.engine.generation.token_texts import TokenTexts
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from tests.tiny_models import tokenizer
@@ -30,6 +38,7 @@ def request(
     """Returns a request; `fields` are those of SamplingParameters and StoppingCriteria. Greedy by default."""
     deadline = fields.pop("deadline", None)
     salt = fields.pop("cache_salt", "")
+    logprob_count = fields.pop("logprob_count", None)
     sampling = {name: fields.pop(name) for name in list(fields) if name in SamplingParameters.__dataclass_fields__}
     return GenerationRequest(
         prompt_token_ids=tuple(prompt),
@@ -39,13 +48,15 @@ def request(
         priority=priority,
         deadline=deadline,
         cache_salt=salt,
+        logprob_count=logprob_count,
     )
 
 
 def output_of(asked: GenerationRequest, decoder: Decoder | None = None) -> OutputBuilder:
     """Returns the request's output builder, its delivered tokens replayed."""
-    detokenizer = IncrementalDetokenizer(decoder or tokenizer(), asked.prompt_token_ids, skip_special_tokens=True)
-    output = OutputBuilder(detokenizer, asked.stopping)
+    decoder = decoder or tokenizer()
+    detokenizer = IncrementalDetokenizer(decoder, asked.prompt_token_ids, skip_special_tokens=True)
+    output = OutputBuilder(detokenizer, asked.stopping, TokenTexts(decoder))
     output.replay(asked.delivered_token_ids)
     return output
 
@@ -57,16 +68,18 @@ class Result:
     text: str
     ids: list[int]
     completed: Completed
+    logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
 
 
 async def read(stream: GenerationStream) -> Result:
     """Reads a stream to its end."""
-    text, ids = "", []
+    text, ids, logprobs = "", [], []
     async for event in stream:
         if isinstance(event, Completed):
-            return Result(text, ids, event)
+            return Result(text, ids, event, logprobs)
         text += event.text
         ids += event.token_ids
+        logprobs += event.logprobs
     raise AssertionError("the stream ended without Completed")
 
 

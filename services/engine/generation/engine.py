@@ -8,20 +8,31 @@ from collections import deque
 import torch
 from torch import Tensor
 
-from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, ModelNotReady, SensoriumError
+from sensorium.errors import (
+    DeadlineExceeded,
+    DeviceOutOfMemory,
+    Internal,
+    InvalidArgument,
+    ModelNotReady,
+    SensoriumError,
+    Violation,
+)
 from services.engine.generation.admission import Admission
 from services.engine.generation.delivery import Outbox
+from services.engine.generation.likelihood import RawLikelihoods
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.page_pool import PagePool
-from services.engine.generation.request import Completed, GenerationRequest
+from services.engine.generation.request import Completed, GenerationRequest, Likelihood
 from services.engine.generation.runner import ModelRunner
-from services.engine.generation.sampler import sample
+from services.engine.generation.sampler import NoToken, sample
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.stream import GenerationStream
 from services.engine.metrics import EngineMetrics
 
 log = logging.getLogger(__name__)
+
+Sampled = tuple[int | NoToken, Likelihood | None]
 
 
 class GenerationEngine:
@@ -52,6 +63,7 @@ class GenerationEngine:
         self._cancelled: deque[Sequence] = deque()
         self._wake = threading.Condition()
         self._closing = False
+        self._step_since: float | None = None
         self._thread = threading.Thread(target=self._loop, name="generation-engine", daemon=True)
 
     def start(self) -> None:
@@ -65,6 +77,12 @@ class GenerationEngine:
             self._closing = True
             self._wake.notify()
         self._thread.join()
+
+    def stuck(self, seconds: float) -> bool:
+        """Returns whether one step has lasted longer than `seconds`, or the thread has ended by itself. Any thread."""
+        since = self._step_since
+        late = since is not None and time.monotonic() - since > seconds
+        return late or (self._thread.ident is not None and not self._thread.is_alive() and not self._closing)
 
     def submit(self, request: GenerationRequest, output: OutputBuilder) -> GenerationStream:
         """Queues a request and returns the stream of its events.
@@ -85,6 +103,7 @@ class GenerationEngine:
 
     def _loop(self) -> None:
         while not self._closing:
+            self._step_since = time.monotonic()
             try:
                 worked = self._step()
             except Exception:
@@ -92,6 +111,7 @@ class GenerationEngine:
                 self._end_all(Internal())
                 worked = True
             self._outbox.send()
+            self._step_since = None
             if not worked:
                 with self._wake:
                     self._wake.wait_for(lambda: self._new or self._cancelled or self._closing)
@@ -108,8 +128,8 @@ class GenerationEngine:
             self._begin(rows, began)
             sampled = self._compute(rows)
             self._account(rows, time.monotonic() - began)
-            for sequence, token in sampled:
-                self._deliver(sequence, token)
+            for sequence, (token, likelihood) in sampled:
+                self._deliver(sequence, token, likelihood)
         self._observe()
         return bool(rows)
 
@@ -138,13 +158,15 @@ class GenerationEngine:
             self._metrics.admitted(sequence.request.token_count, sequence.cached_count or 0)
             self.admission.leave(sequence.request.token_count, started=True)
 
-    def _compute(self, rows: list[Row[Sequence]]) -> list[tuple[Sequence, int | None]]:
+    def _compute(self, rows: list[Row[Sequence]]) -> list[tuple[Sequence, Sampled]]:
         """Runs the rows and samples. A failure is retried row by row, so that only its cause ends."""
         try:
             logits = self._runner.run(rows)
             completed = [row.sequence for row in rows if row.completes]
             tokens = self._sample(logits, completed)
         except Exception as error:
+            for row in rows:
+                row.sequence.processors = None  # may have noted half a step; they are made anew from the tokens
             if len(rows) > 1:
                 log.warning("A step of %d rows failed and is repeated row by row: %r", len(rows), error)
                 return [pair for row in rows for pair in self._compute([row])]
@@ -155,31 +177,43 @@ class GenerationEngine:
         return list(zip(completed, tokens, strict=True))
 
     @torch.inference_mode()
-    def _sample(self, logits: Tensor, sequences: list[Sequence]) -> list[int | None]:
-        return sample(logits, sequences) if sequences else []
+    def _sample(self, logits: Tensor, sequences: list[Sequence]) -> list[Sampled]:
+        if not sequences:
+            return []
+        raw = RawLikelihoods(logits, sequences)
+        tokens = sample(logits, sequences)
+        return list(zip(tokens, raw.of(tokens), strict=True))
 
-    def _deliver(self, sequence: Sequence, token: int | None) -> None:
+    def _deliver(self, sequence: Sequence, token: int | NoToken, likelihood: Likelihood | None) -> None:
         """Takes a sampled token on. A failure, such as a tokenizer's, ends this sequence only."""
         try:
-            self._advance(sequence, token)
+            self._advance(sequence, token, likelihood)
         except Exception as error:
             self._fail(sequence, error)
 
-    def _advance(self, sequence: Sequence, token: int | None) -> None:
+    def _advance(self, sequence: Sequence, token: int | NoToken, likelihood: Likelihood | None) -> None:
         """Appends a sampled token and hands out the text it releases."""
-        if token is None:
-            log.error("The model computed logits that are not numbers")
-            self._end(sequence, "error", Internal())
+        if isinstance(token, NoToken):
+            self._end_without(token, sequence)
             return
         sequence.token_ids.append(token)
         self._metrics.generation_tokens.inc()
         if sequence.first_output is None:
             sequence.first_output = time.monotonic()
-        finish = sequence.output.push(token)
+        finish = sequence.output.push(token, likelihood)
         if delta := sequence.output.take():
             self._outbox.add(sequence.stream, delta)
         if finish:
             self._complete(sequence)
+
+    def _end_without(self, token: NoToken, sequence: Sequence) -> None:
+        """Ends a sequence for which there is no token: by the request's own doing, or by the model's."""
+        if token is NoToken.ALL_FORBIDDEN:
+            wrong = Violation("parameters", f"forbid every token at output position {sequence.output_count}")
+            self._end(sequence, "all_forbidden", InvalidArgument([wrong]))
+        else:
+            log.error("The model computed logits that are not numbers")
+            self._end(sequence, "error", Internal())
 
     def _complete(self, sequence: Sequence) -> None:
         finish = sequence.output.finish
@@ -216,6 +250,7 @@ class GenerationEngine:
 
     def _leave(self, sequence: Sequence) -> None:
         sequence.ended = True
+        sequence.processors = None  # a stream that somebody keeps would keep their tensors
         self._scheduler.remove(sequence)
 
     def _end_all(self, error: SensoriumError) -> None:

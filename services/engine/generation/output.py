@@ -3,26 +3,45 @@ request that replays them holds the same state as the one that was interrupted.
 """
 
 from services.engine.generation.detokenizer import IncrementalDetokenizer
-from services.engine.generation.request import Delta, Finish, FinishReason, StoppingCriteria
+from services.engine.generation.request import (
+    Alternative,
+    Delta,
+    Finish,
+    FinishReason,
+    Likelihood,
+    StoppingCriteria,
+    TokenLogprob,
+)
 from services.engine.generation.stop_strings import Match, StopScanner
+from services.engine.generation.token_texts import TokenTexts
 
 
 class OutputBuilder:
     """Collects ids, releases text in whole characters, and tells when and why the output ends."""
 
-    def __init__(self, detokenizer: IncrementalDetokenizer, stopping: StoppingCriteria) -> None:
+    def __init__(
+        self, detokenizer: IncrementalDetokenizer, stopping: StoppingCriteria, token_texts: TokenTexts
+    ) -> None:
+        """`token_texts` gives alternatives their text, where log-probabilities are asked for."""
+        self._token_texts = token_texts
         self._detokenizer = detokenizer
         self._stopping = stopping
         self._scanner = StopScanner(stopping.stop_strings, include=stopping.include_stop_string)
         self._ids: list[int] = []  # since the last delta
+        self._logprobs: list[TokenLogprob] = []  # of those ids
         self._text = ""  # released since the last delta
         self._count = 0
         self.finish: Finish | None = None
 
-    def push(self, token_id: int) -> Finish | None:
-        """Takes the next id and returns why the output ends with it, if it does. Nothing may follow a finish."""
+    def push(self, token_id: int, likelihood: Likelihood | None = None) -> Finish | None:
+        """Takes the next id and returns why the output ends with it, if it does. Nothing may follow a finish.
+
+        The likelihood is given for each id or for none.
+        """
         self._count += 1
         self._ids.append(token_id)
+        if likelihood:
+            self._logprobs.append(self._logprob(token_id, likelihood))
         self.finish = self._ended_by_token(token_id) or self._ended_by_text(token_id) or self._ended_by_length()
         if self.finish and self.finish.reason is not FinishReason.STOP_STRING:
             self._text += self._scanner.flush() + self._detokenizer.flush()
@@ -43,9 +62,15 @@ class OutputBuilder:
         """Returns what was released since the last call; ids whose text is held back wait for it."""
         if not self._text and not (self.finish and self._ids):
             return None
-        delta = Delta(self._text, tuple(self._ids))
-        self._ids, self._text = [], ""
+        delta = Delta(self._text, tuple(self._ids), tuple(self._logprobs))
+        self._ids, self._logprobs, self._text = [], [], ""
         return delta
+
+    def _logprob(self, token_id: int, likelihood: Likelihood) -> TokenLogprob:
+        alternatives = tuple(
+            Alternative(other, logprob, self._token_texts[other]) for other, logprob in likelihood.likeliest
+        )
+        return TokenLogprob(token_id, likelihood.logprob, likelihood.rank, alternatives)
 
     def _ended_by_token(self, token_id: int) -> Finish | None:
         if self._count < self._stopping.min_new_tokens:

@@ -9,11 +9,21 @@ class SamplingParameters:
     """How one token is chosen, with nothing left open. Ranges are those of the contract's GenerationParameters."""
 
     temperature: float = 0.0
-    """0 is greedy; the other fields then have no effect, but for the repetition penalty."""
+    """0 is greedy; the seed and what truncates a distribution then have no effect."""
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
+    typical_p: float = 1.0
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    no_repeat_ngram_size: int = 0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Pairs of a token id and what is added to its logit."""
+    bad_words: tuple[tuple[int, ...], ...] = ()
+    """Token ids that are never generated in this order."""
+    allowed_token_ids: tuple[int, ...] = ()
+    """The only ones that may be generated, beside the end of sequence; empty: all."""
     seed: int = 0
 
     @property
@@ -53,6 +63,8 @@ class GenerationRequest:
     delivered_token_ids: tuple[int, ...] = ()
     """Output the caller already holds; generation continues behind it."""
     skip_special_tokens: bool = True
+    logprob_count: int | None = None
+    """Likeliest alternatives told with the log-probability of each token; None tells neither."""
     priority: int = 0
     deadline: float | None = None
     """On the clock of `time.monotonic`."""
@@ -97,11 +109,47 @@ class GenerationTimes:
 
 
 @dataclass(frozen=True)
+class Likelihood:
+    """How likely the model found a token, before temperature and whatever else a request asks for."""
+
+    logprob: float
+    rank: int
+    """1 for the likeliest."""
+    likeliest: tuple[tuple[int, float], ...]
+    """Pairs of a token id and its log-probability, the best first."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A token that could have been generated."""
+
+    token_id: int
+    logprob: float
+    text: str
+    """As decoded alone."""
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """A generated token's log-probability, its rank from 1, and the likeliest tokens in its place, best first."""
+
+    token_id: int
+    logprob: float
+    rank: int
+    alternatives: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True)
 class Delta:
     """New text in whole characters and the token ids behind it."""
 
     text: str
     token_ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """One for each token id, or none at all."""
+
+    def __add__(self, later: "Delta") -> "Delta":
+        return Delta(self.text + later.text, self.token_ids + later.token_ids, self.logprobs + later.logprobs)
 
 
 @dataclass(frozen=True)

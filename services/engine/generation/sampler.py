@@ -1,20 +1,31 @@
 """One token per row from its logits; greedy and sampled rows mixed in one batch."""
 
-import numpy as np
+from enum import Enum
+
 import torch
 from torch import Tensor
 
+from services.engine.generation.constraints import AllowedTokens, BadWords, LogitBias, NoRepeatedRuns, WithheldEndings
 from services.engine.generation.draws import uniform
-from services.engine.generation.request import SamplingParameters
+from services.engine.generation.penalties import OutputPenalties, RepetitionPenalty, RowProcessor
+from services.engine.generation.request import GenerationRequest
 from services.engine.generation.sequence import Sequence
+from services.engine.generation.truncation import truncate
 
-_NEVER = float("-inf")
 _SMALLEST = torch.finfo(torch.float32).tiny
-_LARGEST = torch.finfo(torch.float32).max
 
 
-def sample(logits: Tensor, sequences: list[Sequence]) -> list[int | None]:
-    """Returns one token id per row, or None where the model computed no usable logits (NaN or infinity).
+class NoToken(Enum):
+    """Why there is no token for a row."""
+
+    NOT_NUMBERS = "not numbers"
+    """The model computed NaN or infinity."""
+    ALL_FORBIDDEN = "all forbidden"
+    """What the request asks for forbids every token."""
+
+
+def sample(logits: Tensor, sequences: list[Sequence]) -> list[int | NoToken]:
+    """Returns one token id per row, or why there is none.
 
     Args:
         logits: float32 `[rows, vocabulary]`; changed in place.
@@ -22,35 +33,62 @@ def sample(logits: Tensor, sequences: list[Sequence]) -> list[int | None]:
 
     Steps and their order are those of transformers' `generate`, so that an equal distribution is drawn from.
     """
-    for row, sequence in zip(logits, sequences, strict=True):
-        penalize_repetition(row, sequence)
-        withhold_endings(row, sequence)
+    numbers = process(logits, sequences)
     best = logits.max(dim=-1)
-    usable = torch.isfinite(best.values).tolist()
+    usable: list[bool] = torch.isfinite(best.values).tolist()
     tokens: list[int] = best.indices.tolist()
     sampled = [i for i, sequence in enumerate(sequences) if usable[i] and not sequence.request.sampling.greedy]
     if sampled:
         drawn = draw(logits[sampled], [sequences[i] for i in sampled])
         for i, token in zip(sampled, drawn, strict=True):
             tokens[i] = token
-    return [token if fine else None for token, fine in zip(tokens, usable, strict=True)]
+    return [
+        NoToken.NOT_NUMBERS if not numbers.get(i, fine) else token if fine else NoToken.ALL_FORBIDDEN
+        for i, (token, fine) in enumerate(zip(tokens, usable, strict=True))
+    ]
 
 
-def penalize_repetition(row: Tensor, sequence: Sequence) -> None:
-    """Makes tokens of the prompt and the output less likely, `[vocabulary]` in place."""
-    penalty = sequence.request.sampling.repetition_penalty
-    if penalty != 1.0:
-        seen = torch.tensor(sorted(set(sequence.token_ids)), device=row.device)
-        values = row[seen]
-        # The smallest penalties overflow; that must not look like a model that computed infinity.
-        row[seen] = torch.where(values < 0, values * penalty, (values / penalty).clamp(max=_LARGEST))
+def process(logits: Tensor, sequences: list[Sequence]) -> dict[int, bool]:
+    """Applies penalties and constraints to the rows that ask for some, in place.
+
+    Returns those rows, and whether the model had computed usable logits for each.
+    """
+    for row, sequence in zip(logits, sequences, strict=True):
+        if sequence.processors is None:
+            sequence.processors = row_processors(sequence.request, row)
+    rows = [i for i, sequence in enumerate(sequences) if sequence.processors]
+    if not rows:
+        return {}
+    usable: list[bool] = torch.isfinite(logits[rows].amax(dim=-1)).tolist()
+    for i in rows:
+        for processor in sequences[i].processors or ():
+            processor(logits[i], sequences[i].token_ids)
+    return dict(zip(rows, usable, strict=True))
 
 
-def withhold_endings(row: Tensor, sequence: Sequence) -> None:
-    """Forbids ending tokens until `min_new_tokens` others were generated, `[vocabulary]` in place."""
-    stopping = sequence.request.stopping
-    if sequence.output_count < stopping.min_new_tokens and stopping.ending_ids:
-        row[torch.tensor(sorted(stopping.ending_ids), device=row.device)] = _NEVER
+def row_processors(request: GenerationRequest, row: Tensor) -> tuple[RowProcessor, ...]:
+    """Returns what a request asks to be done to its logits, in order; nothing for a plain request.
+
+    The order is that of `generate`. It has no penalties on the output alone and no list of allowed tokens: the former
+    follow the repetition penalty, and the latter is one of the prohibitions, whose order does not matter.
+    """
+    sampling, stopping, prompt_count = request.sampling, request.stopping, len(request.prompt_token_ids)
+    made: list[RowProcessor] = []
+    if sampling.logit_bias:
+        made.append(LogitBias(sampling.logit_bias, row))
+    if sampling.repetition_penalty != 1.0:
+        made.append(RepetitionPenalty(sampling.repetition_penalty, row))
+    if sampling.presence_penalty or sampling.frequency_penalty:
+        made.append(OutputPenalties(sampling.presence_penalty, sampling.frequency_penalty, prompt_count, row))
+    if sampling.no_repeat_ngram_size:
+        made.append(NoRepeatedRuns(sampling.no_repeat_ngram_size))
+    if sampling.bad_words:
+        made.append(BadWords(sampling.bad_words, stopping.end_token_ids, row))
+    if stopping.min_new_tokens and stopping.ending_ids:
+        made.append(WithheldEndings(stopping.ending_ids, prompt_count + stopping.min_new_tokens, row))
+    if sampling.allowed_token_ids:
+        made.append(AllowedTokens({*sampling.allowed_token_ids, *stopping.end_token_ids}, row))
+    return tuple(made)
 
 
 def draw(logits: Tensor, sequences: list[Sequence]) -> list[int]:
@@ -66,26 +104,3 @@ def draw(logits: Tensor, sequences: list[Sequence]) -> list[int]:
     draws = uniform([p.seed for p in parameters], [sequence.output_count for sequence in sequences])
     target = torch.from_numpy(draws).to(cumulative.device).unsqueeze(1) * cumulative[:, -1:]
     return torch.searchsorted(cumulative, target, right=True).squeeze(1).tolist()
-
-
-def truncate(logits: Tensor, parameters: list[SamplingParameters]) -> Tensor:
-    """Returns the logits `[rows, vocabulary]` with minus infinity where top-k, top-p or min-p exclude a token."""
-    if not any(p.top_k or p.top_p < 1 or p.min_p for p in parameters):
-        return logits
-    vocabulary = logits.shape[1]
-
-    def column(values: list[float]) -> Tensor:
-        return torch.from_numpy(np.array(values)).to(logits.device).unsqueeze(1)
-
-    ordered, order = torch.sort(logits, dim=-1, descending=True, stable=True)
-    # All tokens as likely as the last of the k stay too: which of them came first would be chance.
-    last = column([min(p.top_k or vocabulary, vocabulary) - 1 for p in parameters])
-    keep = ordered >= ordered.gather(1, last)
-    ordered = ordered.masked_fill(~keep, _NEVER)
-    probabilities = torch.softmax(ordered.double(), dim=-1)
-    before = probabilities.cumsum(dim=-1) - probabilities
-    # A token stays while those before it have not reached top_p; 1 keeps all, whatever the rounding of the sum.
-    top_p = column([p.top_p if p.top_p < 1 else 2.0 for p in parameters])
-    keep &= (before < top_p) & (probabilities >= column([p.min_p for p in parameters]) * probabilities[:, :1])
-    keep[:, 0] = True
-    return logits.masked_fill(~torch.zeros_like(keep).scatter(1, order, keep), _NEVER)

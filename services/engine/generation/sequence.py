@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from services.engine.generation.output import OutputBuilder
+from services.engine.generation.penalties import RowProcessor
 from services.engine.generation.request import GenerationRequest, GenerationTimes
 from services.engine.generation.stream import GenerationStream
 
@@ -43,6 +44,8 @@ class Sequence(CachedTokens):
         self.cached_count: int | None = None
         """Tokens of the prompt that were in the cache already; None before the first admission."""
         self.ended = False
+        self.processors: tuple[RowProcessor, ...] | None = None
+        """What its penalties and constraints remember. Made by the sampler with the first token."""
 
     @property
     def order(self) -> float:

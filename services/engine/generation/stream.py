@@ -75,6 +75,6 @@ class GenerationStream:
             )
             self.cancel()
         elif self._events and isinstance(last := self._events[-1], Delta):
-            self._events[-1] = Delta(last.text + delta.text, last.token_ids + delta.token_ids)
+            self._events[-1] = last + delta
         else:
             self._events.append(delta)

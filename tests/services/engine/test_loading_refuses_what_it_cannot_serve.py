@@ -160,7 +160,17 @@ def test_the_models_generation_configuration_becomes_its_defaults(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = write_checkpoint(
-        tmp_path, "llama", do_sample=True, temperature=0.6, top_k=20, top_p=0.9, max_new_tokens=33, typical_p=0.5
+        tmp_path,
+        "llama",
+        do_sample=True,
+        temperature=0.6,
+        top_k=20,
+        top_p=0.9,
+        max_new_tokens=33,
+        typical_p=0.5,
+        no_repeat_ngram_size=4,
+        bad_words_ids=[[7, 8], [9]],
+        epsilon_cutoff=0.5,
     )
     path = folder / "generation_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token_id": [2, 5]}))
@@ -168,7 +178,9 @@ def test_the_models_generation_configuration_becomes_its_defaults(
     assert (defaults.do_sample, defaults.temperature, defaults.top_k, defaults.top_p) == (True, 0.6, 20, 0.9)
     assert (defaults.max_new_tokens, defaults.min_p) == (33, None)
     assert defaults.end_token_ids == {2, 5}
-    assert "typical_p" in caplog.text
+    assert (defaults.typical_p, defaults.no_repeat_ngram_size, defaults.bad_words) == (0.5, 4, ((7, 8), (9,)))
+    assert "epsilon_cutoff" in caplog.text
+    assert "typical_p" not in caplog.text
     assert "top_k" not in caplog.text
 
 

@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerFast
 from sensorium.errors import InvalidArgument, QueueFull, Violation
 from services.engine.generation.request import FinishReason
 from services.engine.generation.resolution import GenerationLimits, GenerationOptions, ModelDefaults
+from services.engine.generation.sequence import Sequence
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.engine.texts import Chat
@@ -56,6 +57,41 @@ async def test_every_form_of_input_is_generated_from(verb: TextGenerator, tokeni
     assert chat.rendered_prompt == "<|user|>Hi<end><|assistant|>"
     rendered = tokenizer(chat.rendered_prompt, add_special_tokens=False)["input_ids"]
     assert (await read(chat.stream)).ids == continuation(rendered, 5)
+
+
+async def test_bad_words_are_forbidden_with_and_without_a_space_before(
+    verb: TextGenerator, bench: Bench, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    word = "Str"
+    forms = {tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (word, " " + word)}
+    assert len(forms) == 2
+    sequences: list[Sequence] = []
+    bench.runner.on_row = sequences.append
+    await read((await verb.start(GenerationAsk(prompt="x", options=options(bad_words=(word, word))))).stream)
+    bad_words = sequences[0].request.sampling.bad_words
+    assert (set(bad_words), len(bad_words)) == (forms, 2)
+
+
+async def test_a_bad_word_of_no_token_is_refused(verb: TextGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = PromptEncoder.encode
+    gone = "\N{ZERO WIDTH SPACE}"  # some tokenizers normalize it away
+    monkeypatch.setattr(
+        PromptEncoder, "encode", lambda self, text, **fields: [] if text == gone else encode(self, text, **fields)
+    )
+    ask = GenerationAsk(prompt="x", options=options(bad_words=("fine", gone)))
+    assert await refused(verb, ask) == ["parameters.bad_words[1]"]
+
+
+async def test_log_probabilities_come_with_the_text_of_each_token(
+    verb: TextGenerator, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    result = await read((await verb.start(GenerationAsk(prompt="x", options=options(logprob_count=4)))).stream)
+    assert [entry.token_id for entry in result.logprobs] == result.ids
+    for entry in result.logprobs:
+        assert (entry.alternatives[0].token_id, entry.rank) == (entry.token_id, 1)
+        assert [other.text for other in entry.alternatives] == [
+            tokenizer.decode([other.token_id]) for other in entry.alternatives
+        ]
 
 
 async def test_the_seed_in_force_is_told(verb: TextGenerator) -> None:

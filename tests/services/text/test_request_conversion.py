@@ -39,10 +39,14 @@ def test_what_is_absent_stays_absent() -> None:
 
 
 def test_an_explicit_default_is_present() -> None:
-    zeros = asked(temperature=0, top_k=0, top_p=0, min_p=0, repetition_penalty=0, seed=0, max_new_tokens=0,
-                  min_new_tokens=0, ignore_eos=False, include_stop_string=False, skip_special_tokens=False)  # fmt: skip
+    zeros = asked(
+        temperature=0, top_k=0, top_p=0, min_p=0, typical_p=0, repetition_penalty=0, presence_penalty=0,
+        frequency_penalty=0, no_repeat_ngram_size=0, seed=0, logprob_count=0, max_new_tokens=0, min_new_tokens=0,
+        ignore_eos=False, include_stop_string=False, skip_special_tokens=False,
+    )  # fmt: skip
     assert zeros.options == GenerationOptions(
-        temperature=0, top_k=0, top_p=0, min_p=0, repetition_penalty=0, seed=0, max_new_tokens=0, min_new_tokens=0,
+        temperature=0, top_k=0, top_p=0, min_p=0, typical_p=0, repetition_penalty=0, presence_penalty=0,
+        frequency_penalty=0, no_repeat_ngram_size=0, seed=0, logprob_count=0, max_new_tokens=0, min_new_tokens=0,
         skip_special_tokens=False,
     )  # fmt: skip
     assert zeros.violations == ()
@@ -54,7 +58,9 @@ def test_every_field_arrives() -> None:
         parameters=common.GenerationParameters(
             temperature=0.5, top_k=3, top_p=0.25, min_p=0.125, repetition_penalty=1.5, seed=2**62, max_new_tokens=7,
             min_new_tokens=2, stop_strings=["a", "b"], stop_token_ids=[4, 5], ignore_eos=True,
-            include_stop_string=True, skip_special_tokens=True, candidate_count=1,
+            include_stop_string=True, skip_special_tokens=True, candidate_count=1, typical_p=0.75, presence_penalty=-1,
+            frequency_penalty=1.5, no_repeat_ngram_size=3, logit_bias={9: -1.5, 4: 2}, bad_words=["c", "d"],
+            allowed_token_ids=[6, 7], logprob_count=2,
         ),
         delivered=[common.DeliveredTokens(token_ids=[8, 9])],
         return_rendered_prompt=True,
@@ -65,7 +71,9 @@ def test_every_field_arrives() -> None:
         options=GenerationOptions(
             temperature=0.5, top_k=3, top_p=0.25, min_p=0.125, repetition_penalty=1.5, seed=2**62, max_new_tokens=7,
             min_new_tokens=2, stop_strings=("a", "b"), stop_token_ids=(4, 5), ignore_eos=True,
-            include_stop_string=True, skip_special_tokens=True, priority=-3,
+            include_stop_string=True, skip_special_tokens=True, priority=-3, typical_p=0.75, presence_penalty=-1,
+            frequency_penalty=1.5, no_repeat_ngram_size=3, logit_bias=((4, 2.0), (9, -1.5)), bad_words=("c", "d"),
+            allowed_token_ids=(6, 7), logprob_count=2,
         ),
         delivered=[8, 9],
         return_rendered_prompt=True,
@@ -88,17 +96,9 @@ def test_each_form_of_input_is_told_apart() -> None:
 
 
 UNSUPPORTED: dict[str, Any] = {
-    "typical_p": 0.5,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 1.0,
-    "no_repeat_ngram_size": 2,
-    "logit_bias": {3: 1.0},
-    "bad_words": ["x"],
-    "allowed_token_ids": [1],
     "candidate_count": 2,
     "beam_search": common.BeamSearchParameters(beam_count=2),
     "structured_output": common.StructuredOutput(regex="a"),
-    "logprob_count": 0,
     "prompt_logprob_count": 1,
 }
 
@@ -110,8 +110,10 @@ def test_a_parameter_that_is_not_honoured_is_named(name: str) -> None:
 
 def test_every_parameter_of_the_contract_is_followed_or_refused() -> None:
     followed = {
-        "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "max_new_tokens", "min_new_tokens",
-        "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string", "skip_special_tokens",
+        "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty",
+        "frequency_penalty", "no_repeat_ngram_size", "logit_bias", "bad_words", "allowed_token_ids", "seed",
+        "max_new_tokens", "min_new_tokens", "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string",
+        "skip_special_tokens", "logprob_count",
     }  # fmt: skip
     known = {field.name for field in common.GenerationParameters.DESCRIPTOR.fields}
     assert known == followed | set(UNSUPPORTED)

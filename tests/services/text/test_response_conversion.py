@@ -1,7 +1,15 @@
 import pytest
 
 from sensorium.v1 import common_pb2 as common
-from services.engine.generation.request import Completed, Delta, Finish, FinishReason, GenerationTimes
+from services.engine.generation.request import (
+    Alternative,
+    Completed,
+    Delta,
+    Finish,
+    FinishReason,
+    GenerationTimes,
+    TokenLogprob,
+)
 from services.engine.texts import EncodedToken
 from services.text.response_conversion import (
     duration,
@@ -67,6 +75,25 @@ def test_what_matched_is_told_even_if_it_is_zero() -> None:
 def test_a_delta_keeps_text_and_ids() -> None:
     delta = stream_event(Delta("é", (5, 6))).delta
     assert (delta.candidate_index, delta.text, list(delta.token_ids)) == (0, "é", [5, 6])
+
+
+LOGPROBS = (
+    TokenLogprob(5, -0.5, 1, (Alternative(5, -0.5, "a"), Alternative(0, -1.5, "<pad>"))),
+    TokenLogprob(6, -4.0, 30, (Alternative(9, -0.25, " c"),)),
+)
+
+
+async def test_log_probabilities_stand_beside_their_ids_in_deltas_and_in_the_whole() -> None:
+    first, second = Delta("a", (5,), LOGPROBS[:1]), Delta("b", (6,), LOGPROBS[1:])
+    whole = (await whole_response(generation(first, second, COMPLETED), IDENTITY)).candidates[0]
+    told = [*stream_event(first).delta.logprobs, *stream_event(second).delta.logprobs]
+    assert list(whole.logprobs) == told
+    assert [entry.token_id for entry in told] == list(whole.token_ids)
+    assert [(entry.logprob, entry.rank) for entry in told] == [(-0.5, 1), (-4.0, 30)]
+    assert [[(a.token_id, a.logprob, a.text) for a in entry.alternatives] for entry in told] == [
+        [(5, -0.5, "a"), (0, -1.5, "<pad>")],
+        [(9, -0.25, " c")],
+    ]
 
 
 def test_usage_counts_input_and_output() -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -17,11 +18,16 @@ def prompts(count: int, *, longest: int = 40, seed: int = 0) -> list[list[int]]:
     return [[generator.randrange(6, 320) for _ in range(generator.randint(1, longest))] for _ in range(count)]
 
 
-def generate(model: PreTrainedModel, prompt: list[int], count: int) -> list[int]:
+def generate(model: PreTrainedModel, prompt: list[int], count: int, **options: Any) -> list[int]:
     ids = torch.tensor([prompt])
     with torch.inference_mode():
         output = model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, min_new_tokens=count, do_sample=False
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=count,
+            min_new_tokens=count,
+            do_sample=False,
+            **options,
         )
     return output[0, len(prompt) :].tolist()
 

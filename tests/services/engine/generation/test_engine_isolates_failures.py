@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sensorium.errors import DeviceOutOfMemory, Internal, SensoriumError
+from sensorium.errors import DeviceOutOfMemory, Internal, InvalidArgument, SensoriumError
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import CachedTokens
 from tests.services.bench import Bench, BenchMaker, eventually, output_of, read, request
@@ -132,4 +132,4 @@ async def test_the_thread_survives_a_failure_of_its_own_step(fake: BenchMaker, m
 async def test_an_ending_that_forbids_every_token_harms_its_own_request_only(fake: BenchMaker) -> None:
     everything = frozenset(range(320))
     ended = await together(fake(), [50], stop_token_ids=everything, min_new_tokens=2)
-    assert isinstance(ended, Internal)
+    assert isinstance(ended, InvalidArgument)

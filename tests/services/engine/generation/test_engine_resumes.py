@@ -9,8 +9,17 @@ PROMPT = [9, 33, 120, 47, 15]
 CASES: dict[str, dict[str, Any]] = {
     "greedy": {"max_new_tokens": 30},
     "sampled": {"max_new_tokens": 30, "temperature": 1.1, "seed": 5, "top_p": 0.95, "repetition_penalty": 1.2},
+    "penalized": {
+        "max_new_tokens": 30, "no_repeat_ngram_size": 2, "presence_penalty": 0.5, "frequency_penalty": 0.3,
+        "repetition_penalty": 1.2, "logit_bias": ((40, 2.0), (41, -9.0)), "logprob_count": 3,
+    },
+    "constrained": {
+        "max_new_tokens": 30, "temperature": 1.5, "seed": 8, "typical_p": 0.7, "no_repeat_ngram_size": 3,
+        "frequency_penalty": -0.4, "bad_words": ((50,), (51, 52)), "allowed_token_ids": tuple(range(30, 200)),
+        "logprob_count": 2,
+    },
     "minimum": {"max_new_tokens": 30, "min_new_tokens": 9, "end_token_ids": frozenset(range(100, 200))},
-}
+}  # fmt: skip
 
 
 def released(ids: list[int], **fields: Any) -> str:
@@ -45,6 +54,11 @@ async def test_a_resume_from_anywhere_equals_what_was_not_interrupted(
         assert whole.ids[:k] + rest.ids == whole.ids
         assert released(whole.ids[:k], **fields) + rest.text == whole.text
         assert rest.completed.finish == whole.completed.finish
+        assert [entry.token_id for entry in rest.logprobs] == [entry.token_id for entry in whole.logprobs[k:]]
+        for entry, before in zip(rest.logprobs, whole.logprobs[k:], strict=True):
+            assert entry.rank == before.rank
+            assert entry.logprob == pytest.approx(before.logprob, abs=1e-4)
+            assert [other.token_id for other in entry.alternatives] == [o.token_id for o in before.alternatives]
         assert rest.completed.input_token_count == len(PROMPT)
         assert rest.completed.output_token_count == len(whole.ids)
 

@@ -10,8 +10,8 @@ from services.engine.generation.resolution import (
     ModelDefaults,
     TokenizedInput,
     resolve,
-    violations,
 )
+from services.engine.generation.validation import violations
 
 LIMITS = GenerationLimits(context_tokens=32, vocabulary_size=100)
 NAN = math.nan
@@ -36,12 +36,16 @@ def fields(wrong: list[Violation]) -> list[str]:
 def test_defaults_and_ends_of_every_range_are_fine() -> None:
     assert found() == []
     low = GenerationOptions(
-        temperature=0, top_k=0, top_p=1e-45, min_p=0, repetition_penalty=1e-45, seed=0, max_new_tokens=1,
-        min_new_tokens=0, stop_strings=("x",), stop_token_ids=(0,), priority=-10,
+        temperature=0, top_k=0, top_p=1e-45, min_p=0, typical_p=1e-45, repetition_penalty=1e-45, presence_penalty=-2,
+        frequency_penalty=-2, no_repeat_ngram_size=0, logit_bias=((0, -100.0),), bad_words=("x",),
+        allowed_token_ids=(0,), seed=0, max_new_tokens=1, min_new_tokens=0, stop_strings=("x",), stop_token_ids=(0,),
+        logprob_count=0, priority=-10,
     )  # fmt: skip
     high = GenerationOptions(
-        temperature=100, top_k=2**31 - 1, top_p=1, min_p=1, repetition_penalty=100, seed=2**63 - 1, max_new_tokens=28,
-        min_new_tokens=28, stop_strings=("x" * 256,) * 16, stop_token_ids=(99,), priority=10,
+        temperature=100, top_k=2**31 - 1, top_p=1, min_p=1, typical_p=1, repetition_penalty=100, presence_penalty=2,
+        frequency_penalty=2, no_repeat_ngram_size=32, logit_bias=((99, 100.0),) * 1024, bad_words=("x" * 256,) * 256,
+        allowed_token_ids=(99,) * 16_384, seed=2**63 - 1, max_new_tokens=28, min_new_tokens=28,
+        stop_strings=("x" * 256,) * 16, stop_token_ids=(99,), logprob_count=20, priority=10,
     )  # fmt: skip
     assert found(low) == []
     assert found(high) == []
@@ -54,7 +58,12 @@ def test_defaults_and_ends_of_every_range_are_fine() -> None:
         ("top_k", [-1]),
         ("top_p", [0.0, -0.5, 1.01, NAN]),
         ("min_p", [-0.1, 1.1, NAN]),
+        ("typical_p", [0.0, 1.5, NAN]),
         ("repetition_penalty", [0.0, -1.0, 100.5, NAN]),
+        ("presence_penalty", [-2.5, 2.5, NAN]),
+        ("frequency_penalty", [-2.5, 2.5, NAN]),
+        ("no_repeat_ngram_size", [-1, 33]),
+        ("logprob_count", [-1, 21]),
         ("seed", [-1]),
         ("max_new_tokens", [0, -1]),
         ("min_new_tokens", [-1]),
@@ -85,21 +94,22 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         stop_strings=("", "fine", "x" * 257),
         stop_token_ids=(5, 100, -1),
         priority=99,
-        unsupported=("parameters.logit_bias", "parameters.beam_search"),
+        unsupported=("parameters.structured_output", "parameters.beam_search"),
     )
     wrong = found(options, tokens=TokenizedInput([1, 100], [-7], "prompt_token_ids.ids"))
     parameters = (
         "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "max_new_tokens", "min_new_tokens",
-        "stop_strings[0]", "stop_strings[2]", "stop_token_ids[1]", "stop_token_ids[2]", "logit_bias", "beam_search",
+        "stop_strings[0]", "stop_strings[2]", "stop_token_ids[1]", "stop_token_ids[2]", "beam_search",
+        "structured_output",
     )  # fmt: skip
     others = ("priority", "prompt_token_ids.ids[1]", "delivered[0].token_ids[0]")
     assert sorted(fields(wrong)) == sorted([*(f"parameters.{name}" for name in parameters), *others])
 
 
 def test_options_are_checked_though_the_input_was_refused() -> None:
-    options = GenerationOptions(top_k=-1, unsupported=("parameters.bad_words",))
+    options = GenerationOptions(top_k=-1, unsupported=("parameters.beam_search",))
     wrong = list(violations(options, ModelDefaults(), LIMITS, None))
-    assert fields(wrong) == ["parameters.top_k", "parameters.bad_words"]
+    assert fields(wrong) == ["parameters.top_k", "parameters.beam_search"]
 
 
 def test_too_many_stop_token_ids_are_one_violation() -> None:
@@ -109,6 +119,37 @@ def test_too_many_stop_token_ids_are_one_violation() -> None:
 
 def test_too_many_stop_strings_are_one_violation() -> None:
     assert fields(found(GenerationOptions(stop_strings=("a",) * 17))) == ["parameters.stop_strings"]
+
+
+@pytest.mark.parametrize(
+    ("option", "most", "one"),
+    [
+        ("logit_bias", 1024, (5, 1.0)),
+        ("bad_words", 256, "a"),
+        ("allowed_token_ids", 16_384, 5),
+    ],
+)
+def test_a_list_that_is_too_long_is_one_violation(option: str, most: int, one: Any) -> None:
+    assert found(GenerationOptions(**{option: (one,) * most})) == []
+    wrong = found(GenerationOptions(**{option: (one,) * (most + 1)}))
+    assert fields(wrong) == [f"parameters.{option}"]
+    assert str(most) in wrong[0].description
+
+
+def test_each_bad_entry_of_a_list_is_named() -> None:
+    options = GenerationOptions(
+        logit_bias=((-1, 0.0), (7, 100.5), (8, NAN), (9, 1.0), (100, 0.0)),
+        bad_words=("fine", "", "x" * 257),
+        # More than the context holds, which is no measure for them.
+        allowed_token_ids=(*range(50), 100, -1),
+    )
+    assert sorted(fields(found(options))) == sorted(
+        f"parameters.{place}"
+        for place in (
+            "logit_bias[-1]", "logit_bias[7]", "logit_bias[8]", "logit_bias[100]", "bad_words[1]", "bad_words[2]",
+            "allowed_token_ids[50]", "allowed_token_ids[51]",
+        )
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("field", ["prompt", "chat"])
@@ -153,23 +194,25 @@ def in_force(options: GenerationOptions | None = None, defaults: ModelDefaults |
 
 
 MODEL = ModelDefaults(
-    do_sample=True, temperature=0.6, top_k=20, top_p=0.9, min_p=0.1, repetition_penalty=1.1, max_new_tokens=7,
-    min_new_tokens=2, end_token_ids=frozenset({2, 3}),
+    do_sample=True, temperature=0.6, top_k=20, top_p=0.9, min_p=0.1, typical_p=0.8, repetition_penalty=1.1,
+    no_repeat_ngram_size=3, bad_words=((7, 8),), max_new_tokens=7, min_new_tokens=2, end_token_ids=frozenset({2, 3}),
 )  # fmt: skip
 
 
 def test_what_is_absent_is_the_models_own() -> None:
     sampling, stopping = in_force(defaults=MODEL)
     assert (sampling.temperature, sampling.top_k, sampling.top_p) == (0.6, 20, 0.9)
-    assert (sampling.min_p, sampling.repetition_penalty) == (0.1, 1.1)
+    assert (sampling.min_p, sampling.typical_p, sampling.repetition_penalty) == (0.1, 0.8, 1.1)
+    assert (sampling.no_repeat_ngram_size, sampling.bad_words) == (3, ((7, 8),))
     assert (stopping.max_new_tokens, stopping.min_new_tokens, stopping.context_limited) == (7, 2, False)
     assert stopping.end_token_ids == {2, 3}
 
 
 def test_an_explicit_zero_is_not_absent() -> None:
-    zeros = GenerationOptions(temperature=0.0, top_k=0, min_p=0.0, seed=0, min_new_tokens=0)
+    zeros = GenerationOptions(temperature=0.0, top_k=0, min_p=0.0, no_repeat_ngram_size=0, seed=0, min_new_tokens=0)
     sampling, stopping = in_force(zeros, MODEL)
     assert sampling.greedy
+    assert sampling.no_repeat_ngram_size == 0
     assert (sampling.top_k, sampling.min_p, sampling.seed, stopping.min_new_tokens) == (0, 0.0, 0, 0)
     assert sampling.top_p == 0.9
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from services.engine.generation import sampler
-from services.engine.generation.sampler import sample
+from services.engine.generation.sampler import NoToken, sample
 from services.engine.generation.sequence import Sequence
 from tests.services.engine.generation.sequences import sequence
 
@@ -42,16 +42,16 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_row_that_is_no_numbers_gives_none_and_its_neighbours_are_right(bad: float, temperature: float) -> None:
+def test_a_row_that_is_no_numbers_has_no_token_and_its_neighbours_are_right(bad: float, temperature: float) -> None:
     logits = torch.randn(3, 40, generator=torch.Generator().manual_seed(2))
     rows = [at(0, temperature=1.0, seed=1, top_p=0.9), at(0, temperature=temperature, seed=2), at(0)]
     alone = [sample(logits[i : i + 1].clone(), [rows[i]])[0] for i in (0, 2)]
     logits[1, 17] = bad
-    assert sample(logits, rows) == [alone[0], None, alone[1]]
+    assert sample(logits, rows) == [alone[0], NoToken.NOT_NUMBERS, alone[1]]
 
 
-def test_a_row_that_forbids_everything_gives_none() -> None:
-    assert sample(torch.full((1, 8), float("-inf")), [at(0, temperature=1.0)]) == [None]
+def test_a_row_whose_model_forbids_everything_has_no_token() -> None:
+    assert sample(torch.full((1, 8), float("-inf")), [at(0, temperature=1.0)]) == [NoToken.NOT_NUMBERS]
 
 
 @pytest.mark.parametrize("u", [0.0, 2.0**-53, 1 - 2.0**-53])

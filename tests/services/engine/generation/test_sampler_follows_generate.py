@@ -3,24 +3,23 @@ import torch
 from torch import Tensor
 from transformers import (
     LogitsProcessorList,
-    MinNewTokensLengthLogitsProcessor,
     MinPLogitsWarper,
-    RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
+    TypicalLogitsWarper,
 )
 
 from services.engine.generation.request import SamplingParameters
-from services.engine.generation.sampler import penalize_repetition, truncate, withhold_endings
-from tests.services.engine.generation.sequences import sequence
+from services.engine.generation.truncation import truncate
 
 PARAMETERS = [
-    SamplingParameters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    SamplingParameters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, typical_p=typical_p)
     for temperature in (0.3, 1.0, 2.5)
     for top_k in (0, 1, 5, 40, 10_000)
     for top_p in (1.0, 0.95, 0.5, 1e-6)
     for min_p in (0.0, 0.05, 1.0)
+    for typical_p in (1.0, 0.9, 0.2, 1e-6)
 ]
 
 
@@ -36,6 +35,8 @@ def of_generate(logits: Tensor, p: SamplingParameters) -> Tensor:
         warpers.append(TopPLogitsWarper(p.top_p))
     if p.min_p:
         warpers.append(MinPLogitsWarper(p.min_p))
+    if p.typical_p < 1:
+        warpers.append(TypicalLogitsWarper(p.typical_p))
     scaled = TemperatureLogitsWarper(p.temperature)(None, logits).double()
     return warpers(None, scaled).isfinite()
 
@@ -85,25 +86,3 @@ def test_the_likeliest_token_is_always_kept() -> None:
     logits = torch.randn(1, 100, generator=torch.Generator().manual_seed(3))
     for p in (SamplingParameters(temperature=1.0, top_p=1e-45), SamplingParameters(temperature=1.0, min_p=1.0)):
         assert of_ours(logits, [p])[0].nonzero().flatten().tolist() == [int(logits.argmax())]
-
-
-@pytest.mark.parametrize("penalty", [0.5, 1.0, 1.3, 100.0])
-def test_the_repetition_penalty_is_that_of_generate(penalty: float) -> None:
-    prompt, generated = [4, 9, 9, 11], [11, 2]
-    logits = torch.randn(20, generator=torch.Generator().manual_seed(4)) * 5
-    logits[9] = 0.0
-    row = logits.clone()
-    penalize_repetition(row, sequence(prompt, generated, repetition_penalty=penalty))
-    theirs = RepetitionPenaltyLogitsProcessor(penalty)(torch.tensor([prompt + generated]), logits.clone().unsqueeze(0))
-    assert torch.equal(row, theirs[0])
-
-
-@pytest.mark.parametrize("generated", range(5))
-def test_endings_are_withheld_as_by_generate(generated: int) -> None:
-    prompt, made = [4, 5, 6], [7] * generated
-    logits = torch.randn(20, generator=torch.Generator().manual_seed(5))
-    row = logits.clone()
-    asked = sequence(prompt, made, min_new_tokens=3, end_token_ids=frozenset({2, 8}), stop_token_ids=frozenset({13}))
-    withhold_endings(row, asked)
-    processor = MinNewTokensLengthLogitsProcessor(len(prompt), 3, [2, 8, 13], device="cpu")
-    assert torch.equal(row, processor(torch.tensor([prompt + made]), logits.clone().unsqueeze(0))[0])

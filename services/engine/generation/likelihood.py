@@ -1,0 +1,44 @@
+"""How likely the model found tokens, before anything a request asks for has changed its logits."""
+
+import torch
+from torch import Tensor
+
+from services.engine.generation.request import Likelihood
+from services.engine.generation.sampler import NoToken
+from services.engine.generation.sequence import Sequence
+
+
+class RawLikelihoods:
+    """Keeps a step's logits as the model computed them, for the rows whose requests ask for log-probabilities."""
+
+    def __init__(self, logits: Tensor, sequences: list[Sequence]) -> None:
+        """Takes float32 logits `[rows, vocabulary]` and the sequence of each row."""
+        self._counts = [sequence.request.logprob_count for sequence in sequences]
+        self._asking = [i for i, count in enumerate(self._counts) if count is not None]
+        self._logits = logits[self._asking] if self._asking else logits.new_empty(0)  # a copy
+
+    def of(self, tokens: list[int | NoToken]) -> list[Likelihood | None]:
+        """Returns the likelihood of each row's token; None where none was asked for or none was sampled."""
+        found: list[Likelihood | None] = [None] * len(tokens)
+        if not self._asking:
+            return found
+        ids = [token if isinstance(token := tokens[i], int) else 0 for i in self._asking]
+        chosen = torch.tensor(ids, device=self._logits.device).unsqueeze(1)
+        most = min(max(self._counts[i] or 0 for i in self._asking), self._logits.shape[1])
+        logprobs = torch.log_softmax(self._logits, dim=-1)
+        # By the logits, of which fewer are equal.
+        ranks = (self._logits > self._logits.gather(1, chosen)).sum(dim=-1) + 1
+        likeliest = self._logits.topk(most, dim=-1).indices
+        rows = zip(
+            self._asking,
+            logprobs.gather(1, chosen).squeeze(1).tolist(),
+            ranks.tolist(),
+            likeliest.tolist(),
+            logprobs.gather(1, likeliest).tolist(),
+            strict=True,
+        )
+        for i, logprob, rank, others, values in rows:
+            if not isinstance(tokens[i], NoToken):
+                alternatives = tuple(zip(others, values, strict=True))[: self._counts[i]]
+                found[i] = Likelihood(logprob, rank, alternatives)
+        return found

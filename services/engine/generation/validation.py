@@ -1,0 +1,134 @@
+"""What is wrong with a request: ranges of the contract, limits of the model, ids outside its vocabulary."""
+
+from collections.abc import Iterator, Sequence
+
+from sensorium.errors import Violation
+from services.engine.generation.resolution import (
+    GenerationLimits,
+    GenerationOptions,
+    ModelDefaults,
+    TokenizedInput,
+    pick,
+    resolve,
+)
+
+MAX_STOP_STRINGS = 16
+MAX_STOP_STRING_CHARACTERS = 256
+MAX_STOP_TOKEN_IDS = 256
+MAX_NO_REPEAT_NGRAM_SIZE = 32
+MAX_LOGIT_BIASES = 1024
+MAX_BAD_WORDS = 256
+MAX_BAD_WORD_CHARACTERS = 256
+MAX_ALLOWED_TOKEN_IDS = 16_384
+MAX_LOGPROB_COUNT = 20
+
+
+def violations(
+    options: GenerationOptions, defaults: ModelDefaults, limits: GenerationLimits, tokens: TokenizedInput | None
+) -> Iterator[Violation]:
+    """Yields everything that is wrong.
+
+    `tokens` is None where the input itself was refused already.
+    """
+    yield from _range_violations(options)
+    yield from _text_violations(options)
+    yield from _id_violations(options, limits)
+    if tokens is None:
+        return
+    # Ids past the context are too many anyway, which is a violation of its own.
+    yield from _token_violations(tokens.field, tokens.prompt[: limits.context_tokens], limits)
+    yield from _token_violations("delivered[0].token_ids", tokens.delivered[: limits.context_tokens], limits)
+    yield from _length_violations(options, defaults, limits, tokens)
+    sampling, _ = resolve(options, defaults, limits, len(tokens.prompt))
+    if tokens.delivered and not sampling.greedy and options.seed is None:
+        yield Violation("parameters.seed", "must be given to resume a sampled request")
+
+
+def _range_violations(options: GenerationOptions) -> Iterator[Violation]:
+    # `not (a <= x)` rather than `x < a`: a NaN is in no range.
+    ranges: tuple[tuple[str, float | None, float, float, str], ...] = (
+        ("parameters.temperature", options.temperature, 0, 100, "in [0, 100]"),
+        ("parameters.top_k", options.top_k, 0, 2**31, "at least 0"),
+        ("parameters.min_p", options.min_p, 0, 1, "in [0, 1]"),
+        ("parameters.presence_penalty", options.presence_penalty, -2, 2, "in [-2, 2]"),
+        ("parameters.frequency_penalty", options.frequency_penalty, -2, 2, "in [-2, 2]"),
+        ("parameters.no_repeat_ngram_size", options.no_repeat_ngram_size, 0, MAX_NO_REPEAT_NGRAM_SIZE, "in [0, 32]"),
+        ("parameters.logprob_count", options.logprob_count, 0, MAX_LOGPROB_COUNT, "in [0, 20]"),
+        ("parameters.seed", options.seed, 0, 2**63, "at least 0"),
+        ("parameters.max_new_tokens", options.max_new_tokens, 1, 2**31, "at least 1"),
+        ("parameters.min_new_tokens", options.min_new_tokens, 0, 2**31, "at least 0"),
+        ("priority", options.priority, -10, 10, "in [-10, 10]"),
+    )
+    for name, value, low, high, words in ranges:
+        if value is not None and not low <= value <= high:
+            yield Violation(name, f"must be {words}, not {value:g}")
+    above_zero = (
+        ("parameters.top_p", options.top_p, 1),
+        ("parameters.typical_p", options.typical_p, 1),
+        ("parameters.repetition_penalty", options.repetition_penalty, 100),
+    )
+    for name, value, high in above_zero:
+        if value is not None and not 0 < value <= high:
+            yield Violation(name, f"must be in (0, {high}], not {value:g}")
+    for name in options.unsupported:
+        yield Violation(name, "is not supported by this service; leave it out")
+
+
+def _text_violations(options: GenerationOptions) -> Iterator[Violation]:
+    lists = (
+        ("parameters.stop_strings", options.stop_strings, MAX_STOP_STRINGS, MAX_STOP_STRING_CHARACTERS),
+        ("parameters.bad_words", options.bad_words, MAX_BAD_WORDS, MAX_BAD_WORD_CHARACTERS),
+    )
+    for name, texts, most, characters in lists:
+        if len(texts) > most:
+            yield Violation(name, f"must be at most {most}, not {len(texts)}")
+        for i, text in enumerate(texts[:most]):
+            if not 1 <= len(text) <= characters:
+                yield Violation(f"{name}[{i}]", f"must have 1 to {characters} characters, not {len(text)}")
+
+
+def _id_violations(options: GenerationOptions, limits: GenerationLimits) -> Iterator[Violation]:
+    for name, ids, most in (
+        ("parameters.stop_token_ids", options.stop_token_ids, MAX_STOP_TOKEN_IDS),
+        ("parameters.allowed_token_ids", options.allowed_token_ids, MAX_ALLOWED_TOKEN_IDS),
+    ):
+        if len(ids) > most:
+            yield Violation(name, f"must be at most {most}, not {len(ids)}")
+        yield from _token_violations(name, ids[:most], limits)
+    biases = options.logit_bias
+    if len(biases) > MAX_LOGIT_BIASES:
+        yield Violation("parameters.logit_bias", f"must be at most {MAX_LOGIT_BIASES}, not {len(biases)}")
+    for token_id, bias in biases[:MAX_LOGIT_BIASES]:
+        place = f"parameters.logit_bias[{token_id}]"
+        if not 0 <= token_id < limits.vocabulary_size:
+            yield Violation(place, f"must be of an id in [0, {limits.vocabulary_size})")
+        elif not -100 <= bias <= 100:
+            yield Violation(place, f"must be in [-100, 100], not {bias:g}")
+
+
+def _token_violations(name: str, ids: Sequence[int], limits: GenerationLimits) -> Iterator[Violation]:
+    for i, token_id in enumerate(ids):
+        if not 0 <= token_id < limits.vocabulary_size:
+            yield Violation(f"{name}[{i}]", f"must be in [0, {limits.vocabulary_size}), not {token_id}")
+
+
+def _length_violations(
+    options: GenerationOptions, defaults: ModelDefaults, limits: GenerationLimits, tokens: TokenizedInput
+) -> Iterator[Violation]:
+    context, wanted, prompt = limits.context_tokens, options.max_new_tokens, len(tokens.prompt)
+    if prompt == 0:
+        yield Violation(tokens.field, "must come to at least one token")
+    elif prompt >= context:
+        yield Violation(tokens.field, f"has {prompt} tokens; prompt and output together may have {context}")
+    elif wanted is not None and prompt + wanted > context:
+        yield Violation(
+            "parameters.max_new_tokens",
+            f"asks for {wanted} tokens after a prompt of {prompt}; {context} fit in all, so at most {context - prompt}",
+        )
+    if wanted is not None and wanted < 1:
+        return  # a violation already, and no measure for others
+    most = min(pick(wanted, defaults.max_new_tokens, context), max(context - prompt, 0))
+    if options.min_new_tokens is not None and options.min_new_tokens > most:
+        yield Violation("parameters.min_new_tokens", f"must be at most {most}, as no more are generated")
+    if len(tokens.delivered) > most:
+        yield Violation("delivered[0].token_ids", f"holds {len(tokens.delivered)} tokens; at most {most} are generated")

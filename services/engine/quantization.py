@@ -1,0 +1,47 @@
+"""Weights in 8 or 4 bits by bitsandbytes: a half or a quarter of the memory, at some cost in speed and accuracy."""
+
+from typing import Any
+
+import torch
+from transformers import BitsAndBytesConfig, PretrainedConfig
+
+_LOADABLE = {"bitsandbytes"}
+"""Methods of checkpoints that come quantized and load with what is installed here."""
+
+_FOUR_BITS: dict[str, dict[str, Any]] = {
+    "bitsandbytes-nf4": {"bnb_4bit_quant_type": "nf4"},
+    "bitsandbytes-nf4-double": {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True},
+    "bitsandbytes-fp4": {"bnb_4bit_quant_type": "fp4"},
+}
+
+
+def quantization_config(name: str, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    """Returns how to quantize while loading: `none`, `bitsandbytes-int8`, or one of the 4-bit kinds.
+
+    4-bit weights are multiplied in `dtype`.
+    """
+    if name == "none":
+        return None
+    if name == "bitsandbytes-int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=dtype, **_FOUR_BITS[name])
+
+
+def own_quantization(config: PretrainedConfig) -> str:
+    """Returns the method by which a checkpoint comes quantized, or nothing."""
+    found: Any = getattr(config, "quantization_config", None)
+    if found is None:
+        return ""
+    method = found.get("quant_method") if isinstance(found, dict) else found.quant_method
+    return str(getattr(method, "value", method))
+
+
+def unloadable(config: PretrainedConfig) -> str:
+    """Returns why a checkpoint that comes quantized cannot be loaded here, or nothing."""
+    method = own_quantization(config)
+    if not method or method in _LOADABLE:
+        return ""
+    return (
+        f"its weights are quantized by {method}, which needs a package that is not part of sensorium. Serve the "
+        "original checkpoint, with --quantization if it must be small."
+    )
