@@ -11,10 +11,10 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift models clean
+.PHONY: help setup demo serve test check lint format types protos drift docs models clean
 
 help: ## Lists the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  \033[36m%-8s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Creates the environment in .venv; every other target does so itself.
 
@@ -55,9 +55,15 @@ format: $(READY) ## Formats, and fixes what lint can fix.
 protos: $(READY) ## Generates sensorium/v1 from protos.
 	$(BIN)/python protos/generate.py
 
+docs: $(READY) ## Writes docs/metrics.md from the code.
+	$(BIN)/python -m tests.docs.metrics_page > docs/metrics.md
+
+bench-text: $(READY) ## Measures the text service beside its peers; ARGS="--quick" for a smoke run.
+	@$(BIN)/python -m benchmarks.text $(ARGS)
+
 models: $(READY) ## Trains the embedded models anew (minutes).
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.chat
 
 clean: ## Removes the environment and caches.
-	rm -rf $(VENV) .demo .pytest_cache .ruff_cache
+	rm -rf $(VENV) .demo .bench .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,42 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.config import GatewaySettings
+from sensorium.rpc.configuration import flag
+from services.text.config import TextSettings
+from tests.docs.metrics_page import page
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_page_of_metrics_is_what_the_registries_declare() -> None:
+    assert (ROOT / "docs/metrics.md").read_text() == page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        if "://" not in link:
+            assert (path.parent / link).exists(), link
+
+
+def test_flags_of_the_readme_exist() -> None:
+    """Each `--flag` in a table or a command of a server is a field of its settings."""
+    known = {flag(name) for kind in (TextSettings, GatewaySettings) for name in kind.model_fields}
+    known |= {"--no-" + name[2:] for name in known}
+    text = (ROOT / "README.md").read_text()
+    told = set(re.findall(r"`(--[a-z-]+)`", text))
+    for line in re.findall(r"python -m (?:services\.text|gateway) .*", text):
+        told |= set(re.findall(r"(--[a-z-]+)", line))
+    assert told
+    assert told <= known | {"--help"}
+
+
+def test_targets_of_make_in_the_pages_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    told = {target for path in PAGES for target in re.findall(r"`make ([a-z-]+)`", path.read_text())}
+    assert {"demo", "test", "serve"} <= told
+    assert told <= targets
