@@ -1,0 +1,95 @@
+"""`python -m benchmarks.text`: the text service beside the servers one would pick instead."""
+
+import asyncio
+import datetime
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks.text.checkpoint import SHAPES
+from benchmarks.text.environment import TRANSFORMERS, VLLM, PeerMissing, environment, version
+from benchmarks.text.machine import machine_class, versions
+from benchmarks.text.process import ROOT
+from benchmarks.text.report import Setting, markdown, write_json
+from benchmarks.text.result import Result
+from benchmarks.text.schedule import Plan, measure
+from benchmarks.text.system import SYSTEMS
+from benchmarks.text.table import grids
+from benchmarks.text.workload import MIXED, WORKLOADS
+
+ShapeName = StrEnum("ShapeName", {name: name for name in SHAPES})
+SystemName = StrEnum("SystemName", {name: name for name in SYSTEMS})
+WorkloadName = StrEnum("WorkloadName", {name: name for name in [*WORKLOADS, MIXED]})
+
+
+def main(
+    shape: Annotated[list[ShapeName], typer.Option(help="Model. May be repeated.")] = [ShapeName.wide],  # noqa: B006
+    system: Annotated[list[SystemName] | None, typer.Option(help="System; may be repeated. Default: all.")] = None,
+    workload: Annotated[list[WorkloadName] | None, typer.Option(help="Default: all. May be repeated.")] = None,
+    concurrency: Annotated[str, typer.Option(help="Requests at a time, separated by commas.")] = "1,4,16,32",
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds over all systems.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a measurement at least.")] = 8.0,
+    quick: Annotated[bool, typer.Option(help="Smoke run: 4 requests at a time, once, a second each.")] = False,
+    cache: Annotated[Path, typer.Option(help="Folder for models, peers' environments, logs.")] = ROOT / ".bench",
+    out: Annotated[Path | None, typer.Option(help="Folder for report and JSON. Default: the cache folder.")] = None,
+) -> None:
+    """Measures the systems in turn, prints tables and writes RESULTS.md and results.json."""
+    console = Console()
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / ".gitignore").write_text("*\n")
+    levels = tuple(int(level) for level in concurrency.split(","))
+    plan = Plan(
+        shapes=tuple(shape),
+        systems=tuple(system or SYSTEMS),
+        workloads=tuple(workload or [*WORKLOADS, MIXED]),
+        concurrency=(4,) if quick else levels,
+        repeats=1 if quick else repeats,
+        seconds=1.0 if quick else seconds,
+        cache=cache.resolve(),
+    )
+    result = Result(notes=plan.left_out())
+    setting = Setting(
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        machine=machine_class(),
+        versions=_versions(plan, result, console),
+        command=shlex.join(["python", "-m", "benchmarks.text", *sys.argv[1:]]),
+    )
+    try:
+        asyncio.run(measure(plan, result, console.print))
+    except KeyboardInterrupt:
+        result.note("stopped by hand before everything planned was measured")
+    finally:
+        _publish(result, setting, out or plan.cache, console)
+
+
+def _versions(plan: Plan, result: Result, console: Console) -> dict[str, str]:
+    """Returns all versions, and installs the peers now, as nothing may be installed while others are measured."""
+    found = versions()
+    for peer in (TRANSFORMERS, VLLM):
+        if peer.name in plan.systems:
+            console.print(f"environment of {peer.name}")
+            try:
+                found[peer.name] = version(peer, environment(peer, plan.cache))
+            except PeerMissing as error:
+                result.note(f"{peer.name} was not measured: {error}")
+    return found
+
+
+def _publish(result: Result, setting: Setting, folder: Path, console: Console) -> None:
+    for grid in grids(result):
+        console.print(grid.rich())
+    for note in result.notes:
+        console.print(f"note: {note}", markup=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "RESULTS.md").write_text(markdown(result, setting))
+    write_json(result, setting, folder / "results.json")
+    console.print(f"written to {folder}/RESULTS.md and results.json", markup=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)

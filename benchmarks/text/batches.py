@@ -1,0 +1,44 @@
+"""Calls the process of `benchmarks.text.generate`."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from typing import Any, Self
+
+from benchmarks.text.process import Process, SystemFailed
+from benchmarks.text.sample import Prompt, RequestSample
+
+
+class BatchCaller:
+    """Sends whole batches; the requests of one share the times of its steps."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._answer()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def call(self, prompts: Sequence[Prompt]) -> list[RequestSample]:
+        """Returns one sample per prompt; all are of one length and ask for as many tokens."""
+        sent = time.perf_counter()
+        batch = {"prompts": [prompt.token_ids for prompt in prompts], "new_tokens": prompts[0].new_tokens}
+        assert self._process.popen.stdin is not None
+        self._process.popen.stdin.write(json.dumps(batch).encode() + b"\n")
+        self._process.popen.stdin.flush()
+        times = (await asyncio.to_thread(self._answer))["times"]
+        return [
+            RequestSample(sent, list(times), prompt_tokens=len(prompt.token_ids), output_tokens=len(times))
+            for prompt in prompts
+        ]
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.popen.stdout is not None
+        while line := self._process.popen.stdout.readline():
+            if line.startswith(b"{"):
+                return json.loads(line)
+        raise SystemFailed(f"generate ended:\n{self._process.last_lines()}")

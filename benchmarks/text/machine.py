@@ -1,0 +1,66 @@
+"""The machine: what it is, and what else it did during a measurement."""
+
+import importlib.metadata
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+FOREIGN_LIMIT = 0.2
+"""Cores that other processes may take of the machine before a measurement is marked."""
+
+
+@dataclass(frozen=True)
+class CpuTime:
+    """Seconds of CPU since the start of the machine, and when they were read."""
+
+    at: float
+    busy: float
+    own: float
+    """Of the processes under measurement and this one."""
+
+
+def cpu_time(sessions: set[int]) -> CpuTime:
+    """Returns the CPU time so far; own is what the processes of these sessions took, and this process."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+    user, nice, system, _, _, interrupts, soft, steal, *_ = fields
+    own = sum(_ticks(folder, sessions) for folder in Path("/proc").glob("[0-9]*"))
+    return CpuTime(time.perf_counter(), (user + nice + system + interrupts + soft + steal) / _TICKS, own / _TICKS)
+
+
+def foreign_cores(before: CpuTime, after: CpuTime) -> float:
+    """Returns how many cores others took, the hypervisor's other guests included, on average between the two."""
+    seconds = after.at - before.at
+    return max(0.0, (after.busy - before.busy) - (after.own - before.own)) / seconds if seconds > 0 else 0.0
+
+
+def machine_class() -> str:
+    """Returns cores and kind of the CPU; never a name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    kinds = {line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")}
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    wide = "AVX-512 with bf16" if "avx512_bf16" in flags else "AVX-512" if "avx512f" in flags else "AVX2"
+    return f"{os.cpu_count()} cores of {' and '.join(sorted(kinds)) or platform.machine()} ({wide})"
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what runs in this environment."""
+    names = ("sensorium", "torch", "transformers", "grpcio")
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "from the checkout"
+    return found | {"python": platform.python_version()}
+
+
+def _ticks(folder: Path, sessions: set[int]) -> int:
+    try:
+        fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return 0  # it ended meanwhile
+    mine = int(folder.name) == os.getpid() or int(fields[3]) in sessions
+    return int(fields[11]) + int(fields[12]) if mine else 0

@@ -1,0 +1,84 @@
+"""A program under measurement: pinned to its core, in a session of its own, its output in a file."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+SERVER_CORE = 0
+LOAD_CORE = 1
+START_SECONDS = 240.0
+STOP_SECONDS = 15.0
+ROOT = Path(__file__).parent.parent.parent
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+class SystemFailed(Exception):
+    """A program ended or did not get ready. The message holds the end of its output."""
+
+
+class Process:
+    """One program on the servers' core, with one thread for arithmetic. Nothing of its session outlives `stop`.
+
+    Its output goes to `log`; with `answers`, its standard output can be read from `popen` instead.
+    """
+
+    def __init__(
+        self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, *, answers: bool = False
+    ) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = log
+        self._file: IO[bytes] = log.open("wb")
+        mine = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {SERVER_CORE})  # a child begins where its parent may run
+        try:
+            self.popen = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE if answers else self._file,
+                stderr=self._file,
+                start_new_session=True,
+                env=os.environ | ONE_THREAD | dict(environment or {}),
+            )
+        finally:
+            os.sched_setaffinity(0, mine)
+
+    def wait(self, ready: Callable[[], bool]) -> None:
+        """Returns once `ready`. Raises SystemFailed when the program ends first, or after `START_SECONDS`."""
+        give_up = time.monotonic() + START_SECONDS
+        while not ready():
+            if self.popen.poll() is not None or time.monotonic() > give_up:
+                raise SystemFailed(f"{self.popen.args!r} did not get ready:\n{self.last_lines()}")
+            time.sleep(0.2)
+
+    def last_lines(self, count: int = 12) -> str:
+        """Returns the end of its output."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-count:])
+
+    def stop(self) -> None:
+        """Ends the program, then whatever it left in its group. May be repeated."""
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.popen.wait(STOP_SECONDS)
+        self._signal(signal.SIGKILL)
+        self.popen.wait()
+        for opened in (self.popen.stdin, self.popen.stdout, self._file):
+            if opened is not None:
+                opened.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, number)
+
+
+def free_port() -> int:
+    """Returns a port nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        return opened.getsockname()[1]

@@ -1,0 +1,82 @@
+"""What a run comes to: one entry per system, load and repeat, and what went wrong."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from benchmarks.text.mixed import Disturbance
+from benchmarks.text.statistics import Numbers, Spread, ratio, spread
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A load on a model: what the columns of one row have in common."""
+
+    shape: str
+    workload: str
+    concurrency: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One system under one load in one repeat."""
+
+    system: str
+    cell: Cell
+    repeat: int
+    numbers: Numbers
+    foreign_cores: float
+    """Cores that other processes took meanwhile."""
+
+
+@dataclass(frozen=True)
+class MixedMeasurement:
+    """One system with a long prompt among running streams in one repeat."""
+
+    system: str
+    shape: str
+    repeat: int
+    disturbance: Disturbance
+    foreign_cores: float
+
+
+@dataclass
+class Result:
+    """Everything measured, in order of time."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    mixed: list[MixedMeasurement] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What was not measured, and why; what others did meanwhile."""
+
+    def note(self, text: str) -> None:
+        """Adds a note once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def cells(self) -> list[Cell]:
+        """Returns the loads measured, in order of first appearance."""
+        return list(dict.fromkeys(measurement.cell for measurement in self.measurements))
+
+    def systems(self, cell: Cell) -> list[str]:
+        """Returns who was measured under this load, in order of first appearance."""
+        return list(dict.fromkeys(found.system for found in self.measurements if found.cell == cell))
+
+    def of(self, system: str, cell: Cell, number: str) -> Spread:
+        """Returns one number of a system over its repeats. Raises ValueError if it was never measured."""
+        return spread([getattr(found.numbers, number) for found in self._repeats(system, cell).values()])
+
+    def speed_ratio(self, ours: str, peer: str, cell: Cell) -> Spread:
+        """Returns tokens per second of ours ÷ peer's within each repeat. Raises ValueError if they share none."""
+        own, other = self._repeats(ours, cell), self._repeats(peer, cell)
+        both = sorted(own.keys() & other.keys())
+        return ratio(
+            [own[repeat].numbers.tokens_per_second for repeat in both],
+            [other[repeat].numbers.tokens_per_second for repeat in both],
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns everything as JSON's types."""
+        return asdict(self)
+
+    def _repeats(self, system: str, cell: Cell) -> dict[int, Measurement]:
+        return {found.repeat: found for found in self.measurements if (found.system, found.cell) == (system, cell)}
