@@ -13,9 +13,8 @@ from prometheus_client.registry import Collector
 
 from gateway.endpoint import Endpoint
 from gateway.router import EndpointState
+from sensorium.buckets import DURATION_SECONDS, FIRST_TOKEN_SECONDS
 
-_DURATIONS = tuple(0.01 * 2**exponent for exponent in range(16))
-_FIRST_TOKENS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120)
 _LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _OTHER = "other"
 
@@ -51,7 +50,7 @@ class GatewayMetrics:
             "sensorium_gateway_request_duration_seconds",
             "From a call's arrival to its end.",
             ("task", "model"),
-            buckets=_DURATIONS,
+            buckets=DURATION_SECONDS,
         )
         self.in_flight = Gauge("sensorium_gateway_inflight_requests", "Calls running.", registry=registry)
         self.attempts = counter(
@@ -76,7 +75,7 @@ class GatewayMetrics:
             "gen_ai_server_time_to_first_token_seconds",
             "From a call's arrival to the first delta relayed.",
             ("model",),
-            buckets=_FIRST_TOKENS,
+            buckets=FIRST_TOKEN_SECONDS,
         )
 
     def started(self, method: str) -> None:

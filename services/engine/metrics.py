@@ -2,11 +2,10 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from sensorium.buckets import DURATION_SECONDS, FIRST_TOKEN_SECONDS
 from services.engine.generation.request import GenerationTimes
 
-FIRST_TOKEN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 PER_TOKEN_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5)
-DURATION_BUCKETS = tuple(0.01 * 2**i for i in range(16))
 BATCH_BUCKETS = tuple(float(2**i) for i in range(11))
 
 
@@ -42,19 +41,19 @@ class EngineMetrics:
         self.batch_size = histogram("sensorium_engine_batch_size", "Rows of a step.", BATCH_BUCKETS)
         self.step_seconds = histogram("sensorium_engine_step_seconds", "Duration of a step.", PER_TOKEN_BUCKETS)
         self.queue_seconds = histogram(
-            "sensorium_engine_queue_seconds", "From acceptance until the model first worked.", DURATION_BUCKETS
+            "sensorium_engine_queue_seconds", "From acceptance until the model first worked.", DURATION_SECONDS
         )
         self.prefill_seconds = histogram(
-            "sensorium_engine_prefill_seconds", "From the first work until the first token.", DURATION_BUCKETS
+            "sensorium_engine_prefill_seconds", "From the first work until the first token.", DURATION_SECONDS
         )
         self.decode_seconds = histogram(
-            "sensorium_engine_decode_seconds", "From the first token until the end.", DURATION_BUCKETS
+            "sensorium_engine_decode_seconds", "From the first token until the end.", DURATION_SECONDS
         )
         self.request_duration = histogram(
-            "gen_ai_server_request_duration_seconds", "From acceptance until the end.", DURATION_BUCKETS
+            "gen_ai_server_request_duration_seconds", "From acceptance until the end.", DURATION_SECONDS
         )
         self.first_token = histogram(
-            "gen_ai_server_time_to_first_token_seconds", "From acceptance until the first token.", FIRST_TOKEN_BUCKETS
+            "gen_ai_server_time_to_first_token_seconds", "From acceptance until the first token.", FIRST_TOKEN_SECONDS
         )
         self.per_token = histogram(
             "gen_ai_server_time_per_output_token_seconds", "Mean time of tokens behind the first.", PER_TOKEN_BUCKETS

@@ -64,6 +64,7 @@ class GenerationEngine:
         self._wake = threading.Condition()
         self._closing = False
         self._step_since: float | None = None
+        self._preemptions_seen = 0
         self._thread = threading.Thread(target=self._loop, name="generation-engine", daemon=True)
 
     def start(self) -> None:
@@ -273,5 +274,3 @@ class GenerationEngine:
         metrics.kv_cache_usage.set(1 - self._pool.free_count / self._pool.page_count)
         metrics.preemptions.inc(self._scheduler.preemptions - self._preemptions_seen)
         self._preemptions_seen = self._scheduler.preemptions
-
-    _preemptions_seen = 0
