@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.e2e.waiting import until
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 90.0

@@ -9,7 +9,7 @@ from sensorium.v1.text_pb2 import StreamGenerateResponse
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.processes import Server, server
 from tests.e2e.requests import read, request
-from tests.e2e.waiting import until
+from tests.waiting import until
 
 TOKENS = 200
 

@@ -7,8 +7,8 @@ from sensorium import AsyncClient, DeadlineExceeded
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.requests import read, request
 from tests.e2e.stack import running_stack, text_service
-from tests.e2e.waiting import until
 from tests.tiny_models import write_checkpoint
+from tests.waiting import until
 
 LONG = 200
 

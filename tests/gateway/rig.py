@@ -1,7 +1,6 @@
 """A gateway in front of fake services, and a client in front of the gateway."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,13 +54,6 @@ async def rig(*addresses: str, **settings: Any) -> AsyncIterator[Rig]:
         options = [*rpc.channel_options(2**31 - 1), ("grpc.use_local_subchannel_pool", 1)]
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:
             yield Rig(gateway, channel)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Returns once `condition` holds; fails when it does not come to hold."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 – the condition is another's, and no event tells of it
-            await asyncio.sleep(0.01)
 
 
 async def error_of(call: Any) -> SensoriumError:

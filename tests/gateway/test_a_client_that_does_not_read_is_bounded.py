@@ -3,7 +3,8 @@ import asyncio
 from sensorium.errors import SlowConsumer
 from sensorium.v1 import text_pb2
 from tests.fakes.text_service import FakeTextService, Script
-from tests.gateway.rig import error_of, rig, until
+from tests.gateway.rig import error_of, rig
+from tests.waiting import until
 
 TEXT = "x" * 32_000
 REQUEST = text_pb2.StreamGenerateRequest(prompt="x")

@@ -4,7 +4,8 @@ import grpc
 
 from sensorium.v1 import text_pb2
 from tests.fakes.text_service import FakeTextService, Script
-from tests.gateway.rig import rig, until
+from tests.gateway.rig import rig
+from tests.waiting import until
 
 STREAM = text_pb2.StreamGenerateRequest(prompt="x")
 

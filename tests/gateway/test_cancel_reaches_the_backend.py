@@ -5,7 +5,8 @@ import pytest
 from sensorium.errors import DeadlineExceeded
 from sensorium.v1 import speech_pb2, text_pb2
 from tests.fakes.text_service import FakeTextService, Script
-from tests.gateway.rig import error_of, rig, until
+from tests.gateway.rig import error_of, rig
+from tests.waiting import until
 
 
 async def test_of_a_stream():

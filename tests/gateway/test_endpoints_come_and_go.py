@@ -9,7 +9,8 @@ from sensorium.status import from_rpc_error
 from sensorium.v1 import models_pb2, speech_pb2, text_pb2
 from tests.fakes.cable import Cable
 from tests.fakes.text_service import FakeTextService, Script
-from tests.gateway.rig import error_of, rig, until
+from tests.gateway.rig import error_of, rig
+from tests.waiting import until
 
 REQUEST = text_pb2.TokenizeRequest(texts=["a"])
 STREAM = text_pb2.StreamGenerateRequest(prompt="x")

@@ -6,7 +6,8 @@ import grpc
 from sensorium.errors import QueueFull
 from sensorium.v1 import text_pb2
 from tests.fakes.text_service import FakeTextService, Script
-from tests.gateway.rig import error_of, rig, until
+from tests.gateway.rig import error_of, rig
+from tests.waiting import until
 
 REQUESTS = "sensorium_gateway_requests_total"
 

@@ -1,6 +1,5 @@
 """A server of the kit with a servicer that does what a test tells it to, and a client of it."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -123,10 +122,3 @@ async def peer(**settings: Any) -> AsyncIterator[Peer]:
     server.grpc.add_generic_rpc_handlers((Raw(text),))
     async with server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield Peer(server, text, record, channel)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Returns once `condition` holds; fails when it does not come to hold."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 – the condition is another's, and no event tells of it
-            await asyncio.sleep(0.01)

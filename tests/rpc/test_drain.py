@@ -5,7 +5,8 @@ import pytest
 
 from sensorium.errors import ModelNotReady
 from sensorium.status import from_rpc_error
-from tests.rpc.peer import STREAM, UNARY, ended, peer, until
+from tests.rpc.peer import STREAM, UNARY, ended, peer
+from tests.waiting import until
 
 
 async def test_running_calls_finish_and_new_ones_are_told_when_to_retry():

@@ -9,7 +9,8 @@ from grpc import StatusCode
 
 from sensorium.errors import QueueFull
 from sensorium.status import from_rpc_error
-from tests.rpc.peer import COLLECT, EXCHANGE, STREAM, UNARY, ended, nothing, peer, until
+from tests.rpc.peer import COLLECT, EXCHANGE, STREAM, UNARY, ended, nothing, peer
+from tests.waiting import until
 
 ARITIES = pytest.mark.parametrize("method", [UNARY, STREAM, COLLECT, EXCHANGE])
 
