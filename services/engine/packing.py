@@ -17,17 +17,26 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.in_features = linear.in_features
         self.out_features = linear.out_features
-        self.dtype = linear.weight.dtype
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
-        self._bias = None if linear.bias is None else linear.bias.detach()
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
+        self.bias = None if linear.bias is None else linear.bias.detach()
+        self.shown = torch.empty_like(linear.weight.detach(), device="meta")
+        """What `weight` returns: enough for models that look at its type, and an error for those that compute with it.
+        """
+        self.weight_read = False
+
+    @property
+    def weight(self) -> Tensor:
+        """Stands for the weight of the nn.Linear."""
+        self.weight_read = True
+        return self.shown
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See nn.Linear."""
-        return torch.ops.mkldnn._linear_pointwise(inputs, self._weight, self._bias, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise(inputs, self._packed, self.bias, "none", [], "")
 
     def extra_repr(self) -> str:
         """Describes the layer as nn.Linear does."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self._bias is not None}"
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 class Packing:
@@ -41,9 +50,30 @@ class Packing:
         return len(self._originals)
 
     def undo(self) -> None:
-        """Puts the original layers back: for a model that reads the weights of its layers itself."""
+        """Puts the original layers back."""
         for name, linear in self._originals.items():
             _replace(self._model, name, linear)
+        self._originals = {}
+
+    def show_weights(self) -> None:
+        """Lets a model that computes with the weights of its layers read them, until `settle`."""
+        for name, linear in self._originals.items():
+            packed = self._packed(name)
+            packed.shown, packed.weight_read = linear.weight.detach(), False
+
+    def settle(self) -> None:
+        """Puts back the original layers whose weights were read since `show_weights`."""
+        for name, linear in list(self._originals.items()):
+            packed = self._packed(name)
+            if packed.weight_read:
+                _replace(self._model, name, linear)
+                del self._originals[name]
+            packed.shown = torch.empty_like(linear.weight.detach(), device="meta")
+
+    def _packed(self, name: str) -> PackedLinear:
+        packed = self._model.get_submodule(name)
+        assert isinstance(packed, PackedLinear)
+        return packed
 
 
 def pack_linears(model: nn.Module) -> Packing:

@@ -15,7 +15,7 @@ from sensorium.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
 from services.engine.generation.admission import QueueLimits
 from services.engine.generation.build import BuiltEngine, EngineSettings, build_engine
 from services.engine.generation.resolution import GenerationLimits
-from services.engine.loading import LoadedModel, ModelRefused, load_causal_lm, resolve_device
+from services.engine.loading import LoadedModel, ModelRefused, load_language_model, resolve_device
 from services.engine.metrics import EngineMetrics
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
@@ -93,7 +93,7 @@ class TextService:
         torch.set_num_threads(settings.threads)
         log.info("loading %s", settings.model)
         device = resolve_device(settings.device)
-        loaded = load_causal_lm(
+        loaded = load_language_model(
             settings.model,
             revision=settings.revision,
             device=device,

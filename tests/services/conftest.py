@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from services.engine.loading import LoadedModel, load_causal_lm
+from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import Bench, BenchMaker, fake_bench, real_bench
 from tests.services.fake_runner import FakeRunner
 from tests.tiny_models import tokenizer as tiny_tokenizer
@@ -24,7 +24,7 @@ def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def llama(llama_folder: Path) -> LoadedModel:
-    return load_causal_lm(str(llama_folder), revision=None, device=torch.device("cpu"), dtype="auto")
+    return load_language_model(str(llama_folder), revision=None, device=torch.device("cpu"), dtype="auto")
 
 
 @pytest.fixture(scope="session")

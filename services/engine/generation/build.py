@@ -1,14 +1,14 @@
 """Puts an engine together for a loaded model: probes what its layers store, sizes the cache, checks the result."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 import torch
-from transformers import PretrainedConfig
 
 from services.engine.generation.admission import Admission, QueueLimits
-from services.engine.generation.attention.backend import AttentionBackend, AttentionCall
+from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionBackend, AttentionCall, LooksAhead
 from services.engine.generation.attention.cpu import CpuAttention, kernel_takes
 from services.engine.generation.attention.kernel import PAGE_SIZE, load_kernel
 from services.engine.generation.attention.probe import LayoutProbe
@@ -16,16 +16,20 @@ from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.kv_cache import KVCache, LayerLayout
 from services.engine.generation.page_pool import PagePool
-from services.engine.generation.runner import ModelRunner
+from services.engine.generation.rotary import frequencies_depend_on_length
+from services.engine.generation.runner import ModelRunner, Runner
 from services.engine.generation.scheduler import Scheduler
-from services.engine.generation.verification import verify
+from services.engine.generation.serial_runner import Continuation, SerialRunner
+from services.engine.generation.serial_verification import remember, verify_serial
+from services.engine.generation.state_size import StateSize, state_size
+from services.engine.generation.verification import NotPaged, verify
 from services.engine.loading import LoadedModel, ModelRefused
 from services.engine.metrics import EngineMetrics
 from services.engine.packing import pack_linears
 
 log = logging.getLogger(__name__)
 
-_ROPE_OF_THE_LONGEST_ROW = {"dynamic", "longrope"}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,48 +54,108 @@ class BuiltEngine:
     engine: GenerationEngine
     context_tokens: int
     """Prompt and output together: the model's own context, or the cache if that is smaller."""
+    source_tokens: int = 0
+    """What an encoder reads at most; 0 where there is none."""
+    concurrency: int = 1
+    """Sequences that share a step at most."""
+    serial: bool = False
+    """Whether the rows of a step are run one by one, each on the model's own cache."""
+    reason: str = ""
+    """Why they are run this way: a sentence or two."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is different about an engine by how its model is run."""
+
+    runner: Runner
+    pool: PagePool
+    max_sequences: int
+    whole_prompts: bool
+    share_prefixes: bool
+    reason: str
 
 
 def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
-    """Returns the engine for `loaded`.
+    """Returns the engine for `loaded`: with a paged cache if the model computes the same with one, else serial.
 
     Raises:
-        ModelRefused: the model keeps state that is not keys and values, or the engine's results differ from its own.
+        ModelRefused: the engine's results differ from the model's own either way, or its cache is too small.
     """
-    layouts = probe_layouts(loaded)
-    pages = page_count(loaded, settings, layouts)
-    pool = PagePool(pages, PAGE_SIZE)
-    cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
-    backend = choose_backend(loaded, cache)
-    runner = ModelRunner(loaded.model, backend, cache, loaded.device)
-    pack_and_verify(loaded, runner, pool)
+    own_attention = loaded.model.config._attn_implementation
+    try:
+        parts = paged_parts(loaded, settings)
+    except NotPaged as reason:
+        loaded.model.set_attn_implementation(own_attention)
+        parts = serial_parts(loaded, settings, str(reason))
+    log.info("%s", parts.reason)
     scheduler = Scheduler(
-        pool,
-        max_sequences=settings.max_sequences,
+        parts.pool,
+        max_sequences=parts.max_sequences,
         prefill_tokens=settings.prefill_tokens,
-        share_prefixes=settings.share_prefixes,
+        share_prefixes=parts.share_prefixes,
+        whole_prompts=parts.whole_prompts,
     )
     engine = GenerationEngine(
-        runner, scheduler, pool, Admission(settings.queue), metrics, unread_tokens=settings.unread_tokens
+        parts.runner, scheduler, parts.pool, Admission(settings.queue), metrics, unread_tokens=settings.unread_tokens
     )
-    return BuiltEngine(engine, min(loaded.context_tokens, pages * PAGE_SIZE))
+    source_tokens, context_tokens = fitting(loaded, parts.pool)
+    serial = isinstance(parts.runner, SerialRunner)
+    return BuiltEngine(engine, context_tokens, source_tokens, parts.max_sequences, serial, parts.reason)
 
 
-def pack_and_verify(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> None:
-    """Packs the model's linear layers where that helps, and compares the engine with the model itself.
+def paged_parts(loaded: LoadedModel, settings: EngineSettings) -> Parts:
+    """Returns the parts of an engine whose keys and values lie in pages.
 
     Raises:
-        ModelRefused: their results differ.
+        NotPaged: the model keeps other state, or the engine's results differ from its own.
+    """
+    layouts = probe_layouts(loaded)
+    token_bytes = sum(layout.bytes_per_token for layout in layouts.values())
+    pages = page_count(loaded, settings, StateSize(0, token_bytes))
+    pool = PagePool(pages, PAGE_SIZE)
+    cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
+    runner = ModelRunner(loaded.model, choose_backend(loaded, cache), cache, loaded.device)
+    pack_and_verify(loaded, lambda: verify(loaded, runner, pool))
+    reason = "Its paged forward was compared with its own at load."
+    return Parts(runner, pool, settings.max_sequences, False, settings.share_prefixes, reason)
+
+
+def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> Parts:
+    """Returns the parts of an engine whose sequences each have the model's own cache; `reason` says why.
+
+    Raises:
+        ModelRefused: even so its results differ from the model's own.
+    """
+    memory = remember(loaded)
+    continuation = pack_and_verify(loaded, lambda: verify_serial(loaded, memory))
+    size = state_size(loaded, memory)
+    sequences = min(settings.max_sequences, max(settings.cache_bytes // max(size.fixed_bytes, 1), 1))
+    pool = PagePool(page_count(loaded, settings, size, sequences), PAGE_SIZE)
+    runner = SerialRunner(loaded.model, continuation, memory)
+    whole = continuation is not Continuation.CHUNKS
+    told = f"{reason} Each sequence has the model's own cache, which was compared with its own generate at load."
+    return Parts(runner, pool, sequences, whole, False, told)
+
+
+def pack_and_verify(loaded: LoadedModel, check: Callable[[], T]) -> T:
+    """Packs the model's linear layers where that helps, and returns what `check` of the engine returns.
+
+    Layers whose weights the model computes with itself stay as they are. Raises what `check` raises, nothing packed.
     """
     packing = pack_linears(loaded.model)
     try:
-        verify(loaded, runner, pool)
-    except AttributeError as error:
-        log.info("linear layers stay as they are, since the model reads their weights: %s", error)
-        packing.undo()
-        verify(loaded, runner, pool)
-    else:
-        log.info("packed %d linear layers", len(packing))
+        result = check()
+    except (AttributeError, RuntimeError, ModelRefused, NotPaged):
+        packing.show_weights()
+        try:
+            result = check()
+        except Exception:
+            packing.undo()
+            raise
+        packing.settle()
+    log.info("packed %d linear layers", len(packing))
+    return result
 
 
 def choose_backend(loaded: LoadedModel, cache: KVCache) -> AttentionBackend:
@@ -103,13 +167,21 @@ def choose_backend(loaded: LoadedModel, cache: KVCache) -> AttentionBackend:
 
 @torch.inference_mode()
 def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
-    """Returns what each attention layer stores, by running the model once on two tokens."""
+    """Returns what each attention layer stores, by running the model once on two tokens.
+
+    Raises:
+        NotPaged: a layer stores something else, or a token's keys depend on more than what is before it.
+        ModelRefused: tokens see those behind them.
+    """
     config = loaded.model.config.get_text_config()
-    if unstable := rope_types(config) & _ROPE_OF_THE_LONGEST_ROW:
-        raise ModelRefused(
+    if loaded.decoder_start_ids:
+        raise NotPaged(f"{loaded.architecture} has an encoder.")
+    if by_length := frequencies_depend_on_length(config):
+        raise NotPaged(
             f"{loaded.architecture} chooses its rotary frequencies by the longest sequence of a batch "
-            f"({', '.join(unstable)}), so neighbours would change each other's results."
+            f"({', '.join(by_length)}), so neighbours would change each other's results."
         )
+    loaded.model.set_attn_implementation(IMPLEMENTATION)
     probe = LayoutProbe()
     tokens = torch.zeros(1, 2, dtype=torch.int64, device=loaded.device)
     positions = torch.arange(2, device=loaded.device).unsqueeze(0)
@@ -117,30 +189,52 @@ def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
         loaded.model(
             input_ids=tokens, position_ids=positions, use_cache=False, attention_call=AttentionCall(probe, None)
         )
+    except LooksAhead as error:
+        raise ModelRefused(f"{loaded.architecture} cannot continue a text: {error}") from error
     except (TypeError, ValueError) as error:
-        raise ModelRefused(f"{loaded.architecture} cannot be run through a paged cache: {error}") from error
+        raise NotPaged(f"{loaded.architecture} cannot be run through a paged cache: {error}.") from error
     expected = config.num_hidden_layers
     if len(probe.layouts) != expected:
-        raise ModelRefused(
+        raise NotPaged(
             f"{loaded.architecture} has {expected} layers, of which {len(probe.layouts)} use transformers' attention "
-            "interface. Models with recurrent, convolutional or hidden attention state are not served yet."
+            "interface."
         )
     return probe.layouts
 
 
-def rope_types(config: PretrainedConfig) -> set[str]:
-    """Returns the kinds of rotary embedding of a configuration, which may differ by the type of a layer."""
-    parameters: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
-    nested = [value for value in parameters.values() if isinstance(value, dict)]
-    return {str(kind["rope_type"]) for kind in [parameters, *nested] if "rope_type" in kind}
+def page_count(loaded: LoadedModel, settings: EngineSettings, size: StateSize, sequences: int | None = None) -> int:
+    """Returns how many pages the cache gets: as many as all sequences at full context need, within `cache_bytes`.
 
-
-def page_count(loaded: LoadedModel, settings: EngineSettings, layouts: dict[int, LayerLayout]) -> int:
-    """Returns how many pages the cache gets: as many as `max_sequences` full contexts need, within `cache_bytes`."""
-    page_bytes = PAGE_SIZE * sum(layout.bytes_per_token for layout in layouts.values())
-    most = settings.max_sequences * -(-loaded.context_tokens // PAGE_SIZE)
-    pages = min(most, settings.cache_bytes // page_bytes)
+    What sequences keep besides is set aside first. `sequences` are the settings' own unless given.
+    """
+    sequences = sequences or settings.max_sequences
+    page_bytes, aside = PAGE_SIZE * size.token_bytes, sequences * size.fixed_bytes
+    most = sequences * (pages_of(loaded.source_tokens) + pages_of(loaded.context_tokens))
+    pages = min(most, (settings.cache_bytes - aside) // page_bytes) if page_bytes else most
     if pages < 1:
-        raise ModelRefused(f"A cache of {settings.cache_bytes} bytes does not hold one page of {page_bytes} bytes.")
-    log.info("The cache holds %d tokens in %.1f MiB", pages * PAGE_SIZE, pages * page_bytes / 2**20)
+        raise ModelRefused(
+            f"A cache of {settings.cache_bytes} bytes does not hold one page of {page_bytes} bytes beside the {aside} "
+            f"bytes of {sequences} sequences."
+        )
+    log.info(
+        "The cache holds %d tokens in %.1f MiB, and %d sequences keep %.1f MiB besides",
+        pages * PAGE_SIZE, pages * page_bytes / 2**20, sequences, aside / 2**20,
+    )  # fmt: skip
     return pages
+
+
+def pages_of(tokens: int) -> int:
+    """Returns how many pages `tokens` take."""
+    return -(-tokens // PAGE_SIZE)
+
+
+def fitting(loaded: LoadedModel, pool: PagePool) -> tuple[int, int]:
+    """Returns how many tokens an encoder may read and how long prompt and output may be, so that one request fits.
+
+    Where both do not fit at their full lengths, they share the pages in proportion.
+    """
+    source, context = loaded.source_tokens, loaded.context_tokens
+    if pages_of(source) + pages_of(context) <= pool.page_count:
+        return source, context
+    pages = pool.page_count * source // (source + context)
+    return min(pages * PAGE_SIZE, source), min((pool.page_count - pages) * PAGE_SIZE, context)

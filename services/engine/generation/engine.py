@@ -23,7 +23,7 @@ from services.engine.generation.likelihood import RawLikelihoods
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.request import Completed, GenerationRequest, Likelihood
-from services.engine.generation.runner import ModelRunner
+from services.engine.generation.runner import Runner
 from services.engine.generation.sampler import NoToken, sample
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
@@ -43,7 +43,7 @@ class GenerationEngine:
 
     def __init__(
         self,
-        runner: ModelRunner,
+        runner: Runner,
         scheduler: Scheduler,
         pool: PagePool,
         admission: Admission,
@@ -220,7 +220,7 @@ class GenerationEngine:
         finish = sequence.output.finish
         assert finish is not None
         times = sequence.times(time.monotonic())
-        input_count = len(sequence.request.prompt_token_ids)
+        input_count = sequence.request.input_token_count
         cached_count = min(sequence.cached_count or 0, input_count)
         event = Completed(finish, input_count, sequence.output_count, times, cached_count)
         self._metrics.completed(finish.reason.value, times, event.input_token_count, event.output_token_count)

@@ -5,6 +5,23 @@ from enum import Enum
 
 
 @dataclass(frozen=True)
+class OutputRules:
+    """What the model's own generation configuration demands of every output, whatever a caller asks for."""
+
+    first_token_id: int | None = None
+    """The first token of a sequence that begins with one token, as a translation's language is."""
+    last_token_ids: tuple[int, ...] = ()
+    """The last token, where the output reaches `max_new_tokens`, is one of these; empty: any."""
+    suppressed_token_ids: tuple[int, ...] = ()
+    suppressed_first_token_ids: tuple[int, ...] = ()
+    """Those that the output does not begin with."""
+    source_repetition_penalty: float = 1.0
+    """Above 1, tokens of the input become likelier."""
+    source_no_repeat_ngram_size: int = 0
+    """No run of this many tokens of the input is repeated; 0 allows all."""
+
+
+@dataclass(frozen=True)
 class SamplingParameters:
     """How one token is chosen, with nothing left open. Ranges are those of the contract's GenerationParameters."""
 
@@ -25,6 +42,7 @@ class SamplingParameters:
     allowed_token_ids: tuple[int, ...] = ()
     """The only ones that may be generated, beside the end of sequence; empty: all."""
     seed: int = 0
+    rules: OutputRules = OutputRules()
 
     @property
     def greedy(self) -> bool:
@@ -58,6 +76,7 @@ class GenerationRequest:
     """One admitted request: everything resolved and checked."""
 
     prompt_token_ids: tuple[int, ...]
+    """What the output continues: for an encoder-decoder, what its decoder starts with."""
     sampling: SamplingParameters
     stopping: StoppingCriteria
     delivered_token_ids: tuple[int, ...] = ()
@@ -71,11 +90,18 @@ class GenerationRequest:
     preprocess_seconds: float = 0.0
     cache_salt: str = ""
     """Requests share computed beginnings only with those of the same salt."""
+    source_token_ids: tuple[int, ...] = ()
+    """What an encoder-decoder's encoder reads; empty for other models."""
+
+    @property
+    def input_token_count(self) -> int:
+        """Tokens a caller sent."""
+        return len(self.source_token_ids or self.prompt_token_ids)
 
     @property
     def token_count(self) -> int:
         """Tokens that must be computed before the first new one."""
-        return len(self.prompt_token_ids) + len(self.delivered_token_ids)
+        return len(self.source_token_ids) + len(self.prompt_token_ids) + len(self.delivered_token_ids)
 
 
 class FinishReason(Enum):

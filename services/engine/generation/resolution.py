@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from services.engine.generation.request import SamplingParameters, StoppingCriteria
+from services.engine.generation.request import OutputRules, SamplingParameters, StoppingCriteria
 
 T = TypeVar("T")
 
@@ -59,6 +59,9 @@ class ModelDefaults:
     max_new_tokens: int | None = None
     min_new_tokens: int | None = None
     end_token_ids: frozenset[int] = field(default_factory=frozenset[int])
+    rules: OutputRules = OutputRules()
+    decoder_start_ids: tuple[int, ...] = ()
+    """What the decoder of an encoder-decoder starts with; empty for other models."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,9 @@ class GenerationLimits:
     context_tokens: int
     """Prompt and output together: the model's context, or the whole cache if that is smaller."""
     vocabulary_size: int
+    source_tokens: int = 0
+    """What an encoder reads at most; 0 where there is none."""
+    source_vocabulary_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,8 @@ class TokenizedInput:
     delivered: list[int]
     field: str = "prompt"
     """Where the prompt came from, for the words of a violation."""
+    source: list[int] | None = None
+    """What an encoder reads, in place of the prompt that was sent; `prompt` is then what the decoder starts with."""
 
 
 def resolve(
@@ -114,6 +122,7 @@ def _sampling(
         bad_words=bad_words or defaults.bad_words,
         allowed_token_ids=options.allowed_token_ids,
         seed=pick(options.seed, None, secrets.randbits(63)),
+        rules=defaults.rules,
     )
 
 

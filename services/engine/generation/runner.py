@@ -1,6 +1,7 @@
 """Runs the model on the rows of one step, packed into one sequence."""
 
 from collections.abc import Collection
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,6 +12,18 @@ from services.engine.generation.attention.backend import AttentionBackend, Atten
 from services.engine.generation.attention.batch import AttentionBatch, RowSpan
 from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.sequence import CachedTokens, Row
+
+
+class Runner(Protocol):
+    """Owns a model's forward. Running the same rows again is harmless, whatever failed before."""
+
+    def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
+        """Computes the rows' tokens and keeps what later ones need of them.
+
+        Returns the float32 logits `[n, vocabulary]` behind the last token of each of the `n` rows that complete their
+        sequence, in the order of the rows.
+        """
+        ...
 
 
 class ModelRunner:

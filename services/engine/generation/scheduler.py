@@ -21,9 +21,19 @@ class Scheduler:
     begin with.
     """
 
-    def __init__(self, pool: PagePool, *, max_sequences: int, prefill_tokens: int, share_prefixes: bool = True) -> None:
+    def __init__(
+        self,
+        pool: PagePool,
+        *,
+        max_sequences: int,
+        prefill_tokens: int,
+        share_prefixes: bool = True,
+        whole_prompts: bool = False,
+    ) -> None:
+        """`whole_prompts` is for models that read a prompt at once: the budget then bounds how many begin in a step."""
         self._pool = pool
         self._share_prefixes = share_prefixes
+        self._whole_prompts = whole_prompts
         self._keys: dict[Sequence, PageKeys] = {}
         self._max_sequences = max_sequences
         self._prefill_tokens = prefill_tokens
@@ -48,7 +58,7 @@ class Scheduler:
         else:
             self._waiting = [entry for entry in self._waiting if entry[2] is not sequence]
             heapq.heapify(self._waiting)
-        self._pool.release(sequence.pages)
+        self._release(sequence)
         self._keys.pop(sequence, None)
 
     def advance(self, row: Row[Sequence]) -> None:
@@ -67,12 +77,15 @@ class Scheduler:
         budget = self._prefill_tokens
         for sequence in self.running:
             if sequence.remaining > 1 and budget > 0:
-                rows.append(Row(sequence, min(sequence.remaining, budget)))
-                budget -= rows[-1].token_count
+                rows.append(self._prompt_row(sequence, budget))
+                budget -= rows[-1].cost
         while budget > 0 and (sequence := self._admit()):
-            rows.append(Row(sequence, min(sequence.remaining, budget)))
-            budget -= rows[-1].token_count
+            rows.append(self._prompt_row(sequence, budget))
+            budget -= rows[-1].cost
         return rows
+
+    def _prompt_row(self, sequence: Sequence, budget: int) -> Row[Sequence]:
+        return Row(sequence, sequence.remaining if self._whole_prompts else min(sequence.remaining, budget))
 
     def _decode_rows(self) -> list[Row[Sequence]]:
         rows: list[Row[Sequence]] = []
@@ -92,8 +105,9 @@ class Scheduler:
         sequence = self._waiting[0][2]
         shared = self._shared(sequence)
         sequence.pages += shared
-        if not self._pool.grow(sequence.pages, len(sequence.token_ids)):
-            self._pool.release(sequence.pages)
+        pool, source = self._pool, len(sequence.source_ids)
+        if not (pool.grow(sequence.pages, len(sequence.token_ids)) and pool.grow(sequence.source_pages, source)):
+            self._release(sequence)
             return None
         sequence.computed = len(shared) * self._pool.page_size
         if sequence.cached_count is None:
@@ -117,7 +131,12 @@ class Scheduler:
 
     def _preempt(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
-        self._pool.release(sequence.pages)
+        self._release(sequence)
         sequence.computed = 0
         self.preemptions += 1
         self.add(sequence)
+
+    def _release(self, sequence: Sequence) -> None:
+        self._pool.release(sequence.pages)
+        self._pool.release(sequence.source_pages)
+        sequence.state = None

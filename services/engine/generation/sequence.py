@@ -1,7 +1,7 @@
 """One request while it lives in the engine's thread."""
 
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.penalties import RowProcessor
@@ -20,6 +20,13 @@ class CachedTokens:
     pages: list[int] = field(default_factory=list[int])
     computed: int = 0
     """Tokens, from the first, that are in the cache."""
+    prompt_count: int = 0
+    """Tokens, from the first, that were not generated."""
+    source_ids: tuple[int, ...] = ()
+    """What an encoder has read before the first of them; empty where there is no encoder."""
+    source_pages: list[int] = field(default_factory=list[int])
+    state: Any = None
+    """The model's own cache, where a runner keeps one. Nobody else looks inside, and it goes when the pages go."""
 
     @property
     def remaining(self) -> int:
@@ -33,7 +40,11 @@ class Sequence(CachedTokens):
     def __init__(
         self, request: GenerationRequest, output: OutputBuilder, stream: GenerationStream, arrival: float
     ) -> None:
-        super().__init__([*request.prompt_token_ids, *request.delivered_token_ids])
+        super().__init__(
+            [*request.prompt_token_ids, *request.delivered_token_ids],
+            prompt_count=len(request.prompt_token_ids),
+            source_ids=request.source_token_ids,
+        )
         self.request = request
         self.output = output
         self.stream = stream
@@ -55,7 +66,7 @@ class Sequence(CachedTokens):
     @property
     def output_count(self) -> int:
         """Tokens generated, those delivered before a resume included."""
-        return len(self.token_ids) - len(self.request.prompt_token_ids)
+        return len(self.token_ids) - self.prompt_count
 
     def times(self, now: float) -> GenerationTimes:
         """Returns where the time went, for a request that ends `now`."""
@@ -84,3 +95,8 @@ class Row(Generic[S]):
     def completes(self) -> bool:
         """Whether a token is sampled after this row: nothing remains uncomputed."""
         return self.token_count == self.sequence.remaining
+
+    @property
+    def cost(self) -> int:
+        """Tokens the model works on: what an encoder reads too, in the row that begins a sequence."""
+        return self.token_count + (0 if self.sequence.computed else len(self.sequence.source_ids))

@@ -1,4 +1,4 @@
-"""Compares the engine with the model's own forward once, at load, and refuses a model on which they differ."""
+"""Compares the paged engine with the model's own forward once, at load."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from services.engine.generation.attention.backend import IMPLEMENTATION
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
-from services.engine.loading import LoadedModel, ModelRefused
+from services.engine.loading import LoadedModel
 
 CHUNK = 7
 """Prompt tokens per step of the check, so that chunks begin inside a page."""
@@ -17,11 +17,15 @@ TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
 """Relative error of the logits that rounding explains; half precision has 0.05."""
 
 
+class NotPaged(Exception):
+    """A model's state does not go into pages, or not with equal results. The message says why in a sentence."""
+
+
 def verify(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> None:
     """Runs a few prompts in chunks, side by side, and compares their last logits with the model's own.
 
     Raises:
-        ModelRefused: they differ by more than rounding explains.
+        NotPaged: they differ by more than rounding explains.
     """
     generator = torch.Generator().manual_seed(0)
     length = min(_length(loaded), pool.page_count * pool.page_size // 2, loaded.context_tokens)
@@ -30,9 +34,9 @@ def verify(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> None:
     theirs = _model_logits(loaded, prompts)
     error = float((ours - theirs).norm() / theirs.norm())
     if not error <= TOLERANCE.get(loaded.model.dtype, 0.05):
-        raise ModelRefused(
+        raise NotPaged(
             f"{loaded.architecture} computes other logits through the paged cache than by itself (relative error "
-            f"{error:.2g}). It keeps state or a bias that the attention interface does not show, and is not served yet."
+            f"{error:.2g}): it keeps state or a bias that the attention interface does not show."
         )
 
 

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from services.engine.generation.build import rope_types
-from services.engine.loading import LoadedModel, ModelRefused, load_causal_lm, resolve_device
+from services.engine.loading import LoadedModel, ModelRefused, load_language_model, resolve_device
 from tests.services.bench import build
 from tests.tiny_models import CONFIGS, END_ID, tokenizer, write_checkpoint
 
@@ -26,7 +26,7 @@ BERT = BertConfig(vocab_size=320, hidden_size=16, intermediate_size=16, num_hidd
 
 
 def load(source: Path | str, dtype: str = "auto") -> LoadedModel:
-    return load_causal_lm(str(source), revision=None, device=CPU, dtype=dtype)
+    return load_language_model(str(source), revision=None, device=CPU, dtype=dtype)
 
 
 def write(folder: Path, config: PretrainedConfig, kind: type = AutoModelForCausalLM) -> Path:

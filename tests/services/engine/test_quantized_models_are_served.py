@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.engine.loading import ModelRefused, load_causal_lm
+from services.engine.loading import ModelRefused, load_language_model
 from tests.services.bench import real_bench
 from tests.tiny_models import write_checkpoint
 
@@ -20,8 +20,8 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_quantized_weights_are_smaller_and_the_engine_equals_generate(kind: str, wide: str) -> None:
     """Whatever quantization changes, engine and `generate` see the same model."""
-    whole = load_causal_lm(wide, revision=None, device=CPU, dtype="float32")
-    loaded = load_causal_lm(wide, revision=None, device=CPU, dtype="float32", quantization=kind)
+    whole = load_language_model(wide, revision=None, device=CPU, dtype="float32")
+    loaded = load_language_model(wide, revision=None, device=CPU, dtype="float32", quantization=kind)
     assert loaded.quantization == kind
     assert loaded.model.get_memory_footprint() < whole.model.get_memory_footprint()
     prompt = [9, 40, 7, 33, 21]
@@ -43,4 +43,4 @@ def test_methods_that_need_other_packages_are_refused_by_name(method: str, llama
     config["quantization_config"] = {"quant_method": method, "bits": 4, "group_size": 128}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelRefused, match=f"quantized by {method}"):
-        load_causal_lm(str(tmp_path), revision=None, device=CPU, dtype="auto")
+        load_language_model(str(tmp_path), revision=None, device=CPU, dtype="auto")

@@ -17,6 +17,10 @@ IMPLEMENTATION = "sensorium_paged"
 """Value of `attn_implementation` under which models use the paged cache."""
 
 
+class LooksAhead(ValueError):
+    """A layer lets tokens see those behind them, which no cache of keys and values can serve."""
+
+
 @dataclass(frozen=True)
 class AttentionLayer:
     """What one layer's attention looks like, as its module says at the call."""
@@ -75,10 +79,10 @@ def attend_paged(
     """Adapts transformers' attention interface, `[1, heads, T, width]`, to the backend of the call.
 
     Raises:
-        ValueError: the layer lets tokens see those behind them, which no cache of keys and values can serve.
+        LooksAhead: the layer is an encoder's.
     """
     if not getattr(module, "is_causal", True):
-        raise ValueError("its attention looks ahead, as that of encoders does")
+        raise LooksAhead("its attention looks ahead, as that of encoders does")
     layer = AttentionLayer(
         index=int(module.layer_idx),  # type: ignore[arg-type]
         scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,

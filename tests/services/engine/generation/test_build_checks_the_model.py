@@ -13,7 +13,7 @@ from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.verification import verify
-from services.engine.loading import LoadedModel, ModelRefused, load_causal_lm
+from services.engine.loading import LoadedModel, ModelRefused, load_language_model
 from tests.services.bench import build, output_of, read, real_bench, request
 from tests.tiny_models import CONFIGS, write_checkpoint
 
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 def load(folder: Path) -> LoadedModel:
-    return load_causal_lm(str(folder), revision=None, device=CPU, dtype="auto")
+    return load_language_model(str(folder), revision=None, device=CPU, dtype="auto")
 
 
 def verified(loaded: LoadedModel, backend: Any) -> None:

@@ -1,0 +1,114 @@
+"""A model's own cache of one sequence, made and advanced exactly as `generate` does it.
+
+`generate` hands a caller's own decoding loop everything it has prepared: what the encoder made of its input, the cache
+of the model's kind, masks, positions. That is taken here, and the loop's body is run one step at a time, so that
+sequences can take turns.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedModel
+
+from services.engine.generation.module_memory import ModuleMemory
+
+_UNBOUNDED = 1 << 30
+"""A length that `generate` checks and that no sequence reaches."""
+
+
+class OwnCache:
+    """Grows with its sequence; belongs to the thread that runs the model."""
+
+    def __init__(self, model: PreTrainedModel, memory: ModuleMemory) -> None:
+        """`memory` is what the model's modules remember; it is put in place before each step and taken back after."""
+        self._model: Any = model
+        self._memory = memory
+        self._remembered = memory.fresh
+        self._arguments: dict[str, Any] | None = None
+        self._output: Any = None
+        self.length = 0
+        """Tokens it holds, from the first."""
+
+    def advance(self, token_ids: Sequence[int], source_ids: Sequence[int] = ()) -> Tensor:
+        """Computes the tokens of `token_ids` that it does not hold yet, at least one, in one forward.
+
+        An encoder reads `source_ids` before the first. Returns the float32 logits `[vocabulary]` behind the last. What
+        it holds after a failure is worthless.
+        """
+        tokens = torch.tensor([token_ids], device=self._model.device)
+        self._memory.recall(self._remembered)
+        if self._arguments is None:
+            self._arguments = _prepared(self._model, tokens, source_ids)
+            inputs = self._model.prepare_inputs_for_generation(tokens, is_first_iteration=True, **self._arguments)
+        else:
+            inputs = self._next_inputs(tokens, len(token_ids) - self.length)
+        output = self._model(**inputs, return_dict=True)
+        self._remembered = self._memory.take()
+        # A copy, for some models compute the logits of all tokens, which would live as long as the sequence.
+        logits = output.logits[0, -1].float().clone()
+        output["logits"] = logits
+        self._output = output
+        self.length = len(token_ids)
+        return logits
+
+    def tensors(self) -> list[Tensor]:
+        """Returns what it keeps on the device, each tensor once."""
+        found: dict[int, Tensor] = {}
+        _collect([self._arguments, self._remembered], found, set())
+        return list(found.values())
+
+    def fork(self) -> "OwnCache":
+        """Returns a copy that grows by itself."""
+        shared = {id(self._model): self._model, id(self._memory): self._memory}
+        if self._arguments and (encoded := self._arguments.get("encoder_outputs")) is not None:
+            shared[id(encoded)] = encoded  # nobody changes it
+        return deepcopy(self, shared)
+
+    def _next_inputs(self, tokens: Tensor, count: int) -> dict[str, Any]:
+        model = self._model
+        self._arguments = model._update_model_kwargs_for_generation(
+            self._output, self._arguments, is_encoder_decoder=model.config.is_encoder_decoder, num_new_tokens=count
+        )
+        assert self._arguments is not None
+        # A model without a cache reads everything again.
+        length = count if self._arguments["use_cache"] else None
+        return model.prepare_inputs_for_generation(tokens, next_sequence_length=length, **self._arguments)
+
+
+def _prepared(model: Any, tokens: Tensor, source_ids: Sequence[int]) -> dict[str, Any]:
+    """Returns the arguments that `generate` would run the model with, its encoder having read `source_ids`."""
+    prepared: dict[str, Any] = {}
+
+    def take(_model: Any, input_ids: Tensor, **model_kwargs: Any) -> Tensor:
+        for name in ("logits_processor", "stopping_criteria", "generation_config"):
+            model_kwargs.pop(name)
+        prepared.update(model_kwargs)
+        return input_ids
+
+    plain = GenerationConfig(do_sample=False, num_beams=1, use_cache=True, max_length=_UNBOUNDED)
+    options = {"generation_config": plain, "custom_generate": take}
+    if model.config.is_encoder_decoder:
+        source = torch.tensor([source_ids], device=model.device)
+        model.generate(source, attention_mask=torch.ones_like(source), decoder_input_ids=tokens, **options)
+    else:
+        model.generate(tokens, attention_mask=torch.ones_like(tokens), **options)
+    return prepared
+
+
+def _collect(value: Any, found: dict[int, Tensor], seen: set[int]) -> None:
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Tensor):
+        found.setdefault(value.untyped_storage().data_ptr(), value)
+    elif isinstance(value, dict):
+        for item in value.values():
+            _collect(item, found, seen)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _collect(item, found, seen)
+    elif hasattr(value, "__dict__") and not isinstance(value, type):
+        _collect(vars(value), found, seen)
