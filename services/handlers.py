@@ -28,11 +28,16 @@ def _handler(method: Method, behaviour: Any) -> "grpc.RpcMethodHandler[Any, Any]
     return make(behaviour, method.request_type.FromString, method.response_type.SerializeToString)
 
 
+def task_not_supported(name: str, model: str) -> TaskNotSupported:
+    """Returns the error for an RPC that a model cannot do."""
+    return TaskNotSupported(
+        f"{model} cannot do {name}. `sensorium models list` shows which model can do what.",
+        metadata={"model": model, "rpc": name},
+    )
+
+
 def _refusal(name: str, model: str) -> Any:
     async def refuse(_request: object, _context: object) -> NoReturn:
-        raise TaskNotSupported(
-            f"{model} cannot do {name}. `sensorium models list` shows which model can do what.",
-            metadata={"model": model, "rpc": name},
-        )
+        raise task_not_supported(name, model)
 
     return refuse

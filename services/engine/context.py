@@ -18,9 +18,7 @@ def source_context(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase)
     return _context(config, tokenizer, ("max_encoder_position_embeddings", "max_source_positions"), encoder=True)
 
 
-def _context(
-    config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, names: tuple[str, ...], **part: bool
-) -> int:
+def _context(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, names: tuple[str, ...], **part: bool) -> int:
     text = config.get_text_config(**part)
     for name in (*names, *_NAMES):
         if isinstance(found := getattr(text, name, None), int) and found > 0:

@@ -1,5 +1,6 @@
 """Loads a checkpoint as it is, on the device and in the dtype asked for; safetensors only and none of its code, unless
-the operator says otherwise."""
+the operator says otherwise.
+"""
 
 import hashlib
 import logging
@@ -68,6 +69,7 @@ class LoadedModel:
     context_tokens: int
     """Prompt and output together; for an encoder-decoder, what its decoder starts with and its output."""
     vocabulary_size: int
+    parameter_count: int
     quantization: str = ""
     """Method and kind; empty where the weights are as wide as they are computed in."""
     decoder_start_ids: tuple[int, ...] = ()
@@ -104,7 +106,7 @@ def load_language_model(
     device: torch.device,
     dtype: str,
     quantization: str = "none",
-    trust: Trust = Trust(),  # noqa: B008 - frozen
+    trust: Trust = Trust(),
 ) -> LoadedModel:
     """Loads the checkpoint `source`, a folder or a hub id: a decoder, or an encoder and a decoder.
 
@@ -129,6 +131,7 @@ def load_language_model(
         context_tokens=decoder_context(model.config, tokenizer),
         quantization=own_quantization(config) if quantization == "none" else quantization,
         vocabulary_size=_vocabulary_size(model),
+        parameter_count=model.num_parameters(),
         decoder_start_ids=starts,
         source_tokens=source_context(model.config, tokenizer) if starts else 0,
         source_vocabulary_size=int(model.get_input_embeddings().num_embeddings),  # type: ignore[union-attr]
@@ -162,6 +165,10 @@ def advice(error: Exception) -> str:
 def _read(
     source: str, revision: str | None, device: torch.device, dtype: str, quantization: str, trust: Trust
 ) -> tuple[PretrainedConfig, PreTrainedTokenizerBase, PreTrainedModel]:
+    if trust.remote_code:
+        log.warning("Code that comes with %s may be run, with all rights of this process", source)
+    if trust.pickled_weights:
+        log.warning("Weights of %s may be unpickled, which runs what their maker put there", source)
     shared: dict[str, Any] = {"revision": revision, "trust_remote_code": trust.remote_code}
     config = AutoConfig.from_pretrained(source, **shared)
     kind_of_model = _kind_of_model(config, source)

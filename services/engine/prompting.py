@@ -21,7 +21,8 @@ class PromptEncoder:
         self._tokenizer: Any = tokenizer
         self._special_ids = frozenset(tokenizer.all_special_ids)
         longest = max(map(len, tokenizer.get_vocab()), default=1)
-        self._most_characters = longest * context_tokens
+        self.most_characters = longest * context_tokens
+        """A longer text fits the context in no tokens."""
 
     def encode(self, text: str, *, field: str, add_special_tokens: bool = True) -> list[int]:
         """Returns the ids of `text`.
@@ -74,7 +75,7 @@ class PromptEncoder:
             raise InvalidArgument([Violation("chat", f"the model's chat template refuses it: {error}")]) from error
 
     def _require_length(self, text: str, field: str) -> None:
-        if len(text) > self._most_characters:
+        if len(text) > self.most_characters:
             raise InvalidArgument(
                 [Violation(field, f"has {len(text)} characters, more than fit the context in any tokens")]
             )

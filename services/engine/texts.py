@@ -1,7 +1,19 @@
 """Values around tokenizing and chat templates, free of torch and of protobuf."""
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
+
+
+class Truncation(Enum):
+    """What happens to a text that is too long."""
+
+    NONE = "none"
+    """It is refused."""
+    START = "start"
+    """Its end is kept."""
+    END = "end"
+    """Its start is kept."""
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,17 @@ from sensorium.v1 import models_pb2 as pb
 from sensorium.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
 from services.engine.generation.admission import QueueLimits
 from services.engine.generation.build import BuiltEngine, EngineSettings, build_engine
-from services.engine.generation.resolution import GenerationLimits
-from services.engine.loading import LoadedModel, ModelRefused, load_language_model, resolve_device
+from services.engine.languages import tags_of
+from services.engine.loading import LoadedModel, ModelRefused, Trust, load_language_model, resolve_device
 from services.engine.metrics import EngineMetrics
 from services.engine.preprocessing import Preprocessing
-from services.engine.prompting import PromptEncoder
+from services.engine.translation import Translations, find_translations
 from services.handlers import handlers
 from services.model_servicer import ModelServicer
 from services.served_model import ServedModel
 from services.text.config import TextSettings
-from services.text.generate import TextGenerator
 from services.text.servicer import TextServicer, TextVerbs
-from services.text.tokenize import TextTokenizer
+from services.text.verbs import text_verbs
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +98,7 @@ class TextService:
             device=device,
             dtype=settings.dtype,
             quantization=settings.quantization,
+            trust=Trust(remote_code=settings.trust_remote_code, pickled_weights=settings.allow_pickle_weights),
         )
         self._metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
         return loaded
@@ -121,13 +121,11 @@ class TextService:
     def _publish(self, loaded: LoadedModel, built: BuiltEngine) -> None:
         """Makes the loaded model what the servicers answer from."""
         preprocessing = self._preprocessing = Preprocessing(built.engine.admission)
-        encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
-        limits = GenerationLimits(built.context_tokens, loaded.vocabulary_size)
-        self._servicer.verbs = TextVerbs(
-            TextGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing),
-            TextTokenizer(encoder, loaded.vocabulary_size, self._settings.max_batch_items, preprocessing),
-        )
+        translations = find_translations(loaded)
+        verbs = text_verbs(loaded, built, translations, preprocessing, self._settings.max_batch_items)
+        self._servicer.verbs = verbs
         describe(self._served.info, loaded, built, self._settings)
+        describe_tasks(self._served.info, verbs, translations)
 
     def _enter(self, state: pb.ModelState.ValueType) -> None:
         self._served.enter(state)
@@ -142,8 +140,7 @@ def served_name(model: str) -> str:
 def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settings: TextSettings) -> None:
     """Fills in what ModelService tells of the model."""
     info.identity.revision = loaded.revision
-    info.tasks[:] = [pb.TASK_GENERATE_TEXT, pb.TASK_TOKENIZE]
-    info.limits.context_token_count = built.context_tokens
+    info.limits.context_token_count = built.source_tokens or built.context_tokens
     info.limits.queued_request_count = settings.max_queued_requests
     info.limits.queued_token_count = settings.max_queued_tokens
     info.limits.batch_item_count = settings.max_batch_items
@@ -153,7 +150,19 @@ def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settin
     info.dtype = str(loaded.model.dtype).removeprefix("torch.")
     info.quantization = loaded.quantization
     info.device = str(loaded.device)
-    info.parameter_count = loaded.model.num_parameters()
-    info.concurrency = settings.max_sequences
-    info.execution_path = pb.EXECUTION_PATH_BATCHED
-    info.execution_path_reason = "Its paged forward was compared with its own at load."
+    info.parameter_count = loaded.parameter_count
+    info.concurrency = built.concurrency
+    info.execution_path = pb.EXECUTION_PATH_SERIAL if built.serial else pb.EXECUTION_PATH_BATCHED
+    info.execution_path_reason = built.reason
+
+
+def describe_tasks(info: pb.ModelInfo, verbs: TextVerbs, translations: Translations | None) -> None:
+    """Fills in what ModelService tells of what the model can do, and in which languages."""
+    info.tasks[:] = [pb.TASK_GENERATE_TEXT]
+    if verbs.summarizer is not None:
+        info.tasks.append(pb.TASK_SUMMARIZE)
+    if verbs.translator is not None:
+        info.tasks.append(pb.TASK_TRANSLATE)
+    info.tasks.append(pb.TASK_TOKENIZE)
+    if translations is not None:
+        info.languages[:] = tags_of([*translations.sources, *translations.targets])

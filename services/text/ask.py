@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from sensorium.errors import Violation
-from services.engine.generation.resolution import GenerationOptions
+from services.engine.generation.resolution import GenerationOptions, ModelDefaults
 from services.engine.generation.stream import GenerationStream
-from services.engine.texts import Chat
+from services.engine.texts import Chat, Truncation
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,32 @@ class GenerationAsk:
     deadline: float | None = None
     """On the clock of `time.monotonic`."""
     violations: tuple[Violation, ...] = ()
+    field: str = "prompt_token_ids.ids"
+    """What the token ids are called in violations."""
+    defaults: ModelDefaults | None = None
+    """What holds where the options are silent, if not what holds for Generate."""
+
+
+@dataclass(frozen=True)
+class TextsAsk:
+    """One caller's wish to have something made of each of some texts, unchecked but for what its conversion found."""
+
+    texts: list[str]
+    batched: bool = True
+    """Whether the texts came as `texts`, rather than one as `text`."""
+    instruction: str | None = None
+    source_language: str = ""
+    target_language: str = ""
+    truncation: Truncation = Truncation.NONE
+    options: GenerationOptions = field(default_factory=GenerationOptions)
+    delivered: list[int] = field(default_factory=list[int])
+    deadline: float | None = None
+    """On the clock of `time.monotonic`."""
+    violations: tuple[Violation, ...] = ()
+
+    def field_of(self, index: int) -> str:
+        """Returns what a text is called in violations."""
+        return f"texts[{index}]" if self.batched else "text"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,12 @@ class TextSettings(ServerSettings):
     quantization: Literal[
         "none", "bitsandbytes-int8", "bitsandbytes-nf4", "bitsandbytes-nf4-double", "bitsandbytes-fp4"
     ] = Field("none", description="Quantizes the weights while loading: saves memory, costs speed and accuracy.")
+    trust_remote_code: bool = Field(
+        False, description="Runs the code that comes with the checkpoint, with all rights of this process."
+    )
+    allow_pickle_weights: bool = Field(
+        False, description="Unpickles weights where there are none in safetensors, which may run code of their maker."
+    )
     threads: int = Field(1, ge=1, description="CPU threads of the model: cores divided by services on the machine.")
     stuck_step_seconds: float = Field(
         300.0, gt=0, description="/livez fails once a single step of the model lasts longer than this."

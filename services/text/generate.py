@@ -1,18 +1,22 @@
 """The verb Generate: from what a caller asked to a running stream of the engine."""
 
 import time
+from collections.abc import Callable
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.detokenizer import IncrementalDetokenizer
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.output import OutputBuilder
-from services.engine.generation.request import GenerationRequest
+from services.engine.generation.request import GenerationRequest, Work
 from services.engine.generation.resolution import GenerationLimits, ModelDefaults, TokenizedInput, resolve
 from services.engine.generation.token_texts import TokenTexts
 from services.engine.generation.validation import violations
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.text.ask import Generation, GenerationAsk
+
+Prepared = tuple[GenerationRequest, OutputBuilder, str | None]
+"""A request with what builds its output and the prompt as rendered."""
 
 
 class TextGenerator:
@@ -40,23 +44,51 @@ class TextGenerator:
             InvalidArgument: holds every violation.
             QueueFull, DeadlineExceeded, ModelNotReady: see Admission.enter.
         """
-        request, output, rendered = await self._preprocessing.run(self._prepare, ask)
-        stream = self._engine.submit(request, output)
-        return Generation(stream, len(request.prompt_token_ids), request.sampling.seed, rendered)
+        return (await self.start_all(lambda: [ask]))[0]
 
-    def _prepare(self, ask: GenerationAsk) -> tuple[GenerationRequest, OutputBuilder, str | None]:
-        began = time.monotonic()
+    async def start_all(self, make: Callable[[], list[GenerationAsk]]) -> list[Generation]:
+        """Accepts what `make` returns, which runs where texts are tokenized: all requests or none.
+
+        Raises what `start` raises, and what `make` raises.
+        """
+        prepared = await self._preprocessing.run(self._prepare_all, make)
+        started: list[Generation] = []
+        try:
+            for request, output, rendered in prepared:
+                stream = self._engine.submit(request, output)
+                started.append(Generation(stream, request.input_token_count, request.sampling.seed, rendered))
+        except BaseException:
+            for generation in started:
+                generation.stream.cancel()
+            raise
+        return started
+
+    def _prepare_all(self, make: Callable[[], list[GenerationAsk]]) -> list[Prepared]:
+        began, work = time.monotonic(), Work()
+        prepared: list[Prepared] = []
+        wrong: dict[Violation, None] = {}  # what is wrong with all is told once
+        for ask in make():
+            try:
+                prepared.append(self._prepare(ask, began, work))
+            except InvalidArgument as error:
+                wrong |= dict.fromkeys(error.violations)
+        if wrong:
+            raise InvalidArgument(wrong)
+        return prepared
+
+    def _prepare(self, ask: GenerationAsk, began: float, work: Work) -> Prepared:
+        defaults = ask.defaults or self._defaults
         wrong = list(ask.violations)
         tokens, rendered = None, None
         try:
-            rendered, tokens = self._tokens(ask)
+            rendered, tokens = self._tokens(ask, defaults)
         except InvalidArgument as error:
             wrong += error.violations
-        wrong += violations(ask.options, self._defaults, self._limits, tokens)
+        wrong += violations(ask.options, defaults, self._limits, tokens)
         if wrong or tokens is None:
             raise InvalidArgument(wrong)
         bad_words = self._bad_words(ask.options.bad_words)
-        sampling, stopping = resolve(ask.options, self._defaults, self._limits, len(tokens.prompt), bad_words)
+        sampling, stopping = resolve(ask.options, defaults, self._limits, len(tokens.prompt), bad_words)
         skip_special = ask.options.skip_special_tokens
         detokenizer = IncrementalDetokenizer(self._encoder, tokens.prompt, skip_special_tokens=skip_special)
         output = OutputBuilder(detokenizer, stopping, self._token_texts)
@@ -75,6 +107,8 @@ class TextGenerator:
             deadline=ask.deadline,
             preprocess_seconds=time.monotonic() - began,
             cache_salt=ask.cache_salt,
+            source_token_ids=tuple(tokens.source or ()),
+            work=work,
         )
         return request, output, rendered if ask.return_rendered_prompt else None
 
@@ -95,16 +129,18 @@ class TextGenerator:
             found |= dict.fromkeys(forms)
         return tuple(found)
 
-    def _tokens(self, ask: GenerationAsk) -> tuple[str | None, TokenizedInput | None]:
+    def _tokens(self, ask: GenerationAsk, defaults: ModelDefaults) -> tuple[str | None, TokenizedInput | None]:
         """Returns the rendered prompt, if there is text, and its tokens; nothing where the conversion refused both."""
+        rendered, ids, field = None, ask.prompt_token_ids, ask.field
         if ask.chat is not None:
-            rendered = self._encoder.render(ask.chat)
             # The template writes the special tokens itself.
-            ids = self._encoder.encode(rendered, field="chat", add_special_tokens=False)
-            return rendered, TokenizedInput(ids, ask.delivered, "chat")
-        if ask.prompt is not None:
-            ids = self._encoder.encode(ask.prompt, field="prompt") if ask.prompt else []
-            return ask.prompt, TokenizedInput(ids, ask.delivered, "prompt")
-        if ask.prompt_token_ids is not None:
-            return None, TokenizedInput(ask.prompt_token_ids, ask.delivered, "prompt_token_ids.ids")
-        return None, None
+            rendered, field = self._encoder.render(ask.chat), "chat"
+            ids = self._encoder.encode(rendered, field=field, add_special_tokens=False)
+        elif ask.prompt is not None:
+            rendered, field = ask.prompt, "prompt"
+            ids = self._encoder.encode(rendered, field=field) if rendered else []
+        if ids is None:
+            return None, None
+        if defaults.decoder_start_ids:
+            return rendered, TokenizedInput(list(defaults.decoder_start_ids), ask.delivered, field, source=ids)
+        return rendered, TokenizedInput(ids, ask.delivered, field)

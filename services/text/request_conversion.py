@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sensorium.errors import Violation
@@ -36,13 +36,12 @@ def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, secon
         wrong.append(Violation("input", "must be set: prompt, prompt_token_ids or chat"))
     if which == "chat":
         wrong += _chat_violations(request.chat)
-    if any(delivered.candidate_index for delivered in request.delivered) or len(request.delivered) > 1:
-        wrong.append(Violation("delivered", "must hold one entry, of candidate 0"))
+    wrong += delivered_violations(request.delivered)
     return GenerationAsk(
         prompt=request.prompt if which == "prompt" else None,
         prompt_token_ids=list(request.prompt_token_ids.ids) if which == "prompt_token_ids" else None,
         chat=_chat(request.chat) if which == "chat" and not wrong else None,
-        options=_options(request.parameters, request.priority),
+        options=generation_options(request.parameters, request.priority),
         delivered=list(request.delivered[0].token_ids) if request.delivered else [],
         return_rendered_prompt=request.return_rendered_prompt,
         cache_salt=request.cache_salt,
@@ -51,7 +50,15 @@ def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, secon
     )
 
 
-def _options(parameters: common.GenerationParameters, priority: int) -> GenerationOptions:
+def delivered_violations(delivered: Iterable[common.DeliveredTokens]) -> Iterator[Violation]:
+    """Yields what is wrong in the form of tokens delivered before a resume."""
+    entries = list(delivered)
+    if any(entry.candidate_index for entry in entries) or len(entries) > 1:
+        yield Violation("delivered", "must hold one entry, of candidate 0")
+
+
+def generation_options(parameters: common.GenerationParameters, priority: int = 0) -> GenerationOptions:
+    """Returns how to generate as plain values."""
     message: Any = parameters
 
     def given(name: str) -> Any:

@@ -1,5 +1,7 @@
 """The edge of the text service, outward: plain values as messages of the contract."""
 
+from typing import TypeVar
+
 from google.protobuf.duration_pb2 import Duration
 
 from sensorium.v1 import common_pb2 as common
@@ -17,9 +19,16 @@ _REASONS = {
 }
 
 
-def started_event(generation: Generation, identity: common.ModelIdentity) -> pb.StreamGenerateResponse:
-    """Returns the event that opens a stream."""
-    return pb.StreamGenerateResponse(
+GeneratedEvent = TypeVar(
+    "GeneratedEvent", pb.StreamGenerateResponse, pb.StreamSummarizeResponse, pb.StreamTranslateResponse
+)
+
+
+def started_event(
+    generation: Generation, identity: common.ModelIdentity, kind: type[GeneratedEvent] = pb.StreamGenerateResponse
+) -> GeneratedEvent:
+    """Returns the event that opens a stream, in the message of its RPC."""
+    return kind(
         started=common.GenerationStarted(
             model=identity,
             prompt_token_count=generation.prompt_token_count,
@@ -29,16 +38,14 @@ def started_event(generation: Generation, identity: common.ModelIdentity) -> pb.
     )
 
 
-def stream_event(event: Event) -> pb.StreamGenerateResponse:
-    """Returns a later event of a stream."""
+def stream_event(event: Event, kind: type[GeneratedEvent] = pb.StreamGenerateResponse) -> GeneratedEvent:
+    """Returns a later event of a stream, in the message of its RPC."""
     if isinstance(event, Delta):
-        return pb.StreamGenerateResponse(
-            delta=common.GenerationDelta(text=event.text, token_ids=event.token_ids, logprobs=_logprobs(event))
-        )
-    return pb.StreamGenerateResponse(
+        return kind(delta=common.GenerationDelta(text=event.text, token_ids=event.token_ids, logprobs=_logprobs(event)))
+    return kind(
         completed=common.GenerationCompleted(
             candidates=[common.CandidateFinish(finish=_finish(event.finish))],
-            usage=_usage(event),
+            usage=usage(event),
             timing=timing(event.times),
         )
     )
@@ -46,21 +53,30 @@ def stream_event(event: Event) -> pb.StreamGenerateResponse:
 
 async def whole_response(generation: Generation, identity: common.ModelIdentity) -> pb.GenerateResponse:
     """Reads a generation to its end and returns it as one message."""
+    candidates, completed = await read_whole(generation)
+    return pb.GenerateResponse(
+        model=identity,
+        candidates=candidates,
+        seed=generation.seed,
+        rendered_prompt=generation.rendered_prompt,
+        usage=usage(completed),
+        timing=timing(completed.times),
+    )
+
+
+async def read_whole(generation: Generation) -> tuple[list[common.GeneratedCandidate], Completed]:
+    """Reads a generation to its end and returns its candidates and how it ended."""
     candidate = common.GeneratedCandidate()
-    response = pb.GenerateResponse(model=identity, seed=generation.seed, rendered_prompt=generation.rendered_prompt)
     texts: list[str] = []
     async for event in generation.stream:
-        if isinstance(event, Delta):
-            texts.append(event.text)
-            candidate.token_ids.extend(event.token_ids)
-            candidate.logprobs.extend(_logprobs(event))
-        else:
+        if isinstance(event, Completed):
+            candidate.text = "".join(texts)
             candidate.finish.CopyFrom(_finish(event.finish))
-            response.usage.CopyFrom(_usage(event))
-            response.timing.CopyFrom(timing(event.times))
-    candidate.text = "".join(texts)
-    response.candidates.append(candidate)
-    return response
+            return [candidate], event
+        texts.append(event.text)
+        candidate.token_ids.extend(event.token_ids)
+        candidate.logprobs.extend(_logprobs(event))
+    raise AssertionError("a stream ends with Completed or raises")
 
 
 def timing(times: GenerationTimes) -> common.Timing:
@@ -113,11 +129,12 @@ def _logprobs(delta: Delta) -> list[common.TokenLogprob]:
     ]
 
 
-def _usage(event: Completed) -> common.Usage:
+def usage(*ends: Completed) -> common.Usage:
+    """Returns what generations that are answered together consumed."""
     return common.Usage(
-        input_token_count=event.input_token_count,
-        cached_token_count=event.cached_token_count,
-        output_token_count=event.output_token_count,
+        input_token_count=sum(end.input_token_count for end in ends),
+        cached_token_count=sum(end.cached_token_count for end in ends),
+        output_token_count=sum(end.output_token_count for end in ends),
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 from sensorium.v1 import text_pb2 as pb
 from sensorium.v1.common_pb2 import Usage
 from services.engine.texts import EncodedToken
+from services.handlers import task_not_supported
 from services.served_model import ServedModel
-from services.text.ask import Generation, GenerationAsk
+from services.text.ask import Generation, GenerationAsk, TextsAsk
 from services.text.request_conversion import generation_ask
 from services.text.response_conversion import (
     immediate_timing,
@@ -19,6 +20,7 @@ from services.text.response_conversion import (
     token_list,
     whole_response,
 )
+from services.text.texts_conversion import TextsRequest, texts_ask, whole_texts
 
 
 class Generator(Protocol):
@@ -41,12 +43,22 @@ class Tokenizer(Protocol):
         ...
 
 
+class TextsVerb(Protocol):
+    """The verb Summarize or Translate."""
+
+    async def start(self, ask: TextsAsk) -> list[Generation]:
+        """Accepts all texts of a request or none."""
+        ...
+
+
 @dataclass(frozen=True)
 class TextVerbs:
     """What a loaded text model can do."""
 
     generator: Generator
     tokenizer: Tokenizer
+    summarizer: TextsVerb | None = None
+    translator: TextsVerb | None = None
 
 
 class TextServicer:
@@ -94,6 +106,48 @@ class TextServicer:
             usage=Usage(input_token_count=sum(map(len, sequences))),
             timing=immediate_timing(time.monotonic() - began),
         )
+
+    async def Summarize(self, request: pb.SummarizeRequest, context: Any) -> pb.SummarizeResponse:
+        """Summarizes texts and returns the summaries whole."""
+        async with self._generations("Summarize", request, context) as generations:
+            return await whole_texts(generations, self._served.identity, pb.SummarizeResponse)
+
+    async def StreamSummarize(
+        self, request: pb.StreamSummarizeRequest, context: Any
+    ) -> AsyncIterator[pb.StreamSummarizeResponse]:
+        """Summarizes a text and streams the summary."""
+        async with self._generations("Summarize", request, context) as (generation,):
+            yield started_event(generation, self._served.identity, pb.StreamSummarizeResponse)
+            async for event in generation.stream:
+                yield stream_event(event, pb.StreamSummarizeResponse)
+
+    async def Translate(self, request: pb.TranslateRequest, context: Any) -> pb.TranslateResponse:
+        """Translates texts and returns the translations whole."""
+        async with self._generations("Translate", request, context) as generations:
+            return await whole_texts(generations, self._served.identity, pb.TranslateResponse)
+
+    async def StreamTranslate(
+        self, request: pb.StreamTranslateRequest, context: Any
+    ) -> AsyncIterator[pb.StreamTranslateResponse]:
+        """Translates a text and streams the translation."""
+        async with self._generations("Translate", request, context) as (generation,):
+            yield started_event(generation, self._served.identity, pb.StreamTranslateResponse)
+            async for event in generation.stream:
+                yield stream_event(event, pb.StreamTranslateResponse)
+
+    @asynccontextmanager
+    async def _generations(self, rpc: str, request: TextsRequest, context: Any) -> AsyncGenerator[list[Generation]]:
+        """Starts a generation for each text and frees their rows when the call ends, however it ends."""
+        verbs = self._ready(request.model)
+        verb = verbs.summarizer if rpc == "Summarize" else verbs.translator
+        if verb is None:
+            raise task_not_supported(rpc, self._served.name)
+        generations = await verb.start(texts_ask(request, context.time_remaining()))
+        try:
+            yield generations
+        finally:
+            for generation in generations:
+                generation.stream.cancel()
 
     @asynccontextmanager
     async def _generation(

@@ -82,7 +82,7 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
     Raises:
         ModelRefused: the engine's results differ from the model's own either way, or its cache is too small.
     """
-    own_attention = loaded.model.config._attn_implementation
+    own_attention = str(loaded.model.config._attn_implementation)
     try:
         parts = paged_parts(loaded, settings)
     except NotPaged as reason:

@@ -128,7 +128,7 @@ class GenerationEngine:
             began = time.monotonic()
             self._begin(rows, began)
             sampled = self._compute(rows)
-            self._account(rows, time.monotonic() - began)
+            self._account(rows, began)
             for sequence, (token, likelihood) in sampled:
                 self._deliver(sequence, token, likelihood)
         self._observe()
@@ -259,9 +259,10 @@ class GenerationEngine:
         for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
             self._end(sequence, "error", error)
 
-    def _account(self, rows: list[Row[Sequence]], seconds: float) -> None:
+    def _account(self, rows: list[Row[Sequence]], began: float) -> None:
+        seconds = time.monotonic() - began
         for row in rows:
-            row.sequence.compute_seconds += seconds
+            row.sequence.request.work.add(began, seconds)
         self._metrics.steps.inc()
         self._metrics.batch_size.observe(len(rows))
         self._metrics.step_seconds.observe(seconds)

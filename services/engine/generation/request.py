@@ -1,6 +1,6 @@
 """What enters the generation engine and what leaves it: frozen values, free of protobuf and of torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -71,6 +71,20 @@ class StoppingCriteria:
         return self.stop_token_ids | self.end_token_ids
 
 
+@dataclass
+class Work:
+    """Time in which the model worked on a request, or on one of several that are answered together."""
+
+    seconds: float = 0.0
+    _last: float = -1.0
+
+    def add(self, began: float, seconds: float) -> None:
+        """Counts a step that began at `began`, once, however many of its rows were for this."""
+        if began != self._last:
+            self.seconds += seconds
+            self._last = began
+
+
 @dataclass(frozen=True)
 class GenerationRequest:
     """One admitted request: everything resolved and checked."""
@@ -92,6 +106,7 @@ class GenerationRequest:
     """Requests share computed beginnings only with those of the same salt."""
     source_token_ids: tuple[int, ...] = ()
     """What an encoder-decoder's encoder reads; empty for other models."""
+    work: Work = field(default_factory=Work, compare=False)
 
     @property
     def input_token_count(self) -> int:

@@ -59,7 +59,7 @@ class ModelDefaults:
     max_new_tokens: int | None = None
     min_new_tokens: int | None = None
     end_token_ids: frozenset[int] = field(default_factory=frozenset[int])
-    rules: OutputRules = OutputRules()
+    rules: OutputRules = field(default_factory=OutputRules)
     decoder_start_ids: tuple[int, ...] = ()
     """What the decoder of an encoder-decoder starts with; empty for other models."""
 

@@ -9,6 +9,7 @@ from services.engine.generation.constraints import AllowedTokens, BadWords, Logi
 from services.engine.generation.draws import uniform
 from services.engine.generation.penalties import OutputPenalties, RepetitionPenalty, RowProcessor
 from services.engine.generation.request import GenerationRequest
+from services.engine.generation.rules import forcing_processors, source_processors
 from services.engine.generation.sequence import Sequence
 from services.engine.generation.truncation import truncate
 
@@ -76,6 +77,7 @@ def row_processors(request: GenerationRequest, row: Tensor) -> tuple[RowProcesso
     made: list[RowProcessor] = []
     if sampling.logit_bias:
         made.append(LogitBias(sampling.logit_bias, row))
+    made += source_processors(request, row)
     if sampling.repetition_penalty != 1.0:
         made.append(RepetitionPenalty(sampling.repetition_penalty, row))
     if sampling.presence_penalty or sampling.frequency_penalty:
@@ -88,6 +90,7 @@ def row_processors(request: GenerationRequest, row: Tensor) -> tuple[RowProcesso
         made.append(WithheldEndings(stopping.ending_ids, prompt_count + stopping.min_new_tokens, row))
     if sampling.allowed_token_ids:
         made.append(AllowedTokens({*sampling.allowed_token_ids, *stopping.end_token_ids}, row))
+    made += forcing_processors(request, row)
     return tuple(made)
 
 

@@ -51,7 +51,6 @@ class Sequence(CachedTokens):
         self.arrival = arrival
         self.first_scheduled: float | None = None
         self.first_output: float | None = None
-        self.compute_seconds = 0.0
         self.cached_count: int | None = None
         """Tokens of the prompt that were in the cache already; None before the first admission."""
         self.ended = False
@@ -76,7 +75,7 @@ class Sequence(CachedTokens):
             queue=started - self.arrival,
             preprocess=self.request.preprocess_seconds,
             time_to_first_output=first - self.arrival,
-            compute=self.compute_seconds,
+            compute=self.request.work.seconds,
             total=now - self.arrival,
         )
 

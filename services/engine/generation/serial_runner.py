@@ -38,9 +38,11 @@ class SerialRunner:
         wanted = [line for line, row in zip(logits, rows, strict=True) if row.completes]
         return torch.stack(wanted or logits[:1])[: len(wanted)]
 
-    def fork(self, parent: CachedTokens, child: CachedTokens) -> None:
-        """Gives `child`, which has the same tokens, a copy of what was computed of `parent`."""
-        child.state = None if parent.state is None else parent.state.fork()
+    @torch.inference_mode()
+    def fork(self, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
+        """Gives the second of each pair what the first has computed. Both then go on by themselves."""
+        for parent, child in pairs:
+            child.state = None if parent.state is None else parent.state.fork()
 
     def _advance(self, sequence: CachedTokens, end: int) -> Tensor:
         """Computes a sequence's tokens up to `end` and returns the logits `[vocabulary]` behind the last."""

@@ -1,6 +1,7 @@
-"""Compares sequences that take turns with the model's own `generate`, at load, and finds what one forward may compute."""
+"""Compares sequences that take turns with the model's own `generate`, once, at load."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,8 +74,9 @@ def generated(loaded: LoadedModel, length: int, *, seed: int = 0) -> Reference:
         output_logits=True, return_dict_in_generate=True,
     )  # fmt: skip
     starts = {"decoder_input_ids": torch.tensor([loaded.decoder_start_ids], device=loaded.device)}
+    model: Any = loaded.model
     try:
-        made = loaded.model.generate(
+        made = model.generate(
             given, attention_mask=torch.ones_like(given), generation_config=config,
             **(starts if loaded.decoder_start_ids else {}),
         )  # fmt: skip

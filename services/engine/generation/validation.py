@@ -36,7 +36,10 @@ def violations(
     if tokens is None:
         return
     # Ids past the context are too many anyway, which is a violation of its own.
-    yield from _token_violations(tokens.field, tokens.prompt[: limits.context_tokens], limits)
+    if tokens.source is None:
+        yield from _token_violations(tokens.field, tokens.prompt[: limits.context_tokens], limits)
+    else:
+        yield from _source_violations(tokens.source, tokens.field, limits)
     yield from _token_violations("delivered[0].token_ids", tokens.delivered[: limits.context_tokens], limits)
     yield from _length_violations(options, defaults, limits, tokens)
     sampling, _ = resolve(options, defaults, limits, len(tokens.prompt))
@@ -107,9 +110,21 @@ def _id_violations(options: GenerationOptions, limits: GenerationLimits) -> Iter
 
 
 def _token_violations(name: str, ids: Sequence[int], limits: GenerationLimits) -> Iterator[Violation]:
+    yield from _range_of_ids(name, ids, limits.vocabulary_size)
+
+
+def _source_violations(source: list[int], name: str, limits: GenerationLimits) -> Iterator[Violation]:
+    yield from _range_of_ids(name, source[: limits.source_tokens], limits.source_vocabulary_size)
+    if not source:
+        yield Violation(name, "must come to at least one token")
+    elif len(source) > limits.source_tokens:
+        yield Violation(name, f"has {len(source)} tokens; the model's encoder reads {limits.source_tokens}")
+
+
+def _range_of_ids(name: str, ids: Sequence[int], size: int) -> Iterator[Violation]:
     for i, token_id in enumerate(ids):
-        if not 0 <= token_id < limits.vocabulary_size:
-            yield Violation(f"{name}[{i}]", f"must be in [0, {limits.vocabulary_size}), not {token_id}")
+        if not 0 <= token_id < size:
+            yield Violation(f"{name}[{i}]", f"must be in [0, {size}), not {token_id}")
 
 
 def _length_violations(
@@ -121,9 +136,10 @@ def _length_violations(
     elif prompt >= context:
         yield Violation(tokens.field, f"has {prompt} tokens; prompt and output together may have {context}")
     elif wanted is not None and prompt + wanted > context:
+        given = "what the decoder starts with" if tokens.source is not None else f"a prompt of {prompt}"
         yield Violation(
             "parameters.max_new_tokens",
-            f"asks for {wanted} tokens after a prompt of {prompt}; {context} fit in all, so at most {context - prompt}",
+            f"asks for {wanted} tokens after {given}; {context} fit in all, so at most {context - prompt}",
         )
     if wanted is not None and wanted < 1:
         return  # a violation already, and no measure for others

@@ -1,0 +1,98 @@
+"""From a text to the tokens a model reads it as, cut to what fits if the caller wants that."""
+
+from typing import Protocol
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.generation.resolution import GenerationLimits, GenerationOptions, ModelDefaults, pick
+from services.engine.prompting import PromptEncoder
+from services.engine.texts import Chat, Truncation
+from services.engine.translation import Frame
+
+_OUTPUT_TOKENS = 256
+"""Room for an output whose length nobody has said, or a quarter of the context where that is less."""
+
+
+class Reader(Protocol):
+    """Reads one text. `frame` is what stands around it, `field` its name in violations."""
+
+    def read(
+        self, text: str, frame: Frame, truncation: Truncation, options: GenerationOptions, /, *, field: str
+    ) -> list[int]:
+        """Returns the tokens; more than fit where nothing may be cut.
+
+        Raises:
+            InvalidArgument: the text cannot fit, whatever its tokens.
+        """
+        ...
+
+
+class EncoderReader:
+    """For an encoder: a prefix and the text, between the tokens of the frame."""
+
+    def __init__(self, encoder: PromptEncoder, limits: GenerationLimits) -> None:
+        self._encoder = encoder
+        self._limits = limits
+
+    def read(
+        self, text: str, frame: Frame, truncation: Truncation, _options: GenerationOptions, /, *, field: str
+    ) -> list[int]:
+        """See Reader."""
+        kept = kept_characters(text, truncation, max(self._encoder.most_characters - len(frame.prefix), 0))
+        ids = self._encoder.encode(frame.prefix + kept, field=field, add_special_tokens=False)
+        room = self._limits.source_tokens - len(frame.first_ids) - len(frame.last_ids)
+        if truncation is not Truncation.NONE and len(ids) > room:
+            lead = self._prefix_count(frame.prefix, ids)
+            if lead >= room:
+                raise InvalidArgument([Violation("instruction", f"has {lead} tokens and leaves no room for a text")])
+            ids = ids[:room] if truncation is Truncation.END else [*ids[:lead], *ids[len(ids) - room + lead :]]
+        return [*frame.first_ids, *ids, *frame.last_ids]
+
+    def _prefix_count(self, prefix: str, ids: list[int]) -> int:
+        """Returns how many of `ids` are the prefix's, its last token being possibly joined with the text's first."""
+        alone = self._encoder.encode(prefix, field="instruction", add_special_tokens=False) if prefix else []
+        return next((i for i, (a, b) in enumerate(zip(alone, ids, strict=False)) if a != b), len(alone))
+
+
+class ChatReader:
+    """For a chat model: the prefix as what is asked of it, and the text below, in one turn of the user."""
+
+    def __init__(self, encoder: PromptEncoder, limits: GenerationLimits, defaults: ModelDefaults) -> None:
+        self._encoder = encoder
+        self._limits = limits
+        self._defaults = defaults
+
+    def read(
+        self, text: str, frame: Frame, truncation: Truncation, options: GenerationOptions, /, *, field: str
+    ) -> list[int]:
+        """See Reader."""
+        kept = kept_characters(text, truncation, self._encoder.most_characters)
+        ids = self._ids(kept, frame, field)
+        room = self._limits.context_tokens - self._output_tokens(options)
+        while truncation is not Truncation.NONE and len(ids) > room and kept:
+            kept = self._shorter(kept, len(ids) - room, truncation, field)
+            ids = self._ids(kept, frame, field)
+        return ids
+
+    def _ids(self, text: str, frame: Frame, field: str) -> list[int]:
+        content = f"{frame.prefix}\n\n{text}" if frame.prefix else text
+        rendered = self._encoder.render(Chat([{"role": "user", "content": content}], [], continue_last=False))
+        return self._encoder.encode(rendered, field=field, add_special_tokens=False)
+
+    def _shorter(self, text: str, excess: int, truncation: Truncation, field: str) -> str:
+        """Returns the text without `excess` of its tokens, and never as long as it was."""
+        ids = self._encoder.encode(text, field=field, add_special_tokens=False)
+        end = truncation is Truncation.END
+        fewer = ids[: max(len(ids) - excess, 0)] if end else ids[excess:]
+        shorter = self._encoder.decode(fewer, skip_special_tokens=False)
+        return shorter if len(shorter) < len(text) else text[:-1] if end else text[1:]
+
+    def _output_tokens(self, options: GenerationOptions) -> int:
+        otherwise = min(_OUTPUT_TOKENS, self._limits.context_tokens // 4)
+        return max(pick(options.max_new_tokens, self._defaults.max_new_tokens, otherwise), 1)
+
+
+def kept_characters(text: str, truncation: Truncation, most: int) -> str:
+    """Returns the end or the start of a text that is so long that what is cut off here could never fit."""
+    if truncation is Truncation.NONE or len(text) <= most:
+        return text
+    return text[:most] if truncation is Truncation.END else text[len(text) - most :]
