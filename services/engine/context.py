@@ -19,7 +19,8 @@ def source_context(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase)
 
 
 def _context(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, names: tuple[str, ...], **part: bool) -> int:
-    text = config.get_text_config(**part)
+    nested = getattr(config, "encoder", None) if part.get("encoder") else None
+    text = nested if isinstance(nested, PretrainedConfig) else config.get_text_config(**part)
     for name in (*names, *_NAMES):
         if isinstance(found := getattr(text, name, None), int) and found > 0:
             return found

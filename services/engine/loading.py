@@ -26,6 +26,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from services.engine.context import decoder_context, source_context
+from services.engine.generation.attention import encoder_decoder
 from services.engine.generation.attention.backend import register
 from services.engine.generation.resolution import ModelDefaults
 from services.engine.model_rules import output_rules, token_ids
@@ -116,6 +117,7 @@ def load_language_model(
         ModelRefused: it generates no text, or its files are missing or unsafe to load.
     """
     register()
+    encoder_decoder.register()
     try:
         config, tokenizer, model = _read(source, revision, device, dtype, quantization, trust)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:

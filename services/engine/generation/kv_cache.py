@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -47,6 +49,11 @@ class KVCache:
     def values(self, layer: int) -> Tensor:
         """Returns all values of a layer, `[pages, kv_heads, page_size, width]`."""
         return self._values[layer]
+
+    def slots(self, pages: NDArray[np.int64], first: int, end: int) -> NDArray[np.int64]:
+        """Returns the slots of the tokens [first, end) of a sequence that owns `pages`, in order."""
+        place = np.arange(first, end)
+        return pages[place // self.page_size] * self.page_size + place % self.page_size
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Stores `[T, kv_heads, width]` keys and values at the `T` slots. Writing the same slot again is harmless."""

@@ -51,7 +51,7 @@ class ModelRunner:
             first, context = row.sequence.computed, row.sequence.computed + row.token_count
             pages = np.array(row.sequence.pages, dtype=np.int64)
             spans.append(RowSpan(len(tokens), row.token_count, context, self._tensor(pages)))
-            slots.append(self._slots(pages, first, context))
+            slots.append(self._cache.slots(pages, first, context))
             tokens += row.sequence.token_ids[first:context]
             positions += range(first, context)
             if row.completes:
@@ -69,11 +69,6 @@ class ModelRunner:
             attention_call=AttentionCall(self._backend, self._backend.plan(batch)),
         )
         return output.logits[0].float()
-
-    def _slots(self, pages: NDArray[np.int64], first: int, end: int) -> NDArray[np.int64]:
-        """Returns the slots of a sequence's tokens [first, end)."""
-        place = np.arange(first, end)
-        return pages[place // self._cache.page_size] * self._cache.page_size + place % self._cache.page_size
 
     def _tensor(self, values: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(values).to(self._device)

@@ -13,8 +13,12 @@ CHUNK = 7
 """Prompt tokens per step of the check, so that chunks begin inside a page."""
 _LENGTH = 24
 _LONGEST = 600
-TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
-"""Relative error of the logits that rounding explains; half precision has 0.05."""
+_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
+
+
+def tolerance(loaded: LoadedModel) -> float:
+    """Returns the relative error of the logits that rounding explains."""
+    return _TOLERANCE.get(loaded.model.dtype, 0.05)
 
 
 class NotPaged(Exception):
@@ -33,7 +37,7 @@ def verify(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> None:
     ours = _engine_logits(runner, pool, prompts)
     theirs = _model_logits(loaded, prompts)
     error = float((ours - theirs).norm() / theirs.norm())
-    if not error <= TOLERANCE.get(loaded.model.dtype, 0.05):
+    if not error <= tolerance(loaded):
         raise NotPaged(
             f"{loaded.architecture} computes other logits through the paged cache than by itself (relative error "
             f"{error:.2g}): it keeps state or a bias that the attention interface does not show."

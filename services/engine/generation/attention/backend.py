@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from services.engine.generation.attention.batch import AttentionBatch
+from services.engine.generation.attention.batch import AttentionBatch, RowSpan
 
 IMPLEMENTATION = "sensorium_paged"
 """Value of `attn_implementation` under which models use the paged cache."""
@@ -32,6 +32,12 @@ class AttentionLayer:
     softcap: float | None = None
     sinks: Tensor | None = None
     """Learned logits `[heads]` that take part in the softmax and attend to nothing."""
+    bias: Tensor | None = None
+    """Added to the scores, by how far apart tokens are: `[heads, T, longest context]`, T as in the packed batch."""
+
+    def bias_of(self, row: RowSpan) -> Tensor | None:
+        """Returns the bias `[heads, length, context]` of one row."""
+        return None if self.bias is None else self.bias[:, row.start : row.start + row.length, : row.context]
 
 
 class AttentionBackend(Protocol):

@@ -58,6 +58,7 @@ class CpuAttention:
         keys, values = batch.cache.keys(layer.index), batch.cache.values(layer.index)
         query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
         sinks = None if layer.sinks is None else layer.sinks.float().contiguous()
+        bias = None if layer.bias is None else layer.bias.float().contiguous()
         shape = KernelLayer(
             query.shape[1],
             key.shape[1],
@@ -67,6 +68,7 @@ class CpuAttention:
             layer.scaling,
             layer.softcap or 0.0,
             None if sinks is None else sinks.data_ptr(),
+            *((None, 0, 0) if bias is None else (bias.data_ptr(), *bias.shape[1:])),
         )
         output = query.new_empty(*query.shape[:2], value.shape[2])
         at = ctypes.addressof(shape)
@@ -76,14 +78,15 @@ class CpuAttention:
         self._attend[key.dtype](at, ctypes.addressof(plan.short), len(plan.short), *arguments)
         for row in plan.long:
             span = slice(row.start, row.start + row.length)
-            output[span] = _attend_long(layer, query[span], *batch.cache.read(layer.index, row.pages, row.context))
+            keys, values = batch.cache.read(layer.index, row.pages, row.context)
+            output[span] = _attend_long(layer, query[span], keys, values, layer.bias_of(row))
         return output
 
 
-def _attend_long(layer: AttentionLayer, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def _attend_long(layer: AttentionLayer, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
     """Attends from `[n, heads, width]` to `[context, kv_heads, width]` by torch's fused attention where it can."""
-    if layer.softcap is not None or layer.sinks is not None:
-        return attend_row(layer, query, keys, values)
+    if layer.softcap is not None or layer.sinks is not None or bias is not None:
+        return attend_row(layer, query, keys, values, bias)
     new, context = len(query), len(keys)
     whole = new == context and layer.sliding_window is None
     mask = None if whole else visible(new, context, layer.sliding_window, query.device)

@@ -50,6 +50,9 @@ class KernelLayer(ctypes.Structure):
         ("scaling", ctypes.c_float),
         ("softcap", ctypes.c_float),
         ("sinks", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("bias_tokens", ctypes.c_int64),
+        ("bias_width", ctypes.c_int64),
     )
 
 

@@ -26,6 +26,8 @@ typedef struct {
     int64_t window;          // tokens seen, the own one included; 0: all
     float scaling, softcap;  // softcap 0: none
     const float *sinks;      // [heads], or NULL
+    const float *bias;       // [heads][tokens of the batch][bias_width], added to the scores; or NULL
+    int64_t bias_tokens, bias_width;
 } Layer;
 
 static inline Lanes splat(float value) { return value - (Lanes){0}; }
@@ -96,7 +98,7 @@ static inline Lanes exponential(Lanes x) {
 
 #define ATTENTION(KIND, TYPE)                                                                                          \
     static void token_##KIND(const Layer *layer, const TYPE *query, const TYPE *keys, const TYPE *values,              \
-                             const int64_t *pages, int64_t position, int64_t head, TYPE *output) {                     \
+                             const int64_t *pages, int64_t token, int64_t position, int64_t head, TYPE *output) {      \
         const int64_t group = layer->heads / layer->kv_heads, kw = layer->key_width, vw = layer->value_width;          \
         const int64_t blocks = (vw + PAGE - 1) / PAGE;                                                                 \
         const int64_t first = layer->window > 0 && position >= layer->window ? position + 1 - layer->window : 0;       \
@@ -136,6 +138,11 @@ static inline Lanes exponential(Lanes x) {
                 float *lane = (float *)&score[g];                                                                      \
                 if (layer->softcap > 0)                                                                                \
                     for (int t = 0; t < PAGE; t++) lane[t] = tanhf(lane[t] / layer->softcap) * layer->softcap;         \
+                if (layer->bias) {                                                                                     \
+                    const float *bias = layer->bias +                                                                  \
+                        ((head * group + g) * layer->bias_tokens + token) * layer->bias_width + p * PAGE;              \
+                    for (int64_t t = from; t < to; t++) lane[t] += bias[t];                                            \
+                }                                                                                                      \
                 for (int64_t t = 0; t < from; t++) lane[t] = -INFINITY;                                                \
                 for (int64_t t = to; t < PAGE; t++) lane[t] = -INFINITY;                                               \
                 const float now = largest(score[g]);                                                                   \
@@ -181,7 +188,7 @@ static inline Lanes exponential(Lanes x) {
                 const int64_t token = rows[r].start + n, position = rows[r].context - rows[r].length + n;              \
                 for (int64_t h = 0; h < layer->kv_heads; h++)                                                          \
                     token_##KIND(layer, query + token * layer->heads * layer->key_width, keys, values, rows[r].pages,  \
-                                 position, h, output + token * layer->heads * layer->value_width);                     \
+                                 token, position, h, output + token * layer->heads * layer->value_width);                     \
             }                                                                                                          \
     }
 

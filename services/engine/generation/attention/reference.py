@@ -20,11 +20,14 @@ class ReferenceAttention:
         outputs: list[Tensor] = []
         for row in plan.rows:
             keys, values = plan.cache.read(layer.index, row.pages, row.context)
-            outputs.append(attend_row(layer, query[row.start : row.start + row.length], keys, values))
+            queries = query[row.start : row.start + row.length]
+            outputs.append(attend_row(layer, queries, keys, values, layer.bias_of(row)))
         return torch.cat(outputs)
 
 
-def attend_row(layer: AttentionLayer, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def attend_row(
+    layer: AttentionLayer, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None
+) -> Tensor:
     """Attends from the last `n` tokens of a sequence to all of it.
 
     Args:
@@ -32,6 +35,7 @@ def attend_row(layer: AttentionLayer, query: Tensor, keys: Tensor, values: Tenso
         query: `[n, heads, key_width]`.
         keys: `[context, kv_heads, key_width]`, context >= n.
         values: `[context, kv_heads, value_width]`.
+        bias: `[heads, n, context]`, added to the scores.
 
     Returns:
         `[n, heads, value_width]` in the dtype of `values`.
@@ -42,6 +46,8 @@ def attend_row(layer: AttentionLayer, query: Tensor, keys: Tensor, values: Tenso
     scores = torch.einsum("nkgd,ckd->kgnc", grouped, keys).float() * layer.scaling
     if layer.softcap is not None:
         scores = torch.tanh(scores / layer.softcap) * layer.softcap
+    if bias is not None:
+        scores = scores + bias.float().reshape(kv_heads, -1, new, context)
     scores = scores.masked_fill(~visible(new, context, layer.sliding_window, query.device), float("-inf"))
     if layer.sinks is not None:
         sinks = layer.sinks.float().reshape(kv_heads, -1, 1, 1).expand(-1, -1, new, 1)

@@ -1,0 +1,86 @@
+"""The parts of an engine for an encoder-decoder whose decoder's attention can be led through the paged cache."""
+
+from typing import Any
+
+import torch
+from transformers import EncoderDecoderCache
+
+from services.engine.generation.attention.kernel import PAGE_SIZE
+from services.engine.generation.encoder_decoder_runner import EncoderDecoderRunner
+from services.engine.generation.generated import generated, relative_error
+from services.engine.generation.kv_cache import KVCache, LayerLayout
+from services.engine.generation.page_pool import PagePool
+from services.engine.generation.parts import EngineSettings, Parts, choose_backend, pack_and_verify, page_count
+from services.engine.generation.rotary import frequencies_depend_on_length
+from services.engine.generation.state_size import StateSize
+from services.engine.generation.verification import NotPaged, tolerance
+from services.engine.loading import LoadedModel
+
+_LENGTHS = (24, 10)
+_ERRORS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What code raises that is given a cache it was not written for."""
+
+
+def encoder_decoder_parts(loaded: LoadedModel, settings: EngineSettings) -> Parts:
+    """Returns the parts of an engine whose keys and values, of both kinds of attention, lie in pages.
+
+    Raises:
+        NotPaged: the decoder keeps other state, or the engine's results differ from those of its own `generate`.
+    """
+    layouts = decoder_layouts(loaded)
+    token_bytes = sum(layout.bytes_per_token for layout in layouts.values())
+    pages = page_count(loaded, settings, StateSize(0, token_bytes))
+    pool = PagePool(pages, PAGE_SIZE)
+    cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
+    runner = EncoderDecoderRunner(loaded.model, choose_backend(loaded, cache), cache, loaded.device)
+    pack_and_verify(loaded, lambda: verify_encoder_decoder(loaded, runner, pool))
+    reason = "Its decoder, run through the paged cache, was compared with its own generate at load."
+    return Parts(runner, pool, settings.max_sequences, False, False, reason)
+
+
+def verify_encoder_decoder(loaded: LoadedModel, runner: EncoderDecoderRunner, pool: PagePool) -> None:
+    """Compares sequences beside each other with what `generate` makes of each alone.
+
+    Raises:
+        NotPaged: they differ by more than rounding explains.
+    """
+    longest = min(loaded.source_tokens, loaded.context_tokens // 2)
+    references = [generated(loaded, min(length, longest)) for length in _LENGTHS]
+    try:
+        error = relative_error(runner, references, pool=pool)
+    except _ERRORS as failure:
+        raise NotPaged(f"{loaded.architecture} cannot be run through a paged cache: {failure}.") from failure
+    if not error <= tolerance(loaded):
+        raise NotPaged(
+            f"{loaded.architecture} computes other logits through the paged cache than in its own generate (relative "
+            f"error {error:.2g}): its attention does not all go through the attention interface."
+        )
+
+
+@torch.inference_mode()
+def decoder_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
+    """Returns what each decoder layer stores, the same for its own tokens and for the encoder's, from one forward.
+
+    Raises:
+        NotPaged: it stores something else, or different things.
+    """
+    config = loaded.model.config.get_text_config(decoder=True)
+    if by_length := frequencies_depend_on_length(config):
+        raise NotPaged(f"{loaded.architecture} chooses rotary frequencies by length ({', '.join(by_length)}).")
+    tokens = torch.zeros(1, 2, dtype=torch.int64, device=loaded.device)
+    model: Any = loaded.model
+    try:
+        output = model(input_ids=tokens, decoder_input_ids=tokens, use_cache=True, return_dict=True)
+    except _ERRORS as failure:
+        raise NotPaged(f"{loaded.architecture} cannot be run on two tokens: {failure}.") from failure
+    caches = output.get("cache") or output.get("past_key_values")
+    if not isinstance(caches, EncoderDecoderCache):
+        raise NotPaged(f"{loaded.architecture} keeps something else than keys and values.")
+    layouts: dict[int, LayerLayout] = {}
+    pairs: Any = zip(caches.self_attention_cache.layers, caches.cross_attention_cache.layers, strict=True)
+    for index, (own, cross) in enumerate(pairs):
+        if own.keys.shape != cross.keys.shape or own.values.shape != cross.values.shape:
+            raise NotPaged(f"{loaded.architecture} keeps keys of one shape for its own tokens, of another for others.")
+        kv_heads, _, width = own.keys.shape[1:]
+        layouts[index] = LayerLayout(config.num_attention_heads, kv_heads, width, own.values.shape[3], own.keys.dtype)
+    return layouts

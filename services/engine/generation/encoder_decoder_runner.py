@@ -1,0 +1,114 @@
+"""Runs an encoder-decoder on the rows of one step: encoders one by one, decoders packed into one sequence."""
+
+import inspect
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+from services.engine.generation.attention.backend import AttentionBackend
+from services.engine.generation.attention.batch import AttentionBatch, RowSpan
+from services.engine.generation.attention.encoder_decoder import (
+    IMPLEMENTATION,
+    EncoderDecoderCall,
+    PagedCaches,
+    PagedCrossAttention,
+    PagedSelfAttention,
+    attending_by,
+    configs_of,
+)
+from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.sequence import CachedTokens, Row
+
+
+class EncoderDecoderRunner:
+    """Stands where ModelRunner stands. Keys and values of what an encoder read lie in a sequence's `source_pages`."""
+
+    def __init__(self, model: PreTrainedModel, backend: AttentionBackend, cache: KVCache, device: torch.device) -> None:
+        self._model: Any = model
+        self._decoder_configs = configs_of(model.get_decoder())
+        self._backend = backend
+        self._cache = cache
+        self._device = device
+        self._cross = PagedCrossAttention(cache, device)
+        # By the name this version of transformers has for it.
+        self._cache_name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+        self._pad_id = model.config.get_text_config(decoder=True).pad_token_id
+        # Read by no attention here; that it is there keeps decoders from making one, and nothing of it is looked at.
+        self._mask = torch.empty(1, 1, 1, 1, dtype=torch.bool, device=device)
+        self._nothing_read = torch.empty(1, 0, 1, device=device, dtype=model.dtype)
+
+    @torch.inference_mode()
+    def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
+        """See Runner.run."""
+        packed = [row for row in rows if row.sequence.computed and not self._alone(row)]
+        logits = dict(zip(packed, self._decode(packed, None), strict=True)) if packed else {}
+        for row in rows:
+            if row not in logits:
+                read = None if row.sequence.computed else self._read(row.sequence)
+                (logits[row],) = self._decode([row], read)
+        wanted = [logits[row] for row in rows if row.completes]
+        return torch.stack(wanted or list(logits.values())[:1])[: len(wanted)]
+
+    def _alone(self, row: Row[CachedTokens]) -> bool:
+        """Returns whether the row has a padding token, which some models do not count, in their whole batch."""
+        first = row.sequence.computed
+        return self._pad_id in row.sequence.token_ids[first : first + row.token_count]
+
+    def _read(self, sequence: CachedTokens) -> Tensor:
+        """Returns what the encoder makes of a sequence's source, `[1, source, width]`."""
+        source = self._tensor(np.array([sequence.source_ids]))
+        return self._model.get_encoder()(input_ids=source, attention_mask=torch.ones_like(source))[0]
+
+    def _decode(self, rows: list[Row[CachedTokens]], read: Tensor | None) -> Tensor:
+        """Computes the rows' tokens and returns the logits `[rows, vocabulary]` behind the last of each.
+
+        `read` is what the encoder has made of the source of the only row, if that begins with it.
+        """
+        tokens: list[int] = []
+        positions: list[int] = []
+        slots: list[NDArray[np.int64]] = []
+        own: list[RowSpan] = []
+        cross: list[RowSpan] = []
+        for row in rows:
+            sequence, first = row.sequence, row.sequence.computed
+            context, source = first + row.token_count, len(sequence.source_ids)
+            pages, source_pages = np.array(sequence.pages), self._tensor(np.array(sequence.source_pages))
+            # Each token by itself sees all of the source.
+            cross += [RowSpan(len(tokens) + i, 1, source, source_pages) for i in range(row.token_count)]
+            own.append(RowSpan(len(tokens), row.token_count, context, self._tensor(pages)))
+            slots.append(self._cache.slots(pages, first, context))
+            tokens += sequence.token_ids[first:context]
+            positions += range(first, context)
+        if read is not None:
+            source = np.array(rows[0].sequence.source_pages)
+            self._cross.slots = self._tensor(self._cache.slots(source, 0, read.shape[1]))
+        own_batch = AttentionBatch(own, self._tensor(np.concatenate(slots)), self._cache)
+        cross_batch = AttentionBatch(cross, self._tensor(np.empty(0, dtype=np.int64)), self._cache)
+        lengths = PagedSelfAttention(self._tensor(np.array(positions)), max(span.context for span in own))
+        caches = PagedCaches(lengths, self._cross, begins=read is not None)
+        call = EncoderDecoderCall(self._backend, caches, self._backend.plan(own_batch), self._backend.plan(cross_batch))
+        logits = self._forward(tokens, caches, read, call)
+        return logits[[span.start + span.length - 1 for span in own]]
+
+    def _forward(self, tokens: list[int], caches: PagedCaches, read: Tensor | None, call: EncoderDecoderCall) -> Tensor:
+        states = self._nothing_read if read is None else read
+        # For as long as a forward only: encoders, whose configuration may be the same, attend in their own way.
+        with attending_by(self._decoder_configs, IMPLEMENTATION):
+            output = self._model(
+                decoder_input_ids=self._tensor(np.array([tokens])),
+                decoder_attention_mask=self._mask,
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),  # type: ignore[arg-type]
+                use_cache=True,
+                attention_call=call,
+                **{self._cache_name: caches},
+            )
+        return output.logits[0].float()
+
+    def _tensor(self, values: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(values).to(self._device)

@@ -1,0 +1,115 @@
+"""What a model's own `generate` makes of a few prompts, and how far an engine's logits are from it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from services.engine.generation.page_pool import PagePool
+from services.engine.generation.runner import Runner
+from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.loading import LoadedModel, ModelRefused
+
+_NEW_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What `generate` made of one prompt."""
+
+    source_ids: tuple[int, ...]
+    prompt: list[int]
+    tokens: list[int]
+    logits: Tensor
+    """As computed by the model behind the prompt and behind each token but the last, `[tokens, vocabulary]`."""
+
+
+@torch.inference_mode()
+def generated(loaded: LoadedModel, length: int) -> Reference:
+    """Returns what `generate` makes of `length` random tokens.
+
+    Raises:
+        ModelRefused: it fails.
+    """
+    generator = torch.Generator().manual_seed(length)
+    given = torch.randint(loaded.source_vocabulary_size, (1, length), generator=generator).to(loaded.device)
+    config = GenerationConfig(
+        do_sample=False, num_beams=1, use_cache=True, max_new_tokens=_NEW_TOKENS, min_new_tokens=_NEW_TOKENS,
+        output_logits=True, return_dict_in_generate=True,
+    )  # fmt: skip
+    starts = {"decoder_input_ids": torch.tensor([loaded.decoder_start_ids], device=loaded.device)}
+    model: Any = loaded.model
+    try:
+        made = model.generate(
+            given, attention_mask=torch.ones_like(given), generation_config=config,
+            **(starts if loaded.decoder_start_ids else {}),
+        )  # fmt: skip
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise ModelRefused(f"{loaded.architecture} is not run by transformers' own generate: {error}") from error
+    ids, logits = made.sequences[0].tolist(), torch.stack(made.logits)[:, 0].float()
+    prompt = ids[: len(ids) - len(logits)]
+    source = tuple(given[0].tolist()) if loaded.decoder_start_ids else ()
+    return Reference(source, prompt, ids[len(prompt) :], logits)
+
+
+class Trial:
+    """One sequence that is to continue as `generate` did."""
+
+    def __init__(self, reference: Reference, begun: int) -> None:
+        """The first `begun` tokens that were generated are given with the prompt."""
+        self.sequence = CachedTokens(
+            [*reference.prompt, *reference.tokens[:begun]],
+            prompt_count=len(reference.prompt),
+            source_ids=reference.source_ids,
+        )
+        self.wanted = reference.logits[begun:]
+        self.found: list[Tensor] = []
+        self._rest = reference.tokens[begun:]
+
+    def row(self, chunk: int | None) -> Row[CachedTokens]:
+        """Returns what to compute next, at most `chunk` tokens."""
+        return Row(self.sequence, min(chunk or self.sequence.remaining, self.sequence.remaining))
+
+    def take(self, row: Row[CachedTokens], logits: Iterator[Tensor]) -> None:
+        """Notes that a row was computed, and takes its logits if it completes the sequence."""
+        completes = row.completes
+        self.sequence.computed += row.token_count
+        if completes:
+            self.found.append(next(logits))
+            self.sequence.token_ids.append(self._rest[len(self.found) - 1])
+
+    @property
+    def done(self) -> bool:
+        """Whether all logits are there."""
+        return len(self.found) == len(self.wanted)
+
+
+def relative_error(
+    runner: Runner, references: list[Reference], *, chunk: int | None = None, pool: PagePool | None = None
+) -> float:
+    """Returns the error of a runner's logits, of sequences that begin at their prompts or half way, beside each other.
+
+    Prompts are computed `chunk` tokens at a time, or whole; pages are taken from `pool` if there is one.
+    """
+    trials = [Trial(reference, begun) for begun in (0, _NEW_TOKENS // 2) for reference in references]
+    sequences = [trial.sequence for trial in trials]
+    for sequence in sequences if pool else ():
+        assert pool is not None
+        enough = pool.grow(sequence.pages, len(sequence.token_ids) + _NEW_TOKENS)
+        if not (enough and pool.grow(sequence.source_pages, len(sequence.source_ids))):
+            raise ModelRefused("The cache is too small to check the model in; give it more with --cache-mib.")
+    while active := [trial for trial in trials if not trial.done]:
+        rows = [trial.row(chunk) for trial in active]
+        logits = iter(runner.run(rows))
+        for trial, row in zip(active, rows, strict=True):
+            trial.take(row, logits)
+    for sequence in sequences if pool else ():
+        assert pool is not None
+        pool.release(sequence.pages)
+        pool.release(sequence.source_pages)
+    ours = torch.stack([line for trial in trials for line in trial.found])
+    theirs = torch.cat([trial.wanted for trial in trials])
+    return float((ours - theirs).norm() / theirs.norm())

@@ -1,0 +1,115 @@
+"""What an engine is put together from, however its model is run: settings, a checked runner, and pages."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from services.engine.generation.admission import QueueLimits
+from services.engine.generation.attention.backend import AttentionBackend
+from services.engine.generation.attention.cpu import CpuAttention, kernel_takes
+from services.engine.generation.attention.kernel import PAGE_SIZE, load_kernel
+from services.engine.generation.attention.reference import ReferenceAttention
+from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.page_pool import PagePool
+from services.engine.generation.runner import Runner
+from services.engine.generation.state_size import StateSize
+from services.engine.generation.verification import NotPaged
+from services.engine.loading import LoadedModel, ModelRefused
+from services.engine.packing import pack_linears
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Sizes of one engine."""
+
+    max_sequences: int = 32
+    prefill_tokens: int = 512
+    cache_bytes: int = 1 << 30
+    """Memory for keys and values; less is taken where every row at full context needs less."""
+    share_prefixes: bool = True
+    """Whether requests start behind beginnings that others have computed."""
+    unread_tokens: int = 1024
+    """Generated tokens that may wait for a slow reader."""
+    queue: QueueLimits = field(default_factory=QueueLimits)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is different about an engine by how its model is run."""
+
+    runner: Runner
+    pool: PagePool
+    max_sequences: int
+    whole_prompts: bool
+    share_prefixes: bool
+    reason: str
+
+
+def pack_and_verify(loaded: LoadedModel, check: Callable[[], T]) -> T:
+    """Packs the model's linear layers where that helps, and returns what `check` of the engine returns.
+
+    Layers whose weights the model computes with itself stay as they are. Raises what `check` raises, nothing packed.
+    """
+    packing = pack_linears(loaded.model)
+    try:
+        result = check()
+    except (AttributeError, RuntimeError, ModelRefused, NotPaged):
+        packing.show_weights()
+        try:
+            result = check()
+        except Exception:
+            packing.undo()
+            raise
+        packing.settle()
+    log.info("packed %d linear layers", len(packing))
+    return result
+
+
+def choose_backend(loaded: LoadedModel, cache: KVCache) -> AttentionBackend:
+    """Returns the fastest backend for the device and the cache; the reference where there is no other."""
+    if loaded.device.type == "cpu" and kernel_takes(cache) and (kernel := load_kernel()) is not None:
+        return CpuAttention(kernel)
+    return ReferenceAttention()
+
+
+def page_count(loaded: LoadedModel, settings: EngineSettings, size: StateSize, sequences: int | None = None) -> int:
+    """Returns how many pages the cache gets: as many as all sequences at full context need, within `cache_bytes`.
+
+    What sequences keep besides is set aside first. `sequences` are the settings' own unless given.
+    """
+    sequences = sequences or settings.max_sequences
+    page_bytes, aside = PAGE_SIZE * size.token_bytes, sequences * size.fixed_bytes
+    most = sequences * (pages_of(loaded.source_tokens) + pages_of(loaded.context_tokens))
+    pages = min(most, (settings.cache_bytes - aside) // page_bytes) if page_bytes else most
+    if pages < 1:
+        raise ModelRefused(
+            f"A cache of {settings.cache_bytes} bytes does not hold one page of {page_bytes} bytes beside the {aside} "
+            f"bytes of {sequences} sequences."
+        )
+    log.info(
+        "The cache holds %d tokens in %.1f MiB, and %d sequences keep %.1f MiB besides",
+        pages * PAGE_SIZE, pages * page_bytes / 2**20, sequences, aside / 2**20,
+    )  # fmt: skip
+    return pages
+
+
+def pages_of(tokens: int) -> int:
+    """Returns how many pages `tokens` take."""
+    return -(-tokens // PAGE_SIZE)
+
+
+def fitting(loaded: LoadedModel, pool: PagePool) -> tuple[int, int]:
+    """Returns how many tokens an encoder may read and how long prompt and output may be, so that one request fits.
+
+    Where both do not fit at their full lengths, they share the pages in proportion.
+    """
+    source, context = loaded.source_tokens, loaded.context_tokens
+    if pages_of(source) + pages_of(context) <= pool.page_count:
+        return source, context
+    pages = pool.page_count * source // (source + context)
+    return min(pages * PAGE_SIZE, source), min((pool.page_count - pages) * PAGE_SIZE, context)
