@@ -8,17 +8,28 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    BartConfig,
+    BloomConfig,
     Gemma2Config,
     Gemma3TextConfig,
     GenerationConfig,
     GPT2Config,
     GptOssConfig,
+    Lfm2Config,
     LlamaConfig,
+    M2M100Config,
+    MambaConfig,
+    MarianConfig,
     MistralConfig,
     MixtralConfig,
+    Phi3Config,
     PretrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
+    ProphetNetConfig,
     Qwen3Config,
+    T5Config,
 )
 
 CONTEXT = 256
@@ -65,6 +76,27 @@ def _shape(**changes: object) -> dict[str, object]:
     return shape | changes
 
 
+_IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": END_ID}
+
+
+def _encoder_decoder(**changes: object) -> dict[str, object]:
+    shape: dict[str, object] = {
+        "vocab_size": len(tokenizer()),
+        "d_model": 32,
+        "encoder_layers": 2,
+        "decoder_layers": 3,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+        "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64,
+        "max_position_embeddings": CONTEXT,
+        "tie_word_embeddings": False,
+        "forced_eos_token_id": None,
+        "decoder_start_token_id": END_ID,
+    }
+    return shape | _IDS | changes
+
+
 CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
     "llama": lambda: LlamaConfig(**_shape()),
     # bitsandbytes quantizes in blocks of 64 weights.
@@ -95,25 +127,96 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
 }
 """Architectures by name: rotary and learned positions, sliding windows, softcap, sinks, experts."""
 
+STATEFUL: dict[str, Callable[[], PretrainedConfig]] = {
+    # Reads a prompt at once, as its convolution does not go on in the middle of one.
+    "mamba": lambda: MambaConfig(
+        vocab_size=len(tokenizer()), hidden_size=32, num_hidden_layers=3, state_size=8, tie_word_embeddings=False, **_IDS
+    ),
+    "bloom": lambda: BloomConfig(
+        vocab_size=len(tokenizer()), hidden_size=32, n_layer=3, n_head=4, tie_word_embeddings=False, **_IDS
+    ),
+    "lfm2": lambda: Lfm2Config(
+        **_shape(
+            layer_types=["conv", "full_attention", "conv"],
+            conv_L_cache=3,
+            block_auto_adjust_ff_dim=False,
+            tie_word_embeddings=False,
+        )
+    ),
+    # Changes its frequencies, and computes everything anew, behind 32 tokens.
+    "longrope": lambda: Phi3Config(
+        **_shape(
+            original_max_position_embeddings=32,
+            rope_parameters={
+                "rope_type": "longrope", "rope_theta": 10_000.0, "short_factor": [1.0] * 4, "long_factor": [2.0] * 4,
+                "original_max_position_embeddings": 32, "factor": 8.0,
+            },
+        )
+    ),
+    # Keeps the frequencies of the longest sequence in its module, from 32 tokens on.
+    "dynamic": lambda: LlamaConfig(
+        **_shape(
+            max_position_embeddings=32,
+            rope_parameters={"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0},
+        )
+    ),
+}  # fmt: skip
+"""Decoders with other state than keys and values, or keys that depend on the length: recurrence, convolution, ALiBi."""
+
+ENCODER_DECODERS: dict[str, Callable[[], PretrainedConfig]] = {
+    "bart": lambda: BartConfig(**_encoder_decoder()),
+    "marian": lambda: MarianConfig(**_encoder_decoder(decoder_start_token_id=0)),
+    "m2m_100": lambda: M2M100Config(**_encoder_decoder()),
+    "t5": lambda: T5Config(
+        vocab_size=len(tokenizer()), d_model=32, d_kv=8, d_ff=64, num_layers=3, num_heads=4, decoder_start_token_id=0,
+        n_positions=CONTEXT, tie_word_embeddings=False, **_IDS
+    ),
+}  # fmt: skip
+"""Learned, sinusoidal and relative positions, and those that count no padding."""
+
+SERIAL_ENCODER_DECODERS: dict[str, Callable[[], PretrainedConfig]] = {
+    # Attends to two streams at once, outside of any interface.
+    "prophetnet": lambda: ProphetNetConfig(
+        vocab_size=len(tokenizer()), hidden_size=32, num_encoder_layers=2, num_decoder_layers=2,
+        num_encoder_attention_heads=4, num_decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64,
+        max_position_embeddings=CONTEXT, ngram=2, num_buckets=8, relative_max_distance=16, decoder_start_token_id=1,
+        **_IDS
+    ),
+}  # fmt: skip
+
 
 def write_checkpoint(folder: Path, name: str, *, seed: int = 0, context: int = CONTEXT, **generation: object) -> Path:
     """Writes the random model `name` with its tokenizer to `folder` and returns it.
 
     `context` is its longest sequence; `generation` goes into its generation configuration.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        config = CONFIGS[name]()
+    known = CONFIGS | STATEFUL | ENCODER_DECODERS | SERIAL_ENCODER_DECODERS
+    config = known[name]()
+    if name not in STATEFUL:
         config.max_position_embeddings = context
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        # Wider than the usual 0.02, so that the likeliest token is one by a margin.
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                torch.nn.init.normal_(parameter, std=0.15)
+    model = random_model(config, seed)
+    if config.is_encoder_decoder:
+        generation = {"decoder_start_token_id": config.decoder_start_token_id} | generation
     model.generation_config = GenerationConfig(eos_token_id=END_ID, pad_token_id=0, bos_token_id=1, **generation)
     model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
+
+
+def random_model(config: PretrainedConfig, seed: int = 0) -> PreTrainedModel:
+    """Returns a model with random weights, in float32."""
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = kind.from_config(config, dtype=torch.float32)
+        # Wider than the usual 0.02, so that the likeliest token is one by a margin; and embeddings wider still where
+        # the output depends little on the last token otherwise.
+        wide = {id(part.weight) for part in model.modules() if isinstance(part, torch.nn.Embedding)}
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1 and "conv" not in name and not name.endswith("A_log"):
+                embeds = config.is_encoder_decoder and id(parameter) in wide
+                torch.nn.init.normal_(parameter, std=1.0 if embeds else 0.15)
+    return model
 
 
 def greedy(folder: Path, prompt: list[int], max_new_tokens: int) -> list[int]:

@@ -9,8 +9,17 @@ from prometheus_client import CollectorRegistry
 
 from services.engine.generation.admission import Admission, QueueLimits
 from services.engine.generation.attention.reference import ReferenceAttention
-from services.engine.generation.build import PAGE_SIZE, BuiltEngine, EngineSettings, build_engine, probe_layouts
+from services.engine.generation.build import (
+    PAGE_SIZE,
+    BuiltEngine,
+    EngineSettings,
+    build_engine,
+    paged_parts,
+    probe_layouts,
+    serial_parts,
+)
 from services.engine.generation.detokenizer import Decoder, IncrementalDetokenizer
+from services.engine.generation.encoder_decoder_build import encoder_decoder_parts
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.output import OutputBuilder
@@ -39,6 +48,7 @@ def request(
     deadline = fields.pop("deadline", None)
     salt = fields.pop("cache_salt", "")
     logprob_count = fields.pop("logprob_count", None)
+    source = tuple(fields.pop("source", ()))
     sampling = {name: fields.pop(name) for name in list(fields) if name in SamplingParameters.__dataclass_fields__}
     return GenerationRequest(
         prompt_token_ids=tuple(prompt),
@@ -49,6 +59,7 @@ def request(
         deadline=deadline,
         cache_salt=salt,
         logprob_count=logprob_count,
+        source_token_ids=source,
     )
 
 
@@ -136,23 +147,34 @@ def real_bench(loaded: LoadedModel, *, pages: int = 256, **sizes: int) -> Bench:
     return assemble(ModelRunner(loaded.model, ReferenceAttention(), cache, loaded.device), pages, **sizes)
 
 
+def built_bench(loaded: LoadedModel, *, serial: bool = False, pages: int = 256, **sizes: int) -> Bench:
+    """Starts an engine over whatever runner a service would choose for `loaded`, or over a serial one."""
+    settings = EngineSettings(max_sequences=8)
+    make = encoder_decoder_parts if loaded.decoder_start_ids else paged_parts
+    parts = serial_parts(loaded, settings, "As asked.") if serial else make(loaded, settings)
+    pages = min(pages, parts.pool.page_count)
+    return assemble(parts.runner, pages, whole_prompts=parts.whole_prompts, share_prefixes=False, **sizes)
+
+
 def fake_bench(runner: Any, *, pages: int = 1024, **sizes: int) -> Bench:
     """Starts an engine over a fake runner."""
     return assemble(runner, pages, **sizes)
 
 
-def assemble(runner: Any, pages: int, *, max_sequences: int = 8, prefill_tokens: int = 64, queue: int = 1000) -> Bench:
+def assemble(
+    runner: Any, pages: int, *, max_sequences: int = 8, prefill_tokens: int = 64, queue: int = 1000, **planning: bool
+) -> Bench:
     """Starts an engine over any runner."""
-    bench = prepare(runner, pages, max_sequences=max_sequences, prefill_tokens=prefill_tokens, queue=queue)
+    bench = prepare(runner, pages, max_sequences=max_sequences, prefill_tokens=prefill_tokens, queue=queue, **planning)
     bench.engine.start()
     return bench
 
 
-def prepare(runner: Any, pages: int, *, max_sequences: int, prefill_tokens: int, queue: int) -> Bench:
-    """Returns an engine whose thread was not started."""
+def prepare(runner: Any, pages: int, *, max_sequences: int, prefill_tokens: int, queue: int, **planning: bool) -> Bench:
+    """Returns an engine whose thread was not started; `planning` is what else the scheduler takes."""
     registry = CollectorRegistry()
     pool = PagePool(pages, PAGE_SIZE)
-    scheduler = Scheduler(pool, max_sequences=max_sequences, prefill_tokens=prefill_tokens)
+    scheduler = Scheduler(pool, max_sequences=max_sequences, prefill_tokens=prefill_tokens, **planning)
     admission = Admission(QueueLimits(requests=queue))
     engine = GenerationEngine(runner, scheduler, pool, admission, EngineMetrics(registry))
     return Bench(engine, scheduler, pool, runner, registry)

@@ -46,30 +46,24 @@ class EncoderDecoderRunner:
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         """See Runner.run."""
-        packed = [row for row in rows if row.sequence.computed and not self._alone(row)]
-        logits = dict(zip(packed, self._decode(packed, None), strict=True)) if packed else {}
-        for row in rows:
-            if row not in logits:
-                read = None if row.sequence.computed else self._read(row.sequence)
-                (logits[row],) = self._decode([row], read)
+        # Some models place a token by how many before it are no padding, in their whole batch. A padding token itself
+        # has no place, so that behind all others it harms nobody; in the middle of a row it would.
+        alone = [row for row in rows if row.token_count > 1 and self._pads(row)]
+        packed = sorted((row for row in rows if row not in alone), key=self._pads)
+        logits: dict[Row[CachedTokens], Tensor] = {}
+        for batch in (packed, *([row] for row in alone)):
+            if batch:
+                logits |= zip(batch, self._decode(batch), strict=True)
         wanted = [logits[row] for row in rows if row.completes]
         return torch.stack(wanted or list(logits.values())[:1])[: len(wanted)]
 
-    def _alone(self, row: Row[CachedTokens]) -> bool:
-        """Returns whether the row has a padding token, which some models do not count, in their whole batch."""
+    def _pads(self, row: Row[CachedTokens]) -> bool:
+        """Returns whether a padding token is among those to compute."""
         first = row.sequence.computed
         return self._pad_id in row.sequence.token_ids[first : first + row.token_count]
 
-    def _read(self, sequence: CachedTokens) -> Tensor:
-        """Returns what the encoder makes of a sequence's source, `[1, source, width]`."""
-        source = self._tensor(np.array([sequence.source_ids]))
-        return self._model.get_encoder()(input_ids=source, attention_mask=torch.ones_like(source))[0]
-
-    def _decode(self, rows: list[Row[CachedTokens]], read: Tensor | None) -> Tensor:
-        """Computes the rows' tokens and returns the logits `[rows, vocabulary]` behind the last of each.
-
-        `read` is what the encoder has made of the source of the only row, if that begins with it.
-        """
+    def _decode(self, rows: list[Row[CachedTokens]]) -> Tensor:
+        """Computes the rows' tokens and returns the logits `[rows, vocabulary]` behind the last of each."""
         tokens: list[int] = []
         positions: list[int] = []
         slots: list[NDArray[np.int64]] = []
@@ -85,16 +79,31 @@ class EncoderDecoderRunner:
             slots.append(self._cache.slots(pages, first, context))
             tokens += sequence.token_ids[first:context]
             positions += range(first, context)
-        if read is not None:
-            source = np.array(rows[0].sequence.source_pages)
-            self._cross.slots = self._tensor(self._cache.slots(source, 0, read.shape[1]))
         own_batch = AttentionBatch(own, self._tensor(np.concatenate(slots)), self._cache)
         cross_batch = AttentionBatch(cross, self._tensor(np.empty(0, dtype=np.int64)), self._cache)
+        read = self._read([row.sequence for row in rows if not row.sequence.computed])
         lengths = PagedSelfAttention(self._tensor(np.array(positions)), max(span.context for span in own))
         caches = PagedCaches(lengths, self._cross, begins=read is not None)
-        call = EncoderDecoderCall(self._backend, caches, self._backend.plan(own_batch), self._backend.plan(cross_batch))
-        logits = self._forward(tokens, caches, read, call)
-        return logits[[span.start + span.length - 1 for span in own]]
+        plans = self._backend.plan(own_batch), self._backend.plan(cross_batch)
+        logits = self._forward(tokens, caches, read, EncoderDecoderCall(self._backend, caches, *plans))
+        last = [span.start + span.length - 1 for span in own]
+        return logits if len(last) == len(logits) else logits[last]
+
+    def _read(self, sequences: list[CachedTokens]) -> Tensor | None:
+        """Returns what the encoder makes of the sources of sequences that begin, `[1, tokens of all, width]`.
+
+        Their keys and values will go to the sequences' source pages.
+        """
+        read: list[Tensor] = []
+        slots: list[NDArray[np.int64]] = []
+        for sequence in sequences:
+            source = self._tensor(np.array([sequence.source_ids]))
+            read.append(self._model.get_encoder()(input_ids=source, attention_mask=torch.ones_like(source))[0])
+            slots.append(self._cache.slots(np.array(sequence.source_pages), 0, len(sequence.source_ids)))
+        if not read:
+            return None
+        self._cross.slots = self._tensor(np.concatenate(slots))
+        return torch.cat(read, dim=1)
 
     def _forward(self, tokens: list[int], caches: PagedCaches, read: Tensor | None, call: EncoderDecoderCall) -> Tensor:
         states = self._nothing_read if read is None else read

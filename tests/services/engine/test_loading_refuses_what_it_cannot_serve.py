@@ -4,29 +4,28 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     BertConfig,
-    BloomConfig,
     LlamaConfig,
-    MambaConfig,
     PretrainedConfig,
-    T5Config,
+    ViTConfig,
 )
 
-from services.engine.generation.build import rope_types
-from services.engine.loading import LoadedModel, ModelRefused, load_language_model, resolve_device
+from services.engine.generation.rotary import rope_types
+from services.engine.loading import LoadedModel, ModelRefused, Trust, load_language_model, resolve_device
 from tests.services.bench import build
-from tests.tiny_models import CONFIGS, END_ID, tokenizer, write_checkpoint
+from tests.tiny_models import END_ID, tokenizer, write_checkpoint
 
 CPU = torch.device("cpu")
 BERT = BertConfig(vocab_size=320, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2)
 
 
-def load(source: Path | str, dtype: str = "auto") -> LoadedModel:
-    return load_language_model(str(source), revision=None, device=CPU, dtype=dtype)
+def load(source: Path | str, dtype: str = "auto", **trust: bool) -> LoadedModel:
+    return load_language_model(str(source), revision=None, device=CPU, dtype=dtype, trust=Trust(**trust))
 
 
 def write(folder: Path, config: PretrainedConfig, kind: type = AutoModelForCausalLM) -> Path:
@@ -56,10 +55,9 @@ def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_a_translation_model_is_refused_by_its_kind(tmp_path: Path) -> None:
-    config = T5Config(vocab_size=320, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
-    with pytest.raises(ModelRefused, match="t5"):
-        load(write(tmp_path, config, AutoModel))
+def test_a_model_that_generates_no_text_is_refused_by_its_kind(tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused, match="vit checkpoint"):
+        load(write(tmp_path, ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2), AutoModel))
 
 
 def test_an_encoder_is_refused_because_it_looks_ahead(tmp_path: Path) -> None:
@@ -73,30 +71,6 @@ def test_a_checkpoint_without_all_weights_is_refused(tmp_path: Path) -> None:
         load(write(tmp_path, BERT, AutoModel))
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        lambda: BloomConfig(vocab_size=320, hidden_size=16, n_layer=2, n_head=2),
-        lambda: MambaConfig(vocab_size=320, hidden_size=16, num_hidden_layers=2, state_size=4),
-    ],
-    ids=["bloom", "mamba"],
-)
-def test_a_model_whose_state_is_not_only_keys_and_values_is_refused(tmp_path: Path, config: object) -> None:
-    with pytest.raises(ModelRefused):
-        build(load(write(tmp_path, config())))  # type: ignore[operator]
-
-
-def test_a_model_whose_neighbours_would_change_its_frequencies_is_refused(tmp_path: Path) -> None:
-    own = CONFIGS["llama"]().to_dict()
-    factors = [1.0] * 4
-    own["rope_parameters"] = {
-        "rope_type": "longrope", "rope_theta": 10_000.0, "short_factor": factors, "long_factor": factors,
-        "original_max_position_embeddings": 64, "factor": 4.0,
-    }  # fmt: skip
-    with pytest.raises(ModelRefused, match="longrope"):
-        build(load(write(tmp_path, LlamaConfig(**own))))
-
-
 def test_frequencies_that_differ_by_layer_are_looked_at_too() -> None:
     config = LlamaConfig()
     config.rope_parameters = {
@@ -106,11 +80,21 @@ def test_frequencies_that_differ_by_layer_are_looked_at_too() -> None:
     assert rope_types(config) == {"dynamic", "default"}
 
 
-def test_pickled_weights_are_refused_unread(folder: Path) -> None:
+def test_pickled_weights_are_read_only_if_the_operator_says_so(
+    folder: Path, llama: LoadedModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    torch.save({}, folder / "pytorch_model.bin")
-    with pytest.raises(ModelRefused, match="safetensors"):
+    with pytest.raises(ModelRefused, match="--allow-pickle-weights"):
         load(folder)
+    loaded = load(folder, pickled_weights=True)
+    assert "unpickled" in caplog.text
+    assert loaded.revision.startswith("sha256-")
+    assert loaded.revision != llama.revision
+    for ours, theirs in zip(
+        loaded.model.parameters(), load(folder, pickled_weights=True).model.parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
 
 
 def test_weights_that_are_cut_off_are_refused(folder: Path) -> None:
@@ -133,9 +117,26 @@ def test_a_checkpoints_own_code_is_never_run(folder: Path, tmp_path: Path) -> No
     change_config(folder, auto_map=mapping)
     load(folder)  # a known architecture is run by the library's code
     change_config(folder, auto_map=mapping, model_type="own")
-    with pytest.raises(ModelRefused):
+    with pytest.raises(ModelRefused, match="--trust-remote-code"):
         load(folder)
     assert not trace.exists()
+
+
+def test_a_checkpoints_own_code_is_run_if_the_operator_says_so(
+    folder: Path, llama: LoadedModel, caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    (folder / "own.py").write_text(
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        "class Config(LlamaConfig):\n    model_type = 'own'\n"
+        "class Model(LlamaForCausalLM):\n    config_class = Config\n"
+    )
+    change_config(folder, auto_map={"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}, model_type="own")
+    loaded = load(folder, remote_code=True)
+    assert "Code that comes with" in caplog.text
+    assert loaded.architecture == "Model"
+    assert loaded.context_tokens == llama.context_tokens
+    assert build(loaded).serial is False
 
 
 def test_the_revision_is_stable_and_changes_with_weights_and_configuration(folder: Path, llama: LoadedModel) -> None:

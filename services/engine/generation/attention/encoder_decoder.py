@@ -80,12 +80,12 @@ class PagedCrossAttention(Cache):
         super().__init__(layers=made)
         self._cache = cache
         self.slots: Tensor | None = None
-        """Where the tokens go of the sequence that begins."""
+        """Where the tokens go that were read for the sequences that begin."""
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Stores keys and values `[1, heads, source, width]` of one sequence and returns handles."""
+        """Stores keys and values `[1, heads, tokens read, width]` and returns handles."""
         assert self.slots is not None
         self._cache.write(layer_idx, self.slots, key_states[0].transpose(0, 1), value_states[0].transpose(0, 1))
         return self.handle(layer_idx), self.handle(layer_idx)
@@ -100,7 +100,7 @@ class PagedCaches(EncoderDecoderCache):
     """What a decoder is given as its cache, for one forward."""
 
     def __init__(self, own: PagedSelfAttention, cross: PagedCrossAttention, *, begins: bool) -> None:
-        """`begins` tells that the encoder's keys and values are to be handed over."""
+        """`begins` tells that keys and values of what was read are to be handed over."""
         super().__init__(own, cross)
         self.own = own
         self.cross = cross

@@ -1,0 +1,45 @@
+"""What transformers' own `generate` makes of a prompt: the oracle of every path through the engine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
+
+from tests.tiny_models import ENCODER_DECODERS, SERIAL_ENCODER_DECODERS, write_checkpoint
+
+
+def reads_by_an_encoder(name: str) -> bool:
+    return name in ENCODER_DECODERS | SERIAL_ENCODER_DECODERS
+
+
+def own_model(folder: Path, name: str) -> PreTrainedModel:
+    """Returns the checkpoint in float32, run by transformers alone."""
+    kind = AutoModelForSeq2SeqLM if reads_by_an_encoder(name) else AutoModelForCausalLM
+    return kind.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+@dataclass
+class Own:
+    """What `generate` made."""
+
+    ids: list[int]
+    logits: Tensor
+    """As the model computed them, before any processor, `[tokens, vocabulary]`."""
+
+
+def own_generate(folder: Path, name: str, prompt: list[int], count: int, **options: Any) -> Own:
+    """Returns `count` tokens that a fresh copy of the model generates: some keep state of what they ran before."""
+    model, ids = own_model(folder, name), torch.tensor([prompt])
+    options = {"max_new_tokens": count, "min_new_tokens": count, "do_sample": False} | options
+    with torch.inference_mode():
+        made = model.generate(
+            ids, attention_mask=torch.ones_like(ids), output_logits=True, return_dict_in_generate=True, **options
+        )
+    return Own(made.sequences[0, -len(made.logits) :].tolist(), torch.stack(made.logits)[:, 0])
+
+
+def write(folder: Path, name: str, **generation: Any) -> Path:
+    return write_checkpoint(folder, name, seed=3, **generation)

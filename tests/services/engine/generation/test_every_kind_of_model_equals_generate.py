@@ -1,0 +1,121 @@
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from services.engine.loading import load_language_model
+from tests.services.bench import Bench, Result, built_bench
+from tests.services.engine.generation.own_generate import own_generate, own_model, reads_by_an_encoder, write
+from tests.tiny_models import ENCODER_DECODERS, SERIAL_ENCODER_DECODERS, STATEFUL
+
+WAYS = [
+    *((name, True) for name in STATEFUL),
+    *((name, False) for name in ENCODER_DECODERS),
+    *((name, True) for name in ["bart", "t5", *SERIAL_ENCODER_DECODERS]),
+]
+"""Models by name, and whether their rows are run one by one."""
+PROMPTS = [[7 + (i * j) % 300 for i in range(1, length)] for j, length in ((3, 4), (5, 24), (11, 37), (17, 12))]
+NEW_TOKENS = 12
+OPTIONS = {"no_repeat_ngram_size": 2}
+SAMPLED = {"temperature": 1.3, "top_p": 0.95, "repetition_penalty": 1.1, "max_new_tokens": NEW_TOKENS}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    made: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in made:
+            made[name] = write(tmp_path_factory.mktemp(name), name)
+        return made[name]
+
+    return folder
+
+
+class Model:
+    """One model in one way, with an engine that is made as a test wants it."""
+
+    def __init__(self, folder: Path, name: str, serial: bool) -> None:
+        self.name = name
+        self.folder = folder
+        self.serial = serial
+        self.start: list[int] = []
+        self.benches: list[Bench] = []
+
+    def bench(self, **sizes: int) -> Bench:
+        """Starts an engine over a fresh copy of the model, as a process has only one."""
+        loaded = load_language_model(str(self.folder), revision=None, device=torch.device("cpu"), dtype="auto")
+        self.start = list(loaded.decoder_start_ids)
+        self.benches.append(built_bench(loaded, serial=self.serial, **sizes))
+        return self.benches[-1]
+
+    def ask(self, bench: Bench, prompt: list[int], **fields: Any) -> Any:
+        """Returns a request's end to wait for."""
+        if reads_by_an_encoder(self.name):
+            return bench.run(self.start, source=prompt, **fields)
+        return bench.run(prompt, **fields)
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]}-{'serial' if way[1] else 'paged'}")
+def model(request: pytest.FixtureRequest, folders: Callable[[str], Path]) -> Iterator[Model]:
+    name, serial = request.param
+    model = Model(folders(name), name, serial)
+    yield model
+    for bench in model.benches:
+        bench.engine.close()
+
+
+async def test_requests_that_join_and_leave_continue_as_generate(model: Model) -> None:
+    bench = model.bench(max_sequences=3, prefill_tokens=7)
+    results: list[Result] = await asyncio.gather(
+        *(
+            model.ask(bench, prompt, max_new_tokens=NEW_TOKENS - i, logprob_count=0, **OPTIONS)
+            for i, prompt in enumerate(PROMPTS)
+        )
+    )
+    for i, (prompt, result) in enumerate(zip(PROMPTS, results, strict=True)):
+        own = own_generate(model.folder, model.name, prompt, NEW_TOKENS - i, **OPTIONS)
+        assert result.ids == own.ids
+        likely = torch.log_softmax(own.logits, dim=-1)
+        for place, entry in enumerate(result.logprobs):
+            assert entry.logprob == pytest.approx(float(likely[place, entry.token_id]), abs=1e-3)
+        assert result.completed.input_token_count == len(prompt)
+        assert result.completed.output_token_count == NEW_TOKENS - i
+    assert bench.idle
+
+
+async def test_draws_do_not_depend_on_neighbours_nor_on_preemption(model: Model) -> None:
+    roomy, tight = model.bench(), model.bench(pages=9)
+    # Beyond one page of output, so that pages run out in the middle.
+    asked = [(prompt, {**SAMPLED, "seed": i, "max_new_tokens": 20}) for i, prompt in enumerate(PROMPTS)]
+    alone = [(await model.ask(roomy, prompt, **fields)).ids for prompt, fields in asked]
+    together = await asyncio.gather(*(model.ask(roomy, prompt, **fields) for prompt, fields in asked))
+    assert [result.ids for result in together] == alone
+    preempted = await asyncio.gather(*(model.ask(tight, prompt, **fields) for prompt, fields in asked))
+    assert [result.ids for result in preempted] == alone
+    assert tight.metric("preemptions_total") > 0
+    assert tight.idle
+
+
+@pytest.mark.parametrize(
+    "fields", [{"max_new_tokens": NEW_TOKENS, **OPTIONS}, {**SAMPLED, "seed": 4}], ids=["greedy", "drawn"]
+)
+async def test_a_resume_from_anywhere_equals_what_was_not_interrupted(model: Model, fields: dict[str, Any]) -> None:
+    bench = model.bench(max_sequences=4, prefill_tokens=11)
+    whole = await model.ask(bench, PROMPTS[1], **fields)
+    rests = await asyncio.gather(
+        *(model.ask(bench, PROMPTS[1], delivered=tuple(whole.ids[:k]), **fields) for k in range(len(whole.ids)))
+    )
+    for k, rest in enumerate(rests):
+        assert whole.ids[:k] + rest.ids == whole.ids
+        assert rest.completed.output_token_count == len(whole.ids)
+
+
+def test_the_oracle_tells_outputs_apart(model: Model) -> None:
+    """A model whose output does not depend on its input would make the tests above worthless."""
+    first, second = (own_generate(model.folder, model.name, prompt, 8) for prompt in PROMPTS[:2])
+    assert not torch.allclose(first.logits, second.logits, atol=1e-2)
+    assert own_model(model.folder, model.name).config.is_encoder_decoder == reads_by_an_encoder(model.name)
