@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -76,7 +77,8 @@ def _shape(**changes: object) -> dict[str, object]:
     return shape | changes
 
 
-_IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": END_ID}
+_IDS: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": END_ID}
+_UNTIED: dict[str, Any] = {"tie_word_embeddings": False, **_IDS}
 
 
 def _encoder_decoder(**changes: object) -> dict[str, object]:
@@ -90,11 +92,10 @@ def _encoder_decoder(**changes: object) -> dict[str, object]:
         "encoder_ffn_dim": 64,
         "decoder_ffn_dim": 64,
         "max_position_embeddings": CONTEXT,
-        "tie_word_embeddings": False,
         "forced_eos_token_id": None,
         "decoder_start_token_id": END_ID,
     }
-    return shape | _IDS | changes
+    return shape | _UNTIED | changes
 
 
 CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
@@ -130,10 +131,10 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
 STATEFUL: dict[str, Callable[[], PretrainedConfig]] = {
     # Reads a prompt at once, as its convolution does not go on in the middle of one.
     "mamba": lambda: MambaConfig(
-        vocab_size=len(tokenizer()), hidden_size=32, num_hidden_layers=3, state_size=8, tie_word_embeddings=False, **_IDS
+        vocab_size=len(tokenizer()), hidden_size=32, num_hidden_layers=3, state_size=8, **_UNTIED
     ),
     "bloom": lambda: BloomConfig(
-        vocab_size=len(tokenizer()), hidden_size=32, n_layer=3, n_head=4, tie_word_embeddings=False, **_IDS
+        vocab_size=len(tokenizer()), hidden_size=32, n_layer=3, n_head=4, **_UNTIED
     ),
     "lfm2": lambda: Lfm2Config(
         **_shape(
@@ -169,7 +170,7 @@ ENCODER_DECODERS: dict[str, Callable[[], PretrainedConfig]] = {
     "m2m_100": lambda: M2M100Config(**_encoder_decoder()),
     "t5": lambda: T5Config(
         vocab_size=len(tokenizer()), d_model=32, d_kv=8, d_ff=64, num_layers=3, num_heads=4, decoder_start_token_id=0,
-        n_positions=CONTEXT, tie_word_embeddings=False, **_IDS
+        n_positions=CONTEXT, **_UNTIED
     ),
 }  # fmt: skip
 """Learned, sinusoidal and relative positions, and those that count no padding."""
