@@ -39,11 +39,11 @@ def choose(asked: str, codes: list[str], *, field: str) -> str:
         if len(codes) == 1:
             return codes[0]
         raise InvalidArgument([Violation(field, f"must be set; the model knows {_listed(codes)}")])
-    by_tag = {tag: code for code in reversed(codes) if (tag := tag_of(code))}
-    if not by_tag:
+    if codes == [""]:
         raise InvalidArgument([Violation(field, "must be empty: the model has one, and its files do not name it")])
+    by_tag = {tag: code for code in reversed(codes) if (tag := tag_of(code))}
     wanted = tag_of(asked)
-    found, _ = langcodes.closest_match(wanted, list(by_tag), max_distance=_NEAR) if wanted else ("", 0)
+    found, _ = langcodes.closest_match(wanted, list(by_tag), max_distance=_NEAR) if wanted and by_tag else ("", 0)
     if found not in by_tag:
         raise InvalidArgument([Violation(field, f"is {asked!r}; the model knows {_listed(codes)}")])
     return by_tag[found]

@@ -1,0 +1,91 @@
+"""What a checkpoint's generation configuration demands is followed as `generate` follows it, when nobody asks more."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from services.engine.generation.request import FinishReason, GenerationRequest, OutputRules
+from services.engine.generation.resolution import GenerationLimits, GenerationOptions, resolve
+from services.engine.loading import LoadedModel, behind, load_language_model
+from tests.services.bench import Result, built_bench, output_of, read
+from tests.services.engine.generation.own_generate import own_model, write
+
+SOURCE = [7, 40, 80, 120, 160, 200, 240, 280, 40, 80, 121]
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "first token": ("m2m_100", {"forced_bos_token_id": 77}),
+    "last token": ("bart", {"forced_eos_token_id": 2}),
+    "one of several last tokens": ("bart", {"forced_eos_token_id": [2, 9]}),
+    "both": ("bart", {"forced_bos_token_id": 1, "forced_eos_token_id": 2, "no_repeat_ngram_size": 3}),
+    "suppressed": ("marian", {"suppress_tokens": list(range(20, 300))}),
+    "suppressed first": ("t5", {"begin_suppress_tokens": list(range(40, 300))}),
+    "suppressed behind the first": ("bart", {"forced_bos_token_id": 1, "begin_suppress_tokens": list(range(3, 310))}),
+    "likelier source": ("t5", {"encoder_repetition_penalty": 3.0, "no_repeat_ngram_size": 2}),
+    "unlikelier source": ("marian", {"encoder_repetition_penalty": 0.2}),
+    "no runs of the source": ("bart", {"encoder_no_repeat_ngram_size": 2, "encoder_repetition_penalty": 4.0}),
+    "no token of the source": ("marian", {"encoder_no_repeat_ngram_size": 1}),
+    "bad words": ("marian", {"bad_words_ids": [[5], [173, 128]]}),
+}
+
+
+def load(folder: Path) -> LoadedModel:
+    return load_language_model(str(folder), revision=None, device=torch.device("cpu"), dtype="auto")
+
+
+async def served(loaded: LoadedModel, source: list[int], **asked: Any) -> Result:
+    """Returns what a request gets that leaves all but `asked` to the model."""
+    limits = GenerationLimits(256, 320, 256, 320)
+    sampling, stopping = resolve(GenerationOptions(**asked), loaded.defaults, limits, 1)
+    request = GenerationRequest(loaded.defaults.decoder_start_ids, sampling, stopping, source_token_ids=tuple(source))
+    bench = built_bench(loaded)
+    try:
+        return await read(bench.engine.submit(request, output_of(request)))
+    finally:
+        bench.engine.close()
+
+
+def generated(folder: Path, name: str, source: list[int]) -> list[int]:
+    model, ids = own_model(folder, name), torch.tensor([source])
+    return model.generate(ids, attention_mask=torch.ones_like(ids))[0].tolist()
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_a_rule_changes_the_output_as_it_does_for_generate(case: str, tmp_path: Path) -> None:
+    name, rules = CASES[case]
+    length = {"max_new_tokens": 12, "min_new_tokens": 4}
+    folder = write(tmp_path / "ruled", name, **length, **rules)
+    result = await served(load(folder), SOURCE)
+    own = generated(folder, name, SOURCE)
+    assert [*load(folder).decoder_start_ids, *result.ids] == own
+    plain = write(tmp_path / "plain", name, **length)
+    assert own != generated(plain, name, SOURCE), "the rule has changed nothing"
+
+
+async def test_lengths_that_count_the_start_are_followed(tmp_path: Path) -> None:
+    folder = write(tmp_path, "bart", max_length=10, min_length=6, forced_eos_token_id=2)
+    loaded = load(folder)
+    assert (loaded.defaults.max_new_tokens, loaded.defaults.min_new_tokens) == (9, 5)
+    result = await served(loaded, SOURCE)
+    assert [2, *result.ids] == generated(folder, "bart", SOURCE)
+    assert len(result.ids) == 9
+    assert result.completed.finish.reason is FinishReason.END_OF_SEQUENCE
+    assert (behind(10, 0), behind(None, 1), behind(1, 1)) == (None, None, 1)
+
+
+async def test_who_ignores_the_end_is_not_forced_to_it(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, "bart", forced_eos_token_id=2))
+    result = await served(loaded, SOURCE, max_new_tokens=6, ignore_eos=True)
+    assert result.completed.finish.reason is FinishReason.MAX_NEW_TOKENS
+
+
+def test_rules_are_read_from_the_generation_configuration(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write(
+        tmp_path, "bart", forced_bos_token_id=1, forced_eos_token_id=2, suppress_tokens=[5],
+        begin_suppress_tokens=[6, 7], encoder_repetition_penalty=1.5, encoder_no_repeat_ngram_size=3, num_beams=4,
+    )  # fmt: skip
+    loaded = load(folder)
+    assert loaded.defaults.rules == OutputRules(1, (2,), (5,), (6, 7), 1.5, 3)
+    assert loaded.defaults.decoder_start_ids == loaded.decoder_start_ids == (2,)
+    assert "num_beams" in caplog.text
+    assert "forced" not in caplog.text

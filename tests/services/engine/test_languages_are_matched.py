@@ -1,0 +1,63 @@
+import pytest
+
+from sensorium.errors import InvalidArgument
+from services.engine.languages import choose, tag_of, tags_of
+
+NLLB = ["eng_Latn", "fra_Latn", "zho_Hans", "zho_Hant", "arb_Arab", "pes_Arab"]
+MBART = ["en_XX", "fr_XX", "zh_CN", "pt_XX", "ro_RO"]
+M2M = ["en", "fr", "zh", "no"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "codes", "code"),
+    [
+        ("fr", NLLB, "fra_Latn"),
+        ("fra", NLLB, "fra_Latn"),
+        ("fra_Latn", NLLB, "fra_Latn"),
+        ("fr-CA", NLLB, "fra_Latn"),
+        ("zh-TW", NLLB, "zho_Hant"),
+        ("zh", NLLB, "zho_Hans"),
+        ("ar", NLLB, "arb_Arab"),
+        ("fa", NLLB, "pes_Arab"),
+        ("en-GB", MBART, "en_XX"),
+        ("pt-BR", MBART, "pt_XX"),
+        ("zh-Hans", MBART, "zh_CN"),
+        ("ro", MBART, "ro_RO"),
+        ("nb", M2M, "no"),
+        ("EN", M2M, "en"),
+        ("", ["de"], "de"),
+        ("", [""], ""),
+    ],
+)
+def test_a_tag_or_a_code_finds_the_models_own_code(asked: str, codes: list[str], code: str) -> None:
+    assert choose(asked, codes, field="source_language") == code
+
+
+@pytest.mark.parametrize(
+    ("asked", "codes", "words"),
+    [
+        ("de", NLLB, "the model knows eng_Latn, fra_Latn"),
+        ("zh-TW", M2M, "zh-TW"),
+        ("German", M2M, "German"),
+        ("_", M2M, "knows"),
+        ("x" * 200, M2M, "knows"),
+        ("", M2M, "must be set"),
+        ("en", [""], "must be empty"),
+        ("de", [f"a{i:02}" for i in range(30)], "and 10 more"),
+    ],
+)
+def test_any_other_is_refused_by_the_name_of_its_field(asked: str, codes: list[str], words: str) -> None:
+    with pytest.raises(InvalidArgument) as error:
+        choose(asked, codes, field="target_language")
+    (violation,) = error.value.violations
+    assert violation.field == "target_language"
+    assert words in violation.description
+
+
+def test_what_is_told_of_languages_is_understood_when_asked() -> None:
+    for codes in (NLLB, MBART, M2M):
+        tags = tags_of(codes)
+        assert len(tags) == len(codes)
+        assert [choose(tag, codes, field="x") for tag in tags] == codes
+    assert tags_of(["en_XX", "eng_Latn", "ROMANCE", ""]) == ["en"]
+    assert tag_of("no such language") == ""
