@@ -153,7 +153,7 @@ def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settin
     info.dtype = str(loaded.model.dtype).removeprefix("torch.")
     info.quantization = loaded.quantization
     info.device = str(loaded.device)
-    info.parameter_count = loaded.model.num_parameters()
+    info.parameter_count = loaded.parameter_count
     info.concurrency = settings.max_sequences
     info.execution_path = pb.EXECUTION_PATH_BATCHED
     info.execution_path_reason = "Its paged forward was compared with its own at load."
