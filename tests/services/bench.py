@@ -23,6 +23,7 @@ from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.page_pool import PagePool
+from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.request import (
     Completed,
     Delta,
@@ -167,7 +168,7 @@ def prepare(runner: Any, pages: int, *, max_sequences: int, prefill_tokens: int,
     """Returns an engine whose thread was not started."""
     registry = CollectorRegistry()
     pool = PagePool(pages, PAGE_SIZE)
-    scheduler = Scheduler(pool, max_sequences=max_sequences, prefill_tokens=prefill_tokens)
+    scheduler = Scheduler(pool, PrefillBudget(prefill_tokens, 2.0), max_sequences=max_sequences)
     admission = Admission(QueueLimits(requests=queue))
     engine = GenerationEngine(runner, scheduler, pool, admission, EngineMetrics(registry))
     return Bench(engine, scheduler, pool, runner, registry)

@@ -45,10 +45,12 @@ class Rotation:
         Raises:
             ValueError: they are for another width.
         """
-        cosines, sines = (part.to(like.dtype).contiguous() for part in position_embeddings)
+        cosines, sines = position_embeddings
         if cosines.shape[-1] != self.rotated or cosines.shape != sines.shape:
             raise ValueError(f"{cosines.shape[-1]} numbers of a head are to be rotated instead of {self.rotated}")
-        return cosines, sines
+        if cosines.dtype != like.dtype:
+            cosines, sines = cosines.to(like.dtype), sines.to(like.dtype)
+        return cosines.contiguous(), sines.contiguous()
 
 
 class FusedAttention(nn.Module):

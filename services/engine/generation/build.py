@@ -17,6 +17,7 @@ from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.kv_cache import KVCache, LayerLayout
 from services.engine.generation.page_pool import PagePool
+from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.verification import check_prompts, engine_logits, model_logits, verify
@@ -37,6 +38,9 @@ class EngineSettings:
 
     max_sequences: int = 32
     prefill_tokens: int = 512
+    """Prompt tokens per step at most."""
+    decode_slowdown: float = 1.7
+    """How many times as long a step may take for a prompt beside rows that decode; see PrefillBudget."""
     cache_bytes: int = 1 << 30
     """Memory for keys and values; less is taken where every row at full context needs less."""
     share_prefixes: bool = True
@@ -68,12 +72,8 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
     backend = choose_backend(loaded, cache)
     runner = ModelRunner(loaded.model, backend, cache, loaded.device)
     accelerate_and_verify(loaded, runner, backend, pool)
-    scheduler = Scheduler(
-        pool,
-        max_sequences=settings.max_sequences,
-        prefill_tokens=settings.prefill_tokens,
-        share_prefixes=settings.share_prefixes,
-    )
+    budget = PrefillBudget(settings.prefill_tokens, settings.decode_slowdown)
+    scheduler = Scheduler(pool, budget, max_sequences=settings.max_sequences, share_prefixes=settings.share_prefixes)
     engine = GenerationEngine(
         runner, scheduler, pool, Admission(settings.queue), metrics, unread_tokens=settings.unread_tokens
     )
