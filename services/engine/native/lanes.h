@@ -155,8 +155,13 @@ INLINE Lanes exponential(Lanes x) {
 #endif
 }
 
-typedef void (*Product)(const uint32_t *, int64_t, const uint32_t *, const uint32_t *, int64_t, int64_t, int64_t, int64_t,
-                        float *, int64_t, int);
+// Where two lines of columns begin, and by how many units ahead of their use to ask for each.
+typedef struct {
+    const uint32_t *left, *right;
+    int64_t left_ahead, right_ahead;
+} Lines;
+
+typedef void (*Product)(const uint32_t *, int64_t, const Lines *, int64_t, int64_t, int64_t, float *, int64_t, int);
 
 #define PASTE(a, b) a##_##b
 #define PASTED(a, b) PASTE(a, b)
