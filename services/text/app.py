@@ -109,6 +109,7 @@ class TextService:
         sizes = EngineSettings(
             max_sequences=settings.max_sequences,
             prefill_tokens=settings.prefill_tokens,
+            decode_slowdown=settings.decode_slowdown,
             cache_bytes=settings.cache_mib << 20,
             share_prefixes=settings.prefix_cache,
             unread_tokens=settings.max_unread_tokens,

@@ -2,12 +2,14 @@
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
+from services.engine.fusion.substitution import Substitutions, fuse
 from services.engine.generation.admission import Admission
-from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionCall, LooksAhead
-from services.engine.generation.attention.kernel import PAGE_SIZE
+from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionBackend, AttentionCall, LooksAhead
+from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
 from services.engine.generation.attention.probe import LayoutProbe
 from services.engine.generation.encoder_decoder_build import encoder_decoder_parts
 from services.engine.generation.engine import GenerationEngine
@@ -16,20 +18,23 @@ from services.engine.generation.page_pool import PagePool
 from services.engine.generation.parts import (
     EngineSettings,
     Parts,
+    accelerated,
     choose_backend,
     fitting,
-    pack_and_verify,
     page_count,
 )
+from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.rotary import frequencies_depend_on_length
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.serial_runner import Continuation, SerialRunner
-from services.engine.generation.serial_verification import remember, verify_serial
+from services.engine.generation.serial_verification import remember, serial_references, verify_serial
 from services.engine.generation.state_size import StateSize, state_size
-from services.engine.generation.verification import NotPaged, verify
+from services.engine.generation.verification import NotPaged, check_prompts, engine_logits, model_logits, verify
 from services.engine.loading import LoadedModel, ModelRefused
 from services.engine.metrics import EngineMetrics
+from services.engine.native.arena import Arena
+from services.engine.native.library import Library
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +72,8 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
     log.info("%s", parts.reason)
     scheduler = Scheduler(
         parts.pool,
+        PrefillBudget(settings.prefill_tokens, settings.decode_slowdown),
         max_sequences=parts.max_sequences,
-        prefill_tokens=settings.prefill_tokens,
         share_prefixes=parts.share_prefixes,
         whole_prompts=parts.whole_prompts,
     )
@@ -91,10 +96,27 @@ def paged_parts(loaded: LoadedModel, settings: EngineSettings) -> Parts:
     pages = page_count(loaded, settings, StateSize(0, token_bytes))
     pool = PagePool(pages, PAGE_SIZE)
     cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
-    runner = ModelRunner(loaded.model, choose_backend(loaded, cache), cache, loaded.device)
-    pack_and_verify(loaded, lambda: verify(loaded, runner, pool))
+    backend = choose_backend(loaded, cache)
+    runner = ModelRunner(loaded.model, backend, cache, loaded.device)
+    accelerate_and_verify(loaded, runner, backend, pool)
     reason = "Its paged forward was compared with its own at load."
     return Parts(runner, pool, settings.max_sequences, False, settings.share_prefixes, reason)
+
+
+def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: AttentionBackend, pool: PagePool) -> None:
+    """Puts faster modules into the model where there are any, and compares the engine with the model itself.
+
+    Raises:
+        NotPaged: their results differ, with the model's own modules too.
+    """
+    expected = model_logits(loaded, check_prompts(loaded, pool))
+
+    def fuse_layers(substitutions: Substitutions, library: Library, arena: Arena) -> None:
+        if isinstance(backend, CpuAttention):
+            run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
+            fuse(substitutions, loaded.model, backend, library, arena, run)
+
+    accelerated(loaded, lambda: verify(loaded, runner, pool, expected), fuse_layers)
 
 
 def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> Parts:
@@ -104,7 +126,8 @@ def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> 
         ModelRefused: even so its results differ from the model's own.
     """
     memory = remember(loaded)
-    continuation = pack_and_verify(loaded, lambda: verify_serial(loaded, memory))
+    references = serial_references(loaded, memory)
+    continuation = accelerated(loaded, lambda: verify_serial(loaded, memory, references))
     size = state_size(loaded, memory)
     sequences = min(settings.max_sequences, max(settings.cache_bytes // max(size.fixed_bytes, 1), 1))
     pool = PagePool(page_count(loaded, settings, size, sequences), PAGE_SIZE)

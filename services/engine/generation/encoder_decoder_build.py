@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from transformers import EncoderDecoderCache
 
-from services.engine.generation.attention.kernel import PAGE_SIZE
+from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.encoder_decoder_runner import EncoderDecoderRunner
-from services.engine.generation.generated import generated, relative_error
+from services.engine.generation.generated import Reference, generated, relative_error
 from services.engine.generation.kv_cache import KVCache, LayerLayout
 from services.engine.generation.page_pool import PagePool
-from services.engine.generation.parts import EngineSettings, Parts, choose_backend, pack_and_verify, page_count
+from services.engine.generation.parts import EngineSettings, Parts, accelerated, choose_backend, page_count
 from services.engine.generation.rotary import frequencies_depend_on_length
 from services.engine.generation.state_size import StateSize
 from services.engine.generation.verification import NotPaged, tolerance
@@ -33,19 +33,21 @@ def encoder_decoder_parts(loaded: LoadedModel, settings: EngineSettings) -> Part
     pool = PagePool(pages, PAGE_SIZE)
     cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
     runner = EncoderDecoderRunner(loaded.model, choose_backend(loaded, cache), cache, loaded.device)
-    pack_and_verify(loaded, lambda: verify_encoder_decoder(loaded, runner, pool))
+    longest = min(loaded.source_tokens, loaded.context_tokens // 2)
+    references = [generated(loaded, min(length, longest)) for length in _LENGTHS]
+    accelerated(loaded, lambda: verify_encoder_decoder(loaded, runner, pool, references))
     reason = "Its decoder, run through the paged cache, was compared with its own generate at load."
     return Parts(runner, pool, settings.max_sequences, False, False, reason)
 
 
-def verify_encoder_decoder(loaded: LoadedModel, runner: EncoderDecoderRunner, pool: PagePool) -> None:
-    """Compares sequences beside each other with what `generate` makes of each alone.
+def verify_encoder_decoder(
+    loaded: LoadedModel, runner: EncoderDecoderRunner, pool: PagePool, references: list[Reference]
+) -> None:
+    """Compares sequences beside each other with what `generate` has made of each alone.
 
     Raises:
         NotPaged: they differ by more than rounding explains.
     """
-    longest = min(loaded.source_tokens, loaded.context_tokens // 2)
-    references = [generated(loaded, min(length, longest)) for length in _LENGTHS]
     try:
         error = relative_error(runner, references, pool=pool)
     except _ERRORS as failure:

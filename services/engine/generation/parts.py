@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import torch
+
+from services.engine.fusion.substitution import Substitutions
 from services.engine.generation.admission import QueueLimits
 from services.engine.generation.attention.backend import AttentionBackend
-from services.engine.generation.attention.cpu import CpuAttention, kernel_takes
-from services.engine.generation.attention.kernel import PAGE_SIZE, load_kernel
+from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention, takes
 from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.page_pool import PagePool
@@ -16,6 +18,8 @@ from services.engine.generation.runner import Runner
 from services.engine.generation.state_size import StateSize
 from services.engine.generation.verification import NotPaged
 from services.engine.loading import LoadedModel, ModelRefused
+from services.engine.native.arena import Arena
+from services.engine.native.library import Library, load_library
 from services.engine.packing import pack_linears
 
 log = logging.getLogger(__name__)
@@ -29,6 +33,9 @@ class EngineSettings:
 
     max_sequences: int = 32
     prefill_tokens: int = 512
+    """Prompt tokens per step at most."""
+    decode_slowdown: float = 1.7
+    """How many times as long a step may take for a prompt beside rows that decode; see PrefillBudget."""
     cache_bytes: int = 1 << 30
     """Memory for keys and values; less is taken where every row at full context needs less."""
     share_prefixes: bool = True
@@ -50,30 +57,40 @@ class Parts:
     reason: str
 
 
-def pack_and_verify(loaded: LoadedModel, check: Callable[[], T]) -> T:
-    """Packs the model's linear layers where that helps, and returns what `check` of the engine returns.
+Fuse = Callable[[Substitutions, Library, Arena], None]
+"""Puts modules that are known to be faster in the place of a model's own."""
 
-    Layers whose weights the model computes with itself stay as they are. Raises what `check` raises, nothing packed.
+
+def accelerated(loaded: LoadedModel, check: Callable[[], T], fuse: Fuse | None = None) -> T:
+    """Puts faster modules into the model where there are any, and returns what `check` of the engine returns.
+
+    Layers whose weights the model computes with itself stay its own. Raises what `check` raises with the model's own
+    modules.
     """
-    packing = pack_linears(loaded.model)
-    try:
-        result = check()
-    except (AttributeError, RuntimeError, ModelRefused, NotPaged):
-        packing.show_weights()
+    substitutions, arena = Substitutions(loaded.model), Arena()
+    library = load_library() if loaded.device.type == "cpu" else None
+    if library is not None:
+        library.threads = torch.get_num_threads()
+        if fuse is not None:
+            fuse(substitutions, library, arena)
+    pack_linears(substitutions, loaded.model, library, arena)
+    while True:
         try:
             result = check()
-        except Exception:
-            packing.undo()
-            raise
-        packing.settle()
-    log.info("packed %d linear layers", len(packing))
-    return result
+        except (AttributeError, RuntimeError, ModelRefused, NotPaged) as error:
+            if not substitutions.undo_read():
+                log.info("the model's own modules are used: %s", error)
+                substitutions.undo()
+                return check()
+        else:
+            log.info("replaced by faster ones: %s", substitutions.counts())
+            return result
 
 
 def choose_backend(loaded: LoadedModel, cache: KVCache) -> AttentionBackend:
     """Returns the fastest backend for the device and the cache; the reference where there is no other."""
-    if loaded.device.type == "cpu" and kernel_takes(cache) and (kernel := load_kernel()) is not None:
-        return CpuAttention(kernel)
+    if loaded.device.type == "cpu" and takes(cache) and (library := load_library()) is not None:
+        return CpuAttention(library)
     return ReferenceAttention()
 
 

@@ -89,6 +89,8 @@ class Row(Generic[S]):
 
     sequence: S
     token_count: int
+    decodes: bool = False
+    """Whether the one token is the last of a sequence that is generated, rather than part of a prompt."""
 
     @property
     def completes(self) -> bool:

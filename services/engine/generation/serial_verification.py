@@ -1,6 +1,6 @@
 """Compares sequences that take turns with the model's own `generate`, once, at load."""
 
-from services.engine.generation.generated import generated, relative_error
+from services.engine.generation.generated import Reference, generated, relative_error
 from services.engine.generation.module_memory import ModuleMemory
 from services.engine.generation.rotary import frequencies_depend_on_length
 from services.engine.generation.serial_runner import Continuation, SerialRunner
@@ -19,16 +19,21 @@ def remember(loaded: LoadedModel) -> ModuleMemory:
     return ModuleMemory(loaded.model, lambda: generated(loaded, 2))
 
 
-def verify_serial(loaded: LoadedModel, memory: ModuleMemory) -> Continuation:
-    """Returns the widest continuation with which the model computes what its own `generate` computes.
+def serial_references(loaded: LoadedModel, memory: ModuleMemory) -> list[Reference]:
+    """Returns what `generate` makes of prompts of different lengths, each on a model that remembers nothing."""
+    references: list[Reference] = []
+    for length in _LENGTHS:
+        memory.recall(memory.fresh)
+        references.append(generated(loaded, min(length, loaded.context_tokens // 2)))
+    return references
+
+
+def verify_serial(loaded: LoadedModel, memory: ModuleMemory, references: list[Reference]) -> Continuation:
+    """Returns the widest continuation with which the model computes what its own `generate` has computed.
 
     Raises:
         ModelRefused: there is none.
     """
-    references = []
-    for length in _LENGTHS:
-        memory.recall(memory.fresh)
-        references.append(generated(loaded, min(length, loaded.context_tokens // 2)))
     only_steps = frequencies_depend_on_length(loaded.model.config)
     errors: list[float] = []
     for continuation in [Continuation.STEPS] if only_steps else Continuation:

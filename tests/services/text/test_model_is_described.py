@@ -20,11 +20,11 @@ def test_a_folder_is_served_by_its_name_and_a_hub_id_as_it_is(tmp_path: Path, mo
     assert served_name("owner/model") == "owner/model"
 
 
-def test_what_is_told_of_a_model_is_what_it_accepts(llama: LoadedModel, own_llama: PreTrainedModel) -> None:
+def test_what_is_told_of_a_model_is_what_it_accepts(fresh_llama: LoadedModel, own_llama: PreTrainedModel) -> None:
     info = pb.ModelInfo()
     settings = TextSettings(model="x", max_sequences=3, max_queued_requests=5, max_queued_tokens=7, max_batch_items=9)
-    describe(info, llama, build(llama, max_sequences=3), settings)
-    assert info.identity.revision == llama.revision
+    describe(info, fresh_llama, build(fresh_llama, max_sequences=3), settings)
+    assert info.identity.revision == fresh_llama.revision
     assert (info.limits.context_token_count, info.limits.vocabulary_token_count) == (256, 320)
     assert (info.limits.queued_request_count, info.limits.queued_token_count) == (5, 7)
     assert (info.limits.batch_item_count, info.limits.message_bytes) == (9, settings.message_bytes)
