@@ -19,6 +19,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from services.engine.generation.attention.backend import IMPLEMENTATION, register
+from services.engine.generation.request import EarlyStopping
 from services.engine.generation.resolution import ModelDefaults
 from services.engine.quantization import own_quantization, quantization_config, unloadable
 
@@ -26,10 +27,14 @@ log = logging.getLogger(__name__)
 
 HONOURED = {"do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty"} | {
     "no_repeat_ngram_size", "bad_words_ids", "max_new_tokens", "min_new_tokens",
+    "num_return_sequences", "num_beams", "length_penalty", "early_stopping",
     "eos_token_id", "bos_token_id", "pad_token_id", "max_length", "use_cache",
     "transformers_version", "output_attentions", "output_hidden_states", "_from_model_config",
 }  # fmt: skip
-"""Fields of a generation configuration that are followed here, or that change nothing for one output sequence."""
+"""Fields of a generation configuration that are followed here, or that change no output."""
+
+
+_EARLY_STOPPING = {True: EarlyStopping.FIRST, False: EarlyStopping.LIKELY, "never": EarlyStopping.NEVER}
 
 
 class ModelRefused(Exception):
@@ -167,6 +172,10 @@ def _defaults(model: PreTrainedModel) -> ModelDefaults:
         max_new_tokens=own.max_new_tokens,
         min_new_tokens=own.min_new_tokens,
         end_token_ids=frozenset(ends if isinstance(ends, list) else [ends]),
+        candidate_count=own.num_return_sequences,
+        beam_count=own.num_beams,
+        length_penalty=own.length_penalty,
+        early_stopping=None if own.early_stopping is None else _EARLY_STOPPING[own.early_stopping],
     )
 
 

@@ -13,8 +13,10 @@ from sensorium import rpc
 from sensorium.v1 import models_pb2 as pb
 from sensorium.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
 from services.engine.generation.admission import QueueLimits
+from services.engine.generation.attention.kernel import PAGE_SIZE
 from services.engine.generation.build import BuiltEngine, EngineSettings, build_engine
 from services.engine.generation.resolution import GenerationLimits
+from services.engine.generation.validation import MAX_LOGPROB_COUNT
 from services.engine.loading import LoadedModel, ModelRefused, load_causal_lm, resolve_device
 from services.engine.metrics import EngineMetrics
 from services.engine.preprocessing import Preprocessing
@@ -24,6 +26,7 @@ from services.model_servicer import ModelServicer
 from services.served_model import ServedModel
 from services.text.config import TextSettings
 from services.text.generate import TextGenerator
+from services.text.response_conversion import logprob_bytes
 from services.text.servicer import TextServicer, TextVerbs
 from services.text.tokenize import TextTokenizer
 
@@ -122,7 +125,16 @@ class TextService:
         """Makes the loaded model what the servicers answer from."""
         preprocessing = self._preprocessing = Preprocessing(built.engine.admission)
         encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
-        limits = GenerationLimits(built.context_tokens, loaded.vocabulary_size)
+        limits = GenerationLimits(
+            built.context_tokens,
+            loaded.vocabulary_size,
+            max_sequences=self._settings.max_sequences,
+            cache_pages=built.cache_pages,
+            page_size=PAGE_SIZE,
+            # The rest is for the rendered prompt and the outputs.
+            prompt_logprob_bytes=self._settings.message_bytes * 3 // 4,
+            token_logprob_bytes=logprob_bytes(encoder.longest_texts(MAX_LOGPROB_COUNT)),
+        )
         self._servicer.verbs = TextVerbs(
             TextGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing),
             TextTokenizer(encoder, loaded.vocabulary_size, self._settings.max_batch_items, preprocessing),

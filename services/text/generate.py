@@ -7,7 +7,15 @@ from services.engine.generation.detokenizer import IncrementalDetokenizer
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.request import GenerationRequest
-from services.engine.generation.resolution import GenerationLimits, ModelDefaults, TokenizedInput, resolve
+from services.engine.generation.resolution import (
+    DeliveredTokens,
+    GenerationLimits,
+    ModelDefaults,
+    TokenizedInput,
+    resolve,
+    resolve_beams,
+    resolve_candidates,
+)
 from services.engine.generation.token_texts import TokenTexts
 from services.engine.generation.validation import violations
 from services.engine.preprocessing import Preprocessing
@@ -40,11 +48,12 @@ class TextGenerator:
             InvalidArgument: holds every violation.
             QueueFull, DeadlineExceeded, ModelNotReady: see Admission.enter.
         """
-        request, output, rendered = await self._preprocessing.run(self._prepare, ask)
-        stream = self._engine.submit(request, output)
-        return Generation(stream, len(request.prompt_token_ids), request.sampling.seed, rendered)
+        request, outputs, rendered = await self._preprocessing.run(self._prepare, ask)
+        stream = self._engine.submit(request, *outputs)
+        scores_prompt = request.prompt_logprob_count is not None
+        return Generation(stream, len(request.prompt_token_ids), request.sampling.seed, rendered, scores_prompt)
 
-    def _prepare(self, ask: GenerationAsk) -> tuple[GenerationRequest, OutputBuilder, str | None]:
+    def _prepare(self, ask: GenerationAsk) -> tuple[GenerationRequest, list[OutputBuilder], str | None]:
         began = time.monotonic()
         wrong = list(ask.violations)
         tokens, rendered = None, None
@@ -57,26 +66,45 @@ class TextGenerator:
             raise InvalidArgument(wrong)
         bad_words = self._bad_words(ask.options.bad_words)
         sampling, stopping = resolve(ask.options, self._defaults, self._limits, len(tokens.prompt), bad_words)
-        skip_special = ask.options.skip_special_tokens
-        detokenizer = IncrementalDetokenizer(self._encoder, tokens.prompt, skip_special_tokens=skip_special)
-        output = OutputBuilder(detokenizer, stopping, self._token_texts)
-        replayed = output.replay(tuple(ask.delivered))
-        if replayed < len(ask.delivered):
-            place = f"delivered[0].token_ids[{replayed}]"
-            raise InvalidArgument([Violation(place, "stands behind a token that ends the output")])
+        beams = resolve_beams(ask.options, self._defaults)
+        count = resolve_candidates(ask.options, self._defaults, beams)
         request = GenerationRequest(
             prompt_token_ids=tuple(tokens.prompt),
             sampling=sampling,
             stopping=stopping,
-            delivered_token_ids=tuple(ask.delivered),
-            skip_special_tokens=skip_special,
+            candidate_count=count,
+            beams=beams,
+            delivered=_by_candidate(tokens.delivered, count),
+            skip_special_tokens=ask.options.skip_special_tokens,
             logprob_count=ask.options.logprob_count,
+            prompt_logprob_count=ask.options.prompt_logprob_count,
             priority=ask.options.priority,
             deadline=ask.deadline,
             preprocess_seconds=time.monotonic() - began,
             cache_salt=ask.cache_salt,
         )
-        return request, output, rendered if ask.return_rendered_prompt else None
+        outputs = self._outputs(request, tokens.delivered)
+        return request, outputs, rendered if ask.return_rendered_prompt else None
+
+    def _outputs(self, request: GenerationRequest, delivered: tuple[DeliveredTokens, ...]) -> list[OutputBuilder]:
+        """Returns a builder for each candidate, in the state in which the caller left it."""
+        prompt, special = request.prompt_token_ids, request.skip_special_tokens
+        outputs = [
+            OutputBuilder(
+                IncrementalDetokenizer(self._encoder, prompt, skip_special_tokens=special),
+                request.stopping,
+                self._token_texts,
+                candidate,
+            )
+            for candidate in range(request.candidate_count)
+        ]
+        # What becomes of beams is known at the end, where the tokens delivered are compared.
+        for i, known in enumerate(() if request.beams else delivered):
+            replayed = outputs[known.candidate_index].replay(tuple(known.token_ids))
+            if replayed < len(known.token_ids):
+                place = f"delivered[{i}].token_ids[{replayed}]"
+                raise InvalidArgument([Violation(place, "stands behind a token that ends the output")])
+        return outputs
 
     def _bad_words(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
         """Returns the ids of each text as it stands and behind a space, which many vocabularies tell apart.
@@ -108,3 +136,8 @@ class TextGenerator:
         if ask.prompt_token_ids is not None:
             return None, TokenizedInput(ask.prompt_token_ids, ask.delivered, "prompt_token_ids.ids")
         return None, None
+
+
+def _by_candidate(delivered: tuple[DeliveredTokens, ...], count: int) -> tuple[tuple[int, ...], ...]:
+    known = {one.candidate_index: tuple(one.token_ids) for one in delivered}
+    return tuple(known.get(i, ()) for i in range(count))

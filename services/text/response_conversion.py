@@ -1,10 +1,21 @@
 """The edge of the text service, outward: plain values as messages of the contract."""
 
+import asyncio
+from collections import defaultdict
+
 from google.protobuf.duration_pb2 import Duration
 
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
-from services.engine.generation.request import Completed, Delta, Event, Finish, FinishReason, GenerationTimes
+from services.engine.generation.request import (
+    Completed,
+    Delta,
+    Event,
+    Finish,
+    FinishReason,
+    GenerationTimes,
+    TokenLogprob,
+)
 from services.engine.texts import EncodedToken
 from services.text.ask import Generation
 
@@ -16,15 +27,20 @@ _REASONS = {
     FinishReason.CONTEXT_LENGTH: common.FINISH_REASON_CONTEXT_LENGTH,
 }
 
+_MOST = 2**31 - 1
+_TURN = 64
+"""Entries of a prompt that are converted before other streams have their turn."""
 
-def started_event(generation: Generation, identity: common.ModelIdentity) -> pb.StreamGenerateResponse:
-    """Returns the event that opens a stream."""
+
+async def started_event(generation: Generation, identity: common.ModelIdentity) -> pb.StreamGenerateResponse:
+    """Returns the event that opens a stream, as soon as all it tells is known."""
     return pb.StreamGenerateResponse(
         started=common.GenerationStarted(
             model=identity,
             prompt_token_count=generation.prompt_token_count,
             seed=generation.seed,
             rendered_prompt=generation.rendered_prompt,
+            prompt_logprobs=await _prompt_logprobs(generation),
         )
     )
 
@@ -33,11 +49,20 @@ def stream_event(event: Event) -> pb.StreamGenerateResponse:
     """Returns a later event of a stream."""
     if isinstance(event, Delta):
         return pb.StreamGenerateResponse(
-            delta=common.GenerationDelta(text=event.text, token_ids=event.token_ids, logprobs=_logprobs(event))
+            delta=common.GenerationDelta(
+                candidate_index=event.candidate_index,
+                text=event.text,
+                token_ids=event.token_ids,
+                logprobs=map(_logprob, event.logprobs),
+            )
         )
+    assert isinstance(event, Completed)
     return pb.StreamGenerateResponse(
         completed=common.GenerationCompleted(
-            candidates=[common.CandidateFinish(finish=_finish(event.finish))],
+            candidates=[
+                common.CandidateFinish(candidate_index=i, finish=_finish(finish))
+                for i, finish in enumerate(event.finishes)
+            ],
             usage=_usage(event),
             timing=timing(event.times),
         )
@@ -46,20 +71,16 @@ def stream_event(event: Event) -> pb.StreamGenerateResponse:
 
 async def whole_response(generation: Generation, identity: common.ModelIdentity) -> pb.GenerateResponse:
     """Reads a generation to its end and returns it as one message."""
-    candidate = common.GeneratedCandidate()
     response = pb.GenerateResponse(model=identity, seed=generation.seed, rendered_prompt=generation.rendered_prompt)
-    texts: list[str] = []
+    response.prompt_logprobs.extend(await _prompt_logprobs(generation))
+    deltas: defaultdict[int, list[Delta]] = defaultdict(list)
     async for event in generation.stream:
         if isinstance(event, Delta):
-            texts.append(event.text)
-            candidate.token_ids.extend(event.token_ids)
-            candidate.logprobs.extend(_logprobs(event))
-        else:
-            candidate.finish.CopyFrom(_finish(event.finish))
+            deltas[event.candidate_index].append(event)
+        elif isinstance(event, Completed):
+            response.candidates.extend(_candidate(i, finish, deltas[i]) for i, finish in enumerate(event.finishes))
             response.usage.CopyFrom(_usage(event))
             response.timing.CopyFrom(timing(event.times))
-    candidate.text = "".join(texts)
-    response.candidates.append(candidate)
     return response
 
 
@@ -98,19 +119,50 @@ def token_list(tokens: list[EncodedToken]) -> pb.TokenizeResponse.TokenList:
     )
 
 
-def _logprobs(delta: Delta) -> list[common.TokenLogprob]:
-    return [
-        common.TokenLogprob(
-            token_id=entry.token_id,
-            logprob=entry.logprob,
-            rank=entry.rank,
-            alternatives=[
-                common.TokenLogprob.Alternative(token_id=other.token_id, logprob=other.logprob, text=other.text)
-                for other in entry.alternatives
-            ],
-        )
-        for entry in delta.logprobs
-    ]
+def logprob_bytes(text_bytes: list[int]) -> tuple[int, ...]:
+    """Returns what a token's log-probability takes of a message at most, without alternatives and with 1, 2, ...
+
+    `text_bytes` are the longest texts that alternatives can have, the longest first.
+    """
+    sizes: list[int] = []
+    for count in range(len(text_bytes) + 1):
+        alternatives = [
+            common.TokenLogprob.Alternative(token_id=_MOST, logprob=-1, text="x" * size) for size in text_bytes[:count]
+        ]
+        entry = common.TokenLogprob(token_id=_MOST, logprob=-1, rank=_MOST, alternatives=alternatives)
+        sizes.append(pb.GenerateResponse(prompt_logprobs=[entry]).ByteSize())
+    return tuple(sizes)
+
+
+async def _prompt_logprobs(generation: Generation) -> list[common.TokenLogprob]:
+    entries: list[common.TokenLogprob] = []
+    for entry in await generation.prompt_logprobs():
+        entries.append(_logprob(entry))
+        if len(entries) % _TURN == 0:
+            await asyncio.sleep(0)
+    return entries
+
+
+def _candidate(index: int, finish: Finish, deltas: list[Delta]) -> common.GeneratedCandidate:
+    return common.GeneratedCandidate(
+        candidate_index=index,
+        text="".join(delta.text for delta in deltas),
+        token_ids=[token_id for delta in deltas for token_id in delta.token_ids],
+        finish=_finish(finish),
+        logprobs=[_logprob(entry) for delta in deltas for entry in delta.logprobs],
+    )
+
+
+def _logprob(entry: TokenLogprob) -> common.TokenLogprob:
+    return common.TokenLogprob(
+        token_id=entry.token_id,
+        logprob=entry.logprob,
+        rank=entry.rank,
+        alternatives=[
+            common.TokenLogprob.Alternative(token_id=other.token_id, logprob=other.logprob, text=other.text)
+            for other in entry.alternatives
+        ],
+    )
 
 
 def _usage(event: Completed) -> common.Usage:

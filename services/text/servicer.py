@@ -66,7 +66,7 @@ class TextServicer:
     ) -> AsyncIterator[pb.StreamGenerateResponse]:
         """Generates text and streams it."""
         async with self._generation(request, context) as generation:
-            yield started_event(generation, self._served.identity)
+            yield await started_event(generation, self._served.identity)
             async for event in generation.stream:
                 yield stream_event(event)
 

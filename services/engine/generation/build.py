@@ -50,6 +50,7 @@ class BuiltEngine:
     engine: GenerationEngine
     context_tokens: int
     """Prompt and output together: the model's own context, or the cache if that is smaller."""
+    cache_pages: int = 0
 
 
 def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
@@ -58,6 +59,7 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
     Raises:
         ModelRefused: the model keeps state that is not keys and values, or the engine's results differ from its own.
     """
+    require_rows(loaded, settings.max_sequences)
     layouts = probe_layouts(loaded)
     pages = page_count(loaded, settings, layouts)
     pool = PagePool(pages, PAGE_SIZE)
@@ -74,7 +76,21 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
     engine = GenerationEngine(
         runner, scheduler, pool, Admission(settings.queue), metrics, unread_tokens=settings.unread_tokens
     )
-    return BuiltEngine(engine, min(loaded.context_tokens, pages * PAGE_SIZE))
+    return BuiltEngine(engine, min(loaded.context_tokens, pages * PAGE_SIZE), pages)
+
+
+def require_rows(loaded: LoadedModel, max_sequences: int) -> None:
+    """Checks that a request that leaves all to the model can run.
+
+    Raises:
+        ModelRefused: the model's own generation configuration asks for more beams or outputs than there are rows.
+    """
+    needed = max(loaded.defaults.beam_count or 1, loaded.defaults.candidate_count or 1)
+    if needed > max_sequences:
+        raise ModelRefused(
+            f"{loaded.architecture} generates {needed} sequences for a request by its own configuration (num_beams, "
+            f"num_return_sequences), and --max-sequences is {max_sequences}."
+        )
 
 
 def pack_and_verify(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> None:

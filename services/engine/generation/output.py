@@ -2,6 +2,8 @@
 request that replays them holds the same state as the one that was interrupted.
 """
 
+from copy import copy
+
 from services.engine.generation.detokenizer import IncrementalDetokenizer
 from services.engine.generation.request import (
     Alternative,
@@ -20,17 +22,23 @@ class OutputBuilder:
     """Collects ids, releases text in whole characters, and tells when and why the output ends."""
 
     def __init__(
-        self, detokenizer: IncrementalDetokenizer, stopping: StoppingCriteria, token_texts: TokenTexts
+        self,
+        detokenizer: IncrementalDetokenizer,
+        stopping: StoppingCriteria,
+        token_texts: TokenTexts,
+        candidate_index: int = 0,
     ) -> None:
         """`token_texts` gives alternatives their text, where log-probabilities are asked for."""
         self._token_texts = token_texts
+        self._candidate_index = candidate_index
         self._detokenizer = detokenizer
         self._stopping = stopping
         self._scanner = StopScanner(stopping.stop_strings, include=stopping.include_stop_string)
         self._ids: list[int] = []  # since the last delta
         self._logprobs: list[TokenLogprob] = []  # of those ids
         self._text = ""  # released since the last delta
-        self._count = 0
+        self.token_count = 0
+        """Ids taken, those replayed included."""
         self.finish: Finish | None = None
 
     def push(self, token_id: int, likelihood: Likelihood | None = None) -> Finish | None:
@@ -38,10 +46,10 @@ class OutputBuilder:
 
         The likelihood is given for each id or for none.
         """
-        self._count += 1
+        self.token_count += 1
         self._ids.append(token_id)
         if likelihood:
-            self._logprobs.append(self._logprob(token_id, likelihood))
+            self._logprobs.append(self.logprob(token_id, likelihood))
         self.finish = self._ended_by_token(token_id) or self._ended_by_text(token_id) or self._ended_by_length()
         if self.finish and self.finish.reason is not FinishReason.STOP_STRING:
             self._text += self._scanner.flush() + self._detokenizer.flush()
@@ -56,24 +64,32 @@ class OutputBuilder:
             if self.push(token_id):
                 break
         self._ids, self._text = [], ""
-        return self._count
+        return self.token_count
+
+    def fork(self) -> "OutputBuilder":
+        """Returns a builder that has taken the same ids and goes on by itself."""
+        twin = copy(self)
+        twin._detokenizer, twin._scanner = self._detokenizer.fork(), copy(self._scanner)
+        twin._ids, twin._logprobs = [*self._ids], [*self._logprobs]
+        return twin
 
     def take(self) -> Delta | None:
         """Returns what was released since the last call; ids whose text is held back wait for it."""
         if not self._text and not (self.finish and self._ids):
             return None
-        delta = Delta(self._text, tuple(self._ids), tuple(self._logprobs))
+        delta = Delta(self._text, tuple(self._ids), tuple(self._logprobs), self._candidate_index)
         self._ids, self._logprobs, self._text = [], [], ""
         return delta
 
-    def _logprob(self, token_id: int, likelihood: Likelihood) -> TokenLogprob:
+    def logprob(self, token_id: int, likelihood: Likelihood) -> TokenLogprob:
+        """Returns how likely a token was, with its alternatives in words."""
         alternatives = tuple(
             Alternative(other, logprob, self._token_texts[other]) for other, logprob in likelihood.likeliest
         )
         return TokenLogprob(token_id, likelihood.logprob, likelihood.rank, alternatives)
 
     def _ended_by_token(self, token_id: int) -> Finish | None:
-        if self._count < self._stopping.min_new_tokens:
+        if self.token_count < self._stopping.min_new_tokens:
             return None
         if token_id in self._stopping.end_token_ids:
             return Finish(FinishReason.END_OF_SEQUENCE, token_id=token_id)
@@ -83,7 +99,7 @@ class OutputBuilder:
 
     def _ended_by_text(self, token_id: int) -> Finish | None:
         text = self._detokenizer.push(token_id)
-        if self._count < self._stopping.min_new_tokens:
+        if self.token_count < self._stopping.min_new_tokens:
             self._text += text
             return None
         released = self._scanner.push(text)
@@ -94,7 +110,7 @@ class OutputBuilder:
         return None
 
     def _ended_by_length(self) -> Finish | None:
-        if self._count < self._stopping.max_new_tokens:
+        if self.token_count < self._stopping.max_new_tokens:
             return None
         limited = self._stopping.context_limited
         return Finish(FinishReason.CONTEXT_LENGTH if limited else FinishReason.MAX_NEW_TOKENS)

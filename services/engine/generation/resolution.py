@@ -7,9 +7,18 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from services.engine.generation.request import SamplingParameters, StoppingCriteria
+from services.engine.generation.request import BeamParameters, EarlyStopping, SamplingParameters, StoppingCriteria
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """What a caller who asks for beams said of them."""
+
+    count: int
+    length_penalty: float | None = None
+    early_stopping: EarlyStopping | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,9 @@ class GenerationOptions:
     include_stop_string: bool = False
     skip_special_tokens: bool = True
     logprob_count: int | None = None
+    prompt_logprob_count: int | None = None
+    candidate_count: int | None = None
+    beams: BeamOptions | None = None
     priority: int = 0
     unsupported: tuple[str, ...] = ()
     """Names of parameters the caller set that this service does not honour yet."""
@@ -59,6 +71,10 @@ class ModelDefaults:
     max_new_tokens: int | None = None
     min_new_tokens: int | None = None
     end_token_ids: frozenset[int] = field(default_factory=frozenset[int])
+    candidate_count: int | None = None
+    beam_count: int | None = None
+    length_penalty: float | None = None
+    early_stopping: EarlyStopping | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,31 @@ class GenerationLimits:
     context_tokens: int
     """Prompt and output together: the model's context, or the whole cache if that is smaller."""
     vocabulary_size: int
+    max_sequences: int = 32
+    """Rows of a step: one for each candidate or beam."""
+    cache_pages: int = 1 << 40
+    page_size: int = 16
+    prompt_logprob_bytes: int = 1 << 40
+    """Bytes of one message that a prompt's log-probabilities may take."""
+    token_logprob_bytes: tuple[int, ...] = ()
+    """What those of one token take at most, by the number of alternatives told."""
+
+    def room(self, prompt_count: int, beam_count: int = 1) -> int:
+        """Returns how many tokens may be generated behind a prompt, which all beams share up to its last full page."""
+        room = self.context_tokens - prompt_count
+        if beam_count == 1:
+            return room
+        shared = prompt_count // self.page_size
+        each = shared + (self.cache_pages - shared) // beam_count
+        return min(room, each * self.page_size - prompt_count + 1)  # the last token is never computed
+
+
+@dataclass(frozen=True)
+class DeliveredTokens:
+    """What the caller already holds of one candidate."""
+
+    candidate_index: int
+    token_ids: list[int]
 
 
 @dataclass(frozen=True)
@@ -75,7 +116,7 @@ class TokenizedInput:
     """The tokens of a request, and the names of the fields they came from."""
 
     prompt: list[int]
-    delivered: list[int]
+    delivered: tuple[DeliveredTokens, ...] = ()
     field: str = "prompt"
     """Where the prompt came from, for the words of a violation."""
 
@@ -89,6 +130,24 @@ def resolve(
 ) -> tuple[SamplingParameters, StoppingCriteria]:
     """Returns the parameters in force, for options without violations, whose bad words come encoded."""
     return _sampling(options, defaults, bad_words), _stopping(options, defaults, limits, prompt_count)
+
+
+def resolve_beams(options: GenerationOptions, defaults: ModelDefaults) -> BeamParameters | None:
+    """Returns how beams are searched; None where nobody asks for several."""
+    asked = options.beams or BeamOptions(defaults.beam_count or 1)
+    if asked.count < 2:
+        return None
+    return BeamParameters(
+        asked.count,
+        pick(asked.length_penalty, defaults.length_penalty, 1.0),
+        pick(asked.early_stopping, defaults.early_stopping, EarlyStopping.LIKELY),
+    )
+
+
+def resolve_candidates(options: GenerationOptions, defaults: ModelDefaults, beams: BeamParameters | None) -> int:
+    """Returns how many outputs are generated."""
+    own = defaults.candidate_count or 1
+    return pick(options.candidate_count, None, min(own, beams.count) if beams else own)
 
 
 def pick(asked: T | None, default: T | None, otherwise: T) -> T:
@@ -120,7 +179,8 @@ def _sampling(
 def _stopping(
     options: GenerationOptions, defaults: ModelDefaults, limits: GenerationLimits, prompt_count: int
 ) -> StoppingCriteria:
-    room = limits.context_tokens - prompt_count
+    beams = resolve_beams(options, defaults)
+    room = limits.room(prompt_count, beams.count if beams else 1)
     wanted = pick(options.max_new_tokens, defaults.max_new_tokens, room)
     return StoppingCriteria(
         max_new_tokens=min(wanted, room),

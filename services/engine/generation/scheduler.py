@@ -6,7 +6,7 @@ from itertools import count
 
 from services.engine.generation.page_keys import PageKeys
 from services.engine.generation.page_pool import PagePool
-from services.engine.generation.sequence import Row, Sequence
+from services.engine.generation.sequence import SCORED_TOKEN_COST, Row, Sequence
 
 
 class Scheduler:
@@ -19,6 +19,9 @@ class Scheduler:
 
     Full pages are published as they are computed, and a sequence that begins like another starts behind what both
     begin with.
+
+    The candidates of a request come and go one by one, like sequences of different requests. Its beams go on together,
+    so they are admitted, get their pages and give them back together.
     """
 
     def __init__(self, pool: PagePool, *, max_sequences: int, prefill_tokens: int, share_prefixes: bool = True) -> None:
@@ -67,19 +70,42 @@ class Scheduler:
         budget = self._prefill_tokens
         for sequence in self.running:
             if sequence.remaining > 1 and budget > 0:
-                rows.append(Row(sequence, min(sequence.remaining, budget)))
-                budget -= rows[-1].token_count
+                rows.append(self._chunk(sequence, budget))
+                budget -= rows[-1].cost
         while budget > 0 and (sequence := self._admit()):
-            rows.append(Row(sequence, min(sequence.remaining, budget)))
-            budget -= rows[-1].token_count
+            rows.append(self._chunk(sequence, budget))
+            budget -= rows[-1].cost
         return rows
+
+    def split(self, lead: Sequence) -> list[tuple[Sequence, Sequence]]:
+        """Lets the followers of a sequence go on beside it; candidates for which there is no room wait.
+
+        Returns pairs of which the second is to be given what the first has computed, before either runs again.
+        """
+        if lead not in self.running:
+            return []  # a split before it has cost the search its room
+        followers, lead.followers = lead.followers, []
+        lead.token_ids += lead.tail
+        lead.tail = []
+        lead.branches = lead.group.search is not None
+        pairs: list[tuple[Sequence, Sequence]] = []
+        for follower in followers:
+            if self._place(follower, lead):
+                pairs.append((lead, follower))
+            elif lead not in self.running:
+                return []
+            else:
+                self.add(follower)
+        if lead.group.search:
+            lead.group.share_rows()
+        return pairs
 
     def _decode_rows(self) -> list[Row[Sequence]]:
         rows: list[Row[Sequence]] = []
         for sequence in list(self.running):
             # `running` is in order, so a victim stands behind every row planned so far.
             while sequence in self.running and sequence.remaining == 1:
-                if self._pool.grow(sequence.pages, len(sequence.token_ids)):
+                if self._grow(sequence):
                     rows.append(Row(sequence, 1))
                     break
                 self._preempt(self.running[-1])
@@ -87,27 +113,81 @@ class Scheduler:
 
     def _admit(self) -> Sequence | None:
         """Moves the first waiting sequence to the running ones, if there is a row and room for its whole prompt."""
-        if not self._waiting or len(self.running) >= self._max_sequences:
+        if not self._waiting or not self._has_rows(self._waiting[0][2].rows):
             return None
         sequence = self._waiting[0][2]
         shared = self._shared(sequence)
         sequence.pages += shared
-        if not self._pool.grow(sequence.pages, len(sequence.token_ids)):
+        if not self._has_pages(sequence):
             self._pool.release(sequence.pages)
             return None
         sequence.computed = len(shared) * self._pool.page_size
-        if sequence.cached_count is None:
-            sequence.cached_count = sequence.computed
+        if sequence.group.cached_count is None:
+            sequence.group.cached_count = sequence.computed
         heapq.heappop(self._waiting)
         insort(self.running, sequence, key=lambda running: running.order)
         return sequence
 
+    def _has_rows(self, count: int) -> bool:
+        return sum(sequence.rows for sequence in self.running) + count <= self._max_sequences
+
+    def _has_pages(self, sequence: Sequence) -> bool:
+        """Takes pages for a sequence that comes in, if there are enough for its followers too where all must go on."""
+        whole = len(sequence.token_ids) + len(sequence.tail)
+        if not self._pool.grow(sequence.pages, whole):
+            return False
+        own = self._pool.pages_for(whole) - len(sequence.token_ids) // self._pool.page_size
+        return (sequence.rows - 1) * own <= self._pool.free_count
+
+    def _place(self, follower: Sequence, lead: Sequence) -> bool:
+        """Lets a follower run with what its lead has computed; False if it has to wait."""
+        together = lead.group.search is not None
+        if not together and not self._has_rows(1):
+            return False
+        follower.pages = self._pool.hold(lead.pages[: lead.computed // self._pool.page_size])
+        follower.computed = lead.computed
+        # A single token's page is taken when it is its turn.
+        count = lead.computed if follower.remaining == 1 else len(follower.token_ids)
+        while not self._pool.grow(follower.pages, count):
+            if not together:
+                self._pool.release(follower.pages)
+                follower.computed = 0
+                return False
+            self._preempt(self.running[-1])
+            if lead not in self.running:
+                return False
+        # Beside each other, so that whoever comes after one of a search's beams comes after all of them.
+        self.running.insert(self.running.index(lead) + 1, follower)
+        return True
+
+    def _grow(self, sequence: Sequence) -> bool:
+        """Takes the page of a sequence's next token, if it needs one: for all beams of a search or for none to run."""
+        if sequence.group.search is None or sequence.followers:
+            return self._pool.grow(sequence.pages, len(sequence.token_ids))
+        return all(self._pool.grow(beam.pages, len(beam.token_ids)) for beam in sequence.group.sequences)
+
+    def _chunk(self, sequence: Sequence, budget: int) -> Row[Sequence]:
+        """Returns the next tokens of a prompt, as many as the budget allows."""
+        scoring, count = sequence.group.scoring, min(sequence.remaining, budget)
+        if scoring is None or not (scored := scoring.scored(sequence.computed, count)):
+            return Row(sequence, count)
+        if scored * SCORED_TOKEN_COST > budget:
+            count = scored = max(budget // SCORED_TOKEN_COST, 1)
+        return Row(sequence, count, scored)
+
     def _shared(self, sequence: Sequence) -> list[int]:
-        """Takes hold of the published pages a sequence begins with; its last token is always computed anew."""
-        if not self._share_prefixes:
-            return []
+        """Takes hold of pages a sequence begins with that others have filled; its last token is computed anew.
+
+        What others published, or else what another candidate of its request holds of the prompt.
+        """
         full = (len(sequence.token_ids) - 1) // self._pool.page_size
-        return self._pool.share(self._keys_of(sequence).first(full))
+        if sequence.group.scoring:
+            return []
+        if self._share_prefixes:
+            return self._pool.share(self._keys_of(sequence).first(full))
+        alike = min(len(sequence.request.prompt_token_ids) // self._pool.page_size, full)
+        computed = max(sequence.group.sequences, key=lambda other: other.computed)
+        return self._pool.hold(computed.pages[: min(alike, computed.computed // self._pool.page_size)])
 
     def _keys_of(self, sequence: Sequence) -> PageKeys:
         if sequence not in self._keys:
@@ -116,8 +196,16 @@ class Scheduler:
         return self._keys[sequence]
 
     def _preempt(self, sequence: Sequence) -> None:
-        self.running.remove(sequence)
-        self._pool.release(sequence.pages)
-        sequence.computed = 0
+        """Puts a sequence back among the waiting, with all beams it belongs to."""
+        group = sequence.group
+        for one in group.sequences if group.search else [sequence]:
+            if one in self.running:
+                self.running.remove(one)
+            self._pool.release(one.pages)
+            one.computed = 0
+            one.logits = None
+        if group.search:
+            sequence = group.gather()
+            self._keys.pop(sequence, None)  # its tokens were cut
         self.preemptions += 1
         self.add(sequence)

@@ -1,15 +1,19 @@
-"""One request while it lives in the engine's thread."""
+"""One row of the batch while it lives in the engine's thread."""
 
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from torch import Tensor
 
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.penalties import RowProcessor
-from services.engine.generation.request import GenerationRequest, GenerationTimes
-from services.engine.generation.stream import GenerationStream
 
-PRIORITY_SECONDS = 5.0
-"""A request goes before those of one priority less that came up to this much earlier; so nobody waits for ever."""
+if TYPE_CHECKING:
+    from services.engine.generation.group import SequenceGroup
+
+
+SCORED_TOKEN_COST = 8
+"""What a scored token takes of a step's budget of prompt tokens: it needs logits over the whole vocabulary."""
 
 
 @dataclass(eq=False)
@@ -28,46 +32,51 @@ class CachedTokens:
 
 
 class Sequence(CachedTokens):
-    """A request with its tokens, its pages and its times. Times are seconds on the engine's clock."""
+    """A candidate or a beam of a request, with its tokens and its pages.
 
-    def __init__(
-        self, request: GenerationRequest, output: OutputBuilder, stream: GenerationStream, arrival: float
-    ) -> None:
-        super().__init__([*request.prompt_token_ids, *request.delivered_token_ids])
-        self.request = request
-        self.output = output
-        self.stream = stream
-        self.arrival = arrival
-        self.first_scheduled: float | None = None
-        self.first_output: float | None = None
-        self.compute_seconds = 0.0
-        self.cached_count: int | None = None
-        """Tokens of the prompt that were in the cache already; None before the first admission."""
-        self.ended = False
+    Where several sequences of one request begin alike, one of them computes what they share and leads the others, its
+    `followers`. They are forked from it when that is done, and each goes on by itself.
+    """
+
+    def __init__(self, group: "SequenceGroup", token_ids: list[int], candidate: int = 0) -> None:
+        super().__init__(token_ids)
+        self.group = group
+        self.request = group.request
+        self.candidate = candidate
+        """Which of the request's outputs this is. All beams have 0: which become an output is known at the end."""
+        self.followers: list[Sequence] = []
+        self.tail: list[int] = []
+        """Tokens behind those of `token_ids`, held back until the followers were forked."""
+        self.rows = 1
+        """Rows to keep free for it and its followers."""
+        self.branches = False
+        """Whether its logits are for others too: it leads some, or is a beam."""
+        self.logits: Tensor | None = None
+        """Of a beam, what it has computed while others of its search have not."""
         self.processors: tuple[RowProcessor, ...] | None = None
         """What its penalties and constraints remember. Made by the sampler with the first token."""
+
+    def twin(self, token_id: int) -> "Sequence":
+        """Returns a new follower, which has one token more than this and is to be forked from it."""
+        made = Sequence(self.group, [*self.token_ids, token_id], self.candidate)
+        made.branches = self.branches
+        self.followers.append(made)
+        return made
 
     @property
     def order(self) -> float:
         """Sorts sequences: the lower goes first."""
-        return self.arrival - self.request.priority * PRIORITY_SECONDS
+        return self.group.order
+
+    @property
+    def output(self) -> OutputBuilder:
+        """What its candidate says."""
+        return self.group.outputs[self.candidate]
 
     @property
     def output_count(self) -> int:
         """Tokens generated, those delivered before a resume included."""
         return len(self.token_ids) - len(self.request.prompt_token_ids)
-
-    def times(self, now: float) -> GenerationTimes:
-        """Returns where the time went, for a request that ends `now`."""
-        started = now if self.first_scheduled is None else self.first_scheduled
-        first = now if self.first_output is None else self.first_output
-        return GenerationTimes(
-            queue=started - self.arrival,
-            preprocess=self.request.preprocess_seconds,
-            time_to_first_output=first - self.arrival,
-            compute=self.compute_seconds,
-            total=now - self.arrival,
-        )
 
 
 S = TypeVar("S", bound=CachedTokens, covariant=True)
@@ -79,6 +88,13 @@ class Row(Generic[S]):
 
     sequence: S
     token_count: int
+    scored: int = 0
+    """How many of them, from the first, have their logits returned, whether the row completes or not."""
+
+    @property
+    def cost(self) -> int:
+        """What it takes of a step's budget of prompt tokens."""
+        return self.token_count + self.scored * (SCORED_TOKEN_COST - 1)
 
     @property
     def completes(self) -> bool:

@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument, QueueFull, Violation
 from services.engine.generation.request import FinishReason
-from services.engine.generation.resolution import GenerationLimits, GenerationOptions, ModelDefaults
+from services.engine.generation.resolution import DeliveredTokens, GenerationLimits, GenerationOptions, ModelDefaults
 from services.engine.generation.sequence import Sequence
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
@@ -108,7 +108,9 @@ async def test_without_a_limit_the_context_is_filled(verb: TextGenerator) -> Non
 async def test_delivered_tokens_are_not_generated_again(verb: TextGenerator) -> None:
     ids = continuation([10, 11], 5)
     for k in (0, 3, 5):
-        generation = await verb.start(GenerationAsk(prompt_token_ids=[10, 11], options=options(), delivered=ids[:k]))
+        generation = await verb.start(
+            GenerationAsk(prompt_token_ids=[10, 11], options=options(), delivered=(DeliveredTokens(0, ids[:k]),))
+        )
         result = await read(generation.stream)
         assert result.ids == ids[k:]
         assert result.completed.output_token_count == 5
@@ -116,7 +118,9 @@ async def test_delivered_tokens_are_not_generated_again(verb: TextGenerator) -> 
 
 
 async def test_tokens_delivered_behind_an_end_are_refused(verb: TextGenerator) -> None:
-    ask = GenerationAsk(prompt_token_ids=[10], options=options(stop_token_ids=(7,)), delivered=[20, 7, 30])
+    ask = GenerationAsk(
+        prompt_token_ids=[10], options=options(stop_token_ids=(7,)), delivered=(DeliveredTokens(0, [20, 7, 30]),)
+    )
     assert await refused(verb, ask) == ["delivered[0].token_ids[2]"]
 
 

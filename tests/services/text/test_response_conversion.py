@@ -59,14 +59,14 @@ def test_what_no_model_worked_on_has_no_queue_and_no_compute() -> None:
 
 @pytest.mark.parametrize("reason", FinishReason)
 def test_every_finish_has_its_number_in_the_contract(reason: FinishReason) -> None:
-    event = stream_event(Completed(Finish(reason), 1, 1, TIMES))
+    event = stream_event(Completed((Finish(reason),), 1, 1, TIMES))
     (candidate,) = event.completed.candidates
     assert common.FinishReason.Name(candidate.finish.reason) == f"FINISH_REASON_{reason.name}"
     assert candidate.finish.WhichOneof("matched") is None
 
 
 def test_what_matched_is_told_even_if_it_is_zero() -> None:
-    zero = stream_event(Completed(Finish(FinishReason.STOP_TOKEN, token_id=0), 1, 1, TIMES))
+    zero = stream_event(Completed((Finish(FinishReason.STOP_TOKEN, token_id=0),), 1, 1, TIMES))
     assert zero.completed.candidates[0].finish.WhichOneof("matched") == "token_id"
     text = stream_event(COMPLETED).completed.candidates[0].finish
     assert (text.WhichOneof("matched"), text.stop_string) == ("stop_string", ".")
@@ -101,11 +101,11 @@ def test_usage_counts_input_and_output() -> None:
     assert (usage.input_token_count, usage.output_token_count, usage.cached_token_count) == (3, 4, 0)
 
 
-def test_the_start_tells_seed_and_prompt_only_if_asked() -> None:
-    plain = started_event(generation(), IDENTITY).started
+async def test_the_start_tells_seed_and_prompt_only_if_asked() -> None:
+    plain = (await started_event(generation(), IDENTITY)).started
     assert (plain.model, plain.prompt_token_count, plain.seed) == (IDENTITY, 3, 77)
     assert not plain.HasField("rendered_prompt")
-    assert started_event(generation(rendered_prompt=""), IDENTITY).started.HasField("rendered_prompt")
+    assert (await started_event(generation(rendered_prompt=""), IDENTITY)).started.HasField("rendered_prompt")
 
 
 async def test_a_whole_response_is_the_sum_of_the_events() -> None:

@@ -6,7 +6,7 @@ from sensorium.errors import Internal, SlowConsumer
 from services.engine.generation.request import Completed, Delta, Finish, FinishReason, GenerationTimes
 from services.engine.generation.stream import GenerationStream
 
-COMPLETED = Completed(Finish(FinishReason.MAX_NEW_TOKENS), 3, 2, GenerationTimes(0, 0, 0, 0, 0))
+COMPLETED = Completed((Finish(FinishReason.MAX_NEW_TOKENS),), 3, 2, GenerationTimes(0, 0, 0, 0, 0))
 
 
 async def test_deltas_that_wait_are_merged_and_those_read_are_not() -> None:
