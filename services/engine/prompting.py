@@ -62,7 +62,7 @@ class PromptEncoder:
         longest: list[int] = []
         for piece, token_id in sorted(self._tokenizer.get_vocab().items(), key=lambda item: len(item[0]), reverse=True):
             # No vocabulary spells more than a character of text in a character of a piece.
-            if len(longest) == count and len(piece) * _LONGEST_CHARACTER <= longest[-1]:
+            if len(longest) == count and len(piece) * _LONGEST_CHARACTER <= min(longest, default=0):
                 break
             size = len(self.decode([token_id], skip_special_tokens=False).encode())
             longest = sorted([*longest, size], reverse=True)[:count]

@@ -127,9 +127,7 @@ async def test_a_candidate_that_waited_begins_behind_the_prompt_that_others_hold
     plain = ids(await bench.run(PROMPT, candidate_count=2, max_new_tokens=8, **SAMPLED))
     ends = frozenset([next(token for token in plain[0] if token not in plain[1])])
     seen = rows_run(bench, monkeypatch)
-    await bench.run(
-        PROMPT, candidate_count=3, max_new_tokens=8, end_token_ids=ends, cache_salt="another", **SAMPLED
-    )
+    await bench.run(PROMPT, candidate_count=3, max_new_tokens=8, end_token_ids=ends, cache_salt="another", **SAMPLED)
     # Two full pages of the prompt are shared; what is behind them is computed, with the token it has already.
     assert [1, len(PROMPT) + 1 - 32] in seen
 
