@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from torch import Tensor
 
-from services.engine.generation.output import OutputBuilder
 from services.engine.generation.penalties import RowProcessor
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ class Sequence(CachedTokens):
         self.request = group.request
         self.candidate = candidate
         """Which of the request's outputs this is. All beams have 0: which become an output is known at the end."""
+        self.output = group.outputs[candidate]
         self.followers: list[Sequence] = []
         self.tail: list[int] = []
         """Tokens behind those of `token_ids`, held back until the followers were forked."""
@@ -67,11 +67,6 @@ class Sequence(CachedTokens):
     def order(self) -> float:
         """Sorts sequences: the lower goes first."""
         return self.group.order
-
-    @property
-    def output(self) -> OutputBuilder:
-        """What its candidate says."""
-        return self.group.outputs[self.candidate]
 
     @property
     def output_count(self) -> int:
