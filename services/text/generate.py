@@ -98,7 +98,7 @@ class TextGenerator:
             )
             for candidate in range(request.candidate_count)
         ]
-        # What becomes of beams is known at the end, where the tokens delivered are compared.
+        # What becomes of beams is known at the end, where it is compared with the tokens delivered.
         for i, known in enumerate(() if request.beams else delivered):
             replayed = outputs[known.candidate_index].replay(tuple(known.token_ids))
             if replayed < len(known.token_ids):

@@ -73,12 +73,18 @@ async def whole_response(generation: Generation, identity: common.ModelIdentity)
     """Reads a generation to its end and returns it as one message."""
     response = pb.GenerateResponse(model=identity, seed=generation.seed, rendered_prompt=generation.rendered_prompt)
     response.prompt_logprobs.extend(await _prompt_logprobs(generation))
-    deltas: defaultdict[int, list[Delta]] = defaultdict(list)
+    candidates: defaultdict[int, common.GeneratedCandidate] = defaultdict(common.GeneratedCandidate)
+    texts: defaultdict[int, list[str]] = defaultdict(list)
     async for event in generation.stream:
         if isinstance(event, Delta):
-            deltas[event.candidate_index].append(event)
+            candidates[event.candidate_index].token_ids.extend(event.token_ids)
+            candidates[event.candidate_index].logprobs.extend(map(_logprob, event.logprobs))
+            texts[event.candidate_index].append(event.text)
         elif isinstance(event, Completed):
-            response.candidates.extend(_candidate(i, finish, deltas[i]) for i, finish in enumerate(event.finishes))
+            for i, finish in enumerate(event.finishes):
+                candidates[i].candidate_index, candidates[i].text = i, "".join(texts[i])
+                candidates[i].finish.CopyFrom(_finish(finish))
+                response.candidates.append(candidates[i])
             response.usage.CopyFrom(_usage(event))
             response.timing.CopyFrom(timing(event.times))
     return response
@@ -141,16 +147,6 @@ async def _prompt_logprobs(generation: Generation) -> list[common.TokenLogprob]:
         if len(entries) % _TURN == 0:
             await asyncio.sleep(0)
     return entries
-
-
-def _candidate(index: int, finish: Finish, deltas: list[Delta]) -> common.GeneratedCandidate:
-    return common.GeneratedCandidate(
-        candidate_index=index,
-        text="".join(delta.text for delta in deltas),
-        token_ids=[token_id for delta in deltas for token_id in delta.token_ids],
-        finish=_finish(finish),
-        logprobs=[_logprob(entry) for delta in deltas for entry in delta.logprobs],
-    )
 
 
 def _logprob(entry: TokenLogprob) -> common.TokenLogprob:

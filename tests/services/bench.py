@@ -16,7 +16,6 @@ from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.request import (
-    BeamParameters,
     Completed,
     Delta,
     GenerationRequest,
@@ -98,11 +97,6 @@ async def read(stream: GenerationStream) -> Result:
             known = whole.get(event.candidate_index)
             whole[event.candidate_index] = known + event if known else event
     raise AssertionError("the stream ended without Completed")
-
-
-def beams(count: int, **fields: Any) -> BeamParameters:
-    """Returns parameters of a beam search."""
-    return BeamParameters(count, **fields)
 
 
 async def first_delta(stream: GenerationStream) -> Delta:

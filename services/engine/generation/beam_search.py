@@ -12,7 +12,7 @@ from torch import Tensor
 from services.engine.generation.beam_draws import draw_places
 from services.engine.generation.likelihood import likelihoods
 from services.engine.generation.output import OutputBuilder
-from services.engine.generation.request import BeamParameters, EarlyStopping, Likelihood
+from services.engine.generation.request import BeamParameters, EarlyStopping
 from services.engine.generation.sampler import process
 from services.engine.generation.sequence import Sequence
 from services.engine.generation.truncation import truncate
@@ -28,14 +28,11 @@ class Beam:
 
     sequence: Sequence
     output: OutputBuilder
-    """Has taken its tokens, where the request has stop strings to look for."""
     score: float = 0.0
     """Sum of its tokens' log-probabilities, as penalties, constraints and temperature left them."""
-    likelihoods: tuple[Likelihood, ...] = ()
-    """One for each token generated, or none at all."""
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True)
 class Continuation:
     """A beam with one token more."""
 
@@ -43,8 +40,6 @@ class Continuation:
     token_id: int
     output: OutputBuilder
     score: float
-    ends: bool
-    likelihoods: tuple[Likelihood, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Hypothesis:
     """An output that has ended."""
 
     token_ids: list[int]
-    likelihoods: tuple[Likelihood, ...]
+    output: OutputBuilder
     score: float
     """That of its beam, divided by a power of the length."""
 
@@ -102,7 +97,7 @@ class BeamSearch:
         scores += torch.tensor([[beam.score] for beam in self.beams], device=scores.device)
         self._chosen = self._continuations(*self._best(scores.flatten()), scores.shape[1])
         if self._chosen and (count := self._request.logprob_count) is not None:
-            self._add_likelihoods(self._chosen, logits, count)
+            self._note_likelihoods(self._chosen, logits, count)
 
     def advance(self) -> list[Sequence]:
         """Takes what was chosen on, or is `done` if nothing better can come.
@@ -112,8 +107,8 @@ class BeamSearch:
         """
         chosen, self._chosen = self._chosen or [], None
         self._generated += 1
-        going = [continuation for continuation in chosen if not continuation.ends]
-        ended = [self._hypothesis(continuation) for continuation in chosen if continuation.ends]
+        going = [continuation for continuation in chosen if not continuation.output.finish]
+        ended = [self._hypothesis(continuation) for continuation in chosen if continuation.output.finish]
         self.found = sorted([*self.found, *ended], key=lambda one: one.score, reverse=True)[: self._parameters.count]
         self.done = not going or not self._can_improve(going[0].score)
         return [] if self.done else self._extend(going)
@@ -146,33 +141,25 @@ class BeamSearch:
             if score == _NEVER or (rank >= count and going == count):
                 break
             beam, token_id = self.beams[place // vocabulary], place % vocabulary
-            output, ends = self._taken(beam, token_id)
+            # Text is made token by token, as making all of it at the end would stop everybody else.
+            output = beam.output.fork()
+            ends = output.push(token_id) is not None
             if (ends and rank < count) or (not ends and going < count):
-                chosen.append(Continuation(beam, token_id, output, score, ends))
+                chosen.append(Continuation(beam, token_id, output, score))
                 going += not ends
         return chosen
 
-    def _taken(self, beam: Beam, token_id: int) -> tuple[OutputBuilder, bool]:
-        """Returns a beam's output with a token more, and whether that ends it."""
-        stopping = self._request.stopping
-        if not stopping.stop_strings:
-            return beam.output, token_id in self._ending_ids or self._generated + 1 >= stopping.max_new_tokens
-        output = beam.output.fork()
-        finish = output.push(token_id)
-        output.take()
-        return output, finish is not None
-
-    def _add_likelihoods(self, chosen: list[Continuation], logits: Tensor, count: int) -> None:
+    def _note_likelihoods(self, chosen: list[Continuation], logits: Tensor, count: int) -> None:
         rows = [self.beams.index(continuation.beam) for continuation in chosen]
         token_ids = [continuation.token_id for continuation in chosen]
         found = likelihoods(logits[rows], token_ids, [count] * len(rows))
         for continuation, likelihood in zip(chosen, found, strict=True):
-            continuation.likelihoods = (*continuation.beam.likelihoods, likelihood)
+            continuation.output.note(likelihood)
 
     def _hypothesis(self, continuation: Continuation) -> Hypothesis:
         token_ids = continuation.beam.sequence.token_ids[len(self._request.prompt_token_ids) :]
         score = self._normalized(continuation.score, self._generated)
-        return Hypothesis([*token_ids, continuation.token_id], continuation.likelihoods, score)
+        return Hypothesis([*token_ids, continuation.token_id], continuation.output, score)
 
     def _can_improve(self, best: float) -> bool:
         """Returns whether a beam of this score may still come before a hypothesis that was found."""
@@ -199,7 +186,7 @@ class BeamSearch:
                 sequence = sequence.twin(continuation.token_id)
             else:
                 own[sequence] = continuation.token_id
-            beams.append(Beam(sequence, continuation.output, continuation.score, continuation.likelihoods))
+            beams.append(Beam(sequence, continuation.output, continuation.score))
         for sequence, token_id in own.items():
             sequence.token_ids.append(token_id)
             sequence.logits = None

@@ -81,9 +81,8 @@ class GenerationEngine:
     def submit(self, request: GenerationRequest, *outputs: OutputBuilder) -> GenerationStream:
         """Queues a request and returns the stream of its events.
 
-        There is one builder for each candidate, which has replayed the tokens that the request delivers of it; with
-        beams none have, as it is not known before the end which of them a candidate becomes. Raises what
-        Admission.enter raises.
+        There is one builder for each candidate, which has replayed the tokens that the request delivers of it. Beams
+        are all built on the first, which has replayed none. Raises what Admission.enter raises.
         """
         self.admission.enter(request.token_count, request.deadline)
         # Beams leave all at once at the end, and are no sign of a slow reader.

@@ -86,7 +86,7 @@ class SequenceGroup:
         self.sequences[0].rows += self.request.beams.count - len(self.sequences)
 
     def conclude(self) -> list[Delta]:
-        """Returns the outputs that its beam search found, but for what the caller holds already.
+        """Makes the best that its beam search found its outputs, and returns what the caller does not hold of them.
 
         Raises:
             InvalidArgument: there are fewer than the candidates asked for, or the caller holds others.
@@ -96,17 +96,16 @@ class SequenceGroup:
         if len(found) < count:
             wrong = f"leave {len(found)} outputs for {count} candidates, as they forbid all others"
             raise InvalidArgument([Violation("parameters", wrong)])
-        deltas: list[Delta | None] = []
+        deltas: list[Delta] = []
+        self.outputs = tuple(hypothesis.output for hypothesis in found[:count])
         for i, (output, hypothesis) in enumerate(zip(self.outputs, found, strict=False)):
             held = self.request.delivered_to(i)
             if held != tuple(hypothesis.token_ids[: len(held)]):
                 raise InvalidArgument([Violation("delivered", f"holds tokens of candidate {i} that are not its own")])
-            output.replay(held)
-            told = hypothesis.likelihoods or [None] * len(hypothesis.token_ids)
-            for token_id, likelihood in list(zip(hypothesis.token_ids, told, strict=True))[len(held) :]:
-                output.push(token_id, likelihood)
-            deltas.append(output.take())
-        return [delta for delta in deltas if delta]
+            output.candidate_index = i
+            if delta := output.take(behind=len(held)):
+                deltas.append(delta)
+        return deltas
 
     def completed(self) -> Completed:
         """Returns the event that ends the stream, for a request whose outputs have all finished."""

@@ -7,7 +7,6 @@ from services.engine.generation.request import Likelihood
 from services.engine.generation.sampler import NoToken
 from services.engine.generation.sequence import Sequence
 
-
 _BLOCK = 4
 """Rows worked on at once. Over many, a large vocabulary leaves the processor's caches: 64 rows took twice as long."""
 

@@ -29,14 +29,15 @@ class OutputBuilder:
         candidate_index: int = 0,
     ) -> None:
         """`token_texts` gives alternatives their text, where log-probabilities are asked for."""
+        self.candidate_index = candidate_index
         self._token_texts = token_texts
-        self._candidate_index = candidate_index
         self._detokenizer = detokenizer
         self._stopping = stopping
         self._scanner = StopScanner(stopping.stop_strings, include=stopping.include_stop_string)
         self._ids: list[int] = []  # since the last delta
         self._logprobs: list[TokenLogprob] = []  # of those ids
         self._text = ""  # released since the last delta
+        self._lengths: list[int] = []  # of that text, with each of those ids
         self.token_count = 0
         """Ids taken, those replayed included."""
         self.finish: Finish | None = None
@@ -49,11 +50,16 @@ class OutputBuilder:
         self.token_count += 1
         self._ids.append(token_id)
         if likelihood:
-            self._logprobs.append(self.logprob(token_id, likelihood))
+            self.note(likelihood)
         self.finish = self._ended_by_token(token_id) or self._ended_by_text(token_id) or self._ended_by_length()
         if self.finish and self.finish.reason is not FinishReason.STOP_STRING:
             self._text += self._scanner.flush() + self._detokenizer.flush()
+        self._lengths.append(len(self._text))
         return self.finish
+
+    def note(self, likelihood: Likelihood) -> None:
+        """Takes the likelihood of the last id, where it is known later than the id."""
+        self._logprobs.append(self.logprob(self._ids[-1], likelihood))
 
     def replay(self, token_ids: tuple[int, ...]) -> int:
         """Takes ids that were delivered before, together with the text they released.
@@ -63,22 +69,26 @@ class OutputBuilder:
         for token_id in token_ids:
             if self.push(token_id):
                 break
-        self._ids, self._text = [], ""
+        self._ids, self._text, self._lengths = [], "", []
         return self.token_count
 
     def fork(self) -> "OutputBuilder":
         """Returns a builder that has taken the same ids and goes on by itself."""
         twin = copy(self)
         twin._detokenizer, twin._scanner = self._detokenizer.fork(), copy(self._scanner)
-        twin._ids, twin._logprobs = [*self._ids], [*self._logprobs]
+        twin._ids, twin._logprobs, twin._lengths = [*self._ids], [*self._logprobs], [*self._lengths]
         return twin
 
-    def take(self) -> Delta | None:
-        """Returns what was released since the last call; ids whose text is held back wait for it."""
-        if not self._text and not (self.finish and self._ids):
+    def take(self, behind: int = 0) -> Delta | None:
+        """Returns what was released since the last call; ids whose text is held back wait for it.
+
+        Leaves out the first `behind` ids, and the text that had been released with them.
+        """
+        text = self._text[self._lengths[behind - 1] :] if behind else self._text
+        if not text and not (self.finish and len(self._ids) > behind):
             return None
-        delta = Delta(self._text, tuple(self._ids), tuple(self._logprobs), self._candidate_index)
-        self._ids, self._logprobs, self._text = [], [], ""
+        delta = Delta(text, tuple(self._ids[behind:]), tuple(self._logprobs[behind:]), self.candidate_index)
+        self._ids, self._logprobs, self._text, self._lengths = [], [], "", []
         return delta
 
     def logprob(self, token_id: int, likelihood: Likelihood) -> TokenLogprob:

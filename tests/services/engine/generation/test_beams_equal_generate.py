@@ -204,7 +204,9 @@ async def test_log_probabilities_are_those_of_each_outputs_own_tokens(
 
 async def test_what_was_held_before_an_interruption_is_not_told_again(real: BenchMaker) -> None:
     bench = real()
-    fields: dict[str, Any] = {"beams": BeamParameters(3), "candidate_count": 3, "max_new_tokens": 10}
+    fields: dict[str, Any] = {
+        "beams": BeamParameters(3), "candidate_count": 3, "max_new_tokens": 10, "logprob_count": 2,
+    }  # fmt: skip
     whole = await bench.run([9, 33], **fields)
     for cuts in ((0, 0, 0), (10, 0, 3), (10, 10, 10), (1, 9, 5)):
         held = tuple(tuple(ids[:cut]) for ids, cut in zip(found(whole), cuts, strict=True))
@@ -213,6 +215,7 @@ async def test_what_was_held_before_an_interruption_is_not_told_again(real: Benc
         for candidate, before, cut in zip(rest.candidates, whole.candidates, cuts, strict=True):
             assert before.text.endswith(candidate.text)
             assert (candidate.text == "") == (cut == 10)
+            assert candidate.logprobs == before.logprobs[cut:]
         assert rest.completed.finishes == whole.completed.finishes
         assert rest.completed.output_token_count == whole.completed.output_token_count == 30
     assert bench.idle
