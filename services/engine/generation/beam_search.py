@@ -128,9 +128,10 @@ class BeamSearch:
         if self._request.sampling.greedy:
             best = scores.topk(min(most, len(scores)))
             return best.values.tolist(), best.indices.tolist()
-        drawn = torch.tensor(draw_places(scores, most, self._request.sampling.seed, self._generated), dtype=torch.int64)
-        values, order = scores.cpu()[drawn].sort(descending=True, stable=True)
-        return values.tolist(), drawn[order].tolist()
+        drawn = draw_places(scores, most, self._request.sampling.seed, self._generated)
+        values: list[float] = scores[drawn].tolist()
+        order = sorted(range(len(drawn)), key=lambda i: values[i], reverse=True)
+        return [values[i] for i in order], [drawn[i] for i in order]
 
     def _continuations(self, scores: list[float], places: list[int], vocabulary: int) -> list[Continuation]:
         """Returns the best that go on, as many as beams, and of the best that many those that end."""

@@ -129,6 +129,7 @@ class Scheduler:
         return sequence
 
     def _has_rows(self, count: int) -> bool:
+        """Returns whether so many rows are neither taken nor kept for followers."""
         return sum(sequence.rows for sequence in self.running) + count <= self._max_sequences
 
     def _has_pages(self, sequence: Sequence) -> bool:
@@ -186,8 +187,8 @@ class Scheduler:
         if self._share_prefixes:
             return self._pool.share(self._keys_of(sequence).first(full))
         alike = min(len(sequence.request.prompt_token_ids) // self._pool.page_size, full)
-        computed = max(sequence.group.sequences, key=lambda other: other.computed)
-        return self._pool.hold(computed.pages[: min(alike, computed.computed // self._pool.page_size)])
+        fullest = max(sequence.group.sequences, key=lambda other: other.computed)
+        return self._pool.hold(fullest.pages[: min(alike, fullest.computed // self._pool.page_size)])
 
     def _keys_of(self, sequence: Sequence) -> PageKeys:
         if sequence not in self._keys:

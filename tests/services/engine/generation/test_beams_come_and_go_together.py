@@ -10,8 +10,9 @@ from torch import Tensor
 from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, InvalidArgument
 from services.engine.generation.request import BeamParameters
 from services.engine.generation.sequence import CachedTokens
-from tests.services.bench import Bench, BenchMaker, Result, eventually, read
+from tests.services.bench import Bench, BenchMaker, Result, eventually, output_of, read, request
 from tests.services.fake_runner import continuation
+from tests.tiny_models import tokenizer
 
 POISON = 300
 BEAMS = BeamParameters(4)
@@ -139,6 +140,23 @@ async def test_logits_that_are_no_numbers_end_their_search_alone(fake: BenchMake
     assert isinstance(good, Result)
     assert good.ids == continuation([10], 12)
     assert isinstance(failed, Internal)
+    await eventually(lambda: bench.idle)
+
+
+async def test_text_that_cannot_be_decoded_ends_its_search_alone(fake: BenchMaker) -> None:
+    class Failing:
+        def decode(self, token_ids: list[int], **options: bool) -> str:
+            if len(token_ids) > 3:
+                raise ValueError("no such piece")
+            return tokenizer().decode(token_ids, **options)
+
+    bench = fake()
+    asked = request([POISON], beams=BEAMS, max_new_tokens=12)
+    stream = bench.engine.submit(asked, output_of(asked, Failing()))
+    good = await bench.run([10], candidate_count=2, max_new_tokens=12)
+    assert ids(good) == [continuation([10], 12)] * 2
+    with pytest.raises(Internal):
+        await read(stream)
     await eventually(lambda: bench.idle)
 
 
