@@ -65,14 +65,11 @@ class Result:
         """Returns one number of a system over its repeats. Raises ValueError if it was never measured."""
         return spread([getattr(found.numbers, number) for found in self._repeats(system, cell).values()])
 
-    def speed_ratio(self, ours: str, peer: str, cell: Cell) -> Spread:
-        """Returns tokens per second of ours ÷ peer's within each repeat. Raises ValueError if they share none."""
+    def ratio(self, ours: str, peer: str, cell: Cell, number: str) -> Spread:
+        """Returns a number of ours ÷ the peer's within each repeat. Raises ValueError if they share none."""
         own, other = self._repeats(ours, cell), self._repeats(peer, cell)
         both = sorted(own.keys() & other.keys())
-        return ratio(
-            [own[repeat].numbers.tokens_per_second for repeat in both],
-            [other[repeat].numbers.tokens_per_second for repeat in both],
-        )
+        return ratio(*([getattr(one[repeat].numbers, number) for repeat in both] for one in (own, other)))
 
     def as_json(self) -> dict[str, Any]:
         """Returns everything as JSON's types."""

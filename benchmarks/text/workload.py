@@ -24,12 +24,13 @@ class Workload:
         return Prompt(shared + own, self.new_tokens)
 
 
+SHARED = "shared"
 WORKLOADS = {
     workload.name: workload
     for workload in (
         Workload("64/64", 64, 64),
         Workload("512/128", 512, 128),
-        Workload("shared", 448, 64, shared_tokens=384),
+        Workload(SHARED, 448, 64, shared_tokens=384),
     )
 }
 MIXED = "mixed"

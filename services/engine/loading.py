@@ -52,6 +52,7 @@ class LoadedModel:
     revision: str
     context_tokens: int
     vocabulary_size: int
+    parameter_count: int
     quantization: str = ""
     """Method and kind; empty where the weights are as wide as they are computed in."""
 
@@ -99,6 +100,7 @@ def load_causal_lm(
         device=device,
         revision=revision_of(source, config),
         context_tokens=int(getattr(text_config, "max_position_embeddings", None) or 4096),
+        parameter_count=int(model.num_parameters()),
         quantization=own_quantization(config) if quantization == "none" else quantization,
         vocabulary_size=int(model.get_input_embeddings().num_embeddings),  # type: ignore[union-attr, arg-type]
     )

@@ -1,69 +1,59 @@
-"""Linear layers whose weights lie in the order in which oneDNN reads them.
+"""Linear layers whose weights lie in the order in which they are read.
 
 An ordinary `nn.Linear` has its weight rearranged at every call, which at a few rows costs more than the product. Packed
-once, a decode step's linears take about half the time.
+once, by the native library where that is faster and else by oneDNN, a decode step's linears take about half the time.
 """
 
 import torch
 from torch import Tensor, nn
 
+from services.engine.fusion.substitution import Substitutions
+from services.engine.native.arena import Arena
+from services.engine.native.library import Library
+from services.engine.native.linear import NativeLinear, takes
+
 _PACKABLE = {torch.float32, torch.bfloat16}
 
 
-class PackedLinear(nn.Module):
-    """Computes what the `nn.Linear` it is made of computes, `[..., in] -> [..., out]`, on the CPU."""
+class OneDnnLinear(nn.Module):
+    """Computes what the `nn.Linear` it is made of computes, `[..., in] -> [..., out]`, on the CPU.
+
+    It takes over the weight: until `give_back`, the other holds none.
+    """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
+        self._linear = (linear,)  # a tuple, so that it is no module of this one
         self.in_features = linear.in_features
         self.out_features = linear.out_features
         self.dtype = linear.weight.dtype
         self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
         self._bias = None if linear.bias is None else linear.bias.detach()
+        linear.weight = None  # type: ignore[assignment]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See nn.Linear."""
         return torch.ops.mkldnn._linear_pointwise(inputs, self._weight, self._bias, "none", [], "")
+
+    def give_back(self) -> None:
+        """Returns its weight to the layer it was made of."""
+        self._linear[0].weight = nn.Parameter(self._weight.to_dense(), requires_grad=False)
 
     def extra_repr(self) -> str:
         """Describes the layer as nn.Linear does."""
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self._bias is not None}"
 
 
-class Packing:
-    """The packed layers of one model, and the way back."""
-
-    def __init__(self, model: nn.Module, originals: dict[str, nn.Linear]) -> None:
-        self._model = model
-        self._originals = originals
-
-    def __len__(self) -> int:
-        return len(self._originals)
-
-    def undo(self) -> None:
-        """Puts the original layers back: for a model that reads the weights of its layers itself."""
-        for name, linear in self._originals.items():
-            _replace(self._model, name, linear)
-
-
-def pack_linears(model: nn.Module) -> Packing:
+def pack_linears(substitutions: Substitutions, model: nn.Module, library: Library | None, arena: Arena) -> None:
     """Replaces the linear layers of a model on the CPU by packed ones.
 
-    Layers of another class (quantized ones, say) and of other element types stay, and all of them where torch was
-    built without oneDNN. The originals live as long as what is returned.
+    Layers of another class (quantized ones, say) and of other element types stay, and what torch was built without
+    oneDNN to pack.
     """
-    originals = {
-        name: module
-        for name, module in model.named_modules()
-        if type(module) is nn.Linear and module.weight.device.type == "cpu" and module.weight.dtype in _PACKABLE
-    }
-    if not torch.backends.mkldnn.is_available():
-        originals = {}
-    for name, linear in originals.items():
-        _replace(model, name, PackedLinear(linear))
-    return Packing(model, originals)
-
-
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
+    for name, module in list(model.named_modules()):
+        if type(module) is not nn.Linear or module.weight.device.type != "cpu":
+            continue
+        if library is not None and takes(library, module):
+            substitutions.put(name, NativeLinear(library, [module], arena))
+        elif module.weight.dtype in _PACKABLE and torch.backends.mkldnn.is_available():
+            substitutions.put(name, OneDnnLinear(module))

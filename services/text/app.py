@@ -13,7 +13,7 @@ from sensorium import rpc
 from sensorium.v1 import models_pb2 as pb
 from sensorium.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
 from services.engine.generation.admission import QueueLimits
-from services.engine.generation.attention.kernel import PAGE_SIZE
+from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.build import BuiltEngine, EngineSettings, build_engine
 from services.engine.generation.resolution import GenerationLimits
 from services.engine.generation.validation import MAX_LOGPROB_COUNT
@@ -112,6 +112,7 @@ class TextService:
         sizes = EngineSettings(
             max_sequences=settings.max_sequences,
             prefill_tokens=settings.prefill_tokens,
+            decode_slowdown=settings.decode_slowdown,
             cache_bytes=settings.cache_mib << 20,
             share_prefixes=settings.prefix_cache,
             unread_tokens=settings.max_unread_tokens,
@@ -165,7 +166,7 @@ def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settin
     info.dtype = str(loaded.model.dtype).removeprefix("torch.")
     info.quantization = loaded.quantization
     info.device = str(loaded.device)
-    info.parameter_count = loaded.model.num_parameters()
+    info.parameter_count = loaded.parameter_count
     info.concurrency = settings.max_sequences
     info.execution_path = pb.EXECUTION_PATH_BATCHED
     info.execution_path_reason = "Its paged forward was compared with its own at load."

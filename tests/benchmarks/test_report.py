@@ -13,24 +13,29 @@ from tests.benchmarks.samples import CELL, measured, result, sample
 SETTING = Setting("2026-01-01", "2 cores of a CPU", {"torch": "2.13.0"}, "python -m benchmarks.text")
 
 
-def test_a_row_holds_median_spread_and_ratio() -> None:
+def test_rows_hold_median_and_spread_and_ratios_are_taken_within_a_repeat() -> None:
     found = result(
         *(measured("sensorium", repeat, speed) for repeat, speed in enumerate((400, 200, 300))),
         *(measured("peer", repeat, speed) for repeat, speed in enumerate((200, 100, 100))),
     )
-    (grid,) = grids(found)
-    assert grid.rows[0] == ("sensorium", "300 (200–400)", "10", "2.0", "5.0", "")
-    assert grid.rows[1] == ("peer", "100 (100–200)", "10", "2.0", "5.0", "2.00 (2.00–3.00)")
+    ratios, grid = grids(found)
+    assert grid.rows[0] == ("sensorium", "300 (200–400)", "10", "2.0", "5.0")
+    assert grid.rows[1] == ("peer", "100 (100–200)", "10", "2.0", "5.0")
+    assert ratios.rows == (
+        ("tokens/s ÷ peer", "2.00 (2.00–3.00)"),
+        ("TTFT p50 ÷ peer", "1.00"),
+        ("inter-token p99 ÷ peer", "1.00"),
+    )
 
 
 def test_a_ratio_needs_a_repeat_of_both() -> None:
-    (grid,) = grids(result(measured("sensorium", 0, 400), measured("peer", 1, 200)))
-    assert grid.rows[1][-1] == "–"
+    ratios, _ = grids(result(measured("sensorium", 0, 400), measured("peer", 1, 200)))
+    assert ratios.rows[0] == ("tokens/s ÷ peer", "–")
 
 
 def test_repeats_that_one_of_both_missed_are_not_paired() -> None:
     found = result(measured("sensorium", 0, 100), measured("sensorium", 1, 400), measured("peer", 1, 200))
-    assert found.speed_ratio("sensorium", "peer", CELL).median == 2
+    assert found.ratio("sensorium", "peer", CELL, "tokens_per_second").median == 2
 
 
 def test_the_report_says_what_was_not_measured() -> None:

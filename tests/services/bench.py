@@ -9,12 +9,21 @@ from prometheus_client import CollectorRegistry
 
 from services.engine.generation.admission import Admission, QueueLimits
 from services.engine.generation.attention.reference import ReferenceAttention
-from services.engine.generation.build import PAGE_SIZE, BuiltEngine, EngineSettings, build_engine, probe_layouts
+from services.engine.generation.build import (
+    PAGE_SIZE,
+    BuiltEngine,
+    EngineSettings,
+    accelerate_and_verify,
+    build_engine,
+    choose_backend,
+    probe_layouts,
+)
 from services.engine.generation.detokenizer import Decoder, IncrementalDetokenizer
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.page_pool import PagePool
+from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.request import (
     Completed,
     Delta,
@@ -146,10 +155,17 @@ class Bench:
 BenchMaker = Callable[..., Bench]
 
 
-def real_bench(loaded: LoadedModel, *, pages: int = 256, **sizes: int) -> Bench:
-    """Starts an engine over `loaded` with a cache of `pages` pages."""
+def real_bench(loaded: LoadedModel, *, pages: int = 256, accelerated: bool = False, **sizes: int) -> Bench:
+    """Starts an engine over `loaded` with a cache of `pages` pages.
+
+    It attends by the reference, or, if `accelerated`, does everything as a service would; that changes the model.
+    """
     cache = KVCache(probe_layouts(loaded), pages, PAGE_SIZE, loaded.device)
-    return assemble(ModelRunner(loaded.model, ReferenceAttention(), cache, loaded.device), pages, **sizes)
+    backend = choose_backend(loaded, cache) if accelerated else ReferenceAttention()
+    runner = ModelRunner(loaded.model, backend, cache, loaded.device)
+    if accelerated:
+        accelerate_and_verify(loaded, runner, backend, PagePool(pages, PAGE_SIZE))
+    return assemble(runner, pages, **sizes)
 
 
 def fake_bench(runner: Any, *, pages: int = 1024, **sizes: int) -> Bench:
@@ -172,7 +188,8 @@ def prepare(
     """Returns an engine whose thread was not started."""
     registry = CollectorRegistry()
     pool = PagePool(pages, PAGE_SIZE)
-    scheduler = Scheduler(pool, max_sequences=max_sequences, prefill_tokens=prefill_tokens, share_prefixes=share)
+    budget = PrefillBudget(prefill_tokens, 2.0)
+    scheduler = Scheduler(pool, budget, max_sequences=max_sequences, share_prefixes=share)
     admission = Admission(QueueLimits(requests=queue))
     engine = GenerationEngine(runner, scheduler, pool, admission, EngineMetrics(registry))
     return Bench(engine, scheduler, pool, runner, registry)

@@ -27,6 +27,12 @@ def llama(llama_folder: Path) -> LoadedModel:
     return load_causal_lm(str(llama_folder), revision=None, device=torch.device("cpu"), dtype="auto")
 
 
+@pytest.fixture
+def fresh_llama(llama_folder: Path) -> LoadedModel:
+    """One that a test may build an engine for: that changes the model's modules."""
+    return load_causal_lm(str(llama_folder), revision=None, device=torch.device("cpu"), dtype="auto")
+
+
 @pytest.fixture(scope="session")
 def own_llama(llama_folder: Path) -> PreTrainedModel:
     """The same weights, run by transformers alone."""

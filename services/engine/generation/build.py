@@ -2,25 +2,29 @@
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from transformers import PretrainedConfig
 
+from services.engine.fusion.substitution import Substitutions, fuse
 from services.engine.generation.admission import Admission, QueueLimits
 from services.engine.generation.attention.backend import AttentionBackend, AttentionCall
-from services.engine.generation.attention.cpu import CpuAttention, kernel_takes
-from services.engine.generation.attention.kernel import PAGE_SIZE, load_kernel
+from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention, takes
 from services.engine.generation.attention.probe import LayoutProbe
 from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.kv_cache import KVCache, LayerLayout
 from services.engine.generation.page_pool import PagePool
+from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.scheduler import Scheduler
-from services.engine.generation.verification import verify
+from services.engine.generation.verification import check_prompts, engine_logits, model_logits, verify
 from services.engine.loading import LoadedModel, ModelRefused
 from services.engine.metrics import EngineMetrics
+from services.engine.native.arena import Arena
+from services.engine.native.library import load_library
 from services.engine.packing import pack_linears
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,9 @@ class EngineSettings:
 
     max_sequences: int = 32
     prefill_tokens: int = 512
+    """Prompt tokens per step at most."""
+    decode_slowdown: float = 1.7
+    """How many times as long a step may take for a prompt beside rows that decode; see PrefillBudget."""
     cache_bytes: int = 1 << 30
     """Memory for keys and values; less is taken where every row at full context needs less."""
     share_prefixes: bool = True
@@ -66,13 +73,9 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
     cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
     backend = choose_backend(loaded, cache)
     runner = ModelRunner(loaded.model, backend, cache, loaded.device)
-    pack_and_verify(loaded, runner, pool)
-    scheduler = Scheduler(
-        pool,
-        max_sequences=settings.max_sequences,
-        prefill_tokens=settings.prefill_tokens,
-        share_prefixes=settings.share_prefixes,
-    )
+    accelerate_and_verify(loaded, runner, backend, pool)
+    budget = PrefillBudget(settings.prefill_tokens, settings.decode_slowdown)
+    scheduler = Scheduler(pool, budget, max_sequences=settings.max_sequences, share_prefixes=settings.share_prefixes)
     engine = GenerationEngine(
         runner, scheduler, pool, Admission(settings.queue), metrics, unread_tokens=settings.unread_tokens
     )
@@ -93,27 +96,35 @@ def require_rows(loaded: LoadedModel, max_sequences: int) -> None:
         )
 
 
-def pack_and_verify(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> None:
-    """Packs the model's linear layers where that helps, and compares the engine with the model itself.
+def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: AttentionBackend, pool: PagePool) -> None:
+    """Puts faster modules into the model where there are any, and compares the engine with the model itself.
 
     Raises:
-        ModelRefused: their results differ.
+        ModelRefused: their results differ, with the model's own modules too.
     """
-    packing = pack_linears(loaded.model)
+    expected = model_logits(loaded, check_prompts(loaded, pool))
+    substitutions = Substitutions(loaded.model)
+    library, arena = load_library() if loaded.device.type == "cpu" else None, Arena()
+    if library is not None and isinstance(backend, CpuAttention):
+        run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
+        fuse(substitutions, loaded.model, backend, library, arena, run)
+    pack_linears(substitutions, loaded.model, library, arena)
     try:
-        verify(loaded, runner, pool)
-    except AttributeError as error:
-        log.info("linear layers stay as they are, since the model reads their weights: %s", error)
-        packing.undo()
-        verify(loaded, runner, pool)
+        verify(loaded, runner, pool, expected)
+    except (AttributeError, ModelRefused) as error:
+        # AttributeError: some models read the weights of their layers themselves.
+        log.info("the model's own modules are used: %s", error)
+        substitutions.undo()
+        verify(loaded, runner, pool, expected)
     else:
-        log.info("packed %d linear layers", len(packing))
+        log.info("replaced by faster ones: %s", substitutions.counts())
 
 
 def choose_backend(loaded: LoadedModel, cache: KVCache) -> AttentionBackend:
     """Returns the fastest backend for the device and the cache; the reference where there is no other."""
-    if loaded.device.type == "cpu" and kernel_takes(cache) and (kernel := load_kernel()) is not None:
-        return CpuAttention(kernel)
+    if loaded.device.type == "cpu" and takes(cache) and (library := load_library()) is not None:
+        library.threads = torch.get_num_threads()
+        return CpuAttention(library)
     return ReferenceAttention()
 
 

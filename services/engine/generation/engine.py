@@ -268,6 +268,7 @@ class GenerationEngine:
         self._metrics.steps.inc()
         self._metrics.batch_size.observe(len(rows))
         self._metrics.step_seconds.observe(seconds)
+        self._scheduler.observe(rows, seconds)
 
     def _observe(self) -> None:
         metrics = self._metrics

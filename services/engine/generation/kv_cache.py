@@ -1,9 +1,15 @@
 """The tensors that hold keys and values, in pages that any sequence may own."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from services.engine.native.arena import Arena
+
+_LINE = 16
+"""Columns of values are filled up to a multiple of this, so that kernels read whole vectors."""
 
 
 @dataclass(frozen=True)
@@ -17,16 +23,30 @@ class LayerLayout:
     dtype: torch.dtype
 
     @property
+    def columns(self) -> int:
+        """Numbers a value takes in the cache."""
+        return -(-self.value_width // _LINE) * _LINE
+
+    @property
+    def pair(self) -> int:
+        """Numbers that are stored next to each other, along the width of keys and along the tokens of values.
+
+        Two of 16 bits, which processors multiply and add at once.
+        """
+        return 2 if self.dtype.itemsize == 2 and self.key_width % 2 == 0 else 1
+
+    @property
     def bytes_per_token(self) -> int:
         """Bytes one token takes in this layer."""
-        return self.kv_heads * (self.key_width + self.value_width) * self.dtype.itemsize
+        return self.kv_heads * (self.key_width + self.columns) * self.dtype.itemsize
 
 
 class KVCache:
     """Keys and values of `page_count` pages of `page_size` tokens, for each layer by its index.
 
-    A slot is `page * page_size + offset`. A layer's keys are `[pages, kv_heads, width, page_size]`, so that a query is
-    multiplied with all tokens of a page at once; its values are `[pages, kv_heads, page_size, width]`.
+    A slot is `page * page_size + offset`. A layer's keys are `[pages, kv_heads, key_width / pair, page_size, pair]`, so
+    that a query is multiplied with all tokens of a page at once; its values are
+    `[pages, kv_heads, page_size / pair, columns, pair]`.
     """
 
     def __init__(self, layouts: dict[int, LayerLayout], page_count: int, page_size: int, device: torch.device) -> None:
@@ -34,25 +54,32 @@ class KVCache:
         self.page_size = page_size
         self._keys: dict[int, Tensor] = {}
         self._values: dict[int, Tensor] = {}
+        arena = Arena()
         for layer, layout in layouts.items():
-            shape = (page_count, layout.kv_heads)
-            kind = {"dtype": layout.dtype, "device": device}
-            self._keys[layer] = torch.zeros(*shape, layout.key_width, page_size, **kind)
-            self._values[layer] = torch.zeros(*shape, page_size, layout.value_width, **kind)
+            heads, pair = layout.kv_heads, layout.pair
+            keys = (page_count, heads, layout.key_width // pair, page_size, pair)
+            values = (page_count, heads, page_size // pair, layout.columns, pair)
+            for tensors, shape in ((self._keys, keys), (self._values, values)):
+                if device.type == "cpu":
+                    tensors[layer] = arena.take(math.prod(shape), layout.dtype).view(shape)
+                else:
+                    tensors[layer] = torch.zeros(shape, dtype=layout.dtype, device=device)
 
     def keys(self, layer: int) -> Tensor:
-        """Returns all keys of a layer, `[pages, kv_heads, width, page_size]`."""
+        """Returns all keys of a layer."""
         return self._keys[layer]
 
     def values(self, layer: int) -> Tensor:
-        """Returns all values of a layer, `[pages, kv_heads, page_size, width]`."""
+        """Returns all values of a layer."""
         return self._values[layer]
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Stores `[T, kv_heads, width]` keys and values at the `T` slots. Writing the same slot again is harmless."""
+        layout = self.layouts[layer]
         pages, offsets = slots // self.page_size, slots % self.page_size
-        self._keys[layer][pages, :, :, offsets] = keys
-        self._values[layer][pages, :, offsets] = values
+        self._keys[layer][pages, :, :, offsets] = keys.unflatten(-1, (-1, layout.pair))
+        places = self._values[layer][..., : layout.value_width, :]
+        places[pages, :, offsets // layout.pair, :, offsets % layout.pair] = values
 
     def copy_pages(self, sources: list[int], targets: list[int]) -> None:
         """Copies pages, in all layers. None may be both a source and a target."""
@@ -64,6 +91,6 @@ class KVCache:
     def read(self, layer: int, pages: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Returns keys and values `[count, kv_heads, width]` of the first `count` tokens of a sequence's pages."""
         used = pages[: -(-count // self.page_size)]
-        keys = self._keys[layer].index_select(0, used).permute(0, 3, 1, 2).flatten(0, 1)
-        values = self._values[layer].index_select(0, used).transpose(1, 2).flatten(0, 1)
-        return keys[:count], values[:count]
+        keys = self._keys[layer].index_select(0, used).permute(0, 3, 1, 2, 4).flatten(0, 1).flatten(2)
+        values = self._values[layer].index_select(0, used).permute(0, 2, 4, 1, 3).flatten(0, 2)
+        return keys[:count], values[:count, :, : self.layouts[layer].value_width]

@@ -6,14 +6,15 @@ from itertools import count
 
 from services.engine.generation.page_keys import PageKeys
 from services.engine.generation.page_pool import PagePool
+from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.sequence import SCORED_TOKEN_COST, Row, Sequence
 
 
 class Scheduler:
     """Decides by arrival and priority. Belongs to the engine's thread.
 
-    Rows that decode come first, one token each; then prompts, in chunks, within a budget of tokens per step, so that a
-    long prompt does not stop the streams beside it. Pages are taken for a whole prompt when it is admitted and one by
+    Rows that decode come first, one token each; then prompts, in chunks, within what `budget` allows, so that a long
+    prompt does not stop the streams beside it. Pages are taken for a whole prompt when it is admitted and one by
     one while decoding. When none is left, the sequence that is last in order gives its pages back and is computed anew
     later: its draws are keyed by position, so nothing changes but the time.
 
@@ -24,12 +25,14 @@ class Scheduler:
     so they are admitted, get their pages and give them back together.
     """
 
-    def __init__(self, pool: PagePool, *, max_sequences: int, prefill_tokens: int, share_prefixes: bool = True) -> None:
+    def __init__(
+        self, pool: PagePool, budget: PrefillBudget, *, max_sequences: int, share_prefixes: bool = True
+    ) -> None:
         self._pool = pool
         self._share_prefixes = share_prefixes
         self._keys: dict[Sequence, PageKeys] = {}
         self._max_sequences = max_sequences
-        self._prefill_tokens = prefill_tokens
+        self._budget = budget
         self._waiting: list[tuple[float, int, Sequence]] = []
         self._arrivals = count()
         self.running: list[Sequence] = []
@@ -64,10 +67,16 @@ class Scheduler:
             for page, key in zip(sequence.pages[filled:], keys[filled:], strict=False):
                 self._pool.publish(page, key)
 
+    def observe(self, rows: list[Row[Sequence]], seconds: float) -> None:
+        """Notes how long a step took."""
+        decode_count = sum(row.decodes for row in rows)
+        self._budget.observe(decode_count, sum(row.cost for row in rows) - decode_count, seconds)
+
     def schedule(self) -> list[Row[Sequence]]:
         """Returns the rows of the next step; empty only if there is nothing to do."""
         rows = self._decode_rows()
-        budget = self._prefill_tokens
+        prompts = len(self.running) - len(rows) + len(self._waiting)
+        budget = self._budget.tokens(len(rows), prompts)
         for sequence in self.running:
             if sequence.remaining > 1 and budget > 0:
                 rows.append(self._chunk(sequence, budget))
@@ -106,7 +115,7 @@ class Scheduler:
             # `running` is in order, so a victim stands behind every row planned so far.
             while sequence in self.running and sequence.remaining == 1:
                 if self._grow(sequence):
-                    rows.append(Row(sequence, 1))
+                    rows.append(Row(sequence, 1, decodes=True))
                     break
                 self._preempt(self.running[-1])
         return rows
@@ -174,7 +183,7 @@ class Scheduler:
             return Row(sequence, count)
         if scored * SCORED_TOKEN_COST > budget:
             count = scored = max(budget // SCORED_TOKEN_COST, 1)
-        return Row(sequence, count, scored)
+        return Row(sequence, count, scored=scored)
 
     def _shared(self, sequence: Sequence) -> list[int]:
         """Takes hold of pages a sequence begins with that others have filled; its last token is computed anew.

@@ -83,6 +83,8 @@ class Row(Generic[S]):
 
     sequence: S
     token_count: int
+    decodes: bool = False
+    """Whether the one token is the last of a sequence that is generated, rather than part of a prompt."""
     scored: int = 0
     """How many of them, from the first, have their logits returned, whether the row completes or not."""
 

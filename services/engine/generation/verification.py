@@ -17,18 +17,20 @@ TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
 """Relative error of the logits that rounding explains; half precision has 0.05."""
 
 
-def verify(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> None:
-    """Runs a few prompts in chunks, side by side, and compares their last logits with the model's own.
+def check_prompts(loaded: LoadedModel, pool: PagePool) -> Tensor:
+    """Returns the prompts compared, `[prompts, tokens]`: long enough to leave a short sliding window."""
+    length = min(_length(loaded), pool.page_count * pool.page_size // 2, loaded.context_tokens)
+    return torch.randint(loaded.vocabulary_size, (2, length), generator=torch.Generator().manual_seed(0))
+
+
+def verify(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, expected: Tensor) -> None:
+    """Runs the prompts in chunks, side by side, and compares their last logits with `expected`, the model's own.
 
     Raises:
         ModelRefused: they differ by more than rounding explains.
     """
-    generator = torch.Generator().manual_seed(0)
-    length = min(_length(loaded), pool.page_count * pool.page_size // 2, loaded.context_tokens)
-    prompts = torch.randint(loaded.vocabulary_size, (2, length), generator=generator)
-    ours = _engine_logits(runner, pool, prompts)
-    theirs = _model_logits(loaded, prompts)
-    error = float((ours - theirs).norm() / theirs.norm())
+    found = engine_logits(runner, pool, check_prompts(loaded, pool))
+    error = float((found - expected).norm() / expected.norm())
     if not error <= TOLERANCE.get(loaded.model.dtype, 0.05):
         raise ModelRefused(
             f"{loaded.architecture} computes other logits through the paged cache than by itself (relative error "
@@ -37,13 +39,12 @@ def verify(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> None:
 
 
 def _length(loaded: LoadedModel) -> int:
-    """Long enough to leave a short sliding window."""
     window = getattr(loaded.model.config.get_text_config(), "sliding_window", None) or 0
     return window + 2 * CHUNK if _LENGTH <= window + 2 * CHUNK <= _LONGEST else _LENGTH
 
 
 @torch.inference_mode()
-def _model_logits(loaded: LoadedModel, prompts: Tensor) -> Tensor:
+def model_logits(loaded: LoadedModel, prompts: Tensor) -> Tensor:
     """Returns the model's own last logits `[prompts, vocabulary]`, by its eager attention."""
     loaded.model.set_attn_implementation("eager")
     try:
@@ -53,7 +54,7 @@ def _model_logits(loaded: LoadedModel, prompts: Tensor) -> Tensor:
     return output.logits[:, -1].float()
 
 
-def _engine_logits(runner: ModelRunner, pool: PagePool, prompts: Tensor) -> Tensor:
+def engine_logits(runner: ModelRunner, pool: PagePool, prompts: Tensor) -> Tensor:
     """Returns the engine's last logits `[prompts, vocabulary]`, the prompts computed in chunks beside each other."""
     sequences = [CachedTokens(ids) for ids in prompts.tolist()]
     logits = torch.empty(0)

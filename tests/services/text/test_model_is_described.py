@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+from transformers import PreTrainedModel
 
 from sensorium.v1 import models_pb2 as pb
 from services.engine.loading import LoadedModel
@@ -19,16 +20,16 @@ def test_a_folder_is_served_by_its_name_and_a_hub_id_as_it_is(tmp_path: Path, mo
     assert served_name("owner/model") == "owner/model"
 
 
-def test_what_is_told_of_a_model_is_what_it_accepts(llama: LoadedModel) -> None:
+def test_what_is_told_of_a_model_is_what_it_accepts(fresh_llama: LoadedModel, own_llama: PreTrainedModel) -> None:
     info = pb.ModelInfo()
     settings = TextSettings(model="x", max_sequences=3, max_queued_requests=5, max_queued_tokens=7, max_batch_items=9)
-    describe(info, llama, build(llama), settings)
-    assert info.identity.revision == llama.revision
+    describe(info, fresh_llama, build(fresh_llama), settings)
+    assert info.identity.revision == fresh_llama.revision
     assert list(info.tasks) == sorted([pb.TASK_GENERATE_TEXT, pb.TASK_TOKENIZE])
     assert (info.limits.context_token_count, info.limits.vocabulary_token_count) == (256, 320)
     assert (info.limits.queued_request_count, info.limits.queued_token_count) == (5, 7)
     assert (info.limits.batch_item_count, info.limits.message_bytes) == (9, settings.message_bytes)
     assert (info.architecture, info.dtype, info.device) == ("LlamaForCausalLM", "float32", "cpu")
-    assert info.parameter_count == sum(parameter.numel() for parameter in llama.model.parameters())
+    assert info.parameter_count == sum(parameter.numel() for parameter in own_llama.parameters())
     assert (info.concurrency, info.execution_path) == (3, pb.EXECUTION_PATH_BATCHED)
     assert info.execution_path_reason

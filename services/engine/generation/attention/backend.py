@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface
 
 from services.engine.generation.attention.batch import AttentionBatch
 
@@ -92,6 +92,8 @@ def attend_paged(
 
 
 def register() -> None:
-    """Makes IMPLEMENTATION known to transformers. Masks are the backend's own business, so none is built."""
+    """Makes IMPLEMENTATION known to transformers.
+
+    Masks are the backend's own business: transformers builds none for an implementation without a function for them.
+    """
     AttentionInterface.register(IMPLEMENTATION, attend_paged)
-    AttentionMaskInterface.register(IMPLEMENTATION, lambda *_args, **_kwargs: None)

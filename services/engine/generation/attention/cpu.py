@@ -1,96 +1,168 @@
-"""The CPU's backend: a compiled kernel for rows of a few tokens, torch's own attention for long chunks of prompts."""
+"""The CPU's backend: attention of the native library over float32 and bfloat16 caches, softmax in float32."""
 
 import ctypes
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from services.engine.generation.attention.backend import AttentionLayer
-from services.engine.generation.attention.batch import AttentionBatch, RowSpan
-from services.engine.generation.attention.kernel import MAX_GROUP, MAX_WIDTH, PAGE_SIZE, KernelLayer, KernelRow
-from services.engine.generation.attention.reference import attend_row, visible
-from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.attention.batch import AttentionBatch
+from services.engine.generation.kv_cache import KVCache, LayerLayout
+from services.engine.native.library import KINDS, UNIT, Library
 
-_KINDS = {torch.float32: "f32", torch.bfloat16: "bf16"}
-LONG = 32
-"""New tokens from which on a row is worth a matrix product of its own."""
+PAGE_SIZE = 16
+"""Tokens of a page; the library knows no other."""
+MAX_WIDTH = 576
+"""Width of a key or a value, at most."""
 
 
-def kernel_takes(cache: KVCache) -> bool:
-    """Returns whether the kernel knows the element type and the sizes of every layer."""
+class RowStruct(ctypes.Structure):
+    """`Row` of native.c."""
+
+    _fields_ = (
+        ("pages", ctypes.c_void_p),
+        ("start", ctypes.c_int64),
+        ("length", ctypes.c_int64),
+        ("context", ctypes.c_int64),
+    )
+
+
+class LayerStruct(ctypes.Structure):
+    """`Layer` of native.c."""
+
+    _fields_ = (
+        ("heads", ctypes.c_int64),
+        ("kv_heads", ctypes.c_int64),
+        ("key_width", ctypes.c_int64),
+        ("value_width", ctypes.c_int64),
+        ("window", ctypes.c_int64),
+        ("scaling", ctypes.c_float),
+        ("softcap", ctypes.c_float),
+        ("sinks", ctypes.c_void_p),
+    )
+
+
+def takes(cache: KVCache) -> bool:
+    """Returns whether the library knows the element type and the sizes of every layer."""
     return cache.page_size == PAGE_SIZE and all(
-        layout.dtype in _KINDS
+        layout.dtype in KINDS
+        and layout.pair * layout.dtype.itemsize == UNIT
         and max(layout.key_width, layout.value_width) <= MAX_WIDTH
-        and layout.heads <= MAX_GROUP * layout.kv_heads
         for layout in cache.layouts.values()
     )
 
 
-@dataclass(frozen=True)
-class CpuPlan:
-    """A batch as the kernel reads it, made once per step. Keeps alive what its rows point to."""
+class NativeLayer:
+    """One attention layer as the library reads it."""
 
-    batch: AttentionBatch
-    short: ctypes.Array[KernelRow]
-    long: list[RowSpan]
-
-
-class CpuAttention:
-    """Attention over float32 and bfloat16 caches, softmax in float32."""
-
-    def __init__(self, kernel: ctypes.CDLL) -> None:
-        self._attend = {dtype: getattr(kernel, f"attend_{kind}") for dtype, kind in _KINDS.items()}
-        self._store = {dtype: getattr(kernel, f"store_{kind}") for dtype, kind in _KINDS.items()}
-
-    def plan(self, batch: AttentionBatch) -> CpuPlan:
-        """See AttentionBackend.plan."""
-        short = [row for row in batch.rows if row.length < LONG]
-        rows = (KernelRow * len(short))(
-            *(KernelRow(row.pages.data_ptr(), row.start, row.length, row.context) for row in short)
-        )
-        return CpuPlan(batch, rows, [row for row in batch.rows if row.length >= LONG])
-
-    def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, plan: CpuPlan) -> Tensor:
-        """See AttentionBackend.attend."""
-        batch = plan.batch
-        keys, values = batch.cache.keys(layer.index), batch.cache.values(layer.index)
-        query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
-        sinks = None if layer.sinks is None else layer.sinks.float().contiguous()
-        shape = KernelLayer(
-            query.shape[1],
-            key.shape[1],
-            key.shape[2],
-            value.shape[2],
+    def __init__(self, layer: AttentionLayer, layout: LayerLayout) -> None:
+        self._layer = layer
+        self._sinks = None if layer.sinks is None else layer.sinks.detach().float().contiguous()
+        self._struct = LayerStruct(
+            layout.heads,
+            layout.kv_heads,
+            layout.key_width,
+            layout.value_width,
             layer.sliding_window or 0,
             layer.scaling,
             layer.softcap or 0.0,
-            None if sinks is None else sinks.data_ptr(),
+            None if self._sinks is None else self._sinks.data_ptr(),
         )
-        output = query.new_empty(*query.shape[:2], value.shape[2])
-        at = ctypes.addressof(shape)
-        arguments = (key.data_ptr(), value.data_ptr(), keys.data_ptr(), values.data_ptr())
-        self._store[key.dtype](at, batch.slots.data_ptr(), len(key), *arguments)
-        arguments = (query.data_ptr(), keys.data_ptr(), values.data_ptr(), output.data_ptr())
-        self._attend[key.dtype](at, ctypes.addressof(plan.short), len(plan.short), *arguments)
-        for row in plan.long:
-            span = slice(row.start, row.start + row.length)
-            output[span] = _attend_long(layer, query[span], *batch.cache.read(layer.index, row.pages, row.context))
+        self.index = layer.index
+        self.layout = layout
+        self.address = ctypes.addressof(self._struct)
+
+    def is_of(self, layer: AttentionLayer) -> bool:
+        """Returns whether it was made of the same."""
+        own = self._layer
+        return own.sinks is layer.sinks and (own.scaling, own.sliding_window, own.softcap) == (
+            layer.scaling,
+            layer.sliding_window,
+            layer.softcap,
+        )
+
+
+class StepStruct(ctypes.Structure):
+    """`Step` of native.c."""
+
+    _fields_ = (
+        ("count", ctypes.c_int64),
+        ("slots", ctypes.c_void_p),
+        ("rows", ctypes.c_void_p),
+        ("row_count", ctypes.c_int64),
+        ("threads", ctypes.c_int64),
+    )
+
+
+class CpuPlan:
+    """A batch as the library reads it, made once per step. Keeps alive what it points to."""
+
+    def __init__(self, batch: AttentionBatch, threads: int) -> None:
+        self.batch = batch
+        self._rows = (RowStruct * len(batch.rows))(
+            *((row.pages.data_ptr(), row.start, row.length, row.context) for row in batch.rows)
+        )
+        self.slots, self.rows, self.row_count = batch.slots.data_ptr(), ctypes.addressof(self._rows), len(batch.rows)
+        self._step = StepStruct(len(batch.slots), self.slots, self.rows, self.row_count, threads)
+        self.step = ctypes.addressof(self._step)
+
+
+class CpuAttention:
+    """Attention by the library. What a token gets does not depend on the rows beside it, nor on its chunk."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._layers: dict[int, NativeLayer] = {}
+
+    def plan(self, batch: AttentionBatch) -> CpuPlan:
+        """See AttentionBackend.plan."""
+        return CpuPlan(batch, self._library.threads)
+
+    def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, plan: CpuPlan) -> Tensor:
+        """See AttentionBackend.attend."""
+        query, key, value = (_dense_heads(tensor) for tensor in (query, key, value))
+        at_query, at_key, at_value = ((tensor.data_ptr(), tensor.stride(0)) for tensor in (query, key, value))
+        return self._run(self._native(layer, plan.batch.cache), query, at_query, at_key, at_value, plan)
+
+    def attend_packed(self, layer: NativeLayer, packed: Tensor, plan: CpuPlan) -> Tensor:
+        """Attends as `attend` does, from `[T, queries | keys | values]`: all heads of each token in one row."""
+        layout, begin, size = layer.layout, packed.data_ptr(), packed.dtype.itemsize
+        key = begin + layout.heads * layout.key_width * size
+        value = key + layout.kv_heads * layout.key_width * size
+        stride = packed.stride(0)
+        return self._run(layer, packed, (begin, stride), (key, stride), (value, stride), plan)
+
+    def layer(self, index: int | None) -> NativeLayer | None:
+        """Returns a layer that attended before; None if none of that index did."""
+        return None if index is None else self._layers.get(index)
+
+    def _run(
+        self,
+        layer: NativeLayer,
+        like: Tensor,
+        query: tuple[int, int],
+        key: tuple[int, int],
+        value: tuple[int, int],
+        plan: CpuPlan,
+    ) -> Tensor:
+        """Attends between what lies at (address, numbers from token to token); `like` has the type and the count."""
+        cache, dtype, layout = plan.batch.cache, like.dtype, layer.layout
+        keys, values = cache.keys(layer.index).data_ptr(), cache.values(layer.index).data_ptr()
+        self._library.store[dtype](layer.address, plan.slots, len(like), *key, *value, keys, values)
+        output = like.new_empty(len(like), layout.heads, layout.value_width)
+        to = (output.data_ptr(), output.stride(0))
+        threads = self._library.threads
+        self._library.attend[dtype](layer.address, plan.rows, plan.row_count, *query, keys, values, *to, threads)
         return output
 
+    def _native(self, layer: AttentionLayer, cache: KVCache) -> NativeLayer:
+        """Returns the layer in native form, made anew where the module says something else than before."""
+        layout, known = cache.layouts[layer.index], self._layers.get(layer.index)
+        if known is None or known.layout is not layout or not known.is_of(layer):
+            known = self._layers[layer.index] = NativeLayer(layer, layout)
+        return known
 
-def _attend_long(layer: AttentionLayer, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attends from `[n, heads, width]` to `[context, kv_heads, width]` by torch's fused attention where it can."""
-    if layer.softcap is not None or layer.sinks is not None:
-        return attend_row(layer, query, keys, values)
-    new, context = len(query), len(keys)
-    whole = new == context and layer.sliding_window is None
-    mask = None if whole else visible(new, context, layer.sliding_window, query.device)
-    group = query.shape[1] // keys.shape[1]
-    # Repeated heads are views until torch's kernel reads them.
-    repeated = (tensor.transpose(0, 1).repeat_interleave(group, dim=0).unsqueeze(0) for tensor in (keys, values))
-    attended = scaled_dot_product_attention(
-        query.transpose(0, 1).unsqueeze(0), *repeated, attn_mask=mask, is_causal=whole, scale=layer.scaling
-    )
-    return attended[0].transpose(0, 1)
+
+def _dense_heads(tensor: Tensor) -> Tensor:
+    """Returns `[T, heads, width]` whose heads lie one behind the other."""
+    _, _, width = tensor.shape
+    return tensor if tensor.stride()[1:] == (width, 1) else tensor.contiguous()

@@ -12,7 +12,7 @@ from services.engine.generation.build import PAGE_SIZE, EngineSettings, page_cou
 from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import ModelRunner
-from services.engine.generation.verification import verify
+from services.engine.generation.verification import check_prompts, model_logits, verify
 from services.engine.loading import LoadedModel, ModelRefused, load_causal_lm
 from tests.services.bench import build, output_of, read, real_bench, request
 from tests.tiny_models import CONFIGS, write_checkpoint
@@ -27,7 +27,8 @@ def load(folder: Path) -> LoadedModel:
 def verified(loaded: LoadedModel, backend: Any) -> None:
     cache = KVCache(probe_layouts(loaded), 64, PAGE_SIZE, CPU)
     pool = PagePool(64, PAGE_SIZE)
-    verify(loaded, ModelRunner(loaded.model, backend, cache, CPU), pool)
+    expected = model_logits(loaded, check_prompts(loaded, pool))
+    verify(loaded, ModelRunner(loaded.model, backend, cache, CPU), pool, expected)
     assert pool.free_count == 64
 
 
@@ -83,13 +84,14 @@ def test_a_layer_outside_the_attention_interface_is_refused(llama_folder: Path) 
         build(loaded)
 
 
+@pytest.mark.parametrize("accelerated", [False, True], ids=["plain", "accelerated"])
 @pytest.mark.parametrize("name", CONFIGS)
-async def test_every_architecture_continues_as_its_own_generate(name: str, tmp_path: Path) -> None:
+async def test_every_architecture_continues_as_its_own_generate(name: str, accelerated: bool, tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path, name, seed=3)
     loaded = load(folder)
     prompts = [[7 + (i * j) % 300 for i in range(1, length)] for j, length in ((3, 4), (5, 21), (11, 45))]
     ids = [own_generate(loaded, prompt) for prompt in prompts]
-    bench = real_bench(loaded, prefill_tokens=7)
+    bench = real_bench(loaded, accelerated=accelerated, prefill_tokens=7)
     try:
         streams = [bench.submit(prompt, max_new_tokens=24) for prompt in prompts]
         for stream, expected in zip(streams, ids, strict=True):
@@ -111,19 +113,20 @@ def own_generate(loaded: LoadedModel, prompt: list[int]) -> list[int]:
     return output[0, len(prompt) :].tolist()
 
 
-async def test_what_was_built_and_checked_runs(llama: LoadedModel) -> None:
-    built = build(llama)
+async def test_what_was_built_and_checked_runs(fresh_llama: LoadedModel) -> None:
+    expected = own_generate(fresh_llama, [5, 6, 7])[:9]
+    built = build(fresh_llama)
     built.engine.start()
     try:
         asked = request([5, 6, 7], max_new_tokens=9)
-        assert (await read(built.engine.submit(asked, output_of(asked)))).ids == own_generate(llama, [5, 6, 7])[:9]
+        assert (await read(built.engine.submit(asked, output_of(asked)))).ids == expected
     finally:
         built.engine.close()
 
 
 def test_the_cache_takes_no_more_than_it_may_nor_than_all_rows_need(llama: LoadedModel) -> None:
     layouts = probe_layouts(llama)
-    token_bytes = 3 * 2 * (8 + 8) * 4
+    token_bytes = 3 * 2 * (8 + 16) * 4  # values are filled up to 16
     assert sum(layout.bytes_per_token for layout in layouts.values()) == token_bytes
     page_bytes = PAGE_SIZE * token_bytes
     assert page_count(llama, EngineSettings(max_sequences=2, cache_bytes=1 << 30), layouts) == 2 * 256 // PAGE_SIZE
@@ -132,7 +135,9 @@ def test_the_cache_takes_no_more_than_it_may_nor_than_all_rows_need(llama: Loade
         page_count(llama, EngineSettings(cache_bytes=page_bytes - 1), layouts)
 
 
-def test_a_cache_smaller_than_the_context_bounds_the_context(llama: LoadedModel) -> None:
-    token_bytes = 3 * 2 * (8 + 8) * 4
-    assert build(llama).context_tokens == 256
-    assert build(llama, cache_bytes=4 * PAGE_SIZE * token_bytes).context_tokens == 64
+@pytest.mark.parametrize(("pages", "context"), [(1000, 256), (4, 64)])
+def test_a_cache_smaller_than_the_context_bounds_the_context(
+    fresh_llama: LoadedModel, pages: int, context: int
+) -> None:
+    token_bytes = 3 * 2 * (8 + 16) * 4  # values are filled up to 16
+    assert build(fresh_llama, cache_bytes=pages * PAGE_SIZE * token_bytes).context_tokens == context

@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from services.engine.generation.attention.backend import AttentionBackend
-from services.engine.generation.attention.cpu import CpuAttention
-from services.engine.generation.attention.kernel import PAGE_SIZE, load_kernel
+from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
 from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.build import probe_layouts
 from services.engine.generation.kv_cache import KVCache, LayerLayout
@@ -11,6 +10,7 @@ from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel
+from services.engine.native.library import load_library
 
 
 def test_pages_are_copied_in_all_layers() -> None:
@@ -27,8 +27,8 @@ def test_pages_are_copied_in_all_layers() -> None:
 
 
 def backends() -> list[AttentionBackend]:
-    kernel = load_kernel()
-    return [ReferenceAttention(), *([CpuAttention(kernel)] if kernel else [])]
+    library = load_library()
+    return [ReferenceAttention(), *([CpuAttention(library)] if library else [])]
 
 
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 40])

@@ -4,6 +4,7 @@ import pytest
 
 from services.engine.generation.group import PRIORITY_SECONDS
 from services.engine.generation.page_pool import PagePool
+from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.request import BeamParameters
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
@@ -12,7 +13,7 @@ from tests.services.engine.generation.sequences import sequence
 
 def scheduler(*, pages: int = 100, max_sequences: int = 8, prefill_tokens: int = 64) -> tuple[Scheduler, PagePool]:
     pool = PagePool(pages, 16)
-    return Scheduler(pool, max_sequences=max_sequences, prefill_tokens=prefill_tokens), pool
+    return Scheduler(pool, PrefillBudget(prefill_tokens, 2.0), max_sequences=max_sequences), pool
 
 
 def work(rows: list[Row[Sequence]]) -> None:

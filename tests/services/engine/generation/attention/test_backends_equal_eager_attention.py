@@ -9,10 +9,10 @@ from transformers.models.llama.modeling_llama import eager_attention_forward as 
 
 from services.engine.generation.attention.backend import AttentionBackend, AttentionLayer
 from services.engine.generation.attention.batch import AttentionBatch, RowSpan
-from services.engine.generation.attention.cpu import CpuAttention
-from services.engine.generation.attention.kernel import PAGE_SIZE, load_kernel
+from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
 from services.engine.generation.attention.reference import ReferenceAttention, attend_row
 from services.engine.generation.kv_cache import KVCache, LayerLayout
+from services.engine.native.library import load_library
 
 HEADS, WIDTH, TOKENS = 6, 8, 23
 
@@ -43,11 +43,11 @@ def eager(layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor) -> T
     return output[0]
 
 
-KERNEL = load_kernel()
+LIBRARY = load_library()
 BACKENDS: dict[str, AttentionBackend] = {"reference": ReferenceAttention()}
-if KERNEL is not None:
-    BACKENDS["kernel"] = CpuAttention(KERNEL)
-compiled = pytest.mark.skipif(KERNEL is None, reason="there is no C compiler on this machine")
+if LIBRARY is not None:
+    BACKENDS["native"] = CpuAttention(LIBRARY)
+compiled = pytest.mark.skipif(LIBRARY is None, reason="there is no C compiler on this machine")
 
 LAYERS = {
     "plain": AttentionLayer(0, 0.35),
@@ -107,7 +107,7 @@ def test_chunks_of_interleaved_rows_on_scattered_pages_equal_the_whole(
 
 
 @compiled
-def test_the_kernel_takes_sizes_that_fill_no_vector() -> None:
+def test_the_library_takes_sizes_that_fill_no_vector() -> None:
     """Keys and values of odd and different widths, and many queries to one key."""
     heads, key_width, value_width = 12, 7, 21
     cache = KVCache(
@@ -120,7 +120,7 @@ def test_the_kernel_takes_sizes_that_fill_no_vector() -> None:
     )
     pages = torch.tensor([5, 2])
     slots = pages[torch.arange(31) // PAGE_SIZE] * PAGE_SIZE + torch.arange(31) % PAGE_SIZE
-    backend = BACKENDS["kernel"]
+    backend = BACKENDS["native"]
     plan = backend.plan(AttentionBatch([RowSpan(0, 31, 31, pages)], slots, cache))
     layer = AttentionLayer(0, 0.3)
     torch.testing.assert_close(backend.attend(layer, query, key, value, plan), attend_row(layer, query, key, value))
@@ -134,7 +134,7 @@ def test_large_scores_neither_overflow_nor_vanish() -> None:
     )
     key[3] *= -1
     slots = torch.arange(20)
-    backend = BACKENDS["kernel"]
+    backend = BACKENDS["native"]
     plan = backend.plan(AttentionBatch([RowSpan(0, 20, 20, torch.arange(2))], slots, cache))
     layer = AttentionLayer(0, 1.0)
     torch.testing.assert_close(backend.attend(layer, query, key, value, plan), attend_row(layer, query, key, value))
@@ -161,4 +161,4 @@ def test_the_cache_reads_what_was_written_and_leaves_other_slots_alone() -> None
     assert torch.equal(read_keys, empty[0])
     assert torch.equal(read_values, empty[1])
     assert not cache.read(5, torch.arange(3), 12)[0].any()
-    assert [layout.bytes_per_token for layout in layouts.values()] == [2 * 7 * 4, 8 * 2]
+    assert [layout.bytes_per_token for layout in layouts.values()] == [2 * (4 + 16) * 4, (4 + 16) * 2]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from services.engine.generation.attention import kernel
+from services.engine.native import library
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler on this machine")
 
@@ -14,10 +14,10 @@ def anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_is_kept_for_the_next_process(tmp_path: Path) -> None:
-    assert kernel.load_kernel.__wrapped__() is not None
+    assert library.load_library.__wrapped__() is not None
     (kept,) = (tmp_path / "sensorium").iterdir()
     written = kept.stat().st_mtime_ns
-    assert kernel.load_kernel.__wrapped__() is not None
+    assert library.load_library.__wrapped__() is not None
     assert kept.stat().st_mtime_ns == written
 
 
@@ -25,13 +25,13 @@ def test_without_a_compiler_there_is_none_and_the_log_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
-    assert kernel.load_kernel.__wrapped__() is None
+    assert library.load_library.__wrapped__() is None
     assert "no-such-compiler" in caplog.text
 
 
 def test_a_compiler_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "false")
-    assert kernel.load_kernel.__wrapped__() is None
+    assert library.load_library.__wrapped__() is None
     assert not list((tmp_path / "sensorium").iterdir())
 
 
@@ -39,4 +39,4 @@ def test_a_cache_that_cannot_be_written_to_is_replaced(tmp_path: Path, monkeypat
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    assert kernel.load_kernel.__wrapped__() is not None
+    assert library.load_library.__wrapped__() is not None

@@ -1,0 +1,72 @@
+"""The engine of the text service in a process of its own, without a server: requests come as lines of JSON.
+
+What a service adds is the difference to this one.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+import torch
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from services.engine.generation.build import EngineSettings, build_engine
+from services.engine.generation.detokenizer import IncrementalDetokenizer
+from services.engine.generation.engine import GenerationEngine
+from services.engine.generation.output import OutputBuilder
+from services.engine.generation.request import Completed, GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.generation.token_texts import TokenTexts
+from services.engine.loading import load_causal_lm
+from services.engine.metrics import EngineMetrics
+from services.engine.prompting import PromptEncoder
+
+
+class _Runner:
+    """Runs requests, and says when their tokens came."""
+
+    def __init__(self, engine: GenerationEngine, encoder: PromptEncoder) -> None:
+        self._engine = engine
+        self._encoder = encoder
+        self._texts = TokenTexts(encoder)
+
+    async def run(self, asked: dict[str, Any]) -> None:
+        """Runs one request and prints the times of its tokens on the machine's monotonic clock."""
+        prompt, stopping = tuple(asked["prompt"]), StoppingCriteria(max_new_tokens=asked["new_tokens"])
+        detokenizer = IncrementalDetokenizer(self._encoder, prompt, skip_special_tokens=True)
+        request = GenerationRequest(prompt, SamplingParameters(), stopping)
+        times: list[float] = []
+        async for event in self._engine.submit(request, OutputBuilder(detokenizer, stopping, self._texts)):
+            now = time.perf_counter()
+            times += [] if isinstance(event, Completed) else [now] * len(event.token_ids)
+        print(json.dumps({"id": asked["id"], "times": times}), flush=True)
+
+
+async def _serve(runner: _Runner) -> None:
+    loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+    lines = asyncio.StreamReader(limit=1 << 24)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    print(json.dumps({"ready": True}), flush=True)
+    while line := await lines.readline():
+        task = asyncio.create_task(runner.run(json.loads(line)))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+def main() -> None:
+    """Loads the model with the service's defaults and answers until standard input ends."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True)
+    torch.set_num_threads(1)
+    loaded = load_causal_lm(parser.parse_args().model, revision=None, device=torch.device("cpu"), dtype="auto")
+    built = build_engine(loaded, EngineSettings(), EngineMetrics(CollectorRegistry()))
+    built.engine.start()
+    uvloop.run(_serve(_Runner(built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens))))
+    built.engine.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Attention layers: queries, keys and values in one product, their norm and rotation in one pass, then the cache."""
+
+import ctypes
+from typing import Any
+
+from torch import Tensor, nn
+
+from services.engine.fusion.mlp import linear_children
+from services.engine.fusion.norm import scales_of
+from services.engine.fusion.survey import Observation
+from services.engine.generation.attention.backend import AttentionCall
+from services.engine.generation.attention.cpu import CpuAttention, NativeLayer
+from services.engine.native.arena import Arena
+from services.engine.native.library import Library
+from services.engine.native.linear import NativeLinear, takes
+
+HeadNorms = tuple[Tensor, Tensor, float]
+"""Scales of query and key heads, float32 `[key_width]`, and what is added to the mean square."""
+
+
+class RotationStruct(ctypes.Structure):
+    """`Rotation` of native.c."""
+
+    _fields_ = (
+        ("rotated", ctypes.c_int64),
+        ("query_norm", ctypes.c_void_p),
+        ("key_norm", ctypes.c_void_p),
+        ("epsilon", ctypes.c_float),
+    )
+
+
+class Rotation:
+    """How the heads of queries and keys are normalized, if they are, and how many of their numbers are rotated."""
+
+    def __init__(self, rotated: int, norms: HeadNorms | tuple[()]) -> None:
+        self.rotated = rotated
+        self._norms = norms
+        query, key, epsilon = (norms[0].data_ptr(), norms[1].data_ptr(), norms[2]) if norms else (None, None, 0.0)
+        self._struct = RotationStruct(rotated, query, key, epsilon)
+        self.address = ctypes.addressof(self._struct)
+
+    def angles(self, position_embeddings: tuple[Tensor, Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns cosines and sines `[1, T, rotated]` as the library reads them.
+
+        Raises:
+            ValueError: they are for another width.
+        """
+        cosines, sines = position_embeddings
+        if cosines.shape[-1] != self.rotated or cosines.shape != sines.shape:
+            raise ValueError(f"{cosines.shape[-1]} numbers of a head are to be rotated instead of {self.rotated}")
+        if cosines.dtype != like.dtype:
+            cosines, sines = cosines.to(like.dtype), sines.to(like.dtype)
+        return cosines.contiguous(), sines.contiguous()
+
+
+class FusedAttention(nn.Module):
+    """Projects, normalizes if there are norms, rotates pairs half the rotated width apart, attends, projects back."""
+
+    def __init__(
+        self, library: Library, layer: NativeLayer, projections: NativeLinear, output: NativeLinear, rotation: Rotation
+    ) -> None:
+        super().__init__()
+        self.layer, self.projections, self.output, self.rotation = layer, projections, output, rotation
+        self._rotate = library.rotate[projections.dtype]
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        position_embeddings: tuple[Tensor, Tensor],
+        *_: Any,
+        attention_call: AttentionCall,
+        **__: Any,
+    ) -> tuple[Tensor, None]:
+        """Returns `[1, T, hidden]` and None, as attention modules of transformers do."""
+        packed = self.projections(hidden_states)[0]
+        cosines, sines = self.rotation.angles(position_embeddings, packed)
+        at, stride = packed.data_ptr(), packed.stride(0)
+        self._rotate(
+            self.rotation.address, self.layer.address, len(packed), at, stride, cosines.data_ptr(), sines.data_ptr()
+        )
+        backend: CpuAttention = attention_call.backend  # type: ignore[assignment]
+        attended = backend.attend_packed(self.layer, packed, attention_call.plan)
+        return self.output(attended.view(1, len(packed), -1)), None
+
+    def give_back(self) -> None:
+        """Returns their weights to the layers it was made of."""
+        self.projections.give_back()
+        self.output.give_back()
+
+
+def is_attention(module: nn.Module) -> bool:
+    """Returns whether this is an attention layer with a projection each, by its linear layers."""
+    return set(linear_children(module)) == {"q_proj", "k_proj", "v_proj", "o_proj"}
+
+
+def fused_attention(
+    module: nn.Module, seen: Observation, backend: CpuAttention, library: Library, arena: Arena
+) -> FusedAttention | None:
+    """Returns what may compute the same as `module`, or None where it is none of the attention layers known.
+
+    `seen` is a call of it, or of the layer it is part of.
+    """
+    angles, layer = seen.named.get("position_embeddings"), backend.layer(getattr(module, "layer_idx", None))
+    if not is_attention(module) or not isinstance(angles, tuple) or layer is None:
+        return None
+    linears, layout = linear_children(module), layer.layout
+    widths = [layout.heads * layout.key_width, layout.kv_heads * layout.key_width, layout.kv_heads * layout.value_width]
+    inward = [linears["q_proj"], linears["k_proj"], linears["v_proj"]]
+    rotated = int(angles[0].shape[-1])
+    if [linear.out_features for linear in inward] != widths or rotated > layout.key_width or rotated % 2:
+        return None
+    norms = _norms(module, layout.key_width)
+    if norms is None or not all(takes(library, linear) for linear in linears.values()):
+        return None
+    projections, output = NativeLinear(library, inward, arena), NativeLinear(library, [linears["o_proj"]], arena)
+    return FusedAttention(library, layer, projections, output, Rotation(rotated, norms))
+
+
+def _norms(module: nn.Module, width: int) -> HeadNorms | tuple[()] | None:
+    """Returns the norms of query and key heads, or nothing in their place; None if there is something unknown."""
+    names = {name for name, child in module.named_children() if type(child) is not nn.Linear}
+    if not names:
+        return ()
+    if names != {"q_norm", "k_norm"}:
+        return None
+    query, key = scales_of(module.get_submodule("q_norm")), scales_of(module.get_submodule("k_norm"))
+    if query is None or key is None or query[1] != key[1] or not len(query[0]) == len(key[0]) == width:
+        return None
+    return query[0], key[0], query[1]

@@ -1,0 +1,64 @@
+"""Gated feed-forward layers: both products of the input, the activation and the multiplication in one pass."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, silu
+
+from services.engine.native.arena import Arena
+from services.engine.native.library import Library
+from services.engine.native.linear import Gate, NativeLinear, takes
+
+
+class FusedMlp(nn.Module):
+    """Computes `down(act(gate(x)) * up(x))`."""
+
+    def __init__(self, gated: NativeLinear, down: NativeLinear) -> None:
+        super().__init__()
+        self.gated = gated
+        self.down = down
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Returns `[..., hidden]`."""
+        return self.down(self.gated(hidden_states))
+
+    def give_back(self) -> None:
+        """Returns their weights to the layers it was made of."""
+        self.gated.give_back()
+        self.down.give_back()
+
+
+def is_gated_mlp(module: nn.Module) -> bool:
+    """Returns whether this is a gated feed-forward layer, by its linear layers."""
+    return set(linear_children(module)) == {"gate_proj", "up_proj", "down_proj"}
+
+
+def linear_children(module: nn.Module) -> dict[str, nn.Linear]:
+    """Returns the ordinary linear layers directly in a module, by their names there."""
+    return {name: child for name, child in module.named_children() if type(child) is nn.Linear}
+
+
+def fused_mlp(module: nn.Module, library: Library, arena: Arena) -> FusedMlp | None:
+    """Returns what may compute the same as `module`, or None where it is no gated feed-forward layer."""
+    if not is_gated_mlp(module):
+        return None
+    linears = linear_children(module)
+    gate, up, down = linears["gate_proj"], linears["up_proj"], linears["down_proj"]
+    kind = _gate(getattr(module, "act_fn", None))
+    if (
+        kind is None
+        or gate.weight.shape != up.weight.shape
+        or not all(takes(library, each) for each in linears.values())
+    ):
+        return None
+    return FusedMlp(NativeLinear(library, [gate, up], arena, kind), NativeLinear(library, [down], arena))
+
+
+def _gate(activation: Any) -> Gate | None:
+    """Returns which activation the library knows gives the same values."""
+    if activation is None:
+        return None
+    x = torch.linspace(-6, 6, 97)
+    known = {Gate.SILU: silu(x), Gate.GELU_TANH: gelu(x, approximate="tanh"), Gate.GELU: gelu(x)}
+    return next((kind for kind, values in known.items() if torch.allclose(activation(x), values, atol=1e-6)), None)

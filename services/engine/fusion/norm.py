@@ -1,0 +1,66 @@
+"""Root-mean-square norms in one pass."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from services.engine.native.library import KINDS, Library
+
+_LINE = 16
+
+
+class FusedNorm(nn.Module):
+    """Normalizes the last dimension by its root mean square and multiplies with `scales`, float32 `[width]`."""
+
+    def __init__(self, library: Library, scales: Tensor, epsilon: float) -> None:
+        super().__init__()
+        self._library = library
+        self.scales, self.epsilon = scales, epsilon
+        self.address, self._width = scales.data_ptr(), len(scales)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Returns a tensor of the shape and type of `inputs`."""
+        inputs = inputs.contiguous()
+        output = torch.empty_like(inputs)
+        width, count = self._width, inputs.numel() // self._width
+        self._library.rms_norm[inputs.dtype](
+            inputs.data_ptr(), width, self.address, self.epsilon, count, width, None, output.data_ptr(), width
+        )
+        return output
+
+    def give_back(self) -> None:
+        """Does nothing: the norm it stands in for keeps its weight."""
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Returns whether this is a root-mean-square norm, by its name."""
+    return "RMSNorm" in type(module).__name__
+
+
+def fused_norm(module: nn.Module, library: Library) -> FusedNorm | None:
+    """Returns what computes the same as `module`, or None where that is not known."""
+    found = scales_of(module) if is_norm(module) else None
+    return FusedNorm(library, *found) if found and len(found[0]) % _LINE == 0 else None
+
+
+@torch.inference_mode()
+def scales_of(norm: nn.Module) -> tuple[Tensor, float] | None:
+    """Returns what a norm multiplies with, float32 `[width]`, and what it adds to the mean square; None if not known.
+
+    Some families store the scales themselves, others how much they are above 1; an ordinary input tells them apart.
+    """
+    weight, epsilon = getattr(norm, "weight", None), _epsilon(norm)
+    if epsilon is None or not isinstance(weight, Tensor) or weight.device.type != "cpu" or weight.dim() != 1:
+        return None
+    stored, ones = weight.detach().float(), torch.ones(1, 1, len(weight), dtype=weight.dtype)
+    for scales in (stored.clone(), 1 + stored):
+        if weight.dtype in KINDS and torch.allclose(norm(ones).float().flatten(), scales, rtol=1e-2, atol=1e-3):
+            return scales, epsilon
+    return None
+
+
+def _epsilon(module: nn.Module) -> float | None:
+    """Returns what a norm adds to the mean square, by the names the families use."""
+    found: Any = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    return found if isinstance(found, float) else None

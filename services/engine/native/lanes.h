@@ -1,0 +1,175 @@
+// Vectors of sixteen numbers, and the two element types as one.
+//
+// Memory is read in units of four bytes: one float, or two bfloat16 that lie next to each other. A line is sixteen units,
+// 64 bytes. `mac` multiplies a line by one unit and adds: for pairs, both products at once. So code that counts in units
+// is the same for both types.
+
+#pragma once
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
+enum {
+    LANES = 16,
+    UNIT = 4,       // bytes
+#ifdef __AVX512F__
+    MAX_ROWS = 14,  // of one product: their 28 sums, two lines and a unit fill 32 registers
+#else
+    MAX_ROWS = 2,
+#endif
+};
+
+typedef float Lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
+typedef uint32_t Units __attribute__((vector_size(LANES * sizeof(uint32_t)), aligned(4)));
+typedef uint16_t Halves __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(2)));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE Lanes splat(float value) { return value - (Lanes){0}; }
+
+INLINE Units load_units(const void *from) {
+    Units units;
+    memcpy(&units, from, sizeof units);
+    return units;
+}
+
+INLINE Lanes load_lanes(const float *from) {
+    Lanes lanes;
+    memcpy(&lanes, from, sizeof lanes);
+    return lanes;
+}
+
+INLINE void store_lanes(float *to, Lanes lanes) { memcpy(to, &lanes, sizeof lanes); }
+
+INLINE float widened(uint16_t half) {
+    const uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+// To the nearest bfloat16, ties to even.
+INLINE Halves narrowed(Lanes lanes) {
+#ifdef __AVX512BF16__
+    return (Halves)_mm512_cvtneps_pbh((__m512)lanes);
+#else
+    const Units bits = (Units)lanes;
+    const Units rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    const Units number = (Units)(lanes == lanes);  // all bits set, or none for a NaN, which rounding could make infinite
+    return __builtin_convertvector((rounded & number) | (((bits >> 16) | 0x40) & ~number), Halves);
+#endif
+}
+
+INLINE Lanes mac_f32(Lanes sum, uint32_t unit, Units line) {
+    float value;
+    memcpy(&value, &unit, sizeof value);
+    return sum + value * (Lanes)line;
+}
+
+INLINE Lanes mac_bf16(Lanes sum, uint32_t unit, Units line) {
+#ifdef __AVX512BF16__
+    return (Lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)unit), (__m512bh)line);
+#else
+    const Lanes low = (Lanes)(line << 16), high = (Lanes)(line & 0xffff0000u);
+    return sum + low * widened((uint16_t)unit) + high * widened((uint16_t)(unit >> 16));
+#endif
+}
+
+INLINE Lanes load_f32(const float *from) { return load_lanes(from); }
+INLINE Lanes load_bf16(const uint16_t *from) {
+    Halves half;
+    memcpy(&half, from, sizeof half);
+    return (Lanes)(__builtin_convertvector(half, Units) << 16);
+}
+INLINE void store_f32(float *to, Lanes lanes) { store_lanes(to, lanes); }
+INLINE void store_bf16(uint16_t *to, Lanes lanes) {
+    const Halves half = narrowed(lanes);
+    memcpy(to, &half, sizeof half);
+}
+INLINE float get_f32(float value) { return value; }
+INLINE float get_bf16(uint16_t value) { return widened(value); }
+INLINE float put_f32(float value) { return value; }
+INLINE uint16_t put_bf16(float value) { return narrowed(splat(value))[0]; }
+
+INLINE float largest(Lanes lanes) {
+#ifdef __AVX512F__
+    return _mm512_reduce_max_ps((__m512)lanes);
+#else
+    float top = lanes[0];
+    for (int i = 1; i < LANES; i++) top = lanes[i] > top ? lanes[i] : top;
+    return top;
+#endif
+}
+
+INLINE float added(Lanes lanes) {
+#ifdef __AVX512F__
+    return _mm512_reduce_add_ps((__m512)lanes);
+#else
+    float sum = 0;
+    for (int i = 0; i < LANES; i++) sum += lanes[i];
+    return sum;
+#endif
+}
+
+// The greater of each two lanes; `b` where they cannot be compared.
+INLINE Lanes maximum(Lanes a, Lanes b) {
+#ifdef __AVX512F__
+    return (Lanes)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+    for (int i = 0; i < LANES; i++) a[i] = a[i] > b[i] ? a[i] : b[i];
+    return a;
+#endif
+}
+
+INLINE Lanes minimum(Lanes a, Lanes b) { return -maximum(-a, -b); }
+
+// Two to the power of each lane, whole numbers of at most 127; 0 below -126.
+INLINE Lanes power_of_two(Lanes whole) {
+    Units bits;
+    for (int i = 0; i < LANES; i++) bits[i] = whole[i] < -126.0f ? 0 : (uint32_t)((int32_t)whole[i] + 127) << 23;
+    return (Lanes)bits;
+}
+
+// e to the power of each lane, to within 2 units in the last place: 2^n by its bits, the rest by its series.
+// 0 where that is too small for an ordinary number; e^88 above 88.
+INLINE Lanes exponential(Lanes x) {
+    // In this order, a NaN stays one.
+    const Lanes bounded = minimum(splat(88.0f), maximum(splat(-104.0f), x));
+    // Adding and taking away 1.5 * 2^23 rounds to whole numbers.
+    const Lanes whole = (bounded * 1.44269504f + 12582912.0f) - 12582912.0f;
+    const Lanes r = (bounded - whole * 0.693359375f) + whole * 2.12194440e-4f;
+    Lanes y = r * 1.98412698e-4f + 1.38888889e-3f;
+    y = y * r + 8.33333333e-3f;
+    y = y * r + 4.16666667e-2f;
+    y = y * r + 1.66666667e-1f;
+    y = y * r + 0.5f;
+    y = y * r * r + r + 1.0f;
+#ifdef __AVX512F__
+    return (Lanes)_mm512_scalef_ps((__m512)y, (__m512)whole);
+#else
+    return y * power_of_two(whole);
+#endif
+}
+
+// Where two lines of columns begin, and by how many units ahead of their use to ask for each.
+typedef struct {
+    const uint32_t *left, *right;
+    int64_t left_ahead, right_ahead;
+} Lines;
+
+typedef void (*Product)(const uint32_t *, int64_t, const Lines *, int64_t, int64_t, int64_t, float *, int64_t, int);
+
+#define PASTE(a, b) a##_##b
+#define PASTED(a, b) PASTE(a, b)
+#define NAME(function) PASTED(function, KIND)
+#define UNROLL _Pragma("GCC unroll 16")
+#ifdef _OPENMP
+#define PRAGMA(text) _Pragma(#text)
+#define PARALLEL(threads) PRAGMA(omp parallel for num_threads(threads) if(threads > 1) schedule(static))
+#else
+#define PARALLEL(threads)
+#endif

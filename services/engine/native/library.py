@@ -1,0 +1,120 @@
+"""The compiled library: built for this machine at first use, and kept.
+
+A C compiler is asked for by `CC`, else `cc`. Where there is none, `load_library` returns None and the engine does with
+torch alone.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shlex
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+
+log = logging.getLogger(__name__)
+
+FOLDER = Path(__file__).parent
+SOURCE = FOLDER / "native.c"
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fPIC", "-shared")
+THREADING = ("-fopenmp",)
+"""Left out where the compiler has no OpenMP: the library then uses one thread."""
+KINDS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+UNIT = 4
+"""Bytes in which the library reads memory; see lanes.h."""
+_COMPILE_SECONDS = 120
+
+
+class Library:
+    """The functions of the library, by the element type they take. `threads` is how many each may use."""
+
+    def __init__(self, loaded: ctypes.CDLL, threads: int = 1) -> None:
+        self.threads = threads
+        pointer, integer, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+
+        def functions(name: str, *arguments: type) -> "dict[torch.dtype, ctypes._NamedFuncPointer]":
+            found = {}
+            for dtype, kind in KINDS.items():
+                function = getattr(loaded, f"{name}_{kind}")
+                function.argtypes, function.restype = arguments, None
+                found[dtype] = function
+            return found
+
+        p, i = pointer, integer
+        self.linear = functions("linear", p, p, i, i, p, p, i, i)
+        self.rms_norm = functions("rms_norm", p, i, p, real, i, i, p, p, i)
+        self.rotate = functions("rotate", p, p, i, p, i, p, p)
+        self.store = functions("store_tokens", p, p, i, p, i, p, i, p, p)
+        self.attend = functions("attend", p, p, i, p, i, p, p, p, i, i)
+        self.decode = functions("decode", p, p, p, p, p, p, p, p, p)
+        self.decoder_workspace = loaded.decoder_workspace
+        self.decoder_workspace.argtypes, self.decoder_workspace.restype = (pointer,), integer
+        self.linear_pays = {
+            dtype: bool(ctypes.c_int64.in_dll(loaded, f"linear_pays_{kind}").value) for dtype, kind in KINDS.items()
+        }
+        """Whether its linear layers are faster on this machine than torch's, by the element type."""
+
+
+@cache
+def load_library() -> Library | None:
+    """Returns the library, compiling it if this machine has none yet; None where it cannot be compiled."""
+    try:
+        return Library(ctypes.CDLL(str(_compiled())))
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None) or b""
+        log.warning("The native library cannot be compiled; torch alone is slower. %s %s", error, said.decode())
+        return None
+
+
+def _compiled() -> Path:
+    """Returns the library, named by everything it depends on, so that a shared home never mixes machines."""
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    texts = [path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in {".c", ".h", ".inc"}]
+    key = hashlib.sha256(b"\0".join([*texts, " ".join([*compiler, *FLAGS, *THREADING]).encode(), _machine()]))
+    target = _folder() / f"sensorium-{key.hexdigest()[:16]}.so"
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            made = Path(scratch) / target.name
+            _compile(compiler, made)
+            # In one step, for other processes may be compiling too.
+            made.replace(target)
+    return target
+
+
+def _compile(compiler: list[str], target: Path) -> None:
+    for threading in (THREADING, ()):
+        command = [*compiler, *FLAGS, *threading, "-o", str(target), str(SOURCE), "-lm"]
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=_COMPILE_SECONDS)  # noqa: S603 - fixed
+        except subprocess.CalledProcessError:
+            if not threading:
+                raise
+        else:
+            return
+
+
+def _folder() -> Path:
+    """Returns a folder that can be written to: the user's cache, or a private one for this process."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sensorium"
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.access(home, os.W_OK):
+            return home
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="sensorium-"))
+
+
+def _machine() -> bytes:
+    """Returns what tells processors apart: the features Linux lists, or the name of the architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return f"{platform.machine()} {features}".encode()

@@ -1,0 +1,121 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import gelu, silu
+
+from services.engine.fusion.substitution import Substitutions
+from services.engine.native.arena import Arena
+from services.engine.native.library import load_library
+from services.engine.native.linear import Gate, NativeLinear, takes
+from services.engine.packing import OneDnnLinear, pack_linears
+
+LIBRARY = load_library()
+compiled = pytest.mark.skipif(LIBRARY is None, reason="there is no C compiler on this machine")
+dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+rows = pytest.mark.parametrize("rows", [1, 5, 14, 33, 300])
+
+ACTIVATIONS = {
+    Gate.SILU: silu,
+    Gate.GELU: gelu,
+    Gate.GELU_TANH: lambda x: gelu(x, approximate="tanh"),
+}
+
+
+def close(found: torch.Tensor, exact: torch.Tensor) -> None:
+    tolerance = {"rtol": 1e-4, "atol": 1e-5} if found.dtype == torch.float32 else {"rtol": 2e-2, "atol": 2e-2}
+    torch.testing.assert_close(found.float(), exact, **tolerance)
+
+
+@rows
+@dtypes
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_packed_layer_of_torch_equals_the_layer_it_is_made_of(rows: int, bias: bool, dtype: torch.dtype) -> None:
+    layer = nn.Linear(48, 70, bias=bias).to(dtype)
+    inputs = torch.randn(1, rows, 48, dtype=dtype)
+    with torch.inference_mode():
+        expected = layer(inputs)
+        torch.testing.assert_close(OneDnnLinear(layer)(inputs), expected)
+
+
+@compiled
+@rows
+@dtypes
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("width", [48, 1024, 2600])
+def test_layers_side_by_side_equal_each_of_them(rows: int, bias: bool, dtype: torch.dtype, width: int) -> None:
+    """Widths that fill no panel, one whose rows share cache lines, and one that is read in several blocks."""
+    layers = [nn.Linear(width, out, bias=bias).to(dtype) for out in (70, 32, 5)]
+    inputs = torch.randn(1, rows, width).to(dtype)
+    exact = torch.cat([layer.float()(inputs.float()) for layer in layers], dim=-1).detach()
+    found = NativeLinear(LIBRARY, [layer.to(dtype) for layer in layers], Arena())(inputs)
+    assert found.shape == (1, rows, 107)
+    close(found, exact)
+
+
+@compiled
+@rows
+@dtypes
+@pytest.mark.parametrize("gate", ACTIVATIONS)
+def test_a_gated_layer_multiplies_the_activation_of_one_with_the_other(
+    rows: int, gate: Gate, dtype: torch.dtype
+) -> None:
+    one, other = (nn.Linear(64, 72).to(dtype) for _ in range(2))
+    inputs = 3 * torch.randn(rows, 64).to(dtype)
+    exact = (ACTIVATIONS[gate](one.float()(inputs.float())) * other.float()(inputs.float())).detach()
+    close(NativeLinear(LIBRARY, [one.to(dtype), other.to(dtype)], Arena(), gate)(inputs), exact)
+
+
+@compiled
+@dtypes
+def test_a_row_gets_the_same_bits_whatever_stands_beside_it(dtype: torch.dtype) -> None:
+    layer = NativeLinear(LIBRARY, [nn.Linear(1536, 96).to(dtype)], Arena())
+    inputs = torch.randn(150, 1536).to(dtype)
+    together = layer(inputs)
+    for begin, end in ((0, 1), (3, 5), (20, 37), (140, 150)):
+        assert torch.equal(layer(inputs[begin:end]), together[begin:end])
+
+
+@compiled
+@dtypes
+@pytest.mark.parametrize("gate", [Gate.NONE, Gate.SILU])
+def test_the_weights_come_back_as_they_were(dtype: torch.dtype, gate: Gate) -> None:
+    layers = [nn.Linear(48, 70).to(dtype) for _ in range(2)]
+    before = [layer.weight.detach().clone() for layer in layers]
+    packed = NativeLinear(LIBRARY, layers, Arena(), gate)
+    assert all(layer.weight is None for layer in layers)
+    packed.give_back()
+    assert all(torch.equal(layer.weight, weight) for layer, weight in zip(layers, before, strict=True))
+
+
+@compiled
+def test_the_library_leaves_alone_what_it_cannot_compute() -> None:
+    assert LIBRARY is not None
+    assert not takes(LIBRARY, nn.Linear(64, 64).half())
+    assert not takes(LIBRARY, nn.Linear(63, 64).bfloat16())
+
+
+def test_a_model_is_packed_and_unpacked_in_place() -> None:
+    class Other(nn.Linear):
+        """Such as the layers of quantized models."""
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), Other(4, 4)), nn.Linear(4, 4).half())
+    before, weights = dict(model.named_modules()), {name: value.clone() for name, value in model.state_dict().items()}
+    substitutions = Substitutions(model)
+    pack_linears(substitutions, model, None, Arena())
+    assert len(substitutions) == 2
+    assert [type(module).__name__ for module in model.modules() if not list(module.children())] == [
+        "OneDnnLinear", "OneDnnLinear", "Other", "Linear",
+    ]  # fmt: skip
+    substitutions.undo()
+    assert dict(model.named_modules()) == before
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_memory_is_zero_aligned_and_freed_with_its_last_tensor() -> None:
+    arena = Arena()
+    first, second = arena.take(5, torch.float32), arena.take(300 << 20, torch.uint8)
+    assert not first.any() and not second[:: 1 << 20].any()
+    assert first.data_ptr() % 64 == second.data_ptr() % 64 == 0
+    second[-1] = 7
+    first += 1
+    assert second[-1] == 7 and first.sum() == 5
