@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift docs bench-text models clean
+.PHONY: help setup demo serve test check lint format types protos drift docs sanitize bench-text soak models clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,12 +58,22 @@ protos: $(READY) ## Generates sensorium/v1 from protos.
 docs: $(READY) ## Writes docs/metrics.md from the code.
 	$(BIN)/python -m tests.docs.metrics_page > docs/metrics.md
 
+sanitize: $(READY) ## Tests the native library under address and undefined-behaviour sanitizers.
+	@mkdir -p .sanitize
+	CC="cc -g -fsanitize=address,undefined -fno-sanitize-recover=undefined" XDG_CACHE_HOME=$(CURDIR)/.sanitize \
+	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/services/engine/fusion \
+	tests/services/engine/generation/attention tests/services/engine/native/test_linears_compute_the_same.py
+
 bench-text: $(READY) ## Measures the text service beside its peers; ARGS="--quick" for a smoke run.
 	@$(BIN)/python -m benchmarks.text $(ARGS)
+
+soak: $(READY) ## Sends 20,000 requests of every kind and tells whether memory grows.
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.soak $(ARGS)
 
 models: $(READY) ## Trains the embedded models anew (minutes).
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.chat
 
 clean: ## Removes the environment and caches.
-	rm -rf $(VENV) .demo .bench .pytest_cache .ruff_cache
+	rm -rf $(VENV) .demo .bench .sanitize .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,14 +7,15 @@ enum {
     CHUNK = 128,       // rows whose sums are kept before they are written
     BLOCK_UNITS = 1024,
     ALIASING = 1024,   // units: rows that are multiples of 4 KiB apart share lines of the first cache,
-    ALIASED_ROWS = 8,  // which holds this many of them
+    ALIASED_ROWS = MAX_ROWS < 8 ? MAX_ROWS : 8,  // which holds this many of them
     NEAR = 128,        // units by which weights are asked for before their use: few rows use them up quickly
     FAR = 1024,
     PAGE = LANES,
     BLOCK_PAGES = 4,
     BLOCK = BLOCK_PAGES * PAGE,
     MAX_WIDTH = 576,
-    QUERIES = 56,  // of one head that share what is read of the cache: whole tiles
+    QUERIES = 56,    // of one head that share what is read of the cache: whole tiles
+    TOGETHER = 256,  // queries of all heads of a task
 };
 
 enum { NO_GATE, SILU, GELU_TANH, GELU };
@@ -78,6 +79,13 @@ INLINE Lanes activated(int64_t gate, Lanes x) {
 }
 
 INLINE int64_t rounded_up(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
+
+// KV heads that a task of attention takes at once, of a row with so many queries of each: all `most` of few queries, as pages
+// hold them and as far as what is kept of each query stays small; one of many.
+INLINE int64_t heads_at_once(int64_t queries, int64_t most) {
+    if (queries > MAX_ROWS) return 1;
+    return most * queries <= TOGETHER ? most : TOGETHER / queries;
+}
 
 // Numbers from row to row of an intermediate result: rows begin at whole lines that do not share lines of the first cache.
 INLINE int64_t spread(int64_t width) { return rounded_up(width, 2 * LANES) + 2 * LANES; }

@@ -5,12 +5,12 @@ from torch.nn.functional import gelu, silu
 
 from services.engine.fusion.substitution import Substitutions
 from services.engine.native.arena import Arena
-from services.engine.native.library import load_library
+from services.engine.native.library import Library
 from services.engine.native.linear import Gate, NativeLinear, takes
 from services.engine.packing import OneDnnLinear, pack_linears
+from tests.services.engine.native.instruction_sets import LIBRARIES
 
-LIBRARY = load_library()
-compiled = pytest.mark.skipif(LIBRARY is None, reason="there is no C compiler on this machine")
+libraries = pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES.keys())
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 rows = pytest.mark.parametrize("rows", [1, 5, 14, 33, 300])
 
@@ -37,61 +37,62 @@ def test_a_packed_layer_of_torch_equals_the_layer_it_is_made_of(rows: int, bias:
         torch.testing.assert_close(OneDnnLinear(layer)(inputs), expected)
 
 
-@compiled
+@libraries
 @rows
 @dtypes
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("width", [48, 1024, 2600])
-def test_layers_side_by_side_equal_each_of_them(rows: int, bias: bool, dtype: torch.dtype, width: int) -> None:
+def test_layers_side_by_side_equal_each_of_them(
+    library: Library, rows: int, bias: bool, dtype: torch.dtype, width: int
+) -> None:
     """Widths that fill no panel, one whose rows share cache lines, and one that is read in several blocks."""
     layers = [nn.Linear(width, out, bias=bias).to(dtype) for out in (70, 32, 5)]
     inputs = torch.randn(1, rows, width).to(dtype)
     exact = torch.cat([layer.float()(inputs.float()) for layer in layers], dim=-1).detach()
-    found = NativeLinear(LIBRARY, [layer.to(dtype) for layer in layers], Arena())(inputs)
+    found = NativeLinear(library, [layer.to(dtype) for layer in layers], Arena())(inputs)
     assert found.shape == (1, rows, 107)
     close(found, exact)
 
 
-@compiled
+@libraries
 @rows
 @dtypes
 @pytest.mark.parametrize("gate", ACTIVATIONS)
 def test_a_gated_layer_multiplies_the_activation_of_one_with_the_other(
-    rows: int, gate: Gate, dtype: torch.dtype
+    library: Library, rows: int, gate: Gate, dtype: torch.dtype
 ) -> None:
     one, other = (nn.Linear(64, 72).to(dtype) for _ in range(2))
     inputs = 3 * torch.randn(rows, 64).to(dtype)
     exact = (ACTIVATIONS[gate](one.float()(inputs.float())) * other.float()(inputs.float())).detach()
-    close(NativeLinear(LIBRARY, [one.to(dtype), other.to(dtype)], Arena(), gate)(inputs), exact)
+    close(NativeLinear(library, [one.to(dtype), other.to(dtype)], Arena(), gate)(inputs), exact)
 
 
-@compiled
+@libraries
 @dtypes
-def test_a_row_gets_the_same_bits_whatever_stands_beside_it(dtype: torch.dtype) -> None:
-    layer = NativeLinear(LIBRARY, [nn.Linear(1536, 96).to(dtype)], Arena())
+def test_a_row_gets_the_same_bits_whatever_stands_beside_it(library: Library, dtype: torch.dtype) -> None:
+    layer = NativeLinear(library, [nn.Linear(1536, 96).to(dtype)], Arena())
     inputs = torch.randn(150, 1536).to(dtype)
     together = layer(inputs)
     for begin, end in ((0, 1), (3, 5), (20, 37), (140, 150)):
         assert torch.equal(layer(inputs[begin:end]), together[begin:end])
 
 
-@compiled
+@libraries
 @dtypes
 @pytest.mark.parametrize("gate", [Gate.NONE, Gate.SILU])
-def test_the_weights_come_back_as_they_were(dtype: torch.dtype, gate: Gate) -> None:
+def test_the_weights_come_back_as_they_were(library: Library, dtype: torch.dtype, gate: Gate) -> None:
     layers = [nn.Linear(48, 70).to(dtype) for _ in range(2)]
     before = [layer.weight.detach().clone() for layer in layers]
-    packed = NativeLinear(LIBRARY, layers, Arena(), gate)
+    packed = NativeLinear(library, layers, Arena(), gate)
     assert all(layer.weight is None for layer in layers)
     packed.give_back()
     assert all(torch.equal(layer.weight, weight) for layer, weight in zip(layers, before, strict=True))
 
 
-@compiled
-def test_the_library_leaves_alone_what_it_cannot_compute() -> None:
-    assert LIBRARY is not None
-    assert not takes(LIBRARY, nn.Linear(64, 64).half())
-    assert not takes(LIBRARY, nn.Linear(63, 64).bfloat16())
+@libraries
+def test_the_library_leaves_alone_what_it_cannot_compute(library: Library) -> None:
+    assert not takes(library, nn.Linear(64, 64).half())
+    assert not takes(library, nn.Linear(63, 64).bfloat16())
 
 
 def test_a_model_is_packed_and_unpacked_in_place() -> None:

@@ -12,7 +12,7 @@ from services.engine.generation.attention.batch import AttentionBatch, RowSpan
 from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
 from services.engine.generation.attention.reference import ReferenceAttention, attend_row
 from services.engine.generation.kv_cache import KVCache, LayerLayout
-from services.engine.native.library import load_library
+from tests.services.engine.native.instruction_sets import LIBRARIES
 
 HEADS, WIDTH, TOKENS = 6, 8, 23
 
@@ -43,11 +43,9 @@ def eager(layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor) -> T
     return output[0]
 
 
-LIBRARY = load_library()
 BACKENDS: dict[str, AttentionBackend] = {"reference": ReferenceAttention()}
-if LIBRARY is not None:
-    BACKENDS["native"] = CpuAttention(LIBRARY)
-compiled = pytest.mark.skipif(LIBRARY is None, reason="there is no C compiler on this machine")
+BACKENDS |= {name: CpuAttention(library) for name, library in LIBRARIES.items()}
+compiled = pytest.mark.skipif(not LIBRARIES, reason="there is no C compiler on this machine")
 
 LAYERS = {
     "plain": AttentionLayer(0, 0.35),
