@@ -54,6 +54,11 @@ class Stack:
         """The gateway's address."""
         return f"127.0.0.1:{self.ports.gateway}"
 
+    @property
+    def processes(self) -> dict[str, int]:
+        """Process ids by name."""
+        return {child.name: child.pid for child in self._children}
+
     def __enter__(self) -> Self:
         ports = self.ports
         text = ["--model", str(CHECKOUT / "models/chat"), "--port", str(ports.text)]

@@ -28,6 +28,7 @@ from transformers.models.auto.modeling_auto import (
 from services.engine.context import decoder_context, source_context
 from services.engine.generation.attention import encoder_decoder
 from services.engine.generation.attention.backend import register
+from services.engine.generation.request import EarlyStopping
 from services.engine.generation.resolution import ModelDefaults
 from services.engine.model_rules import output_rules, token_ids
 from services.engine.quantization import own_quantization, quantization_config, unloadable
@@ -37,11 +38,16 @@ log = logging.getLogger(__name__)
 HONOURED = {"do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty"} | {
     "no_repeat_ngram_size", "bad_words_ids", "max_new_tokens", "min_new_tokens",
     "eos_token_id", "bos_token_id", "pad_token_id", "max_length", "min_length", "use_cache",
+    "num_return_sequences", "num_beams", "length_penalty", "early_stopping",
     "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens",
     "encoder_repetition_penalty", "encoder_no_repeat_ngram_size",
     "transformers_version", "output_attentions", "output_hidden_states", "_from_model_config",
 }  # fmt: skip
-"""Fields of a generation configuration that are followed here, or that change nothing for one output sequence."""
+"""Fields of a generation configuration that are followed here, or that change no output."""
+
+
+EARLY_STOPPING = {True: EarlyStopping.FIRST, False: EarlyStopping.LIKELY, "never": EarlyStopping.NEVER}
+"""By the values of `early_stopping` in a generation configuration."""
 
 
 class ModelRefused(Exception):
@@ -252,6 +258,10 @@ def _defaults(model: PreTrainedModel) -> ModelDefaults:
         end_token_ids=frozenset(token_ids(own.eos_token_id)),
         rules=output_rules(own),
         decoder_start_ids=_decoder_starts(model),
+        candidate_count=own.num_return_sequences,
+        beam_count=own.num_beams,
+        length_penalty=own.length_penalty,
+        early_stopping=None if own.early_stopping is None else EARLY_STOPPING[own.early_stopping],
     )
 
 

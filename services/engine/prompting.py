@@ -12,6 +12,9 @@ from transformers import PreTrainedTokenizerBase
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.texts import Chat, EncodedToken
 
+_LONGEST_CHARACTER = 4
+"""Bytes in UTF-8."""
+
 
 class PromptEncoder:
     """Encodes and decodes. Its methods may run in any thread."""
@@ -51,6 +54,20 @@ class PromptEncoder:
         return self._tokenizer.decode(
             list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
         )
+
+    def longest_texts(self, count: int) -> list[int]:
+        """Returns the bytes in UTF-8 of the `count` longest texts that tokens have when decoded alone, longest first.
+
+        Fewer if there are fewer tokens.
+        """
+        longest: list[int] = []
+        for piece, token_id in sorted(self._tokenizer.get_vocab().items(), key=lambda item: len(item[0]), reverse=True):
+            # No vocabulary spells more than a character of text in a character of a piece.
+            if len(longest) == count and len(piece) * _LONGEST_CHARACTER <= min(longest, default=0):
+                break
+            size = len(self.decode([token_id], skip_special_tokens=False).encode())
+            longest = sorted([*longest, size], reverse=True)[:count]
+        return longest
 
     def render(self, chat: Chat) -> str:
         """Returns the conversation as the model's chat template writes it.

@@ -123,7 +123,7 @@ class TextService:
         """Makes the loaded model what the servicers answer from."""
         preprocessing = self._preprocessing = Preprocessing(built.engine.admission)
         translations = find_translations(loaded)
-        verbs = text_verbs(loaded, built, translations, preprocessing, self._settings.max_batch_items)
+        verbs = text_verbs(loaded, built, translations, preprocessing, self._settings)
         self._servicer.verbs = verbs
         describe(self._served.info, loaded, built, self._settings)
         describe_tasks(self._served.info, verbs, translations)

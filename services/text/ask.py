@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from sensorium.errors import Violation
-from services.engine.generation.resolution import GenerationOptions, ModelDefaults
+from services.engine.generation.request import PromptLogprobs, TokenLogprob
+from services.engine.generation.resolution import DeliveredTokens, GenerationOptions, ModelDefaults
 from services.engine.generation.stream import GenerationStream
 from services.engine.texts import Chat, Truncation
 
@@ -19,7 +20,7 @@ class GenerationAsk:
     prompt_token_ids: list[int] | None = None
     chat: Chat | None = None
     options: GenerationOptions = field(default_factory=GenerationOptions)
-    delivered: list[int] = field(default_factory=list[int])
+    delivered: tuple[DeliveredTokens, ...] = ()
     return_rendered_prompt: bool = False
     cache_salt: str = ""
     deadline: float | None = None
@@ -43,7 +44,7 @@ class TextsAsk:
     target_language: str = ""
     truncation: Truncation = Truncation.NONE
     options: GenerationOptions = field(default_factory=GenerationOptions)
-    delivered: list[int] = field(default_factory=list[int])
+    delivered: tuple[DeliveredTokens, ...] = ()
     deadline: float | None = None
     """On the clock of `time.monotonic`."""
     violations: tuple[Violation, ...] = ()
@@ -61,3 +62,16 @@ class Generation:
     prompt_token_count: int
     seed: int
     rendered_prompt: str | None
+    scores_prompt: bool = False
+    """Whether the prompt's log-probabilities were asked for."""
+
+    async def prompt_logprobs(self) -> tuple[TokenLogprob, ...]:
+        """Waits for the prompt's log-probabilities and returns them; nothing at once if they were not asked for.
+
+        To be called once, before the stream is read. Raises the error that ends the stream before them.
+        """
+        if not self.scores_prompt:
+            return ()
+        event = await anext(self.stream)
+        assert isinstance(event, PromptLogprobs)
+        return event.entries

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.resolution import ModelDefaults
-from services.engine.loading import behind
+from services.engine.loading import EARLY_STOPPING, behind
 from services.engine.translation import Frame
 from services.text.ask import GenerationAsk, TextsAsk
 from services.text.reading import Reader
@@ -69,6 +69,9 @@ def defaults_in(frame: Frame, defaults: ModelDefaults) -> ModelDefaults:
         min_new_tokens=behind(own.get("min_length"), len(starts)) or defaults.min_new_tokens,
         no_repeat_ngram_size=own.get("no_repeat_ngram_size") or defaults.no_repeat_ngram_size,
         repetition_penalty=own.get("repetition_penalty") or defaults.repetition_penalty,
+        beam_count=own.get("num_beams") or defaults.beam_count,
+        length_penalty=own.get("length_penalty", defaults.length_penalty),
+        early_stopping=EARLY_STOPPING.get(own.get("early_stopping"), defaults.early_stopping),
         decoder_start_ids=starts,
         rules=rules,
     )

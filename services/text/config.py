@@ -35,7 +35,9 @@ class TextSettings(ServerSettings):
     stuck_step_seconds: float = Field(
         300.0, gt=0, description="/livez fails once a single step of the model lasts longer than this."
     )
-    max_sequences: int = Field(32, ge=1, le=1024, description="Sequences that share a step at most.")
+    max_sequences: int = Field(
+        32, ge=1, le=1024, description="Sequences that share a step at most; each candidate and each beam is one."
+    )
     prefill_tokens: int = Field(512, ge=16, description="Prompt tokens worked on per step at most.")
     decode_slowdown: float = Field(
         1.7, gt=1, description="How many times as long a step may take for a prompt that waits beside running streams."

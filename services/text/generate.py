@@ -8,15 +8,23 @@ from services.engine.generation.detokenizer import IncrementalDetokenizer
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.request import GenerationRequest, Work
-from services.engine.generation.resolution import GenerationLimits, ModelDefaults, TokenizedInput, resolve
+from services.engine.generation.resolution import (
+    DeliveredTokens,
+    GenerationLimits,
+    ModelDefaults,
+    TokenizedInput,
+    resolve,
+    resolve_beams,
+    resolve_candidates,
+)
 from services.engine.generation.token_texts import TokenTexts
 from services.engine.generation.validation import violations
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.text.ask import Generation, GenerationAsk
 
-Prepared = tuple[GenerationRequest, OutputBuilder, str | None]
-"""A request with what builds its output and the prompt as rendered."""
+Prepared = tuple[GenerationRequest, list[OutputBuilder], str | None]
+"""A request with what builds its outputs, and the prompt as rendered."""
 
 
 class TextGenerator:
@@ -51,12 +59,12 @@ class TextGenerator:
 
         Raises what `start` raises, and what `make` raises.
         """
-        prepared = await self._preprocessing.run(self._prepare_all, make)
         started: list[Generation] = []
         try:
-            for request, output, rendered in prepared:
-                stream = self._engine.submit(request, output)
-                started.append(Generation(stream, request.input_token_count, request.sampling.seed, rendered))
+            for request, outputs, rendered in await self._preprocessing.run(self._prepare_all, make):
+                stream, seed = self._engine.submit(request, *outputs), request.sampling.seed
+                scores_prompt = request.prompt_logprob_count is not None
+                started.append(Generation(stream, request.input_token_count, seed, rendered, scores_prompt))
         except BaseException:
             for generation in started:
                 generation.stream.cancel()
@@ -77,40 +85,59 @@ class TextGenerator:
         return prepared
 
     def _prepare(self, ask: GenerationAsk, began: float, work: Work) -> Prepared:
-        defaults = ask.defaults or self._defaults
+        options, defaults, limits = ask.options, ask.defaults or self._defaults, self._limits
         wrong = list(ask.violations)
         tokens, rendered = None, None
         try:
             rendered, tokens = self._tokens(ask, defaults)
         except InvalidArgument as error:
             wrong += error.violations
-        wrong += violations(ask.options, defaults, self._limits, tokens)
+        wrong += violations(options, defaults, limits, tokens)
         if wrong or tokens is None:
             raise InvalidArgument(wrong)
-        bad_words = self._bad_words(ask.options.bad_words)
-        sampling, stopping = resolve(ask.options, defaults, self._limits, len(tokens.prompt), bad_words)
-        skip_special = ask.options.skip_special_tokens
-        detokenizer = IncrementalDetokenizer(self._encoder, tokens.prompt, skip_special_tokens=skip_special)
-        output = OutputBuilder(detokenizer, stopping, self._token_texts)
-        replayed = output.replay(tuple(ask.delivered))
-        if replayed < len(ask.delivered):
-            place = f"delivered[0].token_ids[{replayed}]"
-            raise InvalidArgument([Violation(place, "stands behind a token that ends the output")])
+        bad_words, source = self._bad_words(options.bad_words), tuple(tokens.source or ())
+        sampling, stopping = resolve(options, defaults, limits, len(tokens.prompt), bad_words, len(source))
+        beams = resolve_beams(options, defaults)
+        count = resolve_candidates(options, defaults, beams)
         request = GenerationRequest(
             prompt_token_ids=tuple(tokens.prompt),
             sampling=sampling,
             stopping=stopping,
-            delivered_token_ids=tuple(ask.delivered),
-            skip_special_tokens=skip_special,
-            logprob_count=ask.options.logprob_count,
-            priority=ask.options.priority,
+            candidate_count=count,
+            beams=beams,
+            delivered=_by_candidate(tokens.delivered, count),
+            skip_special_tokens=options.skip_special_tokens,
+            logprob_count=options.logprob_count,
+            prompt_logprob_count=options.prompt_logprob_count,
+            priority=options.priority,
             deadline=ask.deadline,
             preprocess_seconds=time.monotonic() - began,
             cache_salt=ask.cache_salt,
-            source_token_ids=tuple(tokens.source or ()),
+            source_token_ids=source,
             work=work,
         )
-        return request, output, rendered if ask.return_rendered_prompt else None
+        outputs = self._outputs(request, tokens.delivered)
+        return request, outputs, rendered if ask.return_rendered_prompt else None
+
+    def _outputs(self, request: GenerationRequest, delivered: tuple[DeliveredTokens, ...]) -> list[OutputBuilder]:
+        """Returns a builder for each candidate, in the state in which the caller left it."""
+        prompt, special = request.prompt_token_ids, request.skip_special_tokens
+        outputs = [
+            OutputBuilder(
+                IncrementalDetokenizer(self._encoder, prompt, skip_special_tokens=special),
+                request.stopping,
+                self._token_texts,
+                candidate,
+            )
+            for candidate in range(request.candidate_count)
+        ]
+        # What becomes of beams is known at the end, where it is compared with the tokens delivered.
+        for i, known in enumerate(() if request.beams else delivered):
+            replayed = outputs[known.candidate_index].replay(tuple(known.token_ids))
+            if replayed < len(known.token_ids):
+                place = f"delivered[{i}].token_ids[{replayed}]"
+                raise InvalidArgument([Violation(place, "stands behind a token that ends the output")])
+        return outputs
 
     def _bad_words(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
         """Returns the ids of each text as it stands and behind a space, which many vocabularies tell apart.
@@ -144,3 +171,8 @@ class TextGenerator:
         if defaults.decoder_start_ids:
             return rendered, TokenizedInput(list(defaults.decoder_start_ids), ask.delivered, field, source=ids)
         return rendered, TokenizedInput(ids, ask.delivered, field)
+
+
+def _by_candidate(delivered: tuple[DeliveredTokens, ...], count: int) -> tuple[tuple[int, ...], ...]:
+    known = {one.candidate_index: tuple(one.token_ids) for one in delivered}
+    return tuple(known.get(i, ()) for i in range(count))

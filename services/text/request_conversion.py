@@ -8,7 +8,8 @@ from typing import Any
 from sensorium.errors import Violation
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
-from services.engine.generation.resolution import GenerationOptions
+from services.engine.generation.request import EarlyStopping
+from services.engine.generation.resolution import BeamOptions, DeliveredTokens, GenerationOptions
 from services.engine.texts import Chat
 from services.enums import unknown_enum_numbers
 from services.text.ask import GenerationAsk
@@ -19,11 +20,16 @@ _ROLES = {
     common.ROLE_ASSISTANT: "assistant",
     common.ROLE_TOOL: "tool",
 }
+_EARLY_STOPPING = {
+    common.BeamSearchParameters.EARLY_STOPPING_FIRST: EarlyStopping.FIRST,
+    common.BeamSearchParameters.EARLY_STOPPING_LIKELY: EarlyStopping.LIKELY,
+    common.BeamSearchParameters.EARLY_STOPPING_NEVER: EarlyStopping.NEVER,
+}
 _HONOURED = {
     "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty",
     "frequency_penalty", "no_repeat_ngram_size", "logit_bias", "bad_words", "allowed_token_ids", "seed",
     "max_new_tokens", "min_new_tokens", "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string",
-    "skip_special_tokens", "logprob_count",
+    "skip_special_tokens", "logprob_count", "prompt_logprob_count", "candidate_count", "beam_search",
 }  # fmt: skip
 """Fields of GenerationParameters this service follows; any other that is set is refused."""
 
@@ -36,13 +42,12 @@ def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, secon
         wrong.append(Violation("input", "must be set: prompt, prompt_token_ids or chat"))
     if which == "chat":
         wrong += _chat_violations(request.chat)
-    wrong += delivered_violations(request.delivered)
     return GenerationAsk(
         prompt=request.prompt if which == "prompt" else None,
         prompt_token_ids=list(request.prompt_token_ids.ids) if which == "prompt_token_ids" else None,
         chat=_chat(request.chat) if which == "chat" and not wrong else None,
         options=generation_options(request.parameters, request.priority),
-        delivered=list(request.delivered[0].token_ids) if request.delivered else [],
+        delivered=delivered_tokens(request.delivered),
         return_rendered_prompt=request.return_rendered_prompt,
         cache_salt=request.cache_salt,
         deadline=None if seconds is None else time.monotonic() + seconds,
@@ -50,11 +55,9 @@ def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, secon
     )
 
 
-def delivered_violations(delivered: Iterable[common.DeliveredTokens]) -> Iterator[Violation]:
-    """Yields what is wrong in the form of tokens delivered before a resume."""
-    entries = list(delivered)
-    if any(entry.candidate_index for entry in entries) or len(entries) > 1:
-        yield Violation("delivered", "must hold one entry, of candidate 0")
+def delivered_tokens(delivered: Iterable[common.DeliveredTokens]) -> tuple[DeliveredTokens, ...]:
+    """Returns what a caller already holds as plain values."""
+    return tuple(DeliveredTokens(one.candidate_index, list(one.token_ids)) for one in delivered)
 
 
 def generation_options(parameters: common.GenerationParameters, priority: int = 0) -> GenerationOptions:
@@ -86,15 +89,25 @@ def generation_options(parameters: common.GenerationParameters, priority: int = 
         include_stop_string=bool(given("include_stop_string")),
         skip_special_tokens=given("skip_special_tokens") is not False,
         logprob_count=given("logprob_count"),
+        prompt_logprob_count=given("prompt_logprob_count"),
+        candidate_count=given("candidate_count"),
+        beams=_beams(parameters.beam_search) if parameters.HasField("beam_search") else None,
         priority=priority,
         unsupported=tuple(_unsupported(parameters)),
     )
 
 
+def _beams(message: common.BeamSearchParameters) -> BeamOptions:
+    return BeamOptions(
+        message.beam_count,
+        message.length_penalty if message.HasField("length_penalty") else None,
+        _EARLY_STOPPING.get(message.early_stopping),
+    )
+
+
 def _unsupported(parameters: common.GenerationParameters) -> Iterator[str]:
-    for field, value in parameters.ListFields():
-        # One candidate is what everybody gets.
-        if field.name not in _HONOURED and not (field.name == "candidate_count" and value == 1):
+    for field, _ in parameters.ListFields():
+        if field.name not in _HONOURED:
             yield f"parameters.{field.name}"
 
 

@@ -78,7 +78,7 @@ class TextServicer:
     ) -> AsyncIterator[pb.StreamGenerateResponse]:
         """Generates text and streams it."""
         async with self._generation(request, context) as generation:
-            yield started_event(generation, self._served.identity)
+            yield await started_event(generation, self._served.identity)
             async for event in generation.stream:
                 yield stream_event(event)
 
@@ -117,7 +117,7 @@ class TextServicer:
     ) -> AsyncIterator[pb.StreamSummarizeResponse]:
         """Summarizes a text and streams the summary."""
         async with self._generations("Summarize", request, context) as (generation,):
-            yield started_event(generation, self._served.identity, pb.StreamSummarizeResponse)
+            yield await started_event(generation, self._served.identity, pb.StreamSummarizeResponse)
             async for event in generation.stream:
                 yield stream_event(event, pb.StreamSummarizeResponse)
 
@@ -131,7 +131,7 @@ class TextServicer:
     ) -> AsyncIterator[pb.StreamTranslateResponse]:
         """Translates a text and streams the translation."""
         async with self._generations("Translate", request, context) as (generation,):
-            yield started_event(generation, self._served.identity, pb.StreamTranslateResponse)
+            yield await started_event(generation, self._served.identity, pb.StreamTranslateResponse)
             async for event in generation.stream:
                 yield stream_event(event, pb.StreamTranslateResponse)
 

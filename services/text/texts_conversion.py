@@ -10,7 +10,7 @@ from services.engine.generation.request import GenerationTimes
 from services.engine.texts import Truncation
 from services.enums import unknown_enum_numbers
 from services.text.ask import Generation, TextsAsk
-from services.text.request_conversion import delivered_violations, generation_options
+from services.text.request_conversion import delivered_tokens, generation_options
 from services.text.response_conversion import read_whole, timing, usage
 
 _TRUNCATIONS = {pb.TRUNCATION_START: Truncation.START, pb.TRUNCATION_END: Truncation.END}
@@ -28,11 +28,9 @@ def texts_ask(request: TextsRequest, seconds: float | None) -> TextsAsk:
     else:
         source, target = request.source_language, request.target_language
     if isinstance(request, pb.SummarizeRequest | pb.TranslateRequest):
-        texts, delivered, batched = list(request.texts), list[int](), True
+        texts, delivered, batched = list(request.texts), (), True
     else:
-        wrong += delivered_violations(request.delivered)
-        delivered = list(request.delivered[0].token_ids) if request.delivered else []
-        texts, batched = [request.text], False
+        texts, delivered, batched = [request.text], delivered_tokens(request.delivered), False
     return TextsAsk(
         texts=texts,
         batched=batched,

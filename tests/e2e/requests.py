@@ -1,16 +1,24 @@
 """Short ways to ask for text and to read what comes back."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
 from sensorium import AsyncClient
-from sensorium.v1.common_pb2 import Finish, GenerationParameters, GenerationStarted, TokenIds, Usage
+from sensorium.v1.common_pb2 import (
+    CandidateFinish,
+    Finish,
+    GenerationParameters,
+    GenerationStarted,
+    TokenIds,
+    Usage,
+)
 from sensorium.v1.text_pb2 import StreamGenerateRequest
 
 
 @dataclass
 class Read:
-    """A stream that was read to its end."""
+    """A stream that was read to its end. Text, ids and finish are those of the first candidate."""
 
     started: GenerationStarted = field(default_factory=GenerationStarted)
     text: str = ""
@@ -19,6 +27,9 @@ class Read:
     finish: Finish = field(default_factory=Finish)
     usage: Usage = field(default_factory=Usage)
     events: list[str] = field(default_factory=list)
+    candidates: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    """The ids of each candidate."""
+    finishes: list[CandidateFinish] = field(default_factory=list)
 
 
 def request(prompt: list[int], **parameters: Any) -> StreamGenerateRequest:
@@ -35,9 +46,12 @@ async def read(client: AsyncClient, asked: StreamGenerateRequest) -> Read:
             result.started = event.started
         elif event.HasField("delta"):
             result.deltas += 1
-            result.text += event.delta.text
-            result.token_ids += event.delta.token_ids
+            result.candidates[event.delta.candidate_index] += event.delta.token_ids
+            if event.delta.candidate_index == 0:
+                result.text += event.delta.text
+                result.token_ids += event.delta.token_ids
         else:
+            result.finishes = list(event.completed.candidates)
             result.finish = event.completed.candidates[0].finish
             result.usage = event.completed.usage
     return result

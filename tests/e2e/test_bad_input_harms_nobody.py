@@ -11,7 +11,9 @@ from sensorium.v1.common_pb2 import (
     BeamSearchParameters,
     ChatMessage,
     ChatPrompt,
+    DeliveredTokens,
     GenerationParameters,
+    StructuredOutput,
     TokenIds,
 )
 from sensorium.v1.text_pb2 import EmbedRequest, GenerateRequest
@@ -53,7 +55,10 @@ REFUSED: dict[str, tuple[GenerateRequest, list[str]]] = {
                 stop_strings=["", "x" * 300],
                 stop_token_ids=[99_999],
                 presence_penalty=3.0,
-                beam_search=BeamSearchParameters(beam_count=2),
+                candidate_count=17,
+                prompt_logprob_count=21,
+                beam_search=BeamSearchParameters(beam_count=1, length_penalty=float("nan")),
+                structured_output=StructuredOutput(regex="a"),
             ),
         ),
         [
@@ -68,8 +73,27 @@ REFUSED: dict[str, tuple[GenerateRequest, list[str]]] = {
             "parameters.stop_strings[1]",
             "parameters.stop_token_ids[0]",
             "parameters.presence_penalty",
-            "parameters.beam_search",
+            "parameters.candidate_count",
+            "parameters.prompt_logprob_count",
+            "parameters.beam_search.beam_count",
+            "parameters.beam_search.length_penalty",
+            "parameters.structured_output",
         ],
+    ),
+    "more than there are rows": (
+        GenerateRequest(
+            prompt="a",
+            parameters=GenerationParameters(candidate_count=9),
+            delivered=[DeliveredTokens(candidate_index=9), DeliveredTokens(), DeliveredTokens()],
+        ),
+        ["parameters.candidate_count", "delivered[0].candidate_index", "delivered[2].candidate_index"],
+    ),
+    "more beams than there are rows": (
+        GenerateRequest(
+            prompt="a",
+            parameters=GenerationParameters(beam_search=BeamSearchParameters(beam_count=9), candidate_count=10),
+        ),
+        ["parameters.candidate_count", "parameters.beam_search.beam_count"],
     ),
     "unknown enum number": (
         GenerateRequest(chat=ChatPrompt(messages=[ChatMessage(role=77, content="Hi")])),  # type: ignore[arg-type]
@@ -126,7 +150,7 @@ async def test_every_violation_is_named(case: str, checkpoints: Checkpoints) -> 
         assert error.request_id
 
     folder = checkpoints("llama")
-    async with running_stack(folder) as stack:
+    async with running_stack(folder, max_sequences=8) as stack:
         await beside_neighbours(stack, check, folder)
 
 

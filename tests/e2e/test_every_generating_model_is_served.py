@@ -225,8 +225,9 @@ async def check_refusals(client: AsyncClient, into: dict[str, str]) -> None:
     found = ["parameters.max_new_tokens", "parameters.top_p", "texts[0]"]
     assert await fields(text.translate(pb.TranslateRequest(texts=["", "b"], parameters=wrong, **into))) == found
     delivered = [DeliveredTokens(candidate_index=1, token_ids=[5])]
-    asked = pb.StreamTranslateRequest(text="", delivered=delivered, **into)
-    assert await fields(stream(text.stream_translate, asked)) == ["delivered", "text"]
+    asked = pb.StreamTranslateRequest(text="a", delivered=delivered, **into)
+    assert await fields(stream(text.stream_translate, asked)) == ["delivered[0].candidate_index"]
+    assert await fields(stream(text.stream_translate, pb.StreamTranslateRequest(**into))) == ["text"]
 
 
 async def stream(rpc: Any, asked: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from services.engine.generation.request import (
     Completed,
     Delta,
     GenerationRequest,
+    PromptLogprobs,
     SamplingParameters,
     StoppingCriteria,
     TokenLogprob,
@@ -44,56 +45,71 @@ from services.engine.metrics import EngineMetrics
 from tests.tiny_models import tokenizer
 
 
-def request(
-    prompt: list[int], *, delivered: tuple[int, ...] = (), priority: int = 0, **fields: Any
-) -> GenerationRequest:
-    """Returns a request; `fields` are those of SamplingParameters and StoppingCriteria. Greedy by default."""
-    deadline = fields.pop("deadline", None)
-    salt = fields.pop("cache_salt", "")
-    logprob_count = fields.pop("logprob_count", None)
-    source = tuple(fields.pop("source", ()))
-    sampling = {name: fields.pop(name) for name in list(fields) if name in SamplingParameters.__dataclass_fields__}
+def request(prompt: list[int], *, delivered: tuple[int, ...] = (), **fields: Any) -> GenerationRequest:
+    """Returns a request; `fields` are those of SamplingParameters, StoppingCriteria and itself. Greedy by default.
+
+    `delivered` is what is held of the first candidate, `delivered_each` what is held of each.
+    An encoder reads `source`.
+    """
+
+    def taken(kind: type) -> dict[str, Any]:
+        return {name: fields.pop(name) for name in list(fields) if name in kind.__dataclass_fields__}
+
+    fields["delivered"] = fields.pop("delivered_each", (delivered,))
+    fields["source_token_ids"] = tuple(fields.pop("source", ()))
     return GenerationRequest(
         prompt_token_ids=tuple(prompt),
-        sampling=SamplingParameters(**sampling),
-        stopping=StoppingCriteria(**({"max_new_tokens": 16} | fields)),
-        delivered_token_ids=delivered,
-        priority=priority,
-        deadline=deadline,
-        cache_salt=salt,
-        logprob_count=logprob_count,
-        source_token_ids=source,
+        sampling=SamplingParameters(**taken(SamplingParameters)),
+        stopping=StoppingCriteria(**({"max_new_tokens": 16} | taken(StoppingCriteria))),
+        **fields,
     )
 
 
-def output_of(asked: GenerationRequest, decoder: Decoder | None = None) -> OutputBuilder:
-    """Returns the request's output builder, its delivered tokens replayed."""
+def output_of(asked: GenerationRequest, decoder: Decoder | None = None, candidate: int = 0) -> OutputBuilder:
+    """Returns the output builder of a candidate of the request, its delivered tokens replayed."""
     decoder = decoder or tokenizer()
     detokenizer = IncrementalDetokenizer(decoder, asked.prompt_token_ids, skip_special_tokens=True)
-    output = OutputBuilder(detokenizer, asked.stopping, TokenTexts(decoder))
-    output.replay(asked.delivered_token_ids)
+    output = OutputBuilder(detokenizer, asked.stopping, TokenTexts(decoder), candidate)
+    if not asked.beams:
+        output.replay(asked.delivered_to(candidate))
     return output
+
+
+def outputs_of(asked: GenerationRequest) -> list[OutputBuilder]:
+    """Returns the output builders of all candidates."""
+    return [output_of(asked, candidate=i) for i in range(asked.candidate_count)]
 
 
 @dataclass
 class Result:
-    """A stream read to its end."""
+    """A stream read to its end; of one with several candidates, the first."""
 
     text: str
     ids: list[int]
     completed: Completed
     logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
+    candidates: list[Delta] = field(default_factory=list[Delta])
+    """What each candidate said, by index."""
+    prompt_logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
 
 
 async def read(stream: GenerationStream) -> Result:
     """Reads a stream to its end."""
-    text, ids, logprobs = "", [], []
+    whole: dict[int, Delta] = {}
+    prompt_logprobs: list[TokenLogprob] = []
     async for event in stream:
         if isinstance(event, Completed):
-            return Result(text, ids, event, logprobs)
-        text += event.text
-        ids += event.token_ids
-        logprobs += event.logprobs
+            indices = range(len(event.finishes))
+            assert set(whole) <= set(indices)
+            candidates = [whole.get(i, Delta("", (), candidate_index=i)) for i in indices]
+            first = candidates[0]
+            return Result(first.text, [*first.token_ids], event, [*first.logprobs], candidates, prompt_logprobs)
+        if isinstance(event, PromptLogprobs):
+            assert not whole
+            prompt_logprobs += event.entries
+        else:
+            known = whole.get(event.candidate_index)
+            whole[event.candidate_index] = known + event if known else event
     raise AssertionError("the stream ended without Completed")
 
 
@@ -122,7 +138,7 @@ class Bench:
 
     def submit(self, prompt: list[int], **fields: Any) -> GenerationStream:
         asked = request(prompt, **fields)
-        return self.engine.submit(asked, output_of(asked))
+        return self.engine.submit(asked, *outputs_of(asked))
 
     async def run(self, prompt: list[int], **fields: Any) -> Result:
         return await read(self.submit(prompt, **fields))
@@ -162,8 +178,8 @@ def built_bench(loaded: LoadedModel, *, serial: bool = False, pages: int = 256, 
     settings = EngineSettings(max_sequences=8)
     make = encoder_decoder_parts if loaded.decoder_start_ids else paged_parts
     parts = serial_parts(loaded, settings, "As asked.") if serial else make(loaded, settings)
-    pages = min(pages, parts.pool.page_count)
-    return assemble(parts.runner, pages, whole_prompts=parts.whole_prompts, share_prefixes=False, **sizes)
+    planning = {"whole_prompts": parts.whole_prompts, "shares_pages": parts.shares_pages}
+    return assemble(parts.runner, min(pages, parts.pool.page_count), share=False, **planning, **sizes)
 
 
 def fake_bench(runner: Any, *, pages: int = 1024, **sizes: int) -> Bench:
@@ -174,17 +190,27 @@ def fake_bench(runner: Any, *, pages: int = 1024, **sizes: int) -> Bench:
 def assemble(
     runner: Any, pages: int, *, max_sequences: int = 8, prefill_tokens: int = 64, queue: int = 1000, **planning: bool
 ) -> Bench:
-    """Starts an engine over any runner."""
+    """Starts an engine over any runner; `planning` as of `prepare`."""
     bench = prepare(runner, pages, max_sequences=max_sequences, prefill_tokens=prefill_tokens, queue=queue, **planning)
     bench.engine.start()
     return bench
 
 
-def prepare(runner: Any, pages: int, *, max_sequences: int, prefill_tokens: int, queue: int, **planning: bool) -> Bench:
-    """Returns an engine whose thread was not started; `planning` is what else the scheduler takes."""
+def prepare(
+    runner: Any,
+    pages: int,
+    *,
+    max_sequences: int,
+    prefill_tokens: int,
+    queue: int,
+    share: bool = True,
+    **planning: bool,
+) -> Bench:
+    """Returns an engine whose thread was not started; `share`: with a prefix cache; `planning`: see Scheduler."""
     registry = CollectorRegistry()
     pool = PagePool(pages, PAGE_SIZE)
-    scheduler = Scheduler(pool, PrefillBudget(prefill_tokens, 2.0), max_sequences=max_sequences, **planning)
+    budget = PrefillBudget(prefill_tokens, 2.0)
+    scheduler = Scheduler(pool, budget, max_sequences=max_sequences, share_prefixes=share, **planning)
     admission = Admission(QueueLimits(requests=queue))
     engine = GenerationEngine(runner, scheduler, pool, admission, EngineMetrics(registry))
     return Bench(engine, scheduler, pool, runner, registry)

@@ -24,6 +24,12 @@ def _next(ids: list[int]) -> int:
     return FIRST_TEXT + (ids[-1] * 31 + len(ids) * 7 + ids[0]) % (VOCABULARY - FIRST_TEXT)
 
 
+def _logits(ids: list[int]) -> Tensor:
+    logits = torch.zeros(VOCABULARY)
+    logits[_next(ids)] = 9.0
+    return logits
+
+
 class FakeRunner:
     """Stands where ModelRunner stands."""
 
@@ -35,6 +41,7 @@ class FakeRunner:
         """Raises for a row that fails."""
         self.on_logits: Callable[[CachedTokens, Tensor], None] = lambda sequence, logits: None
         """Changes a row's logits in place."""
+        self.forks: list[tuple[CachedTokens, CachedTokens]] = []
         self._permits = threading.Semaphore(0)
         self._waits = False
 
@@ -57,9 +64,14 @@ class FakeRunner:
         self.steps += 1
         for row in rows:
             self.on_row(row.sequence)
-        completed = [row.sequence for row in rows if row.completes]
-        logits = torch.zeros(len(completed), VOCABULARY)
-        for line, sequence in zip(logits, completed, strict=True):
-            line[_next(sequence.token_ids)] = 9.0
-            self.on_logits(sequence, line)
-        return logits
+        lines: list[Tensor] = []
+        for row in rows:
+            ids, computed = row.sequence.token_ids, row.sequence.computed
+            lines += [_logits(ids[: computed + i + 1]) for i in range(row.scored)]
+            if row.completes:
+                lines.append(_logits(ids))
+                self.on_logits(row.sequence, lines[-1])
+        return torch.stack(lines) if lines else torch.zeros(0, VOCABULARY)
+
+    def fork(self, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
+        self.forks += pairs

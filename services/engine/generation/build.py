@@ -54,6 +54,7 @@ class BuiltEngine:
     """Whether the rows of a step are run one by one, each on the model's own cache."""
     reason: str = ""
     """Why they are run this way: a sentence or two."""
+    cache_pages: int = 0
 
 
 def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
@@ -70,19 +71,35 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
         loaded.model.set_attn_implementation(own_attention)
         parts = serial_parts(loaded, settings, str(reason))
     log.info("%s", parts.reason)
+    require_rows(loaded, parts.max_sequences)
     scheduler = Scheduler(
         parts.pool,
         PrefillBudget(settings.prefill_tokens, settings.decode_slowdown),
         max_sequences=parts.max_sequences,
         share_prefixes=parts.share_prefixes,
+        shares_pages=parts.shares_pages,
         whole_prompts=parts.whole_prompts,
     )
     engine = GenerationEngine(
         parts.runner, scheduler, parts.pool, Admission(settings.queue), metrics, unread_tokens=settings.unread_tokens
     )
     source_tokens, context_tokens = fitting(loaded, parts.pool)
-    serial = isinstance(parts.runner, SerialRunner)
-    return BuiltEngine(engine, context_tokens, source_tokens, parts.max_sequences, serial, parts.reason)
+    serial, pages = isinstance(parts.runner, SerialRunner), parts.pool.page_count
+    return BuiltEngine(engine, context_tokens, source_tokens, parts.max_sequences, serial, parts.reason, pages)
+
+
+def require_rows(loaded: LoadedModel, max_sequences: int) -> None:
+    """Checks that a request that leaves all to the model can run.
+
+    Raises:
+        ModelRefused: the model's own generation configuration asks for more beams or outputs than there are rows.
+    """
+    needed = max(loaded.defaults.beam_count or 1, loaded.defaults.candidate_count or 1)
+    if needed > max_sequences:
+        raise ModelRefused(
+            f"{loaded.architecture} generates {needed} sequences for a request by its own configuration (num_beams, "
+            f"num_return_sequences), and {max_sequences} are worked on at once: see --max-sequences and --cache-mib."
+        )
 
 
 def paged_parts(loaded: LoadedModel, settings: EngineSettings) -> Parts:
@@ -100,7 +117,7 @@ def paged_parts(loaded: LoadedModel, settings: EngineSettings) -> Parts:
     runner = ModelRunner(loaded.model, backend, cache, loaded.device)
     accelerate_and_verify(loaded, runner, backend, pool)
     reason = "Its paged forward was compared with its own at load."
-    return Parts(runner, pool, settings.max_sequences, False, settings.share_prefixes, reason)
+    return Parts(runner, pool, settings.max_sequences, False, settings.share_prefixes, True, reason)
 
 
 def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: AttentionBackend, pool: PagePool) -> None:
@@ -134,7 +151,7 @@ def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> 
     runner = SerialRunner(loaded.model, continuation, memory)
     whole = continuation is not Continuation.CHUNKS
     told = f"{reason} Each sequence has the model's own cache, which was compared with its own generate at load."
-    return Parts(runner, pool, sequences, whole, False, told)
+    return Parts(runner, pool, sequences, whole, False, False, told)
 
 
 @torch.inference_mode()

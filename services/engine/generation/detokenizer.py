@@ -1,6 +1,7 @@
 """Token ids to text, one token at a time, in whole characters."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Protocol
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -33,6 +34,12 @@ class IncrementalDetokenizer:
         self._window = list(prompt_token_ids[-_CONTEXT_TOKENS:])
         self._settled = len(self._window)  # tokens of the window that are there as context only
         self._returned = self._decode(self._window)  # the part of the window's text that is not to be returned again
+
+    def fork(self) -> "IncrementalDetokenizer":
+        """Returns a detokenizer that has taken the same ids and goes on by itself."""
+        twin = copy(self)
+        twin._window = [*self._window]
+        return twin
 
     def push(self, token_id: int) -> str:
         """Returns the text that `token_id` makes certain; empty while a character is incomplete."""

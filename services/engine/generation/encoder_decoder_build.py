@@ -37,7 +37,7 @@ def encoder_decoder_parts(loaded: LoadedModel, settings: EngineSettings) -> Part
     references = [generated(loaded, min(length, longest)) for length in _LENGTHS]
     accelerated(loaded, lambda: verify_encoder_decoder(loaded, runner, pool, references))
     reason = "Its decoder, run through the paged cache, was compared with its own generate at load."
-    return Parts(runner, pool, settings.max_sequences, False, False, reason)
+    return Parts(runner, pool, settings.max_sequences, False, False, True, reason)
 
 
 def verify_encoder_decoder(

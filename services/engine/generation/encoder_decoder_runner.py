@@ -23,6 +23,7 @@ from services.engine.generation.attention.encoder_decoder import (
     configs_of,
 )
 from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.runner import fork_pages
 from services.engine.generation.sequence import CachedTokens, Row
 
 
@@ -56,6 +57,11 @@ class EncoderDecoderRunner:
                 logits |= zip(batch, self._decode(batch), strict=True)
         wanted = [logits[row] for row in rows if row.completes]
         return torch.stack(wanted or list(logits.values())[:1])[: len(wanted)]
+
+    @torch.inference_mode()
+    def fork(self, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
+        """See Runner."""
+        fork_pages(self._cache, pairs)
 
     def _pads(self, row: Row[CachedTokens]) -> bool:
         """Returns whether a padding token is among those to compute."""

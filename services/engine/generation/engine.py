@@ -6,33 +6,25 @@ import time
 from collections import deque
 
 import torch
-from torch import Tensor
 
-from sensorium.errors import (
-    DeadlineExceeded,
-    DeviceOutOfMemory,
-    Internal,
-    InvalidArgument,
-    ModelNotReady,
-    SensoriumError,
-    Violation,
-)
+from sensorium.errors import DeadlineExceeded, Internal, ModelNotReady, SensoriumError
 from services.engine.generation.admission import Admission
+from services.engine.generation.beam_search import BeamSearch
+from services.engine.generation.choice import Sampled, choose
 from services.engine.generation.delivery import Outbox
-from services.engine.generation.likelihood import RawLikelihoods
+from services.engine.generation.group import SequenceGroup
+from services.engine.generation.ledger import Ledger
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.page_pool import PagePool
-from services.engine.generation.request import Completed, GenerationRequest, Likelihood
+from services.engine.generation.request import GenerationRequest, Likelihood
 from services.engine.generation.runner import Runner
-from services.engine.generation.sampler import NoToken, sample
+from services.engine.generation.sampler import NoToken
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.stream import GenerationStream
 from services.engine.metrics import EngineMetrics
 
 log = logging.getLogger(__name__)
-
-Sampled = tuple[int | NoToken, Likelihood | None]
 
 
 class GenerationEngine:
@@ -59,8 +51,9 @@ class GenerationEngine:
         self._metrics = metrics
         self._unread_tokens = unread_tokens
         self._outbox = Outbox()
-        self._new: deque[Sequence] = deque()
-        self._cancelled: deque[Sequence] = deque()
+        self._ledger = Ledger(scheduler, admission, metrics, self._outbox)
+        self._new: deque[SequenceGroup] = deque()
+        self._cancelled: deque[SequenceGroup] = deque()
         self._wake = threading.Condition()
         self._closing = False
         self._step_since: float | None = None
@@ -85,21 +78,24 @@ class GenerationEngine:
         late = since is not None and time.monotonic() - since > seconds
         return late or (self._thread.ident is not None and not self._thread.is_alive() and not self._closing)
 
-    def submit(self, request: GenerationRequest, output: OutputBuilder) -> GenerationStream:
+    def submit(self, request: GenerationRequest, *outputs: OutputBuilder) -> GenerationStream:
         """Queues a request and returns the stream of its events.
 
-        `output` has replayed the tokens that the request delivers. Raises what Admission.enter raises.
+        There is one builder for each candidate, which has replayed the tokens that the request delivers of it. Beams
+        are all built on the first, which has replayed none. Raises what Admission.enter raises.
         """
         self.admission.enter(request.token_count, request.deadline)
-        stream = GenerationStream(backlog_tokens=self._unread_tokens)
-        sequence = Sequence(request, output, stream, arrival=time.monotonic())
-        stream.on_cancel(lambda: self._post(self._cancelled, sequence))
-        self._post(self._new, sequence)
+        # Beams leave all at once at the end, and are no sign of a slow reader.
+        at_once = request.candidate_count * request.stopping.max_new_tokens if request.beams else 0
+        stream = GenerationStream(backlog_tokens=max(self._unread_tokens, at_once))
+        group = SequenceGroup(request, outputs, stream, arrival=time.monotonic())
+        stream.on_cancel(lambda: self._post(self._cancelled, group))
+        self._post(self._new, group)
         return stream
 
-    def _post(self, box: deque[Sequence], sequence: Sequence) -> None:
+    def _post(self, box: deque[SequenceGroup], group: SequenceGroup) -> None:
         with self._wake:
-            box.append(sequence)
+            box.append(group)
             self._wake.notify()
 
     def _loop(self) -> None:
@@ -129,6 +125,7 @@ class GenerationEngine:
             self._begin(rows, began)
             sampled = self._compute(rows)
             self._account(rows, began)
+            self._branch([row.sequence for row in rows if row.sequence.branches])
             for sequence, (token, likelihood) in sampled:
                 self._deliver(sequence, token, likelihood)
         self._observe()
@@ -136,128 +133,134 @@ class GenerationEngine:
 
     def _receive(self) -> None:
         while self._new:
-            sequence = self._new.popleft()
-            if sequence.ended:  # cancelled between two steps of this method
-                continue
-            if sequence.output.finish:
-                self.admission.leave(sequence.request.token_count, started=True)
-                self._complete(sequence)
-            else:
-                self._scheduler.add(sequence)
+            group = self._new.popleft()
+            if not group.ended:  # cancelled between two steps of this method
+                self._ledger.enter(group)
         while self._cancelled:
-            self._end(self._cancelled.popleft(), "cancelled")
+            self._ledger.end(self._cancelled.popleft(), "cancelled")
 
     def _expire(self) -> None:
         now = time.monotonic()
-        for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
-            if sequence.request.deadline is not None and now >= sequence.request.deadline:
-                self._end(sequence, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
+        for group in self._ledger.live:
+            if group.request.deadline is not None and now >= group.request.deadline:
+                self._ledger.end(group, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
 
     def _begin(self, rows: list[Row[Sequence]], now: float) -> None:
-        for sequence in (row.sequence for row in rows if row.sequence.first_scheduled is None):
-            sequence.first_scheduled = now
-            self._metrics.admitted(sequence.request.token_count, sequence.cached_count or 0)
-            self.admission.leave(sequence.request.token_count, started=True)
+        for group in (row.sequence.group for row in rows if row.sequence.group.first_scheduled is None):
+            group.first_scheduled = now
+            self._metrics.admitted(group.request.token_count, group.cached_count or 0)
+            self.admission.leave(group.request.token_count, started=True)
 
     def _compute(self, rows: list[Row[Sequence]]) -> list[tuple[Sequence, Sampled]]:
-        """Runs the rows and samples. A failure is retried row by row, so that only its cause ends."""
+        """Runs the rows and samples. A failure is retried request by request, so that only its cause ends."""
         try:
-            logits = self._runner.run(rows)
-            completed = [row.sequence for row in rows if row.completes]
-            tokens = self._sample(logits, completed)
+            sampled = choose(rows, self._runner.run(rows))
         except Exception as error:
-            for row in rows:
-                row.sequence.processors = None  # may have noted half a step; they are made anew from the tokens
-            if len(rows) > 1:
-                log.warning("A step of %d rows failed and is repeated row by row: %r", len(rows), error)
-                return [pair for row in rows for pair in self._compute([row])]
-            self._fail(rows[0].sequence, error)
-            return []
+            if len(rows) == 1:
+                self._ledger.fail(rows[0].sequence.group, error)
+                return []
+            log.warning("A step of %d rows failed and is repeated row by row: %r", len(rows), error)
+            return self._compute_apart(rows)
         for row in rows:
             self._scheduler.advance(row)
-        return list(zip(completed, tokens, strict=True))
+        return sampled
 
-    @torch.inference_mode()
-    def _sample(self, logits: Tensor, sequences: list[Sequence]) -> list[Sampled]:
-        if not sequences:
-            return []
-        raw = RawLikelihoods(logits, sequences)
-        tokens = sample(logits, sequences)
-        return list(zip(tokens, raw.of(tokens), strict=True))
+    def _compute_apart(self, rows: list[Row[Sequence]]) -> list[tuple[Sequence, Sampled]]:
+        """Runs each row by itself, and chooses for each request by itself."""
+        sampled: list[tuple[Sequence, Sampled]] = []
+        for group in dict.fromkeys(row.sequence.group for row in rows):
+            own = [row for row in rows if row.sequence.group is group]
+            for sequence in group.sequences:
+                sequence.processors = None  # may have noted half a step; they are made anew from the tokens
+            try:
+                sampled += choose(own, torch.cat([self._runner.run([row]) for row in own]))
+            except Exception as error:
+                self._ledger.fail(group, error)
+            else:
+                for row in own:
+                    self._scheduler.advance(row)
+        return sampled
+
+    def _branch(self, sequences: list[Sequence]) -> None:
+        """Lets others go on from what these have computed. A failure ends its request only."""
+        # Beams come last: they may take the pages of sequences that others are still to be forked from.
+        for sequence in sorted(sequences, key=lambda one: one.group.search is not None):
+            if not sequence.group.ended and not sequence.remaining:
+                try:
+                    self._fork(sequence, sequence.group)
+                except Exception as error:
+                    self._ledger.fail(sequence.group, error)
+
+    def _fork(self, sequence: Sequence, group: SequenceGroup) -> None:
+        if group.search is not None and group.search.chosen:
+            self._extend(group, group.search)
+        elif sequence.followers:
+            self._runner.fork(self._scheduler.split(sequence))
+        elif group.search is None:  # it was there for its prompt alone
+            self._tell_prompt(group)
+            self._ledger.complete(group)
+
+    def _extend(self, group: SequenceGroup, search: BeamSearch) -> None:
+        """Takes a beam search one token further, or ends it with what it found."""
+        if search.broken:
+            self._ledger.end_without(NoToken.NOT_NUMBERS, group.sequences[0])
+            return
+        self._tell_prompt(group)
+        for sequence in search.advance():
+            self._scheduler.remove(sequence)
+        if search.done:
+            self._conclude(group)
+            return
+        group.sequences = [beam.sequence for beam in search.beams]
+        pairs = [pair for sequence in group.sequences for pair in self._scheduler.split(sequence)]
+        self._runner.fork([pair for pair in pairs if pair[1].pages])  # a split may cost its search all room
+
+    def _conclude(self, group: SequenceGroup) -> None:
+        for delta in group.conclude():
+            self._metrics.generation_tokens.inc(len(delta.token_ids))
+            self._outbox.add(group.stream, delta)
+        group.first_output = time.monotonic()
+        self._ledger.complete(group)
 
     def _deliver(self, sequence: Sequence, token: int | NoToken, likelihood: Likelihood | None) -> None:
-        """Takes a sampled token on. A failure, such as a tokenizer's, ends this sequence only."""
+        """Takes a sampled token on. A failure, such as a tokenizer's, ends this request only."""
+        if sequence.group.ended:  # by another of its candidates
+            return
         try:
             self._advance(sequence, token, likelihood)
         except Exception as error:
-            self._fail(sequence, error)
+            self._ledger.fail(sequence.group, error)
 
     def _advance(self, sequence: Sequence, token: int | NoToken, likelihood: Likelihood | None) -> None:
         """Appends a sampled token and hands out the text it releases."""
         if isinstance(token, NoToken):
-            self._end_without(token, sequence)
+            self._ledger.end_without(token, sequence)
             return
         sequence.token_ids.append(token)
         self._metrics.generation_tokens.inc()
-        if sequence.first_output is None:
-            sequence.first_output = time.monotonic()
-        finish = sequence.output.push(token, likelihood)
-        if delta := sequence.output.take():
-            self._outbox.add(sequence.stream, delta)
+        group, output = sequence.group, sequence.output
+        if group.first_output is None:
+            group.first_output = time.monotonic()
+            self._tell_prompt(group)
+        finish = output.push(token, likelihood)
+        if delta := output.take():
+            self._outbox.add(group.stream, delta)
         if finish:
-            self._complete(sequence)
+            self._scheduler.remove(sequence)
+            group.sequences.remove(sequence)
+            if not group.sequences:
+                self._ledger.complete(group)
 
-    def _end_without(self, token: NoToken, sequence: Sequence) -> None:
-        """Ends a sequence for which there is no token: by the request's own doing, or by the model's."""
-        if token is NoToken.ALL_FORBIDDEN:
-            wrong = Violation("parameters", f"forbid every token at output position {sequence.output_count}")
-            self._end(sequence, "all_forbidden", InvalidArgument([wrong]))
-        else:
-            log.error("The model computed logits that are not numbers")
-            self._end(sequence, "error", Internal())
-
-    def _complete(self, sequence: Sequence) -> None:
-        finish = sequence.output.finish
-        assert finish is not None
-        times = sequence.times(time.monotonic())
-        input_count = sequence.request.input_token_count
-        cached_count = min(sequence.cached_count or 0, input_count)
-        event = Completed(finish, input_count, sequence.output_count, times, cached_count)
-        self._metrics.completed(finish.reason.value, times, event.input_token_count, event.output_token_count)
-        self._outbox.add(sequence.stream, event)
-        self._leave(sequence)
-
-    def _fail(self, sequence: Sequence, error: Exception) -> None:
-        """Ends the sequence whose row fails even when it runs alone."""
-        if isinstance(error, torch.OutOfMemoryError):
-            self._metrics.out_of_memory.inc()
-            self._end(
-                sequence, "out_of_memory", DeviceOutOfMemory("The device has too little memory for this request.")
-            )
-        else:
-            log.error("One request failed", exc_info=error)
-            self._end(sequence, "error", Internal())
-
-    def _end(self, sequence: Sequence, reason: str, error: SensoriumError | None = None) -> None:
-        """Ends a sequence early. Harmless if it has ended."""
-        if sequence.ended:
-            return
-        if sequence.first_scheduled is None:
-            self.admission.leave(sequence.request.token_count, started=False)
-        self._metrics.requests.labels(reason).inc()
-        if error:
-            self._outbox.add(sequence.stream, error)
-        self._leave(sequence)
-
-    def _leave(self, sequence: Sequence) -> None:
-        sequence.ended = True
-        sequence.processors = None  # a stream that somebody keeps would keep their tensors
-        self._scheduler.remove(sequence)
+    def _tell_prompt(self, group: SequenceGroup) -> None:
+        """Hands out the prompt's log-probabilities, if they were asked for and not told yet."""
+        if group.scoring is not None:
+            self._outbox.add(group.stream, group.scoring.told())
+            group.scoring = None
 
     def _end_all(self, error: SensoriumError) -> None:
         self._receive()
-        for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
-            self._end(sequence, "error", error)
+        for group in self._ledger.live:
+            self._ledger.end(group, "error", error)
 
     def _account(self, rows: list[Row[Sequence]], began: float) -> None:
         seconds = time.monotonic() - began

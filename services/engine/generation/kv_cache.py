@@ -88,6 +88,13 @@ class KVCache:
         places = self._values[layer][..., : layout.value_width, :]
         places[pages, :, offsets // layout.pair, :, offsets % layout.pair] = values
 
+    def copy_pages(self, sources: list[int], targets: list[int]) -> None:
+        """Copies pages, in all layers. None may be both a source and a target."""
+        device = next(iter(self._keys.values())).device
+        of, to = (torch.tensor(pages, dtype=torch.int64, device=device) for pages in (sources, targets))
+        for tensor in (*self._keys.values(), *self._values.values()):
+            tensor[to] = tensor[of]
+
     def read(self, layer: int, pages: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Returns keys and values `[count, kv_heads, width]` of the first `count` tokens of a sequence's pages."""
         used = pages[: -(-count // self.page_size)]

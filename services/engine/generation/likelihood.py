@@ -7,6 +7,38 @@ from services.engine.generation.request import Likelihood
 from services.engine.generation.sampler import NoToken
 from services.engine.generation.sequence import Sequence
 
+_BLOCK = 4
+"""Rows worked on at once. Over many, a large vocabulary leaves the processor's caches: 64 rows took twice as long."""
+
+
+def likelihoods(logits: Tensor, token_ids: list[int], counts: list[int]) -> list[Likelihood]:
+    """Returns how likely each row of `logits` `[rows, vocabulary]` makes its token, with `count` likeliest others."""
+    found: list[Likelihood] = []
+    for start in range(0, len(token_ids), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        found += _likelihoods(logits[block], token_ids[block], counts[block])
+    return found
+
+
+def _likelihoods(logits: Tensor, token_ids: list[int], counts: list[int]) -> list[Likelihood]:
+    chosen = torch.tensor(token_ids, device=logits.device).unsqueeze(1)
+    logprobs = torch.log_softmax(logits, dim=-1)
+    # By the logits, of which fewer are equal.
+    ranks = (logits > logits.gather(1, chosen)).sum(dim=-1, dtype=torch.int32) + 1
+    likeliest = logits.topk(min(max(counts), logits.shape[1]), dim=-1).indices
+    rows = zip(
+        logprobs.gather(1, chosen).squeeze(1).tolist(),
+        ranks.tolist(),
+        likeliest.tolist(),
+        logprobs.gather(1, likeliest).tolist(),
+        counts,
+        strict=True,
+    )
+    return [
+        Likelihood(logprob, rank, tuple(zip(others, values, strict=True))[:count])
+        for logprob, rank, others, values, count in rows
+    ]
+
 
 class RawLikelihoods:
     """Keeps a step's logits as the model computed them, for the rows whose requests ask for log-probabilities."""
@@ -23,22 +55,8 @@ class RawLikelihoods:
         if not self._asking:
             return found
         ids = [token if isinstance(token := tokens[i], int) else 0 for i in self._asking]
-        chosen = torch.tensor(ids, device=self._logits.device).unsqueeze(1)
-        most = min(max(self._counts[i] or 0 for i in self._asking), self._logits.shape[1])
-        logprobs = torch.log_softmax(self._logits, dim=-1)
-        # By the logits, of which fewer are equal.
-        ranks = (self._logits > self._logits.gather(1, chosen)).sum(dim=-1) + 1
-        likeliest = self._logits.topk(most, dim=-1).indices
-        rows = zip(
-            self._asking,
-            logprobs.gather(1, chosen).squeeze(1).tolist(),
-            ranks.tolist(),
-            likeliest.tolist(),
-            logprobs.gather(1, likeliest).tolist(),
-            strict=True,
-        )
-        for i, logprob, rank, others, values in rows:
+        counts = [self._counts[i] or 0 for i in self._asking]
+        for i, likelihood in zip(self._asking, likelihoods(self._logits, ids, counts), strict=True):
             if not isinstance(tokens[i], NoToken):
-                alternatives = tuple(zip(others, values, strict=True))[: self._counts[i]]
-                found[i] = Likelihood(logprob, rank, alternatives)
+                found[i] = likelihood
         return found

@@ -2,6 +2,8 @@
 request that replays them holds the same state as the one that was interrupted.
 """
 
+from copy import copy
+
 from services.engine.generation.detokenizer import IncrementalDetokenizer
 from services.engine.generation.request import (
     Alternative,
@@ -20,9 +22,14 @@ class OutputBuilder:
     """Collects ids, releases text in whole characters, and tells when and why the output ends."""
 
     def __init__(
-        self, detokenizer: IncrementalDetokenizer, stopping: StoppingCriteria, token_texts: TokenTexts
+        self,
+        detokenizer: IncrementalDetokenizer,
+        stopping: StoppingCriteria,
+        token_texts: TokenTexts,
+        candidate_index: int = 0,
     ) -> None:
         """`token_texts` gives alternatives their text, where log-probabilities are asked for."""
+        self.candidate_index = candidate_index
         self._token_texts = token_texts
         self._detokenizer = detokenizer
         self._stopping = stopping
@@ -30,7 +37,9 @@ class OutputBuilder:
         self._ids: list[int] = []  # since the last delta
         self._logprobs: list[TokenLogprob] = []  # of those ids
         self._text = ""  # released since the last delta
-        self._count = 0
+        self._lengths: list[int] = []  # of that text, with each of those ids
+        self.token_count = 0
+        """Ids taken, those replayed included."""
         self.finish: Finish | None = None
 
     def push(self, token_id: int, likelihood: Likelihood | None = None) -> Finish | None:
@@ -38,14 +47,19 @@ class OutputBuilder:
 
         The likelihood is given for each id or for none.
         """
-        self._count += 1
+        self.token_count += 1
         self._ids.append(token_id)
         if likelihood:
-            self._logprobs.append(self._logprob(token_id, likelihood))
+            self.note(likelihood)
         self.finish = self._ended_by_token(token_id) or self._ended_by_text(token_id) or self._ended_by_length()
         if self.finish and self.finish.reason is not FinishReason.STOP_STRING:
             self._text += self._scanner.flush() + self._detokenizer.flush()
+        self._lengths.append(len(self._text))
         return self.finish
+
+    def note(self, likelihood: Likelihood) -> None:
+        """Takes the likelihood of the last id, where it is known later than the id."""
+        self._logprobs.append(self.logprob(self._ids[-1], likelihood))
 
     def replay(self, token_ids: tuple[int, ...]) -> int:
         """Takes ids that were delivered before, together with the text they released.
@@ -55,25 +69,37 @@ class OutputBuilder:
         for token_id in token_ids:
             if self.push(token_id):
                 break
-        self._ids, self._text = [], ""
-        return self._count
+        self._ids, self._text, self._lengths = [], "", []
+        return self.token_count
 
-    def take(self) -> Delta | None:
-        """Returns what was released since the last call; ids whose text is held back wait for it."""
-        if not self._text and not (self.finish and self._ids):
+    def fork(self) -> "OutputBuilder":
+        """Returns a builder that has taken the same ids and goes on by itself."""
+        twin = copy(self)
+        twin._detokenizer, twin._scanner = self._detokenizer.fork(), copy(self._scanner)
+        twin._ids, twin._logprobs, twin._lengths = [*self._ids], [*self._logprobs], [*self._lengths]
+        return twin
+
+    def take(self, behind: int = 0) -> Delta | None:
+        """Returns what was released since the last call; ids whose text is held back wait for it.
+
+        Leaves out the first `behind` ids, and the text that had been released with them.
+        """
+        text = self._text[self._lengths[behind - 1] :] if behind else self._text
+        if not text and not (self.finish and len(self._ids) > behind):
             return None
-        delta = Delta(self._text, tuple(self._ids), tuple(self._logprobs))
-        self._ids, self._logprobs, self._text = [], [], ""
+        delta = Delta(text, tuple(self._ids[behind:]), tuple(self._logprobs[behind:]), self.candidate_index)
+        self._ids, self._logprobs, self._text, self._lengths = [], [], "", []
         return delta
 
-    def _logprob(self, token_id: int, likelihood: Likelihood) -> TokenLogprob:
+    def logprob(self, token_id: int, likelihood: Likelihood) -> TokenLogprob:
+        """Returns how likely a token was, with its alternatives in words."""
         alternatives = tuple(
             Alternative(other, logprob, self._token_texts[other]) for other, logprob in likelihood.likeliest
         )
         return TokenLogprob(token_id, likelihood.logprob, likelihood.rank, alternatives)
 
     def _ended_by_token(self, token_id: int) -> Finish | None:
-        if self._count < self._stopping.min_new_tokens:
+        if self.token_count < self._stopping.min_new_tokens:
             return None
         if token_id in self._stopping.end_token_ids:
             return Finish(FinishReason.END_OF_SEQUENCE, token_id=token_id)
@@ -83,7 +109,7 @@ class OutputBuilder:
 
     def _ended_by_text(self, token_id: int) -> Finish | None:
         text = self._detokenizer.push(token_id)
-        if self._count < self._stopping.min_new_tokens:
+        if self.token_count < self._stopping.min_new_tokens:
             self._text += text
             return None
         released = self._scanner.push(text)
@@ -94,7 +120,7 @@ class OutputBuilder:
         return None
 
     def _ended_by_length(self) -> Finish | None:
-        if self._count < self._stopping.max_new_tokens:
+        if self.token_count < self._stopping.max_new_tokens:
             return None
         limited = self._stopping.context_limited
         return Finish(FinishReason.CONTEXT_LENGTH if limited else FinishReason.MAX_NEW_TOKENS)

@@ -32,11 +32,11 @@ class OwnCache:
         self.length = 0
         """Tokens it holds, from the first."""
 
-    def advance(self, token_ids: Sequence[int], source_ids: Sequence[int] = ()) -> Tensor:
+    def advance(self, token_ids: Sequence[int], source_ids: Sequence[int] = (), scored: int = 0) -> Tensor:
         """Computes the tokens of `token_ids` that it does not hold yet, at least one, in one forward.
 
-        An encoder reads `source_ids` before the first. Returns the float32 logits `[vocabulary]` behind the last. What
-        it holds after a failure is worthless.
+        An encoder reads `source_ids` before the first. Returns float32 logits `[scored + 1, vocabulary]`: behind each
+        of the first `scored` of these tokens, and behind the last. What it holds after a failure is worthless.
         """
         tokens = torch.tensor([token_ids], device=self._model.device)
         self._memory.recall(self._remembered)
@@ -45,11 +45,13 @@ class OwnCache:
             inputs = self._model.prepare_inputs_for_generation(tokens, is_first_iteration=True, **self._arguments)
         else:
             inputs = self._next_inputs(tokens, len(token_ids) - self.length)
+        if scored and "logits_to_keep" in inputs:
+            inputs["logits_to_keep"] = 0  # all
         output = self._model(**inputs, return_dict=True)
         self._remembered = self._memory.take()
-        # A copy, for some models compute the logits of all tokens, which would live as long as the sequence.
-        logits = output.logits[0, -1].float().clone()
-        output["logits"] = logits
+        # Copies, for else the logits of all tokens would live as long as the sequence.
+        logits = torch.cat([output.logits[0, :scored], output.logits[0, -1:]]).float()
+        output["logits"] = None
         self._output = output
         self.length = len(token_ids)
         return logits

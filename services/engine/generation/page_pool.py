@@ -58,6 +58,13 @@ class PagePool:
             pages.append(page)
         return pages
 
+    def hold(self, pages: Iterable[int]) -> list[int]:
+        """Returns pages that somebody holds, held by the caller too from now on."""
+        held = list(pages)
+        for page in held:
+            self._holders[page] += 1
+        return held
+
     def publish(self, page: int, key: PageKey) -> None:
         """Lets others share a full page that is held. Does nothing if another page was published under the key."""
         if key not in self._page_of and page not in self._key_of:

@@ -54,6 +54,8 @@ class Parts:
     max_sequences: int
     whole_prompts: bool
     share_prefixes: bool
+    shares_pages: bool
+    """Whether pages hold what is computed; else they only stand for the memory it takes."""
     reason: str
 
 

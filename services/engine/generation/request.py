@@ -71,6 +71,27 @@ class StoppingCriteria:
         return self.stop_token_ids | self.end_token_ids
 
 
+class EarlyStopping(Enum):
+    """When a beam search with enough finished hypotheses ends, by the names of the contract."""
+
+    FIRST = "first"
+    """As soon as there are as many as beams: `early_stopping=True` of `generate`."""
+    LIKELY = "likely"
+    """When the best beam, as it stands, is no better: `early_stopping=False`."""
+    NEVER = "never"
+    """When no beam can become better: `early_stopping="never"`."""
+
+
+@dataclass(frozen=True)
+class BeamParameters:
+    """How beams are searched, with nothing left open."""
+
+    count: int
+    length_penalty: float = 1.0
+    """Exponent of the length by which a hypothesis's score is divided."""
+    early_stopping: EarlyStopping = EarlyStopping.LIKELY
+
+
 @dataclass
 class Work:
     """Time in which the model worked on a request, or on one of several that are answered together."""
@@ -93,11 +114,16 @@ class GenerationRequest:
     """What the output continues: for an encoder-decoder, what its decoder starts with."""
     sampling: SamplingParameters
     stopping: StoppingCriteria
-    delivered_token_ids: tuple[int, ...] = ()
-    """Output the caller already holds; generation continues behind it."""
+    candidate_count: int = 1
+    """Outputs to generate from the prompt; at most as many as beams, if those are searched."""
+    beams: BeamParameters | None = None
+    delivered: tuple[tuple[int, ...], ...] = ()
+    """By candidate: output the caller already holds; generation continues behind it. Candidates beyond have none."""
     skip_special_tokens: bool = True
     logprob_count: int | None = None
     """Likeliest alternatives told with the log-probability of each token; None tells neither."""
+    prompt_logprob_count: int | None = None
+    """The same for the tokens of the prompt."""
     priority: int = 0
     deadline: float | None = None
     """On the clock of `time.monotonic`."""
@@ -116,7 +142,11 @@ class GenerationRequest:
     @property
     def token_count(self) -> int:
         """Tokens that must be computed before the first new one."""
-        return len(self.source_token_ids) + len(self.prompt_token_ids) + len(self.delivered_token_ids)
+        return len(self.source_token_ids) + len(self.prompt_token_ids) + sum(map(len, self.delivered))
+
+    def delivered_to(self, candidate: int) -> tuple[int, ...]:
+        """Returns what the caller already holds of a candidate."""
+        return self.delivered[candidate] if candidate < len(self.delivered) else ()
 
 
 class FinishReason(Enum):
@@ -172,12 +202,20 @@ class Alternative:
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """A generated token's log-probability, its rank from 1, and the likeliest tokens in its place, best first."""
+    """A token's log-probability, its rank from 1, and the likeliest tokens in its place, best first."""
 
     token_id: int
-    logprob: float
+    logprob: float | None
+    """None for the first token of a prompt, before which there is nothing."""
     rank: int
     alternatives: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True)
+class PromptLogprobs:
+    """The log-probabilities of the prompt: one entry for each of its tokens. Comes before all deltas."""
+
+    entries: tuple[TokenLogprob, ...]
 
 
 @dataclass(frozen=True)
@@ -188,21 +226,35 @@ class Delta:
     token_ids: tuple[int, ...]
     logprobs: tuple[TokenLogprob, ...] = ()
     """One for each token id, or none at all."""
+    candidate_index: int = 0
 
     def __add__(self, later: "Delta") -> "Delta":
-        return Delta(self.text + later.text, self.token_ids + later.token_ids, self.logprobs + later.logprobs)
+        """Joins two deltas of one candidate."""
+        return Delta(
+            self.text + later.text,
+            self.token_ids + later.token_ids,
+            self.logprobs + later.logprobs,
+            self.candidate_index,
+        )
 
 
 @dataclass(frozen=True)
 class Completed:
     """The end of a stream that went well."""
 
-    finish: Finish
+    finishes: tuple[Finish, ...]
+    """One for each candidate, by index."""
     input_token_count: int
     output_token_count: int
+    """Over all candidates, tokens delivered before a resume included."""
     times: GenerationTimes
     cached_token_count: int = 0
     """Tokens of the input that were in the cache already."""
 
+    @property
+    def finish(self) -> Finish:
+        """Why the first candidate ended."""
+        return self.finishes[0]
 
-Event = Delta | Completed
+
+Event = PromptLogprobs | Delta | Completed

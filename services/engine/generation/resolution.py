@@ -7,9 +7,24 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from services.engine.generation.request import OutputRules, SamplingParameters, StoppingCriteria
+from services.engine.generation.request import (
+    BeamParameters,
+    EarlyStopping,
+    OutputRules,
+    SamplingParameters,
+    StoppingCriteria,
+)
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """What a caller who asks for beams said of them."""
+
+    count: int
+    length_penalty: float | None = None
+    early_stopping: EarlyStopping | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,9 @@ class GenerationOptions:
     include_stop_string: bool = False
     skip_special_tokens: bool = True
     logprob_count: int | None = None
+    prompt_logprob_count: int | None = None
+    candidate_count: int | None = None
+    beams: BeamOptions | None = None
     priority: int = 0
     unsupported: tuple[str, ...] = ()
     """Names of parameters the caller set that this service does not honour yet."""
@@ -59,6 +77,10 @@ class ModelDefaults:
     max_new_tokens: int | None = None
     min_new_tokens: int | None = None
     end_token_ids: frozenset[int] = field(default_factory=frozenset[int])
+    candidate_count: int | None = None
+    beam_count: int | None = None
+    length_penalty: float | None = None
+    early_stopping: EarlyStopping | None = None
     rules: OutputRules = field(default_factory=OutputRules)
     decoder_start_ids: tuple[int, ...] = ()
     """What the decoder of an encoder-decoder starts with; empty for other models."""
@@ -71,9 +93,43 @@ class GenerationLimits:
     context_tokens: int
     """Prompt and output together: the model's context, or the whole cache if that is smaller."""
     vocabulary_size: int
+    max_sequences: int = 32
+    """Rows of a step: one for each candidate or beam."""
+    cache_pages: int = 1 << 40
+    page_size: int = 16
+    prompt_logprob_bytes: int = 1 << 40
+    """Bytes of one message that a prompt's log-probabilities may take."""
+    token_logprob_bytes: tuple[int, ...] = ()
+    """What those of one token take at most, by the number of alternatives told."""
     source_tokens: int = 0
     """What an encoder reads at most; 0 where there is none."""
     source_vocabulary_size: int = 0
+    shares_pages: bool = True
+    """Whether sequences that begin alike share what was computed; else each has all of it by itself."""
+
+    def room(self, prompt_count: int, beam_count: int = 1, source_count: int = 0) -> int:
+        """Returns how many tokens may be generated behind a prompt, and behind what an encoder reads.
+
+        All beams share that, and the prompt up to its last full page, if sequences share anything.
+        """
+        room = self.context_tokens - prompt_count
+        if beam_count == 1:
+            return room
+        source = -(-source_count // self.page_size)
+        if self.shares_pages:
+            shared = prompt_count // self.page_size
+            each = shared + (self.cache_pages - source - shared) // beam_count
+        else:
+            each = self.cache_pages // beam_count - source
+        return min(room, each * self.page_size - prompt_count + 1)  # the last token is never computed
+
+
+@dataclass(frozen=True)
+class DeliveredTokens:
+    """What the caller already holds of one candidate."""
+
+    candidate_index: int
+    token_ids: list[int]
 
 
 @dataclass(frozen=True)
@@ -81,7 +137,7 @@ class TokenizedInput:
     """The tokens of a request, and the names of the fields they came from."""
 
     prompt: list[int]
-    delivered: list[int]
+    delivered: tuple[DeliveredTokens, ...] = ()
     field: str = "prompt"
     """Where the prompt came from, for the words of a violation."""
     source: list[int] | None = None
@@ -94,9 +150,30 @@ def resolve(
     limits: GenerationLimits,
     prompt_count: int,
     bad_words: tuple[tuple[int, ...], ...] = (),
+    source_count: int = 0,
 ) -> tuple[SamplingParameters, StoppingCriteria]:
     """Returns the parameters in force, for options without violations, whose bad words come encoded."""
-    return _sampling(options, defaults, bad_words), _stopping(options, defaults, limits, prompt_count)
+    beams = resolve_beams(options, defaults)
+    room = limits.room(prompt_count, beams.count if beams else 1, source_count)
+    return _sampling(options, defaults, bad_words), _stopping(options, defaults, room)
+
+
+def resolve_beams(options: GenerationOptions, defaults: ModelDefaults) -> BeamParameters | None:
+    """Returns how beams are searched; None where nobody asks for several."""
+    asked = options.beams or BeamOptions(defaults.beam_count or 1)
+    if asked.count < 2:
+        return None
+    return BeamParameters(
+        asked.count,
+        pick(asked.length_penalty, defaults.length_penalty, 1.0),
+        pick(asked.early_stopping, defaults.early_stopping, EarlyStopping.LIKELY),
+    )
+
+
+def resolve_candidates(options: GenerationOptions, defaults: ModelDefaults, beams: BeamParameters | None) -> int:
+    """Returns how many outputs are generated."""
+    own = defaults.candidate_count or 1
+    return pick(options.candidate_count, None, min(own, beams.count) if beams else own)
 
 
 def pick(asked: T | None, default: T | None, otherwise: T) -> T:
@@ -126,10 +203,7 @@ def _sampling(
     )
 
 
-def _stopping(
-    options: GenerationOptions, defaults: ModelDefaults, limits: GenerationLimits, prompt_count: int
-) -> StoppingCriteria:
-    room = limits.context_tokens - prompt_count
+def _stopping(options: GenerationOptions, defaults: ModelDefaults, room: int) -> StoppingCriteria:
     wanted = pick(options.max_new_tokens, defaults.max_new_tokens, room)
     return StoppingCriteria(
         max_new_tokens=min(wanted, room),

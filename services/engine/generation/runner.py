@@ -15,19 +15,35 @@ from services.engine.generation.sequence import CachedTokens, Row
 
 
 class Runner(Protocol):
-    """Owns a model's forward. Running the same rows again is harmless, whatever failed before."""
+    """What the engine needs of a model: to compute rows, and to let sequences go on from one another's state."""
 
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
-        """Computes the rows' tokens and keeps what later ones need of them.
+        """Computes the rows' tokens and keeps what the next ones need. Running the same rows again is harmless.
 
-        Returns the float32 logits `[n, vocabulary]` behind the last token of each of the `n` rows that complete their
-        sequence, in the order of the rows.
+        Returns float32 logits `[n, vocabulary]`, row after row: behind each of a row's first `scored` tokens, and then
+        behind its last token if it completes its sequence.
+        """
+        ...
+
+    def fork(self, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
+        """Gives the second of each pair what the first has computed, up to `computed`. Both then go on by themselves.
+
+        They hold the same full pages already, and each the page behind those; no first is another pair's second.
         """
         ...
 
 
+def fork_pages(cache: KVCache, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
+    """Copies the page that the first of each pair is about to fill to the second, which holds the full ones already."""
+    size = cache.page_size
+    partial = [(parent, child, parent.computed // size) for parent, child in pairs if parent.computed % size]
+    if partial:
+        sources = [parent.pages[place] for parent, _, place in partial]
+        cache.copy_pages(sources, [child.pages[place] for _, child, place in partial])
+
+
 class ModelRunner:
-    """Owns the model's forward. Running the same rows again is harmless: they write the same slots."""
+    """A model whose state is the paged cache."""
 
     def __init__(self, model: nn.Module, backend: AttentionBackend, cache: KVCache, device: torch.device) -> None:
         self._model = model
@@ -37,11 +53,7 @@ class ModelRunner:
 
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
-        """Computes the rows' tokens and stores their keys and values.
-
-        Returns the float32 logits `[n, vocabulary]` behind the last token of each of the `n` rows that complete their
-        sequence, in the order of the rows.
-        """
+        """See Runner. The same rows write the same slots."""
         tokens: list[int] = []
         positions: list[int] = []
         slots: list[NDArray[np.int64]] = []
@@ -54,11 +66,18 @@ class ModelRunner:
             slots.append(self._cache.slots(pages, first, context))
             tokens += row.sequence.token_ids[first:context]
             positions += range(first, context)
+            if row.scored:
+                wanted += range(spans[-1].start, spans[-1].start + row.scored)
             if row.completes:
                 wanted.append(len(tokens) - 1)
         batch = AttentionBatch(spans, self._tensor(np.concatenate(slots)), self._cache)
         logits = self._forward(tokens, positions, wanted or [len(tokens) - 1], batch)
         return logits[: len(wanted)]
+
+    @torch.inference_mode()
+    def fork(self, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
+        """See Runner."""
+        fork_pages(self._cache, pairs)
 
     def _forward(self, tokens: list[int], positions: list[int], wanted: list[int], batch: AttentionBatch) -> Tensor:
         output = self._model(

@@ -104,6 +104,10 @@ def draw(logits: Tensor, sequences: list[Sequence]) -> list[int]:
     scaled = truncate((logits - highest) / temperature.clamp(min=_SMALLEST), parameters)
     # In float64, since rounding a cumulative sum over a large vocabulary in float32 would move its borders.
     cumulative = torch.softmax(scaled.double(), dim=-1).cumsum(dim=-1)
-    draws = uniform([p.seed for p in parameters], [sequence.output_count for sequence in sequences])
+    draws = uniform(
+        [p.seed for p in parameters],
+        [sequence.output_count for sequence in sequences],
+        [sequence.candidate for sequence in sequences],
+    )
     target = torch.from_numpy(draws).to(cumulative.device).unsqueeze(1) * cumulative[:, -1:]
     return torch.searchsorted(cumulative, target, right=True).squeeze(1).tolist()

@@ -7,7 +7,7 @@ from itertools import count
 from services.engine.generation.page_keys import PageKeys
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.prefill_budget import PrefillBudget
-from services.engine.generation.sequence import Row, Sequence
+from services.engine.generation.sequence import SCORED_TOKEN_COST, Row, Sequence
 
 
 class Scheduler:
@@ -20,6 +20,9 @@ class Scheduler:
 
     Full pages are published as they are computed, and a sequence that begins like another starts behind what both
     begin with.
+
+    The candidates of a request come and go one by one, like sequences of different requests. Its beams go on together,
+    so they are admitted, get their pages and give them back together.
     """
 
     def __init__(
@@ -29,11 +32,23 @@ class Scheduler:
         *,
         max_sequences: int,
         share_prefixes: bool = True,
+        shares_pages: bool = True,
         whole_prompts: bool = False,
     ) -> None:
-        """`whole_prompts` is for models that read a prompt at once: the budget then bounds how many begin in a step."""
+        """Takes what the model's way of being run allows.
+
+        Args:
+            pool: The pages.
+            budget: How many prompt tokens a step may take.
+            max_sequences: Rows of a step.
+            share_prefixes: Whether requests start behind what others have computed.
+            shares_pages: Whether pages hold what is computed. Else they only stand for the memory it takes, and each
+                sequence has its own.
+            whole_prompts: Whether a prompt is read at once: the budget then bounds how many begin in a step.
+        """
         self._pool = pool
         self._share_prefixes = share_prefixes
+        self._shares_pages = shares_pages
         self._whole_prompts = whole_prompts
         self._keys: dict[Sequence, PageKeys] = {}
         self._max_sequences = max_sequences
@@ -84,22 +99,42 @@ class Scheduler:
         budget = self._budget.tokens(len(rows), prompts)
         for sequence in self.running:
             if sequence.remaining > 1 and budget > 0:
-                rows.append(self._prompt_row(sequence, budget))
+                rows.append(self._chunk(sequence, budget))
                 budget -= rows[-1].cost
         while budget > 0 and (sequence := self._admit()):
-            rows.append(self._prompt_row(sequence, budget))
+            rows.append(self._chunk(sequence, budget))
             budget -= rows[-1].cost
         return rows
 
-    def _prompt_row(self, sequence: Sequence, budget: int) -> Row[Sequence]:
-        return Row(sequence, sequence.remaining if self._whole_prompts else min(sequence.remaining, budget))
+    def split(self, lead: Sequence) -> list[tuple[Sequence, Sequence]]:
+        """Lets the followers of a sequence go on beside it; candidates for which there is no room wait.
+
+        Returns pairs of which the second is to be given what the first has computed, before either runs again.
+        """
+        if lead not in self.running:
+            return []  # a split before it has cost the search its room
+        followers, lead.followers = lead.followers, []
+        lead.token_ids += lead.tail
+        lead.tail = []
+        lead.branches = lead.group.search is not None
+        pairs: list[tuple[Sequence, Sequence]] = []
+        for follower in followers:
+            if self._place(follower, lead):
+                pairs.append((lead, follower))
+            elif lead not in self.running:
+                return []
+            else:
+                self.add(follower)
+        if lead.group.search:
+            lead.group.share_rows()
+        return pairs
 
     def _decode_rows(self) -> list[Row[Sequence]]:
         rows: list[Row[Sequence]] = []
         for sequence in list(self.running):
             # `running` is in order, so a victim stands behind every row planned so far.
             while sequence in self.running and sequence.remaining == 1:
-                if self._pool.grow(sequence.pages, len(sequence.token_ids)):
+                if self._grow(sequence):
                     rows.append(Row(sequence, 1, decodes=True))
                     break
                 self._preempt(self.running[-1])
@@ -107,28 +142,89 @@ class Scheduler:
 
     def _admit(self) -> Sequence | None:
         """Moves the first waiting sequence to the running ones, if there is a row and room for its whole prompt."""
-        if not self._waiting or len(self.running) >= self._max_sequences:
+        if not self._waiting or not self._has_rows(self._waiting[0][2].rows):
             return None
         sequence = self._waiting[0][2]
         shared = self._shared(sequence)
         sequence.pages += shared
-        pool, source = self._pool, len(sequence.source_ids)
-        if not (pool.grow(sequence.pages, len(sequence.token_ids)) and pool.grow(sequence.source_pages, source)):
+        if not self._has_pages(sequence):
             self._release(sequence)
             return None
         sequence.computed = len(shared) * self._pool.page_size
-        if sequence.cached_count is None:
-            sequence.cached_count = sequence.computed
+        if sequence.group.cached_count is None:
+            sequence.group.cached_count = sequence.computed
         heapq.heappop(self._waiting)
         insort(self.running, sequence, key=lambda running: running.order)
         return sequence
 
+    def _has_rows(self, count: int) -> bool:
+        """Returns whether so many rows are neither taken nor kept for followers."""
+        return sum(sequence.rows for sequence in self.running) + count <= self._max_sequences
+
+    def _has_pages(self, sequence: Sequence) -> bool:
+        """Takes pages for a sequence that comes in, if there are enough for its followers too where all must go on."""
+        whole, pool = len(sequence.token_ids) + len(sequence.tail), self._pool
+        if not (pool.grow(sequence.pages, whole) and pool.grow(sequence.source_pages, len(sequence.source_ids))):
+            return False
+        own = pool.pages_for(whole)
+        if self._shares_pages:
+            own -= len(sequence.token_ids) // pool.page_size
+        else:
+            own += len(sequence.source_pages)
+        return (sequence.rows - 1) * own <= pool.free_count
+
+    def _place(self, follower: Sequence, lead: Sequence) -> bool:
+        """Lets a follower run with what its lead has computed; False if it has to wait."""
+        together = lead.group.search is not None
+        if not together and not self._has_rows(1):
+            return False
+        if self._shares_pages:
+            follower.pages = self._pool.hold(lead.pages[: lead.computed // self._pool.page_size])
+            follower.source_pages = self._pool.hold(lead.source_pages)
+        follower.computed = lead.computed
+        # A single token's page is taken when it is its turn.
+        count, source = lead.computed if follower.remaining == 1 else len(follower.token_ids), len(follower.source_ids)
+        while not (self._pool.grow(follower.pages, count) and self._pool.grow(follower.source_pages, source)):
+            if not together:
+                self._release(follower)
+                follower.computed = 0
+                return False
+            self._preempt(self.running[-1])
+            if lead not in self.running:
+                return False
+        # Beside each other, so that whoever comes after one of a search's beams comes after all of them.
+        self.running.insert(self.running.index(lead) + 1, follower)
+        return True
+
+    def _grow(self, sequence: Sequence) -> bool:
+        """Takes the page of a sequence's next token, if it needs one: for all beams of a search or for none to run."""
+        if sequence.group.search is None or sequence.followers:
+            return self._pool.grow(sequence.pages, len(sequence.token_ids))
+        return all(self._pool.grow(beam.pages, len(beam.token_ids)) for beam in sequence.group.sequences)
+
+    def _chunk(self, sequence: Sequence, budget: int) -> Row[Sequence]:
+        """Returns the next tokens of a prompt, as many as the budget allows."""
+        scoring, whole = sequence.group.scoring, self._whole_prompts
+        count = sequence.remaining if whole else min(sequence.remaining, budget)
+        if scoring is None or not (scored := scoring.scored(sequence.computed, count)):
+            return Row(sequence, count)
+        if scored * SCORED_TOKEN_COST > budget and not whole:
+            count = scored = max(budget // SCORED_TOKEN_COST, 1)
+        return Row(sequence, count, scored=scored)
+
     def _shared(self, sequence: Sequence) -> list[int]:
-        """Takes hold of the published pages a sequence begins with; its last token is always computed anew."""
-        if not self._share_prefixes:
-            return []
+        """Takes hold of pages a sequence begins with that others have filled; its last token is computed anew.
+
+        What others published, or else what another candidate of its request holds of the prompt.
+        """
         full = (len(sequence.token_ids) - 1) // self._pool.page_size
-        return self._pool.share(self._keys_of(sequence).first(full))
+        if sequence.group.scoring or not self._shares_pages:
+            return []
+        if self._share_prefixes:
+            return self._pool.share(self._keys_of(sequence).first(full))
+        alike = min(len(sequence.request.prompt_token_ids) // self._pool.page_size, full)
+        fullest = max(sequence.group.sequences, key=lambda other: other.computed)
+        return self._pool.hold(fullest.pages[: min(alike, fullest.computed // self._pool.page_size)])
 
     def _keys_of(self, sequence: Sequence) -> PageKeys:
         if sequence not in self._keys:
@@ -137,13 +233,22 @@ class Scheduler:
         return self._keys[sequence]
 
     def _preempt(self, sequence: Sequence) -> None:
-        self.running.remove(sequence)
-        self._release(sequence)
-        sequence.computed = 0
+        """Puts a sequence back among the waiting, with all beams it belongs to."""
+        group = sequence.group
+        for one in group.sequences if group.search else [sequence]:
+            if one in self.running:
+                self.running.remove(one)
+            self._release(one)
+            one.computed = 0
+            one.logits = None
+        if group.search:
+            sequence = group.gather()
+            self._keys.pop(sequence, None)  # its tokens were cut
         self.preemptions += 1
         self.add(sequence)
 
     def _release(self, sequence: Sequence) -> None:
+        """Takes back what a sequence holds."""
         self._pool.release(sequence.pages)
         self._pool.release(sequence.source_pages)
         sequence.state = None

@@ -1,15 +1,18 @@
-"""One request while it lives in the engine's thread."""
+"""One row of the batch while it lives in the engine's thread."""
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from services.engine.generation.output import OutputBuilder
+from torch import Tensor
+
 from services.engine.generation.penalties import RowProcessor
-from services.engine.generation.request import GenerationRequest, GenerationTimes
-from services.engine.generation.stream import GenerationStream
 
-PRIORITY_SECONDS = 5.0
-"""A request goes before those of one priority less that came up to this much earlier; so nobody waits for ever."""
+if TYPE_CHECKING:
+    from services.engine.generation.group import SequenceGroup
+
+
+SCORED_TOKEN_COST = 8
+"""What a scored token takes of a step's budget of prompt tokens: it needs logits over the whole vocabulary."""
 
 
 @dataclass(eq=False)
@@ -35,49 +38,48 @@ class CachedTokens:
 
 
 class Sequence(CachedTokens):
-    """A request with its tokens, its pages and its times. Times are seconds on the engine's clock."""
+    """A candidate or a beam of a request, with its tokens and its pages.
 
-    def __init__(
-        self, request: GenerationRequest, output: OutputBuilder, stream: GenerationStream, arrival: float
-    ) -> None:
-        super().__init__(
-            [*request.prompt_token_ids, *request.delivered_token_ids],
-            prompt_count=len(request.prompt_token_ids),
-            source_ids=request.source_token_ids,
-        )
+    Where several sequences of one request begin alike, one of them computes what they share and leads the others, its
+    `followers`. They are forked from it when that is done, and each goes on by itself.
+    """
+
+    def __init__(self, group: "SequenceGroup", token_ids: list[int], candidate: int = 0) -> None:
+        request = group.request
+        super().__init__(token_ids, prompt_count=len(request.prompt_token_ids), source_ids=request.source_token_ids)
+        self.group = group
         self.request = request
-        self.output = output
-        self.stream = stream
-        self.arrival = arrival
-        self.first_scheduled: float | None = None
-        self.first_output: float | None = None
-        self.cached_count: int | None = None
-        """Tokens of the prompt that were in the cache already; None before the first admission."""
-        self.ended = False
+        self.candidate = candidate
+        """Which of the request's outputs this is. All beams have 0: which become an output is known at the end."""
+        self.output = group.outputs[candidate]
+        self.followers: list[Sequence] = []
+        self.tail: list[int] = []
+        """Tokens behind those of `token_ids`, held back until the followers were forked."""
+        self.rows = 1
+        """Rows to keep free for it and its followers."""
+        self.branches = False
+        """Whether its logits are for others too: it leads some, or is a beam."""
+        self.logits: Tensor | None = None
+        """Of a beam, what it has computed while others of its search have not."""
         self.processors: tuple[RowProcessor, ...] | None = None
         """What its penalties and constraints remember. Made by the sampler with the first token."""
+
+    def twin(self, token_id: int) -> "Sequence":
+        """Returns a new follower, which has one token more than this and is to be forked from it."""
+        made = Sequence(self.group, [*self.token_ids, token_id], self.candidate)
+        made.branches = self.branches
+        self.followers.append(made)
+        return made
 
     @property
     def order(self) -> float:
         """Sorts sequences: the lower goes first."""
-        return self.arrival - self.request.priority * PRIORITY_SECONDS
+        return self.group.order
 
     @property
     def output_count(self) -> int:
         """Tokens generated, those delivered before a resume included."""
         return len(self.token_ids) - self.prompt_count
-
-    def times(self, now: float) -> GenerationTimes:
-        """Returns where the time went, for a request that ends `now`."""
-        started = now if self.first_scheduled is None else self.first_scheduled
-        first = now if self.first_output is None else self.first_output
-        return GenerationTimes(
-            queue=started - self.arrival,
-            preprocess=self.request.preprocess_seconds,
-            time_to_first_output=first - self.arrival,
-            compute=self.request.work.seconds,
-            total=now - self.arrival,
-        )
 
 
 S = TypeVar("S", bound=CachedTokens, covariant=True)
@@ -91,13 +93,16 @@ class Row(Generic[S]):
     token_count: int
     decodes: bool = False
     """Whether the one token is the last of a sequence that is generated, rather than part of a prompt."""
+    scored: int = 0
+    """How many of them, from the first, have their logits returned, whether the row completes or not."""
+
+    @property
+    def cost(self) -> int:
+        """What it takes of a step's budget of prompt tokens: what an encoder reads too, where a sequence begins."""
+        read = 0 if self.sequence.computed else len(self.sequence.source_ids)
+        return read + self.token_count + self.scored * (SCORED_TOKEN_COST - 1)
 
     @property
     def completes(self) -> bool:
         """Whether a token is sampled after this row: nothing remains uncomputed."""
         return self.token_count == self.sequence.remaining
-
-    @property
-    def cost(self) -> int:
-        """Tokens the model works on: what an encoder reads too, in the row that begins a sequence."""
-        return self.token_count + (0 if self.sequence.computed else len(self.sequence.source_ids))

@@ -18,7 +18,7 @@ class Continuation(Enum):
     CHUNKS = "chunks"
     """Any piece of a sequence."""
     WHOLE = "whole"
-    """A whole sequence, before anything else was computed of it."""
+    """A whole sequence, before anything else was computed of it. Later, one token at a time."""
     STEPS = "steps"
     """Its prompt only: every token behind it has a forward of its own, as when it was generated."""
 
@@ -34,9 +34,7 @@ class SerialRunner:
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         """See Runner.run."""
-        logits = [self._advance(row.sequence, row.sequence.computed + row.token_count) for row in rows]
-        wanted = [line for line, row in zip(logits, rows, strict=True) if row.completes]
-        return torch.stack(wanted or logits[:1])[: len(wanted)]
+        return torch.cat([self._advance(row) for row in rows])
 
     @torch.inference_mode()
     def fork(self, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
@@ -44,20 +42,27 @@ class SerialRunner:
         for parent, child in pairs:
             child.state = None if parent.state is None else parent.state.fork()
 
-    def _advance(self, sequence: CachedTokens, end: int) -> Tensor:
-        """Computes a sequence's tokens up to `end` and returns the logits `[vocabulary]` behind the last."""
+    def _advance(self, row: Row[CachedTokens]) -> Tensor:
+        """Computes a row and returns those of its logits that are wanted, `[n, vocabulary]`."""
+        sequence, end = row.sequence, row.sequence.computed + row.token_count
         cache: OwnCache | None = sequence.state
         sequence.state = None  # a failure leaves nothing behind
         if cache is None or cache.length != sequence.computed:
             cache = OwnCache(self._model, self._memory)
-        logits = torch.empty(0)
+        # What is computed once more, because something has failed, is scored once more with it.
+        before = sequence.computed - cache.length
+        found: list[Tensor] = []
         for place in self._places(sequence, cache.length, end):
-            logits = cache.advance(sequence.token_ids[:place], sequence.source_ids)
+            scored = before + row.scored if row.scored and not found else 0
+            found.append(cache.advance(sequence.token_ids[:place], sequence.source_ids, scored))
         sequence.state = cache
-        return logits
+        last = found[-1][-1:] if row.completes else found[-1][:0]
+        return torch.cat([found[0][before : before + row.scored], last]) if row.scored else last
 
     def _places(self, sequence: CachedTokens, length: int, end: int) -> Iterator[int]:
         """Yields where each forward ends."""
         if self._continuation is Continuation.STEPS:
             yield from range(max(length + 1, sequence.prompt_count), end)
+        elif self._continuation is Continuation.WHOLE and length:  # of what a fork has copied, say
+            yield from range(length + 1, end)
         yield end

@@ -1,24 +1,23 @@
 """What the engine's thread tells the event loop about one request, with a bound on what waits there."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from sensorium.errors import SlowConsumer
-from services.engine.generation.request import Delta, Event
+from services.engine.generation.request import Completed, Delta, Event
 
 
 class GenerationStream:
     """An asynchronous iterator over one request's events. Belongs to the event loop on which it was made.
 
-    Deltas that nobody has read yet are merged. When more than `backlog_tokens` of them wait, the reader is too slow:
-    the stream ends with SlowConsumer and its row is freed.
+    Deltas of one candidate that nobody has read yet are merged. When more than `backlog_tokens` wait in all, the reader
+    is too slow: the stream ends with SlowConsumer and its rows are freed.
     """
 
     def __init__(self, *, backlog_tokens: int = 1024) -> None:
         self.loop = asyncio.get_running_loop()
         self._cancel: Callable[[], None] = lambda: None
-        self._events: deque[Event] = deque()
+        self._events: dict[Hashable, Event] = {}  # by what they are about: a candidate, or the whole request
         self._error: Exception | None = None
         self._ended = False
         self._waiting_tokens = 0
@@ -30,7 +29,7 @@ class GenerationStream:
         self._cancel = cancel
 
     def cancel(self) -> None:
-        """Frees the request's row within a step. Harmless after the end."""
+        """Frees the request's rows within a step. Harmless after the end."""
         self._ended = True
         self._arrived.set()
         self._cancel()
@@ -44,8 +43,8 @@ class GenerationStream:
         elif isinstance(event, Delta):
             self._append(event)
         else:
-            self._events.append(event)
-            self._ended = True
+            self._events[type(event)] = event
+            self._ended = isinstance(event, Completed)
         self._arrived.set()
 
     def __aiter__(self) -> "GenerationStream":
@@ -60,7 +59,7 @@ class GenerationStream:
                 raise StopAsyncIteration
             self._arrived.clear()
             await self._arrived.wait()
-        event = self._events.popleft()
+        event = self._events.pop(next(iter(self._events)))
         if isinstance(event, Delta):
             self._waiting_tokens -= len(event.token_ids)
         return event
@@ -74,7 +73,6 @@ class GenerationStream:
                 "for fewer tokens."
             )
             self.cancel()
-        elif self._events and isinstance(last := self._events[-1], Delta):
-            self._events[-1] = last + delta
         else:
-            self._events.append(delta)
+            unread = self._events.get(delta.candidate_index)
+            self._events[delta.candidate_index] = unread + delta if isinstance(unread, Delta) else delta

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from sensorium.errors import Violation
+from services.engine.generation.breadth import breadth_violations
 from services.engine.generation.resolution import (
     GenerationLimits,
     GenerationOptions,
@@ -10,6 +11,8 @@ from services.engine.generation.resolution import (
     TokenizedInput,
     pick,
     resolve,
+    resolve_beams,
+    resolve_candidates,
 )
 
 MAX_STOP_STRINGS = 16
@@ -33,17 +36,20 @@ def violations(
     yield from _range_violations(options)
     yield from _text_violations(options)
     yield from _id_violations(options, limits)
+    yield from breadth_violations(options, defaults, limits)
     if tokens is None:
         return
     # Ids past the context are too many anyway, which is a violation of its own.
     if tokens.source is None:
         yield from _token_violations(tokens.field, tokens.prompt[: limits.context_tokens], limits)
     else:
-        yield from _source_violations(tokens.source, tokens.field, limits)
-    yield from _token_violations("delivered[0].token_ids", tokens.delivered[: limits.context_tokens], limits)
+        yield from _source_violations(options, tokens.source, tokens.field, limits)
+    yield from _delivered_violations(options, defaults, limits, tokens)
     yield from _length_violations(options, defaults, limits, tokens)
-    sampling, _ = resolve(options, defaults, limits, len(tokens.prompt))
-    if tokens.delivered and not sampling.greedy and options.seed is None:
+    yield from _message_violations(options, limits, tokens)
+    sampling, _ = resolve(options, defaults, limits, len(tokens.prompt), source_count=len(tokens.source or ()))
+    resumed = any(delivered.token_ids for delivered in tokens.delivered)
+    if resumed and not sampling.greedy and options.seed is None:
         yield Violation("parameters.seed", "must be given to resume a sampled request")
 
 
@@ -57,6 +63,7 @@ def _range_violations(options: GenerationOptions) -> Iterator[Violation]:
         ("parameters.frequency_penalty", options.frequency_penalty, -2, 2, "in [-2, 2]"),
         ("parameters.no_repeat_ngram_size", options.no_repeat_ngram_size, 0, MAX_NO_REPEAT_NGRAM_SIZE, "in [0, 32]"),
         ("parameters.logprob_count", options.logprob_count, 0, MAX_LOGPROB_COUNT, "in [0, 20]"),
+        ("parameters.prompt_logprob_count", options.prompt_logprob_count, 0, MAX_LOGPROB_COUNT, "in [0, 20]"),
         ("parameters.seed", options.seed, 0, 2**63, "at least 0"),
         ("parameters.max_new_tokens", options.max_new_tokens, 1, 2**31, "at least 1"),
         ("parameters.min_new_tokens", options.min_new_tokens, 0, 2**31, "at least 0"),
@@ -113,12 +120,17 @@ def _token_violations(name: str, ids: Sequence[int], limits: GenerationLimits) -
     yield from _range_of_ids(name, ids, limits.vocabulary_size)
 
 
-def _source_violations(source: list[int], name: str, limits: GenerationLimits) -> Iterator[Violation]:
+def _source_violations(
+    options: GenerationOptions, source: list[int], name: str, limits: GenerationLimits
+) -> Iterator[Violation]:
     yield from _range_of_ids(name, source[: limits.source_tokens], limits.source_vocabulary_size)
     if not source:
         yield Violation(name, "must come to at least one token")
     elif len(source) > limits.source_tokens:
         yield Violation(name, f"has {len(source)} tokens; the model's encoder reads {limits.source_tokens}")
+    if options.prompt_logprob_count is not None:
+        wrong = "must be left out: an encoder reads the prompt, and tells no likelihood of it"
+        yield Violation("parameters.prompt_logprob_count", wrong)
 
 
 def _range_of_ids(name: str, ids: Sequence[int], size: int) -> Iterator[Violation]:
@@ -127,24 +139,62 @@ def _range_of_ids(name: str, ids: Sequence[int], size: int) -> Iterator[Violatio
             yield Violation(f"{name}[{i}]", f"must be in [0, {size}), not {token_id}")
 
 
+def _delivered_violations(
+    options: GenerationOptions, defaults: ModelDefaults, limits: GenerationLimits, tokens: TokenizedInput
+) -> Iterator[Violation]:
+    count = resolve_candidates(options, defaults, resolve_beams(options, defaults))
+    seen: set[int] = set()
+    for i, delivered in enumerate(tokens.delivered):
+        place, index = f"delivered[{i}]", delivered.candidate_index
+        if not 0 <= index < count:
+            yield Violation(f"{place}.candidate_index", f"must be in [0, {count}), not {index}")
+        elif index in seen:
+            yield Violation(f"{place}.candidate_index", f"is {index} for a second time")
+        seen.add(index)
+        yield from _token_violations(f"{place}.token_ids", delivered.token_ids[: limits.context_tokens], limits)
+
+
 def _length_violations(
     options: GenerationOptions, defaults: ModelDefaults, limits: GenerationLimits, tokens: TokenizedInput
 ) -> Iterator[Violation]:
     context, wanted, prompt = limits.context_tokens, options.max_new_tokens, len(tokens.prompt)
+    beams = resolve_beams(options, defaults)
+    room = limits.room(prompt, beams.count if beams else 1, len(tokens.source or ()))
     if prompt == 0:
         yield Violation(tokens.field, "must come to at least one token")
     elif prompt >= context:
         yield Violation(tokens.field, f"has {prompt} tokens; prompt and output together may have {context}")
-    elif wanted is not None and prompt + wanted > context:
+    elif beams and room < 1:
+        place = "parameters.beam_search.beam_count"
+        read = prompt + len(tokens.source or ())
+        yield Violation(place, f"asks for {beams.count} beams, for which the cache has no room behind {read} tokens")
+    elif wanted is not None and wanted > room:
         given = "what the decoder starts with" if tokens.source is not None else f"a prompt of {prompt}"
         yield Violation(
             "parameters.max_new_tokens",
-            f"asks for {wanted} tokens after {given}; {context} fit in all, so at most {context - prompt}",
+            f"asks for {wanted} tokens after {given}; {prompt + room} fit in all, so at most {room}",
         )
     if wanted is not None and wanted < 1:
         return  # a violation already, and no measure for others
-    most = min(pick(wanted, defaults.max_new_tokens, context), max(context - prompt, 0))
+    most = min(pick(wanted, defaults.max_new_tokens, context), max(room, 0))
     if options.min_new_tokens is not None and options.min_new_tokens > most:
         yield Violation("parameters.min_new_tokens", f"must be at most {most}, as no more are generated")
-    if len(tokens.delivered) > most:
-        yield Violation("delivered[0].token_ids", f"holds {len(tokens.delivered)} tokens; at most {most} are generated")
+    for i, delivered in enumerate(tokens.delivered):
+        if len(delivered.token_ids) > most:
+            held = len(delivered.token_ids)
+            yield Violation(f"delivered[{i}].token_ids", f"holds {held} tokens; at most {most} are generated")
+
+
+def _message_violations(
+    options: GenerationOptions, limits: GenerationLimits, tokens: TokenizedInput
+) -> Iterator[Violation]:
+    """Finds out whether the prompt's log-probabilities fit a message, however long the texts of alternatives are."""
+    count, sizes, fit = options.prompt_logprob_count, limits.token_logprob_bytes, limits.prompt_logprob_bytes
+    prompt = len(tokens.prompt)
+    if count is None or not 0 <= count < len(sizes) or prompt >= limits.context_tokens:
+        return
+    if prompt * sizes[count] > fit:
+        most = sum(prompt * size <= fit for size in sizes) - 1
+        advice = f"ask for at most {most}" if most >= 0 else "leave it out"
+        wrong = f"comes to as much as {prompt * sizes[count]} bytes for {prompt} tokens, and {fit} fit; {advice}"
+        yield Violation("parameters.prompt_logprob_count", wrong)

@@ -1,4 +1,5 @@
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -7,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 from sensorium.errors import InvalidArgument
 from services.engine.prompting import PromptEncoder
 from services.engine.texts import Chat, EncodedToken
+from tests.services.engine.generation.vocabularies import byte_fallback
 from tests.tiny_models import tokenizer as tiny_tokenizer
 
 MESSAGES = [
@@ -159,3 +161,12 @@ def test_many_threads_encode_and_decode_texts_of_different_lengths_at_once(encod
         for text, ids, got in zip(texts, expected, pool.map(both, texts), strict=True):
             assert got[0] == ids == [token.id for token in got[1]]
             assert got[2] == text
+
+
+@pytest.mark.parametrize("vocabulary", [tiny_tokenizer, byte_fallback])
+def test_the_longest_texts_of_tokens_are_found(vocabulary: Callable[[], PreTrainedTokenizerFast]) -> None:
+    own = vocabulary()
+    texts = [own.decode([i], skip_special_tokens=False, clean_up_tokenization_spaces=False) for i in range(len(own))]
+    expected = sorted((len(text.encode()) for text in texts), reverse=True)
+    for count in (0, 1, 20, len(own), len(own) + 5):
+        assert PromptEncoder(own, context_tokens=9).longest_texts(count) == expected[:count]

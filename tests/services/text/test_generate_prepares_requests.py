@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument, QueueFull, Violation
 from services.engine.generation.request import FinishReason
-from services.engine.generation.resolution import GenerationLimits, GenerationOptions, ModelDefaults
+from services.engine.generation.resolution import DeliveredTokens, GenerationLimits, GenerationOptions, ModelDefaults
 from services.engine.generation.sequence import Sequence
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
@@ -108,7 +108,9 @@ async def test_without_a_limit_the_context_is_filled(verb: TextGenerator) -> Non
 async def test_delivered_tokens_are_not_generated_again(verb: TextGenerator) -> None:
     ids = continuation([10, 11], 5)
     for k in (0, 3, 5):
-        generation = await verb.start(GenerationAsk(prompt_token_ids=[10, 11], options=options(), delivered=ids[:k]))
+        generation = await verb.start(
+            GenerationAsk(prompt_token_ids=[10, 11], options=options(), delivered=(DeliveredTokens(0, ids[:k]),))
+        )
         result = await read(generation.stream)
         assert result.ids == ids[k:]
         assert result.completed.output_token_count == 5
@@ -116,7 +118,9 @@ async def test_delivered_tokens_are_not_generated_again(verb: TextGenerator) -> 
 
 
 async def test_tokens_delivered_behind_an_end_are_refused(verb: TextGenerator) -> None:
-    ask = GenerationAsk(prompt_token_ids=[10], options=options(stop_token_ids=(7,)), delivered=[20, 7, 30])
+    ask = GenerationAsk(
+        prompt_token_ids=[10], options=options(stop_token_ids=(7,)), delivered=(DeliveredTokens(0, [20, 7, 30]),)
+    )
     assert await refused(verb, ask) == ["delivered[0].token_ids[2]"]
 
 
@@ -141,3 +145,34 @@ async def test_a_refused_request_leaves_nothing_behind(verb: TextGenerator, benc
 async def test_no_more_are_tokenized_than_may_wait(verb: TextGenerator, bench: Bench) -> None:
     with bench.engine.admission.preparing(), bench.engine.admission.preparing(), pytest.raises(QueueFull):
         await verb.start(GenerationAsk(prompt="x", options=options()))
+
+
+async def test_each_candidate_goes_on_behind_what_was_delivered_of_it(verb: TextGenerator) -> None:
+    ids = continuation([10, 11], 5)
+    delivered = (DeliveredTokens(2, ids[:3]), DeliveredTokens(0, ids))
+    ask = GenerationAsk(prompt_token_ids=[10, 11], options=options(candidate_count=3), delivered=delivered)
+    result = await read((await verb.start(ask)).stream)
+    assert [list(candidate.token_ids) for candidate in result.candidates] == [[], ids, ids[3:]]
+    assert result.completed.output_token_count == 15
+
+
+async def test_tokens_of_any_candidate_behind_its_end_are_refused_where_they_stand(verb: TextGenerator) -> None:
+    delivered = (DeliveredTokens(1, [20]), DeliveredTokens(0, [20, 7, 30]))
+    asked = options(candidate_count=2, stop_token_ids=(7,))
+    ask = GenerationAsk(prompt_token_ids=[10], options=asked, delivered=delivered)
+    assert await refused(verb, ask) == ["delivered[1].token_ids[2]"]
+
+
+async def test_a_prompts_log_probabilities_come_with_texts(
+    verb: TextGenerator, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    ask = GenerationAsk(prompt="Hello, you", options=options(prompt_logprob_count=2))
+    generation = await verb.start(ask)
+    entries = await generation.prompt_logprobs()
+    assert [entry.token_id for entry in entries] == tokenizer("Hello, you")["input_ids"]
+    assert all(
+        other.text == tokenizer.decode([other.token_id]) for entry in entries[1:] for other in entry.alternatives
+    )
+    assert len((await read(generation.stream)).ids) == 5
+    plain = await verb.start(GenerationAsk(prompt="Hello, you", options=options()))
+    assert await plain.prompt_logprobs() == ()

@@ -5,7 +5,8 @@ import pytest
 
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
-from services.engine.generation.resolution import GenerationOptions
+from services.engine.generation.request import EarlyStopping
+from services.engine.generation.resolution import BeamOptions, DeliveredTokens, GenerationOptions
 from services.text.ask import GenerationAsk
 from services.text.request_conversion import generation_ask
 
@@ -42,12 +43,13 @@ def test_an_explicit_default_is_present() -> None:
     zeros = asked(
         temperature=0, top_k=0, top_p=0, min_p=0, typical_p=0, repetition_penalty=0, presence_penalty=0,
         frequency_penalty=0, no_repeat_ngram_size=0, seed=0, logprob_count=0, max_new_tokens=0, min_new_tokens=0,
-        ignore_eos=False, include_stop_string=False, skip_special_tokens=False,
+        prompt_logprob_count=0, candidate_count=0, ignore_eos=False, include_stop_string=False,
+        skip_special_tokens=False,
     )  # fmt: skip
     assert zeros.options == GenerationOptions(
         temperature=0, top_k=0, top_p=0, min_p=0, typical_p=0, repetition_penalty=0, presence_penalty=0,
         frequency_penalty=0, no_repeat_ngram_size=0, seed=0, logprob_count=0, max_new_tokens=0, min_new_tokens=0,
-        skip_special_tokens=False,
+        prompt_logprob_count=0, candidate_count=0, skip_special_tokens=False,
     )  # fmt: skip
     assert zeros.violations == ()
 
@@ -58,9 +60,9 @@ def test_every_field_arrives() -> None:
         parameters=common.GenerationParameters(
             temperature=0.5, top_k=3, top_p=0.25, min_p=0.125, repetition_penalty=1.5, seed=2**62, max_new_tokens=7,
             min_new_tokens=2, stop_strings=["a", "b"], stop_token_ids=[4, 5], ignore_eos=True,
-            include_stop_string=True, skip_special_tokens=True, candidate_count=1, typical_p=0.75, presence_penalty=-1,
+            include_stop_string=True, skip_special_tokens=True, candidate_count=3, typical_p=0.75, presence_penalty=-1,
             frequency_penalty=1.5, no_repeat_ngram_size=3, logit_bias={9: -1.5, 4: 2}, bad_words=["c", "d"],
-            allowed_token_ids=[6, 7], logprob_count=2,
+            allowed_token_ids=[6, 7], logprob_count=2, prompt_logprob_count=4,
         ),
         delivered=[common.DeliveredTokens(token_ids=[8, 9])],
         return_rendered_prompt=True,
@@ -73,9 +75,9 @@ def test_every_field_arrives() -> None:
             min_new_tokens=2, stop_strings=("a", "b"), stop_token_ids=(4, 5), ignore_eos=True,
             include_stop_string=True, skip_special_tokens=True, priority=-3, typical_p=0.75, presence_penalty=-1,
             frequency_penalty=1.5, no_repeat_ngram_size=3, logit_bias=((4, 2.0), (9, -1.5)), bad_words=("c", "d"),
-            allowed_token_ids=(6, 7), logprob_count=2,
+            allowed_token_ids=(6, 7), logprob_count=2, prompt_logprob_count=4, candidate_count=3,
         ),
-        delivered=[8, 9],
+        delivered=(DeliveredTokens(0, [8, 9]),),
         return_rendered_prompt=True,
     )  # fmt: skip
 
@@ -95,12 +97,7 @@ def test_each_form_of_input_is_told_apart() -> None:
     assert wrong(ask(priority=1)) == ["input"]
 
 
-UNSUPPORTED: dict[str, Any] = {
-    "candidate_count": 2,
-    "beam_search": common.BeamSearchParameters(beam_count=2),
-    "structured_output": common.StructuredOutput(regex="a"),
-    "prompt_logprob_count": 1,
-}
+UNSUPPORTED: dict[str, Any] = {"structured_output": common.StructuredOutput(regex="a")}
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
@@ -113,7 +110,7 @@ def test_every_parameter_of_the_contract_is_followed_or_refused() -> None:
         "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty",
         "frequency_penalty", "no_repeat_ngram_size", "logit_bias", "bad_words", "allowed_token_ids", "seed",
         "max_new_tokens", "min_new_tokens", "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string",
-        "skip_special_tokens", "logprob_count",
+        "skip_special_tokens", "logprob_count", "prompt_logprob_count", "candidate_count", "beam_search",
     }  # fmt: skip
     known = {field.name for field in common.GenerationParameters.DESCRIPTOR.fields}
     assert known == followed | set(UNSUPPORTED)
@@ -196,12 +193,18 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     assert sorted(wrong(result)) == ["chat.messages[0].content", "chat.messages[0].role", "chat.messages[1].role"]
 
 
-@pytest.mark.parametrize(
-    "delivered",
-    [
-        [common.DeliveredTokens(token_ids=[1]), common.DeliveredTokens(token_ids=[2])],
-        [common.DeliveredTokens(candidate_index=1, token_ids=[1])],
-    ],
-)
-def test_only_one_candidate_can_have_been_delivered(delivered: list[common.DeliveredTokens]) -> None:
-    assert wrong(ask(prompt="x", delivered=delivered)) == ["delivered"]
+def test_what_was_delivered_of_each_candidate_arrives() -> None:
+    delivered = [common.DeliveredTokens(candidate_index=3, token_ids=[1]), common.DeliveredTokens(token_ids=[2, 4])]
+    assert ask(prompt="x", delivered=delivered).delivered == (DeliveredTokens(3, [1]), DeliveredTokens(0, [2, 4]))
+
+
+def test_what_is_said_of_beams_arrives_and_the_rest_stays_absent() -> None:
+    kind = common.BeamSearchParameters
+    assert asked(beam_search=kind(beam_count=3)).options.beams == BeamOptions(3)
+    full = kind(beam_count=4, length_penalty=0, early_stopping=kind.EARLY_STOPPING_NEVER)
+    assert asked(beam_search=full).options.beams == BeamOptions(4, 0.0, EarlyStopping.NEVER)
+    for early in EarlyStopping:
+        number = kind.EarlyStopping.Value(f"EARLY_STOPPING_{early.name}")
+        beams = asked(beam_search=kind(beam_count=2, early_stopping=number)).options.beams
+        assert beams is not None
+        assert beams.early_stopping is early

@@ -8,12 +8,14 @@ from services.engine.generation.request import (
     Finish,
     FinishReason,
     GenerationTimes,
+    PromptLogprobs,
     TokenLogprob,
 )
 from services.engine.texts import EncodedToken
 from services.text.response_conversion import (
     duration,
     immediate_timing,
+    logprob_bytes,
     started_event,
     stream_event,
     timing,
@@ -59,14 +61,14 @@ def test_what_no_model_worked_on_has_no_queue_and_no_compute() -> None:
 
 @pytest.mark.parametrize("reason", FinishReason)
 def test_every_finish_has_its_number_in_the_contract(reason: FinishReason) -> None:
-    event = stream_event(Completed(Finish(reason), 1, 1, TIMES))
+    event = stream_event(Completed((Finish(reason),), 1, 1, TIMES))
     (candidate,) = event.completed.candidates
     assert common.FinishReason.Name(candidate.finish.reason) == f"FINISH_REASON_{reason.name}"
     assert candidate.finish.WhichOneof("matched") is None
 
 
 def test_what_matched_is_told_even_if_it_is_zero() -> None:
-    zero = stream_event(Completed(Finish(FinishReason.STOP_TOKEN, token_id=0), 1, 1, TIMES))
+    zero = stream_event(Completed((Finish(FinishReason.STOP_TOKEN, token_id=0),), 1, 1, TIMES))
     assert zero.completed.candidates[0].finish.WhichOneof("matched") == "token_id"
     text = stream_event(COMPLETED).completed.candidates[0].finish
     assert (text.WhichOneof("matched"), text.stop_string) == ("stop_string", ".")
@@ -77,6 +79,7 @@ def test_a_delta_keeps_text_and_ids() -> None:
     assert (delta.candidate_index, delta.text, list(delta.token_ids)) == (0, "é", [5, 6])
 
 
+NOWHERE = Finish(FinishReason.STOP_STRING, stop_string="")
 LOGPROBS = (
     TokenLogprob(5, -0.5, 1, (Alternative(5, -0.5, "a"), Alternative(0, -1.5, "<pad>"))),
     TokenLogprob(6, -4.0, 30, (Alternative(9, -0.25, " c"),)),
@@ -96,16 +99,65 @@ async def test_log_probabilities_stand_beside_their_ids_in_deltas_and_in_the_who
     ]
 
 
+CANDIDATES = (
+    Delta("x", (5,), candidate_index=1),
+    Delta("a", (6,)),
+    Delta("y", (7, 8), candidate_index=1),
+    Completed((Finish(FinishReason.MAX_NEW_TOKENS), Finish(FinishReason.STOP_TOKEN, token_id=8), NOWHERE), 3, 4, TIMES),
+)
+
+
+def test_events_tell_whose_they_are() -> None:
+    first, second, _, end = (stream_event(event) for event in CANDIDATES)
+    assert (first.delta.candidate_index, second.delta.candidate_index) == (1, 0)
+    assert [candidate.candidate_index for candidate in end.completed.candidates] == [0, 1, 2]
+    assert [candidate.finish.WhichOneof("matched") for candidate in end.completed.candidates] == [
+        None, "token_id", "stop_string",
+    ]  # fmt: skip
+
+
+async def test_a_whole_response_holds_each_candidate_by_index() -> None:
+    response = await whole_response(generation(*CANDIDATES), IDENTITY)
+    assert [(one.candidate_index, one.text, list(one.token_ids)) for one in response.candidates] == [
+        (0, "a", [6]), (1, "xy", [5, 7, 8]), (2, "", []),
+    ]  # fmt: skip
+    assert response.candidates[1].finish.token_id == 8
+
+
+PROMPT = PromptLogprobs((TokenLogprob(4, None, 0, ()), *LOGPROBS))
+
+
+async def test_log_probabilities_of_the_prompt_are_told_at_the_start_and_in_the_whole() -> None:
+    started = (await started_event(generation(PROMPT, *CANDIDATES), IDENTITY)).started
+    whole = await whole_response(generation(PROMPT, *CANDIDATES), IDENTITY)
+    assert list(started.prompt_logprobs) == list(whole.prompt_logprobs)
+    assert [entry.token_id for entry in started.prompt_logprobs] == [4, 5, 6]
+    assert [entry.HasField("logprob") for entry in started.prompt_logprobs] == [False, True, True]
+    assert [len(entry.alternatives) for entry in started.prompt_logprobs] == [0, 2, 1]
+
+
+async def test_nothing_takes_more_of_a_message_than_was_reckoned() -> None:
+    texts = ["x" * 300, "\N{WATER WAVE}" * 4, "abc"]
+    sizes = logprob_bytes([len(text.encode()) for text in texts])
+    assert len(sizes) == 4
+    for count, size in enumerate(sizes):
+        alternatives = tuple(Alternative(150_000 + i, -12.5, text) for i, text in enumerate(texts[:count]))
+        entries = PromptLogprobs((TokenLogprob(150_000, -3.25, 150_000, alternatives),) * 40)
+        whole = await whole_response(generation(entries, COMPLETED), IDENTITY)
+        bare = await whole_response(generation(PromptLogprobs(()), COMPLETED), IDENTITY)
+        assert 0 < whole.ByteSize() - bare.ByteSize() <= 40 * size
+
+
 def test_usage_counts_input_and_output() -> None:
     usage = stream_event(COMPLETED).completed.usage
     assert (usage.input_token_count, usage.output_token_count, usage.cached_token_count) == (3, 4, 0)
 
 
-def test_the_start_tells_seed_and_prompt_only_if_asked() -> None:
-    plain = started_event(generation(), IDENTITY).started
+async def test_the_start_tells_seed_and_prompt_only_if_asked() -> None:
+    plain = (await started_event(generation(), IDENTITY)).started
     assert (plain.model, plain.prompt_token_count, plain.seed) == (IDENTITY, 3, 77)
     assert not plain.HasField("rendered_prompt")
-    assert started_event(generation(rendered_prompt=""), IDENTITY).started.HasField("rendered_prompt")
+    assert (await started_event(generation(rendered_prompt=""), IDENTITY)).started.HasField("rendered_prompt")
 
 
 async def test_a_whole_response_is_the_sum_of_the_events() -> None:

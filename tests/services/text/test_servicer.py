@@ -4,7 +4,7 @@ from sensorium.errors import DeadlineExceeded, InvalidArgument, ModelNotReady, M
 from sensorium.v1 import models_pb2
 from sensorium.v1 import text_pb2 as pb
 from sensorium.v1.common_pb2 import TokenIds
-from services.engine.generation.request import Delta
+from services.engine.generation.request import Delta, PromptLogprobs, TokenLogprob
 from services.engine.texts import EncodedToken
 from services.served_model import ServedModel
 from services.text.ask import Generation, GenerationAsk
@@ -159,3 +159,17 @@ async def test_special_tokens_are_decoded_unless_declined(
     assert response.usage.input_token_count == 2
     await servicer.Detokenize(pb.DetokenizeRequest(sequences=sequences, skip_special_tokens=True), Context())
     assert tokenizer_verb.options == [False, True]
+
+
+async def test_a_stream_starts_when_its_prompts_log_probabilities_are_there(
+    servicer: TextServicer, generator: FakeGenerator
+) -> None:
+    told = PromptLogprobs((TokenLogprob(4, None, 0, ()),))
+    generator.answer = generation(told, Delta("a", (1,)))
+    events = [event async for event in servicer.StreamGenerate(pb.StreamGenerateRequest(prompt="x"), Context())]
+    assert [event.WhichOneof("event") for event in events] == ["started", "delta"]
+    assert events[0].started.prompt_logprobs[0].token_id == 4
+    generator.answer = generation(DeadlineExceeded("The deadline passed."), told)
+    with pytest.raises(DeadlineExceeded):
+        await anext(servicer.StreamGenerate(pb.StreamGenerateRequest(prompt="x"), Context()))
+    assert generator.cancelled == 1

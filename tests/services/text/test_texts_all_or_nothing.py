@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument, QueueFull, Violation
 from services.engine.generation.request import GenerationRequest, OutputRules
-from services.engine.generation.resolution import GenerationLimits, GenerationOptions, ModelDefaults
+from services.engine.generation.resolution import DeliveredTokens, GenerationLimits, GenerationOptions, ModelDefaults
 from services.engine.generation.sequence import Sequence
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
@@ -161,9 +161,10 @@ async def test_what_does_not_fit_the_queue_is_refused_whole(summarizer: TextSumm
 
 async def test_tokens_delivered_before_are_gone_on_from(summarizer: TextSummarizer) -> None:
     (whole,) = await finish(summarizer, TextsAsk(["One."], batched=False))
-    (rest,) = await finish(summarizer, TextsAsk(["One."], batched=False, delivered=whole[:3]))
+    held = (DeliveredTokens(0, whole[:3]),)
+    (rest,) = await finish(summarizer, TextsAsk(["One."], batched=False, delivered=held))
     assert whole[:3] + rest == whole
-    sampled = TextsAsk(["One."], batched=False, delivered=whole[:3], options=GenerationOptions(temperature=1.0))
+    sampled = TextsAsk(["One."], batched=False, delivered=held, options=GenerationOptions(temperature=1.0))
     assert await refused(summarizer, sampled) == ["parameters.seed"]
 
 

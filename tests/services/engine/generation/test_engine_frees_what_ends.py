@@ -6,7 +6,7 @@ from collections import deque
 import pytest
 
 from sensorium.errors import DeadlineExceeded, ModelNotReady, QueueFull, SlowConsumer
-from services.engine.generation.sequence import PRIORITY_SECONDS, Sequence
+from services.engine.generation.group import PRIORITY_SECONDS, SequenceGroup
 from services.engine.generation.stream import GenerationStream
 from tests.services.bench import Bench, BenchMaker, eventually, first_delta, prepare, read
 from tests.services.fake_runner import FakeRunner, continuation
@@ -51,7 +51,7 @@ async def test_cancelling_what_waits_means_it_never_runs(fake: BenchMaker) -> No
 
 
 async def test_a_request_that_comes_and_is_cancelled_while_the_engine_looks_never_runs() -> None:
-    class Late(deque[Sequence]):
+    class Late(deque[SequenceGroup]):
         """Gets its first item between the engine's look at it and its look at what was cancelled."""
 
         def __bool__(self) -> bool:

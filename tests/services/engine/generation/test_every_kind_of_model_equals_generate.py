@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from services.engine.generation.request import BeamParameters
 from services.engine.loading import load_language_model
 from tests.services.bench import Bench, Result, built_bench
 from tests.services.engine.generation.own_generate import own_generate, own_model, reads_by_an_encoder, write
@@ -112,6 +113,52 @@ async def test_a_resume_from_anywhere_equals_what_was_not_interrupted(model: Mod
     for k, rest in enumerate(rests):
         assert whole.ids[:k] + rest.ids == whole.ids
         assert rest.completed.output_token_count == len(whole.ids)
+
+
+async def test_beams_find_what_generate_finds(model: Model) -> None:
+    bench = model.bench(max_sequences=4)
+    beams = BeamParameters(3, length_penalty=1.2)
+    options = {"max_new_tokens": 8, "no_repeat_ngram_size": 2}
+    found = await asyncio.gather(
+        *(model.ask(bench, prompt, beams=beams, candidate_count=2, **options) for prompt in PROMPTS[:2])
+    )
+    for prompt, result in zip(PROMPTS, found, strict=False):
+        own, ids = own_model(model.folder, model.name), torch.tensor([prompt])
+        wanted = own.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, num_beams=3, num_return_sequences=2,
+            length_penalty=1.2, min_new_tokens=8, **options,
+        )  # fmt: skip
+        assert [[*candidate.token_ids] for candidate in result.candidates] == wanted[:, -8:].tolist()
+    assert bench.idle
+
+
+async def test_candidates_go_on_from_one_prompt_by_themselves(model: Model) -> None:
+    bench = model.bench()
+    fields = {"temperature": 6.0, "seed": 3, "max_new_tokens": NEW_TOKENS}
+    (alone,) = (await model.ask(bench, PROMPTS[1], **fields)).candidates
+    several = await model.ask(bench, PROMPTS[1], candidate_count=3, **fields)
+    assert several.candidates[0].token_ids == alone.token_ids
+    assert len({candidate.token_ids for candidate in several.candidates}) == 3
+    held = tuple(candidate.token_ids[:k] for candidate, k in zip(several.candidates, (3, 0, 7), strict=True))
+    rest = await model.ask(bench, PROMPTS[1], candidate_count=3, delivered_each=held, **fields)
+    for candidate, before, after in zip(several.candidates, held, rest.candidates, strict=True):
+        assert before + after.token_ids == candidate.token_ids
+    assert bench.idle
+
+
+async def test_the_prompt_of_a_decoder_is_scored(model: Model) -> None:
+    if reads_by_an_encoder(model.name):
+        return
+    bench = model.bench(prefill_tokens=24)
+    prompt = PROMPTS[2]
+    result = await model.ask(bench, prompt, max_new_tokens=2, prompt_logprob_count=1)
+    with torch.inference_mode():
+        logits = own_model(model.folder, model.name)(input_ids=torch.tensor([prompt])).logits[0].float()
+    likely = torch.log_softmax(logits, dim=-1)
+    assert [entry.token_id for entry in result.prompt_logprobs] == prompt
+    for place, entry in enumerate(result.prompt_logprobs[1:]):
+        assert entry.logprob == pytest.approx(float(likely[place, prompt[place + 1]]), abs=1e-3)
+    assert bench.idle
 
 
 def test_the_oracle_tells_outputs_apart(model: Model) -> None:

@@ -144,3 +144,18 @@ def test_the_stop_string_that_matched_is_told(tokenizer: PreTrainedTokenizerFast
     stopped = output(max_new_tokens=99, stop_strings=("阪", "STOP"))
     finished(stopped, tokenizer(MIXED)["input_ids"])
     assert stopped.finish == Finish(FinishReason.STOP_STRING, stop_string="阪")
+
+
+@pytest.mark.parametrize("fields", CASES.values(), ids=CASES.keys())
+def test_a_fork_goes_on_alike_and_by_itself(fields: dict[str, object], tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = [*tokenizer(MIXED)["input_ids"], END_ID]
+    deltas = finished(output(**fields), ids)
+    taken = len(ids_of(deltas))
+    for k in range(taken):
+        parent = output(**fields)
+        for token_id in ids[:k]:
+            parent.push(token_id)
+        twin, other = parent.fork(), parent.fork()
+        other.push(tokenizer("Q")["input_ids"][0])
+        assert ids_of(finished(twin, ids[k:])) == ids[:taken]
+        assert text_of(finished(parent, ids[k:])) == text_of(deltas)

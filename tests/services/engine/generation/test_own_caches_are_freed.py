@@ -42,9 +42,9 @@ def failing_at(bench: Bench, monkeypatch: pytest.MonkeyPatch, count: int, token:
     original, advance = layer.forward, OwnCache.advance
     failing: list[bool] = [False]
 
-    def noted(cache: OwnCache, token_ids: list[int], source_ids: Any = ()) -> Any:
+    def noted(cache: OwnCache, token_ids: list[int], *others: Any) -> Any:
         failing[0] = len(token_ids) >= count and token_ids[0] == token
-        return advance(cache, token_ids, source_ids)
+        return advance(cache, token_ids, *others)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         if failing[0]:
@@ -82,7 +82,8 @@ async def test_a_row_that_fails_in_the_middle_of_a_forward_ends_alone(
     bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # pytest keeps what is logged, and with it the frames of the failure.
-    monkeypatch.setattr(logging.getLogger("services.engine.generation.engine"), "disabled", True)
+    for module in ("engine", "ledger"):
+        monkeypatch.setattr(logging.getLogger(f"services.engine.generation.{module}"), "disabled", True)
     failing_at(bench, monkeypatch, count=6, token=99)
     good = [[7, 8, 9], [30, 31]]
     results = await asyncio.gather(
@@ -103,8 +104,8 @@ async def test_a_failure_that_passes_is_made_up_for(
     """A forward that failed half way has changed its cache, which must not be gone on with."""
     original, failures = OwnCache.advance, [3, 7]
 
-    def advance(cache: OwnCache, token_ids: list[int], source_ids: Any = ()) -> Any:
-        logits = original(cache, token_ids, source_ids)
+    def advance(cache: OwnCache, token_ids: list[int], *others: Any) -> Any:
+        logits = original(cache, token_ids, *others)
         if failures and len(token_ids) == failures[0] + 2:
             failures.pop(0)
             raise RuntimeError("once")

@@ -54,3 +54,15 @@ def test_no_page_is_held_twice_over_a_random_life() -> None:
         assert len(set(taken)) == len(taken)
         assert set(taken) <= set(range(20))
         assert len(taken) + pool.free_count == 20
+
+
+def test_a_page_held_twice_is_free_when_both_have_let_it_go() -> None:
+    pool = PagePool(3, 4)
+    first: list[int] = []
+    pool.grow(first, 8)
+    second = pool.hold(first[:1])
+    assert second == first[:1]
+    pool.release(first)
+    assert pool.free_count == 2
+    pool.release(second)
+    assert pool.free_count == 3

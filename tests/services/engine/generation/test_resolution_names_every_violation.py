@@ -5,6 +5,7 @@ import pytest
 
 from sensorium.errors import Violation
 from services.engine.generation.resolution import (
+    DeliveredTokens,
     GenerationLimits,
     GenerationOptions,
     ModelDefaults,
@@ -25,8 +26,12 @@ def found(
     defaults: ModelDefaults | None = None,
     tokens: TokenizedInput | None = None,
 ) -> list[Violation]:
-    tokens = tokens or TokenizedInput([5] * prompt, delivered or [])
+    tokens = tokens or TokenizedInput([5] * prompt, holding(delivered or []))
     return list(violations(options or GenerationOptions(), defaults or ModelDefaults(), LIMITS, tokens))
+
+
+def holding(token_ids: list[int]) -> tuple[DeliveredTokens, ...]:
+    return (DeliveredTokens(0, token_ids),) if token_ids else ()
 
 
 def fields(wrong: list[Violation]) -> list[str]:
@@ -94,22 +99,21 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         stop_strings=("", "fine", "x" * 257),
         stop_token_ids=(5, 100, -1),
         priority=99,
-        unsupported=("parameters.structured_output", "parameters.beam_search"),
+        unsupported=("parameters.structured_output",),
     )
-    wrong = found(options, tokens=TokenizedInput([1, 100], [-7], "prompt_token_ids.ids"))
+    wrong = found(options, tokens=TokenizedInput([1, 100], holding([-7]), "prompt_token_ids.ids"))
     parameters = (
         "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "max_new_tokens", "min_new_tokens",
-        "stop_strings[0]", "stop_strings[2]", "stop_token_ids[1]", "stop_token_ids[2]", "beam_search",
-        "structured_output",
+        "stop_strings[0]", "stop_strings[2]", "stop_token_ids[1]", "stop_token_ids[2]", "structured_output",
     )  # fmt: skip
     others = ("priority", "prompt_token_ids.ids[1]", "delivered[0].token_ids[0]")
     assert sorted(fields(wrong)) == sorted([*(f"parameters.{name}" for name in parameters), *others])
 
 
 def test_options_are_checked_though_the_input_was_refused() -> None:
-    options = GenerationOptions(top_k=-1, unsupported=("parameters.beam_search",))
+    options = GenerationOptions(top_k=-1, unsupported=("parameters.structured_output",))
     wrong = list(violations(options, ModelDefaults(), LIMITS, None))
-    assert fields(wrong) == ["parameters.top_k", "parameters.beam_search"]
+    assert fields(wrong) == ["parameters.top_k", "parameters.structured_output"]
 
 
 def test_too_many_stop_token_ids_are_one_violation() -> None:
@@ -154,7 +158,7 @@ def test_each_bad_entry_of_a_list_is_named() -> None:
 
 @pytest.mark.parametrize("field", ["prompt", "chat"])
 def test_an_empty_prompt_is_named_by_where_it_came_from(field: str) -> None:
-    assert fields(found(tokens=TokenizedInput([], [], field))) == [field]
+    assert fields(found(tokens=TokenizedInput([], field=field))) == [field]
 
 
 def test_prompt_and_output_may_fill_the_context_and_no_more() -> None:

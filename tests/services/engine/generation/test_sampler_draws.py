@@ -58,7 +58,7 @@ def test_a_row_whose_model_forbids_everything_has_no_token() -> None:
 def test_an_excluded_token_is_never_drawn_at_the_ends_of_the_interval(
     u: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampler, "uniform", lambda seeds, positions: np.full(len(seeds), u))
+    monkeypatch.setattr(sampler, "uniform", lambda seeds, positions, candidates: np.full(len(seeds), u))
     logits = torch.randn(200, 97, generator=torch.Generator().manual_seed(6)) * 4
     logits[:, -3:] = float("-inf")
     logits[:, :2] = float("-inf")

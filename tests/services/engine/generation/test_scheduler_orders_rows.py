@@ -2,10 +2,12 @@ import random
 
 import pytest
 
+from services.engine.generation.group import PRIORITY_SECONDS
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.prefill_budget import PrefillBudget
+from services.engine.generation.request import BeamParameters
 from services.engine.generation.scheduler import Scheduler
-from services.engine.generation.sequence import PRIORITY_SECONDS, Row, Sequence
+from services.engine.generation.sequence import Row, Sequence
 from tests.services.engine.generation.sequences import sequence
 
 
@@ -199,3 +201,83 @@ def test_every_rule_holds_over_a_random_life() -> None:
     assert done > 200
     assert plan.preemptions > 0
     assert pool.free_count == 12
+
+
+def split(plan: Scheduler, lead: Sequence) -> list[Sequence]:
+    """Does what the engine does with a sequence that has computed what its followers begin with."""
+    lead.computed = len(lead.token_ids)
+    followers = [follower for _, follower in plan.split(lead)]
+    for one in lead.group.sequences:
+        one.token_ids.append(7)
+    return followers
+
+
+def test_followers_share_full_pages_and_have_a_page_of_their_own_for_the_rest() -> None:
+    plan, pool = scheduler()
+    lead = sequence([5] * 40, candidate_count=3)
+    plan.add(lead)
+    assert [(row.sequence, row.token_count) for row in plan.schedule()] == [(lead, 40)]
+    followers = split(plan, lead)
+    assert plan.running == [lead, *reversed(followers)]
+    assert len({one.pages[0] for one in plan.running}) == len({one.pages[1] for one in plan.running}) == 1
+    assert len({one.pages[2] for one in plan.running}) == 3
+    assert pool.page_count - pool.free_count == 2 + 3
+    for one in plan.running.copy():
+        plan.remove(one)
+    assert pool.free_count == pool.page_count
+
+
+def test_candidates_without_room_wait_in_front_of_later_requests() -> None:
+    plan, pool = scheduler(pages=4, max_sequences=3)
+    lead, later = sequence([5] * 20, candidate_count=5), sequence([5], arrival=1.0)
+    plan.add(lead)
+    plan.schedule()
+    plan.add(later)
+    assert len(split(plan, lead)) == 2  # for rows; pages would do for three
+    assert pool.free_count == 0
+    assert len(plan.waiting) == 3
+    assert {row.sequence for row in plan.schedule()} == set(plan.running)
+    plan.remove(lead)
+    assert plan.schedule()[-1].sequence.group is lead.group
+
+
+def test_a_search_keeps_rows_and_looks_for_pages_for_all_its_beams() -> None:
+    plan, pool = scheduler(pages=6, max_sequences=5)
+    small, search, later = (
+        sequence([5] * 20),
+        sequence([5] * 20, arrival=1.0, beams=BeamParameters(4)),
+        sequence([5], arrival=2.0),
+    )
+    for one in (small, search, later):
+        plan.add(one)
+    # Of four pages left a search needs one for the full page, and one for each beam.
+    assert step(plan) == [(small, 20)]
+    plan.remove(small)
+    assert step(plan) == [(search, 20), (later, 1)]
+    assert plan.waiting == []
+    assert pool.free_count == 3
+
+
+def test_beams_give_their_pages_back_together_and_come_back_behind_what_they_share() -> None:
+    plan, pool = scheduler(pages=8, max_sequences=6)
+    first, lead = sequence([5] * 17), sequence([5] * 20, arrival=1.0, beams=BeamParameters(3))
+    plan.add(first)
+    plan.add(lead)
+    plan.schedule()
+    first.computed, lead.computed = 17, 20
+    first.token_ids.append(5)
+    lead.group.sequences = [lead, lead.twin(7), lead.twin(8)]
+    lead.token_ids.append(6)
+    assert len(plan.split(lead)) == 2
+    beams = plan.running[1:]
+    assert len(beams) == 3
+    while len(beams) == len(plan.running) - 1:
+        plan.schedule()
+        first.token_ids += [5] * 16
+        first.computed += 16
+    assert plan.running == [first]
+    assert plan.waiting == [lead]
+    assert plan.preemptions == 1
+    assert [(one.pages, one.computed) for one in beams] == [([], 0)] * 3
+    assert (lead.token_ids, lead.tail, len(lead.followers), lead.rows) == ([5] * 20, [6], 2, 3)
+    assert pool.page_count - pool.free_count == len(first.pages)

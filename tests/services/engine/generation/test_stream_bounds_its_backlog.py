@@ -3,10 +3,18 @@ import asyncio
 import pytest
 
 from sensorium.errors import Internal, SlowConsumer
-from services.engine.generation.request import Completed, Delta, Finish, FinishReason, GenerationTimes
+from services.engine.generation.request import (
+    Completed,
+    Delta,
+    Finish,
+    FinishReason,
+    GenerationTimes,
+    PromptLogprobs,
+    TokenLogprob,
+)
 from services.engine.generation.stream import GenerationStream
 
-COMPLETED = Completed(Finish(FinishReason.MAX_NEW_TOKENS), 3, 2, GenerationTimes(0, 0, 0, 0, 0))
+COMPLETED = Completed((Finish(FinishReason.MAX_NEW_TOKENS),), 3, 2, GenerationTimes(0, 0, 0, 0, 0))
 
 
 async def test_deltas_that_wait_are_merged_and_those_read_are_not() -> None:
@@ -17,6 +25,37 @@ async def test_deltas_that_wait_are_merged_and_those_read_are_not() -> None:
     stream.deliver(Delta("c", (3, 4)))
     stream.deliver(COMPLETED)
     assert [event async for event in stream] == [Delta("bc", (2, 3, 4)), COMPLETED]
+
+
+async def test_candidates_are_merged_each_by_itself_and_whoever_waits_longest_comes_first() -> None:
+    stream = GenerationStream()
+    for text, candidate in (("a", 1), ("b", 0), ("c", 1), ("d", 2), ("e", 0)):
+        stream.deliver(Delta(text, (ord(text),), candidate_index=candidate))
+    assert await anext(stream) == Delta("ac", (97, 99), candidate_index=1)
+    stream.deliver(Delta("f", (102,), candidate_index=1))
+    stream.deliver(COMPLETED)
+    assert [event async for event in stream] == [
+        Delta("be", (98, 101), candidate_index=0),
+        Delta("d", (100,), candidate_index=2),
+        Delta("f", (102,), candidate_index=1),
+        COMPLETED,
+    ]
+
+
+async def test_all_candidates_count_towards_one_backlog() -> None:
+    stream = GenerationStream(backlog_tokens=4)
+    for candidate in range(5):
+        stream.deliver(Delta("x", (1,), candidate_index=candidate))
+    with pytest.raises(SlowConsumer):
+        await anext(stream)
+
+
+async def test_the_prompts_log_probabilities_are_an_event_that_ends_nothing() -> None:
+    stream = GenerationStream(backlog_tokens=1)
+    told = PromptLogprobs((TokenLogprob(5, None, 0, ()), TokenLogprob(6, -1.0, 1, ())))
+    for event in (told, Delta("x", (1,)), COMPLETED):
+        stream.deliver(event)
+    assert [event async for event in stream] == [told, Delta("x", (1,)), COMPLETED]
 
 
 async def test_a_reader_that_waits_gets_each_event_as_it_comes() -> None:

@@ -1,0 +1,135 @@
+"""One request while it lives in the engine's thread."""
+
+import time
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.generation.beam_search import BeamSearch
+from services.engine.generation.output import OutputBuilder
+from services.engine.generation.prompt_scoring import PromptScoring
+from services.engine.generation.request import Completed, Delta, GenerationRequest, GenerationTimes
+from services.engine.generation.sequence import Sequence
+from services.engine.generation.stream import GenerationStream
+
+PRIORITY_SECONDS = 5.0
+"""A request goes before those of one priority less that came up to this much earlier; so nobody waits for ever."""
+
+
+class SequenceGroup:
+    """A request with its stream, its times and its sequences. Times are seconds on the engine's clock."""
+
+    def __init__(
+        self,
+        request: GenerationRequest,
+        outputs: tuple[OutputBuilder, ...],
+        stream: GenerationStream,
+        arrival: float,
+    ) -> None:
+        """Takes one builder for each candidate."""
+        self.request = request
+        self.outputs = outputs
+        self.stream = stream
+        self.arrival = arrival
+        self.order = arrival - request.priority * PRIORITY_SECONDS
+        """Sorts requests: the lower goes first."""
+        self.sequences: list[Sequence] = []
+        """Those that have not ended; made by `open`."""
+        self.search: BeamSearch | None = None
+        self.scoring: PromptScoring | None = None
+        """What the prompt's log-probabilities are collected in until they are told."""
+        self.first_scheduled: float | None = None
+        self.first_output: float | None = None
+        self.cached_count: int | None = None
+        """Tokens of the prompt that were in the cache already; None before the first admission."""
+        self.ended = False
+
+    def open(self) -> Sequence | None:
+        """Makes the sequences and returns the one to begin with; None if nothing is left to compute."""
+        request, prompt = self.request, self.request.prompt_token_ids
+        if request.prompt_logprob_count is not None:
+            self.scoring = PromptScoring(prompt, request.prompt_logprob_count, self.outputs[0])
+        unfinished = [i for i, output in enumerate(self.outputs) if output.finish is None]
+        if request.beams:
+            self.sequences = [Sequence(self, [*prompt])]
+            self.search = BeamSearch(self.sequences[0], request.beams)
+        elif unfinished:
+            self.sequences = [Sequence(self, [*prompt, *request.delivered_to(i)], i) for i in unfinished]
+        elif self.scoring:
+            # Its prompt is to be computed, and nothing behind it.
+            self.sequences = [Sequence(self, [*prompt])]
+            self.sequences[0].branches = True
+        return self.gather() if self.sequences else None
+
+    def gather(self) -> Sequence:
+        """Lets the first sequence lead all others, none of which holds anything now, and returns it."""
+        for sequence in self.sequences:
+            sequence.token_ids += sequence.tail
+            sequence.tail, sequence.followers = [], []
+        lead, *others = self.sequences
+        if others:
+            start = len(self.request.prompt_token_ids)
+            common = start + common_length([sequence.token_ids[start:] for sequence in self.sequences])
+            lead.tail = lead.token_ids[common:]
+            del lead.token_ids[common:]
+            lead.followers = others
+            lead.branches = True
+        if self.request.beams:
+            lead.rows = self.request.beams.count
+            lead.branches = True
+        return lead
+
+    def share_rows(self) -> None:
+        """Gives each beam its row. The first keeps those of beams that there may be again."""
+        assert self.request.beams is not None
+        for sequence in self.sequences:
+            sequence.rows = 1
+        self.sequences[0].rows += self.request.beams.count - len(self.sequences)
+
+    def conclude(self) -> list[Delta]:
+        """Makes the best that its beam search found its outputs, and returns what the caller does not hold of them.
+
+        Raises:
+            InvalidArgument: there are fewer than the candidates asked for, or the caller holds others.
+        """
+        assert self.search is not None
+        found, count = self.search.found, self.request.candidate_count
+        if len(found) < count:
+            wrong = f"leave {len(found)} outputs for {count} candidates, as they forbid all others"
+            raise InvalidArgument([Violation("parameters", wrong)])
+        deltas: list[Delta] = []
+        self.outputs = tuple(hypothesis.output for hypothesis in found[:count])
+        for i, (output, hypothesis) in enumerate(zip(self.outputs, found, strict=False)):
+            held = self.request.delivered_to(i)
+            if held != tuple(hypothesis.token_ids[: len(held)]):
+                raise InvalidArgument([Violation("delivered", f"holds tokens of candidate {i} that are not its own")])
+            output.candidate_index = i
+            if delta := output.take(behind=len(held)):
+                deltas.append(delta)
+        return deltas
+
+    def completed(self) -> Completed:
+        """Returns the event that ends the stream, for a request whose outputs have all finished."""
+        input_count = self.request.input_token_count
+        return Completed(
+            tuple(output.finish for output in self.outputs if output.finish),
+            input_count,
+            sum(output.token_count for output in self.outputs),
+            self._times(time.monotonic()),
+            min(self.cached_count or 0, input_count),
+        )
+
+    def _times(self, now: float) -> GenerationTimes:
+        started = now if self.first_scheduled is None else self.first_scheduled
+        first = now if self.first_output is None else self.first_output
+        return GenerationTimes(
+            queue=started - self.arrival,
+            preprocess=self.request.preprocess_seconds,
+            time_to_first_output=first - self.arrival,
+            compute=self.request.work.seconds,
+            total=now - self.arrival,
+        )
+
+
+def common_length(lists: list[list[int]]) -> int:
+    """Returns how many values all lists begin with."""
+    first, last = min(lists), max(lists)  # these two differ no later than any others
+    return next((i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))

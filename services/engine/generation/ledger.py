@@ -1,0 +1,88 @@
+"""Which requests live, and how each of them ends."""
+
+import logging
+
+import torch
+
+from sensorium.errors import DeviceOutOfMemory, Internal, InvalidArgument, SensoriumError, Violation
+from services.engine.generation.admission import Admission
+from services.engine.generation.delivery import Outbox
+from services.engine.generation.group import SequenceGroup
+from services.engine.generation.sampler import NoToken
+from services.engine.generation.scheduler import Scheduler
+from services.engine.generation.sequence import Sequence
+from services.engine.metrics import EngineMetrics
+
+log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """Holds each request from `enter` to its end, and ends it once. Belongs to the engine's thread."""
+
+    def __init__(self, scheduler: Scheduler, admission: Admission, metrics: EngineMetrics, outbox: Outbox) -> None:
+        self._scheduler = scheduler
+        self._admission = admission
+        self._metrics = metrics
+        self._outbox = outbox
+        self._live: dict[SequenceGroup, None] = {}
+
+    @property
+    def live(self) -> list[SequenceGroup]:
+        """Requests that were entered and have not ended."""
+        return list(self._live)
+
+    def enter(self, group: SequenceGroup) -> None:
+        """Takes a request in; one of which nothing is left to compute ends at once."""
+        self._live[group] = None
+        if first := group.open():
+            self._scheduler.add(first)
+        else:
+            self._admission.leave(group.request.token_count, started=True)
+            self.complete(group)
+
+    def complete(self, group: SequenceGroup) -> None:
+        """Ends a request whose outputs have all finished."""
+        event = group.completed()
+        longest = max(output.token_count for output in group.outputs)
+        self._metrics.completed(event.finish.reason.value, event.times, event.input_token_count, longest)
+        self._outbox.add(group.stream, event)
+        self._leave(group)
+
+    def fail(self, group: SequenceGroup, error: Exception) -> None:
+        """Ends the request that caused `error`."""
+        if isinstance(error, InvalidArgument):
+            self.end(group, "invalid_argument", error)
+        elif isinstance(error, torch.OutOfMemoryError):
+            self._metrics.out_of_memory.inc()
+            self.end(group, "out_of_memory", DeviceOutOfMemory("The device has too little memory for this request."))
+        else:
+            log.error("One request failed", exc_info=error)
+            self.end(group, "error", Internal())
+
+    def end_without(self, token: NoToken, sequence: Sequence) -> None:
+        """Ends a request for one of whose sequences there is no token: by its own doing, or by the model's."""
+        if token is NoToken.ALL_FORBIDDEN:
+            wrong = Violation("parameters", f"forbid every token at output position {sequence.output_count}")
+            self.end(sequence.group, "all_forbidden", InvalidArgument([wrong]))
+        else:
+            log.error("The model computed logits that are not numbers")
+            self.end(sequence.group, "error", Internal())
+
+    def end(self, group: SequenceGroup, reason: str, error: SensoriumError | None = None) -> None:
+        """Ends a request early. Harmless if it has ended."""
+        if group.ended:
+            return
+        if group.first_scheduled is None:
+            self._admission.leave(group.request.token_count, started=False)
+        self._metrics.requests.labels(reason).inc()
+        if error:
+            self._outbox.add(group.stream, error)
+        self._leave(group)
+
+    def _leave(self, group: SequenceGroup) -> None:
+        group.ended = True
+        for sequence in group.sequences:
+            self._scheduler.remove(sequence)
+        # A stream that somebody keeps would keep their tensors.
+        group.sequences, group.search, group.scoring = [], None, None
+        self._live.pop(group, None)

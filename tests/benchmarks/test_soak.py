@@ -1,0 +1,33 @@
+import os
+import sys
+
+import pytest
+
+import sensorium
+from benchmarks.soak.memory import Memory, resident_mib
+from benchmarks.soak.traffic import Traffic
+from tests.fakes.text_service import FakeTextService
+
+
+def test_growth_is_the_last_quarter_beside_the_second() -> None:
+    memory = Memory("service", [10.0, 50.0, 100.0, 100.0, 100.0, 102.0, 104.0, 104.0])
+    assert memory.quarters == (100.0, 104.0)
+    assert memory.growth == pytest.approx(0.04)
+
+
+def test_memory_of_this_process_is_seen() -> None:
+    before = resident_mib(os.getpid())
+    held = bytearray(os.urandom(1 << 20) * 64)
+    assert resident_mib(os.getpid()) - before > 0.9 * len(held) / 2**20
+    assert sys.getsizeof(held) >= 64 << 20
+
+
+async def test_a_request_of_a_number_is_always_the_same() -> None:
+    async with FakeTextService() as service, sensorium.AsyncClient(service.address, retry=None) as client:
+        first, second = Traffic(client), Traffic(client)
+        for traffic in (first, second):
+            for number in range(40):
+                await traffic.send(number)
+    assert first.ends == second.ends
+    assert sum(first.ends.values()) == 40
+    assert first.ends["stream"] > 10
