@@ -11,6 +11,7 @@ from services.engine.fusion.substitution import Substitutions
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
 from services.engine.native.linear import NativeLinear, takes
+from services.engine.taken_weight import TakenWeight
 
 _PACKABLE = {torch.float32, torch.bfloat16}
 
@@ -36,7 +37,7 @@ class OneDnnLinear(nn.Module):
     def weight(self) -> Tensor:
         """Tells models what the weight is like, and fails those that compute with it."""
         self.weight_read = True
-        return torch.empty(self.out_features, self.in_features, dtype=self.dtype, device="meta")
+        return TakenWeight(self.out_features, self.in_features, dtype=self.dtype)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See nn.Linear."""

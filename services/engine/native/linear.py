@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from services.engine.native.arena import Arena
 from services.engine.native.library import UNIT, Library
+from services.engine.taken_weight import TakenWeight
 
 PANEL = 32
 _HALF = PANEL // 2
@@ -83,7 +84,7 @@ class NativeLinear(nn.Module):
     def weight(self) -> Tensor:
         """Tells models what the weight is like, and fails those that compute with it."""
         self.weight_read = True
-        return torch.empty(self.out_features, self.in_features, dtype=self.dtype, device="meta")
+        return TakenWeight(self.out_features, self.in_features, dtype=self.dtype)
 
     @property
     def bias(self) -> Tensor | None:

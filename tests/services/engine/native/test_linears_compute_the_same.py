@@ -120,3 +120,38 @@ def test_memory_is_zero_aligned_and_freed_with_its_last_tensor() -> None:
     second[-1] = 7
     first += 1
     assert second[-1] == 7 and first.sum() == 5
+
+
+class Reading(nn.Module):
+    """Computes with the weight of one of its layers itself, and looks at the type of another's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole, self.read, self.looked_at = (nn.Linear(16, 16) for _ in range(3))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        hidden = self.whole(inputs) @ self.read.weight.T + self.read.bias
+        return self.looked_at(hidden.to(self.looked_at.weight.dtype))
+
+
+@pytest.mark.parametrize("library", [None, *LIBRARIES.values()], ids=["torch alone", *LIBRARIES.keys()])
+def test_layers_whose_weights_a_model_reads_are_put_back(library: Library | None) -> None:
+    model = nn.Sequential(Reading(), Reading())
+    inputs = torch.randn(3, 16)
+    with torch.inference_mode():
+        expected = model(inputs)
+    substitutions = Substitutions(model)
+    pack_linears(substitutions, model, library, Arena())
+    assert len(substitutions) == 6
+    with torch.inference_mode():
+        while True:
+            try:
+                found = model(inputs)
+                break
+            except RuntimeError:
+                assert substitutions.undo_read()
+        torch.testing.assert_close(found, expected)
+    assert set(substitutions.names) == {f"{i}.{name}" for i in (0, 1) for name in ("whole", "looked_at")}
+    assert substitutions.undo_read()  # a type was looked at, which did no harm
+    assert set(substitutions.names) == {"0.whole", "1.whole"}
+    assert not substitutions.undo_read()
