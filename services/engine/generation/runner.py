@@ -1,5 +1,6 @@
 """Runs the model on the rows of one step, packed into one sequence."""
 
+import time
 from collections.abc import Collection
 from typing import Protocol
 
@@ -16,6 +17,9 @@ from services.engine.generation.sequence import CachedTokens, Row
 
 class Runner(Protocol):
     """What the engine needs of a model: to compute rows, and to let sequences go on from one another's state."""
+
+    forward_seconds: float
+    """Time spent in the model's own forward so far."""
 
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         """Computes the rows' tokens and keeps what the next ones need. Running the same rows again is harmless.
@@ -41,6 +45,7 @@ class ModelRunner:
         self._backend = backend
         self._cache = cache
         self._device = device
+        self.forward_seconds = 0.0
 
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
@@ -75,13 +80,17 @@ class ModelRunner:
             self._cache.copy_pages(sources, [child.pages[place] for _, child, place in partial])
 
     def _forward(self, tokens: list[int], positions: list[int], wanted: list[int], batch: AttentionBatch) -> Tensor:
+        ids, places, kept = (self._tensor(np.array(values)) for values in (tokens, positions, wanted))
+        call = AttentionCall(self._backend, self._backend.plan(batch))
+        began = time.perf_counter()
         output = self._model(
-            input_ids=self._tensor(np.array([tokens])),
-            position_ids=self._tensor(np.array([positions])),
-            logits_to_keep=self._tensor(np.array(wanted)),
+            input_ids=ids.unsqueeze(0),
+            position_ids=places.unsqueeze(0),
+            logits_to_keep=kept,
             use_cache=False,
-            attention_call=AttentionCall(self._backend, self._backend.plan(batch)),
+            attention_call=call,
         )
+        self.forward_seconds += time.perf_counter() - began
         return output.logits[0].float()
 
     def _slots(self, pages: NDArray[np.int64], first: int, end: int) -> NDArray[np.int64]:
