@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from services.engine.generation.attention.backend import AttentionBackend, AttentionCall
@@ -52,22 +51,16 @@ class ModelRunner:
         """See Runner. The same rows write the same slots."""
         tokens: list[int] = []
         positions: list[int] = []
-        slots: list[NDArray[np.int64]] = []
-        spans: list[RowSpan] = []
         wanted: list[int] = []
         for row in rows:
-            first, context = row.sequence.computed, row.sequence.computed + row.token_count
-            pages = np.array(row.sequence.pages, dtype=np.int64)
-            spans.append(RowSpan(len(tokens), row.token_count, context, self._tensor(pages)))
-            slots.append(self._slots(pages, first, context))
-            tokens += row.sequence.token_ids[first:context]
-            positions += range(first, context)
+            start, first, end = len(tokens), row.sequence.computed, row.sequence.computed + row.token_count
+            tokens += row.sequence.token_ids[first:end]
+            positions += range(first, end)
             if row.scored:
-                wanted += range(spans[-1].start, spans[-1].start + row.scored)
+                wanted += range(start, start + row.scored)
             if row.completes:
                 wanted.append(len(tokens) - 1)
-        batch = AttentionBatch(spans, self._tensor(np.concatenate(slots)), self._cache)
-        logits = self._forward(tokens, positions, wanted or [len(tokens) - 1], batch)
+        logits = self._forward(tokens, positions, wanted or [len(tokens) - 1], self._batch(rows))
         return logits[: len(wanted)]
 
     @torch.inference_mode()
@@ -80,7 +73,7 @@ class ModelRunner:
             self._cache.copy_pages(sources, [child.pages[place] for _, child, place in partial])
 
     def _forward(self, tokens: list[int], positions: list[int], wanted: list[int], batch: AttentionBatch) -> Tensor:
-        ids, places, kept = (self._tensor(np.array(values)) for values in (tokens, positions, wanted))
+        ids, places, kept = (self._tensor(values) for values in (tokens, positions, wanted))
         call = AttentionCall(self._backend, self._backend.plan(batch))
         began = time.perf_counter()
         output = self._model(
@@ -93,10 +86,25 @@ class ModelRunner:
         self.forward_seconds += time.perf_counter() - began
         return output.logits[0].float()
 
-    def _slots(self, pages: NDArray[np.int64], first: int, end: int) -> NDArray[np.int64]:
-        """Returns the slots of a sequence's tokens [first, end)."""
-        place = np.arange(first, end)
-        return pages[place // self._cache.page_size] * self._cache.page_size + place % self._cache.page_size
+    def _batch(self, rows: Collection[Row[CachedTokens]]) -> AttentionBatch:
+        """Returns where the rows lie in the packed batch and in the cache."""
+        size = self._cache.page_size
+        slots: list[int] = []
+        pages: list[int] = []
+        for row in rows:
+            own, first = row.sequence.pages, row.sequence.computed
+            slots += [own[place // size] * size + place % size for place in range(first, first + row.token_count)]
+            pages += own
+        all_pages = self._tensor(pages)  # one for all, as making tensors takes longer than filling them
+        spans: list[RowSpan] = []
+        start = page = 0
+        for row in rows:
+            held, context = len(row.sequence.pages), row.sequence.computed + row.token_count
+            spans.append(RowSpan(start, row.token_count, context, all_pages[page : page + held]))
+            start += row.token_count
+            page += held
+        return AttentionBatch(spans, self._tensor(slots), self._cache)
 
-    def _tensor(self, values: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(values).to(self._device)
+    def _tensor(self, values: list[int]) -> Tensor:
+        tensor = torch.from_numpy(np.array(values, dtype=np.int64))
+        return tensor if self._device.type == "cpu" else tensor.to(self._device)
