@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -58,6 +59,10 @@ async def run(server: Server, prepare: Callable[[], Awaitable[None]] | None = No
                 # Nobody was sent here yet, so there is nothing to wait for.
                 server.hurry.set()
         if ready:
+            # What lives now lives as long as the process; walking through it, torch and all, would stop every stream
+            # for a fifth of a second now and then.
+            gc.collect()
+            gc.freeze()
             server.ready()
             await stop.wait()
 

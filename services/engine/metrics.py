@@ -29,6 +29,8 @@ class EngineMetrics:
         self.prefix_query_tokens = counter("prefix_cache_query_tokens", "Prompt tokens looked up in the prefix cache.")
         self.prefix_hit_tokens = counter("prefix_cache_hit_tokens", "Prompt tokens found in the prefix cache.")
         self.steps = counter("steps", "Steps of the model.")
+        self.busy_seconds = counter("busy_seconds", "Time the engine was at work, the model's included.")
+        self.forward_seconds = counter("forward_seconds", "Time in the model's own forward.")
         self.preemptions = counter("preemptions", "Sequences put back because no page was free.")
         self.prompt_tokens = counter("prompt_tokens", "Prompt tokens of requests that ended.")
         self.generation_tokens = counter("generation_tokens", "Tokens generated.")

@@ -37,7 +37,7 @@ class OneDnnLinear(nn.Module):
     def weight(self) -> Tensor:
         """Tells models what the weight is like, and fails those that compute with it."""
         self.weight_read = True
-        return TakenWeight(self.out_features, self.in_features, dtype=self.dtype)
+        return TakenWeight.like(self.out_features, self.in_features, self.dtype)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See nn.Linear."""

@@ -9,10 +9,10 @@ from torch import Tensor
 class TakenWeight(Tensor):
     """Tells its shape and type to a model that reads it, and fails what computes with it."""
 
-    @staticmethod
-    def __new__(cls, *shape: int, dtype: torch.dtype) -> "TakenWeight":
-        """It is `shape` large and takes the memory of one element."""
-        return torch.zeros((), dtype=dtype).expand(shape).as_subclass(cls)
+    @classmethod
+    def like(cls, rows: int, columns: int, dtype: torch.dtype) -> "TakenWeight":
+        """Returns one of that shape, which takes the memory of one element."""
+        return torch.zeros((), dtype=dtype).expand(rows, columns).as_subclass(cls)
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -81,3 +81,14 @@ def test_the_log_can_be_json():
         assert set(json.loads(lines[0])) == {"time", "level", "logger", "request_id", "message"}
         process.stderr.read()
         assert process.wait(60) == 0
+
+
+def test_what_was_prepared_is_kept_from_the_garbage_collector():
+    prepare = (
+        "import gc; asyncio.get_running_loop().call_later(0.2, lambda: print(gc.get_freeze_count(), file=sys.stderr))"
+    )
+    with _start(prepare, "--drain-delay-seconds", "0") as process:
+        _until(process, "ready")
+        assert int(process.stderr.readline()) > 10_000
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0

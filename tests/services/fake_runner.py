@@ -35,6 +35,7 @@ class FakeRunner:
 
     def __init__(self) -> None:
         self.steps = 0
+        self.forward_seconds = 0.0
         self.seen: list[list[tuple[int, ...]]] = []
         """The tokens of every row of every step."""
         self.on_row: Callable[[CachedTokens], None] = lambda sequence: None

@@ -1,12 +1,11 @@
 """Runs an encoder-decoder on the rows of one step: encoders one by one, decoders packed into one sequence."""
 
 import inspect
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
@@ -23,7 +22,7 @@ from services.engine.generation.attention.encoder_decoder import (
     configs_of,
 )
 from services.engine.generation.kv_cache import KVCache
-from services.engine.generation.runner import fork_pages
+from services.engine.generation.runner import batch_of, fork_pages, tensor_of
 from services.engine.generation.sequence import CachedTokens, Row
 
 
@@ -43,6 +42,7 @@ class EncoderDecoderRunner:
         # Read by no attention here; that it is there keeps decoders from making one, and nothing of it is looked at.
         self._mask = torch.empty(1, 1, 1, 1, dtype=torch.bool, device=device)
         self._nothing_read = torch.empty(1, 0, 1, device=device, dtype=model.dtype)
+        self.forward_seconds = 0.0
 
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
@@ -72,27 +72,22 @@ class EncoderDecoderRunner:
         """Computes the rows' tokens and returns the logits `[rows, vocabulary]` behind the last of each."""
         tokens: list[int] = []
         positions: list[int] = []
-        slots: list[NDArray[np.int64]] = []
-        own: list[RowSpan] = []
         cross: list[RowSpan] = []
         for row in rows:
             sequence, first = row.sequence, row.sequence.computed
-            context, source = first + row.token_count, len(sequence.source_ids)
-            pages, source_pages = np.array(sequence.pages), self._tensor(np.array(sequence.source_pages))
+            source, pages = len(sequence.source_ids), self._tensor(sequence.source_pages)
             # Each token by itself sees all of the source.
-            cross += [RowSpan(len(tokens) + i, 1, source, source_pages) for i in range(row.token_count)]
-            own.append(RowSpan(len(tokens), row.token_count, context, self._tensor(pages)))
-            slots.append(self._cache.slots(pages, first, context))
-            tokens += sequence.token_ids[first:context]
-            positions += range(first, context)
-        own_batch = AttentionBatch(own, self._tensor(np.concatenate(slots)), self._cache)
-        cross_batch = AttentionBatch(cross, self._tensor(np.empty(0, dtype=np.int64)), self._cache)
+            cross += [RowSpan(len(tokens) + i, 1, source, pages) for i in range(row.token_count)]
+            tokens += sequence.token_ids[first : first + row.token_count]
+            positions += range(first, first + row.token_count)
+        own_batch = batch_of(rows, self._cache, self._device)
+        cross_batch = AttentionBatch(cross, self._tensor([]), self._cache)
         read = self._read([row.sequence for row in rows if not row.sequence.computed])
-        lengths = PagedSelfAttention(self._tensor(np.array(positions)), max(span.context for span in own))
+        lengths = PagedSelfAttention(self._tensor(positions), max(span.context for span in own_batch.rows))
         caches = PagedCaches(lengths, self._cross, begins=read is not None)
         plans = self._backend.plan(own_batch), self._backend.plan(cross_batch)
         logits = self._forward(tokens, caches, read, EncoderDecoderCall(self._backend, caches, *plans))
-        last = [span.start + span.length - 1 for span in own]
+        last = [span.start + span.length - 1 for span in own_batch.rows]
         return logits if len(last) == len(logits) else logits[last]
 
     def _read(self, sequences: list[CachedTokens]) -> Tensor | None:
@@ -101,29 +96,33 @@ class EncoderDecoderRunner:
         Their keys and values will go to the sequences' source pages.
         """
         read: list[Tensor] = []
-        slots: list[NDArray[np.int64]] = []
+        slots: list[int] = []
         for sequence in sequences:
-            source = self._tensor(np.array([sequence.source_ids]))
+            source = self._tensor(sequence.source_ids).unsqueeze(0)
+            began = time.perf_counter()
             read.append(self._model.get_encoder()(input_ids=source, attention_mask=torch.ones_like(source))[0])
-            slots.append(self._cache.slots(np.array(sequence.source_pages), 0, len(sequence.source_ids)))
+            self.forward_seconds += time.perf_counter() - began
+            slots += self._cache.slots(sequence.source_pages, 0, len(sequence.source_ids))
         if not read:
             return None
-        self._cross.slots = self._tensor(np.concatenate(slots))
+        self._cross.slots = self._tensor(slots)
         return torch.cat(read, dim=1)
 
     def _forward(self, tokens: list[int], caches: PagedCaches, read: Tensor | None, call: EncoderDecoderCall) -> Tensor:
         states = self._nothing_read if read is None else read
+        began = time.perf_counter()
         # For as long as a forward only: encoders, whose configuration may be the same, attend in their own way.
         with attending_by(self._decoder_configs, IMPLEMENTATION):
             output = self._model(
-                decoder_input_ids=self._tensor(np.array([tokens])),
+                decoder_input_ids=self._tensor(tokens).unsqueeze(0),
                 decoder_attention_mask=self._mask,
                 encoder_outputs=BaseModelOutput(last_hidden_state=states),  # type: ignore[arg-type]
                 use_cache=True,
                 attention_call=call,
                 **{self._cache_name: caches},
             )
+        self.forward_seconds += time.perf_counter() - began
         return output.logits[0].float()
 
-    def _tensor(self, values: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(values).to(self._device)
+    def _tensor(self, values: Sequence[int]) -> Tensor:
+        return tensor_of(values, self._device)

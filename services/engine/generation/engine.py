@@ -58,6 +58,7 @@ class GenerationEngine:
         self._closing = False
         self._step_since: float | None = None
         self._preemptions_seen = 0
+        self._forward_seen = 0.0
         self._thread = threading.Thread(target=self._loop, name="generation-engine", daemon=True)
 
     def start(self) -> None:
@@ -108,6 +109,8 @@ class GenerationEngine:
                 self._end_all(Internal())
                 worked = True
             self._outbox.send()
+            if worked:
+                self._metrics.busy_seconds.inc(time.monotonic() - self._step_since)
             self._step_since = None
             if not worked:
                 with self._wake:
@@ -279,3 +282,5 @@ class GenerationEngine:
         metrics.kv_cache_usage.set(1 - self._pool.free_count / self._pool.page_count)
         metrics.preemptions.inc(self._scheduler.preemptions - self._preemptions_seen)
         self._preemptions_seen = self._scheduler.preemptions
+        metrics.forward_seconds.inc(self._runner.forward_seconds - self._forward_seen)
+        self._forward_seen = self._runner.forward_seconds

@@ -3,9 +3,7 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from services.engine.native.arena import Arena
@@ -75,10 +73,10 @@ class KVCache:
         """Returns all values of a layer."""
         return self._values[layer]
 
-    def slots(self, pages: NDArray[np.int64], first: int, end: int) -> NDArray[np.int64]:
+    def slots(self, pages: list[int], first: int, end: int) -> list[int]:
         """Returns the slots of the tokens [first, end) of a sequence that owns `pages`, in order."""
-        place = np.arange(first, end)
-        return pages[place // self.page_size] * self.page_size + place % self.page_size
+        size = self.page_size
+        return [pages[place // size] * size + place % size for place in range(first, end)]
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Stores `[T, kv_heads, width]` keys and values at the `T` slots. Writing the same slot again is harmless."""

@@ -1,11 +1,11 @@
 """Runs the model on the rows of one step, packed into one sequence."""
 
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from services.engine.generation.attention.backend import AttentionBackend, AttentionCall
@@ -16,6 +16,9 @@ from services.engine.generation.sequence import CachedTokens, Row
 
 class Runner(Protocol):
     """What the engine needs of a model: to compute rows, and to let sequences go on from one another's state."""
+
+    forward_seconds: float
+    """Time spent in the model's own forward so far."""
 
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         """Computes the rows' tokens and keeps what the next ones need. Running the same rows again is harmless.
@@ -42,6 +45,31 @@ def fork_pages(cache: KVCache, pairs: Collection[tuple[CachedTokens, CachedToken
         cache.copy_pages(sources, [child.pages[place] for _, child, place in partial])
 
 
+def batch_of(rows: Collection[Row[CachedTokens]], cache: KVCache, device: torch.device) -> AttentionBatch:
+    """Returns where the rows lie in the packed batch and in the cache."""
+    slots: list[int] = []
+    pages: list[int] = []
+    for row in rows:
+        first, own = row.sequence.computed, row.sequence.pages
+        slots += cache.slots(own, first, first + row.token_count)
+        pages += own
+    all_pages = tensor_of(pages, device)  # one for all, as making tensors takes longer than filling them
+    spans: list[RowSpan] = []
+    start = page = 0
+    for row in rows:
+        held, context = len(row.sequence.pages), row.sequence.computed + row.token_count
+        spans.append(RowSpan(start, row.token_count, context, all_pages[page : page + held]))
+        start += row.token_count
+        page += held
+    return AttentionBatch(spans, tensor_of(slots, device), cache)
+
+
+def tensor_of(values: Sequence[int], device: torch.device) -> Tensor:
+    """Returns the numbers as int64 on the device."""
+    tensor = torch.from_numpy(np.array(values, dtype=np.int64))
+    return tensor if device.type == "cpu" else tensor.to(device)
+
+
 class ModelRunner:
     """A model whose state is the paged cache."""
 
@@ -50,27 +78,23 @@ class ModelRunner:
         self._backend = backend
         self._cache = cache
         self._device = device
+        self.forward_seconds = 0.0
 
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         """See Runner. The same rows write the same slots."""
         tokens: list[int] = []
         positions: list[int] = []
-        slots: list[NDArray[np.int64]] = []
-        spans: list[RowSpan] = []
         wanted: list[int] = []
         for row in rows:
-            first, context = row.sequence.computed, row.sequence.computed + row.token_count
-            pages = np.array(row.sequence.pages, dtype=np.int64)
-            spans.append(RowSpan(len(tokens), row.token_count, context, self._tensor(pages)))
-            slots.append(self._cache.slots(pages, first, context))
-            tokens += row.sequence.token_ids[first:context]
-            positions += range(first, context)
+            start, first, end = len(tokens), row.sequence.computed, row.sequence.computed + row.token_count
+            tokens += row.sequence.token_ids[first:end]
+            positions += range(first, end)
             if row.scored:
-                wanted += range(spans[-1].start, spans[-1].start + row.scored)
+                wanted += range(start, start + row.scored)
             if row.completes:
                 wanted.append(len(tokens) - 1)
-        batch = AttentionBatch(spans, self._tensor(np.concatenate(slots)), self._cache)
+        batch = batch_of(rows, self._cache, self._device)
         logits = self._forward(tokens, positions, wanted or [len(tokens) - 1], batch)
         return logits[: len(wanted)]
 
@@ -80,14 +104,15 @@ class ModelRunner:
         fork_pages(self._cache, pairs)
 
     def _forward(self, tokens: list[int], positions: list[int], wanted: list[int], batch: AttentionBatch) -> Tensor:
+        ids, places, kept = (tensor_of(values, self._device) for values in (tokens, positions, wanted))
+        call = AttentionCall(self._backend, self._backend.plan(batch))
+        began = time.perf_counter()
         output = self._model(
-            input_ids=self._tensor(np.array([tokens])),
-            position_ids=self._tensor(np.array([positions])),
-            logits_to_keep=self._tensor(np.array(wanted)),
+            input_ids=ids.unsqueeze(0),
+            position_ids=places.unsqueeze(0),
+            logits_to_keep=kept,
             use_cache=False,
-            attention_call=AttentionCall(self._backend, self._backend.plan(batch)),
+            attention_call=call,
         )
+        self.forward_seconds += time.perf_counter() - began
         return output.logits[0].float()
-
-    def _tensor(self, values: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(values).to(self._device)

@@ -2,11 +2,13 @@
 
 from enum import Enum
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from services.engine.generation.constraints import AllowedTokens, BadWords, LogitBias, NoRepeatedRuns, WithheldEndings
 from services.engine.generation.draws import uniform
+from services.engine.generation.inversion import invert
 from services.engine.generation.penalties import OutputPenalties, RepetitionPenalty, RowProcessor
 from services.engine.generation.request import GenerationRequest
 from services.engine.generation.rules import forcing_processors, source_processors
@@ -35,9 +37,7 @@ def sample(logits: Tensor, sequences: list[Sequence]) -> list[int | NoToken]:
     Steps and their order are those of transformers' `generate`, so that an equal distribution is drawn from.
     """
     numbers = process(logits, sequences)
-    best = logits.max(dim=-1)
-    usable: list[bool] = torch.isfinite(best.values).tolist()
-    tokens: list[int] = best.indices.tolist()
+    tokens, usable = likeliest(logits)
     sampled = [i for i, sequence in enumerate(sequences) if usable[i] and not sequence.request.sampling.greedy]
     if sampled:
         drawn = draw(logits[sampled], [sequences[i] for i in sampled])
@@ -47,6 +47,16 @@ def sample(logits: Tensor, sequences: list[Sequence]) -> list[int | NoToken]:
         NoToken.NOT_NUMBERS if not numbers.get(i, fine) else token if fine else NoToken.ALL_FORBIDDEN
         for i, (token, fine) in enumerate(zip(tokens, usable, strict=True))
     ]
+
+
+def likeliest(logits: Tensor) -> tuple[list[int], list[bool]]:
+    """Returns the likeliest token of each row `[rows, vocabulary]`, and whether its logit is a number and finite."""
+    if logits.device.type == "cpu":  # where NumPy takes a tenth of the time
+        array = logits.numpy()
+        indices = array.argmax(axis=-1)
+        return indices.tolist(), np.isfinite(array[np.arange(len(array)), indices]).tolist()
+    best = logits.max(dim=-1)
+    return best.indices.tolist(), torch.isfinite(best.values).tolist()
 
 
 def process(logits: Tensor, sequences: list[Sequence]) -> dict[int, bool]:
@@ -100,14 +110,11 @@ def draw(logits: Tensor, sequences: list[Sequence]) -> list[int]:
     temperature = torch.tensor([p.temperature for p in parameters], device=logits.device).unsqueeze(1)
     # The highest logit becomes 0, so that the smallest temperatures overflow to minus infinity, which is right, and
     # never to infinity, which would leave no distribution.
-    highest = logits.max(dim=-1, keepdim=True).values
-    scaled = truncate((logits - highest) / temperature.clamp(min=_SMALLEST), parameters)
-    # In float64, since rounding a cumulative sum over a large vocabulary in float32 would move its borders.
-    cumulative = torch.softmax(scaled.double(), dim=-1).cumsum(dim=-1)
+    scaled = (logits - logits.amax(dim=-1, keepdim=True)).div_(temperature.clamp(min=_SMALLEST))
+    weights = truncate(scaled, parameters).exp()
     draws = uniform(
         [p.seed for p in parameters],
         [sequence.output_count for sequence in sequences],
         [sequence.candidate for sequence in sequences],
     )
-    target = torch.from_numpy(draws).to(cumulative.device).unsqueeze(1) * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, target, right=True).squeeze(1).tolist()
+    return invert(weights, torch.from_numpy(draws).to(weights.device)).tolist()

@@ -1,5 +1,6 @@
 """Runs the rows of a step one by one, each on its sequence's own cache: for models whose state is not pages of keys."""
 
+import time
 from collections.abc import Collection, Iterator
 from enum import Enum
 
@@ -30,6 +31,7 @@ class SerialRunner:
         self._model = model
         self._memory = memory
         self._continuation = continuation
+        self.forward_seconds = 0.0
 
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
@@ -54,7 +56,9 @@ class SerialRunner:
         found: list[Tensor] = []
         for place in self._places(sequence, cache.length, end):
             scored = before + row.scored if row.scored and not found else 0
+            began = time.perf_counter()
             found.append(cache.advance(sequence.token_ids[:place], sequence.source_ids, scored))
+            self.forward_seconds += time.perf_counter() - began
         sequence.state = cache
         last = found[-1][-1:] if row.completes else found[-1][:0]
         return torch.cat([found[0][before : before + row.scored], last]) if row.scored else last

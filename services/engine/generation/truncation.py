@@ -7,6 +7,8 @@ from torch import Tensor
 from services.engine.generation.request import SamplingParameters
 
 _NEVER = float("-inf")
+_HEADS = (256, 4096)
+"""Likeliest tokens looked at first, and then: what is kept is seldom more."""
 
 
 def truncate(logits: Tensor, parameters: list[SamplingParameters], least: int = 1) -> Tensor:
@@ -26,21 +28,41 @@ def truncate(logits: Tensor, parameters: list[SamplingParameters], least: int = 
 
 
 def _likely(logits: Tensor, parameters: list[SamplingParameters], least: int) -> Tensor:
-    """Keeps what top-k, top-p and min-p keep."""
+    """Keeps what top-k, top-p and min-p keep: as a rule a few tokens, so that only the likeliest need be sorted."""
+    kept, rows = torch.empty_like(logits), list(range(len(parameters)))
+    for head in (*_HEADS, logits.shape[1]):
+        kept[rows], whole = _of_head(logits[rows], [parameters[i] for i in rows], least, head)
+        rows = [i for i, fits in zip(rows, whole, strict=True) if not fits]
+        if not rows:
+            break
+    return kept
+
+
+def _of_head(logits: Tensor, parameters: list[SamplingParameters], least: int, head: int) -> tuple[Tensor, list[bool]]:
+    """Returns what is kept of the `head` likeliest tokens, and of which rows that is all there is to keep."""
     vocabulary = logits.shape[1]
-    ordered, order = torch.sort(logits, dim=-1, descending=True, stable=True)
+    ordered, order = torch.topk(logits, min(head, vocabulary))
+    size = ordered.shape[1]
     # All tokens as likely as the last of the k stay too: which of them came first would be chance.
-    last = _column([min(max(p.top_k or vocabulary, least), vocabulary) - 1 for p in parameters], logits)
+    last = _column([min(max(p.top_k or vocabulary, least), size) - 1 for p in parameters], logits)
     keep = ordered >= ordered.gather(1, last)
-    ordered = ordered.masked_fill(~keep, _NEVER)
-    probabilities = torch.softmax(ordered.double(), dim=-1)
+    weights = (ordered - ordered[:, :1]).double().exp()
+    # What top-k leaves of a row is 1; where it cuts nothing of the head, that is all tokens.
+    cut = _column([bool(p.top_k) and max(p.top_k, least) < size for p in parameters], logits)
+    mass = torch.where(keep, weights, 0.0).sum(dim=-1, keepdim=True)
+    if not cut.all():
+        mass = torch.where(cut, mass, (logits - ordered[:, :1]).exp().sum(dim=-1, keepdim=True).double())
+    reaches_end = keep[:, -1:] & cut
+    probabilities = torch.where(keep, weights / mass, 0.0)
     before = probabilities.cumsum(dim=-1) - probabilities
     # A token stays while those before it have not reached top_p; 1 keeps all, whatever the rounding of the sum.
     top_p = _column([p.top_p if p.top_p < 1 else 2.0 for p in parameters], logits)
     min_p = _column([p.min_p for p in parameters], logits)
     keep &= (before < top_p) & (probabilities >= min_p * probabilities[:, :1])
     keep[:, :least] = True
-    return logits.masked_fill(~torch.zeros_like(keep).scatter(1, order, keep), _NEVER)
+    reaches_end |= keep[:, -1:]
+    kept = torch.full_like(logits, _NEVER).scatter(1, order, ordered.masked_fill(~keep, _NEVER))
+    return kept, [size == vocabulary or not reaches for reaches in reaches_end.flatten().tolist()]
 
 
 def _typical(logits: Tensor, mass: Tensor, least: int) -> Tensor:

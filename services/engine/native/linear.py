@@ -84,7 +84,7 @@ class NativeLinear(nn.Module):
     def weight(self) -> Tensor:
         """Tells models what the weight is like, and fails those that compute with it."""
         self.weight_read = True
-        return TakenWeight(self.out_features, self.in_features, dtype=self.dtype)
+        return TakenWeight.like(self.out_features, self.in_features, self.dtype)
 
     @property
     def bias(self) -> Tensor | None:

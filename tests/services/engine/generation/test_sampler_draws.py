@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from services.engine.generation import sampler
+from services.engine.generation.inversion import invert
 from services.engine.generation.sampler import NoToken, sample
 from services.engine.generation.sequence import Sequence
 from tests.services.engine.generation.sequences import sequence
@@ -66,6 +67,16 @@ def test_an_excluded_token_is_never_drawn_at_the_ends_of_the_interval(
     kept = sampler.truncate(logits.clone(), [row.request.sampling for row in rows]).isfinite()
     tokens = sample(logits, rows)
     assert all(kept[i, token] for i, token in enumerate(tokens))
+
+
+def test_a_large_vocabulary_is_inverted_at_the_same_place_as_by_one_sum() -> None:
+    generator = torch.Generator().manual_seed(5)
+    weights = torch.rand(64, 5000, generator=generator) * (torch.rand(64, 5000, generator=generator) < 0.01)
+    draws = torch.rand(64, generator=generator, dtype=torch.float64)
+    draws[0], draws[1] = 0.0, 1 - 2.0**-53
+    cumulative = weights.double().cumsum(dim=-1)
+    exact = [int((row > u * row[-1]).nonzero()[0]) for row, u in zip(cumulative, draws, strict=True)]
+    assert invert(weights, draws).tolist() == exact
 
 
 @pytest.mark.parametrize("temperature", [DENORMAL, 1e-38, 1e-6])

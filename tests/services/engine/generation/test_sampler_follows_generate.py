@@ -46,7 +46,7 @@ def of_ours(logits: Tensor, parameters: list[SamplingParameters]) -> Tensor:
     return truncate(logits / temperature, parameters).isfinite()
 
 
-@pytest.mark.parametrize("vocabulary", [1, 2, 7, 64, 1000])
+@pytest.mark.parametrize("vocabulary", [1, 2, 7, 64, 256, 257, 1000])
 @pytest.mark.parametrize("spread", [0.01, 1.0, 30.0])
 def test_the_same_tokens_are_kept_row_by_row_in_one_batch(vocabulary: int, spread: float) -> None:
     generator = torch.Generator().manual_seed(vocabulary)
@@ -71,6 +71,18 @@ def test_tokens_equal_to_the_last_of_top_k_stay_too() -> None:
     kept = of_ours(logits, [SamplingParameters(temperature=1.0, top_k=2)])
     assert torch.equal(kept, of_generate(logits, SamplingParameters(temperature=1.0, top_k=2)))
     assert kept.sum() == 4
+
+
+@pytest.mark.parametrize("top_k", [200, 255, 256, 300, 999])
+def test_equal_tokens_beyond_the_likeliest_few_are_found(top_k: int) -> None:
+    logits = torch.zeros(1, 1000)
+    logits[0, :150] = torch.linspace(1, 2, 150)
+    for p in (
+        SamplingParameters(temperature=1.0, top_k=top_k),
+        SamplingParameters(temperature=1.0, top_k=top_k, min_p=0.2),
+        SamplingParameters(temperature=1.0, top_k=top_k, min_p=0.5),
+    ):
+        assert torch.equal(of_ours(logits, [p]), of_generate(logits, p))
 
 
 @pytest.mark.parametrize("top_p", [0.2, 0.5, 0.9])
