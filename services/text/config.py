@@ -11,7 +11,7 @@ Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 
 class TextSettings(ServerSettings):
-    """Serves one causal language model over gRPC."""
+    """Serves one language model over gRPC."""
 
     model: str = Field(description="Folder of a checkpoint, or id of a model on the Hugging Face hub.")
     revision: str | None = Field(None, description="Commit, branch or tag on the hub; absent: the main branch.")
@@ -45,7 +45,7 @@ class TextSettings(ServerSettings):
     prefix_cache: bool = Field(
         True, description="Starts a request behind what earlier ones with its beginning computed."
     )
-    cache_mib: int = Field(1024, ge=1, description="Memory for keys and values, at most.")
+    cache_mib: int = Field(1024, ge=1, description="Memory for what sequences keep, keys and values above all, at most.")
     max_queued_requests: int = Field(256, ge=1, description="Requests that may wait.")
     max_queued_tokens: int = Field(262_144, ge=1, description="Prompt tokens that may wait.")
     max_unread_tokens: int = Field(1024, ge=1, description="Generated tokens that may wait for a slow reader.")
