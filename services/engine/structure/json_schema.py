@@ -29,10 +29,11 @@ def schema_grammar(text: str) -> str:
 
     Raises:
         StructureRefused: it is no schema, or says what could not be enforced.
+        RecursionError: it is nested too deeply to be read.
     """
     try:
         schema = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise StructureRefused(f"is not JSON: {error}") from error
     if not isinstance(schema, dict | bool):
         raise StructureRefused("must be a JSON object or a boolean")

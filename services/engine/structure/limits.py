@@ -29,7 +29,7 @@ STACK_BYTES = 512 << 20
 """Of the threads that compile. Address space only: the library recurses about 30 KB for each reference a schema
 follows, and a chain of a thousand ends a process whose stack is the usual 8 MiB."""
 
-MASK_CPU_SECONDS = 0.1
+MASK_CPU_SECONDS = 0.05
 """For one mask; usual ones take microseconds, and the first of a request a few milliseconds."""
 
 
@@ -37,7 +37,7 @@ def parser_limits() -> LLParserLimits:
     """Returns the library's limits. Beyond them a matcher fails, and its sequence with it."""
     return LLParserLimits(
         max_items_in_row=1_000,
-        step_max_items=200_000,
+        step_max_items=50_000,
         step_lexer_fuel=100_000,
         max_lexer_states=MAX_LEXER_STATES,
         max_grammar_size=100_000,

@@ -4,8 +4,10 @@ import re
 
 _MOST_CHARACTERS = 400
 _TOO_COMPLEX = re.compile(
-    r"too many (items|states|expressions)|Current row has|too big|too large|grammar size|precomputation|assertion failed"
+    r"(?i)too many (items|states|expressions)|current row has|too big|too large|grammar size|precomputation|assertion failed"
 )
+TOO_SLOW = "too many states to look at for one token"
+"""In the words of the library's limits, for one that it lacks."""
 _UNSATISFIABLE = re.compile(r"NoExtension|[Uu]nsatisfiable grammar")
 
 
@@ -24,6 +26,5 @@ def reason(message: str) -> str:
     lines = [line.strip() for line in re.split(r"\n\s+\d+ \| |<non-verbose/>|<backtrace|<state>", message)[0].splitlines()]
     words = " ".join(line for line in lines if line and line != "^")
     words = re.sub(r"^(at )?\d+\(\d+\): ", "", words)
-    if found := re.search(r"\berror: (.*)$", words):
-        words = found[1]
+    words = words.rpartition("error: ")[2]
     return words[:_MOST_CHARACTERS] or "does not compile"
