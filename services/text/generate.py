@@ -12,6 +12,7 @@ from services.engine.generation.token_texts import TokenTexts
 from services.engine.generation.validation import violations
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
+from services.engine.structure.compiler import Found, StructureCompiler
 from services.text.ask import Generation, GenerationAsk
 
 
@@ -25,6 +26,7 @@ class TextGenerator:
         defaults: ModelDefaults,
         limits: GenerationLimits,
         preprocessing: Preprocessing,
+        structures: StructureCompiler,
     ) -> None:
         self._engine = engine
         self._encoder = encoder
@@ -32,6 +34,7 @@ class TextGenerator:
         self._defaults = defaults
         self._limits = limits
         self._preprocessing = preprocessing
+        self._structures = structures
 
     async def start(self, ask: GenerationAsk) -> Generation:
         """Accepts the request and returns its stream.
@@ -40,13 +43,15 @@ class TextGenerator:
             InvalidArgument: holds every violation.
             QueueFull, DeadlineExceeded, ModelNotReady: see Admission.enter.
         """
-        request, output, rendered = await self._preprocessing.run(self._prepare, ask)
+        found = await self._structures.find(ask.options.structured_output)
+        request, output, rendered = await self._preprocessing.run(self._prepare, ask, found)
         stream = self._engine.submit(request, output)
         return Generation(stream, len(request.prompt_token_ids), request.sampling.seed, rendered)
 
-    def _prepare(self, ask: GenerationAsk) -> tuple[GenerationRequest, OutputBuilder, str | None]:
+    def _prepare(self, ask: GenerationAsk, found: Found) -> tuple[GenerationRequest, OutputBuilder, str | None]:
         began = time.monotonic()
-        wrong = list(ask.violations)
+        structure, uncompiled = found
+        wrong = [*ask.violations, *uncompiled]
         tokens, rendered = None, None
         try:
             rendered, tokens = self._tokens(ask)
@@ -59,11 +64,12 @@ class TextGenerator:
         sampling, stopping = resolve(ask.options, self._defaults, self._limits, len(tokens.prompt), bad_words)
         skip_special = ask.options.skip_special_tokens
         detokenizer = IncrementalDetokenizer(self._encoder, tokens.prompt, skip_special_tokens=skip_special)
-        output = OutputBuilder(detokenizer, stopping, self._token_texts)
+        output = OutputBuilder(detokenizer, stopping, self._token_texts, structure)
         replayed = output.replay(tuple(ask.delivered))
         if replayed < len(ask.delivered):
             place = f"delivered[0].token_ids[{replayed}]"
-            raise InvalidArgument([Violation(place, "stands behind a token that ends the output")])
+            words = "stands behind the end of the output" if output.finish else "contradicts the structured output"
+            raise InvalidArgument([Violation(place, words)])
         request = GenerationRequest(
             prompt_token_ids=tuple(tokens.prompt),
             sampling=sampling,
@@ -75,6 +81,7 @@ class TextGenerator:
             deadline=ask.deadline,
             preprocess_seconds=time.monotonic() - began,
             cache_salt=ask.cache_salt,
+            structure=structure,
         )
         return request, output, rendered if ask.return_rendered_prompt else None
 

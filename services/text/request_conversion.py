@@ -12,6 +12,7 @@ from services.engine.generation.resolution import GenerationOptions
 from services.engine.texts import Chat
 from services.enums import unknown_enum_numbers
 from services.text.ask import GenerationAsk
+from services.text.structure_conversion import structure_format, structure_violations
 
 _ROLES = {
     common.ROLE_SYSTEM: "system",
@@ -23,7 +24,7 @@ _HONOURED = {
     "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty",
     "frequency_penalty", "no_repeat_ngram_size", "logit_bias", "bad_words", "allowed_token_ids", "seed",
     "max_new_tokens", "min_new_tokens", "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string",
-    "skip_special_tokens", "logprob_count",
+    "skip_special_tokens", "logprob_count", "structured_output",
 }  # fmt: skip
 """Fields of GenerationParameters this service follows; any other that is set is refused."""
 
@@ -36,6 +37,7 @@ def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, secon
         wrong.append(Violation("input", "must be set: prompt, prompt_token_ids or chat"))
     if which == "chat":
         wrong += _chat_violations(request.chat)
+    wrong += structure_violations(request.parameters)
     if any(delivered.candidate_index for delivered in request.delivered) or len(request.delivered) > 1:
         wrong.append(Violation("delivered", "must hold one entry, of candidate 0"))
     return GenerationAsk(
@@ -79,6 +81,7 @@ def _options(parameters: common.GenerationParameters, priority: int) -> Generati
         include_stop_string=bool(given("include_stop_string")),
         skip_special_tokens=given("skip_special_tokens") is not False,
         logprob_count=given("logprob_count"),
+        structured_output=structure_format(parameters),
         priority=priority,
         unsupported=tuple(_unsupported(parameters)),
     )

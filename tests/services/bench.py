@@ -39,6 +39,7 @@ def request(
     deadline = fields.pop("deadline", None)
     salt = fields.pop("cache_salt", "")
     logprob_count = fields.pop("logprob_count", None)
+    structure = fields.pop("structure", None)
     sampling = {name: fields.pop(name) for name in list(fields) if name in SamplingParameters.__dataclass_fields__}
     return GenerationRequest(
         prompt_token_ids=tuple(prompt),
@@ -49,6 +50,7 @@ def request(
         deadline=deadline,
         cache_salt=salt,
         logprob_count=logprob_count,
+        structure=structure,
     )
 
 
@@ -56,7 +58,7 @@ def output_of(asked: GenerationRequest, decoder: Decoder | None = None) -> Outpu
     """Returns the request's output builder, its delivered tokens replayed."""
     decoder = decoder or tokenizer()
     detokenizer = IncrementalDetokenizer(decoder, asked.prompt_token_ids, skip_special_tokens=True)
-    output = OutputBuilder(detokenizer, asked.stopping, TokenTexts(decoder))
+    output = OutputBuilder(detokenizer, asked.stopping, TokenTexts(decoder), asked.structure)
     output.replay(asked.delivered_token_ids)
     return output
 

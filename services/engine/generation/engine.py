@@ -28,6 +28,7 @@ from services.engine.generation.sampler import NoToken, sample
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.stream import GenerationStream
+from services.engine.generation.structure_mask import structure_failure
 from services.engine.metrics import EngineMetrics
 
 log = logging.getLogger(__name__)
@@ -211,6 +212,8 @@ class GenerationEngine:
         """Ends a sequence for which there is no token: by the request's own doing, or by the model's."""
         if token is NoToken.ALL_FORBIDDEN:
             wrong = Violation("parameters", f"forbid every token at output position {sequence.output_count}")
+            if failed := structure_failure(sequence.processors):
+                wrong = Violation(failed.field, f"{failed.failure} (at output position {sequence.output_count})")
             self._end(sequence, "all_forbidden", InvalidArgument([wrong]))
         else:
             log.error("The model computed logits that are not numbers")

@@ -14,15 +14,23 @@ from services.engine.generation.request import (
 )
 from services.engine.generation.stop_strings import Match, StopScanner
 from services.engine.generation.token_texts import TokenTexts
+from services.engine.structure.structure import Structure
 
 
 class OutputBuilder:
     """Collects ids, releases text in whole characters, and tells when and why the output ends."""
 
     def __init__(
-        self, detokenizer: IncrementalDetokenizer, stopping: StoppingCriteria, token_texts: TokenTexts
+        self,
+        detokenizer: IncrementalDetokenizer,
+        stopping: StoppingCriteria,
+        token_texts: TokenTexts,
+        structure: Structure | None = None,
     ) -> None:
-        """`token_texts` gives alternatives their text, where log-probabilities are asked for."""
+        """`token_texts` gives alternatives their text, where log-probabilities are asked for.
+
+        A structure that admits no token at all finishes the output before its first.
+        """
         self._token_texts = token_texts
         self._detokenizer = detokenizer
         self._stopping = stopping
@@ -31,7 +39,8 @@ class OutputBuilder:
         self._logprobs: list[TokenLogprob] = []  # of those ids
         self._text = ""  # released since the last delta
         self._count = 0
-        self.finish: Finish | None = None
+        self._structure = structure.begin() if structure else None
+        self.finish: Finish | None = self._ended_by_structure()
 
     def push(self, token_id: int, likelihood: Likelihood | None = None) -> Finish | None:
         """Takes the next id and returns why the output ends with it, if it does. Nothing may follow a finish.
@@ -42,7 +51,10 @@ class OutputBuilder:
         self._ids.append(token_id)
         if likelihood:
             self._logprobs.append(self._logprob(token_id, likelihood))
-        self.finish = self._ended_by_token(token_id) or self._ended_by_text(token_id) or self._ended_by_length()
+        self.finish = self._ended_by_token(token_id) or self._ended_by_text(token_id)
+        if self._structure and not self.finish:
+            self._structure.advance([token_id])
+        self.finish = self.finish or self._ended_by_structure() or self._ended_by_length()
         if self.finish and self.finish.reason is not FinishReason.STOP_STRING:
             self._text += self._scanner.flush() + self._detokenizer.flush()
         return self.finish
@@ -50,11 +62,13 @@ class OutputBuilder:
     def replay(self, token_ids: tuple[int, ...]) -> int:
         """Takes ids that were delivered before, together with the text they released.
 
-        Returns how many were taken: fewer than given if the output ends before the last.
+        Returns how many were taken: fewer than given if the output ends before the last, or if its structure does not
+        admit the next.
         """
         for token_id in token_ids:
-            if self.push(token_id):
+            if self.finish or not self._admits(token_id):
                 break
+            self.push(token_id)
         self._ids, self._text = [], ""
         return self._count
 
@@ -92,6 +106,17 @@ class OutputBuilder:
             return Finish(FinishReason.STOP_STRING, stop_string=released.stop_string)
         self._text += released
         return None
+
+    def _ended_by_structure(self) -> Finish | None:
+        # Whatever the minimum of tokens: there is nothing to go on with.
+        complete = self._structure and self._structure.complete
+        return Finish(FinishReason.STRUCTURE_COMPLETE) if complete else None
+
+    def _admits(self, token_id: int) -> bool:
+        """Returns whether the structure lets a token stand here: as an end where it may end, else as text."""
+        if not self._structure or (token_id in self._stopping.ending_ids and self._structure.accepting):
+            return True
+        return token_id not in self._stopping.end_token_ids and self._structure.admits(token_id)
 
     def _ended_by_length(self) -> Finish | None:
         if self._count < self._stopping.max_new_tokens:

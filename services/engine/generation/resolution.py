@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from services.engine.generation.request import SamplingParameters, StoppingCriteria
+from services.engine.structure.format import StructureFormat
 
 T = TypeVar("T")
 
@@ -37,6 +38,7 @@ class GenerationOptions:
     include_stop_string: bool = False
     skip_special_tokens: bool = True
     logprob_count: int | None = None
+    structured_output: StructureFormat | None = None
     priority: int = 0
     unsupported: tuple[str, ...] = ()
     """Names of parameters the caller set that this service does not honour yet."""

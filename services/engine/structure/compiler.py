@@ -64,8 +64,8 @@ class StructureCompiler:
 
     def close(self) -> None:
         """Drops what has not begun, and ends the thread and its process."""
-        self._executor.submit(self._sandbox.close)
-        self._executor.shutdown(wait=True)
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._sandbox.close()
 
     def _compiling(self, wanted: StructureFormat) -> "Future[Structure | Refusal]":
         pending = self._pending.get(wanted)

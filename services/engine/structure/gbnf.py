@@ -5,7 +5,6 @@ whatever follows them, which makes some grammars impossible to complete.
 """
 
 import re
-from typing import NoReturn
 
 from services.engine.structure.format import StructureRefused
 from services.engine.structure.gbnf_nodes import (
@@ -25,6 +24,7 @@ ROOT = "root"
 MAX_DEPTH = 50
 MAX_REPETITIONS = 1_000_000
 _SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_BLANKS = re.compile(r"[ \t]*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _DEFINITION = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)[ \t]*::=")
 _REPETITION = re.compile(r"[*+?]|\{\s*(\d{0,7})\s*(?:(,)\s*(\d{0,7})\s*)?\}")
@@ -69,9 +69,9 @@ class _Reader:
         while self._place < len(self._text):
             definition = self._skip(_DEFINITION)
             if not definition:
-                self._fail("expected a rule, `name ::= …`")
+                raise self._wrong("expected a rule, `name ::= …`")
             if definition[1] in rules:
-                self._fail(f"the rule `{definition[1]}` is defined a second time")
+                raise self._wrong(f"the rule `{definition[1]}` is defined a second time")
             rules[definition[1]] = self._choice()
         return rules
 
@@ -106,17 +106,17 @@ class _Reader:
         if name := self._skip(_NAME):
             return Reference(name[0])
         if here in "<!":
-            self._fail("tokens cannot be named, only text")
-        self._fail(f"unexpected {here!r}")
+            raise self._wrong("tokens cannot be named, only text")
+        raise self._wrong(f"unexpected {here!r}")
 
     def _group(self) -> Node:
         self._place += 1
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            self._fail(f"groups may be nested {MAX_DEPTH} deep at most")
+            raise self._wrong(f"groups may be nested {MAX_DEPTH} deep at most")
         inner = self._choice()
         if not self._take(")"):
-            self._fail("a group is not closed")
+            raise self._wrong("a group is not closed")
         self._depth -= 1
         return inner
 
@@ -125,21 +125,24 @@ class _Reader:
         ranges: list[tuple[int, int]] = []
         while not self._take("]"):
             first = last = self._character()
-            if self._text[self._place : self._place + 1] == "-" and self._text[self._place + 1 : self._place + 2] != "]":
+            if (
+                self._text[self._place : self._place + 1] == "-"
+                and self._text[self._place + 1 : self._place + 2] != "]"
+            ):
                 self._place += 1
                 last = self._character()
             if last < first:
-                self._fail("a range of characters ends before it begins")
+                raise self._wrong("a range of characters ends before it begins")
             ranges.append((first, last))
         found = complement(union(ranges)) if negated else union(ranges)
         if not found:
-            self._fail("a class of characters holds none")
+            raise self._wrong("a class of characters holds none")
         return Characters(found)
 
     def _character(self) -> int:
         character = self._text[self._place : self._place + 1]
         if not character:
-            self._fail("a text or a class of characters is not closed")
+            raise self._wrong("a text or a class of characters is not closed")
         self._place += 1
         if character != "\\":
             return ord(character)
@@ -152,16 +155,16 @@ class _Reader:
                 point = int(digits, 16)
                 if point <= LAST_CHARACTER and not 0xD800 <= point <= 0xDFFF:
                     return point
-            self._fail(f"\\{escape}{digits} is no character")
+            raise self._wrong(f"\\{escape}{digits} is no character")
         if escape in _ESCAPES:
             return ord(_ESCAPES[escape])
         if escape and escape in '\\"[]-^/':
             return ord(escape)
-        self._fail(f"the escape \\{escape} is not known")
+        raise self._wrong(f"the escape \\{escape} is not known")
 
     def _repeated(self, item: Node) -> Node:
         while True:
-            self._skip(re.compile(r"[ \t]*"))
+            self._skip(_BLANKS)
             found = self._skip(_REPETITION)
             if not found:
                 return item
@@ -171,9 +174,9 @@ class _Reader:
                 least = int(found[1] or 0)
                 most = (int(found[3]) if found[3] else None) if found[2] else least
                 if not (found[1] or found[3]) or (most is not None and most < least):
-                    self._fail(f"{found[0]} is no number of repetitions")
+                    raise self._wrong(f"{found[0]} is no number of repetitions")
                 if max(least, most or 0) > MAX_REPETITIONS:
-                    self._fail(f"{found[0]} exceeds {MAX_REPETITIONS} repetitions")
+                    raise self._wrong(f"{found[0]} exceeds {MAX_REPETITIONS} repetitions")
             item = Repetition(item, least, most)
 
     def _take(self, character: str) -> bool:
@@ -187,6 +190,6 @@ class _Reader:
             self._place = found.end()
         return found
 
-    def _fail(self, words: str) -> NoReturn:
+    def _wrong(self, words: str) -> StructureRefused:
         line = self._text.count("\n", 0, self._place) + 1
-        raise StructureRefused(f"line {line}: {words}")
+        return StructureRefused(f"line {line}: {words}")

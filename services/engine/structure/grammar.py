@@ -1,6 +1,6 @@
 """From what a caller wants to a grammar of the library."""
 
-from llguidance import LLMatcher
+from llguidance import LLMatcher, regex_to_lark
 
 from services.engine.structure.format import StructureFormat, StructureKind
 from services.engine.structure.gbnf_lark import gbnf_to_lark, literal
@@ -19,7 +19,10 @@ def grammar_of(wanted: StructureFormat) -> str:
         case StructureKind.JSON_OBJECT:
             return schema_grammar('{"type": "object"}')
         case StructureKind.REGEX:
-            return LLMatcher.grammar_from_regex(wanted.texts[0])
+            # Letters, digits and spaces are those of ASCII, as RE2 and ECMAScript have it.
+            return LLMatcher.grammar_from_lark(
+                f"start: EXPRESSION\nEXPRESSION: /{regex_to_lark(wanted.texts[0], 'dws')}/\n"
+            )
         case StructureKind.CHOICE_LIST:
             choices = " | ".join(map(literal, dict.fromkeys(wanted.texts)))
             return LLMatcher.grammar_from_lark(f"start: CHOICE\nCHOICE: {choices}\n")

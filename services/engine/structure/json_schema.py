@@ -35,7 +35,10 @@ def schema_grammar(text: str) -> str:
         schema = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise StructureRefused(f"is not JSON: {error}") from error
-    if not isinstance(schema, dict | bool):
+    if schema is False:
+        raise StructureRefused("admits no document")
+    schema = {} if schema is True else schema
+    if not isinstance(schema, dict):
         raise StructureRefused("must be a JSON object or a boolean")
     for reason in _unenforced(schema):
         raise StructureRefused(reason)

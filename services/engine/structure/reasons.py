@@ -4,7 +4,7 @@ import re
 
 _MOST_CHARACTERS = 400
 _TOO_COMPLEX = re.compile(
-    r"(?i)too many (items|states|expressions)|current row has|too big|too large|grammar size|precomputation|assertion failed"
+    r"(?i)too many (items|states|expressions)|current row has|too big|too large|grammar size|assertion failed"
 )
 TOO_SLOW = "too many states to look at for one token"
 """In the words of the library's limits, for one that it lacks."""
@@ -23,7 +23,9 @@ def reason(message: str) -> str:
     if too_complex(message):
         return "is too complex: shorten repetitions, alternatives and lists, or split it"
     # An excerpt of the library's own notation follows, with a caret.
-    lines = [line.strip() for line in re.split(r"\n\s+\d+ \| |<non-verbose/>|<backtrace|<state>", message)[0].splitlines()]
+    lines = [
+        line.strip() for line in re.split(r"\n\s+\d+ \| |<non-verbose/>|<backtrace|<state>", message)[0].splitlines()
+    ]
     words = " ".join(line for line in lines if line and line != "^")
     words = re.sub(r"^(at )?\d+\(\d+\): ", "", words)
     words = words.rpartition("error: ")[2]

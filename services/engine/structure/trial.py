@@ -25,7 +25,7 @@ from services.engine.structure.reasons import reason
 _END_ID = 256
 _STEPS = 64
 """Bytes generated for trial: what fails soon is refused at once."""
-_DEATHS = {
+_DEATHS: dict[int, str] = {
     signal.SIGPROF: "takes too long to compile: shorten repetitions, alternatives and numbers, or split it",
     signal.SIGABRT: "takes too much memory to compile: shorten repetitions and alternatives, or split it",
     signal.SIGSEGV: "is nested too deeply",

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from llguidance import LLTokenizer, TokenizerWrapper
-from transformers import PreTrainedTokenizerBase
 
 _ANCHORS = ("a", "0", ".")
 """Texts to decode behind: the first token of a text may lose its space."""
@@ -23,10 +22,10 @@ class Vocabulary:
     What ends an output is the request's affair: the library gets an end of its own, `end_id`, which is no token.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Raises VocabularyUnreadable."""
+    def __init__(self, tokenizer: Any) -> None:
+        """Reads a tokenizer of transformers. Raises VocabularyUnreadable."""
         self.size = self.end_id = len(tokenizer)
-        self._tokenizer: Any = tokenizer
+        self._tokenizer = tokenizer
         added = tokenizer.added_tokens_decoder
         self._special = {*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
         self._anchor = next((ids for text in _ANCHORS if (ids := self._encode(text))), [])
@@ -42,9 +41,7 @@ class Vocabulary:
         if not self._tokenizer.is_fast:
             raise ValueError
         read = LLTokenizer(self._tokenizer.backend_tokenizer.to_str(), n_vocab=self.size, slices=[])
-        return [
-            b"" if token_id in self._special else read.decode_bytes([token_id]) for token_id in range(self.size)
-        ]
+        return [b"" if token_id in self._special else read.decode_bytes([token_id]) for token_id in range(self.size)]
 
     def _decoded_tokens(self) -> list[bytes]:
         """Returns the bytes of tokens that are whole characters: what each adds to a text."""

@@ -10,6 +10,7 @@ from services.engine.generation.resolution import GenerationLimits, GenerationOp
 from services.engine.generation.sequence import Sequence
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
+from services.engine.structure.compiler import StructureCompiler
 from services.engine.texts import Chat
 from services.text.ask import GenerationAsk
 from services.text.generate import TextGenerator
@@ -28,9 +29,11 @@ def bench(fake: BenchMaker) -> Bench:
 @pytest.fixture
 def verb(bench: Bench, tokenizer: PreTrainedTokenizerFast) -> Iterator[TextGenerator]:
     preprocessing = Preprocessing(bench.engine.admission)
+    structures = StructureCompiler(tokenizer, bench.engine.admission)
     encoder = PromptEncoder(tokenizer, LIMITS.context_tokens)
-    yield TextGenerator(bench.engine, encoder, ModelDefaults(), LIMITS, preprocessing)
+    yield TextGenerator(bench.engine, encoder, ModelDefaults(), LIMITS, preprocessing, structures)
     preprocessing.close()
+    structures.close()
 
 
 def options(**fields: Any) -> GenerationOptions:

@@ -6,6 +6,7 @@ import pytest
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
 from services.engine.generation.resolution import GenerationOptions
+from services.engine.structure.format import StructureFormat, StructureKind
 from services.text.ask import GenerationAsk
 from services.text.request_conversion import generation_ask
 
@@ -60,7 +61,7 @@ def test_every_field_arrives() -> None:
             min_new_tokens=2, stop_strings=["a", "b"], stop_token_ids=[4, 5], ignore_eos=True,
             include_stop_string=True, skip_special_tokens=True, candidate_count=1, typical_p=0.75, presence_penalty=-1,
             frequency_penalty=1.5, no_repeat_ngram_size=3, logit_bias={9: -1.5, 4: 2}, bad_words=["c", "d"],
-            allowed_token_ids=[6, 7], logprob_count=2,
+            allowed_token_ids=[6, 7], logprob_count=2, structured_output=common.StructuredOutput(regex="a"),
         ),
         delivered=[common.DeliveredTokens(token_ids=[8, 9])],
         return_rendered_prompt=True,
@@ -73,7 +74,7 @@ def test_every_field_arrives() -> None:
             min_new_tokens=2, stop_strings=("a", "b"), stop_token_ids=(4, 5), ignore_eos=True,
             include_stop_string=True, skip_special_tokens=True, priority=-3, typical_p=0.75, presence_penalty=-1,
             frequency_penalty=1.5, no_repeat_ngram_size=3, logit_bias=((4, 2.0), (9, -1.5)), bad_words=("c", "d"),
-            allowed_token_ids=(6, 7), logprob_count=2,
+            allowed_token_ids=(6, 7), logprob_count=2, structured_output=StructureFormat(StructureKind.REGEX, ("a",)),
         ),
         delivered=[8, 9],
         return_rendered_prompt=True,
@@ -98,7 +99,6 @@ def test_each_form_of_input_is_told_apart() -> None:
 UNSUPPORTED: dict[str, Any] = {
     "candidate_count": 2,
     "beam_search": common.BeamSearchParameters(beam_count=2),
-    "structured_output": common.StructuredOutput(regex="a"),
     "prompt_logprob_count": 1,
 }
 
@@ -113,7 +113,7 @@ def test_every_parameter_of_the_contract_is_followed_or_refused() -> None:
         "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty",
         "frequency_penalty", "no_repeat_ngram_size", "logit_bias", "bad_words", "allowed_token_ids", "seed",
         "max_new_tokens", "min_new_tokens", "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string",
-        "skip_special_tokens", "logprob_count",
+        "skip_special_tokens", "logprob_count", "structured_output",
     }  # fmt: skip
     known = {field.name for field in common.GenerationParameters.DESCRIPTOR.fields}
     assert known == followed | set(UNSUPPORTED)
