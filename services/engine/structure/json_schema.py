@@ -8,8 +8,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from llguidance import LLMatcher
-
 from services.engine.structure.format import StructureRefused
 
 _OPTIONS: Any = {
@@ -24,8 +22,8 @@ _OPTIONS: Any = {
 _SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 
 
-def schema_grammar(text: str) -> str:
-    """Returns the library's grammar of all documents that are valid under the JSON Schema `text`.
+def checked_schema(text: str) -> dict[str, Any]:
+    """Returns the JSON Schema `text` with the library's options, for which documents are all that is valid under it.
 
     Raises:
         StructureRefused: it is no schema, or says what could not be enforced.
@@ -42,11 +40,7 @@ def schema_grammar(text: str) -> str:
         raise StructureRefused("must be a JSON object or a boolean")
     for reason in _unenforced(schema):
         raise StructureRefused(reason)
-    try:
-        # What was looked at is what is compiled: written anew, not the text, in which a name may stand twice.
-        return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=_OPTIONS)
-    except ValueError as error:
-        raise StructureRefused(str(error)) from error
+    return schema | {"x-guidance": _OPTIONS}
 
 
 def _refuse_constant(name: str) -> None:
