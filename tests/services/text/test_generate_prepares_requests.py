@@ -11,6 +11,7 @@ from services.engine.generation.sequence import Sequence
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
+from services.engine.structure.format import StructureFormat, StructureKind
 from services.engine.texts import Chat
 from services.text.ask import GenerationAsk
 from services.text.generate import TextGenerator
@@ -144,3 +145,28 @@ async def test_a_refused_request_leaves_nothing_behind(verb: TextGenerator, benc
 async def test_no_more_are_tokenized_than_may_wait(verb: TextGenerator, bench: Bench) -> None:
     with bench.engine.admission.preparing(), bench.engine.admission.preparing(), pytest.raises(QueueFull):
         await verb.start(GenerationAsk(prompt="x", options=options()))
+
+
+async def test_what_does_not_compile_is_told_with_all_else(verb: TextGenerator) -> None:
+    found = (Violation("chat.messages[0].role", "must be set"),)
+    wrong = options(structured_output=StructureFormat(StructureKind.REGEX, ("(a",)), top_k=-1)
+    fields = await refused(verb, GenerationAsk(options=wrong, violations=found))
+    assert fields == ["chat.messages[0].role", "parameters.structured_output.regex", "parameters.top_k"]
+
+
+async def test_delivered_tokens_are_held_to_the_structure(
+    verb: TextGenerator, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    structured = options(structured_output=StructureFormat(StructureKind.REGEX, ("abcd",)), stop_token_ids=(7,))
+    a, b, c, d = (tokenizer.convert_tokens_to_ids(letter) for letter in "abcd")
+
+    async def delivering(*ids: int) -> GenerationAsk:
+        return GenerationAsk(prompt_token_ids=[10], options=structured, delivered=list(ids))
+
+    for ids, place in (((b,), 0), ((a, b, 7), 2), ((a, b, a, c), 2), ((a, b, c, d, 7), 4)):
+        assert await refused(verb, await delivering(*ids)) == [f"delivered[0].token_ids[{place}]"]
+    result = await read((await verb.start(await delivering(a, b))).stream)
+    assert result.text == "cd"
+    assert result.completed.finish.reason is FinishReason.STRUCTURE_COMPLETE
+    whole = await read((await verb.start(await delivering(a, b, c, d))).stream)
+    assert (whole.text, whole.ids, whole.completed.output_token_count) == ("", [], 4)
