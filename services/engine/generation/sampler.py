@@ -60,7 +60,8 @@ def process(logits: Tensor, sequences: list[Sequence]) -> dict[int, bool]:
     rows = [i for i, sequence in enumerate(sequences) if sequence.processors]
     if not rows:
         return {}
-    usable: list[bool] = torch.isfinite(logits[rows].amax(dim=-1)).tolist()
+    # Of all rows, since choosing some would copy them.
+    usable: list[bool] = torch.isfinite(logits.amax(dim=-1)).tolist()
     masked: list[tuple[Tensor, Bits]] = []
     for i in rows:
         for processor in sequences[i].processors or ():
@@ -70,7 +71,7 @@ def process(logits: Tensor, sequences: list[Sequence]) -> dict[int, bool]:
                 processor(logits[i], sequences[i].token_ids)
     if masked:  # one transfer and one look-up for all, since it does not matter when a token is forbidden
         forbid([row for row, _ in masked], [bits for _, bits in masked])
-    return dict(zip(rows, usable, strict=True))
+    return {i: usable[i] for i in rows}
 
 
 def row_processors(request: GenerationRequest, row: Tensor) -> tuple[RowProcessor, ...]:
