@@ -47,7 +47,7 @@ def parser_limits() -> LLParserLimits:
     )
 
 
-MAX_LEXER_STATES = 30_000
+MAX_LEXER_STATES = 20_000
 BYTES_PER_LEXER_STATE = 2_048
 """At most, as the library says and measurements confirm."""
 

@@ -8,6 +8,8 @@ _TOO_COMPLEX = re.compile(
 )
 TOO_SLOW = "too many states to look at for one token"
 """In the words of the library's limits, for one that it lacks."""
+LEXER_FULL = "too many states:"
+"""In the words of the library: of a lexer, which all outputs of a structure share."""
 _UNSATISFIABLE = re.compile(r"NoExtension|[Uu]nsatisfiable grammar")
 
 

@@ -5,6 +5,7 @@ import os
 import selectors
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from services.engine.structure.format import StructureFormat, StructureRefused
@@ -25,25 +26,39 @@ class Sandbox:
         Raises:
             StructureRefused: it does not compile within the limits.
         """
+        question = json.dumps([wanted.kind.value, wanted.texts])
+        # A process that was ended from outside says nothing of the structure: the next is asked again.
+        line = self._ask(question) or self._ask(question)
+        answer = json.loads(line)
+        if "reason" in answer:
+            raise StructureRefused(answer["reason"])
+        return answer["grammar"], answer["bytes"]
+
+    def _ask(self, question: str) -> str:
+        """Returns the answer; empty if the process ended."""
         process = self._running()
         assert process.stdin and process.stdout
-        process.stdin.write(json.dumps([wanted.kind.value, wanted.texts]) + "\n")
-        process.stdin.flush()
+        try:
+            process.stdin.write(question + "\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            return ""
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             if not selector.select(TRIAL_WALL_SECONDS):
                 self.close()
                 raise StructureRefused("takes too long to compile on this machine now")
-        answer = json.loads(process.stdout.readline())
-        if "reason" in answer:
-            raise StructureRefused(answer["reason"])
-        return answer["grammar"], answer["bytes"]
+        return process.stdout.readline()
 
     def close(self) -> None:
         """Ends the process."""
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                with suppress(BrokenPipeError):  # what was not written has no reader
+                    assert pipe
+                    pipe.close()
             self._process = None
 
     def _running(self) -> subprocess.Popen[str]:
@@ -56,7 +71,14 @@ class Sandbox:
                 stderr=subprocess.DEVNULL,
                 text=True,
                 encoding="utf-8",
-                # One arena: each more reserves address space that counts against the bound.
-                env={**os.environ, "PYTHONPATH": str(_ROOT), "MALLOC_ARENA_MAX": "1"},
+                # An interrupt from the keyboard is for the service, which ends this process itself.
+                start_new_session=True,
+                env=_environment(),
             )
         return self._process
+
+
+def _environment() -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    # One arena: each more reserves address space that counts against the bound.
+    return {**os.environ, "PYTHONPATH": path, "MALLOC_ARENA_MAX": "1"}

@@ -8,12 +8,16 @@ from llguidance import LLMatcher
 from numpy.typing import NDArray
 
 from services.engine.structure.limits import BYTES_PER_LEXER_STATE, MASK_CPU_SECONDS, MAX_LEXER_STATES, parser_limits
-from services.engine.structure.reasons import TOO_SLOW, reason, too_complex
+from services.engine.structure.reasons import LEXER_FULL, TOO_SLOW, reason, too_complex
 from services.engine.structure.vocabulary import Vocabulary
 
 _STATES_PER_SECOND = 200_000
 """Of the lexer that all matchers of a structure share: at most so many come into being in a second of masks."""
+_WARM_SECONDS = 20e-6
+"""In which a mask is made of states that are there."""
 _SPENT_BYTES = 16 << 20
+_STATES_OF_ONE = 2
+"""Matchers that one output has: for what it may say, and for when it ends."""
 
 Mask = NDArray[np.uint8]
 """One bit per token, the lowest of each byte first."""
@@ -34,7 +38,8 @@ class Structure:
         """
         self._matcher = LLMatcher(vocabulary.compiled, grammar, log_level=0, limits=parser_limits())
         self._compiled_bytes = compiled_bytes
-        self._mask_seconds = 0.0
+        self._cold_seconds = 0.0
+        self._begun = 0
         self.field = field
         self.vocabulary = vocabulary
         self.failure: str | None = None
@@ -44,6 +49,7 @@ class Structure:
 
     def begin(self) -> "StructureState":
         """Returns the state of an empty output, in microseconds; to take a token on takes about two more."""
+        self._begun += 1
         return StructureState(self, self._matcher.deep_copy())
 
     @property
@@ -58,7 +64,7 @@ class Structure:
 
     @property
     def _grown_bytes(self) -> int:
-        states = min(self._mask_seconds * _STATES_PER_SECOND, MAX_LEXER_STATES)
+        states = min(self._cold_seconds * _STATES_PER_SECOND, MAX_LEXER_STATES)
         return round(states * BYTES_PER_LEXER_STATE)
 
     def masked(self, seconds: float, error: str) -> None:
@@ -67,12 +73,16 @@ class Structure:
         Raises:
             StructureFailed: there was, or it took too long.
         """
-        self._mask_seconds += seconds
+        self._cold_seconds += max(seconds - _WARM_SECONDS, 0.0)
         if seconds > MASK_CPU_SECONDS:
             error = TOO_SLOW
-        if error:
-            self.failure = reason(error) if too_complex(error) else self.failure
-            raise StructureFailed(reason(error))
+        if not error:
+            return
+        if LEXER_FULL in error and self._begun > 1 + _STATES_OF_ONE:
+            self._cold_seconds = float("inf")  # others may have filled it: the next finds it empty
+        elif too_complex(error):
+            self.failure = reason(error)
+        raise StructureFailed(reason(error))
 
 
 class StructureState:

@@ -1,4 +1,7 @@
+import pytest
+
 from services.engine.structure.cache import Refusal, StructureCache
+from services.engine.structure.structure import StructureFailed
 from tests.services.structures import compiled, regex, wanted
 
 FORMATS = [wanted("regex", f"a{{{i}}}") for i in range(6)]
@@ -37,7 +40,20 @@ def test_the_newest_stays_however_large() -> None:
 
 def test_the_memory_of_a_structure_has_a_limit() -> None:
     structure = regex("a+")
+    for _ in range(100_000):
+        structure.masked(5e-6, "")  # as masks take whose states are there
+    assert not structure.spent
     for _ in range(1_000):
         structure.masked(0.04, "")
     assert structure.bytes <= 64 << 20
     assert structure.spent
+
+
+def test_a_lexer_that_others_may_have_filled_is_spent_and_no_fault_of_the_structure() -> None:
+    for outputs, spent in ((1, False), (2, True)):
+        structure = regex("a+")
+        for _ in range(outputs * 2):
+            structure.begin()
+        with pytest.raises(StructureFailed, match="too complex"):
+            structure.masked(1e-5, "lexer error: too many states: 20000 >= 20000")
+        assert (structure.spent, structure.failure is None) == (spent, spent)

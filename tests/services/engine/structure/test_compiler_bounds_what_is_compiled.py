@@ -127,8 +127,8 @@ async def test_a_process_that_is_gone_is_started_again(compiler: StructureCompil
     process = compiler._sandbox._process
     assert process is not None
     process.kill()
-    process.wait()
     assert accepts(await compiled(compiler, wanted("regex", "after")), "after")
+    process.wait()
 
 
 @pytest.mark.parametrize(
