@@ -13,6 +13,7 @@ from services.engine.generation.validation import violations
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import Found, StructureCompiler
+from services.engine.structure.structure import Structure, StructureFailed
 from services.text.ask import Generation, GenerationAsk
 
 
@@ -65,11 +66,8 @@ class TextGenerator:
         skip_special = ask.options.skip_special_tokens
         detokenizer = IncrementalDetokenizer(self._encoder, tokens.prompt, skip_special_tokens=skip_special)
         output = OutputBuilder(detokenizer, stopping, self._token_texts, structure)
-        replayed = output.replay(tuple(ask.delivered))
-        if replayed < len(ask.delivered):
-            place = f"delivered[0].token_ids[{replayed}]"
-            words = "stands behind the end of the output" if output.finish else "contradicts the structured output"
-            raise InvalidArgument([Violation(place, words)])
+        if contradicted := _replay(output, ask.delivered, structure):
+            raise InvalidArgument([contradicted])
         request = GenerationRequest(
             prompt_token_ids=tuple(tokens.prompt),
             sampling=sampling,
@@ -115,3 +113,16 @@ class TextGenerator:
         if ask.prompt_token_ids is not None:
             return None, TokenizedInput(ask.prompt_token_ids, ask.delivered, "prompt_token_ids.ids")
         return None, None
+
+
+def _replay(output: OutputBuilder, delivered: list[int], structure: Structure | None) -> Violation | None:
+    """Gives an output the tokens a caller holds. Returns what is wrong with them."""
+    try:
+        taken = output.replay(tuple(delivered))
+    except StructureFailed as failed:
+        assert structure
+        return Violation(structure.field, str(failed))
+    if taken == len(delivered):
+        return None
+    words = "stands behind the end of the output" if output.finish else "contradicts the structured output"
+    return Violation(f"delivered[0].token_ids[{taken}]", words)

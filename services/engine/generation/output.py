@@ -2,6 +2,8 @@
 request that replays them holds the same state as the one that was interrupted.
 """
 
+from contextlib import suppress
+
 from services.engine.generation.detokenizer import IncrementalDetokenizer
 from services.engine.generation.request import (
     Alternative,
@@ -14,7 +16,7 @@ from services.engine.generation.request import (
 )
 from services.engine.generation.stop_strings import Match, StopScanner
 from services.engine.generation.token_texts import TokenTexts
-from services.engine.structure.structure import Structure
+from services.engine.structure.structure import Structure, StructureFailed
 
 
 class OutputBuilder:
@@ -53,7 +55,8 @@ class OutputBuilder:
             self._logprobs.append(self._logprob(token_id, likelihood))
         self.finish = self._ended_by_token(token_id) or self._ended_by_text(token_id)
         if self._structure and not self.finish:
-            self._structure.advance([token_id])
+            with suppress(StructureFailed):  # the sampler, which follows the output too, ends it and says so
+                self._structure.advance([token_id])
         self.finish = self.finish or self._ended_by_structure() or self._ended_by_length()
         if self.finish and self.finish.reason is not FinishReason.STOP_STRING:
             self._text += self._scanner.flush() + self._detokenizer.flush()
@@ -64,11 +67,16 @@ class OutputBuilder:
 
         Returns how many were taken: fewer than given if the output ends before the last, or if its structure does not
         admit the next.
+
+        Raises:
+            StructureFailed: the structure is too complex to follow them.
         """
         for token_id in token_ids:
             if self.finish or not self._admits(token_id):
                 break
             self.push(token_id)
+            if self._structure and self._structure.failure:
+                raise StructureFailed(self._structure.failure)
         self._ids, self._text = [], ""
         return self._count
 

@@ -47,11 +47,9 @@ class StructureMask:
         bits = np.zeros(self._size, dtype=np.uint8)
         new = token_ids[self._taken :]
         self._taken = len(token_ids)
-        if self._state.advance(new) < len(new):
-            self.failure = "is too complex: the output could not be followed"
-        if self.failure:
-            return bits
         try:
+            if self._state.advance(new) < len(new):
+                return bits
             mask = self._state.mask()[: self._size]
         except StructureFailed as error:
             self.failure = str(error)
@@ -68,7 +66,7 @@ class StructureMask:
 def forbid(rows: list[Tensor], bits: list[Bits]) -> None:
     """Adds minus infinity to the logits whose bit is 0, in place. All rows are as wide."""
     device = rows[0].device
-    places = torch.from_numpy(np.stack(bits)).to(device, non_blocking=True).int()
+    places = torch.from_numpy(np.stack(bits)).to(device).int()
     added = torch.nn.functional.embedding(places, _ADDED.to(device)).flatten(1)
     for row, values in zip(rows, added, strict=True):
         row += values[: len(row)]

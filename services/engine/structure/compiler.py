@@ -39,6 +39,10 @@ class StructureCompiler:
         except VocabularyUnreadable as error:
             log.warning("structured output is refused: %s", error)
             self._unreadable = str(error)
+        except Exception:
+            # A tokenizer of a kind that nobody tried must not keep its model from being served.
+            log.warning("structured output is refused, since the tokenizer cannot be read", exc_info=True)
+            self._unreadable = "the model's tokenizer cannot be read"
         self._executor = _deep_thread()
 
     async def find(self, wanted: StructureFormat | None) -> Found:

@@ -67,8 +67,8 @@ class Structure:
         states = min(self._cold_seconds * _STATES_PER_SECOND, MAX_LEXER_STATES)
         return round(states * BYTES_PER_LEXER_STATE)
 
-    def masked(self, seconds: float, error: str) -> None:
-        """Notes the processor time that a mask took, and the library's error if there was one.
+    def worked(self, seconds: float, error: str) -> None:
+        """Notes the processor time that one output took, and the library's error if there was one.
 
         Raises:
             StructureFailed: there was, or it took too long.
@@ -92,11 +92,22 @@ class StructureState:
         self._structure = structure
         self._matcher = matcher
         self._size = structure.vocabulary.size
+        self.failure: str | None = None
+        """Why this output cannot be followed any further."""
 
     def advance(self, token_ids: Sequence[int]) -> int:
-        """Takes tokens of text on, up to the first that the structure does not admit. Returns how many it took."""
-        known = next((i for i, token_id in enumerate(token_ids) if token_id >= self._size), len(token_ids))
-        return self._matcher.try_consume_tokens(list(token_ids[:known]))
+        """Takes tokens of text on, up to the first that the structure does not admit. Returns how many it took.
+
+        Raises:
+            StructureFailed: one takes too long, or more than the limits allow.
+        """
+        for i, token_id in enumerate(token_ids):
+            began = time.thread_time()
+            taken = token_id < self._size and self._matcher.try_consume_tokens([token_id])
+            self._note(began)
+            if not taken:
+                return i
+        return len(token_ids)
 
     def admits(self, token_id: int) -> bool:
         """Returns whether a token of text may come next."""
@@ -125,8 +136,15 @@ class StructureState:
         """
         began = time.thread_time()
         mask = self._matcher.compute_bitmask()
-        self._structure.masked(time.thread_time() - began, self._matcher.get_error())
+        self._note(began)
         bits = np.frombuffer(mask, dtype=np.uint8)[: -(-self._size // 8)].copy()
         if self._size % 8:
             bits[-1] &= (1 << self._size % 8) - 1  # the library's own end lies behind the last token
         return bits
+
+    def _note(self, began: float) -> None:
+        try:
+            self._structure.worked(time.thread_time() - began, self._matcher.get_error())
+        except StructureFailed as failed:
+            self.failure = str(failed)
+            raise

@@ -57,7 +57,7 @@ def main() -> None:
         with os.fdopen(reading) as answer:
             text = answer.read()
         status = os.waitpid(child, 0)[1]
-        if status:
+        if status or not text:
             text = json.dumps({"reason": _DEATHS.get(os.WTERMSIG(status), "does not compile")})
         print(text, flush=True)
 

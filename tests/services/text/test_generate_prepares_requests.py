@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
 from services.engine.structure.format import StructureFormat, StructureKind
+from services.engine.structure.structure import Structure
 from services.engine.texts import Chat
 from services.text.ask import GenerationAsk
 from services.text.generate import TextGenerator
@@ -170,3 +172,21 @@ async def test_delivered_tokens_are_held_to_the_structure(
     assert result.completed.finish.reason is FinishReason.STRUCTURE_COMPLETE
     whole = await read((await verb.start(await delivering(a, b, c, d))).stream)
     assert (whole.text, whole.ids, whole.completed.output_token_count) == ("", [], 4)
+
+
+async def test_a_structure_that_delivered_tokens_make_too_costly_is_named(
+    verb: TextGenerator, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structured = options(structured_output=StructureFormat(StructureKind.REGEX, ("[a-z]*",)), max_new_tokens=20)
+    letters = [tokenizer.convert_tokens_to_ids(letter) for letter in "costly"]
+    worked, calls = Structure.worked, 0
+
+    def slower(structure: Structure, seconds: float, error: str) -> None:
+        nonlocal calls
+        calls += 1
+        worked(structure, 10.0 if calls > 5 else seconds, error)
+
+    monkeypatch.setattr(Structure, "worked", slower)
+    ask = GenerationAsk(prompt_token_ids=[10], options=structured, delivered=letters)
+    assert await refused(verb, ask) == ["parameters.structured_output.regex"]
+    assert await refused(verb, replace(ask, delivered=[])) == ["parameters.structured_output.regex"]

@@ -139,7 +139,7 @@ async def test_a_structure_that_becomes_too_much_ends_its_request_alone_and_says
         if state._structure is structure:
             calls += 1
             if calls > 5:
-                structure.masked(10.0, "")
+                structure.worked(10.0, "")
         return mask(state)
 
     monkeypatch.setattr(StructureState, "mask", slow)

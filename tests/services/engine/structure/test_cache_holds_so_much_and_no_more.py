@@ -24,7 +24,7 @@ def test_bytes_count_also_those_that_come_with_use() -> None:
         cache.put(asked, used if asked is FORMATS[0] else compiled(asked))
     assert len(cache) == 4
     assert cache.bytes < 1 << 20
-    used.masked(0.02, "")  # seconds in which a lexer may grow by megabytes
+    used.worked(0.02, "")  # seconds in which a lexer may grow by megabytes
     cache.put(FORMATS[4], compiled(FORMATS[4]))
     assert cache.get(FORMATS[0]) is None
     assert len(cache) == 4
@@ -41,10 +41,10 @@ def test_the_newest_stays_however_large() -> None:
 def test_the_memory_of_a_structure_has_a_limit() -> None:
     structure = regex("a+")
     for _ in range(100_000):
-        structure.masked(5e-6, "")  # as masks take whose states are there
+        structure.worked(5e-6, "")  # as masks take whose states are there
     assert not structure.spent
     for _ in range(1_000):
-        structure.masked(0.04, "")
+        structure.worked(0.04, "")
     assert structure.bytes <= 64 << 20
     assert structure.spent
 
@@ -55,5 +55,5 @@ def test_a_lexer_that_others_may_have_filled_is_spent_and_no_fault_of_the_struct
         for _ in range(outputs * 2):
             structure.begin()
         with pytest.raises(StructureFailed, match="too complex"):
-            structure.masked(1e-5, "lexer error: too many states: 20000 >= 20000")
+            structure.worked(1e-5, "lexer error: too many states: 20000 >= 20000")
         assert (structure.spent, structure.failure is None) == (spent, spent)

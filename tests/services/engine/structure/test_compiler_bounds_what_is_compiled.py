@@ -155,9 +155,9 @@ async def test_one_that_grew_by_use_is_compiled_anew_and_one_that_failed_is_refu
 ) -> None:
     asked = wanted("regex", "grown+")
     first = await compiled(compiler, asked)
-    first.masked(0.04, "")
+    first.worked(0.04, "")
     assert await compiled(compiler, asked) is first
-    first.masked(0.04, "")
+    first.worked(0.04, "")
     second = await compiled(compiler, asked)
     assert second is not first
     second.failure = "is too much"
