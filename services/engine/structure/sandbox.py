@@ -42,13 +42,16 @@ class Sandbox:
             process.stdin.write(question + "\n")
             process.stdin.flush()
         except BrokenPipeError:
+            self.close()
             return ""
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             if not selector.select(TRIAL_WALL_SECONDS):
                 self.close()
                 raise StructureRefused("takes too long to compile on this machine now")
-        return process.stdout.readline()
+        if not (line := process.stdout.readline()):
+            self.close()
+        return line
 
     def close(self) -> None:
         """Ends the process."""
