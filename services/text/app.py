@@ -21,6 +21,7 @@ from services.engine.loading import LoadedModel, ModelRefused, load_causal_lm, r
 from services.engine.metrics import EngineMetrics
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
+from services.engine.structure.compiler import StructureCompiler
 from services.handlers import handlers
 from services.model_servicer import ModelServicer
 from services.served_model import ServedModel
@@ -52,6 +53,7 @@ class TextService:
         self._settings = settings
         self._engine: BuiltEngine | None = None
         self._preprocessing: Preprocessing | None = None
+        self._structures: StructureCompiler | None = None
         self.registry = CollectorRegistry()
         self._metrics = EngineMetrics(self.registry)
         self._served = ServedModel(settings.name or served_name(settings.model))
@@ -89,6 +91,8 @@ class TextService:
             self._engine.engine.close()
         if self._preprocessing is not None:
             self._preprocessing.close()
+        if self._structures is not None:
+            self._structures.close()
 
     def _load(self) -> LoadedModel:
         began = time.monotonic()
@@ -119,6 +123,7 @@ class TextService:
             queue=QueueLimits(settings.max_queued_requests, settings.max_queued_tokens),
         )
         built = build_engine(loaded, sizes, self._metrics)
+        self._structures = StructureCompiler(loaded.tokenizer, built.engine.admission)
         self._metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
         return built
 
@@ -136,8 +141,9 @@ class TextService:
             prompt_logprob_bytes=self._settings.message_bytes * 3 // 4,
             token_logprob_bytes=logprob_bytes(encoder.longest_texts(MAX_LOGPROB_COUNT)),
         )
+        assert self._structures is not None
         self._servicer.verbs = TextVerbs(
-            TextGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing),
+            TextGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing, self._structures),
             TextTokenizer(encoder, loaded.vocabulary_size, self._settings.max_batch_items, preprocessing),
         )
         describe(self._served.info, loaded, built, self._settings)

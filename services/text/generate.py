@@ -20,6 +20,8 @@ from services.engine.generation.token_texts import TokenTexts
 from services.engine.generation.validation import violations
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
+from services.engine.structure.compiler import Found, StructureCompiler
+from services.engine.structure.structure import Structure, StructureFailed
 from services.text.ask import Generation, GenerationAsk
 
 
@@ -33,6 +35,7 @@ class TextGenerator:
         defaults: ModelDefaults,
         limits: GenerationLimits,
         preprocessing: Preprocessing,
+        structures: StructureCompiler,
     ) -> None:
         self._engine = engine
         self._encoder = encoder
@@ -40,6 +43,7 @@ class TextGenerator:
         self._defaults = defaults
         self._limits = limits
         self._preprocessing = preprocessing
+        self._structures = structures
 
     async def start(self, ask: GenerationAsk) -> Generation:
         """Accepts the request and returns its stream.
@@ -48,14 +52,16 @@ class TextGenerator:
             InvalidArgument: holds every violation.
             QueueFull, DeadlineExceeded, ModelNotReady: see Admission.enter.
         """
-        request, outputs, rendered = await self._preprocessing.run(self._prepare, ask)
+        found = await self._structures.find(ask.options.structured_output)
+        request, outputs, rendered = await self._preprocessing.run(self._prepare, ask, found)
         stream = self._engine.submit(request, *outputs)
         scores_prompt = request.prompt_logprob_count is not None
         return Generation(stream, len(request.prompt_token_ids), request.sampling.seed, rendered, scores_prompt)
 
-    def _prepare(self, ask: GenerationAsk) -> tuple[GenerationRequest, list[OutputBuilder], str | None]:
+    def _prepare(self, ask: GenerationAsk, found: Found) -> tuple[GenerationRequest, list[OutputBuilder], str | None]:
         began = time.monotonic()
-        wrong = list(ask.violations)
+        structure, uncompiled = found
+        wrong = [*ask.violations, *uncompiled]
         tokens, rendered = None, None
         try:
             rendered, tokens = self._tokens(ask)
@@ -82,6 +88,7 @@ class TextGenerator:
             deadline=ask.deadline,
             preprocess_seconds=time.monotonic() - began,
             cache_salt=ask.cache_salt,
+            structure=structure,
         )
         outputs = self._outputs(request, tokens.delivered)
         return request, outputs, rendered if ask.return_rendered_prompt else None
@@ -95,15 +102,17 @@ class TextGenerator:
                 request.stopping,
                 self._token_texts,
                 candidate,
+                request.structure,
             )
             for candidate in range(request.candidate_count)
         ]
         # What becomes of beams is known at the end, where it is compared with the tokens delivered.
         for i, known in enumerate(() if request.beams else delivered):
-            replayed = outputs[known.candidate_index].replay(tuple(known.token_ids))
-            if replayed < len(known.token_ids):
-                place = f"delivered[{i}].token_ids[{replayed}]"
-                raise InvalidArgument([Violation(place, "stands behind a token that ends the output")])
+            contradicted = _replay(
+                outputs[known.candidate_index], known.token_ids, f"delivered[{i}]", request.structure
+            )
+            if contradicted:
+                raise InvalidArgument([contradicted])
         return outputs
 
     def _bad_words(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
@@ -141,3 +150,16 @@ class TextGenerator:
 def _by_candidate(delivered: tuple[DeliveredTokens, ...], count: int) -> tuple[tuple[int, ...], ...]:
     known = {one.candidate_index: tuple(one.token_ids) for one in delivered}
     return tuple(known.get(i, ()) for i in range(count))
+
+
+def _replay(output: OutputBuilder, delivered: list[int], place: str, structure: Structure | None) -> Violation | None:
+    """Gives an output the tokens a caller holds, which came from `place`. Returns what is wrong with them."""
+    try:
+        taken = output.replay(tuple(delivered))
+    except StructureFailed as failed:
+        assert structure
+        return Violation(structure.field, str(failed))
+    if taken == len(delivered):
+        return None
+    words = "stands behind a token that ends the output" if output.finish else "contradicts the structured output"
+    return Violation(f"{place}.token_ids[{taken}]", words)

@@ -64,7 +64,7 @@ def output_of(asked: GenerationRequest, decoder: Decoder | None = None, candidat
     """Returns the output builder of a candidate of the request, its delivered tokens replayed."""
     decoder = decoder or tokenizer()
     detokenizer = IncrementalDetokenizer(decoder, asked.prompt_token_ids, skip_special_tokens=True)
-    output = OutputBuilder(detokenizer, asked.stopping, TokenTexts(decoder), candidate)
+    output = OutputBuilder(detokenizer, asked.stopping, TokenTexts(decoder), candidate, asked.structure)
     if not asked.beams:
         output.replay(asked.delivered_to(candidate))
     return output

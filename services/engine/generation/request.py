@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from services.engine.structure.structure import Structure
+
 
 @dataclass(frozen=True)
 class SamplingParameters:
@@ -97,6 +99,8 @@ class GenerationRequest:
     preprocess_seconds: float = 0.0
     cache_salt: str = ""
     """Requests share computed beginnings only with those of the same salt."""
+    structure: Structure | None = None
+    """What the output is held to."""
 
     @property
     def token_count(self) -> int:
@@ -116,6 +120,7 @@ class FinishReason(Enum):
     STOP_TOKEN = "stop_token"  # noqa: S105 - a token of a vocabulary
     MAX_NEW_TOKENS = "max_new_tokens"
     CONTEXT_LENGTH = "context_length"
+    STRUCTURE_COMPLETE = "structure_complete"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from services.engine.generation.request import BeamParameters, EarlyStopping, SamplingParameters, StoppingCriteria
+from services.engine.structure.format import StructureFormat
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class GenerationOptions:
     prompt_logprob_count: int | None = None
     candidate_count: int | None = None
     beams: BeamOptions | None = None
+    structured_output: StructureFormat | None = None
     priority: int = 0
     unsupported: tuple[str, ...] = ()
     """Names of parameters the caller set that this service does not honour yet."""
