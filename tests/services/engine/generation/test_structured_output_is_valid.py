@@ -126,11 +126,7 @@ async def test_beams_of_which_only_few_are_admitted_say_so(real: BenchMaker) -> 
     beams = BeamParameters(4, 1.0, EarlyStopping.FIRST)
     asked = {"max_new_tokens": 60, "end_token_ids": frozenset({END_ID}), "beams": beams}
     structure = regex("a|b")
-    assert {
-        one.text for one in (await real().run([10], structure=structure, candidate_count=2, **asked)).candidates
-    } == {
-        "a",
-        "b",
-    }
+    result = await real().run([10], structure=structure, candidate_count=2, **asked)
+    assert {candidate.text for candidate in result.candidates} == {"a", "b"}
     with pytest.raises(InvalidArgument, match="parameters"):
         await real().run([10], structure=structure, candidate_count=3, **asked)
