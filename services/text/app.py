@@ -18,6 +18,7 @@ from services.engine.languages import tags_of
 from services.engine.loading import LoadedModel, ModelRefused, Trust, load_language_model, resolve_device
 from services.engine.metrics import EngineMetrics
 from services.engine.preprocessing import Preprocessing
+from services.engine.structure.compiler import StructureCompiler
 from services.engine.translation import Translations, find_translations
 from services.handlers import handlers
 from services.model_servicer import ModelServicer
@@ -48,6 +49,7 @@ class TextService:
         self._settings = settings
         self._engine: BuiltEngine | None = None
         self._preprocessing: Preprocessing | None = None
+        self._structures: StructureCompiler | None = None
         self.registry = CollectorRegistry()
         self._metrics = EngineMetrics(self.registry)
         self._served = ServedModel(settings.name or served_name(settings.model))
@@ -85,6 +87,8 @@ class TextService:
             self._engine.engine.close()
         if self._preprocessing is not None:
             self._preprocessing.close()
+        if self._structures is not None:
+            self._structures.close()
 
     def _load(self) -> LoadedModel:
         began = time.monotonic()
@@ -116,6 +120,7 @@ class TextService:
             queue=QueueLimits(settings.max_queued_requests, settings.max_queued_tokens),
         )
         built = build_engine(loaded, sizes, self._metrics)
+        self._structures = StructureCompiler(loaded.tokenizer, built.engine.admission)
         self._metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
         return built
 
@@ -123,7 +128,8 @@ class TextService:
         """Makes the loaded model what the servicers answer from."""
         preprocessing = self._preprocessing = Preprocessing(built.engine.admission)
         translations = find_translations(loaded)
-        verbs = text_verbs(loaded, built, translations, preprocessing, self._settings)
+        assert self._structures is not None
+        verbs = text_verbs(loaded, built, translations, preprocessing, self._structures, self._settings)
         self._servicer.verbs = verbs
         describe(self._served.info, loaded, built, self._settings)
         describe_tasks(self._served.info, verbs, translations)

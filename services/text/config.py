@@ -45,7 +45,9 @@ class TextSettings(ServerSettings):
     prefix_cache: bool = Field(
         True, description="Starts a request behind what earlier ones with its beginning computed."
     )
-    cache_mib: int = Field(1024, ge=1, description="Memory for what sequences keep, keys and values above all, at most.")
+    cache_mib: int = Field(
+        1024, ge=1, description="Memory for what sequences keep, keys and values above all, at most."
+    )
     max_queued_requests: int = Field(256, ge=1, description="Requests that may wait.")
     max_queued_tokens: int = Field(262_144, ge=1, description="Prompt tokens that may wait.")
     max_unread_tokens: int = Field(1024, ge=1, description="Generated tokens that may wait for a slow reader.")

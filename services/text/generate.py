@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.detokenizer import IncrementalDetokenizer
@@ -21,6 +22,9 @@ from services.engine.generation.token_texts import TokenTexts
 from services.engine.generation.validation import violations
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
+from services.engine.structure.compiler import Found, StructureCompiler
+from services.engine.structure.format import StructureFormat
+from services.engine.structure.structure import Structure, StructureFailed
 from services.text.ask import Generation, GenerationAsk
 
 Prepared = tuple[GenerationRequest, list[OutputBuilder], str | None]
@@ -37,6 +41,7 @@ class TextGenerator:
         defaults: ModelDefaults,
         limits: GenerationLimits,
         preprocessing: Preprocessing,
+        structures: StructureCompiler,
     ) -> None:
         self._engine = engine
         self._encoder = encoder
@@ -44,6 +49,7 @@ class TextGenerator:
         self._defaults = defaults
         self._limits = limits
         self._preprocessing = preprocessing
+        self._structures = structures
 
     async def start(self, ask: GenerationAsk) -> Generation:
         """Accepts the request and returns its stream.
@@ -52,16 +58,19 @@ class TextGenerator:
             InvalidArgument: holds every violation.
             QueueFull, DeadlineExceeded, ModelNotReady: see Admission.enter.
         """
-        return (await self.start_all(lambda: [ask]))[0]
+        return (await self.start_all(lambda: [ask], ask.options.structured_output))[0]
 
-    async def start_all(self, make: Callable[[], list[GenerationAsk]]) -> list[Generation]:
+    async def start_all(
+        self, make: Callable[[], list[GenerationAsk]], structured: StructureFormat | None
+    ) -> list[Generation]:
         """Accepts what `make` returns, which runs where texts are tokenized: all requests or none.
 
-        Raises what `start` raises, and what `make` raises.
+        `structured` is what all of them hold their outputs to. Raises what `start` raises, and what `make` raises.
         """
+        found = await self._structures.find(structured)
         started: list[Generation] = []
         try:
-            for request, outputs, rendered in await self._preprocessing.run(self._prepare_all, make):
+            for request, outputs, rendered in await self._preprocessing.run(self._prepare_all, make, found):
                 stream, seed = self._engine.submit(request, *outputs), request.sampling.seed
                 scores_prompt = request.prompt_logprob_count is not None
                 started.append(Generation(stream, request.input_token_count, seed, rendered, scores_prompt))
@@ -71,20 +80,22 @@ class TextGenerator:
             raise
         return started
 
-    def _prepare_all(self, make: Callable[[], list[GenerationAsk]]) -> list[Prepared]:
+    def _prepare_all(self, make: Callable[[], list[GenerationAsk]], found: Found) -> list[Prepared]:
         began, work = time.monotonic(), Work()
+        structure, uncompiled = found
         prepared: list[Prepared] = []
         wrong: dict[Violation, None] = {}  # what is wrong with all is told once
         for ask in make():
+            ask = replace(ask, violations=(*ask.violations, *uncompiled))
             try:
-                prepared.append(self._prepare(ask, began, work))
+                prepared.append(self._prepare(ask, structure, began, work))
             except InvalidArgument as error:
                 wrong |= dict.fromkeys(error.violations)
         if wrong:
             raise InvalidArgument(wrong)
         return prepared
 
-    def _prepare(self, ask: GenerationAsk, began: float, work: Work) -> Prepared:
+    def _prepare(self, ask: GenerationAsk, structure: Structure | None, began: float, work: Work) -> Prepared:
         options, defaults, limits = ask.options, ask.defaults or self._defaults, self._limits
         wrong = list(ask.violations)
         tokens, rendered = None, None
@@ -114,6 +125,7 @@ class TextGenerator:
             preprocess_seconds=time.monotonic() - began,
             cache_salt=ask.cache_salt,
             source_token_ids=source,
+            structure=structure,
             work=work,
         )
         outputs = self._outputs(request, tokens.delivered)
@@ -128,15 +140,18 @@ class TextGenerator:
                 request.stopping,
                 self._token_texts,
                 candidate,
+                request.structure,
+                request.forced_count,
             )
             for candidate in range(request.candidate_count)
         ]
         # What becomes of beams is known at the end, where it is compared with the tokens delivered.
         for i, known in enumerate(() if request.beams else delivered):
-            replayed = outputs[known.candidate_index].replay(tuple(known.token_ids))
-            if replayed < len(known.token_ids):
-                place = f"delivered[{i}].token_ids[{replayed}]"
-                raise InvalidArgument([Violation(place, "stands behind a token that ends the output")])
+            contradicted = _replay(
+                outputs[known.candidate_index], known.token_ids, f"delivered[{i}]", request.structure
+            )
+            if contradicted:
+                raise InvalidArgument([contradicted])
         return outputs
 
     def _bad_words(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
@@ -176,3 +191,16 @@ class TextGenerator:
 def _by_candidate(delivered: tuple[DeliveredTokens, ...], count: int) -> tuple[tuple[int, ...], ...]:
     known = {one.candidate_index: tuple(one.token_ids) for one in delivered}
     return tuple(known.get(i, ()) for i in range(count))
+
+
+def _replay(output: OutputBuilder, delivered: list[int], place: str, structure: Structure | None) -> Violation | None:
+    """Gives an output the tokens a caller holds, which came from `place`. Returns what is wrong with them."""
+    try:
+        taken = output.replay(tuple(delivered))
+    except StructureFailed as failed:
+        assert structure
+        return Violation(structure.field, str(failed))
+    if taken == len(delivered):
+        return None
+    words = "stands behind a token that ends the output" if output.finish else "contradicts the structured output"
+    return Violation(f"{place}.token_ids[{taken}]", words)

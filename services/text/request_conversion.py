@@ -13,6 +13,7 @@ from services.engine.generation.resolution import BeamOptions, DeliveredTokens, 
 from services.engine.texts import Chat
 from services.enums import unknown_enum_numbers
 from services.text.ask import GenerationAsk
+from services.text.structure_conversion import structure_format, structure_violations
 
 _ROLES = {
     common.ROLE_SYSTEM: "system",
@@ -30,6 +31,7 @@ _HONOURED = {
     "frequency_penalty", "no_repeat_ngram_size", "logit_bias", "bad_words", "allowed_token_ids", "seed",
     "max_new_tokens", "min_new_tokens", "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string",
     "skip_special_tokens", "logprob_count", "prompt_logprob_count", "candidate_count", "beam_search",
+    "structured_output",
 }  # fmt: skip
 """Fields of GenerationParameters this service follows; any other that is set is refused."""
 
@@ -42,6 +44,7 @@ def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, secon
         wrong.append(Violation("input", "must be set: prompt, prompt_token_ids or chat"))
     if which == "chat":
         wrong += _chat_violations(request.chat)
+    wrong += structure_violations(request.parameters)
     return GenerationAsk(
         prompt=request.prompt if which == "prompt" else None,
         prompt_token_ids=list(request.prompt_token_ids.ids) if which == "prompt_token_ids" else None,
@@ -92,6 +95,7 @@ def generation_options(parameters: common.GenerationParameters, priority: int = 
         prompt_logprob_count=given("prompt_logprob_count"),
         candidate_count=given("candidate_count"),
         beams=_beams(parameters.beam_search) if parameters.HasField("beam_search") else None,
+        structured_output=structure_format(parameters),
         priority=priority,
         unsupported=tuple(_unsupported(parameters)),
     )

@@ -35,7 +35,7 @@ class TextSummarizer:
             return self._frame if ask.instruction is None else replace(self._frame, prefix=ask.instruction)
 
         make = partial(generation_asks, ask, self._batch_items, self._reader, self._defaults, frame)
-        return await self._generator.start_all(make)
+        return await self._generator.start_all(make, ask.options.structured_output)
 
 
 def make_summarizer(

@@ -31,4 +31,4 @@ class TextTranslator:
         """Accepts the texts and returns the stream of each translation. Raises what TextGenerator.start raises."""
         frame = partial(find_frame, self._translations, ask.source_language, ask.target_language)
         make = partial(generation_asks, ask, self._batch_items, self._reader, self._defaults, frame)
-        return await self._generator.start_all(make)
+        return await self._generator.start_all(make, ask.options.structured_output)

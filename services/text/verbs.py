@@ -7,6 +7,7 @@ from services.engine.generation.validation import MAX_LOGPROB_COUNT
 from services.engine.loading import LoadedModel
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
+from services.engine.structure.compiler import StructureCompiler
 from services.engine.translation import Translations
 from services.text.config import TextSettings
 from services.text.generate import TextGenerator
@@ -23,13 +24,14 @@ def text_verbs(
     built: BuiltEngine,
     translations: Translations | None,
     preprocessing: Preprocessing,
+    structures: StructureCompiler,
     settings: TextSettings,
 ) -> TextVerbs:
     """Returns the verbs of a model; `translations` are what it translates, if it does."""
     batch_items = settings.max_batch_items
     encoder = PromptEncoder(loaded.tokenizer, max(built.context_tokens, built.source_tokens))
     limits = generation_limits(loaded, built, encoder, settings)
-    generator = TextGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing)
+    generator = TextGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing, structures)
     translator = None
     if translations is not None:
         reader = EncoderReader(encoder, limits)

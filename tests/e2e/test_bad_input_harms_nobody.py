@@ -58,7 +58,7 @@ REFUSED: dict[str, tuple[GenerateRequest, list[str]]] = {
                 candidate_count=17,
                 prompt_logprob_count=21,
                 beam_search=BeamSearchParameters(beam_count=1, length_penalty=float("nan")),
-                structured_output=StructuredOutput(regex="a"),
+                structured_output=StructuredOutput(regex="(a"),
             ),
         ),
         [
@@ -77,7 +77,7 @@ REFUSED: dict[str, tuple[GenerateRequest, list[str]]] = {
             "parameters.prompt_logprob_count",
             "parameters.beam_search.beam_count",
             "parameters.beam_search.length_penalty",
-            "parameters.structured_output",
+            "parameters.structured_output.regex",
         ],
     ),
     "more than there are rows": (

@@ -69,7 +69,8 @@ def output_of(asked: GenerationRequest, decoder: Decoder | None = None, candidat
     """Returns the output builder of a candidate of the request, its delivered tokens replayed."""
     decoder = decoder or tokenizer()
     detokenizer = IncrementalDetokenizer(decoder, asked.prompt_token_ids, skip_special_tokens=True)
-    output = OutputBuilder(detokenizer, asked.stopping, TokenTexts(decoder), candidate)
+    texts = TokenTexts(decoder)
+    output = OutputBuilder(detokenizer, asked.stopping, texts, candidate, asked.structure, asked.forced_count)
     if not asked.beams:
         output.replay(asked.delivered_to(candidate))
     return output

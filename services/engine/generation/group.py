@@ -48,7 +48,7 @@ class SequenceGroup:
         if request.prompt_logprob_count is not None:
             self.scoring = PromptScoring(prompt, request.prompt_logprob_count, self.outputs[0])
         unfinished = [i for i, output in enumerate(self.outputs) if output.finish is None]
-        if request.beams:
+        if request.beams and unfinished:
             self.sequences = [Sequence(self, [*prompt])]
             self.search = BeamSearch(self.sequences[0], request.beams)
         elif unfinished:

@@ -11,6 +11,7 @@ from services.engine.generation.group import SequenceGroup
 from services.engine.generation.sampler import NoToken
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Sequence
+from services.engine.generation.structure_mask import structure_failure
 from services.engine.metrics import EngineMetrics
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,8 @@ class Ledger:
         """Ends a request for one of whose sequences there is no token: by its own doing, or by the model's."""
         if token is NoToken.ALL_FORBIDDEN:
             wrong = Violation("parameters", f"forbid every token at output position {sequence.output_count}")
+            if failed := structure_failure(sequence.processors):
+                wrong = Violation(failed.field, f"{failed.failure} (at output position {sequence.output_count})")
             self.end(sequence.group, "all_forbidden", InvalidArgument([wrong]))
         else:
             log.error("The model computed logits that are not numbers")

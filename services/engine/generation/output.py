@@ -2,6 +2,7 @@
 request that replays them holds the same state as the one that was interrupted.
 """
 
+from contextlib import suppress
 from copy import copy
 
 from services.engine.generation.detokenizer import IncrementalDetokenizer
@@ -16,6 +17,7 @@ from services.engine.generation.request import (
 )
 from services.engine.generation.stop_strings import Match, StopScanner
 from services.engine.generation.token_texts import TokenTexts
+from services.engine.structure.structure import Structure, StructureFailed
 
 
 class OutputBuilder:
@@ -27,8 +29,14 @@ class OutputBuilder:
         stopping: StoppingCriteria,
         token_texts: TokenTexts,
         candidate_index: int = 0,
+        structure: Structure | None = None,
+        forced_count: int = 0,
     ) -> None:
-        """`token_texts` gives alternatives their text, where log-probabilities are asked for."""
+        """`token_texts` gives alternatives their text, where log-probabilities are asked for.
+
+        A structure holds what follows the first `forced_count` tokens. One that admits no token at all finishes the
+        output before its first.
+        """
         self.candidate_index = candidate_index
         self._token_texts = token_texts
         self._detokenizer = detokenizer
@@ -40,7 +48,9 @@ class OutputBuilder:
         self._lengths: list[int] = []  # of that text, with each of those ids
         self.token_count = 0
         """Ids taken, those replayed included."""
-        self.finish: Finish | None = None
+        self._structure = structure.begin() if structure else None
+        self._forced_count = forced_count
+        self.finish: Finish | None = self._ended_by_structure()
 
     def push(self, token_id: int, likelihood: Likelihood | None = None) -> Finish | None:
         """Takes the next id and returns why the output ends with it, if it does. Nothing may follow a finish.
@@ -51,7 +61,11 @@ class OutputBuilder:
         self._ids.append(token_id)
         if likelihood:
             self.note(likelihood)
-        self.finish = self._ended_by_token(token_id) or self._ended_by_text(token_id) or self._ended_by_length()
+        self.finish = self._ended_by_token(token_id) or self._ended_by_text(token_id)
+        if self._structure and not self.finish and self.token_count > self._forced_count:
+            with suppress(StructureFailed):  # the sampler, which follows the output too, ends it and says so
+                self._structure.advance([token_id])
+        self.finish = self.finish or self._ended_by_structure() or self._ended_by_length()
         if self.finish and self.finish.reason is not FinishReason.STOP_STRING:
             self._text += self._scanner.flush() + self._detokenizer.flush()
         self._lengths.append(len(self._text))
@@ -64,11 +78,18 @@ class OutputBuilder:
     def replay(self, token_ids: tuple[int, ...]) -> int:
         """Takes ids that were delivered before, together with the text they released.
 
-        Returns how many were taken: fewer than given if the output ends before the last.
+        Returns how many were taken: fewer than given if the output ends before the last, or if its structure does not
+        admit the next.
+
+        Raises:
+            StructureFailed: the structure is too complex to follow them.
         """
         for token_id in token_ids:
-            if self.push(token_id):
+            if self.finish or not self._admits(token_id):
                 break
+            self.push(token_id)
+            if self._structure and self._structure.failure:
+                raise StructureFailed(self._structure.failure)
         self._ids, self._text, self._lengths = [], "", []
         return self.token_count
 
@@ -76,6 +97,7 @@ class OutputBuilder:
         """Returns a builder that has taken the same ids and goes on by itself."""
         twin = copy(self)
         twin._detokenizer, twin._scanner = self._detokenizer.fork(), copy(self._scanner)
+        twin._structure = self._structure.fork() if self._structure else None
         twin._ids, twin._logprobs, twin._lengths = [*self._ids], [*self._logprobs], [*self._lengths]
         return twin
 
@@ -118,6 +140,19 @@ class OutputBuilder:
             return Finish(FinishReason.STOP_STRING, stop_string=released.stop_string)
         self._text += released
         return None
+
+    def _ended_by_structure(self) -> Finish | None:
+        # Whatever the minimum of tokens: there is nothing to go on with.
+        complete = self._structure and self._structure.complete
+        return Finish(FinishReason.STRUCTURE_COMPLETE) if complete else None
+
+    def _admits(self, token_id: int) -> bool:
+        """Returns whether the structure lets a token stand here: as an end where it may end, else as text."""
+        if not self._structure or self.token_count < self._forced_count:
+            return True
+        if token_id in self._stopping.ending_ids and self._structure.accepting:
+            return True
+        return token_id not in self._stopping.end_token_ids and self._structure.admits(token_id)
 
     def _ended_by_length(self) -> Finish | None:
         if self.token_count < self._stopping.max_new_tokens:

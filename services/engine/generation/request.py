@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from services.engine.structure.structure import Structure
+
 
 @dataclass(frozen=True)
 class OutputRules:
@@ -132,12 +134,19 @@ class GenerationRequest:
     """Requests share computed beginnings only with those of the same salt."""
     source_token_ids: tuple[int, ...] = ()
     """What an encoder-decoder's encoder reads; empty for other models."""
+    structure: Structure | None = None
+    """What the output is held to."""
     work: Work = field(default_factory=Work, compare=False)
 
     @property
     def input_token_count(self) -> int:
         """Tokens a caller sent."""
         return len(self.source_token_ids or self.prompt_token_ids)
+
+    @property
+    def forced_count(self) -> int:
+        """Tokens that the model forces before the text begins."""
+        return int(self.sampling.rules.first_token_id is not None and len(self.prompt_token_ids) == 1)
 
     @property
     def token_count(self) -> int:
@@ -157,6 +166,7 @@ class FinishReason(Enum):
     STOP_TOKEN = "stop_token"  # noqa: S105 - a token of a vocabulary
     MAX_NEW_TOKENS = "max_new_tokens"
     CONTEXT_LENGTH = "context_length"
+    STRUCTURE_COMPLETE = "structure_complete"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from services.engine.generation.request import (
     SamplingParameters,
     StoppingCriteria,
 )
+from services.engine.structure.format import StructureFormat
 
 T = TypeVar("T")
 
@@ -55,6 +56,7 @@ class GenerationOptions:
     prompt_logprob_count: int | None = None
     candidate_count: int | None = None
     beams: BeamOptions | None = None
+    structured_output: StructureFormat | None = None
     priority: int = 0
     unsupported: tuple[str, ...] = ()
     """Names of parameters the caller set that this service does not honour yet."""

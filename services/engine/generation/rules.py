@@ -27,15 +27,15 @@ def forcing_processors(request: GenerationRequest, row: Tensor) -> Iterator[RowP
     They come after what a caller may forbid: without the token of its language, a translation would be in another.
     """
     rules, stopping, prompt_count = request.sampling.rules, request.stopping, len(request.prompt_token_ids)
-    if rules.first_token_id is not None and prompt_count == 1:
+    if rules.first_token_id is not None and request.forced_count:
         yield ForcedTokens((rules.first_token_id,), prompt_count, row)
-    if rules.last_token_ids and stopping.end_token_ids:
+    # A structured text that is cut by its length does not end there.
+    if rules.last_token_ids and stopping.end_token_ids and not request.structure:
         yield ForcedTokens(rules.last_token_ids, prompt_count + stopping.max_new_tokens - 1, row)
     if rules.suppressed_token_ids:
         yield SuppressedTokens(rules.suppressed_token_ids, None, row)
     if rules.suppressed_first_token_ids:
-        forced = rules.first_token_id is not None and prompt_count == 1
-        yield SuppressedTokens(rules.suppressed_first_token_ids, prompt_count + forced, row)
+        yield SuppressedTokens(rules.suppressed_first_token_ids, prompt_count + request.forced_count, row)
 
 
 class ForcedTokens:

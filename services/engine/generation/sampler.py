@@ -13,6 +13,7 @@ from services.engine.generation.penalties import OutputPenalties, RepetitionPena
 from services.engine.generation.request import GenerationRequest
 from services.engine.generation.rules import forcing_processors, source_processors
 from services.engine.generation.sequence import Sequence
+from services.engine.generation.structure_mask import Bits, StructureMask, forbid
 from services.engine.generation.truncation import truncate
 
 _SMALLEST = torch.finfo(torch.float32).tiny
@@ -70,18 +71,25 @@ def process(logits: Tensor, sequences: list[Sequence]) -> dict[int, bool]:
     rows = [i for i, sequence in enumerate(sequences) if sequence.processors]
     if not rows:
         return {}
-    usable: list[bool] = torch.isfinite(logits[rows].amax(dim=-1)).tolist()
+    # Of all rows, since choosing some would copy them.
+    usable: list[bool] = torch.isfinite(logits.amax(dim=-1)).tolist()
+    masked: list[tuple[Tensor, Bits]] = []
     for i in rows:
         for processor in sequences[i].processors or ():
-            processor(logits[i], sequences[i].token_ids)
-    return dict(zip(rows, usable, strict=True))
+            if isinstance(processor, StructureMask):
+                masked.append((logits[i], processor.bits(sequences[i].token_ids)))
+            else:
+                processor(logits[i], sequences[i].token_ids)
+    if masked:  # one transfer and one look-up for all, since it does not matter when a token is forbidden
+        forbid([row for row, _ in masked], [bits for _, bits in masked])
+    return {i: usable[i] for i in rows}
 
 
 def row_processors(request: GenerationRequest, row: Tensor) -> tuple[RowProcessor, ...]:
     """Returns what a request asks to be done to its logits, in order; nothing for a plain request.
 
-    The order is that of `generate`. It has no penalties on the output alone and no list of allowed tokens: the former
-    follow the repetition penalty, and the latter is one of the prohibitions, whose order does not matter.
+    The order is that of `generate`. It has no penalties on the output alone, no list of allowed tokens and no
+    structure: the first follow the repetition penalty, and the others are prohibitions, whose order does not matter.
     """
     sampling, stopping, prompt_count = request.sampling, request.stopping, len(request.prompt_token_ids)
     made: list[RowProcessor] = []
@@ -101,6 +109,8 @@ def row_processors(request: GenerationRequest, row: Tensor) -> tuple[RowProcesso
     if sampling.allowed_token_ids:
         made.append(AllowedTokens({*sampling.allowed_token_ids, *stopping.end_token_ids}, row))
     made += forcing_processors(request, row)
+    if request.structure:
+        made.append(StructureMask(request.structure, stopping, prompt_count + request.forced_count, row))
     return tuple(made)
 
 

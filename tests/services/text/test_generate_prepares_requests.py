@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from services.engine.generation.resolution import DeliveredTokens, GenerationLim
 from services.engine.generation.sequence import Sequence
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
+from services.engine.structure.compiler import StructureCompiler
+from services.engine.structure.format import StructureFormat, StructureKind
+from services.engine.structure.structure import Structure
 from services.engine.texts import Chat
 from services.text.ask import GenerationAsk
 from services.text.generate import TextGenerator
@@ -28,9 +32,11 @@ def bench(fake: BenchMaker) -> Bench:
 @pytest.fixture
 def verb(bench: Bench, tokenizer: PreTrainedTokenizerFast) -> Iterator[TextGenerator]:
     preprocessing = Preprocessing(bench.engine.admission)
+    structures = StructureCompiler(tokenizer, bench.engine.admission)
     encoder = PromptEncoder(tokenizer, LIMITS.context_tokens)
-    yield TextGenerator(bench.engine, encoder, ModelDefaults(), LIMITS, preprocessing)
+    yield TextGenerator(bench.engine, encoder, ModelDefaults(), LIMITS, preprocessing, structures)
     preprocessing.close()
+    structures.close()
 
 
 def options(**fields: Any) -> GenerationOptions:
@@ -176,3 +182,46 @@ async def test_a_prompts_log_probabilities_come_with_texts(
     assert len((await read(generation.stream)).ids) == 5
     plain = await verb.start(GenerationAsk(prompt="Hello, you", options=options()))
     assert await plain.prompt_logprobs() == ()
+
+
+async def test_what_does_not_compile_is_told_with_all_else(verb: TextGenerator) -> None:
+    found = (Violation("chat.messages[0].role", "must be set"),)
+    wrong = options(structured_output=StructureFormat(StructureKind.REGEX, ("(a",)), top_k=-1)
+    fields = await refused(verb, GenerationAsk(options=wrong, violations=found))
+    assert fields == ["chat.messages[0].role", "parameters.structured_output.regex", "parameters.top_k"]
+
+
+async def test_delivered_tokens_are_held_to_the_structure(
+    verb: TextGenerator, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    structured = options(structured_output=StructureFormat(StructureKind.REGEX, ("abcd",)), stop_token_ids=(7,))
+    a, b, c, d = (tokenizer.convert_tokens_to_ids(letter) for letter in "abcd")
+
+    async def delivering(*ids: int) -> GenerationAsk:
+        return GenerationAsk(prompt_token_ids=[10], options=structured, delivered=(DeliveredTokens(0, list(ids)),))
+
+    for ids, place in (((b,), 0), ((a, b, 7), 2), ((a, b, a, c), 2), ((a, b, c, d, 7), 4)):
+        assert await refused(verb, await delivering(*ids)) == [f"delivered[0].token_ids[{place}]"]
+    result = await read((await verb.start(await delivering(a, b))).stream)
+    assert result.text == "cd"
+    assert result.completed.finish.reason is FinishReason.STRUCTURE_COMPLETE
+    whole = await read((await verb.start(await delivering(a, b, c, d))).stream)
+    assert (whole.text, whole.ids, whole.completed.output_token_count) == ("", [], 4)
+
+
+async def test_a_structure_that_delivered_tokens_make_too_costly_is_named(
+    verb: TextGenerator, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structured = options(structured_output=StructureFormat(StructureKind.REGEX, ("[a-z]*",)), max_new_tokens=20)
+    letters = [tokenizer.convert_tokens_to_ids(letter) for letter in "costly"]
+    worked, calls = Structure.worked, 0
+
+    def slower(structure: Structure, seconds: float, error: str) -> None:
+        nonlocal calls
+        calls += 1
+        worked(structure, 10.0 if calls > 5 else seconds, error)
+
+    monkeypatch.setattr(Structure, "worked", slower)
+    ask = GenerationAsk(prompt_token_ids=[10], options=structured, delivered=(DeliveredTokens(0, letters),))
+    assert await refused(verb, ask) == ["parameters.structured_output.regex"]
+    assert await refused(verb, replace(ask, delivered=())) == ["parameters.structured_output.regex"]

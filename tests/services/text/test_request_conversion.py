@@ -7,6 +7,7 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
 from services.engine.generation.request import EarlyStopping
 from services.engine.generation.resolution import BeamOptions, DeliveredTokens, GenerationOptions
+from services.engine.structure.format import StructureFormat, StructureKind
 from services.text.ask import GenerationAsk
 from services.text.request_conversion import generation_ask
 
@@ -63,6 +64,7 @@ def test_every_field_arrives() -> None:
             include_stop_string=True, skip_special_tokens=True, candidate_count=3, typical_p=0.75, presence_penalty=-1,
             frequency_penalty=1.5, no_repeat_ngram_size=3, logit_bias={9: -1.5, 4: 2}, bad_words=["c", "d"],
             allowed_token_ids=[6, 7], logprob_count=2, prompt_logprob_count=4,
+            structured_output=common.StructuredOutput(regex="a"),
         ),
         delivered=[common.DeliveredTokens(token_ids=[8, 9])],
         return_rendered_prompt=True,
@@ -76,6 +78,7 @@ def test_every_field_arrives() -> None:
             include_stop_string=True, skip_special_tokens=True, priority=-3, typical_p=0.75, presence_penalty=-1,
             frequency_penalty=1.5, no_repeat_ngram_size=3, logit_bias=((4, 2.0), (9, -1.5)), bad_words=("c", "d"),
             allowed_token_ids=(6, 7), logprob_count=2, prompt_logprob_count=4, candidate_count=3,
+            structured_output=StructureFormat(StructureKind.REGEX, ("a",)),
         ),
         delivered=(DeliveredTokens(0, [8, 9]),),
         return_rendered_prompt=True,
@@ -97,24 +100,16 @@ def test_each_form_of_input_is_told_apart() -> None:
     assert wrong(ask(priority=1)) == ["input"]
 
 
-UNSUPPORTED: dict[str, Any] = {"structured_output": common.StructuredOutput(regex="a")}
-
-
-@pytest.mark.parametrize("name", UNSUPPORTED)
-def test_a_parameter_that_is_not_honoured_is_named(name: str) -> None:
-    assert asked(**{name: UNSUPPORTED[name]}).options.unsupported == (f"parameters.{name}",)
-
-
-def test_every_parameter_of_the_contract_is_followed_or_refused() -> None:
+def test_every_parameter_of_the_contract_is_followed() -> None:
     followed = {
         "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty",
         "frequency_penalty", "no_repeat_ngram_size", "logit_bias", "bad_words", "allowed_token_ids", "seed",
         "max_new_tokens", "min_new_tokens", "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string",
         "skip_special_tokens", "logprob_count", "prompt_logprob_count", "candidate_count", "beam_search",
+        "structured_output",
     }  # fmt: skip
     known = {field.name for field in common.GenerationParameters.DESCRIPTOR.fields}
-    assert known == followed | set(UNSUPPORTED)
-    assert set(asked(**UNSUPPORTED).options.unsupported) == {f"parameters.{name}" for name in UNSUPPORTED}
+    assert known == followed
 
 
 def test_unknown_enum_numbers_are_named_by_their_path() -> None:

@@ -1,6 +1,7 @@
 """Summarize and Translate: each text becomes a request of the engine, or none of them does."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,8 @@ from services.engine.generation.resolution import DeliveredTokens, GenerationLim
 from services.engine.generation.sequence import Sequence
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
+from services.engine.structure.compiler import StructureCompiler
+from services.engine.structure.format import StructureFormat, StructureKind
 from services.engine.texts import Truncation
 from services.engine.translation import Frame, Pairs
 from services.text.ask import TextsAsk
@@ -52,9 +55,12 @@ def seen(bench: Bench) -> list[GenerationRequest]:
 @pytest.fixture
 def parts(bench: Bench, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[TextGenerator, EncoderReader]]:
     preprocessing = Preprocessing(bench.engine.admission)
+    structures = StructureCompiler(tokenizer, bench.engine.admission)
     encoder = PromptEncoder(tokenizer, 64)
-    yield TextGenerator(bench.engine, encoder, DEFAULTS, LIMITS, preprocessing), EncoderReader(encoder, LIMITS)
+    generator = TextGenerator(bench.engine, encoder, DEFAULTS, LIMITS, preprocessing, structures)
+    yield generator, EncoderReader(encoder, LIMITS)
     preprocessing.close()
+    structures.close()
 
 
 @pytest.fixture
@@ -166,6 +172,17 @@ async def test_tokens_delivered_before_are_gone_on_from(summarizer: TextSummariz
     assert whole[:3] + rest == whole
     sampled = TextsAsk(["One."], batched=False, delivered=held, options=GenerationOptions(temperature=1.0))
     assert await refused(summarizer, sampled) == ["parameters.seed"]
+
+
+async def test_every_output_is_held_to_the_structure(summarizer: TextSummarizer) -> None:
+    wanted = GenerationOptions(structured_output=StructureFormat(StructureKind.REGEX, ("[ab]{3}|no",)))
+    generations = await summarizer.start(TextsAsk(["One.", "Two."], options=wanted))
+    for result in await asyncio.gather(*(read(generation.stream) for generation in generations)):
+        assert re.fullmatch("[ab]{3}|no", result.text)
+    broken = GenerationOptions(structured_output=StructureFormat(StructureKind.REGEX, ("(",)))
+    assert await refused(summarizer, TextsAsk(["One.", ""], options=broken)) == [
+        "parameters.structured_output.regex", "texts[1]",
+    ]  # fmt: skip
 
 
 async def test_times_of_work_are_counted_once_for_all(summarizer: TextSummarizer) -> None:

@@ -1,5 +1,6 @@
 """What a checkpoint's generation configuration demands is followed as `generate` follows it, when nobody asks more."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import torch
 from services.engine.generation.request import FinishReason, GenerationRequest, OutputRules
 from services.engine.generation.resolution import GenerationLimits, GenerationOptions, resolve
 from services.engine.loading import LoadedModel, behind, load_language_model
+from services.engine.structure.structure import Structure
 from tests.services.bench import Result, built_bench, output_of, read
 from tests.services.engine.generation.own_generate import own_model, write
+from tests.services.structures import regex
+from tests.tiny_models import tokenizer
 
 SOURCE = [7, 40, 80, 120, 160, 200, 240, 280, 40, 80, 121]
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -33,16 +37,25 @@ def load(folder: Path) -> LoadedModel:
     return load_language_model(str(folder), revision=None, device=torch.device("cpu"), dtype="auto")
 
 
-async def served(loaded: LoadedModel, source: list[int], **asked: Any) -> Result:
+async def served(
+    loaded: LoadedModel, source: list[int], structure: Structure | None = None, held: tuple[int, ...] = (), **asked: Any
+) -> Result:
     """Returns what a request gets that leaves all but `asked` to the model."""
     limits = GenerationLimits(256, 320, 256, 320)
     sampling, stopping = resolve(GenerationOptions(**asked), loaded.defaults, limits, 1)
-    request = GenerationRequest(loaded.defaults.decoder_start_ids, sampling, stopping, source_token_ids=tuple(source))
+    request = GenerationRequest(
+        loaded.defaults.decoder_start_ids, sampling, stopping, delivered=(held,), source_token_ids=tuple(source),
+        structure=structure,
+    )  # fmt: skip
     bench = built_bench(loaded)
     try:
         return await read(bench.engine.submit(request, output_of(request)))
     finally:
         bench.engine.close()
+
+
+def text_behind_first(result: Result) -> str:
+    return tokenizer().decode(result.ids[1:], skip_special_tokens=True)
 
 
 def generated(folder: Path, name: str, source: list[int]) -> list[int]:
@@ -77,6 +90,18 @@ async def test_who_ignores_the_end_is_not_forced_to_it(tmp_path: Path) -> None:
     loaded = load(write(tmp_path, "bart", forced_eos_token_id=2))
     result = await served(loaded, SOURCE, max_new_tokens=6, ignore_eos=True)
     assert result.completed.finish.reason is FinishReason.MAX_NEW_TOKENS
+
+
+async def test_a_structured_text_begins_behind_the_first_token_and_ends_by_itself(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, "m2m_100", forced_bos_token_id=77, forced_eos_token_id=2))
+    structure = regex("[a-c]{2}(x[yz]){1,9}")
+    for asked, cut in (({"max_new_tokens": 30}, False), ({"max_new_tokens": 6}, True)):
+        whole = await served(loaded, SOURCE, structure, temperature=9.0, seed=3, **asked)
+        assert whole.ids[0] == 77
+        assert bool(re.fullmatch("[a-c]{2}(x[yz]){1,9}", text_behind_first(whole))) is not cut
+        for known in (1, 3):
+            rest = await served(loaded, SOURCE, structure, tuple(whole.ids[:known]), temperature=9.0, seed=3, **asked)
+            assert whole.ids[:known] + rest.ids == whole.ids
 
 
 def test_rules_are_read_from_the_generation_configuration(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,61 @@
+"""What was compiled lately, within bounds."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from services.engine.structure.format import StructureFormat
+from services.engine.structure.structure import Structure
+
+_REFUSAL_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a structure does not compile."""
+
+    reason: str
+
+
+class StructureCache:
+    """Structures and refusals by what was asked for; those used least lately go. Any thread."""
+
+    def __init__(self, *, entries: int = 256, size_bytes: int = 256 << 20) -> None:
+        self._entries = entries
+        self._size_bytes = size_bytes
+        self._lock = threading.Lock()
+        self._found: OrderedDict[StructureFormat, Structure | Refusal] = OrderedDict()
+
+    def get(self, wanted: StructureFormat) -> Structure | Refusal | None:
+        """Returns what is known; nothing where it is to be compiled, for the first time or anew."""
+        with self._lock:
+            found = self._found.get(wanted)
+            if found is None:
+                return None
+            if isinstance(found, Structure):
+                if found.failure:
+                    found = self._found[wanted] = Refusal(found.failure)
+                elif found.spent:
+                    del self._found[wanted]
+                    return None
+            self._found.move_to_end(wanted)
+            return found
+
+    def put(self, wanted: StructureFormat, found: Structure | Refusal) -> None:
+        """Keeps an entry, and drops others for it."""
+        with self._lock:
+            self._found[wanted] = found
+            self._found.move_to_end(wanted)
+            while len(self._found) > self._entries or (len(self._found) > 1 and self.bytes > self._size_bytes):
+                self._found.popitem(last=False)
+
+    @property
+    def bytes(self) -> int:
+        """Memory the entries hold at most."""
+        return sum(
+            sum(map(len, wanted.texts)) + (found.bytes if isinstance(found, Structure) else _REFUSAL_BYTES)
+            for wanted, found in self._found.items()
+        )
+
+    def __len__(self) -> int:
+        return len(self._found)
