@@ -1,23 +1,25 @@
 """Languages under the names that people and models have for them, as BCP 47 tags."""
 
+import re
 from collections.abc import Iterable
 
-import langcodes
-from langcodes.tag_parser import LanguageTagError
+from langcodes import Language
 
 from sensorium.errors import InvalidArgument, Violation
 
-_NEAR = 5
-"""Distance, by CLDR's measure, up to which one variety is read as another: en-GB as en, but not zh-TW as zh."""
+_TAG = re.compile(
+    r"(?P<language>[a-z]{2,3})([-_](?P<script>[a-z]{4}))?([-_](?P<region>[a-z]{2}|[0-9]{3}))?"
+    r"([-_](?![a-z]{3}([-_]|$)).*)?",  # variants and extensions, but no language in place of the first
+    re.ASCII | re.IGNORECASE,
+)
+_OTHERWISE = {"nb": "no"}
+"""What goes by two names that the library tells apart: Norwegian is Bokmål where nothing else is said."""
 
 
 def tag_of(code: str) -> str:
     """Returns the tag of a model's own code (`fra_Latn`, `fr_XX`, `fr`); empty if it names no language."""
-    try:
-        tag = langcodes.Language.get(code.removesuffix("_XX")).to_tag()
-    except LanguageTagError:
-        return ""
-    return langcodes.standardize_tag(tag, macro=True) if langcodes.tag_is_valid(tag) else ""
+    language = _language(code)
+    return language.simplify_script().to_tag() if language else ""
 
 
 def tags_of(codes: Iterable[str]) -> list[str]:
@@ -28,7 +30,8 @@ def tags_of(codes: Iterable[str]) -> list[str]:
 def choose(asked: str, codes: list[str], *, field: str) -> str:
     """Returns which of a model's codes is asked for, by a tag or by the code itself.
 
-    Empty asks for the only one there is.
+    Empty asks for the only one there is. A variety of a language is read as another of the same script: en-GB as en,
+    but not zh-TW as zh.
 
     Raises:
         InvalidArgument: there is none such, or no only one. `field` is the name of what was asked.
@@ -41,12 +44,36 @@ def choose(asked: str, codes: list[str], *, field: str) -> str:
         raise InvalidArgument([Violation(field, f"must be set; the model knows {_listed(codes)}")])
     if codes == [""]:
         raise InvalidArgument([Violation(field, "must be empty: the model has one, and its files do not name it")])
-    by_tag = {tag: code for code in reversed(codes) if (tag := tag_of(code))}
-    wanted = tag_of(asked)
-    found, _ = langcodes.closest_match(wanted, list(by_tag), max_distance=_NEAR) if wanted and by_tag else ("", 0)
-    if found not in by_tag:
-        raise InvalidArgument([Violation(field, f"is {asked!r}; the model knows {_listed(codes)}")])
-    return by_tag[found]
+    wanted = _language(asked)
+    known = {code: language for code in codes if (language := _language(code))}
+    for same in (lambda other: other == wanted, lambda other: _written(other) == _written(wanted)):
+        if wanted and (found := next((code for code, language in known.items() if same(language)), None)):
+            return found
+    said = asked if len(asked) <= 40 else f"{asked[:40]}…"
+    raise InvalidArgument([Violation(field, f"is {said!r}; the model knows {_listed(codes)}")])
+
+
+def _language(code: str) -> Language | None:
+    """Returns the language that a code names, without what is more special than its region."""
+    parts = _TAG.fullmatch(code.removesuffix("_XX"))
+    if parts is None:
+        return None
+    # Only this is looked up, since the library keeps whatever it has looked up for ever.
+    named = Language.get(parts["language"].lower())
+    script, region = parts["script"], parts["region"]
+    language = Language.make(
+        language=named.language,
+        script=script.title() if script else named.script,
+        territory=region.upper() if region else None,
+    )
+    return language.prefer_macrolanguage() if named.language and language.is_valid() else None
+
+
+def _written(language: Language | None) -> tuple[str | None, str | None]:
+    """Returns a language with its script, which follows from the region if it is not told."""
+    if language is None or language.language is None:
+        return None, None
+    return _OTHERWISE.get(language.language, language.language), language.maximize().script
 
 
 def _listed(codes: list[str]) -> str:

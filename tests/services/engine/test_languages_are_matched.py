@@ -1,4 +1,7 @@
+import contextlib
+
 import pytest
+from langcodes import Language
 
 from sensorium.errors import InvalidArgument
 from services.engine.languages import choose, tag_of, tags_of
@@ -24,7 +27,14 @@ M2M = ["en", "fr", "zh", "no"]
         ("zh-Hans", MBART, "zh_CN"),
         ("ro", MBART, "ro_RO"),
         ("nb", M2M, "no"),
+        ("no", ["nno_Latn", "nob_Latn"], "nob_Latn"),
         ("EN", M2M, "en"),
+        ("en-GB-oxendict", MBART, "en_XX"),
+        ("fr-u-nu-latn", M2M, "fr"),
+        ("en-AU", ["en_US", "en_GB"], "en_US"),
+        ("en-GB", ["en_US", "en_GB"], "en_GB"),
+        ("iw", ["he"], "he"),
+        ("sh", ["sr", "sr_Latn"], "sr_Latn"),
         ("", ["de"], "de"),
         ("", [""], ""),
     ],
@@ -61,3 +71,18 @@ def test_what_is_told_of_languages_is_understood_when_asked() -> None:
         assert [choose(tag, codes, field="x") for tag in tags] == codes
     assert tags_of(["en_XX", "eng_Latn", "ROMANCE", ""]) == ["en"]
     assert tag_of("no such language") == ""
+
+
+@pytest.mark.parametrize("asked", ["hr", "zh-yue", "zh-min-nan", "yue", "qqq", "en-Abcd", "en-ZZZ", "nn"])
+def test_a_relative_is_not_taken_for_a_language(asked: str) -> None:
+    with pytest.raises(InvalidArgument, match="knows"):
+        choose(asked, ["sr", "bs", "zh", "en", "no"], field="source_language")
+
+
+def test_what_callers_ask_for_is_not_kept() -> None:
+    size = len(Language._PARSE_CACHE)
+    for i in range(100, 999):
+        for asked in (f"en-{i}", f"en-x-{i}", f"fr-Latn-{i}", f"EN_gb_{i:08}", f"q{i}"):
+            with contextlib.suppress(InvalidArgument):
+                choose(asked, NLLB, field="source_language")
+    assert len(Language._PARSE_CACHE) < size + 40
