@@ -45,7 +45,7 @@ class OneDnnLinear(nn.Module):
 
     def give_back(self) -> None:
         """Returns its weight to the layer it was made of."""
-        self._linear[0].weight = nn.Parameter(self._weight.to_dense(), requires_grad=False)
+        self._linear[0].weight = nn.Parameter(self._weight.to_dense())
 
     def extra_repr(self) -> str:
         """Describes the layer as nn.Linear does."""

@@ -115,7 +115,8 @@ class NativeLinear(nn.Module):
         if not self._gate:
             parts = parts[0][: sum(self.widths)].split(self.widths)
         for linear, width, part in zip(self._linears, self.widths, parts, strict=True):
-            linear.weight = nn.Parameter(part[:width].clone(), requires_grad=False)
+            # It requires a gradient as models' weights do: torch multiplies others in another, often slower way.
+            linear.weight = nn.Parameter(part[:width].clone())
 
     def extra_repr(self) -> str:
         """Describes the layer as nn.Linear does."""

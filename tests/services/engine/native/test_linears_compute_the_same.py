@@ -87,6 +87,7 @@ def test_the_weights_come_back_as_they_were(library: Library, dtype: torch.dtype
     assert all(layer.weight is None for layer in layers)
     packed.give_back()
     assert all(torch.equal(layer.weight, weight) for layer, weight in zip(layers, before, strict=True))
+    assert all(layer.weight.requires_grad and layer.weight.is_contiguous() for layer in layers)
 
 
 @libraries
