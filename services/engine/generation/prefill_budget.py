@@ -6,6 +6,8 @@ from statistics import median
 _RECENT = 16
 _FLOOR = 16
 """Prompt tokens that every step may take: fewer would cost more than they spare."""
+_URGENCY = 4
+"""Rows that decode for each prompt that may wait behind the first before steps grow."""
 _UNKNOWN = 32
 """Prompt tokens beside streams before it is known how long a step takes."""
 
@@ -14,8 +16,9 @@ class PrefillBudget:
     """Learns from the steps' durations. Belongs to the engine's thread.
 
     A step that computes part of a prompt beside rows that decode takes at most `slowdown` times as long as one that
-    only decodes. Where more prompts wait than rows decode, it takes longer in that proportion, for else they would wait
-    longer than they are worked on. While nothing decodes, a step takes `most` tokens.
+    only decodes. Where other prompts wait behind the first, more than one for four rows that decode, it takes longer in
+    proportion, for else they would wait much longer than they are worked on. While nothing decodes, a step takes `most`
+    tokens.
     """
 
     def __init__(self, most: int, slowdown: float) -> None:
@@ -32,7 +35,7 @@ class PrefillBudget:
         decode = self._decode[decode_count.bit_length()]
         if not decode or not self._token:
             return min(_UNKNOWN, self._most)
-        seconds = self._extra * median(decode) * max(prompt_count / decode_count, 1.0)
+        seconds = self._extra * median(decode) * max(_URGENCY * (prompt_count - 1) / decode_count, 1.0)
         return min(max(int(seconds / median(self._token)), _FLOOR), self._most)
 
     def observe(self, decode_count: int, token_count: int, seconds: float) -> None:
