@@ -63,6 +63,7 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
     Raises:
         ModelRefused: the engine's results differ from the model's own either way, or its cache is too small.
     """
+    require_rows(loaded, settings.max_sequences)
     own_attention = str(loaded.model.config._attn_implementation)
     try:
         make = encoder_decoder_parts if loaded.decoder_start_ids else paged_parts
@@ -71,7 +72,6 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
         loaded.model.set_attn_implementation(own_attention)
         parts = serial_parts(loaded, settings, str(reason))
     log.info("%s", parts.reason)
-    require_rows(loaded, parts.max_sequences)
     scheduler = Scheduler(
         parts.pool,
         PrefillBudget(settings.prefill_tokens, settings.decode_slowdown),
@@ -147,6 +147,7 @@ def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> 
     continuation = accelerated(loaded, lambda: verify_serial(loaded, memory, references))
     size = state_size(loaded, memory)
     sequences = min(settings.max_sequences, max(settings.cache_bytes // max(size.fixed_bytes, 1), 1))
+    require_rows(loaded, sequences)
     pool = PagePool(page_count(loaded, settings, size, sequences), PAGE_SIZE)
     runner = SerialRunner(loaded.model, continuation, memory)
     whole = continuation is not Continuation.CHUNKS

@@ -15,6 +15,7 @@ from transformers import (
     ViTConfig,
 )
 
+from services.engine.generation.request import EarlyStopping
 from services.engine.generation.rotary import rope_types
 from services.engine.loading import LoadedModel, ModelRefused, Trust, load_language_model, resolve_device
 from tests.services.bench import build
@@ -169,6 +170,10 @@ def test_the_models_generation_configuration_becomes_its_defaults(
         typical_p=0.5,
         no_repeat_ngram_size=4,
         bad_words_ids=[[7, 8], [9]],
+        num_beams=4,
+        num_return_sequences=2,
+        length_penalty=0.5,
+        early_stopping="never",
         epsilon_cutoff=0.5,
     )
     path = folder / "generation_config.json"
@@ -178,9 +183,29 @@ def test_the_models_generation_configuration_becomes_its_defaults(
     assert (defaults.max_new_tokens, defaults.min_p) == (33, None)
     assert defaults.end_token_ids == {2, 5}
     assert (defaults.typical_p, defaults.no_repeat_ngram_size, defaults.bad_words) == (0.5, 4, ((7, 8), (9,)))
+    assert (defaults.beam_count, defaults.candidate_count, defaults.length_penalty) == (4, 2, 0.5)
+    assert defaults.early_stopping is EarlyStopping.NEVER
     assert "epsilon_cutoff" in caplog.text
+    assert "num_beams" not in caplog.text
     assert "typical_p" not in caplog.text
     assert "top_k" not in caplog.text
+
+
+@pytest.mark.parametrize(("said", "meant"), [(True, EarlyStopping.FIRST), (False, EarlyStopping.LIKELY), (None, None)])
+def test_when_a_search_stops_is_read_as_generate_reads_it(
+    tmp_path: Path, said: bool | None, meant: EarlyStopping | None
+) -> None:
+    folder = write_checkpoint(tmp_path, "llama", num_beams=2)
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"early_stopping": said}))
+    assert load(folder).defaults.early_stopping is meant
+
+
+def test_a_model_that_searches_with_more_beams_than_there_are_rows_is_refused(tmp_path: Path) -> None:
+    loaded = load(write_checkpoint(tmp_path, "llama", num_beams=4))
+    assert build(loaded, max_sequences=4)
+    with pytest.raises(ModelRefused, match="4 sequences"):
+        build(loaded, max_sequences=3)
 
 
 def test_weights_can_be_computed_in_bfloat16(llama_folder: Path) -> None:

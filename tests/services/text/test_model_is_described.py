@@ -1,13 +1,16 @@
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from transformers import PreTrainedModel
 
 from sensorium.v1 import models_pb2 as pb
 from services.engine.loading import LoadedModel
-from services.text.app import describe, served_name
+from services.engine.translation import Frame, Pairs
+from services.text.app import describe, describe_tasks, served_name
 from services.text.config import TextSettings
+from services.text.servicer import TextVerbs
 from tests.services.bench import build
 
 
@@ -29,6 +32,17 @@ def test_what_is_told_of_a_model_is_what_it_accepts(fresh_llama: LoadedModel, ow
     assert (info.limits.queued_request_count, info.limits.queued_token_count) == (5, 7)
     assert (info.limits.batch_item_count, info.limits.message_bytes) == (9, settings.message_bytes)
     assert (info.architecture, info.dtype, info.device) == ("LlamaForCausalLM", "float32", "cpu")
-    assert info.parameter_count == own_llama.num_parameters()
+    assert info.parameter_count == sum(parameter.numel() for parameter in own_llama.parameters())
     assert (info.concurrency, info.execution_path) == (3, pb.EXECUTION_PATH_BATCHED)
     assert info.execution_path_reason
+
+
+@pytest.mark.parametrize("summarizes", [True, False])
+@pytest.mark.parametrize("translates", [True, False])
+def test_tasks_are_those_it_has_a_verb_for(summarizes: bool, translates: bool) -> None:
+    info, verb = pb.ModelInfo(), cast("Any", object())
+    verbs = TextVerbs(verb, verb, verb if summarizes else None, verb if translates else None)
+    describe_tasks(info, verbs, Pairs({("en", "de"): Frame()}) if translates else None)
+    expected = [pb.TASK_GENERATE_TEXT, *[pb.TASK_SUMMARIZE] * summarizes, *[pb.TASK_TRANSLATE] * translates]
+    assert list(info.tasks) == sorted([*expected, pb.TASK_TOKENIZE])
+    assert list(info.languages) == (["en", "de"] if translates else [])
