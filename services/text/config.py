@@ -38,9 +38,9 @@ class TextSettings(ServerSettings):
     max_sequences: int = Field(
         32, ge=1, le=1024, description="Sequences that share a step at most; each candidate and each beam is one."
     )
-    prefill_tokens: int = Field(512, ge=16, description="Prompt tokens worked on per step at most.")
+    prefill_tokens: int = Field(2048, ge=16, description="Prompt tokens worked on per step at most.")
     decode_slowdown: float = Field(
-        1.7, gt=1, description="How many times as long a step may take for a prompt that waits beside running streams."
+        1.6, gt=1, description="How many times as long a step may take for a prompt that waits beside running streams."
     )
     prefix_cache: bool = Field(
         True, description="Starts a request behind what earlier ones with its beginning computed."

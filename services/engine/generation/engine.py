@@ -5,12 +5,10 @@ import threading
 import time
 from collections import deque
 
-import torch
-
 from sensorium.errors import DeadlineExceeded, Internal, ModelNotReady, SensoriumError
 from services.engine.generation.admission import Admission
 from services.engine.generation.beam_search import BeamSearch
-from services.engine.generation.choice import Sampled, choose
+from services.engine.generation.computation import Computation
 from services.engine.generation.delivery import Outbox
 from services.engine.generation.group import SequenceGroup
 from services.engine.generation.ledger import Ledger
@@ -52,6 +50,7 @@ class GenerationEngine:
         self._unread_tokens = unread_tokens
         self._outbox = Outbox()
         self._ledger = Ledger(scheduler, admission, metrics, self._outbox)
+        self._computation = Computation(runner, scheduler, self._ledger)
         self._new: deque[SequenceGroup] = deque()
         self._cancelled: deque[SequenceGroup] = deque()
         self._wake = threading.Condition()
@@ -126,7 +125,7 @@ class GenerationEngine:
         if rows:
             began = time.monotonic()
             self._begin(rows, began)
-            sampled = self._compute(rows)
+            sampled = self._computation.run(rows)
             self._account(rows, began)
             self._branch([row.sequence for row in rows if row.sequence.branches])
             for sequence, (token, likelihood) in sampled:
@@ -153,36 +152,6 @@ class GenerationEngine:
             group.first_scheduled = now
             self._metrics.admitted(group.request.token_count, group.cached_count or 0)
             self.admission.leave(group.request.token_count, started=True)
-
-    def _compute(self, rows: list[Row[Sequence]]) -> list[tuple[Sequence, Sampled]]:
-        """Runs the rows and samples. A failure is retried request by request, so that only its cause ends."""
-        try:
-            sampled = choose(rows, self._runner.run(rows))
-        except Exception as error:
-            if len(rows) == 1:
-                self._ledger.fail(rows[0].sequence.group, error)
-                return []
-            log.warning("A step of %d rows failed and is repeated row by row: %r", len(rows), error)
-            return self._compute_apart(rows)
-        for row in rows:
-            self._scheduler.advance(row)
-        return sampled
-
-    def _compute_apart(self, rows: list[Row[Sequence]]) -> list[tuple[Sequence, Sampled]]:
-        """Runs each row by itself, and chooses for each request by itself."""
-        sampled: list[tuple[Sequence, Sampled]] = []
-        for group in dict.fromkeys(row.sequence.group for row in rows):
-            own = [row for row in rows if row.sequence.group is group]
-            for sequence in group.sequences:
-                sequence.processors = None  # may have noted half a step; they are made anew from the tokens
-            try:
-                sampled += choose(own, torch.cat([self._runner.run([row]) for row in own]))
-            except Exception as error:
-                self._ledger.fail(group, error)
-            else:
-                for row in own:
-                    self._scheduler.advance(row)
-        return sampled
 
     def _branch(self, sequences: list[Sequence]) -> None:
         """Lets others go on from what these have computed. A failure ends its request only."""

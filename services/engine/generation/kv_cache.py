@@ -61,7 +61,8 @@ class KVCache:
             values = (page_count, heads, page_size // pair, layout.columns, pair)
             for tensors, shape in ((self._keys, keys), (self._values, values)):
                 if device.type == "cpu":
-                    tensors[layer] = arena.take(math.prod(shape), layout.dtype).view(shape)
+                    # Written once, so that the system gives the memory now: within a step that takes milliseconds.
+                    tensors[layer] = arena.take(math.prod(shape), layout.dtype).view(shape).zero_()
                 else:
                     tensors[layer] = torch.zeros(shape, dtype=layout.dtype, device=device)
 

@@ -2,12 +2,11 @@
 
 import logging
 
-import torch
-
 from sensorium.errors import DeviceOutOfMemory, Internal, InvalidArgument, SensoriumError, Violation
 from services.engine.generation.admission import Admission
 from services.engine.generation.delivery import Outbox
 from services.engine.generation.group import SequenceGroup
+from services.engine.generation.memory_errors import lacks_memory
 from services.engine.generation.sampler import NoToken
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Sequence
@@ -53,12 +52,15 @@ class Ledger:
         """Ends the request that caused `error`."""
         if isinstance(error, InvalidArgument):
             self.end(group, "invalid_argument", error)
-        elif isinstance(error, torch.OutOfMemoryError):
-            self._metrics.out_of_memory.inc()
+        elif lacks_memory(error):
             self.end(group, "out_of_memory", DeviceOutOfMemory("The device has too little memory for this request."))
         else:
             log.error("One request failed", exc_info=error)
             self.end(group, "error", Internal())
+
+    def lacked_memory(self) -> None:
+        """Notes that a step did not fit into memory."""
+        self._metrics.out_of_memory.inc()
 
     def end_without(self, token: NoToken, sequence: Sequence) -> None:
         """Ends a request for one of whose sequences there is no token: by its own doing, or by the model's."""

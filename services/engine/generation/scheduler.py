@@ -1,6 +1,7 @@
 """Which sequences take part in the next step, and with how many tokens."""
 
 import heapq
+import logging
 from bisect import insort
 from itertools import count
 
@@ -8,6 +9,8 @@ from services.engine.generation.page_keys import PageKeys
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.sequence import SCORED_TOKEN_COST, Row, Sequence
+
+log = logging.getLogger(__name__)
 
 
 class Scheduler:
@@ -87,6 +90,30 @@ class Scheduler:
             for page, key in zip(sequence.pages[filled:], keys[filled:], strict=False):
                 self._pool.publish(page, key)
 
+    def halve(self, row: Row[Sequence]) -> Row[Sequence] | None:
+        """Returns a row with half the tokens of a prompt, or None where it cannot be read in pieces."""
+        count = row.token_count // 2
+        if not count or self._whole_prompts:
+            return None
+        return Row(row.sequence, count, scored=min(row.scored, count))
+
+    def give_way(self, sequence: Sequence) -> bool:
+        """Takes memory from the last of the others, for which there is no room from now on; False if none has any."""
+        others = [other for other in self.running if other.group is not sequence.group]
+        if self._shares_pages or not others:
+            return False
+        self._preempt(others[-1])
+        self._limit(sum(running.rows for running in self.running))
+        return True
+
+    def shrink(self, rows: list[Row[Sequence]]) -> None:
+        """Makes steps smaller from now on, as there was no memory for these rows together."""
+        if prompt_tokens := sum(row.cost for row in rows if not row.decodes):
+            self._budget.shrink(prompt_tokens)
+            log.warning("Memory was lacking: steps read less than %d prompt tokens from now on", prompt_tokens)
+        else:
+            self._limit(len(rows) * 3 // 4)
+
     def observe(self, rows: list[Row[Sequence]], seconds: float) -> None:
         """Notes how long a step took."""
         decode_count = sum(row.decodes for row in rows)
@@ -95,8 +122,7 @@ class Scheduler:
     def schedule(self) -> list[Row[Sequence]]:
         """Returns the rows of the next step; empty only if there is nothing to do."""
         rows = self._decode_rows()
-        prompts = len(self.running) - len(rows) + len(self._waiting)
-        budget = self._budget.tokens(len(rows), prompts)
+        budget = self._budget.tokens(len(rows), self._prompts())
         for sequence in self.running:
             if sequence.remaining > 1 and budget > 0:
                 rows.append(self._chunk(sequence, budget))
@@ -129,6 +155,19 @@ class Scheduler:
             lead.group.share_rows()
         return pairs
 
+    def _limit(self, max_sequences: int) -> None:
+        """Lets no more sequences run from now on."""
+        self._max_sequences = max(max_sequences, 1)
+        log.warning("Memory was lacking: at most %d sequences share a step from now on", self._max_sequences)
+        while sum(sequence.rows for sequence in self.running) > self._max_sequences and len(self.running) > 1:
+            self._preempt(self.running[-1])
+
+    def _prompts(self) -> list[int]:
+        """Returns how many tokens are left of each prompt that is being read or for which a row is free."""
+        begun = [sequence.remaining for sequence in self.running if sequence.remaining > 1]
+        free = self._max_sequences - sum(sequence.rows for sequence in self.running)
+        return begun + [sequence.remaining for _, _, sequence in self._waiting[:free]]
+
     def _decode_rows(self) -> list[Row[Sequence]]:
         rows: list[Row[Sequence]] = []
         for sequence in list(self.running):
@@ -158,8 +197,8 @@ class Scheduler:
         return sequence
 
     def _has_rows(self, count: int) -> bool:
-        """Returns whether so many rows are neither taken nor kept for followers."""
-        return sum(sequence.rows for sequence in self.running) + count <= self._max_sequences
+        """Returns whether so many rows are neither taken nor kept for followers. What comes alone has room."""
+        return not self.running or sum(sequence.rows for sequence in self.running) + count <= self._max_sequences
 
     def _has_pages(self, sequence: Sequence) -> bool:
         """Takes pages for a sequence that comes in, if there are enough for its followers too where all must go on."""

@@ -5,74 +5,109 @@ from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.scheduler import Scheduler
 from tests.services.engine.generation.sequences import sequence
 
-DECODE, TOKEN = 0.020, 0.0005
-"""Seconds of a step that only decodes, and that each prompt token adds."""
+CONSTANT, TOKEN = 0.010, 0.0005
+"""Seconds of a step whatever it does, and that each token adds, decoded or read."""
 
 
-def learned(most: int = 512, slowdown: float = 2.0, rows: int = 16) -> PrefillBudget:
+def duration(rows: int, prompt_tokens: int = 0, token: float = TOKEN) -> float:
+    return CONSTANT + (rows + prompt_tokens) * token
+
+
+def learned(most: int = 2048, slowdown: float = 2.0) -> PrefillBudget:
     budget = PrefillBudget(most, slowdown)
     for _ in range(20):
-        budget.observe(rows, 0, DECODE)
-        budget.observe(rows, 32, DECODE + 32 * TOKEN)
+        budget.observe(16, 0, duration(16))
+        budget.observe(16, 32, duration(16, 32))
     return budget
 
 
-def test_while_nothing_decodes_a_step_takes_all_it_may() -> None:
-    assert learned().tokens(0, 3) == 512
-    assert PrefillBudget(100, 2.0).tokens(0, 1) == 100
+def test_a_step_that_only_reads_is_short() -> None:
+    assert learned().tokens(0, [5000]) * TOKEN == pytest.approx(0.1, rel=0.1)
+    assert learned(most=50).tokens(0, [5000]) == 50
+
+
+def test_a_slow_processor_still_gets_enough_to_do() -> None:
+    budget = PrefillBudget(512, 2.0)
+    for _ in range(20):
+        budget.observe(0, 256, 256 * 0.02)
+    assert budget.tokens(0, [5000]) == 64
 
 
 def test_before_anything_is_known_it_takes_little() -> None:
-    assert PrefillBudget(512, 2.0).tokens(4, 1) == 32
-    assert PrefillBudget(20, 2.0).tokens(4, 1) == 20
+    assert PrefillBudget(512, 2.0).tokens(4, [100]) == 32
+    assert PrefillBudget(512, 2.0).tokens(0, [1000]) == 256
+    assert PrefillBudget(20, 2.0).tokens(4, [100]) == 20
 
 
-@pytest.mark.parametrize("slowdown", [1.5, 1.7, 3.0])
-def test_a_step_takes_as_much_longer_as_it_may(slowdown: float) -> None:
-    tokens = learned(slowdown=slowdown).tokens(16, 1)
-    assert DECODE + tokens * TOKEN == pytest.approx(slowdown * DECODE, rel=0.1)
+@pytest.mark.parametrize("slowdown", [1.6, 2.0, 3.0])
+@pytest.mark.parametrize("rows", [2, 16, 31])
+def test_a_step_takes_as_much_longer_as_it_may(slowdown: float, rows: int) -> None:
+    tokens = learned(slowdown=slowdown).tokens(rows, [4000])
+    assert duration(rows, tokens) == pytest.approx(max(slowdown * duration(rows + 1), duration(rows, 16)), rel=0.1)
 
 
-def test_many_prompts_beside_few_rows_take_longer_in_proportion() -> None:
+def test_the_pace_is_that_of_all_who_will_stream() -> None:
+    tokens = learned().tokens(1, [20] * 16)
+    assert duration(1, tokens) == pytest.approx(2 * duration(17), rel=0.1)
+
+
+def test_a_long_prompt_alone_is_no_reason_for_haste_but_those_behind_it_are() -> None:
     budget = learned()
-    assert budget.tokens(16, 5) == budget.tokens(16, 1)
-    assert budget.tokens(16, 13) == pytest.approx(3 * budget.tokens(16, 1), rel=0.05)
+    assert budget.tokens(16, [100_000]) == budget.tokens(16, [100])
+    assert budget.tokens(16, [100, 1500]) < budget.tokens(16, [100, 2000]) < budget.tokens(16, [100, 2400])
+
+
+def test_haste_has_an_end() -> None:
+    tokens = learned().tokens(16, [100, 1_000_000])
+    assert duration(16, tokens) - duration(16) == pytest.approx(3 * duration(18), rel=0.1)
 
 
 def test_it_never_falls_below_what_pays_nor_rises_above_what_it_may() -> None:
-    assert learned(slowdown=1.01).tokens(16, 1) == 16
-    assert learned(most=40, slowdown=50.0).tokens(16, 1) == 40
+    assert learned(slowdown=1.01).tokens(16, [100]) == 16
+    assert learned(most=40, slowdown=50.0).tokens(16, [100]) == 40
 
 
 def test_a_single_slow_step_changes_nothing() -> None:
-    budget, usual = learned(), learned().tokens(16, 1)
-    budget.observe(16, 0, 50 * DECODE)
-    budget.observe(16, 32, 50 * DECODE)
-    assert budget.tokens(16, 1) == pytest.approx(usual, rel=0.1)
+    budget, usual = learned(), learned().tokens(16, [100])
+    budget.observe(16, 0, 50 * duration(16))
+    budget.observe(16, 32, 50 * duration(16))
+    assert budget.tokens(16, [100]) == pytest.approx(usual, rel=0.1)
 
 
 def test_it_follows_tokens_that_become_dearer() -> None:
     budget = learned()
     for _ in range(20):
-        budget.observe(16, 32, DECODE + 32 * 2 * TOKEN)
-    assert budget.tokens(16, 1) == pytest.approx(learned().tokens(16, 1) / 2, abs=1)
+        budget.observe(16, 32, duration(16, 32, 2 * TOKEN))
+        budget.observe(16, 0, duration(16, 0, 2 * TOKEN))
+    tokens = budget.tokens(16, [100])
+    assert duration(16, tokens, 2 * TOKEN) == pytest.approx(2 * duration(17, 0, 2 * TOKEN), rel=0.1)
 
 
-def test_the_scheduler_keeps_a_long_prompt_from_stopping_the_streams() -> None:
-    plan = Scheduler(PagePool(1000, 16), PrefillBudget(512, 2.0), max_sequences=8)
-    plan.add(sequence([5] * 4))
+def longest_step(arrivals: dict[int, list[int]], steps: int) -> float:
+    """Returns how long the longest step took beside a stream; `arrivals` tells the prompts that come at a step."""
+    plan = Scheduler(PagePool(10_000, 16), PrefillBudget(2048, 2.0), max_sequences=8)
+    plan.add(sequence([5] * 40))
     longest = 0.0
-    for step in range(80):
-        if step == 30:
-            plan.add(sequence([5] * 2000, arrival=1.0))
+    for step in range(steps):
+        for length in arrivals.get(step, []):
+            plan.add(sequence([5 + step] * length, arrival=float(step)))
         rows = plan.schedule()
-        prompt = sum(row.token_count for row in rows if not row.decodes)
-        seconds = DECODE * any(row.decodes for row in rows) + TOKEN * prompt
+        decoded = sum(row.decodes for row in rows)
+        seconds = duration(decoded, sum(row.token_count for row in rows) - decoded)
         plan.observe(rows, seconds)
         for row in rows:
             completes = row.completes
             plan.advance(row)
             if completes:
                 row.sequence.token_ids.append(7)
-        longest = max(longest, seconds if step >= 30 else 0.0)
-    assert DECODE < longest <= 2.05 * DECODE
+        if decoded:
+            longest = max(longest, seconds)
+    return longest
+
+
+def test_a_long_prompt_does_not_stop_the_streams() -> None:
+    assert duration(1) < longest_step({30: [4000]}, 200) <= 2.05 * duration(2)
+
+
+def test_many_prompts_at_once_slow_streams_down_by_a_bounded_amount() -> None:
+    assert 2.05 * duration(8) < longest_step({30: [2000] * 7}, 400) <= 4.05 * duration(8)

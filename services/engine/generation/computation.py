@@ -1,0 +1,98 @@
+"""Runs the rows of a step, and narrows a failure down to the requests that cause it."""
+
+import logging
+
+import torch
+from torch import Tensor
+
+from services.engine.generation.choice import Sampled, choose
+from services.engine.generation.group import SequenceGroup
+from services.engine.generation.ledger import Ledger
+from services.engine.generation.memory_errors import lacks_memory
+from services.engine.generation.runner import Runner
+from services.engine.generation.scheduler import Scheduler
+from services.engine.generation.sequence import Row, Sequence
+
+log = logging.getLogger(__name__)
+
+Drawn = list[tuple[Sequence, Sampled]]
+"""The tokens a step has sampled, and whose they are."""
+
+
+class Computation:
+    """Belongs to the engine's thread.
+
+    A step that fails is repeated request by request. Where memory was lacking, a prompt is read in smaller pieces and
+    sequences that have memory of their own give it back; a step that only had too much in it makes later ones smaller.
+    """
+
+    def __init__(self, runner: Runner, scheduler: Scheduler, ledger: Ledger) -> None:
+        self._runner = runner
+        self._scheduler = scheduler
+        self._ledger = ledger
+
+    def run(self, rows: list[Row[Sequence]]) -> Drawn:
+        """Runs the rows, samples where one completes, and ends the requests that fail by themselves."""
+        try:
+            drawn = choose(rows, self._runner.run(rows))
+        except Exception as error:
+            return self._repeat(rows, error)
+        for row in rows:
+            self._scheduler.advance(row)
+        return drawn
+
+    def _repeat(self, rows: list[Row[Sequence]], error: Exception) -> Drawn:
+        lacking = lacks_memory(error)
+        if lacking:
+            self._ledger.lacked_memory()
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()  # the pieces may be there, but not in one
+        elif len(rows) == 1:
+            self._ledger.fail(rows[0].sequence.group, error)
+            return []
+        log.warning("A step of %d rows failed and is repeated request by request: %r", len(rows), error)
+        drawn, passed = self._apart(rows)
+        if lacking and passed:
+            self._scheduler.shrink(rows)
+        return drawn
+
+    def _apart(self, rows: list[Row[Sequence]]) -> tuple[Drawn, bool]:
+        """Runs each request by itself. Returns what was drawn, and whether none has failed."""
+        drawn, passed = Drawn(), True
+        for group in dict.fromkeys(row.sequence.group for row in rows):
+            try:
+                drawn += self._alone(group, [row for row in rows if row.sequence.group is group])
+            except Exception as error:
+                self._ledger.fail(group, error)
+                passed = False
+        return drawn, passed
+
+    def _alone(self, group: SequenceGroup, rows: list[Row[Sequence]]) -> Drawn:
+        for sequence in group.sequences:
+            sequence.processors = None  # may have noted half a step; they are made anew from the tokens
+        fitted: list[Row[Sequence]] = []
+        logits: list[Tensor] = []
+        for row in rows:
+            if row.sequence in self._scheduler.running:  # else it has given its memory to another
+                row, found = self._fit(row)
+                fitted.append(row)
+                logits.append(found)
+        if not fitted:
+            return []
+        drawn = choose(fitted, torch.cat(logits))
+        for row in fitted:
+            self._scheduler.advance(row)
+        return drawn
+
+    def _fit(self, row: Row[Sequence]) -> tuple[Row[Sequence], Tensor]:
+        """Runs a row, or as much of it as there is memory for. Returns that and its logits."""
+        while True:
+            try:
+                return row, self._runner.run([row])
+            except Exception as error:
+                if not lacks_memory(error):
+                    raise
+                if smaller := self._scheduler.halve(row):
+                    row = smaller
+                elif not self._scheduler.give_way(row.sequence):
+                    raise
