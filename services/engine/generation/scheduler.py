@@ -107,11 +107,14 @@ class Scheduler:
         return True
 
     def shrink(self, rows: list[Row[Sequence]]) -> None:
-        """Makes steps smaller from now on, as there was no memory for these rows together."""
+        """Makes steps smaller from now on, as there was no memory for these rows together.
+
+        Those of a single request stay together: they have to run row by row.
+        """
         if prompt_tokens := sum(row.cost for row in rows if not row.decodes):
             self._budget.shrink(prompt_tokens)
             log.warning("Memory was lacking: steps read less than %d prompt tokens from now on", prompt_tokens)
-        else:
+        elif len({row.sequence.group for row in rows}) > 1:
             self._limit(len(rows) * 3 // 4)
 
     def observe(self, rows: list[Row[Sequence]], seconds: float) -> None:
@@ -159,13 +162,15 @@ class Scheduler:
         """Lets no more sequences run from now on."""
         self._max_sequences = max(max_sequences, 1)
         log.warning("Memory was lacking: at most %d sequences share a step from now on", self._max_sequences)
-        while sum(sequence.rows for sequence in self.running) > self._max_sequences and len(self.running) > 1:
+        while sum(sequence.rows for sequence in self.running) > self._max_sequences:
+            if self.running[-1].group is self.running[0].group:
+                break
             self._preempt(self.running[-1])
 
     def _prompts(self) -> list[int]:
         """Returns how many tokens are left of each prompt that is being read or for which a row is free."""
         begun = [sequence.remaining for sequence in self.running if sequence.remaining > 1]
-        free = self._max_sequences - sum(sequence.rows for sequence in self.running)
+        free = max(self._max_sequences - sum(sequence.rows for sequence in self.running), 0)
         return begun + [sequence.remaining for _, _, sequence in self._waiting[:free]]
 
     def _decode_rows(self) -> list[Row[Sequence]]:

@@ -82,7 +82,7 @@ async def test_a_row_that_fails_in_the_middle_of_a_forward_ends_alone(
     bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # pytest keeps what is logged, and with it the frames of the failure.
-    for module in ("engine", "ledger"):
+    for module in ("computation", "ledger"):
         monkeypatch.setattr(logging.getLogger(f"services.engine.generation.{module}"), "disabled", True)
     failing_at(bench, monkeypatch, count=6, token=99)
     good = [[7, 8, 9], [30, 31]]

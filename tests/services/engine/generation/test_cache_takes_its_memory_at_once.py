@@ -1,0 +1,33 @@
+import mmap
+from pathlib import Path
+
+import pytest
+import torch
+
+from services.engine.generation.kv_cache import KVCache, LayerLayout
+from services.engine.generation.parts import PAGE_SIZE, EngineSettings, page_count
+from services.engine.generation.state_size import StateSize
+from services.engine.loading import LoadedModel
+
+GIVEN = 192 << 20
+
+
+def resident() -> int:
+    """Returns how many bytes of memory this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("heads", "width"), [(2, 128), (1, 16)])
+def test_a_cache_takes_what_it_was_given_from_the_start(
+    llama: LoadedModel, dtype: torch.dtype, heads: int, width: int
+) -> None:
+    layouts = {layer: LayerLayout(heads, heads, width, width, dtype) for layer in range(4)}
+    token_bytes = sum(layout.bytes_per_token for layout in layouts.values())
+    settings = EngineSettings(max_sequences=1 << 16, cache_bytes=GIVEN)
+    pages = page_count(llama, settings, StateSize(0, token_bytes))
+    before = resident()
+    cache = KVCache(layouts, pages, PAGE_SIZE, torch.device("cpu"))
+    assert resident() - before == pytest.approx(GIVEN, rel=0.05)
+    del cache
+    assert resident() - before < 0.05 * GIVEN
