@@ -26,14 +26,6 @@ _EARLY_STOPPING = {
     common.BeamSearchParameters.EARLY_STOPPING_LIKELY: EarlyStopping.LIKELY,
     common.BeamSearchParameters.EARLY_STOPPING_NEVER: EarlyStopping.NEVER,
 }
-_HONOURED = {
-    "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty",
-    "frequency_penalty", "no_repeat_ngram_size", "logit_bias", "bad_words", "allowed_token_ids", "seed",
-    "max_new_tokens", "min_new_tokens", "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string",
-    "skip_special_tokens", "logprob_count", "prompt_logprob_count", "candidate_count", "beam_search",
-    "structured_output",
-}  # fmt: skip
-"""Fields of GenerationParameters this service follows; any other that is set is refused."""
 
 
 def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, seconds: float | None) -> GenerationAsk:
@@ -97,7 +89,6 @@ def generation_options(parameters: common.GenerationParameters, priority: int = 
         beams=_beams(parameters.beam_search) if parameters.HasField("beam_search") else None,
         structured_output=structure_format(parameters),
         priority=priority,
-        unsupported=tuple(_unsupported(parameters)),
     )
 
 
@@ -107,12 +98,6 @@ def _beams(message: common.BeamSearchParameters) -> BeamOptions:
         message.length_penalty if message.HasField("length_penalty") else None,
         _EARLY_STOPPING.get(message.early_stopping),
     )
-
-
-def _unsupported(parameters: common.GenerationParameters) -> Iterator[str]:
-    for field, _ in parameters.ListFields():
-        if field.name not in _HONOURED:
-            yield f"parameters.{field.name}"
 
 
 def _chat_violations(chat: common.ChatPrompt) -> Iterator[Violation]:

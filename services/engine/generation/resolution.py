@@ -58,8 +58,6 @@ class GenerationOptions:
     beams: BeamOptions | None = None
     structured_output: StructureFormat | None = None
     priority: int = 0
-    unsupported: tuple[str, ...] = ()
-    """Names of parameters the caller set that this service does not honour yet."""
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,6 @@ def _range_violations(options: GenerationOptions) -> Iterator[Violation]:
     for name, value, high in above_zero:
         if value is not None and not 0 < value <= high:
             yield Violation(name, f"must be in (0, {high}], not {value:g}")
-    for name in options.unsupported:
-        yield Violation(name, "is not supported by this service; leave it out")
 
 
 def _text_violations(options: GenerationOptions) -> Iterator[Violation]:

@@ -2,6 +2,7 @@ import time
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
 
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
@@ -83,6 +84,23 @@ def test_every_field_arrives() -> None:
         delivered=(DeliveredTokens(0, [8, 9]),),
         return_rendered_prompt=True,
     )  # fmt: skip
+
+
+def example(field: FieldDescriptor) -> Any:
+    """Returns a value of a field that is not its default; of a message, one that is empty."""
+    if field.message_type and not field.message_type.GetOptions().map_entry:
+        return {}
+    if field.message_type:
+        return {3: 1.5}
+    value = "a" if field.type == FieldDescriptor.TYPE_STRING else 1
+    return [value] if field.is_repeated else value
+
+
+def test_no_field_of_the_parameters_is_passed_over() -> None:
+    for field in common.GenerationParameters.DESCRIPTOR.fields:
+        value = False if field.name == "skip_special_tokens" else example(field)
+        read = asked(**{field.name: value})
+        assert read.options != GenerationOptions() or read.violations, field.name
 
 
 def test_the_deadline_moves_to_the_monotonic_clock() -> None:

@@ -76,7 +76,9 @@ async def test_with_our_draws_generate_finds_the_same_beams(
         def multinomial(probabilities: Tensor, num_samples: int, seed: int = seed) -> Tensor:
             nonlocal position
             position += 1
-            return torch.tensor([draw_places(probabilities[0].double().log(), num_samples, seed, position - 1)])
+            places = draw_places(probabilities[0].double().log(), num_samples, seed, position - 1)
+            # By score, as newer versions of `generate` sort them; older ones, 5.17 among them, took them as drawn.
+            return torch.tensor([sorted(places, key=lambda place: -float(probabilities[0, place]))])
 
         with monkeypatch.context() as patched:
             patched.setattr(torch, "multinomial", multinomial)

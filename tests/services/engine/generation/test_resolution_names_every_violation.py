@@ -99,21 +99,20 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         stop_strings=("", "fine", "x" * 257),
         stop_token_ids=(5, 100, -1),
         priority=99,
-        unsupported=("parameters.structured_output",),
     )
     wrong = found(options, tokens=TokenizedInput([1, 100], holding([-7]), "prompt_token_ids.ids"))
     parameters = (
         "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "max_new_tokens", "min_new_tokens",
-        "stop_strings[0]", "stop_strings[2]", "stop_token_ids[1]", "stop_token_ids[2]", "structured_output",
+        "stop_strings[0]", "stop_strings[2]", "stop_token_ids[1]", "stop_token_ids[2]",
     )  # fmt: skip
     others = ("priority", "prompt_token_ids.ids[1]", "delivered[0].token_ids[0]")
     assert sorted(fields(wrong)) == sorted([*(f"parameters.{name}" for name in parameters), *others])
 
 
 def test_options_are_checked_though_the_input_was_refused() -> None:
-    options = GenerationOptions(top_k=-1, unsupported=("parameters.structured_output",))
+    options = GenerationOptions(top_k=-1, seed=-1)
     wrong = list(violations(options, ModelDefaults(), LIMITS, None))
-    assert fields(wrong) == ["parameters.top_k", "parameters.structured_output"]
+    assert fields(wrong) == ["parameters.top_k", "parameters.seed"]
 
 
 def test_too_many_stop_token_ids_are_one_violation() -> None:
