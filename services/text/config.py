@@ -40,7 +40,7 @@ class TextSettings(ServerSettings):
     )
     prefill_tokens: int = Field(2048, ge=16, description="Prompt tokens worked on per step at most.")
     decode_slowdown: float = Field(
-        1.6, gt=1, description="How many times as long a step may take for a prompt that waits beside running streams."
+        1.5, gt=1, description="How many times as long a step may take for a prompt that waits beside running streams."
     )
     prefix_cache: bool = Field(
         True, description="Starts a request behind what earlier ones with its beginning computed."

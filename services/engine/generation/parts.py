@@ -34,7 +34,7 @@ class EngineSettings:
     max_sequences: int = 32
     prefill_tokens: int = 2048
     """Prompt tokens per step at most."""
-    decode_slowdown: float = 1.6
+    decode_slowdown: float = 1.5
     """How many times as long a step may take for a prompt beside rows that decode; see PrefillBudget."""
     cache_bytes: int = 1 << 30
     """Memory for keys and values; less is taken where every row at full context needs less."""
