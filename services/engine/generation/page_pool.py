@@ -5,6 +5,7 @@ Pure bookkeeping; `kv_cache` holds the tensors.
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import takewhile
 
 PageKey = bytes
 """Stands for a full page's tokens and everything before them; see `page_keys`."""
@@ -57,6 +58,10 @@ class PagePool:
             self._holders[page] += 1
             pages.append(page)
         return pages
+
+    def published(self, keys: Iterable[PageKey]) -> int:
+        """Returns how many of the first keys `share` would find now."""
+        return sum(1 for _ in takewhile(self._page_of.__contains__, keys))
 
     def hold(self, pages: Iterable[int]) -> list[int]:
         """Returns pages that somebody holds, held by the caller too from now on."""

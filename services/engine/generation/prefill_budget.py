@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import median
 
 _RECENT = 16
-_FLOOR = 16
+_FLOOR = 8
 """Prompt tokens that every step may take: fewer would cost more than they spare."""
 _ALONE_SECONDS = 0.1
 """Length of a step that only reads prompts. Whoever arrives meanwhile, and whoever is answered, waits for its end."""
@@ -17,6 +17,8 @@ _HASTE = 3.0
 """How many times as long it reads at most for what waits: streams that have to go on take turns with those to come."""
 _UNKNOWN_ALONE, _UNKNOWN_BESIDE = 256, 32
 """Prompt tokens of a step, alone or beside streams, before it is known how long a token takes."""
+_REFRESH = 32
+"""Steps after which one only decodes, where prompts never end, so that it stays known how long that takes."""
 
 
 class PrefillBudget:
@@ -27,29 +29,30 @@ class PrefillBudget:
     streams are slowed down for others that want an answer, but not for one long prompt. No step takes more than `most`
     tokens.
 
-    A step is taken to last a constant time and the same time for each token, be it decoded or read. Both are medians
-    of what the last steps showed, as a busy machine holds up single ones.
+    How long a step takes that only decodes is what the last ones took, and what a token of a prompt adds is what they
+    added: medians, as a busy machine holds up single steps. A row more is taken to add what a token adds.
     """
 
     def __init__(self, most: int, slowdown: float) -> None:
         self._most = most
         self._slowdown = slowdown
-        self._constants: deque[float] = deque(maxlen=_RECENT)
+        self._decoded: deque[tuple[int, float]] = deque(maxlen=3)
         self._tokens: deque[float] = deque(maxlen=_RECENT)
+        self._since = 0
 
     def tokens(self, decode_count: int, prompts: Sequence[int]) -> int:
         """Returns how many prompt tokens the next step may take beside `decode_count` rows.
 
         `prompts` tells how many tokens are left of each prompt that could be read, the next one first.
         """
-        known = self._tokens and (self._constants or not decode_count)
-        if not known:
+        if decode_count and self._since >= (_REFRESH if self._decoded else 1):
+            return 0
+        if not self._tokens or (decode_count and not self._decoded):
             return min(_UNKNOWN_BESIDE if decode_count else _UNKNOWN_ALONE, self._most)
         token = median(self._tokens)
         if not decode_count:
             return min(max(int(_ALONE_SECONDS / token), _LEAST_ALONE), self._most)
-        constant = median(self._constants)
-        decode, together = constant + decode_count * token, constant + (decode_count + len(prompts)) * token
+        decode, together = self._decode_seconds(decode_count), self._decode_seconds(decode_count + len(prompts))
         haste = min((sum(prompts[1:]) * token / _PATIENCE) ** 2, _HASTE)
         seconds = max(self._slowdown * together - decode, haste * together)
         return min(max(int(seconds / token), _FLOOR), self._most)
@@ -60,9 +63,14 @@ class PrefillBudget:
 
     def observe(self, decode_count: int, token_count: int, seconds: float) -> None:
         """Notes how long a step took that decoded for some rows and computed `token_count` tokens of prompts."""
-        if token_count == 0:
-            tokens = decode_count * median(self._tokens) if self._tokens else 0.0
-            self._constants.append(max(seconds - tokens, 0.05 * seconds))
-        elif token_count >= _FLOOR:
-            constant = median(self._constants) if self._constants else 0.0
-            self._tokens.append(max(seconds - constant, 0.05 * seconds) / (decode_count + token_count))
+        self._since = self._since + 1 if token_count else 0
+        if not token_count:
+            self._decoded.append((decode_count, seconds))
+        elif token_count >= _FLOOR and (self._decoded or not decode_count):
+            beside = self._decode_seconds(decode_count) if decode_count else 0.0
+            self._tokens.append(max(seconds - beside, 0.05 * seconds) / token_count)
+
+    def _decode_seconds(self, count: int) -> float:
+        """Returns how long a step takes that only decodes so many rows."""
+        token = median(self._tokens) if self._tokens else 0.0
+        return median(max(seconds + (count - rows) * token, 0.1 * seconds) for rows, seconds in self._decoded)

@@ -171,7 +171,14 @@ class Scheduler:
         """Returns how many tokens are left of each prompt that is being read or for which a row is free."""
         begun = [sequence.remaining for sequence in self.running if sequence.remaining > 1]
         free = max(self._max_sequences - sum(sequence.rows for sequence in self.running), 0)
-        return begun + [sequence.remaining for _, _, sequence in self._waiting[:free]]
+        return begun + [sequence.remaining - self._known(sequence) for _, _, sequence in self._waiting[:free]]
+
+    def _known(self, sequence: Sequence) -> int:
+        """Returns how many tokens a sequence would start behind that others have computed."""
+        size = self._pool.page_size
+        if not self._share_prefixes or not self._shares_pages or sequence.group.scoring:
+            return 0
+        return size * self._pool.published(self._keys_of(sequence).first((len(sequence.token_ids) - 1) // size))
 
     def _decode_rows(self) -> list[Row[Sequence]]:
         rows: list[Row[Sequence]] = []

@@ -66,3 +66,15 @@ def test_a_page_held_twice_is_free_when_both_have_let_it_go() -> None:
     assert pool.free_count == 2
     pool.release(second)
     assert pool.free_count == 3
+
+
+def test_what_is_published_is_counted_up_to_the_first_that_is_not() -> None:
+    pool = PagePool(4, 2)
+    pages: list[int] = []
+    assert pool.grow(pages, 6)
+    for page, key in zip(pages, (b"a", b"b", b"d"), strict=True):
+        pool.publish(page, key)
+    assert pool.published([b"a", b"b", b"c", b"d"]) == 2
+    assert pool.published([b"x"]) == 0
+    pool.release(pages)
+    assert pool.free_count == 4
