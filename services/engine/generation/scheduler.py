@@ -107,14 +107,11 @@ class Scheduler:
         return True
 
     def shrink(self, rows: list[Row[Sequence]]) -> None:
-        """Makes steps smaller from now on, as there was no memory for these rows together.
-
-        Those of a single request stay together: they have to run row by row.
-        """
+        """Makes steps smaller from now on, as there was no memory for these rows together."""
         if prompt_tokens := sum(row.cost for row in rows if not row.decodes):
             self._budget.shrink(prompt_tokens)
             log.warning("Memory was lacking: steps read less than %d prompt tokens from now on", prompt_tokens)
-        elif len({row.sequence.group for row in rows}) > 1:
+        elif len({row.sequence.group for row in rows}) > 1:  # those of one request go on row by row
             self._limit(len(rows) * 3 // 4)
 
     def observe(self, rows: list[Row[Sequence]], seconds: float) -> None:
@@ -162,9 +159,7 @@ class Scheduler:
         """Lets no more sequences run from now on."""
         self._max_sequences = max(max_sequences, 1)
         log.warning("Memory was lacking: at most %d sequences share a step from now on", self._max_sequences)
-        while sum(sequence.rows for sequence in self.running) > self._max_sequences:
-            if self.running[-1].group is self.running[0].group:
-                break
+        while not self._has_rows(0) and self.running[-1].group is not self.running[0].group:
             self._preempt(self.running[-1])
 
     def _prompts(self) -> list[int]:
