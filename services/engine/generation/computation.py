@@ -45,6 +45,7 @@ class Computation:
         lacking = lacks_memory(error)
         if lacking:
             self._ledger.lacked_memory()
+            error.__traceback__ = None  # its frames hold what was computed so far
             if torch.cuda.is_initialized():
                 torch.cuda.empty_cache()  # the pieces may be there, but not in one
         elif len(rows) == 1:

@@ -18,6 +18,10 @@ class PageKeys:
         self._root = blake2b(salt.encode(), digest_size=_DIGEST_BYTES).digest()
         self._keys: list[PageKey] = []
 
+    def before_last(self) -> list[PageKey]:
+        """Returns the keys of all full pages before the last token, which is always computed anew."""
+        return self.first((len(self._token_ids) - 1) // self._page_size)
+
     def first(self, count: int) -> list[PageKey]:
         """Returns the keys of the first `count` pages, all of which are full."""
         while len(self._keys) < count:

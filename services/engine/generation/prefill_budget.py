@@ -45,7 +45,7 @@ class PrefillBudget:
 
         `prompts` tells how many tokens are left of each prompt that could be read, the next one first.
         """
-        if decode_count and self._since >= _REFRESH:
+        if not prompts or (decode_count and self._since >= _REFRESH):
             return 0
         if not self._tokens or (decode_count and not self._decoded):
             return min(_UNKNOWN_BESIDE if decode_count else _UNKNOWN_ALONE, self._most)

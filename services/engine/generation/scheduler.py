@@ -108,7 +108,8 @@ class Scheduler:
 
     def shrink(self, rows: list[Row[Sequence]]) -> None:
         """Makes steps smaller from now on, as there was no memory for these rows together."""
-        if prompt_tokens := sum(row.cost for row in rows if not row.decodes):
+        prompt_tokens, decode_count = sum(row.cost for row in rows if not row.decodes), sum(row.decodes for row in rows)
+        if prompt_tokens > decode_count:
             self._budget.shrink(prompt_tokens)
             log.warning("Memory was lacking: steps read less than %d prompt tokens from now on", prompt_tokens)
         elif len({row.sequence.group for row in rows}) > 1:  # those of one request go on row by row
@@ -170,10 +171,9 @@ class Scheduler:
 
     def _known(self, sequence: Sequence) -> int:
         """Returns how many tokens a sequence would start behind that others have computed."""
-        size = self._pool.page_size
         if not self._share_prefixes or not self._shares_pages or sequence.group.scoring:
             return 0
-        return size * self._pool.published(self._keys_of(sequence).first((len(sequence.token_ids) - 1) // size))
+        return self._pool.published(self._keys_of(sequence).before_last()) * self._pool.page_size
 
     def _decode_rows(self) -> list[Row[Sequence]]:
         rows: list[Row[Sequence]] = []
@@ -263,12 +263,11 @@ class Scheduler:
 
         What others published, or else what another candidate of its request holds of the prompt.
         """
-        full = (len(sequence.token_ids) - 1) // self._pool.page_size
         if sequence.group.scoring or not self._shares_pages:
             return []
         if self._share_prefixes:
-            return self._pool.share(self._keys_of(sequence).first(full))
-        alike = min(len(sequence.request.prompt_token_ids) // self._pool.page_size, full)
+            return self._pool.share(self._keys_of(sequence).before_last())
+        alike = min(len(sequence.request.prompt_token_ids), len(sequence.token_ids) - 1) // self._pool.page_size
         fullest = max(sequence.group.sequences, key=lambda other: other.computed)
         return self._pool.hold(fullest.pages[: min(alike, fullest.computed // self._pool.page_size)])
 

@@ -1,4 +1,5 @@
 import asyncio
+import weakref
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -53,6 +54,34 @@ async def test_a_prompt_is_read_in_pieces_that_fit(fake: BenchMaker) -> None:
     assert seen > 0
     await all_exact(bench, [list(range(21, 81)), [5, 6, 8]], 8)
     assert bench.metric("oom_total") == seen
+
+
+async def test_prompts_that_go_on_waiting_do_not_pay_for_too_many_streams(fake: BenchMaker) -> None:
+    bench = fake(max_sequences=8, prefill_tokens=16)
+    lacking(bench, lambda rows: sum(row.decodes for row in rows) <= 2)
+    await all_exact(bench, [[10 + index, *range(20, 40)] for index in range(24)], 12)
+    assert bench.metric("oom_total") > 0
+    before = bench.runner.steps
+    await all_exact(bench, [[9, *range(20, 35)]], 1)
+    assert bench.runner.steps - before < 10  # not token by token
+
+
+async def test_what_a_failed_step_had_computed_is_let_go_before_it_is_repeated(fake: BenchMaker) -> None:
+    bench = fake()
+    original, kept = bench.runner.run, list[weakref.ref[Tensor]]()
+    alive: list[bool] = []
+
+    def run(rows: Collection[Row[CachedTokens]]) -> Tensor:
+        alive.extend(reference() is not None for reference in kept)
+        if not kept:
+            activations = torch.zeros(8)
+            kept.append(weakref.ref(activations))
+            raise torch.OutOfMemoryError("secret")
+        return original(rows)
+
+    bench.runner.run = run
+    await all_exact(bench, [[5, 6, 7]], 4)
+    assert alive and not any(alive)
 
 
 async def test_one_request_that_never_fits_does_not_make_steps_smaller_for_the_others(fake: BenchMaker) -> None:
