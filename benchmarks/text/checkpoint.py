@@ -34,6 +34,8 @@ SHAPES = {
 def checkpoint(shape: Shape, cache: Path) -> Path:
     """Returns the folder of a checkpoint of this shape, made if `cache` does not hold it."""
     folder = cache / "models" / shape.name
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tokenizer(folder)
     if not (folder / "model.safetensors").exists():
         _make(shape, folder)
     return folder
@@ -59,6 +61,4 @@ def _make(shape: Shape, folder: Path) -> None:
     )
     torch.manual_seed(SEED)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_tokenizer(folder)
     model.save_pretrained(folder)
