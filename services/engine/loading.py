@@ -1,18 +1,12 @@
-"""Loads a checkpoint as it is, on the device and in the dtype asked for; safetensors only and none of its code, unless
-the operator says otherwise.
-"""
+"""Loads a checkpoint that generates text: the model, its tokenizer, and what its own configuration demands."""
 
-import hashlib
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
@@ -25,13 +19,22 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
 )
 
+from services.engine.checkpoint import (
+    TRUST_NOTHING,
+    Checkpoint,
+    ModelRefused,
+    Trust,
+    read_config,
+    read_model,
+    refusals,
+    revision_of,
+)
 from services.engine.context import decoder_context, source_context
 from services.engine.generation.attention import encoder_decoder
 from services.engine.generation.attention.backend import register
 from services.engine.generation.request import EarlyStopping
 from services.engine.generation.resolution import ModelDefaults
 from services.engine.model_rules import output_rules, token_ids
-from services.engine.quantization import own_quantization, quantization_config, unloadable
 
 log = logging.getLogger(__name__)
 
@@ -48,20 +51,6 @@ HONOURED = {"do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p", 
 
 EARLY_STOPPING = {True: EarlyStopping.FIRST, False: EarlyStopping.LIKELY, "never": EarlyStopping.NEVER}
 """By the values of `early_stopping` in a generation configuration."""
-
-
-class ModelRefused(Exception):
-    """The checkpoint cannot be served here. The message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Trust:
-    """What an operator lets a checkpoint do."""
-
-    remote_code: bool = False
-    """Run the code that comes with it."""
-    pickled_weights: bool = False
-    """Have its weights unpickled where it has none in safetensors."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +81,6 @@ class LoadedModel:
         return type(self.model).__name__
 
 
-def resolve_device(name: str) -> torch.device:
-    """Returns the device called `name`; `auto` is the first GPU, or the CPU where there is none.
-
-    Raises:
-        ModelRefused: no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelRefused(f"--device {name}: this machine shows {torch.cuda.device_count()} GPUs. Use auto or cpu.")
-    return device
-
-
 def load_language_model(
     source: str,
     *,
@@ -113,7 +88,7 @@ def load_language_model(
     device: torch.device,
     dtype: str,
     quantization: str = "none",
-    trust: Trust = Trust(),
+    trust: Trust = TRUST_NOTHING,
 ) -> LoadedModel:
     """Loads the checkpoint `source`, a folder or a hub id: a decoder, or an encoder and a decoder.
 
@@ -124,10 +99,12 @@ def load_language_model(
     """
     register()
     encoder_decoder.register()
-    try:
-        config, tokenizer, model = _read(source, revision, device, dtype, quantization, trust)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise ModelRefused(f"{source} cannot be loaded: {error}{advice(error)}") from error
+    checkpoint = Checkpoint(source, device, revision, dtype, quantization, trust)
+    with refusals(source):
+        config = read_config(checkpoint)
+        kind_of_model = _kind_of_model(config, source)
+        tokenizer = AutoTokenizer.from_pretrained(source, **checkpoint.shared)
+        model = read_model(checkpoint, config, kind_of_model)
     _warn_of_ignored_defaults(model)
     starts = _decoder_starts(model)
     return LoadedModel(
@@ -137,66 +114,13 @@ def load_language_model(
         device=device,
         revision=revision_of(source, config),
         context_tokens=decoder_context(model.config, tokenizer),
-        quantization=own_quantization(config) if quantization == "none" else quantization,
+        quantization=checkpoint.quantized_by(config),
         vocabulary_size=_vocabulary_size(model),
         parameter_count=model.num_parameters(),
         decoder_start_ids=starts,
         source_tokens=source_context(model.config, tokenizer) if starts else 0,
         source_vocabulary_size=int(model.get_input_embeddings().num_embeddings),  # type: ignore[union-attr]
     )
-
-
-def revision_of(source: str, config: PretrainedConfig) -> str:
-    """Returns the hub commit, or a digest over the configuration and the weights of a folder."""
-    if commit := getattr(config, "_commit_hash", None):
-        return str(commit)
-    digest = hashlib.sha256()
-    weights = [*Path(source).glob("*.safetensors")] or [*Path(source).glob("*.bin")]
-    for path in sorted([Path(source) / "config.json", *weights]):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"sha256-{digest.hexdigest()[:16]}"
-
-
-def advice(error: Exception) -> str:
-    """Returns which flag would have let a checkpoint load that failed with `error`, as a sentence; mostly nothing."""
-    if "trust_remote_code" in str(error):
-        return " With --trust-remote-code its own code is run: read it first."
-    if "model.safetensors" in str(error):
-        return (
-            " It has no weights in safetensors. With --allow-pickle-weights others are unpickled, which may run code "
-            "of whoever made them; converting them is safer."
-        )
-    return ""
-
-
-def _read(
-    source: str, revision: str | None, device: torch.device, dtype: str, quantization: str, trust: Trust
-) -> tuple[PretrainedConfig, PreTrainedTokenizerBase, PreTrainedModel]:
-    if trust.remote_code:
-        log.warning("Code that comes with %s may be run, with all rights of this process", source)
-    if trust.pickled_weights:
-        log.warning("Weights of %s may be unpickled, which runs what their maker put there", source)
-    shared: dict[str, Any] = {"revision": revision, "trust_remote_code": trust.remote_code}
-    config = AutoConfig.from_pretrained(source, **shared)
-    kind_of_model = _kind_of_model(config, source)
-    if reason := unloadable(config):
-        raise ModelRefused(f"{source} cannot be loaded: {reason}")
-    kind = (getattr(config, "dtype", None) or torch.float32) if dtype == "auto" else getattr(torch, dtype)
-    tokenizer = AutoTokenizer.from_pretrained(source, **shared)
-    # Its declared type leaves out what `output_loading_info` adds.
-    pair: Any = kind_of_model.from_pretrained(
-        source,
-        **shared,
-        dtype=kind,
-        quantization_config=quantization_config(quantization, kind),
-        device_map={"": device},
-        use_safetensors=None if trust.pickled_weights else True,
-        output_loading_info=True,
-    )
-    model, found = pair
-    _require_all_weights(found["missing_keys"], source)
-    return config, tokenizer, model
 
 
 def _kind_of_model(config: PretrainedConfig, source: str) -> Any:
@@ -231,12 +155,6 @@ def _vocabulary_size(model: PreTrainedModel) -> int:
     """Returns how many tokens the model, or the decoder it has beside an encoder, has an embedding for."""
     own: Any = model.get_output_embeddings() if model.config.is_encoder_decoder else model.get_input_embeddings()
     return int(own.out_features if isinstance(own, nn.Linear) else own.num_embeddings)
-
-
-def _require_all_weights(missing: set[str], source: str) -> None:
-    """Refuses what would otherwise be served with random weights in the places of those it lacks."""
-    if missing:
-        raise ModelRefused(f"{source} lacks {len(missing)} of the model's weights, such as {min(missing)}.")
 
 
 def _defaults(model: PreTrainedModel) -> ModelDefaults:

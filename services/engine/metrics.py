@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sensorium.buckets import DURATION_SECONDS, FIRST_TOKEN_SECONDS
+from services.engine.batching.job import BatchTimes
 from services.engine.generation.request import GenerationTimes
 
 PER_TOKEN_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5)
@@ -65,6 +66,13 @@ class EngineMetrics:
         """Counts what the prefix cache spared a request that begins."""
         self.prefix_query_tokens.inc(input_tokens)
         self.prefix_hit_tokens.inc(cached_tokens)
+
+    def batched(self, times: BatchTimes, input_tokens: int) -> None:
+        """Counts a request that was answered at once, in batches."""
+        self.requests.labels("completed").inc()
+        self.prompt_tokens.inc(input_tokens)
+        self.queue_seconds.observe(times.queue)
+        self.request_duration.observe(times.total)
 
     def completed(self, reason: str, times: GenerationTimes, input_tokens: int, output_tokens: int) -> None:
         """Counts a request that ran to its end."""

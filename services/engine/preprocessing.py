@@ -1,11 +1,11 @@
-"""Threads for what is done to a request before the model sees it, with a bound on how much of it waits."""
+"""Threads for what is done to a request before and after the model, with a bound on how much of it waits."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from services.engine.generation.admission import Admission
+from services.engine.admission import Admission
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -15,7 +15,7 @@ THREADS = 2
 
 
 class Preprocessing:
-    """Runs tokenizing and templating off the event loop. No more may be in it than the queue may hold."""
+    """Runs tokenizing, templating and the like off the event loop. No more may be in it than the queue may hold."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -29,6 +29,10 @@ class Preprocessing:
         """
         with self._admission.preparing():
             return await asyncio.wrap_future(self._executor.submit(function, *arguments, **named))
+
+    async def finish(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Returns what `function` returns, which makes an answer of what the model computed. It is never refused."""
+        return await asyncio.wrap_future(self._executor.submit(function, *arguments, **named))
 
     def close(self) -> None:
         """Drops what has not begun and lets the threads end."""

@@ -3,15 +3,12 @@
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from sensorium.v1 import text_pb2 as pb
 from sensorium.v1.common_pb2 import Usage
-from services.engine.texts import EncodedToken
-from services.handlers import task_not_supported
 from services.served_model import ServedModel
-from services.text.ask import Generation, GenerationAsk, TextsAsk
+from services.text.ask import Generation
 from services.text.request_conversion import generation_ask
 from services.text.response_conversion import (
     immediate_timing,
@@ -21,52 +18,14 @@ from services.text.response_conversion import (
     whole_response,
 )
 from services.text.texts_conversion import TextsRequest, texts_ask, whole_texts
+from services.text.understanding_servicer import UnderstandingServicer
 
 
-class Generator(Protocol):
-    """The verb Generate."""
-
-    async def start(self, ask: GenerationAsk) -> Generation:
-        """Accepts a request."""
-        ...
-
-
-class Tokenizer(Protocol):
-    """The verbs Tokenize and Detokenize."""
-
-    async def tokenize(self, texts: list[str], *, add_special_tokens: bool) -> list[list[EncodedToken]]:
-        """Returns tokens."""
-        ...
-
-    async def detokenize(self, sequences: list[list[int]], *, skip_special_tokens: bool) -> list[str]:
-        """Returns texts."""
-        ...
-
-
-class TextsVerb(Protocol):
-    """The verb Summarize or Translate."""
-
-    async def start(self, ask: TextsAsk) -> list[Generation]:
-        """Accepts all texts of a request or none."""
-        ...
-
-
-@dataclass(frozen=True)
-class TextVerbs:
-    """What a loaded text model can do."""
-
-    generator: Generator
-    tokenizer: Tokenizer
-    summarizer: TextsVerb | None = None
-    translator: TextsVerb | None = None
-
-
-class TextServicer:
+class TextServicer(UnderstandingServicer):
     """The RPCs of TextService that this model serves; `services.handlers` refuses the others."""
 
     def __init__(self, served: ServedModel) -> None:
-        self._served = served
-        self.verbs: TextVerbs | None = None
+        super().__init__(served)
 
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> pb.GenerateResponse:
         """Generates text and returns it whole."""
@@ -139,9 +98,7 @@ class TextServicer:
     async def _generations(self, rpc: str, request: TextsRequest, context: Any) -> AsyncGenerator[list[Generation]]:
         """Starts a generation for each text and frees their rows when the call ends, however it ends."""
         verbs = self._ready(request.model)
-        verb = verbs.summarizer if rpc == "Summarize" else verbs.translator
-        if verb is None:
-            raise task_not_supported(rpc, self._served.name)
+        verb = self._able(rpc, verbs.summarizer if rpc == "Summarize" else verbs.translator)
         generations = await verb.start(texts_ask(request, context.time_remaining()))
         try:
             yield generations
@@ -155,13 +112,8 @@ class TextServicer:
     ) -> AsyncGenerator[Generation]:
         """Starts a generation and frees its row when the call ends, however it ends."""
         ask = generation_ask(request, context.time_remaining())
-        generation = await self._ready(request.model).generator.start(ask)
+        generation = await self._able("Generate", self._ready(request.model).generator).start(ask)
         try:
             yield generation
         finally:
             generation.stream.cancel()
-
-    def _ready(self, model: str) -> TextVerbs:
-        self._served.require(model)
-        assert self.verbs is not None
-        return self.verbs

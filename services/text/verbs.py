@@ -13,10 +13,10 @@ from services.text.config import TextSettings
 from services.text.generate import TextGenerator
 from services.text.reading import EncoderReader
 from services.text.response_conversion import logprob_bytes
-from services.text.servicer import TextVerbs
 from services.text.summarize import make_summarizer
 from services.text.tokenize import TextTokenizer
 from services.text.translate import TextTranslator
+from services.text.verb_set import TextVerbs
 
 
 def text_verbs(
@@ -37,8 +37,8 @@ def text_verbs(
         reader = EncoderReader(encoder, limits)
         translator = TextTranslator(generator, reader, translations, loaded.defaults, batch_items)
     return TextVerbs(
-        generator,
         TextTokenizer(encoder, loaded.vocabulary_size, batch_items, preprocessing),
+        generator,
         make_summarizer(loaded, generator, encoder, limits, translations, batch_items),
         translator,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from services.engine.generation.admission import Admission, QueueLimits
+from services.engine.admission import Admission, QueueLimits
 from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.build import (
     PAGE_SIZE,

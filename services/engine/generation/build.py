@@ -6,8 +6,9 @@ from functools import partial
 
 import torch
 
+from services.engine.admission import Admission
+from services.engine.checkpoint import ModelRefused
 from services.engine.fusion.substitution import Substitutions, fuse
-from services.engine.generation.admission import Admission
 from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionBackend, AttentionCall, LooksAhead
 from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
 from services.engine.generation.attention.probe import LayoutProbe
@@ -31,7 +32,7 @@ from services.engine.generation.serial_runner import Continuation, SerialRunner
 from services.engine.generation.serial_verification import remember, serial_references, verify_serial
 from services.engine.generation.state_size import StateSize, state_size
 from services.engine.generation.verification import NotPaged, check_prompts, engine_logits, model_logits, verify
-from services.engine.loading import LoadedModel, ModelRefused
+from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library

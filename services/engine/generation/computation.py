@@ -8,10 +8,10 @@ from torch import Tensor
 from services.engine.generation.choice import Sampled, choose
 from services.engine.generation.group import SequenceGroup
 from services.engine.generation.ledger import Ledger
-from services.engine.generation.memory_errors import lacks_memory
 from services.engine.generation.runner import Runner
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
+from services.engine.memory_errors import lacks_memory
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import time
 from collections import deque
 
 from sensorium.errors import DeadlineExceeded, Internal, ModelNotReady, SensoriumError
-from services.engine.generation.admission import Admission
+from services.engine.admission import Admission
 from services.engine.generation.beam_search import BeamSearch
 from services.engine.generation.computation import Computation
 from services.engine.generation.delivery import Outbox

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
+from services.engine.checkpoint import ModelRefused
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import Runner
 from services.engine.generation.sequence import CachedTokens, Row
-from services.engine.loading import LoadedModel, ModelRefused
+from services.engine.loading import LoadedModel
 
 _NEW_TOKENS = 8
 

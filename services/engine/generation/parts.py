@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
+from transformers import PreTrainedModel
 
+from services.engine.admission import QueueLimits
+from services.engine.checkpoint import ModelRefused
 from services.engine.fusion.substitution import Substitutions
-from services.engine.generation.admission import QueueLimits
 from services.engine.generation.attention.backend import AttentionBackend
 from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention, takes
 from services.engine.generation.attention.reference import ReferenceAttention
@@ -17,7 +19,7 @@ from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import Runner
 from services.engine.generation.state_size import StateSize
 from services.engine.generation.verification import NotPaged
-from services.engine.loading import LoadedModel, ModelRefused
+from services.engine.loading import LoadedModel
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library, load_library
 from services.engine.packing import pack_linears
@@ -63,7 +65,21 @@ Fuse = Callable[[Substitutions, Library, Arena], None]
 """Puts modules that are known to be faster in the place of a model's own."""
 
 
-def accelerated(loaded: LoadedModel, check: Callable[[], T], fuse: Fuse | None = None) -> T:
+class OnDevice(Protocol):
+    """A loaded model of any kind."""
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        ...
+
+
+def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = None) -> T:
     """Puts faster modules into the model where there are any, and returns what `check` of the engine returns.
 
     Layers whose weights the model computes with itself stay its own. Raises what `check` raises with the model's own

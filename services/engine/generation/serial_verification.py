@@ -1,11 +1,12 @@
 """Compares sequences that take turns with the model's own `generate`, once, at load."""
 
+from services.engine.checkpoint import ModelRefused
 from services.engine.generation.generated import Reference, generated, relative_error
 from services.engine.generation.module_memory import ModuleMemory
 from services.engine.generation.rotary import frequencies_depend_on_length
 from services.engine.generation.serial_runner import Continuation, SerialRunner
 from services.engine.generation.verification import CHUNK, tolerance
-from services.engine.loading import LoadedModel, ModelRefused
+from services.engine.loading import LoadedModel
 
 _LENGTHS = (24, 10)
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from transformers import PreTrainedTokenizerBase
 
 from sensorium.errors import Violation
-from services.engine.generation.admission import Admission
+from services.engine.admission import Admission
 from services.engine.structure.cache import Refusal, StructureCache
 from services.engine.structure.format import StructureFormat, StructureRefused
 from services.engine.structure.limits import STACK_BYTES, size_violations

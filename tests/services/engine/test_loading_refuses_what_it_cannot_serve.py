@@ -15,9 +15,10 @@ from transformers import (
     ViTConfig,
 )
 
+from services.engine.checkpoint import ModelRefused, Trust, resolve_device
 from services.engine.generation.request import EarlyStopping
 from services.engine.generation.rotary import rope_types
-from services.engine.loading import LoadedModel, ModelRefused, Trust, load_language_model, resolve_device
+from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import build
 from tests.tiny_models import END_ID, tokenizer, write_checkpoint
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.engine.loading import ModelRefused, load_language_model
+from services.engine.checkpoint import ModelRefused
+from services.engine.loading import load_language_model
 from tests.services.bench import real_bench
 from tests.tiny_models import write_checkpoint
 

@@ -8,9 +8,10 @@ from transformers import PreTrainedModel
 from sensorium.v1 import models_pb2 as pb
 from services.engine.loading import LoadedModel
 from services.engine.translation import Frame, Pairs
-from services.text.app import describe, describe_tasks, served_name
+from services.process import describe_settings, served_name
 from services.text.config import TextSettings
-from services.text.servicer import TextVerbs
+from services.text.generative_model import describe, describe_tasks
+from services.text.verb_set import TextVerbs
 from tests.services.bench import build
 
 
@@ -27,6 +28,7 @@ def test_what_is_told_of_a_model_is_what_it_accepts(fresh_llama: LoadedModel, ow
     info = pb.ModelInfo()
     settings = TextSettings(model="x", max_sequences=3, max_queued_requests=5, max_queued_tokens=7, max_batch_items=9)
     describe(info, fresh_llama, build(fresh_llama, max_sequences=3), settings)
+    describe_settings(info, settings)
     assert info.identity.revision == fresh_llama.revision
     assert (info.limits.context_token_count, info.limits.vocabulary_token_count) == (256, 320)
     assert (info.limits.queued_request_count, info.limits.queued_token_count) == (5, 7)

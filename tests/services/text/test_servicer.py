@@ -18,8 +18,9 @@ from services.engine.generation.request import Delta, Event, GenerationTimes, Pr
 from services.engine.texts import EncodedToken, Truncation
 from services.served_model import ServedModel
 from services.text.ask import Generation, GenerationAsk, TextsAsk
-from services.text.servicer import TextServicer, TextVerbs
+from services.text.servicer import TextServicer
 from services.text.texts_conversion import texts_ask, together
+from services.text.verb_set import TextVerbs
 from tests.services.text.generations import EVENTS, generation
 
 
@@ -102,7 +103,7 @@ def tokenizer_verb() -> FakeTokenizer:
 @pytest.fixture
 def servicer(served: ServedModel, generator: FakeGenerator, tokenizer_verb: FakeTokenizer) -> TextServicer:
     servicer = TextServicer(served)
-    servicer.verbs = TextVerbs(generator, tokenizer_verb)
+    servicer.verbs = TextVerbs(tokenizer_verb, generator)
     return servicer
 
 
@@ -208,7 +209,7 @@ async def test_a_stream_starts_when_its_prompts_log_probabilities_are_there(
 def texts(servicer: TextServicer, generator: FakeGenerator, tokenizer_verb: FakeTokenizer) -> FakeTexts:
     """The verb of both Summarize and Translate."""
     texts = FakeTexts()
-    servicer.verbs = TextVerbs(generator, tokenizer_verb, texts, texts)
+    servicer.verbs = TextVerbs(tokenizer_verb, generator, texts, texts)
     return texts
 
 

@@ -5,7 +5,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument, QueueFull
-from services.engine.generation.admission import Admission, QueueLimits
+from services.engine.admission import Admission, QueueLimits
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.text.tokenize import TextTokenizer

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from services.engine.checkpoint import ModelRefused
 from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionLayer
 from services.engine.generation.attention.batch import AttentionBatch
 from services.engine.generation.attention.reference import ReferenceAttention
@@ -14,7 +15,7 @@ from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.state_size import StateSize
 from services.engine.generation.verification import NotPaged, check_prompts, model_logits, verify
-from services.engine.loading import LoadedModel, ModelRefused, load_language_model
+from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import build, output_of, read, real_bench, request
 from tests.tiny_models import CONFIGS, write_checkpoint
 

@@ -7,7 +7,7 @@ from copy import deepcopy
 import pytest
 
 from sensorium.errors import QueueFull, Violation
-from services.engine.generation.admission import Admission, QueueLimits
+from services.engine.admission import Admission, QueueLimits
 from services.engine.structure.cache import Refusal
 from services.engine.structure.compiler import StructureCompiler
 from services.engine.structure.format import StructureFormat

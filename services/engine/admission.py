@@ -27,7 +27,9 @@ class Admission:
     Called from the event loop (`enter`) and from the engine's thread (`leave`).
     """
 
-    def __init__(self, limits: QueueLimits) -> None:
+    def __init__(self, limits: QueueLimits, *, unit: str = "tokens") -> None:
+        """Makes one that counts `unit`, which QueueLimits calls tokens."""
+        self._unit = unit
         self._limits = limits
         self._lock = threading.Lock()
         self._gaps: deque[float] = deque(maxlen=_SAMPLES)  # seconds between starts while requests waited
@@ -65,7 +67,7 @@ class Admission:
         with self._lock:
             if self.closed:
                 raise ModelNotReady("The service is shutting down.", retry_after=1.0)
-            wait = self.expected_wait()
+            wait = self.expected_wait(token_count)
             if deadline is not None and time.monotonic() + wait > deadline:
                 raise DeadlineExceeded(
                     f"The deadline would pass while waiting about {wait:.1f} s for a turn.",
@@ -94,13 +96,13 @@ class Admission:
     def _full(self) -> QueueFull:
         low, high = _RETRY_BOUNDS
         return QueueFull(
-            f"{self.requests} requests with {self.tokens} tokens wait; at most {self._limits.requests} and "
+            f"{self.requests} requests with {self.tokens} {self._unit} wait; at most {self._limits.requests} and "
             f"{self._limits.tokens} may.",
             metadata={"queuedRequests": str(self.requests), "queuedTokens": str(self.tokens)},
             retry_after=min(max(self.expected_wait(), low), high),
         )
 
-    def expected_wait(self) -> float:
+    def expected_wait(self, _token_count: int | None = None) -> float:
         """Seconds until a request that comes now would start; 0 while none wait or too few started to tell."""
         if not self.requests or len(self._gaps) < 2:
             return 0.0

@@ -1,0 +1,40 @@
+"""What every response of a model that reads once tells beside its results."""
+
+from datetime import timedelta
+from typing import Any, TypedDict
+
+from google.protobuf.duration_pb2 import Duration
+
+from sensorium.v1 import common_pb2 as common
+from services.engine.batching.answer import Answer, RequestTimes
+
+
+class Identified(TypedDict):
+    """Fields that all such responses have."""
+
+    model: common.ModelIdentity
+    usage: common.Usage
+    timing: common.Timing
+
+
+def identified(answer: Answer[Any], identity: common.ModelIdentity) -> Identified:
+    """Returns who answered, what it consumed and how long it took."""
+    usage = common.Usage(input_token_count=answer.input_tokens, image_count=answer.images)
+    return Identified(model=identity, usage=usage, timing=timing(answer.times))
+
+
+def timing(times: RequestTimes) -> common.Timing:
+    """Returns seconds as durations. The first output is the only one."""
+    return common.Timing(
+        queue=_duration(times.queue),
+        preprocess=_duration(times.preprocess),
+        time_to_first_output=_duration(times.total),
+        compute=_duration(times.compute),
+        total=_duration(times.total),
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    found = Duration()
+    found.FromTimedelta(timedelta(seconds=max(seconds, 0.0)))
+    return found

@@ -1,0 +1,29 @@
+"""What came of a request to a model that reads once, free of torch."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RequestTimes:
+    """Where the time of one request went, in seconds."""
+
+    queue: float
+    """From the end of its preparation until the model first worked on it."""
+    preprocess: float
+    compute: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """What came of a request."""
+
+    result: T
+    times: RequestTimes
+    input_tokens: int = 0
+    """Tokens read, over all items."""
+    images: int = 0
+    """Images read, over all items."""

@@ -1,0 +1,251 @@
+"""The batcher: one thread that owns the model and takes all items through it, batch by batch."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Protocol
+
+import torch
+
+from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, ModelNotReady, SensoriumError
+from services.engine.batching.admission import BatchAdmission
+from services.engine.batching.job import Computed, Item, Job
+from services.engine.batching.queue import BatchLimits, Entry, ItemQueue
+from services.engine.memory_errors import lacks_memory
+from services.engine.metrics import EngineMetrics
+
+log = logging.getLogger(__name__)
+
+
+class BatchRunner(Protocol):
+    """Takes items of one kind through the model."""
+
+    def run(self, items: Sequence[Item], /) -> Sequence[Any]:
+        """Returns one output per item, which holds nothing of the others' memory. Called in the batcher's thread."""
+        ...
+
+
+class Batcher:
+    """Dynamic batching over one model: whatever waits when the model is free goes through it together.
+
+    `run` is called on an event loop; everything else happens in the batcher's thread. With `wait_seconds` a batch that
+    is not full waits so long for more; by default nothing waits while the model is free.
+    """
+
+    def __init__(
+        self,
+        runner: BatchRunner,
+        limits: BatchLimits,
+        admission: BatchAdmission,
+        metrics: EngineMetrics,
+        *,
+        wait_seconds: float = 0.0,
+    ) -> None:
+        self._runner = runner
+        self._limits = limits
+        self._wait_seconds = wait_seconds
+        self.admission = admission
+        self._metrics = metrics
+        self._queue = ItemQueue()
+        self._new: deque[Job] = deque()
+        self._cancelled: deque[Job] = deque()
+        self._current: list[Entry] = []
+        self._done: list[tuple[Job, Computed | SensoriumError]] = []
+        self._wake = threading.Condition()
+        self._closing = False
+        self._batch_since: float | None = None
+        self._thread = threading.Thread(target=self._loop, name="batcher", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends what still waits with ModelNotReady, and the thread. Drain before calling this."""
+        self.admission.closed = True
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def stuck(self, seconds: float) -> bool:
+        """Returns whether one batch has lasted longer than `seconds`, or the thread has ended by itself. Any thread."""
+        since = self._batch_since
+        late = since is not None and time.monotonic() - since > seconds
+        return late or (self._thread.ident is not None and not self._thread.is_alive() and not self._closing)
+
+    async def run(self, items: Sequence[Item], deadline: float | None) -> Computed:
+        """Returns what the model makes of the items: of all of them, or it raises.
+
+        Raises what Admission.enter raises, and:
+            DeadlineExceeded: the deadline passed before the last item's turn.
+            DeviceOutOfMemory: there was not enough for one of the items alone.
+            Internal: the model failed on one of them.
+        """
+        job = Job(items, deadline, time.monotonic(), asyncio.get_running_loop().create_future())
+        self.admission.enter(job.cost, deadline)
+        self._post(self._new, job)
+        try:
+            return await job.future
+        finally:
+            if job.future.cancelled():
+                self._post(self._cancelled, job)
+
+    def _post(self, box: deque[Job], job: Job) -> None:
+        with self._wake:
+            box.append(job)
+            self._wake.notify()
+
+    def _loop(self) -> None:
+        while not self._closing:
+            self._receive()
+            if (pause := self._pause()) is not None:
+                self._send()
+                with self._wake:
+                    self._wake.wait_for(lambda: self._new or self._cancelled or self._closing, pause or None)
+                continue
+            self._batch_since = time.monotonic()
+            try:
+                self._step()
+            except Exception:
+                log.exception("A batch failed outside the model; all requests are ended")
+                self._end_all(Internal())
+            self._send()
+            self._batch_since = None
+        self._receive()
+        self._end_all(ModelNotReady("The service is shutting down.", retry_after=1.0))
+        self._send()
+
+    def _pause(self) -> float | None:
+        """Returns how long to wait for more, in seconds and 0 for ever, or None if a batch is due now."""
+        if not self._queue:
+            return 0.0
+        left = self._queue.longest_wait + self._wait_seconds - time.monotonic()
+        full = len(self._queue) >= self._limits.items or self.admission.tokens >= self._limits.length
+        return None if left <= 0 or full else left
+
+    def _receive(self) -> None:
+        while self._new:
+            self._queue.add(self._new.popleft())
+        while self._cancelled:
+            self._end(self._cancelled.popleft(), "cancelled")
+        now = time.monotonic()
+        for job in self._queue.jobs:
+            if job.deadline is not None and now >= job.deadline:
+                self._end(job, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
+
+    def _step(self) -> None:
+        """Takes the next batch through the model and hands out the requests it completes."""
+        entries = self._current = self._queue.take(self._limits)
+        began = time.monotonic()
+        self._begin(entries, began)
+        outputs = self._compute(entries)
+        seconds = time.monotonic() - began
+        self._account(entries, seconds)
+        for entry, output in zip(entries, outputs, strict=True):
+            if isinstance(output, SensoriumError):
+                reason = "out_of_memory" if isinstance(output, DeviceOutOfMemory) else "error"
+                self._end(entry.job, reason, output)
+            elif not entry.job.ended:
+                entry.job.outputs[entry.index] = output
+        now = time.monotonic()
+        for job in dict.fromkeys(entry.job for entry in entries):
+            if not job.ended and len(job.outputs) == len(job.items):
+                self._complete(job, job.computed(now))
+
+    def _begin(self, entries: list[Entry], now: float) -> None:
+        for entry in entries:
+            job = entry.job
+            job.first_started = now if job.first_started is None else job.first_started
+            job.untaken -= 1
+            if not job.untaken:
+                self.admission.leave(job.cost, started=True)
+
+    def _compute(self, entries: list[Entry]) -> Sequence[Any]:
+        """Returns an output for each, or the error that it alone is to blame for."""
+        try:
+            return self._runner.run([entry.item for entry in entries])
+        except Exception as error:
+            if lacking := lacks_memory(error):
+                self._metrics.out_of_memory.inc()
+                error.__traceback__ = None  # its frames hold what was computed so far
+                if torch.cuda.is_initialized():
+                    torch.cuda.empty_cache()
+            log.warning("A batch of %d items failed and is repeated item by item: %r", len(entries), error)
+        outputs = [self._alone(entry.item) for entry in entries]
+        if lacking and len(entries) > 1 and not any(isinstance(output, SensoriumError) for output in outputs):
+            length = max(entry.item.length for entry in entries) * len(entries)
+            self._limits = replace(self._limits, items=max(len(entries) // 2, 1), length=max(length // 2, 1))
+            log.warning("Memory was lacking: batches are kept below %s from now on", self._limits)
+        return outputs
+
+    def _alone(self, item: Item) -> Any:
+        try:
+            (output,) = self._runner.run([item])
+        except Exception as error:
+            if lacks_memory(error):
+                return DeviceOutOfMemory("The device has not enough memory for this input.")
+            log.exception("The model failed on an item by itself")
+            return Internal()
+        else:
+            return output
+
+    def _account(self, entries: list[Entry], seconds: float) -> None:
+        length = max(entry.item.length for entry in entries) * len(entries)
+        self.admission.observe(length, seconds)
+        for job in {entry.job for entry in entries}:
+            job.compute += seconds
+        metrics = self._metrics
+        metrics.steps.inc()
+        metrics.batch_size.observe(len(entries))
+        metrics.step_seconds.observe(seconds)
+        metrics.busy_seconds.inc(seconds)
+        metrics.requests_waiting.set(self.admission.requests)
+        metrics.tokens_waiting.set(self.admission.tokens)
+
+    def _complete(self, job: Job, computed: Computed) -> None:
+        job.ended = True
+        self._metrics.batched(computed.times, job.cost)
+        self._done.append((job, computed))
+
+    def _end(self, job: Job, reason: str, error: SensoriumError | None = None) -> None:
+        if job.ended:
+            return
+        job.ended = True
+        if job.untaken:
+            self.admission.leave(job.cost, started=False)
+        self._queue.drop(job)
+        self._metrics.requests.labels(reason).inc()
+        if error is not None:
+            self._done.append((job, error))
+
+    def _end_all(self, error: SensoriumError) -> None:
+        for job in [*self._queue.jobs, *(entry.job for entry in self._current)]:
+            self._end(job, "error", error)
+        self._current = []
+
+    def _send(self) -> None:
+        """Hands over what is done: one call per event loop. Those of a loop that has been closed are dropped."""
+        by_loop: defaultdict[asyncio.AbstractEventLoop, list[tuple[Job, Computed | SensoriumError]]] = defaultdict(list)
+        for job, result in self._done:
+            by_loop[job.future.get_loop()].append((job, result))
+        self._done = []
+        for loop, results in by_loop.items():
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_deliver, results)
+
+
+def _deliver(results: list[tuple[Job, Computed | SensoriumError]]) -> None:
+    for job, result in results:
+        if job.future.done():
+            continue
+        if isinstance(result, SensoriumError):
+            job.future.set_exception(result)
+        else:
+            job.future.set_result(result)

@@ -1,0 +1,59 @@
+"""A request's way through a model that reads once: neither what is before nor what is behind keeps the model."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from services.engine.batching.answer import Answer, RequestTimes
+from services.engine.batching.batcher import Batcher
+from services.engine.batching.job import Item
+from services.engine.preprocessing import Preprocessing
+
+T = TypeVar("T")
+
+
+Finish = Callable[[Sequence[Any]], T]
+"""Makes a result of the model's outputs, one for each item."""
+
+
+@dataclass(frozen=True)
+class Prepared(Generic[T]):
+    """What the model is to read, and what is to be made of its outputs."""
+
+    items: Sequence[Item]
+    finish: Finish[T]
+    input_tokens: int = 0
+    images: int = 0
+
+
+class Pipeline:
+    """Neither the event loop nor the model's thread is kept by what is done before and after the model."""
+
+    def __init__(self, batcher: Batcher) -> None:
+        self._batcher = batcher
+        self.preprocessing = Preprocessing(batcher.admission)
+
+    async def run(self, prepare: Callable[[], Prepared[T]], deadline: float | None) -> Answer[T]:
+        """Returns the answer. Raises what `prepare`, the batcher and the finishing raise."""
+        began = time.monotonic()
+        prepared = await self.preprocessing.run(prepare)
+        preprocess = time.monotonic() - began
+        computed = await self._batcher.run(prepared.items, deadline)
+        result = await self.preprocessing.finish(prepared.finish, computed.outputs)
+        total = time.monotonic() - began
+        times = RequestTimes(computed.times.queue, preprocess, computed.times.compute, total)
+        return Answer(result, times, prepared.input_tokens, prepared.images)
+
+    def start(self) -> None:
+        """Starts the model's thread."""
+        self._batcher.start()
+
+    def stuck(self, seconds: float) -> bool:
+        """See Batcher."""
+        return self._batcher.stuck(seconds)
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._batcher.close()
+        self.preprocessing.close()

@@ -1,0 +1,173 @@
+"""Reads a checkpoint as it is, on the device and in the dtype asked for; safetensors only and none of its code, unless
+the operator says otherwise.
+"""
+
+import hashlib
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers.utils.hub import cached_file
+
+from services.engine.quantization import own_quantization, quantization_config, unloadable
+
+log = logging.getLogger(__name__)
+
+
+class ModelRefused(Exception):
+    """The checkpoint cannot be served here. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What an operator lets a checkpoint do."""
+
+    remote_code: bool = False
+    """Run the code that comes with it."""
+    pickled_weights: bool = False
+    """Have its weights unpickled where it has none in safetensors."""
+
+
+TRUST_NOTHING = Trust()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a checkpoint is and how it is to be loaded."""
+
+    source: str
+    """A folder, or an id on the hub."""
+    device: torch.device
+    revision: str | None = None
+    """Commit, branch or tag on the hub."""
+    dtype: str = "auto"
+    """A name of torch's, or `auto` for the checkpoint's own."""
+    quantization: str = "none"
+    """See `quantization_config`."""
+    trust: Trust = TRUST_NOTHING
+    subfolder: str = ""
+    """Where in the checkpoint the model lies, if not at its root."""
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What every part of it is read with: configuration, weights, tokenizer, processor."""
+        own = {"revision": self.revision, "trust_remote_code": self.trust.remote_code}
+        return own | ({"subfolder": self.subfolder} if self.subfolder else {})
+
+    def element_type(self, config: PretrainedConfig) -> torch.dtype:
+        """Returns what the weights are to be."""
+        if self.dtype == "auto":
+            return getattr(config, "dtype", None) or torch.float32
+        return getattr(torch, self.dtype)
+
+    def quantized_by(self, config: PretrainedConfig) -> str:
+        """Returns method and kind of the quantization in force; empty where there is none."""
+        return own_quantization(config) if self.quantization == "none" else self.quantization
+
+
+def find_file(checkpoint: Checkpoint, name: str) -> Path | None:
+    """Returns where a file of a checkpoint lies on this machine, or None if it has none of that name."""
+    found = cached_file(
+        checkpoint.source,
+        name,
+        revision=checkpoint.revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        _raise_exceptions_for_gated_repo=False,
+    )
+    return None if found is None else Path(found)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Returns the device called `name`; `auto` is the first GPU, or the CPU where there is none.
+
+    Raises:
+        ModelRefused: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelRefused(f"--device {name}: this machine shows {torch.cuda.device_count()} GPUs. Use auto or cpu.")
+    return device
+
+
+@contextmanager
+def refusals(source: str) -> Generator[None]:
+    """Turns what goes wrong while a checkpoint is read into ModelRefused."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        raise ModelRefused(f"{source} cannot be loaded: {error}{advice(error)}") from error
+
+
+def read_config(checkpoint: Checkpoint) -> PretrainedConfig:
+    """Returns the configuration.
+
+    Raises:
+        ModelRefused: its weights are quantized in a way that cannot be loaded here.
+    """
+    source, trust = checkpoint.source, checkpoint.trust
+    if trust.remote_code:
+        log.warning("Code that comes with %s may be run, with all rights of this process", source)
+    if trust.pickled_weights:
+        log.warning("Weights of %s may be unpickled, which runs what their maker put there", source)
+    config = AutoConfig.from_pretrained(source, **checkpoint.shared)
+    if reason := unloadable(config):
+        raise ModelRefused(f"{source} cannot be loaded: {reason}")
+    return config
+
+
+def read_model(
+    checkpoint: Checkpoint, config: PretrainedConfig, kind: Any, unused: tuple[str, ...] = ()
+) -> PreTrainedModel:
+    """Returns the model, by the Auto class `kind`. Parts whose names begin with one of `unused` may lack weights.
+
+    Raises:
+        ModelRefused: it lacks other weights, in whose places random ones would be served.
+    """
+    dtype = checkpoint.element_type(config)
+    # Its declared type leaves out what `output_loading_info` adds.
+    pair: Any = kind.from_pretrained(
+        checkpoint.source,
+        **checkpoint.shared,
+        dtype=dtype,
+        quantization_config=quantization_config(checkpoint.quantization, dtype),
+        device_map={"": checkpoint.device},
+        use_safetensors=None if checkpoint.trust.pickled_weights else True,
+        output_loading_info=True,
+    )
+    model, found = pair
+    if missing := [name for name in found["missing_keys"] if not name.startswith(unused)]:
+        raise ModelRefused(f"{checkpoint.source} lacks {len(missing)} of the model's weights, such as {min(missing)}.")
+    return model
+
+
+def revision_of(source: str, config: PretrainedConfig) -> str:
+    """Returns the hub commit, or a digest over the configuration and the weights of a folder."""
+    if commit := getattr(config, "_commit_hash", None):
+        return str(commit)
+    digest = hashlib.sha256()
+    weights = [*Path(source).glob("*.safetensors")] or [*Path(source).glob("*.bin")]
+    for path in sorted([Path(source) / "config.json", *weights]):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"sha256-{digest.hexdigest()[:16]}"
+
+
+def advice(error: Exception) -> str:
+    """Returns which flag would have let a checkpoint load that failed with `error`, as a sentence; mostly nothing."""
+    if "trust_remote_code" in str(error):
+        return " With --trust-remote-code its own code is run: read it first."
+    if "model.safetensors" in str(error):
+        return (
+            " It has no weights in safetensors. With --allow-pickle-weights others are unpickled, which may run code "
+            "of whoever made them; converting them is safer."
+        )
+    return ""

@@ -1,0 +1,83 @@
+"""Loads a text model that reads once, by the Auto class of what is wanted of it, with its tokenizer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from services.engine.checkpoint import Checkpoint, read_config, read_model, refusals, revision_of
+from services.engine.context import decoder_context
+
+_UNUSED = ("pooler.",)
+"""Parts that checkpoints leave out and nothing here reads."""
+
+
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """A model with its tokenizer, ready for the batcher."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+    revision: str
+    context_tokens: int
+    """Tokens it reads at once, special ones included."""
+    quantization: str = ""
+    """Method and kind; empty where the weights are as wide as they are computed in."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Token ids are below it."""
+        return int(self.model.get_input_embeddings().num_embeddings)  # type: ignore[union-attr]
+
+    @property
+    def pad_id(self) -> int:
+        """What stands behind a text that is shorter than its neighbours. Nothing looks at it."""
+        found: Any = self.tokenizer.pad_token_id
+        return found or 0
+
+    @property
+    def labels(self) -> list[str]:
+        """The model's own labels by index; none for a model without a head that knows any."""
+        config: Any = self.model.config
+        named = config.id2label if self.architecture.endswith(("Classification",)) else {}
+        return [named[i] for i in sorted(named)]
+
+    @property
+    def architecture(self) -> str:
+        """The class that runs it."""
+        return type(self.model).__name__
+
+
+def load_text_encoder(checkpoint: Checkpoint, kind: Any) -> LoadedEncoder:
+    """Loads a checkpoint by the Auto class `kind`.
+
+    Raises:
+        ModelRefused: its files are missing or unsafe to load, or lack weights that `kind` needs.
+    """
+    with refusals(checkpoint.source):
+        config = read_config(checkpoint)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
+        model = read_model(checkpoint, config, kind, _UNUSED)
+    return LoadedEncoder(
+        model=model.eval(),
+        tokenizer=tokenizer,
+        device=checkpoint.device,
+        revision=revision_of(checkpoint.source, config),
+        context_tokens=encoder_context(model, config, tokenizer),
+        quantization=checkpoint.quantized_by(config),
+    )
+
+
+def encoder_context(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Returns how many tokens the model reads at once: what its positions and its tokenizer both allow."""
+    context = decoder_context(config, tokenizer)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and name.endswith("position_embeddings"):
+            # RoBERTa and its kin count positions from behind the padding's.
+            offset = 0 if module.padding_idx is None else module.padding_idx + 1
+            context = min(context, module.num_embeddings - offset)
+    told = tokenizer.model_max_length
+    return min(context, int(told)) if told else context

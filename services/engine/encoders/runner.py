@@ -1,0 +1,62 @@
+"""Takes batches of texts through a model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from services.engine.batching.job import Item
+from services.engine.encoders.tokens import TextTokens
+
+Read = Callable[[Any, "TextBatch", Sequence[Item]], Sequence[Any]]
+"""Takes what is wanted out of a model's output, one value for each item, on the CPU and in memory of its own."""
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Texts side by side, each `[items, tokens]`, padded on the right."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    """1 for tokens, 0 for padding."""
+    token_type_ids: Tensor | None
+
+
+class TextRunner:
+    """A BatchRunner over items whose inputs are TextTokens, or have them as `tokens`."""
+
+    def __init__(self, model: PreTrainedModel, device: torch.device, pad_id: int, read: Read) -> None:
+        self._model = model
+        self._device = device
+        self._pad_id = pad_id
+        self._read = read
+
+    @torch.inference_mode()
+    def run(self, items: Sequence[Item]) -> Sequence[Any]:
+        """See BatchRunner."""
+        batch = self._side_by_side([tokens_of(item) for item in items])
+        types = {} if batch.token_type_ids is None else {"token_type_ids": batch.token_type_ids}
+        output = self._model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **types)
+        return self._read(output, batch, items)
+
+    def _side_by_side(self, texts: Sequence[TextTokens]) -> TextBatch:
+        longest = max(map(len, texts))
+
+        def padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
+            filled = [[*row, *[filler] * (longest - len(row))] for row in rows]
+            return torch.tensor(filled).to(self._device, non_blocking=True)
+
+        types = [text.type_ids for text in texts if text.type_ids is not None]
+        return TextBatch(
+            input_ids=padded([text.ids for text in texts], self._pad_id),
+            attention_mask=padded([[1] * len(text) for text in texts], 0),
+            token_type_ids=padded(types, 0) if types else None,
+        )
+
+
+def tokens_of(item: Item) -> TextTokens:
+    """Returns the tokens of an item."""
+    return item.inputs if isinstance(item.inputs, TextTokens) else item.inputs.tokens

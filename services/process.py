@@ -1,0 +1,141 @@
+"""One process that serves one model: answers at once, is ready when the model is loaded, checked and warm."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from prometheus_client import CollectorRegistry
+
+from sensorium import rpc
+from sensorium.v1 import models_pb2 as pb
+from sensorium.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
+from services.engine.checkpoint import ModelRefused
+from services.engine.metrics import EngineMetrics
+from services.handlers import handlers
+from services.model_servicer import ModelServicer
+from services.served_model import ServedModel
+from services.settings import ModelSettings
+
+log = logging.getLogger(__name__)
+
+MODEL_SERVICE = "sensorium.v1.ModelService"
+
+Settings = TypeVar("Settings", bound=ModelSettings)
+
+
+class LoadedService(Protocol):
+    """A model in memory, with the threads that run it and what answers from it."""
+
+    @property
+    def verbs(self) -> Any:
+        """What the servicer asks."""
+        ...
+
+    def start(self) -> None:
+        """Starts what runs the model. Called on the event loop."""
+        ...
+
+    def stuck(self, seconds: float) -> bool:
+        """Returns whether it has worked on one step for longer than that, or ended by itself. Any thread."""
+        ...
+
+    def describe(self, info: pb.ModelInfo) -> None:
+        """Fills in what ModelService tells of the model."""
+        ...
+
+    def close(self) -> None:
+        """Ends its threads."""
+        ...
+
+
+class Servicer(Protocol):
+    """The RPCs of one service. It answers once it has verbs."""
+
+    verbs: Any
+
+
+class ModelProcess(Generic[Settings]):
+    """One process's server and model."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        service: str,
+        make_servicer: Callable[[ServedModel], Servicer],
+        load: Callable[[Settings, EngineMetrics, Callable[[], None]], LoadedService],
+    ) -> None:
+        """Makes the process of `service`, a full name of the contract.
+
+        `load` loads the model, in a thread of its own, and calls what it is given once the weights are in place. It
+        raises ModelRefused.
+        """
+        self._settings = settings
+        self._load = load
+        self._loaded: LoadedService | None = None
+        self.registry = CollectorRegistry()
+        self._metrics = EngineMetrics(self.registry)
+        self._served = ServedModel(settings.name or served_name(settings.model))
+        self._servicer = make_servicer(self._served)
+        self.server = rpc.Server(settings, (service, MODEL_SERVICE), registry=self.registry, alive=self._alive)
+        self.server.grpc.add_generic_rpc_handlers((handlers(service, self._servicer, self._served.name),))
+        add_ModelServiceServicer_to_server(ModelServicer(self._served), self.server.grpc)
+        # What the model is can be asked while it loads.
+        self.server.health.set(MODEL_SERVICE, True)
+        self._enter(pb.MODEL_STATE_LOADING)
+
+    async def serve(self) -> None:
+        """Serves until told to stop."""
+        try:
+            await rpc.run(self.server, prepare=self.load)
+        finally:
+            self.close()
+
+    async def load(self) -> None:
+        """Loads the model and starts it.
+
+        Raises:
+            rpc.CannotServe: the checkpoint cannot be served; the message says why.
+        """
+        loop = asyncio.get_running_loop()
+
+        def warming() -> None:
+            loop.call_soon_threadsafe(self._enter, pb.MODEL_STATE_WARMING)
+
+        log.info("loading %s", self._settings.model)
+        try:
+            loaded = self._loaded = await asyncio.to_thread(self._load, self._settings, self._metrics, warming)
+        except ModelRefused as error:
+            raise rpc.CannotServe(str(error)) from error
+        loaded.start()
+        self._servicer.verbs = loaded.verbs
+        info = self._served.info
+        loaded.describe(info)
+        describe_settings(info, self._settings)
+        self._enter(pb.MODEL_STATE_READY)
+
+    def close(self) -> None:
+        """Ends the model's threads."""
+        if self._loaded is not None:
+            self._loaded.close()
+
+    def _alive(self) -> bool:
+        return self._loaded is None or not self._loaded.stuck(self._settings.stuck_step_seconds)
+
+    def _enter(self, state: pb.ModelState.ValueType) -> None:
+        self._served.enter(state)
+        self._metrics.model_state.set(state)
+
+
+def served_name(model: str) -> str:
+    """Returns the hub id, or the last part of a folder's path."""
+    return Path(model).resolve().name if os.path.isdir(model) else model  # noqa: PTH112 - a hub id is no path
+
+
+def describe_settings(info: pb.ModelInfo, settings: ModelSettings) -> None:
+    """Fills in the limits that an operator sets."""
+    info.limits.queued_request_count = settings.max_queued_requests
+    info.limits.batch_item_count = settings.max_batch_items
+    info.limits.message_bytes = settings.message_bytes

@@ -1,0 +1,40 @@
+"""What every service that holds a model can be told."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from sensorium.rpc import ServerSettings
+
+Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+"""`auto` is the first GPU, or the CPU where there is none."""
+
+
+class ModelSettings(ServerSettings):
+    """Which model to load, how, and how much of it one caller may use. Each service extends this with its own."""
+
+    model: str = Field(description="Folder of a checkpoint, or id of a model on the Hugging Face hub.")
+    revision: str | None = Field(None, description="Commit, branch or tag on the hub; absent: the main branch.")
+    name: str | None = Field(None, description="Name it is served under; absent: the hub id, or the folder's name.")
+    device: Device = Field("auto", description="auto, cpu or cuda:N; auto is the first GPU, else the CPU.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Element type of the weights; auto is the checkpoint's own."
+    )
+    quantization: Literal[
+        "none", "bitsandbytes-int8", "bitsandbytes-nf4", "bitsandbytes-nf4-double", "bitsandbytes-fp4"
+    ] = Field("none", description="Quantizes the weights while loading: saves memory, costs speed and accuracy.")
+    trust_remote_code: bool = Field(
+        False, description="Runs the code that comes with the checkpoint, with all rights of this process."
+    )
+    allow_pickle_weights: bool = Field(
+        False, description="Unpickles weights where there are none in safetensors, which may run code of their maker."
+    )
+    threads: int = Field(1, ge=1, description="CPU threads of the model: cores divided by services on the machine.")
+    stuck_step_seconds: float = Field(
+        300.0, gt=0, description="/livez fails once a single step of the model lasts longer than this."
+    )
+    max_queued_requests: int = Field(256, ge=1, description="Requests that may wait.")
+    max_batch_items: int = Field(256, ge=1, description="Items of one batched request.")
+    batch_wait_ms: float = Field(
+        0.0, ge=0, description="How long a free model waits to fill a batch; 0 never lets it idle. Not for generation."
+    )

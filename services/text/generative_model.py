@@ -1,0 +1,116 @@
+"""A text model that generates, in memory and answering."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sensorium.v1 import models_pb2 as pb
+from services.engine.admission import QueueLimits
+from services.engine.checkpoint import Checkpoint
+from services.engine.generation.build import BuiltEngine, EngineSettings, build_engine
+from services.engine.languages import tags_of
+from services.engine.loading import LoadedModel, load_language_model
+from services.engine.metrics import EngineMetrics
+from services.engine.preprocessing import Preprocessing
+from services.engine.structure.compiler import StructureCompiler
+from services.engine.translation import Translations, find_translations
+from services.text.config import TextSettings
+from services.text.verb_set import TextVerbs
+from services.text.verbs import text_verbs
+
+
+@dataclass(frozen=True)
+class GenerativeModel:
+    """A LoadedService."""
+
+    model: LoadedModel
+    built: BuiltEngine
+    translations: Translations | None
+    preprocessing: Preprocessing
+    structures: StructureCompiler
+    verbs: TextVerbs
+    settings: TextSettings
+
+    def start(self) -> None:
+        """See LoadedService."""
+        self.built.engine.start()
+
+    def stuck(self, seconds: float) -> bool:
+        """See LoadedService."""
+        return self.built.engine.stuck(seconds)
+
+    def describe(self, info: pb.ModelInfo) -> None:
+        """See LoadedService."""
+        describe(info, self.model, self.built, self.settings)
+        describe_tasks(info, self.verbs, self.translations)
+
+    def close(self) -> None:
+        """See LoadedService."""
+        self.built.engine.close()
+        self.preprocessing.close()
+        self.structures.close()
+
+
+def load_generative_model(
+    checkpoint: Checkpoint, settings: TextSettings, metrics: EngineMetrics, warming: Callable[[], None]
+) -> GenerativeModel:
+    """Loads a decoder, or an encoder and a decoder. Raises ModelRefused."""
+    began = time.monotonic()
+    loaded = load_language_model(
+        checkpoint.source,
+        revision=checkpoint.revision,
+        device=checkpoint.device,
+        dtype=checkpoint.dtype,
+        quantization=checkpoint.quantization,
+        trust=checkpoint.trust,
+    )
+    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    warming()
+    began = time.monotonic()
+    built = build_engine(loaded, _sizes(settings), metrics)
+    admission = built.engine.admission
+    preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
+    translations = find_translations(loaded)
+    verbs = text_verbs(loaded, built, translations, preprocessing, structures, settings)
+    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    return GenerativeModel(loaded, built, translations, preprocessing, structures, verbs, settings)
+
+
+def _sizes(settings: TextSettings) -> EngineSettings:
+    return EngineSettings(
+        max_sequences=settings.max_sequences,
+        prefill_tokens=settings.prefill_tokens,
+        decode_slowdown=settings.decode_slowdown,
+        cache_bytes=settings.cache_mib << 20,
+        share_prefixes=settings.prefix_cache,
+        unread_tokens=settings.max_unread_tokens,
+        queue=QueueLimits(settings.max_queued_requests, settings.max_queued_tokens),
+    )
+
+
+def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settings: TextSettings) -> None:
+    """Fills in what ModelService tells of the model and its engine."""
+    info.identity.revision = loaded.revision
+    info.limits.context_token_count = built.source_tokens or built.context_tokens
+    info.limits.queued_token_count = settings.max_queued_tokens
+    info.limits.vocabulary_token_count = loaded.vocabulary_size
+    info.architecture = loaded.architecture
+    info.dtype = str(loaded.model.dtype).removeprefix("torch.")
+    info.quantization = loaded.quantization
+    info.device = str(loaded.device)
+    info.parameter_count = loaded.parameter_count
+    info.concurrency = built.concurrency
+    info.execution_path = pb.EXECUTION_PATH_SERIAL if built.serial else pb.EXECUTION_PATH_BATCHED
+    info.execution_path_reason = built.reason
+
+
+def describe_tasks(info: pb.ModelInfo, verbs: TextVerbs, translations: Translations | None) -> None:
+    """Fills in what ModelService tells of what the model can do, and in which languages."""
+    info.tasks[:] = [pb.TASK_GENERATE_TEXT]
+    if verbs.summarizer is not None:
+        info.tasks.append(pb.TASK_SUMMARIZE)
+    if verbs.translator is not None:
+        info.tasks.append(pb.TASK_TRANSLATE)
+    info.tasks.append(pb.TASK_TOKENIZE)
+    if translations is not None:
+        info.languages[:] = tags_of([*translations.sources, *translations.targets])
