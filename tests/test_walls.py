@@ -14,7 +14,15 @@ TERMINAL = {"typer", "rich", "click"}
 
 # A servicer and what converts for it see the wire and the engine's values; the verbs and the engine see the model.
 EDGE = ("/servicer.py", "_servicer.py", "_conversion.py", "/ask.py", "_ask.py")
-WIRING = ("__init__.py", "__main__.py", "app.py", "config.py", "generative_model.py", "encoder_model.py")
+WIRING = (
+    "__init__.py",
+    "__main__.py",
+    "app.py",
+    "config.py",
+    "generative_model.py",
+    "encoder_model.py",
+    "encoder_tasks.py",
+)
 
 
 def imports(path: Path) -> set[str]:

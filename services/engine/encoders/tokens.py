@@ -24,8 +24,6 @@ class TextTokens:
     """What the model calls token types, where it knows any."""
     offsets: Sequence[tuple[int, int]] | None = None
     """Code points of its text that a token covers; None where the tokenizer keeps no offsets."""
-    words: Sequence[int | None] | None = None
-    """Which word of its text a token is part of, by the tokenizer's own idea of words; None likewise."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -36,7 +34,18 @@ class TextTokens:
         def picked(values: Sequence[Any] | None) -> Any:
             return None if values is None else [values[place] for place in places]
 
-        return TextTokens(*map(picked, (self.ids, self.sequences, self.type_ids, self.offsets, self.words)))
+        return TextTokens(*map(picked, (self.ids, self.sequences, self.type_ids, self.offsets)))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One text of a pair, read once however many pairs it is in."""
+
+    field: str
+    """What a violation calls it."""
+    text: str
+    encoding: Any
+    """Its tokens without special ones, as the library behind a fast tokenizer holds them; None for another."""
 
 
 class TextReader:
@@ -49,10 +58,10 @@ class TextReader:
         self._tokenizer: Any = tokenizer  # its own types tell one result for each of many ways to call it
         self.context_tokens = context_tokens
         self.is_fast = bool(self._tokenizer.is_fast)
-        """Whether offsets and words are known."""
+        """Whether offsets are known."""
         longest = max(map(len, tokenizer.get_vocab()), default=1)
         self._most_characters = _SPARE * longest * context_tokens
-        self._special = frozenset(tokenizer.all_special_ids)
+        self._has_types = "token_type_ids" in tokenizer.model_input_names
         if self.is_fast:
             # What the files set for training is not wanted, and unset before threads share it.
             self._tokenizer.backend_tokenizer.no_truncation()
@@ -60,53 +69,100 @@ class TextReader:
 
     def encode(self, text: str, pair: str | None = None, *, add_special_tokens: bool = True) -> TextTokens:
         """Returns all tokens, however many."""
-        encoded = self._tokenizer(
-            text, pair, add_special_tokens=add_special_tokens, return_offsets_mapping=self.is_fast
-        )
-        ids, type_ids = encoded["input_ids"], encoded.get("token_type_ids")
-        if not self.is_fast:
-            return TextTokens(ids, self._sequences_by_runs(ids), type_ids)
-        own = encoded.encodings[0]
-        return TextTokens(ids, own.sequence_ids, type_ids, own.offsets, own.word_ids)
+        encoded = self._tokenizer(text, pair, add_special_tokens=add_special_tokens)
+        if self.is_fast:
+            return self._tokens(encoded.encodings[0])
+        ids = encoded["input_ids"]
+        return TextTokens(ids, self._found((text, pair), ids), encoded.get("token_type_ids"))
 
-    def read(self, text: str, truncation: Truncation, *, field: str, pair: str | None = None) -> TextTokens:
-        """Returns tokens that fit the model. Of a pair, the second text is cut and never the first.
+    def read(self, text: str, truncation: Truncation, *, field: str) -> TextTokens:
+        """Returns at least one token and no more than fit the model.
 
         Raises:
-            InvalidArgument: they do not fit, and nothing may be cut; or nothing would be left of what is cut.
+            InvalidArgument: they do not fit, and nothing may be cut; or there are none.
         """
-        last = text if pair is None else pair
-        most = self._most_characters
-        if len(last) > most:
-            if truncation is Truncation.NONE:
-                raise InvalidArgument([Violation(field, f"has {len(last)} characters, more than the model can read")])
-            last = last[:most] if truncation is Truncation.END else last[-most:]
-        whole = self.encode(last) if pair is None else self.encode(text, last)
-        return self.cut(whole, truncation, field=field, sequence=0 if pair is None else 1)
+        whole = self.encode(self._readable(text, truncation, field))
+        if not len(whole):
+            raise InvalidArgument([Violation(field, "comes to no token")])
+        return self._cut(whole, 0, truncation, field, field)
 
-    def cut(self, whole: TextTokens, truncation: Truncation, *, field: str, sequence: int = 0) -> TextTokens:
-        """Returns the tokens without those of a text that do not fit, at its start or its end. Raises as `read`."""
+    def part(self, text: str, truncation: Truncation, *, field: str) -> Part:
+        """Returns a text to be read in pairs; one of which `truncation` leaves too much is cut there.
+
+        Raises:
+            InvalidArgument: it does not even fit alone, and must not be cut.
+        """
+        text = self._readable(text, truncation, field)
+        if not self.is_fast:
+            return Part(field, text, None)
+        encoding = self._tokenizer(text, add_special_tokens=False).encodings[0]
+        if truncation is Truncation.NONE and len(encoding) > self.context_tokens:
+            raise self._too_long(field, len(encoding))
+        return Part(field, text, encoding)
+
+    def pair(self, first: Part, second: Part) -> TextTokens:
+        """Returns all tokens of a pair, however many."""
+        if first.encoding is None or second.encoding is None:
+            return self.encode(first.text, second.text)
+        return self._tokens(self._tokenizer.backend_tokenizer.post_process(first.encoding, second.encoding, True))
+
+    def read_pair(self, first: Part, second: Part, truncation: Truncation, *, cut: int) -> TextTokens:
+        """Returns the tokens of a pair that fit the model. The first (0) or second (1) is `cut`, never the other.
+
+        Raises:
+            InvalidArgument: they do not fit, and nothing may be cut; or the other leaves no room.
+        """
+        cuttable, other = (first, second) if cut == 0 else (second, first)
+        return self._cut(self.pair(first, second), cut, truncation, cuttable.field, other.field)
+
+    def whole_part(self, text: str, *, field: str) -> Part:
+        """Returns a text of any length, to be read in windows."""
+        encoding = self._tokenizer(text, add_special_tokens=False).encodings[0] if self.is_fast else None
+        return Part(field, text, encoding)
+
+    def _readable(self, text: str, truncation: Truncation, field: str) -> str:
+        """Returns as much of a text as could fit."""
+        most = self._most_characters
+        if len(text) <= most:
+            return text
+        if truncation is Truncation.NONE:
+            raise InvalidArgument([Violation(field, f"has {len(text)} characters, more than the model can read")])
+        return text[:most] if truncation is Truncation.END else text[-most:]
+
+    def _cut(self, whole: TextTokens, sequence: int, truncation: Truncation, field: str, other: str) -> TextTokens:
         excess = len(whole) - self.context_tokens
         if excess <= 0:
             return whole
-        if truncation is Truncation.NONE:
-            raise InvalidArgument(
-                [Violation(field, f"has {len(whole)} tokens, and the model reads at most {self.context_tokens}; "
-                           "shorten it, or set `truncation`")]
-            )  # fmt: skip
         places = [place for place, of in enumerate(whole.sequences) if of == sequence]
         if len(places) <= excess:
-            raise InvalidArgument([Violation(field, "leaves no room for what is read with it")])
+            raise InvalidArgument(
+                [Violation(other, f"leaves no room: {len(whole) - len(places)} of {self.context_tokens} tokens are not "
+                           "of the text it goes with")]
+            )  # fmt: skip
+        if truncation is Truncation.NONE:
+            raise self._too_long(field, len(whole))
         dropped = set(places[-excess:] if truncation is Truncation.END else places[:excess])
         return whole.select([place for place in range(len(whole)) if place not in dropped])
 
-    def _sequences_by_runs(self, ids: Sequence[int]) -> list[int | None]:
-        """Tells texts apart by the special tokens between them, where the tokenizer does not say."""
-        found: list[int | None] = []
-        run, inside = -1, False
-        for token_id in ids:
-            special = token_id in self._special
-            run += not special and not inside
-            inside = not special
-            found.append(None if special else min(run, 1))
-        return found
+    def _too_long(self, field: str, tokens: int) -> InvalidArgument:
+        return InvalidArgument(
+            [Violation(field, f"has {tokens} tokens, and the model reads at most {self.context_tokens}; shorten it, or "
+                       "set `truncation`")]
+        )  # fmt: skip
+
+    def _tokens(self, own: Any) -> TextTokens:
+        """Returns what an encoding of the library behind a fast tokenizer holds."""
+        types = own.type_ids if self._has_types else None
+        return TextTokens(own.ids, own.sequence_ids, types, own.offsets)
+
+    def _found(self, texts: Sequence[str | None], ids: Sequence[int]) -> list[int | None]:
+        """Tells to which text each token belongs where the tokenizer does not: finds the tokens of each by itself."""
+        sequences: list[int | None] = [None] * len(ids)
+        for number, text in enumerate(text for text in texts if text is not None):
+            own = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+            starts = range(len(ids) - len(own) + 1)
+            for start in reversed(starts) if number else starts:
+                if list(ids[start : start + len(own)]) == own:
+                    sequences[start : start + len(own)] = [number] * len(own)
+                    break
+        return sequences
