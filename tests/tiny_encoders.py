@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AlbertConfig,
+    BartConfig,
     BertConfig,
     DebertaV2Config,
     DistilBertConfig,
@@ -122,6 +123,14 @@ _MAKERS: dict[str, tuple[Callable[[], PreTrainedTokenizerFast], Callable[..., Pr
         lambda **more: ModernBertConfig(
             pad_token_id=1, bos_token_id=0, eos_token_id=2, cls_token_id=0, sep_token_id=2, local_attention=16,
             global_attn_every_n_layers=2, **_SHAPE, **more,
+        ),
+    ),
+    "bart": (
+        bytelevel,
+        lambda **more: BartConfig(
+            pad_token_id=1, bos_token_id=0, eos_token_id=2, decoder_start_token_id=2, d_model=32, encoder_layers=2,
+            decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64,
+            decoder_ffn_dim=64, max_position_embeddings=CONTEXT, **more,
         ),
     ),
     "qwen3": (

@@ -80,13 +80,13 @@ class SpanMaker:
         confidence = scores[np.arange(len(scores)), labels]
         starts, ends = tokens.starts[first], tokens.ends[last]
         if aggregation is Aggregation.NONE:
-            named = [self._labels[label] for label in labels.tolist()]
+            named = [self._labels[int(label)] for label in labels]
         else:
             units = np.flatnonzero(self._opens_a_span(labels))
             behind = np.append(units[1:], len(labels))
             confidence = np.add.reduceat(confidence, units) / (behind - units)
             starts, ends = starts[units], ends[behind - 1]
-            named = [self._kinds[label] for label in labels[units].tolist()]
+            named = [self._kinds[int(label)] for label in labels[units]]
         return [
             LabelledSpan(name, float(score), tokens.text[start:end], int(start), int(end))
             for name, score, start, end in zip(named, confidence, starts, ends, strict=True)
@@ -129,7 +129,7 @@ def _word_scores(scores: Floats, first: Integers, aggregation: Aggregation) -> F
         return scores[first]
     if aggregation is Aggregation.AVERAGE:
         counts = np.diff(np.append(first, len(scores)))
-        return np.add.reduceat(scores, first) / counts[:, None].astype(np.float32)
+        return (np.add.reduceat(scores, first) / counts[:, None]).astype(np.float32)
     best = scores.max(axis=1)
     words = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(scores))))
     # By word, then the best score, then the first of equals.

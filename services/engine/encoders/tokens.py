@@ -1,7 +1,7 @@
 """From texts and pairs of texts to the tokens a model reads, cut to what fits if the caller wants that."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -69,7 +69,7 @@ class TextReader:
 
     def encode(self, text: str, pair: str | None = None, *, add_special_tokens: bool = True) -> TextTokens:
         """Returns all tokens, however many."""
-        encoded = self._tokenizer(text, pair, add_special_tokens=add_special_tokens)
+        encoded = self._tokenizer(text, pair, add_special_tokens=add_special_tokens, verbose=False)
         if self.is_fast:
             return self._tokens(encoded.encodings[0])
         ids = encoded["input_ids"]
@@ -95,7 +95,7 @@ class TextReader:
         text = self._readable(text, truncation, field)
         if not self.is_fast:
             return Part(field, text, None)
-        encoding = self._tokenizer(text, add_special_tokens=False).encodings[0]
+        encoding = self._tokenizer(text, add_special_tokens=False, verbose=False).encodings[0]
         if truncation is Truncation.NONE and len(encoding) > self.context_tokens:
             raise self._too_long(field, len(encoding))
         return Part(field, text, encoding)
@@ -104,7 +104,13 @@ class TextReader:
         """Returns all tokens of a pair, however many."""
         if first.encoding is None or second.encoding is None:
             return self.encode(first.text, second.text)
-        return self._tokens(self._tokenizer.backend_tokenizer.post_process(first.encoding, second.encoding, True))
+        joined = self._tokenizer.backend_tokenizer.post_process(first.encoding, second.encoding, True)
+        # The library forgets of which text the tokens are when it joins what it has seen before.
+        own = [place for place, special in enumerate(joined.special_tokens_mask) if not special]
+        sequences: list[int | None] = [None] * len(joined)
+        for number, place in enumerate(own):
+            sequences[place] = int(number >= len(first.encoding))
+        return replace(self._tokens(joined), sequences=sequences)
 
     def read_pair(self, first: Part, second: Part, truncation: Truncation, *, cut: int) -> TextTokens:
         """Returns the tokens of a pair that fit the model. The first (0) or second (1) is `cut`, never the other.
@@ -117,7 +123,7 @@ class TextReader:
 
     def whole_part(self, text: str, *, field: str) -> Part:
         """Returns a text of any length, to be read in windows."""
-        encoding = self._tokenizer(text, add_special_tokens=False).encodings[0] if self.is_fast else None
+        encoding = self._tokenizer(text, add_special_tokens=False, verbose=False).encodings[0] if self.is_fast else None
         return Part(field, text, encoding)
 
     def _readable(self, text: str, truncation: Truncation, field: str) -> str:
@@ -159,7 +165,7 @@ class TextReader:
         """Tells to which text each token belongs where the tokenizer does not: finds the tokens of each by itself."""
         sequences: list[int | None] = [None] * len(ids)
         for number, text in enumerate(text for text in texts if text is not None):
-            own = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+            own = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
             starts = range(len(ids) - len(own) + 1)
             for start in reversed(starts) if number else starts:
                 if list(ids[start : start + len(own)]) == own:
