@@ -12,8 +12,9 @@ from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.encoders.heads import Floats
 from services.engine.encoders.outputs import apart
+from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import TextBatch
-from services.engine.encoders.tokens import TextReader, TextTokens
+from services.engine.encoders.tokens import TextTokens
 from services.engine.encoders.windows import Window, own_tokens, room, windows
 from services.engine.texts import Truncation
 from services.text.answer_pieces import ContextPieces
@@ -70,7 +71,7 @@ class QuestionAnswerer:
         whole, overlap = self._read(ask, context, wrong)
         pieces = ContextPieces(context, whole.select(own_tokens(whole, 1)))
         has_null = whole.sequences[:1] == [None]
-        if context and pieces.is_blank:
+        if context and len(whole) and pieces.is_blank:
             wrong.append(Violation("context", "holds nothing that an answer could be"))
         if ask.allow_no_answer and not has_null:
             wrong.append(Violation("allow_no_answer", "the model has no token that could stand for no answer"))

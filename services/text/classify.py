@@ -9,7 +9,7 @@ from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.encoders.heads import ClassificationHead, Floats, Scoring, sigmoid, softmax
-from services.engine.encoders.tokens import TextReader
+from services.engine.encoders.reader import TextReader
 from services.text.label_order import likeliest
 from services.text.text_list import TextList, require_at_least_one
 from services.text.understanding_ask import ClassifyAsk, ScoredLabel

@@ -12,8 +12,9 @@ from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.encoders.heads import Floats, softmax
 from services.engine.encoders.outputs import apart
+from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import TextBatch
-from services.engine.encoders.tokens import TextReader, TextTokens
+from services.engine.encoders.tokens import TextTokens
 from services.engine.encoders.windows import own_tokens, windows
 from services.text.text_list import TextList
 from services.text.token_spans import Aggregation, LabelledTokens, SpanMaker

@@ -10,8 +10,8 @@ from services.engine.batching.queue import BatchLimits
 from services.engine.checkpoint import Checkpoint, refusals
 from services.engine.encoders.acceleration import accelerate
 from services.engine.encoders.loading import LoadedEncoder, load_text_encoder
+from services.engine.encoders.reader import TextReader
 from services.engine.encoders.sentences import SentenceRecipe, sentence_recipe
-from services.engine.encoders.tokens import TextReader
 from services.engine.metrics import EngineMetrics
 from services.text.config import TextSettings
 from services.text.encoder_tasks import AUTO_CLASSES, Workbench, serve

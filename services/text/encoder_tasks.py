@@ -23,9 +23,9 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.encoders.heads import classification_head
 from services.engine.encoders.loading import LoadedEncoder
 from services.engine.encoders.outputs import read_logits
+from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import Read, TextRunner
 from services.engine.encoders.sentences import SentenceRecipe
-from services.engine.encoders.tokens import TextReader
 from services.engine.metrics import EngineMetrics
 from services.engine.prompting import PromptEncoder
 from services.text.answer_question import QuestionAnswerer, read_span_logits

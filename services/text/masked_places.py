@@ -8,7 +8,8 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.encoders.tokens import TextReader, TextTokens
+from services.engine.encoders.reader import TextReader
+from services.engine.encoders.tokens import TextTokens
 from services.engine.texts import Truncation
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.encoders.tokens import Part, TextReader, TextTokens
+from services.engine.encoders.pairs import Part
+from services.engine.encoders.reader import TextReader
+from services.engine.encoders.tokens import TextTokens
 from services.engine.texts import Truncation
 
 T = TypeVar("T")

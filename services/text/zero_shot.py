@@ -8,7 +8,9 @@ from sensorium.errors import InvalidArgument, Violation
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Prepared
 from services.engine.encoders.heads import ClassificationHead, Entailment, Floats, softmax
-from services.engine.encoders.tokens import Part, TextReader, TextTokens
+from services.engine.encoders.pairs import Part
+from services.engine.encoders.reader import TextReader
+from services.engine.encoders.tokens import TextTokens
 from services.engine.texts import Truncation
 from services.text.label_order import likeliest
 from services.text.text_list import TextList, collecting
