@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
+    AddedToken,
     AlbertConfig,
     BartConfig,
     BertConfig,
@@ -57,7 +58,7 @@ def wordpiece() -> PreTrainedTokenizerFast:
 @cache
 def bytelevel() -> PreTrainedTokenizerFast:
     """RoBERTa's kind: `<s> a </s></s> b </s>` without token types, any text."""
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    special = ["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True, special=True)]
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
@@ -69,7 +70,7 @@ def bytelevel() -> PreTrainedTokenizerFast:
     made.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     return PreTrainedTokenizerFast(
         tokenizer_object=made, bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>", pad_token="<pad>",
-        unk_token="<unk>", mask_token="<mask>", model_max_length=CONTEXT,
+        unk_token="<unk>", mask_token=special[-1], model_max_length=CONTEXT,
         model_input_names=["input_ids", "attention_mask"],
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ class MaskedText:
     places: Sequence[int]
     """Where each is among the tokens."""
     spans: Sequence[tuple[int, int]]
-    """Code points of the text that each takes, with space that the tokenizer took into its mask."""
+    """Code points of the text that each takes."""
 
 
 class MaskReader:
@@ -37,6 +37,9 @@ class MaskReader:
         self.mask: str = self._tokenizer.mask_token
         model = fast.backend_tokenizer.model if tokenizer.is_fast else None
         self._continuing: str = getattr(model, "continuing_subword_prefix", None) or ""
+        added = self._tokenizer.added_tokens_decoder.get(self._mask_id)
+        self._takes_space = added is not None and added.lstrip
+        """Whether the mask stands for the space in front of it too."""
         self._anchor: list[int] = self._tokenizer("a", add_special_tokens=False)["input_ids"]
 
     def read(self, text: str, mask: str, truncation: Truncation, *, field: str) -> MaskedText:
@@ -63,17 +66,7 @@ class MaskReader:
         places = [own[start] for start in starts if start in own]
         if len(places) != len(starts):
             raise InvalidArgument([Violation(field, f"has {mask!r} where it runs into a mask of the model's own")])
-        spans = [
-            self._taken(tokens, place, start, span) for place, start, span in zip(places, starts, marks, strict=True)
-        ]
-        return MaskedText(text, tokens, places, spans)
-
-    def _taken(self, tokens: TextTokens, place: int, start: int, span: tuple[int, int]) -> tuple[int, int]:
-        """Returns the span of a mark with the space around it that is part of its token."""
-        if tokens.offsets is None:
-            return span
-        before, behind = tokens.offsets[place]
-        return span[0] - max(start - before, 0), span[1] + max(behind - start - len(self.mask), 0)
+        return MaskedText(text, tokens, places, marks)
 
     def alone(self, token_id: int) -> str:
         """Returns the text of a token when decoded alone."""
@@ -91,6 +84,6 @@ class MaskReader:
             return before + self.alone(token_id) + behind
         anchor: str = self._tokenizer.decode(self._anchor)
         word: str = self._tokenizer.decode([*self._anchor, token_id]).removeprefix(anchor)
-        if not before or before[-1].isspace():
-            word = word.removeprefix(" ")
-        return before + word + behind
+        if not word.startswith(" "):
+            return (before.rstrip() if self._takes_space else before) + word + behind
+        return before + (word if before and not before[-1].isspace() else word[1:]) + behind
