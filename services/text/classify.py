@@ -10,12 +10,12 @@ from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.encoders.heads import ClassificationHead, Floats, Scoring, sigmoid, softmax
 from services.engine.encoders.reader import TextReader
-from services.text.label_order import likeliest
+from services.engine.label_scores import LabelScore, ranked
 from services.text.text_list import TextList, require_at_least_one
-from services.text.understanding_ask import ClassifyAsk, ScoredLabel
+from services.text.understanding_ask import ClassifyAsk
 from services.text.zero_shot import ZeroShot
 
-Labels = Sequence[ScoredLabel]
+Labels = Sequence[LabelScore]
 
 
 class TextClassifier:
@@ -65,4 +65,4 @@ class TextClassifier:
             scores = logits
         else:
             scores = softmax(logits) if scoring is Scoring.TOGETHER else sigmoid(logits)
-        return [likeliest(self._head.labels, row, ask.top_k) for row in scores]
+        return [ranked(self._head.labels, row.tolist(), ask.top_k) for row in scores]

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
-from services.answer_conversion import identified
+from services.answer_conversion import classification, identified
 from services.engine.batching.answer import Answer
-from services.text.understanding_ask import ClassifyAsk, RankedDocument, RerankAsk, ScoredLabel
+from services.engine.label_scores import LabelScore
+from services.text.understanding_ask import ClassifyAsk, RankedDocument, RerankAsk
 from services.text.understanding_conversion import given, texts_input
 
 
@@ -46,13 +47,7 @@ def classify_ask(request: pb.ClassifyRequest, seconds: float | None) -> Classify
 
 
 def classify_response(
-    answer: Answer[Sequence[Sequence[ScoredLabel]]], identity: common.ModelIdentity
+    answer: Answer[Sequence[Sequence[LabelScore]]], identity: common.ModelIdentity
 ) -> pb.ClassifyResponse:
     """Returns the labels of each text as a message."""
     return pb.ClassifyResponse(results=map(classification, answer.result), **identified(answer, identity))
-
-
-def classification(labels: Sequence[ScoredLabel]) -> common.Classification:
-    """Returns the labels of one input."""
-    scored = (common.LabelScore(label=each.label, score=each.score, index=each.index) for each in labels)
-    return common.Classification(labels=scored)

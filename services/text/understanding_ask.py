@@ -74,15 +74,6 @@ class ClassifyAsk:
 
 
 @dataclass(frozen=True)
-class ScoredLabel:
-    """A label with its score; `index` is its place among the model's labels, or the request's."""
-
-    label: str
-    score: float
-    index: int
-
-
-@dataclass(frozen=True)
 class ClassifyTokensAsk:
     """A wish for labelled spans, unchecked. `aggregation` is a name of Aggregation."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.engine.batching.answer import Answer
+from services.engine.label_scores import LabelScore
 from services.engine.texts import EncodedToken
 from services.text.ask import Generation, GenerationAsk, TextsAsk
 from services.text.understanding_ask import (
@@ -18,7 +19,6 @@ from services.text.understanding_ask import (
     MaskCandidate,
     RankedDocument,
     RerankAsk,
-    ScoredLabel,
     Vectors,
 )
 
@@ -75,7 +75,7 @@ class Classifier(Protocol):
         """Whether requests may bring labels of their own."""
         ...
 
-    async def classify(self, ask: ClassifyAsk) -> Answer[Sequence[Sequence[ScoredLabel]]]:
+    async def classify(self, ask: ClassifyAsk) -> Answer[Sequence[Sequence[LabelScore]]]:
         """Returns the labels of each text."""
         ...
 

@@ -11,10 +11,10 @@ from services.engine.encoders.heads import ClassificationHead, Entailment, Float
 from services.engine.encoders.pairs import Part
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.tokens import TextTokens
+from services.engine.label_scores import LabelScore, ranked
 from services.engine.texts import Truncation
-from services.text.label_order import likeliest
 from services.text.text_list import TextList, collecting
-from services.text.understanding_ask import ClassifyAsk, ScoredLabel
+from services.text.understanding_ask import ClassifyAsk
 
 PLACE = "{}"
 TEMPLATE = "This example is {}."
@@ -31,7 +31,7 @@ class ZeroShot:
         self._entailment = entailment
         self._texts = texts
 
-    def prepare(self, ask: ClassifyAsk, wrong: list[Violation]) -> Prepared[Sequence[Sequence[ScoredLabel]]]:
+    def prepare(self, ask: ClassifyAsk, wrong: list[Violation]) -> Prepared[Sequence[Sequence[LabelScore]]]:
         """Returns what is to be read; adds what is wrong to `wrong`, and raises it."""
         template = TEMPLATE if ask.hypothesis_template is None else ask.hypothesis_template
         if PLACE not in template:
@@ -76,7 +76,7 @@ class ZeroShot:
                     pairs.append(self._reader.read_pair(text, sentence, truncation, cut=0))
         return pairs
 
-    def _finish(self, logits: Floats, ask: ClassifyAsk) -> list[Sequence[ScoredLabel]]:
+    def _finish(self, logits: Floats, ask: ClassifyAsk) -> list[Sequence[LabelScore]]:
         """Returns the labels of each text, from the logits `[texts * labels, model's labels]`."""
         entailed = logits[:, self._entailment.entailment]
         if ask.multi_label or len(ask.labels) == 1:
@@ -84,4 +84,4 @@ class ZeroShot:
             scores = softmax(against)[:, 1].reshape(-1, len(ask.labels))
         else:
             scores = softmax(entailed.reshape(-1, len(ask.labels)))
-        return [likeliest(ask.labels, row, ask.top_k) for row in scores]
+        return [ranked(ask.labels, row.tolist(), ask.top_k) for row in scores]

@@ -21,9 +21,17 @@ class TextReader:
     Its methods may run in any thread.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, context_tokens: int) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        context_tokens: int,
+        *,
+        advice: str = "shorten it, or set `truncation`",
+    ) -> None:
+        """Makes one that reads up to `context_tokens`; `advice` is for callers whose texts have more."""
         self._tokenizer: Any = tokenizer  # its own types tell one result for each of many ways to call it
         self.context_tokens = context_tokens
+        self._advice = advice
         self.is_fast = bool(self._tokenizer.is_fast)
         """Whether offsets are known."""
         longest = max(map(len, tokenizer.get_vocab()), default=1)
@@ -111,8 +119,8 @@ class TextReader:
 
     def _too_long(self, field: str, tokens: int) -> InvalidArgument:
         return InvalidArgument(
-            [Violation(field, f"has {tokens} tokens, and the model reads at most {self.context_tokens}; shorten it, or "
-                       "set `truncation`")]
+            [Violation(field, f"has {tokens} tokens, and the model reads at most {self.context_tokens}; "
+                       f"{self._advice}")]
         )  # fmt: skip
 
     def _found(self, texts: Sequence[str | None], ids: Sequence[int]) -> list[int | None]:
