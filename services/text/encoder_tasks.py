@@ -20,11 +20,12 @@ from services.engine.batching.batcher import Batcher
 from services.engine.batching.pipeline import Pipeline
 from services.engine.batching.queue import BatchLimits
 from services.engine.checkpoint import ModelRefused
+from services.engine.encoders.chosen_rows import ChosenRows
 from services.engine.encoders.heads import classification_head
 from services.engine.encoders.loading import LoadedEncoder
 from services.engine.encoders.outputs import read_logits
 from services.engine.encoders.reader import TextReader
-from services.engine.encoders.runner import Read, TextRunner
+from services.engine.encoders.runner import Focus, Read, TextRunner
 from services.engine.encoders.sentences import SentenceRecipe
 from services.engine.metrics import EngineMetrics
 from services.engine.prompting import PromptEncoder
@@ -33,7 +34,7 @@ from services.text.classify import TextClassifier
 from services.text.classify_tokens import TokenClassifier, read_token_logits
 from services.text.config import TextSettings
 from services.text.embed import TextEmbedder, read_vectors
-from services.text.fill_mask import MaskFiller, read_candidates
+from services.text.fill_mask import CandidateReader, MaskFiller
 from services.text.mask_targets import MaskTargets
 from services.text.masked_places import MaskReader
 from services.text.rerank import TextReranker
@@ -42,6 +43,8 @@ from services.text.text_list import TextList
 from services.text.token_spans import SpanMaker
 from services.text.tokenize import TextTokenizer
 from services.text.verb_set import TextVerbs
+
+_SCORES_BYTES = 512 << 20
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,15 @@ class Workbench:
     settings: TextSettings
     metrics: EngineMetrics
 
-    def pipeline(self, read: Read) -> Pipeline:
-        """Returns the way through the model that takes its outputs by `read`. There is one for each model."""
+    def pipeline(self, read: Read, focus: Focus | None = None, most_tokens: int | None = None) -> Pipeline:
+        """Returns the way through the model that takes its outputs by `read`. There is one for each model.
+
+        A batch holds at most `most_tokens`, if that is less than the settings say.
+        """
         settings, loaded = self.settings, self.loaded
-        runner = TextRunner(loaded.model, loaded.device, loaded.pad_id, read)
+        runner = TextRunner(loaded.model, loaded.device, loaded.pad_id, read, focus)
         admission = BatchAdmission(QueueLimits(settings.max_queued_requests, settings.max_queued_tokens))
-        limits = BatchLimits(length=settings.max_batch_tokens)
+        limits = BatchLimits(length=min(settings.max_batch_tokens, most_tokens or settings.max_batch_tokens))
         wait = settings.batch_wait_ms / 1000
         return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
 
@@ -140,7 +146,12 @@ def _mask_filling(bench: Workbench) -> Served:
             f"{type(loaded.tokenizer).__name__} has no mask token. Set `mask_token` in tokenizer_config.json to that "
             "which the model was trained with, or serve something else of it with --task."
         )
-    pipeline, masks = bench.pipeline(read_candidates), MaskReader(loaded.tokenizer, bench.reader)
+    rows = ChosenRows(loaded)
+    # Where the head makes scores of the whole vocabulary for every token, they must not take all memory.
+    most_tokens = None if rows.spares else max(_SCORES_BYTES // (4 * loaded.vocabulary_size), 1)
+    reader = CandidateReader(rows)
+    pipeline = bench.pipeline(reader.read, reader.focus, most_tokens)
+    masks = MaskReader(loaded.tokenizer, bench.reader)
     targets = MaskTargets(loaded.tokenizer, loaded.vocabulary_size)
     verb = MaskFiller(pipeline, masks, targets, bench.texts, settings.message_bytes)
     return bench.served(pipeline, [pb.TASK_FILL_MASK], mask_filler=verb)

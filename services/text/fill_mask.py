@@ -11,6 +11,7 @@ from sensorium.errors import InvalidArgument, Violation
 from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
+from services.engine.encoders.chosen_rows import ChosenRows
 from services.engine.encoders.runner import TextBatch
 from services.engine.encoders.tokens import TextTokens
 from services.text.mask_targets import MaskTargets
@@ -44,13 +45,25 @@ class Likeliest:
     scores: list[float]
 
 
-def read_candidates(output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[list[Likeliest]]:
-    """Returns the likeliest candidates of each item's places; for TextRunner.
+class CandidateReader:
+    """Takes the candidates of masked places out of a model's output; for TextRunner."""
 
-    They are chosen before they leave the device: all scores of a place are as many as the vocabulary has tokens.
-    """
-    wanted: list[_Masked] = [item.inputs for item in items]
-    return [_likeliest(row[of.places], of) for row, of in zip(output.logits, wanted, strict=True)]
+    def __init__(self, rows: ChosenRows) -> None:
+        self._rows = rows
+
+    def focus(self, batch: TextBatch, items: Sequence[Item]) -> None:
+        """Chooses the masked places."""
+        places = [item.inputs.places for item in items]
+        self._rows.want(places, batch.input_ids.shape[1], batch.input_ids.device)
+
+    def read(self, output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[list[Likeliest]]:
+        """Returns the likeliest candidates of each item's places.
+
+        They are chosen before they leave the device: all scores of a place are as many as the vocabulary has tokens.
+        """
+        wanted: list[_Masked] = [item.inputs for item in items]
+        rows = self._rows.taken(output.logits).split([len(of.places) for of in wanted])
+        return [_likeliest(logits, of) for logits, of in zip(rows, wanted, strict=True)]
 
 
 def _likeliest(logits: Tensor, wanted: _Masked) -> list[Likeliest]:
