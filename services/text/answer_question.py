@@ -19,6 +19,7 @@ from services.engine.encoders.windows import Window, own_tokens, room, windows
 from services.engine.texts import Truncation
 from services.text.answer_pieces import ContextPieces
 from services.text.answer_spans import WindowScores, best_answers
+from services.text.length_limit import LengthLimit
 from services.text.text_list import collecting, require_at_least_one
 from services.text.understanding_ask import AnswerQuestionAsk, FoundAnswers
 
@@ -46,16 +47,18 @@ def read_span_logits(output: Any, _batch: TextBatch, items: Sequence[Item]) -> S
 class QuestionAnswerer:
     """Finds answers, with the scores of WindowScores and the texts of ContextPieces."""
 
-    def __init__(self, pipeline: Pipeline, reader: TextReader) -> None:
+    def __init__(self, pipeline: Pipeline, reader: TextReader, most_tokens: int) -> None:
+        """Makes one that reads up to `most_tokens` for a request."""
         self._pipeline = pipeline
         self._reader = reader
+        self._limit = LengthLimit(most_tokens, "context")
 
     async def answer_question(self, ask: AnswerQuestionAsk) -> Answer[FoundAnswers]:
         """Returns the best answers.
 
         Raises:
-            InvalidArgument: question or context are empty, the question leaves too little room for the context, there
-                is nothing to read in that, or an option is out of range or does not go with the model.
+            InvalidArgument: question or context are empty, the question leaves too little room for the context, that
+                holds nothing to read or is too long, or an option is out of range or does not go with the model.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 
@@ -68,18 +71,18 @@ class QuestionAnswerer:
             for name, text in {"question": ask.question, "context": context}.items()
             if not text
         ]
-        whole, overlap = self._read(ask, context, wrong)
+        whole, overlap = self._read(ask, "".join(self._limit.readable([context], wrong)), wrong)
         pieces = ContextPieces(context, whole.select(own_tokens(whole, 1)))
         has_null = whole.sequences[:1] == [None]
-        if context and len(whole) and pieces.is_blank:
+        if len(whole) and pieces.is_blank and not any(violation.field == "context" for violation in wrong):
             wrong.append(Violation("context", "holds nothing that an answer could be"))
-        if ask.allow_no_answer and not has_null:
+        if ask.allow_no_answer and len(whole) and not has_null:
             wrong.append(Violation("allow_no_answer", "the model has no token that could stand for no answer"))
         if wrong:
             raise InvalidArgument(wrong)
         shown = windows(whole, self._reader.context_tokens, overlap, 1)
         items = [Item(_Searched(window.tokens, window.places, has_null), len(window.tokens)) for window in shown]
-        total = sum(item.length for item in items)
+        total = self._limit.require(items)
         return Prepared(items, lambda outputs: _finish(ask, shown, pieces, has_null, outputs), total)
 
     def _read(self, ask: AnswerQuestionAsk, context: str, wrong: list[Violation]) -> tuple[TextTokens, int]:
@@ -101,7 +104,7 @@ class QuestionAnswerer:
             return whole, min(_OVERLAP, most // 4, held // 2)
         if not 0 <= 2 * overlap < most or 2 * overlap > held > 0:
             wrong.append(
-                Violation("overlap_token_count", f"must be in [0, {min((most - 1) // 2, held // 2)}] beside this "
+                Violation("overlap_token_count", f"must be in [0, {max(min(most - 1, held) // 2, 0)}] beside this "
                           f"question, not {overlap}")
             )  # fmt: skip
         return whole, overlap

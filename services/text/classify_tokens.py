@@ -16,6 +16,7 @@ from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import TextBatch
 from services.engine.encoders.tokens import TextTokens
 from services.engine.encoders.windows import own_tokens, windows
+from services.text.length_limit import LengthLimit
 from services.text.text_list import TextList
 from services.text.token_spans import Aggregation, LabelledTokens, SpanMaker
 from services.text.understanding_ask import ClassifyTokensAsk, LabelledSpan
@@ -44,17 +45,22 @@ class TokenClassifier:
     the text around it.
     """
 
-    def __init__(self, pipeline: Pipeline, reader: TextReader, spans: SpanMaker, texts: TextList) -> None:
+    def __init__(
+        self, pipeline: Pipeline, reader: TextReader, spans: SpanMaker, texts: TextList, most_tokens: int
+    ) -> None:
+        """Makes one that reads up to `most_tokens` for a request."""
         self._pipeline = pipeline
         self._reader = reader
         self._spans = spans
         self._texts = texts
+        self._limit = LengthLimit(most_tokens, texts.name)
 
     async def classify_tokens(self, ask: ClassifyTokensAsk) -> Answer[Sequence[Sequence[LabelledSpan]]]:
         """Returns the labelled spans of each text, in its order.
 
         Raises:
-            InvalidArgument: there are no texts or too many, some are empty, or an option is out of range.
+            InvalidArgument: there are no texts or too many, some are empty, they are too long together, or an
+                option is out of range.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 
@@ -66,16 +72,15 @@ class TokenClassifier:
             wrong.append(Violation("overlap_token_count", f"must be in [0, {(context - 1) // 2}], not {overlap}"))
         if ask.min_score is not None and not 0 <= ask.min_score <= 1:
             wrong.append(Violation("min_score", f"must be in [0, 1], not {ask.min_score:g}"))
-        texts = self._texts.check(ask.input.texts, wrong)
+        texts = self._limit.readable(self._texts.check(ask.input.texts, wrong), wrong)
         if wrong:
             raise InvalidArgument(wrong)
         read = [self._reader.encode(text) for text in texts]
         items = [self._items(tokens, overlap) for tokens in read]
         counts = [len(each) for each in items]
         flat = [item for each in items for item in each]
-        return Prepared(
-            flat, lambda outputs: self._finish(ask, read, counts, outputs), sum(item.length for item in flat)
-        )
+        total = self._limit.require(flat)
+        return Prepared(flat, lambda outputs: self._finish(ask, read, counts, outputs), total)
 
     def _items(self, tokens: TextTokens, overlap: int) -> list[Item]:
         return [

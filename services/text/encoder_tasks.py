@@ -128,14 +128,14 @@ def _token_classification(bench: Workbench) -> Served:
     bench.require_offsets()
     pipeline, loaded = bench.pipeline(read_token_logits), bench.loaded
     spans = SpanMaker(loaded.tokenizer, loaded.labels)
-    verb = TokenClassifier(pipeline, bench.reader, spans, bench.texts)
+    verb = TokenClassifier(pipeline, bench.reader, spans, bench.texts, bench.settings.max_queued_tokens)
     return bench.served(pipeline, [pb.TASK_CLASSIFY_TOKENS], token_classifier=verb)
 
 
 def _question_answering(bench: Workbench) -> Served:
     bench.require_offsets()
     pipeline = bench.pipeline(read_span_logits)
-    verb = QuestionAnswerer(pipeline, bench.reader)
+    verb = QuestionAnswerer(pipeline, bench.reader, bench.settings.max_queued_tokens)
     return bench.served(pipeline, [pb.TASK_ANSWER_QUESTION], question_answerer=verb)
 
 

@@ -166,3 +166,13 @@ async def test_contexts_of_every_kind_are_answered_or_refused_and_harm_nobody(tm
             ["overlap_token_count"],
             ["question"],
         ]
+
+
+async def test_a_context_may_be_as_long_as_what_may_wait(tmp_path: Path) -> None:
+    folder = write_encoder(tmp_path / "bert", "bert", AutoModelForQuestionAnswering)
+    async with running_stack(folder, max_queued_tokens=3000) as stack:
+        ask = stack.client.text.answer_question
+        for context, told in (("dog " * 5000, "tokens in windows"), ("dog " * 6001, "24004 characters")):
+            request = pb.AnswerQuestionRequest(question="a", context=context)
+            assert told in (await violations(ask, request))["context"]
+        assert (await ask(pb.AnswerQuestionRequest(question="a", context="dog " * 1500))).answers[0].text

@@ -72,9 +72,14 @@ class TextReader:
             InvalidArgument: it does not even fit alone, and must not be cut.
         """
         part = self.whole_part(self._readable(text, truncation, field), field=field)
-        if truncation is Truncation.NONE and len(part.tokens) > self.context_tokens:
-            raise self._too_long(field, len(part.tokens))
-        return part
+        count, most = len(part.tokens), self.context_tokens
+        if count <= most:
+            return part
+        if truncation is Truncation.NONE:
+            raise self._too_long(field, count)
+        return Part(
+            field, part.tokens.select(range(most) if truncation is Truncation.END else range(count - most, count))
+        )
 
     def whole_part(self, text: str, *, field: str) -> Part:
         """Returns a text of any length, to be read in pairs or windows of them."""

@@ -103,7 +103,7 @@ def test_long_texts_are_cut_before_all_of_them_is_read(monkeypatch: pytest.Monke
     text = "the lazy dog " * 100_000
     assert len(reader.read(text, Truncation.END, field="texts[0]")) == CONTEXT
     assert len(reader.read(text, Truncation.START, field="texts[0]")) == CONTEXT
-    assert len(reader.part(text, Truncation.END, field="documents[0]").tokens) > CONTEXT
+    assert len(reader.part(text, Truncation.END, field="documents[0]").tokens) == CONTEXT
     assert max(read) < 10_000
 
 
