@@ -62,8 +62,8 @@ class TextReranker:
 
 
 def ranked(outputs: Sequence[Floats], ask: RerankAsk) -> list[RankedDocument]:
-    """Returns the documents in order of their logits, of which each output is one."""
+    """Returns the documents in order of their scores; each output is one logit."""
     logits = np.concatenate(list(outputs))
     scores = logits if ask.raw_scores else sigmoid(logits)
-    order = np.argsort(-logits, kind="stable")
+    order = np.argsort(-scores, kind="stable")
     return [RankedDocument(int(i), float(scores[i])) for i in order[: ask.top_n]]

@@ -124,6 +124,19 @@ async def test_texts_of_every_kind_are_answered_or_refused_and_harm_nobody(tmp_p
         np.testing.assert_allclose(cut[0], whole, atol=10 * TOLERANCE)
 
 
+async def test_end_tokens_in_texts_split_no_batch_that_needs_as_many(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """BART reads its answer at the last end token, and refuses batches whose texts differ in how many they have."""
+    folder = classifier(tmp_path / "bart", "bart")
+    texts = ["a fox", "</s> fox", "b </s></s>", "the dog"] * 5
+    reference = transformers_pipeline("text-classification", folder)
+    async with running_stack(folder) as stack:
+        answer = await stack.client.text.classify(pb.ClassifyRequest(texts=texts))
+        equal(answer.results, [reference(text, top_k=None) for text in texts])
+        assert not [record for record in caplog.records if "repeated" in record.message]
+
+
 async def test_labels_in_the_request_need_a_model_of_inference(tmp_path: Path) -> None:
     async with running_stack(classifier(tmp_path / "bert")) as stack:
         with pytest.raises(TaskNotSupported, match="labels in the request"):
