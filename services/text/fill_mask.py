@@ -20,7 +20,7 @@ from services.text.text_list import TextList, collecting, require_at_least_one
 from services.text.understanding_ask import FillMaskAsk, MaskCandidate
 
 _CANDIDATES = 5
-_MESSAGE_BYTES_EACH = 32
+_FRAME_BYTES = 32
 """What a candidate takes of a message beside its texts."""
 
 Places = Sequence[Sequence[MaskCandidate]]
@@ -106,7 +106,7 @@ class MaskFiller:
         most = len(targets) if ask.targets else self._targets.vocabulary_size
         top_k = min((most if ask.targets else _CANDIDATES) if ask.top_k is None else ask.top_k, most)
         texts = self._read(ask, wrong)
-        if top_k * sum(map(_candidate_bytes, texts)) > self._most_bytes:
+        if top_k * sum(map(self._candidate_bytes, texts)) > self._most_bytes:
             wrong.append(Violation("top_k", f"{top_k} candidates for each place are more than a message may hold"))
         if wrong:
             raise InvalidArgument(wrong)
@@ -137,7 +137,7 @@ class MaskFiller:
             for token_id, score in zip(likeliest.token_ids, likeliest.scores, strict=True)
         ]
 
-
-def _candidate_bytes(text: MaskedText) -> int:
-    """Returns how much of a message one candidate for each place of a text takes, or a little more."""
-    return len(text.places) * (len(text.text.encode()) + _MESSAGE_BYTES_EACH)
+    def _candidate_bytes(self, text: MaskedText) -> int:
+        """Returns how much of a message one candidate for each place of a text takes at most."""
+        each = len(text.text.encode()) + 2 * self._targets.longest_bytes + _FRAME_BYTES
+        return len(text.places) * each

@@ -16,6 +16,8 @@ class MaskTargets:
         self._tokenizer: Any = tokenizer
         self._vocabulary: dict[str, int] = tokenizer.get_vocab()
         self.vocabulary_size = vocabulary_size
+        self.longest_bytes = max((len(piece.encode()) for piece in self._vocabulary), default=0)
+        """Of what a token is spelled as, in UTF-8."""
 
     def ids(self, targets: Sequence[str], wrong: list[Violation]) -> list[int]:
         """Returns the token ids of the targets, each once. Adds to `wrong` those that are not one token."""
