@@ -78,6 +78,12 @@ def test_the_engine_never_sees_the_wire(path: Path) -> None:
     assert not crossings(path, WIRE | (HOUSES - {"services"}))
 
 
+@pytest.mark.parametrize("path", python_files("services/engine/media"), ids=name)
+def test_images_are_read_without_torch(path: Path) -> None:
+    for loaded in reachable(path):
+        assert not crossings(loaded, TORCH), f"through {loaded.relative_to(ROOT)}"
+
+
 @pytest.mark.parametrize(
     "path",
     [path for path in python_files("services/text") if not str(path).endswith(EDGE) and path.name not in WIRING],
