@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.engine.batching.answer import Answer
-from services.vision.ask import ClassifyAsk, Labelled
+from services.vision.ask import ClassifyAsk, EmbedAsk, Embedded, Labelled
 
 
 class ImageClassifier(Protocol):
@@ -16,8 +16,17 @@ class ImageClassifier(Protocol):
         ...
 
 
+class ImageEmbedder(Protocol):
+    """The verb EmbedImage."""
+
+    async def embed(self, ask: EmbedAsk) -> Answer[Embedded]:
+        """Returns what each image and each text is embedded as."""
+        ...
+
+
 @dataclass(frozen=True)
 class VisionVerbs:
     """What a loaded vision model can do."""
 
     classifier: ImageClassifier | None = None
+    embedder: ImageEmbedder | None = None

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoModelForImageClassification
+from transformers import (
+    MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING,
+    AutoModel,
+    AutoModelForImageClassification,
+    AutoModelForZeroShotImageClassification,
+)
 
 from sensorium.v1 import models_pb2 as pb
 from services.batched_model import BatchedModel
@@ -18,17 +24,21 @@ from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.batcher import Batcher
 from services.engine.batching.pipeline import Pipeline
 from services.engine.batching.queue import BatchLimits
-from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, refusals
+from services.engine.images.joint import JointModel
 from services.engine.images.loading import LoadedVisionModel, load_vision_model
 from services.engine.images.reader import ImageReader, ModelInputs
 from services.engine.images.runner import Compute, ImageRunner
+from services.engine.images.vectors import POOLERS, compute_vectors
 from services.engine.media.image import ImageLimits
 from services.engine.metrics import EngineMetrics
 from services.vision.classify_image import ImageClassifier, compute_logits
 from services.vision.config import VisionSettings
+from services.vision.embed_image import ImageEmbedder
 from services.vision.image_list import ImageList
 from services.vision.task import VisionTask
 from services.vision.verb_set import VisionVerbs
+from services.vision.zero_shot_classify import ZeroShotClassifier
 
 _LONGEST_SIDE = 32_767
 _PROBE_PIXELS = (96, 128)
@@ -52,7 +62,7 @@ class Workbench:
             ModelRefused: the model fails on them.
         """
         settings, runner = self.settings, ImageRunner(self.loaded, compute)
-        self._accelerate(runner, [self._drawn()] if probes is None else probes)
+        self._accelerate(runner, [self.drawn()] if probes is None else probes)
         admission = BatchAdmission(
             QueueLimits(settings.max_queued_requests, settings.max_queued_images), unit="images of 224 × 224 pixels"
         )
@@ -66,17 +76,26 @@ class Workbench:
             return [value for output in outputs for value in output.values()]
 
         try:
+            for value in run():
+                if not torch.allclose(value[0], value[1], rtol=1e-2, atol=1e-2, equal_nan=True):
+                    raise ModelRefused(
+                        f"{self.loaded.architecture} answers the same image once this way, once another."
+                    )
             accelerate(self.loaded, run)
         except (TypeError, ValueError, IndexError) as error:
             raise ModelRefused(
                 f"{self.loaded.architecture} cannot be run on its processor's images: {error}"
             ) from error
 
-    def _drawn(self) -> ModelInputs:
+    def drawn(self) -> ModelInputs:
         """Returns an image of noise: nothing in it is alike, so that no two places compute the same."""
         height, width = _PROBE_PIXELS
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         return self.reader.process(Image.fromarray(pixels))
+
+    def width(self, compute: Compute) -> int:
+        """Returns how many numbers the vectors that `compute` makes of images have."""
+        return ImageRunner(self.loaded, compute).compute([self.drawn().tensors])["vector"].shape[1]
 
     @property
     def images(self) -> ImageList:
@@ -109,8 +128,34 @@ def load_vision_service(
     reader = ImageReader(loaded.processor, ImageLimits(settings.media_bytes, pixels, _LONGEST_SIDE))
     pipeline, verbs, tasks = _MAKERS[task](Workbench(loaded, reader, settings, metrics))
     metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
-    limits = pb.ModelLimits(media_bytes=settings.media_bytes, image_pixel_count=pixels)
+    limits = pb.ModelLimits(
+        media_bytes=settings.media_bytes, image_pixel_count=pixels, context_token_count=loaded.context_tokens
+    )
     return BatchedModel(loaded, pipeline, verbs, tasks, limits)
+
+
+def _comparing(bench: Workbench) -> Served:
+    """Returns what a model of images and texts does, whichever of its two tasks was asked for."""
+    joint, drawn = JointModel(bench.loaded), bench.drawn()
+    joint.check(drawn, bench.loaded)
+    pipeline = bench.pipeline(joint.compute, [drawn, joint.read("a photo", field="")])
+    verbs = VisionVerbs(
+        classifier=ZeroShotClassifier(pipeline, joint, bench.images),
+        embedder=ImageEmbedder(pipeline, bench.images, bench.width(joint.compute), joint),
+    )
+    return pipeline, verbs, [pb.TASK_ZERO_SHOT_CLASSIFY_IMAGE, pb.TASK_EMBED_IMAGE]
+
+
+def _embedding(bench: Workbench) -> Served:
+    if bench.loaded.tokenizer is not None:
+        return _comparing(bench)
+    compute = partial(compute_vectors, bench.loaded)
+    pipeline = bench.pipeline(compute)
+    return (
+        pipeline,
+        VisionVerbs(embedder=ImageEmbedder(pipeline, bench.images, bench.width(compute))),
+        [pb.TASK_EMBED_IMAGE],
+    )
 
 
 def _classifying(bench: Workbench) -> Served:
@@ -119,8 +164,22 @@ def _classifying(bench: Workbench) -> Served:
     return pipeline, VisionVerbs(classifier=classifier), [pb.TASK_CLASSIFY_IMAGE]
 
 
+def _load_embedding(checkpoint: Checkpoint) -> LoadedVisionModel:
+    with refusals(checkpoint.source):
+        compares = type(read_config(checkpoint)) in MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING
+    return load_vision_model(checkpoint, AutoModel, optional=() if compares else POOLERS, reads_text=compares)
+
+
 _LOADERS: dict[VisionTask, Callable[[Checkpoint], LoadedVisionModel]] = {
     VisionTask.CLASSIFY: partial(load_vision_model, kind=AutoModelForImageClassification),
+    VisionTask.ZERO_SHOT_CLASSIFY: partial(
+        load_vision_model, kind=AutoModelForZeroShotImageClassification, reads_text=True
+    ),
+    VisionTask.EMBED: _load_embedding,
 }
-_MAKERS: dict[VisionTask, Callable[[Workbench], Served]] = {VisionTask.CLASSIFY: _classifying}
+_MAKERS: dict[VisionTask, Callable[[Workbench], Served]] = {
+    VisionTask.CLASSIFY: _classifying,
+    VisionTask.ZERO_SHOT_CLASSIFY: _comparing,
+    VisionTask.EMBED: _embedding,
+}
 """Return the verbs of a task, and what they run on."""

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from services.engine.checkpoint import Checkpoint, read_config, read_incomplete_model, refusals, revision_of
+from services.engine.context import decoder_context
 
 _LABELLED = ("Classification", "Detection", "Segmentation")
 
@@ -37,6 +38,11 @@ class LoadedVisionModel:
         """The model's own labels by index; none for a model without a head that knows any."""
         named = self.config.id2label if any(word in self.architecture for word in _LABELLED) else {}
         return [named[i] for i in sorted(named)]
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens of a text that it reads; 0 where it reads none."""
+        return 0 if self.tokenizer is None else decoder_context(self.config, self.tokenizer)
 
     @property
     def architecture(self) -> str:
