@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.engine.batching.answer import Answer
-from services.vision.ask import ClassifyAsk, EmbedAsk, Embedded, Labelled
+from services.vision.ask import ClassifyAsk, Depth, DepthAsk, EmbedAsk, Embedded, Labelled, NewImage, TransformAsk
 
 
 class ImageClassifier(Protocol):
@@ -24,9 +24,27 @@ class ImageEmbedder(Protocol):
         ...
 
 
+class DepthEstimator(Protocol):
+    """The verb EstimateDepth."""
+
+    async def estimate(self, ask: DepthAsk) -> Answer[Depth]:
+        """Returns the depth of each pixel."""
+        ...
+
+
+class ImageTransformer(Protocol):
+    """The verb TransformImage."""
+
+    async def transform(self, ask: TransformAsk) -> Answer[NewImage]:
+        """Returns the new image."""
+        ...
+
+
 @dataclass(frozen=True)
 class VisionVerbs:
     """What a loaded vision model can do."""
 
     classifier: ImageClassifier | None = None
     embedder: ImageEmbedder | None = None
+    depth_estimator: DepthEstimator | None = None
+    transformer: ImageTransformer | None = None
