@@ -62,8 +62,8 @@ _MAKERS: dict[str, Maker] = {
         "dpt",
         _SQUARE,
         lambda **more: DPTConfig(
-            **_VIT | {"num_hidden_layers": 4}, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[16, 16, 16, 16], fusion_hidden_size=16,
-            is_hybrid=False, reassemble_factors=[4, 2, 1, 0.5], **more,
+            **_VIT | {"num_hidden_layers": 4}, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[16, 16, 16, 16],
+            fusion_hidden_size=16, is_hybrid=False, reassemble_factors=[4, 2, 1, 0.5], **more,
         ),
     ),
     "depth_anything": (
