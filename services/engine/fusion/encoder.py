@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from services.engine.fusion.mlp import activation_of
-from services.engine.fusion.survey import Observation
+from services.engine.fusion.survey import Observation, observe
 from services.engine.native.library import UNIT, Library
 from services.engine.native.linear import Gate, NativeLinear
 
@@ -52,10 +52,12 @@ class Bytes:
             self._room = torch.empty(count, dtype=torch.uint8)
         return self._room.data_ptr()
 
-    def lengths(self, mask: Tensor | None, texts: int, tokens: int) -> Tensor | None:
+    def lengths(self, mask: Any, texts: int, tokens: int) -> Tensor | None:
         """Returns the int64 `[texts]` that a mask says, or None if it says more than how long they are."""
         if mask is None:
             return torch.full((texts,), tokens)
+        if not isinstance(mask, Tensor):
+            return None
         if mask is not self._mask:  # else it is that of the layer before
             self._mask, self._lengths = mask, lengths_of(mask, texts, tokens)
         return self._lengths
@@ -86,6 +88,8 @@ class FusedEncoderLayer:
     ) -> None:
         self._library, self._parts, self._own_forward, self._room = library, parts, forward, room
         self._returns_tuple = returns_tuple
+        self.used = False
+        """Whether the library has ever done it."""
         self._dtype = parts.up.dtype
         self._activated = parts.up.activated(parts.activation)
         linears = (parts.query, parts.key, parts.value, parts.output)
@@ -102,12 +106,13 @@ class FusedEncoderLayer:
         )
         self._address = ctypes.addressof(self._struct)
 
-    def __call__(self, hidden_states: Tensor, attention_mask: Tensor | None = None, *more: Any, **named: Any) -> Any:
+    def __call__(self, hidden_states: Tensor, attention_mask: Any = None, *more: Any, **named: Any) -> Any:
         """Returns `[texts, tokens, hidden]`."""
         texts, tokens, _ = hidden_states.shape
         lengths = self._room.lengths(attention_mask, texts, tokens)
         if lengths is None or hidden_states.dtype is not self._dtype or _asks_for_more(more, named):
             return self._own_forward(hidden_states, attention_mask, *more, **named)
+        self.used = True
         hidden_states, threads = hidden_states.contiguous(), self._library.threads
         output = torch.empty_like(hidden_states)
         size = self._library.encoder_workspace[self._dtype](self._address, texts * tokens, tokens, threads)
@@ -201,19 +206,27 @@ def _fit(parts: EncoderParts) -> bool:
     )
 
 
-def fuse_encoder_layer(layer: nn.Module, seen: Observation, library: Library, room: Bytes) -> bool:
-    """Lets the library do what `layer` does, if it computes the same. The layer stays where it is.
+def fuse_encoder_layers(model: nn.Module, library: Library, run: Callable[[], object]) -> list[nn.Module]:
+    """Lets the library do what layers of the model do, where it computes the same while `run` runs the model.
 
-    Returns whether it does.
+    Returns those layers. They stay where they are, with a `forward` of their own that can be deleted.
     """
+    known = {name: layer for name, layer in model.named_modules() if encoder_parts(layer) is not None}
+    # What holds a single layer and nothing else has the same parts.
+    layers = [layer for name, layer in known.items() if not any(other.startswith(f"{name}.") for other in known)]
+    room = Bytes()
+    return [layer for layer, seen in observe(layers, run).items() if _fuse(layer, seen, library, room)]
+
+
+def _fuse(layer: nn.Module, seen: Observation, library: Library, room: Bytes) -> bool:
+    """Returns whether the library does now what `layer` did."""
     parts = encoder_parts(layer)
-    if parts is None:
-        return False
+    assert parts is not None
     own, returns_tuple = layer.forward, isinstance(seen.output, tuple)
     for norm_first in (False, True):
         fused = FusedEncoderLayer(library, parts, own, room, norm_first=norm_first, returns_tuple=returns_tuple)
         layer.forward = fused
-        if seen.matches(layer, residual=norm_first):
+        if seen.matches(layer, residual=norm_first) and fused.used:
             return True
         del layer.forward
     return False

@@ -85,7 +85,7 @@ class NativeLinear(nn.Module):
         self.address = ctypes.addressof(self._struct)
 
     def activated(self, activation: Gate) -> LayerStruct:
-        """Returns the library's description of this layer with an activation behind it. It lives no longer than this."""
+        """Returns what the library knows this layer by, with an activation behind it; good as long as this lives."""
         described = LayerStruct.from_buffer_copy(self._struct)
         described.activation = activation
         return described
