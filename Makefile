@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift docs sanitize bench-text bench-kinds soak models clean
+.PHONY: help setup demo serve test check lint format types protos drift docs sanitize bench-text bench-encoders bench-kinds soak models clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ sanitize: $(READY) ## Tests the native library under address and undefined-behav
 
 bench-text: $(READY) ## Measures the text service beside its peers; ARGS="--quick" for a smoke run.
 	@$(BIN)/python -m benchmarks.text $(ARGS)
+
+bench-encoders: $(READY) ## Measures models that read once beside their peers; ARGS="--quick" for a smoke run.
+	@$(BIN)/python -m benchmarks.encoders $(ARGS)
 
 bench-kinds: $(READY) ## Measures other kinds of models beside generate.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.kinds $(ARGS)
