@@ -21,8 +21,8 @@ class Answered:
 async def closed(call: Call, callers: int, seconds: float, warm_up: float = 1.0) -> Answered:
     """Keeps `callers` requests running for so long. The first answers of each, while the load begins, do not count.
 
-    Answers come in batches of about `callers`. So the rate is taken between two of them: from when that many had come to
-    the last one.
+    Answers come in batches of about `callers`. So the rate is taken between two of them: from when that many had come
+    to the last one.
     """
     begin = time.perf_counter() + warm_up
     end = begin + seconds

@@ -3,13 +3,12 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.encoders import systems
 from benchmarks.encoders.checkpoints import image_model, text_model
-from benchmarks.encoders.load import Call, closed, open_loop
+from benchmarks.encoders.load import closed, open_loop
 from benchmarks.text.caller import GrpcCaller
 from benchmarks.text.checkpoint import SHAPES, checkpoint
 from benchmarks.text.process import LOAD_CORE
@@ -18,6 +17,7 @@ from benchmarks.text.system import Running
 from benchmarks.text.workload import Workload
 
 CALLERS = 32
+IMAGE_CALLERS = 16
 UTILIZATION = 0.7
 _STREAM = Workload("beside", 64, 4000)
 
@@ -71,8 +71,8 @@ async def _texts(plan: Plan, measured: Measured, repeat: int, say: Callable[[str
                 measured.add(f"open loop p{100 * share:.0f}, ms", 1000 * percentile(opened.seconds, share), say)
     with Running(model, plan.cache) as running:
         url = systems.infinity(running, model)
-        await _closed(systems.posting(url), "texts/s, infinity", plan, measured, say)
         async with systems.posting(url) as call:
+            measured.add("texts/s, infinity", (await closed(call, CALLERS, plan.seconds)).per_second, say)
             one = await closed(call, 1, plan.seconds / 2)
             measured.add("texts/s, infinity, one caller", one.per_second, say)
     with Running(model, plan.cache) as running:
@@ -81,23 +81,18 @@ async def _texts(plan: Plan, measured: Measured, repeat: int, say: Callable[[str
         measured.add("texts/s, transformers", systems.plain(running, "text", model, plan.seconds), say)
 
 
-async def _closed(
-    calling: AbstractAsyncContextManager[Call], name: str, plan: Plan, measured: Measured, say: Callable[[str], None]
-) -> None:
-    async with calling as call:
-        measured.add(name, (await closed(call, CALLERS, plan.seconds)).per_second, say)
-
-
 async def _images(plan: Plan, measured: Measured, say: Callable[[str], None]) -> None:
     model = image_model(plan.cache)
     with Running(model, plan.cache) as running:
         address = systems.service(running, "services.vision", "--model", str(model))
-        await _closed(systems.classifying(address), "images/s, sensorium", plan, measured, say)
+        async with systems.classifying(address) as call:
+            found = await closed(call, IMAGE_CALLERS, 2 * plan.seconds)
+            measured.add("images/s, sensorium", found.per_second, say)
         text = checkpoint(SHAPES["wide"], plan.cache)
         beside = systems.service(running, "services.text", "--model", str(text), core=LOAD_CORE)
         measured.add("stream alone, tokens/s", await _streamed(beside, plan.seconds), say)
         async with systems.classifying(address) as call:
-            load = asyncio.create_task(closed(call, CALLERS, 2 * plan.seconds + 4))
+            load = asyncio.create_task(closed(call, IMAGE_CALLERS, 2 * plan.seconds + 4))
             await asyncio.sleep(2)
             measured.add("stream beside images, tokens/s", await _streamed(beside, plan.seconds), say)
             await load
