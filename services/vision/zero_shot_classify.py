@@ -26,6 +26,8 @@ _KNOWN_TEXTS = 4096
 class ZeroShotClassifier:
     """Classifies batches; a batch is done whole or not at all."""
 
+    takes_labels = True
+
     def __init__(self, pipeline: Pipeline, joint: JointModel, images: ImageList) -> None:
         self._pipeline = pipeline
         self._joint = joint
@@ -36,7 +38,7 @@ class ZeroShotClassifier:
         """Returns the labels of each image.
 
         Raises:
-            InvalidArgument: an image, a label or an option is wrong, or the request has no labels.
+            InvalidArgument: an image, a label or an option is wrong.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 
