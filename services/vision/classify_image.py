@@ -61,7 +61,7 @@ class ImageClassifier:
             wrong.append(Violation("hypothesis_template", "goes only with `labels`"))
         if ask.multi_label is not None and self._regresses:
             wrong.append(Violation("multi_label", "does not apply: the model's values are no probabilities"))
-        images = self._images.read(ask.input.images, wrong)
+        images = self._images.read(ask.input.images, wrong, deadline=ask.input.deadline)
         if wrong:
             raise InvalidArgument(wrong)
         items = [Item(image, image.length, image.kind) for image in images]

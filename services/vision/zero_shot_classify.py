@@ -54,7 +54,7 @@ class ZeroShotClassifier:
             template = PLACE  # or each of many labels would be put into something long, or into it many times
         sentences = [template.replace(PLACE, label) for label in ask.labels]
         known, new = self._read(ask.labels, sentences, wrong)
-        images = self._images.read(ask.input.images, wrong)
+        images = self._images.read(ask.input.images, wrong, deadline=ask.input.deadline)
         if wrong:
             raise InvalidArgument(wrong)
 
