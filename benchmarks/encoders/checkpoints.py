@@ -48,7 +48,7 @@ def _save_tokenizer(folder: Path) -> None:
 
     pieces = [*_SPECIAL, *WORDS]
     pieces += [f"[unused{i}]" for i in range(_VOCABULARY - len(pieces))]
-    made = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    made = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token=_SPECIAL[1]))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     made.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
