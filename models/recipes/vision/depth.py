@@ -22,7 +22,7 @@ from models.recipes.vision.recipe import Recipe, Served, Trained
 from models.recipes.vision.room import FARTHEST, SIDE, Room, draw_room
 from models.recipes.vision.training import Plan, as_pixels, fit, seeded
 
-PLAN = Plan(steps=1000, batch=12, rate=1e-3)
+PLAN = Plan(steps=800, batch=12, rate=1e-3)
 DRAWN = 5000
 HELD_OUT_SEED = 1080
 PER_METRE = 1000

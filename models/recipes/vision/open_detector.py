@@ -28,7 +28,7 @@ from models.recipes.vision.training import Plan, as_pixels, fit, seeded
 
 SIDE, PATCH = 48, 4
 CELLS = SIDE // PATCH
-PLAN = Plan(steps=2400, batch=12, rate=1e-3)
+PLAN = Plan(steps=2000, batch=12, rate=1e-3)
 DRAWN = 6000
 HELD_OUT_SEED = 1030
 THRESHOLD = 0.4

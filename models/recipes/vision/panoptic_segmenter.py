@@ -23,7 +23,7 @@ from models.recipes.vision.recipe import Recipe, Served, Trained
 from models.recipes.vision.segments import Segment, instance_figures, panoptic_quality
 from models.recipes.vision.training import Plan, as_pixels, fit, seeded
 
-PLAN = Plan(steps=1300, batch=8, rate=1e-3)
+PLAN = Plan(steps=1200, batch=8, rate=1e-3)
 DRAWN = 6000
 HELD_OUT_SEED = 1050
 THRESHOLD = 0.5

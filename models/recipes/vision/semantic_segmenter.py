@@ -23,7 +23,7 @@ from models.recipes.vision.recipe import Recipe, Served, Trained
 from models.recipes.vision.training import Plan, as_pixels, fit, seeded
 
 SIDE = 64
-PLAN = Plan(steps=1200, batch=12, rate=1.5e-3)
+PLAN = Plan(steps=1000, batch=12, rate=1.5e-3)
 DRAWN = 5000
 HELD_OUT_SEED = 1040
 LABELS = ("ground", *KINDS)

@@ -22,7 +22,7 @@ from models.recipes.vision.recipe import Recipe, Served, Trained
 from models.recipes.vision.training import Plan, fit, seeded
 
 SMALL, LARGE = 32, 64
-PLAN = Plan(steps=1000, batch=4, rate=2e-3)
+PLAN = Plan(steps=800, batch=4, rate=2e-3)
 DRAWN = 4000
 HELD_OUT_SEED = 1090
 
