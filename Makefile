@@ -79,6 +79,7 @@ soak: $(READY) ## Sends 20,000 requests of every kind and tells whether memory g
 
 models: $(READY) ## Trains the embedded models anew (minutes).
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.chat
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.vision
 
 clean: ## Removes the environment and caches.
 	rm -rf $(VENV) .demo .bench .sanitize .pytest_cache .ruff_cache
