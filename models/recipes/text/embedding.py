@@ -7,27 +7,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 from transformers import AutoModel, DistilBertConfig, DistilBertModel, PreTrainedModel, PreTrainedTokenizerFast
 
-from models.recipes.text.classes import tensors
-from models.recipes.text.questions import Question, corpus, documents, draw_question, passage, thinned, unseen_questions
+from models.recipes.text.contrast import contrastive_loss, mean_of_tokens
+from models.recipes.text.questions import (
+    Pair,
+    Question,
+    corpus,
+    documents,
+    draw_question,
+    pairs_of_topics,
+    unseen_questions,
+)
 from models.recipes.text.recipe import Item, Plan, Recipe, Row, shares
 from models.recipes.text.tokenizer import word_pieces
 
 CONTEXT = 128
 WIDTHS = (128, 64, 32)
 """Leading dimensions that are trained to stand for the whole vector."""
-TEMPERATURE = 0.05
 PROMPTS = {"query": "query: ", "document": "document: "}
-Example = tuple[str, str]
-
-
-def mean_of_tokens(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> torch.Tensor:
-    """One vector per text: the mean over its tokens."""
-    inputs = tensors(tokenizer, texts)
-    hidden, mask = network(**inputs).last_hidden_state, inputs["attention_mask"].unsqueeze(-1)
-    return (hidden * mask).sum(1) / mask.sum(1)
 
 
 class Embedding(Recipe):
@@ -41,15 +40,14 @@ class Embedding(Recipe):
         """A question and the place of its topic."""
         return draw_question(rng)
 
-    def batch(self, rng: random.Random) -> list[Example]:
-        """Questions of as many topics, each with a passage of the answer; half of both without their prompt."""
-        found: dict[int, Example] = {}
-        while len(found) < self.plan.batch:
-            text, at = self.draw(rng)
-            if at not in found:
-                query, document = (PROMPTS[name] if rng.random() < 0.5 else "" for name in ("query", "document"))
-                found[at] = query + thinned(rng, text), document + passage(rng, at, 0.4)
-        return list(found.values())
+    def batch(self, rng: random.Random, step: int) -> list[Pair]:  # noqa: ARG002
+        """Questions with passages; half of both without their prompt."""
+        prompts = [
+            [PROMPTS[name] if rng.random() < 0.5 else "" for name in ("query", "document")]
+            for _ in range(self.plan.batch)
+        ]
+        pairs = pairs_of_topics(rng, self.plan.batch)
+        return [(one + query, other + text) for (one, other), (query, text) in zip(prompts, pairs, strict=True)]
 
     def held_out(self) -> list[Item]:
         """All documents, and questions for them that training never shows."""
@@ -70,16 +68,10 @@ class Embedding(Recipe):
         return DistilBertModel(config)
 
     def loss(
-        self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]
+        self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Pair]
     ) -> torch.Tensor:
-        """At every width, each question must find its passage among those of the batch, and the other way round."""
-        queries = mean_of_tokens(network, tokenizer, [query for query, _ in examples])
-        passages = mean_of_tokens(network, tokenizer, [document for _, document in examples])
-        own, total = torch.arange(len(examples)), torch.zeros(())
-        for width in WIDTHS:
-            scores = normalize(queries[:, :width], dim=-1) @ normalize(passages[:, :width], dim=-1).T / TEMPERATURE
-            total = total + cross_entropy(scores, own) + cross_entropy(scores.T, own)
-        return total / (2 * len(WIDTHS))
+        """The loss of every width of the vectors."""
+        return contrastive_loss(network, tokenizer, examples, WIDTHS)
 
     def measure(self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, items: Sequence[Item]) -> list[Row]:
         """How often the right document is the nearest of all: by whole vectors, short ones, and without prompts."""

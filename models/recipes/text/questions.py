@@ -23,6 +23,7 @@ SENTENCES = [re.split(r"(?<=[.?!]) ", topic.answer) for topic in TOPICS]
 UNSEEN = {normalized(topic.questions[-1]) for topic in TOPICS}
 SUBJECTS = [" ".join(name for name in topic.names) for topic in TOPICS]
 Question = tuple[str, int]
+Pair = tuple[str, str]
 
 
 def asked(rng: random.Random, topic: Topic) -> str:
@@ -59,6 +60,16 @@ def passage(rng: random.Random, at: int, share_whole: float) -> str:
         return TOPICS[at].answer
     first = rng.randrange(len(sentences))
     return " ".join(sentences[first : first + rng.choice((1, 2))])
+
+
+def pairs_of_topics(rng: random.Random, count: int) -> list[Pair]:
+    """Questions for different topics, each with a passage of its topic's answer."""
+    found: dict[int, Pair] = {}
+    while len(found) < count:
+        text, at = draw_question(rng)
+        if at not in found:
+            found[at] = thinned(rng, text), passage(rng, at, 0.3)
+    return list(found.values())
 
 
 def unseen_questions(rng: random.Random, per_part: int) -> list[Item]:

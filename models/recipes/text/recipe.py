@@ -70,8 +70,8 @@ class Recipe(ABC):
     def measure(self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, items: Sequence[Item]) -> list[Row]:
         """The figures of the card."""
 
-    def batch(self, rng: random.Random) -> list[Any]:
-        """The training examples of one step."""
+    def batch(self, rng: random.Random, step: int) -> list[Any]:  # noqa: ARG002
+        """The training examples of a step, counted from 0."""
         return [self.draw(rng) for _ in range(self.plan.batch)]
 
     def further_files(self) -> dict[str, Any]:

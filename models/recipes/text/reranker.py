@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
@@ -16,12 +17,15 @@ from transformers import (
 )
 
 from models.recipes.text.classes import logits, tensors
+from models.recipes.text.contrast import contrastive_loss
 from models.recipes.text.questions import (
     TOPICS,
+    Pair,
     Question,
     corpus,
     documents,
     draw_question,
+    pairs_of_topics,
     passage,
     thinned,
     unseen_questions,
@@ -32,6 +36,8 @@ from models.recipes.text.tokenizer import word_pieces
 CONTEXT = 192
 CANDIDATES = 5
 """Passages beside each training question, the right one included."""
+WARM_STEPS, WARM_BATCH = 250, 32
+"""A cross-encoder that begins with random weights does not begin to learn at all."""
 MEASURED_CANDIDATES = 10
 Example = tuple[str, list[str]]
 
@@ -40,15 +46,17 @@ class Reranker(Recipe):
     """BERT with one score."""
 
     name = "reranker"
-    plan = Plan(steps=900, batch=8, rate=0.01, vocabulary=2400)
+    plan = Plan(steps=1250, batch=8, rate=0.01, vocabulary=2400)
     auto = AutoModelForSequenceClassification
 
     def draw(self, rng: random.Random) -> Question:
         """A question and the place of its topic."""
         return draw_question(rng)
 
-    def batch(self, rng: random.Random) -> list[Example]:
-        """Questions, each with the right passage first and wrong ones behind it."""
+    def batch(self, rng: random.Random, step: int) -> list[Pair] | list[Example]:
+        """At first questions with one passage each; then with several, the right one first."""
+        if step < WARM_STEPS:
+            return pairs_of_topics(rng, WARM_BATCH)
         found: list[Example] = []
         for _ in range(self.plan.batch):
             text, at = self.draw(rng)
@@ -73,16 +81,18 @@ class Reranker(Recipe):
     def new_network(self, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
         """A small BERT with one label."""
         config = BertConfig(
-            vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=2, num_attention_heads=4,
+            vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=3, num_attention_heads=4,
             intermediate_size=256, max_position_embeddings=CONTEXT, pad_token_id=tokenizer.pad_token_id,
             num_labels=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
         )  # fmt: skip
         return BertForSequenceClassification(config)
 
     def loss(
-        self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]
+        self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Any]
     ) -> torch.Tensor:
-        """The right passage must score best of its list, and above zero; the others below."""
+        """At first that of an embedding. Then the right passage must score best of its list, and above zero."""
+        if isinstance(examples[0][1], str):
+            return contrastive_loss(network.base_model, tokenizer, examples, [network.config.hidden_size])
         pairs = [(query, text) for query, texts in examples for text in texts]
         scores = network(**tensors(tokenizer, pairs)).logits.view(len(examples), CANDIDATES)
         wanted = torch.zeros_like(scores)

@@ -14,7 +14,11 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
+from models.recipes.chat.vocabulary import invented_word
 from models.recipes.text.classes import logits, tensors
+from models.recipes.text.named import SEEN as NAMED
+from models.recipes.text.passages import SEEN as PASSAGES
+from models.recipes.text.questions import SENTENCES
 from models.recipes.text.recipe import Item, Plan, Recipe, Row, shares
 from models.recipes.text.tokenizer import byte_pairs
 from models.recipes.text.words import fill, phrases, read_data, split
@@ -25,7 +29,7 @@ POLAR = ("negative", "positive")
 OPPOSITE = {"negative": "positive", "positive": "negative"}
 CONTEXT = 128
 SHAPES = ("adjective", "negated", "verb", "verb_negated", "noun", "noun_negated", "fact", "entry")
-WEIGHTS = (30, 28, 8, 8, 7, 6, 22, 10)
+WEIGHTS = (28, 26, 9, 8, 8, 6, 30, 8)
 Example = tuple[str, str]
 
 THINGS, UNSEEN_THINGS = split(phrases(DATA["things"]["all"]))
@@ -36,47 +40,69 @@ VERBS = {label: [verb.split(" / ") for verb in phrases(text)] for label, text in
 class Writer:
     """Writes sentences from one set of templates, things and adjectives."""
 
-    def __init__(self, templates: dict[str, list[str]], things: list[str], adjectives: dict[str, list[str]]) -> None:
-        self._templates, self._things, self._adjectives = templates, things, adjectives
+    def __init__(
+        self, templates: dict[str, list[str]], things: list[str], adjectives: dict[str, list[str]],
+        invented: int = 0,
+    ) -> None:  # fmt: skip
+        self._templates, self._things, self._adjectives, self._invented = templates, things, adjectives, invented
 
     def write(self, rng: random.Random, shape: str, label: str) -> Example:
         """A sentence of a shape about a word of the label, and the label of the sentence."""
         template = rng.choice(self._templates[shape])
         base, past = rng.choice(VERBS[label])
         words = self._adjectives[label]
+        things = [*self._things, *(invented_word(rng) for _ in range(self._invented))]
         slots = {
-            "n": self._things, "i": DATA["templates"]["intensifiers"], "a": words, "b": [base], "v": [past],
+            "n": things, "i": DATA["templates"]["intensifiers"], "a": words, "b": [base], "v": [past],
             "c": phrases(DATA["nouns"].get(label, "")) or [""],
         }  # fmt: skip
         text = fill(rng, template, slots)
         return text, OPPOSITE[label] if shape.endswith("negated") else label
 
 
-SEEN = Writer(DATA["templates"], THINGS, {label: seen for label, (seen, _) in ADJECTIVES.items()})
+SEEN = Writer(DATA["templates"], THINGS, {label: seen for label, (seen, _) in ADJECTIVES.items()}, invented=25)
+
+
+def plain_sentence(rng: random.Random) -> str:
+    """A sentence without an opinion, taken from the other recipes: most of what people write is none."""
+    kind = rng.randrange(3)
+    if kind == 0:
+        return rng.choice(PASSAGES.write(rng).passage.split(". ")).rstrip(".") + "."
+    if kind == 1:
+        return NAMED.write(rng)[0]
+    return rng.choice(rng.choice(SENTENCES))
+
+
+def framed(rng: random.Random, text: str) -> str:
+    """The text, at times behind an opening or before a closing that says nothing about the opinion."""
+    if rng.random() < 0.3:
+        text = rng.choice(DATA["templates"]["openings"]) + text[0].lower() + text[1:]
+    if rng.random() < 0.1:
+        text = text.rstrip(".!") + rng.choice(DATA["templates"]["closings"])
+    return text
 
 
 class Sentiment(Recipe):
     """RoBERTa that tells sentiment."""
 
     name = "sentiment"
-    plan = Plan(steps=800, batch=64, rate=0.01, vocabulary=2200)
+    plan = Plan(steps=1000, batch=64, rate=0.01, vocabulary=2200)
     auto = AutoModelForSequenceClassification
 
     def draw(self, rng: random.Random) -> Example:
         """A sentence with its label; or an entry of the lexicon, a word by itself."""
         shape = rng.choices(SHAPES, WEIGHTS)[0]
-        if shape == "fact":
-            return SEEN.write(rng, "fact", "neutral")
         if shape == "entry":
             label = rng.choice(LABELS)
             return rng.choice([*ADJECTIVES[label][0], *ADJECTIVES[label][1] * 3]), label
-        if shape == "adjective" and rng.random() < 0.12:
-            return SEEN.write(rng, "fact", "neutral")
-        text, label = SEEN.write(rng, shape, rng.choice(POLAR))
-        if rng.random() < 0.15:
-            fact, _ = SEEN.write(rng, "fact", "neutral")
-            text = f"{text} {fact}" if rng.random() < 0.5 else f"{fact} {text}"
-        return text, label
+        if shape == "fact":
+            text, label = SEEN.write(rng, "fact", "neutral") if rng.random() < 0.4 else (plain_sentence(rng), "neutral")
+        else:
+            text, label = SEEN.write(rng, shape, rng.choice(POLAR))
+        if rng.random() < 0.2:
+            more = plain_sentence(rng) if rng.random() < 0.5 else SEEN.write(rng, "fact", "neutral")[0]
+            text = f"{text} {more}" if rng.random() < 0.5 else f"{more} {text}"
+        return framed(rng, text), label
 
     def held_out(self) -> list[Item]:
         """New templates with new things; words known from the lexicon alone; unknown words; free sentences."""

@@ -24,7 +24,7 @@ def train(recipe: Recipe, network: PreTrainedModel, tokenizer: PreTrainedTokeniz
     began = time.process_time()
     mean = None
     for step in range(plan.steps):
-        loss = recipe.loss(network, tokenizer, recipe.batch(rng))
+        loss = recipe.loss(network, tokenizer, recipe.batch(rng, step))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
