@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from models.recipes.text.classes import logits, tensors
+from models.recipes.text.disguise import disguised
 from models.recipes.text.recipe import Item, Plan, Recipe, Row, shares
 from models.recipes.text.statements import statement_pair
 from models.recipes.text.tokenizer import byte_pairs
@@ -43,7 +44,10 @@ def about(rng: random.Random, topic: str) -> str:
     """A training sentence about the topic; or one of its words or acts by itself, also such as no sentence holds."""
     if rng.random() < 0.15:
         return rng.choice([*WORDS[topic][0], *ACTS[topic][0], *(WORDS[topic][1] + ACTS[topic][1]) * 3])
-    return write(rng, DATA["frames"], WORDS[topic][0], ACTS[topic][0])
+    frames = {
+        shape: [disguised(rng, rng.choice(DATA["frames"][shape]), invented_only=True)] for shape in ("word", "act")
+    }
+    return write(rng, frames, WORDS[topic][0], ACTS[topic][0])
 
 
 def topic_pair(rng: random.Random) -> Example:

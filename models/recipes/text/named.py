@@ -7,7 +7,7 @@ import re
 
 from models.recipes.chat.dates import DAYS, MONTHS
 from models.recipes.chat.vocabulary import NAMES, invented_word
-from models.recipes.text.questions import SENTENCES
+from models.recipes.text.disguise import ORDINARY, disguised
 from models.recipes.text.words import phrases, read_data, split
 
 DATA = read_data("entities")
@@ -17,10 +17,6 @@ Marked = tuple[str, list[tuple[int, int, str]]]
 INSTITUTIONS = phrases(DATA["lists"]["institutions"])
 ENDS = phrases(DATA["lists"]["firm_ends"])
 SLOT = re.compile(r"\{(PER|LOC|ORG|DATE)2?\}")
-SMALL_WORD = re.compile(r"\b[a-z]{3,}\b")
-ORDINARY = [s for sentences in SENTENCES for s in sentences if len(s) < 120 and not re.search("[A-Z]", s[1:])]
-"""Sentences of the chat model's topics in which nothing is named."""
-ORDINARY_WORDS = sorted({word for s in ORDINARY for word in SMALL_WORD.findall(s)})
 BRACKETS = re.compile(r"\[(PER|LOC|ORG|DATE) ([^\]]+)\]")
 
 
@@ -82,26 +78,22 @@ class NameWriter:
             return f"{text} {more}", spans + [(start + shift, end + shift, kind) for start, end, kind in found]
         return text, spans
 
-    def _disguised(self, rng: random.Random, words: str) -> str:
-        """The words between names; in training some become others, known or invented: small letters name nothing."""
-        if not self._invents or rng.random() < 0.5:
-            return words
-        return SMALL_WORD.sub(
-            lambda word: rng.choice((word[0], word[0], rng.choice(ORDINARY_WORDS), invented_word(rng))), words
-        )
+    def _between(self, rng: random.Random, words: str) -> str:
+        """The words between names, some of them changed in training: small letters name nothing."""
+        return disguised(rng, words) if self._invents else words
 
     def _sentence(self, rng: random.Random) -> Marked:
         if self._plain and rng.random() < 0.2:
-            return self._disguised(rng, rng.choice(self._plain if rng.random() < 0.3 else ORDINARY)), []
+            return disguised(rng, rng.choice(self._plain if rng.random() < 0.3 else ORDINARY)), []
         template, text, spans, at = rng.choice(self._templates), "", [], 0
         for slot in SLOT.finditer(template):
-            text += self._disguised(rng, template[at : slot.start()])
+            text += self._between(rng, template[at : slot.start()])
             name = self._name(rng, slot[1], text)
             if not text:
                 name = name[0].upper() + name[1:]
             spans.append((len(text), len(text) + len(name), slot[1]))
             text, at = text + name, slot.end()
-        rest = self._disguised(rng, template[at:])
+        rest = self._between(rng, template[at:])
         return text + (rest[1:] if text.endswith(".") and rest.startswith(".") else rest), spans
 
 
