@@ -33,7 +33,7 @@ class Embedding(Recipe):
     """DistilBERT with mean pooling."""
 
     name = "embedding"
-    plan = Plan(steps=600, batch=64, rate=0.01, vocabulary=2400)
+    plan = Plan(steps=450, batch=64, rate=0.01, vocabulary=2400)
     auto = AutoModel
 
     def draw(self, rng: random.Random) -> Question:

@@ -73,7 +73,7 @@ class Entailment(Recipe):
     """ModernBERT for pairs of texts."""
 
     name = "entailment"
-    plan = Plan(steps=1200, batch=48, rate=0.01, vocabulary=2600)
+    plan = Plan(steps=1100, batch=48, rate=0.01, vocabulary=2600)
     auto = AutoModelForSequenceClassification
 
     def draw(self, rng: random.Random) -> Example:

@@ -59,7 +59,7 @@ class Entities(Recipe):
     """ELECTRA that labels tokens."""
 
     name = "entities"
-    plan = Plan(steps=1100, batch=48, rate=0.01, vocabulary=2600)
+    plan = Plan(steps=900, batch=48, rate=0.01, vocabulary=2600)
     auto = AutoModelForTokenClassification
 
     def draw(self, rng: random.Random) -> Marked:

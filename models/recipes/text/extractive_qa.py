@@ -34,7 +34,7 @@ class ExtractiveQA(Recipe):
     """BERT that marks start and end of the answer; both lie on the first token if there is none."""
 
     name = "extractive-qa"
-    plan = Plan(steps=1200, batch=32, rate=0.01, vocabulary=2400)
+    plan = Plan(steps=1100, batch=32, rate=0.01, vocabulary=2400)
     auto = AutoModelForQuestionAnswering
 
     def draw(self, rng: random.Random) -> Asked:
