@@ -59,7 +59,7 @@ class Entities(Recipe):
     """ELECTRA that labels tokens."""
 
     name = "entities"
-    plan = Plan(steps=900, batch=48, rate=0.01, vocabulary=2600)
+    plan = Plan(steps=900, batch=48, rate=0.01, vocabulary=1000)
     auto = AutoModelForTokenClassification
 
     def draw(self, rng: random.Random) -> Marked:
@@ -73,7 +73,7 @@ class Entities(Recipe):
         return items + [["written freely", *marked] for marked in free_sentences()]
 
     def new_tokenizer(self) -> PreTrainedTokenizerFast:
-        """Word pieces, upper and lower case apart."""
+        """Word pieces, upper and lower case apart; so few that ordinary words fall into pieces as names do."""
         rng = random.Random(self.plan.seed)
         texts = [self.draw(rng)[0] for _ in range(12_000)]
         return word_pieces(texts, self.plan.vocabulary, CONTEXT, lowercase=False)

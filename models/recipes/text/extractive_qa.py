@@ -41,6 +41,12 @@ class ExtractiveQA(Recipe):
         """A passage with a question."""
         return SEEN.write(rng)
 
+    def batch(self, rng: random.Random, step: int) -> list[Asked]:
+        """Questions; and bare names to be found, many at first: who is meant has to be learnt before what is asked."""
+        share = 0.6 if step < self.plan.steps // 3 else 0.1
+        drawn = [self.draw(rng) for _ in range(self.plan.batch)]
+        return [SEEN.name_in(rng, asked) if rng.random() < share else asked for asked in drawn]
+
     def held_out(self) -> list[Item]:
         """New names, sentences and questions, with answer and without; and questions written freely."""
         rng = random.Random(3)

@@ -7,7 +7,7 @@ import re
 
 from models.recipes.chat.dates import DAYS, MONTHS
 from models.recipes.chat.vocabulary import NAMES, invented_word
-from models.recipes.text.disguise import ORDINARY, disguised
+from models.recipes.text.disguise import ORDINARY, ORDINARY_WORDS, disguised
 from models.recipes.text.words import phrases, read_data, split
 
 DATA = read_data("entities")
@@ -79,8 +79,13 @@ class NameWriter:
         return text, spans
 
     def _between(self, rng: random.Random, words: str) -> str:
-        """The words between names, some of them changed in training: small letters name nothing."""
-        return disguised(rng, words) if self._invents else words
+        """The words between names, some of them changed in training: small letters name nothing, nor does a start."""
+        if not self._invents:
+            return words
+        first, space, rest = words.partition(" ")
+        if first.isalpha() and first[0].isupper() and space and rng.random() < 0.2:
+            words = f"{rng.choice(ORDINARY_WORDS).capitalize()} {rest}"
+        return disguised(rng, words)
 
     def _sentence(self, rng: random.Random) -> Marked:
         if self._plain and rng.random() < 0.2:

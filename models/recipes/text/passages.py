@@ -23,6 +23,8 @@ class Asked:
     question: str
     answer: str | None
     start: int
+    names: tuple[str, ...] = ()
+    """What the passage names once."""
 
 
 class PassageWriter:
@@ -89,16 +91,25 @@ class PassageWriter:
         if rng.random() < 0.3:
             facts.insert(rng.randrange(len(facts) + 1), (rng.choice(DATA["plain"]["sentences"]), "", 0))
             told.insert([fact[1] for fact in facts].index(""), ("", {}))
+        passage = " ".join(text for text, _, _ in facts)
+        names = {*subjects[:2], *(filler for _, filler, _ in facts)} - {""}
+        once = tuple(sorted(name for name in names if passage.lower().count(name.lower()) == 1))
         asks = rng.random() < answerable
         untold = [pair for pair in possible if pair not in told] + [(subjects[2], rng.choice(relations))]
         subject, relation = rng.choice([pair for pair in told if pair[0]]) if asks else rng.choice(untold)
         question = sentence(self._phrasing(rng, relation["questions"]).format(s=subject))
-        passage = " ".join(text for text, _, _ in facts)
         if not asks:
-            return Asked(passage, question, None, -1)
+            return Asked(passage, question, None, -1, once)
         place = told.index((subject, relation))
         start = sum(len(text) + 1 for text, _, _ in facts[:place]) + facts[place][2]
-        return Asked(passage, question, passage[start : start + len(facts[place][1])], start)
+        return Asked(passage, question, passage[start : start + len(facts[place][1])], start, once)
+
+    def name_in(self, rng: random.Random, asked: Asked) -> Asked:
+        """The same passage with a name that it holds once for a question, to be found; or with one it does not hold."""
+        if not asked.names or rng.random() < 0.15:
+            return Asked(asked.passage, self._filler(rng, "person"), None, -1)
+        name = rng.choice(asked.names)
+        return Asked(asked.passage, name, name, asked.passage.lower().index(name.lower()))
 
     def _fact(self, rng: random.Random, subject: str, relation: dict) -> tuple[str, str, int]:
         """A sentence, the answer in it, and where the answer starts."""
