@@ -42,12 +42,12 @@ class FillMask(Recipe):
     """BERT with its head for masked words."""
 
     name = "fill-mask"
-    plan = Plan(steps=1000, batch=64, rate=0.01, vocabulary=3000)
+    plan = Plan(steps=1400, batch=64, rate=0.01, vocabulary=3000)
     auto = AutoModelForMaskedLM
 
     def draw(self, rng: random.Random) -> Example:
         """A fact with its answer masked or with other words masked, or a sentence of the topics."""
-        if rng.random() < 0.7:
+        if rng.random() < 0.8:
             text, word = FACTS[rng.choice(KINDS)](rng, False)
             return (masked(text, word), [word.lower()]) if rng.random() < 0.75 else hide_words(rng, text)
         if rng.random() < 0.5:
@@ -72,7 +72,7 @@ class FillMask(Recipe):
     def new_tokenizer(self) -> PreTrainedTokenizerFast:
         """Word pieces in which the words of facts stay whole."""
         rng = random.Random(self.plan.seed)
-        facts = [FACTS[kind](rng, False)[0] for kind in KINDS for _ in range(3000)]
+        facts = [FACTS[kind](rng, False)[0] for kind in KINDS for _ in range(2000)]
         asked = [draw_question(rng)[0] for _ in range(3000)]
         sentences = [sentence for topic in SENTENCES for sentence in topic] * 12
         return word_pieces([*facts, *asked, *sentences], self.plan.vocabulary, CONTEXT)

@@ -9,6 +9,7 @@ from itertools import pairwise
 from models.recipes.chat.dates import DAYS, MONTHS
 from models.recipes.chat.facts import CAPITAL_OF, COLOUR, SOUND, YOUNG
 from models.recipes.chat.vocabulary import OPPOSITES
+from models.recipes.text.disguise import disguised
 from models.recipes.text.words import read_data, sentence
 
 NUMBERS = (
@@ -22,12 +23,17 @@ Draw = Callable[[random.Random, bool], Fact]
 PHRASINGS = read_data("facts")
 
 
+def phrasing(rng: random.Random, phrasings: Sequence[str], held_out: bool) -> str:
+    """One of the last two ways to say it; or, for training, one of the others, at times with some words changed."""
+    return rng.choice(phrasings[-2:]) if held_out else disguised(rng, rng.choice(phrasings[:-2]))
+
+
 def table(phrasings: Sequence[str], facts: Mapping[str, str]) -> Draw:
     """Draws from a closed list of facts; only the phrasing is ever held out."""
 
     def draw(rng: random.Random, held_out: bool) -> Fact:
         key = rng.choice(list(facts))
-        template = rng.choice(phrasings[-2:] if held_out else phrasings[:-2])
+        template = phrasing(rng, phrasings, held_out)
         return sentence(template.format(a=key, b=facts[key])), facts[key]
 
     return draw
@@ -41,7 +47,7 @@ def draw_animal(rng: random.Random, held_out: bool) -> Fact:
 def draw_sum(rng: random.Random, held_out: bool) -> Fact:
     """Two numbers up to ten and their sum."""
     one, other = rng.randrange(1, 11), rng.randrange(1, 11)
-    template = rng.choice(PHRASINGS["sums"][-2:] if held_out else PHRASINGS["sums"][:-2])
+    template = phrasing(rng, PHRASINGS["sums"], held_out)
     return sentence(template.format(a=NUMBERS[one], c=NUMBERS[other], b=NUMBERS[one + other])), NUMBERS[one + other]
 
 
