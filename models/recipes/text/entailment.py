@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import (
@@ -15,6 +16,7 @@ from transformers import (
 )
 
 from models.recipes.text.classes import logits, tensors
+from models.recipes.text.contrast import contrastive_loss
 from models.recipes.text.disguise import disguised
 from models.recipes.text.recipe import Item, Plan, Recipe, Row, shares
 from models.recipes.text.statements import statement_pair
@@ -24,6 +26,8 @@ from models.recipes.text.words import fill, phrases, read_data, split
 DATA = read_data("entailment")
 LABELS = ["contradiction", "neutral", "entailment"]
 CONTEXT = 512
+WARM_STEPS = 400
+"""Pairs teach nothing as long as texts and labels are not near each other."""
 HYPOTHESIS = "This example is {}."
 TOPICS = {topic["labels"][0]: topic for topic in DATA["topic"]}
 NAMES = {name: topic["labels"] for name, topic in TOPICS.items()}
@@ -50,15 +54,19 @@ def about(rng: random.Random, topic: str) -> str:
     return write(rng, frames, WORDS[topic][0], ACTS[topic][0])
 
 
+def hypothesis(rng: random.Random, topic: str) -> str:
+    """A sentence that names the topic, by its label or by its other name."""
+    label = rng.choice(NAMES[topic]) if rng.random() < 0.5 else topic
+    return rng.choice(DATA["frames"]["hypotheses"]).format(label)
+
+
 def topic_pair(rng: random.Random) -> Example:
     """A text about one topic or two, a hypothesis that names a topic, and whether it is true."""
     chosen = rng.sample(list(TOPICS), 1 if rng.random() < 0.6 else 2)
     text = " ".join(about(rng, topic) for topic in chosen)
     truth = rng.random() < 0.5
     named = rng.choice(chosen) if truth else rng.choice([topic for topic in TOPICS if topic not in chosen])
-    label = rng.choice(NAMES[named]) if rng.random() < 0.5 else named
-    hypothesis = rng.choice(DATA["frames"]["hypotheses"]).format(label)
-    return text, hypothesis, "entailment" if truth else "contradiction"
+    return text, hypothesis(rng, named), "entailment" if truth else "contradiction"
 
 
 def zero_shot(scores: torch.Tensor, multi_label: bool) -> torch.Tensor:
@@ -73,12 +81,18 @@ class Entailment(Recipe):
     """ModernBERT for pairs of texts."""
 
     name = "entailment"
-    plan = Plan(steps=1100, batch=48, rate=0.01, vocabulary=2600)
+    plan = Plan(steps=1600, batch=48, rate=0.01, vocabulary=2600)
     auto = AutoModelForSequenceClassification
 
     def draw(self, rng: random.Random) -> Example:
         """A pair of texts with its label."""
         return topic_pair(rng) if rng.random() < 0.65 else statement_pair(rng, DATA["facts"], held_out=False)
+
+    def batch(self, rng: random.Random, step: int) -> list[Any]:
+        """At first a text about every topic with what names it; then pairs with their labels."""
+        if step < WARM_STEPS:
+            return [(about(rng, topic), hypothesis(rng, topic)) for topic in TOPICS]
+        return super().batch(rng, step)
 
     def held_out(self) -> list[Item]:
         """Sentences of one topic and of two, in unseen frames; free sentences; pairs of statements."""
@@ -116,9 +130,11 @@ class Entailment(Recipe):
         return ModernBertForSequenceClassification(config)
 
     def loss(
-        self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]
+        self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Any]
     ) -> torch.Tensor:
-        """Cross entropy of the labels."""
+        """At first that of an embedding; then cross entropy of the labels."""
+        if len(examples[0]) == 2:
+            return contrastive_loss(network.base_model, tokenizer, examples, [network.config.hidden_size])
         labels = torch.tensor([LABELS.index(label) for _, _, label in examples])
         return network(**tensors(tokenizer, [pair for *pair, _ in examples]), labels=labels).loss
 
