@@ -1,0 +1,116 @@
+"""Tiny random checkpoints of models that find what is asked for in words, as `save_pretrained` writes them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoModelForZeroShotObjectDetection,
+    BertConfig,
+    GroundingDinoConfig,
+    GroundingDinoImageProcessorPil,
+    GroundingDinoProcessor,
+    Owlv2Config,
+    Owlv2ImageProcessorPil,
+    Owlv2Processor,
+    OwlViTConfig,
+    OwlViTImageProcessorPil,
+    OwlViTProcessor,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+    SwinConfig,
+)
+
+from tests.tiny_encoders import TEXTS, wordpiece
+
+LABEL_TOKENS = 16
+"""Tokens OWL-ViT reads of a label, special ones included."""
+
+
+def _clip_tokenizer() -> PreTrainedTokenizerFast:
+    """CLIP's kind: no text ends without the greatest id, and none begins with 0."""
+    special = ["<pad>", "<|startoftext|>"]
+    made = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<pad>"))
+    made.normalizer = normalizers.Lowercase()
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made.train_from_iterator(
+        TEXTS,
+        trainers.BpeTrainer(
+            vocab_size=600, special_tokens=special, initial_alphabet=alphabet, end_of_word_suffix="</w>",
+            show_progress=False,
+        ),
+    )  # fmt: skip
+    made.add_special_tokens(["<|endoftext|>"])
+    end = made.token_to_id("<|endoftext|>")
+    made.post_processor = processors.RobertaProcessing(("<|endoftext|>", end), ("<|startoftext|>", 1))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, bos_token="<|startoftext|>", eos_token="<|endoftext|>", pad_token="<pad>",
+        unk_token="<pad>", model_max_length=LABEL_TOKENS, model_input_names=["input_ids", "attention_mask"],
+    )  # fmt: skip
+
+
+def _owl(config: Any, tokens: int) -> PretrainedConfig:
+    text = {
+        "vocab_size": tokens, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "max_position_embeddings": LABEL_TOKENS, "pad_token_id": 0, "bos_token_id": 1,
+        "eos_token_id": tokens - 1,
+    }  # fmt: skip
+    vision = {
+        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "image_size": 64, "patch_size": 16,
+    }  # fmt: skip
+    return config(text_config=text, vision_config=vision, projection_dim=32)
+
+
+def _owlvit() -> tuple[PretrainedConfig, Any]:
+    tokenizer = _clip_tokenizer()
+    images = OwlViTImageProcessorPil(size={"height": 64, "width": 64})
+    return _owl(OwlViTConfig, len(tokenizer)), OwlViTProcessor(images, tokenizer)
+
+
+def _owlv2() -> tuple[PretrainedConfig, Any]:
+    tokenizer = _clip_tokenizer()
+    images = Owlv2ImageProcessorPil(size={"height": 64, "width": 64})
+    return _owl(Owlv2Config, len(tokenizer)), Owlv2Processor(images, tokenizer)
+
+
+def _grounding_dino() -> tuple[PretrainedConfig, Any]:
+    tokenizer = wordpiece()
+    config = GroundingDinoConfig(
+        backbone_config=SwinConfig(
+            image_size=64, window_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[2, 2, 2, 2],
+            out_features=["stage2", "stage3", "stage4"],
+        ),
+        text_config=BertConfig(
+            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+            num_attention_heads=2, max_position_embeddings=64, pad_token_id=0,
+        ),
+        d_model=32, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,
+        encoder_ffn_dim=32, decoder_ffn_dim=32, num_queries=12, max_text_len=48, num_feature_levels=4,
+    )  # fmt: skip
+    images = GroundingDinoImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96})
+    return config, GroundingDinoProcessor(images, tokenizer)
+
+
+_MAKERS: dict[str, Callable[[], tuple[PretrainedConfig, Any]]] = {
+    "owlvit": _owlvit, "owlv2": _owlv2, "grounding_dino": _grounding_dino
+}  # fmt: skip
+
+
+def write_open_detector(folder: Path, name: str, *, seed: int = 0) -> Path:
+    """Writes a random model of the architecture `name` with its processor."""
+    config, processor = _MAKERS[name]()
+    torch.manual_seed(seed)
+    model = AutoModelForZeroShotObjectDetection.from_config(config)
+    with torch.no_grad():
+        for part, parameter in model.named_parameters():
+            if "_head." in part:  # OWL-ViT's are so large that every box is a corner and every score 0 or 1
+                parameter.mul_(0.2)
+            parameter.add_(torch.randn_like(parameter) * (0.3 if name == "grounding_dino" else 0.1))
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
