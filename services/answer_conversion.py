@@ -1,5 +1,6 @@
 """What every response of a model that reads once tells beside its results."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, TypedDict
 
@@ -7,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from sensorium.v1 import common_pb2 as common
 from services.engine.batching.answer import Answer, RequestTimes
+from services.engine.label_scores import LabelScore
 
 
 class Identified(TypedDict):
@@ -21,6 +23,19 @@ def identified(answer: Answer[Any], identity: common.ModelIdentity) -> Identifie
     """Returns who answered, what it consumed and how long it took."""
     usage = common.Usage(input_token_count=answer.input_tokens, image_count=answer.images)
     return Identified(model=identity, usage=usage, timing=timing(answer.times))
+
+
+def classification(labels: Iterable[LabelScore]) -> common.Classification:
+    """Returns the labels of one input."""
+    return common.Classification(
+        labels=[common.LabelScore(label=each.label, score=each.score, index=each.index) for each in labels]
+    )
+
+
+def embedding(vectors: Any) -> common.Embedding:
+    """Returns what one input is embedded as, of a numpy array `[vectors, dimensions]`."""
+    count, width = vectors.shape
+    return common.Embedding(values=vectors.ravel().tolist(), vector_count=count, dimension_count=width)
 
 
 def timing(times: RequestTimes) -> common.Timing:

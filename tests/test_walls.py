@@ -12,9 +12,19 @@ HOUSES = {"services", "gateway", "local", "tests", "benchmarks", "models", "k8s"
 SERVER = {"prometheus_client", "pydantic", "pydantic_settings", "uvloop", "grpc_health", "grpc_reflection"}
 TERMINAL = {"typer", "rich", "click"}
 
+SERVICES = ("services/text", "services/vision")
+
 # A servicer and what converts for it see the wire and the engine's values; the verbs and the engine see the model.
 EDGE = ("/servicer.py", "_servicer.py", "_conversion.py", "/ask.py", "_ask.py")
-WIRING = ("__init__.py", "__main__.py", "app.py", "config.py", "generative_model.py", "encoder_model.py")
+WIRING = (
+    "__init__.py",
+    "__main__.py",
+    "app.py",
+    "config.py",
+    "generative_model.py",
+    "encoder_model.py",
+    "vision_model.py",
+)
 
 
 def imports(path: Path) -> set[str]:
@@ -86,14 +96,14 @@ def test_images_are_read_without_torch(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in python_files("services/text") if not str(path).endswith(EDGE) and path.name not in WIRING],
+    [path for path in python_files(*SERVICES) if not str(path).endswith(EDGE) and path.name not in WIRING],
     ids=name,
 )
 def test_a_verb_never_sees_the_wire(path: Path) -> None:
     assert not crossings(path, WIRE)
 
 
-@pytest.mark.parametrize("path", [path for path in python_files("services/text") if str(path).endswith(EDGE)], ids=name)
+@pytest.mark.parametrize("path", [path for path in python_files(*SERVICES) if str(path).endswith(EDGE)], ids=name)
 def test_a_servicer_loads_no_torch(path: Path) -> None:
     """Neither itself nor by anything of this repository that it imports."""
     for loaded in reachable(path):
@@ -103,6 +113,7 @@ def test_a_servicer_loads_no_torch(path: Path) -> None:
 def test_the_walls_are_where_the_files_are() -> None:
     """A wall around nothing holds nothing."""
     assert {path.name for path in python_files("services/text")} >= {"servicer.py", "generate.py", "app.py"}
+    assert {path.name for path in python_files("services/vision")} >= {"servicer.py", "classify_image.py", "app.py"}
     assert len(python_files("services/engine")) > 10
     assert len(python_files("gateway")) > 5
     assert crossings(ROOT / "services/engine/generation/sampler.py", TORCH)

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import AutoModel
 
 from sensorium.v1 import models_pb2 as pb
+from services.batched_model import BatchedModel
 from services.engine.admission import QueueLimits
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.batcher import Batcher
@@ -28,45 +29,6 @@ from services.text.task import TextTask
 from services.text.text_list import TextList
 from services.text.tokenize import TextTokenizer
 from services.text.verb_set import TextVerbs
-
-
-@dataclass(frozen=True)
-class EncoderModel:
-    """A LoadedService."""
-
-    loaded: LoadedEncoder
-    pipeline: Pipeline
-    verbs: TextVerbs
-    tasks: Sequence[pb.Task.ValueType]
-    settings: TextSettings
-
-    def start(self) -> None:
-        """See LoadedService."""
-        self.pipeline.start()
-
-    def stuck(self, seconds: float) -> bool:
-        """See LoadedService."""
-        return self.pipeline.stuck(seconds)
-
-    def close(self) -> None:
-        """See LoadedService."""
-        self.pipeline.close()
-
-    def describe(self, info: pb.ModelInfo) -> None:
-        """See LoadedService."""
-        loaded = self.loaded
-        info.identity.revision = loaded.revision
-        info.tasks[:] = sorted([*self.tasks, pb.TASK_TOKENIZE])
-        info.limits.context_token_count = loaded.context_tokens
-        info.limits.queued_token_count = self.settings.max_queued_tokens
-        info.limits.vocabulary_token_count = loaded.vocabulary_size
-        info.architecture = loaded.architecture
-        info.dtype = str(loaded.model.dtype).removeprefix("torch.")
-        info.quantization = loaded.quantization
-        info.device = str(loaded.device)
-        info.parameter_count = loaded.model.num_parameters()
-        info.concurrency = BatchLimits.items
-        info.labels[:] = loaded.labels
 
 
 @dataclass(frozen=True)
@@ -98,7 +60,7 @@ Served = tuple[Pipeline, TextVerbs, Sequence[pb.Task.ValueType]]
 
 def load_encoder_model(
     checkpoint: Checkpoint, task: TextTask, settings: TextSettings, metrics: EngineMetrics, warming: Callable[[], None]
-) -> EncoderModel:
+) -> BatchedModel:
     """Loads a model for one task. Raises ModelRefused."""
     began = time.monotonic()
     with refusals(checkpoint.source):
@@ -113,7 +75,12 @@ def load_encoder_model(
     bench = Workbench(loaded, TextReader(loaded.tokenizer, loaded.context_tokens), settings, metrics)
     pipeline, verbs, tasks = _MAKERS[task](bench, recipe)
     metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
-    return EncoderModel(loaded, pipeline, verbs, tasks, settings)
+    limits = pb.ModelLimits(
+        context_token_count=loaded.context_tokens,
+        queued_token_count=settings.max_queued_tokens,
+        vocabulary_token_count=loaded.vocabulary_size,
+    )
+    return BatchedModel(loaded, pipeline, verbs, [*tasks, pb.TASK_TOKENIZE], limits)
 
 
 def _embedding(bench: Workbench, recipe: SentenceRecipe) -> Served:

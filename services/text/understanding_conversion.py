@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
-from services.answer_conversion import identified
+from services.answer_conversion import embedding, identified
 from services.engine.batching.answer import Answer
 from services.engine.texts import Truncation
 from services.enums import unknown_enum_numbers
@@ -53,10 +53,6 @@ def embed_ask(request: pb.EmbedRequest, seconds: float | None) -> EmbedAsk:
 
 def embed_response(answer: Answer[Sequence[Vectors]], identity: common.ModelIdentity) -> pb.EmbedResponse:
     """Returns the embeddings as a message."""
-    return pb.EmbedResponse(embeddings=map(embedding, answer.result), **identified(answer, identity))
-
-
-def embedding(vectors: Vectors) -> common.Embedding:
-    """Returns what one input is embedded as."""
-    count, width = vectors.values.shape
-    return common.Embedding(values=vectors.values.ravel().tolist(), vector_count=count, dimension_count=width)
+    return pb.EmbedResponse(
+        embeddings=[embedding(each.values) for each in answer.result], **identified(answer, identity)
+    )

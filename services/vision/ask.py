@@ -1,0 +1,44 @@
+"""What passes between the servicer and the verbs, free of torch and of protobuf."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sensorium.errors import Violation
+from services.engine.label_scores import LabelScore
+
+
+@dataclass(frozen=True)
+class SentImage:
+    """The file of one image, or what is wrong with how it was sent."""
+
+    data: bytes
+    media_type: str
+    """What it was declared as; empty if nothing was."""
+    wrong: str = ""
+
+
+@dataclass(frozen=True)
+class ImagesInput:
+    """What every request has: images, a deadline, and what its conversion found wrong."""
+
+    images: Sequence[SentImage]
+    deadline: float | None
+    """On the clock of `time.monotonic`."""
+    violations: tuple[Violation, ...]
+
+
+@dataclass(frozen=True)
+class ClassifyAsk:
+    """A wish for labels of images, unchecked. Without labels of its own it wants the model's."""
+
+    input: ImagesInput
+    labels: Sequence[str]
+    hypothesis_template: str | None
+    multi_label: bool | None
+    """None: as the model was trained."""
+    top_k: int | None
+    raw_scores: bool
+
+
+Labelled = list[LabelScore]
+"""The labels of one image, the highest score first."""
