@@ -47,7 +47,9 @@ def _yolos() -> tuple[PretrainedConfig, Any]:
 
 
 def _detr() -> tuple[PretrainedConfig, Any]:
-    backbone = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], out_features=["stage4"])
+    backbone = ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], out_features=["stage4"]
+    )
     config = DetrConfig(backbone_config=backbone, **_SMALL, **_NAMED)
     return config, DetrImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96})
 

@@ -89,7 +89,7 @@ def _grounding_dino() -> tuple[PretrainedConfig, Any]:
             vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
             num_attention_heads=2, max_position_embeddings=64, pad_token_id=0,
         ),
-        d_model=32, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,
+        d_model=64, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,
         encoder_ffn_dim=32, decoder_ffn_dim=32, num_queries=12, max_text_len=48, num_feature_levels=4,
     )  # fmt: skip
     images = GroundingDinoImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96})

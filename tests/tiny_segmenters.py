@@ -127,14 +127,16 @@ def _detr(_folder: Path) -> Made:
 def _sam(_folder: Path) -> Made:
     config = SamConfig(
         vision_config={
-            "hidden_size": 32, "output_channels": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64,
+            "hidden_size": 32, "output_channels": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "image_size": 64,
             "patch_size": 8, "mlp_dim": 32, "window_size": 4, "global_attn_indexes": [1], "num_pos_feats": 8,
         },
         prompt_encoder_config={
             "hidden_size": 16, "image_size": 64, "patch_size": 8, "image_embedding_size": 8, "mask_input_channels": 8,
         },
         mask_decoder_config={
-            "hidden_size": 16, "mlp_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "iou_head_hidden_dim": 16
+            "hidden_size": 16, "mlp_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "iou_head_hidden_dim": 16,
         },
     )  # fmt: skip
     images = SamImageProcessorPil(
@@ -157,7 +159,11 @@ def write_segmenter(folder: Path, name: str, *, seed: int = 0, noise: float = 0.
     with torch.no_grad():
         for part, parameter in model.named_parameters():
             # The library's own are so small that all queries find nearly the same.
-            parameter.add_(torch.randn_like(parameter) * noise * (10 if "quer" in part and parameter.dim() == 2 and len(parameter)==10 else 1))
+            parameter.add_(
+                torch.randn_like(parameter)
+                * noise
+                * (10 if "quer" in part and parameter.dim() == 2 and len(parameter) == 10 else 1)
+            )
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

@@ -5,6 +5,8 @@ from typing import Any
 from sensorium.v1 import vision_pb2 as pb
 from services.verb_servicer import VerbServicer
 from services.vision.classify_conversion import classify_ask, classify_response
+from services.vision.detection_conversion import detect_ask, detect_response
+from services.vision.segmentation_conversion import segment_ask, segment_response
 from services.vision.verb_set import VisionVerbs
 
 
@@ -16,3 +18,15 @@ class VisionServicer(VerbServicer[VisionVerbs]):
         verb = self._able("ClassifyImage", self._ready(request.model).classifier)
         answer = await verb.classify(classify_ask(request, context.time_remaining()))
         return classify_response(answer, self._served.identity)
+
+    async def DetectObjects(self, request: pb.DetectObjectsRequest, context: Any) -> pb.DetectObjectsResponse:
+        """Finds objects in images."""
+        verb = self._able("DetectObjects", self._ready(request.model).detector)
+        answer = await verb.detect(detect_ask(request, context.time_remaining()))
+        return detect_response(answer, self._served.identity)
+
+    async def SegmentImage(self, request: pb.SegmentImageRequest, context: Any) -> pb.SegmentImageResponse:
+        """Divides an image into regions."""
+        verb = self._able("SegmentImage", self._ready(request.model).segmenter)
+        answer = await verb.segment(segment_ask(request, context.time_remaining()))
+        return segment_response(answer, self._served.identity)

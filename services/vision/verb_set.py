@@ -6,6 +6,8 @@ from typing import Protocol
 
 from services.engine.batching.answer import Answer
 from services.vision.ask import ClassifyAsk, Labelled
+from services.vision.detection_ask import DetectAsk, DetectedObjects
+from services.vision.segmentation_ask import SegmentAsk, SegmentedImage
 
 
 class ImageClassifier(Protocol):
@@ -16,8 +18,26 @@ class ImageClassifier(Protocol):
         ...
 
 
+class ObjectDetector(Protocol):
+    """The verb DetectObjects."""
+
+    async def detect(self, ask: DetectAsk) -> Answer[Sequence[DetectedObjects]]:
+        """Returns the objects of each image."""
+        ...
+
+
+class ImageSegmenter(Protocol):
+    """The verb SegmentImage."""
+
+    async def segment(self, ask: SegmentAsk) -> Answer[SegmentedImage]:
+        """Returns the regions of the image."""
+        ...
+
+
 @dataclass(frozen=True)
 class VisionVerbs:
     """What a loaded vision model can do."""
 
     classifier: ImageClassifier | None = None
+    detector: ObjectDetector | None = None
+    segmenter: ImageSegmenter | None = None

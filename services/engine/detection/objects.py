@@ -73,4 +73,3 @@ def best_objects(found: Iterable[FoundObject], size: Size, most: int | None) -> 
         if box[0] < box[2] and box[1] < box[3]:
             inside.append(FoundObject(each.label, each.score, box))
     return sorted(inside, key=lambda each: -each.score)[:most]
-

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.encoders.tokens import TextReader
+from services.engine.texts import Truncation
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +32,14 @@ def read_phrases(reader: TextReader, labels: Sequence[str]) -> Phrases:
     for label in labels:
         starts.append(len(text))
         text += f"{label.strip().lower()}. "
-    tokens = reader.encode(text.rstrip())
-    if len(tokens) > reader.context_tokens:
-        raise InvalidArgument([
-            Violation("labels", f"have {len(tokens)} tokens together, and the model reads at most "
-                      f"{reader.context_tokens}; look for fewer things at once")
-        ])  # fmt: skip
+    try:
+        tokens = reader.read(text.rstrip(), Truncation.NONE, field="labels")
+    except InvalidArgument:
+        most = reader.context_tokens
+        wrong = Violation(
+            "labels", f"are longer together than the {most} tokens the model reads; look for fewer things"
+        )
+        raise InvalidArgument([wrong]) from None
     ends = [start + len(label.strip()) for start, label in zip(starts, labels, strict=True)]
     offsets = [] if tokens.offsets is None else tokens.offsets
     places = [
@@ -50,7 +53,7 @@ def read_phrases(reader: TextReader, labels: Sequence[str]) -> Phrases:
     return Phrases({"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": types}, places)
 
 
-def compute(model: Any, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def compute_phrases(model: Any, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Returns `scores` `[images, boxes, tokens]` in [0, 1] and `boxes` as the model has them."""
     output = model(**batch)
     return {"scores": output.logits.float().sigmoid(), "boxes": output.pred_boxes}
