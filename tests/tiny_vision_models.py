@@ -70,13 +70,13 @@ def write_vision_model(folder: Path, name: str, auto_class: Any, *, seed: int = 
     processor, settings, make_config = _MAKERS[name]
     torch.manual_seed(seed)
     model = auto_class.from_config(make_config(**config))
-    _stir(model)
+    stir(model)
     model.save_pretrained(folder)
     processor_class(processor)(**settings).save_pretrained(folder)
     return folder
 
 
-def _stir(model: torch.nn.Module) -> None:
+def stir(model: torch.nn.Module) -> None:
     """Makes weights larger than the library's own, with which every answer is nearly the same."""
     with torch.no_grad():
         for parameter in model.parameters():

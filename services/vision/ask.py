@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sensorium.errors import Violation
 from services.engine.label_scores import LabelScore
@@ -42,3 +43,23 @@ class ClassifyAsk:
 
 Labelled = list[LabelScore]
 """The labels of one image, the highest score first."""
+
+
+@dataclass(frozen=True)
+class EmbedAsk:
+    """A wish for vectors, unchecked."""
+
+    input: ImagesInput
+    texts: Sequence[str]
+    normalize: bool
+    dimension_count: int | None
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors in float32, `[images, dimensions]` and `[texts, dimensions]`."""
+
+    images: Any
+    """A numpy array."""
+    texts: Any
+    """Another."""

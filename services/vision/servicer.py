@@ -6,6 +6,7 @@ from sensorium.v1 import vision_pb2 as pb
 from services.verb_servicer import VerbServicer
 from services.vision.classify_conversion import classify_ask, classify_response
 from services.vision.detection_conversion import detect_ask, detect_response
+from services.vision.embed_conversion import embed_ask, embed_response
 from services.vision.segmentation_conversion import segment_ask, segment_response
 from services.vision.verb_set import VisionVerbs
 
@@ -30,3 +31,9 @@ class VisionServicer(VerbServicer[VisionVerbs]):
         verb = self._able("SegmentImage", self._ready(request.model).segmenter)
         answer = await verb.segment(segment_ask(request, context.time_remaining()))
         return segment_response(answer, self._served.identity)
+
+    async def EmbedImage(self, request: pb.EmbedImageRequest, context: Any) -> pb.EmbedImageResponse:
+        """Embeds images, and texts, as vectors."""
+        verb = self._able("EmbedImage", self._ready(request.model).embedder)
+        answer = await verb.embed(embed_ask(request, context.time_remaining()))
+        return embed_response(answer, self._served.identity)

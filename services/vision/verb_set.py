@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.engine.batching.answer import Answer
-from services.vision.ask import ClassifyAsk, Labelled
+from services.vision.ask import ClassifyAsk, EmbedAsk, Embedded, Labelled
 from services.vision.detection_ask import DetectAsk, DetectedObjects
 from services.vision.segmentation_ask import SegmentAsk, SegmentedImage
 
@@ -34,10 +34,19 @@ class ImageSegmenter(Protocol):
         ...
 
 
+class ImageEmbedder(Protocol):
+    """The verb EmbedImage."""
+
+    async def embed(self, ask: EmbedAsk) -> Answer[Embedded]:
+        """Returns what each image and each text is embedded as."""
+        ...
+
+
 @dataclass(frozen=True)
 class VisionVerbs:
     """What a loaded vision model can do."""
 
     classifier: ImageClassifier | None = None
+    embedder: ImageEmbedder | None = None
     detector: ObjectDetector | None = None
     segmenter: ImageSegmenter | None = None

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from transformers import (
+    MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING,
+    AutoModel,
     AutoModelForImageClassification,
-    AutoModelForObjectDetection,
-    AutoModelForZeroShotObjectDetection,
+    AutoModelForZeroShotImageClassification,
 )
 
 from sensorium.v1 import models_pb2 as pb
@@ -20,27 +22,24 @@ from services.engine.acceleration import accelerate
 from services.engine.admission import QueueLimits
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.batcher import Batcher, BatchRunner
-from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline
 from services.engine.batching.queue import BatchLimits
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, refusals
+from services.engine.images.joint import JointModel
 from services.engine.images.loading import LoadedVisionModel, load_vision_model
 from services.engine.images.reader import ImageInputs, ImageReader, ModelInputs
 from services.engine.images.runner import Compute, ImageRunner
+from services.engine.images.vectors import POOLERS, compute_vectors
 from services.engine.media.image import ImageLimits
 from services.engine.metrics import EngineMetrics
-from services.engine.segmentation.models import is_prompted, segmentation_class, segmentation_model
-from services.engine.segmentation.prompt import Prompt
-from services.engine.segmentation.prompts import PromptedInputs, PromptRunner
+from services.vision import finding_model as finding
 from services.vision.classify_image import ImageClassifier, compute_logits
 from services.vision.config import VisionSettings
-from services.vision.detect_objects import ObjectDetector
+from services.vision.embed_image import ImageEmbedder
 from services.vision.image_list import ImageList
-from services.vision.segment_image import ImageSegmenter
-from services.vision.segment_prompted import PromptedSegmenter
 from services.vision.task import VisionTask
 from services.vision.verb_set import VisionVerbs
-from services.vision.vocabularies import OwnClasses, open_vocabulary
+from services.vision.zero_shot_classify import ZeroShotClassifier
 
 _LONGEST_SIDE = 32_767
 _PROBE_PIXELS = (96, 128)
@@ -72,7 +71,9 @@ class Workbench:
         return self.pipeline_of(runner, run)
 
     def pipeline_of(self, runner: BatchRunner, run: Callable[[], Sequence[Tensor]]) -> Pipeline:
-        """Returns the way through the model by a runner of its own; `run` is what the model is tried with.
+        """Returns the way through the model by a runner of its own.
+
+        `run` is what the model is tried with: it returns what it makes of two equal items, `[2, ...]` each.
 
         Raises:
             ModelRefused: the model fails on it.
@@ -88,6 +89,11 @@ class Workbench:
 
     def _accelerate(self, run: Callable[[], Sequence[Tensor]]) -> None:
         try:
+            for value in run():
+                if not torch.allclose(value[0], value[1], rtol=1e-2, atol=1e-2, equal_nan=True):
+                    raise ModelRefused(
+                        f"{self.loaded.architecture} answers the same image once this way, once another."
+                    )
             accelerate(self.loaded, run)
         except (TypeError, ValueError, IndexError) as error:
             raise ModelRefused(
@@ -99,6 +105,10 @@ class Workbench:
         height, width = _PROBE_PIXELS
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         return self.reader.process(Image.fromarray(pixels))
+
+    def width(self, compute: Compute) -> int:
+        """Returns how many numbers the vectors that `compute` makes of images have."""
+        return ImageRunner(self.loaded, compute).compute([self.drawn().tensors])["vector"].shape[1]
 
     @property
     def images(self) -> ImageList:
@@ -131,8 +141,34 @@ def load_vision_service(
     reader = ImageReader(loaded.processor, ImageLimits(settings.media_bytes, pixels, _LONGEST_SIDE))
     pipeline, verbs, tasks = _MAKERS[task](Workbench(loaded, reader, settings, metrics))
     metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
-    limits = pb.ModelLimits(media_bytes=settings.media_bytes, image_pixel_count=pixels)
+    limits = pb.ModelLimits(
+        media_bytes=settings.media_bytes, image_pixel_count=pixels, context_token_count=loaded.context_tokens
+    )
     return BatchedModel(loaded, pipeline, verbs, tasks, limits)
+
+
+def _comparing(bench: Workbench) -> Served:
+    """Returns what a model of images and texts does, whichever of its two tasks was asked for."""
+    joint, drawn = JointModel(bench.loaded), bench.drawn()
+    joint.check(drawn, bench.loaded)
+    pipeline = bench.pipeline(joint.compute, [drawn, joint.read("a photo", field="")])
+    verbs = VisionVerbs(
+        classifier=ZeroShotClassifier(pipeline, joint, bench.images),
+        embedder=ImageEmbedder(pipeline, bench.images, bench.width(joint.compute), joint),
+    )
+    return pipeline, verbs, [pb.TASK_ZERO_SHOT_CLASSIFY_IMAGE, pb.TASK_EMBED_IMAGE]
+
+
+def _embedding(bench: Workbench) -> Served:
+    if bench.loaded.tokenizer is not None:
+        return _comparing(bench)
+    compute = partial(compute_vectors, bench.loaded)
+    pipeline = bench.pipeline(compute)
+    return (
+        pipeline,
+        VisionVerbs(embedder=ImageEmbedder(pipeline, bench.images, bench.width(compute))),
+        [pb.TASK_EMBED_IMAGE],
+    )
 
 
 def _classifying(bench: Workbench) -> Served:
@@ -141,53 +177,24 @@ def _classifying(bench: Workbench) -> Served:
     return pipeline, VisionVerbs(classifier=classifier), [pb.TASK_CLASSIFY_IMAGE]
 
 
-def _detecting(bench: Workbench) -> Served:
-    classes = OwnClasses(bench.loaded)
-    pipeline = bench.pipeline(classes.compute)
-    detector = ObjectDetector(pipeline, classes, bench.images)
-    return pipeline, VisionVerbs(detector=detector), [pb.TASK_DETECT_OBJECTS]
-
-
-def _detecting_by_labels(bench: Workbench) -> Served:
-    words = open_vocabulary(bench.loaded)
-    probe = words.sought(["cat", "dog"], [])
-    assert probe is not None
-    pipeline = bench.pipeline(words.compute, [ModelInputs(bench.drawn().tensors | probe.tensors)])
-    detector = ObjectDetector(pipeline, words, bench.images)
-    return pipeline, VisionVerbs(detector=detector), [pb.TASK_ZERO_SHOT_DETECT_OBJECTS]
-
-
-def _segmenting(bench: Workbench) -> Served:
-    loaded, most_bytes = bench.loaded, bench.settings.message_bytes
-    if is_prompted(loaded.config):
-        runner = PromptRunner(loaded)
-        image = bench.drawn()
-        item = Item(PromptedInputs(image.tensors, [Prompt([(1, 1)], [True])], (image.height, image.width), True))
-        pipeline = bench.pipeline_of(runner, lambda: [part for pair in runner.run([item])[0] for part in pair])
-        segmenter = PromptedSegmenter(pipeline, loaded.processor, bench.images, most_bytes)
-    else:
-        model = segmentation_model(loaded)
-        pipeline = bench.pipeline(model.compute, [model.inputs(bench.drawn(), mode) for mode in model.modes])
-        segmenter = ImageSegmenter(pipeline, model, bench.images, loaded.config.id2label, most_bytes)
-    return pipeline, VisionVerbs(segmenter=segmenter), [pb.TASK_SEGMENT_IMAGE]
-
-
-def _load_segmenter(checkpoint: Checkpoint) -> LoadedVisionModel:
+def _load_embedding(checkpoint: Checkpoint) -> LoadedVisionModel:
     with refusals(checkpoint.source):
-        config = read_config(checkpoint)
-    return load_vision_model(checkpoint, segmentation_class(config), reads_text=config.model_type == "oneformer")
+        compares = type(read_config(checkpoint)) in MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING
+    return load_vision_model(checkpoint, AutoModel, optional=() if compares else POOLERS, reads_text=compares)
 
 
 _LOADERS: dict[VisionTask, Callable[[Checkpoint], LoadedVisionModel]] = {
     VisionTask.CLASSIFY: partial(load_vision_model, kind=AutoModelForImageClassification),
-    VisionTask.DETECT: partial(load_vision_model, kind=AutoModelForObjectDetection),
-    VisionTask.ZERO_SHOT_DETECT: partial(load_vision_model, kind=AutoModelForZeroShotObjectDetection, reads_text=True),
-    VisionTask.SEGMENT: _load_segmenter,
+    VisionTask.ZERO_SHOT_CLASSIFY: partial(
+        load_vision_model, kind=AutoModelForZeroShotImageClassification, reads_text=True
+    ),
+    VisionTask.EMBED: _load_embedding,
+    **finding.LOADERS,
 }
 _MAKERS: dict[VisionTask, Callable[[Workbench], Served]] = {
     VisionTask.CLASSIFY: _classifying,
-    VisionTask.DETECT: _detecting,
-    VisionTask.ZERO_SHOT_DETECT: _detecting_by_labels,
-    VisionTask.SEGMENT: _segmenting,
+    VisionTask.ZERO_SHOT_CLASSIFY: _comparing,
+    VisionTask.EMBED: _embedding,
+    **finding.MAKERS,
 }
 """Return the verbs of a task, and what they run on."""

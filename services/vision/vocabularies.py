@@ -90,7 +90,7 @@ class SeparateLabels:
     def __init__(self, loaded: LoadedVisionModel) -> None:
         assert loaded.tokenizer is not None
         self._processor = loaded.processor
-        self._reader = TextReader(loaded.tokenizer, loaded.config.text_config.max_position_embeddings)
+        self._reader = TextReader(loaded.tokenizer, loaded.context_tokens, advice="shorten it")
         self._pad_id: int = loaded.tokenizer.pad_token_id or 0  # type: ignore[assignment]
         self.compute = OpenLabelModel(loaded.model).compute
 
@@ -102,9 +102,8 @@ class SeparateLabels:
         for i, label in enumerate(labels):
             try:
                 read.append(self._reader.read(label, Truncation.NONE, field=f"labels[{i}]").ids)
-            except InvalidArgument:
-                most = self._reader.context_tokens
-                wrong.append(Violation(f"labels[{i}]", f"is longer than the {most} tokens the model reads of a label"))
+            except InvalidArgument as error:
+                wrong += error.violations
         if not labels or len(read) < len(labels):
             return None
         width = self._reader.context_tokens
@@ -125,10 +124,7 @@ class JoinedLabels:
     def __init__(self, loaded: LoadedVisionModel) -> None:
         assert loaded.tokenizer is not None
         self._processor = loaded.processor
-        config = loaded.config
-        self._reader = TextReader(
-            loaded.tokenizer, min(config.max_text_len, config.text_config.max_position_embeddings)
-        )
+        self._reader = TextReader(loaded.tokenizer, loaded.context_tokens, advice="look for fewer things at once")
         self.compute = partial(compute_phrases, loaded.model)
 
     def sought(self, labels: Sequence[str], wrong: list[Violation]) -> Sought | None:

@@ -9,21 +9,16 @@ import torch
 from PIL.Image import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
-from sensorium.v1 import common_pb2 as common
+from sensorium import InvalidArgument, TaskNotSupported
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import vision_pb2 as pb
+from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, vision_stack
-from tests.services.engine.media.pictures import encoded, landscape, noise
 from tests.tiny_vision_models import write_vision_model
 
 LABELS = ["cat", "dog", "bird", "fish", "horse", "cow"]
-PICTURES = [noise(40, 30), landscape(64, 64), noise(31, 90, seed=1), landscape(200, 50)]
 TOLERANCE = 2e-5
 """Of probabilities and of logits of about 1, whatever is in the batch."""
-
-
-def media(image: Image) -> common.Media:
-    return common.Media(data=encoded(image, "PNG"))
 
 
 def write(folder: Path, name: str, labels: list[str] = LABELS, **config: Any) -> Path:
@@ -57,3 +52,62 @@ async def test_labels_are_the_pipelines(tmp_path: Path, name: str) -> None:
         assert (info.limits.media_bytes, info.limits.image_pixel_count) == (16 << 20, 36_000_000)
         assert answer.usage.image_count == len(PICTURES)
         assert answer.timing.total.ToNanoseconds() > answer.timing.compute.ToNanoseconds() > 0
+
+
+async def test_scores_are_made_as_asked(tmp_path: Path) -> None:
+    folder = write(tmp_path / "vit", "vit")
+    ask = by_pipeline(folder)
+
+    def expected(function: str) -> list[dict[str, float]]:
+        found = (ask(image, top_k=len(LABELS), function_to_apply=function) for image in PICTURES)
+        return [{label["label"]: label["score"] for label in labels} for labels in found]
+
+    async with vision_stack(folder) as stack:
+        for function, options in {
+            "softmax": {},
+            "sigmoid": {"multi_label": True},
+            "none": {"raw_scores": True},
+        }.items():
+            answer = await classify(stack, *PICTURES, **options)
+            for wanted, found in zip(expected(function), answer.results, strict=True):
+                scores = [label.score for label in found.labels]
+                assert scores == sorted(scores, reverse=True)
+                np.testing.assert_allclose(scores, [wanted[label.label] for label in found.labels], atol=TOLERANCE)
+        best = await classify(stack, *PICTURES, top_k=2)
+        assert [len(result.labels) for result in best.results] == [2] * len(PICTURES)
+        more = await classify(stack, *PICTURES, top_k=99)
+        assert [len(result.labels) for result in more.results] == [len(LABELS)] * len(PICTURES)
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem", "function"),
+    [
+        (LABELS, "multi_label_classification", "sigmoid"),
+        (LABELS, "regression", "none"),
+        (["hot dog"], None, "sigmoid"),
+    ],
+)
+async def test_scores_are_what_the_model_was_trained_for(
+    tmp_path: Path, labels: list[str], problem: str | None, function: str
+) -> None:
+    folder = write(tmp_path / "resnet", "resnet", labels, problem_type=problem)
+    wanted = by_pipeline(folder)(PICTURES[0], top_k=9)
+    assert wanted == by_pipeline(folder)(PICTURES[0], top_k=9, function_to_apply=function)
+    async with vision_stack(folder) as stack:
+        answer = await classify(stack, PICTURES[0])
+        assert [label.label for label in answer.results[0].labels] == [label["label"] for label in wanted]
+        np.testing.assert_allclose(
+            [label.score for label in answer.results[0].labels], [label["score"] for label in wanted], atol=TOLERANCE
+        )
+
+
+async def test_a_model_with_labels_of_its_own_refuses_others(tmp_path: Path) -> None:
+    async with vision_stack(write(tmp_path / "vit", "vit")) as stack:
+        with pytest.raises(InvalidArgument) as caught:
+            await classify(stack, PICTURES[0], labels=["a fox"], hypothesis_template="a {}", top_k=0)
+        assert {violation.field for violation in caught.value.violations} == {"labels", "hypothesis_template", "top_k"}
+        with pytest.raises(InvalidArgument) as caught:
+            await classify(stack, PICTURES[0], hypothesis_template="a {}")
+        assert [violation.description for violation in caught.value.violations] == ["is only used with `labels`"]
+        with pytest.raises(TaskNotSupported):
+            await stack.client.vision.embed_image(pb.EmbedImageRequest(images=[media(PICTURES[0])]))

@@ -144,11 +144,11 @@ async def test_all_that_is_wrong_with_labels_is_told_at_once(tmp_path: Path) -> 
         assert found[0].startswith("top_k ")
         found = await violations("dog", "dog " * LABEL_TOKENS, "fox " * 9999)
         assert [each.split()[0] for each in found] == ["top_k", "labels[1]", "labels[2]"]
-        assert "longer than the 16 tokens the model reads of a label" in found[1]
+        assert "the model reads at most 16; shorten it" in found[1]
         assert (await violations())[1].startswith("labels must hold what to look for")
         assert (await violations(*map(str, range(300))))[1] == "labels must hold at most 256 items, not 300"
     dino = write_open_detector(tmp_path / "grounding_dino", "grounding_dino")
     async with vision_stack(dino) as stack:
         assert (await violations())[1].startswith("labels must hold what to look for")
-        assert "together than the 48 tokens" in (await violations(*(f"dog {i}" for i in range(20))))[1]
+        assert "the model reads at most 48; look for fewer" in (await violations(*(f"dog {i}" for i in range(20))))[1]
         assert "labels[1] comes to nothing the model can read" in await violations("dog", "\u200b")

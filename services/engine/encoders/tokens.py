@@ -45,9 +45,17 @@ class TextReader:
     Its methods may run in any thread.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, context_tokens: int) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        context_tokens: int,
+        *,
+        advice: str = "shorten it, or set `truncation`",
+    ) -> None:
+        """Makes one that reads up to `context_tokens`; `advice` is for callers whose texts have more."""
         self._tokenizer: Any = tokenizer  # its own types tell one result for each of many ways to call it
         self.context_tokens = context_tokens
+        self._advice = advice
         self.is_fast = bool(self._tokenizer.is_fast)
         """Whether offsets and words are known."""
         longest = max(map(len, tokenizer.get_vocab()), default=1)
@@ -92,7 +100,7 @@ class TextReader:
         if truncation is Truncation.NONE:
             raise InvalidArgument(
                 [Violation(field, f"has {len(whole)} tokens, and the model reads at most {self.context_tokens}; "
-                           "shorten it, or set `truncation`")]
+                           f"{self._advice}")]
             )  # fmt: skip
         places = [place for place, of in enumerate(whole.sequences) if of == sequence]
         if len(places) <= excess:

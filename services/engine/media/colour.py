@@ -13,8 +13,6 @@ def rgb(image: Image.Image) -> Image.Image:
     """
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    # Or Pillow would look for a colour that stands for transparency in the new image.
-    image.info.pop("transparency", None)
     converted = image.convert("RGB")
     converted.info = {}
     return converted

@@ -91,6 +91,7 @@ def _check_size(survey: Survey, limits: ImageLimits) -> None:
 def _decoded(found: ImageFormat, survey: Survey) -> tuple[Image.Image, bytes]:
     """Returns the image as it lies in the file, and its EXIF block."""
     with _DECODERS[found](BytesIO(b"".join(survey.parts))) as file:
+        # The limits were held to what the survey found, which has to be what the decoder goes by.
         if file.size != (survey.width, survey.height):
             raise Damaged
         file.load()

@@ -113,6 +113,17 @@ def claiming(name: str, width: int, height: int) -> bytes:
     return bytes(file)
 
 
+def gif_with_frame_at(gif: bytes, screen: tuple[int, int], place: tuple[int, int]) -> bytes:
+    """Returns a GIF of one frame with a screen of this size, and the frame at this place."""
+    file = bytearray(gif)
+    file[6:10] = struct.pack("<HH", *screen)
+    start = _gif_head_bytes(file)
+    while file[start] == 0x21:
+        start = file.index(b"\0", start + 3 + file[start + 2]) + 1
+    file[start + 1 : start + 5] = struct.pack("<HH", *place)
+    return bytes(file)
+
+
 def gif_with_claiming_frame(width: int, height: int) -> bytes:
     """Returns a GIF with a small screen, and a frame that reaches far beyond it and is to be cleared."""
     file = bytearray(encoded(landscape(8, 8), "GIF"))

@@ -102,6 +102,24 @@ def test_inks_become_the_colours_they_print(ink: tuple, colour: tuple, adobe: bo
     assert np.abs(pixels(pictures.cmyk_jpeg(ink, adobe=adobe)).astype(int) - colour).max() <= 2
 
 
+def test_a_jpeg_of_brightness_and_colour_is_read_as_such_whatever_its_components_are_called() -> None:
+    data = bytearray(pictures.encoded(pictures.landscape(40, 24), "JPEG", subsampling=0))
+    frame, scan = data.index(b"\xff\xc0") + 10, data.index(b"\xff\xda") + 5
+    for i, letter in enumerate(b"RGB"):
+        data[frame + 3 * i] = data[scan + 2 * i] = letter
+    assert (pixels(bytes(data)) == by_transformers(bytes(data))).all()
+    assert np.abs(pixels(bytes(data)).astype(int) - np.asarray(pictures.landscape(40, 24))).mean() < 5
+
+
+def test_inks_in_the_manner_of_brightness_and_colour_are_read_as_transformers_reads_them() -> None:
+    data = bytearray(pictures.encoded(pictures.landscape(40, 24).convert("CMYK"), "JPEG"))
+    data[data.index(b"Adobe") + 11] = 2
+    found = pixels(bytes(data))
+    assert (found == by_transformers(bytes(data))).all()
+    data[data.index(b"Adobe") + 11] = 0
+    assert (found != by_transformers(bytes(data))).any(), "the marker tells"
+
+
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -166,12 +184,16 @@ def test_the_first_frame_is_taken(name: str) -> None:
     assert (pixels(data) == (200, 30, 30)).all()
 
 
-def test_a_frame_that_covers_part_of_a_gif_is_read_as_transformers_reads_it() -> None:
-    data = bytearray(pictures.encoded(pictures.noise(12, 9), "GIF"))
-    data[6:10] = b"\x14\0\x10\0"
-    found = pixels(bytes(data))
-    assert found.shape == (16, 20, 3)
-    assert (found == by_transformers(bytes(data))).all()
+@pytest.mark.parametrize("place", [(0, 0), (5, 3), (40, 0)])
+@pytest.mark.parametrize("screen", [(20, 16), (12, 9), (0, 0)])
+@pytest.mark.parametrize("options", [{}, {"transparency": 9}, {"interlace": False, "comment": b"drawn"}])
+def test_a_frame_anywhere_on_its_gif_is_read_as_transformers_reads_it(
+    options: dict, screen: tuple[int, int], place: tuple[int, int]
+) -> None:
+    data = pictures.gif_with_frame_at(pictures.encoded(pictures.noise(12, 9), "GIF", **options), screen, place)
+    found = pixels(data)
+    assert found.shape == (max(screen[1], place[1] + 9), max(screen[0], place[0] + 12), 3)
+    assert (found == by_transformers(data)).all()
 
 
 def test_what_is_appended_to_an_image_is_left_out() -> None:

@@ -1,11 +1,14 @@
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from services.engine.media import image, png
 from services.engine.media.image import ImageLimits, decode_image
+from services.engine.media.image_format import ImageFormat
 from services.engine.media.refusal import ImageRefused
 from tests.services.engine.media import pictures
 
@@ -125,12 +128,20 @@ def test_a_jpeg_with_scans_without_end_is_refused() -> None:
     assert refusal(pictures.jpeg_with_scans(64, 64, 100)).startswith("has more than 64 scans")
 
 
-def test_a_second_head_does_not_change_the_size() -> None:
+def test_nothing_before_or_beside_the_head_changes_the_size() -> None:
     head = pictures.chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 0, 0, 0, 0))
     assert "damaged" in refusal(pictures.png_of(1, 1, 8, 0, [b"\0"], before=head))
+    png_of_a_phone = SMALL["PNG"][:8] + pictures.chunk(b"CgBI", b"\x50\0\x20\2") + SMALL["PNG"][8:]
+    assert "damaged" in refusal(png_of_a_phone)
     jpeg = pictures.one_pixel("JPEG")
     frame = pictures.jpeg_segment(0xC0, struct.pack(">BHHBBBB", 8, 9000, 9000, 1, 1, 0x11, 0))
     assert "damaged" in refusal(pictures.with_segments(jpeg, frame))
+
+
+def test_a_decoder_that_finds_another_size_is_asked_for_no_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = replace(png.survey(SMALL["PNG"]), width=23)
+    monkeypatch.setitem(image._SURVEYS, ImageFormat.PNG, lambda data: found)
+    assert "damaged" in refusal(SMALL["PNG"])
 
 
 def cuts(data: bytes) -> Iterator[bytes]:
