@@ -34,6 +34,7 @@ from transformers import (
 from tests.tiny_encoders import wordpiece
 
 LABELS = ["sky", "grass", "cat", "cup", "tree"]
+QUERIES = 10
 THINGS = [2, 3]
 """Indices of labels of which there may be several; the others are background."""
 _NAMED: dict[str, Any] = {"id2label": dict(enumerate(LABELS)), "label2id": {name: i for i, name in enumerate(LABELS)}}
@@ -74,7 +75,7 @@ def _maskformer(_folder: Path) -> Made:
     decoder = DetrConfig(
         backbone_config=ResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1]), d_model=32,
         encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=32,
-        decoder_ffn_dim=32, num_queries=10,
+        decoder_ffn_dim=32, num_queries=QUERIES,
     )  # fmt: skip
     config = MaskFormerConfig(
         backbone_config=_swin(), decoder_config=decoder, fpn_feature_size=32, mask_feature_size=32, **_NAMED
@@ -86,7 +87,7 @@ def _maskformer(_folder: Path) -> Made:
 def _mask2former(_folder: Path) -> Made:
     config = Mask2FormerConfig(
         backbone_config=_swin(), feature_size=32, mask_feature_size=32, hidden_dim=32, encoder_feedforward_dim=32,
-        encoder_layers=1, decoder_layers=2, num_attention_heads=2, dim_feedforward=32, num_queries=10, **_NAMED,
+        encoder_layers=1, decoder_layers=2, num_attention_heads=2, dim_feedforward=32, num_queries=QUERIES, **_NAMED,
     )  # fmt: skip
     processor = Mask2FormerImageProcessorPil(size=_SIZE, num_labels=len(LABELS))
     return AutoModelForUniversalSegmentation, config, processor
@@ -99,7 +100,7 @@ def _oneformer(folder: Path) -> Made:
     tokenizer = wordpiece()
     config = OneFormerConfig(
         backbone_config=_swin(), conv_dim=32, mask_dim=32, hidden_dim=32, encoder_feedforward_dim=32, encoder_layers=1,
-        decoder_layers=2, num_attention_heads=2, dim_feedforward=32, num_queries=10, task_seq_len=16,
+        decoder_layers=2, num_attention_heads=2, dim_feedforward=32, num_queries=QUERIES, task_seq_len=16,
         text_encoder_width=32, text_encoder_context_length=16, text_encoder_num_layers=1,
         text_encoder_vocab_size=len(tokenizer), text_encoder_proj_layers=1, query_dec_layers=1, common_stride=4,
         is_training=False, **_NAMED,
@@ -119,7 +120,7 @@ def _detr(_folder: Path) -> Made:
             out_features=["stage1", "stage2", "stage3", "stage4"],
         ),
         d_model=64, encoder_layers=1, decoder_layers=1, encoder_attention_heads=8, decoder_attention_heads=8,
-        encoder_ffn_dim=32, decoder_ffn_dim=32, num_queries=10, **_NAMED,
+        encoder_ffn_dim=32, decoder_ffn_dim=32, num_queries=QUERIES, **_NAMED,
     )  # fmt: skip
     return AutoModelForUniversalSegmentation, config, DetrImageProcessorPil(size=_SIZE)
 
@@ -158,12 +159,9 @@ def write_segmenter(folder: Path, name: str, *, seed: int = 0, noise: float = 0.
     model = auto_class.from_config(config)
     with torch.no_grad():
         for part, parameter in model.named_parameters():
-            # The library's own are so small that all queries find nearly the same.
-            parameter.add_(
-                torch.randn_like(parameter)
-                * noise
-                * (10 if "quer" in part and parameter.dim() == 2 and len(parameter) == 10 else 1)
-            )
+            # With the library's own all queries would find nearly the same.
+            apart = 10 if "quer" in part and parameter.shape[:1] == (QUERIES,) else 1
+            parameter.add_(torch.randn_like(parameter) * noise * apart)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
