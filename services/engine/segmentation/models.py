@@ -54,8 +54,10 @@ def is_prompted(config: PretrainedConfig) -> bool:
 class SegmentationModel(Protocol):
     """A model that divides images without being told where to look."""
 
-    modes: Sequence[SegmentationMode]
-    """What it can do, what is done unless it is said first."""
+    @property
+    def modes(self) -> Sequence[SegmentationMode]:
+        """What it can do; first what it does unless a request says otherwise."""
+        ...
 
     def inputs(self, image: ImageInputs, mode: SegmentationMode) -> ImageInputs:
         """Returns what the model reads to divide the image in that way."""

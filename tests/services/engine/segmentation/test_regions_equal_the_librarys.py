@@ -15,7 +15,7 @@ from transformers import (
     OneFormerImageProcessorPil,
     SegformerImageProcessorPil,
 )
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from services.engine.segmentation.instances import competing_instances, separate_instances
 from services.engine.segmentation.panoptic import Thresholds, panoptic_regions
