@@ -63,3 +63,47 @@ class Embedded:
     """A numpy array."""
     texts: Any
     """Another."""
+
+
+@dataclass(frozen=True)
+class DepthAsk:
+    """A wish for the depths of one image, unchecked."""
+
+    input: ImagesInput
+    as_floats: bool
+    """As numbers instead of as a PNG."""
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The depths of an image, as numbers, or as a PNG whose value 0 stands for `offset`, and each step for `scale`."""
+
+    data: bytes
+    as_floats: bool
+    scale: float
+    offset: float
+    least: float
+    greatest: float
+    kind: str
+    """A name of the contract's DepthKind, without its prefix."""
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class TransformAsk:
+    """A wish for a new image made of one image, unchecked."""
+
+    input: ImagesInput
+    media_type: str | None
+    """Of the new image."""
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """The file of an image that a model made."""
+
+    data: bytes
+    media_type: str
+    width: int
+    height: int

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -23,22 +22,22 @@ from services.vision.segment_prompted import PromptedSegmenter
 from services.vision.task import VisionTask
 from services.vision.verb_set import VisionVerbs
 from services.vision.vocabularies import OwnClasses, Vocabulary, open_vocabulary
+from services.vision.workbench import Workbench
 
-if TYPE_CHECKING:
-    from services.vision.vision_model import Served, Workbench
+Served = tuple[Pipeline, VisionVerbs, Sequence[pb.Task.ValueType]]
 
 
-def _detecting(bench: "Workbench") -> "Served":
+def _detecting(bench: Workbench) -> Served:
     pipeline, detector = _detector(bench, OwnClasses(bench.loaded), [])
     return pipeline, VisionVerbs(detector=detector), [pb.TASK_DETECT_OBJECTS]
 
 
-def _detecting_by_labels(bench: "Workbench") -> "Served":
+def _detecting_by_labels(bench: Workbench) -> Served:
     pipeline, detector = _detector(bench, open_vocabulary(bench.loaded), ["cat", "dog"])
     return pipeline, VisionVerbs(detector=detector), [pb.TASK_ZERO_SHOT_DETECT_OBJECTS]
 
 
-def _detector(bench: "Workbench", vocabulary: Vocabulary, labels: Sequence[str]) -> tuple[Pipeline, ObjectDetector]:
+def _detector(bench: Workbench, vocabulary: Vocabulary, labels: Sequence[str]) -> tuple[Pipeline, ObjectDetector]:
     """Returns what searches images, tried with these labels."""
     sought = vocabulary.sought(labels, [])
     assert sought is not None
@@ -53,7 +52,7 @@ def _detector(bench: "Workbench", vocabulary: Vocabulary, labels: Sequence[str])
     return pipeline, ObjectDetector(pipeline, vocabulary, bench.images)
 
 
-def _segmenting(bench: "Workbench") -> "Served":
+def _segmenting(bench: Workbench) -> Served:
     loaded, most_bytes = bench.loaded, bench.settings.message_bytes
     if is_prompted(loaded.config):
         pipeline = _prompted_pipeline(bench)
@@ -65,7 +64,7 @@ def _segmenting(bench: "Workbench") -> "Served":
     return pipeline, VisionVerbs(segmenter=segmenter), [pb.TASK_SEGMENT_IMAGE]
 
 
-def _prompted_pipeline(bench: "Workbench") -> Pipeline:
+def _prompted_pipeline(bench: Workbench) -> Pipeline:
     runner, image = PromptRunner(bench.loaded), bench.drawn()
     probe = PromptedInputs(image.tensors, [Prompt([(1, 1)], [True])], (image.height, image.width), all_candidates=True)
 
@@ -87,7 +86,7 @@ LOADERS: dict[VisionTask, Callable[[Checkpoint], LoadedVisionModel]] = {
     VisionTask.ZERO_SHOT_DETECT: partial(load_vision_model, kind=AutoModelForZeroShotObjectDetection, reads_text=True),
     VisionTask.SEGMENT: _load_segmenter,
 }
-MAKERS: "dict[VisionTask, Callable[[Workbench], Served]]" = {
+MAKERS: dict[VisionTask, Callable[[Workbench], Served]] = {
     VisionTask.DETECT: _detecting,
     VisionTask.ZERO_SHOT_DETECT: _detecting_by_labels,
     VisionTask.SEGMENT: _segmenting,

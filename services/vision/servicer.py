@@ -5,9 +5,11 @@ from typing import Any
 from sensorium.v1 import vision_pb2 as pb
 from services.verb_servicer import VerbServicer
 from services.vision.classify_conversion import classify_ask, classify_response
+from services.vision.depth_conversion import depth_ask, depth_response
 from services.vision.detection_conversion import detect_ask, detect_response
 from services.vision.embed_conversion import embed_ask, embed_response
 from services.vision.segmentation_conversion import segment_ask, segment_response
+from services.vision.transform_conversion import transform_ask, transform_response
 from services.vision.verb_set import VisionVerbs
 
 
@@ -31,6 +33,18 @@ class VisionServicer(VerbServicer[VisionVerbs]):
         verb = self._able("SegmentImage", self._ready(request.model).segmenter)
         answer = await verb.segment(segment_ask(request, context.time_remaining()))
         return segment_response(answer, self._served.identity)
+
+    async def EstimateDepth(self, request: pb.EstimateDepthRequest, context: Any) -> pb.EstimateDepthResponse:
+        """Estimates how far away every pixel is."""
+        verb = self._able("EstimateDepth", self._ready(request.model).depth_estimator)
+        answer = await verb.estimate(depth_ask(request, context.time_remaining()))
+        return depth_response(answer, self._served.identity)
+
+    async def TransformImage(self, request: pb.TransformImageRequest, context: Any) -> pb.TransformImageResponse:
+        """Makes a new image out of an image."""
+        verb = self._able("TransformImage", self._ready(request.model).transformer)
+        answer = await verb.transform(transform_ask(request, context.time_remaining()))
+        return transform_response(answer, self._served.identity)
 
     async def EmbedImage(self, request: pb.EmbedImageRequest, context: Any) -> pb.EmbedImageResponse:
         """Embeds images, and texts, as vectors."""

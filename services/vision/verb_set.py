@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.engine.batching.answer import Answer
-from services.vision.ask import ClassifyAsk, EmbedAsk, Embedded, Labelled
+from services.vision.ask import ClassifyAsk, Depth, DepthAsk, EmbedAsk, Embedded, Labelled, NewImage, TransformAsk
 from services.vision.detection_ask import DetectAsk, DetectedObjects
 from services.vision.segmentation_ask import SegmentAsk, SegmentedImage
 
@@ -15,6 +15,30 @@ class ImageClassifier(Protocol):
 
     async def classify(self, ask: ClassifyAsk) -> Answer[Sequence[Labelled]]:
         """Returns the labels of each image."""
+        ...
+
+
+class ImageEmbedder(Protocol):
+    """The verb EmbedImage."""
+
+    async def embed(self, ask: EmbedAsk) -> Answer[Embedded]:
+        """Returns what each image and each text is embedded as."""
+        ...
+
+
+class DepthEstimator(Protocol):
+    """The verb EstimateDepth."""
+
+    async def estimate(self, ask: DepthAsk) -> Answer[Depth]:
+        """Returns the depth of each pixel."""
+        ...
+
+
+class ImageTransformer(Protocol):
+    """The verb TransformImage."""
+
+    async def transform(self, ask: TransformAsk) -> Answer[NewImage]:
+        """Returns the new image."""
         ...
 
 
@@ -34,19 +58,13 @@ class ImageSegmenter(Protocol):
         ...
 
 
-class ImageEmbedder(Protocol):
-    """The verb EmbedImage."""
-
-    async def embed(self, ask: EmbedAsk) -> Answer[Embedded]:
-        """Returns what each image and each text is embedded as."""
-        ...
-
-
 @dataclass(frozen=True)
 class VisionVerbs:
     """What a loaded vision model can do."""
 
     classifier: ImageClassifier | None = None
     embedder: ImageEmbedder | None = None
+    depth_estimator: DepthEstimator | None = None
+    transformer: ImageTransformer | None = None
     detector: ObjectDetector | None = None
     segmenter: ImageSegmenter | None = None
