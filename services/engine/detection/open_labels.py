@@ -27,7 +27,7 @@ class LabelEmbeddings:
         if new := [place for key, place in first.items() if key not in self._known]:
             made = self._embed(rows[new], masks[new])
             self._known.update((keys[place], vector) for place, vector in zip(new, made, strict=True))
-        for key in first:
+        for key in keys:
             self._known.move_to_end(key)
         found = torch.stack([self._known[key] for key in keys])
         while len(self._known) > self._most:
