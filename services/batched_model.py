@@ -53,6 +53,8 @@ class BatchedModel:
     tasks: Sequence[pb.Task.ValueType]
     limits: pb.ModelLimits
     """Those that only its service knows."""
+    concurrency: int = BatchLimits.items
+    """Items worked on at once."""
 
     def start(self) -> None:
         """See LoadedService."""
@@ -77,5 +79,5 @@ class BatchedModel:
         info.quantization = loaded.quantization
         info.device = str(loaded.device)
         info.parameter_count = loaded.model.num_parameters()
-        info.concurrency = BatchLimits.items
+        info.concurrency = self.concurrency
         info.labels[:] = loaded.labels

@@ -57,20 +57,26 @@ class Readable:
         if isinstance(result, ListModelsResponse):
             models.print_models(result, self._console)
             return
-        if self._path is None or not self._save(result, self._path):
-            tables.print_result(result, self._console)
+        rest = result if self._path is None else self._saved(result, self._path)
+        # What is told of media on standard output would spoil them.
+        tables.print_result(rest, self._aside if self._path == "-" else self._console)
         parts = numbers.consumption(*_figures(result)) if "usage" in result.DESCRIPTOR.fields_by_name else []
         self._close([*parts, endpoint or ""])
 
-    def _save(self, result: Message, path: str) -> bool:
-        data = _media_of(result)
-        if data is None:
-            return False
+    def _saved(self, result: Message, path: str) -> Message:
+        """Writes the media of `result` into the file, and returns what else it tells."""
+        found = _media_of(result)
+        if found is None:
+            return result
+        field, data = found
         with _opened(path) as file:
             file.write(data)
         if path != "-":
             self._aside.print(f"{len(data)} bytes written to {path}", markup=False, highlight=False)
-        return True
+        rest = type(result)()
+        rest.CopyFrom(result)
+        rest.ClearField(field)
+        return rest
 
     def events(self, events: Iterable[Message]) -> None:
         """Prints text as it arrives, and on a terminal, behind it, what it took."""
@@ -106,10 +112,11 @@ def _is_media(field: FieldDescriptor) -> bool:
     return field.type == FieldDescriptor.TYPE_BYTES or message_of(field) is Media.DESCRIPTOR
 
 
-def _media_of(result: Message) -> bytes | None:
+def _media_of(result: Message) -> tuple[str, bytes] | None:
+    """Returns the field of `result` that holds media, and their bytes."""
     for field, value in result.ListFields():
         if not field.is_repeated and _is_media(field):
-            return value.data if isinstance(value, Media) else value
+            return field.name, value.data if isinstance(value, Media) else value
     return None
 
 

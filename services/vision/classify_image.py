@@ -36,6 +36,8 @@ def wrong_options(ask: ClassifyAsk) -> list[Violation]:
 class ImageClassifier:
     """Classifies batches; a batch is done whole or not at all."""
 
+    takes_labels = False
+
     def __init__(self, pipeline: Pipeline, loaded: LoadedVisionModel, images: ImageList) -> None:
         self._pipeline = pipeline
         self._images = images
@@ -49,17 +51,17 @@ class ImageClassifier:
         """Returns the labels of each image.
 
         Raises:
-            InvalidArgument: an image or an option is wrong, or the request has labels.
+            InvalidArgument: an image or an option is wrong.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 
     def _prepare(self, ask: ClassifyAsk) -> Prepared[Sequence[Labelled]]:
         wrong = [*ask.input.violations, *wrong_options(ask)]
-        if ask.labels:
-            wrong.append(Violation("labels", "are read by models that compare images with text; this one has its own"))
         if ask.hypothesis_template is not None:
-            wrong.append(Violation("hypothesis_template", "is only used with `labels`"))
-        images = self._images.read(ask.input.images, wrong)
+            wrong.append(Violation("hypothesis_template", "goes only with `labels`"))
+        if ask.multi_label is not None and self._regresses:
+            wrong.append(Violation("multi_label", "does not apply: the model's values are no probabilities"))
+        images = self._images.read(ask.input.images, wrong, deadline=ask.input.deadline)
         if wrong:
             raise InvalidArgument(wrong)
         items = [Item(image, image.length, image.kind) for image in images]
@@ -69,6 +71,6 @@ class ImageClassifier:
     def _labelled(self, output: Any, ask: ClassifyAsk) -> Labelled:
         scores: Tensor = output["logits"]
         multi_label = self._multi_label if ask.multi_label is None else ask.multi_label
-        if not (ask.raw_scores or (self._regresses and ask.multi_label is None)):
+        if not (ask.raw_scores or self._regresses):
             scores = probabilities(scores, multi_label=multi_label)
         return ranked(self._labels, scores.tolist(), ask.top_k)

@@ -44,7 +44,7 @@ class ImageEmbedder:
         images, texts = [], []
         if 1 <= count + len(ask.texts) <= self._images.most:
             texts = self._read(ask.texts, wrong)
-            images = self._images.read(ask.input.images, wrong, fewest=0)
+            images = self._images.read(ask.input.images, wrong, fewest=0, deadline=ask.input.deadline)
         else:
             most, all_together = self._images.most, count + len(ask.texts)
             wrong.append(Violation("images", f"and texts together must be 1 to {most} items, not {all_together}"))

@@ -1,9 +1,10 @@
 """The images of a request, decoded one by one with everything that is wrong about them."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sensorium.errors import Violation
+from sensorium.errors import DeadlineExceeded, Violation
 from services.engine.images.reader import ImageInputs, ImageReader
 from services.engine.media.refusal import ImageRefused
 from services.vision.ask import SentImage
@@ -19,13 +20,21 @@ class ImageList:
     """What the images of a request may come to for the model, in lengths of ModelInputs, and one of them by itself."""
     longest: int
 
-    def read(self, images: Sequence[SentImage], wrong: list[Violation], *, fewest: int = 1) -> list[ImageInputs]:
-        """Returns what the model reads of each image that is right. Adds what is wrong to `wrong`."""
+    def read(
+        self, images: Sequence[SentImage], wrong: list[Violation], *, fewest: int = 1, deadline: float | None = None
+    ) -> list[ImageInputs]:
+        """Returns what the model reads of each image that is right. Adds what is wrong to `wrong`.
+
+        Raises:
+            DeadlineExceeded: the deadline passed before the last one was read.
+        """
         if not fewest <= len(images) <= self.most:
             wrong.append(Violation("images", f"must hold {fewest} to {self.most} items, not {len(images)}"))
             return []  # so many are not looked at
         found: list[ImageInputs] = []
         for i, image in enumerate(images):
+            if deadline is not None and time.monotonic() > deadline:
+                raise DeadlineExceeded("The deadline passed while images were read.")
             if (read := self.read_one(image, wrong, field=f"images[{i}]")) is not None:
                 found.append(read)
             if sum(each.length for each in found) > self.most_length:

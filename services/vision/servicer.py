@@ -3,6 +3,7 @@
 from typing import Any
 
 from sensorium.v1 import vision_pb2 as pb
+from services.handlers import task_not_supported
 from services.verb_servicer import VerbServicer
 from services.vision.classify_conversion import classify_ask, classify_response
 from services.vision.depth_conversion import depth_ask, depth_response
@@ -19,6 +20,7 @@ class VisionServicer(VerbServicer[VisionVerbs]):
     async def ClassifyImage(self, request: pb.ClassifyImageRequest, context: Any) -> pb.ClassifyImageResponse:
         """Classifies images."""
         verb = self._able("ClassifyImage", self._ready(request.model).classifier)
+        self._require_labels("ClassifyImage", wanted=verb.takes_labels, sent=bool(request.labels))
         answer = await verb.classify(classify_ask(request, context.time_remaining()))
         return classify_response(answer, self._served.identity)
 
@@ -51,3 +53,13 @@ class VisionServicer(VerbServicer[VisionVerbs]):
         verb = self._able("EmbedImage", self._ready(request.model).embedder)
         answer = await verb.embed(embed_ask(request, context.time_remaining()))
         return embed_response(answer, self._served.identity)
+
+    def _require_labels(self, rpc: str, *, wanted: bool, sent: bool) -> None:
+        """Returns if a request brings labels where the model wants them, and none where it has its own.
+
+        Raises:
+            TaskNotSupported: these are two tasks, and the model cannot do the other one.
+        """
+        if wanted != sent:
+            form = "by labels in the request" if sent else "without labels in the request"
+            raise task_not_supported(f"{rpc} {form}", self._served.name)

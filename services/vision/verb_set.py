@@ -13,6 +13,11 @@ from services.vision.segmentation_ask import SegmentAsk, SegmentedImage
 class ImageClassifier(Protocol):
     """The verb ClassifyImage."""
 
+    @property
+    def takes_labels(self) -> bool:
+        """Whether requests bring the labels, or the model has its own."""
+        ...
+
     async def classify(self, ask: ClassifyAsk) -> Answer[Sequence[Labelled]]:
         """Returns the labels of each image."""
         ...

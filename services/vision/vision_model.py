@@ -64,7 +64,7 @@ def load_vision_service(
     limits = pb.ModelLimits(
         media_bytes=settings.media_bytes, image_pixel_count=pixels, context_token_count=loaded.context_tokens
     )
-    return BatchedModel(loaded, pipeline, verbs, tasks, limits)
+    return BatchedModel(loaded, pipeline, verbs, tasks, limits, settings.max_batch_images)
 
 
 def _comparing(bench: Workbench) -> Served:

@@ -16,15 +16,19 @@ from services.vision.ask import ClassifyAsk, Labelled
 from services.vision.classify_image import probabilities, wrong_options
 from services.vision.image_list import ImageList
 from services.vision.known_texts import KnownText, KnownTexts
+from services.vision.label_list import wrong_labels
 
 DEFAULT_TEMPLATE = "This is a photo of {}."
 PLACE = "{}"
 MOST_LABELS = 1000
+_MOST_CHARACTERS = 1000
 _KNOWN_TEXTS = 4096
 
 
 class ZeroShotClassifier:
     """Classifies batches; a batch is done whole or not at all."""
+
+    takes_labels = True
 
     def __init__(self, pipeline: Pipeline, joint: JointModel, images: ImageList) -> None:
         self._pipeline = pipeline
@@ -36,18 +40,21 @@ class ZeroShotClassifier:
         """Returns the labels of each image.
 
         Raises:
-            InvalidArgument: an image, a label or an option is wrong, or the request has no labels.
+            InvalidArgument: an image, a label or an option is wrong.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 
     def _prepare(self, ask: ClassifyAsk) -> Prepared[Sequence[Labelled]]:
         wrong = [*ask.input.violations, *wrong_options(ask)]
         template = DEFAULT_TEMPLATE if ask.hypothesis_template is None else ask.hypothesis_template
-        if PLACE not in template:
-            wrong.append(Violation("hypothesis_template", f"must hold `{PLACE}`, in whose place a label is put"))
+        if template.count(PLACE) != 1 or len(template) > _MOST_CHARACTERS:
+            wrong.append(
+                Violation("hypothesis_template", f"must hold `{PLACE}` once, in at most {_MOST_CHARACTERS} characters")
+            )
+            template = PLACE  # or each of many labels would be put into something long, or into it many times
         sentences = [template.replace(PLACE, label) for label in ask.labels]
         known, new = self._read(ask.labels, sentences, wrong)
-        images = self._images.read(ask.input.images, wrong)
+        images = self._images.read(ask.input.images, wrong, deadline=ask.input.deadline)
         if wrong:
             raise InvalidArgument(wrong)
 
@@ -72,13 +79,14 @@ class ZeroShotClassifier:
         """
         known: dict[str, KnownText] = {}
         new: dict[str, TextInputs] = {}
-        if not 1 <= len(labels) <= MOST_LABELS:
-            wrong.append(Violation("labels", f"must hold 1 to {MOST_LABELS} items, not {len(labels)}"))
+        wrong += (labels_wrong := wrong_labels(labels, MOST_LABELS))
+        if len(labels) > MOST_LABELS:
             return known, new  # so many are not looked at
-        for i, (label, sentence) in enumerate(zip(labels, sentences, strict=True)):
-            if not label:
-                wrong.append(Violation(f"labels[{i}]", "must not be empty"))
-            elif (found := self._known.get(sentence)) is not None:
+        passed_over = {violation.field for violation in labels_wrong}
+        for i, sentence in enumerate(sentences):
+            if f"labels[{i}]" in passed_over:
+                continue
+            if (found := self._known.get(sentence)) is not None:
                 known[sentence] = found
             else:
                 try:

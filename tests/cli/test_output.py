@@ -108,6 +108,19 @@ def test_media_go_into_a_file(fake: Fake, invoke: Invoke, tmp_path: Path) -> Non
     assert "4 bytes of audio/wav" in invoke("speech", "synthesize", "Hi").stdout
 
 
+def test_what_explains_media_is_told_beside_them(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
+    response = vision_pb2.EstimateDepthResponse(
+        png16=b"\x89PNG", scale=0.5, offset=2, usage=common.Usage(image_count=1)
+    )
+    fake.answers["VisionService/EstimateDepth"] = answering(response)
+    done = invoke("vision", "estimate-depth", "https://example.com/cat.png", "-o", str(tmp_path / "depth.png"))
+    assert done.stdout.splitlines() == ["scale: 0.5", "offset: 2"]
+    assert (tmp_path / "depth.png").read_bytes() == b"\x89PNG"
+    done = invoke("vision", "estimate-depth", "https://example.com/cat.png", "-o", "-")
+    assert done.stdout_bytes == b"\x89PNG"
+    assert "scale: 0.5" in done.stderr
+
+
 def test_streamed_audio_goes_to_standard_output(fake: Fake, invoke: Invoke) -> None:
     pieces = [speech_pb2.SynthesisDelta(audio=audio) for audio in (b"\x00\x01", b"\xff")]
     events = [speech_pb2.StreamSynthesizeResponse(delta=piece) for piece in pieces]

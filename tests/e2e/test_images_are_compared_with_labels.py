@@ -10,7 +10,7 @@ import torch
 from PIL.Image import Image
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, pipeline
 
-from sensorium import InvalidArgument
+from sensorium import InvalidArgument, TaskNotSupported
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import vision_pb2 as pb
 from tests.e2e.pictures import PICTURES, media
@@ -110,9 +110,11 @@ async def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
                 await classify(stack, **request)
             return {violation.field: violation.description for violation in caught.value.violations}
 
-        assert list(await violations()) == ["labels"]
-        assert "1 to 1000 items, not 1001" in (await violations(labels=["a"] * 1001))["labels"]
-        assert list(await violations(labels=["fox"], hypothesis_template="a photo")) == ["hypothesis_template"]
-        found = await violations(images=[], labels=["", "fox", "dog " * 9000, "the " * 70], top_k=0)
-        assert set(found) == {"images", "labels[0]", "labels[2]", "labels[3]", "top_k"}
+        with pytest.raises(TaskNotSupported, match="ClassifyImage without labels in the request"):
+            await classify(stack)
+        assert "at most 1000 items, not 1001" in (await violations(labels=["a"] * 1001))["labels"]
+        for template in ("a photo", "{} and {}", "{}" + " " * 1000):
+            assert list(await violations(labels=["fox"], hypothesis_template=template)) == ["hypothesis_template"]
+        found = await violations(images=[], labels=["", "fox", "dog " * 9000, "the " * 70, "fox"], top_k=0)
+        assert set(found) == {"images", "labels[0]", "labels[2]", "labels[3]", "labels[4]", "top_k"}
         assert found["labels[3]"] == "has 86 tokens, and the model reads at most 64; shorten it"

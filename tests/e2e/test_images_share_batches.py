@@ -16,6 +16,9 @@ COUNT = 48
 TOLERANCE = 2e-5
 """Between an answer in company and alone, of numbers of about 1, in float32."""
 
+HALF_TOLERANCE = 3e-2
+"""Of bfloat16, as a share of the greatest logit."""
+
 
 async def logits(stack: RunningStack, seed: int) -> list[float]:
     image = media(noise(30 + seed % 3, 40, seed=seed))
@@ -50,3 +53,12 @@ async def test_images_of_unlike_shapes_do_not_meet(tmp_path: Path) -> None:
         for i, found in enumerate(together):
             alone = np.frombuffer(await depths(stack, i), "<f4")
             np.testing.assert_allclose(np.frombuffer(found, "<f4"), alone, atol=TOLERANCE * np.abs(alone).max())
+
+
+async def test_half_the_width_costs_little(tmp_path: Path) -> None:
+    folder = write_vision_model(tmp_path / "vit", "vit", AutoModelForImageClassification, num_labels=5)
+    async with vision_stack(folder) as stack:
+        exact = [await logits(stack, seed) for seed in range(8)]
+    async with vision_stack(folder, dtype="bfloat16") as stack:
+        found = [await logits(stack, seed) for seed in range(8)]
+    np.testing.assert_allclose(found, exact, atol=HALF_TOLERANCE * np.abs(exact).max())
