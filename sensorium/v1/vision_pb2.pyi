@@ -147,7 +147,7 @@ class DetectObjectsRequest(_message.Message):
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What to look for, in words such as `a red car`, for models that compare images with text; up to
-        `ModelLimits.batch_item_count`, none empty or twice. Empty: the model's own classes; INVALID_ARGUMENT if it has none.
+        `ModelLimits.batch_item_count`, none empty or twice. Empty: the model's own classes.
         """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The verb DetectObjects, by the model's own classes or by labels in the request."""
+"""The verb DetectObjects, by the model's own classes or by labels in the request; which of them is up to the model."""
 
 from collections.abc import Sequence
 
@@ -24,14 +24,14 @@ class ObjectDetector:
     def __init__(self, pipeline: Pipeline, vocabulary: Vocabulary, images: ImageList) -> None:
         self._pipeline = pipeline
         self._vocabulary = vocabulary
+        self.takes_labels = vocabulary.takes_labels
         self._images = images
 
     async def detect(self, ask: DetectAsk) -> Answer[Sequence[DetectedObjects]]:
         """Returns the objects of each image.
 
         Raises:
-            InvalidArgument: an image, a label or an option is wrong, there are labels and the model reads none, or
-                there are none and it has no classes.
+            InvalidArgument: an image, a label or an option is wrong.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 
@@ -39,7 +39,7 @@ class ObjectDetector:
         labels_wrong = wrong_labels(ask.labels, self._images.most)
         wrong = [*ask.input.violations, *_wrong_options(ask), *labels_wrong]
         sought = None if labels_wrong else self._vocabulary.sought(ask.labels, wrong)
-        images = self._images.read(ask.input.images, wrong)
+        images = self._images.read(ask.input.images, wrong, deadline=ask.input.deadline)
         if wrong or sought is None:
             raise InvalidArgument(wrong)
         inputs = [ModelInputs(image.tensors | sought.tensors) for image in images]

@@ -27,6 +27,7 @@ class VisionServicer(VerbServicer[VisionVerbs]):
     async def DetectObjects(self, request: pb.DetectObjectsRequest, context: Any) -> pb.DetectObjectsResponse:
         """Finds objects in images."""
         verb = self._able("DetectObjects", self._ready(request.model).detector)
+        self._require_labels("DetectObjects", wanted=verb.takes_labels, sent=bool(request.labels))
         answer = await verb.detect(detect_ask(request, context.time_remaining()))
         return detect_response(answer, self._served.identity)
 

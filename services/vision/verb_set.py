@@ -50,6 +50,11 @@ class ImageTransformer(Protocol):
 class ObjectDetector(Protocol):
     """The verb DetectObjects."""
 
+    @property
+    def takes_labels(self) -> bool:
+        """Whether requests bring the labels, or the model has its own."""
+        ...
+
     async def detect(self, ask: DetectAsk) -> Answer[Sequence[DetectedObjects]]:
         """Returns the objects of each image."""
         ...

@@ -43,6 +43,8 @@ class Sought:
 class Vocabulary(Protocol):
     """What a model can be asked to find."""
 
+    takes_labels: bool
+    """Whether requests bring labels, at least one, or the model has its own."""
     min_score: float
     """Below it nothing is returned, unless the request says otherwise."""
 
@@ -58,6 +60,7 @@ class Vocabulary(Protocol):
 class OwnClasses:
     """A Vocabulary of the model's own classes."""
 
+    takes_labels = False
     min_score = 0.5
 
     def __init__(self, loaded: LoadedVisionModel) -> None:
@@ -71,20 +74,15 @@ class OwnClasses:
         output = self._model(**batch)
         return {"logits": output.logits, "boxes": output.pred_boxes}
 
-    def sought(self, labels: Sequence[str], wrong: list[Violation]) -> Sought | None:
+    def sought(self, labels: Sequence[str], wrong: list[Violation]) -> Sought | None:  # noqa: ARG002 - there are none
         """See Vocabulary."""
-        if labels:
-            wrong.append(Violation("labels", "are read by models that compare images with text; this one has its own"))
-            return None
         return self._sought
-
-
-_NO_CLASSES = "must hold what to look for: this model has no classes of its own"
 
 
 class SeparateLabels:
     """A Vocabulary of any words; each label is read by itself. A box may have several labels."""
 
+    takes_labels = True
     min_score = 0.1
 
     def __init__(self, loaded: LoadedVisionModel) -> None:
@@ -96,15 +94,13 @@ class SeparateLabels:
 
     def sought(self, labels: Sequence[str], wrong: list[Violation]) -> Sought | None:
         """See Vocabulary."""
-        if not labels:
-            wrong.append(Violation("labels", _NO_CLASSES))
         read: list[Sequence[int]] = []
         for i, label in enumerate(labels):
             try:
                 read.append(self._reader.read(label, Truncation.NONE, field=f"labels[{i}]").ids)
             except InvalidArgument as error:
                 wrong += error.violations
-        if not labels or len(read) < len(labels):
+        if len(read) < len(labels):
             return None
         width = self._reader.context_tokens
         ids = torch.tensor([[*row, *[self._pad_id] * (width - len(row))] for row in read])
@@ -119,6 +115,7 @@ class SeparateLabels:
 class JoinedLabels:
     """A Vocabulary of any words; all labels are read as one text. A box has the label that fits it best."""
 
+    takes_labels = True
     min_score = 0.1
 
     def __init__(self, loaded: LoadedVisionModel) -> None:
@@ -129,9 +126,6 @@ class JoinedLabels:
 
     def sought(self, labels: Sequence[str], wrong: list[Violation]) -> Sought | None:
         """See Vocabulary."""
-        if not labels:
-            wrong.append(Violation("labels", _NO_CLASSES))
-            return None
         try:
             phrases = read_phrases(self._reader, labels)
         except InvalidArgument as error:
