@@ -82,6 +82,22 @@ def test_regions_are_a_table(fake: Fake, invoke: Invoke) -> None:
     assert done[3].split() == ["cat", "1", "2"]
 
 
+def test_each_mask_is_a_file(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
+    kind = vision_pb2.SegmentImageResponse
+    masks = [vision_pb2.Mask(png=data) for data in (b"first", b"second")]
+    segments = [kind.Segment(label=f"cat {i}", pixel_count=3, mask=mask) for i, mask in enumerate(masks)]
+    fake.answers["VisionService/SegmentImage"] = answering(kind(segments=segments))
+    segment = ("vision", "segment-image", "https://example.com/cat.png", "--output")
+    done = invoke(*segment, str(tmp_path / "masks.png"))
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == [b"first", b"second"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masks-0.png", "masks-1.png"]
+    assert "cat 1" in done.stdout and "bytes" not in done.stdout
+    assert "2 masks written beside" in done.stderr
+    fake.answers["VisionService/SegmentImage"] = answering(kind(segments=[kind.Segment(label="cat", pixel_count=3)]))
+    refused = invoke(*segment, str(tmp_path / "none.png"))
+    assert refused.exit_code == 2 and "--mask-format png" in refused.stderr
+
+
 def tiny(state: models.ModelState, detail: str = "") -> models.ModelInfo:
     return models.ModelInfo(
         identity=common.ModelIdentity(name="tiny", revision="0123456789abcdef"),
