@@ -7,8 +7,14 @@ from typing import Any
 import torch
 from transformers import (
     AutoModelForObjectDetection,
+    ConditionalDetrConfig,
+    ConditionalDetrImageProcessorPil,
+    DeformableDetrConfig,
+    DeformableDetrImageProcessorPil,
     DetrConfig,
     DetrImageProcessorPil,
+    DFineConfig,
+    HGNetV2Config,
     PretrainedConfig,
     ResNetConfig,
     RTDetrConfig,
@@ -54,7 +60,45 @@ def _detr() -> tuple[PretrainedConfig, Any]:
     return config, DetrImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96})
 
 
-_MAKERS: dict[str, Callable[[], tuple[PretrainedConfig, Any]]] = {"rt_detr": _rt_detr, "yolos": _yolos, "detr": _detr}
+def _conditional_detr() -> tuple[PretrainedConfig, Any]:
+    backbone = ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], out_features=["stage4"]
+    )
+    config = ConditionalDetrConfig(backbone_config=backbone, **_SMALL, **_NAMED)
+    return config, ConditionalDetrImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96})
+
+
+def _deformable_detr() -> tuple[PretrainedConfig, Any]:
+    backbone = ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1],
+        out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = DeformableDetrConfig(backbone_config=backbone, **_SMALL | {"d_model": 64}, **_NAMED)
+    return config, DeformableDetrImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96})
+
+
+def _d_fine() -> tuple[PretrainedConfig, Any]:
+    backbone = HGNetV2Config(
+        stem_channels=[3, 8, 8], stage_in_channels=[8, 16, 16, 24], stage_mid_channels=[8, 8, 8, 8],
+        stage_out_channels=[16, 16, 24, 32], stage_num_blocks=[1, 1, 1, 1], stage_numb_of_layers=[1, 1, 1, 1],
+        hidden_sizes=[16, 16, 24, 32], depths=[1, 1, 1, 1], embedding_size=8,
+        out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = DFineConfig(
+        backbone_config=backbone, encoder_in_channels=[16, 24, 32], encoder_hidden_dim=32, num_denoising=0,
+        decoder_in_channels=[32, 32, 32], hidden_expansion=0.5, decoder_n_points=[2, 2, 2], **_SMALL, **_NAMED,
+    )  # fmt: skip
+    return config, RTDetrImageProcessorPil(size={"height": 64, "width": 64})
+
+
+_MAKERS: dict[str, Callable[[], tuple[PretrainedConfig, Any]]] = {
+    "rt_detr": _rt_detr,
+    "yolos": _yolos,
+    "detr": _detr,
+    "conditional_detr": _conditional_detr,
+    "deformable_detr": _deformable_detr,
+    "d_fine": _d_fine,
+}
 
 
 def write_detector(folder: Path, name: str, *, seed: int = 0, noise: float = 0.3) -> Path:

@@ -12,6 +12,7 @@ from transformers import (
     GroundingDinoConfig,
     GroundingDinoImageProcessorPil,
     GroundingDinoProcessor,
+    MMGroundingDinoConfig,
     Owlv2Config,
     Owlv2ImageProcessorPil,
     Owlv2Processor,
@@ -78,9 +79,9 @@ def _owlv2() -> tuple[PretrainedConfig, Any]:
     return _owl(Owlv2Config, len(tokenizer)), Owlv2Processor(images, tokenizer)
 
 
-def _grounding_dino() -> tuple[PretrainedConfig, Any]:
+def _grounding_dino(kind: Any = GroundingDinoConfig) -> tuple[PretrainedConfig, Any]:
     tokenizer = wordpiece()
-    config = GroundingDinoConfig(
+    config = kind(
         backbone_config=SwinConfig(
             image_size=64, window_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[2, 2, 2, 2],
             out_features=["stage2", "stage3", "stage4"],
@@ -97,7 +98,8 @@ def _grounding_dino() -> tuple[PretrainedConfig, Any]:
 
 
 _MAKERS: dict[str, Callable[[], tuple[PretrainedConfig, Any]]] = {
-    "owlvit": _owlvit, "owlv2": _owlv2, "grounding_dino": _grounding_dino
+    "owlvit": _owlvit, "owlv2": _owlv2, "grounding_dino": _grounding_dino,
+    "mm_grounding_dino": lambda: _grounding_dino(MMGroundingDinoConfig),
 }  # fmt: skip
 
 
@@ -110,7 +112,9 @@ def write_open_detector(folder: Path, name: str, *, seed: int = 0) -> Path:
         for part, parameter in model.named_parameters():
             if "_head." in part:  # OWL-ViT's are so large that every box is a corner and every score 0 or 1
                 parameter.mul_(0.2)
-            parameter.add_(torch.randn_like(parameter) * (0.3 if name == "grounding_dino" else 0.1))
+            parameter.add_(torch.randn_like(parameter) * (0.2 if name.endswith("dino") else 0.1))
+            if "class_embed" in part:  # of MM Grounding DINO: one number that makes every score nearly 0
+                parameter.zero_()
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

@@ -10,8 +10,12 @@ from transformers import (
     AutoModelForMaskGeneration,
     AutoModelForSemanticSegmentation,
     AutoModelForUniversalSegmentation,
+    BeitConfig,
+    BeitImageProcessorPil,
     DetrConfig,
     DetrImageProcessorPil,
+    DPTConfig,
+    DPTImageProcessorPil,
     Mask2FormerConfig,
     Mask2FormerImageProcessorPil,
     MaskFormerConfig,
@@ -29,6 +33,7 @@ from transformers import (
     SegformerConfig,
     SegformerImageProcessorPil,
     SwinConfig,
+    UperNetConfig,
 )
 
 from tests.tiny_encoders import wordpiece
@@ -69,6 +74,36 @@ def _mobilevit(_folder: Path) -> Made:
         config,
         MobileViTImageProcessorPil(size={"shortest_edge": 64}, crop_size=_SIZE, do_center_crop=False),
     )
+
+
+def _vit() -> dict[str, Any]:
+    return {
+        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 2,
+        "image_size": 64, "patch_size": 16,
+    }  # fmt: skip
+
+
+def _beit(_folder: Path) -> Made:
+    config = BeitConfig(
+        out_indices=[1, 2, 3, 4], use_auxiliary_head=False, pool_scales=[1, 2], semantic_loss_ignore_index=255,
+        **_vit(), **_NAMED,
+    )  # fmt: skip
+    return AutoModelForSemanticSegmentation, config, BeitImageProcessorPil(size=_SIZE, do_center_crop=False)
+
+
+def _dpt(_folder: Path) -> Made:
+    config = DPTConfig(
+        backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8, is_hybrid=False,
+        use_auxiliary_head=False, **_vit(), **_NAMED,
+    )  # fmt: skip
+    return AutoModelForSemanticSegmentation, config, DPTImageProcessorPil(size=_SIZE)
+
+
+def _upernet(_folder: Path) -> Made:
+    config = UperNetConfig(
+        backbone_config=_swin(), hidden_size=16, use_auxiliary_head=False, pool_scales=[1, 2], **_NAMED
+    )
+    return AutoModelForSemanticSegmentation, config, SegformerImageProcessorPil(size=_SIZE)
 
 
 def _maskformer(_folder: Path) -> Made:
@@ -147,7 +182,8 @@ def _sam(_folder: Path) -> Made:
 
 
 _MAKERS: dict[str, Callable[[Path], Made]] = {
-    "segformer": _segformer, "mobilevit": _mobilevit, "maskformer": _maskformer, "mask2former": _mask2former,
+    "segformer": _segformer, "mobilevit": _mobilevit, "beit": _beit, "dpt": _dpt, "upernet": _upernet,
+    "maskformer": _maskformer, "mask2former": _mask2former,
     "oneformer": _oneformer, "detr": _detr, "sam": _sam,
 }  # fmt: skip
 

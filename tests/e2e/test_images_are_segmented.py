@@ -34,6 +34,9 @@ STRAY_PIXELS = 0.005
 MODELS: dict[str, dict[str, Any]] = {
     "segformer": {"noise": 0.1},
     "mobilevit": {"noise": 0.1},
+    "beit": {"noise": 0.1},
+    "dpt": {"noise": 0.1},
+    "upernet": {"noise": 0.1},
     "maskformer": {"seed": 0},
     "mask2former": {"seed": 2},
     "oneformer": {"seed": 1},
@@ -117,6 +120,9 @@ class Reference:
     [
         ("segformer", [SEMANTIC]),
         ("mobilevit", [SEMANTIC]),
+        ("beit", [SEMANTIC]),
+        ("dpt", [SEMANTIC]),
+        ("upernet", [SEMANTIC]),
         ("maskformer", [PANOPTIC, SEMANTIC]),
         ("mask2former", [PANOPTIC, SEMANTIC]),
         ("oneformer", [PANOPTIC, INSTANCE, SEMANTIC]),

@@ -80,7 +80,7 @@ async def detect(stack: RunningStack, *images: Image.Image, **more: Any) -> pb.D
     return await stack.client.vision.detect_objects(pb.DetectObjectsRequest(images=map(media, images), **more))
 
 
-@pytest.mark.parametrize("name", ["rt_detr", "yolos", "detr"])
+@pytest.mark.parametrize("name", ["rt_detr", "yolos", "detr", "conditional_detr", "deformable_detr", "d_fine"])
 async def test_objects_are_the_models_own(tmp_path: Path, name: str) -> None:
     folder = write_detector(tmp_path / name, name)
     expected = [by_hand(folder, image, 0.4) for image in PICTURES]

@@ -84,8 +84,9 @@ async def test_labels_that_are_read_one_by_one(tmp_path: Path, name: str) -> Non
         assert alone[0].usage.input_token_count == sum(len(tokenizer(label)["input_ids"]) for label in LABELS)
 
 
-async def test_labels_that_are_read_as_one_text(tmp_path: Path) -> None:
-    folder = write_open_detector(tmp_path / "grounding_dino", "grounding_dino")
+@pytest.mark.parametrize("name", ["grounding_dino", "mm_grounding_dino"])
+async def test_labels_that_are_read_as_one_text(tmp_path: Path, name: str) -> None:
+    folder = write_open_detector(tmp_path / name, name, seed=1)
     processor = AutoProcessor.from_pretrained(folder)
     model = AutoModelForZeroShotObjectDetection.from_pretrained(folder, dtype=torch.float32).eval()
     async with vision_stack(folder) as stack:
