@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AutoModelForZeroShotObjectDetection,
     BertConfig,
@@ -24,40 +24,49 @@ from transformers import (
     SwinConfig,
 )
 
-from tests.tiny_encoders import TEXTS, wordpiece
-
 LABEL_TOKENS = 16
 """Tokens OWL-ViT reads of a label, special ones included."""
 
 
-def _clip_tokenizer() -> PreTrainedTokenizerFast:
-    """CLIP's kind: no text ends without the greatest id, and none begins with 0."""
-    special = ["<pad>", "<|startoftext|>"]
-    made = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<pad>"))
-    made.normalizer = normalizers.Lowercase()
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made.train_from_iterator(
-        TEXTS,
-        trainers.BpeTrainer(
-            vocab_size=600, special_tokens=special, initial_alphabet=alphabet, end_of_word_suffix="</w>",
-            show_progress=False,
-        ),
-    )  # fmt: skip
-    made.add_special_tokens(["<|endoftext|>"])
-    end = made.token_to_id("<|endoftext|>")
-    made.post_processor = processors.RobertaProcessing(("<|endoftext|>", end), ("<|startoftext|>", 1))
+_LETTERS = "bcdefghijklmnopqrstuvwxyz0123456789"
+_WORDS = ["a", "the", "lazy", "quick", "dog", "fox", "program", "model", "reads"]
+_PIECES = [*_WORDS, *_LETTERS, "##a", *(f"##{letter}" for letter in _LETTERS)]
+
+
+def _tokenizer(vocabulary: dict[str, int], start: str, end: str) -> PreTrainedTokenizerFast:
+    """Returns one that knows some words whole and any by letters: a trained one would differ from run to run."""
+    made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.decoder = decoders.WordPiece()
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A {end}", special_tokens=[(start, vocabulary[start]), (end, vocabulary[end])]
+    )
     return PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<|startoftext|>", eos_token="<|endoftext|>", pad_token="<pad>",
-        unk_token="<pad>", model_max_length=LABEL_TOKENS, model_input_names=["input_ids", "attention_mask"],
+        tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]", bos_token=start, eos_token=end, cls_token=start,
+        sep_token=end, model_max_length=LABEL_TOKENS, model_input_names=["input_ids", "attention_mask"],
     )  # fmt: skip
+
+
+def _clip_tokenizer() -> PreTrainedTokenizerFast:
+    """Returns one of CLIP's kind: no text ends without the greatest id, and none begins with 0."""
+    pieces = ["[PAD]", "[UNK]", "[START]", *_PIECES, "[END]"]
+    return _tokenizer({piece: i for i, piece in enumerate(pieces)}, "[START]", "[END]")
+
+
+def bert_tokenizer() -> PreTrainedTokenizerFast:
+    """Returns one in which what divides phrases has the ids that Grounding DINO looks for."""
+    divisions = {"[CLS]": 101, "[SEP]": 102, ".": 1012, "?": 1029}
+    pieces = {piece: 200 + i for i, piece in enumerate(_PIECES)}
+    tokenizer = _tokenizer({"[PAD]": 0, "[UNK]": 1, **divisions, **pieces}, "[CLS]", "[SEP]")
+    tokenizer.model_max_length = 64
+    return tokenizer
 
 
 def _owl(config: Any, tokens: int) -> PretrainedConfig:
     text = {
         "vocab_size": tokens, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "max_position_embeddings": LABEL_TOKENS, "pad_token_id": 0, "bos_token_id": 1,
+        "num_attention_heads": 2, "max_position_embeddings": LABEL_TOKENS, "pad_token_id": 0, "bos_token_id": 2,
         "eos_token_id": tokens - 1,
     }  # fmt: skip
     vision = {
@@ -80,14 +89,14 @@ def _owlv2() -> tuple[PretrainedConfig, Any]:
 
 
 def _grounding_dino(kind: Any = GroundingDinoConfig) -> tuple[PretrainedConfig, Any]:
-    tokenizer = wordpiece()
+    tokenizer = bert_tokenizer()
     config = kind(
         backbone_config=SwinConfig(
             image_size=64, window_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[2, 2, 2, 2],
             out_features=["stage2", "stage3", "stage4"],
         ),
         text_config=BertConfig(
-            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+            vocab_size=1030, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
             num_attention_heads=2, max_position_embeddings=64, pad_token_id=0,
         ),
         d_model=64, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,

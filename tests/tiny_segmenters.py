@@ -36,7 +36,7 @@ from transformers import (
     UperNetConfig,
 )
 
-from tests.tiny_encoders import wordpiece
+from tests.tiny_open_detectors import bert_tokenizer
 
 LABELS = ["sky", "grass", "cat", "cup", "tree"]
 QUERIES = 10
@@ -132,12 +132,12 @@ def _oneformer(folder: Path) -> Made:
     folder.mkdir(parents=True, exist_ok=True)
     classes = {str(i): {"name": name, "isthing": int(i in THINGS)} for i, name in enumerate(LABELS)}
     (folder / "classes.json").write_text(json.dumps(classes))
-    tokenizer = wordpiece()
+    tokenizer = bert_tokenizer()
     config = OneFormerConfig(
         backbone_config=_swin(), conv_dim=32, mask_dim=32, hidden_dim=32, encoder_feedforward_dim=32, encoder_layers=1,
         decoder_layers=2, num_attention_heads=2, dim_feedforward=32, num_queries=QUERIES, task_seq_len=16,
         text_encoder_width=32, text_encoder_context_length=16, text_encoder_num_layers=1,
-        text_encoder_vocab_size=len(tokenizer), text_encoder_proj_layers=1, query_dec_layers=1, common_stride=4,
+        text_encoder_vocab_size=1030, text_encoder_proj_layers=1, query_dec_layers=1, common_stride=4,
         is_training=False, **_NAMED,
     )  # fmt: skip
     images = OneFormerImageProcessorPil(
