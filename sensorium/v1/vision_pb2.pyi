@@ -36,9 +36,13 @@ class ClassifyImageRequest(_message.Message):
     model: _builtins.str
     """Name of the model. Empty: the only model that serves this task, else INVALID_ARGUMENT."""
     hypothesis_template: _builtins.str
-    """Sentence in which `{}` stands for a label. Only with `labels`. Absent: `This is a photo of {}.`"""
+    """Sentence in which `{}` stands once for a label, in up to 1000 characters. Only with `labels`. Absent: `This is a
+    photo of {}.`
+    """
     multi_label: _builtins.bool
-    """Scores every label by itself instead of letting the scores sum to 1. Absent: as the model was trained."""
+    """Scores every label by itself instead of letting the scores sum to 1. INVALID_ARGUMENT for a regression head. Absent:
+    as the model was trained.
+    """
     top_k: _builtins.int
     """Returns only this many of the likeliest labels, at least 1. Absent: all."""
     raw_scores: _builtins.bool
@@ -49,7 +53,9 @@ class ClassifyImageRequest(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Labels to choose from, for models that compare images with text. Empty: the model's own labels."""
+        """Labels to choose from, for models that compare images with text; up to 1000, none empty or twice. Empty: the model's
+        own labels. What the model cannot do of both is TASK_NOT_SUPPORTED.
+        """
 
     def __init__(
         self,
@@ -895,7 +901,7 @@ class EmbedImageRequest(_message.Message):
 
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts to embed in the same space, for models that compare images with text; else INVALID_ARGUMENT."""
+        """Texts to embed in the same space, each not empty, for models that compare images with text; else INVALID_ARGUMENT."""
 
     def __init__(
         self,
