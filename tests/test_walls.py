@@ -24,6 +24,7 @@ WIRING = (
     "generative_model.py",
     "encoder_model.py",
     "vision_model.py",
+    "finding_model.py",
 )
 
 

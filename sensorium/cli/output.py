@@ -18,6 +18,7 @@ from sensorium.cli.descriptors import fields_of, message_of
 from sensorium.cli.transcript import Transcript
 from sensorium.v1.common_pb2 import Media
 from sensorium.v1.models_pb2 import ListModelsResponse
+from sensorium.v1.vision_pb2 import SegmentImageResponse
 
 
 class Output(Protocol):
@@ -65,6 +66,8 @@ class Readable:
 
     def _saved(self, result: Message, path: str) -> Message:
         """Writes the media of `result` into the file, and returns what else it tells."""
+        if isinstance(result, SegmentImageResponse):
+            return self._with_saved_masks(result, path)
         found = _media_of(result)
         if found is None:
             return result
@@ -76,6 +79,22 @@ class Readable:
         rest = type(result)()
         rest.CopyFrom(result)
         rest.ClearField(field)
+        return rest
+
+    def _with_saved_masks(self, result: SegmentImageResponse, path: str) -> Message:
+        """Writes the mask of each region into a file of its own: `masks-0.png` and so on for `masks.png`."""
+        wanted = Path(path)
+        if path == "-" or not all(segment.mask.png for segment in result.segments):
+            raise typer.BadParameter(
+                "Each mask is a PNG file of its own: give a file name, and --mask-format png.", param_hint="--output"
+            )
+        rest = SegmentImageResponse()
+        rest.CopyFrom(result)
+        for i, segment in enumerate(rest.segments):
+            with _opened(str(wanted.with_stem(f"{wanted.stem}-{i}"))) as file:
+                file.write(segment.mask.png)
+            segment.ClearField("mask")
+        self._aside.print(f"{len(rest.segments)} masks written beside {path}", markup=False, highlight=False)
         return rest
 
     def events(self, events: Iterable[Message]) -> None:
@@ -100,6 +119,8 @@ class Readable:
 
 def carries_media(response: Descriptor) -> bool:
     """Whether a response brings media or bytes that belong in a file."""
+    if response is SegmentImageResponse.DESCRIPTOR:
+        return True
     inner = [message_of(field) for field in fields_of(response) if field.name == "delta"]
     return any(message is not None and _media_fields(message) for message in (response, *inner))
 

@@ -152,8 +152,8 @@ class DetectObjectsRequest(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What to look for, in words such as `a red car`, for models that compare images with text. Empty: the model's own
-        classes.
+        """What to look for, in words such as `a red car`, for models that compare images with text; up to
+        `ModelLimits.batch_item_count`, none empty or twice. Empty: the model's own classes.
         """
 
     def __init__(
@@ -224,7 +224,7 @@ class DetectObjectsResponse(_message.Message):
         IMAGE_SIZE_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___DetectObjectsResponse.DetectedObject]:
-            """Objects, the highest score first. May be empty."""
+            """Objects, the highest score first. May be empty. Where labels are read each by itself, a box may come with several."""
 
         @_builtins.property
         def image_size(self) -> _common_pb2.ImageSize:
@@ -295,9 +295,11 @@ class SegmentImageRequest(_message.Message):
         MODE_SEMANTIC: SegmentImageRequest._Mode.ValueType  # 1
         """One region per class: all of its pixels together."""
         MODE_INSTANCE: SegmentImageRequest._Mode.ValueType  # 2
-        """One region per object. Regions may leave pixels uncovered."""
+        """One region per object. Regions may leave pixels uncovered, and of some models lie over each other."""
         MODE_PANOPTIC: SegmentImageRequest._Mode.ValueType  # 3
-        """One region per object and one per class of background. Regions do not overlap."""
+        """One region per object and one per class of background, where the model's files tell which is. Regions do not
+        overlap.
+        """
         MODE_PROMPTED: SegmentImageRequest._Mode.ValueType  # 4
         """One region per prompt, without a label."""
 
@@ -309,9 +311,11 @@ class SegmentImageRequest(_message.Message):
     MODE_SEMANTIC: SegmentImageRequest.Mode.ValueType  # 1
     """One region per class: all of its pixels together."""
     MODE_INSTANCE: SegmentImageRequest.Mode.ValueType  # 2
-    """One region per object. Regions may leave pixels uncovered."""
+    """One region per object. Regions may leave pixels uncovered, and of some models lie over each other."""
     MODE_PANOPTIC: SegmentImageRequest.Mode.ValueType  # 3
-    """One region per object and one per class of background. Regions do not overlap."""
+    """One region per object and one per class of background, where the model's files tell which is. Regions do not
+    overlap.
+    """
     MODE_PROMPTED: SegmentImageRequest.Mode.ValueType  # 4
     """One region per prompt, without a label."""
 
@@ -418,10 +422,12 @@ class SegmentImageRequest(_message.Message):
     min_score: _builtins.float
     """Leaves out regions with a lower score, in [0, 1]. Without effect on MODE_SEMANTIC. Absent: 0.5; 0 for prompts."""
     mask_threshold: _builtins.float
-    """A pixel belongs to a mask from this probability on, in [0, 1]. Absent: 0.5."""
+    """A pixel belongs to a mask from this probability on, in [0, 1]. Without effect on MODE_SEMANTIC; where regions share
+    the image out it only says how large a mask was before likelier ones took their pixels. Absent: 0.5.
+    """
     min_visible_share: _builtins.float
     """Leaves out regions of which less than this share is left uncovered by likelier ones, in [0, 1]. Only for
-    MODE_INSTANCE and MODE_PANOPTIC. Absent: 0.8.
+    MODE_INSTANCE and MODE_PANOPTIC; without effect where regions may lie over each other. Absent: 0.8.
     """
     @_builtins.property
     def image(self) -> _common_pb2.Media:
@@ -429,7 +435,9 @@ class SegmentImageRequest(_message.Message):
 
     @_builtins.property
     def prompts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentImageRequest.RegionPrompt]:
-        """Regions wanted, for models that take prompts. Required by MODE_PROMPTED; INVALID_ARGUMENT with any other mode."""
+        """Regions wanted, for models that take prompts; up to `ModelLimits.batch_item_count`. Required by MODE_PROMPTED;
+        INVALID_ARGUMENT with any other mode.
+        """
 
     def __init__(
         self,

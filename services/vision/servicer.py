@@ -7,7 +7,9 @@ from services.handlers import task_not_supported
 from services.verb_servicer import VerbServicer
 from services.vision.classify_conversion import classify_ask, classify_response
 from services.vision.depth_conversion import depth_ask, depth_response
+from services.vision.detection_conversion import detect_ask, detect_response
 from services.vision.embed_conversion import embed_ask, embed_response
+from services.vision.segmentation_conversion import segment_ask, segment_response
 from services.vision.transform_conversion import transform_ask, transform_response
 from services.vision.verb_set import VisionVerbs
 
@@ -21,6 +23,19 @@ class VisionServicer(VerbServicer[VisionVerbs]):
         self._require_labels("ClassifyImage", wanted=verb.takes_labels, sent=bool(request.labels))
         answer = await verb.classify(classify_ask(request, context.time_remaining()))
         return classify_response(answer, self._served.identity)
+
+    async def DetectObjects(self, request: pb.DetectObjectsRequest, context: Any) -> pb.DetectObjectsResponse:
+        """Finds objects in images."""
+        verb = self._able("DetectObjects", self._ready(request.model).detector)
+        self._require_labels("DetectObjects", wanted=verb.takes_labels, sent=bool(request.labels))
+        answer = await verb.detect(detect_ask(request, context.time_remaining()))
+        return detect_response(answer, self._served.identity)
+
+    async def SegmentImage(self, request: pb.SegmentImageRequest, context: Any) -> pb.SegmentImageResponse:
+        """Divides an image into regions."""
+        verb = self._able("SegmentImage", self._ready(request.model).segmenter)
+        answer = await verb.segment(segment_ask(request, context.time_remaining()))
+        return segment_response(answer, self._served.identity)
 
     async def EstimateDepth(self, request: pb.EstimateDepthRequest, context: Any) -> pb.EstimateDepthResponse:
         """Estimates how far away every pixel is."""

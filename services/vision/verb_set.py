@@ -6,6 +6,8 @@ from typing import Protocol
 
 from services.engine.batching.answer import Answer
 from services.vision.ask import ClassifyAsk, Depth, DepthAsk, EmbedAsk, Embedded, Labelled, NewImage, TransformAsk
+from services.vision.detection_ask import DetectAsk, DetectedObjects
+from services.vision.segmentation_ask import SegmentAsk, SegmentedImage
 
 
 class ImageClassifier(Protocol):
@@ -45,6 +47,27 @@ class ImageTransformer(Protocol):
         ...
 
 
+class ObjectDetector(Protocol):
+    """The verb DetectObjects."""
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether requests bring the labels, or the model has its own."""
+        ...
+
+    async def detect(self, ask: DetectAsk) -> Answer[Sequence[DetectedObjects]]:
+        """Returns the objects of each image."""
+        ...
+
+
+class ImageSegmenter(Protocol):
+    """The verb SegmentImage."""
+
+    async def segment(self, ask: SegmentAsk) -> Answer[SegmentedImage]:
+        """Returns the regions of the image."""
+        ...
+
+
 @dataclass(frozen=True)
 class VisionVerbs:
     """What a loaded vision model can do."""
@@ -53,3 +76,5 @@ class VisionVerbs:
     embedder: ImageEmbedder | None = None
     depth_estimator: DepthEstimator | None = None
     transformer: ImageTransformer | None = None
+    detector: ObjectDetector | None = None
+    segmenter: ImageSegmenter | None = None

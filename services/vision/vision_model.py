@@ -25,6 +25,7 @@ from services.engine.images.transformation import Transformation
 from services.engine.images.vectors import POOLERS, compute_vectors
 from services.engine.media.image import ImageLimits
 from services.engine.metrics import EngineMetrics
+from services.vision import finding_model as finding
 from services.vision.classify_image import ImageClassifier, compute_logits
 from services.vision.config import VisionSettings
 from services.vision.embed_image import ImageEmbedder
@@ -124,6 +125,7 @@ _LOADERS: dict[VisionTask, Callable[[Checkpoint], LoadedVisionModel]] = {
     VisionTask.ESTIMATE_DEPTH: partial(load_vision_model, kind=AutoModelForDepthEstimation),
     VisionTask.TRANSFORM: partial(load_vision_model, kind=AutoModelForImageToImage),
     VisionTask.EMBED: _load_embedding,
+    **finding.LOADERS,
 }
 _MAKERS: dict[VisionTask, Callable[[Workbench], Served]] = {
     VisionTask.CLASSIFY: _classifying,
@@ -131,5 +133,6 @@ _MAKERS: dict[VisionTask, Callable[[Workbench], Served]] = {
     VisionTask.ESTIMATE_DEPTH: _estimating_depth,
     VisionTask.TRANSFORM: _transforming,
     VisionTask.EMBED: _embedding,
+    **finding.MAKERS,
 }
 """Return the verbs of a task, and what they run on."""

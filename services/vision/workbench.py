@@ -1,6 +1,6 @@
 """What the verbs of every task are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from services.engine.acceleration import accelerate
 from services.engine.admission import QueueLimits
 from services.engine.batching.admission import BatchAdmission
-from services.engine.batching.batcher import Batcher
+from services.engine.batching.batcher import Batcher, BatchRunner
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline
 from services.engine.batching.queue import BatchLimits
@@ -47,8 +47,21 @@ class Workbench:
         Raises:
             ModelRefused: the model fails on them, or does not answer them the same way twice.
         """
-        settings, runner = self.settings, ImageRunner(self.loaded, compute)
-        self._try(runner, [self.drawn()] if probes is None else probes)
+        runner = ImageRunner(self.loaded, compute)
+
+        def run() -> list[Tensor]:
+            outputs = [runner.compute([probe.tensors, probe.tensors]) for probe in probes or [self.drawn()]]
+            return [value for output in outputs for value in output.values()]
+
+        return self.pipeline_of(runner, run)
+
+    def pipeline_of(self, runner: BatchRunner, run: Callable[[], Sequence[Tensor]]) -> Pipeline:
+        """Returns the way through the model by a runner of its own, as `pipeline` does.
+
+        `run` returns what the runner makes of two equal items side by side, `[2, ...]` each.
+        """
+        self._try(run)
+        settings = self.settings
         admission = BatchAdmission(
             QueueLimits(settings.max_queued_requests, settings.max_queued_images), unit="images of 224 × 224 pixels"
         )
@@ -56,13 +69,8 @@ class Workbench:
         wait = settings.batch_wait_ms / 1000
         return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
 
-    def _try(self, runner: ImageRunner, probes: Sequence[ModelInputs]) -> None:
+    def _try(self, run: Callable[[], Sequence[Tensor]]) -> None:
         name = self.loaded.architecture
-
-        def run() -> list[Tensor]:
-            outputs = [runner.compute([probe.tensors, probe.tensors]) for probe in probes]
-            return [value for output in outputs for value in output.values()]
-
         try:
             for value in run():
                 if not torch.allclose(value[0], value[1], rtol=_ALIKE, atol=_ALIKE, equal_nan=True):

@@ -64,9 +64,38 @@ def test_boxes_show_their_zeros(fake: Fake, invoke: Invoke) -> None:
     found = kind.DetectedObject(label=common.LabelScore(label="cat", score=0.5), box=common.BoundingBox(x_max=3))
     response = kind(results=[kind.DetectedObjectList(objects=[found])])
     fake.answers["VisionService/DetectObjects"] = answering(response)
-    done = invoke("vision", "detect-objects", "https://example.com/cat.png")
-    assert "label=cat score=0.5" in done.stdout
-    assert "x_min=0 y_min=0 x_max=3 y_max=0" in done.stdout
+    title, heading, row = invoke("vision", "detect-objects", "https://example.com/cat.png").stdout.splitlines()
+    assert title.split() == ["results[0]"]
+    assert heading.split() == ["label", "score", "index", "x_min", "y_min", "x_max", "y_max"]
+    assert row.split() == ["cat", "0.5", "0", "0", "0", "3", "0"]
+
+
+def test_regions_are_a_table(fake: Fake, invoke: Invoke) -> None:
+    kind = vision_pb2.SegmentImageResponse
+    runs = vision_pb2.Mask(run_length=vision_pb2.RunLengthMask(run_lengths=[0, 5, 7]))
+    first = kind.Segment(label="sky", label_index=0, box=common.BoundingBox(x_max=4), pixel_count=5, mask=runs)
+    second = kind.Segment(label="cat", label_index=1, pixel_count=2)
+    fake.answers["VisionService/SegmentImage"] = answering(kind(segments=[first, second]))
+    done = invoke("vision", "segment-image", "https://example.com/cat.png").stdout.splitlines()
+    assert done[1].split() == ["label", "label_index", "x_min", "y_min", "x_max", "y_max", "pixel_count", "mask"]
+    assert done[2].split() == ["sky", "0", "0", "0", "4", "0", "5", "run_length=3", "runs"]
+    assert done[3].split() == ["cat", "1", "2"]
+
+
+def test_each_mask_is_a_file(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
+    kind = vision_pb2.SegmentImageResponse
+    masks = [vision_pb2.Mask(png=data) for data in (b"first", b"second")]
+    segments = [kind.Segment(label=f"cat {i}", pixel_count=3, mask=mask) for i, mask in enumerate(masks)]
+    fake.answers["VisionService/SegmentImage"] = answering(kind(segments=segments))
+    segment = ("vision", "segment-image", "https://example.com/cat.png", "--output")
+    done = invoke(*segment, str(tmp_path / "masks.png"))
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == [b"first", b"second"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masks-0.png", "masks-1.png"]
+    assert "cat 1" in done.stdout and "bytes" not in done.stdout
+    assert "2 masks written beside" in done.stderr
+    fake.answers["VisionService/SegmentImage"] = answering(kind(segments=[kind.Segment(label="cat", pixel_count=3)]))
+    refused = invoke(*segment, str(tmp_path / "none.png"))
+    assert refused.exit_code == 2 and "--mask-format png" in refused.stderr
 
 
 def tiny(state: models.ModelState, detail: str = "") -> models.ModelInfo:

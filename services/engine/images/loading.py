@@ -5,11 +5,13 @@ from typing import Any
 
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES
 
 from services.engine.checkpoint import Checkpoint, read_config, read_incomplete_model, refusals, revision_of
 from services.engine.context import decoder_context
 
 _LABELLED = ("Classification", "Detection", "Segmentation")
+_READ_LABELS = frozenset(MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES.values())
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,17 @@ class LoadedVisionModel:
     @property
     def labels(self) -> list[str]:
         """The model's own labels by index; none for a model without a head that knows any."""
-        named = self.config.id2label if any(word in self.architecture for word in _LABELLED) else {}
+        labelled = any(word in self.architecture for word in _LABELLED) and self.architecture not in _READ_LABELS
+        named = self.config.id2label if labelled else {}
         return [named[i] for i in sorted(named)]
 
     @property
     def context_tokens(self) -> int:
         """Tokens of a text that it reads; 0 where it reads none."""
-        return 0 if self.tokenizer is None else decoder_context(self.config, self.tokenizer)
+        if self.tokenizer is None:
+            return 0
+        context = decoder_context(self.config, self.tokenizer)
+        return min(context, getattr(self.config, "max_text_len", context))  # of Grounding DINO
 
     @property
     def architecture(self) -> str:
