@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift docs sanitize bench-text bench-kinds soak models clean
+.PHONY: help setup demo serve test check lint format types protos drift docs sanitize bench-text bench-encoders bench-kinds soak models clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,14 +68,19 @@ sanitize: $(READY) ## Tests the native library under address and undefined-behav
 bench-text: $(READY) ## Measures the text service beside its peers; ARGS="--quick" for a smoke run.
 	@$(BIN)/python -m benchmarks.text $(ARGS)
 
+bench-encoders: $(READY) ## Measures models that read once beside their peers; ARGS="--quick" for a smoke run.
+	@$(BIN)/python -m benchmarks.encoders $(ARGS)
+
 bench-kinds: $(READY) ## Measures other kinds of models beside generate.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.kinds $(ARGS)
 
 soak: $(READY) ## Sends 20,000 requests of every kind and tells whether memory grows.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.soak $(ARGS)
 
-models: $(READY) ## Trains the embedded models anew (minutes).
+models: $(READY) ## Trains the embedded models anew (about an hour).
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.chat
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.vision
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.text
 
 clean: ## Removes the environment and caches.
 	rm -rf $(VENV) .demo .bench .sanitize .pytest_cache .ruff_cache

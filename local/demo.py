@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from local.fleet import fleet
 from local.stack import Ports, Stack
 from sensorium import Client
 from sensorium.v1.common_pb2 import ROLE_ASSISTANT, ROLE_USER, ChatMessage, GenerationCompleted
@@ -44,7 +45,8 @@ def run(console: Console) -> None:
     Raises:
         StackFailed: a process did not start, or ended.
     """
-    with Stack(Ports.free()) as stack:
+    members = fleet()
+    with Stack(Ports.free(len(members)), members) as stack:
         wait(console, stack)
         with Client(stack.target, timeout=60) as client:
             console.print(_table(converse(console, client)))
@@ -59,7 +61,9 @@ def wait(console: Console, stack: Stack) -> None:
     with console.status("starting") as status:
         for awaited in stack.wait_ready():
             status.update(f"{awaited} … {time.monotonic() - began:.0f} s")
-    console.print(f"Gateway and text service ready after {time.monotonic() - began:.1f} s at {stack.target}.\n")
+    console.print(
+        f"Gateway and {len(stack.members)} services ready after {time.monotonic() - began:.1f} s at {stack.target}.\n"
+    )
 
 
 def converse(console: Console, client: Client) -> list[Measured]:

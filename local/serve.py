@@ -7,6 +7,7 @@ from types import FrameType
 from rich.console import Console
 
 from local.demo import wait
+from local.fleet import fleet
 from local.stack import Ports, Stack
 
 _WATCH_SECONDS = 1.0
@@ -25,8 +26,9 @@ def run(console: Console) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, told)
-    ports = Ports()
-    with Stack(ports) as stack:
+    members = fleet()
+    ports = Ports.usual(len(members))
+    with Stack(ports, members) as stack:
         wait(console, stack)
         console.print(_directions(ports), highlight=False)
         while not stop.wait(_WATCH_SECONDS):
@@ -43,7 +45,7 @@ def _directions(ports: Ports) -> str:
 
 [bold]Watch it[/]
   curl -s http://127.0.0.1:{ports.gateway_metrics}/metrics | grep ^sensorium_gateway
-  curl -s http://127.0.0.1:{ports.text_metrics}/metrics | grep ^sensorium_engine
+  curl -s http://127.0.0.1:{ports.services[0][1]}/metrics | grep ^sensorium_engine
 
 Ctrl-C stops everything.
 """

@@ -3,17 +3,19 @@
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import sensorium
+from local.fleet import Member
+from local.nursery import Fork
 from local.process import ChildProcess
 from sensorium.v1.models_pb2 import MODEL_STATE_READY, ListModelsRequest
 
-CHECKOUT = Path(__file__).parent.parent
 START_SECONDS = 120.0
 _POLL_SECONDS = 0.1
 
@@ -26,28 +28,58 @@ class StackFailed(Exception):
 class Ports:
     """Where the processes listen on 127.0.0.1."""
 
-    gateway: int = 50050
-    gateway_metrics: int = 9050
-    text: int = 50051
-    text_metrics: int = 9051
+    gateway: int
+    gateway_metrics: int
+    services: tuple[tuple[int, int], ...]
+    """For each member of the fleet one for gRPC and one for metrics."""
 
     @classmethod
-    def free(cls) -> "Ports":
+    def usual(cls, count: int) -> "Ports":
+        """Returns the gateway's own ports and those behind them."""
+        return cls(50050, 9050, tuple((50051 + i, 9051 + i) for i in range(count)))
+
+    @classmethod
+    def free(cls, count: int) -> "Ports":
         """Returns ports nobody listens on now."""
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
-        ports = [opened.getsockname()[1] for opened in sockets]
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2 + 2 * count)]
+        gateway, metrics, *others = (opened.getsockname()[1] for opened in sockets)
         for opened in sockets:
             opened.close()
-        return cls(*ports)
+        return cls(gateway, metrics, tuple(zip(others[::2], others[1::2], strict=True)))
+
+
+class Child(Protocol):
+    """One process."""
+
+    name: str
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        ...
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, or None while it runs."""
+        ...
+
+    def last_lines(self) -> str:
+        """Returns the end of its log."""
+        ...
+
+    def stop(self) -> int:
+        """Lets it drain, waits, and returns its exit code."""
+        ...
 
 
 class Stack:
     """The processes. As a context manager it stops them on exit, the gateway first."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, members: Sequence[Member]) -> None:
         self.ports = ports
+        self.members = members
         self._logs = tempfile.TemporaryDirectory(prefix="sensorium-")
-        self._children: list[ChildProcess] = []
+        self._children: list[Child] = []
 
     @property
     def target(self) -> str:
@@ -60,11 +92,13 @@ class Stack:
         return {child.name: child.pid for child in self._children}
 
     def __enter__(self) -> Self:
-        ports = self.ports
-        text = ["--model", str(CHECKOUT / "models/chat"), "--port", str(ports.text)]
-        gateway = ["--static", f"127.0.0.1:{ports.text}", "--port", str(ports.gateway)]
-        self._start("text service", "services.text", [*text, "--metrics-port", str(ports.text_metrics)])
-        self._start("gateway", "gateway", [*gateway, "--metrics-port", str(ports.gateway_metrics)])
+        addresses = []
+        for member, (port, metrics_port) in zip(self.members, self.ports.services, strict=True):
+            model = ["--model", str(member.folder), "--device", "cpu"]
+            self._start(Fork, member.name, member.module, [*model, *_ports(port, metrics_port)])
+            addresses.append(f"127.0.0.1:{port}")
+        ports = _ports(self.ports.gateway, self.ports.gateway_metrics)
+        self._start(ChildProcess, "gateway", "gateway", ["--static", ",".join(addresses), *ports])
         return self
 
     def __exit__(
@@ -75,8 +109,11 @@ class Stack:
 
     def stop(self) -> None:
         """Lets every process drain and end. May be repeated."""
-        while self._children:
-            self._children.pop().stop()
+        children, self._children = self._children, []
+        if children:
+            children.pop().stop()  # the gateway, which started last
+        with ThreadPoolExecutor() as together:
+            list(together.map(lambda child: child.stop(), children))
 
     def wait_ready(self) -> Iterator[str]:
         """Yields a word on what is still awaited, a few times a second, and returns when everything is ready.
@@ -99,10 +136,12 @@ class Stack:
             if child.exit_code is not None:
                 raise StackFailed(f"The {child.name} ended with code {child.exit_code}:\n{child.last_lines()}")
 
-    def _start(self, name: str, module: str, arguments: list[str]) -> None:
-        log = Path(self._logs.name) / f"{module}.log"
+    def _start(
+        self, kind: Callable[[str, str, Sequence[str], Path], Child], name: str, module: str, arguments: list[str]
+    ) -> None:
+        log = Path(self._logs.name) / f"{name}.log"
         drain = ["--drain-delay-seconds", "0"]  # nobody routes to these
-        self._children.append(ChildProcess(name, module, [*arguments, *drain], log))
+        self._children.append(kind(name, module, [*arguments, *drain], log))
 
     def _awaited(self, client: sensorium.Client) -> str:
         """Returns what is not ready yet, or nothing."""
@@ -110,7 +149,10 @@ class Stack:
             models = client.models.list_models(ListModelsRequest(), timeout=2.0).models
         except sensorium.SensoriumError:
             return "the gateway is starting"
-        if not models:
-            return "the gateway looks for the text service"
-        waiting = [model.identity.name for model in models if model.state != MODEL_STATE_READY]
+        ready = {model.identity.name for model in models if model.state == MODEL_STATE_READY}
+        waiting = [member.name for member in self.members if member.name not in ready]
         return f"loading {', '.join(waiting)}" if waiting else ""
+
+
+def _ports(port: int, metrics_port: int) -> list[str]:
+    return ["--port", str(port), "--metrics-port", str(metrics_port)]

@@ -27,9 +27,12 @@ def identified(answer: Answer[Any], identity: common.ModelIdentity) -> Identifie
 
 def classification(labels: Iterable[LabelScore]) -> common.Classification:
     """Returns the labels of one input."""
-    return common.Classification(
-        labels=[common.LabelScore(label=each.label, score=each.score, index=each.index) for each in labels]
-    )
+    return common.Classification(labels=map(label_score, labels))
+
+
+def label_score(found: LabelScore) -> common.LabelScore:
+    """Returns one label with its score."""
+    return common.LabelScore(label=found.label, score=found.score, index=found.index)
 
 
 def embedding(vectors: Any) -> common.Embedding:

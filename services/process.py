@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+import torch
 from prometheus_client import CollectorRegistry
 
 from sensorium import rpc
 from sensorium.v1 import models_pb2 as pb
 from sensorium.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
-from services.engine.checkpoint import ModelRefused
+from services.engine.checkpoint import Checkpoint, ModelRefused, Trust, resolve_device
 from services.engine.metrics import EngineMetrics
 from services.handlers import handlers
 from services.model_servicer import ModelServicer
@@ -127,6 +128,23 @@ class ModelProcess(Generic[Settings]):
     def _enter(self, state: pb.ModelState.ValueType) -> None:
         self._served.enter(state)
         self._metrics.model_state.set(state)
+
+
+def checkpoint_of(settings: ModelSettings) -> Checkpoint:
+    """Returns what is to be loaded, and gives torch its threads.
+
+    Raises:
+        ModelRefused: there is no such device here.
+    """
+    torch.set_num_threads(settings.threads)
+    return Checkpoint(
+        settings.model,
+        resolve_device(settings.device),
+        revision=settings.revision,
+        dtype=settings.dtype,
+        quantization=settings.quantization,
+        trust=Trust(remote_code=settings.trust_remote_code, pickled_weights=settings.allow_pickle_weights),
+    )
 
 
 def served_name(model: str) -> str:

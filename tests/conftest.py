@@ -3,3 +3,25 @@ import os
 # Before anything imports transformers: no test reaches for a hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import importlib
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def resizing_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets OneFormer's own post-processing run: it asks torchvision for what torch itself does."""
+    from torch.nn.functional import interpolate
+
+    class Functional:
+        class InterpolationMode:
+            BILINEAR = "bilinear"
+
+        @staticmethod
+        def resize(values: Any, size: tuple[int, int], interpolation: str) -> Any:
+            return interpolate(values, size, mode=interpolation, align_corners=False)
+
+    module = importlib.import_module("transformers.models.oneformer.image_processing_pil_oneformer")
+    monkeypatch.setattr(module, "tvF", Functional, raising=False)

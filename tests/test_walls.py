@@ -12,6 +12,8 @@ HOUSES = {"services", "gateway", "local", "tests", "benchmarks", "models", "k8s"
 SERVER = {"prometheus_client", "pydantic", "pydantic_settings", "uvloop", "grpc_health", "grpc_reflection"}
 TERMINAL = {"typer", "rich", "click"}
 
+SERVICES = ("services/text", "services/vision")
+
 # A servicer and what converts for it see the wire and the engine's values; the verbs and the engine see the model.
 EDGE = ("/servicer.py", "_servicer.py", "_conversion.py", "/ask.py", "_ask.py")
 WIRING = (
@@ -22,6 +24,8 @@ WIRING = (
     "generative_model.py",
     "encoder_model.py",
     "encoder_tasks.py",
+    "vision_model.py",
+    "finding_model.py",
 )
 
 
@@ -86,16 +90,22 @@ def test_the_engine_never_sees_the_wire(path: Path) -> None:
     assert not crossings(path, WIRE | (HOUSES - {"services"}))
 
 
+@pytest.mark.parametrize("path", python_files("services/engine/media"), ids=name)
+def test_images_are_read_without_torch(path: Path) -> None:
+    for loaded in reachable(path):
+        assert not crossings(loaded, TORCH), f"through {loaded.relative_to(ROOT)}"
+
+
 @pytest.mark.parametrize(
     "path",
-    [path for path in python_files("services/text") if not str(path).endswith(EDGE) and path.name not in WIRING],
+    [path for path in python_files(*SERVICES) if not str(path).endswith(EDGE) and path.name not in WIRING],
     ids=name,
 )
 def test_a_verb_never_sees_the_wire(path: Path) -> None:
     assert not crossings(path, WIRE)
 
 
-@pytest.mark.parametrize("path", [path for path in python_files("services/text") if str(path).endswith(EDGE)], ids=name)
+@pytest.mark.parametrize("path", [path for path in python_files(*SERVICES) if str(path).endswith(EDGE)], ids=name)
 def test_a_servicer_loads_no_torch(path: Path) -> None:
     """Neither itself nor by anything of this repository that it imports."""
     for loaded in reachable(path):
@@ -105,6 +115,7 @@ def test_a_servicer_loads_no_torch(path: Path) -> None:
 def test_the_walls_are_where_the_files_are() -> None:
     """A wall around nothing holds nothing."""
     assert {path.name for path in python_files("services/text")} >= {"servicer.py", "generate.py", "app.py"}
+    assert {path.name for path in python_files("services/vision")} >= {"servicer.py", "classify_image.py", "app.py"}
     assert len(python_files("services/engine")) > 10
     assert len(python_files("gateway")) > 5
     assert crossings(ROOT / "services/engine/generation/sampler.py", TORCH)

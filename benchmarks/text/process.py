@@ -24,19 +24,26 @@ class SystemFailed(Exception):
 
 
 class Process:
-    """One program on the servers' core, with one thread for arithmetic. Nothing of its session outlives `stop`.
+    """One program on one core, the servers' unless told otherwise, with one thread for arithmetic. Nothing of its
+    session outlives `stop`.
 
     Its output goes to `log`; with `answers`, its standard output can be read from `popen` instead.
     """
 
     def __init__(
-        self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, *, answers: bool = False
+        self,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        answers: bool = False,
+        core: int = SERVER_CORE,
     ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log
         self._file: IO[bytes] = log.open("wb")
         mine = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {SERVER_CORE})  # a child begins where its parent may run
+        os.sched_setaffinity(0, {core})  # a child begins where its parent may run
         try:
             self.popen = subprocess.Popen(
                 command,

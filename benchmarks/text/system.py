@@ -32,7 +32,7 @@ class Running:
         while self.processes:
             self.processes.pop().stop()
 
-    def start(self, name: str, command: list[str], extra: Mapping[str, str] | None = None, **more: bool) -> Process:
+    def start(self, name: str, command: list[str], extra: Mapping[str, str] | None = None, **more: int) -> Process:
         """Starts one more process of it."""
         process = Process(command, self.cache / f"logs/{name}.log", extra, **more)
         self.processes.append(process)
@@ -74,7 +74,7 @@ def _house(running: Running, module: str, arguments: list[str]) -> int:
     port = free_port()
     ports = ["--port", str(port), "--metrics-port", str(free_port()), "--drain-delay-seconds", "0"]
     process = running.start(module, [sys.executable, "-m", module, *arguments, *ports])
-    process.wait(lambda: _serves(port))
+    process.wait(lambda: serves(port))
     return port
 
 
@@ -84,7 +84,7 @@ def _transformers_serve(running: Running) -> HttpCaller:
     arguments = ["serve", model, "--continuous-batching", "--device", "cpu"]
     address = ["--host", "127.0.0.1", "--port", str(port)]
     process = running.start("transformers-serve", [str(program), *arguments, *address])
-    process.wait(lambda: _answers(f"http://127.0.0.1:{port}/health"))
+    process.wait(lambda: answers(f"http://127.0.0.1:{port}/health"))
     return HttpCaller(port, Dialect(model, token_ids=False, extra={}))
 
 
@@ -98,7 +98,7 @@ def _vllm(running: Running) -> HttpCaller:
     extra = {"VLLM_CPU_OMP_THREADS_BIND": str(SERVER_CORE), "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
     extra["VLLM_CACHE_ROOT"] = str(running.cache / "vllm-cache")
     process = running.start("vllm-cpu", [*program, *arguments, *address], extra)
-    process.wait(lambda: _answers(f"http://127.0.0.1:{port}/health"))
+    process.wait(lambda: answers(f"http://127.0.0.1:{port}/health"))
     options = {"stream_options": {"include_usage": True}, "return_token_ids": True}
     return HttpCaller(port, Dialect("m", token_ids=True, extra=options | {"temperature": 0.0, "ignore_eos": True}))
 
@@ -127,7 +127,8 @@ SYSTEMS = {
 }
 
 
-def _serves(port: int) -> bool:
+def serves(port: int) -> bool:
+    """Returns whether a service or gateway of this repository has models that are all ready."""
     try:
         with sensorium.Client(f"127.0.0.1:{port}", retry=None) as client:
             models = client.models.list_models(ListModelsRequest(), timeout=2.0).models
@@ -136,7 +137,8 @@ def _serves(port: int) -> bool:
     return bool(models) and all(model.state == MODEL_STATE_READY for model in models)
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Returns whether a URL is answered with 200."""
     try:
         with urllib.request.urlopen(url, timeout=2.0) as response:  # noqa: S310 - our own loopback server
             return response.status == 200

@@ -18,6 +18,7 @@ from sensorium.cli.descriptors import fields_of, message_of
 from sensorium.cli.transcript import Transcript
 from sensorium.v1.common_pb2 import Media
 from sensorium.v1.models_pb2 import ListModelsResponse
+from sensorium.v1.vision_pb2 import SegmentImageResponse
 
 
 class Output(Protocol):
@@ -57,20 +58,44 @@ class Readable:
         if isinstance(result, ListModelsResponse):
             models.print_models(result, self._console)
             return
-        if self._path is None or not self._save(result, self._path):
-            tables.print_result(result, self._console)
+        rest = result if self._path is None else self._saved(result, self._path)
+        # What is told of media on standard output would spoil them.
+        tables.print_result(rest, self._aside if self._path == "-" else self._console)
         parts = numbers.consumption(*_figures(result)) if "usage" in result.DESCRIPTOR.fields_by_name else []
         self._close([*parts, endpoint or ""])
 
-    def _save(self, result: Message, path: str) -> bool:
-        data = _media_of(result)
-        if data is None:
-            return False
+    def _saved(self, result: Message, path: str) -> Message:
+        """Writes the media of `result` into the file, and returns what else it tells."""
+        if isinstance(result, SegmentImageResponse):
+            return self._with_saved_masks(result, path)
+        found = _media_of(result)
+        if found is None:
+            return result
+        field, data = found
         with _opened(path) as file:
             file.write(data)
         if path != "-":
             self._aside.print(f"{len(data)} bytes written to {path}", markup=False, highlight=False)
-        return True
+        rest = type(result)()
+        rest.CopyFrom(result)
+        rest.ClearField(field)
+        return rest
+
+    def _with_saved_masks(self, result: SegmentImageResponse, path: str) -> Message:
+        """Writes the mask of each region into a file of its own: `masks-0.png` and so on for `masks.png`."""
+        wanted = Path(path)
+        if path == "-" or not all(segment.mask.png for segment in result.segments):
+            raise typer.BadParameter(
+                "Each mask is a PNG file of its own: give a file name, and --mask-format png.", param_hint="--output"
+            )
+        rest = SegmentImageResponse()
+        rest.CopyFrom(result)
+        for i, segment in enumerate(rest.segments):
+            with _opened(str(wanted.with_stem(f"{wanted.stem}-{i}"))) as file:
+                file.write(segment.mask.png)
+            segment.ClearField("mask")
+        self._aside.print(f"{len(rest.segments)} masks written beside {path}", markup=False, highlight=False)
+        return rest
 
     def events(self, events: Iterable[Message]) -> None:
         """Prints text as it arrives, and on a terminal, behind it, what it took."""
@@ -94,6 +119,8 @@ class Readable:
 
 def carries_media(response: Descriptor) -> bool:
     """Whether a response brings media or bytes that belong in a file."""
+    if response is SegmentImageResponse.DESCRIPTOR:
+        return True
     inner = [message_of(field) for field in fields_of(response) if field.name == "delta"]
     return any(message is not None and _media_fields(message) for message in (response, *inner))
 
@@ -106,10 +133,11 @@ def _is_media(field: FieldDescriptor) -> bool:
     return field.type == FieldDescriptor.TYPE_BYTES or message_of(field) is Media.DESCRIPTOR
 
 
-def _media_of(result: Message) -> bytes | None:
+def _media_of(result: Message) -> tuple[str, bytes] | None:
+    """Returns the field of `result` that holds media, and their bytes."""
     for field, value in result.ListFields():
         if not field.is_repeated and _is_media(field):
-            return value.data if isinstance(value, Media) else value
+            return field.name, value.data if isinstance(value, Media) else value
     return None
 
 

@@ -1,7 +1,7 @@
 """Results as tables and lines, made from their descriptors."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
@@ -14,11 +14,14 @@ from rich.text import Text
 from sensorium.cli.descriptors import container_of, fields_of, message_of, short_name
 from sensorium.cli.numbers import spoken
 from sensorium.cli.terminal import printable
-from sensorium.v1.common_pb2 import Embedding, GeneratedCandidate, Media
+from sensorium.v1.common_pb2 import BoundingBox, Embedding, GeneratedCandidate, LabelScore, Media
+from sensorium.v1.vision_pb2 import RunLengthMask
 
 ASIDE = {"model", "usage", "timing", "seed"}
 """Fields of a result that are not its content."""
 
+_SPREAD = (LabelScore.DESCRIPTOR, BoundingBox.DESCRIPTOR)
+"""Messages whose fields are columns of the table they are in."""
 _SHOWN = 8
 _NUMBERS = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_FLOAT}
 
@@ -66,25 +69,42 @@ def _lists(kind: Descriptor) -> list[FieldDescriptor]:
     return [field for field in fields_of(kind) if field.is_repeated and message_of(field) is not None]
 
 
+class _Column(NamedTuple):
+    field: FieldDescriptor
+    inside: FieldDescriptor | None = None
+    """The row's field that has it, if the row itself has not."""
+
+    def cell(self, row: Message) -> str:
+        """Returns what stands here in a row."""
+        if self.inside is not None:
+            if not row.HasField(self.inside.name):
+                return ""
+            row = getattr(row, self.inside.name)
+        return cell(self.field, getattr(row, self.field.name), row)
+
+
 def _table(name: str, rows: Sequence[Message], console: Console) -> Table:
     table = Table(title=name, title_justify="left", box=box.SIMPLE if console.is_terminal else None)
     columns = list(_columns(rows))
     for column in columns:
-        number = column.cpp_type in _NUMBERS
-        table.add_column(column.name, justify="right" if number else "left", overflow="fold")
+        number = column.field.cpp_type in _NUMBERS
+        table.add_column(column.field.name, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell(column, getattr(row, column.name), row)) for column in columns))
+        table.add_row(*(Text(column.cell(row)) for column in columns))
     return table
 
 
-def _columns(rows: Sequence[Message]) -> Iterator[FieldDescriptor]:
+def _columns(rows: Sequence[Message]) -> Iterator[_Column]:
     """Yields the fields that any of the rows has, and those that have no presence: 0 is a value there."""
     present = {field.name for row in rows for field, _ in row.ListFields()}
     for field in fields_of(rows[0].DESCRIPTOR):
-        if message_of(field) is GeneratedCandidate.DESCRIPTOR:
+        inner = message_of(field)
+        if inner is GeneratedCandidate.DESCRIPTOR:
             continue
-        if field.name in present or not (field.has_presence or field.is_repeated):
-            yield field
+        if inner in _SPREAD and not field.is_repeated and field.name in present:
+            yield from (_Column(part, field) for part in fields_of(inner))
+        elif field.name in present or not (field.has_presence or field.is_repeated):
+            yield _Column(field)
 
 
 def cell(field: FieldDescriptor, value: Any, row: Message | None = None) -> str:
@@ -109,6 +129,8 @@ def _one(field: FieldDescriptor, value: Any) -> str:
             return value.uri or f"({len(value.data)} bytes of {value.mime_type or 'media'})"
         case Embedding():
             return f"{len(value.values)} values: {', '.join(f'{number:.4g}' for number in value.values[:_SHOWN])}, …"
+        case RunLengthMask():
+            return f"{len(value.run_lengths)} runs"
         case int() if field.enum_type is not None:
             return short_name(field, value)
         case Duration():

@@ -36,9 +36,13 @@ class ClassifyImageRequest(_message.Message):
     model: _builtins.str
     """Name of the model. Empty: the only model that serves this task, else INVALID_ARGUMENT."""
     hypothesis_template: _builtins.str
-    """Sentence in which `{}` stands for a label. Only with `labels`. Absent: `This is a photo of {}.`"""
+    """Sentence in which `{}` stands once for a label, in up to 1000 characters. Only with `labels`. Absent: `This is a
+    photo of {}.`
+    """
     multi_label: _builtins.bool
-    """Scores every label by itself instead of letting the scores sum to 1. Absent: as the model was trained."""
+    """Scores every label by itself instead of letting the scores sum to 1. INVALID_ARGUMENT for a regression head. Absent:
+    as the model was trained.
+    """
     top_k: _builtins.int
     """Returns only this many of the likeliest labels, at least 1. Absent: all."""
     raw_scores: _builtins.bool
@@ -49,7 +53,9 @@ class ClassifyImageRequest(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Labels to choose from, for models that compare images with text. Empty: the model's own labels."""
+        """Labels to choose from, for models that compare images with text; up to 1000, none empty or twice. Empty: the model's
+        own labels. What the model cannot do of both is TASK_NOT_SUPPORTED.
+        """
 
     def __init__(
         self,
@@ -146,8 +152,8 @@ class DetectObjectsRequest(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What to look for, in words such as `a red car`, for models that compare images with text. Empty: the model's own
-        classes.
+        """What to look for, in words such as `a red car`, for models that compare images with text; up to
+        `ModelLimits.batch_item_count`, none empty or twice. Empty: the model's own classes.
         """
 
     def __init__(
@@ -218,7 +224,7 @@ class DetectObjectsResponse(_message.Message):
         IMAGE_SIZE_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___DetectObjectsResponse.DetectedObject]:
-            """Objects, the highest score first. May be empty."""
+            """Objects, the highest score first. May be empty. Where labels are read each by itself, a box may come with several."""
 
         @_builtins.property
         def image_size(self) -> _common_pb2.ImageSize:
@@ -289,9 +295,11 @@ class SegmentImageRequest(_message.Message):
         MODE_SEMANTIC: SegmentImageRequest._Mode.ValueType  # 1
         """One region per class: all of its pixels together."""
         MODE_INSTANCE: SegmentImageRequest._Mode.ValueType  # 2
-        """One region per object. Regions may leave pixels uncovered."""
+        """One region per object. Regions may leave pixels uncovered, and of some models lie over each other."""
         MODE_PANOPTIC: SegmentImageRequest._Mode.ValueType  # 3
-        """One region per object and one per class of background. Regions do not overlap."""
+        """One region per object and one per class of background, where the model's files tell which is. Regions do not
+        overlap.
+        """
         MODE_PROMPTED: SegmentImageRequest._Mode.ValueType  # 4
         """One region per prompt, without a label."""
 
@@ -303,9 +311,11 @@ class SegmentImageRequest(_message.Message):
     MODE_SEMANTIC: SegmentImageRequest.Mode.ValueType  # 1
     """One region per class: all of its pixels together."""
     MODE_INSTANCE: SegmentImageRequest.Mode.ValueType  # 2
-    """One region per object. Regions may leave pixels uncovered."""
+    """One region per object. Regions may leave pixels uncovered, and of some models lie over each other."""
     MODE_PANOPTIC: SegmentImageRequest.Mode.ValueType  # 3
-    """One region per object and one per class of background. Regions do not overlap."""
+    """One region per object and one per class of background, where the model's files tell which is. Regions do not
+    overlap.
+    """
     MODE_PROMPTED: SegmentImageRequest.Mode.ValueType  # 4
     """One region per prompt, without a label."""
 
@@ -412,10 +422,12 @@ class SegmentImageRequest(_message.Message):
     min_score: _builtins.float
     """Leaves out regions with a lower score, in [0, 1]. Without effect on MODE_SEMANTIC. Absent: 0.5; 0 for prompts."""
     mask_threshold: _builtins.float
-    """A pixel belongs to a mask from this probability on, in [0, 1]. Absent: 0.5."""
+    """A pixel belongs to a mask from this probability on, in [0, 1]. Without effect on MODE_SEMANTIC; where regions share
+    the image out it only says how large a mask was before likelier ones took their pixels. Absent: 0.5.
+    """
     min_visible_share: _builtins.float
     """Leaves out regions of which less than this share is left uncovered by likelier ones, in [0, 1]. Only for
-    MODE_INSTANCE and MODE_PANOPTIC. Absent: 0.8.
+    MODE_INSTANCE and MODE_PANOPTIC; without effect where regions may lie over each other. Absent: 0.8.
     """
     @_builtins.property
     def image(self) -> _common_pb2.Media:
@@ -423,7 +435,9 @@ class SegmentImageRequest(_message.Message):
 
     @_builtins.property
     def prompts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentImageRequest.RegionPrompt]:
-        """Regions wanted, for models that take prompts. Required by MODE_PROMPTED; INVALID_ARGUMENT with any other mode."""
+        """Regions wanted, for models that take prompts; up to `ModelLimits.batch_item_count`. Required by MODE_PROMPTED;
+        INVALID_ARGUMENT with any other mode.
+        """
 
     def __init__(
         self,
@@ -887,7 +901,7 @@ class EmbedImageRequest(_message.Message):
 
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts to embed in the same space, for models that compare images with text; else INVALID_ARGUMENT."""
+        """Texts to embed in the same space, each not empty, for models that compare images with text; else INVALID_ARGUMENT."""
 
     def __init__(
         self,

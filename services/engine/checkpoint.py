@@ -132,6 +132,13 @@ def read_model(
     Raises:
         ModelRefused: it lacks other weights, in whose places random ones would be served.
     """
+    return read_incomplete_model(checkpoint, config, kind, unused)[0]
+
+
+def read_incomplete_model(
+    checkpoint: Checkpoint, config: PretrainedConfig, kind: Any, optional: tuple[str, ...]
+) -> tuple[PreTrainedModel, list[str]]:
+    """Returns the model as `read_model` does, and the names of the weights that it lacks, which are random."""
     dtype = checkpoint.element_type(config)
     # Its declared type leaves out what `output_loading_info` adds.
     pair: Any = kind.from_pretrained(
@@ -144,9 +151,9 @@ def read_model(
         output_loading_info=True,
     )
     model, found = pair
-    if missing := [name for name in found["missing_keys"] if not name.startswith(unused)]:
+    if missing := [name for name in found["missing_keys"] if not name.startswith(optional)]:
         raise ModelRefused(f"{checkpoint.source} lacks {len(missing)} of the model's weights, such as {min(missing)}.")
-    return model
+    return model, list(found["missing_keys"])
 
 
 def revision_of(source: str, config: PretrainedConfig) -> str:

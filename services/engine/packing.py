@@ -55,13 +55,20 @@ class OneDnnLinear(nn.Module):
 def pack_linears(substitutions: Substitutions, model: nn.Module, library: Library | None, arena: Arena) -> None:
     """Replaces the linear layers of a model on the CPU by packed ones.
 
-    Layers of another class (quantized ones, say) and of other element types stay, and what torch was built without
-    oneDNN to pack.
+    Layers of another class (quantized ones, say) and of other element types stay, what torch was built without oneDNN
+    to pack, and what a module has in a list beside its own, by which it would call the old one.
     """
+    listed = _listed(model)
     for name, module in list(model.named_modules()):
-        if type(module) is not nn.Linear or module.weight.device.type != "cpu":
+        if type(module) is not nn.Linear or module.weight.device.type != "cpu" or module in listed:
             continue
         if library is not None and takes(library, module):
             substitutions.put(name, NativeLinear(library, [module], arena))
         elif module.weight.dtype in _PACKABLE and torch.backends.mkldnn.is_available():
             substitutions.put(name, OneDnnLinear(module))
+
+
+def _listed(model: nn.Module) -> set[nn.Module]:
+    """Returns modules that others hold in an ordinary list or tuple, as MaskFormer's do."""
+    lists = (value for module in model.modules() for value in vars(module).values() if isinstance(value, (list, tuple)))
+    return {each for found in lists for each in found if isinstance(each, nn.Module)}

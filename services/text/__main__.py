@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 
 # Before torch is imported: idle OpenMP threads that spin starve whatever shares the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -10,11 +11,11 @@ from sensorium import rpc
 from services.text.config import TextSettings
 
 
-def main() -> int:
-    """Runs the service and returns its exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the service and returns its exit code; `arguments` are by default those of the process."""
     from services.text.app import serve
 
-    return rpc.main(TextSettings, serve, program="python -m services.text")
+    return rpc.main(TextSettings, serve, program="python -m services.text", arguments=arguments)
 
 
 if __name__ == "__main__":

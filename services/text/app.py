@@ -2,11 +2,8 @@
 
 from collections.abc import Callable
 
-import torch
-
-from services.engine.checkpoint import Checkpoint, Trust, resolve_device
 from services.engine.metrics import EngineMetrics
-from services.process import LoadedService, ModelProcess
+from services.process import LoadedService, ModelProcess, checkpoint_of
 from services.text.config import TextSettings
 from services.text.encoder_model import load_encoder_model
 from services.text.generative_model import load_generative_model
@@ -34,15 +31,7 @@ def load(settings: TextSettings, metrics: EngineMetrics, warming: Callable[[], N
     Raises:
         ModelRefused: the checkpoint cannot be served; the message says why.
     """
-    torch.set_num_threads(settings.threads)
-    checkpoint = Checkpoint(
-        settings.model,
-        resolve_device(settings.device),
-        revision=settings.revision,
-        dtype=settings.dtype,
-        quantization=settings.quantization,
-        trust=Trust(remote_code=settings.trust_remote_code, pickled_weights=settings.allow_pickle_weights),
-    )
+    checkpoint = checkpoint_of(settings)
     task = choose_task(checkpoint, settings.task)
     if task is None:
         return load_generative_model(checkpoint, settings, metrics, warming)

@@ -60,5 +60,5 @@ def embed_ask(request: pb.EmbedRequest, seconds: float | None) -> EmbedAsk:
 def embed_response(answer: Answer[Sequence[Vectors]], identity: common.ModelIdentity) -> pb.EmbedResponse:
     """Returns the embeddings as a message."""
     return pb.EmbedResponse(
-        embeddings=(embedding(each.values) for each in answer.result), **identified(answer, identity)
+        embeddings=[embedding(each.values) for each in answer.result], **identified(answer, identity)
     )

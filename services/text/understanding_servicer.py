@@ -1,10 +1,9 @@
 """The RPCs of TextService that read once and answer, over plain values."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 from sensorium.v1 import text_pb2 as pb
 from services.handlers import task_not_supported
-from services.served_model import ServedModel
 from services.text.extraction_conversion import (
     answer_question_ask,
     answer_question_response,
@@ -16,16 +15,11 @@ from services.text.extraction_conversion import (
 from services.text.scoring_conversion import classify_ask, classify_response, rerank_ask, rerank_response
 from services.text.understanding_conversion import embed_ask, embed_response
 from services.text.verb_set import TextVerbs
+from services.verb_servicer import VerbServicer
 
-Verb = TypeVar("Verb")
 
-
-class UnderstandingServicer:
+class UnderstandingServicer(VerbServicer[TextVerbs]):
     """Each RPC converts, asks its verb, and converts back."""
-
-    def __init__(self, served: ServedModel) -> None:
-        self._served = served
-        self.verbs: TextVerbs | None = None
 
     async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
         """Embeds texts as vectors."""
@@ -64,13 +58,3 @@ class UnderstandingServicer:
         verb = self._able("FillMask", self._ready(request.model).mask_filler)
         answer = await verb.fill_mask(fill_mask_ask(request, context.time_remaining()))
         return fill_mask_response(answer, self._served.identity)
-
-    def _ready(self, model: str) -> TextVerbs:
-        self._served.require(model)
-        assert self.verbs is not None
-        return self.verbs
-
-    def _able(self, rpc: str, verb: Verb | None) -> Verb:
-        if verb is None:
-            raise task_not_supported(rpc, self._served.name)
-        return verb

@@ -86,9 +86,38 @@ def test_boxes_show_their_zeros(fake: Fake, invoke: Invoke) -> None:
     found = kind.DetectedObject(label=common.LabelScore(label="cat", score=0.5), box=common.BoundingBox(x_max=3))
     response = kind(results=[kind.DetectedObjectList(objects=[found])])
     fake.answers["VisionService/DetectObjects"] = answering(response)
-    done = invoke("vision", "detect-objects", "https://example.com/cat.png")
-    assert "label=cat score=0.5" in done.stdout
-    assert "x_min=0 y_min=0 x_max=3 y_max=0" in done.stdout
+    title, heading, row = invoke("vision", "detect-objects", "https://example.com/cat.png").stdout.splitlines()
+    assert title.split() == ["results[0]"]
+    assert heading.split() == ["label", "score", "index", "x_min", "y_min", "x_max", "y_max"]
+    assert row.split() == ["cat", "0.5", "0", "0", "0", "3", "0"]
+
+
+def test_regions_are_a_table(fake: Fake, invoke: Invoke) -> None:
+    kind = vision_pb2.SegmentImageResponse
+    runs = vision_pb2.Mask(run_length=vision_pb2.RunLengthMask(run_lengths=[0, 5, 7]))
+    first = kind.Segment(label="sky", label_index=0, box=common.BoundingBox(x_max=4), pixel_count=5, mask=runs)
+    second = kind.Segment(label="cat", label_index=1, pixel_count=2)
+    fake.answers["VisionService/SegmentImage"] = answering(kind(segments=[first, second]))
+    done = invoke("vision", "segment-image", "https://example.com/cat.png").stdout.splitlines()
+    assert done[1].split() == ["label", "label_index", "x_min", "y_min", "x_max", "y_max", "pixel_count", "mask"]
+    assert done[2].split() == ["sky", "0", "0", "0", "4", "0", "5", "run_length=3", "runs"]
+    assert done[3].split() == ["cat", "1", "2"]
+
+
+def test_each_mask_is_a_file(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
+    kind = vision_pb2.SegmentImageResponse
+    masks = [vision_pb2.Mask(png=data) for data in (b"first", b"second")]
+    segments = [kind.Segment(label=f"cat {i}", pixel_count=3, mask=mask) for i, mask in enumerate(masks)]
+    fake.answers["VisionService/SegmentImage"] = answering(kind(segments=segments))
+    segment = ("vision", "segment-image", "https://example.com/cat.png", "--output")
+    done = invoke(*segment, str(tmp_path / "masks.png"))
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == [b"first", b"second"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masks-0.png", "masks-1.png"]
+    assert "cat 1" in done.stdout and "bytes" not in done.stdout
+    assert "2 masks written beside" in done.stderr
+    fake.answers["VisionService/SegmentImage"] = answering(kind(segments=[kind.Segment(label="cat", pixel_count=3)]))
+    refused = invoke(*segment, str(tmp_path / "none.png"))
+    assert refused.exit_code == 2 and "--mask-format png" in refused.stderr
 
 
 def tiny(state: models.ModelState, detail: str = "") -> models.ModelInfo:
@@ -128,6 +157,19 @@ def test_media_go_into_a_file(fake: Fake, invoke: Invoke, tmp_path: Path) -> Non
     done = invoke("speech", "synthesize", "Hi", "--output", str(tmp_path / "a.wav"))
     assert (done.exit_code, done.stdout, (tmp_path / "a.wav").read_bytes()) == (0, "", b"RIFF")
     assert "4 bytes of audio/wav" in invoke("speech", "synthesize", "Hi").stdout
+
+
+def test_what_explains_media_is_told_beside_them(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
+    response = vision_pb2.EstimateDepthResponse(
+        png16=b"\x89PNG", scale=0.5, offset=2, usage=common.Usage(image_count=1)
+    )
+    fake.answers["VisionService/EstimateDepth"] = answering(response)
+    done = invoke("vision", "estimate-depth", "https://example.com/cat.png", "-o", str(tmp_path / "depth.png"))
+    assert done.stdout.splitlines() == ["scale: 0.5", "offset: 2"]
+    assert (tmp_path / "depth.png").read_bytes() == b"\x89PNG"
+    done = invoke("vision", "estimate-depth", "https://example.com/cat.png", "-o", "-")
+    assert done.stdout_bytes == b"\x89PNG"
+    assert "scale: 0.5" in done.stderr
 
 
 def test_streamed_audio_goes_to_standard_output(fake: Fake, invoke: Invoke) -> None:

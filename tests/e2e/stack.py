@@ -1,4 +1,4 @@
-"""Gateway and text service on this test's event loop, over real sockets."""
+"""Gateway and one service on this test's event loop, over real sockets."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,8 +9,11 @@ from typing import Any
 from gateway.app import Gateway
 from gateway.config import GatewaySettings
 from sensorium import AsyncClient
+from services.process import ModelProcess
 from services.text.app import TextService
 from services.text.config import TextSettings
+from services.vision.app import VisionService
+from services.vision.config import VisionSettings
 
 QUICK: dict[str, Any] = {
     "port": 0,
@@ -21,10 +24,10 @@ QUICK: dict[str, Any] = {
 
 
 @dataclass
-class RunningText:
-    """A ready text service."""
+class RunningService:
+    """A ready service."""
 
-    service: TextService
+    service: ModelProcess[Any]
 
     @property
     def address(self) -> str:
@@ -38,34 +41,60 @@ class RunningText:
 
 @dataclass
 class RunningStack:
-    """A client of a gateway with one text service behind it."""
+    """A client of a gateway with one service behind it."""
 
     client: AsyncClient
-    text: RunningText
+    service: RunningService
     gateway: Gateway
+
+    @property
+    def text(self) -> RunningService:
+        """The service, where it is of texts."""
+        return self.service
 
 
 @asynccontextmanager
-async def text_service(folder: Path, **changes: Any) -> AsyncIterator[RunningText]:
+async def text_service(folder: Path, **changes: Any) -> AsyncIterator[RunningService]:
     """Serves the checkpoint in `folder` in float32 on the CPU."""
-    settings = TextSettings(**{"model": str(folder), "device": "cpu", "dtype": "float32", **QUICK, **changes})
-    service = TextService(settings)
-    try:
-        async with service.server as server:
-            await service.load()
-            server.ready()
-            yield RunningText(service)
-    finally:
-        service.close()
+    async with _running(TextService(TextSettings(**_settings(folder, changes)))) as running:
+        yield running
 
 
 @asynccontextmanager
 async def running_stack(folder: Path, **changes: Any) -> AsyncIterator[RunningStack]:
     """Serves the checkpoint behind a gateway; `changes` are settings of the text service."""
-    async with text_service(folder, **changes) as text:
-        gateway = Gateway(GatewaySettings(static=(text.address,), **QUICK))
-        async with gateway, gateway.server as server:
-            await gateway.prepare()
+    async with text_service(folder, **changes) as running, _gateway(running) as stack:
+        yield stack
+
+
+@asynccontextmanager
+async def vision_stack(folder: Path, **changes: Any) -> AsyncIterator[RunningStack]:
+    """Serves the checkpoint behind a gateway; `changes` are settings of the vision service."""
+    service = VisionService(VisionSettings(**_settings(folder, changes)))
+    async with _running(service) as running, _gateway(running) as stack:
+        yield stack
+
+
+def _settings(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    return {"model": str(folder), "device": "cpu", "dtype": "float32", **QUICK, **changes}
+
+
+@asynccontextmanager
+async def _running(service: ModelProcess[Any]) -> AsyncIterator[RunningService]:
+    try:
+        async with service.server as server:
+            await service.load()
             server.ready()
-            async with AsyncClient(f"127.0.0.1:{server.port}", timeout=60) as client:
-                yield RunningStack(client, text, gateway)
+            yield RunningService(service)
+    finally:
+        service.close()
+
+
+@asynccontextmanager
+async def _gateway(running: RunningService) -> AsyncIterator[RunningStack]:
+    gateway = Gateway(GatewaySettings(static=(running.address,), **QUICK))
+    async with gateway, gateway.server as server:
+        await gateway.prepare()
+        server.ready()
+        async with AsyncClient(f"127.0.0.1:{server.port}", timeout=60) as client:
+            yield RunningStack(client, running, gateway)

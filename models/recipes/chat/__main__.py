@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from models.recipes.chat.corpus import Corpus, HeldOut, held_out_set, leaked, re
 from models.recipes.chat.evaluation import measure, write_held_out
 from models.recipes.chat.tokenizer import train_tokenizer
 from models.recipes.chat.training import ChatDataset, Plan, new_network, train
+from models.recipes.placement import put_in_place
 
 HELD_OUT_SEED = 7
 OUTPUT = Path(__file__).parents[2] / "chat"
@@ -34,16 +34,6 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--vocabulary", type=int, default=2304, help="size of the vocabulary")
     parser.add_argument("--prompts", type=int, default=25, help="held-out prompts per skill")
     return parser.parse_args()
-
-
-def put_in_place(ready: Path, output: Path) -> None:
-    """Replaces the old folder by the new one, in two renames."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    old = output.with_name(output.name + ".old")
-    if output.exists():
-        output.rename(old)
-    ready.rename(output)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def reloaded(folder: Path) -> PreTrainedModel:

@@ -35,8 +35,12 @@ def _ordinary_ids(loaded: LoadedEncoder) -> Tensor:
 
 
 def _first_output(loaded: LoadedEncoder, ids: Tensor) -> list[Tensor]:
+    """Returns what the model makes of two texts, and of two of which one is shorter; only what stands for a token."""
+    shorter = torch.ones_like(ids)
+    shorter[1, _CHECKED_TOKENS // 2 :] = 0
     try:
-        output = loaded.model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        even, uneven = (loaded.model(input_ids=ids, attention_mask=mask)[0] for mask in (torch.ones_like(ids), shorter))
     except (TypeError, ValueError, IndexError) as error:
         raise ModelRefused(f"{loaded.architecture} cannot read texts by themselves: {error}") from error
-    return [output[0].float()]
+    whole = uneven[shorter.bool()] if uneven.shape[:2] == ids.shape else uneven
+    return [even.float(), whole.float()]

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, silu
+from torch.nn.functional import gelu, relu, silu
 
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
@@ -45,7 +45,7 @@ def fused_mlp(module: nn.Module, library: Library, arena: Arena) -> FusedMlp | N
         return None
     linears = linear_children(module)
     gate, up, down = linears["gate_proj"], linears["up_proj"], linears["down_proj"]
-    kind = _gate(getattr(module, "act_fn", None))
+    kind = activation_of(getattr(module, "act_fn", None))
     if (
         kind is None
         or gate.weight.shape != up.weight.shape
@@ -55,10 +55,16 @@ def fused_mlp(module: nn.Module, library: Library, arena: Arena) -> FusedMlp | N
     return FusedMlp(NativeLinear(library, [gate, up], arena, kind), NativeLinear(library, [down], arena))
 
 
-def _gate(activation: Any) -> Gate | None:
+def activation_of(activation: Any) -> Gate | None:
     """Returns which activation the library knows gives the same values."""
     if activation is None:
         return None
     x = torch.linspace(-6, 6, 97)
-    known = {Gate.SILU: silu(x), Gate.GELU_TANH: gelu(x, approximate="tanh"), Gate.GELU: gelu(x)}
+    known = {
+        Gate.SILU: silu(x),
+        Gate.GELU_TANH: gelu(x, approximate="tanh"),
+        Gate.GELU: gelu(x),
+        Gate.QUICK_GELU: x * torch.sigmoid(1.702 * x),
+        Gate.RELU: relu(x),
+    }
     return next((kind for kind, values in known.items() if torch.allclose(activation(x), values, atol=1e-6)), None)

@@ -90,6 +90,26 @@ INLINE void store_bf16(uint16_t *to, Lanes lanes) {
     const Halves half = narrowed(lanes);
     memcpy(to, &half, sizeof half);
 }
+INLINE void store_units(uint32_t *to, Units units) { memcpy(to, &units, sizeof units); }
+
+// The units of sixteen columns of one row, or of two rows whose numbers share units; the second may be missing.
+INLINE uint32_t unit_f32(float first, float last) {
+    (void)last;
+    uint32_t unit;
+    memcpy(&unit, &first, sizeof unit);
+    return unit;
+}
+INLINE uint32_t unit_bf16(uint16_t first, uint16_t last) { return first | (uint32_t)last << 16; }
+INLINE Units beside_f32(const float *first, const float *last) {
+    (void)last;
+    return load_units(first);
+}
+INLINE Units beside_bf16(const uint16_t *first, const uint16_t *last) {
+    Halves low, high = {0};
+    memcpy(&low, first, sizeof low);
+    if (last) memcpy(&high, last, sizeof high);
+    return __builtin_convertvector(low, Units) | __builtin_convertvector(high, Units) << 16;
+}
 INLINE float get_f32(float value) { return value; }
 INLINE float get_bf16(uint16_t value) { return widened(value); }
 INLINE float put_f32(float value) { return value; }

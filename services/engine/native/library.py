@@ -52,6 +52,10 @@ class Library:
         self.store = functions("store_tokens", p, p, i, p, i, p, i, p, p)
         self.attend = functions("attend", p, p, i, p, i, p, p, p, i, i)
         self.decode = functions("decode", p, p, p, p, p, p, p, p, p)
+        self.encode = functions("encode", p, p, i, i, p, p, p, i)
+        self.encoder_workspace = functions("encoder_workspace", p, i, i, i)
+        for function in self.encoder_workspace.values():
+            function.restype = i
         self.decoder_workspace = loaded.decoder_workspace
         self.decoder_workspace.argtypes, self.decoder_workspace.restype = (pointer,), integer
         self.linear_pays = {

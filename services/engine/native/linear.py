@@ -16,12 +16,14 @@ _HALF = PANEL // 2
 
 
 class Gate(IntEnum):
-    """What the first half of a gated layer goes through. Numbers as in native.c."""
+    """What the first half of a gated layer goes through, or all of another. Numbers as in native.c."""
 
     NONE = 0
     SILU = 1
     GELU_TANH = 2
     GELU = 3
+    QUICK_GELU = 4
+    RELU = 5
 
 
 class LayerStruct(ctypes.Structure):
@@ -34,6 +36,7 @@ class LayerStruct(ctypes.Structure):
         ("columns", ctypes.c_int64),
         ("outputs", ctypes.c_int64),
         ("gate", ctypes.c_int64),
+        ("activation", ctypes.c_int64),
     )
 
 
@@ -77,8 +80,15 @@ class NativeLinear(nn.Module):
             self._packed.shape[0] * PANEL,
             self.out_features,
             gate,
+            Gate.NONE,
         )
         self.address = ctypes.addressof(self._struct)
+
+    def activated(self, activation: Gate) -> LayerStruct:
+        """Returns what the library knows this layer by, with an activation behind it; good as long as this lives."""
+        described = LayerStruct.from_buffer_copy(self._struct)
+        described.activation = activation
+        return described
 
     @property
     def weight(self) -> Tensor:

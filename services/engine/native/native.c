@@ -1,10 +1,14 @@
 // All that is computed in C, for float32 and for bfloat16. The structures are those that Python fills in.
 
 #include "lanes.h"
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 enum {
     PANEL = 2 * LANES,
-    CHUNK = 128,       // rows whose sums are kept before they are written
+    TILE = MAX_ROWS < 11 ? MAX_ROWS : 11,  // rows of a product where there are many: a little faster than the most
+    CHUNK = 88,        // rows whose sums are kept before they are written: whole tiles
     BLOCK_UNITS = 1024,
     ALIASING = 1024,   // units: rows that are multiples of 4 KiB apart share lines of the first cache,
     ALIASED_ROWS = MAX_ROWS < 8 ? MAX_ROWS : 8,  // which holds this many of them
@@ -18,7 +22,7 @@ enum {
     TOGETHER = 256,  // queries of all heads of a task
 };
 
-enum { NO_GATE, SILU, GELU_TANH, GELU };
+enum { NO_GATE, SILU, GELU_TANH, GELU, QUICK_GELU, RELU };
 
 typedef struct {
     const void *weights;
@@ -27,6 +31,7 @@ typedef struct {
     int64_t columns;    // of all panels: the outputs, twice that with a gate, filled up to whole panels
     int64_t outputs;
     int64_t gate;
+    int64_t activation;  // of all outputs, where there is no gate
 } Linear;
 
 typedef struct {
@@ -61,6 +66,20 @@ typedef struct {
     int64_t hidden;
 } Decoder;
 
+typedef struct {
+    const float *scales, *shifts;  // [hidden]
+    float epsilon;
+} Norm;
+
+// An encoder layer. With `norm_first` h = x + attention(first(x)), y = h + mlp(second(h)); else h = first(x + attention(x)),
+// y = second(h + mlp(h)).
+typedef struct {
+    const Linear *query, *key, *value, *output, *up, *down;
+    Norm first, second;
+    float scaling;
+    int64_t hidden, heads, width, norm_first;
+} Encoder;
+
 // The tokens of one step and where their keys and values go.
 typedef struct {
     int64_t count;
@@ -70,17 +89,43 @@ typedef struct {
     int64_t threads;
 } Step;
 
-INLINE Lanes activated(int64_t gate, Lanes x) {
-    if (gate == SILU) return x / (1.0f + exponential(-x));
-    if (gate == GELU_TANH) {
+// The complement of the error function for x >= 0, to within 1.5e-7 (Abramowitz and Stegun 7.1.26).
+INLINE Lanes erfc_positive(Lanes x) {
+    const Lanes t = 1.0f / (1.0f + x * 0.3275911f);
+    Lanes y = t * 1.061405429f - 1.453152027f;
+    y = y * t + 1.421413741f;
+    y = y * t - 0.284496736f;
+    y = y * t + 0.254829592f;
+    return y * t * exponential(-x * x);
+}
+
+INLINE Lanes activated(int64_t activation, Lanes x) {
+    if (activation == SILU) return x / (1.0f + exponential(-x));
+    if (activation == GELU_TANH) {
         const Lanes inner = (x + x * x * x * 0.044715f) * (2 * 0.7978845608f);
         return x / (1.0f + exponential(-inner));  // (1 + tanh z) / 2 = 1 / (1 + e^-2z)
     }
-    for (int i = 0; i < LANES; i++) x[i] = 0.5f * x[i] * (1.0f + erff(x[i] * 0.7071067812f));
-    return x;
+    if (activation == QUICK_GELU) return x / (1.0f + exponential(x * -1.702f));
+    if (activation == RELU) return maximum(splat(0.0f), x);
+    const Lanes size = maximum(x, -x), half = erfc_positive(size * 0.7071067812f) * 0.5f * size;
+    return maximum(x, splat(0.0f)) - half;  // x for x > 0, nothing else, less size * erfc(size / sqrt(2)) / 2
 }
 
 INLINE int64_t rounded_up(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
+
+INLINE char *taken(char **at, int64_t bytes) {
+    char *from = *at;
+    *at += rounded_up(bytes, 64);
+    return from;
+}
+
+INLINE int64_t thread_number(void) {
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
 
 // KV heads that a task of attention takes at once, of a row with so many queries of each: all `most` of few queries, as pages
 // hold them and as far as what is kept of each query stays small; one of many.
@@ -117,6 +162,7 @@ const int64_t linear_pays_bf16 = 0;
 #include "norm.inc"
 #include "attention.inc"
 #include "decoder.inc"
+#include "encoder.inc"
 #undef KIND
 #undef TYPE
 #define KIND bf16
@@ -126,3 +172,4 @@ const int64_t linear_pays_bf16 = 0;
 #include "norm.inc"
 #include "attention.inc"
 #include "decoder.inc"
+#include "encoder.inc"

@@ -123,6 +123,29 @@ def test_memory_is_zero_aligned_and_freed_with_its_last_tensor() -> None:
     assert second[-1] == 7 and first.sum() == 5
 
 
+class Listing(nn.Module):
+    """Calls its layers by an ordinary list, whatever stands in their places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain = [nn.Linear(16, 16)]
+        self.add_module("0", self.plain[0])
+        self.last = nn.Linear(16, 16)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.last(self.plain[0](inputs))
+
+
+def test_layers_that_a_model_calls_by_a_list_stay() -> None:
+    model, inputs = Listing(), torch.randn(3, 16)
+    with torch.inference_mode():
+        expected = model(inputs)
+        substitutions = Substitutions(model)
+        pack_linears(substitutions, model, None, Arena())
+        assert list(substitutions.names) == ["last"]
+        assert torch.allclose(model(inputs), expected, atol=1e-5)
+
+
 class Reading(nn.Module):
     """Computes with the weight of one of its layers itself, and looks at the type of another's."""
 

@@ -1,0 +1,74 @@
+"""`python -m benchmarks.encoders`: models that read once, beside the servers and libraries one would pick instead."""
+
+import asyncio
+import json
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.encoders.schedule import Measured, Plan, measure
+from benchmarks.text.machine import machine_class, versions
+from benchmarks.text.process import ROOT
+
+RATIOS = (
+    ("texts/s, sensorium", "texts/s, infinity", "≥ 1.4"),
+    ("texts/s, sensorium", "texts/s, onnxruntime fp32", "≥ 1.8"),
+    ("texts/s, sensorium", "texts/s, transformers", ""),
+    ("texts/s, sensorium, one caller", "texts/s, infinity, one caller", ""),
+    ("open loop p99, ms", "open loop p50, ms", "≤ 3"),
+    ("images/s, sensorium", "images/s, transformers", "≥ 0.95"),
+    ("stream beside images, tokens/s", "stream alone, tokens/s", "about 1"),
+)
+"""What is compared with what, and the aim."""
+
+
+def main(
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds over all systems.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Length of a measurement.")] = 8.0,
+    only: Annotated[str, typer.Option(help="`texts` or `images`; default: both.")] = "",
+    quick: Annotated[bool, typer.Option(help="Smoke run: once, two seconds each.")] = False,
+    cache: Annotated[Path, typer.Option(help="Folder for models, peers' environments, logs.")] = ROOT / ".bench",
+) -> None:
+    """Measures the systems in turn, each on one core with one thread, and writes tables and every value."""
+    console, measured = Console(), Measured()
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / ".gitignore").write_text("*\n")
+    plan = Plan(cache.resolve(), 1 if quick else repeats, 2.0 if quick else seconds, only != "images", only != "texts")
+    try:
+        asyncio.run(measure(plan, measured, console.print))
+    except KeyboardInterrupt:
+        console.print("stopped by hand before everything planned was measured")
+    for table in tables(measured):
+        console.print(table)
+    command = shlex.join(["python", "-m", "benchmarks.encoders", *sys.argv[1:]])
+    setting = {"date": datetime.now(UTC).date().isoformat(), "machine": machine_class(), "command": command}
+    result = {**setting, "versions": versions(), "values": measured.values}
+    (cache / "encoders.json").write_text(json.dumps(result, indent=1) + "\n")
+    console.print(f"written to {cache}/encoders.json", markup=False)
+
+
+def tables(measured: Measured) -> list[Table]:
+    """Returns what was measured, and what is compared."""
+    each, compared = (
+        Table("measured", "median", "lowest", "highest"),
+        Table("compared", "median", "lowest", "highest", "aim"),
+    )
+    for name, values in measured.values.items():
+        each.add_row(name, *(f"{value:.1f}" for value in (median(values), min(values), max(values))))
+    for own, other, aim in RATIOS:
+        pairs = zip(measured.values.get(own, []), measured.values.get(other, []), strict=False)
+        if ratios := [one / two for one, two in pairs]:
+            numbers = (f"{value:.2f}" for value in (median(ratios), min(ratios), max(ratios)))
+            compared.add_row(f"{own} ÷ {other}", *numbers, aim)
+    return [each, compared]
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,108 @@
+"""What is measured, in which order: in each repeat every system is started and measured in turn."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from benchmarks.encoders import systems
+from benchmarks.encoders.checkpoints import image_model, text_model
+from benchmarks.encoders.load import closed, open_loop
+from benchmarks.text.caller import GrpcCaller
+from benchmarks.text.checkpoint import SHAPES, checkpoint
+from benchmarks.text.process import LOAD_CORE
+from benchmarks.text.statistics import percentile
+from benchmarks.text.system import Running
+from benchmarks.text.workload import Workload
+
+CALLERS = 32
+IMAGE_CALLERS = 16
+UTILIZATION = 0.7
+_STREAM = Workload("beside", 64, 4000)
+
+Values = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure."""
+
+    cache: Path
+    repeats: int
+    seconds: float
+    texts: bool = True
+    images: bool = True
+
+
+@dataclass
+class Measured:
+    """Values by what they are of, one for each repeat."""
+
+    values: Values = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, name: str, value: float, say: Callable[[str], None]) -> None:
+        """Keeps a value."""
+        self.values[name].append(value)
+        say(f"  {name}: {value:.4g}")
+
+
+async def measure(plan: Plan, measured: Measured, say: Callable[[str], None]) -> None:
+    """Measures everything planned. What was measured before an interruption stays."""
+    for repeat in range(plan.repeats):
+        say(f"repeat {repeat + 1}/{plan.repeats}")
+        if plan.texts:
+            await _texts(plan, measured, repeat, say)
+        if plan.images:
+            await _images(plan, measured, say)
+
+
+async def _texts(plan: Plan, measured: Measured, repeat: int, say: Callable[[str], None]) -> None:
+    model = text_model(plan.cache)
+    with Running(model, plan.cache) as running:
+        address = systems.service(running, "services.text", "--model", str(model), "--task", "embed")
+        async with systems.embedding(address) as call:
+            found = await closed(call, CALLERS, plan.seconds)
+            measured.add("texts/s, sensorium", found.per_second, say)
+            one = await closed(call, 1, plan.seconds / 2)
+            measured.add("texts/s, sensorium, one caller", one.per_second, say)
+            opened = await open_loop(call, UTILIZATION * found.per_second, 3 * plan.seconds, seed=repeat)
+            for share in (0.5, 0.99):
+                measured.add(f"open loop p{100 * share:.0f}, ms", 1000 * percentile(opened.seconds, share), say)
+    with Running(model, plan.cache) as running:
+        url = systems.infinity(running, model)
+        async with systems.posting(url) as call:
+            measured.add("texts/s, infinity", (await closed(call, CALLERS, plan.seconds)).per_second, say)
+            one = await closed(call, 1, plan.seconds / 2)
+            measured.add("texts/s, infinity, one caller", one.per_second, say)
+    with Running(model, plan.cache) as running:
+        measured.add("texts/s, onnxruntime fp32", systems.onnx_runtime(running, model, plan.seconds), say)
+    with Running(model, plan.cache) as running:
+        measured.add("texts/s, transformers", systems.plain(running, "text", model, plan.seconds), say)
+
+
+async def _images(plan: Plan, measured: Measured, say: Callable[[str], None]) -> None:
+    model = image_model(plan.cache)
+    with Running(model, plan.cache) as running:
+        address = systems.service(running, "services.vision", "--model", str(model))
+        async with systems.classifying(address) as call:
+            found = await closed(call, IMAGE_CALLERS, 2 * plan.seconds)
+            measured.add("images/s, sensorium", found.per_second, say)
+        text = checkpoint(SHAPES["wide"], plan.cache)
+        beside = systems.service(running, "services.text", "--model", str(text), core=LOAD_CORE)
+        measured.add("stream alone, tokens/s", await _streamed(beside, plan.seconds), say)
+        async with systems.classifying(address) as call:
+            load = asyncio.create_task(closed(call, IMAGE_CALLERS, 2 * plan.seconds + 4))
+            await asyncio.sleep(2)
+            measured.add("stream beside images, tokens/s", await _streamed(beside, plan.seconds), say)
+            await load
+    with Running(model, plan.cache) as running:
+        measured.add("images/s, transformers", systems.plain(running, "images", model, plan.seconds), say)
+
+
+async def _streamed(address: str, seconds: float) -> float:
+    """Returns tokens a second of one stream over so long."""
+    async with GrpcCaller(int(address.rpartition(":")[2])) as caller:
+        (sample,) = await caller.call([replace(_STREAM.prompt(0), new_tokens=max(int(seconds * 100), 50))])
+        arrivals = sample.arrivals
+        return (len(arrivals) - 1) / (arrivals[-1] - arrivals[0])

@@ -1,0 +1,32 @@
+"""The embedded models, and which service serves each."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parent.parent
+MODELS = CHECKOUT / "models"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model and the service that serves it."""
+
+    folder: Path
+    module: str
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.folder.name
+
+
+def fleet() -> list[Member]:
+    """Returns a member for each model under `models/`, by name, the chat model first."""
+    folders = sorted(path.parent for path in MODELS.glob("*/config.json"))
+    members = [Member(folder, _module(folder)) for folder in folders]
+    return sorted(members, key=lambda member: member.name != "chat")
+
+
+def _module(folder: Path) -> str:
+    """A model with a processor of images belongs to the vision service."""
+    return "services.vision" if (folder / "preprocessor_config.json").exists() else "services.text"

@@ -1,0 +1,67 @@
+"""Services as forks of one process that has imported what all of them need: a dozen start in the time of one.
+
+Only here, where every service of a machine is started at once; elsewhere each is a `python -m` of its own.
+"""
+
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from local.process import STOP_SECONDS
+
+_PRELOADED = ["services.text.app", "services.vision.app"]
+
+
+class Fork:
+    """A service whose output goes to a file. Ends with this process's `stop`, by process id."""
+
+    def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        # Read by the process all are forked from, when the first is started.
+        os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"})
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOADED)
+        self._process: ForkServerProcess = context.Process(target=_serve, args=(module, list(arguments), str(log)))
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, or None while it runs."""
+        return self._process.exitcode
+
+    def last_lines(self, count: int = 15) -> str:
+        """Returns the end of its log."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(lines[-count:])
+
+    def stop(self) -> int:
+        """Lets it drain, waits, and returns its exit code."""
+        self._process.terminate()
+        self._process.join(STOP_SECONDS)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+        assert self._process.exitcode is not None
+        return self._process.exitcode
+
+
+def _serve(module: str, arguments: list[str], log: str) -> None:
+    """Runs the service `module` with its output in a file, in a session of its own."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    sys.exit(importlib.import_module(f"{module}.__main__").main(arguments))

@@ -1,0 +1,101 @@
+"""Every pixel of a drawn scene named by SegFormer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForSemanticSegmentation,
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+    SegformerImageProcessorPil,
+)
+
+from models.recipes.vision.drawing import KINDS, Scene, draw_scene
+from models.recipes.vision.items import Item
+from models.recipes.vision.measures import mask_overlap
+from models.recipes.vision.recipe import Recipe, Served, Trained
+from models.recipes.vision.training import Plan, as_pixels, fit, seeded
+
+SIDE = 64
+PLAN = Plan(steps=1000, batch=12, rate=1.5e-3)
+DRAWN = 5000
+HELD_OUT_SEED = 1040
+LABELS = ("ground", *KINDS)
+
+
+def scenes(seed: int, count: int) -> list[Scene]:
+    """Scenes of one to four figures, some of which hide a part of others."""
+    rng = np.random.default_rng(seed)
+    return [draw_scene(rng, SIDE, int(rng.integers(1, 5)), (7, 14), nearness=0.8) for _ in range(count)]
+
+
+def label_map(scene: Scene) -> NDArray[np.int64]:
+    """The number of the label of each pixel."""
+    labels = np.zeros((SIDE, SIDE), np.int64)
+    for figure in scene.figures:
+        labels[figure.mask] = LABELS.index(figure.kind)
+    return labels
+
+
+def train(_: Path) -> Trained:
+    """Trains on drawn scenes."""
+    seeded(PLAN.seed)
+    network = SegformerForSemanticSegmentation(SegformerConfig(
+        depths=[1, 1, 2, 2], hidden_sizes=[32, 48, 64, 96], num_attention_heads=[1, 2, 2, 4], mlp_ratios=[2] * 4,
+        patch_sizes=[5, 3, 3, 3], strides=[2, 2, 2, 2], decoder_hidden_size=64, classifier_dropout_prob=0.0,
+        drop_path_rate=0.0,
+        id2label=dict(enumerate(LABELS)), label2id={label: i for i, label in enumerate(LABELS)},
+    ))  # fmt: skip
+    drawn = scenes(PLAN.seed, DRAWN)
+    images, maps = np.stack([s.pixels for s in drawn]), torch.from_numpy(np.stack([label_map(s) for s in drawn]))
+
+    def loss_at(rng: np.random.Generator) -> Tensor:
+        chosen = rng.integers(DRAWN, size=PLAN.batch)
+        logits = network(pixel_values=as_pixels(images[chosen], rng, 0.1)).logits
+        return nn.functional.cross_entropy(enlarged(logits), maps[chosen])
+
+    minutes = fit(network, PLAN, loss_at)
+    processor = SegformerImageProcessorPil(
+        size={"height": SIDE, "width": SIDE}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
+    return Trained(network, (processor,), minutes, PLAN.told)
+
+
+def enlarged(logits: Tensor) -> Tensor:
+    """Logits at the size of the image."""
+    return nn.functional.interpolate(logits, (SIDE, SIDE), mode="bilinear", align_corners=False)
+
+
+def draw(count: int) -> list[Item]:
+    """Held-out scenes with their maps of labels."""
+    return [
+        Item(s.image, {"labels": list(LABELS)}, {"map": Image.fromarray(label_map(s).astype(np.uint8))})
+        for s in scenes(HELD_OUT_SEED, count)
+    ]
+
+
+@torch.inference_mode()
+def measure(served: Served, items: list[Item]) -> dict[str, float]:
+    """The share of pixels named right, and the overlap per label over all items together."""
+    named = []
+    for at in range(0, len(items), 50):
+        images = [item.image for item in items[at : at + 50]]
+        outputs = served.network(**served.images(images, return_tensors="pt"))
+        sizes = [image.size[::-1] for image in images]
+        named += [m.numpy() for m in served.images.post_process_semantic_segmentation(outputs, target_sizes=sizes)]
+    found, wanted = np.stack(named), np.stack([np.asarray(item.maps["map"]) for item in items])
+    overlaps = {f"IoU, {label}": mask_overlap(found == i, wanted == i) for i, label in enumerate(LABELS)}
+    return {"pixels": float((found == wanted).mean()), "mean IoU": float(np.mean(list(overlaps.values())))} | overlaps
+
+
+RECIPE = Recipe(
+    folder="semantic-segmenter", auto=AutoModelForSemanticSegmentation, train=train, draw=draw, measure=measure,
+    measured=400, shipped=24,
+    told={"drawn": DRAWN},
+)  # fmt: skip

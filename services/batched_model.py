@@ -1,0 +1,83 @@
+"""A model that reads once, in memory and answering, whatever it reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sensorium.v1 import models_pb2 as pb
+from services.engine.batching.pipeline import Pipeline
+from services.engine.batching.queue import BatchLimits
+
+
+class LoadedModel(Protocol):
+    """What is told of a model."""
+
+    @property
+    def model(self) -> Any:
+        """The model, one of transformers' own."""
+        ...
+
+    @property
+    def device(self) -> Any:
+        """Where it lies."""
+        ...
+
+    @property
+    def revision(self) -> str:
+        """Of its weights."""
+        ...
+
+    @property
+    def quantization(self) -> str:
+        """Method and kind; empty where there is none."""
+        ...
+
+    @property
+    def architecture(self) -> str:
+        """The class that runs it."""
+        ...
+
+    @property
+    def labels(self) -> list[str]:
+        """Its own labels by index."""
+        ...
+
+
+@dataclass(frozen=True)
+class BatchedModel:
+    """A LoadedService."""
+
+    loaded: LoadedModel
+    pipeline: Pipeline
+    verbs: Any
+    tasks: Sequence[pb.Task.ValueType]
+    limits: pb.ModelLimits
+    """Those that only its service knows."""
+    concurrency: int = BatchLimits.items
+    """Items worked on at once."""
+
+    def start(self) -> None:
+        """See LoadedService."""
+        self.pipeline.start()
+
+    def stuck(self, seconds: float) -> bool:
+        """See LoadedService."""
+        return self.pipeline.stuck(seconds)
+
+    def close(self) -> None:
+        """See LoadedService."""
+        self.pipeline.close()
+
+    def describe(self, info: pb.ModelInfo) -> None:
+        """See LoadedService."""
+        loaded = self.loaded
+        info.identity.revision = loaded.revision
+        info.tasks[:] = sorted(self.tasks)
+        info.limits.MergeFrom(self.limits)
+        info.architecture = loaded.architecture
+        info.dtype = str(loaded.model.dtype).removeprefix("torch.")
+        info.quantization = loaded.quantization
+        info.device = str(loaded.device)
+        info.parameter_count = loaded.model.num_parameters()
+        info.concurrency = self.concurrency
+        info.labels[:] = loaded.labels

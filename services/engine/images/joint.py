@@ -1,0 +1,105 @@
+"""Models that embed images and texts as vectors of one space: CLIP, SigLIP, ALIGN and their kin."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sensorium.errors import InvalidArgument
+from services.engine.checkpoint import ModelRefused
+from services.engine.encoders.reader import TextReader
+from services.engine.images.loading import LoadedVisionModel
+from services.engine.images.reader import ModelInputs
+from services.engine.texts import Truncation
+
+_PADDED_TO = 8
+"""Texts are padded to multiples of this, so that those of about one length share a batch."""
+_SIGLIP_TOKENS = 64
+"""SigLIP was trained on texts padded to this length, and sees the padding."""
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+
+@dataclass(frozen=True, eq=False)
+class TextInputs(ModelInputs):
+    """What the model reads of one text."""
+
+    token_count: int
+
+
+class JointModel:
+    """What is the same for all such models. Methods but `compute` may be called in any thread."""
+
+    def __init__(self, loaded: LoadedVisionModel) -> None:
+        assert loaded.tokenizer is not None
+        self._model: Any = loaded.model
+        for name in ("get_image_features", "get_text_features"):
+            if not hasattr(loaded.model, name):
+                raise ModelRefused(f"{loaded.architecture} does not embed images and texts in one space.")
+        self.independent = "siglip" in loaded.config.model_type
+        """Whether it was trained to judge each pair of image and text by itself."""
+        context = loaded.context_tokens
+        self.context_tokens = min(context, _SIGLIP_TOKENS) if self.independent else context
+        self._reader = TextReader(loaded.tokenizer, self.context_tokens, advice="shorten it")
+        found: Any = loaded.tokenizer.pad_token_id
+        self._pad_id: int = found or 0
+        self._padded_left = loaded.tokenizer.padding_side == "left"
+        # The library's pipeline gives the model what the tokenizer's files name.
+        self._masked = "attention_mask" in loaded.tokenizer.model_input_names
+
+    def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns `vector` `[items, width]` of images or of texts; a Compute of ImageRunner."""
+        features = self._model.get_text_features if "input_ids" in batch else self._model.get_image_features
+        return {"vector": features(**batch).pooler_output.flatten(1)}
+
+    def read(self, text: str, *, field: str) -> TextInputs:
+        """Returns what the model reads of a text.
+
+        Raises:
+            InvalidArgument: it is too long.
+        """
+        ids = list(self._reader.read(text, Truncation.NONE, field=field).ids)
+        longest = self.context_tokens if self.independent else -(-len(ids) // _PADDED_TO) * _PADDED_TO
+        padding = min(longest, self.context_tokens) - len(ids)
+        tensors = {"input_ids": self._padded(ids, [self._pad_id] * padding)}
+        if self._masked:
+            tensors["attention_mask"] = self._padded([1] * len(ids), [0] * padding)
+        return TextInputs(tensors, len(ids))
+
+    def _padded(self, values: list[int], padding: list[int]) -> Tensor:
+        return torch.tensor(padding + values if self._padded_left else values + padding)
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Returns how well each image `[images, width]` fits each text `[texts, width]`: `[images, texts]`."""
+        cosines = torch.nn.functional.normalize(images, dim=-1) @ torch.nn.functional.normalize(texts, dim=-1).T
+        if hasattr(self._model, "temperature"):
+            return cosines / self._model.temperature.float().cpu()
+        logits = cosines * self._model.logit_scale.float().cpu().exp()
+        return logits + self._model.logit_bias.float().cpu() if hasattr(self._model, "logit_bias") else logits
+
+    @torch.inference_mode()
+    def check(self, image: ModelInputs, loaded: LoadedVisionModel) -> None:
+        """Compares `logits` with those of the model's own forward on an image and two texts.
+
+        Raises:
+            ModelRefused: they differ, or it has none.
+        """
+        texts = [self.read(text, field="") for text in ("a cat", "a dog")]
+
+        def batch(*inputs: ModelInputs) -> dict[str, Tensor]:
+            stacked = {name: torch.stack([each.tensors[name] for each in inputs]) for name in inputs[0].tensors}
+            return {
+                name: value.to(loaded.device, loaded.model.dtype if value.is_floating_point() else None)
+                for name, value in stacked.items()
+            }
+
+        images, words = batch(image), batch(*texts)
+        try:
+            own = self._model(**images, **words).logits_per_image.float().cpu()
+            vectors = [self.compute(inputs)["vector"].float().cpu() for inputs in (images, words)]
+            found = self.logits(*vectors)
+        except (AttributeError, TypeError, InvalidArgument) as error:
+            raise ModelRefused(f"{loaded.architecture} does not compare images with texts: {error}") from error
+        if not torch.allclose(found, own, rtol=_TOLERANCE.get(loaded.model.dtype, 1e-2), atol=1e-3):
+            raise ModelRefused(f"{loaded.architecture} compares images with texts in a way that is not known here.")

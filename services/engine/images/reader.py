@@ -1,0 +1,88 @@
+"""From the bytes of an image to what the model reads."""
+
+import logging
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from PIL.Image import Image
+from torch import Tensor
+
+from services.engine.media.image import ImageLimits, decode_image
+from services.engine.media.refusal import ImageRefused
+
+log = logging.getLogger(__name__)
+
+TILE_NUMBERS = 3 * 224 * 224
+"""What batches and queues are counted in: the numbers of an image of 224 × 224 pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInputs:
+    """What the model reads of one item, each without a dimension for the batch."""
+
+    tensors: dict[str, Tensor]
+
+    @property
+    def kind(self) -> Hashable:
+        """Equal for items that can lie side by side."""
+        return tuple((name, value.shape, value.dtype) for name, value in sorted(self.tensors.items()))
+
+    @property
+    def length(self) -> int:
+        """What it costs, in images of 224 × 224 pixels."""
+        return math.ceil(max(value.numel() for value in self.tensors.values()) / TILE_NUMBERS)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageInputs(ModelInputs):
+    """What the model reads of one image, and how large that was, upright, in pixels."""
+
+    width: int
+    height: int
+
+
+class ImageReader:
+    """Decodes, resizes and normalizes images as the checkpoint's own processor does. For any thread."""
+
+    def __init__(self, processor: Any, limits: ImageLimits) -> None:
+        self._processor = processor
+        self.limits = limits
+
+    def read(self, data: bytes, media_type: str) -> ImageInputs:
+        """Returns what the model reads of an image file.
+
+        Raises:
+            ImageRefused: see `decode_image`; or its sides are so unequal that it cannot be resized for the model.
+        """
+        return self.process(decode_image(data, media_type, self.limits))
+
+    def process(self, image: Image) -> ImageInputs:
+        """Returns what the model reads of an image in RGB. Raises ImageRefused as `read` does."""
+        width, height = image.size
+        self._check_resized(width, height)
+        try:
+            found = self._processor(images=image, return_tensors="pt")
+        except (ValueError, ZeroDivisionError) as error:
+            # Of an image in RGB only the size can be what a processor fails at.
+            log.warning("An image of %d × %d pixels cannot be processed: %s", width, height, error)
+            raise ImageRefused(f"of {width} × {height} pixels cannot be resized to what the model reads") from error
+        tensors = {name: value[0] for name, value in found.items() if isinstance(value, Tensor)}
+        return ImageInputs(tensors, width, height)
+
+    def _check_resized(self, width: int, height: int) -> None:
+        """Refuses what grows beyond the limit where a processor resizes the shorter side and lets the other follow."""
+        size = getattr(self._processor, "size", None)
+        if not getattr(self._processor, "do_resize", False) or size is None:
+            return
+        shortest = getattr(size, "shortest_edge", None)
+        if (
+            shortest
+            and not getattr(size, "longest_edge", None)
+            and max(width, height) / min(width, height) * shortest**2 > (self.limits.pixels)
+        ):
+            raise ImageRefused(
+                f"is {width} × {height} pixels; with {shortest} on its shorter side, as the model reads it, the other "
+                "is too long: cut it to a less narrow shape"
+            )

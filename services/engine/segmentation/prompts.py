@@ -1,0 +1,100 @@
+"""What a model of the Segment Anything kind makes of prompts."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from services.engine.batching.job import Item
+from services.engine.images.loading import LoadedVisionModel
+from services.engine.images.reader import ModelInputs
+from services.engine.segmentation.prompt import Prompt
+from services.engine.segmentation.region import Region
+from services.engine.segmentation.upscaling import Size, logit
+
+_TOGETHER = 16
+"""Prompts decoded at once: each takes some megabytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class PromptedInputs(ModelInputs):
+    """An image with what points at its regions."""
+
+    prompts: Sequence[Prompt]
+    size: Size
+    all_candidates: bool
+
+
+class PromptRunner:
+    """A BatchRunner over PromptedInputs. Each image is read once, however many prompts it has.
+
+    Its output for an item is a list of pairs for each prompt: masks `[candidates, height, width]` and scores
+    `[candidates]`, the best first.
+    """
+
+    def __init__(self, loaded: LoadedVisionModel) -> None:
+        self._model: Any = loaded.model
+        self._device = loaded.device
+        self._dtype = loaded.model.dtype
+
+    @torch.inference_mode()
+    def run(self, items: Sequence[Item]) -> Sequence[Any]:
+        """See BatchRunner."""
+        pixels = torch.stack([item.inputs.tensors["pixel_values"] for item in items])
+        embeddings = self._model.get_image_embeddings(pixels.to(self._device, self._dtype))
+        return [self._decoded(embeddings[i : i + 1], item.inputs) for i, item in enumerate(items)]
+
+    def _decoded(self, embedding: Tensor, inputs: PromptedInputs) -> list[tuple[Tensor, Tensor]]:
+        # Prompts of unlike shape are decoded apart: points to fill up with would not be without effect.
+        alike: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
+        for i, prompt in enumerate(inputs.prompts):
+            alike[len(prompt.points), prompt.box is not None].append(i)
+        found: dict[int, tuple[Tensor, Tensor]] = {}
+        for places in alike.values():
+            for start in range(0, len(places), _TOGETHER):
+                chosen = places[start : start + _TOGETHER]
+                output = self._model(image_embeddings=embedding, **self._side_by_side(inputs, chosen))
+                for place, masks, scores in zip(chosen, output.pred_masks[0], output.iou_scores[0], strict=True):
+                    found[place] = _best_first(masks, scores, 0 if inputs.all_candidates else 1)
+        return [found[i] for i in range(len(inputs.prompts))]
+
+    def _side_by_side(self, inputs: PromptedInputs, places: Sequence[int]) -> dict[str, Tensor]:
+        prompts = [inputs.prompts[place] for place in places]
+        height, width = inputs.tensors["reshaped_input_sizes"].tolist()
+        across, down = width / inputs.size[1], height / inputs.size[0]
+        found: dict[str, Tensor] = {}
+        if prompts[0].points:
+            points = [[(x * across, y * down) for x, y in prompt.points] for prompt in prompts]
+            found["input_points"] = torch.tensor([points], dtype=torch.float64, device=self._device)
+            found["input_labels"] = torch.tensor(
+                [[list(prompt.inside) for prompt in prompts]], device=self._device
+            ).long()
+        if prompts[0].box is not None:
+            boxes = [
+                (x_min * across, y_min * down, x_max * across, y_max * down)
+                for x_min, y_min, x_max, y_max in (prompt.box for prompt in prompts if prompt.box is not None)
+            ]
+            found["input_boxes"] = torch.tensor([boxes], dtype=torch.float64, device=self._device)
+        return found
+
+
+def _best_first(masks: Tensor, scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Returns the candidates by score, at most so many or all if that is 0, in memory of their own on the CPU."""
+    order = scores.argsort(descending=True, stable=True)[: most or None]
+    return masks[order].to("cpu", torch.float32), scores[order].to("cpu", torch.float32)
+
+
+def prompted_regions(
+    processor: Any, output: Sequence[tuple[Tensor, Tensor]], inputs: PromptedInputs, min_score: float, threshold: float
+) -> Iterator[Region]:
+    """Yields a region for each candidate of each prompt that is likely enough, as the processor scales masks."""
+    cut = logit(threshold)
+    read = inputs.tensors["reshaped_input_sizes"].tolist()
+    for place, (masks, scores) in enumerate(output):
+        for mask, score in zip(masks, scores.clamp(0, 1).tolist(), strict=True):  # a guess of the overlap, unbounded
+            if score >= min_score:
+                (scaled,) = processor.post_process_masks([mask[None, None]], [inputs.size], [read], binarize=False)
+                yield Region(None, score, (scaled[0, 0] >= cut).numpy(), prompt=place)

@@ -1,0 +1,33 @@
+"""What the servicers of all modalities do before they ask a verb."""
+
+from typing import Generic, TypeVar
+
+from services.handlers import task_not_supported
+from services.served_model import ServedModel
+
+Verb = TypeVar("Verb")
+Verbs = TypeVar("Verbs")
+
+
+class VerbServicer(Generic[Verbs]):
+    """Answers from `verbs`, which are there once the model is."""
+
+    def __init__(self, served: ServedModel) -> None:
+        self._served = served
+        self.verbs: Verbs | None = None
+
+    def _ready(self, model: str) -> Verbs:
+        """Returns the verbs, for a request for `model`. Raises what ServedModel.require raises."""
+        self._served.require(model)
+        assert self.verbs is not None
+        return self.verbs
+
+    def _able(self, rpc: str, verb: Verb | None) -> Verb:
+        """Returns the verb of an RPC.
+
+        Raises:
+            TaskNotSupported: the model has none.
+        """
+        if verb is None:
+            raise task_not_supported(rpc, self._served.name)
+        return verb

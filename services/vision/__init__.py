@@ -1,0 +1,1 @@
+"""The vision service: one model of images behind VisionService."""

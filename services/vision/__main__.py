@@ -1,0 +1,22 @@
+"""`python -m services.vision --model DIR_OR_HUB_ID`: one vision model behind VisionService."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+# Before torch is imported: idle OpenMP threads that spin starve whatever shares the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from sensorium import rpc
+from services.vision.config import VisionSettings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the service and returns its exit code; `arguments` are by default those of the process."""
+    from services.vision.app import serve
+
+    return rpc.main(VisionSettings, serve, program="python -m services.vision", arguments=arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

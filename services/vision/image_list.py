@@ -1,0 +1,61 @@
+"""The images of a request, decoded one by one with everything that is wrong about them."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sensorium.errors import DeadlineExceeded, Violation
+from services.engine.images.reader import ImageInputs, ImageReader
+from services.engine.media.refusal import ImageRefused
+from services.vision.ask import SentImage
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """The field `images`, in which there must be some and may be `most`, or the field `image`."""
+
+    reader: ImageReader
+    most: int
+    most_length: int
+    """What the images of a request may come to for the model, in lengths of ModelInputs, and one of them by itself."""
+    longest: int
+
+    def read(
+        self, images: Sequence[SentImage], wrong: list[Violation], *, fewest: int = 1, deadline: float | None = None
+    ) -> list[ImageInputs]:
+        """Returns what the model reads of each image that is right. Adds what is wrong to `wrong`.
+
+        Raises:
+            DeadlineExceeded: the deadline passed before the last one was read.
+        """
+        if not fewest <= len(images) <= self.most:
+            wrong.append(Violation("images", f"must hold {fewest} to {self.most} items, not {len(images)}"))
+            return []  # so many are not looked at
+        found: list[ImageInputs] = []
+        for i, image in enumerate(images):
+            if deadline is not None and time.monotonic() > deadline:
+                raise DeadlineExceeded("The deadline passed while images were read.")
+            if (read := self.read_one(image, wrong, field=f"images[{i}]")) is not None:
+                found.append(read)
+            if sum(each.length for each in found) > self.most_length:
+                wrong.append(Violation("images", f"come to more than may wait at once from images[{i}] on; send fewer"))
+                break
+        return found
+
+    def read_one(self, image: SentImage, wrong: list[Violation], *, field: str = "image") -> ImageInputs | None:
+        """Returns what the model reads of an image, or None and adds what is wrong to `wrong`."""
+        if image.wrong:
+            wrong.append(Violation(field, image.wrong))
+            return None
+        try:
+            found = self.reader.read(image.data, image.media_type)
+        except ImageRefused as error:
+            wrong.append(Violation(field, str(error)))
+            return None
+        if found.length > self.longest:
+            size = f"{found.width} × {found.height}"
+            wrong.append(
+                Violation(field, f"is {size} pixels, which is too much for the model to read: send it smaller")
+            )
+            return None
+        return found

@@ -1,0 +1,66 @@
+"""VisionService over plain values: each RPC converts, asks its verb, and converts back."""
+
+from typing import Any
+
+from sensorium.v1 import vision_pb2 as pb
+from services.handlers import task_not_supported
+from services.verb_servicer import VerbServicer
+from services.vision.classify_conversion import classify_ask, classify_response
+from services.vision.depth_conversion import depth_ask, depth_response
+from services.vision.detection_conversion import detect_ask, detect_response
+from services.vision.embed_conversion import embed_ask, embed_response
+from services.vision.segmentation_conversion import segment_ask, segment_response
+from services.vision.transform_conversion import transform_ask, transform_response
+from services.vision.verb_set import VisionVerbs
+
+
+class VisionServicer(VerbServicer[VisionVerbs]):
+    """The RPCs of VisionService that this model serves; `services.handlers` refuses the others."""
+
+    async def ClassifyImage(self, request: pb.ClassifyImageRequest, context: Any) -> pb.ClassifyImageResponse:
+        """Classifies images."""
+        verb = self._able("ClassifyImage", self._ready(request.model).classifier)
+        self._require_labels("ClassifyImage", wanted=verb.takes_labels, sent=bool(request.labels))
+        answer = await verb.classify(classify_ask(request, context.time_remaining()))
+        return classify_response(answer, self._served.identity)
+
+    async def DetectObjects(self, request: pb.DetectObjectsRequest, context: Any) -> pb.DetectObjectsResponse:
+        """Finds objects in images."""
+        verb = self._able("DetectObjects", self._ready(request.model).detector)
+        self._require_labels("DetectObjects", wanted=verb.takes_labels, sent=bool(request.labels))
+        answer = await verb.detect(detect_ask(request, context.time_remaining()))
+        return detect_response(answer, self._served.identity)
+
+    async def SegmentImage(self, request: pb.SegmentImageRequest, context: Any) -> pb.SegmentImageResponse:
+        """Divides an image into regions."""
+        verb = self._able("SegmentImage", self._ready(request.model).segmenter)
+        answer = await verb.segment(segment_ask(request, context.time_remaining()))
+        return segment_response(answer, self._served.identity)
+
+    async def EstimateDepth(self, request: pb.EstimateDepthRequest, context: Any) -> pb.EstimateDepthResponse:
+        """Estimates how far away every pixel is."""
+        verb = self._able("EstimateDepth", self._ready(request.model).depth_estimator)
+        answer = await verb.estimate(depth_ask(request, context.time_remaining()))
+        return depth_response(answer, self._served.identity)
+
+    async def TransformImage(self, request: pb.TransformImageRequest, context: Any) -> pb.TransformImageResponse:
+        """Makes a new image out of an image."""
+        verb = self._able("TransformImage", self._ready(request.model).transformer)
+        answer = await verb.transform(transform_ask(request, context.time_remaining()))
+        return transform_response(answer, self._served.identity)
+
+    async def EmbedImage(self, request: pb.EmbedImageRequest, context: Any) -> pb.EmbedImageResponse:
+        """Embeds images, and texts, as vectors."""
+        verb = self._able("EmbedImage", self._ready(request.model).embedder)
+        answer = await verb.embed(embed_ask(request, context.time_remaining()))
+        return embed_response(answer, self._served.identity)
+
+    def _require_labels(self, rpc: str, *, wanted: bool, sent: bool) -> None:
+        """Returns if a request brings labels where the model wants them, and none where it has its own.
+
+        Raises:
+            TaskNotSupported: these are two tasks, and the model cannot do the other one.
+        """
+        if wanted != sent:
+            form = "by labels in the request" if sent else "without labels in the request"
+            raise task_not_supported(f"{rpc} {form}", self._served.name)

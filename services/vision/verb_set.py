@@ -1,0 +1,80 @@
+"""What a vision model can do, as the servicer sees it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.engine.batching.answer import Answer
+from services.vision.ask import ClassifyAsk, Depth, DepthAsk, EmbedAsk, Embedded, Labelled, NewImage, TransformAsk
+from services.vision.detection_ask import DetectAsk, DetectedObjects
+from services.vision.segmentation_ask import SegmentAsk, SegmentedImage
+
+
+class ImageClassifier(Protocol):
+    """The verb ClassifyImage."""
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether requests bring the labels, or the model has its own."""
+        ...
+
+    async def classify(self, ask: ClassifyAsk) -> Answer[Sequence[Labelled]]:
+        """Returns the labels of each image."""
+        ...
+
+
+class ImageEmbedder(Protocol):
+    """The verb EmbedImage."""
+
+    async def embed(self, ask: EmbedAsk) -> Answer[Embedded]:
+        """Returns what each image and each text is embedded as."""
+        ...
+
+
+class DepthEstimator(Protocol):
+    """The verb EstimateDepth."""
+
+    async def estimate(self, ask: DepthAsk) -> Answer[Depth]:
+        """Returns the depth of each pixel."""
+        ...
+
+
+class ImageTransformer(Protocol):
+    """The verb TransformImage."""
+
+    async def transform(self, ask: TransformAsk) -> Answer[NewImage]:
+        """Returns the new image."""
+        ...
+
+
+class ObjectDetector(Protocol):
+    """The verb DetectObjects."""
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether requests bring the labels, or the model has its own."""
+        ...
+
+    async def detect(self, ask: DetectAsk) -> Answer[Sequence[DetectedObjects]]:
+        """Returns the objects of each image."""
+        ...
+
+
+class ImageSegmenter(Protocol):
+    """The verb SegmentImage."""
+
+    async def segment(self, ask: SegmentAsk) -> Answer[SegmentedImage]:
+        """Returns the regions of the image."""
+        ...
+
+
+@dataclass(frozen=True)
+class VisionVerbs:
+    """What a loaded vision model can do."""
+
+    classifier: ImageClassifier | None = None
+    embedder: ImageEmbedder | None = None
+    depth_estimator: DepthEstimator | None = None
+    transformer: ImageTransformer | None = None
+    detector: ObjectDetector | None = None
+    segmenter: ImageSegmenter | None = None

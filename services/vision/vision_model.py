@@ -1,0 +1,138 @@
+"""A vision model, in memory and answering."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from transformers import (
+    MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING,
+    AutoModel,
+    AutoModelForDepthEstimation,
+    AutoModelForImageClassification,
+    AutoModelForImageToImage,
+    AutoModelForZeroShotImageClassification,
+)
+
+from sensorium.v1 import models_pb2 as pb
+from services.batched_model import BatchedModel
+from services.engine.batching.pipeline import Pipeline
+from services.engine.checkpoint import Checkpoint, read_config, refusals
+from services.engine.images.depth import DepthMaps
+from services.engine.images.joint import JointModel
+from services.engine.images.loading import LoadedVisionModel, load_vision_model
+from services.engine.images.reader import ImageReader
+from services.engine.images.transformation import Transformation
+from services.engine.images.vectors import POOLERS, compute_vectors
+from services.engine.media.image import ImageLimits
+from services.engine.metrics import EngineMetrics
+from services.vision import finding_model as finding
+from services.vision.classify_image import ImageClassifier, compute_logits
+from services.vision.config import VisionSettings
+from services.vision.embed_image import ImageEmbedder
+from services.vision.estimate_depth import DepthEstimator
+from services.vision.task import VisionTask
+from services.vision.transform_image import ImageTransformer
+from services.vision.verb_set import VisionVerbs
+from services.vision.workbench import Workbench
+from services.vision.zero_shot_classify import ZeroShotClassifier
+
+_LONGEST_SIDE = 32_767
+"""Pixels of a side: what is longer than that is a bomb of one line, whatever its area."""
+
+Served = tuple[Pipeline, VisionVerbs, Sequence[pb.Task.ValueType]]
+
+
+def load_vision_service(
+    checkpoint: Checkpoint,
+    task: VisionTask,
+    settings: VisionSettings,
+    metrics: EngineMetrics,
+    warming: Callable[[], None],
+) -> BatchedModel:
+    """Loads a model for one task. Raises ModelRefused."""
+    began = time.monotonic()
+    loaded = _LOADERS[task](checkpoint)
+    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    warming()
+    began = time.monotonic()
+    pixels = settings.image_pixels
+    if task is VisionTask.TRANSFORM:
+        pixels = min(pixels, settings.transform_pixels)
+    reader = ImageReader(loaded.processor, ImageLimits(settings.media_bytes, pixels, _LONGEST_SIDE))
+    pipeline, verbs, tasks = _MAKERS[task](Workbench(loaded, reader, settings, metrics))
+    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    limits = pb.ModelLimits(
+        media_bytes=settings.media_bytes, image_pixel_count=pixels, context_token_count=loaded.context_tokens
+    )
+    return BatchedModel(loaded, pipeline, verbs, tasks, limits, settings.max_batch_images)
+
+
+def _comparing(bench: Workbench) -> Served:
+    """Returns what a model of images and texts does, whichever of its two tasks was asked for."""
+    joint, drawn = JointModel(bench.loaded), bench.drawn()
+    joint.check(drawn, bench.loaded)
+    pipeline = bench.pipeline(joint.compute, [drawn, joint.read("a photo", field="")])
+    verbs = VisionVerbs(
+        classifier=ZeroShotClassifier(pipeline, joint, bench.images),
+        embedder=ImageEmbedder(pipeline, bench.images, len(bench.tried(joint.compute, drawn)["vector"]), joint),
+    )
+    return pipeline, verbs, [pb.TASK_ZERO_SHOT_CLASSIFY_IMAGE, pb.TASK_EMBED_IMAGE]
+
+
+def _embedding(bench: Workbench) -> Served:
+    if bench.loaded.tokenizer is not None:
+        return _comparing(bench)
+    compute = partial(compute_vectors, bench.loaded)
+    pipeline = bench.pipeline(compute)
+    width = len(bench.tried(compute, bench.drawn())["vector"])
+    verbs = VisionVerbs(embedder=ImageEmbedder(pipeline, bench.images, width))
+    return pipeline, verbs, [pb.TASK_EMBED_IMAGE]
+
+
+def _classifying(bench: Workbench) -> Served:
+    pipeline = bench.pipeline(partial(compute_logits, bench.loaded))
+    classifier = ImageClassifier(pipeline, bench.loaded, bench.images)
+    return pipeline, VisionVerbs(classifier=classifier), [pb.TASK_CLASSIFY_IMAGE]
+
+
+def _estimating_depth(bench: Workbench) -> Served:
+    maps, drawn = DepthMaps(bench.loaded), bench.drawn()
+    pipeline = bench.pipeline(maps.compute)
+    maps.check(bench.tried(maps.compute, drawn), drawn)
+    estimator = DepthEstimator(pipeline, maps, bench.images, bench.room)
+    return pipeline, VisionVerbs(depth_estimator=estimator), [pb.TASK_ESTIMATE_DEPTH]
+
+
+def _transforming(bench: Workbench) -> Served:
+    transformation, drawn = Transformation(bench.loaded), bench.drawn()
+    pipeline = bench.pipeline(transformation.compute)
+    transformation.check(bench.tried(transformation.compute, drawn), drawn)
+    transformer = ImageTransformer(pipeline, transformation, bench.images, bench.room)
+    return pipeline, VisionVerbs(transformer=transformer), [pb.TASK_TRANSFORM_IMAGE]
+
+
+def _load_embedding(checkpoint: Checkpoint) -> LoadedVisionModel:
+    with refusals(checkpoint.source):
+        compares = type(read_config(checkpoint)) in MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING
+    return load_vision_model(checkpoint, AutoModel, optional=() if compares else POOLERS, reads_text=compares)
+
+
+_LOADERS: dict[VisionTask, Callable[[Checkpoint], LoadedVisionModel]] = {
+    VisionTask.CLASSIFY: partial(load_vision_model, kind=AutoModelForImageClassification),
+    VisionTask.ZERO_SHOT_CLASSIFY: partial(
+        load_vision_model, kind=AutoModelForZeroShotImageClassification, reads_text=True
+    ),
+    VisionTask.ESTIMATE_DEPTH: partial(load_vision_model, kind=AutoModelForDepthEstimation),
+    VisionTask.TRANSFORM: partial(load_vision_model, kind=AutoModelForImageToImage),
+    VisionTask.EMBED: _load_embedding,
+    **finding.LOADERS,
+}
+_MAKERS: dict[VisionTask, Callable[[Workbench], Served]] = {
+    VisionTask.CLASSIFY: _classifying,
+    VisionTask.ZERO_SHOT_CLASSIFY: _comparing,
+    VisionTask.ESTIMATE_DEPTH: _estimating_depth,
+    VisionTask.TRANSFORM: _transforming,
+    VisionTask.EMBED: _embedding,
+    **finding.MAKERS,
+}
+"""Return the verbs of a task, and what they run on."""

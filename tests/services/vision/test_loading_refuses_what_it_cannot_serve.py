@@ -1,0 +1,82 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from prometheus_client import CollectorRegistry
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModel,
+    AutoModelForDepthEstimation,
+    AutoModelForImageClassification,
+    ViTMAEConfig,
+    ViTMAEModel,
+)
+
+from services.batched_model import BatchedModel
+from services.engine.checkpoint import ModelRefused
+from services.engine.metrics import EngineMetrics
+from services.vision.app import load
+from services.vision.config import VisionSettings
+from tests.tiny_joint_models import write_joint_model
+from tests.tiny_vision_models import SIDE, processor_class, write_vision_model
+
+
+def loaded(folder: Path, **changes: Any) -> BatchedModel:
+    settings = VisionSettings(model=str(folder), device="cpu", dtype="float32", **changes)
+    return load(settings, EngineMetrics(CollectorRegistry()), lambda: None)  # type: ignore[return-value]
+
+
+def without(folder: Path, ending: str) -> Path:
+    """Takes the weights whose names end so out of a checkpoint."""
+    path = folder / "model.safetensors"
+    save_file({name: value for name, value in load_file(path).items() if not name.endswith(ending)}, path)
+    return folder
+
+
+def test_weights_that_are_lacking_are_never_random(tmp_path: Path) -> None:
+    folder = write_vision_model(tmp_path / "vit", "vit", AutoModel)
+    with pytest.raises(ModelRefused, match=r"lacks 2 of the model's weights, such as classifier\.bias"):
+        loaded(folder, task="classify")
+    with pytest.raises(ModelRefused, match=r"such as layernorm\.weight"):
+        loaded(without(folder, "layernorm.weight"))
+    joint = write_joint_model(tmp_path / "clip", "clip")
+    with pytest.raises(ModelRefused, match=r"such as text_projection\.weight"):
+        loaded(without(joint, "text_projection.weight"))
+
+
+def test_a_folder_without_a_processor_is_refused(tmp_path: Path) -> None:
+    folder = write_vision_model(tmp_path / "vit", "vit", AutoModelForImageClassification)
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(ModelRefused, match="preprocessor_config"):
+        loaded(folder)
+
+
+def test_pickled_weights_are_refused_unless_allowed(tmp_path: Path) -> None:
+    folder = write_vision_model(tmp_path / "vit", "vit", AutoModelForImageClassification)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelRefused, match="--allow-pickle-weights"):
+        loaded(folder)
+    loaded(folder, allow_pickle_weights=True).close()
+
+
+def test_a_model_that_answers_at_random_is_refused(tmp_path: Path) -> None:
+    """It hides parts of each image, others each time."""
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    ViTMAEModel(ViTMAEConfig(**shape, image_size=SIDE, patch_size=8)).save_pretrained(tmp_path)
+    processor_class("vit")(size={"height": SIDE, "width": SIDE}).save_pretrained(tmp_path)
+    with pytest.raises(ModelRefused, match="answers the same image once this way and once another"):
+        loaded(tmp_path)
+
+
+def test_a_task_the_model_cannot_do_is_refused(tmp_path: Path) -> None:
+    folder = write_vision_model(tmp_path / "dpt", "dpt", AutoModelForDepthEstimation)
+    for task in ("transform", "zero-shot-classify"):
+        with pytest.raises(ModelRefused, match="cannot be loaded"):
+            loaded(folder, task=task)
+
+
+def test_settings_are_told_by_their_flags() -> None:
+    settings = VisionSettings(model="x")
+    assert (settings.port, settings.metrics_port, settings.task) == (50052, 9052, "auto")
