@@ -25,6 +25,7 @@ WIRING = (
     "encoder_model.py",
     "vision_model.py",
     "finding_model.py",
+    "encoder_tasks.py",
 )
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
+    AddedToken,
     AlbertConfig,
+    BartConfig,
     BertConfig,
     DebertaV2Config,
     DistilBertConfig,
@@ -56,7 +58,7 @@ def wordpiece() -> PreTrainedTokenizerFast:
 @cache
 def bytelevel() -> PreTrainedTokenizerFast:
     """RoBERTa's kind: `<s> a </s></s> b </s>` without token types, any text."""
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    special = ["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True, special=True)]
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
@@ -68,7 +70,7 @@ def bytelevel() -> PreTrainedTokenizerFast:
     made.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     return PreTrainedTokenizerFast(
         tokenizer_object=made, bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>", pad_token="<pad>",
-        unk_token="<unk>", mask_token="<mask>", model_max_length=CONTEXT,
+        unk_token="<unk>", mask_token=special[-1], model_max_length=CONTEXT,
         model_input_names=["input_ids", "attention_mask"],
     )  # fmt: skip
 
@@ -122,6 +124,14 @@ _MAKERS: dict[str, tuple[Callable[[], PreTrainedTokenizerFast], Callable[..., Pr
         lambda **more: ModernBertConfig(
             pad_token_id=1, bos_token_id=0, eos_token_id=2, cls_token_id=0, sep_token_id=2, local_attention=16,
             global_attn_every_n_layers=2, **_SHAPE, **more,
+        ),
+    ),
+    "bart": (
+        bytelevel,
+        lambda **more: BartConfig(
+            pad_token_id=1, bos_token_id=0, eos_token_id=2, decoder_start_token_id=2, d_model=32, encoder_layers=2,
+            decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64,
+            decoder_ffn_dim=64, max_position_embeddings=CONTEXT, **more,
         ),
     ),
     "qwen3": (

@@ -11,9 +11,10 @@ from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.encoders.pooling import Pooling, normalized, pooled
+from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import TextBatch
 from services.engine.encoders.sentences import SentenceRecipe
-from services.engine.encoders.tokens import TextReader, TextTokens
+from services.engine.encoders.tokens import TextTokens
 from services.text.text_list import TextList
 from services.text.understanding_ask import EmbedAsk, Vectors
 

@@ -35,9 +35,9 @@ def choose_task(checkpoint: Checkpoint, wanted: str) -> TextTask | None:
     if wanted != "auto":
         return None if wanted == "generate" else TextTask(wanted)
     with refusals(checkpoint.source):
-        config = read_config(checkpoint)
         if find_file(checkpoint, MODULES):
-            return TextTask.EMBED
+            return TextTask.EMBED  # its configuration may lie in a folder of its own
+        config = read_config(checkpoint)
     (name, *_) = getattr(config, "architectures", None) or [""]
     for ending, task in _BY_CLASS.items():
         if name.endswith(ending):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -38,6 +39,11 @@ def texts_input(
     )
 
 
+def given(request: Message, name: str) -> Any:
+    """Returns the value of an optional field, or None where it is absent."""
+    return getattr(request, name) if request.HasField(name) else None
+
+
 def embed_ask(request: pb.EmbedRequest, seconds: float | None) -> EmbedAsk:
     """Returns the request as plain values."""
     instruction = request.WhichOneof("instruction")
@@ -46,8 +52,8 @@ def embed_ask(request: pb.EmbedRequest, seconds: float | None) -> EmbedAsk:
         prompt_name=request.prompt_name if instruction == "prompt_name" else None,
         prompt=request.prompt if instruction == "prompt" else None,
         pooling=_POOLINGS.get(request.pooling),
-        normalize=request.normalize if request.HasField("normalize") else None,
-        dimension_count=request.dimension_count if request.HasField("dimension_count") else None,
+        normalize=given(request, "normalize"),
+        dimension_count=given(request, "dimension_count"),
     )
 
 

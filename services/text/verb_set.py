@@ -5,9 +5,22 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.engine.batching.answer import Answer
+from services.engine.label_scores import LabelScore
 from services.engine.texts import EncodedToken
 from services.text.ask import Generation, GenerationAsk, TextsAsk
-from services.text.understanding_ask import EmbedAsk, Vectors
+from services.text.understanding_ask import (
+    AnswerQuestionAsk,
+    ClassifyAsk,
+    ClassifyTokensAsk,
+    EmbedAsk,
+    FillMaskAsk,
+    FoundAnswers,
+    LabelledSpan,
+    MaskCandidate,
+    RankedDocument,
+    RerankAsk,
+    Vectors,
+)
 
 
 class Generator(Protocol):
@@ -46,6 +59,51 @@ class Embedder(Protocol):
         ...
 
 
+class Reranker(Protocol):
+    """The verb Rerank."""
+
+    async def rerank(self, ask: RerankAsk) -> Answer[Sequence[RankedDocument]]:
+        """Returns documents, the most relevant first."""
+        ...
+
+
+class Classifier(Protocol):
+    """The verb Classify."""
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether requests may bring labels of their own."""
+        ...
+
+    async def classify(self, ask: ClassifyAsk) -> Answer[Sequence[Sequence[LabelScore]]]:
+        """Returns the labels of each text."""
+        ...
+
+
+class TokenClassifier(Protocol):
+    """The verb ClassifyTokens."""
+
+    async def classify_tokens(self, ask: ClassifyTokensAsk) -> Answer[Sequence[Sequence[LabelledSpan]]]:
+        """Returns the labelled spans of each text."""
+        ...
+
+
+class QuestionAnswerer(Protocol):
+    """The verb AnswerQuestion."""
+
+    async def answer_question(self, ask: AnswerQuestionAsk) -> Answer[FoundAnswers]:
+        """Returns pieces of the context."""
+        ...
+
+
+class MaskFiller(Protocol):
+    """The verb FillMask."""
+
+    async def fill_mask(self, ask: FillMaskAsk) -> Answer[Sequence[Sequence[Sequence[MaskCandidate]]]]:
+        """Returns candidates for each masked place of each text."""
+        ...
+
+
 @dataclass(frozen=True)
 class TextVerbs:
     """What a loaded text model can do."""
@@ -55,3 +113,8 @@ class TextVerbs:
     summarizer: TextsVerb | None = None
     translator: TextsVerb | None = None
     embedder: Embedder | None = None
+    reranker: Reranker | None = None
+    classifier: Classifier | None = None
+    token_classifier: TokenClassifier | None = None
+    question_answerer: QuestionAnswerer | None = None
+    mask_filler: MaskFiller | None = None

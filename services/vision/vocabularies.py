@@ -20,7 +20,7 @@ from services.engine.detection.objects import (
 )
 from services.engine.detection.open_labels import OpenLabelModel
 from services.engine.detection.phrases import compute_phrases, label_scores, read_phrases
-from services.engine.encoders.tokens import TextReader
+from services.engine.encoders.reader import TextReader
 from services.engine.images.loading import LoadedVisionModel
 from services.engine.texts import Truncation
 

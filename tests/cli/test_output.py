@@ -59,6 +59,28 @@ def test_tokens_are_a_table(fake: Fake, invoke: Invoke) -> None:
     assert row.split() == ["0", "<s>", "yes"]
 
 
+def test_candidates_of_each_masked_place_are_a_table(fake: Fake, invoke: Invoke) -> None:
+    kind = text_pb2.FillMaskResponse
+    places = [
+        kind.MaskedPlace(candidates=[kind.Candidate(token_id=5, text=text, score=0.5, filled_text=f"a {text}")])
+        for text in ("dog", "[fox]")
+    ]
+    fake.answers["TextService/FillMask"] = answering(kind(results=[kind.MaskedPlaceList(places=places)]))
+    lines = invoke("text", "fill-mask", "a [MASK]").stdout.splitlines()
+    assert [lines[0].split(), lines[3].split()] == [["results[0][0]"], ["results[0][1]"]]
+    assert lines[1].split() == ["token_id", "text", "score", "filled_text"]
+    assert lines[5].split() == ["5", "[fox]", "0.5", "a", "[fox]"]
+
+
+def test_no_answer_stands_below_the_answers(fake: Fake, invoke: Invoke) -> None:
+    kind = text_pb2.AnswerQuestionResponse
+    found = kind.Answer(text="Ada", score=0.25, start=0, end=3)
+    fake.answers["TextService/AnswerQuestion"] = answering(kind(answers=[found], no_answer_score=0.125))
+    lines = invoke("text", "answer-question", "who", "Ada did").stdout.splitlines()
+    assert lines[2].split() == ["Ada", "0.25", "0", "3"]
+    assert lines[3] == "no_answer_score: 0.125"
+
+
 def test_boxes_show_their_zeros(fake: Fake, invoke: Invoke) -> None:
     kind = vision_pb2.DetectObjectsResponse
     found = kind.DetectedObject(label=common.LabelScore(label="cat", score=0.5), box=common.BoundingBox(x_max=3))

@@ -81,13 +81,14 @@ class Batcher:
         return late or (self._thread.ident is not None and not self._thread.is_alive() and not self._closing)
 
     async def run(self, items: Sequence[Item], deadline: float | None) -> Computed:
-        """Returns what the model makes of the items: of all of them, or it raises.
+        """Returns what the model makes of the items, of which there are some: of all of them, or it raises.
 
         Raises what Admission.enter raises, and:
             DeadlineExceeded: the deadline passed before the last item's turn.
             DeviceOutOfMemory: there was not enough for one of the items alone.
             Internal: the model failed on one of them.
         """
+        assert items, "a request without items would never end"
         job = Job(items, deadline, time.monotonic(), asyncio.get_running_loop().create_future())
         self.admission.enter(job.cost, deadline)
         self._post(self._new, job)

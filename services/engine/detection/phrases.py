@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.encoders.tokens import TextReader
+from services.engine.encoders.reader import TextReader
 from services.engine.texts import Truncation
 
 

@@ -19,10 +19,19 @@ def accelerate(loaded: LoadedEncoder) -> None:
     Raises:
         ModelRefused: the model fails on one by itself.
     """
-    ids = torch.randint(loaded.vocabulary_size, (2, _CHECKED_TOKENS), generator=torch.Generator().manual_seed(0)).to(
-        loaded.device
-    )
+    ids = _ordinary_ids(loaded).to(loaded.device)
     acceleration.accelerate(loaded, partial(_first_output, loaded, ids))
+
+
+def _ordinary_ids(loaded: LoadedEncoder) -> Tensor:
+    """Returns tokens as texts have them: special ones only at the end, where some models look for theirs."""
+    special = set(loaded.tokenizer.all_special_ids)
+    ordinary = torch.tensor([i for i in range(loaded.vocabulary_size) if i not in special] or [0])
+    drawn = torch.randint(len(ordinary), (2, _CHECKED_TOKENS), generator=torch.Generator().manual_seed(0))
+    ids = ordinary[drawn]
+    if isinstance(end := getattr(loaded.model.config, "eos_token_id", None), int):
+        ids[:, -1] = end
+    return ids
 
 
 def _first_output(loaded: LoadedEncoder, ids: Tensor) -> list[Tensor]:
@@ -32,6 +41,6 @@ def _first_output(loaded: LoadedEncoder, ids: Tensor) -> list[Tensor]:
     try:
         even, uneven = (loaded.model(input_ids=ids, attention_mask=mask)[0] for mask in (torch.ones_like(ids), shorter))
     except (TypeError, ValueError, IndexError) as error:
-        raise ModelRefused(f"{loaded.architecture} cannot be run on texts alone: {error}") from error
+        raise ModelRefused(f"{loaded.architecture} cannot read texts by themselves: {error}") from error
     whole = uneven[shorter.bool()] if uneven.shape[:2] == ids.shape else uneven
     return [even.float(), whole.float()]

@@ -34,9 +34,12 @@ class LoadedEncoder:
 
     @property
     def pad_id(self) -> int:
-        """What stands behind a text that is shorter than its neighbours. Nothing looks at it."""
-        found: Any = self.tokenizer.pad_token_id
-        return found or 0
+        """What stands behind a text that is shorter than its neighbours.
+
+        It is the configuration's, by which a decoder that classifies finds the last token of a text.
+        """
+        own = getattr(self.model.config.get_text_config(), "pad_token_id", None)
+        return own if isinstance(own, int) and own >= 0 else 0
 
     @property
     def labels(self) -> list[str]:
@@ -61,6 +64,10 @@ def load_text_encoder(checkpoint: Checkpoint, kind: Any) -> LoadedEncoder:
         config = read_config(checkpoint)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
         model = read_model(checkpoint, config, kind, _UNUSED)
+    text_config: Any = model.config.get_text_config()
+    text_config.use_cache = False  # nothing goes on from what was read
+    if getattr(text_config, "pad_token_id", None) is None:
+        text_config.pad_token_id = tokenizer.pad_token_id
     return LoadedEncoder(
         model=model.eval(),
         tokenizer=tokenizer,

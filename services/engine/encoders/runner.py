@@ -15,6 +15,10 @@ Read = Callable[[Any, "TextBatch", Sequence[Item]], Sequence[Any]]
 """Takes what is wanted out of a model's output, one value for each item, on the CPU and in memory of its own."""
 
 
+Focus = Callable[["TextBatch", Sequence[Item]], None]
+"""Is told of a batch before the model is."""
+
+
 @dataclass(frozen=True)
 class TextBatch:
     """Texts side by side, each `[items, tokens]`, padded on the right."""
@@ -28,16 +32,21 @@ class TextBatch:
 class TextRunner:
     """A BatchRunner over items whose inputs are TextTokens, or have them as `tokens`."""
 
-    def __init__(self, model: PreTrainedModel, device: torch.device, pad_id: int, read: Read) -> None:
+    def __init__(
+        self, model: PreTrainedModel, device: torch.device, pad_id: int, read: Read, focus: Focus | None = None
+    ) -> None:
         self._model = model
         self._device = device
         self._pad_id = pad_id
         self._read = read
+        self._focus = focus
 
     @torch.inference_mode()
     def run(self, items: Sequence[Item]) -> Sequence[Any]:
         """See BatchRunner."""
         batch = self._side_by_side([tokens_of(item) for item in items])
+        if self._focus is not None:
+            self._focus(batch, items)
         types = {} if batch.token_type_ids is None else {"token_type_ids": batch.token_type_ids}
         output = self._model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **types)
         return self._read(output, batch, items)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sensorium.errors import InvalidArgument
 from services.engine.checkpoint import ModelRefused
-from services.engine.encoders.tokens import TextReader
+from services.engine.encoders.reader import TextReader
 from services.engine.images.loading import LoadedVisionModel
 from services.engine.images.reader import ModelInputs
 from services.engine.texts import Truncation

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 
 from sensorium.errors import DeadlineExceeded, ModelNotReady, QueueFull
+from services.engine import admission as module
 from services.engine.admission import Admission, QueueLimits
-from services.engine.generation import admission as module
 
 
 class Clock:

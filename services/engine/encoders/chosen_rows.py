@@ -1,0 +1,64 @@
+"""Only the rows that are wanted go through a language model's head, which makes numbers as many as the vocabulary has
+tokens of each.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from services.engine.encoders.loading import LoadedEncoder
+
+log = logging.getLogger(__name__)
+
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+"""Greatest difference allowed, as a share of the greatest value."""
+
+
+class ChosenRows:
+    """Stands between the body of a model and its head. Belongs to the model's thread."""
+
+    def __init__(self, loaded: LoadedEncoder) -> None:
+        """Finds out whether the model's head can be given some rows alone; else rows are taken of all it makes."""
+        self._model = loaded.model
+        self._rows: Tensor | None = None
+        self.spares = False
+        """Whether rows that are not wanted are not computed."""
+        hook = self._model.base_model.register_forward_hook(self._choose)
+        self.spares = self._is_exact(loaded)
+        if not self.spares:
+            hook.remove()
+
+    def want(self, places: Sequence[Sequence[int]], longest: int, device: torch.device) -> None:
+        """Chooses these tokens of each text of a batch whose longest has so many."""
+        flat = [number * longest + place for number, of_text in enumerate(places) for place in of_text]
+        self._rows = torch.tensor(flat, dtype=torch.long, device=device)
+
+    def taken(self, logits: Tensor) -> Tensor:
+        """Returns the chosen rows `[rows, vocabulary]` of what the model made of the batch, in the order chosen."""
+        rows, self._rows = self._rows, None
+        assert rows is not None
+        return logits[0] if self.spares else logits.flatten(0, 1)[rows]
+
+    def _choose(self, _module: nn.Module, _inputs: Any, output: Any) -> Any:
+        if self._rows is not None:
+            output["last_hidden_state"] = output["last_hidden_state"].flatten(0, 1)[self._rows][None]
+        return output
+
+    @torch.inference_mode()
+    def _is_exact(self, loaded: LoadedEncoder) -> bool:
+        ids = torch.arange(24, device=loaded.device).view(2, 12) % loaded.vocabulary_size
+        whole = self._model(input_ids=ids).logits.flatten(0, 1)
+        self.want([[3, 11], [0]], 12, loaded.device)
+        try:
+            found = self._model(input_ids=ids).logits[0]
+            difference = (found - whole[self._rows]).abs().max() / whole.abs().max()
+        except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
+            log.info("the head takes all rows: %s", error)
+            return False
+        else:
+            return bool(difference <= _TOLERANCE.get(self._model.dtype, 1e-2))
+        finally:
+            self._rows = None

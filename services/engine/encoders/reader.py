@@ -1,0 +1,141 @@
+"""From texts and pairs of texts to the tokens a model reads, cut to what fits if the caller wants that."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.encoders.pairs import PairLayout, Part
+from services.engine.encoders.tokens import TextTokens
+from services.engine.texts import Truncation
+
+_SPARE = 4
+"""How many times as many characters as could fit are looked at: spaces and the like may come to no token."""
+
+
+class TextReader:
+    """Encodes without truncation and padding, which are state of a fast tokenizer that threads would share.
+
+    Its methods may run in any thread.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        context_tokens: int,
+        *,
+        advice: str = "shorten it, or set `truncation`",
+    ) -> None:
+        """Makes one that reads up to `context_tokens`; `advice` is for callers whose texts have more."""
+        self._tokenizer: Any = tokenizer  # its own types tell one result for each of many ways to call it
+        self.context_tokens = context_tokens
+        self._advice = advice
+        self.is_fast = bool(self._tokenizer.is_fast)
+        """Whether offsets are known."""
+        longest = max(map(len, tokenizer.get_vocab()), default=1)
+        self._most_characters = _SPARE * longest * context_tokens
+        if self.is_fast:
+            # What the files set for training is not wanted, and unset before threads share it.
+            self._tokenizer.backend_tokenizer.no_truncation()
+            self._tokenizer.backend_tokenizer.no_padding()
+
+    @cached_property
+    def _layout(self) -> PairLayout:
+        return PairLayout.of(self.encode("a", "a"))
+
+    def encode(self, text: str, pair: str | None = None, *, add_special_tokens: bool = True) -> TextTokens:
+        """Returns all tokens, however many."""
+        encoded = self._tokenizer(text, pair, add_special_tokens=add_special_tokens, verbose=False)
+        ids, types = encoded["input_ids"], encoded.get("token_type_ids")
+        if not self.is_fast:
+            return TextTokens(ids, self._found((text, pair), ids), types)
+        own = encoded.encodings[0]
+        return TextTokens(ids, own.sequence_ids, types, own.offsets)
+
+    def read(self, text: str, truncation: Truncation, *, field: str) -> TextTokens:
+        """Returns at least one token and no more than fit the model.
+
+        Raises:
+            InvalidArgument: they do not fit, and nothing may be cut; or there are none.
+        """
+        whole = self.encode(self._readable(text, truncation, field))
+        if not len(whole):
+            raise InvalidArgument([Violation(field, "comes to no token")])
+        return self._cut(whole, 0, truncation, field, field)
+
+    def part(self, text: str, truncation: Truncation, *, field: str) -> Part:
+        """Returns a text to be read in pairs; one of which `truncation` leaves too much is cut there.
+
+        Raises:
+            InvalidArgument: it does not even fit alone, and must not be cut.
+        """
+        part = self.whole_part(self._readable(text, truncation, field), field=field)
+        count, most = len(part.tokens), self.context_tokens
+        if count <= most:
+            return part
+        if truncation is Truncation.NONE:
+            raise self._too_long(field, count)
+        return Part(
+            field, part.tokens.select(range(most) if truncation is Truncation.END else range(count - most, count))
+        )
+
+    def whole_part(self, text: str, *, field: str) -> Part:
+        """Returns a text of any length, to be read in pairs or windows of them."""
+        return Part(field, self.encode(text, add_special_tokens=False))
+
+    def pair(self, first: Part, second: Part) -> TextTokens:
+        """Returns all tokens of a pair, however many: those that `encode` returns."""
+        return self._layout.pair(first.tokens, second.tokens)
+
+    def read_pair(self, first: Part, second: Part, truncation: Truncation, *, cut: int) -> TextTokens:
+        """Returns the tokens of a pair that fit the model. The first (0) or second (1) is `cut`, never the other.
+
+        Raises:
+            InvalidArgument: they do not fit, and nothing may be cut; or the other leaves no room.
+        """
+        cuttable, other = (first, second) if cut == 0 else (second, first)
+        return self._cut(self.pair(first, second), cut, truncation, cuttable.field, other.field)
+
+    def _readable(self, text: str, truncation: Truncation, field: str) -> str:
+        """Returns as much of a text as could fit."""
+        most = self._most_characters
+        if len(text) <= most:
+            return text
+        if truncation is Truncation.NONE:
+            raise InvalidArgument([Violation(field, f"has {len(text)} characters, more than the model can read")])
+        return text[:most] if truncation is Truncation.END else text[-most:]
+
+    def _cut(self, whole: TextTokens, sequence: int, truncation: Truncation, field: str, other: str) -> TextTokens:
+        excess = len(whole) - self.context_tokens
+        if excess <= 0:
+            return whole
+        places = [place for place, of in enumerate(whole.sequences) if of == sequence]
+        if len(places) <= excess:
+            raise InvalidArgument(
+                [Violation(other, f"leaves no room: {len(whole) - len(places)} of {self.context_tokens} tokens are not "
+                           "of the text it goes with")]
+            )  # fmt: skip
+        if truncation is Truncation.NONE:
+            raise self._too_long(field, len(whole))
+        dropped = set(places[-excess:] if truncation is Truncation.END else places[:excess])
+        return whole.select([place for place in range(len(whole)) if place not in dropped])
+
+    def _too_long(self, field: str, tokens: int) -> InvalidArgument:
+        return InvalidArgument(
+            [Violation(field, f"has {tokens} tokens, and the model reads at most {self.context_tokens}; "
+                       f"{self._advice}")]
+        )  # fmt: skip
+
+    def _found(self, texts: Sequence[str | None], ids: Sequence[int]) -> list[int | None]:
+        """Tells to which text each token belongs where the tokenizer does not: finds the tokens of each by itself."""
+        sequences: list[int | None] = [None] * len(ids)
+        for number, text in enumerate(text for text in texts if text is not None):
+            own = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+            starts = range(len(ids) - len(own) + 1)
+            for start in reversed(starts) if number else starts:
+                if list(ids[start : start + len(own)]) == own:
+                    sequences[start : start + len(own)] = [number] * len(own)
+                    break
+        return sequences

@@ -1,0 +1,37 @@
+"""Which tokens the targets of FillMask are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from sensorium.errors import Violation
+
+
+class MaskTargets:
+    """Finds targets in one vocabulary."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, vocabulary_size: int) -> None:
+        """Takes the tokenizer, and how many tokens the model scores."""
+        self._tokenizer: Any = tokenizer
+        self._vocabulary: dict[str, int] = tokenizer.get_vocab()
+        self.vocabulary_size = vocabulary_size
+
+    def ids(self, targets: Sequence[str], wrong: list[Violation]) -> list[int]:
+        """Returns the token ids of the targets, each once. Adds to `wrong` those that are not one token."""
+        found: list[int] = []
+        for i, target in enumerate(targets):
+            token_id = self._id(target)
+            if token_id is None:
+                wrong.append(Violation(f"targets[{i}]", f"is not one token of the model: {target!r}"))
+            else:
+                found.append(token_id)
+        return list(dict.fromkeys(found))
+
+    def _id(self, target: str) -> int | None:
+        """Returns the token that is spelled so in the vocabulary, or else that the text comes to."""
+        token_id = self._vocabulary.get(target)
+        if token_id is None:
+            ids: list[int] = self._tokenizer(target, add_special_tokens=False)["input_ids"]
+            token_id = ids[0] if len(ids) == 1 and ids[0] != self._tokenizer.unk_token_id else None
+        return token_id if token_id is not None and token_id < self.vocabulary_size else None

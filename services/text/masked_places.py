@@ -1,0 +1,89 @@
+"""Masked places of a text: where they are in it and among its tokens, and the text with one of them filled."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.encoders.reader import TextReader
+from services.engine.encoders.tokens import TextTokens
+from services.engine.texts import Truncation
+
+
+@dataclass(frozen=True)
+class MaskedText:
+    """A text with its masked places, in order."""
+
+    text: str
+    """As it was sent."""
+    tokens: TextTokens
+    places: Sequence[int]
+    """Where each is among the tokens."""
+    spans: Sequence[tuple[int, int]]
+    """Code points of the text that each takes."""
+
+
+class MaskReader:
+    """Reads texts with masked places for one tokenizer, which has a mask token."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, reader: TextReader) -> None:
+        fast: Any = tokenizer
+        self._tokenizer: Any = tokenizer
+        self._reader = reader
+        self._mask_id = self._tokenizer.mask_token_id
+        self.mask: str = self._tokenizer.mask_token
+        model = fast.backend_tokenizer.model if tokenizer.is_fast else None
+        self._continuing: str = getattr(model, "continuing_subword_prefix", None) or ""
+        added = self._tokenizer.added_tokens_decoder.get(self._mask_id)
+        self._takes_space = added is not None and added.lstrip
+        """Whether the mask stands for the space in front of it too."""
+        self._anchor: list[int] = self._tokenizer("a", add_special_tokens=False)["input_ids"]
+
+    def read(self, text: str, mask: str, truncation: Truncation, *, field: str) -> MaskedText:
+        """Returns a text in which `mask`, which is not empty, marks the places.
+
+        Raises:
+            InvalidArgument: it has none, is too long, or would lose one.
+        """
+        marks = [match.span() for match in re.finditer(re.escape(mask), text)]
+        if not marks:
+            raise InvalidArgument([Violation(field, f"has no masked place; {mask!r} marks one")])
+        read = text if mask == self.mask else text.replace(mask, self.mask)
+        tokens = self._reader.read(read, truncation, field=field)
+        # Where each mark is in what is read, and which of the masks read there are marks.
+        shifts = [i * (len(self.mask) - len(mask)) for i in range(len(marks))]
+        starts = [start + shift for (start, _), shift in zip(marks, shifts, strict=True)]
+        all_masks = [match.start() for match in re.finditer(re.escape(self.mask), read)]
+        found = [place for place, token_id in enumerate(tokens.ids) if token_id == self._mask_id]
+        if len(found) != len(all_masks):
+            raise InvalidArgument(
+                [Violation(field, "would lose a masked place when it is cut; shorten it around them")]
+            )
+        own = dict(zip(all_masks, found, strict=True))
+        places = [own[start] for start in starts if start in own]
+        if len(places) != len(starts):
+            raise InvalidArgument([Violation(field, f"has {mask!r} where it runs into a mask of the model's own")])
+        return MaskedText(text, tokens, places, marks)
+
+    def alone(self, token_id: int) -> str:
+        """Returns the text of a token when decoded alone."""
+        return self._tokenizer.decode([token_id])
+
+    def filled(self, masked: MaskedText, place: int, token_id: int) -> str:
+        """Returns the text as it was sent with a token in one of its places: it begins a word or goes on with one."""
+        start, end = masked.spans[place]
+        before, behind = masked.text[:start], masked.text[end:]
+        if self._continuing:
+            # Spaces are not in the tokens: those of the text stay, but before what goes on with a word.
+            piece: str = self._tokenizer.convert_ids_to_tokens(token_id) or ""
+            if piece.startswith(self._continuing):
+                return before.rstrip() + piece.removeprefix(self._continuing) + behind
+            return before + self.alone(token_id) + behind
+        anchor: str = self._tokenizer.decode(self._anchor)
+        word: str = self._tokenizer.decode([*self._anchor, token_id]).removeprefix(anchor)
+        if not word.startswith(" "):
+            return (before.rstrip() if self._takes_space else before) + word + behind
+        return before + (word if before and not before[-1].isspace() else word[1:]) + behind
