@@ -9,5 +9,7 @@ from services.vision.vocabularies import open_vocabulary
 
 def test_models_that_read_labels_in_another_way_are_refused_by_name() -> None:
     loaded: Any = SimpleNamespace(config=SimpleNamespace(model_type="omdet-turbo"))
-    with pytest.raises(ModelRefused, match="of the kind omdet-turbo read labels .* Known are owlvit, owlv2, grounding"):
+    with pytest.raises(
+        ModelRefused, match=r"of the kind omdet-turbo read labels .* Known are owlvit, owlv2, grounding"
+    ):
         open_vocabulary(loaded)
