@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from local.exhibits.tour import tour
 from local.fleet import fleet
 from local.stack import Ports, Stack
 from sensorium import Client
@@ -50,6 +51,7 @@ def run(console: Console) -> None:
         wait(console, stack)
         with Client(stack.target, timeout=60) as client:
             console.print(_table(converse(console, client)))
+            tour(console, client, members)
         with console.status("stopping"):
             stack.stop()
     console.print("Stopped. [bold]make serve[/] keeps it running; README.md shows how to call it.")

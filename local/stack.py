@@ -92,7 +92,7 @@ class Stack:
         return {child.name: child.pid for child in self._children}
 
     def __enter__(self) -> Self:
-        addresses = []
+        addresses: list[str] = []
         for member, (port, metrics_port) in zip(self.members, self.ports.services, strict=True):
             model = ["--model", str(member.folder), "--device", "cpu"]
             self._start(Fork, member.name, member.module, [*model, *_ports(port, metrics_port)])
@@ -109,11 +109,12 @@ class Stack:
 
     def stop(self) -> None:
         """Lets every process drain and end. May be repeated."""
-        children, self._children = self._children, []
-        if children:
-            children.pop().stop()  # the gateway, which started last
+        if self._children:
+            self._children.pop().stop()  # the gateway, which started last
         with ThreadPoolExecutor() as together:
-            list(together.map(lambda child: child.stop(), children))
+            for child in self._children:
+                together.submit(child.stop)
+        self._children.clear()
 
     def wait_ready(self) -> Iterator[str]:
         """Yields a word on what is still awaited, a few times a second, and returns when everything is ready.

@@ -29,7 +29,7 @@ LABEL_TOKENS = 16
 
 
 _LETTERS = "bcdefghijklmnopqrstuvwxyz0123456789"
-_WORDS = ["a", "the", "lazy", "quick", "dog", "fox", "program", "model", "reads"]
+_WORDS = ["a", "the", "lazy", "quick", "dog", "fox", "program", "model", "reads", "task", "is", "panoptic"]
 _PIECES = [*_WORDS, *_LETTERS, "##a", *(f"##{letter}" for letter in _LETTERS)]
 
 

@@ -27,6 +27,11 @@ class PromptedInputs(ModelInputs):
     size: Size
     all_candidates: bool
 
+    @property
+    def length(self) -> int:
+        """See ModelInputs. A prompt costs less than an image, but what comes of it takes as much memory."""
+        return super().length + len(self.prompts)
+
 
 class PromptRunner:
     """A BatchRunner over PromptedInputs. Each image is read once, however many prompts it has.

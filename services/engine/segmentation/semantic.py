@@ -1,9 +1,11 @@
 """One region per class."""
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d, pad
 
 from services.engine.segmentation.region import Region
 from services.engine.segmentation.upscaling import Contest, Size, upscaled
@@ -32,9 +34,14 @@ def _possible(scores: Tensor) -> list[int]:
     Between four scores of a class no value is above the greatest or below the least. A class can win there only if its
     greatest is not below what another class has at least.
     """
-    around = torch.nn.functional.pad(scores[None], (1, 1, 1, 1), mode="replicate")
-    greatest = torch.nn.functional.max_pool2d(around, 2, stride=1)[0]
-    least = -torch.nn.functional.max_pool2d(-around, 2, stride=1)[0]
-    bound = least.amax(0)
-    margin = 1e-5 * bound.abs() + 1e-6  # interpolation rounds
-    return (greatest >= bound - margin).flatten(1).any(1).nonzero()[:, 0].tolist()
+    bound = torch.full((scores.shape[1] + 1, scores.shape[2] + 1), -math.inf)
+    for one in scores:
+        torch.maximum(bound, -_greatest_around(-one), out=bound)
+    bound -= 1e-5 * bound.abs() + 1e-6  # interpolation rounds
+    return [i for i, one in enumerate(scores) if (_greatest_around(one) >= bound).any()]
+
+
+def _greatest_around(values: Tensor) -> Tensor:
+    """Returns the greatest of each four neighbours, `[height + 1, width + 1]`; at the edge of fewer."""
+    around = pad(values[None, None], (1, 1, 1, 1), mode="replicate")
+    return max_pool2d(around, 2, stride=1)[0, 0]

@@ -1,0 +1,36 @@
+"""Goes through all exhibits and shows what was asked, answered and expected."""
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from local.exhibits.exhibit import items_of
+from local.exhibits.images import IMAGES
+from local.exhibits.texts import TEXTS
+from local.fleet import Member
+from sensorium import Client
+
+EXHIBITS = TEXTS | IMAGES
+
+
+def tour(console: Console, client: Client, members: Sequence[Member]) -> None:
+    """Asks every model that has an exhibit, and prints a table of questions and answers."""
+    table = Table("task, model", "held-out question", "answer", "", "ms", title="Everything that reads once")
+    asked = right = 0
+    for member in (member for member in members if member.name in EXHIBITS):
+        exhibit = EXHIBITS[member.name]
+        with console.status(f"{exhibit.rpc}: {member.name}"):
+            began = time.perf_counter()
+            shown = list(exhibit.ask(client, member.folder, items_of(member.folder)))
+            each = 1000 * (time.perf_counter() - began) / len(shown)
+        for place, one in enumerate(shown):
+            mark = "[green]✓[/]" if one.right else "[red]✗[/]"
+            first = f"{exhibit.rpc}\n[dim]{member.name}[/]" if place == 0 else ""
+            asked_for = one.picture if one.picture and console.color_system else one.asked
+            table.add_row(first, asked_for, one.answer, mark, f"{each:.0f}" if place == 0 else "")
+        table.add_section()
+        asked, right = asked + len(shown), right + sum(one.right for one in shown)
+    console.print(table)
+    console.print(f"{right} of {asked} right; each model's card in models/ tells how often it is.\n")
