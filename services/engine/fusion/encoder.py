@@ -1,7 +1,7 @@
 """Whole encoder layers in one call of the native library: attention without padding, and what is around it."""
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -106,12 +106,14 @@ class FusedEncoderLayer:
         )
         self._address = ctypes.addressof(self._struct)
 
-    def __call__(self, hidden_states: Tensor, attention_mask: Any = None, *more: Any, **named: Any) -> Any:
-        """Returns `[texts, tokens, hidden]`."""
+    def __call__(self, hidden_states: Tensor, *more: Any, **named: Any) -> Any:
+        """Returns `[texts, tokens, hidden]`. The attention mask is the next argument, if it has no name."""
         texts, tokens, _ = hidden_states.shape
-        lengths = self._room.lengths(attention_mask, texts, tokens)
-        if lengths is None or hidden_states.dtype is not self._dtype or _asks_for_more(more, named):
-            return self._own_forward(hidden_states, attention_mask, *more, **named)
+        others = {name: value for name, value in named.items() if name != "attention_mask"}
+        mask, *rest = more or (named.get("attention_mask"),)
+        lengths = self._room.lengths(mask, texts, tokens)
+        if lengths is None or hidden_states.dtype is not self._dtype or _asks_for_more(rest, others):
+            return self._own_forward(hidden_states, *more, **named)
         self.used = True
         hidden_states, threads = hidden_states.contiguous(), self._library.threads
         output = torch.empty_like(hidden_states)
@@ -129,7 +131,7 @@ class FusedEncoderLayer:
         return (output,) if self._returns_tuple else output
 
 
-def _asks_for_more(more: tuple[Any, ...], named: dict[str, Any]) -> bool:
+def _asks_for_more(more: Sequence[Any], named: dict[str, Any]) -> bool:
     """Returns whether a call wants what only the layer's own forward does, such as a cache or attention weights."""
     others = [*more, *(value for name, value in named.items() if name not in _WITHOUT_EFFECT)]
     return any(value is not None and value is not False for value in others)
