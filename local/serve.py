@@ -41,7 +41,9 @@ def _directions(ports: Ports) -> str:
     return f"""[bold]Call it[/]
   .venv/bin/sensorium models list
   .venv/bin/sensorium text stream-generate --chat "What is a KV cache?"
-  .venv/bin/sensorium text tokenize "Hello, world" --json
+  .venv/bin/sensorium text tokenize "Hello, world" --model chat --json
+  .venv/bin/sensorium text classify "What a wonderful day." --model sentiment
+  .venv/bin/sensorium vision classify-image models/digits/held_out/00.png --model digits
 
 [bold]Watch it[/]
   curl -s http://127.0.0.1:{ports.gateway_metrics}/metrics | grep ^sensorium_gateway
