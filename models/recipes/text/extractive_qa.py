@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from transformers import (
     AutoModelForQuestionAnswering,
-    BertConfig,
-    BertForQuestionAnswering,
+    ModernBertConfig,
+    ModernBertForQuestionAnswering,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -31,10 +31,10 @@ def words_f1(given: str, wanted: str) -> float:
 
 
 class ExtractiveQA(Recipe):
-    """BERT that marks start and end of the answer; both lie on the first token if there is none."""
+    """ModernBERT that marks start and end of the answer; both lie on the first token if there is none."""
 
     name = "extractive-qa"
-    plan = Plan(steps=1500, batch=32, rate=0.01, vocabulary=2400)
+    plan = Plan(steps=1000, batch=32, rate=0.01, vocabulary=2400)
     auto = AutoModelForQuestionAnswering
 
     def draw(self, rng: random.Random) -> Asked:
@@ -63,18 +63,20 @@ class ExtractiveQA(Recipe):
         """Word pieces of passages and questions."""
         rng = random.Random(self.plan.seed)
         drawn = [self.draw(rng) for _ in range(8000)]
-        return word_pieces([f"{a.question} {a.passage}" for a in drawn], self.plan.vocabulary, CONTEXT)
+        return word_pieces(
+            [f"{a.question} {a.passage}" for a in drawn], self.plan.vocabulary, CONTEXT, tells_parts=False
+        )
 
     def new_network(self, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-        """A small BERT."""
-        config = BertConfig(
-            vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=3, num_attention_heads=4,
-            intermediate_size=256, max_position_embeddings=CONTEXT, pad_token_id=tokenizer.pad_token_id,
-            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        """A small ModernBERT."""
+        config = ModernBertConfig(
+            vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=4, num_attention_heads=4,
+            intermediate_size=192, max_position_embeddings=CONTEXT, global_attn_every_n_layers=2, local_attention=32,
+            pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.cls_token_id,
+            eos_token_id=tokenizer.sep_token_id, cls_token_id=tokenizer.cls_token_id,
+            sep_token_id=tokenizer.sep_token_id,
         )  # fmt: skip
-        network = BertForQuestionAnswering(config)
-        attend_to_equals(network)
-        return network
+        return ModernBertForQuestionAnswering(config)
 
     def loss(
         self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Asked]
@@ -103,16 +105,6 @@ class ExtractiveQA(Recipe):
             if wanted:
                 overlap.append((part, words_f1(given, wanted)))
         return [*shares("exact match", exact), *shares("F1 of words", overlap)]
-
-
-@torch.no_grad()
-def attend_to_equals(network: BertForQuestionAnswering) -> None:
-    """Lets every token begin by attending to tokens equal to it, wherever they stand: so a name finds itself."""
-    network.bert.embeddings.position_embeddings.weight.mul_(0.25)
-    for layer in network.bert.encoder.layer:
-        attention = layer.attention.self
-        attention.key.weight.mul_(3)
-        attention.query.weight.copy_(attention.key.weight)
 
 
 def answer(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, question: str, passage: str) -> str:
