@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from transformers import (
     AutoModelForTokenClassification,
-    ElectraConfig,
-    ElectraForTokenClassification,
+    ModernBertConfig,
+    ModernBertForTokenClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -56,7 +56,7 @@ def joined(labels: Sequence[str], offsets: Sequence[tuple[int, int]]) -> set[Spa
 
 
 class Entities(Recipe):
-    """ELECTRA that labels tokens."""
+    """ModernBERT that labels tokens."""
 
     name = "entities"
     plan = Plan(steps=900, batch=48, rate=0.01, vocabulary=1000)
@@ -76,16 +76,19 @@ class Entities(Recipe):
         """Word pieces, upper and lower case apart; so few that ordinary words fall into pieces as names do."""
         rng = random.Random(self.plan.seed)
         texts = [self.draw(rng)[0] for _ in range(12_000)]
-        return word_pieces(texts, self.plan.vocabulary, CONTEXT, lowercase=False)
+        return word_pieces(texts, self.plan.vocabulary, CONTEXT, lowercase=False, tells_parts=False)
 
     def new_network(self, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-        """A small ELECTRA."""
-        config = ElectraConfig(
-            vocab_size=len(tokenizer), embedding_size=96, hidden_size=128, num_hidden_layers=3, num_attention_heads=4,
-            intermediate_size=384, max_position_embeddings=CONTEXT, pad_token_id=tokenizer.pad_token_id,
-            id2label=dict(enumerate(LABELS)), label2id={label: at for at, label in enumerate(LABELS)},
+        """A small ModernBERT."""
+        config = ModernBertConfig(
+            vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=4, num_attention_heads=4,
+            intermediate_size=192, max_position_embeddings=CONTEXT, global_attn_every_n_layers=2, local_attention=16,
+            pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.cls_token_id,
+            eos_token_id=tokenizer.sep_token_id, cls_token_id=tokenizer.cls_token_id,
+            sep_token_id=tokenizer.sep_token_id, id2label=dict(enumerate(LABELS)),
+            label2id={label: at for at, label in enumerate(LABELS)},
         )  # fmt: skip
-        return ElectraForTokenClassification(config)
+        return ModernBertForTokenClassification(config)
 
     def loss(
         self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Marked]

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import torch
 from transformers import (
     AutoModelForQuestionAnswering,
-    BertConfig,
-    BertForQuestionAnswering,
+    ModernBertConfig,
+    ModernBertForQuestionAnswering,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
-from models.recipes.text.passages import SEEN, UNSEEN, Asked, free_questions
+from models.recipes.text.passages import NAMED_ANEW, SEEN, UNSEEN, Asked, free_questions
 from models.recipes.text.recipe import Item, Plan, Recipe, Row, shares
 from models.recipes.text.tokenizer import word_pieces
 
@@ -31,10 +31,10 @@ def words_f1(given: str, wanted: str) -> float:
 
 
 class ExtractiveQA(Recipe):
-    """BERT that marks start and end of the answer; both lie on the first token if there is none."""
+    """ModernBERT that marks start and end of the answer; both lie on the first token if there is none."""
 
     name = "extractive-qa"
-    plan = Plan(steps=1100, batch=32, rate=0.01, vocabulary=2400)
+    plan = Plan(steps=1000, batch=32, rate=0.01, vocabulary=2400)
     auto = AutoModelForQuestionAnswering
 
     def draw(self, rng: random.Random) -> Asked:
@@ -48,10 +48,13 @@ class ExtractiveQA(Recipe):
         return [SEEN.name_in(rng, asked) if rng.random() < share else asked for asked in drawn]
 
     def held_out(self) -> list[Item]:
-        """New names, sentences and questions, with answer and without; and questions written freely."""
+        """New names; new sentences and questions as well; with answer and without. And questions written freely."""
         rng = random.Random(3)
-        drawn = [UNSEEN.write(rng, 1.0) for _ in range(100)] + [UNSEEN.write(rng, 0.0) for _ in range(40)]
-        parts = [("new passage", asked) for asked in drawn] + [("written freely", asked) for asked in free_questions()]
+        drawn = [UNSEEN.write(rng, at % 10 < 7) for at in range(100)]
+        parts = [("new names", NAMED_ANEW.write(rng, at % 10 < 7)) for at in range(60)]
+        parts += [("new names, sentences and questions", asked) for asked in drawn] + [
+            ("written freely", asked) for asked in free_questions()
+        ]
         return [
             [part if a.answer else f"{part}, no answer", a.question, a.passage, a.answer or ""] for part, a in parts
         ]
@@ -60,16 +63,20 @@ class ExtractiveQA(Recipe):
         """Word pieces of passages and questions."""
         rng = random.Random(self.plan.seed)
         drawn = [self.draw(rng) for _ in range(8000)]
-        return word_pieces([f"{a.question} {a.passage}" for a in drawn], self.plan.vocabulary, CONTEXT)
+        return word_pieces(
+            [f"{a.question} {a.passage}" for a in drawn], self.plan.vocabulary, CONTEXT, tells_parts=False
+        )
 
     def new_network(self, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-        """A small BERT."""
-        config = BertConfig(
-            vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=3, num_attention_heads=4,
-            intermediate_size=256, max_position_embeddings=CONTEXT, pad_token_id=tokenizer.pad_token_id,
-            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        """A small ModernBERT."""
+        config = ModernBertConfig(
+            vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=4, num_attention_heads=4,
+            intermediate_size=192, max_position_embeddings=CONTEXT, global_attn_every_n_layers=2, local_attention=32,
+            pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.cls_token_id,
+            eos_token_id=tokenizer.sep_token_id, cls_token_id=tokenizer.cls_token_id,
+            sep_token_id=tokenizer.sep_token_id,
         )  # fmt: skip
-        return BertForQuestionAnswering(config)
+        return ModernBertForQuestionAnswering(config)
 
     def loss(
         self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Asked]

@@ -42,7 +42,7 @@ class FillMask(Recipe):
     """BERT with its head for masked words."""
 
     name = "fill-mask"
-    plan = Plan(steps=1400, batch=64, rate=0.01, vocabulary=3000)
+    plan = Plan(steps=1100, batch=64, rate=0.01, vocabulary=3000)
     auto = AutoModelForMaskedLM
 
     def draw(self, rng: random.Random) -> Example:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from models.recipes.chat.dates import DAYS, MONTHS
 from models.recipes.chat.vocabulary import NAMES, invented_word
+from models.recipes.text.disguise import disguised
 from models.recipes.text.words import phrases, read_data, sentence, split
 
 DATA = read_data("passages")
@@ -28,11 +29,11 @@ class Asked:
 
 
 class PassageWriter:
-    """Writes passages from the sentences and words of training, or from those held out."""
+    """Writes passages with the names and sentences of training, or with those held out."""
 
-    def __init__(self, held_out: bool) -> None:
-        self._held_out = held_out
-        part = int(held_out)
+    def __init__(self, new_names: bool, new_phrasings: bool) -> None:
+        self._new_names, self._new_phrasings = new_names, new_phrasings
+        part = int(new_names)
         self._first, self._last, self._places, self._firms, self._goods, self._jobs = (
             split(words)[part]
             for words in (
@@ -76,7 +77,7 @@ class PassageWriter:
         return rng.choice({"goods": self._goods, "job": self._jobs, "colour": SLOTS["colour"]}[kind])
 
     def _phrasing(self, rng: random.Random, phrasings: list[str]) -> str:
-        return phrasings[-1] if self._held_out else rng.choice(phrasings[:-1])
+        return phrasings[-1] if self._new_phrasings else rng.choice(phrasings[:-1])
 
     def write(self, rng: random.Random, answerable: float = 0.75) -> Asked:
         """Two to five facts about two subjects of a kind, in any order, and a question."""
@@ -115,6 +116,8 @@ class PassageWriter:
         """A sentence, the answer in it, and where the answer starts."""
         filler = self._filler(rng, relation["object"])
         template = self._phrasing(rng, relation["sentences"])
+        if not self._new_names and rng.random() < 0.5:
+            template = disguised(rng, template, invented_only=True)
         before = template.split("{o}")[0].format(s=subject)
         text = template.format(s=subject, o=filler)
         return text[0].upper() + text[1:], filler, len(before)
@@ -128,4 +131,5 @@ def free_questions() -> list[Asked]:
     ]
 
 
-SEEN, UNSEEN = PassageWriter(held_out=False), PassageWriter(held_out=True)
+SEEN, NAMED_ANEW = PassageWriter(False, new_phrasings=False), PassageWriter(True, new_phrasings=False)
+UNSEEN = PassageWriter(True, new_phrasings=True)

@@ -21,7 +21,7 @@ from models.recipes.text.passages import SEEN as PASSAGES
 from models.recipes.text.questions import SENTENCES
 from models.recipes.text.recipe import Item, Plan, Recipe, Row, shares
 from models.recipes.text.tokenizer import byte_pairs
-from models.recipes.text.words import fill, phrases, read_data, sentence, split
+from models.recipes.text.words import fill, phrases, read_data, split
 
 DATA = read_data("sentiment")
 LABELS = ["negative", "neutral", "positive"]
@@ -29,7 +29,7 @@ POLAR = ("negative", "positive")
 OPPOSITE = {"negative": "positive", "positive": "negative"}
 CONTEXT = 128
 SHAPES = ("adjective", "negated", "verb", "verb_negated", "noun", "noun_negated", "fact", "entry")
-WEIGHTS = (28, 26, 9, 8, 8, 6, 30, 14)
+WEIGHTS = (28, 26, 9, 8, 8, 6, 30, 8)
 Example = tuple[str, str]
 
 THINGS, UNSEEN_THINGS = split(phrases(DATA["things"]["all"]))
@@ -90,13 +90,11 @@ class Sentiment(Recipe):
     auto = AutoModelForSequenceClassification
 
     def draw(self, rng: random.Random) -> Example:
-        """A sentence with its label; or an entry of the lexicon, a word almost by itself."""
+        """A sentence with its label; or an entry of the lexicon, a word by itself."""
         shape = rng.choices(SHAPES, WEIGHTS)[0]
         if shape == "entry":
             label = rng.choice(LABELS)
-            word = rng.choice([*ADJECTIVES[label][0], *ADJECTIVES[label][1] * 3])
-            entry = rng.choice(DATA["templates"]["entries"])
-            return sentence(entry.format(word)), OPPOSITE.get(label, label) if entry.startswith("not") else label
+            return rng.choice([*ADJECTIVES[label][0], *ADJECTIVES[label][1] * 3]), label
         if shape == "fact":
             text, label = SEEN.write(rng, "fact", "neutral") if rng.random() < 0.4 else (plain_sentence(rng), "neutral")
         else:
