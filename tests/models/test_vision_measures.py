@@ -61,8 +61,8 @@ def test_panoptic_quality_counts_overlap_misses_and_inventions():
     # Sky: overlap 4 of 5. Circle: one perfect, one invented: 1 / (1 + 1/2).
     assert panoptic_quality(found, wanted)["panoptic quality"] == pytest.approx((0.8 + 2 / 3) / 2)
     figures = instance_figures(found, wanted)
-    assert figures["figures, precision"] == pytest.approx(2 / 3)
-    assert figures["figures, recall"] == 1
+    assert figures["things, precision"] == pytest.approx(2 / 3)
+    assert figures["things, recall"] == 1
 
 
 def test_boxes_survive_both_ways_and_far_boxes_lose_more():

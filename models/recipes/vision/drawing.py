@@ -131,13 +131,16 @@ def painted(ground: Pixels, figure: Figure, colour: Pixels) -> Pixels:
 
 def draw_scene(
     rng: np.random.Generator, size: int, count: int, radii: tuple[float, float], *, nearness: float = 1.05,
-    ground: Pixels | None = None, tilt: float = 0.3,
+    ground: Pixels | None = None, tilt: float = 0.3, allowed: tuple[tuple[str, str], ...] = (),
 ) -> Scene:  # fmt: skip
-    """A scene of up to `count` figures, each turned by up to `tilt` radians; what overlaps, the later figure hides."""
+    """A scene of up to `count` figures, each turned by up to `tilt` radians; what overlaps, the later figure hides.
+
+    `allowed` are the pairs of colour and kind that may come; by default all.
+    """
     pixels = grey_ground(rng, size) if ground is None else ground
     figures: list[Figure] = []
     for x, y, radius in places(rng, size, count, radii, nearness):
-        colour, kind = any_figure(rng)
+        colour, kind = allowed[rng.integers(len(allowed))] if allowed else any_figure(rng)
         covered = coverage(kind, (x, y), radius, UPRIGHT[kind] + rng.uniform(-tilt, tilt), size)
         new = Figure(kind, colour, covered >= 0.5, covered)
         behind = [replace(f, mask=f.mask & ~new.mask) for f in figures]

@@ -1,4 +1,4 @@
-"""Scenes cut into segments by Mask2Former: sky and grass once, every figure by itself."""
+"""Landscapes cut into segments by Mask2Former: sky and grass once, every thing by itself."""
 
 from __future__ import annotations
 
@@ -18,21 +18,15 @@ from transformers import (
 )
 
 from models.recipes.vision.items import Item
-from models.recipes.vision.panoptic_scene import LABELS, SIDE, STUFF, PanopticScene, draw_panoptic_scene
+from models.recipes.vision.landscape import LABELS, SIDE, STUFF, draw_landscapes
 from models.recipes.vision.recipe import Recipe, Served, Trained
 from models.recipes.vision.segments import Segment, instance_figures, panoptic_quality
 from models.recipes.vision.training import Plan, as_pixels, fit, seeded
 
-PLAN = Plan(steps=1200, batch=8, rate=1e-3)
+PLAN = Plan(steps=1000, batch=8, rate=1e-3)
 DRAWN = 6000
 HELD_OUT_SEED = 1050
 THRESHOLD = 0.5
-
-
-def scenes(seed: int, count: int) -> list[PanopticScene]:
-    """Drawn scenes."""
-    rng = np.random.default_rng(seed)
-    return [draw_panoptic_scene(rng) for _ in range(count)]
 
 
 def new_network() -> Mask2FormerForUniversalSegmentation:
@@ -49,9 +43,9 @@ def new_network() -> Mask2FormerForUniversalSegmentation:
 
 
 def train(_: Path) -> Trained:
-    """Trains on drawn scenes."""
+    """Trains on drawn landscapes."""
     seeded(PLAN.seed)
-    network, drawn = new_network(), scenes(PLAN.seed, DRAWN)
+    network, drawn = new_network(), draw_landscapes(PLAN.seed, DRAWN)
     images, masks = np.stack([s.pixels for s in drawn]), [torch.from_numpy(s.masks).float() for s in drawn]
     labels = [torch.tensor([LABELS.index(label) for label in s.labels]) for s in drawn]
 
@@ -70,10 +64,10 @@ def train(_: Path) -> Trained:
 
 
 def draw(count: int) -> list[Item]:
-    """Held-out scenes: the label of each segment, and the map of segments."""
+    """Held-out landscapes: the label of each segment, and the map of segments."""
     return [
         Item(Image.fromarray(s.pixels), {"segments": list(s.labels)}, {"map": Image.fromarray(s.numbered)})
-        for s in scenes(HELD_OUT_SEED, count)
+        for s in draw_landscapes(HELD_OUT_SEED, count)
     ]
 
 
@@ -93,7 +87,7 @@ def segments_of(served: Served, answers: list[dict]) -> Iterator[list[Segment]]:
 
 @torch.inference_mode()
 def measure(served: Served, items: list[Item]) -> dict[str, float]:
-    """Panoptic quality of whole scenes; precision, recall and overlap of single figures."""
+    """Panoptic quality of whole landscapes; precision, recall and overlap of single things."""
     whole, single = [], []
     fused = {LABELS.index(label) for label in STUFF}
     for at in range(0, len(items), 25):

@@ -1,4 +1,4 @@
-"""How well segments agree: panoptic quality, and figures found one by one."""
+"""How well segments agree: panoptic quality, and things found one by one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def instance_figures(found: list[list[Segment]], wanted: list[list[Segment]]) ->
     """Precision and recall of segments, and the mean overlap of those found."""
     overlaps = [share for f, w in zip(found, wanted, strict=True) for _, share in agreeing(f, w)]
     return {
-        "figures, precision": len(overlaps) / max(1, sum(map(len, found))),
-        "figures, recall": len(overlaps) / sum(map(len, wanted)),
-        "figures, mean IoU of those found": float(np.mean(overlaps)) if overlaps else 0.0,
+        "things, precision": len(overlaps) / max(1, sum(map(len, found))),
+        "things, recall": len(overlaps) / sum(map(len, wanted)),
+        "things, mean IoU of those found": float(np.mean(overlaps)) if overlaps else 0.0,
     }

@@ -1,4 +1,4 @@
-"""Every pixel of a drawn scene named by SegFormer."""
+"""Every pixel of a drawn landscape named by SegFormer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from transformers import (
@@ -16,35 +15,19 @@ from transformers import (
     SegformerImageProcessorPil,
 )
 
-from models.recipes.vision.drawing import KINDS, Scene, draw_scene
 from models.recipes.vision.items import Item
+from models.recipes.vision.landscape import LABELS, SIDE, draw_landscapes
 from models.recipes.vision.measures import mask_overlap
 from models.recipes.vision.recipe import Recipe, Served, Trained
 from models.recipes.vision.training import Plan, as_pixels, fit, seeded
 
-SIDE = 64
-PLAN = Plan(steps=1200, batch=12, rate=1e-3)
+PLAN = Plan(steps=900, batch=12, rate=1e-3)
 DRAWN = 5000
 HELD_OUT_SEED = 1040
-LABELS = ("ground", *KINDS)
-
-
-def scenes(seed: int, count: int) -> list[Scene]:
-    """Scenes of one to four figures, some of which hide a part of others."""
-    rng = np.random.default_rng(seed)
-    return [draw_scene(rng, SIDE, int(rng.integers(1, 5)), (7, 14), nearness=0.8) for _ in range(count)]
-
-
-def label_map(scene: Scene) -> NDArray[np.int64]:
-    """The number of the label of each pixel."""
-    labels = np.zeros((SIDE, SIDE), np.int64)
-    for figure in scene.figures:
-        labels[figure.mask] = LABELS.index(figure.kind)
-    return labels
 
 
 def train(_: Path) -> Trained:
-    """Trains on drawn scenes."""
+    """Trains on drawn landscapes."""
     seeded(PLAN.seed)
     network = SegformerForSemanticSegmentation(SegformerConfig(
         depths=[1, 1, 1, 1], hidden_sizes=[32, 48, 64, 96], num_attention_heads=[1, 2, 2, 4], mlp_ratios=[2] * 4,
@@ -52,8 +35,8 @@ def train(_: Path) -> Trained:
         drop_path_rate=0.0,
         id2label=dict(enumerate(LABELS)), label2id={label: i for i, label in enumerate(LABELS)},
     ))  # fmt: skip
-    drawn = scenes(PLAN.seed, DRAWN)
-    images, maps = np.stack([s.pixels for s in drawn]), torch.from_numpy(np.stack([label_map(s) for s in drawn]))
+    drawn = draw_landscapes(PLAN.seed, DRAWN)
+    images, maps = np.stack([s.pixels for s in drawn]), torch.from_numpy(np.stack([s.labelled for s in drawn])).long()
 
     def loss_at(rng: np.random.Generator) -> Tensor:
         chosen = rng.integers(DRAWN, size=PLAN.batch)
@@ -73,10 +56,10 @@ def enlarged(logits: Tensor) -> Tensor:
 
 
 def draw(count: int) -> list[Item]:
-    """Held-out scenes with their maps of labels."""
+    """Held-out landscapes with their maps of labels."""
     return [
-        Item(s.image, {"labels": list(LABELS)}, {"map": Image.fromarray(label_map(s).astype(np.uint8))})
-        for s in scenes(HELD_OUT_SEED, count)
+        Item(Image.fromarray(s.pixels), {"labels": list(LABELS)}, {"map": Image.fromarray(s.labelled)})
+        for s in draw_landscapes(HELD_OUT_SEED, count)
     ]
 
 
