@@ -71,7 +71,9 @@ def _compare(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
 def _detect(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
     for item in some(items, 2):
         image = _file(folder, item["image"])
-        (result,) = client.vision.detect_objects(DetectObjectsRequest(model=folder.name, images=[image])).results
+        (result,) = client.vision.detect_objects(
+            DetectObjectsRequest(model=folder.name, images=[image], min_score=0.7)
+        ).results
         found = Counter(each.label.label for each in result.objects)
         boxes = [
             f"{each.label.label} at ({each.box.x_min:.0f}, {each.box.y_min:.0f})–({each.box.x_max:.0f}, "
@@ -96,6 +98,20 @@ def _segment(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         names = ", ".join(segment.label for segment in answer.segments)
         told = f"{names}\n{100 * right:.1f} % of pixels right"
         yield Shown(item["image"], told, right > _GOOD_OVERLAP, picture(opened(image.data), _coloured(found)))
+
+
+def _cut(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
+    for item in some(items, 2):
+        image = _file(folder, item["image"])
+        request = SegmentImageRequest(model=folder.name, image=image, mode=SegmentImageRequest.MODE_PANOPTIC)
+        answer = client.vision.segment_image(request)
+        size = (answer.image_size.height, answer.image_size.width)
+        found = np.zeros(size, dtype=np.uint8)
+        for number, segment in enumerate(answer.segments, start=1):
+            found[_mask(segment.mask.run_length.run_lengths, size)] = number
+        names = [segment.label for segment in answer.segments]
+        right = Counter(names) == Counter(item["segments"])
+        yield Shown(item["image"], ", ".join(names), right, picture(opened(image.data), _coloured(found)))
 
 
 def _estimate(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
@@ -148,7 +164,8 @@ IMAGES = {
     "digits": Exhibit("ClassifyImage", _classify),
     "image-text": Exhibit("ClassifyImage, labels in the request", _compare),
     "detector": Exhibit("DetectObjects", _detect),
-    "semantic-segmenter": Exhibit("SegmentImage", _segment),
+    "semantic-segmenter": Exhibit("SegmentImage, semantic", _segment),
+    "panoptic-segmenter": Exhibit("SegmentImage, panoptic", _cut),
     "depth": Exhibit("EstimateDepth", _estimate),
     "upscaler": Exhibit("TransformImage", _enlarge),
 }
