@@ -79,8 +79,8 @@ def _detect(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
             for each in result.objects
         ]
         told = f"{len(boxes)} found, {len(item['labels'])} drawn:\n" + "\n".join(boxes)
-        missing = Counter(item["labels"]) - found
-        yield Shown(item["image"], told, not missing, picture(opened(image.data)))
+        drawn: Counter[str] = Counter(item["labels"])
+        yield Shown(item["image"], told, drawn <= found, picture(opened(image.data)))
 
 
 def _segment(client: Client, folder: Path, items: Items) -> Iterator[Shown]:

@@ -5,10 +5,13 @@ import sys
 import time
 from pathlib import Path
 
+from local.exhibits.tour import EXHIBITS
+from local.fleet import fleet
+
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_the_demo_streams_answers_prints_a_table_and_exits_0() -> None:
+def test_the_demo_streams_answers_asks_every_task_and_exits_0() -> None:
     """Text arrives in pieces: the answer's end comes later than its beginning, and in more than one read."""
     reads: list[tuple[float, str]] = []
     command = [sys.executable, "-m", "local", "demo"]
@@ -27,3 +30,9 @@ def test_the_demo_streams_answers_prints_a_table_and_exits_0() -> None:
     for column in ("first token", "tokens/s", "endpoint"):
         assert column in output
     assert re.search(r"127\.0\.0\.1:\d+", output)
+    right = re.search(r"(\d+) of (\d+) right", output)
+    assert right, output
+    asked = [member.name for member in fleet() if member.name in EXHIBITS]
+    assert len(asked) > 10
+    assert int(right[2]) >= 2 * len(asked)
+    assert int(right[1]) >= 0.85 * int(right[2]), output
