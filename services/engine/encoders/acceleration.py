@@ -35,11 +35,14 @@ def _ordinary_ids(loaded: LoadedEncoder) -> Tensor:
 
 
 def _first_output(loaded: LoadedEncoder, ids: Tensor) -> list[Tensor]:
-    """Returns what the model makes of two texts, and of two of which one is shorter; only what stands for a token."""
+    """Returns what the model makes of two texts, and of two of which one is shorter; only what stands for a token.
+
+    The even ones come last: layers are compared by their last call, all of it.
+    """
     shorter = torch.ones_like(ids)
     shorter[1, _CHECKED_TOKENS // 2 :] = 0
     try:
-        even, uneven = (loaded.model(input_ids=ids, attention_mask=mask)[0] for mask in (torch.ones_like(ids), shorter))
+        uneven, even = (loaded.model(input_ids=ids, attention_mask=mask)[0] for mask in (shorter, torch.ones_like(ids)))
     except (TypeError, ValueError, IndexError) as error:
         raise ModelRefused(f"{loaded.architecture} cannot read texts by themselves: {error}") from error
     whole = uneven[shorter.bool()] if uneven.shape[:2] == ids.shape else uneven
