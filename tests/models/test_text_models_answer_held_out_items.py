@@ -124,6 +124,6 @@ def test_embedding_is_a_sentence_transformers_folder():
     assert modules == ["Transformer", "Pooling", "Normalize"]
     pooling = json.loads((folder / "1_Pooling" / "config.json").read_text())
     assert pooling["pooling_mode_mean_tokens"] is True
-    assert pooling["word_embedding_dimension"] == json.loads((folder / "config.json").read_text())["hidden_size"]
+    assert pooling["word_embedding_dimension"] == load_network("embedding").config.hidden_size
     prompts = json.loads((folder / "config_sentence_transformers.json").read_text())["prompts"]
     assert set(prompts) == {"query", "document"}

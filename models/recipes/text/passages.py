@@ -24,8 +24,6 @@ class Asked:
     question: str
     answer: str | None
     start: int
-    names: tuple[str, ...] = ()
-    """What the passage names once."""
 
 
 class PassageWriter:
@@ -79,38 +77,30 @@ class PassageWriter:
     def _phrasing(self, rng: random.Random, phrasings: list[str]) -> str:
         return phrasings[-1] if self._new_phrasings else rng.choice(phrasings[:-1])
 
-    def write(self, rng: random.Random, answerable: float = 0.75) -> Asked:
-        """Two to five facts about two subjects of a kind, in any order, and a question."""
+    def write(self, rng: random.Random, answerable: float = 0.7, two_subjects: float = 0.2) -> Asked:
+        """Two to five facts about one subject, at times about two, in any order; and a question about one of them."""
         kind = rng.choice(("person", "firm", "event", "thing"))
         relations = [relation for relation in DATA["relation"] if relation["subject"] == kind]
-        subjects = [self._filler(rng, kind) for _ in range(3)]
-        while len({name.split()[0] + name.split()[-1] for name in subjects}) < 3:
-            subjects = [self._filler(rng, kind) for _ in range(3)]
-        possible = [(subject, relation) for subject in subjects[:2] for relation in relations]
+        subjects = [self._filler(rng, kind)]
+        if rng.random() < two_subjects:
+            subjects.append(self._filler(rng, kind))
+        possible = [(subject, relation) for subject in dict.fromkeys(subjects) for relation in relations]
         told = rng.sample(possible, rng.randrange(2, min(6, len(possible))))
         facts = [self._fact(rng, subject, relation) for subject, relation in told]
         if rng.random() < 0.3:
-            facts.insert(rng.randrange(len(facts) + 1), (rng.choice(DATA["plain"]["sentences"]), "", 0))
-            told.insert([fact[1] for fact in facts].index(""), ("", {}))
+            place = rng.randrange(len(facts) + 1)
+            facts.insert(place, (rng.choice(DATA["plain"]["sentences"]), "", 0))
+            told.insert(place, ("", {}))
         passage = " ".join(text for text, _, _ in facts)
-        names = {*subjects[:2], *(filler for _, filler, _ in facts)} - {""}
-        once = tuple(sorted(name for name in names if passage.lower().count(name.lower()) == 1))
         asks = rng.random() < answerable
-        untold = [pair for pair in possible if pair not in told] + [(subjects[2], rng.choice(relations))]
-        subject, relation = rng.choice([pair for pair in told if pair[0]]) if asks else rng.choice(untold)
+        chosen = [pair for pair in told if pair[0]] if asks else [pair for pair in possible if pair not in told]
+        subject, relation = rng.choice(chosen)
         question = sentence(self._phrasing(rng, relation["questions"]).format(s=subject))
         if not asks:
-            return Asked(passage, question, None, -1, once)
+            return Asked(passage, question, None, -1)
         place = told.index((subject, relation))
         start = sum(len(text) + 1 for text, _, _ in facts[:place]) + facts[place][2]
-        return Asked(passage, question, passage[start : start + len(facts[place][1])], start, once)
-
-    def name_in(self, rng: random.Random, asked: Asked) -> Asked:
-        """The same passage with a name that it holds once for a question, to be found; or with one it does not hold."""
-        if not asked.names or rng.random() < 0.15:
-            return Asked(asked.passage, self._filler(rng, "person"), None, -1)
-        name = rng.choice(asked.names)
-        return Asked(asked.passage, name, name, asked.passage.lower().index(name.lower()))
+        return Asked(passage, question, passage[start : start + len(facts[place][1])], start)
 
     def _fact(self, rng: random.Random, subject: str, relation: dict) -> tuple[str, str, int]:
         """A sentence, the answer in it, and where the answer starts."""
