@@ -28,7 +28,7 @@ from models.recipes.vision.training import Plan, as_pixels, fit, seeded
 
 SIDE, PATCH = 48, 4
 CELLS = SIDE // PATCH
-PLAN = Plan(steps=2000, batch=12, rate=1e-3)
+PLAN = Plan(steps=3000, batch=12, rate=1e-3)
 DRAWN = 6000
 HELD_OUT_SEED = 1030
 THRESHOLD = 0.4
@@ -62,10 +62,23 @@ def new_network(clip: CLIPModel) -> OwlViTForObjectDetection:
     unknown = network.owlvit.load_state_dict(weights, strict=False)
     assert not unknown.unexpected_keys and not unknown.missing_keys, unknown
     network.class_head.dense0.weight.data.copy_(weights["visual_projection.weight"])
-    # Almost no patch answers to almost any word: it begins sure of that, or the losses of the silent drown the rest.
-    nn.init.constant_(network.class_head.logit_shift.bias, -0.7)
-    nn.init.constant_(network.class_head.logit_scale.bias, 9.0)
+    calmed(network)
     return network
+
+
+def calmed(network: OwlViTForObjectDetection) -> None:
+    """Fresh heads that say: a box of a third of the image around each patch, and almost surely nothing in it.
+
+    As the library draws them they shout, and the loss of thousands of silent patches drowns the rest.
+    """
+    for layer in (network.box_head.dense0, network.box_head.dense1):
+        nn.init.xavier_uniform_(layer.weight)
+    for layer in (network.class_head.logit_shift, network.class_head.logit_scale, network.box_head.dense2):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    network.class_head.logit_shift.bias.data.fill_(-1.2)
+    network.class_head.logit_scale.bias.data.fill_(5.0)
+    network.box_head.dense2.bias.data[2:] = 1.6
 
 
 def stretched(places: Tensor) -> Tensor:
