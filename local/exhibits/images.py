@@ -31,6 +31,7 @@ _COLOURS = (
     (240, 150, 60),
 )
 _GOOD_OVERLAP = 0.8
+_SAME = 0.5
 _GOOD_DEPTH = 0.15
 """Mean error, as a share of the depth."""
 
@@ -81,6 +82,39 @@ def _detect(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         told = f"{len(boxes)} found, {len(item['labels'])} drawn:\n" + "\n".join(boxes)
         drawn: Counter[str] = Counter(item["labels"])
         yield Shown(item["image"], told, drawn <= found, picture(opened(image.data)))
+
+
+def _find(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
+    labels = sorted({label for item in items for label in item["labels"]})
+    for item in some(items, 2):
+        image = _file(folder, item["image"])
+        request = DetectObjectsRequest(model=folder.name, images=[image], labels=labels, min_score=0.5)
+        (result,) = client.vision.detect_objects(request).results
+        found = Counter(each.label.label for each in result.objects)
+        drawn: Counter[str] = Counter(item["labels"])
+        names = ", ".join(f"{count} {name}" if count > 1 else name for name, count in found.items())
+        told = f"{names}\nof {len(labels)} labels asked for; drawn: {', '.join(drawn.elements())}"
+        yield Shown(item["image"], told, drawn <= found, picture(opened(image.data)))
+
+
+def _point(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
+    for item in some(items, 2):
+        image = _file(folder, item["image"])
+        points = [SegmentImageRequest.PointPrompt(x=x, y=y) for x, y in item["points"]]
+        prompts = [SegmentImageRequest.RegionPrompt(points=[point]) for point in points]
+        answer = client.vision.segment_image(SegmentImageRequest(model=folder.name, image=image, prompts=prompts))
+        size = (answer.image_size.height, answer.image_size.width)
+        figures = np.asarray(opened((folder / item["map"]).read_bytes()))
+        found, overlaps = np.zeros(size, dtype=np.uint8), list[float]()
+        for segment in answer.segments:
+            mask = _mask(segment.mask.run_length.run_lengths, size)
+            point = points[segment.prompt_index]
+            wanted = figures == figures[int(point.y), int(point.x)]
+            overlaps.append(float((mask & wanted).sum() / (mask | wanted).sum()))
+            found[mask] = segment.prompt_index + 1
+        told = "overlap with the figures pointed at: " + ", ".join(f"{100 * share:.0f} %" for share in overlaps)
+        right = len(overlaps) == len(points) and min(overlaps) > _SAME
+        yield Shown(item["image"], told, right, picture(opened(image.data), _coloured(found)))
 
 
 def _segment(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
@@ -163,6 +197,8 @@ IMAGES = {
     "digits": Exhibit("ClassifyImage", _classify),
     "image-text": Exhibit("ClassifyImage, labels in the request", _compare),
     "detector": Exhibit("DetectObjects", _detect),
+    "open-detector": Exhibit("DetectObjects, labels in the request", _find),
+    "prompted-segmenter": Exhibit("SegmentImage, points", _point),
     "semantic-segmenter": Exhibit("SegmentImage, semantic", _segment),
     "panoptic-segmenter": Exhibit("SegmentImage, panoptic", _cut),
     "depth": Exhibit("EstimateDepth", _estimate),
