@@ -46,7 +46,7 @@ class NameWriter:
         self._single = [word for words in lists for word in words if word.isalpha() and len(word) > 2]
 
     def _word(self, rng: random.Random, words: list[str]) -> str:
-        """A word of the list; in training more often one that is no name: the words around a name must tell its kind."""
+        """A word of the list; in training more often no name at all: the words around it must tell its kind."""
         if not self._invents or rng.random() < 0.35:
             return rng.choice(words)
         if rng.random() < 0.4:
