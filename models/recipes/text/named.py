@@ -36,23 +36,30 @@ class NameWriter:
     """Writes sentences from one set of templates and one part of all names."""
 
     def __init__(self, templates: list[str], plain: list[str], part: int, invents: bool) -> None:
-        lists = DATA["lists"]
+        given = DATA["lists"]
         self._templates, self._plain, self._invents = templates, plain, invents
         self._first, self._last, self._places, self._firms = (
             split(words)[part]
-            for words in (NAMES, phrases(lists["surnames"]), phrases(lists["places"]), phrases(lists["firms"]))
+            for words in (NAMES, phrases(given["surnames"]), phrases(given["places"]), phrases(given["firms"]))
         )
+        lists = (self._first, self._last, self._places, self._firms)
+        self._single = [word for words in lists for word in words if word.isalpha() and len(word) > 2]
 
-    def _word(self, rng: random.Random, words: list[str], share: float) -> str:
-        """A word of the list; or, at times, an invented one, so that the words around a name count as well."""
-        return invented_word(rng).capitalize() if self._invents and rng.random() < share else rng.choice(words)
+    def _word(self, rng: random.Random, words: list[str]) -> str:
+        """A word of the list; in training more often no name at all: the words around it must tell its kind."""
+        if not self._invents or rng.random() < 0.35:
+            return rng.choice(words)
+        if rng.random() < 0.4:
+            return invented_word(rng).capitalize()
+        start, end = rng.choice(self._single), rng.choice(self._single)
+        return start[: rng.randrange(1, len(start))] + end[rng.randrange(1, len(end)) :].lower()
 
     def _name(self, rng: random.Random, kind: str, in_front: str) -> str:
         if kind == "DATE":
             return drawn_date(rng, in_front)
         if kind == "LOC":
-            return self._word(rng, self._places, 0.3)
-        first, last = self._word(rng, self._first, 0.25), self._word(rng, self._last, 0.3)
+            return self._word(rng, self._places)
+        first, last = self._word(rng, self._first), self._word(rng, self._last)
         if kind == "PER":
             is_polite = in_front.endswith(". ")
             return (
@@ -60,13 +67,13 @@ class NameWriter:
             )
         if rng.random() < 0.35:
             cities = [place for place in self._places if " " not in place]
-            place, second = self._word(rng, cities, 0.3), self._word(rng, self._last, 0.3)
+            place, second = self._word(rng, cities), self._word(rng, self._last)
             return rng.choice(INSTITUTIONS).format(place=place, surname=last, surname2=second)
-        firm = rng.choice((self._word(rng, self._firms, 0.4), last))
+        firm = rng.choice((self._word(rng, self._firms), last))
         return (
             f"{firm} {rng.choice(ENDS)}"
             if rng.random() < 0.9
-            else f"{firm} {self._word(rng, self._firms, 0.4)} {rng.choice(ENDS)}"
+            else f"{firm} {self._word(rng, self._firms)} {rng.choice(ENDS)}"
         )
 
     def write(self, rng: random.Random) -> Marked:
