@@ -1,7 +1,6 @@
 """What every response of a model that reads once tells beside its results."""
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any, TypedDict
 
 from google.protobuf.duration_pb2 import Duration
@@ -44,15 +43,15 @@ def embedding(vectors: Any) -> common.Embedding:
 def timing(times: RequestTimes) -> common.Timing:
     """Returns seconds as durations. The first output is the only one."""
     return common.Timing(
-        queue=_duration(times.queue),
-        preprocess=_duration(times.preprocess),
-        time_to_first_output=_duration(times.total),
-        compute=_duration(times.compute),
-        total=_duration(times.total),
+        queue=duration(times.queue),
+        preprocess=duration(times.preprocess),
+        time_to_first_output=duration(times.total),
+        compute=duration(times.compute),
+        total=duration(times.total),
     )
 
 
-def _duration(seconds: float) -> Duration:
-    found = Duration()
-    found.FromTimedelta(timedelta(seconds=max(seconds, 0.0)))
-    return found
+def duration(seconds: float) -> Duration:
+    """Returns seconds, at least 0, as a duration."""
+    nanoseconds = max(round(seconds * 1e9), 0)
+    return Duration(seconds=nanoseconds // 10**9, nanos=nanoseconds % 10**9)

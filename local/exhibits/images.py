@@ -1,7 +1,7 @@
 """Questions to the models of images."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from sensorium.v1.vision_pb2 import (
     EmbedImageRequest,
     EstimateDepthRequest,
     SegmentImageRequest,
+    SegmentImageResponse,
     TransformImageRequest,
 )
 
@@ -122,10 +123,7 @@ def _segment(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         image = _file(folder, item["image"])
         request = SegmentImageRequest(model=folder.name, image=image, mode=SegmentImageRequest.MODE_SEMANTIC)
         answer = client.vision.segment_image(request)
-        size = (answer.image_size.height, answer.image_size.width)
-        found = np.zeros(size, dtype=np.uint8)
-        for segment in answer.segments:
-            found[_mask(segment.mask.run_length.run_lengths, size)] = segment.label_index
+        found = _painted(answer, [segment.label_index for segment in answer.segments])
         wanted = np.asarray(opened((folder / item["map"]).read_bytes()))
         right = float((found == wanted).mean())
         names = ", ".join(segment.label for segment in answer.segments)
@@ -138,10 +136,7 @@ def _cut(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         image = _file(folder, item["image"])
         request = SegmentImageRequest(model=folder.name, image=image, mode=SegmentImageRequest.MODE_PANOPTIC)
         answer = client.vision.segment_image(request)
-        size = (answer.image_size.height, answer.image_size.width)
-        found = np.zeros(size, dtype=np.uint8)
-        for number, segment in enumerate(answer.segments, start=1):
-            found[_mask(segment.mask.run_length.run_lengths, size)] = number
+        found = _painted(answer, range(1, len(answer.segments) + 1))
         names = [segment.label for segment in answer.segments]
         right = Counter(names) == Counter(item["segments"])
         yield Shown(item["image"], ", ".join(names), right, picture(opened(image.data), _coloured(found)))
@@ -170,6 +165,15 @@ def _enlarge(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         own, others = _noise(found, wanted), _noise(plain, wanted)
         told = f"{small.width} × {small.height} → {found.width} × {found.height}; {own:.1f} dB, bicubic {others:.1f} dB"
         yield Shown(item["image"], told, own > others, picture(small, found))
+
+
+def _painted(answer: SegmentImageResponse, numbers: Iterable[int]) -> NDArray[np.uint8]:
+    """Returns an image in which each segment's pixels have its number, and others 0."""
+    size = (answer.image_size.height, answer.image_size.width)
+    found = np.zeros(size, dtype=np.uint8)
+    for segment, number in zip(answer.segments, numbers, strict=True):
+        found[_mask(segment.mask.run_length.run_lengths, size)] = number
+    return found
 
 
 def _mask(run_lengths: object, size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -2,18 +2,70 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from services.engine.checkpoint import ModelRefused
 from services.engine.fusion.encoder import fuse_encoder_layers
-from services.engine.generation.parts import OnDevice, accelerated
-from services.engine.native.library import load_library
+from services.engine.fusion.substitution import Substitutions
+from services.engine.generation.verification import NotPaged
+from services.engine.native.arena import Arena
+from services.engine.native.library import Library, load_library
+from services.engine.packing import pack_linears
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Greatest difference allowed, as a share of the greatest value."""
+
+
+Fuse = Callable[[Substitutions, Library, Arena], None]
+"""Puts modules that are known to be faster in the place of a model's own."""
+
+
+class OnDevice(Protocol):
+    """A loaded model of any kind."""
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        ...
+
+
+def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = None) -> T:
+    """Puts faster modules into the model where there are any, and returns what `check` of the engine returns.
+
+    Layers whose weights the model computes with itself stay its own. Raises what `check` raises with the model's own
+    modules.
+    """
+    substitutions, arena = Substitutions(loaded.model), Arena()
+    library = load_library() if loaded.device.type == "cpu" else None
+    if library is not None:
+        library.threads = torch.get_num_threads()
+        if fuse is not None:
+            fuse(substitutions, library, arena)
+    pack_linears(substitutions, loaded.model, library, arena)
+    while True:
+        try:
+            result = check()
+        except (AttributeError, RuntimeError, ModelRefused, NotPaged) as error:
+            if not substitutions.undo_read():
+                log.info("the model's own modules are used: %s", error)
+                substitutions.undo()
+                return check()
+        else:
+            log.info("replaced by faster ones: %s", substitutions.counts())
+            return result
 
 
 def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:

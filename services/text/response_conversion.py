@@ -4,10 +4,9 @@ import asyncio
 from collections import defaultdict
 from typing import TypeVar
 
-from google.protobuf.duration_pb2 import Duration
-
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
+from services.answer_conversion import duration
 from services.engine.generation.request import (
     Completed,
     Delta,
@@ -127,12 +126,6 @@ def immediate_timing(seconds: float) -> common.Timing:
         queue=duration(0), preprocess=duration(seconds), time_to_first_output=duration(seconds),
         compute=duration(0), total=duration(seconds),
     )  # fmt: skip
-
-
-def duration(seconds: float) -> Duration:
-    """Returns seconds, at least 0, as a duration."""
-    nanoseconds = max(round(seconds * 1e9), 0)
-    return Duration(seconds=nanoseconds // 10**9, nanos=nanoseconds % 10**9)
 
 
 def token_list(tokens: list[EncodedToken]) -> pb.TokenizeResponse.TokenList:

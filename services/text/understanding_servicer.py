@@ -1,5 +1,6 @@
 """The RPCs of TextService that read once and answer, over plain values."""
 
+import asyncio
 from typing import Any
 
 from sensorium.v1 import text_pb2 as pb
@@ -25,7 +26,8 @@ class UnderstandingServicer(VerbServicer[TextVerbs]):
         """Embeds texts as vectors."""
         verb = self._able("Embed", self._ready(request.model).embedder)
         answer = await verb.embed(embed_ask(request, context.time_remaining()))
-        return embed_response(answer, self._served.identity)
+        # Vectors of many tokens are millions of numbers.
+        return await asyncio.to_thread(embed_response, answer, self._served.identity)
 
     async def Rerank(self, request: pb.RerankRequest, context: Any) -> pb.RerankResponse:
         """Scores documents by relevance to a query."""

@@ -1,5 +1,6 @@
 """VisionService over plain values: each RPC converts, asks its verb, and converts back."""
 
+import asyncio
 from typing import Any
 
 from sensorium.v1 import vision_pb2 as pb
@@ -53,7 +54,8 @@ class VisionServicer(VerbServicer[VisionVerbs]):
         """Embeds images, and texts, as vectors."""
         verb = self._able("EmbedImage", self._ready(request.model).embedder)
         answer = await verb.embed(embed_ask(request, context.time_remaining()))
-        return embed_response(answer, self._served.identity)
+        # Vectors of many tokens are millions of numbers.
+        return await asyncio.to_thread(embed_response, answer, self._served.identity)
 
     def _require_labels(self, rpc: str, *, wanted: bool, sent: bool) -> None:
         """Returns if a request brings labels where the model wants them, and none where it has its own.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
+from models.recipes.placement import put_in_place
 from models.recipes.vision.card import write_card
 from models.recipes.vision.items import write_items
 from models.recipes.vision.recipe import Recipe
@@ -31,12 +31,3 @@ def produce(recipe: Recipe, root: Path) -> None:
     for path in ready.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     put_in_place(ready, root / recipe.folder)
-
-
-def put_in_place(ready: Path, output: Path) -> None:
-    """Replaces the old folder by the new one, in two renames."""
-    old = output.with_name(output.name + ".old")
-    if output.exists():
-        output.rename(old)
-    ready.rename(output)
-    shutil.rmtree(old, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from services.engine.batching.job import Computed, Item, Job
 from services.engine.batching.queue import BatchLimits, Entry, ItemQueue
 from services.engine.memory_errors import lacks_memory
 from services.engine.metrics import EngineMetrics
+from services.engine.model_thread import ModelThread
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +56,7 @@ class Batcher:
         self._cancelled: deque[Job] = deque()
         self._current: list[Entry] = []
         self._done: list[tuple[Job, Computed | SensoriumError]] = []
-        self._wake = threading.Condition()
-        self._closing = False
-        self._batch_since: float | None = None
-        self._thread = threading.Thread(target=self._loop, name="batcher", daemon=True)
+        self._thread = ModelThread("batcher", self._loop)
 
     def start(self) -> None:
         """Starts the thread."""
@@ -68,17 +65,11 @@ class Batcher:
     def close(self) -> None:
         """Ends what still waits with ModelNotReady, and the thread. Drain before calling this."""
         self.admission.closed = True
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._thread.close()
 
     def stuck(self, seconds: float) -> bool:
-        """Returns whether one batch has lasted longer than `seconds`, or the thread has ended by itself. Any thread."""
-        since = self._batch_since
-        late = since is not None and time.monotonic() - since > seconds
-        return late or (self._thread.ident is not None and not self._thread.is_alive() and not self._closing)
+        """See ModelThread; its steps are batches."""
+        return self._thread.stuck(seconds)
 
     async def run(self, items: Sequence[Item], deadline: float | None) -> Computed:
         """Returns what the model makes of the items, of which there are some: of all of them, or it raises.
@@ -91,34 +82,28 @@ class Batcher:
         assert items, "a request without items would never end"
         job = Job(items, deadline, time.monotonic(), asyncio.get_running_loop().create_future())
         self.admission.enter(job.cost, deadline)
-        self._post(self._new, job)
+        self._thread.post(self._new, job)
         try:
             return await job.future
         finally:
             if job.future.cancelled():
-                self._post(self._cancelled, job)
-
-    def _post(self, box: deque[Job], job: Job) -> None:
-        with self._wake:
-            box.append(job)
-            self._wake.notify()
+                self._thread.post(self._cancelled, job)
 
     def _loop(self) -> None:
-        while not self._closing:
+        while not self._thread.closing:
             self._receive()
             if (pause := self._pause()) is not None:
                 self._send()
-                with self._wake:
-                    self._wake.wait_for(lambda: self._new or self._cancelled or self._closing, pause or None)
+                self._thread.wait(self._new, self._cancelled, seconds=pause or None)
                 continue
-            self._batch_since = time.monotonic()
+            self._thread.busy_since = time.monotonic()
             try:
                 self._step()
             except Exception:
                 log.exception("A batch failed outside the model; all requests are ended")
                 self._end_all(Internal())
             self._send()
-            self._batch_since = None
+            self._thread.busy_since = None
         self._receive()
         self._end_all(ModelNotReady("The service is shutting down.", retry_after=1.0))
         self._send()
@@ -159,6 +144,7 @@ class Batcher:
         for job in dict.fromkeys(entry.job for entry in entries):
             if not job.ended and len(job.outputs) == len(job.items):
                 self._complete(job, job.computed(now))
+        self._current = []  # an idle batcher holds nobody's inputs
 
     def _begin(self, entries: list[Entry], now: float) -> None:
         for entry in entries:

@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 
+from services.engine.acceleration import accelerated
 from services.engine.admission import Admission
 from services.engine.checkpoint import ModelRefused
 from services.engine.fusion.substitution import Substitutions, fuse
@@ -19,7 +20,6 @@ from services.engine.generation.page_pool import PagePool
 from services.engine.generation.parts import (
     EngineSettings,
     Parts,
-    accelerated,
     choose_backend,
     fitting,
     page_count,

@@ -5,12 +5,13 @@ from typing import Any
 import torch
 from transformers import EncoderDecoderCache
 
+from services.engine.acceleration import accelerated
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.encoder_decoder_runner import EncoderDecoderRunner
 from services.engine.generation.generated import Reference, generated, relative_error
 from services.engine.generation.kv_cache import KVCache, LayerLayout
 from services.engine.generation.page_pool import PagePool
-from services.engine.generation.parts import EngineSettings, Parts, accelerated, choose_backend, page_count
+from services.engine.generation.parts import EngineSettings, Parts, choose_backend, page_count
 from services.engine.generation.rotary import frequencies_depend_on_length
 from services.engine.generation.state_size import StateSize
 from services.engine.generation.verification import NotPaged, tolerance

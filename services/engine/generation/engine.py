@@ -1,7 +1,6 @@
 """The engine: one thread that owns the model and takes all requests through it, step by step."""
 
 import logging
-import threading
 import time
 from collections import deque
 
@@ -21,6 +20,7 @@ from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.stream import GenerationStream
 from services.engine.metrics import EngineMetrics
+from services.engine.model_thread import ModelThread
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +53,9 @@ class GenerationEngine:
         self._computation = Computation(runner, scheduler, self._ledger)
         self._new: deque[SequenceGroup] = deque()
         self._cancelled: deque[SequenceGroup] = deque()
-        self._wake = threading.Condition()
-        self._closing = False
-        self._step_since: float | None = None
         self._preemptions_seen = 0
         self._forward_seen = 0.0
-        self._thread = threading.Thread(target=self._loop, name="generation-engine", daemon=True)
+        self._thread = ModelThread("generation-engine", self._loop)
 
     def start(self) -> None:
         """Starts the thread."""
@@ -67,16 +64,11 @@ class GenerationEngine:
     def close(self) -> None:
         """Ends what is still running with ModelNotReady, and the thread. Drain before calling this."""
         self.admission.closed = True
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
-        self._thread.join()
+        self._thread.close()
 
     def stuck(self, seconds: float) -> bool:
-        """Returns whether one step has lasted longer than `seconds`, or the thread has ended by itself. Any thread."""
-        since = self._step_since
-        late = since is not None and time.monotonic() - since > seconds
-        return late or (self._thread.ident is not None and not self._thread.is_alive() and not self._closing)
+        """See ModelThread."""
+        return self._thread.stuck(seconds)
 
     def submit(self, request: GenerationRequest, *outputs: OutputBuilder) -> GenerationStream:
         """Queues a request and returns the stream of its events.
@@ -89,18 +81,13 @@ class GenerationEngine:
         at_once = request.candidate_count * request.stopping.max_new_tokens if request.beams else 0
         stream = GenerationStream(backlog_tokens=max(self._unread_tokens, at_once))
         group = SequenceGroup(request, outputs, stream, arrival=time.monotonic())
-        stream.on_cancel(lambda: self._post(self._cancelled, group))
-        self._post(self._new, group)
+        stream.on_cancel(lambda: self._thread.post(self._cancelled, group))
+        self._thread.post(self._new, group)
         return stream
 
-    def _post(self, box: deque[SequenceGroup], group: SequenceGroup) -> None:
-        with self._wake:
-            box.append(group)
-            self._wake.notify()
-
     def _loop(self) -> None:
-        while not self._closing:
-            self._step_since = time.monotonic()
+        while not self._thread.closing:
+            began = self._thread.busy_since = time.monotonic()
             try:
                 worked = self._step()
             except Exception:
@@ -109,11 +96,10 @@ class GenerationEngine:
                 worked = True
             self._outbox.send()
             if worked:
-                self._metrics.busy_seconds.inc(time.monotonic() - self._step_since)
-            self._step_since = None
+                self._metrics.busy_seconds.inc(time.monotonic() - began)
+            self._thread.busy_since = None
             if not worked:
-                with self._wake:
-                    self._wake.wait_for(lambda: self._new or self._cancelled or self._closing)
+                self._thread.wait(self._new, self._cancelled)
         self._end_all(ModelNotReady("The service is shutting down.", retry_after=1.0))
         self._outbox.send()
 

@@ -1,16 +1,11 @@
 """What an engine is put together from, however its model is run: settings, a checked runner, and pages."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
-
-import torch
-from transformers import PreTrainedModel
+from typing import TypeVar
 
 from services.engine.admission import QueueLimits
 from services.engine.checkpoint import ModelRefused
-from services.engine.fusion.substitution import Substitutions
 from services.engine.generation.attention.backend import AttentionBackend
 from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention, takes
 from services.engine.generation.attention.reference import ReferenceAttention
@@ -18,11 +13,8 @@ from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import Runner
 from services.engine.generation.state_size import StateSize
-from services.engine.generation.verification import NotPaged
 from services.engine.loading import LoadedModel
-from services.engine.native.arena import Arena
-from services.engine.native.library import Library, load_library
-from services.engine.packing import pack_linears
+from services.engine.native.library import load_library
 
 log = logging.getLogger(__name__)
 
@@ -59,50 +51,6 @@ class Parts:
     shares_pages: bool
     """Whether pages hold what is computed; else they only stand for the memory it takes."""
     reason: str
-
-
-Fuse = Callable[[Substitutions, Library, Arena], None]
-"""Puts modules that are known to be faster in the place of a model's own."""
-
-
-class OnDevice(Protocol):
-    """A loaded model of any kind."""
-
-    @property
-    def model(self) -> PreTrainedModel:
-        """The model."""
-        ...
-
-    @property
-    def device(self) -> torch.device:
-        """Where it lies."""
-        ...
-
-
-def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = None) -> T:
-    """Puts faster modules into the model where there are any, and returns what `check` of the engine returns.
-
-    Layers whose weights the model computes with itself stay its own. Raises what `check` raises with the model's own
-    modules.
-    """
-    substitutions, arena = Substitutions(loaded.model), Arena()
-    library = load_library() if loaded.device.type == "cpu" else None
-    if library is not None:
-        library.threads = torch.get_num_threads()
-        if fuse is not None:
-            fuse(substitutions, library, arena)
-    pack_linears(substitutions, loaded.model, library, arena)
-    while True:
-        try:
-            result = check()
-        except (AttributeError, RuntimeError, ModelRefused, NotPaged) as error:
-            if not substitutions.undo_read():
-                log.info("the model's own modules are used: %s", error)
-                substitutions.undo()
-                return check()
-        else:
-            log.info("replaced by faster ones: %s", substitutions.counts())
-            return result
 
 
 def choose_backend(loaded: LoadedModel, cache: KVCache) -> AttentionBackend:
