@@ -1,35 +1,10 @@
-"""What passes between the servicer and the verb Generate, free of torch and of protobuf."""
+"""What passes between the servicer and the verbs Summarize and Translate, free of torch and of protobuf."""
 
 from dataclasses import dataclass, field
 
 from sensorium.errors import Violation
-from services.engine.generation.request import PromptLogprobs, TokenLogprob
-from services.engine.generation.resolution import DeliveredTokens, GenerationOptions, ModelDefaults
-from services.engine.generation.stream import GenerationStream
-from services.engine.texts import Chat, Truncation
-
-
-@dataclass(frozen=True)
-class GenerationAsk:
-    """One caller's wish, unchecked but for what its conversion found wrong.
-
-    One of the three inputs is set, unless `violations` say why not.
-    """
-
-    prompt: str | None = None
-    prompt_token_ids: list[int] | None = None
-    chat: Chat | None = None
-    options: GenerationOptions = field(default_factory=GenerationOptions)
-    delivered: tuple[DeliveredTokens, ...] = ()
-    return_rendered_prompt: bool = False
-    cache_salt: str = ""
-    deadline: float | None = None
-    """On the clock of `time.monotonic`."""
-    violations: tuple[Violation, ...] = ()
-    field: str = "prompt_token_ids.ids"
-    """What the token ids are called in violations."""
-    defaults: ModelDefaults | None = None
-    """What holds where the options are silent, if not what holds for Generate."""
+from services.engine.generation.resolution import DeliveredTokens, GenerationOptions
+from services.engine.texts import Truncation
 
 
 @dataclass(frozen=True)
@@ -52,26 +27,3 @@ class TextsAsk:
     def field_of(self, index: int) -> str:
         """Returns what a text is called in violations."""
         return f"texts[{index}]" if self.batched else "text"
-
-
-@dataclass(frozen=True)
-class Generation:
-    """An accepted request."""
-
-    stream: GenerationStream
-    prompt_token_count: int
-    seed: int
-    rendered_prompt: str | None
-    scores_prompt: bool = False
-    """Whether the prompt's log-probabilities were asked for."""
-
-    async def prompt_logprobs(self) -> tuple[TokenLogprob, ...]:
-        """Waits for the prompt's log-probabilities and returns them; nothing at once if they were not asked for.
-
-        To be called once, before the stream is read. Raises the error that ends the stream before them.
-        """
-        if not self.scores_prompt:
-            return ()
-        event = await anext(self.stream)
-        assert isinstance(event, PromptLogprobs)
-        return event.entries

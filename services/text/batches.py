@@ -8,7 +8,8 @@ from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.resolution import ModelDefaults
 from services.engine.loading import EARLY_STOPPING, behind
 from services.engine.translation import Frame
-from services.text.ask import GenerationAsk, TextsAsk
+from services.generation.ask import GenerationAsk
+from services.text.ask import TextsAsk
 from services.text.reading import Reader
 
 

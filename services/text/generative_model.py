@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sensorium.v1 import models_pb2 as pb
-from services.engine.admission import QueueLimits
 from services.engine.checkpoint import Checkpoint
-from services.engine.generation.build import BuiltEngine, EngineSettings, build_engine
+from services.engine.generation.build import BuiltEngine, build_engine
 from services.engine.languages import tags_of
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.metrics import EngineMetrics
 from services.engine.preprocessing import Preprocessing
 from services.engine.structure.compiler import StructureCompiler
 from services.engine.translation import Translations, find_translations
+from services.generation.engine_facts import describe, engine_settings
 from services.text.config import TextSettings
 from services.text.verb_set import TextVerbs
 from services.text.verbs import text_verbs
@@ -67,41 +67,13 @@ def load_generative_model(
     metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
     warming()
     began = time.monotonic()
-    built = build_engine(loaded, _sizes(settings), metrics)
+    built = build_engine(loaded, engine_settings(settings), metrics)
     admission = built.engine.admission
     preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
     translations = find_translations(loaded)
     verbs = text_verbs(loaded, built, translations, preprocessing, structures, settings)
     metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
     return GenerativeModel(loaded, built, translations, preprocessing, structures, verbs, settings)
-
-
-def _sizes(settings: TextSettings) -> EngineSettings:
-    return EngineSettings(
-        max_sequences=settings.max_sequences,
-        prefill_tokens=settings.prefill_tokens,
-        decode_slowdown=settings.decode_slowdown,
-        cache_bytes=settings.cache_mib << 20,
-        share_prefixes=settings.prefix_cache,
-        unread_tokens=settings.max_unread_tokens,
-        queue=QueueLimits(settings.max_queued_requests, settings.max_queued_tokens),
-    )
-
-
-def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settings: TextSettings) -> None:
-    """Fills in what ModelService tells of the model and its engine."""
-    info.identity.revision = loaded.revision
-    info.limits.context_token_count = built.source_tokens or built.context_tokens
-    info.limits.queued_token_count = settings.max_queued_tokens
-    info.limits.vocabulary_token_count = loaded.vocabulary_size
-    info.architecture = loaded.architecture
-    info.dtype = str(loaded.model.dtype).removeprefix("torch.")
-    info.quantization = loaded.quantization
-    info.device = str(loaded.device)
-    info.parameter_count = loaded.parameter_count
-    info.concurrency = built.concurrency
-    info.execution_path = pb.EXECUTION_PATH_SERIAL if built.serial else pb.EXECUTION_PATH_BATCHED
-    info.execution_path_reason = built.reason
 
 
 def describe_tasks(info: pb.ModelInfo, verbs: TextVerbs, translations: Translations | None) -> None:

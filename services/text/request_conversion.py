@@ -2,29 +2,23 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from sensorium.errors import Violation
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
-from services.engine.generation.request import EarlyStopping
-from services.engine.generation.resolution import BeamOptions, DeliveredTokens, GenerationOptions
 from services.engine.texts import Chat
 from services.enums import unknown_enum_numbers
-from services.text.ask import GenerationAsk
-from services.text.structure_conversion import structure_format, structure_violations
+from services.generation.ask import GenerationAsk
+from services.generation.parameters_conversion import delivered_tokens, generation_options
+from services.generation.structure_conversion import structure_violations
 
 _ROLES = {
     common.ROLE_SYSTEM: "system",
     common.ROLE_USER: "user",
     common.ROLE_ASSISTANT: "assistant",
     common.ROLE_TOOL: "tool",
-}
-_EARLY_STOPPING = {
-    common.BeamSearchParameters.EARLY_STOPPING_FIRST: EarlyStopping.FIRST,
-    common.BeamSearchParameters.EARLY_STOPPING_LIKELY: EarlyStopping.LIKELY,
-    common.BeamSearchParameters.EARLY_STOPPING_NEVER: EarlyStopping.NEVER,
 }
 
 
@@ -47,56 +41,6 @@ def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, secon
         cache_salt=request.cache_salt,
         deadline=None if seconds is None else time.monotonic() + seconds,
         violations=tuple(wrong),
-    )
-
-
-def delivered_tokens(delivered: Iterable[common.DeliveredTokens]) -> tuple[DeliveredTokens, ...]:
-    """Returns what a caller already holds as plain values."""
-    return tuple(DeliveredTokens(one.candidate_index, list(one.token_ids)) for one in delivered)
-
-
-def generation_options(parameters: common.GenerationParameters, priority: int = 0) -> GenerationOptions:
-    """Returns how to generate as plain values."""
-    message: Any = parameters
-
-    def given(name: str) -> Any:
-        return getattr(message, name) if message.HasField(name) else None
-
-    return GenerationOptions(
-        temperature=given("temperature"),
-        top_k=given("top_k"),
-        top_p=given("top_p"),
-        min_p=given("min_p"),
-        typical_p=given("typical_p"),
-        repetition_penalty=given("repetition_penalty"),
-        presence_penalty=given("presence_penalty"),
-        frequency_penalty=given("frequency_penalty"),
-        no_repeat_ngram_size=given("no_repeat_ngram_size"),
-        logit_bias=tuple(sorted(parameters.logit_bias.items())),
-        bad_words=tuple(parameters.bad_words),
-        allowed_token_ids=tuple(parameters.allowed_token_ids),
-        seed=given("seed"),
-        max_new_tokens=given("max_new_tokens"),
-        min_new_tokens=given("min_new_tokens"),
-        stop_strings=tuple(parameters.stop_strings),
-        stop_token_ids=tuple(parameters.stop_token_ids),
-        ignore_eos=bool(given("ignore_eos")),
-        include_stop_string=bool(given("include_stop_string")),
-        skip_special_tokens=given("skip_special_tokens") is not False,
-        logprob_count=given("logprob_count"),
-        prompt_logprob_count=given("prompt_logprob_count"),
-        candidate_count=given("candidate_count"),
-        beams=_beams(parameters.beam_search) if parameters.HasField("beam_search") else None,
-        structured_output=structure_format(parameters),
-        priority=priority,
-    )
-
-
-def _beams(message: common.BeamSearchParameters) -> BeamOptions:
-    return BeamOptions(
-        message.beam_count,
-        message.length_penalty if message.HasField("length_penalty") else None,
-        _EARLY_STOPPING.get(message.early_stopping),
     )
 
 

@@ -1,122 +1,25 @@
 """The edge of the text service, outward: plain values as messages of the contract."""
 
-import asyncio
-from collections import defaultdict
-from typing import TypeVar
-
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
 from services.answer_conversion import duration
-from services.engine.generation.request import (
-    Completed,
-    Delta,
-    Event,
-    Finish,
-    FinishReason,
-    GenerationTimes,
-    TokenLogprob,
-)
 from services.engine.texts import EncodedToken
-from services.text.ask import Generation
-
-_REASONS = {
-    FinishReason.END_OF_SEQUENCE: common.FINISH_REASON_END_OF_SEQUENCE,
-    FinishReason.STOP_STRING: common.FINISH_REASON_STOP_STRING,
-    FinishReason.STOP_TOKEN: common.FINISH_REASON_STOP_TOKEN,
-    FinishReason.MAX_NEW_TOKENS: common.FINISH_REASON_MAX_NEW_TOKENS,
-    FinishReason.CONTEXT_LENGTH: common.FINISH_REASON_CONTEXT_LENGTH,
-    FinishReason.STRUCTURE_COMPLETE: common.FINISH_REASON_STRUCTURE_COMPLETE,
-}
-
-_MOST = 2**31 - 1
-_TURN = 64
-"""Entries of a prompt that are converted before other streams have their turn."""
-
-
-GeneratedEvent = TypeVar(
-    "GeneratedEvent", pb.StreamGenerateResponse, pb.StreamSummarizeResponse, pb.StreamTranslateResponse
-)
-
-
-async def started_event(
-    generation: Generation, identity: common.ModelIdentity, kind: type[GeneratedEvent] = pb.StreamGenerateResponse
-) -> GeneratedEvent:
-    """Returns the event that opens a stream, as soon as all it tells is known, in the message of its RPC."""
-    return kind(
-        started=common.GenerationStarted(
-            model=identity,
-            prompt_token_count=generation.prompt_token_count,
-            seed=generation.seed,
-            rendered_prompt=generation.rendered_prompt,
-            prompt_logprobs=await _prompt_logprobs(generation),
-        )
-    )
-
-
-def stream_event(event: Event, kind: type[GeneratedEvent] = pb.StreamGenerateResponse) -> GeneratedEvent:
-    """Returns a later event of a stream, in the message of its RPC."""
-    if isinstance(event, Delta):
-        return kind(
-            delta=common.GenerationDelta(
-                candidate_index=event.candidate_index,
-                text=event.text,
-                token_ids=event.token_ids,
-                logprobs=map(_logprob, event.logprobs),
-            )
-        )
-    assert isinstance(event, Completed)
-    return kind(
-        completed=common.GenerationCompleted(
-            candidates=[
-                common.CandidateFinish(candidate_index=i, finish=_finish(finish))
-                for i, finish in enumerate(event.finishes)
-            ],
-            usage=usage(event),
-            timing=timing(event.times),
-        )
-    )
+from services.generation.ask import Generation
+from services.generation.response_conversion import prompt_logprobs, read_whole, timing, usage
 
 
 async def whole_response(generation: Generation, identity: common.ModelIdentity) -> pb.GenerateResponse:
     """Reads a generation to its end and returns it as one message."""
-    prompt_logprobs = await _prompt_logprobs(generation)
+    entries = await prompt_logprobs(generation)
     candidates, completed = await read_whole(generation)
     return pb.GenerateResponse(
         model=identity,
         candidates=candidates,
         seed=generation.seed,
         rendered_prompt=generation.rendered_prompt,
-        prompt_logprobs=prompt_logprobs,
+        prompt_logprobs=entries,
         usage=usage(completed),
         timing=timing(completed.times),
-    )
-
-
-async def read_whole(generation: Generation) -> tuple[list[common.GeneratedCandidate], Completed]:
-    """Reads a generation to its end and returns its candidates, by index, and how it ended."""
-    candidates: defaultdict[int, common.GeneratedCandidate] = defaultdict(common.GeneratedCandidate)
-    texts: defaultdict[int, list[str]] = defaultdict(list)
-    async for event in generation.stream:
-        if isinstance(event, Delta):
-            candidates[event.candidate_index].token_ids.extend(event.token_ids)
-            candidates[event.candidate_index].logprobs.extend(map(_logprob, event.logprobs))
-            texts[event.candidate_index].append(event.text)
-        elif isinstance(event, Completed):
-            for i, finish in enumerate(event.finishes):
-                candidates[i].candidate_index, candidates[i].text = i, "".join(texts[i])
-                candidates[i].finish.CopyFrom(_finish(finish))
-            return [candidates[i] for i in range(len(event.finishes))], event
-    raise AssertionError("a stream ends with Completed, or raises")
-
-
-def timing(times: GenerationTimes) -> common.Timing:
-    """Returns seconds as durations."""
-    return common.Timing(
-        queue=duration(times.queue),
-        preprocess=duration(times.preprocess),
-        time_to_first_output=duration(times.time_to_first_output),
-        compute=duration(times.compute),
-        total=duration(times.total),
     )
 
 
@@ -136,57 +39,3 @@ def token_list(tokens: list[EncodedToken]) -> pb.TokenizeResponse.TokenList:
             for t in tokens
         ]
     )
-
-
-def logprob_bytes(text_bytes: list[int]) -> tuple[int, ...]:
-    """Returns what a token's log-probability takes of a message at most, without alternatives and with 1, 2, ...
-
-    `text_bytes` are the longest texts that alternatives can have, the longest first.
-    """
-    sizes: list[int] = []
-    for count in range(len(text_bytes) + 1):
-        alternatives = [
-            common.TokenLogprob.Alternative(token_id=_MOST, logprob=-1, text="x" * size) for size in text_bytes[:count]
-        ]
-        entry = common.TokenLogprob(token_id=_MOST, logprob=-1, rank=_MOST, alternatives=alternatives)
-        sizes.append(pb.GenerateResponse(prompt_logprobs=[entry]).ByteSize())
-    return tuple(sizes)
-
-
-async def _prompt_logprobs(generation: Generation) -> list[common.TokenLogprob]:
-    entries: list[common.TokenLogprob] = []
-    for entry in await generation.prompt_logprobs():
-        entries.append(_logprob(entry))
-        if len(entries) % _TURN == 0:
-            await asyncio.sleep(0)
-    return entries
-
-
-def _logprob(entry: TokenLogprob) -> common.TokenLogprob:
-    return common.TokenLogprob(
-        token_id=entry.token_id,
-        logprob=entry.logprob,
-        rank=entry.rank,
-        alternatives=[
-            common.TokenLogprob.Alternative(token_id=other.token_id, logprob=other.logprob, text=other.text)
-            for other in entry.alternatives
-        ],
-    )
-
-
-def usage(*ends: Completed) -> common.Usage:
-    """Returns what generations that are answered together consumed."""
-    return common.Usage(
-        input_token_count=sum(end.input_token_count for end in ends),
-        cached_token_count=sum(end.cached_token_count for end in ends),
-        output_token_count=sum(end.output_token_count for end in ends),
-    )
-
-
-def _finish(finish: Finish) -> common.Finish:
-    message = common.Finish(reason=_REASONS[finish.reason])
-    if finish.stop_string is not None:
-        message.stop_string = finish.stop_string
-    elif finish.token_id is not None:
-        message.token_id = finish.token_id
-    return message

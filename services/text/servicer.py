@@ -7,16 +7,11 @@ from typing import Any
 
 from sensorium.v1 import text_pb2 as pb
 from sensorium.v1.common_pb2 import Usage
+from services.generation.ask import Generation
+from services.generation.response_conversion import started_event, stream_event
 from services.served_model import ServedModel
-from services.text.ask import Generation
 from services.text.request_conversion import generation_ask
-from services.text.response_conversion import (
-    immediate_timing,
-    started_event,
-    stream_event,
-    token_list,
-    whole_response,
-)
+from services.text.response_conversion import immediate_timing, token_list, whole_response
 from services.text.texts_conversion import TextsRequest, texts_ask, whole_texts
 from services.text.understanding_servicer import UnderstandingServicer
 
@@ -37,9 +32,9 @@ class TextServicer(UnderstandingServicer):
     ) -> AsyncIterator[pb.StreamGenerateResponse]:
         """Generates text and streams it."""
         async with self._generation(request, context) as generation:
-            yield await started_event(generation, self._served.identity)
+            yield await started_event(generation, self._served.identity, pb.StreamGenerateResponse)
             async for event in generation.stream:
-                yield stream_event(event)
+                yield stream_event(event, pb.StreamGenerateResponse)
 
     async def Tokenize(self, request: pb.TokenizeRequest, context: Any) -> pb.TokenizeResponse:
         """Turns texts into token ids."""

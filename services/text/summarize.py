@@ -7,9 +7,10 @@ from services.engine.generation.resolution import GenerationLimits, ModelDefault
 from services.engine.loading import LoadedModel
 from services.engine.prompting import PromptEncoder
 from services.engine.translation import Frame, Translations, plain_frame, task_parameters
-from services.text.ask import Generation, TextsAsk
+from services.generation.ask import Generation
+from services.generation.generator import TextGenerator
+from services.text.ask import TextsAsk
 from services.text.batches import generation_asks
-from services.text.generate import TextGenerator
 from services.text.reading import ChatReader, EncoderReader, Reader
 
 _TASK = "summarization"

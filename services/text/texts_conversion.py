@@ -9,9 +9,10 @@ from sensorium.v1 import text_pb2 as pb
 from services.engine.generation.request import GenerationTimes
 from services.engine.texts import Truncation
 from services.enums import unknown_enum_numbers
-from services.text.ask import Generation, TextsAsk
-from services.text.request_conversion import delivered_tokens, generation_options
-from services.text.response_conversion import read_whole, timing, usage
+from services.generation.ask import Generation
+from services.generation.parameters_conversion import delivered_tokens, generation_options
+from services.generation.response_conversion import read_whole, timing, usage
+from services.text.ask import TextsAsk
 
 _TRUNCATIONS = {pb.TRUNCATION_START: Truncation.START, pb.TRUNCATION_END: Truncation.END}
 

@@ -4,9 +4,10 @@ from functools import partial
 
 from services.engine.generation.resolution import ModelDefaults
 from services.engine.translation import Translations, find_frame
-from services.text.ask import Generation, TextsAsk
+from services.generation.ask import Generation
+from services.generation.generator import TextGenerator
+from services.text.ask import TextsAsk
 from services.text.batches import generation_asks
-from services.text.generate import TextGenerator
 from services.text.reading import Reader
 
 

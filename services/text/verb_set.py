@@ -7,7 +7,8 @@ from typing import Protocol
 from services.engine.batching.answer import Answer
 from services.engine.label_scores import LabelScore
 from services.engine.texts import EncodedToken
-from services.text.ask import Generation, GenerationAsk, TextsAsk
+from services.generation.ask import Generation, GenerationAsk
+from services.text.ask import TextsAsk
 from services.text.understanding_ask import (
     AnswerQuestionAsk,
     ClassifyAsk,

@@ -1,18 +1,15 @@
 """Puts together what a loaded model can do."""
 
-from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.build import BuiltEngine
-from services.engine.generation.resolution import GenerationLimits
-from services.engine.generation.validation import MAX_LOGPROB_COUNT
 from services.engine.loading import LoadedModel
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
 from services.engine.translation import Translations
+from services.generation.engine_facts import generation_limits
+from services.generation.generator import TextGenerator
 from services.text.config import TextSettings
-from services.text.generate import TextGenerator
 from services.text.reading import EncoderReader
-from services.text.response_conversion import logprob_bytes
 from services.text.summarize import make_summarizer
 from services.text.tokenize import TextTokenizer
 from services.text.translate import TextTranslator
@@ -41,23 +38,4 @@ def text_verbs(
         generator,
         make_summarizer(loaded, generator, encoder, limits, translations, batch_items),
         translator,
-    )
-
-
-def generation_limits(
-    loaded: LoadedModel, built: BuiltEngine, encoder: PromptEncoder, settings: TextSettings
-) -> GenerationLimits:
-    """Returns what fits the engine, and a message."""
-    return GenerationLimits(
-        built.context_tokens,
-        loaded.vocabulary_size,
-        max_sequences=built.concurrency,
-        cache_pages=built.cache_pages,
-        page_size=PAGE_SIZE,
-        # The rest is for the rendered prompt and the outputs.
-        prompt_logprob_bytes=settings.message_bytes * 3 // 4,
-        token_logprob_bytes=logprob_bytes(encoder.longest_texts(MAX_LOGPROB_COUNT)),
-        source_tokens=built.source_tokens,
-        source_vocabulary_size=loaded.source_vocabulary_size,
-        shares_pages=not built.serial,
     )

@@ -8,9 +8,10 @@ from transformers import PreTrainedModel
 from sensorium.v1 import models_pb2 as pb
 from services.engine.loading import LoadedModel
 from services.engine.translation import Frame, Pairs
+from services.generation.engine_facts import describe
 from services.process import describe_settings, served_name
 from services.text.config import TextSettings
-from services.text.generative_model import describe, describe_tasks
+from services.text.generative_model import describe_tasks
 from services.text.verb_set import TextVerbs
 from tests.services.bench import build
 

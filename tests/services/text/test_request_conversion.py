@@ -9,7 +9,7 @@ from sensorium.v1 import text_pb2 as pb
 from services.engine.generation.request import EarlyStopping
 from services.engine.generation.resolution import BeamOptions, DeliveredTokens, GenerationOptions
 from services.engine.structure.format import StructureFormat, StructureKind
-from services.text.ask import GenerationAsk
+from services.generation.ask import GenerationAsk
 from services.text.request_conversion import generation_ask
 
 USER = common.ChatMessage(role=common.ROLE_USER, content="Hi")

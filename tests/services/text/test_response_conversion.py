@@ -1,10 +1,13 @@
 import pytest
 
 from sensorium.v1 import common_pb2 as common
+from sensorium.v1 import text_pb2 as pb
+from services.answer_conversion import duration
 from services.engine.generation.request import (
     Alternative,
     Completed,
     Delta,
+    Event,
     Finish,
     FinishReason,
     GenerationTimes,
@@ -12,19 +15,22 @@ from services.engine.generation.request import (
     TokenLogprob,
 )
 from services.engine.texts import EncodedToken
-from services.text.response_conversion import (
-    duration,
-    immediate_timing,
-    logprob_bytes,
-    started_event,
-    stream_event,
-    timing,
-    token_list,
-    whole_response,
-)
-from tests.services.text.generations import COMPLETED, TIMES, generation
+from services.generation.ask import Generation
+from services.generation.response_conversion import logprob_bytes, timing
+from services.generation.response_conversion import started_event as started_event_of
+from services.generation.response_conversion import stream_event as stream_event_of
+from services.text.response_conversion import immediate_timing, token_list, whole_response
+from tests.services.generation.generations import COMPLETED, TIMES, generation
 
 IDENTITY = common.ModelIdentity(name="tiny", revision="r1")
+
+
+def stream_event(event: Event) -> pb.StreamGenerateResponse:
+    return stream_event_of(event, pb.StreamGenerateResponse)
+
+
+async def started_event(asked: Generation, identity: common.ModelIdentity) -> pb.StreamGenerateResponse:
+    return await started_event_of(asked, identity, pb.StreamGenerateResponse)
 
 
 @pytest.mark.parametrize(

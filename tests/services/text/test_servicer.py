@@ -16,12 +16,13 @@ from sensorium.v1 import text_pb2 as pb
 from sensorium.v1.common_pb2 import TokenIds
 from services.engine.generation.request import Delta, Event, GenerationTimes, PromptLogprobs, TokenLogprob
 from services.engine.texts import EncodedToken, Truncation
+from services.generation.ask import Generation, GenerationAsk
 from services.served_model import ServedModel
-from services.text.ask import Generation, GenerationAsk, TextsAsk
+from services.text.ask import TextsAsk
 from services.text.servicer import TextServicer
 from services.text.texts_conversion import texts_ask, together
 from services.text.verb_set import TextVerbs
-from tests.services.text.generations import EVENTS, generation
+from tests.services.generation.generations import EVENTS, generation
 
 
 class Context:

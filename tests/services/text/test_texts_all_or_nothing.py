@@ -19,9 +19,9 @@ from services.engine.structure.compiler import StructureCompiler
 from services.engine.structure.format import StructureFormat, StructureKind
 from services.engine.texts import Truncation
 from services.engine.translation import Frame, Pairs
+from services.generation.generator import TextGenerator
 from services.text.ask import TextsAsk
 from services.text.batches import defaults_in
-from services.text.generate import TextGenerator
 from services.text.reading import EncoderReader
 from services.text.summarize import TextSummarizer
 from services.text.translate import TextTranslator

@@ -25,7 +25,7 @@ from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import Found, StructureCompiler
 from services.engine.structure.format import StructureFormat
 from services.engine.structure.structure import Structure, StructureFailed
-from services.text.ask import Generation, GenerationAsk
+from services.generation.ask import Generation, GenerationAsk
 
 Prepared = tuple[GenerationRequest, list[OutputBuilder], str | None]
 """A request with what builds its outputs, and the prompt as rendered."""

@@ -4,7 +4,7 @@ import pytest
 
 from sensorium.v1 import common_pb2 as common
 from services.engine.structure.format import StructureFormat, StructureKind
-from services.text.structure_conversion import structure_format, structure_violations
+from services.generation.structure_conversion import structure_format, structure_violations
 
 CHOICES = common.StructuredOutput.ChoiceList(choices=["a", "b"])
 

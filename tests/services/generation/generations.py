@@ -11,7 +11,7 @@ from services.engine.generation.request import (
     GenerationTimes,
     PromptLogprobs,
 )
-from services.text.ask import Generation
+from services.generation.ask import Generation
 
 TIMES = GenerationTimes(queue=0.5, preprocess=0.25, time_to_first_output=1.5, compute=1.0, total=2.75)
 COMPLETED = Completed((Finish(FinishReason.STOP_STRING, stop_string="."),), 3, 4, TIMES)

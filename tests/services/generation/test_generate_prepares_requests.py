@@ -15,8 +15,8 @@ from services.engine.structure.compiler import StructureCompiler
 from services.engine.structure.format import StructureFormat, StructureKind
 from services.engine.structure.structure import Structure
 from services.engine.texts import Chat
-from services.text.ask import GenerationAsk
-from services.text.generate import TextGenerator
+from services.generation.ask import GenerationAsk
+from services.generation.generator import TextGenerator
 from tests.services.bench import Bench, BenchMaker, read
 from tests.services.fake_runner import continuation
 

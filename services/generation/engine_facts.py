@@ -1,0 +1,60 @@
+"""What an engine is built with, what fits it, and what is told of it."""
+
+from sensorium.v1 import models_pb2 as pb
+from services.engine.admission import QueueLimits
+from services.engine.generation.attention.cpu import PAGE_SIZE
+from services.engine.generation.build import BuiltEngine, EngineSettings
+from services.engine.generation.resolution import GenerationLimits
+from services.engine.generation.validation import MAX_LOGPROB_COUNT
+from services.engine.loading import LoadedModel
+from services.engine.prompting import PromptEncoder
+from services.generation.response_conversion import logprob_bytes
+from services.generation.settings import GenerationSettings
+
+
+def engine_settings(settings: GenerationSettings) -> EngineSettings:
+    """Returns how an operator wants the engine."""
+    return EngineSettings(
+        max_sequences=settings.max_sequences,
+        prefill_tokens=settings.prefill_tokens,
+        decode_slowdown=settings.decode_slowdown,
+        cache_bytes=settings.cache_mib << 20,
+        share_prefixes=settings.prefix_cache,
+        unread_tokens=settings.max_unread_tokens,
+        queue=QueueLimits(settings.max_queued_requests, settings.max_queued_tokens),
+    )
+
+
+def generation_limits(
+    loaded: LoadedModel, built: BuiltEngine, encoder: PromptEncoder, settings: GenerationSettings
+) -> GenerationLimits:
+    """Returns what fits the engine, and a message."""
+    return GenerationLimits(
+        built.context_tokens,
+        loaded.vocabulary_size,
+        max_sequences=built.concurrency,
+        cache_pages=built.cache_pages,
+        page_size=PAGE_SIZE,
+        # The rest is for the rendered prompt and the outputs.
+        prompt_logprob_bytes=settings.message_bytes * 3 // 4,
+        token_logprob_bytes=logprob_bytes(encoder.longest_texts(MAX_LOGPROB_COUNT)),
+        source_tokens=built.source_tokens,
+        source_vocabulary_size=loaded.source_vocabulary_size,
+        shares_pages=not built.serial,
+    )
+
+
+def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settings: GenerationSettings) -> None:
+    """Fills in what ModelService tells of the model and its engine."""
+    info.identity.revision = loaded.revision
+    info.limits.context_token_count = built.source_tokens or built.context_tokens
+    info.limits.queued_token_count = settings.max_queued_tokens
+    info.limits.vocabulary_token_count = loaded.vocabulary_size
+    info.architecture = loaded.architecture
+    info.dtype = str(loaded.model.dtype).removeprefix("torch.")
+    info.quantization = loaded.quantization
+    info.device = str(loaded.device)
+    info.parameter_count = loaded.parameter_count
+    info.concurrency = built.concurrency
+    info.execution_path = pb.EXECUTION_PATH_SERIAL if built.serial else pb.EXECUTION_PATH_BATCHED
+    info.execution_path_reason = built.reason

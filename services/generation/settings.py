@@ -1,0 +1,25 @@
+"""What every service that generates text can be told."""
+
+from pydantic import Field
+
+from services.settings import ModelSettings
+
+
+class GenerationSettings(ModelSettings):
+    """How much is generated at once, and how much of it may wait."""
+
+    max_sequences: int = Field(
+        32, ge=1, le=1024, description="Sequences that share a step at most; each candidate and each beam is one."
+    )
+    prefill_tokens: int = Field(2048, ge=16, description="Prompt tokens worked on per step at most.")
+    decode_slowdown: float = Field(
+        1.5, gt=1, description="How many times as long a step may take for a prompt that waits beside running streams."
+    )
+    prefix_cache: bool = Field(
+        True, description="Starts a request behind what earlier ones with its beginning computed."
+    )
+    cache_mib: int = Field(
+        1024, ge=1, description="Memory for what sequences keep, keys and values above all, at most."
+    )
+    max_queued_tokens: int = Field(262_144, ge=1, description="Prompt tokens that may wait.")
+    max_unread_tokens: int = Field(1024, ge=1, description="Generated tokens that may wait for a slow reader.")
