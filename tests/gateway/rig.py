@@ -12,6 +12,7 @@ from sensorium import rpc
 from sensorium.errors import SensoriumError
 from sensorium.status import from_rpc_error
 from sensorium.v1 import models_pb2_grpc, speech_pb2_grpc, text_pb2_grpc
+from tests.waiting import until
 
 MESSAGE_BYTES = 32 * 1024 * 1024
 
@@ -35,7 +36,11 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(*addresses: str, **settings: Any) -> AsyncIterator[Rig]:
+async def rig(*addresses: str, reachable: bool = True, **settings: Any) -> AsyncIterator[Rig]:
+    """Runs a gateway in front of the addresses; `reachable` endpoints have all told of their models on entry.
+
+    The gateway itself waits for one attempt only, which a busy machine may let fail.
+    """
     told: dict[str, Any] = {
         "static": addresses,
         "port": 0,
@@ -50,6 +55,8 @@ async def rig(*addresses: str, **settings: Any) -> AsyncIterator[Rig]:
     async with Gateway(GatewaySettings(**told)) as gateway, gateway.server as server:
         await gateway.prepare()
         server.ready()
+        if reachable:
+            await until(lambda: all(endpoint.learned for endpoint in gateway.pool.endpoints))
         # The client's own limits are out of the way: these are tests of the gateway's.
         options = [*rpc.channel_options(2**31 - 1), ("grpc.use_local_subchannel_pool", 1)]
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:

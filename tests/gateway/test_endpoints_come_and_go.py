@@ -26,6 +26,7 @@ async def test_a_stream_whose_endpoint_is_lost_ends_with_backend_lost():
         call = gateway.text.StreamGenerate(STREAM)
         await call.read()
         await call.read()
+        assert fake.running == 1
         await cable.cut()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()

@@ -105,7 +105,7 @@ async def test_a_method_nobody_has_is_unimplemented():
 
 
 async def test_an_endpoint_that_cannot_be_reached_is_told_without_its_address():
-    async with rig("127.0.0.1:9", startup_seconds=5) as gateway:
+    async with rig("127.0.0.1:9", reachable=False, startup_seconds=5) as gateway:
         error = await error_of(gateway.text.Tokenize(text_pb2.TokenizeRequest(texts=["a"])))
         assert error.reason == "NO_ENDPOINT"
         assert error.retry_after
