@@ -1,0 +1,1 @@
+"""The speech service: one model that reads or writes audio behind SpeechService."""

@@ -1,0 +1,86 @@
+"""Local agreement: of an utterance that is still growing, what two readings in a row agree on stays as it is.
+
+After Liu, Spanakis and Niehues, "Low-Latency Sequence-to-Sequence Speech Recognition and Translation by Partial
+Hypothesis Selection" (2020).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.speech.live.reading import Word
+
+_SAME_SECONDS = 0.5
+"""Words that begin further apart are two, whatever their text."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What an utterance is held to be."""
+
+    words: Sequence[Word]
+    stable_count: int
+    """Words at the beginning that will stay."""
+    stability: float | None
+    """How much of the rest the last reading had, too, in [0, 1]; None if there was none."""
+
+
+class Agreement:
+    """The readings of one utterance, each of a longer part of it."""
+
+    def __init__(self) -> None:
+        self._stable: list[Word] = []
+        self._rest: list[Word] | None = None
+
+    def take(self, words: Sequence[Word], until: float) -> Hypothesis:
+        """Takes the next reading; words that end behind `until`, in seconds, become stable only in later ones."""
+        found = behind(self._stable, words)
+        before = self._rest
+        agreed = 0 if before is None else _common(before, found)
+        stable = agreed
+        while stable and _ends_behind(found[stable - 1], until, last=stable == len(found)):
+            stable -= 1
+        self._stable += found[:stable]
+        self._rest = found[stable:]
+        stability = None if before is None else (agreed - stable) / len(self._rest) if self._rest else 1.0
+        return Hypothesis([*self._stable, *self._rest], len(self._stable), stability)
+
+    def close(self, words: Sequence[Word]) -> list[Word]:
+        """Takes the reading of the whole and returns the final words, which begin with the stable ones."""
+        if [word.text for word in words[: len(self._stable)]] == [word.text for word in self._stable]:
+            return list(words)
+        return [*self._stable, *behind(self._stable, words)]
+
+
+def behind(stable: Sequence[Word], words: Sequence[Word]) -> list[Word]:
+    """Returns those of `words` that follow the stable ones: what is behind the beginning that is most like them.
+
+    Beginnings that are equally like them are told apart by where they end.
+    """
+    costs = list(range(len(words) + 1))
+    for i, word in enumerate(stable, 1):
+        row = [i]
+        for j, other in enumerate(words, 1):
+            row.append(min(costs[j] + 1, row[j - 1] + 1, costs[j - 1] + (word.text != other.text)))
+        costs = row
+    end = stable[-1].end if stable else 0.0
+
+    def rank(count: int) -> tuple[int, float]:
+        reached = words[count - 1].end if count else 0.0
+        return costs[count], 0.0 if reached is None or end is None else abs(reached - end)
+
+    return list(words[min(range(len(words) + 1), key=rank) :])
+
+
+def _common(before: Sequence[Word], now: Sequence[Word]) -> int:
+    count = 0
+    for old, new in zip(before, now, strict=False):
+        apart = 0.0 if old.start is None or new.start is None else abs(old.start - new.start)
+        if old.text != new.text or apart > _SAME_SECONDS:
+            break
+        count += 1
+    return count
+
+
+def _ends_behind(word: Word, until: float, *, last: bool) -> bool:
+    """Returns whether more audio may still change a word; without times, this is so for the last one."""
+    return last if word.end is None else word.end > until

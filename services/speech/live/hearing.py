@@ -1,0 +1,106 @@
+"""One stream's audio as utterances. What is heard depends on the audio alone, and not on the pieces it came in."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from services.speech.live.endpointing import Began, Endpointer, Endpointing, Moment
+from services.speech.live.intake import Intake, Samples
+from services.speech.live.tape import Tape
+from services.speech.live.utterance import Utterance
+from services.speech.live.voice_detector import VoiceDetector
+from services.speech.live.voice_network import FRAME, RATE, VoiceNetwork
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Speech began or ended."""
+
+    utterance: Utterance
+    began: bool
+    seconds: float
+    """When, from the start of the audio."""
+
+
+class Hearing:
+    """Bytes in; out comes what speech begins and ends, and the utterances it makes up."""
+
+    def __init__(self, intake: Intake, network: VoiceNetwork, endpointing: Endpointing, rate: int) -> None:
+        """Hears what `intake` gives, at `rate` samples a second."""
+        self._intake = intake
+        self._detector = VoiceDetector(network, rate)
+        self._endpointer = Endpointer(endpointing)
+        self._rate = rate
+        self._tape = Tape()
+        self._frames = 0
+        self._count = 0
+        self._current: Utterance | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Length of the audio heard."""
+        return self._intake.seconds
+
+    @property
+    def current(self) -> Utterance | None:
+        """The utterance that is going on."""
+        return self._current
+
+    def push(self, piece: bytes) -> Iterator[list[Turn]]:
+        """Hears the next bytes, and yields what turned up in each fraction of a second of them.
+
+        Raises:
+            BadAudio: they are no audio.
+        """
+        for samples in self._intake.push(piece):
+            yield self._hear(samples)
+
+    def end(self) -> list[Turn]:
+        """Hears the end of the audio, and returns what turned up.
+
+        Raises:
+            BadAudio: it is within a sample.
+        """
+        turns = self._hear(self._intake.end())
+        turns += self._frames_heard(self._detector.end())
+        return turns + self._turns(self._endpointer.end())
+
+    def _hear(self, samples: Samples) -> list[Turn]:
+        self._tape.append(samples)
+        turns = self._frames_heard(self._detector.push(samples))
+        lookback = self._place(max(self._frames - self._endpointer.lookback, 0))
+        self._tape.forget(lookback if self._current is None else self._current.begin)
+        return turns
+
+    def _frames_heard(self, probabilities: list[float]) -> list[Turn]:
+        turns: list[Turn] = []
+        for probability in probabilities:
+            self._frames += 1
+            turns += self._turns(self._endpointer.hear(probability))
+            if self._current is not None:
+                self._current.end = self._place(self._endpointer.audio_until)
+                self._current.settled = self._endpointer.settled
+        return turns
+
+    def _turns(self, moments: tuple[Moment, ...]) -> list[Turn]:
+        return [self._turn(moment) for moment in moments]
+
+    def _turn(self, moment: Moment) -> Turn:
+        seconds = self._place(moment.speech) / self._rate
+        if isinstance(moment, Began):
+            uncut = _samples(self._endpointer.uncut, self._rate)
+            self._current = Utterance(self._count, self._place(moment.audio), self._tape, uncut)
+            self._count += 1
+            return Turn(self._current, began=True, seconds=seconds)
+        utterance = self._current
+        assert utterance is not None
+        utterance.finish(self._place(moment.audio))
+        self._current = None
+        return Turn(utterance, began=False, seconds=seconds)
+
+    def _place(self, frame: int) -> int:
+        """Returns the place where a frame begins. The last one may reach behind the audio."""
+        return min(_samples(frame, self._rate), self._tape.end)
+
+
+def _samples(frames: int, rate: int) -> int:
+    return frames * FRAME * rate // RATE

@@ -1,0 +1,50 @@
+"""What a model understood of an utterance, and who can be asked for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word, and its times in seconds if they are known."""
+
+    text: str
+    space: str = " "
+    """What separates it from a word before it; empty in languages that do not part their words."""
+    start: float | None = None
+    end: float | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was understood of some samples. Times run from the first one."""
+
+    words: Sequence[Word]
+    language: str = ""
+    """BCP 47 tag; empty where the model does not say."""
+    confidence: float | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    queue: float = 0.0
+    """Seconds until the model first worked on it."""
+    compute: float = 0.0
+    """Seconds in which it did."""
+
+
+class Recognizer(Protocol):
+    """A model that reads what somebody says."""
+
+    async def recognize(self, samples: Any, /) -> Reading:
+        """Returns what is said in a numpy array `[n]`, of at most the length that the model reads at once.
+
+        Raises:
+            QueueFull: not now.
+        """
+        ...
+
+
+def joined(words: Sequence[Word]) -> str:
+    """Returns the text that words make up."""
+    return "".join((word.space if i else "") + word.text for i, word in enumerate(words))

@@ -1,0 +1,153 @@
+"""The life of one stream of transcription."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sensorium.errors import InvalidArgument, Violation
+from services.speech.live.event import LiveEvent, Result, SpeechTurn, Started
+from services.speech.live.hearing import Hearing, Turn
+from services.speech.live.intake import BadAudio
+from services.speech.live.ledger import Ledger
+from services.speech.live.outbox import Outbox
+from services.speech.live.reading import Recognizer
+from services.speech.live.utterance import Utterance
+from services.speech.live.utterance_reader import UtteranceReader
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """What a caller wants to be told."""
+
+    interim_results: bool = False
+    speech_events: bool = False
+    single_utterance: bool = False
+
+
+class LiveTranscription:
+    """One stream. While its events are iterated, one task hears what comes, and another one reads what was heard.
+
+    Audio is never dropped. Interim readings are, where the model does not keep up. Final ones are waited for, and
+    while more than `unfinished_seconds` of audio are in utterances whose final result nobody has taken, nothing more is
+    heard.
+    """
+
+    def __init__(
+        self, hearing: Hearing, recognizer: Recognizer, rate: int, options: LiveOptions, unfinished_seconds: float
+    ) -> None:
+        """Makes a stream; `rate` is that of the samples which `hearing` gives and `recognizer` takes."""
+        self._hearing = hearing
+        self._recognizer = recognizer
+        self._rate = rate
+        self._options = options
+        self._room = unfinished_seconds * rate
+        self._outbox = Outbox()
+        self._ledger = Ledger()
+        self._unread: deque[Utterance] = deque()
+        self._unfinished: dict[int, int] = {}
+        """Samples of each utterance, by its index, that is over and whose final result was not taken."""
+        self._over = 0
+        """Utterances that are over."""
+        self._all_heard = False
+        self._changed = asyncio.Event()
+
+    async def events(self, pieces: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent]:
+        """Yields what happens in the stream, whose audio comes in `pieces`: its whole life.
+
+        Raises:
+            InvalidArgument: the pieces are no audio.
+            SensoriumError: whatever ends `pieces` or the recognizer.
+        """
+        yield Started()
+        async with self._at_work(pieces):
+            async for event in self._outbox:
+                yield event
+                self._taken(event)
+        yield self._ledger.closed(self._hearing.seconds)
+
+    @asynccontextmanager
+    async def _at_work(self, pieces: AsyncIterator[bytes]) -> AsyncGenerator[None]:
+        tasks = [asyncio.create_task(self._hear(pieces)), asyncio.create_task(self._read())]
+        for task in tasks:
+            task.add_done_callback(self._report)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _report(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._outbox.end(error)
+
+    async def _hear(self, pieces: AsyncIterator[bytes]) -> None:
+        try:
+            await self._hear_all(pieces)
+        except BadAudio as error:
+            raise InvalidArgument([Violation("audio", str(error))]) from None
+        self._all_heard = True
+        self._changed.set()
+
+    async def _hear_all(self, pieces: AsyncIterator[bytes]) -> None:
+        async for piece in pieces:
+            self._ledger.audio_came()
+            for turns in self._ledger.timed(self._hearing.push(piece)):
+                self._take_turns(turns)
+                if self._has_enough:
+                    return
+                await asyncio.sleep(0)
+                await self._until(lambda: sum(self._unfinished.values()) <= self._room)
+        self._take_turns(self._hearing.end())
+
+    def _take_turns(self, turns: list[Turn]) -> None:
+        for turn in turns:
+            if self._has_enough:
+                return
+            if self._options.speech_events:
+                self._outbox.put(SpeechTurn(turn.utterance.index, turn.began, turn.seconds))
+            if turn.began:
+                self._unread.append(turn.utterance)
+            else:
+                self._over += 1
+                self._unfinished[turn.utterance.index] = turn.utterance.length
+        self._changed.set()
+
+    @property
+    def _has_enough(self) -> bool:
+        return self._options.single_utterance and self._over > 0
+
+    async def _read(self) -> None:
+        while True:
+            await self._until(lambda: self._unread or self._all_heard)
+            if not self._unread:
+                break
+            await self._read_one(self._unread.popleft())
+        self._outbox.end()
+
+    async def _read_one(self, utterance: Utterance) -> None:
+        reader = UtteranceReader(utterance, self._recognizer, self._rate, self._ledger)
+        while not utterance.over:
+            if self._options.interim_results and reader.is_due:
+                if (result := await reader.interim()) is not None:
+                    self._outbox.put(result)
+            else:
+                await self._change()
+        self._outbox.put(await reader.final())
+
+    def _taken(self, event: LiveEvent) -> None:
+        if isinstance(event, Result):
+            self._ledger.result_left()
+            if event.final:
+                self._unfinished.pop(event.utterance_index)
+                self._changed.set()
+
+    async def _until(self, condition: Callable[[], object]) -> None:
+        while not condition():
+            await self._change()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()

@@ -1,0 +1,95 @@
+import random
+
+from services.speech.live.agreement import Agreement, behind
+from services.speech.live.reading import Word, joined
+
+
+def words(text: str, start: float = 0.0, each: float = 0.4) -> list[Word]:
+    return [Word(part, " ", start + i * each, start + (i + 1) * each - 0.1) for i, part in enumerate(text.split())]
+
+
+def untimed(text: str) -> list[Word]:
+    return [Word(part) for part in text.split()]
+
+
+def test_what_two_readings_agree_on_is_stable() -> None:
+    agreement = Agreement()
+    first = agreement.take(words("one two free"), until=9)
+    assert (first.stable_count, first.stability) == (0, None)
+    second = agreement.take(words("one two three for"), until=9)
+    assert (joined(second.words), second.stable_count, second.stability) == ("one two three for", 2, 0.0)
+    third = agreement.take(words("one two three four"), until=9)
+    assert third.stable_count == 3
+
+
+def test_words_at_the_edge_wait() -> None:
+    agreement = Agreement()
+    agreement.take(words("one two three"), until=0.75)
+    found = agreement.take(words("one two three"), until=0.75)
+    assert (found.stable_count, found.stability) == (2, 1.0)
+
+
+def test_without_times_the_last_word_waits() -> None:
+    agreement = Agreement()
+    agreement.take(untimed("one two"), until=0)
+    assert agreement.take(untimed("one two"), until=0).stable_count == 1
+    assert agreement.take(untimed("one two three"), until=0).stable_count == 2
+
+
+def test_equal_words_of_other_times_are_others() -> None:
+    agreement = Agreement()
+    agreement.take(words("one"), until=9)
+    assert agreement.take(words("one", start=2.0), until=9).stable_count == 0
+
+
+def test_a_shorter_reading_takes_nothing_back() -> None:
+    agreement = Agreement()
+    agreement.take(words("one two"), until=9)
+    agreement.take(words("one two"), until=9)
+    found = agreement.take(words("one"), until=9)
+    assert (joined(found.words), found.stable_count) == ("one two", 2)
+
+
+def test_the_last_reading_goes_on_behind_the_stable_words() -> None:
+    agreement = Agreement()
+    agreement.take(words("one too three"), until=9)
+    agreement.take(words("one too three"), until=0.9)
+    assert joined(agreement.close(words("one two three four"))) == "one too three four"
+
+
+def test_the_last_reading_is_taken_as_it_is_where_it_agrees() -> None:
+    agreement = Agreement()
+    agreement.take(words("one two"), until=9)
+    agreement.take(words("one two"), until=9)
+    last = words("one two three", start=0.05)
+    assert agreement.close(last) == last
+
+
+def test_times_tell_which_of_two_equal_beginnings_is_meant() -> None:
+    stable = [Word("nine", " ", 0.0, 0.3)]
+    assert joined(behind(stable, words("five nine"))) == "nine"
+    assert joined(behind([Word("nine", " ", 0.4, 0.7)], words("five nine"))) == ""
+
+
+def test_words_without_spaces_stay_so() -> None:
+    agreement = Agreement()
+    reading = [Word("今日", "", 0.0, 0.4), Word("は", "", 0.4, 0.6)]
+    agreement.take(reading, until=9)
+    assert joined(agreement.take(reading, until=9).words) == "今日は"
+
+
+def test_no_readings_whatever_change_what_was_stable() -> None:
+    draws = random.Random(0)
+    for _ in range(300):
+        agreement, stable = Agreement(), ""
+        said = [draws.choice("abc") for _ in range(12)]
+        for length in range(1, 13):
+            heard = [draws.choice("abcd") if draws.random() < 0.3 else word for word in said[:length]]
+            heard = [word for word in heard if draws.random() < 0.95]
+            found = agreement.take(words(" ".join(heard)) if heard else [], until=draws.uniform(0, 5))
+            text = joined(found.words[: found.stable_count])
+            assert text.startswith(stable)
+            assert joined(found.words).startswith(text)
+            assert found.stability is None or 0 <= found.stability <= 1
+            stable = text
+        assert joined(agreement.close(words(" ".join(said)))).startswith(stable)
