@@ -1,10 +1,12 @@
 """The embedded models, and which service serves each."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parent.parent
 MODELS = CHECKOUT / "models"
+_MULTIMODAL = frozenset({"LayoutLMForQuestionAnswering", "LlavaForConditionalGeneration"})
 
 
 @dataclass(frozen=True)
@@ -28,5 +30,8 @@ def fleet() -> list[Member]:
 
 
 def _module(folder: Path) -> str:
-    """A model with a processor of images belongs to the vision service."""
+    """What it was made for tells its service; else a model with a processor of images belongs to the vision service."""
+    (made_as, *_) = json.loads((folder / "config.json").read_text()).get("architectures") or [""]
+    if made_as in _MULTIMODAL:
+        return "services.multimodal"
     return "services.vision" if (folder / "preprocessor_config.json").exists() else "services.text"

@@ -12,7 +12,7 @@ HOUSES = {"services", "gateway", "local", "tests", "benchmarks", "models", "k8s"
 SERVER = {"prometheus_client", "pydantic", "pydantic_settings", "uvloop", "grpc_health", "grpc_reflection"}
 TERMINAL = {"typer", "rich", "click"}
 
-SERVICES = ("services/generation", "services/text", "services/vision")
+SERVICES = ("services/generation", "services/multimodal", "services/text", "services/vision")
 
 # A servicer and what converts for it see the wire and the engine's values; the verbs and the engine see the model.
 EDGE = ("/servicer.py", "_servicer.py", "_conversion.py", "/ask.py", "_ask.py")
@@ -28,6 +28,7 @@ WIRING = (
     "encoder_tasks.py",
     "vision_model.py",
     "finding_model.py",
+    "reading_model.py",
 )
 
 

@@ -6,16 +6,7 @@ from typing import Any
 
 from sensorium.errors import Violation
 from services.engine.label_scores import LabelScore
-
-
-@dataclass(frozen=True)
-class SentImage:
-    """The file of one image, or what is wrong with how it was sent."""
-
-    data: bytes
-    media_type: str
-    """What it was declared as; empty if nothing was."""
-    wrong: str = ""
+from services.sent_image import SentImage
 
 
 @dataclass(frozen=True)

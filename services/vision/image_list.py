@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sensorium.errors import DeadlineExceeded, Violation
 from services.engine.images.reader import ImageInputs, ImageReader
-from services.engine.media.refusal import ImageRefused
-from services.vision.ask import SentImage
+from services.image_field import ImageField
+from services.sent_image import SentImage
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,4 @@ class ImageList:
 
     def read_one(self, image: SentImage, wrong: list[Violation], *, field: str = "image") -> ImageInputs | None:
         """Returns what the model reads of an image, or None and adds what is wrong to `wrong`."""
-        if image.wrong:
-            wrong.append(Violation(field, image.wrong))
-            return None
-        try:
-            found = self.reader.read(image.data, image.media_type)
-        except ImageRefused as error:
-            wrong.append(Violation(field, str(error)))
-            return None
-        if found.length > self.longest:
-            size = f"{found.width} × {found.height}"
-            wrong.append(
-                Violation(field, f"is {size} pixels, which is too much for the model to read: send it smaller")
-            )
-            return None
-        return found
+        return ImageField(self.reader, self.longest).read(image, wrong, field=field)

@@ -4,21 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
-from services.engine.acceleration import accelerate
 from services.engine.admission import QueueLimits
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.batcher import Batcher, BatchRunner
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline
 from services.engine.batching.queue import BatchLimits
-from services.engine.checkpoint import ModelRefused
 from services.engine.images.loading import LoadedVisionModel
 from services.engine.images.reader import ImageInputs, ImageReader, ModelInputs
 from services.engine.images.runner import Compute, ImageRunner
+from services.engine.images.trial import try_out
 from services.engine.metrics import EngineMetrics
 from services.vision.config import VisionSettings
 from services.vision.image_list import ImageList
@@ -26,8 +24,6 @@ from services.vision.room import Room
 
 _DRAWN = (96, 128)
 """Height and width of the image that a model is tried with."""
-_ALIKE = 1e-2
-"""How much the answers for equal images of one batch may differ, in bfloat16 too."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class Workbench:
 
         `run` returns what the runner makes of two equal items side by side, `[2, ...]` each.
         """
-        self._try(run)
+        try_out(self.loaded, run)
         settings = self.settings
         admission = BatchAdmission(
             QueueLimits(settings.max_queued_requests, settings.max_queued_images), unit="images of 224 × 224 pixels"
@@ -68,16 +64,6 @@ class Workbench:
         limits = BatchLimits(items=settings.max_batch_images, length=settings.max_batch_images)
         wait = settings.batch_wait_ms / 1000
         return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
-
-    def _try(self, run: Callable[[], Sequence[Tensor]]) -> None:
-        name = self.loaded.architecture
-        try:
-            for value in run():
-                if not torch.allclose(value[0], value[1], rtol=_ALIKE, atol=_ALIKE, equal_nan=True):
-                    raise ModelRefused(f"{name} answers the same image once this way and once another.")
-            accelerate(self.loaded, run)
-        except (TypeError, ValueError, IndexError) as error:
-            raise ModelRefused(f"{name} cannot be run on what its processor makes of an image: {error}") from error
 
     def drawn(self) -> ImageInputs:
         """Returns an image of noise: nothing in it is alike, so that no two places compute the same."""

@@ -9,6 +9,8 @@ from typing import Any
 from gateway.app import Gateway
 from gateway.config import GatewaySettings
 from sensorium import AsyncClient
+from services.multimodal.app import MultimodalService
+from services.multimodal.config import MultimodalSettings
 from services.process import ModelProcess
 from services.text.app import TextService
 from services.text.config import TextSettings
@@ -71,6 +73,14 @@ async def running_stack(folder: Path, **changes: Any) -> AsyncIterator[RunningSt
 async def vision_stack(folder: Path, **changes: Any) -> AsyncIterator[RunningStack]:
     """Serves the checkpoint behind a gateway; `changes` are settings of the vision service."""
     service = VisionService(VisionSettings(**_settings(folder, changes)))
+    async with _running(service) as running, _gateway(running) as stack:
+        yield stack
+
+
+@asynccontextmanager
+async def multimodal_stack(folder: Path, **changes: Any) -> AsyncIterator[RunningStack]:
+    """Serves the checkpoint behind a gateway; `changes` are settings of the multimodal service."""
+    service = MultimodalService(MultimodalSettings(**_settings(folder, changes)))
     async with _running(service) as running, _gateway(running) as stack:
         yield stack
 

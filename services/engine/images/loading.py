@@ -10,7 +10,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_OBJECT_DE
 from services.engine.checkpoint import Checkpoint, read_config, read_incomplete_model, refusals, revision_of
 from services.engine.context import decoder_context
 
-_LABELLED = ("Classification", "Detection", "Segmentation")
+_LABELLED = ("Classification", "Detection", "Segmentation", "ViltForQuestionAnswering")
 _READ_LABELS = frozenset(MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES.values())
 
 
@@ -20,7 +20,8 @@ class LoadedVisionModel:
 
     model: PreTrainedModel
     processor: Any
-    """Its image processor, on Pillow and numpy. One call keeps nothing for the next: threads may share it."""
+    """Its image processor, on Pillow and numpy. One call keeps nothing for the next: threads may share it. None where
+    it reads no images."""
     tokenizer: PreTrainedTokenizerBase | None
     """Where it was to read texts too."""
     device: torch.device
@@ -57,7 +58,12 @@ class LoadedVisionModel:
 
 
 def load_vision_model(
-    checkpoint: Checkpoint, kind: Any, *, optional: tuple[str, ...] = (), reads_text: bool = False
+    checkpoint: Checkpoint,
+    kind: Any,
+    *,
+    optional: tuple[str, ...] = (),
+    reads_text: bool = False,
+    reads_images: bool = True,
 ) -> LoadedVisionModel:
     """Loads a checkpoint by the Auto class `kind`. Parts whose names begin with one of `optional` may lack weights.
 
@@ -67,7 +73,9 @@ def load_vision_model(
     with refusals(checkpoint.source):
         config: PretrainedConfig = read_config(checkpoint)
         # The other backend needs torchvision; this one is the reference that checkpoints were evaluated with.
-        processor = AutoImageProcessor.from_pretrained(checkpoint.source, **checkpoint.shared, backend="pil")
+        processor: Any = None
+        if reads_images:
+            processor = AutoImageProcessor.from_pretrained(checkpoint.source, **checkpoint.shared, backend="pil")
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared) if reads_text else None
         model, missing = read_incomplete_model(checkpoint, config, kind, optional)
     return LoadedVisionModel(

@@ -32,7 +32,7 @@ class ModelInputs:
     @property
     def length(self) -> int:
         """What it costs, in images of 224 × 224 pixels."""
-        return math.ceil(max(value.numel() for value in self.tensors.values()) / TILE_NUMBERS)
+        return math.ceil(max((value.numel() for value in self.tensors.values()), default=0) / TILE_NUMBERS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +44,16 @@ class ImageInputs(ModelInputs):
 
 
 class ImageReader:
-    """Decodes, resizes and normalizes images as the checkpoint's own processor does. For any thread."""
+    """Decodes, resizes and normalizes images as the checkpoint's own processor does. For any thread.
+
+    Without a processor it only tells how large they are.
+    """
 
     def __init__(self, processor: Any, limits: ImageLimits) -> None:
         self._processor = processor
         self.limits = limits
+        self.reads = processor is not None
+        """Whether the model sees anything of an image."""
 
     def read(self, data: bytes, media_type: str) -> ImageInputs:
         """Returns what the model reads of an image file.
@@ -61,6 +66,8 @@ class ImageReader:
     def process(self, image: Image) -> ImageInputs:
         """Returns what the model reads of an image in RGB. Raises ImageRefused as `read` does."""
         width, height = image.size
+        if self._processor is None:
+            return ImageInputs({}, width, height)
         self._check_resized(width, height)
         try:
             found = self._processor(images=image, return_tensors="pt")

@@ -5,7 +5,7 @@ import pytest
 from sensorium.errors import DeadlineExceeded, Violation
 from services.engine.images.reader import ImageReader
 from services.engine.media.image import ImageLimits
-from services.vision.ask import SentImage
+from services.sent_image import SentImage
 from services.vision.image_list import ImageList
 from tests.services.engine.media.pictures import encoded, noise
 from tests.tiny_vision_models import processor_class

@@ -1,0 +1,1 @@
+"""Pages of documents, read as words with their places."""

@@ -1,0 +1,35 @@
+"""The field of a request that holds an image."""
+
+from dataclasses import dataclass
+
+from sensorium.errors import Violation
+from services.engine.images.reader import ImageInputs, ImageReader
+from services.engine.media.refusal import ImageRefused
+from services.sent_image import SentImage
+
+
+@dataclass(frozen=True)
+class ImageField:
+    """Decodes images with everything that is wrong about them."""
+
+    reader: ImageReader
+    longest: int
+    """What an image may come to for the model, in lengths of ModelInputs."""
+
+    def read(self, image: SentImage, wrong: list[Violation], *, field: str = "image") -> ImageInputs | None:
+        """Returns what the model reads of an image, or None and adds what is wrong to `wrong`."""
+        if image.wrong:
+            wrong.append(Violation(field, image.wrong))
+            return None
+        try:
+            found = self.reader.read(image.data, image.media_type)
+        except ImageRefused as error:
+            wrong.append(Violation(field, str(error)))
+            return None
+        if found.length > self.longest:
+            size = f"{found.width} × {found.height}"
+            wrong.append(
+                Violation(field, f"is {size} pixels, which is too much for the model to read: send it smaller")
+            )
+            return None
+        return found

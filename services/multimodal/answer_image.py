@@ -1,0 +1,102 @@
+"""The verb AnswerImageQuestion by choosing among the answers a model knows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sensorium.errors import InvalidArgument
+from services.engine.batching.answer import Answer
+from services.engine.batching.job import Item
+from services.engine.batching.pipeline import Pipeline, Prepared
+from services.engine.encoders.reader import TextReader
+from services.engine.images.loading import LoadedVisionModel
+from services.engine.images.reader import ImageInputs, ModelInputs
+from services.engine.label_scores import ranked
+from services.engine.texts import Truncation
+from services.image_field import ImageField
+from services.multimodal.ask import ChosenAnswer, ImageQuestionAsk
+from services.multimodal.question import reading_violations
+
+_PADDED_TO = 8
+"""Questions are padded to multiples of this, so that those of about one length share a batch."""
+
+
+def compute_answers(loaded: LoadedVisionModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns `logits` `[items, answers]`; a Compute of ImageRunner."""
+    return {"logits": loaded.model(**batch).logits}
+
+
+@dataclass(frozen=True, eq=False)
+class QuestionInputs(ModelInputs):
+    """What the model reads of a question and an image."""
+
+    token_count: int
+    """Without padding."""
+
+
+class QuestionReader:
+    """Puts a question beside an image. For any thread."""
+
+    def __init__(self, loaded: LoadedVisionModel) -> None:
+        assert loaded.tokenizer is not None
+        self._reader = TextReader(loaded.tokenizer, loaded.context_tokens, advice="shorten it")
+        self._pad_id: Any = loaded.tokenizer.pad_token_id or 0
+
+    def read(self, question: str, image: ImageInputs) -> QuestionInputs:
+        """Returns what the model reads.
+
+        Raises:
+            InvalidArgument: the question is too long.
+        """
+        tokens = self._reader.read(question, Truncation.NONE, field="question")
+        count = len(tokens)
+        padding = min(-count % _PADDED_TO, self._reader.context_tokens - count)
+        columns = {
+            "input_ids": (tokens.ids, self._pad_id),
+            "token_type_ids": (tokens.type_ids or [0] * count, 0),
+            "attention_mask": ([1] * count, 0),
+        }
+        texts = {name: torch.tensor([*values, *[filler] * padding]) for name, (values, filler) in columns.items()}
+        return QuestionInputs({**texts, **image.tensors}, count)
+
+
+class ImageQuestionAnswerer:
+    """Scores each answer by itself, as transformers' pipeline did: several may be right."""
+
+    def __init__(
+        self, pipeline: Pipeline, questions: QuestionReader, images: ImageField, answers: Sequence[str]
+    ) -> None:
+        """Makes one that knows `answers`, by index."""
+        self._pipeline = pipeline
+        self._questions = questions
+        self._images = images
+        self._answers = answers
+
+    async def answer(self, ask: ImageQuestionAsk) -> Answer[Sequence[ChosenAnswer]]:
+        """Returns answers, the best first.
+
+        Raises:
+            InvalidArgument: the image or the question is wrong, or an option is out of range or not for such a model.
+        """
+        return await self._pipeline.run(lambda: self._prepare(ask), ask.deadline)
+
+    def _prepare(self, ask: ImageQuestionAsk) -> Prepared[Sequence[ChosenAnswer]]:
+        wrong = [*ask.violations, *reading_violations(ask)]
+        image = self._images.read(ask.image, wrong)
+        read: QuestionInputs | None = None
+        try:
+            read = self._questions.read(ask.question, image or ImageInputs({}, 1, 1))
+        except InvalidArgument as error:
+            wrong += error.violations
+        if wrong or read is None:
+            raise InvalidArgument(wrong)
+        item = Item(read, read.length, read.kind)
+        return Prepared([item], lambda outputs: self._finish(ask, outputs[0]), read.token_count, 1)
+
+    def _finish(self, ask: ImageQuestionAsk, output: dict[str, Tensor]) -> list[ChosenAnswer]:
+        scores: list[float] = output["logits"].sigmoid().tolist()
+        most = 1 if ask.answer_count is None else ask.answer_count
+        return [ChosenAnswer(found.label, found.score) for found in ranked(self._answers, scores, most)]

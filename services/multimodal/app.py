@@ -1,0 +1,34 @@
+"""Wiring of the multimodal service: settings in, a serving process out."""
+
+from collections.abc import Callable
+
+from services.engine.metrics import EngineMetrics
+from services.multimodal.config import MultimodalSettings
+from services.multimodal.reading_model import load_reading_model
+from services.multimodal.servicer import MultimodalServicer
+from services.multimodal.task import choose_task
+from services.process import LoadedService, ModelProcess, checkpoint_of
+
+MULTIMODAL_SERVICE = "sensorium.v1.MultimodalService"
+
+
+async def serve(settings: MultimodalSettings) -> None:
+    """Serves until told to stop."""
+    await MultimodalService(settings).serve()
+
+
+class MultimodalService(ModelProcess[MultimodalSettings]):
+    """One process's server and multimodal model."""
+
+    def __init__(self, settings: MultimodalSettings) -> None:
+        super().__init__(settings, MULTIMODAL_SERVICE, MultimodalServicer, load)
+
+
+def load(settings: MultimodalSettings, metrics: EngineMetrics, warming: Callable[[], None]) -> LoadedService:
+    """Loads the model for what it was made for, or for what the settings say.
+
+    Raises:
+        ModelRefused: the checkpoint cannot be served; the message says why.
+    """
+    checkpoint = checkpoint_of(settings)
+    return load_reading_model(checkpoint, choose_task(checkpoint, settings.task), settings, metrics, warming)

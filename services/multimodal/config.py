@@ -1,0 +1,32 @@
+"""What the multimodal service can be told."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from sensorium.rpc import Port
+from services.generation.settings import GenerationSettings
+
+
+class MultimodalSettings(GenerationSettings):
+    """Serves one multimodal model over gRPC."""
+
+    port: Port = Field(50054, description="Port for gRPC; 0 chooses a free one.")
+    metrics_port: Port = Field(9054, description="Port for /metrics, /livez and /readyz; 0 chooses a free one.")
+    task: Literal["auto", "answer-image-question", "answer-document-question"] = Field(
+        "auto", description="What to serve where a checkpoint can do several things; auto is what it was made for."
+    )
+    media_bytes: int = Field(16 * 1024 * 1024, ge=1, description="Bytes of one image's file.")
+    image_pixels: int = Field(36_000_000, ge=1, description="Pixels of one image, checked before it is decoded.")
+    max_image_tiles: int = Field(
+        256, ge=1, description="What the model may read of one image, counted in 224 × 224 pixels."
+    )
+    max_queued_images: int = Field(
+        1024, ge=1, description="Images that may wait, counted in 224 × 224 pixels, for models that read once."
+    )
+    max_batch_images: int = Field(
+        64, ge=1, description="Images of a batch, counted in 224 × 224 pixels, for models that read once and answer."
+    )
+    max_batch_tokens: int = Field(
+        16_384, ge=1, description="Tokens of a batch, padding included, for models that read once and answer."
+    )

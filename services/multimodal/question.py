@@ -1,0 +1,18 @@
+"""What is asked of every question."""
+
+from sensorium.errors import Violation
+from services.multimodal.ask import AnswerAsk
+
+_ONLY_GENERATED = "does not go with this model, which generates nothing: it chooses its answers"
+
+
+def reading_violations(ask: AnswerAsk) -> list[Violation]:
+    """Returns what is wrong with a request to a model that does not generate, whatever it reads."""
+    wrong = [] if ask.question.strip() else [Violation("question", "must not be empty")]
+    if ask.options is not None:
+        wrong.append(Violation("parameters", _ONLY_GENERATED))
+    if ask.delivered:
+        wrong.append(Violation("delivered", _ONLY_GENERATED))
+    if ask.answer_count is not None and ask.answer_count < 1:
+        wrong.append(Violation("answer_count", f"must be at least 1, not {ask.answer_count}"))
+    return wrong

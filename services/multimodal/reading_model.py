@@ -1,0 +1,153 @@
+"""A multimodal model that reads once, in memory and answering."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from transformers import AutoModelForDocumentQuestionAnswering, AutoModelForVisualQuestionAnswering
+
+from sensorium.v1 import models_pb2 as pb
+from services.batched_model import BatchedModel
+from services.engine.admission import QueueLimits
+from services.engine.batching.admission import BatchAdmission
+from services.engine.batching.batcher import Batcher
+from services.engine.batching.pipeline import Pipeline
+from services.engine.batching.queue import BatchLimits
+from services.engine.checkpoint import Checkpoint, read_config, refusals
+from services.engine.documents.page import PageReader
+from services.engine.encoders.loading import encoder_context
+from services.engine.encoders.windows import windows
+from services.engine.images.loading import LoadedVisionModel, load_vision_model
+from services.engine.images.reader import ImageInputs, ImageReader
+from services.engine.images.runner import Compute, ImageRunner
+from services.engine.images.trial import try_out
+from services.engine.media.image import ImageLimits
+from services.engine.metrics import EngineMetrics
+from services.image_field import ImageField
+from services.multimodal.answer_document import DocumentReader, compute_spans
+from services.multimodal.answer_image import ImageQuestionAnswerer, QuestionReader, compute_answers
+from services.multimodal.config import MultimodalSettings
+from services.multimodal.task import MultimodalTask
+from services.multimodal.verb_set import MultimodalVerbs
+
+_LONGEST_SIDE = 32_767
+"""Pixels of a side: what is longer than that is a bomb of one line, whatever its area."""
+_DRAWN = (96, 128)
+"""Height and width of the image that a model is tried with."""
+_WORDS = ["Invoice", "No.", "12-a", "Total:", "30.50", "due", "in", "May"]
+
+
+@dataclass(frozen=True)
+class _Workbench:
+    """A loaded model with what its verb is made of."""
+
+    loaded: LoadedVisionModel
+    settings: MultimodalSettings
+    metrics: EngineMetrics
+
+    @property
+    def field(self) -> ImageField:
+        """What reads an image of a request."""
+        settings = self.settings
+        limits = ImageLimits(settings.media_bytes, settings.image_pixels, _LONGEST_SIDE)
+        return ImageField(ImageReader(self.loaded.processor, limits), settings.max_image_tiles)
+
+    def drawn(self) -> ImageInputs:
+        """Returns an image of noise: nothing in it is alike, so that no two places compute the same."""
+        height, width = _DRAWN
+        pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        return self.field.reader.process(Image.fromarray(pixels))
+
+    def pipeline(
+        self, compute: Compute, tensors: dict[str, Tensor], limits: BatchLimits, admission: BatchAdmission
+    ) -> Pipeline:
+        """Returns the way through the model, made faster where it then computes the same of what it is tried with.
+
+        Raises:
+            ModelRefused: the model fails on it, or does not answer it the same way twice.
+        """
+        runner = ImageRunner(self.loaded, compute)
+        try_out(self.loaded, lambda: list(runner.compute([tensors, tensors]).values()))
+        wait = self.settings.batch_wait_ms / 1000
+        return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
+
+
+Served = tuple[Pipeline, MultimodalVerbs, int]
+"""The way through the model, what answers from it, and the tokens it reads at once."""
+
+
+def load_reading_model(
+    checkpoint: Checkpoint,
+    task: MultimodalTask,
+    settings: MultimodalSettings,
+    metrics: EngineMetrics,
+    warming: Callable[[], None],
+) -> BatchedModel:
+    """Loads a model for one task. Raises ModelRefused."""
+    began = time.monotonic()
+    load, make, told = _TASKS[task]
+    loaded = load(checkpoint)
+    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    warming()
+    began = time.monotonic()
+    pipeline, verbs, context = make(_Workbench(loaded, settings, metrics))
+    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    limits = pb.ModelLimits(
+        media_bytes=settings.media_bytes, image_pixel_count=settings.image_pixels, context_token_count=context
+    )
+    return BatchedModel(loaded, pipeline, verbs, [told], limits, settings.max_batch_images)
+
+
+def _load_document_model(checkpoint: Checkpoint) -> LoadedVisionModel:
+    with refusals(checkpoint.source):
+        sees = read_config(checkpoint).model_type != "layoutlm"
+    loaded = load_vision_model(checkpoint, AutoModelForDocumentQuestionAnswering, reads_text=True, reads_images=sees)
+    if sees:
+        loaded.processor.apply_ocr = False  # words come with the request
+    return loaded
+
+
+def _choosing(bench: _Workbench) -> Served:
+    loaded, settings = bench.loaded, bench.settings
+    questions, compute = QuestionReader(loaded), partial(compute_answers, loaded)
+    drawn = questions.read("what is it", bench.drawn())
+    limits = BatchLimits(items=settings.max_batch_images, length=settings.max_batch_images)
+    queue = QueueLimits(settings.max_queued_requests, settings.max_queued_images)
+    admission = BatchAdmission(queue, unit="images of 224 × 224 pixels")
+    pipeline = bench.pipeline(compute, drawn.tensors, limits, admission)
+    answerer = ImageQuestionAnswerer(pipeline, questions, bench.field, loaded.labels)
+    return pipeline, MultimodalVerbs(image_reader=answerer), loaded.context_tokens
+
+
+def _finding(bench: _Workbench) -> Served:
+    loaded, settings = bench.loaded, bench.settings
+    assert loaded.tokenizer is not None
+    context = encoder_context(loaded.model, loaded.config, loaded.tokenizer)
+    reader = PageReader(loaded.tokenizer, context)
+    page = reader.read("What is it?", _WORDS)
+    (window, *_) = windows(page.whole, context, 0, 1)
+    boxes = [(100 * i, 10, 100 * i + 90, 30 + i) for i in range(len(_WORDS))]
+    tensors = {**reader.tensors(window, page, boxes), **bench.drawn().tensors}
+    limits = BatchLimits(length=settings.max_batch_tokens)
+    admission = BatchAdmission(QueueLimits(settings.max_queued_requests, settings.max_queued_tokens))
+    pipeline = bench.pipeline(partial(compute_spans, loaded), tensors, limits, admission)
+    verb = DocumentReader(pipeline, reader, bench.field, settings.max_queued_tokens)
+    return pipeline, MultimodalVerbs(document_reader=verb), context
+
+
+_TASKS: dict[
+    MultimodalTask,
+    tuple[Callable[[Checkpoint], LoadedVisionModel], Callable[[_Workbench], Served], pb.Task.ValueType],
+] = {
+    MultimodalTask.ANSWER_IMAGE_QUESTION: (
+        partial(load_vision_model, kind=AutoModelForVisualQuestionAnswering, reads_text=True),
+        _choosing,
+        pb.TASK_ANSWER_IMAGE_QUESTION,
+    ),
+    MultimodalTask.ANSWER_DOCUMENT_QUESTION: (_load_document_model, _finding, pb.TASK_ANSWER_DOCUMENT_QUESTION),
+}
+"""How a task's model is loaded, what is made of it, and what that is called in the contract."""

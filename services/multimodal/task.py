@@ -1,0 +1,49 @@
+"""What a multimodal checkpoint is served for."""
+
+from enum import Enum
+
+from transformers.models.auto import modeling_auto as auto
+
+from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, refusals
+
+
+class MultimodalTask(Enum):
+    """A task of a multimodal model. Values are those of `--task`."""
+
+    ANSWER_IMAGE_QUESTION = "answer-image-question"
+    """By choosing among the answers it knows."""
+    ANSWER_DOCUMENT_QUESTION = "answer-document-question"
+    """By finding the answer among the words of a page."""
+
+
+_BY_CLASS = {
+    MultimodalTask.ANSWER_IMAGE_QUESTION: frozenset({"ViltForQuestionAnswering"}),
+    MultimodalTask.ANSWER_DOCUMENT_QUESTION: frozenset(
+        auto.MODEL_FOR_DOCUMENT_QUESTION_ANSWERING_MAPPING_NAMES.values()
+    ),
+}
+
+
+def choose_task(checkpoint: Checkpoint, wanted: str) -> MultimodalTask:
+    """Returns what the checkpoint is served for; `wanted` is a value of `--task`.
+
+    Raises:
+        ModelRefused: its configuration cannot be read, or tells of no task that is known here.
+    """
+    with refusals(checkpoint.source):
+        config = read_config(checkpoint)
+    if config.model_type == "layoutlmv2":
+        raise ModelRefused(
+            f"{checkpoint.source} is a LayoutLMv2, whose part for images needs detectron2, which is not among this "
+            "service's dependencies. LayoutLM and LayoutLMv3 are served."
+        )
+    if wanted != "auto":
+        return MultimodalTask(wanted)
+    (name, *_) = getattr(config, "architectures", None) or [""]
+    for task, names in _BY_CLASS.items():
+        if name in names:
+            return task
+    raise ModelRefused(
+        f"{checkpoint.source} was made as {name or 'nothing its configuration names'}, which is no multimodal task "
+        "known here. --task chooses one."
+    )
