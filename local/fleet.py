@@ -30,8 +30,11 @@ def fleet() -> list[Member]:
 
 
 def _module(folder: Path) -> str:
-    """What it was made for tells its service; else a model with a processor of images belongs to the vision service."""
+    """What it was made for tells its service, or what its processor reads: audio or images."""
     (made_as, *_) = json.loads((folder / "config.json").read_text()).get("architectures") or [""]
     if made_as in _MULTIMODAL:
         return "services.multimodal"
-    return "services.vision" if (folder / "preprocessor_config.json").exists() else "services.text"
+    processor = folder / "preprocessor_config.json"
+    if not processor.exists():
+        return "services.text"
+    return "services.speech" if "feature_extractor_type" in json.loads(processor.read_text()) else "services.vision"

@@ -21,6 +21,8 @@ class Identified(TypedDict):
 def identified(answer: Answer[Any], identity: common.ModelIdentity) -> Identified:
     """Returns who answered, what it consumed and how long it took."""
     usage = common.Usage(input_token_count=answer.input_tokens, image_count=answer.images)
+    if answer.audio_seconds is not None:
+        usage.audio_duration.CopyFrom(duration(answer.audio_seconds))
     return Identified(model=identity, usage=usage, timing=timing(answer.times))
 
 

@@ -55,6 +55,8 @@ class BatchedModel:
     """Those that only its service knows."""
     concurrency: int = BatchLimits.items
     """Items worked on at once."""
+    sample_rate: int = 0
+    """Samples per second of the audio it reads; 0 where it reads none."""
 
     def start(self) -> None:
         """See LoadedService."""
@@ -81,3 +83,4 @@ class BatchedModel:
         info.parameter_count = loaded.model.num_parameters()
         info.concurrency = self.concurrency
         info.labels[:] = loaded.labels
+        info.sample_rate_hertz = self.sample_rate

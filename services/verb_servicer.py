@@ -31,3 +31,13 @@ class VerbServicer(Generic[Verbs]):
         if verb is None:
             raise task_not_supported(rpc, self._served.name)
         return verb
+
+    def _require_labels(self, rpc: str, *, wanted: bool, sent: bool) -> None:
+        """Returns if a request brings labels where the model wants them, and none where it has its own.
+
+        Raises:
+            TaskNotSupported: these are two tasks, and the model cannot do the other one.
+        """
+        if wanted != sent:
+            form = "by labels in the request" if sent else "without labels in the request"
+            raise task_not_supported(f"{rpc} {form}", self._served.name)

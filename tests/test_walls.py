@@ -12,7 +12,7 @@ HOUSES = {"services", "gateway", "local", "tests", "benchmarks", "models", "k8s"
 SERVER = {"prometheus_client", "pydantic", "pydantic_settings", "uvloop", "grpc_health", "grpc_reflection"}
 TERMINAL = {"typer", "rich", "click"}
 
-SERVICES = ("services/generation", "services/multimodal", "services/text", "services/vision")
+SERVICES = ("services/generation", "services/multimodal", "services/text", "services/vision", "services/speech")
 
 # A servicer and what converts for it see the wire and the engine's values; the verbs and the engine see the model.
 EDGE = ("/servicer.py", "_servicer.py", "_conversion.py", "/ask.py", "_ask.py")
@@ -28,6 +28,7 @@ WIRING = (
     "encoder_tasks.py",
     "vision_model.py",
     "finding_model.py",
+    "speech_model.py",
     "reading_model.py",
 )
 
@@ -94,7 +95,7 @@ def test_the_engine_never_sees_the_wire(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", python_files("services/engine/media"), ids=name)
-def test_images_are_read_without_torch(path: Path) -> None:
+def test_media_are_read_without_torch(path: Path) -> None:
     for loaded in reachable(path):
         assert not crossings(loaded, TORCH), f"through {loaded.relative_to(ROOT)}"
 
@@ -120,6 +121,7 @@ def test_the_walls_are_where_the_files_are() -> None:
     assert {path.name for path in python_files("services/text")} >= {"servicer.py", "summarize.py", "app.py"}
     assert {path.name for path in python_files("services/generation")} >= {"ask.py", "generator.py"}
     assert {path.name for path in python_files("services/vision")} >= {"servicer.py", "classify_image.py", "app.py"}
+    assert {path.name for path in python_files("services/speech")} >= {"servicer.py", "classify_audio.py", "app.py"}
     assert len(python_files("services/engine")) > 10
     assert len(python_files("gateway")) > 5
     assert crossings(ROOT / "services/engine/generation/sampler.py", TORCH)

@@ -25,7 +25,9 @@ class EngineMetrics:
 
         self.requests_running = gauge("requests_running", "Sequences that hold a row of the batch.")
         self.requests_waiting = gauge("requests_waiting", "Accepted requests that no step has worked on yet.")
-        self.tokens_waiting = gauge("tokens_waiting", "Tokens read, or images, of the requests that wait.")
+        self.tokens_waiting = gauge(
+            "tokens_waiting", "Tokens read, images, or frames of sound, of the requests that wait."
+        )
         self.kv_cache_usage = gauge("kv_cache_usage_ratio", "Share of the cache's pages in use, in [0, 1].")
         self.prefix_query_tokens = counter("prefix_cache_query_tokens", "Prompt tokens looked up in the prefix cache.")
         self.prefix_hit_tokens = counter("prefix_cache_hit_tokens", "Prompt tokens found in the prefix cache.")
@@ -33,7 +35,9 @@ class EngineMetrics:
         self.busy_seconds = counter("busy_seconds", "Time the engine was at work, the model's included.")
         self.forward_seconds = counter("forward_seconds", "Time in the model's own forward.")
         self.preemptions = counter("preemptions", "Sequences put back because no page was free.")
-        self.prompt_tokens = counter("prompt_tokens", "Tokens read, or images, of requests that ended.")
+        self.prompt_tokens = counter(
+            "prompt_tokens", "Tokens read, images, or frames of sound, of requests that ended."
+        )
         self.generation_tokens = counter("generation_tokens", "Tokens generated.")
         self.requests = counter("requests", "Requests that ended, by how.", "finish_reason")
         self.out_of_memory = counter("oom", "Steps that did not fit into the device's memory.")

@@ -11,7 +11,9 @@ from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.images.loading import LoadedVisionModel
+from services.engine.label_list import wrong_top_k
 from services.engine.label_scores import ranked
+from services.engine.probabilities import probabilities
 from services.vision.ask import ClassifyAsk, Labelled
 from services.vision.image_list import ImageList
 
@@ -19,18 +21,6 @@ from services.vision.image_list import ImageList
 def compute_logits(loaded: LoadedVisionModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Returns `logits` `[images, labels]`; a Compute of ImageRunner."""
     return {"logits": loaded.model(**batch).logits}
-
-
-def probabilities(logits: Tensor, *, multi_label: bool) -> Tensor:
-    """Returns probabilities over the last dimension: each by itself, or of all together."""
-    return logits.sigmoid() if multi_label else logits.softmax(-1)
-
-
-def wrong_options(ask: ClassifyAsk) -> list[Violation]:
-    """Returns what is wrong with the options of a request, whatever the model."""
-    if ask.top_k is None or ask.top_k >= 1:
-        return []
-    return [Violation("top_k", f"must be at least 1, not {ask.top_k}")]
 
 
 class ImageClassifier:
@@ -56,7 +46,7 @@ class ImageClassifier:
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 
     def _prepare(self, ask: ClassifyAsk) -> Prepared[Sequence[Labelled]]:
-        wrong = [*ask.input.violations, *wrong_options(ask)]
+        wrong = [*ask.input.violations, *wrong_top_k(ask.top_k)]
         if ask.hypothesis_template is not None:
             wrong.append(Violation("hypothesis_template", "goes only with `labels`"))
         if ask.multi_label is not None and self._regresses:

@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 from sensorium.v1 import vision_pb2 as pb
-from services.handlers import task_not_supported
 from services.verb_servicer import VerbServicer
 from services.vision.classify_conversion import classify_ask, classify_response
 from services.vision.depth_conversion import depth_ask, depth_response
@@ -56,13 +55,3 @@ class VisionServicer(VerbServicer[VisionVerbs]):
         answer = await verb.embed(embed_ask(request, context.time_remaining()))
         # Vectors of many tokens are millions of numbers.
         return await asyncio.to_thread(embed_response, answer, self._served.identity)
-
-    def _require_labels(self, rpc: str, *, wanted: bool, sent: bool) -> None:
-        """Returns if a request brings labels where the model wants them, and none where it has its own.
-
-        Raises:
-            TaskNotSupported: these are two tasks, and the model cannot do the other one.
-        """
-        if wanted != sent:
-            form = "by labels in the request" if sent else "without labels in the request"
-            raise task_not_supported(f"{rpc} {form}", self._served.name)

@@ -11,12 +11,12 @@ from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.images.joint import JointModel, TextInputs
+from services.engine.known_texts import KnownText, KnownTexts
+from services.engine.label_list import wrong_labels, wrong_top_k
 from services.engine.label_scores import ranked
+from services.engine.probabilities import probabilities
 from services.vision.ask import ClassifyAsk, Labelled
-from services.vision.classify_image import probabilities, wrong_options
 from services.vision.image_list import ImageList
-from services.vision.known_texts import KnownText, KnownTexts
-from services.vision.label_list import wrong_labels
 
 DEFAULT_TEMPLATE = "This is a photo of {}."
 PLACE = "{}"
@@ -45,7 +45,7 @@ class ZeroShotClassifier:
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 
     def _prepare(self, ask: ClassifyAsk) -> Prepared[Sequence[Labelled]]:
-        wrong = [*ask.input.violations, *wrong_options(ask)]
+        wrong = [*ask.input.violations, *wrong_top_k(ask.top_k)]
         template = DEFAULT_TEMPLATE if ask.hypothesis_template is None else ask.hypothesis_template
         if template.count(PLACE) != 1 or len(template) > _MOST_CHARACTERS:
             wrong.append(

@@ -5,6 +5,7 @@ import pytest
 
 from gateway.config import GatewaySettings
 from sensorium.rpc.configuration import flag
+from services.speech.config import SpeechSettings
 from services.text.config import TextSettings
 from services.vision.config import VisionSettings
 from tests.docs.metrics_page import page
@@ -26,11 +27,12 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_flags_of_the_readme_exist() -> None:
     """Each `--flag` in a table or a command of a server is a field of its settings."""
-    known = {flag(name) for kind in (TextSettings, VisionSettings, GatewaySettings) for name in kind.model_fields}
+    kinds = (TextSettings, VisionSettings, SpeechSettings, GatewaySettings)
+    known = {flag(name) for kind in kinds for name in kind.model_fields}
     known |= {"--no-" + name[2:] for name in known}
     text = (ROOT / "README.md").read_text()
     told = set(re.findall(r"`(--[a-z-]+)`", text))
-    for line in re.findall(r"python -m (?:services\.(?:text|vision)|gateway) .*", text):
+    for line in re.findall(r"python -m (?:services\.(?:text|vision|speech)|gateway) .*", text):
         told |= set(re.findall(r"(--[a-z-]+)", line))
     assert told
     assert told <= known | {"--help"}

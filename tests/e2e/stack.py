@@ -12,6 +12,8 @@ from sensorium import AsyncClient
 from services.multimodal.app import MultimodalService
 from services.multimodal.config import MultimodalSettings
 from services.process import ModelProcess
+from services.speech.app import SpeechService
+from services.speech.config import SpeechSettings
 from services.text.app import TextService
 from services.text.config import TextSettings
 from services.vision.app import VisionService
@@ -81,6 +83,14 @@ async def vision_stack(folder: Path, **changes: Any) -> AsyncIterator[RunningSta
 async def multimodal_stack(folder: Path, **changes: Any) -> AsyncIterator[RunningStack]:
     """Serves the checkpoint behind a gateway; `changes` are settings of the multimodal service."""
     service = MultimodalService(MultimodalSettings(**_settings(folder, changes)))
+    async with _running(service) as running, _gateway(running) as stack:
+        yield stack
+
+
+@asynccontextmanager
+async def speech_stack(folder: Path, **changes: Any) -> AsyncIterator[RunningStack]:
+    """Serves the checkpoint behind a gateway; `changes` are settings of the speech service."""
+    service = SpeechService(SpeechSettings(**_settings(folder, changes)))
     async with _running(service) as running, _gateway(running) as stack:
         yield stack
 

@@ -27,3 +27,5 @@ class Answer(Generic[T]):
     """Tokens read, over all items."""
     images: int = 0
     """Images read, over all items."""
+    audio_seconds: float | None = None
+    """Length of the audio read, over all items; None where there is none to read."""

@@ -25,6 +25,7 @@ class Prepared(Generic[T]):
     finish: Finish[T]
     input_tokens: int = 0
     images: int = 0
+    audio_seconds: float | None = None
 
 
 class Pipeline:
@@ -43,7 +44,7 @@ class Pipeline:
         result = await self.preprocessing.finish(prepared.finish, computed.outputs)
         total = time.monotonic() - began
         times = RequestTimes(computed.times.queue, preprocess, computed.times.compute, total)
-        return Answer(result, times, prepared.input_tokens, prepared.images)
+        return Answer(result, times, prepared.input_tokens, prepared.images, prepared.audio_seconds)
 
     def start(self) -> None:
         """Starts the model's thread."""

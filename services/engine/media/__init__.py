@@ -1,1 +1,1 @@
-"""Images in and out: decoding within limits, masks, depth maps. Knows no model, no torch and no protobuf."""
+"""Media in and out, within limits: images, masks, depth maps, recordings. Knows no model, no torch and no protobuf."""

@@ -2,6 +2,7 @@
 
 from enum import Enum
 
+from services.engine.media.media_type import UNDECLARED, contradiction, essence
 from services.engine.media.refusal import ACCEPTED, ImageRefused
 
 
@@ -24,8 +25,6 @@ DECLARED_TYPES = {
     "image/webp": ImageFormat.WEBP,
     "image/gif": ImageFormat.GIF,
 }
-_UNDECLARED = ("", "application/octet-stream")
-"""Types that say nothing, and so contradict nothing."""
 
 _OTHERS = (
     (b"II*\0", "a TIFF file"),
@@ -48,12 +47,6 @@ _OTHERS = (
     (b"UklGR", "base64 text, not the bytes it stands for"),
     (b"R0lGOD", "base64 text, not the bytes it stands for"),
 )
-_MOST_CHARACTERS_QUOTED = 40
-
-
-def essence(media_type: str) -> str:
-    """Returns a media type in lower case and without its parameters: `image/png` of `Image/PNG; q=1`."""
-    return media_type.partition(";")[0].strip().lower()
 
 
 def format_of(data: bytes) -> ImageFormat:
@@ -80,11 +73,8 @@ def check_declared(media_type: str, found: ImageFormat) -> None:
         ImageRefused: it does, or it is no type of an image that is decoded.
     """
     declared = essence(media_type)
-    if declared in _UNDECLARED or DECLARED_TYPES.get(declared) is found:
-        return
-    quoted = declared[:_MOST_CHARACTERS_QUOTED].encode("ascii", "replace").decode()
-    kind = f"image/{found.value.lower()}"
-    raise ImageRefused(f"is declared as {quoted!r}, but its bytes are {kind}: declare that, or leave mime_type empty")
+    if declared not in UNDECLARED and DECLARED_TYPES.get(declared) is not found:
+        raise ImageRefused(contradiction(media_type, f"image/{found.value.lower()}"))
 
 
 def _other(data: bytes) -> str:

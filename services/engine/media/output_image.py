@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.engine.media.image_format import essence
+from services.engine.media.media_type import essence
 from services.engine.media.refusal import ImageRefused
 
 DEFAULT_TYPE = "image/png"

@@ -1,10 +1,14 @@
-"""How an image is refused: in words for its caller, who sees neither a decoder's messages nor its classes."""
+"""How media are refused: in words for their caller, who sees neither a decoder's messages nor its classes."""
 
 ACCEPTED = "accepted are PNG, JPEG, WebP and GIF"
 
 
 class ImageRefused(Exception):
     """An image cannot be taken. The message says what is wrong and what to do, as a violation's description does."""
+
+
+class AudioRefused(Exception):
+    """A recording cannot be taken. The message says what is wrong and what to do, as a violation's description does."""
 
 
 class Damaged(Exception):

@@ -1,4 +1,4 @@
-"""The labels of a request."""
+"""The labels of a request, and how many of them it wants back."""
 
 from collections.abc import Sequence
 
@@ -19,3 +19,10 @@ def wrong_labels(labels: Sequence[str], most: int) -> list[Violation]:
         else:
             first[label] = i
     return wrong
+
+
+def wrong_top_k(top_k: int | None) -> list[Violation]:
+    """Returns what is wrong with how many of the likeliest labels were asked for; None asks for all."""
+    if top_k is None or top_k >= 1:
+        return []
+    return [Violation("top_k", f"must be at least 1, not {top_k}")]

@@ -1,0 +1,6 @@
+"""Models that read audio. They run on `services.engine.batching`.
+
+loading  a model with its feature extractor
+reader   from the bytes of a recording to what the model reads
+runner   batches of recordings through the model
+"""

@@ -1,0 +1,65 @@
+"""What can be learned of a model of audio only by trying it."""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from services.engine.audio.reader import AudioReader
+from services.engine.audio.runner import AudioRunner
+from services.engine.batching.job import Item
+from services.engine.media.recording import Samples
+
+_SECONDS = 1.0
+_SHORTER = 0.7
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+"""Greatest difference that padding may make, as a share of the greatest value."""
+
+
+def noise(seconds: float, rate: int) -> Samples:
+    """Returns a sound in which nothing is alike, so that no two places compute the same."""
+    return np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * rate)).astype(np.float32)
+
+
+def learn(reader: AudioReader, runner: AudioRunner, dtype: torch.dtype) -> None:
+    """Tells the reader what the model cannot read, and whether recordings of unequal lengths can share a batch."""
+    reader.fewest = _fewest(lambda count: _is_read(reader, runner, count), reader.rate)
+    reader.pads = _pads(reader, runner, _TOLERANCE.get(dtype, 1e-2))
+
+
+def _is_read(reader: AudioReader, runner: AudioRunner, count: int) -> bool:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of numpy, on means of nothing
+            outputs = runner.compute([reader.process(noise(count / reader.rate, reader.rate)).tensors])
+    except (ValueError, IndexError, RuntimeError, ZeroDivisionError, AssertionError):
+        return False
+    return all(value.isfinite().all() for value in outputs.values())
+
+
+def _fewest(is_read: Callable[[int], bool], enough: int) -> int:
+    """Returns the least number of samples that is read, at most `enough`."""
+    below, found = 0, 1
+    while found < enough and not is_read(found):
+        below, found = found, min(found * 2, enough)
+    while found - below > 1:
+        middle = (below + found) // 2
+        below, found = (below, middle) if is_read(middle) else (middle, found)
+    return found
+
+
+def _pads(reader: AudioReader, runner: AudioRunner, tolerance: float) -> bool:
+    """Returns whether the model gives a sound the same answer beside a longer one.
+
+    One that is told of no padding, such as those of wav2vec2's first kind, takes it for silence.
+    """
+    whole = noise(_SECONDS, reader.rate)
+    short, long = reader.process(whole[: round(len(whole) * _SHORTER)]), reader.process(whole)
+    if short.kind == long.kind or not any("mask" in name for name in short.tensors):
+        return False
+    (alone,), (beside, _) = runner.run([Item(short)]), runner.run([Item(short), Item(long)])
+    for name, value in alone.items():
+        found = beside[name][: len(value)] if value.dim() else beside[name]
+        if (found - value).abs().max() > tolerance * value.abs().max().clamp_min(1e-6):
+            return False
+    return True

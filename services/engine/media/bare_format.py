@@ -1,0 +1,54 @@
+"""Samples without a file around them: what they are is told by their media type alone."""
+
+from dataclasses import dataclass
+
+from services.engine.media.media_type import essence, parameters
+from services.engine.media.refusal import AudioRefused
+
+_SAMPLES = {"audio/l16": "PCM_16", "audio/pcmu": "ULAW", "audio/pcma": "ALAW"}
+"""By libsndfile's names."""
+_ENDIANS = {"little-endian": "LITTLE", "big-endian": "BIG"}
+_TELEPHONE = "8000"
+"""Samples per second of G.711 where no other rate is told (RFC 4856)."""
+
+
+@dataclass(frozen=True)
+class BareFormat:
+    """What bare samples are."""
+
+    samples: str
+    """PCM_16, ULAW or ALAW."""
+    rate: int
+    channels: int
+    endian: str = "LITTLE"
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of each channel."""
+        return self.channels * (2 if self.samples == "PCM_16" else 1)
+
+
+def bare_format(media_type: str) -> BareFormat | None:
+    """Returns what a media type tells of bare samples, or None if it is not that of any.
+
+    Samples of 16 bits are little-endian, as in the rest of the contract, unless `endianness=big-endian` is among the
+    parameters; RFC 2586 has them the other way round, and hardly anybody follows it.
+
+    Raises:
+        AudioRefused: a parameter is missing or wrong.
+    """
+    kind = essence(media_type)
+    if kind not in _SAMPLES:
+        return None
+    told = parameters(media_type)
+    if unknown := sorted(set(told) - {"rate", "channels", "endianness"}):
+        raise AudioRefused(f"is declared with {unknown[0]!r}; {kind} has rate, channels and endianness")
+    rate = told.get("rate", "" if kind == "audio/l16" else _TELEPHONE)
+    channels = told.get("channels", "1")
+    for name, value in (("rate", rate), ("channels", channels)):
+        if not (value.isascii() and value.isdigit() and len(value) < 10):
+            raise AudioRefused(f"is declared as {kind} without a number as {name}: {kind};rate=16000;channels=1")
+    endian = _ENDIANS.get(told.get("endianness", "little-endian"))
+    if endian is None:
+        raise AudioRefused("has another endianness than little-endian or big-endian")
+    return BareFormat(_SAMPLES[kind], int(rate), int(channels), endian)

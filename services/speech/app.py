@@ -1,0 +1,34 @@
+"""Wiring of the speech service: settings in, a serving process out."""
+
+from collections.abc import Callable
+
+from services.engine.metrics import EngineMetrics
+from services.process import LoadedService, ModelProcess, checkpoint_of
+from services.speech.config import SpeechSettings
+from services.speech.servicer import SpeechServicer
+from services.speech.speech_model import load_speech_service
+from services.speech.task import choose_task
+
+SPEECH_SERVICE = "sensorium.v1.SpeechService"
+
+
+async def serve(settings: SpeechSettings) -> None:
+    """Serves until told to stop."""
+    await SpeechService(settings).serve()
+
+
+class SpeechService(ModelProcess[SpeechSettings]):
+    """One process's server and model of audio."""
+
+    def __init__(self, settings: SpeechSettings) -> None:
+        super().__init__(settings, SPEECH_SERVICE, SpeechServicer, load)
+
+
+def load(settings: SpeechSettings, metrics: EngineMetrics, warming: Callable[[], None]) -> LoadedService:
+    """Loads the model for what it was made for, or for what the settings say.
+
+    Raises:
+        ModelRefused: the checkpoint cannot be served; the message says why.
+    """
+    checkpoint = checkpoint_of(settings)
+    return load_speech_service(checkpoint, choose_task(checkpoint, settings.task), settings, metrics, warming)

@@ -1,0 +1,26 @@
+"""What the speech service can be told."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from sensorium.rpc import Port
+from services.settings import ModelSettings
+
+
+class SpeechSettings(ModelSettings):
+    """Serves one model that reads or writes audio over gRPC."""
+
+    port: Port = Field(50053, description="Port for gRPC; 0 chooses a free one.")
+    metrics_port: Port = Field(9053, description="Port for /metrics, /livez and /readyz; 0 chooses a free one.")
+    task: Literal["auto", "transcribe", "synthesize", "classify", "zero-shot-classify", "embed"] = Field(
+        "auto", description="What to serve where a checkpoint can do several things; auto is what it was made for."
+    )
+    media_bytes: int = Field(30 * 1024 * 1024, ge=1, description="Bytes of one recording's file.")
+    audio_seconds: float = Field(3600, gt=0, description="Length of one recording, checked before it is decoded.")
+    max_queued_seconds: int = Field(
+        7200, ge=1, description="Length of the recordings that may wait, all together; 64 kB of memory each second."
+    )
+    max_batch_seconds: int = Field(
+        120, ge=1, description="Length of a batch; a recording that the model reads at once may be no longer."
+    )

@@ -1,0 +1,72 @@
+"""The recordings of a request, decoded one by one with everything that is wrong about them."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sensorium.errors import DeadlineExceeded, Violation
+from services.engine.audio.reader import FRAMES_PER_SECOND, AudioInputs, AudioReader
+from services.engine.media.refusal import AudioRefused
+from services.sent_media import SentMedia
+
+
+@dataclass(frozen=True)
+class ReadRecording:
+    """What the model reads of one recording, and how long that is, in seconds."""
+
+    inputs: AudioInputs
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RecordingList:
+    """The field `recordings`, in which there must be some and may be `most`; the model reads each at once."""
+
+    reader: AudioReader
+    most: int
+    most_length: int
+    """What the recordings of a request may come to for the model, in lengths of AudioInputs."""
+    longest: int
+    """What one of them may."""
+
+    def read(
+        self, recordings: Sequence[SentMedia], wrong: list[Violation], *, fewest: int = 1, deadline: float | None = None
+    ) -> list[ReadRecording]:
+        """Returns what the model reads of each recording that is right. Adds what is wrong to `wrong`.
+
+        Raises:
+            DeadlineExceeded: the deadline passed before the last one was read.
+        """
+        if not fewest <= len(recordings) <= self.most:
+            wrong.append(Violation("recordings", f"must hold {fewest} to {self.most} items, not {len(recordings)}"))
+            return []  # so many are not looked at
+        found: list[ReadRecording] = []
+        for i, recording in enumerate(recordings):
+            if deadline is not None and time.monotonic() > deadline:
+                raise DeadlineExceeded("The deadline passed while recordings were read.")
+            if (read := self._read_one(recording, wrong, f"recordings[{i}]", deadline)) is not None:
+                found.append(read)
+            if sum(each.inputs.length for each in found) > self.most_length:
+                wrong.append(
+                    Violation("recordings", f"come to more than may wait at once from recordings[{i}] on; send fewer")
+                )
+                break
+        return found
+
+    def _read_one(
+        self, recording: SentMedia, wrong: list[Violation], field: str, deadline: float | None
+    ) -> ReadRecording | None:
+        if recording.wrong:
+            wrong.append(Violation(field, recording.wrong))
+            return None
+        try:
+            sound = self.reader.decode(recording.data, recording.media_type, deadline)
+            inputs = self.reader.process(sound.samples)
+        except AudioRefused as error:
+            wrong.append(Violation(field, str(error)))
+            return None
+        if inputs.length > self.longest:
+            most = self.longest / FRAMES_PER_SECOND
+            wrong.append(Violation(field, f"is {sound.seconds:.6g} s long, and the model reads at most {most:.6g} s"))
+            return None
+        return ReadRecording(inputs, sound.seconds)

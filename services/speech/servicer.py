@@ -1,0 +1,19 @@
+"""SpeechService over plain values: each RPC converts, asks its verb, and converts back."""
+
+from typing import Any
+
+from sensorium.v1 import speech_pb2 as pb
+from services.speech.classify_conversion import classify_ask, classify_response
+from services.speech.verb_set import SpeechVerbs
+from services.verb_servicer import VerbServicer
+
+
+class SpeechServicer(VerbServicer[SpeechVerbs]):
+    """The RPCs of SpeechService that this model serves; `services.handlers` refuses the others."""
+
+    async def ClassifyAudio(self, request: pb.ClassifyAudioRequest, context: Any) -> pb.ClassifyAudioResponse:
+        """Classifies recordings."""
+        verb = self._able("ClassifyAudio", self._ready(request.model).classifier)
+        self._require_labels("ClassifyAudio", wanted=verb.takes_labels, sent=bool(request.labels))
+        answer = await verb.classify(classify_ask(request, context.time_remaining()))
+        return classify_response(answer, self._served.identity)

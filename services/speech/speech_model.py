@@ -1,0 +1,71 @@
+"""A model of audio, in memory and answering."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from transformers import AutoModelForAudioClassification
+
+from sensorium.v1 import models_pb2 as pb
+from services.answer_conversion import duration
+from services.batched_model import BatchedModel
+from services.engine.audio.loading import LoadedAudioModel, load_audio_model
+from services.engine.audio.reader import AudioReader
+from services.engine.batching.pipeline import Pipeline
+from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.media.recording import AudioLimits
+from services.engine.metrics import EngineMetrics
+from services.process import LoadedService
+from services.speech.classify_audio import AudioClassifier, compute_logits
+from services.speech.config import SpeechSettings
+from services.speech.task import SpeechTask
+from services.speech.verb_set import SpeechVerbs
+from services.speech.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class Served:
+    """The verbs of a task, and what they run on."""
+
+    pipeline: Pipeline
+    verbs: SpeechVerbs
+    tasks: Sequence[pb.Task.ValueType]
+    longest: float
+    """Seconds of one recording."""
+
+
+def load_speech_service(
+    checkpoint: Checkpoint,
+    task: SpeechTask,
+    settings: SpeechSettings,
+    metrics: EngineMetrics,
+    warming: Callable[[], None],
+) -> LoadedService:
+    """Loads a model for one task. Raises ModelRefused."""
+    if task not in _LOADERS:
+        raise ModelRefused(f"{checkpoint.source}: models that {task.value} are not served yet.")
+    began = time.monotonic()
+    loaded = _LOADERS[task](checkpoint)
+    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    warming()
+    began = time.monotonic()
+    reader = AudioReader(loaded.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds))
+    served = _MAKERS[task](Workbench(loaded, reader, settings, metrics))
+    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    limits = pb.ModelLimits(media_bytes=settings.media_bytes, audio_duration=duration(served.longest))
+    return BatchedModel(loaded, served.pipeline, served.verbs, served.tasks, limits, sample_rate=loaded.rate)
+
+
+def _classifying(bench: Workbench) -> Served:
+    pipeline = bench.pipeline(partial(compute_logits, bench.loaded))
+    classifier = AudioClassifier(pipeline, bench.loaded, bench.recordings)
+    return Served(pipeline, SpeechVerbs(classifier=classifier), [pb.TASK_CLASSIFY_AUDIO], bench.longest)
+
+
+_LOADERS: dict[SpeechTask, Callable[[Checkpoint], LoadedAudioModel]] = {
+    SpeechTask.CLASSIFY: partial(load_audio_model, kind=AutoModelForAudioClassification),
+}
+_MAKERS: dict[SpeechTask, Callable[[Workbench], Served]] = {
+    SpeechTask.CLASSIFY: _classifying,
+}

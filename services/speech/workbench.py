@@ -1,0 +1,93 @@
+"""What the verbs of every task that reads audio are made of."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from services.engine.admission import QueueLimits
+from services.engine.audio.habits import learn, noise
+from services.engine.audio.loading import LoadedAudioModel
+from services.engine.audio.reader import FRAMES_PER_SECOND, AudioInputs, AudioReader
+from services.engine.audio.runner import AudioRunner, Compute
+from services.engine.batching.admission import BatchAdmission
+from services.engine.batching.batcher import Batcher, BatchRunner
+from services.engine.batching.job import Item
+from services.engine.batching.pipeline import Pipeline
+from services.engine.batching.queue import BatchLimits
+from services.engine.metrics import EngineMetrics
+from services.engine.trial import try_out
+from services.speech.config import SpeechSettings
+from services.speech.recording_list import RecordingList
+
+_TRIED_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """A loaded model with what reads recordings for it."""
+
+    loaded: LoadedAudioModel
+    reader: AudioReader
+    settings: SpeechSettings
+    metrics: EngineMetrics
+
+    def pipeline(self, compute: Compute, probes: Sequence[AudioInputs] = ()) -> Pipeline:
+        """Returns the way through the model, made faster where it then computes the same. There is one for each model.
+
+        What it reads is learned on the way. `probes` are what it is tried with beside noise, each by itself.
+
+        Raises:
+            ModelRefused: the model fails on them, or does not answer them the same way twice.
+        """
+        runner = AudioRunner(self.loaded, compute)
+
+        def run() -> list[Tensor]:
+            outputs = [runner.compute([probe.tensors, probe.tensors]) for probe in (self.heard(), *probes)]
+            return [value for output in outputs for value in output.values()]
+
+        pipeline = self.pipeline_of(runner, run)
+        learn(self.reader, runner, self.loaded.model.dtype)
+        return pipeline
+
+    def pipeline_of(self, runner: BatchRunner, run: Callable[[], Sequence[Tensor]]) -> Pipeline:
+        """Returns the way through the model by a runner of its own, as `pipeline` does, without learning.
+
+        `run` returns what the runner makes of two equal items side by side, `[2, ...]` each.
+        """
+        try_out(self.loaded, run, "recording")
+        settings = self.settings
+        admission = BatchAdmission(
+            QueueLimits(settings.max_queued_requests, settings.max_queued_seconds * FRAMES_PER_SECOND),
+            unit="frames of 20 ms",
+        )
+        limits = BatchLimits(length=settings.max_batch_seconds * FRAMES_PER_SECOND)
+        wait = settings.batch_wait_ms / 1000
+        return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
+
+    def heard(self) -> AudioInputs:
+        """Returns what the model reads of a second of noise."""
+        return self.reader.process(noise(_TRIED_SECONDS, self.reader.rate))
+
+    def tried(self, compute: Compute) -> dict[str, Tensor]:
+        """Returns the output for noise, as AudioRunner gives it."""
+        (output,) = AudioRunner(self.loaded, compute).run([Item(self.heard())])
+        return output
+
+    @property
+    def longest(self) -> float:
+        """Seconds of a recording that the model reads at once, at most."""
+        settings = self.settings
+        reads_all = self.heard().length > FRAMES_PER_SECOND * _TRIED_SECONDS
+        return settings.audio_seconds if reads_all else min(settings.audio_seconds, settings.max_batch_seconds)
+
+    @property
+    def recordings(self) -> RecordingList:
+        """The recordings of a request."""
+        settings = self.settings
+        return RecordingList(
+            self.reader,
+            settings.max_batch_items,
+            settings.max_queued_seconds * FRAMES_PER_SECOND,
+            settings.max_batch_seconds * FRAMES_PER_SECOND,
+        )

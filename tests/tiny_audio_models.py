@@ -1,0 +1,84 @@
+"""Tiny random checkpoints of models that read audio, as `save_pretrained` writes them, with their extractors."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    ASTConfig,
+    ASTFeatureExtractor,
+    HubertConfig,
+    PretrainedConfig,
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2BertConfig,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    WavLMConfig,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+)
+
+from tests.tiny_vision_models import stir
+
+RATE = 16_000
+
+_LAYERS: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+_WAV2VEC2: dict[str, Any] = _LAYERS | {
+    "conv_dim": [16, 16, 16],
+    "conv_kernel": [10, 8, 4],
+    "conv_stride": [10, 8, 4],
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+    "classifier_proj_size": 16,
+}
+"""A frame of 20 ms, as in the original, in three layers instead of seven."""
+_MASKED: dict[str, Any] = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
+
+Maker = tuple[Callable[[], Any], Callable[..., PretrainedConfig]]
+"""What makes the features, and the configuration."""
+
+
+def _samples(mask: bool) -> Callable[[], Any]:
+    return lambda: Wav2Vec2FeatureExtractor(return_attention_mask=mask)
+
+
+_MAKERS: dict[str, Maker] = {
+    "wav2vec2": (_samples(False), lambda **more: Wav2Vec2Config(**_WAV2VEC2, **more)),
+    "wav2vec2-masked": (_samples(True), lambda **more: Wav2Vec2Config(**_WAV2VEC2 | _MASKED, **more)),
+    "hubert": (_samples(True), lambda **more: HubertConfig(**_WAV2VEC2 | _MASKED, **more)),
+    "wavlm": (_samples(False), lambda **more: WavLMConfig(**_WAV2VEC2, num_buckets=32, **more)),
+    "wav2vec2-bert": (
+        SeamlessM4TFeatureExtractor,
+        lambda **more: Wav2Vec2BertConfig(
+            **_LAYERS, feature_projection_input_dim=160, conv_depthwise_kernel_size=7, classifier_proj_size=16, **more
+        ),
+    ),
+    "ast": (
+        lambda: ASTFeatureExtractor(max_length=128, num_mel_bins=32),
+        lambda **more: ASTConfig(**_LAYERS, max_length=128, num_mel_bins=32, **more),
+    ),
+    "whisper": (
+        lambda: WhisperFeatureExtractor(chunk_length=4),
+        lambda **more: WhisperConfig(
+            d_model=32, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=64, num_mel_bins=80,
+            max_source_positions=200, classifier_proj_size=16, **more,
+        ),
+    ),
+}  # fmt: skip
+
+
+def write_audio_model(folder: Path, name: str, auto_class: Any, *, seed: int = 0, **config: Any) -> Path:
+    """Writes a random model of the architecture `name` with the head of `auto_class`, and its extractor."""
+    make_extractor, make_config = _MAKERS[name]
+    torch.manual_seed(seed)
+    model = auto_class.from_config(make_config(**config))
+    stir(model)
+    model.save_pretrained(folder)
+    make_extractor().save_pretrained(folder)
+    return folder
