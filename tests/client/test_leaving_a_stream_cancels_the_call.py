@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from sensorium import AsyncClient, Cancelled, Client
+from sensorium import AsyncClient, Cancelled, Client, InvalidArgument, Violation
 from sensorium.v1 import speech_pb2, text_pb2
 from tests.client.events import STARTED, Endless
 from tests.client.fake import Fake
+from tests.fakes.text_service import FakeTextService
 
 STREAM = "TextService/StreamGenerate"
 REQUEST = text_pb2.StreamGenerateRequest(prompt="Hi")
@@ -211,3 +212,18 @@ async def test_a_feed_that_waits_forever_ends_with_its_call(fake: Fake, async_cl
     fake.answers["SpeechService/StreamTranscribe"] = one
     assert len([event async for event in async_client.speech.stream_transcribe(silence())]) == 1
     await asyncio.wait_for(closed.wait(), PATIENCE)
+
+
+async def test_a_status_sent_while_requests_flow_is_not_lost() -> None:
+    """By gRPC's own writing, one in two would be told INTERNAL instead."""
+
+    async def endless() -> AsyncIterator[speech_pb2.StreamTranscribeRequest]:
+        yield next(config_then(0))
+        while True:
+            yield speech_pb2.StreamTranscribeRequest(audio=bytes(30_000))
+
+    async with FakeTextService() as service, AsyncClient(service.address, timeout=30) as client:
+        service.script.error = InvalidArgument([Violation("audio", "is none")])
+        for _ in range(30):
+            with pytest.raises(InvalidArgument):
+                _ = [event async for event in client.speech.stream_transcribe(endless())]

@@ -95,7 +95,7 @@ class AsyncBidi(Generic[Q, R]):
         """
         call = self._connection.call(options)
         method = self._method
-        feed = AsyncFeed(requests, self._connection.settings.model)
+        feed = AsyncFeed(requests, self._connection.settings.model, method.serialize)
 
         def open_call() -> Any:
             multicallable = self._connection.channel.stream_stream(method.name, method.serialize, method.parse)
