@@ -90,7 +90,7 @@ class Relay(grpc.GenericRpcHandler):
     async def _exchange(self, method: Method, context: Context) -> None:
         delivery = self._delivery(method, context)
         metadata = towards_endpoint(context.invocation_metadata() or ())
-        async with Upstream(context) as upstream:
+        async with Upstream(context, self._settings.silent_client_seconds) as upstream:
             model = model_of_config(await upstream.first())
 
             async def attempt(endpoint: Endpoint, timeout: float | None) -> None:

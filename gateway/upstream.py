@@ -10,6 +10,7 @@ import grpc
 
 from gateway.delivery import Context
 from gateway.endpoint import EOF
+from sensorium import rpc
 from sensorium.errors import InvalidArgument
 
 # Messages of audio read ahead; each is at most as large as the message limit, and usually a few kilobytes.
@@ -23,10 +24,11 @@ class Upstream:
     The reading outlives a failed attempt: what one endpoint did not take, the next one gets.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, silent_seconds: float) -> None:
         self.replayable = True
         """Whether a new attempt would see every message: true until one after the first went to an endpoint."""
         self._context = context
+        self._silent_seconds = silent_seconds
         self._first = b""
         self._queue: asyncio.Queue[Any] = asyncio.Queue(_AHEAD)
         self._reader: asyncio.Future[None] | None = None
@@ -36,8 +38,9 @@ class Upstream:
 
         Raises:
             InvalidArgument: the caller sent none.
+            DeadlineExceeded: none came in time. For those behind it the endpoint has its own patience.
         """
-        message: Any = await self._context.read()
+        message: Any = await rpc.read_within(self._context.read(), self._silent_seconds)
         if message is EOF:
             raise InvalidArgument([], "The stream ended before its first message, which holds the config.")
         self._first = message

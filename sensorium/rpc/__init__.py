@@ -26,6 +26,7 @@ from sensorium.rpc.health import Health
 from sensorium.rpc.lifecycle import main, run
 from sensorium.rpc.observer import CallObserver, NobodyObserves
 from sensorium.rpc.options import channel_options, server_options
+from sensorium.rpc.reading import read_within
 from sensorium.rpc.request_ids import REQUEST_ID, request_id_of
 from sensorium.rpc.server import CannotServe, PortTaken, Server
 from sensorium.rpc.settings import CommaSeparated, Port, ServerSettings
@@ -46,6 +47,7 @@ __all__ = [
     "channel_options",
     "load",
     "main",
+    "read_within",
     "request_id_of",
     "run",
     "server_options",

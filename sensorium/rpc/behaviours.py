@@ -7,12 +7,14 @@ the handler, they would answer a caller's broken bytes with UNKNOWN and the clas
 import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from sensorium.errors import InvalidArgument
+from sensorium.rpc.reading import read_within
 from sensorium.rpc.writing import write_within
 
 # A text, since gRPC's own class takes no parameters when the program runs.
@@ -24,8 +26,18 @@ Guard = Callable[[Context], AbstractAsyncContextManager[Opening]]
 Decode = Callable[[bytes], Any]
 
 
-def guarded(handler: Handler, guard: Guard, stalled_seconds: float) -> Handler:
-    """Returns a handler that runs `handler` inside `guard`, and gives up a caller who takes nothing for so long.
+@dataclass(frozen=True)
+class Patience:
+    """How long a stream's caller may do nothing, in seconds."""
+
+    unread: float
+    """With a message to take."""
+    silent: float
+    """With a message awaited."""
+
+
+def guarded(handler: Handler, guard: Guard, patience: Patience) -> Handler:
+    """Returns a handler that runs `handler` inside `guard`, and gives up a caller whose stream stands still.
 
     Handlers are coroutine functions, or asynchronous generator functions where they answer with a stream. Requests of
     a stream are decoded as the handler iterates over them; one that calls `context.read()` gets the raw bytes.
@@ -34,50 +46,56 @@ def guarded(handler: Handler, guard: Guard, stalled_seconds: float) -> Handler:
     encode = handler.response_serializer
     if handler.response_streaming:
         behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
-        stream: Any = _stream(behaviour, decode, guard, stalled_seconds)
+        stream: Any = _stream(behaviour, decode, guard, patience)
         wrap = (
             grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
         )
         return wrap(stream, None, encode)
     behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
-    whole: Any = _whole(behaviour, decode, encode or bytes, guard)
+    whole: Any = _whole(behaviour, decode, encode or bytes, guard, patience)
     wrap = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
     return wrap(whole, None, None)
 
 
-def _whole(behaviour: Any, decode: Decode, encode: Callable[[Any], bytes], guard: Guard) -> Any:
+def _whole(behaviour: Any, decode: Decode, encode: Callable[[Any], bytes], guard: Guard, patience: Patience) -> Any:
     async def answer(request: Any, context: Context) -> bytes:
         async with guard(context):
-            return encode(await behaviour(_decoded(request, decode), context))
+            return encode(await behaviour(_decoded(request, decode, patience), context))
         raise AssertionError("a guard does not swallow errors")
 
     return answer
 
 
-def _stream(behaviour: Any, decode: Decode, guard: Guard, stalled_seconds: float) -> Any:
+def _stream(behaviour: Any, decode: Decode, guard: Guard, patience: Patience) -> Any:
     async def answer(request: Any, context: Context) -> None:
         async with guard(context) as opening:
             if inspect.isasyncgenfunction(behaviour):
                 # Closed here, and not by the garbage collector: a handler's `finally` runs before the call ends.
-                async with aclosing(behaviour(_decoded(request, decode), context)) as messages:
+                async with aclosing(behaviour(_decoded(request, decode, patience), context)) as messages:
                     first = True
                     async for message in messages:
                         if first:
                             first = False
                             await opening()
-                        await write_within(context, message, stalled_seconds)
+                        await write_within(context, message, patience.unread)
             else:
-                await behaviour(_decoded(request, decode), context)
+                await behaviour(_decoded(request, decode, patience), context)
 
     return answer
 
 
-def _decoded(request: Any, decode: Decode) -> Any:
-    return decode(request) if isinstance(request, bytes) else _each(request, decode)
+def _decoded(request: Any, decode: Decode, patience: Patience) -> Any:
+    return decode(request) if isinstance(request, bytes) else _each(request, decode, patience)
 
 
-async def _each(requests: AsyncIterable[bytes], decode: Decode) -> AsyncIterator[Any]:
-    async for request in requests:
+async def _each(requests: AsyncIterable[bytes], decode: Decode, patience: Patience) -> AsyncIterator[Any]:
+    # A handler may read by itself: gRPC's iterator is not even made before it is asked for.
+    messages = aiter(requests)
+    while True:
+        try:
+            request = await read_within(anext(messages), patience.silent)
+        except StopAsyncIteration:
+            return
         yield decode(request)
 
 

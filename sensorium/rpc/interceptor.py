@@ -11,7 +11,7 @@ import grpc
 from grpc import StatusCode
 
 from sensorium.errors import Internal, InvalidArgument, SensoriumError, TaskNotSupported
-from sensorium.rpc.behaviours import Context, Handler, Opening, guarded
+from sensorium.rpc.behaviours import Context, Handler, Opening, Patience, guarded
 from sensorium.rpc.gate import Gate
 from sensorium.rpc.observer import CallObserver
 from sensorium.rpc.request_ids import REQUEST_ID, request_id_of
@@ -31,11 +31,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     where a handler sends its own, in whatever that puts there. gRPC's own services are neither counted nor refused.
     """
 
-    def __init__(self, gate: Gate, observer: CallObserver, stalled_seconds: float) -> None:
-        """Guards calls; a stream whose caller takes no message for `stalled_seconds` is given up."""
+    def __init__(self, gate: Gate, observer: CallObserver, patience: Patience) -> None:
+        """Guards calls, and gives up those whose callers do nothing for longer than `patience` has."""
         self._gate = gate
         self._observer = observer
-        self._stalled_seconds = stalled_seconds
+        self._patience = patience
         self._guarded: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -58,7 +58,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _guard(self, handler: Handler, method: str, counted: bool) -> Handler:
-        return guarded(handler, lambda context: self._call(method, context, counted), self._stalled_seconds)
+        return guarded(handler, lambda context: self._call(method, context, counted), self._patience)
 
     @asynccontextmanager
     async def _call(self, method: str, context: Context, counted: bool) -> AsyncGenerator[Opening]:

@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from sensorium.rpc import health
+from sensorium.rpc.behaviours import Patience
 from sensorium.rpc.gate import Gate
 from sensorium.rpc.interceptor import CallInterceptor
 from sensorium.rpc.metrics_port import MetricsPort
@@ -62,8 +63,9 @@ class Server:
         """Set it to cut every wait of a drain short."""
         self.port = 0
         self.metrics_port = 0
+        patience = Patience(settings.stalled_client_seconds, settings.silent_client_seconds)
         self.grpc = grpc.aio.server(
-            interceptors=[CallInterceptor(self.gate, observer or NobodyObserves(), settings.stalled_client_seconds)],
+            interceptors=[CallInterceptor(self.gate, observer or NobodyObserves(), patience)],
             options=server_options(settings),
         )
         self._credentials = server_credentials(settings)

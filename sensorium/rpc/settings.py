@@ -60,6 +60,9 @@ class ServerSettings(BaseSettings):
     stalled_client_seconds: float = Field(
         60.0, gt=0, description="Ends a stream whose client takes no message for this long."
     )
+    silent_client_seconds: float = Field(
+        300.0, gt=0, description="Ends a stream that waits for its client's next message for this long."
+    )
     max_connection_age_seconds: float | None = Field(
         None, gt=0, description="Asks clients to reconnect after this long, so that load spreads over new replicas."
     )

@@ -341,7 +341,9 @@ class EndpointingOptions(_message.Message):
 
     @_builtins.property
     def padding_duration(self) -> _duration_pb2.Duration:
-        """Audio taken into an utterance before and after its speech. Absent: 200 ms."""
+        """Audio taken into an utterance before and after its speech, as far as it was heard when the utterance ended. Less
+        than half of `max_utterance_duration`. Absent: 200 ms.
+        """
 
     @_builtins.property
     def max_utterance_duration(self) -> _duration_pb2.Duration:

@@ -83,6 +83,7 @@ class SpeechServiceServicer(object):
     def StreamTranscribe(self, request_iterator, context):
         """Transcribes audio while it is spoken. The first message holds the configuration, all others audio; closing the
         sending side ends the audio. Answers `started`, then results and speech events, then `completed`, then status OK.
+        A stream on which nothing comes for as long as the operator waits for that ends with DEADLINE_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

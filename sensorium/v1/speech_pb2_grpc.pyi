@@ -40,6 +40,7 @@ class SpeechServiceStub:
     StreamTranscribe: _grpc.StreamStreamMultiCallable[_speech_pb2.StreamTranscribeRequest, _speech_pb2.StreamTranscribeResponse]
     """Transcribes audio while it is spoken. The first message holds the configuration, all others audio; closing the
     sending side ends the audio. Answers `started`, then results and speech events, then `completed`, then status OK.
+    A stream on which nothing comes for as long as the operator waits for that ends with DEADLINE_EXCEEDED.
     """
     Synthesize: _grpc.UnaryUnaryMultiCallable[_speech_pb2.SynthesizeRequest, _speech_pb2.SynthesizeResponse]
     """Speaks a text and returns the audio whole."""
@@ -62,6 +63,7 @@ class SpeechServiceAsyncStub(SpeechServiceStub):
     StreamTranscribe: _aio.StreamStreamMultiCallable[_speech_pb2.StreamTranscribeRequest, _speech_pb2.StreamTranscribeResponse]  # type: ignore[assignment]
     """Transcribes audio while it is spoken. The first message holds the configuration, all others audio; closing the
     sending side ends the audio. Answers `started`, then results and speech events, then `completed`, then status OK.
+    A stream on which nothing comes for as long as the operator waits for that ends with DEADLINE_EXCEEDED.
     """
     Synthesize: _aio.UnaryUnaryMultiCallable[_speech_pb2.SynthesizeRequest, _speech_pb2.SynthesizeResponse]  # type: ignore[assignment]
     """Speaks a text and returns the audio whole."""
@@ -93,6 +95,7 @@ class SpeechServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_speech_pb2.StreamTranscribeResponse], _abc.AsyncIterator[_speech_pb2.StreamTranscribeResponse]]:
         """Transcribes audio while it is spoken. The first message holds the configuration, all others audio; closing the
         sending side ends the audio. Answers `started`, then results and speech events, then `completed`, then status OK.
+        A stream on which nothing comes for as long as the operator waits for that ends with DEADLINE_EXCEEDED.
         """
 
     @_abc_1.abstractmethod
