@@ -13,6 +13,7 @@ from services.engine.fusion.substitution import Substitutions, fuse
 from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionBackend, AttentionCall, LooksAhead
 from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
 from services.engine.generation.attention.probe import LayoutProbe
+from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.encoder_decoder_build import encoder_decoder_parts
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.kv_cache import KVCache, LayerLayout
@@ -25,6 +26,7 @@ from services.engine.generation.parts import (
     page_count,
 )
 from services.engine.generation.prefill_budget import PrefillBudget
+from services.engine.generation.recording import record_decoding
 from services.engine.generation.rotary import frequencies_depend_on_length
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.scheduler import Scheduler
@@ -114,11 +116,31 @@ def paged_parts(loaded: LoadedModel, settings: EngineSettings) -> Parts:
     pages = page_count(loaded, settings, StateSize(0, token_bytes))
     pool = PagePool(pages, PAGE_SIZE)
     cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
-    backend = choose_backend(loaded, cache)
-    runner = ModelRunner(loaded.model, backend, cache, loaded.device)
-    accelerate_and_verify(loaded, runner, backend, pool)
+    runner = verified_runner(loaded, cache, pool)
+    if settings.record_decoding and loaded.device.type == "cuda":
+        runner.recorded = record_decoding(loaded, runner, pool, settings.max_sequences)
     reason = "Its paged forward was compared with its own at load."
     return Parts(runner, pool, settings.max_sequences, False, settings.share_prefixes, True, reason)
+
+
+def verified_runner(loaded: LoadedModel, cache: KVCache, pool: PagePool) -> ModelRunner:
+    """Returns a runner that was compared with the model itself, by the fastest attention with which it may be.
+
+    Raises:
+        NotPaged: the results differ with plain attention too.
+    """
+    backend = choose_backend(loaded, cache)
+    runner = ModelRunner(loaded.model, backend, cache, loaded.device)
+    try:
+        accelerate_and_verify(loaded, runner, backend, pool)
+    except Exception as error:  # a compiler raises anything
+        if loaded.device.type == "cpu" or isinstance(backend, ReferenceAttention):
+            raise
+        log.warning("Attention is computed without kernels, since with them it failed its check: %s", error)
+        backend = ReferenceAttention()
+        runner = ModelRunner(loaded.model, backend, cache, loaded.device)
+        accelerate_and_verify(loaded, runner, backend, pool)
+    return runner
 
 
 def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: AttentionBackend, pool: PagePool) -> None:

@@ -29,9 +29,9 @@ class LayerLayout:
 
     @property
     def pair(self) -> int:
-        """Numbers that are stored next to each other, along the width of keys and along the tokens of values.
+        """Numbers that processors have next to each other, along the width of keys and along the tokens of values.
 
-        Two of 16 bits, which processors multiply and add at once.
+        Two of 16 bits, which they multiply and add at once.
         """
         return 2 if self.dtype.itemsize == 2 and self.key_width % 2 == 0 else 1
 
@@ -47,24 +47,42 @@ class KVCache:
     A slot is `page * page_size + offset`. A layer's keys are `[pages, kv_heads, key_width / pair, page_size, pair]`, so
     that a query is multiplied with all tokens of a page at once; its values are
     `[pages, kv_heads, page_size / pair, columns, pair]`.
+
+    On a GPU a token's numbers lie behind one another instead, for its lanes read neighbours at once: these shapes are
+    then views with pairs of one, of keys `[pages, kv_heads, page_size, key_width]` and of values alike.
     """
 
-    def __init__(self, layouts: dict[int, LayerLayout], page_count: int, page_size: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        layouts: dict[int, LayerLayout],
+        page_count: int,
+        page_size: int,
+        device: torch.device,
+        *,
+        by_token: bool | None = None,
+    ) -> None:
+        """Takes all memory now. `by_token` says whether a token's numbers lie together, as by default on a GPU."""
         self.layouts = layouts
         self.page_size = page_size
+        self.by_token = device.type != "cpu" if by_token is None else by_token
         self._keys: dict[int, Tensor] = {}
         self._values: dict[int, Tensor] = {}
         arena = Arena()
+
+        def take(layout: LayerLayout, *shape: int) -> Tensor:
+            if device.type != "cpu":
+                return torch.zeros(shape, dtype=layout.dtype, device=device)
+            # Written once, so that the system gives the memory now: within a step that takes milliseconds.
+            return arena.take(math.prod(shape), layout.dtype).view(shape).zero_()
+
         for layer, layout in layouts.items():
-            heads, pair = layout.kv_heads, layout.pair
-            keys = (page_count, heads, layout.key_width // pair, page_size, pair)
-            values = (page_count, heads, page_size // pair, layout.columns, pair)
-            for tensors, shape in ((self._keys, keys), (self._values, values)):
-                if device.type == "cpu":
-                    # Written once, so that the system gives the memory now: within a step that takes milliseconds.
-                    tensors[layer] = arena.take(math.prod(shape), layout.dtype).view(shape).zero_()
-                else:
-                    tensors[layer] = torch.zeros(shape, dtype=layout.dtype, device=device)
+            heads, pair = layout.kv_heads, self._pair(layout)
+            if self.by_token:
+                keys = take(layout, page_count, heads, page_size, layout.key_width).transpose(2, 3).unsqueeze(-1)
+            else:
+                keys = take(layout, page_count, heads, layout.key_width // pair, page_size, pair)
+            self._keys[layer] = keys
+            self._values[layer] = take(layout, page_count, heads, page_size // pair, layout.columns, pair)
 
     def keys(self, layer: int) -> Tensor:
         """Returns all keys of a layer."""
@@ -83,9 +101,10 @@ class KVCache:
         """Stores `[T, kv_heads, width]` keys and values at the `T` slots. Writing the same slot again is harmless."""
         layout = self.layouts[layer]
         pages, offsets = slots // self.page_size, slots % self.page_size
-        self._keys[layer][pages, :, :, offsets] = keys.unflatten(-1, (-1, layout.pair))
+        pair = self._pair(layout)
+        self._keys[layer][pages, :, :, offsets] = keys.unflatten(-1, (-1, pair))
         places = self._values[layer][..., : layout.value_width, :]
-        places[pages, :, offsets // layout.pair, :, offsets % layout.pair] = values
+        places[pages, :, offsets // pair, :, offsets % pair] = values
 
     def copy_pages(self, sources: list[int], targets: list[int]) -> None:
         """Copies pages, in all layers. None may be both a source and a target."""
@@ -100,3 +119,6 @@ class KVCache:
         keys = self._keys[layer].index_select(0, used).permute(0, 3, 1, 2, 4).flatten(0, 1).flatten(2)
         values = self._values[layer].index_select(0, used).permute(0, 2, 4, 1, 3).flatten(0, 2)
         return keys[:count], values[:count, :, : self.layouts[layer].value_width]
+
+    def _pair(self, layout: LayerLayout) -> int:
+        return 1 if self.by_token else layout.pair

@@ -34,6 +34,8 @@ class EngineSettings:
     """Memory for keys and values; less is taken where every row at full context needs less."""
     share_prefixes: bool = True
     """Whether requests start behind beginnings that others have computed."""
+    record_decoding: bool = True
+    """Whether decode steps are recorded as CUDA graphs, where there is a GPU."""
     unread_tokens: int = 1024
     """Generated tokens that may wait for a slow reader."""
     queue: QueueLimits = field(default_factory=QueueLimits)
@@ -57,7 +59,18 @@ def choose_backend(loaded: LoadedModel, cache: KVCache) -> AttentionBackend:
     """Returns the fastest backend for the device and the cache; the reference where there is no other."""
     if loaded.device.type == "cpu" and takes(cache) and (library := load_library()) is not None:
         return CpuAttention(library)
+    if loaded.device.type == "cuda" and (backend := _triton_backend(loaded, cache)) is not None:
+        return backend
     return ReferenceAttention()
+
+
+def _triton_backend(loaded: LoadedModel, cache: KVCache) -> AttentionBackend | None:
+    try:  # here, as Triton is not made for every system
+        from services.engine.generation.attention.triton import backend
+    except ImportError as error:
+        log.warning("Attention is computed without kernels, since Triton is not there: %s", error)
+        return None
+    return backend.TritonAttention(loaded.device) if backend.takes(cache) else None
 
 
 def page_count(loaded: LoadedModel, settings: EngineSettings, size: StateSize, sequences: int | None = None) -> int:

@@ -70,19 +70,38 @@ def tensor_of(values: Sequence[int], device: torch.device) -> Tensor:
     return tensor if device.type == "cpu" else tensor.to(device)
 
 
+class Recorded(Protocol):
+    """Forwards that were recorded and need only be replayed."""
+
+    def size_for(self, rows: Collection[Row[CachedTokens]]) -> int:
+        """Returns the recorded size that takes these rows; 0 if none does."""
+        ...
+
+    def run(self, rows: Collection[Row[CachedTokens]], size: int) -> Tensor:
+        """Computes what Runner.run does; `size` is what `size_for` returned."""
+        ...
+
+
 class ModelRunner:
     """A model whose state is the paged cache."""
 
     def __init__(self, model: nn.Module, backend: AttentionBackend, cache: KVCache, device: torch.device) -> None:
         self._model = model
-        self._backend = backend
-        self._cache = cache
+        self.backend = backend
+        self.cache = cache
         self._device = device
+        self.recorded: Recorded | None = None
+        """Replayed for the rows it takes, if there is one."""
         self.forward_seconds = 0.0
 
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         """See Runner. The same rows write the same slots."""
+        if self.recorded is not None and (size := self.recorded.size_for(rows)):
+            began = time.perf_counter()
+            logits = self.recorded.run(rows, size)
+            self.forward_seconds += time.perf_counter() - began
+            return logits
         tokens: list[int] = []
         positions: list[int] = []
         wanted: list[int] = []
@@ -94,18 +113,18 @@ class ModelRunner:
                 wanted += range(start, start + row.scored)
             if row.completes:
                 wanted.append(len(tokens) - 1)
-        batch = batch_of(rows, self._cache, self._device)
+        batch = batch_of(rows, self.cache, self._device)
         logits = self._forward(tokens, positions, wanted or [len(tokens) - 1], batch)
         return logits[: len(wanted)]
 
     @torch.inference_mode()
     def fork(self, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
         """See Runner."""
-        fork_pages(self._cache, pairs)
+        fork_pages(self.cache, pairs)
 
     def _forward(self, tokens: list[int], positions: list[int], wanted: list[int], batch: AttentionBatch) -> Tensor:
         ids, places, kept = (tensor_of(values, self._device) for values in (tokens, positions, wanted))
-        call = AttentionCall(self._backend, self._backend.plan(batch))
+        call = AttentionCall(self.backend, self.backend.plan(batch))
         began = time.perf_counter()
         output = self._model(
             input_ids=ids.unsqueeze(0),

@@ -46,11 +46,15 @@ class LayerStruct(ctypes.Structure):
 
 def takes(cache: KVCache) -> bool:
     """Returns whether the library knows the element type and the sizes of every layer."""
-    return cache.page_size == PAGE_SIZE and all(
-        layout.dtype in KINDS
-        and layout.pair * layout.dtype.itemsize == UNIT
-        and max(layout.key_width, layout.value_width) <= MAX_WIDTH
-        for layout in cache.layouts.values()
+    return (
+        cache.page_size == PAGE_SIZE
+        and not cache.by_token
+        and all(
+            layout.dtype in KINDS
+            and layout.pair * layout.dtype.itemsize == UNIT
+            and max(layout.key_width, layout.value_width) <= MAX_WIDTH
+            for layout in cache.layouts.values()
+        )
     )
 
 

@@ -1,0 +1,185 @@
+"""The GPU's backend: keys and values in pages, the softmax in float32, products in the element type of the cache."""
+
+# Kernels are launched with other arguments than they are written with.
+# pyright: reportCallIssue=false
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from services.engine.generation.attention.backend import AttentionLayer
+from services.engine.generation.attention.batch import AttentionBatch
+from services.engine.generation.attention.reference import ReferenceAttention
+from services.engine.generation.attention.triton.decoding import attend_part, sum_parts
+from services.engine.generation.attention.triton.plan import QueryBlocks, TritonPlan, plan_of
+from services.engine.generation.attention.triton.reading import attend_reading
+from services.engine.generation.attention.triton.storing import store_token
+from services.engine.generation.kv_cache import KVCache, LayerLayout
+
+_KINDS = {torch.float32, torch.bfloat16, torch.float16}
+_MAX_WIDTH = 256
+_MAX_GROUP = 128
+_MOST_PARTS = 64
+_WAVES = 4
+"""Programs of a decode kernel for each multiprocessor, if the context is long enough."""
+
+
+def takes(cache: KVCache) -> bool:
+    """Returns whether the kernels know the element type and the sizes of every layer."""
+    return cache.by_token and all(
+        layout.dtype in _KINDS
+        and max(layout.key_width, layout.value_width) <= _MAX_WIDTH
+        and layout.heads // layout.kv_heads <= _MAX_GROUP
+        for layout in cache.layouts.values()
+    )
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Constants of one layer, as kernels take them."""
+
+    heads: int
+    kv_heads: int
+    widths: dict[str, int]
+    strides: tuple[int, int, int, int]
+    """From page to page and from head to head, of keys and of values."""
+
+    @staticmethod
+    def of(layout: LayerLayout, cache: KVCache, index: int) -> "Launch":
+        """Returns those of a layer."""
+        keys, values = cache.keys(index), cache.values(index)
+        widths = {
+            "KEY_WIDTH": layout.key_width,
+            "KEY_BLOCK": _block(layout.key_width),
+            "VALUE_WIDTH": layout.value_width,
+            "VALUE_BLOCK": _block(layout.value_width),
+            "COLUMNS": layout.columns,
+            "PAGE": cache.page_size,
+        }
+        strides = (keys.stride(0), keys.stride(1), values.stride(0), values.stride(1))
+        return Launch(layout.heads, layout.kv_heads, widths, strides)
+
+
+class TritonAttention:
+    """Attention by Triton kernels. What a token gets does not depend on the rows beside it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        cuda = device.type == "cuda"
+        self._processors = torch.cuda.get_device_properties(device).multi_processor_count if cuda else 1
+        self._plain = ReferenceAttention()
+        self._launches: dict[int, tuple[LayerLayout, Launch]] = {}
+
+    def plan(self, batch: AttentionBatch) -> TritonPlan:
+        """See AttentionBackend.plan."""
+        return plan_of(batch)
+
+    def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, plan: TritonPlan) -> Tensor:
+        """See AttentionBackend.attend."""
+        if layer.bias is not None:
+            assert plan.batch is not None
+            return self._plain.attend(layer, query, key, value, plan.batch)
+        query, key, value = (
+            tensor if tensor.stride(-1) == 1 else tensor.contiguous() for tensor in (query, key, value)
+        )
+        launch = self._launch(layer.index, plan.cache)
+        if len(key):
+            self._store(layer.index, key, value, plan, launch)
+        output = query.new_empty(len(query), launch.heads, launch.widths["VALUE_WIDTH"], dtype=value.dtype)
+        if plan.decoding is not None:
+            self._decode(layer, query, output, plan, plan.decoding, launch)
+        if plan.reading is not None:
+            self._read(layer, query, output, plan, plan.reading, launch)
+        return output
+
+    def _launch(self, index: int, cache: KVCache) -> Launch:
+        layout, known = cache.layouts[index], self._launches.get(index)
+        if known is None or known[0] is not layout:
+            known = self._launches[index] = layout, Launch.of(layout, cache, index)
+        return known[1]
+
+    def _store(self, index: int, key: Tensor, value: Tensor, plan: TritonPlan, launch: Launch) -> None:
+        store_token[(len(key),)](
+            key, value, plan.slots, plan.cache.keys(index), plan.cache.values(index),
+            *key.stride()[:2], *value.stride()[:2], *launch.strides,
+            KV_HEADS=launch.kv_heads, HEADS_BLOCK=_power(launch.kv_heads), **launch.widths,
+        )  # fmt: skip
+
+    def _decode(
+        self,
+        layer: AttentionLayer,
+        query: Tensor,
+        output: Tensor,
+        plan: TritonPlan,
+        blocks: QueryBlocks,
+        launch: Launch,
+    ) -> None:
+        count, step = len(blocks.table), _tokens_at_once(query, launch)
+        parts = self._parts(count * launch.kv_heads, -(-blocks.longest // step))
+        size = (count, launch.heads, parts)
+        totals = torch.empty((*size, output.shape[-1]), dtype=torch.float32, device=query.device)
+        measures = torch.empty((*size, 2), dtype=torch.float32, device=query.device)
+        group = launch.heads // launch.kv_heads
+        attend_part[(count, launch.kv_heads, parts)](
+            query, totals, measures, plan.cache.keys(layer.index), plan.cache.values(layer.index), plan.pages,
+            blocks.table, *query.stride()[:2], *launch.strides, layer.scaling, *_bounds(layer),
+            HEADS=launch.heads, GROUP=group, M=max(_power(group), 16), N=step, PARTS=parts,
+            **launch.widths, **_kind(layer), num_warps=4, num_stages=2,
+        )  # fmt: skip
+        widths = {name: launch.widths[name] for name in ("VALUE_WIDTH", "VALUE_BLOCK")}
+        sum_parts[(count, launch.heads)](
+            totals, measures, output, blocks.table, _sinks(layer, query), HEADS=launch.heads, PARTS=parts, **widths,
+            SINKS=layer.sinks is not None, num_warps=2,
+        )  # fmt: skip
+
+    def _read(
+        self,
+        layer: AttentionLayer,
+        query: Tensor,
+        output: Tensor,
+        plan: TritonPlan,
+        blocks: QueryBlocks,
+        launch: Launch,
+    ) -> None:
+        attend_reading[(launch.heads, len(blocks.table))](
+            query, output, plan.cache.keys(layer.index), plan.cache.values(layer.index), plan.pages, blocks.table,
+            _sinks(layer, query), *query.stride()[:2], *launch.strides, layer.scaling, *_bounds(layer),
+            HEADS=launch.heads, GROUP=launch.heads // launch.kv_heads, M=blocks.size, N=_tokens_at_once(query, launch),
+            **launch.widths, **_kind(layer), SINKS=layer.sinks is not None,
+            num_warps=8 if blocks.size == 128 else 4, num_stages=2,
+        )  # fmt: skip
+
+    def _parts(self, programs: int, steps: int) -> int:
+        """Returns into how many parts contexts of at most so many steps are split, beside as many programs."""
+        wanted = min(-(-_WAVES * self._processors // programs), steps, _MOST_PARTS)
+        return _power(wanted)
+
+
+def _tokens_at_once(query: Tensor, launch: Launch) -> int:
+    """Returns how many tokens of the context a kernel takes at once, so that they fit its shared memory."""
+    narrow = max(launch.widths["KEY_BLOCK"], launch.widths["VALUE_BLOCK"]) * query.dtype.itemsize <= 256
+    return 64 if narrow else 32
+
+
+def _bounds(layer: AttentionLayer) -> tuple[float, int]:
+    return float(layer.softcap or 0.0), int(layer.sliding_window or 0)
+
+
+def _kind(layer: AttentionLayer) -> dict[str, Any]:
+    return {"SOFTCAP": layer.softcap is not None, "WINDOW": layer.sliding_window is not None}
+
+
+def _sinks(layer: AttentionLayer, query: Tensor) -> Tensor:
+    """Returns the sinks, or anything in their place where there are none."""
+    return query if layer.sinks is None else layer.sinks
+
+
+def _power(count: int) -> int:
+    """Returns the smallest power of two that is not below `count`."""
+    return 1 << (count - 1).bit_length()
+
+
+def _block(width: int) -> int:
+    """Returns how many columns a kernel takes for a width: no tensor core takes fewer than 16."""
+    return max(_power(width), 16)

@@ -1,0 +1,82 @@
+"""A step's rows in the form the kernels read."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from services.engine.generation.attention.batch import AttentionBatch
+from services.engine.generation.kv_cache import KVCache
+
+_LEAST = 16
+"""Rows a tensor core multiplies at once, and so those of a block at least."""
+_LANES = 256
+"""Bytes of a key or a value with which a block may have most queries; wider ones leave room for fewer."""
+_MOST = 128
+
+
+@dataclass(frozen=True)
+class QueryBlocks:
+    """Some of a step's queries, in blocks of one row each."""
+
+    table: Tensor
+    """int64 `[blocks, 4]`: the packed token of the block's first query, how many queries it has, the position of the
+    first in its sequence, and where that sequence's pages begin in the plan's.
+    """
+    size: int
+    """Queries of a block at most."""
+    longest: int
+    """The longest context."""
+
+
+@dataclass(frozen=True)
+class TritonPlan:
+    """What a step stores where, and who attends to what. Rows of one token are apart: they are read otherwise."""
+
+    cache: KVCache
+    slots: Tensor
+    """int64 `[T]`; negative where nothing is stored."""
+    pages: Tensor
+    """int64: the pages of all rows."""
+    decoding: QueryBlocks | None
+    reading: QueryBlocks | None
+    batch: AttentionBatch | None = None
+    """What it was made of, for what no kernel knows."""
+
+
+def plan_of(batch: AttentionBatch) -> TritonPlan:
+    """Returns the plan of a step, with one transfer to the device."""
+    longest = max((row.length for row in batch.rows), default=1)
+    size = min(max(1 << (longest - 1).bit_length(), _LEAST), _most(batch.cache))
+    single: list[tuple[int, int, int, int]] = []
+    several: list[tuple[int, int, int, int]] = []
+    page = 0
+    for row in batch.rows:
+        before = row.context - row.length
+        if row.length == 1:
+            single.append((row.start, 1, before, page))
+        else:
+            several += [
+                (row.start + first, min(size, row.length - first), before + first, page)
+                for first in range(0, row.length, size)
+            ]
+        page += len(row.pages)
+    table = torch.from_numpy(np.array(single + several, dtype=np.int64).reshape(-1, 4)).to(batch.slots.device)
+    pages = torch.cat([row.pages for row in batch.rows]) if len(batch.rows) > 1 else batch.rows[0].pages
+    decoding = QueryBlocks(table[: len(single)], 1, _longest(single)) if single else None
+    reading = QueryBlocks(table[len(single) :], size, _longest(several)) if several else None
+    return TritonPlan(batch.cache, batch.slots, pages, decoding, reading, batch)
+
+
+def _most(cache: KVCache) -> int:
+    """Returns how many queries of a block fit a multiprocessor, for all layers."""
+    layouts = cache.layouts.values()
+    if any(layout.dtype.itemsize > 2 for layout in layouts):
+        return _LEAST  # no tensor core multiplies these exactly, and registers are soon full
+    wide = max(max(layout.key_width, layout.value_width) * layout.dtype.itemsize for layout in layouts)
+    return max(_MOST * _LANES // max(1 << (wide - 1).bit_length(), _LANES), _LEAST)
+
+
+def _longest(blocks: list[tuple[int, int, int, int]]) -> int:
+    return max(position + count for _, count, position, _ in blocks)

@@ -1,0 +1,64 @@
+"""Records decode steps at load, and compares them with steps that were not recorded."""
+
+import logging
+
+import torch
+
+from services.engine.generation.page_pool import PagePool
+from services.engine.generation.runner import ModelRunner, Recorded
+from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.generation.verification import check_prompts, tolerance
+from services.engine.loading import LoadedModel
+
+log = logging.getLogger(__name__)
+
+
+def record_decoding(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: int) -> Recorded | None:
+    """Returns recorded decode steps of up to so many rows; None where they cannot be had, or compute something else."""
+    try:
+        from services.engine.generation.attention.triton.backend import TritonAttention
+        from services.engine.generation.decode_graphs import DecodeGraphs
+    except ImportError:
+        return None
+    if not isinstance(runner.backend, TritonAttention):
+        return None
+    longest = min(loaded.context_tokens, pool.page_count * pool.page_size)
+    graphs = DecodeGraphs(loaded.model, runner.backend, runner.cache, loaded.device, longest)
+    try:
+        graphs.record(rows)
+        error = recorded_error(loaded, runner, pool, graphs)
+    except Exception as failure:  # whatever a model does that cannot be recorded
+        log.warning("Decode steps are not recorded: %s", failure)
+        torch.cuda.synchronize(loaded.device)
+        torch.cuda.empty_cache()
+        return None
+    if not error <= tolerance(loaded):
+        log.warning("Decode steps are not recorded, since they differ then (relative error %.2g)", error)
+        return None
+    return graphs
+
+
+def recorded_error(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, recorded: Recorded) -> float:
+    """Returns by how much recorded steps, of one row and of several, differ from others at most."""
+    sequences = [CachedTokens(ids) for ids in check_prompts(loaded, pool).tolist()]
+    for sequence in sequences:
+        pool.grow(sequence.pages, len(sequence.token_ids))
+    try:
+        before = [Row(sequence, len(sequence.token_ids) - 1) for sequence in sequences]
+        runner.run(before)
+        for row in before:
+            row.sequence.computed = row.token_count
+        last = [Row(sequence, 1) for sequence in sequences]
+        return max(_difference(runner, recorded, rows) for rows in (last[:1], last))
+    finally:
+        for sequence in sequences:
+            pool.release(sequence.pages)
+
+
+def _difference(runner: ModelRunner, recorded: Recorded, rows: list[Row[CachedTokens]]) -> float:
+    size = recorded.size_for(rows)
+    if not size:
+        return 0.0
+    expected = runner.run(rows)
+    found = recorded.run(rows, size)
+    return float((found - expected).norm() / expected.norm())

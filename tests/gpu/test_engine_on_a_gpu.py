@@ -1,0 +1,144 @@
+import asyncio
+import random
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from services.engine.generation.attention.reference import ReferenceAttention
+from services.engine.generation.runner import ModelRunner
+from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.loading import LoadedModel
+from tests.gpu.conftest import GPU, Load
+from tests.services.bench import Bench, built_bench, eventually, real_bench
+from tests.tiny_models import CONFIGS, ENCODER_DECODERS
+
+CPU = torch.device("cpu")
+NAMES = [name for name in CONFIGS if name != "wide_llama"]
+RECORDED = {"llama", "qwen3", "gemma3", "gemma2", "mistral", "gpt2"}
+"""Models whose forward can be recorded: it asks the GPU for nothing in between."""
+SAMPLED = {"temperature": 1.2, "top_p": 0.95, "top_k": 60, "repetition_penalty": 1.1}
+NEW_TOKENS = 24
+_SOURCE = random.Random(7)
+PROMPTS = [[_SOURCE.randrange(6, 320) for _ in range(length)] for length in (1, 5, 17, 33, 48, 90)]
+
+Start = Callable[..., Bench]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts the engine of a service over a model, or one that attends by the reference."""
+    benches: list[Bench] = []
+
+    def make(loaded: LoadedModel, *, plain: bool = False, **sizes: int) -> Bench:
+        benches.append(real_bench(loaded, **sizes) if plain else built_bench(loaded, **sizes))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.engine.close()
+
+
+def own(folder: Path, prompts: list[list[int]], count: int) -> list[list[int]]:
+    """Returns what `generate` on the GPU makes of each prompt alone."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().to(GPU)
+    options = {"max_new_tokens": count, "min_new_tokens": count, "do_sample": False}
+    outputs: list[list[int]] = []
+    with torch.inference_mode():
+        for prompt in prompts:
+            ids = torch.tensor([prompt], device=GPU)
+            outputs.append(
+                model.generate(ids, attention_mask=torch.ones_like(ids), **options)[0, len(prompt) :].tolist()
+            )
+    return outputs
+
+
+async def all_of(bench: Bench, **fields: float) -> list[list[int]]:
+    asked = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS} | fields
+    results = await asyncio.gather(*(bench.run(prompt, **asked) for prompt in PROMPTS))
+    return [result.ids for result in results]
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "service"])
+@pytest.mark.parametrize("name", NAMES)
+async def test_greedy_tokens_of_a_mixed_batch_equal_generate(
+    name: str, plain: bool, load: Load, start: Start, folders: Callable[[str], Path]
+) -> None:
+    bench = start(load(name), plain=plain, prefill_tokens=32)
+    assert await all_of(bench) == own(folders(name), PROMPTS, NEW_TOKENS)
+    runner: ModelRunner = bench.runner
+    assert isinstance(runner.backend, ReferenceAttention) == plain
+    if name in RECORDED:
+        assert (runner.recorded is None) == plain
+    await eventually(lambda: bench.idle)
+
+
+@pytest.mark.parametrize("name", ENCODER_DECODERS)
+async def test_encoder_decoders_equal_the_cpu(name: str, load: Load, start: Start) -> None:
+    found: list[list[list[int]]] = []
+    for device in (CPU, GPU):
+        loaded = load(name, device)
+        bench = start(loaded)
+        asked = {"max_new_tokens": 12, "no_repeat_ngram_size": 2}
+        runs = (bench.run(list(loaded.decoder_start_ids), source=prompt, **asked) for prompt in PROMPTS)
+        found.append([result.ids for result in await asyncio.gather(*runs)])
+    assert found[0] == found[1]
+
+
+async def test_seeded_draws_equal_those_of_the_cpu(load: Load, start: Start) -> None:
+    on_cpu, on_gpu = start(load("llama", CPU)), start(load("llama"))
+    asked = [(prompt, {**SAMPLED, "seed": i, "max_new_tokens": 20}) for i, prompt in enumerate(PROMPTS)]
+    alone = [(await on_cpu.run(prompt, **fields)).ids for prompt, fields in asked]
+    together = await asyncio.gather(*(on_gpu.run(prompt, **fields) for prompt, fields in asked))
+    assert [result.ids for result in together] == alone
+
+
+async def test_preemption_and_shared_prefixes_change_nothing(load: Load, start: Start) -> None:
+    roomy, tight = start(load("llama"), plain=True), start(load("llama"), pages=12)
+    assert await all_of(tight) == await all_of(roomy)
+    assert tight.metric("preemptions_total") > 0
+    first = await roomy.run(PROMPTS[-1], max_new_tokens=20)
+    again = await roomy.run(PROMPTS[-1], max_new_tokens=20)
+    assert again.ids == first.ids
+    assert again.completed.cached_token_count >= 80
+
+
+async def test_a_real_lack_of_memory_makes_steps_smaller(load: Load, start: Start) -> None:
+    bench, roomy = start(load("llama"), max_sequences=6), start(load("llama"))
+    original, tried = bench.runner.run, list[int]()
+
+    def run(rows: Collection[Row[CachedTokens]]) -> Tensor:
+        tried.append(len(rows))
+        if len(rows) > 2:
+            torch.empty(1 << 44, dtype=torch.uint8, device=GPU)
+        return original(rows)
+
+    bench.runner.run = run
+    assert await all_of(bench) == await all_of(roomy)
+    assert 0 < bench.metric("oom_total") < 8
+    del tried[:]
+    await all_of(bench)
+    assert max(tried) <= 2
+    await eventually(lambda: bench.idle)
+
+
+@pytest.mark.parametrize("quantization", ["bitsandbytes-int8", "bitsandbytes-nf4"])
+async def test_quantized_weights_equal_their_own_generate(quantization: str, load: Load, start: Start) -> None:
+    pytest.importorskip("bitsandbytes")
+    loaded = load("wide_llama", dtype="float16", quantization=quantization)
+    bench = start(loaded)
+    found = await bench.run(PROMPTS[2], max_new_tokens=8)
+    loaded.model.set_attn_implementation("eager")
+    ids = torch.tensor([PROMPTS[2]], device=GPU)
+    made = loaded.model.generate(ids, max_new_tokens=8, do_sample=False)
+    assert found.ids == made[0, len(PROMPTS[2]) :].tolist()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+async def test_half_precision_runs_recorded_and_checked(dtype: str, load: Load, start: Start) -> None:
+    bench = start(load("llama", dtype=dtype))
+    assert bench.runner.recorded is not None
+    assert all(len(ids) == NEW_TOKENS for ids in await all_of(bench))

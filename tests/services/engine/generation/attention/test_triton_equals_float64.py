@@ -1,0 +1,193 @@
+"""The kernels on inputs drawn anew each run: interpreted on the CPU, and compiled where there is a GPU."""
+
+import os
+import random
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from services.engine.generation.attention.backend import AttentionLayer
+from services.engine.generation.attention.batch import AttentionBatch, RowSpan
+from services.engine.generation.kv_cache import KVCache, LayerLayout
+
+pytest.importorskip("triton")
+from services.engine.generation.attention.triton.backend import TritonAttention, takes
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+PAGE, PAGES = 16, 96
+DEVICES = [
+    pytest.param("cpu", marks=pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled here")),
+    pytest.param(
+        "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
+    ),
+]
+ERRORS = {torch.float32: 2e-6, torch.bfloat16: 6e-3, torch.float16: 1e-3}
+"""Greatest norm of the difference, as a share of the norm of the exact result."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer and the rows that meet in a step, as (new tokens, context)."""
+
+    heads: int = 4
+    kv_heads: int = 2
+    key_width: int = 16
+    value_width: int = 16
+    window: int | None = None
+    softcap: float | None = None
+    sinks: bool = False
+    dtype: torch.dtype = torch.float32
+    rows: tuple[tuple[int, int], ...] = ((1, 1), (5, 40), (1, 70), (19, 19))
+
+
+CASES = {
+    "one decodes": Case(rows=((1, 130),)),
+    "mixed": Case(),
+    "no groups": Case(kv_heads=4),
+    "one head of keys, odd widths": Case(heads=5, kv_heads=1, key_width=7, value_width=21),
+    "width 80": Case(heads=2, kv_heads=1, key_width=80, value_width=80),
+    "window": Case(window=11),
+    "window of one": Case(window=1),
+    "window over several blocks": Case(window=70, rows=((1, 150), (3, 140), (40, 150))),
+    "softcap": Case(softcap=1.5),
+    "sinks": Case(sinks=True),
+    "all at once": Case(window=20, softcap=3.0, sinks=True),
+    "float16": Case(dtype=torch.float16),
+    "float16, all at once": Case(dtype=torch.float16, window=20, sinks=True, key_width=24, value_width=24),
+}
+LARGE = {
+    # The interpreter multiplies the bits of bfloat16 as if they were whole numbers.
+    "bfloat16, all at once": Case(dtype=torch.bfloat16, window=20, sinks=True, key_width=24, value_width=24),
+    "Llama of 8B": Case(32, 8, 128, 128, dtype=torch.bfloat16, rows=((1, 1000), (1, 517), (300, 700), (129, 129))),
+    "wide heads": Case(8, 4, 256, 256, window=512, dtype=torch.bfloat16, rows=((1, 900), (200, 800))),
+    "in float32": Case(8, 2, 128, 128, rows=((1, 900), (100, 300))),
+    "many queries to a key": Case(64, 1, 64, 64, sinks=True, dtype=torch.float16, rows=((1, 700), (70, 90))),
+}
+
+
+@dataclass
+class Step:
+    """A step on random keys, values and pages; what no row may read is not a number."""
+
+    case: Case
+    device: str
+
+    def __post_init__(self) -> None:
+        case, self.seed = self.case, random.SystemRandom().randrange(1 << 30)
+        print(f"seed {self.seed}")  # shown where a test fails
+        self.generator = torch.Generator().manual_seed(self.seed)
+        layout = LayerLayout(case.heads, case.kv_heads, case.key_width, case.value_width, case.dtype)
+        pages = max(PAGES, sum(-(-context // PAGE) for _, context in case.rows) + 8)
+        self.cache = KVCache({3: layout}, pages, PAGE, torch.device(self.device), by_token=True)
+        self.cache.keys(3).fill_(torch.nan)
+        self.cache.values(3).fill_(torch.nan)
+        free = iter(torch.randperm(pages, generator=self.generator).split(1))
+        self.sequences = [
+            (self.draw(context, case.kv_heads, case.key_width), self.draw(context, case.kv_heads, case.value_width))
+            for _, context in case.rows
+        ]
+        self.queries = [self.draw(new, case.heads, case.key_width) for new, _ in case.rows]
+        self.layer = AttentionLayer(3, 0.3, case.window, case.softcap, self.draw(case.heads) if case.sinks else None)
+        spans, slots, start = list[RowSpan](), list[Tensor](), 0
+        for (new, context), (keys, values) in zip(case.rows, self.sequences, strict=True):
+            own = torch.cat([next(free) for _ in range(-(-context // PAGE))])
+            places = own[torch.arange(context) // PAGE] * PAGE + torch.arange(context) % PAGE
+            spans.append(RowSpan(start, new, context, own.to(self.device)))
+            slots.append(places[context - new :])
+            before = [tensor.to(self.device) for tensor in (places[:-new], keys[:-new], values[:-new])]
+            self.cache.write(3, *before)
+            start += new
+        self.batch = AttentionBatch(spans, torch.cat(slots).to(self.device), self.cache)
+
+    def draw(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self.generator).to(self.case.dtype)
+
+    def run(self) -> Tensor:
+        """Returns what the kernels make of it."""
+        backend = TritonAttention(torch.device(self.device))
+        assert takes(self.cache)
+        new = [(keys[-len(query) :], values[-len(query) :]) for query, (keys, values) in self._pairs()]
+        # The heads of a token do not lie together, as models hand them over.
+        packed = [torch.cat(column).to(self.device) for column in (self.queries, *zip(*new, strict=True))]
+        scattered = [tensor.transpose(0, 1).contiguous().transpose(0, 1) for tensor in packed]
+        layer = self.layer
+        if layer.sinks is not None:
+            layer = replace(layer, sinks=layer.sinks.to(self.device))
+        with poisoned():
+            return backend.attend(layer, *scattered, backend.plan(self.batch)).cpu()
+
+    def exact(self) -> Tensor:
+        """Returns the formula written out in float64, row by row."""
+        case, outputs = self.case, list[Tensor]()
+        for query, (keys, values) in self._pairs():
+            group, new, context = case.heads // case.kv_heads, len(query), len(keys)
+            wide = [tensor.double().repeat_interleave(group, dim=1) for tensor in (keys, values)]
+            scores = torch.einsum("nhd,chd->hnc", query.double(), wide[0]) * self.layer.scaling
+            if case.softcap:
+                scores = case.softcap * torch.tanh(scores / case.softcap)
+            distance = torch.arange(context - new, context).unsqueeze(1) - torch.arange(context)
+            hidden = (distance < 0) | (distance >= (case.window or context))
+            scores = scores.masked_fill(hidden, float("-inf"))
+            if self.layer.sinks is not None:
+                sinks = self.layer.sinks.double().view(-1, 1, 1).expand(-1, new, 1)
+                scores = torch.cat([scores, sinks], dim=-1)
+            outputs.append(torch.einsum("hnc,chd->nhd", scores.softmax(dim=-1)[..., :context], wide[1]))
+        return torch.cat(outputs)
+
+    def _pairs(self) -> list[tuple[Tensor, tuple[Tensor, Tensor]]]:
+        return list(zip(self.queries, self.sequences, strict=True))
+
+
+@contextmanager
+def poisoned() -> Generator[None]:
+    """Fills what is allocated with what is not a number, so that nothing unwritten passes."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def check(case: Case, device: str) -> None:
+    step = Step(case, device)
+    found, exact = step.run(), step.exact()
+    assert found.shape == exact.shape
+    assert found.dtype == case.dtype
+    for span in step.batch.rows:
+        own = slice(span.start, span.start + span.length)
+        assert float((found[own].double() - exact[own]).norm() / exact[own].norm()) <= ERRORS[case.dtype]
+    for span, (keys, values) in zip(step.batch.rows, step.sequences, strict=True):
+        read = step.cache.read(3, span.pages, span.context)
+        assert torch.equal(read[0].cpu(), keys)
+        assert torch.equal(read[1].cpu(), values)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_step_equals_the_formula(case: Case, device: str) -> None:
+    check(case, device)
+
+
+@pytest.mark.parametrize("device", DEVICES[1:])
+@pytest.mark.parametrize("case", LARGE.values(), ids=LARGE.keys())
+def test_sizes_of_real_models_equal_the_formula(case: Case, device: str) -> None:
+    check(case, device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_long_context_is_split_and_summed(device: str) -> None:
+    case = Case(heads=2, kv_heads=1, rows=((1, 400), (1, 30)), window=300, sinks=True)
+    check(case, device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_large_scores_neither_overflow_nor_vanish(device: str) -> None:
+    step = Step(Case(rows=((1, 40), (9, 30))), device)
+    step.layer = replace(step.layer, scaling=300.0)
+    found, exact = step.run(), step.exact()
+    assert torch.isfinite(found).all()
+    assert float((found - exact).norm() / exact.norm()) <= 1e-3  # float32 scores of thousands

@@ -1,0 +1,81 @@
+"""How rows are filled into the fixed places of a recording, with kernels interpreted and the recording played anew."""
+
+import os
+import random
+from typing import Any
+
+import pytest
+import torch
+
+from services.engine.generation.attention.reference import ReferenceAttention
+from services.engine.generation.build import PAGE_SIZE, probe_layouts
+from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.page_pool import PagePool
+from services.engine.generation.runner import ModelRunner
+from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.loading import LoadedModel
+
+pytest.importorskip("triton")
+from services.engine.generation.attention.triton.backend import TritonAttention
+from services.engine.generation.decode_graphs import DecodeGraph, DecodeGraphs
+
+pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="kernels are compiled here")
+CPU = torch.device("cpu")
+
+
+class Replayed:
+    """Stands where a CUDA graph stands: computes what was recorded once more, into the same place."""
+
+    def __init__(self, graphs: "PlayedGraphs", size: int) -> None:
+        self.graphs, self.size = graphs, size
+        self.logits = graphs.forward(size)
+
+    def replay(self) -> None:
+        self.logits.copy_(self.graphs.forward(self.size))
+
+
+class PlayedGraphs(DecodeGraphs):
+    def recorded(self, size: int) -> DecodeGraph:
+        replayed: Any = Replayed(self, size)
+        return DecodeGraph(size, replayed, replayed.logits)
+
+
+@torch.inference_mode()
+def test_rows_at_any_position_beside_fillers_compute_the_same(llama: LoadedModel) -> None:
+    cache = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU, by_token=True)
+    backend, pool = TritonAttention(CPU), PagePool(40, PAGE_SIZE)
+    runner = ModelRunner(llama.model, ReferenceAttention(), cache, CPU)
+    graphs = PlayedGraphs(llama.model, backend, cache, CPU, longest=64)
+    graphs.record(3)
+    source = random.Random(5)
+    sequences = [CachedTokens([source.randrange(6, 300) for _ in range(length)]) for length in (1, 16, 34)]
+    for sequence in sequences:
+        pool.grow(sequence.pages, len(sequence.token_ids))
+        if before := len(sequence.token_ids) - 1:
+            runner.run([Row(sequence, before)])
+            sequence.computed = before
+    rows = [Row(sequence, 1) for sequence in sequences]
+    assert [graphs.size_for(rows[:count]) for count in (1, 2, 3)] == [1, 2, 3]
+    assert graphs.size_for([*rows, *rows]) == 0
+    expected = runner.run(rows)
+    kept = {index: (cache.keys(index).clone(), cache.values(index).clone()) for index in cache.layouts}
+    for part, size in ((rows[1:], 3), (rows[:1], 1)):
+        found = graphs.run(part, size)
+        torch.testing.assert_close(found, expected[[rows.index(row) for row in part]], rtol=1e-4, atol=1e-4)
+    for index, (keys, values) in kept.items():  # fillers have stored nothing
+        torch.testing.assert_close(cache.keys(index), keys, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(cache.values(index), values, rtol=1e-4, atol=1e-5)
+    runner.recorded = graphs  # of which it takes what fits
+    torch.testing.assert_close(runner.run(rows), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_prompts_and_sequences_beyond_the_recording_are_not_taken(llama: LoadedModel) -> None:
+    cache = KVCache(probe_layouts(llama), 8, PAGE_SIZE, CPU, by_token=True)
+    graphs = PlayedGraphs(llama.model, TritonAttention(CPU), cache, CPU, longest=32)
+    graphs.record(2)
+    ready = CachedTokens([5, 6], pages=[3], computed=1)
+    assert graphs.size_for([Row(ready, 1)]) == 1
+    assert graphs.size_for([Row(ready, 1, scored=1)]) == 0
+    assert graphs.size_for([Row(CachedTokens([5, 6], pages=[3]), 2)]) == 0
+    assert graphs.size_for([Row(CachedTokens([5, 6], pages=[3]), 1)]) == 0
+    assert graphs.size_for([Row(CachedTokens([5] * 41, pages=[1, 2, 3], computed=40), 1)]) == 0
