@@ -1,0 +1,79 @@
+"""What the GPU can do: the rates that everything else is held against."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from transformers import PretrainedConfig
+
+_ROUNDS = 9
+_BYTES = 2 << 30
+_SIDE = 8192
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Measured on this GPU, now."""
+
+    copy_bytes: float
+    """Bytes per second of a large copy, read and written ones counted."""
+    matmul_flops: float
+    """Of a large product in bfloat16, per second."""
+
+
+def measure() -> Ceilings:
+    """Returns the medians of some rounds, on random data."""
+    source = torch.randint(256, (_BYTES,), dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    copying = seconds_of(lambda: target.copy_(source))
+    one, other = (torch.randn(_SIDE, _SIDE, dtype=torch.bfloat16, device="cuda") for _ in range(2))
+    multiplying = seconds_of(lambda: one @ other)
+    return Ceilings(2 * _BYTES / copying, 2 * _SIDE**3 / multiplying)
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Returns the median time of `work` on the GPU, by events, after two rounds that warm up."""
+    times: list[float] = []
+    for _ in range(_ROUNDS + 2):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        work()
+        end.record()
+        end.synchronize()
+        times.append(begin.elapsed_time(end) / 1000)
+    return median(times[2:])
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step of a model must do at least, in bfloat16."""
+
+    weight_bytes: int
+    """All weights but the embedding, of which a step reads a few rows."""
+    token_bytes: int
+    """Of the keys and values of a token of the context."""
+    token_flops: int
+    """Products of a token, but for attention."""
+    attention_flops: int
+    """Products with a token of the context."""
+
+    @staticmethod
+    def of(config: PretrainedConfig) -> "Work":
+        """Returns that of a Llama."""
+        hidden, layers, feed = config.hidden_size, config.num_hidden_layers, config.intermediate_size
+        heads, kv_heads, width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
+        inner = layers * (hidden * width * (2 * heads + 2 * kv_heads) + 3 * hidden * feed)
+        head = hidden * config.vocab_size
+        attention = 4 * layers * heads * width
+        return Work(2 * (inner + head), 4 * layers * kv_heads * width, 2 * inner, attention)
+
+    def decode_seconds(self, ceilings: Ceilings, rows: int, context: int) -> float:
+        """Returns the least time of a step of so many rows, each with that context."""
+        moved = self.weight_bytes + rows * context * self.token_bytes
+        counted = rows * (self.weight_bytes + context * self.attention_flops)  # two operations to a weight
+        return max(moved / ceilings.copy_bytes, counted / ceilings.matmul_flops)
+
+    def prompt_flops(self, rows: int, length: int) -> float:
+        """Returns the operations of reading so many prompts, without the last layer's logits."""
+        return rows * (length * self.token_flops + length * (length + 1) / 2 * self.attention_flops)

@@ -1,0 +1,55 @@
+"""Llamas that exist, with random weights made on the GPU."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+
+from services.engine.generation.resolution import ModelDefaults
+from services.engine.loading import LoadedModel
+
+SEED = 20_260_101
+CONTEXT = 16_384
+
+_COMMON: dict[str, Any] = {
+    "vocab_size": 128_256,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": CONTEXT,
+    "rms_norm_eps": 1e-5,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0},
+    # Without an end of sequence every answer has the length asked for.
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "pad_token_id": None,
+}
+
+SHAPES: dict[str, Callable[[], LlamaConfig]] = {
+    "1B": lambda: LlamaConfig(
+        hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32, head_dim=64,
+        tie_word_embeddings=True, **_COMMON
+    ),
+    "8B": lambda: LlamaConfig(
+        hidden_size=4096, intermediate_size=14_336, num_hidden_layers=32, num_attention_heads=32, head_dim=128,
+        tie_word_embeddings=False, **_COMMON
+    ),
+}  # fmt: skip
+"""Those of Llama 3.2 and 3.1."""
+
+
+def make(name: str, device: torch.device) -> LoadedModel:
+    """Returns a model in bfloat16, as the engine takes it; it has no tokenizer."""
+    torch.manual_seed(SEED)
+    with torch.device(device):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(SHAPES[name](), dtype=torch.bfloat16)
+    unread: Any = None
+    return LoadedModel(
+        model=model.eval(),
+        tokenizer=unread,
+        defaults=ModelDefaults(),
+        device=device,
+        revision="random",
+        context_tokens=CONTEXT,
+        vocabulary_size=_COMMON["vocab_size"],
+        parameter_count=model.num_parameters(),
+    )
