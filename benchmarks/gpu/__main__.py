@@ -85,10 +85,7 @@ def _measure_batch(
     loaded.model.set_attn_implementation(IMPLEMENTATION)
     run_engine(parts, asked, 2, chunk)
     engine = run_engine(parts, asked, steps, chunk)
-    generate = Rates(0.0, 0.0)
-    if generate_steps:
-        run_generate(loaded, asked[:1], 2)
-        generate = run_generate(loaded, asked, generate_steps)
+    generate = _generate(loaded, asked, generate_steps)
     reading = work.prompt_flops(rows, context) / engine.prompt_seconds
     return Line(
         name,
@@ -96,11 +93,22 @@ def _measure_batch(
         context,
         engine_decode=rows / engine.step_seconds,
         roofline_decode=rows / work.decode_seconds(ceilings, rows, context + steps // 2),
-        generate_decode=rows / generate.step_seconds if generate_steps else 0.0,
+        generate_decode=rows / generate.step_seconds if generate else 0.0,
         engine_prompt=rows * context / engine.prompt_seconds,
-        generate_prompt=rows * context / generate.prompt_seconds if generate_steps else 0.0,
+        generate_prompt=rows * context / generate.prompt_seconds if generate else 0.0,
         prompt_share=reading / ceilings.matmul_flops,
     )
+
+
+def _generate(loaded: LoadedModel, asked: list[list[int]], steps: int) -> Rates | None:
+    if not steps:
+        return None
+    try:
+        run_generate(loaded, asked[:1], 2)
+        return run_generate(loaded, asked, steps)
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return None
 
 
 def _note(parts: Parts, making: float, building: float) -> str:

@@ -69,7 +69,11 @@ def _advance(parts: Parts, rows: list[Row[CachedTokens]]) -> None:
 
 @torch.inference_mode()
 def run_generate(loaded: LoadedModel, prompts: list[list[int]], steps: int) -> Rates:
-    """Has transformers generate on one batch, with the fused attention of torch."""
+    """Has transformers generate on one batch, with the fused attention of torch.
+
+    Raises:
+        torch.OutOfMemoryError: its cache does not fit beside the engine's.
+    """
     loaded.model.set_attn_implementation("sdpa")
     ids = torch.tensor(prompts, device=loaded.device)
     options = {"attention_mask": torch.ones_like(ids), "do_sample": False}
