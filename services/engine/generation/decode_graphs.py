@@ -79,6 +79,7 @@ class DecodeGraphs:
             return 0
         return next((graph.size for graph in self._graphs if graph.size >= len(rows)), 0)
 
+    @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]], size: int) -> Tensor:
         """Returns float32 logits `[rows, vocabulary]`, as Runner.run does; `size` is what `size_for` returned."""
         self._fill(rows, size)

@@ -40,7 +40,6 @@ class PlayedGraphs(DecodeGraphs):
         return DecodeGraph(size, replayed, replayed.logits)
 
 
-@torch.inference_mode()
 def test_rows_at_any_position_beside_fillers_compute_the_same(llama: LoadedModel) -> None:
     cache = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU, by_token=True)
     backend, pool = TritonAttention(CPU), PagePool(40, PAGE_SIZE)
