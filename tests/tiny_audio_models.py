@@ -1,24 +1,34 @@
 """Tiny random checkpoints of models that read audio, as `save_pretrained` writes them, with their extractors."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import Unigram
 from transformers import (
     ASTConfig,
     ASTFeatureExtractor,
+    AutoFeatureExtractor,
+    AutoModelForCTC,
     HubertConfig,
+    ParakeetCTCConfig,
+    ParakeetFeatureExtractor,
+    ParakeetTokenizer,
     PretrainedConfig,
     SeamlessM4TFeatureExtractor,
     Wav2Vec2BertConfig,
     Wav2Vec2Config,
+    Wav2Vec2CTCTokenizer,
     Wav2Vec2FeatureExtractor,
     WavLMConfig,
     WhisperConfig,
     WhisperFeatureExtractor,
 )
 
+from tests.sounds import sound
 from tests.tiny_vision_models import stir
 
 RATE = 16_000
@@ -53,6 +63,16 @@ _MAKERS: dict[str, Maker] = {
     "wav2vec2-masked": (_samples(True), lambda **more: Wav2Vec2Config(**_WAV2VEC2 | _MASKED, **more)),
     "hubert": (_samples(True), lambda **more: HubertConfig(**_WAV2VEC2 | _MASKED, **more)),
     "wavlm": (_samples(False), lambda **more: WavLMConfig(**_WAV2VEC2, num_buckets=32, **more)),
+    "parakeet": (
+        lambda: ParakeetFeatureExtractor(feature_size=16),
+        lambda **more: ParakeetCTCConfig(
+            encoder_config={
+                **_LAYERS, "num_mel_bins": 16, "subsampling_factor": 4, "subsampling_conv_channels": 8,
+                "conv_kernel_size": 5, "max_position_embeddings": 400,
+            },
+            **more,
+        ),
+    ),
     "wav2vec2-bert": (
         SeamlessM4TFeatureExtractor,
         lambda **more: Wav2Vec2BertConfig(
@@ -71,6 +91,49 @@ _MAKERS: dict[str, Maker] = {
         ),
     ),
 }  # fmt: skip
+
+
+CHARACTERS = "|abcdefghijklmnopqrstuvwxyz'"
+PIECES = ["▁", "▁the", "▁cat", "▁s", "at", "on", "▁a", "e", "r", "▁ma", "t", "s", "o"]
+
+
+def character_tokenizer(folder: Path) -> Wav2Vec2CTCTokenizer:
+    """Returns a tokenizer of characters, with a delimiter between words, as wav2vec2 has it."""
+    tokens = ["<pad>", "<s>", "</s>", "<unk>", *CHARACTERS]
+    file = folder / "vocab.json"
+    file.write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    return Wav2Vec2CTCTokenizer(str(file))
+
+
+def piece_tokenizer() -> ParakeetTokenizer:
+    """Returns a tokenizer of pieces of words, which hold the space before them."""
+    tokens = ["<unk>", *PIECES, "<pad>"]
+    model = Unigram([(token, -float(i)) for i, token in enumerate(tokens)], unk_id=0)
+    backend = Tokenizer(model)
+    backend.decoder = decoders.Metaspace()
+    return ParakeetTokenizer(tokenizer_object=backend, unk_token="<unk>", pad_token="<pad>")
+
+
+def write_ctc_model(folder: Path, name: str, *, seed: int = 0) -> Path:
+    """Writes a random model that writes one token a frame, its extractor and its tokenizer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = piece_tokenizer() if name == "parakeet" else character_tokenizer(folder)
+    tokenizer.save_pretrained(folder)
+    sizes = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    write_audio_model(folder, name, AutoModelForCTC, seed=seed, **sizes)
+    _level(folder)
+    return folder
+
+
+@torch.inference_mode()
+def _level(folder: Path) -> None:
+    """Makes all tokens about equally likely: without it a random model writes one of them for ever."""
+    model: Any = AutoModelForCTC.from_pretrained(folder).eval()
+    extractor = AutoFeatureExtractor.from_pretrained(folder)
+    logits = model(**extractor(sound(4), sampling_rate=RATE, return_tensors="pt")).logits[0]
+    head = model.ctc_head if hasattr(model, "ctc_head") else model.lm_head
+    head.bias -= logits.mean(0)
+    model.save_pretrained(folder)
 
 
 def write_audio_model(folder: Path, name: str, auto_class: Any, *, seed: int = 0, **config: Any) -> Path:

@@ -18,6 +18,9 @@ class SpeechSettings(ModelSettings):
     )
     media_bytes: int = Field(30 * 1024 * 1024, ge=1, description="Bytes of one recording's file.")
     audio_seconds: float = Field(3600, gt=0, description="Length of one recording, checked before it is decoded.")
+    window_seconds: float = Field(
+        30, ge=1, description="Length of the pieces in which a model that could read more transcribes long recordings."
+    )
     max_queued_seconds: int = Field(
         7200, ge=1, description="Length of the recordings that may wait, all together; 64 kB of memory each second."
     )

@@ -4,12 +4,19 @@ from typing import Any
 
 from sensorium.v1 import speech_pb2 as pb
 from services.speech.classify_conversion import classify_ask, classify_response
+from services.speech.transcribe_conversion import transcribe_ask, transcribe_response
 from services.speech.verb_set import SpeechVerbs
 from services.verb_servicer import VerbServicer
 
 
 class SpeechServicer(VerbServicer[SpeechVerbs]):
     """The RPCs of SpeechService that this model serves; `services.handlers` refuses the others."""
+
+    async def Transcribe(self, request: pb.TranscribeRequest, context: Any) -> pb.TranscribeResponse:
+        """Transcribes a recording."""
+        verb = self._able("Transcribe", self._ready(request.model).transcriber)
+        answer = await verb.transcribe(transcribe_ask(request, context.time_remaining()))
+        return transcribe_response(answer, self._served.identity)
 
     async def ClassifyAudio(self, request: pb.ClassifyAudioRequest, context: Any) -> pb.ClassifyAudioResponse:
         """Classifies recordings."""

@@ -5,13 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from transformers import AutoModelForAudioClassification
+from transformers import AutoModelForAudioClassification, AutoModelForCTC
 
 from sensorium.v1 import models_pb2 as pb
 from services.answer_conversion import duration
 from services.batched_model import BatchedModel
+from services.engine.audio.ctc import CtcModel
 from services.engine.audio.loading import LoadedAudioModel, load_audio_model
 from services.engine.audio.reader import AudioReader
+from services.engine.audio.runner import AudioRunner
 from services.engine.batching.pipeline import Pipeline
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.media.recording import AudioLimits
@@ -20,6 +22,7 @@ from services.process import LoadedService
 from services.speech.classify_audio import AudioClassifier, compute_logits
 from services.speech.config import SpeechSettings
 from services.speech.task import SpeechTask
+from services.speech.transcribe_frames import FrameTranscriber
 from services.speech.verb_set import SpeechVerbs
 from services.speech.workbench import Workbench
 
@@ -57,6 +60,16 @@ def load_speech_service(
     return BatchedModel(loaded, served.pipeline, served.verbs, served.tasks, limits, sample_rate=loaded.rate)
 
 
+def _transcribing(bench: Workbench) -> Served:
+    model = CtcModel(bench.loaded)
+    pipeline = bench.pipeline(model.compute)
+    model.measure(bench.reader, AudioRunner(bench.loaded, model.compute))
+    seconds = min(bench.settings.window_seconds, bench.settings.max_batch_seconds)
+    transcriber = FrameTranscriber(pipeline, bench.loaded, model, bench.reader, seconds)
+    verbs = SpeechVerbs(transcriber=transcriber)
+    return Served(pipeline, verbs, [pb.TASK_TRANSCRIBE], bench.settings.audio_seconds)
+
+
 def _classifying(bench: Workbench) -> Served:
     pipeline = bench.pipeline(partial(compute_logits, bench.loaded))
     classifier = AudioClassifier(pipeline, bench.loaded, bench.recordings)
@@ -64,8 +77,10 @@ def _classifying(bench: Workbench) -> Served:
 
 
 _LOADERS: dict[SpeechTask, Callable[[Checkpoint], LoadedAudioModel]] = {
+    SpeechTask.TRANSCRIBE: partial(load_audio_model, kind=AutoModelForCTC, has_text=True),
     SpeechTask.CLASSIFY: partial(load_audio_model, kind=AutoModelForAudioClassification),
 }
 _MAKERS: dict[SpeechTask, Callable[[Workbench], Served]] = {
+    SpeechTask.TRANSCRIBE: _transcribing,
     SpeechTask.CLASSIFY: _classifying,
 }

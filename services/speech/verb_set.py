@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from services.engine.batching.answer import Answer
 from services.speech.ask import ClassifyAsk, Labelled
+from services.speech.live.reading import Reading
+from services.speech.transcribe_ask import TranscribeAsk, Transcribed
 
 
 class AudioClassifier(Protocol):
@@ -21,8 +23,31 @@ class AudioClassifier(Protocol):
         ...
 
 
+class Transcriber(Protocol):
+    """The verb Transcribe, and what live transcription asks."""
+
+    @property
+    def rate(self) -> int:
+        """Samples per second of what `recognize` takes."""
+        ...
+
+    @property
+    def window_seconds(self) -> float:
+        """Length of what it takes at most."""
+        ...
+
+    async def transcribe(self, ask: TranscribeAsk) -> Answer[Transcribed]:
+        """Returns the readings of a recording."""
+        ...
+
+    async def recognize(self, samples: Any, deadline: float | None = None, language: str = "") -> Reading:
+        """Returns what is said in samples, a numpy array `[n]` of float32, at `rate`, of at most `window_seconds`."""
+        ...
+
+
 @dataclass(frozen=True)
 class SpeechVerbs:
     """What a loaded model of audio can do."""
 
+    transcriber: Transcriber | None = None
     classifier: AudioClassifier | None = None

@@ -79,12 +79,20 @@ class AudioReader:
         Raises:
             AudioRefused: there are too few.
         """
-        if len(samples) < self.fewest:
-            least = self.fewest / self.rate
-            raise AudioRefused(f"is {len(samples) / self.rate:.3g} s long, and the model reads at least {least:.3g} s")
+        self.check_length(samples)
         found = self._extractor(samples, sampling_rate=self.rate, return_tensors="pt")
         tensors = {name: value[0] for name, value in found.items() if isinstance(value, Tensor)}
         return AudioInputs(tensors, self._kind(tensors), self._length(tensors))
+
+    def check_length(self, samples: Samples) -> None:
+        """Refuses samples that are too few for the model. Raises AudioRefused."""
+        if len(samples) < self.fewest:
+            least = self.fewest / self.rate
+            raise AudioRefused(f"is {len(samples) / self.rate:.3g} s long, and the model reads at least {least:.3g} s")
+
+    def frames(self, samples: int) -> int:
+        """Returns what so many samples cost a model that reads no more than there is."""
+        return max(math.ceil(samples * FRAMES_PER_SECOND / self.rate), 1)
 
     def _kind(self, tensors: Mapping[str, Tensor]) -> Hashable:
         first = 1 if self.pads else 0

@@ -1,0 +1,78 @@
+"""From the tokens of frames to words with their times."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from services.engine.audio.words import TimedWord
+
+_WORD_BEGINS = ("▁", "Ġ")
+"""Stand for the space before a word in the tokens of SentencePiece, and of byte-level vocabularies."""
+
+
+@dataclass(frozen=True)
+class Emission:
+    """A token that was written: in one frame, or in several one after another."""
+
+    token_id: int
+    start: int
+    """Its first frame."""
+    end: int
+    """The frame behind its last."""
+    log_probability: float
+    """In the frame in which the model was surest of it."""
+
+
+def emissions(ids: NDArray[np.int64], log_probabilities: NDArray[np.float32], blank: int) -> list[Emission]:
+    """Returns what the tokens `[frames]` write: each run of one token once, and the blank never."""
+    if not len(ids):
+        return []
+    starts = np.flatnonzero(np.diff(ids, prepend=-1))
+    ends = np.append(starts[1:], len(ids))
+    surest = np.maximum.reduceat(log_probabilities, starts)
+    runs = zip(ids[starts].tolist(), starts.tolist(), ends.tolist(), surest.tolist(), strict=True)
+    return [Emission(*run) for run in runs if run[0] != blank]
+
+
+class EmissionReader:
+    """Turns emissions into text by the checkpoint's own tokenizer. For any thread."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, seconds_per_frame: float) -> None:
+        self._tokenizer: Any = tokenizer
+        self._seconds = seconds_per_frame
+        self._delimiter: str | None = getattr(tokenizer, "word_delimiter_token", None)
+
+    def text(self, emitted: Sequence[Emission]) -> str:
+        """Returns what was written."""
+        ids = [each.token_id for each in emitted]
+        return self._tokenizer.decode(ids, group_tokens=False, skip_special_tokens=False).strip()
+
+    def words(self, emitted: Sequence[Emission]) -> list[TimedWord]:
+        """Returns the words, each from the start of its first token to the end of its last.
+
+        A word's log-probability is the mean over its tokens.
+        """
+        found: list[TimedWord] = []
+        for group in self._grouped(emitted):
+            if text := self.text(group):
+                mean = math.fsum(each.log_probability for each in group) / len(group)
+                start, end = group[0].start * self._seconds, group[-1].end * self._seconds
+                found.append(TimedWord(text, start, end, mean, len(group)))
+        return found
+
+    def _grouped(self, emitted: Sequence[Emission]) -> list[list[Emission]]:
+        tokens: list[str] = self._tokenizer.convert_ids_to_tokens([each.token_id for each in emitted])
+        groups: list[list[Emission]] = [[]]
+        for each, token in zip(emitted, tokens, strict=True):
+            if token == self._delimiter:
+                groups.append([])
+            elif self._delimiter is None and token.startswith(_WORD_BEGINS):
+                groups.append([each])
+            else:
+                groups[-1].append(each)
+        return [group for group in groups if group]

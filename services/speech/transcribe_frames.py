@@ -1,0 +1,121 @@
+"""The verb Transcribe by a model that writes one token a frame."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.audio.ctc import CtcModel
+from services.engine.audio.emissions import Emission, EmissionReader, emissions
+from services.engine.audio.loading import LoadedAudioModel
+from services.engine.audio.reader import AudioReader
+from services.engine.audio.windows import Window, WindowInputs, cut, windows
+from services.engine.audio.words import TimedWord, confidence, stretches
+from services.engine.batching.answer import Answer
+from services.engine.batching.job import Item
+from services.engine.batching.pipeline import Pipeline, Prepared
+from services.engine.media.recording import Samples
+from services.engine.media.refusal import AudioRefused
+from services.speech.live.reading import Reading
+from services.speech.live.reading import Word as LiveWord
+from services.speech.transcribe_ask import Segment, TranscribeAsk, Transcribed, Transcript, Word
+from services.speech.transcribe_checks import wrong_for_frames, wrong_options
+
+_STRIDE = 6
+"""A window shares one part of so many with each neighbour, as in transformers' pipeline."""
+
+
+class FrameTranscriber:
+    """Transcribes recordings of any length in windows, of which those of all requests share batches."""
+
+    def __init__(
+        self, pipeline: Pipeline, loaded: LoadedAudioModel, model: CtcModel, reader: AudioReader, window_seconds: float
+    ) -> None:
+        assert loaded.tokenizer is not None
+        self._pipeline = pipeline
+        self._reader = reader
+        self._per_frame = model.samples_per_frame
+        blank: Any = loaded.tokenizer.pad_token_id
+        self._blank: int = blank
+        self._texts = EmissionReader(loaded.tokenizer, model.samples_per_frame / reader.rate)
+        self._longest = self._whole_frames(window_seconds)
+        self._stride = self._whole_frames(window_seconds / _STRIDE)
+        self.rate = reader.rate
+        self.window_seconds = self._longest / reader.rate
+        """What is read at once at most."""
+
+    def _whole_frames(self, seconds: float) -> int:
+        return round(seconds * self._reader.rate / self._per_frame) * self._per_frame
+
+    async def transcribe(self, ask: TranscribeAsk) -> Answer[Transcribed]:
+        """Returns the one reading of a recording.
+
+        Raises:
+            InvalidArgument: the recording or an option is wrong.
+        """
+        return await self._pipeline.run(lambda: self._prepare(ask), ask.deadline)
+
+    async def recognize(self, samples: Samples, deadline: float | None = None, language: str = "") -> Reading:
+        """Returns what is said in samples at `rate`, of at most `window_seconds`.
+
+        What is too short for the model holds no words.
+        """
+        if len(samples) < self._reader.fewest:
+            return Reading([], language)
+        window = Window(0, len(samples), 0, 0)
+        prepared = Prepared([self._item(samples)], lambda outputs: self._emitted([window], outputs))
+        answer = await self._pipeline.run(lambda: prepared, deadline)
+        words = self._texts.words(answer.result)
+        return Reading(
+            [LiveWord(word.text, " ", word.start, word.end, word.confidence) for word in words],
+            language,
+            confidence(words),
+            queue=answer.times.queue,
+            compute=answer.times.compute,
+        )
+
+    def _prepare(self, ask: TranscribeAsk) -> Prepared[Transcribed]:
+        wrong = [*ask.violations, *wrong_options(ask), *wrong_for_frames(ask)]
+        try:
+            if ask.audio.wrong:
+                raise AudioRefused(ask.audio.wrong)
+            sound = self._reader.decode(ask.audio.data, ask.audio.media_type, ask.deadline)
+            self._reader.check_length(sound.samples)
+        except AudioRefused as error:
+            raise InvalidArgument([*wrong, Violation("audio", str(error))]) from error
+        if wrong:
+            raise InvalidArgument(wrong)
+        found = windows(len(sound.samples), self._longest, self._stride)
+        items = [self._item(sound.samples[window.start : window.stop]) for window in found]
+        return Prepared(
+            items,
+            lambda outputs: self._transcribed(self._emitted(found, outputs), ask),
+            audio_seconds=sound.seconds,
+        )
+
+    def _item(self, samples: Samples) -> Item:
+        inputs = WindowInputs(self._reader, samples)
+        return Item(inputs, inputs.length, inputs.kind)
+
+    def _emitted(self, found: Sequence[Window], outputs: Sequence[Any]) -> list[Emission]:
+        """Returns what was written over all windows, each in the frames it answers for."""
+
+        def joined(name: str) -> Any:
+            rows = (output[name][: int(output["count"])].numpy() for output in outputs)
+            pairs = zip(rows, found, strict=True)
+            return np.concatenate([cut(row, window, self._per_frame) for row, window in pairs])
+
+        return emissions(joined("ids"), joined("log_probabilities"), self._blank)
+
+    def _transcribed(self, emitted: Sequence[Emission], ask: TranscribeAsk) -> Transcribed:
+        words = self._texts.words(emitted)
+        segments = [_segment(stretch, with_words=ask.word_times) for stretch in stretches(words)]
+        transcript = Transcript(self._texts.text(emitted), confidence(words), segments)
+        return Transcribed([transcript], ask.language)
+
+
+def _segment(words: Sequence[TimedWord], *, with_words: bool) -> Segment:
+    text = " ".join(word.text for word in words)
+    told = [Word(word.text, word.start, word.end, word.confidence) for word in words] if with_words else []
+    return Segment(text, words[0].start, words[-1].end, confidence(words), words=told)
