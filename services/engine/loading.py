@@ -35,6 +35,7 @@ from services.engine.generation.attention.backend import register
 from services.engine.generation.request import EarlyStopping
 from services.engine.generation.resolution import ModelDefaults
 from services.engine.model_rules import output_rules, token_ids
+from services.engine.multimodal.processor import MediaProcessor
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +75,26 @@ class LoadedModel:
     """Tokens the encoder reads at most; 0 where there is none."""
     source_vocabulary_size: int = 0
     """Of what the model reads, which may differ from what it writes."""
+    media: MediaProcessor | None = None
+    """What prepares images and recordings in its prompts, where it reads any."""
 
     @property
     def architecture(self) -> str:
         """The class that runs it."""
         return type(self.model).__name__
+
+    @property
+    def attention(self) -> str:
+        """How what generates attends."""
+        return str(self._generating.config._attn_implementation)
+
+    def attend_by(self, implementation: str) -> None:
+        """Changes how what generates attends; towers that encode media keep their own way."""
+        self._generating.set_attn_implementation(implementation)
+
+    @property
+    def _generating(self) -> PreTrainedModel:
+        return self.model if self.media is None else self.model.get_decoder()
 
 
 def load_language_model(
@@ -97,29 +113,40 @@ def load_language_model(
     Raises:
         ModelRefused: it generates no text, or its files are missing or unsafe to load.
     """
-    register()
-    encoder_decoder.register()
     checkpoint = Checkpoint(source, device, revision, dtype, quantization, trust)
     with refusals(source):
         config = read_config(checkpoint)
         kind_of_model = _kind_of_model(config, source)
         tokenizer = AutoTokenizer.from_pretrained(source, **checkpoint.shared)
         model = read_model(checkpoint, config, kind_of_model)
+    return loaded_model(checkpoint, model, tokenizer)
+
+
+def loaded_model(
+    checkpoint: Checkpoint,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    media: MediaProcessor | None = None,
+) -> LoadedModel:
+    """Returns a model that was read from a checkpoint, ready for the engine. Raises ModelRefused."""
+    register()
+    encoder_decoder.register()
     _warn_of_ignored_defaults(model)
     starts = _decoder_starts(model)
     return LoadedModel(
         model=model.eval(),
         tokenizer=tokenizer,
         defaults=_defaults(model),
-        device=device,
-        revision=revision_of(source, config),
+        device=checkpoint.device,
+        revision=revision_of(checkpoint.source, model.config),
         context_tokens=decoder_context(model.config, tokenizer),
-        quantization=checkpoint.quantized_by(config),
+        quantization=checkpoint.quantized_by(model.config),
         vocabulary_size=_vocabulary_size(model),
         parameter_count=model.num_parameters(),
         decoder_start_ids=starts,
         source_tokens=source_context(model.config, tokenizer) if starts else 0,
         source_vocabulary_size=int(model.get_input_embeddings().num_embeddings),  # type: ignore[union-attr]
+        media=media,
     )
 
 

@@ -72,17 +72,17 @@ class PromptEncoder:
             longest = sorted([*longest, size], reverse=True)[:count]
         return longest
 
-    def render(self, chat: Chat) -> str:
-        """Returns the conversation as the model's chat template writes it.
+    def render(self, chat: Chat, field: str = "chat") -> str:
+        """Returns the conversation as the model's chat template writes it. `field` is its name.
 
         Raises:
             InvalidArgument: the model has no template, or the template refuses the conversation.
         """
         template = self._tokenizer.chat_template
         if not template:
-            raise InvalidArgument([Violation("chat", "the model has no chat template; send a prompt instead")])
+            raise InvalidArgument([Violation(field, "the model has no chat template; send a prompt instead")])
         if chat.tools and "tools" not in str(template):
-            raise InvalidArgument([Violation("chat.tools", "the model's chat template has no place for tools")])
+            raise InvalidArgument([Violation(f"{field}.tools", "the model's chat template has no place for tools")])
         try:
             return self._tokenizer.apply_chat_template(
                 chat.messages,
@@ -92,7 +92,7 @@ class PromptEncoder:
                 tokenize=False,
             )
         except (TemplateError, ValueError, TypeError, KeyError) as error:
-            raise InvalidArgument([Violation("chat", f"the model's chat template refuses it: {error}")]) from error
+            raise InvalidArgument([Violation(field, f"the model's chat template refuses it: {error}")]) from error
 
     def _require_length(self, text: str, field: str) -> None:
         if len(text) > self.most_characters:

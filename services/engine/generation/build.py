@@ -36,6 +36,10 @@ from services.engine.generation.state_size import StateSize, state_size
 from services.engine.generation.verification import NotPaged, check_prompts, engine_logits, model_logits, verify
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
+from services.engine.multimodal.check import MediaCheck
+from services.engine.multimodal.encoder import MediaEncoder
+from services.engine.multimodal.media_cache import MediaCache
+from services.engine.multimodal.media_queue import MediaQueue
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
 
@@ -58,6 +62,8 @@ class BuiltEngine:
     reason: str = ""
     """Why they are run this way: a sentence or two."""
     cache_pages: int = 0
+    media_cache: MediaCache | None = None
+    """Of images and recordings in prompts, where the model reads any."""
 
 
 def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
@@ -67,12 +73,12 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
         ModelRefused: the engine's results differ from the model's own either way, or its cache is too small.
     """
     require_rows(loaded, settings.max_sequences)
-    own_attention = str(loaded.model.config._attn_implementation)
+    own_attention = loaded.attention
     try:
         make = encoder_decoder_parts if loaded.decoder_start_ids else paged_parts
         parts = make(loaded, settings)
     except NotPaged as reason:
-        loaded.model.set_attn_implementation(own_attention)
+        loaded.attend_by(own_attention)
         parts = serial_parts(loaded, settings, str(reason))
     log.info("%s", parts.reason)
     scheduler = Scheduler(
@@ -83,12 +89,19 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
         shares_pages=parts.shares_pages,
         whole_prompts=parts.whole_prompts,
     )
+    cache = MediaCache(settings.media_cache_bytes) if loaded.media else None
     engine = GenerationEngine(
-        parts.runner, scheduler, parts.pool, Admission(settings.queue), metrics, unread_tokens=settings.unread_tokens
+        parts.runner,
+        scheduler,
+        parts.pool,
+        Admission(settings.queue),
+        metrics,
+        media=MediaQueue(MediaEncoder.of(loaded), cache) if cache else None,
+        unread_tokens=settings.unread_tokens,
     )
     source_tokens, context_tokens = fitting(loaded, parts.pool)
     serial, pages = isinstance(parts.runner, SerialRunner), parts.pool.page_count
-    return BuiltEngine(engine, context_tokens, source_tokens, parts.max_sequences, serial, parts.reason, pages)
+    return BuiltEngine(engine, context_tokens, source_tokens, parts.max_sequences, serial, parts.reason, pages, cache)
 
 
 def require_rows(loaded: LoadedModel, max_sequences: int) -> None:
@@ -149,14 +162,19 @@ def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: Att
     Raises:
         NotPaged: their results differ, with the model's own modules too.
     """
-    expected = model_logits(loaded, check_prompts(loaded, pool))
+    expected, media = model_logits(loaded, check_prompts(loaded, pool)), MediaCheck.of(loaded)
 
     def fuse_layers(substitutions: Substitutions, library: Library, arena: Arena) -> None:
         if isinstance(backend, CpuAttention):
             run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
             fuse(substitutions, loaded.model, backend, library, arena, run)
 
-    accelerated(loaded, lambda: verify(loaded, runner, pool, expected), fuse_layers)
+    def check() -> None:
+        verify(loaded, runner, pool, expected)
+        if media is not None:
+            media.verify(runner, pool)
+
+    accelerated(loaded, check, fuse_layers)
 
 
 def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> Parts:
@@ -192,7 +210,7 @@ def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
             f"{loaded.architecture} chooses its rotary frequencies by the longest sequence of a batch "
             f"({', '.join(by_length)}), so neighbours would change each other's results."
         )
-    loaded.model.set_attn_implementation(IMPLEMENTATION)
+    loaded.attend_by(IMPLEMENTATION)
     probe = LayoutProbe()
     tokens = torch.zeros(1, 2, dtype=torch.int64, device=loaded.device)
     positions = torch.arange(2, device=loaded.device).unsqueeze(0)

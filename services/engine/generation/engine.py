@@ -21,6 +21,7 @@ from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.stream import GenerationStream
 from services.engine.metrics import EngineMetrics
 from services.engine.model_thread import ModelThread
+from services.engine.multimodal.media_queue import MediaQueue
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +40,19 @@ class GenerationEngine:
         admission: Admission,
         metrics: EngineMetrics,
         *,
+        media: MediaQueue | None = None,
         unread_tokens: int = 1024,
     ) -> None:
-        """Makes an engine that is started by `start`; a stream with more than `unread_tokens` waiting is ended."""
+        """Makes an engine that is started by `start`; a stream with more than `unread_tokens` waiting is ended.
+
+        `media` encodes images and recordings in prompts.
+        """
         self._runner = runner
         self._scheduler = scheduler
         self._pool = pool
         self.admission = admission
         self._metrics = metrics
+        self._media = media
         self._unread_tokens = unread_tokens
         self._outbox = Outbox()
         self._ledger = Ledger(scheduler, admission, metrics, self._outbox)
@@ -107,6 +113,7 @@ class GenerationEngine:
         """Takes what came in, runs the model once, hands out what it generated. False if nothing was to be done."""
         self._receive()
         self._expire()
+        encoded = self._encode()
         rows = self._scheduler.schedule()
         if rows:
             began = time.monotonic()
@@ -117,15 +124,35 @@ class GenerationEngine:
             for sequence, (token, likelihood) in sampled:
                 self._deliver(sequence, token, likelihood)
         self._observe()
-        return bool(rows)
+        return bool(rows) or encoded
 
     def _receive(self) -> None:
         while self._new:
             group = self._new.popleft()
             if not group.ended:  # cancelled between two steps of this method
                 self._ledger.enter(group)
+                self._prepare(group)
         while self._cancelled:
             self._ledger.end(self._cancelled.popleft(), "cancelled")
+
+    def _prepare(self, group: SequenceGroup) -> None:
+        """Lets a request begin, or wait until its media are encoded."""
+        if self._media is not None and group.request.media is not None and group.request.media.pending:
+            self._media.add(group)
+        else:
+            self._ledger.begin(group)
+
+    def _encode(self) -> bool:
+        """Encodes some of the media that requests wait for, and lets those begin that wait no longer."""
+        if self._media is None:
+            return False
+        worked = self._media.step(alone=not self._scheduler.running)
+        for group, error in self._media.take():
+            if error is not None:
+                self._ledger.fail(group, error)
+            else:
+                self._ledger.begin(group)
+        return worked
 
     def _expire(self) -> None:
         now = time.monotonic()

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from services.engine.checkpoint import ModelRefused
+from services.engine.generation.media import PromptMedia
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import Runner
 from services.engine.generation.sequence import CachedTokens, Row
@@ -26,6 +27,8 @@ class Reference:
     tokens: list[int]
     logits: Tensor
     """As computed by the model behind the prompt and behind each token but the last, `[tokens, vocabulary]`."""
+    media: PromptMedia | None = None
+    """What stood in the prompt."""
 
 
 @torch.inference_mode()
@@ -37,23 +40,33 @@ def generated(loaded: LoadedModel, length: int) -> Reference:
     """
     generator = torch.Generator().manual_seed(length)
     given = torch.randint(loaded.source_vocabulary_size, (1, length), generator=generator).to(loaded.device)
+    starts = {"decoder_input_ids": torch.tensor([loaded.decoder_start_ids], device=loaded.device)}
+    inputs = {"input_ids": given, "attention_mask": torch.ones_like(given)}
+    source = tuple(given[0].tolist()) if loaded.decoder_start_ids else ()
+    return continued(loaded, inputs | (starts if loaded.decoder_start_ids else {}), source)
+
+
+@torch.inference_mode()
+def continued(
+    loaded: LoadedModel, inputs: dict[str, Tensor], source: tuple[int, ...] = (), media: PromptMedia | None = None
+) -> Reference:
+    """Returns what `generate` makes of its `inputs`, in which an encoder reads `source` or `media` stand.
+
+    Raises:
+        ModelRefused: it fails.
+    """
     config = GenerationConfig(
         do_sample=False, num_beams=1, use_cache=True, max_new_tokens=_NEW_TOKENS, min_new_tokens=_NEW_TOKENS,
         output_logits=True, return_dict_in_generate=True,
     )  # fmt: skip
-    starts = {"decoder_input_ids": torch.tensor([loaded.decoder_start_ids], device=loaded.device)}
     model: Any = loaded.model
     try:
-        made = model.generate(
-            given, attention_mask=torch.ones_like(given), generation_config=config,
-            **(starts if loaded.decoder_start_ids else {}),
-        )  # fmt: skip
+        made = model.generate(**inputs, generation_config=config)
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ModelRefused(f"{loaded.architecture} is not run by transformers' own generate: {error}") from error
     ids, logits = made.sequences[0].tolist(), torch.stack(made.logits)[:, 0].float()
     prompt = ids[: len(ids) - len(logits)]
-    source = tuple(given[0].tolist()) if loaded.decoder_start_ids else ()
-    return Reference(source, prompt, ids[len(prompt) :], logits)
+    return Reference(source, prompt, ids[len(prompt) :], logits, media)
 
 
 class Trial:
@@ -65,6 +78,7 @@ class Trial:
             [*reference.prompt, *reference.tokens[:begun]],
             prompt_count=len(reference.prompt),
             source_ids=reference.source_ids,
+            media=reference.media,
         )
         self.wanted = reference.logits[begun:]
         self.found: list[Tensor] = []
@@ -89,13 +103,18 @@ class Trial:
 
 
 def relative_error(
-    runner: Runner, references: list[Reference], *, chunk: int | None = None, pool: PagePool | None = None
+    runner: Runner,
+    references: list[Reference],
+    *,
+    chunk: int | None = None,
+    pool: PagePool | None = None,
+    begun: tuple[int, ...] = (0, _NEW_TOKENS // 2),
 ) -> float:
-    """Returns the error of a runner's logits, of sequences that begin at their prompts or half way, beside each other.
+    """Returns the error of a runner's logits, of sequences beside each other, each of them `begun` so many tokens on.
 
     Prompts are computed `chunk` tokens at a time, or whole; pages are taken from `pool` if there is one.
     """
-    trials = [Trial(reference, begun) for begun in (0, _NEW_TOKENS // 2) for reference in references]
+    trials = [Trial(reference, count) for count in begun for reference in references]
     sequences = [trial.sequence for trial in trials]
     for sequence in sequences if pool else ():
         assert pool is not None

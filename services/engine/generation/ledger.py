@@ -32,8 +32,11 @@ class Ledger:
         return list(self._live)
 
     def enter(self, group: SequenceGroup) -> None:
-        """Takes a request in; one of which nothing is left to compute ends at once."""
+        """Takes a request in."""
         self._live[group] = None
+
+    def begin(self, group: SequenceGroup) -> None:
+        """Lets a request be scheduled; one of which nothing is left to compute ends at once."""
         if first := group.open():
             self._scheduler.add(first)
         else:

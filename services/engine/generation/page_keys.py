@@ -3,6 +3,7 @@
 from array import array
 from hashlib import blake2b
 
+from services.engine.generation.media import PromptMedia
 from services.engine.generation.page_pool import PageKey
 
 _DIGEST_BYTES = 16
@@ -11,8 +12,9 @@ _DIGEST_BYTES = 16
 class PageKeys:
     """The keys of one sequence's full pages, computed as far as somebody asks. Never shared between two salts."""
 
-    def __init__(self, token_ids: list[int], page_size: int, salt: str) -> None:
-        """Reads `token_ids`, which may grow at the end and never change before it."""
+    def __init__(self, token_ids: list[int], page_size: int, salt: str, media: PromptMedia | None = None) -> None:
+        """Reads `token_ids`, which may grow at the end and never change before it. `media` stand among the first."""
+        self._media = media
         self._token_ids = token_ids
         self._page_size = page_size
         self._root = blake2b(salt.encode(), digest_size=_DIGEST_BYTES).digest()
@@ -26,7 +28,10 @@ class PageKeys:
         """Returns the keys of the first `count` pages, all of which are full."""
         while len(self._keys) < count:
             start = len(self._keys) * self._page_size
-            tokens = array("q", self._token_ids[start : start + self._page_size])
+            end = start + self._page_size
+            content = array("q", self._token_ids[start:end]).tobytes()
+            if self._media is not None:
+                content += self._media.digests(start, end)
             before = self._keys[-1] if self._keys else self._root
-            self._keys.append(blake2b(tokens.tobytes(), digest_size=_DIGEST_BYTES, key=before).digest())
+            self._keys.append(blake2b(content, digest_size=_DIGEST_BYTES, key=before).digest())
         return self._keys[:count]

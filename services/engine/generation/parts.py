@@ -38,6 +38,8 @@ class EngineSettings:
     """Whether decode steps are recorded as CUDA graphs, where there is a GPU."""
     unread_tokens: int = 1024
     """Generated tokens that may wait for a slow reader."""
+    media_cache_bytes: int = 256 << 20
+    """Memory for what was made of images and recordings, for prompts to come that hold the same."""
     queue: QueueLimits = field(default_factory=QueueLimits)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from services.engine.generation.media import PromptMedia
 from services.engine.structure.structure import Structure
 
 
@@ -136,6 +137,8 @@ class GenerationRequest:
     """What an encoder-decoder's encoder reads; empty for other models."""
     structure: Structure | None = None
     """What the output is held to."""
+    media: PromptMedia | None = field(default=None, compare=False)
+    """Images and recordings in the prompt."""
     work: Work = field(default_factory=Work, compare=False)
 
     @property

@@ -1,16 +1,19 @@
 """Runs the model on the rows of one step, packed into one sequence."""
 
+import inspect
 import time
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from services.engine.generation.attention.backend import AttentionBackend, AttentionCall
 from services.engine.generation.attention.batch import AttentionBatch, RowSpan
 from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.media_rows import embedded, positions_of
 from services.engine.generation.sequence import CachedTokens, Row
 
 
@@ -85,8 +88,9 @@ class Recorded(Protocol):
 class ModelRunner:
     """A model whose state is the paged cache."""
 
-    def __init__(self, model: nn.Module, backend: AttentionBackend, cache: KVCache, device: torch.device) -> None:
+    def __init__(self, model: PreTrainedModel, backend: AttentionBackend, cache: KVCache, device: torch.device) -> None:
         self._model = model
+        self._chooses = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.backend = backend
         self.cache = cache
         self._device = device
@@ -103,18 +107,17 @@ class ModelRunner:
             self.forward_seconds += time.perf_counter() - began
             return logits
         tokens: list[int] = []
-        positions: list[int] = []
         wanted: list[int] = []
         for row in rows:
             start, first, end = len(tokens), row.sequence.computed, row.sequence.computed + row.token_count
             tokens += row.sequence.token_ids[first:end]
-            positions += range(first, end)
             if row.scored:
                 wanted += range(start, start + row.scored)
             if row.completes:
                 wanted.append(len(tokens) - 1)
         batch = batch_of(rows, self.cache, self._device)
-        logits = self._forward(tokens, positions, wanted or [len(tokens) - 1], batch)
+        given = self._given(rows, tokens)
+        logits = self._forward(given, wanted or [len(tokens) - 1], batch)
         return logits[: len(wanted)]
 
     @torch.inference_mode()
@@ -122,16 +125,25 @@ class ModelRunner:
         """See Runner."""
         fork_pages(self.cache, pairs)
 
-    def _forward(self, tokens: list[int], positions: list[int], wanted: list[int], batch: AttentionBatch) -> Tensor:
-        ids, places, kept = (tensor_of(values, self._device) for values in (tokens, positions, wanted))
+    def _given(self, rows: Collection[Row[CachedTokens]], tokens: list[int]) -> dict[str, Tensor]:
+        """Returns what the model is given of the rows' tokens: ids or embeddings, and positions."""
+        ids = tensor_of(tokens, self._device)
+        if all(row.sequence.media is None for row in rows):
+            places: list[int] = []
+            for row in rows:
+                places += range(row.sequence.computed, row.sequence.computed + row.token_count)
+            return {"input_ids": ids.unsqueeze(0), "position_ids": tensor_of(places, self._device).unsqueeze(0)}
+        positions = torch.from_numpy(positions_of(rows)).to(self._device)
+        given = {"position_ids": positions if len(positions) == 1 else positions.unsqueeze(1)}
+        embeds = embedded(rows, ids, self._model.get_input_embeddings())
+        return given | ({"input_ids": ids.unsqueeze(0)} if embeds is None else {"inputs_embeds": embeds.unsqueeze(0)})
+
+    def _forward(self, given: dict[str, Tensor], wanted: list[int], batch: AttentionBatch) -> Tensor:
+        kept = tensor_of(wanted, self._device)
         call = AttentionCall(self.backend, self.backend.plan(batch))
+        chosen = {"logits_to_keep": kept} if self._chooses else {}
         began = time.perf_counter()
-        output = self._model(
-            input_ids=ids.unsqueeze(0),
-            position_ids=places.unsqueeze(0),
-            logits_to_keep=kept,
-            use_cache=False,
-            attention_call=call,
-        )
+        output = self._model(**given, **chosen, use_cache=False, attention_call=call)
         self.forward_seconds += time.perf_counter() - began
-        return output.logits[0].float()
+        logits = output.logits[0] if self._chooses else output.logits[0, kept]
+        return logits.float()

@@ -273,8 +273,8 @@ class Scheduler:
 
     def _keys_of(self, sequence: Sequence) -> PageKeys:
         if sequence not in self._keys:
-            salt = sequence.request.cache_salt
-            self._keys[sequence] = PageKeys(sequence.token_ids, self._pool.page_size, salt)
+            salt, media = sequence.request.cache_salt, sequence.media
+            self._keys[sequence] = PageKeys(sequence.token_ids, self._pool.page_size, salt, media)
         return self._keys[sequence]
 
     def _preempt(self, sequence: Sequence) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from torch import Tensor
 
+from services.engine.generation.media import PromptMedia
 from services.engine.generation.penalties import RowProcessor
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class CachedTokens:
     source_ids: tuple[int, ...] = ()
     """What an encoder has read before the first of them; empty where there is no encoder."""
     source_pages: list[int] = field(default_factory=list[int])
+    media: PromptMedia | None = None
+    """What stands among its first tokens besides text."""
     state: Any = None
     """The model's own cache, where a runner keeps one. Nobody else looks inside, and it goes when the pages go."""
 
@@ -46,7 +49,8 @@ class Sequence(CachedTokens):
 
     def __init__(self, group: "SequenceGroup", token_ids: list[int], candidate: int = 0) -> None:
         request = group.request
-        super().__init__(token_ids, prompt_count=len(request.prompt_token_ids), source_ids=request.source_token_ids)
+        prompt_count = len(request.prompt_token_ids)
+        super().__init__(token_ids, prompt_count=prompt_count, source_ids=request.source_token_ids, media=request.media)
         self.group = group
         self.request = request
         self.candidate = candidate

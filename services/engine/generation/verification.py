@@ -54,11 +54,11 @@ def _length(loaded: LoadedModel) -> int:
 @torch.inference_mode()
 def model_logits(loaded: LoadedModel, prompts: Tensor) -> Tensor:
     """Returns the model's own last logits `[prompts, vocabulary]`, by its eager attention."""
-    loaded.model.set_attn_implementation("eager")
+    loaded.attend_by("eager")
     try:
         output = loaded.model(input_ids=prompts.to(loaded.device), use_cache=False)
     finally:
-        loaded.model.set_attn_implementation(IMPLEMENTATION)
+        loaded.attend_by(IMPLEMENTATION)
     return output.logits[:, -1].float()
 
 

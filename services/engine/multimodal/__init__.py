@@ -1,0 +1,1 @@
+"""Images and recordings in the prompts of the generation engine."""

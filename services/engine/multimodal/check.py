@@ -1,0 +1,104 @@
+"""Compares the engine with the model's own `generate` on prompts with media, at load."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from services.engine.checkpoint import ModelRefused
+from services.engine.generation.generated import Reference, continued, relative_error
+from services.engine.generation.page_pool import PagePool
+from services.engine.generation.runner import Runner
+from services.engine.generation.verification import NotPaged, tolerance
+from services.engine.loading import LoadedModel
+from services.engine.multimodal.encoder import MediaEncoder, MoreThanEmbeddings
+from services.engine.multimodal.kind import MediaKind
+from services.engine.multimodal.placing import MediaPlacer
+from services.engine.multimodal.processor import Decoded, MediumRefused
+
+_SIZES = ((96, 64), (56, 80))
+"""Of images that are drawn, width and height."""
+_SECONDS = (0.9, 0.5)
+_TEXT = 5
+"""Tokens before, between and behind media."""
+_PIECES = 3
+"""In how many chunks a prompt is read, so that some begin inside of a medium."""
+
+
+@dataclass(frozen=True)
+class MediaCheck:
+    """What `generate` makes of prompts with media."""
+
+    loaded: LoadedModel
+    references: list[Reference]
+
+    @classmethod
+    def of(cls, loaded: LoadedModel) -> "MediaCheck | None":
+        """Returns what a model is to be compared with; None for one that reads no media.
+
+        Raises:
+            ModelRefused: its processor or its `generate` fails.
+        """
+        if loaded.media is None:
+            return None
+        kinds = loaded.media.kinds
+        pair = [(kinds[0], 0), (kinds[-1], 1)]
+        own = loaded.attention
+        loaded.attend_by("eager")
+        try:
+            return cls(loaded, [_reference(loaded, drawn) for drawn in (pair, pair[1:])])
+        finally:
+            loaded.attend_by(own)
+
+    def verify(self, runner: Runner, pool: PagePool) -> None:
+        """Runs the prompts in chunks, beside each other.
+
+        Raises:
+            NotPaged: the results differ by more than rounding explains.
+        """
+        loaded, encoder = self.loaded, MediaEncoder.of(self.loaded)
+        longest = max(len(reference.prompt) for reference in self.references)
+        try:
+            for reference in self.references:
+                assert reference.media is not None
+                for medium in reference.media.media:
+                    (medium.features,) = encoder.encode([medium])
+        except MoreThanEmbeddings as more:
+            raise NotPaged(f"{loaded.architecture} gives its decoder more of media than embeddings: {more}.") from more
+        error = relative_error(runner, self.references, chunk=longest // _PIECES + 1, pool=pool, begun=(0,))
+        if not error <= tolerance(loaded):
+            raise NotPaged(
+                f"{loaded.architecture} computes other logits of prompts with media through the paged cache than in "
+                f"its own generate (relative error {error:.2g})."
+            )
+
+
+def _reference(loaded: LoadedModel, drawn: list[tuple[MediaKind, int]]) -> Reference:
+    assert loaded.media is not None
+    processor = loaded.media
+    try:
+        media = [
+            (kind, processor.read(kind, _drawn(kind, index, processor.sampling_rate), b"")) for kind, index in drawn
+        ]
+    except MediumRefused as refused:
+        raise ModelRefused(f"The processor of {loaded.architecture} fails: what was drawn {refused}") from refused
+    reserved = {processor.token_id(kind) for kind in processor.kinds}
+    text = [token for token in range(loaded.vocabulary_size - 1, 0, -1) if token not in reserved]
+    ids = text[:_TEXT]
+    for i, (_, medium) in enumerate(media, start=1):
+        ids += [*medium.inputs["input_ids"][0].tolist(), *text[i * _TEXT : (i + 1) * _TEXT]]
+    placer = MediaPlacer(processor, loaded.model)
+    placed = placer.place(ids, media, "")
+    inputs = {name: value.to(loaded.device) for name, value in placer.inputs(ids, placed).items()}
+    return continued(loaded, inputs, media=placed)
+
+
+def _drawn(kind: MediaKind, index: int, sampling_rate: int) -> Decoded:
+    """Returns an image or a recording of noise."""
+    generator = torch.Generator().manual_seed(index)
+    if kind is MediaKind.AUDIO:
+        samples = torch.rand(int(_SECONDS[index] * sampling_rate), generator=generator) - 0.5
+        return samples.numpy().astype(np.float32)
+    width, height = _SIZES[index]
+    return Image.fromarray(torch.randint(256, (height, width, 3), generator=generator, dtype=torch.uint8).numpy())

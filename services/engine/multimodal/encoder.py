@@ -1,0 +1,79 @@
+"""What a model makes of images and recordings before its decoder sees them, by the model's own forward.
+
+That is run on the media and their replacements alone, up to where it hands embeddings to its decoder; what stands there
+in the places of media are their features. So nothing need be known of towers, projectors and how they are called.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from services.engine.generation.media import Medium
+from services.engine.loading import LoadedModel
+from services.engine.multimodal.inputs import batched_inputs
+
+_KNOWN = {"input_ids", "inputs_embeds", "attention_mask", "position_ids", "cache", "past_key_values"}
+
+
+class MoreThanEmbeddings(Exception):
+    """The decoder is given something of media besides embeddings. The message names it."""
+
+
+class _Reached(Exception):
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.given = given
+
+
+class MediaEncoder:
+    """Belongs to the thread that runs the model."""
+
+    def __init__(self, model: PreTrainedModel, token_ids: Sequence[int]) -> None:
+        """`token_ids` are those that have features in the place of embeddings."""
+        self._model = model
+        self._decoder = model.get_decoder()
+        self._token_ids = torch.tensor(list(token_ids), device=model.device)
+        self._padding_id = next(i for i in range(len(token_ids) + 1) if i not in token_ids)
+
+    @classmethod
+    def of(cls, loaded: LoadedModel) -> "MediaEncoder":
+        """Returns the encoder of a model that reads media."""
+        assert loaded.media is not None
+        return cls(loaded.model, [loaded.media.token_id(kind) for kind in loaded.media.kinds])
+
+    @torch.inference_mode()
+    def encode(self, media: Sequence[Medium]) -> list[Tensor]:
+        """Returns the features `[token_count, width]` of each of media that `alike` puts together.
+
+        Raises:
+            MoreThanEmbeddings: features are not all that the decoder needs of them.
+        """
+        batch = {n: v.to(self._model.device) for n, v in batched_inputs(media, self._padding_id).items()}
+        embeds = self._reach(batch)["inputs_embeds"]
+        found = embeds[torch.isin(batch["input_ids"], self._token_ids)]
+        return [features.clone() for features in found.split([medium.token_count for medium in media])]
+
+    def _reach(self, batch: dict[str, Tensor]) -> dict[str, Any]:
+        """Returns what the decoder is given where the model is given `batch`."""
+
+        def stop(_module: object, _arguments: object, given: dict[str, Any]) -> NoReturn:
+            raise _Reached(given)
+
+        hook = self._decoder.register_forward_pre_hook(stop, with_kwargs=True)
+        try:
+            self._model(**batch, use_cache=False)
+        except _Reached as reached:
+            if more := sorted(name for name, value in reached.given.items() if name not in _KNOWN and _holds(value)):
+                raise MoreThanEmbeddings(", ".join(more)) from None
+            return reached.given
+        finally:
+            hook.remove()
+        raise AssertionError("a model runs its decoder")
+
+
+def _holds(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.numel() > 1
+    return isinstance(value, (list, tuple)) and any(map(_holds, value))

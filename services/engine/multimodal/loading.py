@@ -1,0 +1,27 @@
+"""Loads a checkpoint that generates text from text, images and recordings."""
+
+from transformers import AutoModelForMultimodalLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING
+
+from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, refusals
+from services.engine.loading import LoadedModel, loaded_model
+from services.engine.multimodal.processor import MediaProcessor
+from services.engine.multimodal.processor_class import read_processor
+
+
+def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
+    """Loads a decoder that reads media among its tokens.
+
+    Raises:
+        ModelRefused: it is of another kind, or its files are missing or unsafe to load.
+    """
+    with refusals(checkpoint.source):
+        config = read_config(checkpoint)
+        if type(config) not in MODEL_FOR_MULTIMODAL_LM_MAPPING or config.is_encoder_decoder:
+            raise ModelRefused(
+                f"{checkpoint.source} is a {config.model_type} checkpoint, which does not read media among the tokens "
+                "of a prompt. Serve one of the LLaVA, Qwen-VL, Idefics or Qwen-Audio families, say."
+            )
+        processor = MediaProcessor(read_processor(checkpoint, config), config)
+        model = read_model(checkpoint, config, AutoModelForMultimodalLM)
+    return loaded_model(checkpoint, model, processor.tokenizer, processor)

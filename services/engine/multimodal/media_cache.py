@@ -1,0 +1,52 @@
+"""Media that were in prompts before, with their features, within a bound on memory."""
+
+import threading
+from collections import OrderedDict
+from weakref import WeakValueDictionary
+
+from services.engine.generation.media import Medium
+
+
+class MediaCache:
+    """Finds media by their digests. Called from preprocessing threads and from the engine's.
+
+    What is in the prompt of a live request is found whether it was encoded or not, and whatever the bound.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        """Keeps features of at most `most_bytes` bytes: the longest unused go first."""
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._known: WeakValueDictionary[bytes, Medium] = WeakValueDictionary()
+        self._kept: OrderedDict[bytes, Medium] = OrderedDict()
+        self.bytes = 0
+        """Of the features kept."""
+
+    def find(self, digest: bytes) -> Medium | None:
+        """Returns the medium of that digest, if it is known."""
+        with self._lock:
+            if digest in self._kept:
+                self._kept.move_to_end(digest)
+            return self._known.get(digest)
+
+    def add(self, medium: Medium) -> Medium:
+        """Makes a medium known, and returns it, or that of the same content which somebody else has added before."""
+        with self._lock:
+            return self._known.setdefault(medium.digest, medium)
+
+    def keep(self, medium: Medium) -> None:
+        """Keeps one that was encoded for requests to come."""
+        with self._lock:
+            size = _bytes(medium)
+            if medium.digest in self._kept or size > self._most_bytes:
+                return
+            self._known[medium.digest] = self._kept[medium.digest] = medium
+            self.bytes += size
+            while self.bytes > self._most_bytes:
+                _, oldest = self._kept.popitem(last=False)
+                self.bytes -= _bytes(oldest)
+
+
+def _bytes(medium: Medium) -> int:
+    tensors = [medium.features, *medium.inputs.values()]
+    return sum(tensor.untyped_storage().nbytes() for tensor in tensors)

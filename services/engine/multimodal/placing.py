@@ -1,0 +1,55 @@
+"""Where among the tokens of a prompt its media stand."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.generation.media import Medium, Positions, PromptMedia
+from services.engine.multimodal.inputs import whole_inputs
+from services.engine.multimodal.kind import MediaKind
+from services.engine.multimodal.processor import MediaProcessor
+
+
+class MediaPlacer:
+    """Asks a model where it finds media in its prompts. `place` may run in any thread."""
+
+    def __init__(self, processor: MediaProcessor, model: PreTrainedModel) -> None:
+        self._model: Any = model
+        self._token_ids = {kind: processor.token_id(kind) for kind in processor.kinds}
+
+    def place(self, token_ids: list[int], ordered: Sequence[tuple[MediaKind, Medium]], field: str) -> PromptMedia:
+        """Returns at least one medium, given in the order of their replacements in the prompt, with their places.
+
+        Raises:
+            InvalidArgument: the prompt holds more or less tokens that stand for media. `field` is its name.
+        """
+        ids, taken = np.array(token_ids, dtype=np.int64), dict.fromkeys(self._token_ids, 0)
+        of_kind = {kind: np.flatnonzero(ids == token_id) for kind, token_id in self._token_ids.items()}
+        places: list[NDArray[np.int64]] = []
+        for kind, medium in ordered:
+            start = taken[kind]
+            taken[kind] += medium.token_count
+            places.append(of_kind[kind][start : taken[kind]])
+        if any(len(of_kind[kind]) != count for kind, count in taken.items()):
+            raise InvalidArgument([Violation(field, "has other tokens that stand for media than those of its media")])
+        return self._positioned(token_ids, PromptMedia([medium for _, medium in ordered], places))
+
+    def inputs(self, token_ids: list[int], media: PromptMedia) -> dict[str, Tensor]:
+        """Returns what the model's own `generate` takes of a prompt, but for pixels and samples that were let go of."""
+        return whole_inputs(token_ids, media, list(self._token_ids.values()))
+
+    def _positioned(self, token_ids: list[int], media: PromptMedia) -> PromptMedia:
+        """Returns the media with the positions that the model gives the prompt's tokens, if they do not just count."""
+        given = self.inputs(token_ids, media)
+        shapes = {name: value for name, value in given.items() if not value.is_floating_point()}
+        found: Tensor = self._model._prepare_position_ids_for_generation(given["input_ids"], shapes)
+        if found.dim() == 2:
+            return media
+        # Before those of each dimension there may be a row of ordinary ones, for masks.
+        positions: Positions = found[-3:, 0].numpy()
+        return PromptMedia(media.media, media.places, positions, int(positions[:, -1].max()) + 1)

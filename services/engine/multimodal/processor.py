@@ -1,0 +1,129 @@
+"""From decoded images and recordings to what the model takes, by its own processor."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from services.engine.checkpoint import ModelRefused
+from services.engine.generation.media import Medium
+from services.engine.multimodal.kind import MediaKind
+
+Decoded = Image.Image | NDArray[np.float32]
+"""An image in RGB, or the samples of a recording, mono in [-1, 1] at the processor's rate."""
+
+
+class MediumRefused(Exception):
+    """The model cannot read it. The message completes a sentence that begins with the field's name."""
+
+
+class MediaProcessor:
+    """A checkpoint's processor. Its methods may run in any thread."""
+
+    def __init__(self, processor: Any, config: PretrainedConfig) -> None:
+        """Takes the processor of the model that `config` describes.
+
+        Raises:
+            ModelRefused: it reads neither images nor recordings in prompts.
+        """
+        self._processor = processor
+        self._placeholders = {kind: found for kind in MediaKind if (found := _placeholder(processor, kind))}
+        self._token_ids = {kind: _token_id(processor, config, kind) for kind in self._placeholders}
+        if not self._placeholders:
+            raise ModelRefused(f"{type(processor).__name__} has no place for images or recordings in a text.")
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Of the prompts' text, with the chat template."""
+        tokenizer: Any = self._processor.tokenizer
+        tokenizer.chat_template = getattr(self._processor, "chat_template", None) or tokenizer.chat_template
+        return tokenizer
+
+    @property
+    def kinds(self) -> list[MediaKind]:
+        """What the model reads besides text."""
+        return list(self._placeholders)
+
+    @property
+    def sampling_rate(self) -> int:
+        """Of recordings, in Hz; 0 if it reads none."""
+        return int(self._hearing.sampling_rate) if MediaKind.AUDIO in self._placeholders else 0
+
+    @property
+    def reserved(self) -> list[str]:
+        """Texts that stand for media, and that no message may contain."""
+        tokenizer: Any = self._processor.tokenizer
+        own = tokenizer.convert_ids_to_tokens(list(self._token_ids.values()))
+        return list(dict.fromkeys([*self._placeholders.values(), *own, *self._processor.all_special_multimodal_tokens]))
+
+    def placeholder(self, kind: MediaKind) -> str:
+        """Returns what chat templates write for a medium."""
+        return self._placeholders[kind]
+
+    def token_id(self, kind: MediaKind) -> int:
+        """Returns the token whose embeddings are replaced by a medium's features."""
+        return self._token_ids[kind]
+
+    def read(self, kind: MediaKind, decoded: Decoded, digest: bytes) -> Medium:
+        """Returns a medium prepared for the model.
+
+        Raises:
+            MediumRefused: its size or length is none that the model reads.
+        """
+        try:
+            found = self._processor(
+                text=self._placeholders[kind],
+                return_tensors="pt",
+                add_special_tokens=False,
+                return_text_replacement_offsets=True,
+                **self._arguments(kind, decoded),
+            )
+        except (ValueError, ZeroDivisionError, IndexError) as error:
+            raise MediumRefused(f"cannot be prepared for the model: {error}") from error
+        replacement = found.pop("text_replacement_offsets")[0][0]["replacement"]
+        inputs = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+        count = int((inputs["input_ids"] == self._token_ids[kind]).sum())
+        if not count:
+            raise MediumRefused("is too short or too small for the model: nothing of it would be left")
+        return Medium(digest, replacement, count, inputs)
+
+    def _arguments(self, kind: MediaKind, decoded: Decoded) -> dict[str, Any]:
+        if kind is MediaKind.IMAGE:
+            return {"images": [decoded]}
+        assert isinstance(decoded, np.ndarray)
+        rate, most = self.sampling_rate, getattr(self._hearing, "n_samples", None)
+        if most is not None and len(decoded) > most:  # which it would cut off without a word
+            raise MediumRefused(f"lasts {len(decoded) / rate:.1f} s, of which the model hears {most / rate:g}")
+        return {"audio": [decoded], "sampling_rate": rate}
+
+    @property
+    def _hearing(self) -> Any:
+        return getattr(self._processor, "feature_extractor", None) or self._processor.audio_processor
+
+
+def digest_of(kind: MediaKind, decoded: Decoded) -> bytes:
+    """Returns the SHA-256 of what is decoded: equal files in different clothes have one."""
+    digest = hashlib.sha256(kind.value.encode())
+    if isinstance(decoded, Image.Image):
+        digest.update(repr((decoded.mode, decoded.size)).encode())
+        digest.update(decoded.tobytes())
+    else:
+        digest.update(np.ascontiguousarray(decoded))
+    return digest.digest()
+
+
+def _placeholder(processor: Any, kind: MediaKind) -> str | None:
+    parts = {MediaKind.IMAGE: ("image_processor",), MediaKind.AUDIO: ("feature_extractor", "audio_processor")}[kind]
+    if all(getattr(processor, part, None) is None for part in parts):
+        return None
+    return getattr(processor, f"{kind.value}_token", None)
+
+
+def _token_id(processor: Any, config: PretrainedConfig, kind: MediaKind) -> int:
+    name = f"{kind.value}_token_id"
+    found = getattr(config, name, None)
+    return int(getattr(processor, name) if found is None else found)

@@ -1,0 +1,108 @@
+"""From conversations with media to tokens, and where among them which media stand."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.generation.media import Medium, PromptMedia
+from services.engine.multimodal.kind import MediaKind
+from services.engine.multimodal.placing import MediaPlacer
+from services.engine.multimodal.processor import MediaProcessor
+from services.engine.prompting import PromptEncoder
+from services.engine.texts import Chat
+
+FIELD = "prompt"
+"""What the conversation is called in violations."""
+
+
+@dataclass(frozen=True)
+class MultimodalPrompt:
+    """A prompt in tokens."""
+
+    rendered: str
+    """As the template writes it."""
+    token_ids: list[int]
+    media: PromptMedia | None
+
+
+class PromptComposer:
+    """Writes prompts by the model's own chat template and processor. Its methods may run in any thread."""
+
+    def __init__(self, processor: MediaProcessor, encoder: PromptEncoder, model: PreTrainedModel) -> None:
+        self._processor = processor
+        self._encoder = encoder
+        self._placer = MediaPlacer(processor, model)
+        # Pieces of the template's text that stand for media, told apart by the names of their kinds.
+        kinds = [f"(?P<{kind.name}>{re.escape(processor.placeholder(kind))})" for kind in processor.kinds]
+        self._placeholder = re.compile("|".join(kinds))
+
+    def compose(self, chat: Chat, media: Sequence[tuple[MediaKind, Medium]]) -> MultimodalPrompt:
+        """Returns the prompt of a conversation whose parts name the kinds of `media`, in their order.
+
+        Raises:
+            InvalidArgument: the template refuses it or leaves a medium out, or a text holds what stands for media.
+        """
+        if wrong := list(self._reserved(chat)):
+            raise InvalidArgument(wrong)
+        rendered = self._encoder.render(chat, field=FIELD)
+        return self.expand(rendered, media)
+
+    def expand(self, rendered: str, media: Sequence[tuple[MediaKind, Medium]]) -> MultimodalPrompt:
+        """Returns the prompt of a text in which placeholders stand for `media`; of each kind in its order.
+
+        Raises:
+            InvalidArgument: there are more or less of them.
+        """
+        waiting = {kind: [medium for its, medium in media if its is kind] for kind in self._processor.kinds}
+        ordered: list[tuple[MediaKind, Medium]] = []
+
+        def replacement(found: re.Match[str]) -> str:
+            kind = MediaKind[found.lastgroup or ""]
+            if not waiting[kind]:
+                raise _other_count(kind)
+            ordered.append((kind, waiting[kind].pop(0)))
+            return ordered[-1][1].replacement
+
+        text = self._placeholder.sub(replacement, rendered)
+        for kind, left in waiting.items():
+            if left:
+                raise _other_count(kind)
+        token_ids = self._encoder.encode(text, field=FIELD, add_special_tokens=False)
+        if not ordered:
+            return MultimodalPrompt(rendered, token_ids, None)
+        return MultimodalPrompt(rendered, token_ids, self._placer.place(token_ids, ordered, FIELD))
+
+    def _reserved(self, chat: Chat) -> Iterator[Violation]:
+        """Yields where a caller's text holds what stands for media."""
+        for i, message in enumerate(chat.messages):
+            for j, part in enumerate(message["content"]):
+                yield from self._holding(f"{FIELD}.messages[{i}].parts[{j}].text", part.get("text", ""))
+            for j, call in enumerate(message.get("tool_calls", [])):
+                yield from self._holding(f"{FIELD}.messages[{i}].tool_calls[{j}]", _texts(call))
+        for i, tool in enumerate(chat.tools):
+            yield from self._holding(f"{FIELD}.tools[{i}]", _texts(tool))
+
+    def _holding(self, field: str, text: str) -> Iterator[Violation]:
+        for reserved in self._processor.reserved:
+            if reserved in text:
+                yield Violation(
+                    field, f"holds {reserved!r}, which stands for media in this model's prompts: leave it out"
+                )
+
+
+def _other_count(kind: MediaKind) -> InvalidArgument:
+    wrong = f"is written by the model's chat template with more or less parts of kind {kind.value} than it has"
+    return InvalidArgument([Violation(FIELD, wrong)])
+
+
+def _texts(value: Any) -> str:
+    """Returns all texts in nested values, one behind another."""
+    if isinstance(value, dict):
+        return "\n".join(_texts(each) for pair in value.items() for each in pair)
+    if isinstance(value, list):
+        return "\n".join(map(_texts, value))
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,188 @@
+"""Tiny random checkpoints of models that read images or recordings with text, with their processors."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import (
+    AutoModelForMultimodalLM,
+    GenerationConfig,
+    Idefics3Config,
+    LlavaConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2AudioConfig,
+    Qwen2VLConfig,
+    WhisperFeatureExtractor,
+)
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from services.engine.multimodal.processor_class import without_video
+from tests import tiny_models
+from tests.tiny_models import END_ID
+
+CONTEXT = 512
+RATE = 16_000
+"""Of recordings, in Hz."""
+
+_TEMPLATE = (
+    "{% for m in messages %}<|{{ m.role }}|>{% for p in m.content %}"
+    "{% if p.type == 'text' %}{{ p.text }}{% else %}MEDIUM{% endif %}"
+    "{% endfor %}<end>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+_TOKENS: dict[str, list[str]] = {
+    "llava": ["<image>"],
+    "qwen2_vl": ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"],
+    "idefics3": [
+        "<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>",
+        *(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)),
+    ],
+    "qwen2_audio": ["<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"],
+}  # fmt: skip
+_TOKENS["qwen2_5_vl"] = _TOKENS["qwen2_vl"]
+_IN_TEMPLATE = {
+    "llava": "<image>",
+    "idefics3": "<image>",
+    "qwen2_vl": "<|vision_start|><|image_pad|><|vision_end|>",
+    "qwen2_5_vl": "<|vision_start|><|image_pad|><|vision_end|>",
+    "qwen2_audio": "<|audio_bos|><|AUDIO|><|audio_eos|>",
+}
+
+
+def tokenizer(name: str) -> PreTrainedTokenizerFast:
+    """Returns the tokenizer of the texts' models, with what stands for media in a prompt of model `name`."""
+    whole = deepcopy(tiny_models.tokenizer())
+    whole.add_special_tokens({"additional_special_tokens": _TOKENS[name]})  # type: ignore[arg-type]
+    whole.chat_template = None
+    return whole
+
+
+def template(name: str) -> str:
+    """Returns the chat template."""
+    return _TEMPLATE.replace("MEDIUM", _IN_TEMPLATE[name])
+
+
+_LAYERS: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def _text(name: str, **changes: Any) -> dict[str, Any]:
+    shape = {
+        "vocab_size": len(tokenizer(name)),
+        "num_key_value_heads": 2,
+        "max_position_embeddings": CONTEXT,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": END_ID,
+        "tie_word_embeddings": False,
+    }
+    return _LAYERS | shape | changes
+
+
+def _id(name: str, token: str) -> int:
+    found = tokenizer(name).convert_tokens_to_ids(token)
+    assert isinstance(found, int)
+    return found
+
+
+_MROPE = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [1, 1, 2]}
+_VISION_IDS = {
+    "image_token_id": "<|image_pad|>",
+    "video_token_id": "<|video_pad|>",
+    "vision_start_token_id": "<|vision_start|>",
+    "vision_end_token_id": "<|vision_end|>",
+}
+
+
+def _qwen_vl(name: str, kind: type[PretrainedConfig], **vision: Any) -> PretrainedConfig:
+    return kind(
+        text_config=_text(name, rope_parameters=_MROPE),
+        vision_config={"depth": 2, "num_heads": 4, "patch_size": 14, "temporal_patch_size": 2} | vision,
+        **{field: _id(name, token) for field, token in _VISION_IDS.items()},
+        tie_word_embeddings=False,
+    )
+
+
+CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
+    "llava": lambda: LlavaConfig(
+        vision_config=_LAYERS | {"model_type": "clip_vision_model", "image_size": 32, "patch_size": 8},
+        text_config=_text("llava", model_type="llama"),
+        image_token_index=_id("llava", "<image>"),
+        tie_word_embeddings=False,
+    ),
+    "qwen2_vl": lambda: _qwen_vl("qwen2_vl", Qwen2VLConfig, embed_dim=32, hidden_size=32, mlp_ratio=2),
+    "qwen2_5_vl": lambda: _qwen_vl(
+        "qwen2_5_vl", Qwen2_5_VLConfig, hidden_size=32, out_hidden_size=32, intermediate_size=64, window_size=56,
+        fullatt_block_indexes=[1],
+    ),
+    "idefics3": lambda: Idefics3Config(
+        vision_config=_LAYERS | {"image_size": 32, "patch_size": 8},
+        text_config=_text("idefics3", model_type="llama"),
+        scale_factor=2,
+        image_token_id=_id("idefics3", "<image>"),
+        pad_token_id=0,
+        tie_word_embeddings=False,
+    ),
+    "qwen2_audio": lambda: Qwen2AudioConfig(
+        audio_config={
+            "d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 64,
+            "num_mel_bins": 16, "max_source_positions": 50, "model_type": "qwen2_audio_encoder",
+        },
+        text_config=_text("qwen2_audio", model_type="qwen2"),
+        audio_token_index=_id("qwen2_audio", "<|AUDIO|>"),
+    ),
+}  # fmt: skip
+"""By name: images of one size, of any size with positions in two dimensions, cut in pieces; recordings."""
+
+
+def _reader(name: str) -> Any:
+    if name == "llava":
+        return CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    if name == "idefics3":
+        return Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
+    if name == "qwen2_audio":
+        return WhisperFeatureExtractor(feature_size=16, chunk_length=1, sampling_rate=RATE)
+    return Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 16})
+
+
+def processor(name: str) -> Any:
+    """Returns the processor of model `name`, without what needs torchvision."""
+    kind = without_video(PROCESSOR_MAPPING[type(CONFIGS[name]())])
+    own = {
+        "llava": {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1},
+        "idefics3": {"image_seq_len": 4},
+    }
+    return kind(_reader(name), tokenizer(name), chat_template=template(name), **own.get(name, {}))
+
+
+def write_checkpoint(folder: Path, name: str, *, seed: int = 0, **generation: object) -> Path:
+    """Writes the random model `name` with its processor to `folder` and returns it."""
+    model = random_model(CONFIGS[name](), seed)
+    model.generation_config = GenerationConfig(eos_token_id=END_ID, pad_token_id=0, bos_token_id=1, **generation)
+    model.save_pretrained(folder)
+    processor(name).save_pretrained(folder)
+    return folder
+
+
+def random_model(config: PretrainedConfig, seed: int = 0) -> PreTrainedModel:
+    """Returns a model with random weights, in float32, whose next token depends on the media before it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = AutoModelForMultimodalLM.from_config(config, dtype=torch.float32)
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                torch.nn.init.normal_(parameter, std=0.15)
+    return model.eval()
+
+
+def picture(seed: int, width: int = 60, height: int = 44) -> Image.Image:
+    """Returns an image of coloured noise."""
+    noise = torch.randint(256, (height, width, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    return Image.fromarray(noise.numpy())
