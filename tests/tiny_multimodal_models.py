@@ -183,6 +183,8 @@ def random_model(config: PretrainedConfig, seed: int = 0) -> PreTrainedModel:
 
 
 def picture(seed: int, width: int = 60, height: int = 44) -> Image.Image:
-    """Returns an image of coloured noise."""
-    noise = torch.randint(256, (height, width, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
-    return Image.fromarray(noise.numpy())
+    """Returns an image of noise in one colour."""
+    generator = torch.Generator().manual_seed(seed)
+    colour = torch.randint(192, (3,), generator=generator)
+    noise = torch.randint(64, (height, width, 3), generator=generator)
+    return Image.fromarray((colour + noise).to(torch.uint8).numpy())

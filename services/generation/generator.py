@@ -127,6 +127,7 @@ class TextGenerator:
             source_token_ids=source,
             structure=structure,
             work=work,
+            media=tokens.media,
         )
         outputs = self._outputs(request, tokens.delivered)
         return request, outputs, rendered if ask.return_rendered_prompt else None

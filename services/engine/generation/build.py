@@ -78,6 +78,8 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
         make = encoder_decoder_parts if loaded.decoder_start_ids else paged_parts
         parts = make(loaded, settings)
     except NotPaged as reason:
+        if loaded.media is not None:
+            raise ModelRefused(f"{reason} Prompts with media are served through the paged cache only.") from reason
         loaded.attend_by(own_attention)
         parts = serial_parts(loaded, settings, str(reason))
     log.info("%s", parts.reason)

@@ -53,6 +53,7 @@ class GenerationEngine:
         self.admission = admission
         self._metrics = metrics
         self._media = media
+        self._encoded = False
         self._unread_tokens = unread_tokens
         self._outbox = Outbox()
         self._ledger = Ledger(scheduler, admission, metrics, self._outbox)
@@ -146,13 +147,15 @@ class GenerationEngine:
         """Encodes some of the media that requests wait for, and lets those begin that wait no longer."""
         if self._media is None:
             return False
-        worked = self._media.step(alone=not self._scheduler.running)
+        # Prompts have their own share of a step's time: it is never given to both.
+        turn = not self._encoded or not self._scheduler.reading
+        self._encoded = turn and self._media.step(self._scheduler.spare_seconds())
         for group, error in self._media.take():
             if error is not None:
                 self._ledger.fail(group, error)
             else:
                 self._ledger.begin(group)
-        return worked
+        return self._encoded
 
     def _expire(self) -> None:
         now = time.monotonic()

@@ -17,6 +17,8 @@ _HASTE = 3.0
 """How many times as long it reads at most for what waits: streams that have to go on take turns with those to come."""
 _UNKNOWN_ALONE, _UNKNOWN_BESIDE = 256, 32
 """Prompt tokens of a step, alone or beside streams, before it is known how long a token takes."""
+_UNKNOWN_SECONDS, _LEAST_SECONDS = 0.01, 0.001
+"""Of other work beside streams, before it is known how long a step takes that only decodes, and at least."""
 _REFRESH = 32
 """Steps after which one only decodes, where prompts never end, so that it stays known how long that takes."""
 
@@ -56,6 +58,12 @@ class PrefillBudget:
         haste = min((sum(prompts[1:]) * token / _PATIENCE) ** 2, _HASTE)
         seconds = max(self._slowdown * together - decode, haste * together)
         return min(max(int(seconds / token), _FLOOR), self._most)
+
+    def seconds(self, decode_count: int) -> float:
+        """Returns how long a step may work on something else beside `decode_count` rows."""
+        if not decode_count or not self._decoded:
+            return _ALONE_SECONDS if not decode_count else _UNKNOWN_SECONDS
+        return max((self._slowdown - 1) * self._decode_seconds(decode_count), _LEAST_SECONDS)
 
     def shrink(self, token_count: int) -> None:
         """Keeps steps below `token_count` from now on, for which there was no memory."""

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from services.engine.generation.media import PromptMedia
 from services.engine.generation.request import (
     BeamParameters,
     EarlyStopping,
@@ -142,6 +143,8 @@ class TokenizedInput:
     """Where the prompt came from, for the words of a violation."""
     source: list[int] | None = None
     """What an encoder reads, in place of the prompt that was sent; `prompt` is then what the decoder starts with."""
+    media: PromptMedia | None = None
+    """Images and recordings in the prompt."""
 
 
 def resolve(

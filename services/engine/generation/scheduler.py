@@ -120,6 +120,15 @@ class Scheduler:
         decode_count = sum(row.decodes for row in rows)
         self._budget.observe(decode_count, sum(row.cost for row in rows) - decode_count, seconds)
 
+    @property
+    def reading(self) -> bool:
+        """Whether there is a prompt to go on with."""
+        return bool(self._prompts())
+
+    def spare_seconds(self) -> float:
+        """Returns how long other work may take before the next step."""
+        return self._budget.seconds(sum(sequence.remaining == 1 for sequence in self.running))
+
     def schedule(self) -> list[Row[Sequence]]:
         """Returns the rows of the next step; empty only if there is nothing to do."""
         rows = self._decode_rows()

@@ -4,8 +4,9 @@ That is run on the media and their replacements alone, up to where it hands embe
 in the places of media are their features. So nothing need be known of towers, projectors and how they are called.
 """
 
-from collections.abc import Sequence
-from typing import Any, NoReturn
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,6 +44,18 @@ class MediaEncoder:
         assert loaded.media is not None
         return cls(loaded.model, [loaded.media.token_id(kind) for kind in loaded.media.kinds])
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return self._model.device
+
+    def on_module(self, call: Callable[[], None]) -> None:
+        """Has `call` called before each module of the model that is outside of its decoder."""
+        inside = {self._model.get_output_embeddings(), *self._decoder.modules()}
+        for module in self._model.modules():
+            if module not in inside:
+                module.register_forward_pre_hook(lambda *_: call())
+
     @torch.inference_mode()
     def encode(self, media: Sequence[Medium]) -> list[Tensor]:
         """Returns the features `[token_count, width]` of each of media that `alike` puts together.
@@ -57,9 +70,11 @@ class MediaEncoder:
 
     def _reach(self, batch: dict[str, Tensor]) -> dict[str, Any]:
         """Returns what the decoder is given where the model is given `batch`."""
+        own = threading.get_ident()
 
-        def stop(_module: object, _arguments: object, given: dict[str, Any]) -> NoReturn:
-            raise _Reached(given)
+        def stop(_module: object, _arguments: object, given: dict[str, Any]) -> None:
+            if threading.get_ident() == own:  # else it is a step of the engine's, between two turns of this
+                raise _Reached(given)
 
         hook = self._decoder.register_forward_pre_hook(stop, with_kwargs=True)
         try:

@@ -1,71 +1,104 @@
 """Requests whose media the model has not encoded yet."""
 
 from bisect import insort
+from collections.abc import Iterator
 
 from services.engine.generation.group import SequenceGroup
-from services.engine.generation.media import Medium
+from services.engine.generation.media import Medium, Tensor
 from services.engine.multimodal.encoder import MediaEncoder
 from services.engine.multimodal.inputs import alike
 from services.engine.multimodal.media_cache import MediaCache
+from services.engine.multimodal.turns import Turns
 
 _TOGETHER = 8
-"""Media that are encoded at once, where no stream has to wait for it."""
+"""Media that are encoded at once."""
+_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 24}
+"""Numbers that the model is given of them at once, if one alone has not more: more together would not be faster."""
 
 
 class MediaQueue:
-    """Encodes media of several requests together, a few at a time. Belongs to the engine's thread."""
+    """Encodes media of several requests together, a slice of time at a time. Belongs to the engine's thread."""
 
     def __init__(self, encoder: MediaEncoder, cache: MediaCache) -> None:
         self._encoder = encoder
         self._cache = cache
         self._waiting: list[SequenceGroup] = []
+        self._batch: list[Medium] = []
+        self._work: Turns[list[Tensor]] | None = None
+        self._apart: set[Medium] = set()
         self._failed: dict[Medium, Exception] = {}
+        encoder.on_module(self._pause)
 
     def add(self, group: SequenceGroup) -> None:
         """Puts a request among the waiting."""
         insort(self._waiting, group, key=lambda one: one.order)
 
+    def step(self, seconds: float) -> bool:
+        """Encodes for about `seconds`. Returns whether there was something to encode."""
+        pending = dict.fromkeys(self._pending())
+        if self._work is not None and not any(medium in pending for medium in self._batch):
+            self._work.abandon()
+            self._work = None
+        if self._work is None:
+            if not pending:
+                return False
+            batch = self._batch = self._together(list(pending))
+            self._work = Turns(lambda: self._encoder.encode(batch))
+        if self._work.resume(seconds):
+            self._finish(self._work)
+            self._work = None
+        return True
+
     def take(self) -> list[tuple[SequenceGroup, Exception | None]]:
         """Returns the requests that wait no longer: they are ready, or one of their media has failed."""
-        self._waiting = [group for group in self._waiting if not group.ended]
-        done = [(group, self._failure(group)) for group in self._waiting if not self._lacking(group)]
-        self._waiting = [group for group in self._waiting if self._lacking(group)]
+        if not self._waiting:
+            return []
+        waiting = [group for group in self._waiting if not group.ended]
+        done = [(group, self._failure(group)) for group in waiting if not self._lacking(group)]
+        self._waiting = [group for group in waiting if self._lacking(group)]
         self._failed.clear()
         return done
 
-    def step(self, *, alone: bool) -> bool:
-        """Encodes some media, one if not `alone`. Returns whether there were any. Failures are told by `take`."""
-        pending = [medium for group in self._waiting for medium in self._lacking(group)]
-        if not pending:
-            return False
-        kind = alike(pending[0])
-        batch = [medium for medium in dict.fromkeys(pending) if alike(medium) == kind][: _TOGETHER if alone else 1]
+    def _finish(self, work: Turns[list[Tensor]]) -> None:
         try:
-            self._encode(batch)
+            for medium, features in zip(self._batch, work.result(), strict=True):
+                medium.take(features)
+                self._cache.keep(medium)
         except Exception as error:
-            self._encode_apart(batch, error)
-        return True
+            if len(self._batch) > 1:
+                self._apart.update(self._batch)  # to find out whose fault it is
+            else:
+                self._failed[self._batch[0]] = error
+        else:
+            self._apart.difference_update(self._batch)
 
-    def _encode_apart(self, batch: list[Medium], error: Exception) -> None:
-        for medium in batch:
-            try:
-                if len(batch) == 1:
-                    raise error
-                self._encode([medium])
-            except Exception as own:
-                self._failed[medium] = own
+    def _together(self, pending: list[Medium]) -> list[Medium]:
+        """Returns the first of the media that are pending, and those that are encoded with it."""
+        first, batch = pending[0], pending[:1]
+        kind, room = alike(first), _ELEMENTS[self._encoder.device.type] - _elements(first)
+        for medium in pending[1:] if first not in self._apart else []:
+            if len(batch) < _TOGETHER and alike(medium) == kind and _elements(medium) <= room:
+                batch.append(medium)
+                room -= _elements(medium)
+        return batch
 
-    def _encode(self, batch: list[Medium]) -> None:
-        for medium, features in zip(batch, self._encoder.encode(batch), strict=True):
-            medium.take(features)
-            self._cache.keep(medium)
+    def _pause(self) -> None:
+        if self._work is not None:
+            self._work.pause()
+
+    def _pending(self) -> Iterator[Medium]:
+        for group in self._waiting:
+            if not group.ended:
+                yield from self._lacking(group)
 
     def _lacking(self, group: SequenceGroup) -> list[Medium]:
         media = group.request.media
-        if media is None or self._failure(group):
-            return []
-        return media.pending
+        return [] if media is None or self._failure(group) else media.pending
 
     def _failure(self, group: SequenceGroup) -> Exception | None:
-        media = group.request.media
-        return next((self._failed[one] for one in media.media if one in self._failed), None) if media else None
+        media = group.request.media.media if group.request.media else ()
+        return next((self._failed[medium] for medium in media if medium in self._failed), None)
+
+
+def _elements(medium: Medium) -> int:
+    return sum(value.numel() for value in medium.inputs.values())

@@ -112,7 +112,7 @@ def digest_of(kind: MediaKind, decoded: Decoded) -> bytes:
         digest.update(repr((decoded.mode, decoded.size)).encode())
         digest.update(decoded.tobytes())
     else:
-        digest.update(np.ascontiguousarray(decoded))
+        digest.update(decoded.tobytes())
     return digest.digest()
 
 

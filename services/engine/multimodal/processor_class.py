@@ -14,7 +14,7 @@ def read_processor(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
     """Returns the checkpoint's processor, but for its part for videos. Raises what reading a checkpoint raises."""
     if type(config) not in PROCESSOR_MAPPING:
         return AutoProcessor.from_pretrained(checkpoint.source, **checkpoint.shared)
-    kind = PROCESSOR_MAPPING[type(config)]
+    kind: Any = PROCESSOR_MAPPING[type(config)]
     if _VIDEO not in kind.get_attributes():
         return kind.from_pretrained(checkpoint.source, **checkpoint.shared)
     return without_video(kind).from_pretrained(checkpoint.source, **checkpoint.shared, **{_VIDEO: None})

@@ -1,0 +1,20 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import tiny_multimodal_models as tiny
+from tests.services.engine.multimodal.rig import Rig
+
+
+@pytest.fixture(scope="module")
+def llava_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_checkpoint(tmp_path_factory.mktemp("llava"), "llava")
+
+
+@pytest.fixture
+def llava(llava_folder: Path) -> Iterator[Rig]:
+    """A fresh one, as its engine keeps what it has seen."""
+    rig = Rig.start(llava_folder, "llava", max_sequences=6, prefill_tokens=23)
+    yield rig
+    rig.built.engine.close()

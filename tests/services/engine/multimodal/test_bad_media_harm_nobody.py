@@ -1,0 +1,80 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+import torch
+
+from sensorium.errors import Internal, InvalidArgument
+from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.generation.media import Medium
+from services.engine.multimodal import check
+from services.engine.multimodal.encoder import MediaEncoder
+from services.engine.multimodal.kind import MediaKind
+from services.engine.multimodal.loading import load_multimodal_model
+from services.engine.texts import Chat
+from tests import tiny_multimodal_models as tiny
+from tests.services.bench import Result, build, outputs_of, request
+from tests.services.engine.multimodal.rig import Rig
+
+
+async def test_a_medium_that_cannot_be_encoded_ends_its_own_requests_only(
+    llava: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = llava.compose(tiny.picture(9)).media
+    assert bad is not None
+    own = MediaEncoder.encode
+
+    def encode(self: MediaEncoder, media: list[Medium]) -> list[torch.Tensor]:
+        if bad.media[0] in media:
+            raise RuntimeError("no")
+        return own(self, media)
+
+    monkeypatch.setattr(MediaEncoder, "encode", encode)
+    shown = [tiny.picture(i) for i in (1, 9, 2, 9)]
+    results = await asyncio.gather(
+        *(llava.run(image, "?", max_new_tokens=6) for image in shown), return_exceptions=True
+    )
+    assert isinstance(results[1], Internal)
+    assert isinstance(results[3], Internal)
+    for i in (0, 2):
+        result = results[i]
+        assert isinstance(result, Result)
+        assert result.ids == llava.generate(shown[i], "?", count=6)
+    assert llava.built.engine.admission.requests == 0
+
+
+async def test_who_leaves_before_the_image_was_encoded_frees_the_place(llava: Rig) -> None:
+    prompt = llava.compose(tiny.picture(1))
+    asked = request(prompt.token_ids, media=prompt.media)
+    streams = [llava.built.engine.submit(asked, *outputs_of(asked)) for _ in range(3)]
+    for stream in streams:
+        stream.cancel()
+    assert (await llava.run(tiny.picture(2), "?", max_new_tokens=4)).ids
+    assert llava.built.engine.admission.requests == 0
+
+
+@pytest.mark.parametrize(
+    "chat",
+    [
+        [{"role": "user", "content": [{"type": "text", "text": "look: <image>"}]}],
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "and <image> too"}]}],
+        # Which only the template puts together.
+        [{"role": "user", "content": [{"type": "text", "text": "<ima"}, {"type": "text", "text": "ge>"}]}],
+        [{"role": "user", "content": [{"type": "image"}, {"type": "image"}]}],
+    ],
+)
+def test_texts_that_stand_for_media_are_refused(llava: Rig, chat: list[dict[str, object]]) -> None:
+    assert llava.loaded.media is not None
+    medium = llava.loaded.media.read(MediaKind.IMAGE, tiny.picture(1), b"1")
+    shown = sum(part["type"] == "image" for part in chat[0]["content"]) > 0  # type: ignore[attr-defined]
+    with pytest.raises(InvalidArgument) as refused:
+        llava.composer.compose(Chat(chat, [], False), [(MediaKind.IMAGE, medium)] if shown else [])
+    assert all(violation.field.startswith("prompt") for violation in refused.value.violations)
+
+
+def test_a_model_whose_results_differ_is_refused(llava_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_multimodal_model(Checkpoint(str(llava_folder), torch.device("cpu")))
+    own = MediaEncoder.encode
+    monkeypatch.setattr(check.MediaEncoder, "encode", lambda self, media: [1.05 * one for one in own(self, media)])
+    with pytest.raises(ModelRefused, match="prompts with media"):
+        build(loaded)
