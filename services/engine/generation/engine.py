@@ -147,9 +147,11 @@ class GenerationEngine:
         """Encodes some of the media that requests wait for, and lets those begin that wait no longer."""
         if self._media is None:
             return False
-        # Prompts have their own share of a step's time: it is never given to both.
-        turn = not self._encoded or not self._scheduler.reading
-        self._encoded = turn and self._media.step(self._scheduler.spare_seconds())
+        scheduler = self._scheduler
+        decoding = sum(sequence.remaining == 1 for sequence in scheduler.running)
+        # What a step may take beside streams is given to media and to prompts by turns.
+        turn = not self._encoded or not (scheduler.waiting or decoding < len(scheduler.running))
+        self._encoded = turn and self._media.step(scheduler.budget.seconds(decoding))
         for group, error in self._media.take():
             if error is not None:
                 self._ledger.fail(group, error)

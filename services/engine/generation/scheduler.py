@@ -55,7 +55,7 @@ class Scheduler:
         self._whole_prompts = whole_prompts
         self._keys: dict[Sequence, PageKeys] = {}
         self._max_sequences = max_sequences
-        self._budget = budget
+        self.budget = budget
         self._waiting: list[tuple[float, int, Sequence]] = []
         self._arrivals = count()
         self.running: list[Sequence] = []
@@ -110,7 +110,7 @@ class Scheduler:
         """Makes steps smaller from now on, as there was no memory for these rows together."""
         prompt_tokens, decode_count = sum(row.cost for row in rows if not row.decodes), sum(row.decodes for row in rows)
         if prompt_tokens > decode_count:
-            self._budget.shrink(prompt_tokens)
+            self.budget.shrink(prompt_tokens)
             log.warning("Memory was lacking: steps read less than %d prompt tokens from now on", prompt_tokens)
         elif len({row.sequence.group for row in rows}) > 1:  # those of one request go on row by row
             self._limit(len(rows) * 3 // 4)
@@ -118,21 +118,12 @@ class Scheduler:
     def observe(self, rows: list[Row[Sequence]], seconds: float) -> None:
         """Notes how long a step took."""
         decode_count = sum(row.decodes for row in rows)
-        self._budget.observe(decode_count, sum(row.cost for row in rows) - decode_count, seconds)
-
-    @property
-    def reading(self) -> bool:
-        """Whether there is a prompt to go on with."""
-        return bool(self._prompts())
-
-    def spare_seconds(self) -> float:
-        """Returns how long other work may take before the next step."""
-        return self._budget.seconds(sum(sequence.remaining == 1 for sequence in self.running))
+        self.budget.observe(decode_count, sum(row.cost for row in rows) - decode_count, seconds)
 
     def schedule(self) -> list[Row[Sequence]]:
         """Returns the rows of the next step; empty only if there is nothing to do."""
         rows = self._decode_rows()
-        budget = self._budget.tokens(len(rows), self._prompts())
+        budget = self.budget.tokens(len(rows), self._prompts())
         for sequence in self.running:
             if sequence.remaining > 1 and budget > 0:
                 rows.append(self._chunk(sequence, budget))
