@@ -75,6 +75,8 @@ class DecodeGraphs:
         """Returns the recorded size that takes these rows; 0 if none does."""
         if not all(row.token_count == 1 and row.completes and not row.scored for row in rows):
             return 0
+        if any(row.sequence.media is not None and row.sequence.computed < row.sequence.prompt_count for row in rows):
+            return 0  # it may be a medium's, whose embedding is none of the model's
         if max(len(row.sequence.pages) for row in rows) > self._row_pages:
             return 0
         return next((graph.size for graph in self._graphs if graph.size >= len(rows)), 0)
@@ -129,7 +131,8 @@ class DecodeGraphs:
         for i, row in enumerate(rows):
             sequence = row.sequence
             place, pages = sequence.computed, sequence.pages
-            fields[i], fields[size + i] = sequence.token_ids[place], place
+            shift = 0 if sequence.media is None else sequence.media.shift
+            fields[i], fields[size + i] = sequence.token_ids[place], place + shift
             fields[2 * size + i] = pages[place // cache_page] * cache_page + place % cache_page
             table[i] = (i, 1, place, page)
             start = _FIELDS * size + page

@@ -57,7 +57,8 @@ class PromptMedia:
         self.places = tuple(places)
         """Of each medium."""
         self._positions = positions
-        self._shift = 0 if positions is None or next_position is None else next_position - positions.shape[1]
+        self.shift = 0 if positions is None or next_position is None else next_position - positions.shape[1]
+        """What is added to the index of a token behind the prompt for its position."""
 
     @property
     def pending(self) -> list[Medium]:
@@ -84,7 +85,7 @@ class PromptMedia:
     def positions(self, first: int, end: int) -> Positions:
         """Returns the positions of the tokens in [first, end), those behind the prompt included."""
         known = 0 if self._positions is None else self._positions.shape[1]
-        behind = np.arange(max(first, known), end, dtype=np.int64)[None] + self._shift
+        behind = np.arange(max(first, known), end, dtype=np.int64)[None] + self.shift
         if self._positions is None or first >= known:
             return behind
         within = self._positions[:, first : min(end, known)]
