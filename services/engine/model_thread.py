@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class ModelThread:
             box.append(letter)
             self._wake.notify()
 
-    def wait(self, *boxes: deque[T], seconds: float | None = None) -> None:
+    def wait(self, *boxes: deque[Any], seconds: float | None = None) -> None:
         """Returns when there is a letter in a box, when `closing` is set, or when so much time has passed."""
         with self._wake:
             self._wake.wait_for(lambda: any(boxes) or self.closing, seconds)

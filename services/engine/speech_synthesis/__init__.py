@@ -1,0 +1,9 @@
+"""Text to speech: sentence after sentence, and window after window of each.
+
+sentences  a text as pieces that are spoken one after the other
+vits       one kind of model; speecht5 another
+vocoder    the part they share, taken in windows
+draws      the random numbers of one sentence, whoever else speaks meanwhile
+engine     one thread that owns the model and lets requests speak by turns
+stream     what the event loop sees of one of them
+"""

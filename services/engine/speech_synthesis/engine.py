@@ -1,0 +1,233 @@
+"""The engine: one thread that owns the model, and lets requests speak by turns."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sensorium.errors import (
+    DeadlineExceeded,
+    DeviceOutOfMemory,
+    Internal,
+    ModelNotReady,
+    SensoriumError,
+    SlowConsumer,
+)
+from services.engine.admission import Admission
+from services.engine.generation.request import GenerationTimes
+from services.engine.memory_errors import lacks_memory
+from services.engine.metrics import EngineMetrics
+from services.engine.model_thread import ModelThread
+from services.engine.speech_synthesis.speech import Speech
+from services.engine.speech_synthesis.stream import Sound, SpeechStream
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SpeechLimits:
+    """How much of the engine requests may take."""
+
+    speaking: int = 16
+    """Requests that have turns; more wait until one of these is done or far enough ahead of its reader."""
+    unread_samples: int = 160_000
+    """Sound that waits for a reader before its request pauses."""
+    patience_seconds: float = 60.0
+    """How long a paused request waits for its reader."""
+
+
+class SpeechEngine:
+    """Requests share the model fairly: whose sound has taken the least of its time has the next step of it.
+
+    `speak` is called on an event loop and returns at once; everything else happens in the engine's thread. No step is
+    taken for two requests together: what is heard would depend, by a rounding, on who else speaks.
+    """
+
+    def __init__(self, admission: Admission, metrics: EngineMetrics, limits: SpeechLimits) -> None:
+        self.admission = admission
+        self._metrics = metrics
+        self._limits = limits
+        self._new: deque[Speech] = deque()
+        self._cancelled: deque[Speech] = deque()
+        self._read: deque[tuple[Speech, int]] = deque()
+        self._waiting: deque[Speech] = deque()
+        self._speaking: list[Speech] = []
+        self._turn = 0.0
+        """Of who had the last step."""
+        self._thread = ModelThread("speech-engine", self._loop)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends what is still spoken with ModelNotReady, and the thread. Drain before calling this."""
+        self.admission.closed = True
+        self._thread.close()
+
+    def stuck(self, seconds: float) -> bool:
+        """See ModelThread."""
+        return self._thread.stuck(seconds)
+
+    def speak(self, steps: Iterator[Tensor | None], cost: int, deadline: float | None) -> SpeechStream:
+        """Queues a request, which reads `cost` tokens, and returns the stream of its sound.
+
+        Raises what Admission.enter raises. The stream raises that too, and:
+            DeadlineExceeded: the deadline passed before the last piece.
+            SlowConsumer: nobody read it for too long.
+            DeviceOutOfMemory: there was not enough for one of its steps.
+            Internal: the model failed.
+        """
+        self.admission.enter(cost, deadline)
+        stream = SpeechStream(
+            taken=lambda samples: self._thread.post(self._read, (speech, samples)),
+            left=lambda: self._thread.post(self._cancelled, speech),
+        )
+        speech = Speech(steps, cost, deadline, time.monotonic(), stream)
+        self._thread.post(self._new, speech)
+        return stream
+
+    def _loop(self) -> None:
+        while not self._thread.closing:
+            self._receive()
+            speech = self._next()
+            if speech is None:
+                self._thread.wait(self._new, self._cancelled, self._read, seconds=self._pause())
+                continue
+            self._thread.busy_since = time.monotonic()
+            try:
+                self._step(speech)
+            except Exception:
+                log.exception("The engine failed outside the model; the request is ended")
+                self._end(speech, "error", Internal())
+            self._thread.busy_since = None
+        self._receive()
+        for speech in [*self._waiting, *self._speaking]:
+            self._end(speech, "error", ModelNotReady("The service is shutting down.", retry_after=1.0))
+
+    def _receive(self) -> None:
+        now = time.monotonic()
+        while self._new:
+            self._waiting.append(self._new.popleft())
+        while self._cancelled:
+            self._end(self._cancelled.popleft(), "cancelled")
+        while self._read:
+            speech, samples = self._read.popleft()
+            if self._paused(speech):  # what was missed meanwhile is not made up for
+                speech.turn = max(speech.turn, self._turn)
+            speech.unread -= samples
+            speech.last_read = now
+        for speech in [*self._waiting, *self._speaking]:
+            if speech.deadline is not None and now >= speech.deadline:
+                self._end(speech, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
+            elif self._paused(speech) and now >= speech.last_read + self._limits.patience_seconds:
+                waited = f"{self._limits.patience_seconds:g} s"
+                self._end(speech, "slow_consumer", SlowConsumer(f"Nobody read the stream for {waited}."))
+        self._metrics.requests_waiting.set(self.admission.requests)
+        self._metrics.tokens_waiting.set(self.admission.tokens)
+        self._metrics.requests_running.set(len(self._speaking))
+
+    def _paused(self, speech: Speech) -> bool:
+        return speech.unread >= self._limits.unread_samples
+
+    def _pause(self) -> float | None:
+        """Returns how many seconds nothing is to be done unless something comes, or None for ever."""
+        ends = [speech.deadline for speech in self._speaking if speech.deadline is not None]
+        ends += [speech.last_read + self._limits.patience_seconds for speech in self._speaking]
+        return max(min(ends) - time.monotonic(), 0.001) if ends else None
+
+    def _next(self) -> Speech | None:
+        """Returns whose step is next: a request that comes in, for its first, or who had least so far."""
+        running = [speech for speech in self._speaking if not self._paused(speech)]
+        if self._waiting and len(running) < self._limits.speaking:
+            speech = self._waiting.popleft()
+            speech.turn = min((other.turn for other in running), default=self._turn)
+            speech.first_started = speech.last_read = time.monotonic()
+            self.admission.leave(speech.cost, started=True)
+            self._speaking.append(speech)
+            return speech
+        return min(running, key=lambda speech: speech.turn, default=None)
+
+    @torch.inference_mode()
+    def _step(self, speech: Speech) -> None:
+        began, self._turn = time.monotonic(), speech.turn
+        sound: Sound | SensoriumError | None
+        try:
+            sound = _heard(next(speech.steps))
+        except StopIteration:
+            sound = None
+            self._complete(speech)
+        except Exception as error:
+            sound = self._blame(error)
+        seconds = time.monotonic() - began
+        speech.turn += seconds
+        speech.compute += seconds
+        self._metrics.steps.inc()
+        self._metrics.step_seconds.observe(seconds)
+        self._metrics.busy_seconds.inc(seconds)
+        if isinstance(sound, SensoriumError):
+            self._end(speech, "out_of_memory" if isinstance(sound, DeviceOutOfMemory) else "error", sound)
+        elif sound is not None:
+            speech.first_output = speech.first_output or time.monotonic()
+            speech.unread += len(sound)
+            _send(speech, sound)
+
+    def _blame(self, error: Exception) -> SensoriumError:
+        if not lacks_memory(error):
+            log.error("The model failed on a sentence", exc_info=error)
+            return Internal()
+        self._metrics.out_of_memory.inc()
+        error.__traceback__ = None  # its frames hold what was computed so far
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        return DeviceOutOfMemory("The device has not enough memory for a sentence of this text.")
+
+    def _complete(self, speech: Speech) -> None:
+        times = speech.times(time.monotonic())
+        self._metrics.completed("completed", times, speech.cost, 0)
+        self._leave(speech)
+        _send(speech, times)
+
+    def _end(self, speech: Speech, reason: str, error: SensoriumError | None = None) -> None:
+        if speech.ended:
+            return
+        if speech.first_started is None:
+            self.admission.leave(speech.cost, started=False)
+        self._metrics.requests.labels(reason).inc()
+        self._leave(speech)
+        if error is not None:
+            _send(speech, error)
+
+    def _leave(self, speech: Speech) -> None:
+        speech.ended = True
+        speech.steps = iter(())  # what the model keeps of its sentence goes now, whoever holds the stream
+        if speech in self._speaking:
+            self._speaking.remove(speech)
+        elif speech in self._waiting:
+            self._waiting.remove(speech)
+
+
+def _heard(sound: Tensor | None) -> Sound | None:
+    """Returns sound as numbers of its own memory.
+
+    Raises:
+        ArithmeticError: some are no numbers.
+    """
+    if sound is None:
+        return None
+    numbers: Sound = sound.to("cpu", torch.float32).numpy().copy()
+    if not np.isfinite(numbers).all():
+        raise ArithmeticError("the model made sound that is no number")
+    return numbers
+
+
+def _send(speech: Speech, event: Sound | GenerationTimes | Exception) -> None:
+    """Hands an event over. One for a loop that has been closed has no reader and is dropped."""
+    with suppress(RuntimeError):
+        speech.stream.loop.call_soon_threadsafe(speech.stream.deliver, event)

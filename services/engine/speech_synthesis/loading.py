@@ -1,0 +1,141 @@
+"""Loads a model that speaks, by what its configuration says it is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from transformers import (
+    AutoTokenizer,
+    PretrainedConfig,
+    SpeechT5ForTextToSpeech,
+    SpeechT5HifiGan,
+    SpeechT5HifiGanConfig,
+    VitsModel,
+)
+from transformers.utils.import_utils import is_phonemizer_available, is_uroman_available
+
+from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, refusals, revision_of
+from services.engine.speech_synthesis.draws import Draws
+from services.engine.speech_synthesis.model import LoadedSpeaker, Manner, SpeakingModel
+from services.engine.speech_synthesis.speecht5 import SpeechT5
+from services.engine.speech_synthesis.vits import Vits
+
+_VOCODER_FOLDER = "vocoder"
+_TRIED_TOKENS = 12
+_REASONS = {
+    "fastspeech2_conformer": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
+    "fastspeech2_conformer_with_hifigan": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
+}
+
+
+@dataclass(frozen=True)
+class SpeakerParts:
+    """What goes into a model beside its checkpoint."""
+
+    vocoder: str | None = None
+    """Folder or hub id of what makes sound of spectrograms; None: the checkpoint's own subfolder."""
+    voices: Path | None = None
+    """File of voices by name."""
+
+
+def load_speaker(checkpoint: Checkpoint, parts: SpeakerParts) -> LoadedSpeaker:
+    """Loads a checkpoint.
+
+    Raises:
+        ModelRefused: its files or its vocoder are missing or unsafe to load, or it is of a kind that is not served.
+    """
+    with refusals(checkpoint.source):
+        config = read_config(checkpoint)
+        load = _LOADERS.get(config.model_type)
+        if load is None:
+            why = _REASONS.get(config.model_type, "of the models that speak, VITS and SpeechT5 are served")
+            raise ModelRefused(f"{checkpoint.source} is {config.model_type}: {why}.")
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
+        model, speaker = load(checkpoint, config, tokenizer, parts)
+    return LoadedSpeaker(
+        speaker=speaker,
+        model=model,
+        device=checkpoint.device,
+        revision=revision_of(checkpoint.source, config),
+        quantization=checkpoint.quantized_by(config),
+    )
+
+
+def try_out(loaded: LoadedSpeaker) -> None:
+    """Has the model say something.
+
+    Raises:
+        ModelRefused: it fails, or makes no sound.
+    """
+    speaker = loaded.speaker
+    manner = Manner(embedding=[1.0] * speaker.embedding_width or None)
+    tokens = list(range(_TRIED_TOKENS))
+    try:
+        with torch.inference_mode():
+            pieces = speaker.speak(tokens, manner, Draws(0, loaded.device))
+            sound = torch.cat([piece for piece in pieces if piece is not None])
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise ModelRefused(f"{loaded.architecture} cannot be run: {error}") from error
+    if sound.dim() != 1 or not torch.isfinite(sound).all():
+        raise ModelRefused(f"{loaded.architecture} makes sound that is no number, in {loaded.model.dtype}.")
+
+
+Loaded = tuple[Any, SpeakingModel]
+
+
+def _load_vits(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, parts: SpeakerParts) -> Loaded:
+    if parts.voices is not None:
+        raise ModelRefused("--voices: VITS has the voices it was trained with.")
+    for name, there in (("phonemizer", is_phonemizer_available), ("uroman", is_uroman_available)):
+        wanted = getattr(tokenizer, {"phonemizer": "phonemize", "uroman": "is_uroman"}[name], False)
+        if wanted and not there():
+            more = " and espeak-ng" if name == "phonemizer" else ""
+            raise ModelRefused(
+                f"{checkpoint.source} reads texts with the help of {name}: install it{more} beside this."
+            )
+    model = read_model(checkpoint, config, VitsModel).eval()
+    return model, Vits(model, tokenizer)
+
+
+def _load_speecht5(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, parts: SpeakerParts) -> Loaded:
+    model = read_model(checkpoint, config, SpeechT5ForTextToSpeech).eval()
+    vocoder = _load_vocoder(checkpoint, parts.vocoder)
+    if vocoder.config.model_in_dim != model.config.num_mel_bins:
+        raise ModelRefused(
+            f"The vocoder reads {vocoder.config.model_in_dim} bands, and {checkpoint.source} makes "
+            f"{model.config.num_mel_bins}."
+        )
+    voices = _read_voices(parts.voices, model.config.speaker_embedding_dim) if parts.voices else {}
+    return model, SpeechT5(model, vocoder, tokenizer, voices)
+
+
+def _load_vocoder(checkpoint: Checkpoint, named: str | None) -> Any:
+    """Returns a vocoder: a checkpoint of its own, or the subfolder of another."""
+    place = replace(checkpoint, quantization="none")
+    place = replace(place, source=named, revision=None) if named else replace(place, subfolder=_VOCODER_FOLDER)
+    try:
+        config = SpeechT5HifiGanConfig.from_pretrained(place.source, **place.shared)
+    except OSError as error:
+        raise ModelRefused(
+            f"{checkpoint.source} makes spectrograms, and there is no vocoder to make sound of them: name one with "
+            f"--vocoder, such as microsoft/speecht5_hifigan, or put it into its folder `{_VOCODER_FOLDER}`."
+        ) from error
+    return read_model(place, config, SpeechT5HifiGan).eval()
+
+
+def _read_voices(path: Path, width: int) -> dict[str, Sequence[float]]:
+    """Returns the voices of a file of safetensors, by name, in the order of their names."""
+    voices = {name: value.float().flatten() for name, value in sorted(load_file(path).items())}
+    for name, value in voices.items():
+        if len(value) != width or not torch.isfinite(value).all():
+            raise ModelRefused(f"{path}: the voice {name!r} has {len(value)} numbers, and the model takes {width}.")
+    return {name: value.tolist() for name, value in voices.items()}
+
+
+_LOADERS: dict[str, Callable[[Checkpoint, PretrainedConfig, Any, SpeakerParts], Loaded]] = {
+    "vits": _load_vits,
+    "speecht5": _load_speecht5,
+}

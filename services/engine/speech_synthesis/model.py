@@ -1,0 +1,67 @@
+"""What the engine asks of a model that speaks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from services.engine.speech_synthesis.draws import Draws
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How something is said."""
+
+    voice: int | None = None
+    """Index into the model's voices; None for its only one, or where an embedding says who speaks."""
+    embedding: Sequence[float] | None = None
+    rate: float = 1.0
+    """Speed, relative to the model's own."""
+
+
+class SpeakingModel(Protocol):
+    """A model that makes speech of sentences."""
+
+    sample_rate: int
+    """Samples per second."""
+    language: str
+    """Its own code of the language it speaks; empty if its files do not say."""
+    voices: Sequence[str]
+    """Names, the default first; empty where there is one without a name, or none without an embedding."""
+    embedding_width: int
+    """Numbers that describe a voice; 0 where the model takes none."""
+    has_rates: bool
+    """Whether it speaks slower and faster."""
+    most_tokens: int
+    """Of one sentence."""
+
+    def read(self, sentence: str) -> list[int]:
+        """Returns the tokens of a sentence; none if nothing of it can be said. Any thread."""
+        ...
+
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Iterator[Tensor | None]:
+        """Yields the sound of a sentence, `[samples]` in [-1, 1], piece by piece.
+
+        Each step is short, and may yield None where there is nothing to hear yet. Called in the model's thread.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LoadedSpeaker:
+    """A model that speaks, in memory."""
+
+    speaker: SpeakingModel
+    model: Any
+    """The library's own, which the speaker runs."""
+    device: Any
+    revision: str
+    quantization: str = ""
+    """Method and kind; empty where the weights are as wide as they are computed in."""
+    labels: tuple[str, ...] = ()
+
+    @property
+    def architecture(self) -> str:
+        """The class that runs it."""
+        return type(self.model).__name__

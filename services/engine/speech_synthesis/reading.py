@@ -1,0 +1,19 @@
+"""A text as what the model reads, sentence by sentence."""
+
+from services.engine.speech_synthesis.model import SpeakingModel
+from services.engine.speech_synthesis.sentences import sentences
+
+_LONGEST = 250
+"""Characters of a sentence: about what models have seen, and a quarter of a minute."""
+
+
+def read_text(model: SpeakingModel, text: str) -> list[list[int]]:
+    """Returns the tokens of each sentence; none of what the model cannot say. Any thread."""
+    return [tokens for sentence in sentences(text, _LONGEST) for tokens in _read(model, sentence)]
+
+
+def _read(model: SpeakingModel, sentence: str) -> list[list[int]]:
+    tokens = model.read(sentence)
+    if len(tokens) <= model.most_tokens or len(sentence) == 1:
+        return [tokens[: model.most_tokens]] if tokens else []
+    return [part for half in sentences(sentence, (len(sentence) + 1) // 2) for part in _read(model, half)]

@@ -1,0 +1,44 @@
+"""One request, from its acceptance until its last sound."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from services.engine.generation.request import GenerationTimes
+from services.engine.speech_synthesis.stream import SpeechStream
+
+
+@dataclass(eq=False)
+class Speech:
+    """Belongs to the engine's thread, but for the stream."""
+
+    steps: Iterator[Tensor | None]
+    """Each takes the model a little further, and yields what is to be heard by then."""
+    cost: int
+    """Tokens to be read."""
+    deadline: float | None
+    """On the clock of `time.monotonic`, as all times here."""
+    arrival: float
+    stream: SpeechStream
+    turn: float = 0.0
+    """Seconds it had of the model, counted from what others had when it came."""
+    unread: int = 0
+    """Samples that its reader has not taken."""
+    last_read: float = 0.0
+    first_started: float | None = None
+    first_output: float | None = None
+    compute: float = 0.0
+    ended: bool = False
+
+    def times(self, now: float) -> GenerationTimes:
+        """Returns where the time went, of a request that ends now."""
+        started = now if self.first_started is None else self.first_started
+        heard = now if self.first_output is None else self.first_output
+        return GenerationTimes(
+            queue=started - self.arrival,
+            preprocess=0.0,
+            time_to_first_output=heard - self.arrival,
+            compute=self.compute,
+            total=now - self.arrival,
+        )

@@ -1,0 +1,211 @@
+"""The engine: fair turns, readers that are slow or leave, deadlines, failures. The model is none."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import torch
+from prometheus_client import CollectorRegistry
+from torch import Tensor
+
+from sensorium.errors import (
+    DeadlineExceeded,
+    DeviceOutOfMemory,
+    Internal,
+    ModelNotReady,
+    QueueFull,
+    SensoriumError,
+    SlowConsumer,
+)
+from services.engine.admission import Admission, QueueLimits
+from services.engine.metrics import EngineMetrics
+from services.engine.speech_synthesis.engine import SpeechEngine, SpeechLimits
+from services.engine.speech_synthesis.stream import SpeechStream
+from tests.waiting import until
+
+SAMPLES = 10
+
+
+class Bench:
+    """An engine, and what it does in order."""
+
+    def __init__(self, limits: SpeechLimits, queue: QueueLimits) -> None:
+        self.registry = CollectorRegistry()
+        self.engine = SpeechEngine(Admission(queue), EngineMetrics(self.registry), limits)
+        self.steps: list[str] = []
+        self.closed: list[str] = []
+        self.open = threading.Event()
+        self.open.set()
+
+    def speak(
+        self, name: str, count: int, seconds: float = 0.0, *, deadline: float | None = None, last: Any = None
+    ) -> SpeechStream:
+        """Sends a request of so many steps, which take so many seconds each; then `last` happens."""
+        ends = None if deadline is None else time.monotonic() + deadline
+        return self.engine.speak(self._steps(name, count, seconds, last), 1, ends)
+
+    def _steps(self, name: str, count: int, seconds: float, last: Any) -> Iterator[Tensor | None]:
+        try:
+            for i in range(count):
+                assert self.open.wait(10)
+                time.sleep(seconds)
+                self.steps.append(name)
+                yield torch.full((SAMPLES,), float(i)) if i % 2 == 0 else None
+            if isinstance(last, Exception):
+                raise last
+            if last is not None:
+                yield last
+        finally:
+            self.closed.append(name)
+
+    def ended(self, reason: str) -> float:
+        return self.registry.get_sample_value("sensorium_engine_requests_total", {"finish_reason": reason}) or 0.0
+
+
+@asynccontextmanager
+async def bench(requests: int = 99, **limits: Any) -> AsyncIterator[Bench]:
+    running = Bench(SpeechLimits(**limits), QueueLimits(requests))
+    running.engine.start()
+    try:
+        yield running
+    finally:
+        running.open.set()
+        await asyncio.to_thread(running.engine.close)
+
+
+async def heard(stream: SpeechStream) -> list[float]:
+    """Returns the first sample of each piece."""
+    return [float(sound[0]) async for sound in stream]
+
+
+async def error_of(stream: SpeechStream) -> SensoriumError:
+    with pytest.raises(SensoriumError) as found:
+        await heard(stream)
+    return found.value
+
+
+async def test_a_request_is_heard_piece_by_piece_and_told_where_the_time_went() -> None:
+    async with bench() as running:
+        stream = running.speak("a", 5, 0.01)
+        assert await heard(stream) == [0.0, 2.0, 4.0]
+        times = stream.times
+        assert times is not None
+        assert times.compute >= 0.05
+        assert 0 <= times.queue < times.time_to_first_output < times.total
+        assert times.time_to_first_output < 0.04, "it waited for the rest"
+        assert running.ended("completed") == 1
+
+
+async def test_who_comes_later_has_the_next_step_and_then_an_equal_share() -> None:
+    async with bench() as running:
+        running.open.clear()
+        first = asyncio.ensure_future(heard(running.speak("a", 30, 0.004)))
+        await until(lambda: running.engine._speaking != [])
+        second = asyncio.ensure_future(heard(running.speak("b", 6, 0.012)))
+        running.open.set()
+        await second
+        steps = running.steps
+        assert "b" in steps[:3]
+        until_end = steps[: len(steps) - steps[::-1].index("b")]
+        # Three of the short steps take as long as one of the others.
+        assert 8 <= until_end.count("a") <= 26, steps
+        await first
+
+
+async def test_a_reader_that_is_slow_holds_its_own_request_and_nobody_else() -> None:
+    async with bench(unread_samples=3 * SAMPLES) as running:
+        slow = running.speak("slow", 100)
+        await until(lambda: running.steps.count("slow") >= 5)
+        assert await heard(running.speak("b", 7)) == [0.0, 2.0, 4.0, 6.0]
+        assert running.steps.count("slow") == 5, "three pieces wait for the reader"
+        assert (await anext(slow))[0] == 0.0
+        await until(lambda: running.steps.count("slow") == 7)
+        assert len(await heard(slow)) == 49
+        assert running.ended("completed") == 2
+
+
+async def test_a_reader_that_has_gone_to_sleep_is_left() -> None:
+    async with bench(unread_samples=SAMPLES, patience_seconds=0.1) as running:
+        stream = running.speak("a", 100)
+        await until(lambda: running.ended("slow_consumer") == 1)
+        assert running.closed == ["a"]
+        assert (await anext(stream))[0] == 0.0, "what was made is not lost"
+        assert isinstance(await error_of(stream), SlowConsumer)
+
+
+async def test_leaving_ends_the_work() -> None:
+    async with bench() as running:
+        stream = running.speak("a", 10_000, 0.001)
+        await anext(stream)
+        stream.cancel()
+        await until(lambda: running.closed == ["a"])
+        taken = len(running.steps)
+        assert await heard(running.speak("b", 1)) == [0.0]
+        assert running.steps.count("a") <= taken < 5000
+        stream.cancel()
+        assert running.ended("cancelled") == 1
+
+
+async def test_deadlines_end_requests_that_speak_wait_or_are_not_read() -> None:
+    async with bench(speaking=1, unread_samples=5 * SAMPLES) as running:
+        unread = running.speak("unread", 20, deadline=0.2)
+        await until(lambda: len(running.steps) == 9)
+        reader = asyncio.ensure_future(error_of(running.speak("speaking", 10_000, 0.01, deadline=0.3)))
+        await until(lambda: "speaking" in running.steps)
+        waiting = running.speak("waiting", 1, deadline=0.05)
+        await until(lambda: running.ended("deadline_exceeded") == 3)
+        errors = [await error_of(waiting), await error_of(unread), await reader]
+        assert [type(error) for error in errors] == [DeadlineExceeded] * 3
+        assert running.steps.count("unread") == 9
+        assert "waiting" not in running.steps
+        assert running.closed.count("speaking") == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "kind"),
+    [
+        (ValueError("a shape"), Internal),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), DeviceOutOfMemory),
+        (torch.tensor([1.0, float("nan")]), Internal),
+        (torch.tensor([float("inf")]), Internal),
+    ],
+)
+async def test_a_failure_ends_one_request(last: Any, kind: type[SensoriumError]) -> None:
+    async with bench() as running:
+        other = asyncio.ensure_future(heard(running.speak("b", 21, 0.002)))
+        stream = running.speak("a", 3, last=last)
+        assert [float((await anext(stream))[0]) for _ in range(2)] == [0.0, 2.0]
+        assert type(await error_of(stream)) is kind
+        assert len(await other) == 11
+
+
+async def test_only_so_many_speak_and_only_so_many_wait() -> None:
+    async with bench(requests=3, speaking=2) as running:
+        running.open.clear()
+        streams = [running.speak("a", 40)]
+        await until(lambda: running.engine.admission.requests == 0)
+        streams += [running.speak(name, 40) for name in "bcd"]
+        with pytest.raises(QueueFull):
+            running.speak("e", 1)
+        running.open.set()
+        assert [len(found) for found in await asyncio.gather(*map(heard, streams))] == [20] * 4
+        spoken = [
+            {name for name in "abcd" if name in running.steps[i:] and name in running.steps[: i + 1]}
+            for i in range(160)
+        ]
+        assert max(map(len, spoken)) == 2
+
+
+async def test_closing_ends_all() -> None:
+    async with bench() as running:
+        streams = [running.speak(name, 10_000, 0.001) for name in "ab"]
+        readers = [asyncio.ensure_future(error_of(stream)) for stream in streams]
+        await until(lambda: {"a", "b"} <= set(running.steps))
+        await asyncio.to_thread(running.engine.close)
+        assert [type(error) for error in await asyncio.gather(*readers)] == [ModelNotReady] * 2
+        with pytest.raises(ModelNotReady):
+            running.speak("c", 1)

@@ -1,0 +1,131 @@
+"""Windows put together are the sound that transformers' own models make of a whole sentence, with the same draws."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, SpeechT5ForTextToSpeech, SpeechT5HifiGan, VitsModel
+
+from services.engine.speech_synthesis.draws import Draws, key_of
+from services.engine.speech_synthesis.model import Manner, SpeakingModel
+from services.engine.speech_synthesis.speecht5 import SpeechT5
+from services.engine.speech_synthesis.vits import Vits
+from services.engine.speech_synthesis.vocoder import WindowedVocoder, reach_of
+from tests.tiny_speakers import WIDTH, write_speecht5, write_vits
+
+TEXT = "the quick brown fox jumps over the lazy dog"
+VOICE = [0.3, -1.0, 2.0, 0.1, 0.0, 1.0]
+CPU = torch.device("cpu")
+
+
+def spoken(speaker: SpeakingModel, tokens: Sequence[int], manner: Manner, seed: int = 7) -> list[Tensor]:
+    with torch.inference_mode():
+        return [piece for piece in speaker.speak(tokens, manner, Draws(seed, CPU)) if piece is not None]
+
+
+def assert_same(pieces: list[Tensor], expected: Tensor, fewest: int) -> None:
+    assert len(pieces) >= fewest, "it came in one piece"
+    assert expected.std() > 1e-3, "there is nothing to hear"
+    torch.testing.assert_close(torch.cat(pieces), expected, atol=3e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "voice", "rate"),
+    [
+        ({}, None, 1.0),
+        ({"speaking_rate": 0.8}, None, 0.5),
+        ({"num_speakers": 3}, 2, 1.0),
+        ({"use_stochastic_duration_prediction": False}, None, 1.0),
+    ],
+)
+def test_vits(tmp_path: Path, changes: dict[str, Any], voice: int | None, rate: float) -> None:
+    folder = write_vits(tmp_path, **changes)
+    model, tokenizer = VitsModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    speaker = Vits(model, tokenizer)
+    torch.manual_seed(7)
+    own_rate = changes.get("speaking_rate", 1.0)
+    with torch.inference_mode():
+        inputs = tokenizer(TEXT, return_tensors="pt")
+        expected = model(**inputs, speaker_id=voice, speaking_rate=own_rate * rate).waveform[0]
+    assert_same(spoken(speaker, speaker.read(TEXT), Manner(voice, rate=rate)), expected, 3)
+    assert isinstance(model.decoder, torch.nn.Module)
+    with torch.inference_mode():  # the model itself is as it was
+        torch.manual_seed(7)
+        assert torch.equal(model(**inputs, speaker_id=voice, speaking_rate=own_rate * rate).waveform[0], expected)
+
+
+@pytest.mark.parametrize(("bias", "fewest"), [(-4.0, 3), (-0.9, 1)])
+def test_speecht5(tmp_path: Path, bias: float, fewest: int) -> None:
+    """One that goes on as long as it may, and one that ends by itself."""
+    folder = write_speecht5(tmp_path, stop_bias=bias)
+    model, tokenizer = SpeechT5ForTextToSpeech.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    vocoder = SpeechT5HifiGan.from_pretrained(folder / "vocoder").eval()
+    speaker = SpeechT5(model, vocoder, tokenizer, {})
+    tokens = speaker.read("the fox")
+    torch.manual_seed(7)
+    expected = model.generate_speech(torch.tensor([tokens]), torch.tensor([VOICE]), vocoder=vocoder)
+    most = len(tokens) * 20 * speaker._vocoder.samples_per_frame
+    assert (len(expected) == most) == (bias == -4.0)
+    assert_same(spoken(speaker, tokens, Manner(embedding=VOICE)), expected, fewest)
+    named = SpeechT5(model, vocoder, tokenizer, {"anna": [1.0] * WIDTH, "bert": VOICE})
+    assert torch.equal(
+        torch.cat(spoken(named, tokens, Manner(1))), torch.cat(spoken(speaker, tokens, Manner(embedding=VOICE)))
+    )
+
+
+def test_reach_is_what_a_frame_depends_on_and_no_more(tmp_path: Path) -> None:
+    decoder = VitsModel.from_pretrained(write_vits(tmp_path)).eval().double().decoder
+    frames = torch.randn(300, 8, dtype=torch.float64)
+    with torch.inference_mode():
+        vocoder = WindowedVocoder(decoder, lambda part: decoder(part.T[None])[0, 0])
+        whole = decoder(frames.T[None])[0, 0]
+        assert (torch.cat(list(vocoder.pieces(frames))) - whole).abs().max() < 1e-12
+        vocoder.reach = reach_of(decoder) - 1
+        assert (torch.cat(list(vocoder.pieces(frames))) - whole).abs().max() > 1e-6
+
+
+def test_a_vocoder_whose_frames_have_not_equally_many_samples_has_one_window(tmp_path: Path) -> None:
+    folder = write_vits(tmp_path, upsample_rates=[5, 4], upsample_kernel_sizes=[8, 8])
+    decoder = VitsModel.from_pretrained(folder).eval().decoder
+    frames = torch.randn(200, 8)
+    with torch.inference_mode():
+        pieces = list(WindowedVocoder(decoder, lambda part: decoder(part.T[None])[0, 0]).pieces(frames))
+        assert torch.equal(*pieces, decoder(frames.T[None])[0, 0])
+
+
+def test_draws_of_two_sentences_do_not_touch_each_other(tmp_path: Path) -> None:
+    """Steps of one between those of another, and whatever else draws, change nothing."""
+    folder = write_speecht5(tmp_path)
+    model, tokenizer = SpeechT5ForTextToSpeech.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    speaker = SpeechT5(model, SpeechT5HifiGan.from_pretrained(folder / "vocoder").eval(), tokenizer, {})
+    manner = Manner(embedding=VOICE)
+    asked = [(speaker.read("the fox"), key_of(3, 0)), (speaker.read("lazy dog"), key_of(3, 1))]
+    alone = [torch.cat(spoken(speaker, tokens, manner, key)) for tokens, key in asked]
+    running = [speaker.speak(tokens, manner, Draws(key, CPU)) for tokens, key in asked]
+    heard: list[list[Tensor]] = [[], []]
+    with torch.inference_mode():
+        while running_now := [i for i, steps in enumerate(running) if steps is not None]:
+            for i in running_now:
+                torch.randn(5)
+                piece = next(running[i], "over")  # type: ignore[arg-type]
+                if isinstance(piece, str):
+                    running[i] = None  # type: ignore[call-overload]
+                elif piece is not None:
+                    heard[i].append(piece)
+    assert all(torch.equal(torch.cat(found), expected) for found, expected in zip(heard, alone, strict=True))
+    assert key_of(3, 0) == 3
+    assert not torch.equal(*(torch.cat(spoken(speaker, asked[0][0], manner, key_of(3, i))) for i in (0, 1)))
+
+
+def test_what_cannot_be_said_has_no_tokens(tmp_path: Path) -> None:
+    vits = write_vits(tmp_path / "vits")
+    speaker = Vits(VitsModel.from_pretrained(vits), AutoTokenizer.from_pretrained(vits))
+    assert [bool(speaker.read(text)) for text in ("日本", "12 34!", "", " ", "ok")] == [False] * 4 + [True]
+    assert speaker.read("a日b") == speaker.read("ab"), "what it does not know is left out"
+    folder = write_speecht5(tmp_path / "speecht5")
+    model, tokenizer = SpeechT5ForTextToSpeech.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    other = SpeechT5(model, SpeechT5HifiGan.from_pretrained(folder / "vocoder"), tokenizer, {})
+    assert [bool(other.read(text)) for text in ("日本", "", " ", "ok")] == [False] * 3 + [True]

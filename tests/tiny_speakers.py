@@ -1,0 +1,137 @@
+"""Tiny random checkpoints of models that speak, with their tokenizers, as `save_pretrained` writes them."""
+
+import json
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+import torch
+from transformers import (
+    SpeechT5Config,
+    SpeechT5ForTextToSpeech,
+    SpeechT5HifiGan,
+    SpeechT5HifiGanConfig,
+    SpeechT5Tokenizer,
+    VitsConfig,
+    VitsModel,
+    VitsTokenizer,
+)
+
+LETTERS = "kabcdefghijlmnopqrstuvwxyz '"
+"""What VITS can say. Its blank is the token of the first letter, as in models that are published."""
+WIDTH = 6
+"""Numbers that describe a voice of SpeechT5."""
+_HIFIGAN: dict[str, Any] = {
+    "upsample_initial_channel": 16,
+    "upsample_rates": [4, 4],
+    "upsample_kernel_sizes": [8, 8],
+    "resblock_kernel_sizes": [3, 5],
+    "resblock_dilation_sizes": [[1, 3], [1, 3]],
+}
+
+
+def write_vits(folder: Path, *, seed: int = 0, language: str = "eng", **changes: Any) -> Path:
+    """Writes a VITS that speaks 8000 samples a second, 16 a frame."""
+    config: dict[str, Any] = {
+        "vocab_size": len(LETTERS) + 1,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "ffn_dim": 32,
+        "flow_size": 8,
+        "spectrogram_bins": 9,
+        "wavenet_dilation_rate": 1,
+        "prior_encoder_num_flows": 2,
+        "prior_encoder_num_wavenet_layers": 2,
+        "posterior_encoder_num_wavenet_layers": 1,
+        "duration_predictor_num_flows": 2,
+        "depth_separable_num_layers": 2,
+        "depth_separable_channels": 2,
+        "speaker_embedding_size": 8 if changes.get("num_speakers", 1) > 1 else 0,
+        "sampling_rate": 8000,
+        **_HIFIGAN,
+    }
+    torch.manual_seed(seed)
+    model = VitsModel(VitsConfig(**config | changes))
+    _stir(model)
+    with torch.no_grad():
+        model.decoder.conv_pre.weight.mul_(0.02)  # or its sound would be noise between -1 and 1
+    if model.config.use_stochastic_duration_prediction:
+        with torch.no_grad():
+            model.duration_predictor.flows[0].translate[0].fill_(-1.5)  # some frames for each letter
+    model.save_pretrained(folder)
+    vocabulary = {letter: i for i, letter in enumerate([*LETTERS, "<unk>"])}
+    (folder / "letters.json").write_text(json.dumps(vocabulary))
+    VitsTokenizer(
+        str(folder / "letters.json"), pad_token=LETTERS[0], language=language, phonemize=False, is_uroman=False
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_speecht5(
+    folder: Path, *, seed: int = 0, vocoder: str = "vocoder", stop_bias: float = -4.0, **changes: Any
+) -> Path:
+    """Writes a SpeechT5, and a vocoder into its folder of that name, unless empty.
+
+    It goes on up to 20 frames a token unless `stop_bias` is greater.
+    """
+    config: dict[str, Any] = {
+        "hidden_size": 16,
+        "encoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "decoder_layers": 2,
+        "decoder_attention_heads": 2,
+        "decoder_ffn_dim": 32,
+        "num_mel_bins": 8,
+        "speaker_embedding_dim": WIDTH,
+        "speech_decoder_prenet_units": 16,
+        "speech_decoder_postnet_units": 16,
+        "speech_decoder_postnet_layers": 3,
+        "max_text_positions": 60,
+        "max_speech_positions": 300,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = _speecht5_tokenizer(folder)
+    torch.manual_seed(seed)
+    model = SpeechT5ForTextToSpeech(SpeechT5Config(**config | {"vocab_size": len(tokenizer)} | changes))
+    _stir(model)
+    torch.nn.init.constant_(model.speech_decoder_postnet.prob_out.bias, stop_bias)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if vocoder:
+        hifigan = SpeechT5HifiGan(SpeechT5HifiGanConfig(model_in_dim=8, sampling_rate=16_000, **_HIFIGAN))
+        _stir(hifigan)
+        hifigan.save_pretrained(folder / vocoder)
+    return folder
+
+
+def _speecht5_tokenizer(folder: Path) -> SpeechT5Tokenizer:
+    made = BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the quick brown fox jumps over the lazy dog. it's! what? 0123456789"]),
+        model_writer=made,
+        model_type="char",
+        vocab_size=50,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        pad_id=1,
+        bos_id=0,
+        eos_id=2,
+        unk_id=3,
+        minloglevel=2,
+    )
+    path = folder / "letters.model"
+    path.write_bytes(made.getvalue())
+    return SpeechT5Tokenizer(str(path))
+
+
+def _stir(model: torch.nn.Module) -> None:
+    """Makes weights larger than the library's own, with which every sentence would be the same silence."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1 and "flows" not in name:
+                parameter.add_(
+                    torch.randn_like(parameter) * (0.03 if "resblocks" in name or "conv_post" in name else 0.08)
+                )
