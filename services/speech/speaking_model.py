@@ -1,0 +1,84 @@
+"""A model that speaks, in memory and answering."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sensorium.v1 import models_pb2 as pb
+from services.batched_model import BatchedModel
+from services.engine.admission import Admission, QueueLimits
+from services.engine.checkpoint import Checkpoint
+from services.engine.languages import tags_of
+from services.engine.metrics import EngineMetrics
+from services.engine.preprocessing import Preprocessing
+from services.engine.speech_synthesis.engine import SpeechEngine, SpeechLimits
+from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
+from services.speech.config import SpeechSettings
+from services.speech.synthesize import Synthesizer
+from services.speech.verb_set import SpeechVerbs
+
+
+@dataclass(frozen=True)
+class SpeakingThreads:
+    """What runs a model that speaks."""
+
+    engine: SpeechEngine
+    preprocessing: Preprocessing
+
+    def start(self) -> None:
+        """See LoadedService."""
+        self.engine.start()
+
+    def stuck(self, seconds: float) -> bool:
+        """See LoadedService."""
+        return self.engine.stuck(seconds)
+
+    def close(self) -> None:
+        """See LoadedService."""
+        self.engine.close()
+        self.preprocessing.close()
+
+
+@dataclass(frozen=True)
+class SpeakingService(BatchedModel):
+    """A LoadedService that tells of its voices too."""
+
+    voices: Sequence[str] = ()
+    languages: Sequence[str] = field(default_factory=tuple)
+
+    def describe(self, info: pb.ModelInfo) -> None:
+        """See LoadedService."""
+        super().describe(info)
+        info.voices[:] = self.voices
+        info.languages[:] = self.languages
+
+
+def load_speaking_service(
+    checkpoint: Checkpoint, settings: SpeechSettings, metrics: EngineMetrics, warming: Callable[[], None]
+) -> SpeakingService:
+    """Loads a model that speaks. Raises ModelRefused."""
+    began = time.monotonic()
+    loaded = load_speaker(checkpoint, SpeakerParts(settings.vocoder, settings.voices))
+    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    warming()
+    began = time.monotonic()
+    try_out(loaded)
+    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    speaker = loaded.speaker
+    admission = Admission(QueueLimits(settings.max_queued_requests))
+    limits = SpeechLimits(settings.max_speaking, round(settings.max_unread_seconds * speaker.sample_rate))
+    threads = SpeakingThreads(SpeechEngine(admission, metrics, limits), Preprocessing(admission))
+    synthesizer = Synthesizer(
+        loaded, threads.engine, threads.preprocessing, settings.text_characters, settings.message_bytes
+    )
+    return SpeakingService(
+        loaded=loaded,
+        pipeline=threads,
+        verbs=SpeechVerbs(synthesizer=synthesizer),
+        tasks=[pb.TASK_SYNTHESIZE],
+        limits=pb.ModelLimits(),
+        concurrency=settings.max_speaking,
+        sample_rate=speaker.sample_rate,
+        voices=speaker.voices,
+        languages=tags_of([speaker.language]),
+    )
