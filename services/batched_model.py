@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sensorium.v1 import models_pb2 as pb
-from services.engine.batching.pipeline import Pipeline
 from services.engine.batching.queue import BatchLimits
 
 
@@ -43,12 +42,28 @@ class LoadedModel(Protocol):
         ...
 
 
+class Threads(Protocol):
+    """What runs a model, and what is done around it."""
+
+    def start(self) -> None:
+        """See LoadedService."""
+        ...
+
+    def stuck(self, seconds: float) -> bool:
+        """See LoadedService."""
+        ...
+
+    def close(self) -> None:
+        """See LoadedService."""
+        ...
+
+
 @dataclass(frozen=True)
 class BatchedModel:
     """A LoadedService."""
 
     loaded: LoadedModel
-    pipeline: Pipeline
+    pipeline: Threads
     verbs: Any
     tasks: Sequence[pb.Task.ValueType]
     limits: pb.ModelLimits
@@ -56,7 +71,7 @@ class BatchedModel:
     concurrency: int = BatchLimits.items
     """Items worked on at once."""
     sample_rate: int = 0
-    """Samples per second of the audio it reads; 0 where it reads none."""
+    """Samples per second of the audio it reads or writes; 0 where it does neither."""
 
     def start(self) -> None:
         """See LoadedService."""

@@ -29,6 +29,7 @@ WIRING = (
     "vision_model.py",
     "finding_model.py",
     "speech_model.py",
+    "speaking_model.py",
     "reading_model.py",
 )
 

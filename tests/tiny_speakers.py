@@ -59,7 +59,7 @@ def write_vits(folder: Path, *, seed: int = 0, language: str = "eng", **changes:
         model.decoder.conv_pre.weight.mul_(0.02)  # or its sound would be noise between -1 and 1
     if model.config.use_stochastic_duration_prediction:
         with torch.no_grad():
-            model.duration_predictor.flows[0].translate[0].fill_(-1.5)  # some frames for each letter
+            model.duration_predictor.flows[0].translate[0].fill_(0.5)  # some frames for each letter
     model.save_pretrained(folder)
     vocabulary = {letter: i for i, letter in enumerate([*LETTERS, "<unk>"])}
     (folder / "letters.json").write_text(json.dumps(vocabulary))

@@ -6,8 +6,9 @@ from services.engine.metrics import EngineMetrics
 from services.process import LoadedService, ModelProcess, checkpoint_of
 from services.speech.config import SpeechSettings
 from services.speech.servicer import SpeechServicer
+from services.speech.speaking_model import load_speaking_service
 from services.speech.speech_model import load_speech_service
-from services.speech.task import choose_task
+from services.speech.task import SpeechTask, choose_task
 
 SPEECH_SERVICE = "sensorium.v1.SpeechService"
 
@@ -31,4 +32,7 @@ def load(settings: SpeechSettings, metrics: EngineMetrics, warming: Callable[[],
         ModelRefused: the checkpoint cannot be served; the message says why.
     """
     checkpoint = checkpoint_of(settings)
-    return load_speech_service(checkpoint, choose_task(checkpoint, settings.task), settings, metrics, warming)
+    task = choose_task(checkpoint, settings.task)
+    if task is SpeechTask.SYNTHESIZE:
+        return load_speaking_service(checkpoint, settings, metrics, warming)
+    return load_speech_service(checkpoint, task, settings, metrics, warming)

@@ -1,5 +1,6 @@
 """What the speech service can be told."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -26,4 +27,15 @@ class SpeechSettings(ModelSettings):
     )
     max_batch_seconds: int = Field(
         120, ge=1, description="Length of a batch; a recording that the model reads at once may be no longer."
+    )
+    vocoder: str | None = Field(
+        None, description="Folder or hub id of what makes sound of a model's spectrograms; absent: its own subfolder."
+    )
+    voices: Path | None = Field(
+        None, description="Voices by name for a model that takes embeddings of speakers: vectors in safetensors."
+    )
+    text_characters: int = Field(5000, ge=1, description="Characters of one text to speak.")
+    max_speaking: int = Field(16, ge=1, description="Texts that are spoken by turns; others wait.")
+    max_unread_seconds: float = Field(
+        10.0, gt=0, description="Audio that may wait for a slow reader before its text is no longer spoken."
     )

@@ -1,9 +1,17 @@
 """SpeechService over plain values: each RPC converts, asks its verb, and converts back."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from sensorium.v1 import speech_pb2 as pb
 from services.speech.classify_conversion import classify_ask, classify_response
+from services.speech.synthesis_conversion import (
+    completed_event,
+    delta_event,
+    started_event,
+    synthesis_ask,
+    synthesis_response,
+)
 from services.speech.transcribe_conversion import transcribe_ask, transcribe_response
 from services.speech.verb_set import SpeechVerbs
 from services.verb_servicer import VerbServicer
@@ -24,3 +32,20 @@ class SpeechServicer(VerbServicer[SpeechVerbs]):
         self._require_labels("ClassifyAudio", wanted=verb.takes_labels, sent=bool(request.labels))
         answer = await verb.classify(classify_ask(request, context.time_remaining()))
         return classify_response(answer, self._served.identity)
+
+    async def Synthesize(self, request: pb.SynthesizeRequest, context: Any) -> pb.SynthesizeResponse:
+        """Speaks a text and returns it whole."""
+        verb = self._able("Synthesize", self._ready(request.model).synthesizer)
+        answer = await verb.synthesize(synthesis_ask(request, context.time_remaining()))
+        return synthesis_response(answer, self._served.identity)
+
+    async def StreamSynthesize(
+        self, request: pb.StreamSynthesizeRequest, context: Any
+    ) -> AsyncIterator[pb.StreamSynthesizeResponse]:
+        """Speaks a text and streams it."""
+        verb = self._able("StreamSynthesize", self._ready(request.model).synthesizer)
+        async with verb.speaking(synthesis_ask(request, context.time_remaining())) as spoken:
+            yield started_event(spoken.facts, self._served.identity)
+            async for delta in spoken.deltas():
+                yield delta_event(delta)
+            yield completed_event(spoken.end(at_once=False))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.engine.media.audio_writer import AudioWriter
-from services.engine.media.rate_converter import RateConverter
+from services.engine.media.resampling import Resampler
 from services.engine.preprocessing import Preprocessing
 from services.engine.speech_synthesis.stream import Sound, SpeechStream
 from services.speech.synthesis_ask import AudioDelta, AudioFacts, SynthesisEnd
@@ -40,7 +40,7 @@ class SpokenText:
         self.facts = facts
         self._stream = stream
         self._accepted = accepted
-        self._converter = RateConverter(model_rate, facts.sample_rate)
+        self._converter = Resampler(model_rate, facts.sample_rate)
         self._writer = AudioWriter(facts.encoding, facts.sample_rate)
         self._preprocessing = preprocessing
         self._samples = 0

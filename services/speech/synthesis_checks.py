@@ -56,6 +56,8 @@ def _wrong_speaker(ask: SynthesisAsk, speaker: SpeakingModel) -> Iterator[Violat
     if ask.speaker_embedding is not None:
         if not width:
             yield Violation("speaker_embedding", "must not be set: the model takes none")
+        elif any(violation.field == "speaker_embedding" for violation in ask.violations):
+            return
         elif len(ask.speaker_embedding) != width:
             yield Violation("speaker_embedding", f"has {len(ask.speaker_embedding)} numbers; the model takes {width}")
         elif not all(map(math.isfinite, ask.speaker_embedding)) or not any(ask.speaker_embedding):

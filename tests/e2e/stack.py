@@ -88,10 +88,16 @@ async def multimodal_stack(folder: Path, **changes: Any) -> AsyncIterator[Runnin
 
 
 @asynccontextmanager
+async def speech_service(folder: Path, **changes: Any) -> AsyncIterator[RunningService]:
+    """Serves the checkpoint; `changes` are settings of the speech service."""
+    async with _running(SpeechService(SpeechSettings(**_settings(folder, changes)))) as running:
+        yield running
+
+
+@asynccontextmanager
 async def speech_stack(folder: Path, **changes: Any) -> AsyncIterator[RunningStack]:
     """Serves the checkpoint behind a gateway; `changes` are settings of the speech service."""
-    service = SpeechService(SpeechSettings(**_settings(folder, changes)))
-    async with _running(service) as running, _gateway(running) as stack:
+    async with speech_service(folder, **changes) as running, _gateway(running) as stack:
         yield stack
 
 

@@ -1,6 +1,6 @@
 """Samples that a model made, as bytes."""
 
-from io import BytesIO
+import os
 
 import numpy as np
 import soundfile
@@ -23,13 +23,46 @@ _BLOCK = 8192
 """Samples given to an encoder at once: some keep a copy of them on the stack."""
 
 
+class _Buffer:
+    """A file in memory. `BytesIO` closes itself when it is forgotten, at times before the encoder that writes to it."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self._place = 0
+
+    def write(self, data: bytes) -> int:
+        end = self._place + len(data)
+        self.data[self._place : end] = data
+        self._place = end
+        return len(data)
+
+    def read(self, count: int = -1) -> bytes:
+        found = bytes(self.data[self._place : None if count < 0 else self._place + count])
+        self._place += len(found)
+        return found
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: len(self.data)}[whence]
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def take(self) -> bytes:
+        """Empties it and returns what was in it."""
+        taken = bytes(self.data)
+        self.data.clear()
+        self._place = 0
+        return taken
+
+
 class AudioWriter:
     """Writes one channel, piece by piece. Samples beyond [-1, 1] are clipped."""
 
     def __init__(self, encoding: AudioEncoding, rate: int) -> None:
         """Writes at `rate` samples per second, which the encoding can hold."""
         self._encoding = encoding
-        self._file = BytesIO()
+        self._file = _Buffer()
         self._sound: soundfile.SoundFile | None = None
         if encoding in _FORMATS:
             kind, subtype = _FORMATS[encoding]
@@ -52,19 +85,16 @@ class AudioWriter:
     @property
     def size(self) -> int:
         """Bytes written so far."""
-        return self._file.tell()
+        return len(self._file.data)
 
     def take(self) -> bytes:
         """Returns what was written since the last call, of a bare encoding."""
         if self._sound is not None:
             self._sound.flush()
-        written = self._file.getvalue()
-        self._file.seek(0)
-        self._file.truncate()
-        return written
+        return self._file.take()
 
     def finish(self) -> bytes:
         """Ends the file and returns the whole of it. Nothing may follow."""
         if self._sound is not None:
             self._sound.close()
-        return self._file.getvalue()
+        return self._file.take()

@@ -11,14 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.errors import (
-    DeadlineExceeded,
-    DeviceOutOfMemory,
-    Internal,
-    ModelNotReady,
-    SensoriumError,
-    SlowConsumer,
-)
+from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, ModelNotReady, SensoriumError
 from services.engine.admission import Admission
 from services.engine.generation.request import GenerationTimes
 from services.engine.memory_errors import lacks_memory
@@ -37,9 +30,7 @@ class SpeechLimits:
     speaking: int = 16
     """Requests that have turns; more wait until one of these is done or far enough ahead of its reader."""
     unread_samples: int = 160_000
-    """Sound that waits for a reader before its request pauses."""
-    patience_seconds: float = 60.0
-    """How long a paused request waits for its reader."""
+    """Sound that waits for a reader before its request pauses, which costs the model nothing."""
 
 
 class SpeechEngine:
@@ -80,7 +71,6 @@ class SpeechEngine:
 
         Raises what Admission.enter raises. The stream raises that too, and:
             DeadlineExceeded: the deadline passed before the last piece.
-            SlowConsumer: nobody read it for too long.
             DeviceOutOfMemory: there was not enough for one of its steps.
             Internal: the model failed.
         """
@@ -122,13 +112,9 @@ class SpeechEngine:
             if self._paused(speech):  # what was missed meanwhile is not made up for
                 speech.turn = max(speech.turn, self._turn)
             speech.unread -= samples
-            speech.last_read = now
         for speech in [*self._waiting, *self._speaking]:
             if speech.deadline is not None and now >= speech.deadline:
                 self._end(speech, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
-            elif self._paused(speech) and now >= speech.last_read + self._limits.patience_seconds:
-                waited = f"{self._limits.patience_seconds:g} s"
-                self._end(speech, "slow_consumer", SlowConsumer(f"Nobody read the stream for {waited}."))
         self._metrics.requests_waiting.set(self.admission.requests)
         self._metrics.tokens_waiting.set(self.admission.tokens)
         self._metrics.requests_running.set(len(self._speaking))
@@ -139,7 +125,6 @@ class SpeechEngine:
     def _pause(self) -> float | None:
         """Returns how many seconds nothing is to be done unless something comes, or None for ever."""
         ends = [speech.deadline for speech in self._speaking if speech.deadline is not None]
-        ends += [speech.last_read + self._limits.patience_seconds for speech in self._speaking]
         return max(min(ends) - time.monotonic(), 0.001) if ends else None
 
     def _next(self) -> Speech | None:
@@ -148,7 +133,7 @@ class SpeechEngine:
         if self._waiting and len(running) < self._limits.speaking:
             speech = self._waiting.popleft()
             speech.turn = min((other.turn for other in running), default=self._turn)
-            speech.first_started = speech.last_read = time.monotonic()
+            speech.first_started = time.monotonic()
             self.admission.leave(speech.cost, started=True)
             self._speaking.append(speech)
             return speech

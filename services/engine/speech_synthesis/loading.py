@@ -24,7 +24,7 @@ from services.engine.speech_synthesis.speecht5 import SpeechT5
 from services.engine.speech_synthesis.vits import Vits
 
 _VOCODER_FOLDER = "vocoder"
-_TRIED_TOKENS = 12
+_TRIED_TOKENS = 4
 _REASONS = {
     "fastspeech2_conformer": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
     "fastspeech2_conformer_with_hifigan": "its tokenizer needs g2p_en, which fetches what it lacks from the network",

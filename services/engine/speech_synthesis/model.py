@@ -59,7 +59,11 @@ class LoadedSpeaker:
     revision: str
     quantization: str = ""
     """Method and kind; empty where the weights are as wide as they are computed in."""
-    labels: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> list[str]:
+        """None: it tells nothing apart."""
+        return []
 
     @property
     def architecture(self) -> str:

@@ -25,7 +25,6 @@ class Speech:
     """Seconds it had of the model, counted from what others had when it came."""
     unread: int = 0
     """Samples that its reader has not taken."""
-    last_read: float = 0.0
     first_started: float | None = None
     first_output: float | None = None
     compute: float = 0.0

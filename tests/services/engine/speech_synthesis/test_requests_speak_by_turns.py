@@ -19,7 +19,6 @@ from sensorium.errors import (
     ModelNotReady,
     QueueFull,
     SensoriumError,
-    SlowConsumer,
 )
 from services.engine.admission import Admission, QueueLimits
 from services.engine.metrics import EngineMetrics
@@ -126,15 +125,6 @@ async def test_a_reader_that_is_slow_holds_its_own_request_and_nobody_else() -> 
         await until(lambda: running.steps.count("slow") == 7)
         assert len(await heard(slow)) == 49
         assert running.ended("completed") == 2
-
-
-async def test_a_reader_that_has_gone_to_sleep_is_left() -> None:
-    async with bench(unread_samples=SAMPLES, patience_seconds=0.1) as running:
-        stream = running.speak("a", 100)
-        await until(lambda: running.ended("slow_consumer") == 1)
-        assert running.closed == ["a"]
-        assert (await anext(stream))[0] == 0.0, "what was made is not lost"
-        assert isinstance(await error_of(stream), SlowConsumer)
 
 
 async def test_leaving_ends_the_work() -> None:

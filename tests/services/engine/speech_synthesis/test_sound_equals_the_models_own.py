@@ -50,7 +50,7 @@ def test_vits(tmp_path: Path, changes: dict[str, Any], voice: int | None, rate: 
     with torch.inference_mode():
         inputs = tokenizer(TEXT, return_tensors="pt")
         expected = model(**inputs, speaker_id=voice, speaking_rate=own_rate * rate).waveform[0]
-    assert_same(spoken(speaker, speaker.read(TEXT), Manner(voice, rate=rate)), expected, 3)
+    assert_same(spoken(speaker, speaker.read(TEXT), Manner(voice, rate=rate)), expected, 2)
     assert isinstance(model.decoder, torch.nn.Module)
     with torch.inference_mode():  # the model itself is as it was
         torch.manual_seed(7)

@@ -1,0 +1,81 @@
+"""A model that cannot speak here is refused as it is loaded, in a sentence that says why and what to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import BarkConfig, FastSpeech2ConformerConfig, PretrainedConfig
+
+from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.speech_synthesis import loading
+from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
+from tests.tiny_speakers import WIDTH, write_speecht5, write_vits
+
+CPU, ALONE = torch.device("cpu"), SpeakerParts()
+
+
+def refusal(folder: Path, parts: SpeakerParts = ALONE) -> str:
+    with pytest.raises(ModelRefused) as caught:
+        load_speaker(Checkpoint(str(folder), CPU), parts)
+    return str(caught.value)
+
+
+def change(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_vocoder_is_found_by_name_or_in_the_models_folder(tmp_path: Path) -> None:
+    folder = write_speecht5(tmp_path / "model", vocoder="other")
+    message = refusal(folder)
+    assert "makes spectrograms, and there is no vocoder" in message
+    assert "--vocoder" in message
+    assert "`vocoder`" in message
+    assert "no vocoder" in refusal(folder, SpeakerParts(vocoder=str(tmp_path / "nowhere")))
+    try_out(load_speaker(Checkpoint(str(folder), CPU), SpeakerParts(vocoder=str(folder / "other"))))
+
+
+def test_a_vocoder_of_other_bands_is_refused(tmp_path: Path) -> None:
+    narrow = write_speecht5(tmp_path / "narrow")
+    wide = write_speecht5(tmp_path / "wide", num_mel_bins=10, vocoder="")
+    assert "reads 8 bands" in refusal(wide, SpeakerParts(vocoder=str(narrow / "vocoder")))
+
+
+def test_voices_must_fit_the_model(tmp_path: Path) -> None:
+    folder, voices = write_speecht5(tmp_path / "model"), tmp_path / "voices.safetensors"
+    save_file({"anna": torch.ones(WIDTH + 1)}, voices)
+    assert f"the voice 'anna' has {WIDTH + 1} numbers, and the model takes {WIDTH}" in refusal(
+        folder, SpeakerParts(voices=voices)
+    )
+    assert "--voices" in refusal(write_vits(tmp_path / "vits"), SpeakerParts(voices=voices))
+
+
+@pytest.mark.parametrize(("setting", "package"), [("phonemize", "phonemizer"), ("is_uroman", "uroman")])
+def test_a_tokenizer_that_needs_another_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, package: str
+) -> None:
+    folder = write_vits(tmp_path)
+    change(folder / "tokenizer_config.json", **{setting: True})
+    monkeypatch.setattr(loading, f"is_{package}_available", lambda: False)
+    assert f"with the help of {package}: install it" in refusal(folder)
+    monkeypatch.setattr(loading, f"is_{package}_available", lambda: True)
+    assert load_speaker(Checkpoint(str(folder), CPU), ALONE).speaker.sample_rate == 8000
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [(BarkConfig(), "is bark: of the models that speak, VITS and SpeechT5"), (FastSpeech2ConformerConfig(), "g2p_en")],
+)
+def test_other_kinds_are_refused(tmp_path: Path, config: PretrainedConfig, words: str) -> None:
+    config.save_pretrained(tmp_path)
+    assert words in refusal(tmp_path)
+
+
+def test_a_model_whose_sound_is_no_number_is_refused(tmp_path: Path) -> None:
+    loaded = load_speaker(Checkpoint(str(write_vits(tmp_path)), CPU), ALONE)
+    try_out(loaded)
+    with torch.no_grad():
+        loaded.model.decoder.conv_post.weight.fill_(float("nan"))
+    with pytest.raises(ModelRefused, match="no number"):
+        try_out(loaded)
