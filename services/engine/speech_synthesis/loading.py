@@ -17,7 +17,15 @@ from transformers import (
 )
 from transformers.utils.import_utils import is_phonemizer_available, is_uroman_available
 
-from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, refusals, revision_of
+from services.engine.checkpoint import (
+    Checkpoint,
+    ModelRefused,
+    find_file,
+    read_config,
+    read_model,
+    refusals,
+    revision_of,
+)
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.model import LoadedSpeaker, Manner, SpeakingModel
 from services.engine.speech_synthesis.speecht5 import SpeechT5
@@ -115,15 +123,18 @@ def _load_speecht5(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: 
 def _load_vocoder(checkpoint: Checkpoint, named: str | None) -> Any:
     """Returns a vocoder: a checkpoint of its own, or the subfolder of another."""
     place = replace(checkpoint, quantization="none")
-    place = replace(place, source=named, revision=None) if named else replace(place, subfolder=_VOCODER_FOLDER)
-    try:
-        config = SpeechT5HifiGanConfig.from_pretrained(place.source, **place.shared)
-    except OSError as error:
+    if named is not None:
+        place = replace(place, source=named, revision=None)
+    elif find_file(checkpoint, f"{_VOCODER_FOLDER}/config.json") is None:
         raise ModelRefused(
             f"{checkpoint.source} makes spectrograms, and there is no vocoder to make sound of them: name one with "
-            f"--vocoder, such as microsoft/speecht5_hifigan, or put it into its folder `{_VOCODER_FOLDER}`."
-        ) from error
-    return read_model(place, config, SpeechT5HifiGan).eval()
+            f"--vocoder, such as microsoft/speecht5_hifigan, or put one into its folder `{_VOCODER_FOLDER}`."
+        )
+    else:
+        place = replace(place, subfolder=_VOCODER_FOLDER)
+    with refusals(f"The vocoder {place.source}"):
+        config = SpeechT5HifiGanConfig.from_pretrained(place.source, **place.shared)
+        return read_model(place, config, SpeechT5HifiGan).eval()
 
 
 def _read_voices(path: Path, width: int) -> dict[str, Sequence[float]]:

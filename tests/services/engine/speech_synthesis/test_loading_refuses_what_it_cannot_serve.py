@@ -32,7 +32,7 @@ def test_a_vocoder_is_found_by_name_or_in_the_models_folder(tmp_path: Path) -> N
     assert "makes spectrograms, and there is no vocoder" in message
     assert "--vocoder" in message
     assert "`vocoder`" in message
-    assert "no vocoder" in refusal(folder, SpeakerParts(vocoder=str(tmp_path / "nowhere")))
+    assert "The vocoder /no/such/folder cannot be loaded" in refusal(folder, SpeakerParts(vocoder="/no/such/folder"))
     try_out(load_speaker(Checkpoint(str(folder), CPU), SpeakerParts(vocoder=str(folder / "other"))))
 
 
