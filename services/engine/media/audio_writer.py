@@ -1,6 +1,7 @@
 """Samples that a model made, as bytes."""
 
 import os
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -66,7 +67,8 @@ class AudioWriter:
         self._sound: soundfile.SoundFile | None = None
         if encoding in _FORMATS:
             kind, subtype = _FORMATS[encoding]
-            self._sound = soundfile.SoundFile(self._file, "w", rate, 1, subtype=subtype, format=kind)
+            file: Any = self._file
+            self._sound = soundfile.SoundFile(file, "w", rate, 1, subtype=subtype, format=kind)
 
     def push(self, samples: NDArray[np.float32]) -> None:
         """Takes the samples that follow, `[samples]`."""
