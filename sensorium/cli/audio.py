@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,12 @@ from sensorium.cli.fields import Parameter
 from sensorium.v1 import speech_pb2 as speech
 
 _CHUNK_BYTES = 16 * 1024
+_PIECE_SECONDS = 0.1
+_SAMPLE_BYTES: dict[int, int] = {
+    speech.AUDIO_ENCODING_FLOAT32: 4,
+    speech.AUDIO_ENCODING_MULAW: 1,
+    speech.AUDIO_ENCODING_ALAW: 1,
+}
 
 
 def _configure(request: Any, given: str) -> None:
@@ -42,19 +49,41 @@ ARGUMENT = Parameter(
 """The file to send."""
 
 
-def chunks(path: str) -> Iterator[speech.StreamTranscribeRequest]:
-    """Yields the samples in `path`, those of standard input as soon as they come."""
+def chunks(path: str, config: speech.StreamTranscribeConfig, *, real_time: bool) -> Iterator[Any]:
+    """Yields requests with the samples in `path`, which are as `config` says; those of standard input as they come.
+
+    With `real_time`, no sooner than they would have been spoken.
+    """
+    spoken = _bytes_per_second(config)
+    pieces = _pieces(path, max(int(spoken * _PIECE_SECONDS), 1) if real_time else _CHUNK_BYTES)
+    begin = time.monotonic()
+    sent = 0
+    for piece in pieces:
+        sent += len(piece)
+        if real_time and spoken:
+            time.sleep(max(begin + sent / spoken - time.monotonic(), 0))
+        yield speech.StreamTranscribeRequest(audio=piece)
+
+
+def _bytes_per_second(config: speech.StreamTranscribeConfig) -> int:
+    """0 where the config is wrong, which the server says better."""
+    channels = config.channel_count if config.HasField("channel_count") else 1
+    return max(config.sample_rate_hertz * channels, 0) * _SAMPLE_BYTES.get(config.encoding, 2)
+
+
+def _pieces(path: str, size: int) -> Iterator[bytes]:
     if _is_wav(path):
         with _wav(path) as source:
-            while frames := source.readframes(_CHUNK_BYTES // source.getsampwidth()):
-                yield speech.StreamTranscribeRequest(audio=frames)
+            frames = max(size // (source.getsampwidth() * source.getnchannels()), 1)
+            while data := source.readframes(frames):
+                yield data
     elif path == values.STANDARD_INPUT:
-        while data := os.read(sys.stdin.fileno(), _CHUNK_BYTES):
-            yield speech.StreamTranscribeRequest(audio=data)
+        while data := os.read(sys.stdin.fileno(), size):
+            yield data
     else:
         with Path(path).open("rb") as file:
-            while data := file.read(_CHUNK_BYTES):
-                yield speech.StreamTranscribeRequest(audio=data)
+            while data := file.read(size):
+                yield data
 
 
 def _is_wav(path: str) -> bool:

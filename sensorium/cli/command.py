@@ -31,6 +31,7 @@ _Request = Annotated[
         metavar="JSON",
     ),
 ]
+_RealTime = Annotated[bool, typer.Option("--real-time", help="Sends the audio no faster than it was spoken.")]
 _Output = Annotated[
     str | None, typer.Option("--output", "-o", help="File for the media of the result; `-` is standard output.")
 ]
@@ -56,6 +57,8 @@ class RpcCommand:
 
         marked = {parameter.name: (parameter.annotation, None) for parameter in self._parameters}
         marked |= {"json": (_Json, False), "request": (_Request, None)}
+        if isinstance(self._rpc, Bidi):
+            marked["real_time"] = (_RealTime, False)
         if carries_media(self._rpc.response.DESCRIPTOR):
             marked["output"] = (_Output, None)
         server = server_parameters()
@@ -116,10 +119,10 @@ class RpcCommand:
                 _put(parameter, requests[0], given[parameter.name])
         return requests
 
-    def _fed(self, requests: list[Message], given: dict[str, Any]) -> Iterator[Message]:
+    def _fed(self, requests: list[Any], given: dict[str, Any]) -> Iterator[Message]:
         yield from requests
         if given[audio.ARGUMENT.name] is not None:
-            yield from audio.chunks(given[audio.ARGUMENT.name])
+            yield from audio.chunks(given[audio.ARGUMENT.name], requests[0].config, real_time=given["real_time"])
 
 
 def _put(parameter: Parameter, request: Message, given: Any) -> None:

@@ -1,9 +1,11 @@
 """The events of a stream as they appear to a person."""
 
+import shutil
 from collections import defaultdict
 from typing import Any, BinaryIO, TextIO
 
 from google.protobuf.message import Message
+from rich.cells import cell_len
 
 from sensorium.cli import numbers
 from sensorium.cli.descriptors import short_name
@@ -59,7 +61,8 @@ class Transcript:
         if result.final:
             self._write(result.text + "\n")
         elif self._live:
-            self._write(result.text)
+            # A line that wraps could not be overwritten.
+            self._write(_tail(result.text, shutil.get_terminal_size().columns - 1))
 
     def _write(self, text: str) -> None:
         if text:
@@ -88,3 +91,13 @@ class Transcript:
         reason = Finish.DESCRIPTOR.fields_by_name["reason"]
         reasons = [short_name(reason, candidate.finish.reason) for candidate in end.candidates]
         return [*numbers.generation(end.usage, end.timing), ", ".join(dict.fromkeys(reasons))]
+
+
+def _tail(text: str, width: int) -> str:
+    """Returns the end of a text that fits into so many cells of a terminal."""
+    if cell_len(text) <= width:
+        return text
+    begin = len(text)
+    while begin and cell_len(text[begin - 1 :]) < width:
+        begin -= 1
+    return "…" + text[begin:]

@@ -1,4 +1,5 @@
 import json
+import time
 import wave
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,30 @@ def test_server_options_reach_the_call(fake: Fake, invoke: Invoke) -> None:
     assert fake.seen[-1].metadata["authorization"] == "Bearer t"
 
 
+def wav(folder: Path, samples: int) -> Path:
+    path = folder / "a.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(b"ab" * samples)
+    return path
+
+
+def test_audio_can_be_sent_as_it_was_spoken(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    def hear(requests: Any, context: Any) -> Any:
+        sizes.extend(len(request.audio) for request in requests)
+        yield speech_pb2.StreamTranscribeResponse(completed=speech_pb2.TranscriptionCompleted())
+
+    fake.answers["SpeechService/StreamTranscribe"] = hear
+    began = time.monotonic()
+    assert invoke("speech", "stream-transcribe", str(wav(tmp_path, 4000)), "--real-time").exit_code == 0
+    assert time.monotonic() - began >= 0.5
+    assert sizes == [0, *[1600] * 5]
+
+
 def test_a_wav_file_is_streamed_as_samples(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
     received: list[Any] = []
 
@@ -133,12 +158,7 @@ def test_a_wav_file_is_streamed_as_samples(fake: Fake, invoke: Invoke, tmp_path:
         yield speech_pb2.StreamTranscribeResponse(result=speech_pb2.TranscriptionResult(text="hello", final=True))
 
     fake.answers["SpeechService/StreamTranscribe"] = hear
-    path = tmp_path / "a.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(b"ab" * 20_000)
+    path = wav(tmp_path, 20_000)
     done = invoke("speech", "stream-transcribe", str(path), "--language", "en")
     assert (done.exit_code, done.stdout) == (0, "hello\n")
     config = received[0].config
