@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sensorium.errors import InvalidArgument, Violation
 from services.speech.live.event import LiveEvent, Result, SpeechTurn, Started
@@ -24,6 +24,7 @@ class LiveOptions:
     interim_results: bool = False
     speech_events: bool = False
     single_utterance: bool = False
+    word_times: bool = False
 
 
 class LiveTranscription:
@@ -135,7 +136,8 @@ class LiveTranscription:
                     self._outbox.put(result)
             else:
                 await self._change()
-        self._outbox.put(await reader.final())
+        result = await reader.final()
+        self._outbox.put(result if self._options.word_times else replace(result, words=()))
 
     def _taken(self, event: LiveEvent) -> None:
         if isinstance(event, Result):

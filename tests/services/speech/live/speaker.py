@@ -87,7 +87,7 @@ def live(
     hearing = Hearing(
         Intake(Encoding.LINEAR16, RATE, 1, RATE), network or LoudNetwork(), endpointing or Endpointing(), RATE
     )
-    return LiveTranscription(hearing, recognizer, RATE, LiveOptions(**options), unfinished)
+    return LiveTranscription(hearing, recognizer, RATE, LiveOptions(word_times=True, **options), unfinished)
 
 
 async def pieces_of(data: bytes, sizes: Sequence[int] = (3200,), *, pace: float = 0.0) -> AsyncIterator[bytes]:

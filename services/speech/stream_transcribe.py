@@ -1,0 +1,102 @@
+"""The verb StreamTranscribe."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import aclosing, contextmanager
+from typing import Protocol
+
+from prometheus_client import Gauge
+
+from sensorium.errors import InvalidArgument, QueueFull, Violation
+from services.speech.live.endpointing import Endpointing
+from services.speech.live.event import LiveEvent
+from services.speech.live.hearing import Hearing
+from services.speech.live.intake import Encoding, Intake
+from services.speech.live.reading import Recognizer
+from services.speech.live.stream import LiveOptions, LiveTranscription
+from services.speech.live.voice_network import VoiceNetwork
+from services.speech.live_ask import LiveAsk
+from services.speech.live_checks import endpointing_of, wrong_audio
+
+_RETRY_SECONDS = 5.0
+
+
+class LiveTranscriber(Protocol):
+    """A model that can be asked for readings of what is being said."""
+
+    @property
+    def rate(self) -> int:
+        """Samples per second of what it reads."""
+        ...
+
+    @property
+    def window_seconds(self) -> float:
+        """Length of what it reads at once at most."""
+        ...
+
+    def wrong(self, ask: LiveAsk) -> list[Violation]:
+        """Returns what it cannot do of a wish."""
+        ...
+
+    def recognizer(self, ask: LiveAsk) -> Recognizer:
+        """Returns who reads as the wish, with which nothing is wrong, says."""
+        ...
+
+
+class StreamTranscriber:
+    """Hears streams, each by itself; the model reads what is said in all of them in common batches."""
+
+    def __init__(
+        self,
+        transcriber: LiveTranscriber,
+        network: VoiceNetwork,
+        open_streams: Gauge,
+        *,
+        max_streams: int,
+        unfinished_seconds: float,
+    ) -> None:
+        self._transcriber = transcriber
+        self._network = network
+        self._open_streams = open_streams
+        self._max_streams = max_streams
+        self._unfinished_seconds = unfinished_seconds
+        self._open = 0
+
+    async def listen(self, ask: LiveAsk, pieces: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent]:
+        """Yields what happens in a stream whose audio comes in `pieces`.
+
+        Raises:
+            InvalidArgument: an option is wrong, or the pieces are no audio.
+            QueueFull: as many streams are open as may be.
+        """
+        wrong = [*ask.violations, *wrong_audio(ask), *self._transcriber.wrong(ask)]
+        endpointing = endpointing_of(ask.endpointing, self._transcriber.window_seconds, wrong)
+        if wrong:
+            raise InvalidArgument(wrong)
+        with self._admitted():
+            async with aclosing(self._stream(ask, endpointing).events(pieces)) as events:
+                async for event in events:
+                    yield event
+
+    def _stream(self, ask: LiveAsk, endpointing: Endpointing) -> LiveTranscription:
+        rate = self._transcriber.rate
+        intake = Intake(Encoding[ask.encoding], ask.rate, ask.channels or 1, rate)
+        options = LiveOptions(ask.interim_results, ask.speech_events, ask.single_utterance, ask.word_times)
+        return LiveTranscription(
+            Hearing(intake, self._network, endpointing, rate),
+            self._transcriber.recognizer(ask),
+            rate,
+            options,
+            self._unfinished_seconds,
+        )
+
+    @contextmanager
+    def _admitted(self) -> Generator[None]:
+        if self._open >= self._max_streams:
+            raise QueueFull(f"{self._open} streams are open, as many as may be.", retry_after=_RETRY_SECONDS)
+        self._open += 1
+        self._open_streams.inc()
+        try:
+            yield
+        finally:
+            self._open -= 1
+            self._open_streams.dec()
