@@ -41,6 +41,7 @@ class EngineMetrics:
         self.generation_tokens = counter("generation_tokens", "Tokens generated.")
         self.requests = counter("requests", "Requests that ended, by how.", "finish_reason")
         self.out_of_memory = counter("oom", "Steps that did not fit into the device's memory.")
+        self.live_streams = gauge("live_streams", "Streams of live audio that are open.")
         self.model_load_seconds = Gauge(
             "sensorium_engine_model_load_seconds", "Seconds each phase of loading took.", ["phase"], registry=registry
         )

@@ -25,6 +25,14 @@ class SpeechSettings(ModelSettings):
     max_queued_seconds: int = Field(
         7200, ge=1, description="Length of the recordings that may wait, all together; 64 kB of memory each second."
     )
+    max_streams: int = Field(
+        512, ge=1, description="Streams of live audio that may be open; each takes 2.5 ms of a core a second."
+    )
+    unfinished_seconds: float = Field(
+        60,
+        gt=0,
+        description="Speech of one stream that may wait for the model or for its caller, who is then held back.",
+    )
     max_batch_seconds: int = Field(
         120, ge=1, description="Length of a batch; a recording that the model reads at once may be no longer."
     )

@@ -1,9 +1,9 @@
 """What passes between the servicer and the verb that hears live audio, free of torch and of protobuf."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sensorium.errors import Violation
+from services.speech.transcribe_ask import TranscribeAsk
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,10 @@ class LiveAsk:
     """A name of the contract's AudioEncoding, without its prefix; empty for an unknown one."""
     rate: int
     channels: int | None
-    deadline: float | None
-    """On the clock of `time.monotonic`."""
     violations: tuple[Violation, ...]
-    language: str = ""
-    target_language: str = ""
-    prompt: str = ""
-    hotwords: Sequence[str] = ()
+    reading: TranscribeAsk
+    """How each utterance is to be read."""
     interim_results: bool = False
-    word_times: bool = False
     speech_events: bool = False
     single_utterance: bool = False
     endpointing: EndpointingAsk = EndpointingAsk()

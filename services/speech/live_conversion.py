@@ -10,9 +10,11 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import speech_pb2 as pb
 from services.answer_conversion import duration
 from services.enums import unknown_enum_numbers
+from services.sent_media import SentMedia
 from services.speech.live.event import Completed, LiveEvent, Result, SpeechTurn
 from services.speech.live.reading import Word
 from services.speech.live_ask import EndpointingAsk, LiveAsk
+from services.speech.transcribe_ask import TranscribeAsk
 
 _PREFIX = "AUDIO_ENCODING_"
 _DEFAULT = "LINEAR16"
@@ -56,14 +58,18 @@ def live_ask(request: pb.StreamTranscribeRequest, seconds: float | None) -> Live
         encoding=_DEFAULT if encoding == "UNSPECIFIED" else encoding,
         rate=config.sample_rate_hertz,
         channels=config.channel_count if config.HasField("channel_count") else None,
-        deadline=None if seconds is None else time.monotonic() + seconds,
         violations=tuple(unknown_enum_numbers(request)),
-        language=config.language,
-        target_language=config.target_language,
-        prompt=config.prompt,
-        hotwords=list(config.hotwords),
+        reading=TranscribeAsk(
+            audio=SentMedia(b"", ""),
+            deadline=None if seconds is None else time.monotonic() + seconds,
+            violations=(),
+            language=config.language,
+            target_language=config.target_language,
+            prompt=config.prompt,
+            hotwords=list(config.hotwords),
+            word_times=config.word_times,
+        ),
         interim_results=config.interim_results,
-        word_times=config.word_times,
         speech_events=config.speech_events,
         single_utterance=config.single_utterance,
         endpointing=_endpointing(config.endpointing),

@@ -1,10 +1,12 @@
 """SpeechService over plain values: each RPC converts, asks its verb, and converts back."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from sensorium.v1 import speech_pb2 as pb
 from services.speech.classify_conversion import classify_ask, classify_response
+from services.speech.live_conversion import audio_of, config_of, live_ask, live_response
 from services.speech.synthesis_conversion import (
     completed_event,
     delta_event,
@@ -25,6 +27,17 @@ class SpeechServicer(VerbServicer[SpeechVerbs]):
         verb = self._able("Transcribe", self._ready(request.model).transcriber)
         answer = await verb.transcribe(transcribe_ask(request, context.time_remaining()))
         return transcribe_response(answer, self._served.identity)
+
+    async def StreamTranscribe(
+        self, requests: AsyncIterator[pb.StreamTranscribeRequest], context: Any
+    ) -> AsyncIterator[pb.StreamTranscribeResponse]:
+        """Transcribes audio while it is spoken."""
+        request = await config_of(requests)
+        verb = self._able("StreamTranscribe", self._ready(request.config.model).stream_transcriber)
+        ask = live_ask(request, context.time_remaining())
+        async with aclosing(verb.listen(ask, audio_of(requests))) as events:
+            async for event in events:
+                yield live_response(event, self._served.identity)
 
     async def ClassifyAudio(self, request: pb.ClassifyAudioRequest, context: Any) -> pb.ClassifyAudioResponse:
         """Classifies recordings."""

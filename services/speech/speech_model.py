@@ -21,9 +21,11 @@ from services.engine.metrics import EngineMetrics
 from services.process import LoadedService
 from services.speech.classify_audio import AudioClassifier, compute_logits
 from services.speech.config import SpeechSettings
+from services.speech.live.voice_network import VoiceNetwork
+from services.speech.stream_transcribe import StreamTranscriber
 from services.speech.task import SpeechTask
 from services.speech.transcribe_frames import FrameTranscriber
-from services.speech.verb_set import SpeechVerbs
+from services.speech.verb_set import SpeechVerbs, Transcriber
 from services.speech.workbench import Workbench
 
 
@@ -66,8 +68,21 @@ def _transcribing(bench: Workbench) -> Served:
     model.measure(bench.reader, AudioRunner(bench.loaded, model.compute))
     seconds = min(bench.settings.window_seconds, bench.settings.max_batch_seconds)
     transcriber = FrameTranscriber(pipeline, bench.loaded, model, bench.reader, seconds)
-    verbs = SpeechVerbs(transcriber=transcriber)
-    return Served(pipeline, verbs, [pb.TASK_TRANSCRIBE], bench.settings.audio_seconds)
+    return _transcribing_served(bench, pipeline, transcriber)
+
+
+def _transcribing_served(bench: Workbench, pipeline: Pipeline, transcriber: Transcriber) -> Served:
+    """Returns what is served of a transcriber, whose recordings it reads and whose streams it hears."""
+    settings = bench.settings
+    live = StreamTranscriber(
+        transcriber,
+        VoiceNetwork.load(),
+        bench.metrics.live_streams,
+        max_streams=settings.max_streams,
+        unfinished_seconds=settings.unfinished_seconds,
+    )
+    verbs = SpeechVerbs(transcriber=transcriber, stream_transcriber=live)
+    return Served(pipeline, verbs, [pb.TASK_TRANSCRIBE, pb.TASK_STREAM_TRANSCRIBE], settings.audio_seconds)
 
 
 def _classifying(bench: Workbench) -> Served:

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import aclosing, contextmanager
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import Gauge
 
@@ -11,35 +12,15 @@ from services.speech.live.endpointing import Endpointing
 from services.speech.live.event import LiveEvent
 from services.speech.live.hearing import Hearing
 from services.speech.live.intake import Encoding, Intake
-from services.speech.live.reading import Recognizer
+from services.speech.live.reading import Reading
 from services.speech.live.stream import LiveOptions, LiveTranscription
 from services.speech.live.voice_network import VoiceNetwork
 from services.speech.live_ask import LiveAsk
 from services.speech.live_checks import endpointing_of, wrong_audio
+from services.speech.transcribe_ask import TranscribeAsk
+from services.speech.verb_set import Transcriber
 
 _RETRY_SECONDS = 5.0
-
-
-class LiveTranscriber(Protocol):
-    """A model that can be asked for readings of what is being said."""
-
-    @property
-    def rate(self) -> int:
-        """Samples per second of what it reads."""
-        ...
-
-    @property
-    def window_seconds(self) -> float:
-        """Length of what it reads at once at most."""
-        ...
-
-    def wrong(self, ask: LiveAsk) -> list[Violation]:
-        """Returns what it cannot do of a wish."""
-        ...
-
-    def recognizer(self, ask: LiveAsk) -> Recognizer:
-        """Returns who reads as the wish, with which nothing is wrong, says."""
-        ...
 
 
 class StreamTranscriber:
@@ -47,7 +28,7 @@ class StreamTranscriber:
 
     def __init__(
         self,
-        transcriber: LiveTranscriber,
+        transcriber: Transcriber,
         network: VoiceNetwork,
         open_streams: Gauge,
         *,
@@ -68,7 +49,7 @@ class StreamTranscriber:
             InvalidArgument: an option is wrong, or the pieces are no audio.
             QueueFull: as many streams are open as may be.
         """
-        wrong = [*ask.violations, *wrong_audio(ask), *self._transcriber.wrong(ask)]
+        wrong = [*ask.violations, *wrong_audio(ask), *map(_in_config, self._transcriber.wrong(ask.reading))]
         endpointing = endpointing_of(ask.endpointing, self._transcriber.window_seconds, wrong)
         if wrong:
             raise InvalidArgument(wrong)
@@ -80,10 +61,10 @@ class StreamTranscriber:
     def _stream(self, ask: LiveAsk, endpointing: Endpointing) -> LiveTranscription:
         rate = self._transcriber.rate
         intake = Intake(Encoding[ask.encoding], ask.rate, ask.channels or 1, rate)
-        options = LiveOptions(ask.interim_results, ask.speech_events, ask.single_utterance, ask.word_times)
+        options = LiveOptions(ask.interim_results, ask.speech_events, ask.single_utterance, ask.reading.word_times)
         return LiveTranscription(
             Hearing(intake, self._network, endpointing, rate),
-            self._transcriber.recognizer(ask),
+            _Recognizer(self._transcriber, ask.reading),
             rate,
             options,
             self._unfinished_seconds,
@@ -100,3 +81,18 @@ class StreamTranscriber:
         finally:
             self._open -= 1
             self._open_streams.dec()
+
+
+@dataclass(frozen=True)
+class _Recognizer:
+    """A Recognizer that reads as one stream wishes."""
+
+    transcriber: Transcriber
+    ask: TranscribeAsk
+
+    async def recognize(self, samples: Any, /) -> Reading:
+        return await self.transcriber.recognize(samples, self.ask)
+
+
+def _in_config(violation: Violation) -> Violation:
+    return Violation(f"config.{violation.field}", violation.description)

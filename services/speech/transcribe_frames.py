@@ -56,27 +56,31 @@ class FrameTranscriber:
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.deadline)
 
-    async def recognize(self, samples: Samples, deadline: float | None = None, language: str = "") -> Reading:
-        """Returns what is said in samples at `rate`, of at most `window_seconds`.
+    def wrong(self, ask: TranscribeAsk) -> list[Violation]:
+        """Returns what is wrong with the options of a wish."""
+        return [*wrong_options(ask), *wrong_for_frames(ask)]
+
+    async def recognize(self, samples: Samples, ask: TranscribeAsk) -> Reading:
+        """Returns what is said in samples at `rate`, of at most `window_seconds`, as a wish without audio says.
 
         What is too short for the model holds no words.
         """
         if len(samples) < self._reader.fewest:
-            return Reading([], language)
+            return Reading([], ask.language)
         window = Window(0, len(samples), 0, 0)
         prepared = Prepared([self._item(samples)], lambda outputs: self._emitted([window], outputs))
-        answer = await self._pipeline.run(lambda: prepared, deadline)
+        answer = await self._pipeline.run(lambda: prepared, ask.deadline)
         words = self._texts.words(answer.result)
         return Reading(
             [LiveWord(word.text, " ", word.start, word.end, word.confidence) for word in words],
-            language,
+            ask.language,
             confidence(words),
             queue=answer.times.queue,
             compute=answer.times.compute,
         )
 
     def _prepare(self, ask: TranscribeAsk) -> Prepared[Transcribed]:
-        wrong = [*ask.violations, *wrong_options(ask), *wrong_for_frames(ask)]
+        wrong = [*ask.violations, *self.wrong(ask)]
         try:
             if ask.audio.wrong:
                 raise AudioRefused(ask.audio.wrong)

@@ -1,13 +1,16 @@
 """What a model of audio can do, as the servicer sees it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sensorium.errors import Violation
 from services.engine.batching.answer import Answer
 from services.speech.ask import ClassifyAsk, Labelled
+from services.speech.live.event import LiveEvent
 from services.speech.live.reading import Reading
+from services.speech.live_ask import LiveAsk
 from services.speech.synthesis_ask import AudioDelta, AudioFacts, SynthesisAsk, SynthesisEnd, WholeAudio
 from services.speech.transcribe_ask import TranscribeAsk, Transcribed
 
@@ -26,7 +29,7 @@ class AudioClassifier(Protocol):
 
 
 class Transcriber(Protocol):
-    """The verb Transcribe, and what live transcription asks."""
+    """The verb Transcribe, and what StreamTranscribe asks."""
 
     @property
     def rate(self) -> int:
@@ -42,8 +45,23 @@ class Transcriber(Protocol):
         """Returns the readings of a recording."""
         ...
 
-    async def recognize(self, samples: Any, deadline: float | None = None, language: str = "") -> Reading:
-        """Returns what is said in samples, a numpy array `[n]` of float32, at `rate`, of at most `window_seconds`."""
+    def wrong(self, ask: TranscribeAsk) -> list[Violation]:
+        """Returns what is wrong with the options of a wish."""
+        ...
+
+    async def recognize(self, samples: Any, ask: TranscribeAsk) -> Reading:
+        """Returns what is said in samples, a numpy array `[n]` of float32, at `rate`, of at most `window_seconds`.
+
+        The wish has options without audio, and nothing is wrong with them.
+        """
+        ...
+
+
+class StreamTranscriber(Protocol):
+    """The verb StreamTranscribe."""
+
+    def listen(self, ask: LiveAsk, pieces: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent]:
+        """Yields what happens in a stream whose audio comes in `pieces`."""
         ...
 
 
@@ -81,5 +99,6 @@ class SpeechVerbs:
     """What a loaded model of audio can do."""
 
     transcriber: Transcriber | None = None
+    stream_transcriber: StreamTranscriber | None = None
     classifier: AudioClassifier | None = None
     synthesizer: Synthesizer | None = None

@@ -75,7 +75,7 @@ async def test_texts_are_the_models_own_in_company(folder: Path) -> None:
         # Sounds of one length share a batch, and others only where padding changes nothing.
         assert steps == (1 if "attention_mask" in reference.extractor(SOUNDS[0], sampling_rate=RATE) else 4)
         info = (await stack.client.models.get_model(models.GetModelRequest())).model
-        assert list(info.tasks) == [models.TASK_TRANSCRIBE]
+        assert list(info.tasks) == [models.TASK_TRANSCRIBE, models.TASK_STREAM_TRANSCRIBE]
         assert (info.sample_rate_hertz, info.limits.audio_duration.ToSeconds()) == (RATE, 3600)
         with pytest.raises(TaskNotSupported):
             await stack.client.speech.classify_audio(pb.ClassifyAudioRequest(recordings=[media(SOUNDS[0])]))

@@ -8,25 +8,31 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from sensorium.errors import InvalidArgument, QueueFull, Violation
 from sensorium.v1 import speech_pb2 as pb
+from services.sent_media import SentMedia
 from services.speech.live.event import Completed, Result, Started
-from services.speech.live.reading import Recognizer
+from services.speech.live.reading import Reading
 from services.speech.live_ask import EndpointingAsk, LiveAsk
 from services.speech.live_conversion import audio_of, config_of, live_ask
 from services.speech.stream_transcribe import StreamTranscriber
+from services.speech.transcribe_ask import TranscribeAsk
 from tests.services.speech.live.speaker import RATE, LoudnessRecognizer, LoudNetwork, pieces_of, spoken
 
-ASK = LiveAsk(encoding="LINEAR16", rate=RATE, channels=None, deadline=None, violations=())
+READING = TranscribeAsk(audio=SentMedia(b"", ""), deadline=None, violations=())
+ASK = LiveAsk(encoding="LINEAR16", rate=RATE, channels=None, violations=(), reading=READING)
 
 
 class Transcriber:
     rate = RATE
     window_seconds = 10.0
 
-    def wrong(self, ask: LiveAsk) -> list[Violation]:
-        return [Violation("config.prompt", "does not apply")] if ask.prompt else []
+    async def transcribe(self, ask: TranscribeAsk) -> Any:
+        raise NotImplementedError
 
-    def recognizer(self, ask: LiveAsk) -> Recognizer:
-        return LoudnessRecognizer()
+    def wrong(self, ask: TranscribeAsk) -> list[Violation]:
+        return [Violation("prompt", "does not apply")] if ask.prompt else []
+
+    async def recognize(self, samples: Any, ask: TranscribeAsk) -> Reading:
+        return await LoudnessRecognizer().recognize(samples)
 
 
 def verb(max_streams: int = 2) -> tuple[StreamTranscriber, Gauge]:
@@ -46,9 +52,8 @@ async def test_everything_wrong_is_said_at_once() -> None:
         encoding="FLAC",
         rate=3999,
         channels=9,
-        deadline=None,
         violations=(Violation("config.encoding", "unknown"),),
-        prompt="Hello",
+        reading=replace(READING, prompt="Hello"),
         endpointing=EndpointingAsk(1.5, -1.0, -0.1, -3.0, 10.5),
     )
     found = await violations(ask)
