@@ -36,6 +36,7 @@ from services.engine.generation.request import EarlyStopping
 from services.engine.generation.resolution import ModelDefaults
 from services.engine.model_rules import output_rules, token_ids
 from services.engine.multimodal.processor import MediaProcessor
+from services.engine.pictures.model import PictureModel
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +78,18 @@ class LoadedModel:
     """Of what the model reads, which may differ from what it writes."""
     media: MediaProcessor | None = None
     """What prepares images and recordings in its prompts, where it reads any."""
+    pictures: PictureModel | None = None
+    """How it takes in the picture it writes about, where it reads one."""
 
     @property
     def architecture(self) -> str:
         """The class that runs it."""
         return type(self.model).__name__
+
+    @property
+    def generator(self) -> PreTrainedModel:
+        """What generates token by token: the model, or a part of it."""
+        return self.model if self.pictures is None else self.pictures.generator
 
     @property
     def attention(self) -> str:

@@ -42,6 +42,8 @@ from services.engine.multimodal.media_cache import MediaCache
 from services.engine.multimodal.media_queue import MediaQueue
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
+from services.engine.pictures.build import picture_parts
+from services.engine.pictures.encoder import PictureEncoder
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
     require_rows(loaded, settings.max_sequences)
     own_attention = loaded.attention
     try:
-        make = encoder_decoder_parts if loaded.decoder_start_ids else paged_parts
+        make = picture_parts if loaded.pictures else encoder_decoder_parts if loaded.decoder_start_ids else paged_parts
         parts = make(loaded, settings)
     except NotPaged as reason:
         if loaded.media is not None:
@@ -91,14 +93,15 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
         shares_pages=parts.shares_pages,
         whole_prompts=parts.whole_prompts,
     )
-    cache = MediaCache(settings.media_cache_bytes) if loaded.media else None
+    encoder = PictureEncoder(loaded.pictures) if loaded.pictures else MediaEncoder.of(loaded) if loaded.media else None
+    cache = MediaCache(settings.media_cache_bytes) if encoder else None
     engine = GenerationEngine(
         parts.runner,
         scheduler,
         parts.pool,
         Admission(settings.queue),
         metrics,
-        media=MediaQueue(MediaEncoder.of(loaded), cache) if cache else None,
+        media=MediaQueue(encoder, cache) if encoder and cache else None,
         unread_tokens=settings.unread_tokens,
     )
     source_tokens, context_tokens = fitting(loaded, parts.pool)

@@ -3,7 +3,7 @@
 import inspect
 import time
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from services.engine.generation.attention.encoder_decoder import (
     PagedCrossAttention,
     PagedSelfAttention,
     attending_by,
+    calling,
     configs_of,
 )
 from services.engine.generation.kv_cache import KVCache
@@ -26,22 +27,76 @@ from services.engine.generation.runner import batch_of, fork_pages, tensor_of
 from services.engine.generation.sequence import CachedTokens, Row
 
 
+class Source(Protocol):
+    """An encoder, and the decoder that attends to what it reads."""
+
+    @property
+    def decoder(self) -> PreTrainedModel:
+        """What is run through the paged cache."""
+        ...
+
+    def read(self, sequence: CachedTokens) -> Tensor:
+        """Returns what the decoder attends to, `[1, tokens, width]`: as many tokens as the sequence's source has."""
+        ...
+
+    def decode(self, token_ids: Tensor, mask: Tensor, states: Tensor, caches: PagedCaches) -> Tensor:
+        """Returns logits `[1, T, vocabulary]` behind tokens `[1, T]`.
+
+        `mask`, which nobody looks at, keeps a decoder from making one; `states` are those `read` for the sequences that
+        begin, one behind another, or none.
+        """
+        ...
+
+
+class TextSource:
+    """An encoder-decoder whose encoder reads tokens."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model: Any = model
+        self._cache_name = cache_name(model)
+
+    @property
+    def decoder(self) -> PreTrainedModel:
+        """See Source."""
+        return self._model.get_decoder()
+
+    def read(self, sequence: CachedTokens) -> Tensor:
+        """See Source."""
+        source = tensor_of(sequence.source_ids, self._model.device).unsqueeze(0)
+        return self._model.get_encoder()(input_ids=source, attention_mask=torch.ones_like(source))[0]
+
+    def decode(self, token_ids: Tensor, mask: Tensor, states: Tensor, caches: PagedCaches) -> Tensor:
+        """See Source."""
+        output = self._model(
+            decoder_input_ids=token_ids,
+            decoder_attention_mask=mask,
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),  # type: ignore[arg-type]
+            use_cache=True,
+            **{self._cache_name: caches},
+        )
+        return output.logits
+
+
+def cache_name(model: PreTrainedModel) -> str:
+    """Returns what this version of transformers calls a model's cache."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
 class EncoderDecoderRunner:
     """Stands where ModelRunner stands. Keys and values of what an encoder read lie in a sequence's `source_pages`."""
 
-    def __init__(self, model: PreTrainedModel, backend: AttentionBackend, cache: KVCache, device: torch.device) -> None:
-        self._model: Any = model
-        self._decoder_configs = configs_of(model.get_decoder())
+    def __init__(self, source: Source, backend: AttentionBackend, cache: KVCache) -> None:
+        self._source = source
+        decoder = source.decoder
+        self._decoder_configs = configs_of(decoder)
+        device = self._device = decoder.device
         self._backend = backend
         self._cache = cache
-        self._device = device
         self._cross = PagedCrossAttention(cache, device)
-        # By the name this version of transformers has for it.
-        self._cache_name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
-        self._pad_id = model.config.get_text_config(decoder=True).pad_token_id
+        self._pad_id = decoder.config.get_text_config(decoder=True).pad_token_id
         # Read by no attention here; that it is there keeps decoders from making one, and nothing of it is looked at.
         self._mask = torch.empty(1, 1, 1, 1, dtype=torch.bool, device=device)
-        self._nothing_read = torch.empty(1, 0, 1, device=device, dtype=model.dtype)
+        self._nothing_read = torch.empty(1, 0, 1, device=device, dtype=decoder.dtype)
         self.forward_seconds = 0.0
 
     @torch.inference_mode()
@@ -98,9 +153,8 @@ class EncoderDecoderRunner:
         read: list[Tensor] = []
         slots: list[int] = []
         for sequence in sequences:
-            source = self._tensor(sequence.source_ids).unsqueeze(0)
             began = time.perf_counter()
-            read.append(self._model.get_encoder()(input_ids=source, attention_mask=torch.ones_like(source))[0])
+            read.append(self._source.read(sequence))
             self.forward_seconds += time.perf_counter() - began
             slots += self._cache.slots(sequence.source_pages, 0, len(sequence.source_ids))
         if not read:
@@ -112,17 +166,10 @@ class EncoderDecoderRunner:
         states = self._nothing_read if read is None else read
         began = time.perf_counter()
         # For as long as a forward only: encoders, whose configuration may be the same, attend in their own way.
-        with attending_by(self._decoder_configs, IMPLEMENTATION):
-            output = self._model(
-                decoder_input_ids=self._tensor(tokens).unsqueeze(0),
-                decoder_attention_mask=self._mask,
-                encoder_outputs=BaseModelOutput(last_hidden_state=states),  # type: ignore[arg-type]
-                use_cache=True,
-                attention_call=call,
-                **{self._cache_name: caches},
-            )
+        with attending_by(self._decoder_configs, IMPLEMENTATION), calling(call):
+            logits = self._source.decode(self._tensor(tokens).unsqueeze(0), self._mask, states, caches)
         self.forward_seconds += time.perf_counter() - began
-        return output.logits[0].float()
+        return logits[0].float()
 
     def _tensor(self, values: Sequence[int]) -> Tensor:
         return tensor_of(values, self._device)

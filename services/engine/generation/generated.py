@@ -1,6 +1,7 @@
 """What a model's own `generate` makes of a few prompts, and how far an engine's logits are from it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,20 +117,29 @@ def relative_error(
     """
     trials = [Trial(reference, count) for count in begun for reference in references]
     sequences = [trial.sequence for trial in trials]
-    for sequence in sequences if pool else ():
-        assert pool is not None
-        enough = pool.grow(sequence.pages, len(sequence.token_ids) + _NEW_TOKENS)
-        if not (enough and pool.grow(sequence.source_pages, len(sequence.source_ids))):
-            raise ModelRefused("The cache is too small to check the model in; give it more with --cache-mib.")
-    while active := [trial for trial in trials if not trial.done]:
-        rows = [trial.row(chunk) for trial in active]
-        logits = iter(runner.run(rows))
-        for trial, row in zip(active, rows, strict=True):
-            trial.take(row, logits)
-    for sequence in sequences if pool else ():
-        assert pool is not None
-        pool.release(sequence.pages)
-        pool.release(sequence.source_pages)
+    with _pages(sequences, pool):
+        while active := [trial for trial in trials if not trial.done]:
+            rows = [trial.row(chunk) for trial in active]
+            logits = iter(runner.run(rows))
+            for trial, row in zip(active, rows, strict=True):
+                trial.take(row, logits)
     ours = torch.stack([line for trial in trials for line in trial.found])
     theirs = torch.cat([trial.wanted for trial in trials])
     return float((ours - theirs).norm() / theirs.norm())
+
+
+@contextmanager
+def _pages(sequences: list[CachedTokens], pool: PagePool | None) -> Generator[None]:
+    """Gives sequences pages for as long as they are tried."""
+    try:
+        for sequence in sequences if pool else ():
+            assert pool is not None
+            enough = pool.grow(sequence.pages, len(sequence.token_ids) + _NEW_TOKENS)
+            if not (enough and pool.grow(sequence.source_pages, len(sequence.source_ids))):
+                raise ModelRefused("The cache is too small to check the model in; give it more with --cache-mib.")
+        yield
+    finally:
+        for sequence in sequences if pool else ():
+            assert pool is not None
+            pool.release(sequence.pages)
+            pool.release(sequence.source_pages)

@@ -5,7 +5,7 @@ of the model's kind, masks, positions. That is taken here, and the loop's body i
 sequences can take turns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -22,9 +22,16 @@ _UNBOUNDED = 1 << 30
 class OwnCache:
     """Grows with its sequence; belongs to the thread that runs the model."""
 
-    def __init__(self, model: PreTrainedModel, memory: ModuleMemory) -> None:
-        """`memory` is what the model's modules remember; it is put in place before each step and taken back after."""
+    def __init__(self, model: PreTrainedModel, memory: ModuleMemory, given: Mapping[str, Any] | None = None) -> None:
+        """Takes what all sequences share, and what this one's `generate` is given.
+
+        Args:
+            model: what is run.
+            memory: what its modules remember, which is put in place before each step and taken back after.
+            given: what `generate` is given beside tokens, in the place of what an encoder would read.
+        """
         self._model: Any = model
+        self._given = given
         self._memory = memory
         self._remembered = memory.fresh
         self._arguments: dict[str, Any] | None = None
@@ -41,7 +48,7 @@ class OwnCache:
         tokens = torch.tensor([token_ids], device=self._model.device)
         self._memory.recall(self._remembered)
         if self._arguments is None:
-            self._arguments = _prepared(self._model, tokens, source_ids)
+            self._arguments = _prepared(self._model, tokens, source_ids, self._given)
             inputs = self._model.prepare_inputs_for_generation(tokens, is_first_iteration=True, **self._arguments)
         else:
             inputs = self._next_inputs(tokens, len(token_ids) - self.length)
@@ -65,8 +72,10 @@ class OwnCache:
     def fork(self) -> "OwnCache":
         """Returns a copy that grows by itself."""
         shared = {id(self._model): self._model, id(self._memory): self._memory}
+        # Nobody changes what was read.
+        shared |= {id(value): value for value in (self._given or {}).values()}
         if self._arguments and (encoded := self._arguments.get("encoder_outputs")) is not None:
-            shared[id(encoded)] = encoded  # nobody changes it
+            shared[id(encoded)] = encoded
         return deepcopy(self, shared)
 
     def _next_inputs(self, tokens: Tensor, count: int) -> dict[str, Any]:
@@ -80,8 +89,11 @@ class OwnCache:
         return model.prepare_inputs_for_generation(tokens, next_sequence_length=length, **self._arguments)
 
 
-def _prepared(model: Any, tokens: Tensor, source_ids: Sequence[int]) -> dict[str, Any]:
-    """Returns the arguments that `generate` would run the model with, its encoder having read `source_ids`."""
+def _prepared(model: Any, tokens: Tensor, source_ids: Sequence[int], given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns the arguments that `generate` would run the model with, its encoder having read `source_ids`.
+
+    Where there is something `given`, nothing else is read.
+    """
     prepared: dict[str, Any] = {}
 
     def take(_model: Any, input_ids: Tensor, **model_kwargs: Any) -> Tensor:
@@ -92,11 +104,13 @@ def _prepared(model: Any, tokens: Tensor, source_ids: Sequence[int]) -> dict[str
 
     plain = GenerationConfig(do_sample=False, num_beams=1, use_cache=True, max_length=_UNBOUNDED)
     options = {"generation_config": plain, "custom_generate": take}
-    if model.config.is_encoder_decoder:
+    if model.config.is_encoder_decoder and given is not None:
+        model.generate(decoder_input_ids=tokens, **given, **options)
+    elif model.config.is_encoder_decoder:
         source = torch.tensor([source_ids], device=model.device)
         model.generate(source, attention_mask=torch.ones_like(source), decoder_input_ids=tokens, **options)
     else:
-        model.generate(tokens, attention_mask=torch.ones_like(tokens), **options)
+        model.generate(tokens, attention_mask=torch.ones_like(tokens), **(given or {}), **options)
     return prepared
 
 

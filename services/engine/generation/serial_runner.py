@@ -1,8 +1,9 @@
 """Runs the rows of a step one by one, each on its sequence's own cache: for models whose state is not pages of keys."""
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,11 +25,27 @@ class Continuation(Enum):
     """Its prompt only: every token behind it has a forward of its own, as when it was generated."""
 
 
+Given = Callable[[CachedTokens], Mapping[str, Any] | None]
+"""Tells what `generate` is given for a sequence beside tokens; see OwnCache."""
+
+
+def nothing_given(_sequence: CachedTokens) -> None:
+    """A Given of models that read tokens only."""
+
+
 class SerialRunner:
     """Stands where ModelRunner stands. A sequence's `state` is its OwnCache, made when it is missing or out of step."""
 
-    def __init__(self, model: PreTrainedModel, continuation: Continuation, memory: ModuleMemory) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        continuation: Continuation,
+        memory: ModuleMemory,
+        given: Given = nothing_given,
+    ) -> None:
+        """See Given."""
         self._model = model
+        self._given = given
         self._memory = memory
         self._continuation = continuation
         self.forward_seconds = 0.0
@@ -50,7 +67,7 @@ class SerialRunner:
         cache: OwnCache | None = sequence.state
         sequence.state = None  # a failure leaves nothing behind
         if cache is None or cache.length != sequence.computed:
-            cache = OwnCache(self._model, self._memory)
+            cache = OwnCache(self._model, self._memory, self._given(sequence))
         # What is computed once more, because something has failed, is scored once more with it.
         before = sequence.computed - cache.length
         found: list[Tensor] = []

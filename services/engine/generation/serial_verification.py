@@ -4,7 +4,7 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.generation.generated import Reference, generated, relative_error
 from services.engine.generation.module_memory import ModuleMemory
 from services.engine.generation.rotary import frequencies_depend_on_length
-from services.engine.generation.serial_runner import Continuation, SerialRunner
+from services.engine.generation.serial_runner import Continuation, Given, SerialRunner, nothing_given
 from services.engine.generation.verification import CHUNK, tolerance
 from services.engine.loading import LoadedModel
 
@@ -29,8 +29,12 @@ def serial_references(loaded: LoadedModel, memory: ModuleMemory) -> list[Referen
     return references
 
 
-def verify_serial(loaded: LoadedModel, memory: ModuleMemory, references: list[Reference]) -> Continuation:
+def verify_serial(
+    loaded: LoadedModel, memory: ModuleMemory, references: list[Reference], given: Given = nothing_given
+) -> Continuation:
     """Returns the widest continuation with which the model computes what its own `generate` has computed.
+
+    `given` is as SerialRunner takes it.
 
     Raises:
         ModelRefused: there is none.
@@ -38,7 +42,7 @@ def verify_serial(loaded: LoadedModel, memory: ModuleMemory, references: list[Re
     only_steps = frequencies_depend_on_length(loaded.model.config)
     errors: list[float] = []
     for continuation in [Continuation.STEPS] if only_steps else Continuation:
-        runner = SerialRunner(loaded.model, continuation, memory)
+        runner = SerialRunner(loaded.generator, continuation, memory, given)
         chunk = CHUNK if continuation is Continuation.CHUNKS else None
         try:
             errors.append(relative_error(runner, references, chunk=chunk))

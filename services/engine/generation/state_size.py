@@ -1,6 +1,8 @@
 """How much memory a sequence takes whose state is the model's own cache."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -20,15 +22,18 @@ class StateSize:
 
 
 @torch.inference_mode()
-def state_size(loaded: LoadedModel, memory: ModuleMemory) -> StateSize:
-    """Measures sequences of two lengths. Where an encoder's tokens take more than a decoder's, all are counted so."""
+def state_size(loaded: LoadedModel, memory: ModuleMemory, given: Mapping[str, Any] | None = None) -> StateSize:
+    """Measures sequences of two lengths. Where an encoder's tokens take more than a decoder's, all are counted so.
+
+    Where something is `given` beside tokens, see OwnCache, an encoder reads nothing else.
+    """
 
     def measured(prompt: int, source: int) -> int:
-        cache = OwnCache(loaded.model, memory)
+        cache = OwnCache(loaded.generator, memory, given)
         cache.advance([*loaded.decoder_start_ids, *[0] * prompt], [0] * source)
         return sum(tensor.untyped_storage().nbytes() for tensor in cache.tensors())
 
-    source = _SHORT if loaded.decoder_start_ids else 0
+    source = _SHORT if loaded.decoder_start_ids and given is None else 0
     small = measured(_SHORT, source)
     growth = [measured(_LONG, source) - small]
     if source:

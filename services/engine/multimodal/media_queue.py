@@ -9,6 +9,7 @@ from services.engine.multimodal.encoder import MediaEncoder
 from services.engine.multimodal.inputs import alike
 from services.engine.multimodal.media_cache import MediaCache
 from services.engine.multimodal.turns import Turns
+from services.engine.pictures.encoder import PictureEncoder
 
 _TOGETHER = 8
 """Media that are encoded at once."""
@@ -19,7 +20,7 @@ _ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 24}
 class MediaQueue:
     """Encodes media of several requests together, a slice of time at a time. Belongs to the engine's thread."""
 
-    def __init__(self, encoder: MediaEncoder, cache: MediaCache) -> None:
+    def __init__(self, encoder: MediaEncoder | PictureEncoder, cache: MediaCache) -> None:
         self._encoder = encoder
         self._cache = cache
         self._waiting: list[SequenceGroup] = []

@@ -8,6 +8,7 @@ marked as there. Both kinds of a layer have one shape, so they share the layer's
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +114,9 @@ class PagedCaches(EncoderDecoderCache):
 
 @dataclass(frozen=True)
 class EncoderDecoderCall:
-    """The keyword argument that travels through a decoder's forward: a backend and its two plans of the step."""
+    """A backend with its two plans of the step. The attention function finds it where `calling` has put it: not every
+    decoder hands its arguments on to its cross-attention.
+    """
 
     backend: AttentionBackend
     caches: PagedCaches
@@ -129,6 +132,19 @@ class EncoderDecoderCall:
         return self.backend.attend(layer, query, keys, values, self.own_plan)
 
 
+_CALL: ContextVar[EncoderDecoderCall] = ContextVar("call")
+
+
+@contextmanager
+def calling(call: EncoderDecoderCall) -> Generator[None]:
+    """Has the attention function use `call`."""
+    token = _CALL.set(call)
+    try:
+        yield
+    finally:
+        _CALL.reset(token)
+
+
 def attend_encoder_decoder(
     module: nn.Module,
     query: Tensor,
@@ -136,7 +152,6 @@ def attend_encoder_decoder(
     _value: Tensor,
     _attention_mask: Tensor | None,
     *,
-    attention_call: EncoderDecoderCall,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -151,7 +166,7 @@ def attend_encoder_decoder(
         softcap=softcap,
         bias=position_bias[0] if position_bias is not None and position_bias.shape[-1] else None,
     )
-    return attention_call.attend(layer, query[0].transpose(0, 1), key).unsqueeze(0), None
+    return _CALL.get().attend(layer, query[0].transpose(0, 1), key).unsqueeze(0), None
 
 
 def configs_of(module: nn.Module) -> list[Any]:

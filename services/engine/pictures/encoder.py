@@ -1,0 +1,35 @@
+"""Encodes pictures in the engine's thread; stands where MediaEncoder stands."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from services.engine.generation.media import Medium
+from services.engine.pictures.model import PictureModel
+
+
+class PictureEncoder:
+    """Makes the features of several pictures at once."""
+
+    def __init__(self, pictures: PictureModel) -> None:
+        self._pictures = pictures
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return self._pictures.model.device
+
+    def on_module(self, call: Callable[[], None]) -> None:
+        """See MediaEncoder."""
+        generating = self._pictures.decoder or self._pictures.generator
+        inside = set(generating.modules())
+        for module in self._pictures.model.modules():
+            if module not in inside:
+                module.register_forward_pre_hook(lambda *_: call())
+
+    @torch.inference_mode()
+    def encode(self, media: Sequence[Medium]) -> list[Tensor]:
+        """Returns the features of pictures whose inputs are of one shape."""
+        inputs = {name: torch.cat([medium.inputs[name] for medium in media]) for name in media[0].inputs}
+        return [features.clone() for features in self._pictures.encode(inputs)]

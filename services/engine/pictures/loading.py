@@ -1,0 +1,86 @@
+"""Loads a checkpoint that writes about one picture."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoModelForVisualQuestionAnswering,
+    AutoTokenizer,
+    PreTrainedModel,
+)
+
+from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, refusals, revision_of
+from services.engine.loading import LoadedModel, behind, loaded_model
+from services.engine.pictures.families import Blip, BlipAnswerer, EncoderDecoder, Git
+from services.engine.pictures.model import PictureModel
+from services.engine.pictures.pix2struct import Pix2Struct
+
+_SIZES = ((96, 128), (150, 60))
+"""Of the images that a model is tried with, width and height."""
+
+_FAMILIES: dict[str, tuple[Any, Callable[..., PictureModel]]] = {
+    "VisionEncoderDecoderModel": (AutoModelForImageTextToText, EncoderDecoder),
+    "Pix2StructForConditionalGeneration": (AutoModelForImageTextToText, Pix2Struct),
+    "BlipForConditionalGeneration": (AutoModelForImageTextToText, Blip),
+    "BlipForQuestionAnswering": (AutoModelForVisualQuestionAnswering, BlipAnswerer),
+    "GitForCausalLM": (AutoModelForImageTextToText, Git),
+}
+ARCHITECTURES = frozenset(_FAMILIES)
+"""Those that are known here."""
+
+
+def load_picture_model(checkpoint: Checkpoint) -> LoadedModel:
+    """Loads a checkpoint of one of ARCHITECTURES.
+
+    Raises:
+        ModelRefused: it is of none, or its files are missing or unsafe to load.
+    """
+    with refusals(checkpoint.source):
+        config = read_config(checkpoint)
+        (name, *_) = config.architectures or [""]
+        if name not in ARCHITECTURES:
+            raise ModelRefused(f"{checkpoint.source} was made as {name or 'nothing'}, which writes about no picture.")
+        kind, family = _FAMILIES[name]
+        processor = AutoImageProcessor.from_pretrained(checkpoint.source, **checkpoint.shared, backend="pil")
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
+        model = read_model(checkpoint, config, kind).eval()
+        parts = (model, processor, tokenizer)
+        pictures = family(*parts, checkpoint) if family is Pix2Struct else family(*parts)
+        pictures.learn(drawn_images())
+    return _loaded(checkpoint, model, pictures)
+
+
+def _loaded(checkpoint: Checkpoint, model: PreTrainedModel, pictures: PictureModel) -> LoadedModel:
+    known = loaded_model(checkpoint, pictures.generator, pictures.tokenizer)
+    starts, own = pictures.starts, pictures.generator.generation_config
+    if not all(isinstance(token, int) for token in starts):
+        raise ModelRefused(f"{type(model).__name__} does not say with which token its output starts.")
+    assert own is not None
+    defaults = replace(
+        known.defaults,
+        end_token_ids=known.defaults.end_token_ids if pictures.ends is None else pictures.ends,
+        max_new_tokens=own.max_new_tokens or behind(own.max_length, len(starts)),
+        min_new_tokens=own.min_new_tokens or behind(own.min_length, len(starts)),
+    )
+    return replace(
+        known,
+        model=model,
+        defaults=defaults,
+        revision=revision_of(checkpoint.source, model.config),
+        parameter_count=model.num_parameters(),
+        decoder_start_ids=starts,
+        source_tokens=pictures.most_tokens(known.context_tokens),
+        source_vocabulary_size=1,
+        pictures=pictures,
+    )
+
+
+def drawn_images() -> list[Image.Image]:
+    """Returns images of noise: nothing in them is alike, so that no two places compute the same."""
+    generator = np.random.default_rng(0)
+    return [Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8)) for width, height in _SIZES]

@@ -1,0 +1,61 @@
+"""Models that write about a picture are compared with their own `generate` at load, however they are run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from prometheus_client import CollectorRegistry
+from torch import Tensor
+
+from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.generation.build import BuiltEngine, EngineSettings, build_engine
+from services.engine.loading import LoadedModel
+from services.engine.metrics import EngineMetrics
+from services.engine.pictures.families import Blip, EncoderDecoder
+from services.engine.pictures.loading import load_picture_model
+from tests.tiny_picture_models import CONTEXT, write_picture_model
+
+SERIAL = {
+    "vit-gpt2": False, "donut": False, "pix2struct": False, "pix2struct-answers": False,
+    "trocr": True, "blip": True, "blip-answers": True, "git": True,
+}  # fmt: skip
+
+
+def built(folder: Path, name: str) -> tuple[LoadedModel, BuiltEngine]:
+    write_picture_model(folder, name)
+    loaded = load_picture_model(Checkpoint(str(folder), torch.device("cpu"), dtype="float32"))
+    settings = EngineSettings(max_sequences=4, cache_bytes=8 << 20)
+    return loaded, build_engine(loaded, settings, EngineMetrics(CollectorRegistry()))
+
+
+@pytest.mark.parametrize("name", SERIAL)
+def test_every_kind_is_run_as_it_can_be(tmp_path: Path, name: str) -> None:
+    loaded, engine = built(tmp_path, name)
+    assert engine.serial == SERIAL[name], engine.reason
+    assert "compared with its own generate" in engine.reason
+    assert "\n" not in engine.reason
+    assert engine.context_tokens == CONTEXT
+    assert 0 < engine.source_tokens == loaded.source_tokens
+    assert loaded.parameter_count > sum(each.numel() for each in loaded.generator.parameters()) // 2
+
+
+@pytest.mark.parametrize(("name", "family"), [("vit-gpt2", EncoderDecoder), ("blip", Blip)])
+def test_what_is_taken_apart_wrongly_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, family: Any
+) -> None:
+    encode = family.encode
+
+    def upside_down(self: Any, inputs: dict[str, Tensor]) -> Tensor:
+        return -encode(self, inputs)
+
+    monkeypatch.setattr(family, "encode", upside_down)
+    with pytest.raises(ModelRefused, match="so it cannot be served exactly"):
+        built(tmp_path, name)
+
+
+def test_without_its_font_a_question_cannot_be_written(tmp_path: Path) -> None:
+    write_picture_model(tmp_path, "pix2struct-answers")
+    (tmp_path / "Arial.TTF").unlink()
+    with pytest.raises(ModelRefused, match=r"Arial\.TTF of ybelkada/fonts"):
+        load_picture_model(Checkpoint(str(tmp_path), torch.device("cpu")))
