@@ -31,6 +31,7 @@ WIRING = (
     "speech_model.py",
     "speaking_model.py",
     "reading_model.py",
+    "chat_model.py",
 )
 
 

@@ -6,7 +6,19 @@ from sensorium.errors import Violation
 from services.engine.generation.request import PromptLogprobs, TokenLogprob
 from services.engine.generation.resolution import DeliveredTokens, GenerationOptions, ModelDefaults
 from services.engine.generation.stream import GenerationStream
+from services.engine.multimodal.kind import MediaKind
 from services.engine.texts import Chat
+from services.sent_media import SentMedia
+
+
+@dataclass(frozen=True)
+class ShownMedium:
+    """An image or a recording of a conversation, as it was sent."""
+
+    kind: MediaKind
+    sent: SentMedia
+    field: str
+    """What it is called in violations."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,8 @@ class GenerationAsk:
     violations: tuple[Violation, ...] = ()
     field: str = "prompt_token_ids.ids"
     """What the token ids are called in violations."""
+    media: tuple[ShownMedium, ...] = ()
+    """Those of the conversation, in its order."""
     defaults: ModelDefaults | None = None
     """What holds where the options are silent, if not what holds for Generate."""
 

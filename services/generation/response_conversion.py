@@ -34,7 +34,7 @@ _TURN = 64
 
 
 GeneratedEvent = TypeVar("GeneratedEvent")
-"""One event of a stream, of the message of its RPC."""
+"""One event of a stream, or a whole answer, of the message of its RPC."""
 
 
 async def started_event(
@@ -73,6 +73,23 @@ def stream_event(event: Event, kind: Callable[..., GeneratedEvent]) -> Generated
             usage=usage(event),
             timing=timing(event.times),
         )
+    )
+
+
+async def whole_response(
+    generation: Generation, identity: common.ModelIdentity, kind: Callable[..., GeneratedEvent]
+) -> GeneratedEvent:
+    """Reads a generation to its end and returns it as one message, that of its RPC."""
+    entries = await prompt_logprobs(generation)
+    candidates, completed = await read_whole(generation)
+    return kind(
+        model=identity,
+        candidates=candidates,
+        seed=generation.seed,
+        rendered_prompt=generation.rendered_prompt,
+        prompt_logprobs=entries,
+        usage=usage(completed),
+        timing=timing(completed.times),
     )
 
 
@@ -143,10 +160,13 @@ def _logprob(entry: TokenLogprob) -> common.TokenLogprob:
 
 def usage(*ends: Completed) -> common.Usage:
     """Returns what generations that are answered together consumed."""
+    seconds = [end.audio_seconds for end in ends if end.audio_seconds is not None]
     return common.Usage(
         input_token_count=sum(end.input_token_count for end in ends),
         cached_token_count=sum(end.cached_token_count for end in ends),
         output_token_count=sum(end.output_token_count for end in ends),
+        image_count=sum(end.image_count for end in ends),
+        audio_duration=duration(sum(seconds)) if seconds else None,
     )
 
 

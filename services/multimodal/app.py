@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from services.engine.metrics import EngineMetrics
+from services.multimodal.chat_model import load_chat_model
 from services.multimodal.config import MultimodalSettings
 from services.multimodal.reading_model import load_reading_model
 from services.multimodal.servicer import MultimodalServicer
-from services.multimodal.task import choose_task
+from services.multimodal.task import MultimodalTask, choose_task
 from services.process import LoadedService, ModelProcess, checkpoint_of
 
 MULTIMODAL_SERVICE = "sensorium.v1.MultimodalService"
@@ -31,4 +32,7 @@ def load(settings: MultimodalSettings, metrics: EngineMetrics, warming: Callable
         ModelRefused: the checkpoint cannot be served; the message says why.
     """
     checkpoint = checkpoint_of(settings)
-    return load_reading_model(checkpoint, choose_task(checkpoint, settings.task), settings, metrics, warming)
+    task = choose_task(checkpoint, settings.task)
+    if task is MultimodalTask.GENERATE:
+        return load_chat_model(checkpoint, settings, metrics, warming)
+    return load_reading_model(checkpoint, task, settings, metrics, warming)

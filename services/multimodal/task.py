@@ -10,6 +10,8 @@ from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, re
 class MultimodalTask(Enum):
     """A task of a multimodal model. Values are those of `--task`."""
 
+    GENERATE = "generate"
+    """From conversations with media."""
     ANSWER_IMAGE_QUESTION = "answer-image-question"
     """By choosing among the answers it knows."""
     ANSWER_DOCUMENT_QUESTION = "answer-document-question"
@@ -21,6 +23,7 @@ _BY_CLASS = {
     MultimodalTask.ANSWER_DOCUMENT_QUESTION: frozenset(
         auto.MODEL_FOR_DOCUMENT_QUESTION_ANSWERING_MAPPING_NAMES.values()
     ),
+    MultimodalTask.GENERATE: frozenset(auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES.values()),
 }
 
 

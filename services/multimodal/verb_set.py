@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.engine.batching.answer import Answer
+from services.generation.ask import Generation, GenerationAsk
 from services.multimodal.ask import ChosenAnswer, DocumentQuestionAsk, FoundAnswer, ImageQuestionAsk
+
+
+class Generator(Protocol):
+    """The verb Generate."""
+
+    async def start(self, ask: GenerationAsk) -> Generation:
+        """Accepts a request."""
+        ...
 
 
 class ImageReader(Protocol):
@@ -28,5 +37,6 @@ class DocumentReader(Protocol):
 class MultimodalVerbs:
     """What a loaded multimodal model can do."""
 
+    generator: Generator | None = None
     image_reader: ImageReader | None = None
     document_reader: DocumentReader | None = None

@@ -4,23 +4,6 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
 from services.answer_conversion import duration
 from services.engine.texts import EncodedToken
-from services.generation.ask import Generation
-from services.generation.response_conversion import prompt_logprobs, read_whole, timing, usage
-
-
-async def whole_response(generation: Generation, identity: common.ModelIdentity) -> pb.GenerateResponse:
-    """Reads a generation to its end and returns it as one message."""
-    entries = await prompt_logprobs(generation)
-    candidates, completed = await read_whole(generation)
-    return pb.GenerateResponse(
-        model=identity,
-        candidates=candidates,
-        seed=generation.seed,
-        rendered_prompt=generation.rendered_prompt,
-        prompt_logprobs=entries,
-        usage=usage(completed),
-        timing=timing(completed.times),
-    )
 
 
 def immediate_timing(seconds: float) -> common.Timing:

@@ -8,10 +8,10 @@ from typing import Any
 from sensorium.v1 import text_pb2 as pb
 from sensorium.v1.common_pb2 import Usage
 from services.generation.ask import Generation
-from services.generation.response_conversion import started_event, stream_event
+from services.generation.response_conversion import started_event, stream_event, whole_response
 from services.served_model import ServedModel
 from services.text.request_conversion import generation_ask
-from services.text.response_conversion import immediate_timing, token_list, whole_response
+from services.text.response_conversion import immediate_timing, token_list
 from services.text.texts_conversion import TextsRequest, texts_ask, whole_texts
 from services.text.understanding_servicer import UnderstandingServicer
 
@@ -25,7 +25,7 @@ class TextServicer(UnderstandingServicer):
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> pb.GenerateResponse:
         """Generates text and returns it whole."""
         async with self._generation(request, context) as generation:
-            return await whole_response(generation, self._served.identity)
+            return await whole_response(generation, self._served.identity, pb.GenerateResponse)
 
     async def StreamGenerate(
         self, request: pb.StreamGenerateRequest, context: Any

@@ -31,6 +31,22 @@ class Read:
     """The ids of each candidate."""
     finishes: list[CandidateFinish] = field(default_factory=list)
 
+    def take(self, event: Any) -> None:
+        """Takes the next event of a stream of generated text, of any RPC."""
+        self.events.append(event.WhichOneof("event") or "")
+        if event.HasField("started"):
+            self.started = event.started
+        elif event.HasField("delta"):
+            self.deltas += 1
+            self.candidates[event.delta.candidate_index] += event.delta.token_ids
+            if event.delta.candidate_index == 0:
+                self.text += event.delta.text
+                self.token_ids += event.delta.token_ids
+        else:
+            self.finishes = list(event.completed.candidates)
+            self.finish = event.completed.candidates[0].finish
+            self.usage = event.completed.usage
+
 
 def request(prompt: list[int], **parameters: Any) -> StreamGenerateRequest:
     """Returns a request to continue token ids."""
@@ -41,17 +57,5 @@ async def read(client: AsyncClient, asked: StreamGenerateRequest) -> Read:
     """Reads a stream to its end."""
     result = Read()
     async for event in client.text.stream_generate(asked):
-        result.events.append(event.WhichOneof("event") or "")
-        if event.HasField("started"):
-            result.started = event.started
-        elif event.HasField("delta"):
-            result.deltas += 1
-            result.candidates[event.delta.candidate_index] += event.delta.token_ids
-            if event.delta.candidate_index == 0:
-                result.text += event.delta.text
-                result.token_ids += event.delta.token_ids
-        else:
-            result.finishes = list(event.completed.candidates)
-            result.finish = event.completed.candidates[0].finish
-            result.usage = event.completed.usage
+        result.take(event)
     return result

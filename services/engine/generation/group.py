@@ -108,13 +108,15 @@ class SequenceGroup:
 
     def completed(self) -> Completed:
         """Returns the event that ends the stream, for a request whose outputs have all finished."""
-        input_count = self.request.input_token_count
+        input_count, media = self.request.input_token_count, self.request.media
         return Completed(
             tuple(output.finish for output in self.outputs if output.finish),
             input_count,
             sum(output.token_count for output in self.outputs),
             self._times(time.monotonic()),
             min(self.cached_count or 0, input_count),
+            0 if media is None else media.image_count,
+            None if media is None else media.audio_seconds,
         )
 
     def _times(self, now: float) -> GenerationTimes:

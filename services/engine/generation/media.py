@@ -26,6 +26,8 @@ class Medium:
     """How many of the replacement's tokens have features in the place of embeddings."""
     inputs: dict[str, Tensor]
     """What the processor made of it and its replacement alone, in batches of one."""
+    seconds: float | None = None
+    """Length of a recording; None for an image."""
     features: Tensor | None = None
     """`[token_count, width]`, on the device; None until the model has encoded it."""
 
@@ -64,6 +66,17 @@ class PromptMedia:
     def pending(self) -> list[Medium]:
         """Those that the model has not encoded yet, each once."""
         return list(dict.fromkeys(medium for medium in self.media if medium.features is None))
+
+    @property
+    def image_count(self) -> int:
+        """Images among them."""
+        return sum(medium.seconds is None for medium in self.media)
+
+    @property
+    def audio_seconds(self) -> float | None:
+        """Length of the recordings among them; None if there are none."""
+        found = [medium.seconds for medium in self.media if medium.seconds is not None]
+        return sum(found) if found else None
 
     def features(self, first: int, end: int) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Yields indices of tokens in [first, end) with the features that replace their embeddings."""

@@ -263,6 +263,10 @@ class Completed:
     times: GenerationTimes
     cached_token_count: int = 0
     """Tokens of the input that were in the cache already."""
+    image_count: int = 0
+    """Images in the prompt."""
+    audio_seconds: float | None = None
+    """Length of the recordings in the prompt; None if there are none."""
 
     @property
     def finish(self) -> Finish:

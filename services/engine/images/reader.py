@@ -68,7 +68,7 @@ class ImageReader:
         width, height = image.size
         if self._processor is None:
             return ImageInputs({}, width, height)
-        self._check_resized(width, height)
+        check_resized(self._processor, width, height, self.limits)
         try:
             found = self._processor(images=image, return_tensors="pt")
         except (ValueError, ZeroDivisionError) as error:
@@ -78,18 +78,22 @@ class ImageReader:
         tensors = {name: value[0] for name, value in found.items() if isinstance(value, Tensor)}
         return ImageInputs(tensors, width, height)
 
-    def _check_resized(self, width: int, height: int) -> None:
-        """Refuses what grows beyond the limit where a processor resizes the shorter side and lets the other follow."""
-        size = getattr(self._processor, "size", None)
-        if not getattr(self._processor, "do_resize", False) or size is None:
-            return
-        shortest = getattr(size, "shortest_edge", None)
-        if (
-            shortest
-            and not getattr(size, "longest_edge", None)
-            and max(width, height) / min(width, height) * shortest**2 > (self.limits.pixels)
-        ):
-            raise ImageRefused(
-                f"is {width} × {height} pixels; with {shortest} on its shorter side, as the model reads it, the other "
-                "is too long: cut it to a less narrow shape"
-            )
+
+def check_resized(processor: Any, width: int, height: int, limits: ImageLimits) -> None:
+    """Refuses what grows beyond the limit where an image processor resizes the shorter side and lets the other follow.
+
+    Raises ImageRefused.
+    """
+    size = getattr(processor, "size", None)
+    if not getattr(processor, "do_resize", False) or size is None:
+        return
+    shortest = getattr(size, "shortest_edge", None)
+    if (
+        shortest
+        and not getattr(size, "longest_edge", None)
+        and max(width, height) / min(width, height) * shortest**2 > limits.pixels
+    ):
+        raise ImageRefused(
+            f"is {width} × {height} pixels; with {shortest} on its shorter side, as the model reads it, the other "
+            "is too long: cut it to a less narrow shape"
+        )

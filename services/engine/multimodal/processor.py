@@ -51,7 +51,7 @@ class MediaProcessor:
     @property
     def sampling_rate(self) -> int:
         """Of recordings, in Hz; 0 if it reads none."""
-        return int(self._hearing.sampling_rate) if MediaKind.AUDIO in self._placeholders else 0
+        return int(self.hearing.sampling_rate) if MediaKind.AUDIO in self._placeholders else 0
 
     @property
     def reserved(self) -> list[str]:
@@ -89,19 +89,26 @@ class MediaProcessor:
         count = int((inputs["input_ids"] == self._token_ids[kind]).sum())
         if not count:
             raise MediumRefused("is too short or too small for the model: nothing of it would be left")
-        return Medium(digest, replacement, count, inputs)
+        seconds = None if isinstance(decoded, Image.Image) else len(decoded) / self.sampling_rate
+        return Medium(digest, replacement, count, inputs, seconds)
 
     def _arguments(self, kind: MediaKind, decoded: Decoded) -> dict[str, Any]:
         if kind is MediaKind.IMAGE:
             return {"images": [decoded]}
         assert isinstance(decoded, np.ndarray)
-        rate, most = self.sampling_rate, getattr(self._hearing, "n_samples", None)
+        rate, most = self.sampling_rate, getattr(self.hearing, "n_samples", None)
         if most is not None and len(decoded) > most:  # which it would cut off without a word
             raise MediumRefused(f"lasts {len(decoded) / rate:.1f} s, of which the model hears {most / rate:g}")
         return {"audio": [decoded], "sampling_rate": rate}
 
     @property
-    def _hearing(self) -> Any:
+    def seeing(self) -> Any:
+        """Its part for images."""
+        return self._processor.image_processor
+
+    @property
+    def hearing(self) -> Any:
+        """Its part for recordings."""
         return getattr(self._processor, "feature_extractor", None) or self._processor.audio_processor
 
 

@@ -44,10 +44,8 @@ class PromptComposer:
         """Returns the prompt of a conversation whose parts name the kinds of `media`, in their order.
 
         Raises:
-            InvalidArgument: the template refuses it or leaves a medium out, or a text holds what stands for media.
+            InvalidArgument: the template refuses it, or leaves a medium out or writes one twice.
         """
-        if wrong := list(self._reserved(chat)):
-            raise InvalidArgument(wrong)
         rendered = self._encoder.render(chat, field=FIELD)
         return self.expand(rendered, media)
 
@@ -76,8 +74,8 @@ class PromptComposer:
             return MultimodalPrompt(rendered, token_ids, None)
         return MultimodalPrompt(rendered, token_ids, self._placer.place(token_ids, ordered, FIELD))
 
-    def _reserved(self, chat: Chat) -> Iterator[Violation]:
-        """Yields where a caller's text holds what stands for media."""
+    def violations(self, chat: Chat) -> Iterator[Violation]:
+        """Yields where a caller's text holds what stands for media. Such a conversation is not to be composed."""
         for i, message in enumerate(chat.messages):
             for j, part in enumerate(message["content"]):
                 yield from self._holding(f"{FIELD}.messages[{i}].parts[{j}].text", part.get("text", ""))

@@ -39,7 +39,7 @@ async def test_a_medium_that_cannot_be_encoded_ends_its_own_requests_only(
     for i in (0, 2):
         result = results[i]
         assert isinstance(result, Result)
-        assert result.ids == llava.generate(shown[i], "?", count=6)
+        assert result.ids == llava.own.generate(shown[i], "?", count=6)
     assert llava.built.engine.admission.requests == 0
 
 
@@ -53,23 +53,32 @@ async def test_who_leaves_before_the_image_was_encoded_frees_the_place(llava: Ri
     assert llava.built.engine.admission.requests == 0
 
 
-@pytest.mark.parametrize(
-    "chat",
-    [
-        [{"role": "user", "content": [{"type": "text", "text": "look: <image>"}]}],
-        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "and <image> too"}]}],
-        # Which only the template puts together.
-        [{"role": "user", "content": [{"type": "text", "text": "<ima"}, {"type": "text", "text": "ge>"}]}],
-        [{"role": "user", "content": [{"type": "image"}, {"type": "image"}]}],
-    ],
-)
-def test_texts_that_stand_for_media_are_refused(llava: Rig, chat: list[dict[str, object]]) -> None:
+def chat(*parts: dict[str, str]) -> Chat:
+    return Chat([{"role": "user", "content": list(parts)}], [], False)
+
+
+IMAGE = {"type": "image"}
+
+
+def text(said: str) -> dict[str, str]:
+    return {"type": "text", "text": said}
+
+
+@pytest.mark.parametrize("parts", [[text("look: <image>")], [IMAGE, text("and <image> too")]])
+def test_texts_that_stand_for_media_are_found(llava: Rig, parts: list[dict[str, str]]) -> None:
+    (wrong,) = llava.composer.violations(chat(*parts))
+    assert wrong.field == f"prompt.messages[0].parts[{len(parts) - 1}].text"
+    assert "'<image>'" in wrong.description
+
+
+# The first is put together by the template; the last has less media than it shows.
+@pytest.mark.parametrize("parts", [[IMAGE, text("<ima"), text("ge>")], [text("none")], [IMAGE, IMAGE]])
+def test_a_prompt_with_more_or_less_places_than_media_is_refused(llava: Rig, parts: list[dict[str, str]]) -> None:
     assert llava.loaded.media is not None
     medium = llava.loaded.media.read(MediaKind.IMAGE, tiny.picture(1), b"1")
-    shown = sum(part["type"] == "image" for part in chat[0]["content"]) > 0  # type: ignore[attr-defined]
     with pytest.raises(InvalidArgument) as refused:
-        llava.composer.compose(Chat(chat, [], False), [(MediaKind.IMAGE, medium)] if shown else [])
-    assert all(violation.field.startswith("prompt") for violation in refused.value.violations)
+        llava.composer.compose(chat(*parts), [(MediaKind.IMAGE, medium)])
+    assert [violation.field for violation in refused.value.violations] == ["prompt"]
 
 
 def test_a_model_whose_results_differ_is_refused(llava_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

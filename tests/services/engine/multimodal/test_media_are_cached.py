@@ -45,15 +45,15 @@ async def test_the_beginning_is_shared_with_the_same_image_only(llava: Rig) -> N
     different = await llava.run(*turns[1], max_new_tokens=8)
     assert first.completed.cached_token_count == different.completed.cached_token_count == 0
     assert again.completed.cached_token_count >= 32
-    assert first.ids == again.ids == llava.generate(*turns[0], count=8)
-    assert different.ids == llava.generate(*turns[1], count=8) != first.ids
+    assert first.ids == again.ids == llava.own.generate(*turns[0], count=8)
+    assert different.ids == llava.own.generate(*turns[1], count=8) != first.ids
 
 
 async def test_text_before_an_image_is_shared_whatever_the_image(llava: Rig) -> None:
     await llava.run(LONG, tiny.picture(1), max_new_tokens=1)
     behind = await llava.run(LONG, tiny.picture(2), max_new_tokens=8)
     assert behind.completed.cached_token_count >= 16
-    assert behind.ids == llava.generate(LONG, tiny.picture(2), count=8)
+    assert behind.ids == llava.own.generate(LONG, tiny.picture(2), count=8)
 
 
 async def test_an_image_is_encoded_once_however_often_it_is_sent(llava: Rig, encoded: Encoded) -> None:
@@ -61,7 +61,7 @@ async def test_an_image_is_encoded_once_however_often_it_is_sent(llava: Rig, enc
     results = await asyncio.gather(*(llava.run(image, f"{i}?", max_new_tokens=4) for i in range(4)))
     await llava.run("And again", image, image, max_new_tokens=4)
     assert sum(encoded) == 1
-    assert [result.ids for result in results] == [llava.generate(image, f"{i}?", count=4) for i in range(4)]
+    assert [result.ids for result in results] == [llava.own.generate(image, f"{i}?", count=4) for i in range(4)]
 
 
 async def test_images_of_several_requests_are_encoded_together(llava: Rig, encoded: Encoded) -> None:
@@ -70,7 +70,7 @@ async def test_images_of_several_requests_are_encoded_together(llava: Rig, encod
     asked = asyncio.gather(*(llava.run(*turn, max_new_tokens=4) for turn in turns))
     await asyncio.sleep(0)
     encoded.gate.set()
-    assert [result.ids for result in await asked] == [llava.generate(*turn, count=4) for turn in turns]
+    assert [result.ids for result in await asked] == [llava.own.generate(*turn, count=4) for turn in turns]
     assert sum(encoded) == 5
     assert len(encoded) < 5
 
@@ -81,7 +81,7 @@ async def test_a_preempted_prompt_is_computed_anew_with_its_images(llava_folder:
     try:
         turns = [(tiny.picture(i), LONG) for i in range(4)]
         results = await asyncio.gather(*(rig.run(*turn, max_new_tokens=60) for turn in turns))
-        assert [result.ids for result in results] == [rig.generate(*turn, count=60) for turn in turns]
+        assert [result.ids for result in results] == [rig.own.generate(*turn, count=60) for turn in turns]
         assert rig.metric("preemptions_total") > 0
     finally:
         rig.built.engine.close()

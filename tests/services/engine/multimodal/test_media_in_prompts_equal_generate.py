@@ -3,9 +3,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.engine.multimodal.processor import Decoded
 from tests import tiny_multimodal_models as tiny
-from tests.services.engine.multimodal.rig import Rig, recording
+from tests.own_multimodal import shown
+from tests.services.engine.multimodal.rig import Rig
 
 SAMPLED = {"temperature": 1.2, "top_p": 0.95, "repetition_penalty": 1.1, "max_new_tokens": 12}
 
@@ -18,16 +18,8 @@ def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     rig.built.engine.close()
 
 
-@pytest.fixture
-def shown(rig: Rig) -> list[Decoded]:
-    """Four media, no two of one size."""
-    if rig.name == "qwen2_audio":
-        return [recording(seed, 0.3 + 0.15 * seed) for seed in range(4)]
-    return [tiny.picture(seed, 60 + 9 * seed, 40 + 7 * seed) for seed in range(4)]
-
-
-async def test_greedy_tokens_alone_and_beside_others(rig: Rig, shown: list[Decoded]) -> None:
-    first, second, third, _ = shown
+async def test_greedy_tokens_alone_and_beside_others(rig: Rig) -> None:
+    first, second, third, _ = shown(rig.name)
     turns = [
         (first, "What is this?"),
         ("Compare ", second, " with ", third, " please."),
@@ -35,22 +27,23 @@ async def test_greedy_tokens_alone_and_beside_others(rig: Rig, shown: list[Decod
         (second, first, third),
         ("Tänze 東京", second),
     ]
-    expected = [rig.generate(*turn) for turn in turns]
+    expected = [rig.own.generate(*turn) for turn in turns]
     assert len(set(map(tuple, expected))) == len(turns)
     assert (await rig.run(*turns[0], max_new_tokens=12)).ids == expected[0]
     results = await asyncio.gather(*(rig.run(*turn, max_new_tokens=12) for turn in turns))
     assert [result.ids for result in results] == expected
 
 
-async def test_seeds_do_not_depend_on_neighbours(rig: Rig, shown: list[Decoded]) -> None:
-    turns = [(medium, f"Number {i}") for i, medium in enumerate(shown)] + [("only text",)]
+async def test_seeds_do_not_depend_on_neighbours(rig: Rig) -> None:
+    turns = [(medium, f"Number {i}") for i, medium in enumerate(shown(rig.name))] + [("only text",)]
     alone = [(await rig.run(*turn, seed=i, **SAMPLED)).ids for i, turn in enumerate(turns)]
     together = await asyncio.gather(*(rig.run(*turn, seed=i, **SAMPLED) for i, turn in enumerate(turns)))
     assert [result.ids for result in together] == alone
 
 
-async def test_it_resumes_behind_what_was_delivered(rig: Rig, shown: list[Decoded]) -> None:
-    said = (shown[0], "Go on", shown[3])
+async def test_it_resumes_behind_what_was_delivered(rig: Rig) -> None:
+    first, *_, last = shown(rig.name)
+    said = (first, "Go on", last)
     whole = await rig.run(*said, seed=5, **SAMPLED)
     rest = await rig.run(*said, seed=5, delivered=tuple(whole.ids[:7]), **SAMPLED)
     assert rest.ids == whole.ids[7:]

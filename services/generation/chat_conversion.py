@@ -1,0 +1,83 @@
+"""The edge of conversations, inward: what turns of text and turns with media have in common."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sensorium.errors import Violation
+from sensorium.v1 import common_pb2 as common
+from sensorium.v1 import multimodal_pb2 as multimodal
+
+Turn = common.ChatMessage | multimodal.MultimodalMessage
+
+_ROLES = {
+    common.ROLE_SYSTEM: "system",
+    common.ROLE_USER: "user",
+    common.ROLE_ASSISTANT: "assistant",
+    common.ROLE_TOOL: "tool",
+}
+
+
+def turn_violations(place: str, turn: Turn) -> Iterator[Violation]:
+    """Yields what is wrong with a turn at `place`, whatever it says."""
+    if turn.role == common.ROLE_UNSPECIFIED:
+        yield Violation(f"{place}.role", "must be set")
+    if turn.tool_calls and turn.role != common.ROLE_ASSISTANT:
+        yield Violation(f"{place}.tool_calls", "belong to the assistant's turns only")
+    if turn.tool_call_id and turn.role != common.ROLE_TOOL:
+        yield Violation(f"{place}.tool_call_id", "belongs to a tool's turns only")
+    for j, call in enumerate(turn.tool_calls):
+        yield from _json_violations(f"{place}.tool_calls[{j}].arguments_json", call.arguments_json)
+
+
+def chat_violations(place: str, chat: common.ChatPrompt | multimodal.MultimodalPrompt) -> Iterator[Violation]:
+    """Yields what is wrong with a conversation at `place`, but for its turns."""
+    if not chat.messages:
+        yield Violation(f"{place}.messages", "must hold at least one message")
+    for i, tool in enumerate(chat.tools):
+        yield from _json_violations(f"{place}.tools[{i}].parameters_json_schema", tool.parameters_json_schema)
+    if chat.continue_last_message and chat.messages and chat.messages[-1].role != common.ROLE_ASSISTANT:
+        yield Violation(f"{place}.continue_last_message", "needs a last message of the assistant")
+
+
+def template_turn(turn: Turn, content: object) -> dict[str, Any]:
+    """Returns a turn that says `content`, in the form that chat templates read."""
+    plain: dict[str, Any] = {"role": _ROLES[turn.role], "content": content}
+    if turn.tool_calls:
+        plain["tool_calls"] = [
+            {
+                "type": "function",
+                "id": call.id,
+                "function": {"name": call.name, "arguments": json.loads(call.arguments_json or "{}")},
+            }
+            for call in turn.tool_calls
+        ]
+    if turn.tool_call_id:
+        plain["tool_call_id"] = turn.tool_call_id
+    return plain
+
+
+def template_tools(tools: Iterable[common.Tool]) -> list[dict[str, Any]]:
+    """Returns tools in the form that chat templates read."""
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": json.loads(tool.parameters_json_schema or "{}"),
+            },
+        }
+        for tool in tools
+    ]
+
+
+def _json_violations(place: str, text: str) -> Iterator[Violation]:
+    try:
+        value = json.loads(text or "{}")
+        json.dumps(value, ensure_ascii=False).encode()  # an escaped half of a surrogate pair is no text
+        fine = isinstance(value, dict)
+    except (ValueError, RecursionError):
+        fine = False
+    if not fine:
+        yield Violation(place, "must be a JSON object")

@@ -1,0 +1,85 @@
+"""The verb Generate over conversations with images and recordings."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sensorium.errors import DeadlineExceeded, InvalidArgument, Violation
+from services.engine.generation.engine import GenerationEngine
+from services.engine.generation.media import Medium
+from services.engine.generation.resolution import GenerationLimits, ModelDefaults, TokenizedInput
+from services.engine.multimodal.kind import MediaKind
+from services.engine.multimodal.processor import MediumRefused
+from services.engine.multimodal.prompts import FIELD, PromptComposer
+from services.engine.multimodal.reader import MediaReader
+from services.engine.preprocessing import Preprocessing
+from services.engine.prompting import PromptEncoder
+from services.engine.structure.compiler import StructureCompiler
+from services.generation.ask import GenerationAsk, ShownMedium
+from services.generation.generator import TextGenerator
+
+
+@dataclass(frozen=True)
+class MediaPrompts:
+    """What makes prompts of conversations with media."""
+
+    reader: MediaReader
+    composer: PromptComposer
+    most: int
+    """Media of one prompt."""
+
+
+class MultimodalGenerator(TextGenerator):
+    """Prepares requests and hands them to the engine; their `chat` may show what is in their `media`."""
+
+    def __init__(
+        self,
+        engine: GenerationEngine,
+        encoder: PromptEncoder,
+        defaults: ModelDefaults,
+        limits: GenerationLimits,
+        preprocessing: Preprocessing,
+        structures: StructureCompiler,
+        prompts: MediaPrompts,
+    ) -> None:
+        super().__init__(engine, encoder, defaults, limits, preprocessing, structures)
+        self._prompts = prompts
+
+    def _tokens(self, ask: GenerationAsk, defaults: ModelDefaults) -> tuple[str | None, TokenizedInput | None]:
+        """See TextGenerator."""
+        wrong: list[Violation] = []
+        media = self._media(ask.media, wrong, ask.deadline)
+        if ask.chat is not None:
+            wrong += self._prompts.composer.violations(ask.chat)
+        if wrong:
+            raise InvalidArgument(wrong)
+        if ask.chat is None:
+            return super()._tokens(ask, defaults)
+        prompt = self._prompts.composer.compose(ask.chat, media)
+        return prompt.rendered, TokenizedInput(prompt.token_ids, ask.delivered, FIELD, media=prompt.media)
+
+    def _media(
+        self, shown: Sequence[ShownMedium], wrong: list[Violation], deadline: float | None
+    ) -> list[tuple[MediaKind, Medium]]:
+        """Returns what the model reads of the media that are right. Adds what is wrong to `wrong`.
+
+        Raises:
+            DeadlineExceeded: the deadline passed before the last one was read.
+        """
+        if len(shown) > self._prompts.most:
+            many = f"show {len(shown)} images and recordings; at most {self._prompts.most} are read"
+            wrong.append(Violation(f"{FIELD}.messages", many))
+            return []  # so many are not looked at
+        found: list[tuple[MediaKind, Medium]] = []
+        for each in shown:
+            if deadline is not None and time.monotonic() > deadline:
+                raise DeadlineExceeded("The deadline passed while media were read.")
+            if each.sent.wrong:
+                wrong.append(Violation(each.field, each.sent.wrong))
+                continue
+            try:
+                medium = self._prompts.reader.read(each.kind, each.sent.data, each.sent.media_type, deadline)
+                found.append((each.kind, medium))
+            except MediumRefused as refused:
+                wrong.append(Violation(each.field, str(refused)))
+        return found

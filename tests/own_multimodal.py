@@ -1,0 +1,63 @@
+"""What transformers' own processor and `generate` make of conversations with media."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from transformers import AutoModelForMultimodalLM
+
+from tests import tiny_multimodal_models as tiny
+
+Samples = NDArray[np.float32]
+Said = str | Image.Image | Samples
+"""A piece of what a user says and shows."""
+
+
+class OwnModel:
+    """One of the tiny models, run by transformers alone, in float32 on the CPU."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._name = name
+        self._model: Any = AutoModelForMultimodalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+    def generate(self, *said: Said, count: int = 12) -> list[int]:
+        """Returns the tokens that continue one turn of a user, greedily."""
+        inputs = self._inputs(said)
+        with torch.inference_mode():
+            output = self._model.generate(**inputs, max_new_tokens=count, min_new_tokens=count, do_sample=False)
+        return output[0, inputs["input_ids"].shape[1] :].tolist()
+
+    def _inputs(self, said: tuple[Said, ...]) -> dict[str, Any]:
+        processor = tiny.processor(self._name)
+        chat = [{"role": "user", "content": [part(each) for each in said]}]
+        text = processor.tokenizer.apply_chat_template(
+            chat, chat_template=processor.chat_template, add_generation_prompt=True, tokenize=False
+        )
+        images = [each for each in said if isinstance(each, Image.Image)]
+        audio = [each for each in said if isinstance(each, np.ndarray)]
+        media: dict[str, Any] = {"images": images} if images else {}
+        if audio:
+            media |= {"audio": audio, "sampling_rate": tiny.RATE}
+        return processor(text=text, return_tensors="pt", add_special_tokens=False, **media)
+
+
+def part(said: Said) -> dict[str, str]:
+    """Returns a piece as chat templates read it."""
+    if isinstance(said, str):
+        return {"type": "text", "text": said}
+    return {"type": "audio" if isinstance(said, np.ndarray) else "image"}
+
+
+def recording(seed: int, seconds: float = 0.6) -> Samples:
+    """Returns noise."""
+    return np.random.default_rng(seed).normal(0, 0.2, int(seconds * tiny.RATE)).astype(np.float32)
+
+
+def shown(name: str) -> list[Said]:
+    """Returns four media that model `name` reads, no two of one size."""
+    if name == "qwen2_audio":
+        return [recording(seed, 0.3 + 0.15 * seed) for seed in range(4)]
+    return [tiny.picture(seed, 60 + 9 * seed, 40 + 7 * seed) for seed in range(4)]
