@@ -38,7 +38,6 @@ def conversation_ask(request: Request, seconds: float | None) -> GenerationAsk:
 
 
 def _violations(prompt: pb.MultimodalPrompt) -> Iterator[Violation]:
-    yield from chat_violations(_PLACE, prompt)
     for i, message in enumerate(prompt.messages):
         place = f"{_PLACE}.messages[{i}]"
         yield from turn_violations(place, message)
@@ -47,6 +46,7 @@ def _violations(prompt: pb.MultimodalPrompt) -> Iterator[Violation]:
         for j, part in enumerate(message.parts):
             if part.WhichOneof("part") is None:
                 yield Violation(f"{place}.parts[{j}]", "must be set: text, image or audio")
+    yield from chat_violations(_PLACE, prompt)
 
 
 def _chat(prompt: pb.MultimodalPrompt) -> Chat:

@@ -37,12 +37,12 @@ def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, secon
 
 
 def _chat_violations(chat: common.ChatPrompt) -> Iterator[Violation]:
-    yield from chat_violations("chat", chat)
     for i, message in enumerate(chat.messages):
         place = f"chat.messages[{i}]"
         yield from turn_violations(place, message)
         if not message.content and not message.tool_calls:
             yield Violation(f"{place}.content", "must not be empty")
+    yield from chat_violations("chat", chat)
 
 
 def _chat(chat: common.ChatPrompt) -> Chat:

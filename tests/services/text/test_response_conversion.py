@@ -19,10 +19,15 @@ from services.generation.ask import Generation
 from services.generation.response_conversion import logprob_bytes, timing
 from services.generation.response_conversion import started_event as started_event_of
 from services.generation.response_conversion import stream_event as stream_event_of
-from services.text.response_conversion import immediate_timing, token_list, whole_response
+from services.generation.response_conversion import whole_response as whole_response_of
+from services.text.response_conversion import immediate_timing, token_list
 from tests.services.generation.generations import COMPLETED, TIMES, generation
 
 IDENTITY = common.ModelIdentity(name="tiny", revision="r1")
+
+
+async def whole_response(asked: Generation, identity: common.ModelIdentity) -> pb.GenerateResponse:
+    return await whole_response_of(asked, identity, pb.GenerateResponse)
 
 
 def stream_event(event: Event) -> pb.StreamGenerateResponse:
