@@ -35,7 +35,7 @@ class SpeechServicer(VerbServicer[SpeechVerbs]):
         request = await config_of(requests)
         verb = self._able("StreamTranscribe", self._ready(request.config.model).stream_transcriber)
         ask = live_ask(request, context.time_remaining())
-        async with aclosing(verb.listen(ask, audio_of(requests))) as events:
+        async with aclosing(audio_of(requests)) as pieces, aclosing(verb.listen(ask, pieces)) as events:
             async for event in events:
                 yield live_response(event, self._served.identity)
 

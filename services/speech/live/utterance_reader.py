@@ -12,7 +12,7 @@ from services.speech.live.utterance import Utterance
 
 _STEP_SECONDS = 0.2
 """Audio that makes another interim reading worth while."""
-_REST = 2.0
+_REST = 3.0
 """After an interim reading the model is left alone while so many times as much audio comes as the reading took."""
 _RETRY_SECONDS = 1.0
 
