@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import torch
@@ -230,6 +231,24 @@ async def test_whoever_leaves_or_falls_silent_leaves_nothing_behind(one_folder: 
                     break
         await closed(stack)
         assert len(finals(await events_of(stack.client, requests(AUDIO)))) == 2
+
+
+async def test_a_client_that_does_not_read_is_ended(one_folder: Path) -> None:
+    options = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024)]
+    speech = [message.SerializeToString() for message in requests(AUDIO * 60, [64_000], word_times=True)]
+    async with (
+        speech_stack(one_folder, stalled_client_seconds=1, unfinished_seconds=20) as stack,
+        grpc.aio.insecure_channel(stack.service.address, options=options) as channel,
+    ):
+        call = channel.stream_stream("/sensorium.v1.SpeechService/StreamTranscribe")(iter(speech))
+        await call.read()
+        await until(lambda: stack.service.metric("sensorium_engine_requests_total", finish_reason="completed") > 9)
+        assert len(finals(await events_of(stack.client, requests(AUDIO)))) == 2
+        await closed(stack)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            while await call.read() is not grpc.aio.EOF:
+                pass
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def test_a_sender_who_is_ahead_waits(one_folder: Path) -> None:
