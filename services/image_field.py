@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sensorium.errors import Violation
 from services.engine.images.reader import ImageInputs, ImageReader
 from services.engine.media.refusal import ImageRefused
-from services.sent_image import SentImage
+from services.sent_media import SentMedia
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class ImageField:
     longest: int
     """What an image may come to for the model, in lengths of ModelInputs."""
 
-    def read(self, image: SentImage, wrong: list[Violation], *, field: str = "image") -> ImageInputs | None:
+    def read(self, image: SentMedia, wrong: list[Violation], *, field: str = "image") -> ImageInputs | None:
         """Returns what the model reads of an image, or None and adds what is wrong to `wrong`."""
         if image.wrong:
             wrong.append(Violation(field, image.wrong))

@@ -32,6 +32,10 @@ WIRING = (
     "speaking_model.py",
     "reading_model.py",
     "chat_model.py",
+    "generating_model.py",
+    "writing_model.py",
+    "generating_model.py",
+    "writing_model.py",
 )
 
 

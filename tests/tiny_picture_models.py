@@ -75,7 +75,7 @@ def _gpt2() -> Made:
     tokenizer = bytelevel()
     decoder = GPT2Config(
         vocab_size=len(tokenizer), n_embd=24, n_layer=2, n_head=4, n_positions=CONTEXT, bos_token_id=0, eos_token_id=2,
-        pad_token_id=1,
+        pad_token_id=1, tie_word_embeddings=False,  # tied, they would repeat what is before them
     )  # fmt: skip
     return _put_together(ViTConfig(**_TOWER), decoder, 0), tokenizer, processor_class("vit")(**_SQUARE)
 

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from services.engine.metrics import EngineMetrics
+from services.engine.pictures.loading import ARCHITECTURES
 from services.multimodal.chat_model import load_chat_model
 from services.multimodal.config import MultimodalSettings
 from services.multimodal.reading_model import load_reading_model
 from services.multimodal.servicer import MultimodalServicer
-from services.multimodal.task import MultimodalTask, choose_task
+from services.multimodal.task import MultimodalTask, choose_task, made_as
+from services.multimodal.writing_model import load_writing_model
 from services.process import LoadedService, ModelProcess, checkpoint_of
 
 MULTIMODAL_SERVICE = "sensorium.v1.MultimodalService"
@@ -32,7 +34,10 @@ def load(settings: MultimodalSettings, metrics: EngineMetrics, warming: Callable
         ModelRefused: the checkpoint cannot be served; the message says why.
     """
     checkpoint = checkpoint_of(settings)
-    task = choose_task(checkpoint, settings.task)
+    name = made_as(checkpoint)
+    if name in ARCHITECTURES:
+        return load_writing_model(checkpoint, settings, metrics, warming)
+    task = choose_task(checkpoint.source, name, settings.task)
     if task is MultimodalTask.GENERATE:
         return load_chat_model(checkpoint, settings, metrics, warming)
     return load_reading_model(checkpoint, task, settings, metrics, warming)

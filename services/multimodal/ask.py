@@ -5,7 +5,20 @@ from dataclasses import dataclass, field
 
 from sensorium.errors import Violation
 from services.engine.generation.resolution import DeliveredTokens, GenerationOptions
-from services.sent_image import SentImage
+from services.sent_media import SentMedia
+
+
+@dataclass(frozen=True)
+class CaptionAsk:
+    """A wish for the description of an image, unchecked but for what its conversion found wrong."""
+
+    image: SentMedia
+    prompt: str | None
+    options: GenerationOptions
+    delivered: tuple[DeliveredTokens, ...] = ()
+    deadline: float | None = None
+    """On the clock of `time.monotonic`."""
+    violations: tuple[Violation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,7 @@ class AnswerAsk:
 class ImageQuestionAsk(AnswerAsk):
     """A question about an image."""
 
-    image: SentImage = field(kw_only=True)
+    image: SentMedia = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ class PlacedWord:
 class DocumentQuestionAsk(AnswerAsk):
     """A question about a page."""
 
-    page: SentImage | None = field(kw_only=True)
+    page: SentMedia | None = field(kw_only=True)
     words: Sequence[PlacedWord] = ()
     page_size: tuple[int, int] | None = None
     """Width and height in which the words' boxes are measured; None: those of the page's image."""

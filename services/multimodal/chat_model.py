@@ -2,72 +2,34 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sensorium.v1 import models_pb2 as pb
-from services.answer_conversion import duration
 from services.engine.checkpoint import Checkpoint
 from services.engine.generation.build import BuiltEngine, build_engine
 from services.engine.loading import LoadedModel
 from services.engine.media.image import ImageLimits
 from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
-from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.prompts import PromptComposer
 from services.engine.multimodal.reader import MediaReader
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
-from services.generation.engine_facts import describe, engine_settings, generation_limits
+from services.generation.engine_facts import engine_settings, generation_limits
 from services.multimodal.config import MultimodalSettings
 from services.multimodal.generate import MediaPrompts, MultimodalGenerator
+from services.multimodal.generating_model import GeneratingModel
 from services.multimodal.verb_set import MultimodalVerbs
 
 _LONGEST_SIDE = 32_767
 """Pixels of a side: what is longer than that is a bomb of one line, whatever its area."""
 
 
-@dataclass(frozen=True)
-class ChatModel:
-    """A LoadedService."""
-
-    model: LoadedModel
-    built: BuiltEngine
-    preprocessing: Preprocessing
-    structures: StructureCompiler
-    verbs: MultimodalVerbs
-    settings: MultimodalSettings
-
-    def start(self) -> None:
-        """See LoadedService."""
-        self.built.engine.start()
-
-    def stuck(self, seconds: float) -> bool:
-        """See LoadedService."""
-        return self.built.engine.stuck(seconds)
-
-    def describe(self, info: pb.ModelInfo) -> None:
-        """See LoadedService."""
-        describe(info, self.model, self.built, self.settings)
-        info.tasks[:] = [pb.TASK_GENERATE_MULTIMODAL]
-        info.limits.media_bytes = self.settings.media_bytes
-        assert self.model.media is not None
-        if self.model.media.sampling_rate:
-            info.limits.audio_duration.CopyFrom(duration(self.settings.audio_seconds))
-        if MediaKind.IMAGE in self.model.media.kinds:
-            info.limits.image_pixel_count = self.settings.image_pixels
-
-    def close(self) -> None:
-        """See LoadedService."""
-        self.built.engine.close()
-        self.preprocessing.close()
-        self.structures.close()
-
-
 def load_chat_model(
     checkpoint: Checkpoint, settings: MultimodalSettings, metrics: EngineMetrics, warming: Callable[[], None]
-) -> ChatModel:
+) -> GeneratingModel:
     """Loads a decoder that reads media among its tokens. Raises ModelRefused."""
     began = time.monotonic()
     loaded = load_multimodal_model(checkpoint)
@@ -90,7 +52,8 @@ def load_chat_model(
         _prompts(loaded, built, settings, encoder),
     )
     metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
-    return ChatModel(loaded, built, preprocessing, structures, MultimodalVerbs(generator=generator), settings)
+    verbs = MultimodalVerbs(generator=generator)
+    return GeneratingModel(loaded, built, preprocessing, structures, verbs, settings, [pb.TASK_GENERATE_MULTIMODAL])
 
 
 def _prompts(

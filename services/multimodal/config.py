@@ -13,7 +13,7 @@ class MultimodalSettings(GenerationSettings):
 
     port: Port = Field(50054, description="Port for gRPC; 0 chooses a free one.")
     metrics_port: Port = Field(9054, description="Port for /metrics, /livez and /readyz; 0 chooses a free one.")
-    task: Literal["auto", "generate", "answer-image-question", "answer-document-question"] = Field(
+    task: Literal["auto", "generate", "caption", "answer-image-question", "answer-document-question"] = Field(
         "auto", description="What to serve where a checkpoint can do several things; auto is what it was made for."
     )
     media_bytes: int = Field(16 * 1024 * 1024, ge=1, description="Bytes of the file of one image or recording.")

@@ -9,7 +9,7 @@ from sensorium.v1 import multimodal_pb2 as pb
 from services.enums import unknown_enum_numbers
 from services.generation.parameters_conversion import delivered_tokens, generation_options
 from services.generation.structure_conversion import structure_violations
-from services.image_conversion import sent_image
+from services.media_conversion import sent_media
 from services.multimodal.ask import DocumentQuestionAsk, ImageQuestionAsk, PlacedWord
 
 ImageQuestion = pb.AnswerImageQuestionRequest | pb.StreamAnswerImageQuestionRequest
@@ -18,7 +18,7 @@ DocumentQuestion = pb.AnswerDocumentQuestionRequest | pb.StreamAnswerDocumentQue
 
 def image_question_ask(request: ImageQuestion, seconds: float | None) -> ImageQuestionAsk:
     """Returns the request as plain values; `seconds` is what is left of its deadline."""
-    return ImageQuestionAsk(**_shared(request, seconds), image=sent_image(request.image))
+    return ImageQuestionAsk(**_shared(request, seconds), image=sent_media(request.image, "image"))
 
 
 def document_question_ask(request: DocumentQuestion, seconds: float | None) -> DocumentQuestionAsk:
@@ -26,7 +26,7 @@ def document_question_ask(request: DocumentQuestion, seconds: float | None) -> D
     size = request.page_size
     return DocumentQuestionAsk(
         **_shared(request, seconds),
-        page=sent_image(request.page) if request.HasField("page") else None,
+        page=sent_media(request.page, "image") if request.HasField("page") else None,
         words=[_word(word) for word in request.words],
         page_size=(size.width, size.height) if request.HasField("page_size") else None,
         max_answer_words=_given(request, "max_answer_word_count"),

@@ -17,7 +17,7 @@ from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.batcher import Batcher
 from services.engine.batching.pipeline import Pipeline
 from services.engine.batching.queue import BatchLimits
-from services.engine.checkpoint import Checkpoint, read_config, refusals
+from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, refusals
 from services.engine.documents.page import PageReader
 from services.engine.encoders.loading import encoder_context
 from services.engine.encoders.windows import windows
@@ -89,6 +89,8 @@ def load_reading_model(
 ) -> BatchedModel:
     """Loads a model for one task. Raises ModelRefused."""
     began = time.monotonic()
+    if task not in _TASKS:
+        raise ModelRefused(f"{checkpoint.source} writes nothing, so that --task {task.value} is not for it.")
     load, make, told = _TASKS[task]
     loaded = load(checkpoint)
     metrics.model_load_seconds.labels("load").set(time.monotonic() - began)

@@ -2,16 +2,20 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sensorium.v1 import multimodal_pb2 as pb
 from services.generation.ask import Generation
 from services.generation.response_conversion import started_event, stream_event, whole_response
 from services.multimodal.answers_conversion import answer_events, document_answers, image_answers
-from services.multimodal.conversation_conversion import Request, conversation_ask
+from services.multimodal.caption_conversion import caption_ask
+from services.multimodal.conversation_conversion import conversation_ask
 from services.multimodal.question_conversion import document_question_ask, image_question_ask
-from services.multimodal.verb_set import MultimodalVerbs
+from services.multimodal.verb_set import MultimodalVerbs, Writer
+from services.multimodal.writing_conversion import written_caption, written_document_answers, written_image_answers
 from services.verb_servicer import VerbServicer
+
+Wish = TypeVar("Wish")
 
 
 class MultimodalServicer(VerbServicer[MultimodalVerbs]):
@@ -21,59 +25,95 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
         self, request: pb.MultimodalServiceGenerateRequest, context: Any
     ) -> pb.MultimodalServiceGenerateResponse:
         """Generates text from a conversation with media and returns it whole."""
-        async with self._generation(request, context) as generation:
+        verb = self._able("Generate", self._ready(request.model).generator)
+        async with _started(verb, conversation_ask(request, context.time_remaining())) as generation:
             return await whole_response(generation, self._served.identity, pb.MultimodalServiceGenerateResponse)
 
     async def StreamGenerate(
         self, request: pb.MultimodalServiceStreamGenerateRequest, context: Any
     ) -> AsyncIterator[pb.MultimodalServiceStreamGenerateResponse]:
         """Generates text from a conversation with media and streams it."""
+        verb = self._able("Generate", self._ready(request.model).generator)
         kind = pb.MultimodalServiceStreamGenerateResponse
-        async with self._generation(request, context) as generation:
+        async with _started(verb, conversation_ask(request, context.time_remaining())) as generation:
             yield await started_event(generation, self._served.identity, kind)
             async for event in generation.stream:
                 yield stream_event(event, kind)
+
+    async def Caption(self, request: pb.CaptionRequest, context: Any) -> pb.CaptionResponse:
+        """Describes an image and returns the caption whole."""
+        verb = self._able("Caption", self._ready(request.model).captioner)
+        async with _started(verb, caption_ask(request, context.time_remaining())) as generation:
+            return await written_caption(generation, self._served.identity)
+
+    async def StreamCaption(
+        self, request: pb.StreamCaptionRequest, context: Any
+    ) -> AsyncIterator[pb.StreamCaptionResponse]:
+        """Describes an image and streams the caption."""
+        verb = self._able("StreamCaption", self._ready(request.model).captioner)
+        async with _started(verb, caption_ask(request, context.time_remaining())) as generation:
+            yield await started_event(generation, self._served.identity, pb.StreamCaptionResponse)
+            async for event in generation.stream:
+                yield stream_event(event, pb.StreamCaptionResponse)
 
     async def AnswerImageQuestion(
         self, request: pb.AnswerImageQuestionRequest, context: Any
     ) -> pb.AnswerImageQuestionResponse:
         """Answers a question about an image."""
-        verb = self._able("AnswerImageQuestion", self._ready(request.model).image_reader)
-        answer = await verb.answer(image_question_ask(request, context.time_remaining()))
-        return image_answers(answer, self._served.identity)
+        verbs, ask = self._ready(request.model), image_question_ask(request, context.time_remaining())
+        if verbs.image_reader is not None:
+            return image_answers(await verbs.image_reader.answer(ask), self._served.identity)
+        async with _started(self._able("AnswerImageQuestion", verbs.image_writer), ask) as generation:
+            return await written_image_answers(generation, self._served.identity)
 
     async def StreamAnswerImageQuestion(
         self, request: pb.StreamAnswerImageQuestionRequest, context: Any
     ) -> AsyncIterator[pb.StreamAnswerImageQuestionResponse]:
         """Answers a question about an image and streams the answer."""
-        verb = self._able("StreamAnswerImageQuestion", self._ready(request.model).image_reader)
-        answer = await verb.answer(image_question_ask(request, context.time_remaining()))
-        for event in answer_events(answer, self._served.identity, pb.StreamAnswerImageQuestionResponse):
-            yield event
+        verbs, ask = self._ready(request.model), image_question_ask(request, context.time_remaining())
+        kind = pb.StreamAnswerImageQuestionResponse
+        if verbs.image_reader is not None:
+            for event in answer_events(await verbs.image_reader.answer(ask), self._served.identity, kind):
+                yield event
+            return
+        verb = self._able("StreamAnswerImageQuestion", verbs.image_writer)
+        async with _started(verb, ask) as generation:
+            yield await started_event(generation, self._served.identity, kind)
+            async for event in generation.stream:
+                yield stream_event(event, kind)
 
     async def AnswerDocumentQuestion(
         self, request: pb.AnswerDocumentQuestionRequest, context: Any
     ) -> pb.AnswerDocumentQuestionResponse:
         """Answers a question about a page of a document."""
-        verb = self._able("AnswerDocumentQuestion", self._ready(request.model).document_reader)
-        answer = await verb.answer(document_question_ask(request, context.time_remaining()))
-        return document_answers(answer, self._served.identity)
+        verbs, ask = self._ready(request.model), document_question_ask(request, context.time_remaining())
+        if verbs.document_reader is not None:
+            return document_answers(await verbs.document_reader.answer(ask), self._served.identity)
+        async with _started(self._able("AnswerDocumentQuestion", verbs.document_writer), ask) as generation:
+            return await written_document_answers(generation, self._served.identity)
 
     async def StreamAnswerDocumentQuestion(
         self, request: pb.StreamAnswerDocumentQuestionRequest, context: Any
     ) -> AsyncIterator[pb.StreamAnswerDocumentQuestionResponse]:
         """Answers a question about a page of a document and streams the answer."""
-        verb = self._able("StreamAnswerDocumentQuestion", self._ready(request.model).document_reader)
-        answer = await verb.answer(document_question_ask(request, context.time_remaining()))
-        for event in answer_events(answer, self._served.identity, pb.StreamAnswerDocumentQuestionResponse):
-            yield event
+        verbs, ask = self._ready(request.model), document_question_ask(request, context.time_remaining())
+        kind = pb.StreamAnswerDocumentQuestionResponse
+        if verbs.document_reader is not None:
+            for event in answer_events(await verbs.document_reader.answer(ask), self._served.identity, kind):
+                yield event
+            return
+        verb = self._able("StreamAnswerDocumentQuestion", verbs.document_writer)
+        async with _started(verb, ask) as generation:
+            yield await started_event(generation, self._served.identity, kind)
+            async for event in generation.stream:
+                yield stream_event(event, kind)
 
-    @asynccontextmanager
-    async def _generation(self, request: Request, context: Any) -> AsyncGenerator[Generation]:
-        """Starts a generation and frees its row when the call ends, however it ends."""
-        ask = conversation_ask(request, context.time_remaining())
-        generation = await self._able("Generate", self._ready(request.model).generator).start(ask)
-        try:
-            yield generation
-        finally:
-            generation.stream.cancel()
+
+@asynccontextmanager
+async def _started(verb: Writer[Wish], wish: Wish) -> AsyncGenerator[Generation]:
+    """Starts a generation and frees its rows when the call ends, however it ends."""
+    generation = await verb.start(wish)
+    try:
+        yield generation
+    finally:
+        generation.stream.cancel()

@@ -12,10 +12,11 @@ class MultimodalTask(Enum):
 
     GENERATE = "generate"
     """From conversations with media."""
+    CAPTION = "caption"
     ANSWER_IMAGE_QUESTION = "answer-image-question"
-    """By choosing among the answers it knows."""
+    """By choosing among the answers it knows, or by writing one."""
     ANSWER_DOCUMENT_QUESTION = "answer-document-question"
-    """By finding the answer among the words of a page."""
+    """By finding the answer among the words of a page, or by writing one."""
 
 
 _BY_CLASS = {
@@ -27,11 +28,11 @@ _BY_CLASS = {
 }
 
 
-def choose_task(checkpoint: Checkpoint, wanted: str) -> MultimodalTask:
-    """Returns what the checkpoint is served for; `wanted` is a value of `--task`.
+def made_as(checkpoint: Checkpoint) -> str:
+    """Returns the class that a checkpoint was made as; empty if its configuration names none.
 
     Raises:
-        ModelRefused: its configuration cannot be read, or tells of no task that is known here.
+        ModelRefused: its configuration cannot be read, or is of a model that cannot be run here.
     """
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
@@ -40,13 +41,22 @@ def choose_task(checkpoint: Checkpoint, wanted: str) -> MultimodalTask:
             f"{checkpoint.source} is a LayoutLMv2, whose part for images needs detectron2, which is not among this "
             "service's dependencies. LayoutLM and LayoutLMv3 are served."
         )
+    (name, *_) = getattr(config, "architectures", None) or [""]
+    return name
+
+
+def choose_task(source: str, name: str, wanted: str) -> MultimodalTask:
+    """Returns what a checkpoint made as `name` is served for; `wanted` is a value of `--task`.
+
+    Raises:
+        ModelRefused: that is no task known here.
+    """
     if wanted != "auto":
         return MultimodalTask(wanted)
-    (name, *_) = getattr(config, "architectures", None) or [""]
     for task, names in _BY_CLASS.items():
         if name in names:
             return task
     raise ModelRefused(
-        f"{checkpoint.source} was made as {name or 'nothing its configuration names'}, which is no multimodal task "
-        "known here. --task chooses one."
+        f"{source} was made as {name or 'nothing its configuration names'}, which is no multimodal task known here. "
+        "--task chooses one."
     )

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from services.engine.batching.answer import Answer
 from services.generation.ask import Generation, GenerationAsk
-from services.multimodal.ask import ChosenAnswer, DocumentQuestionAsk, FoundAnswer, ImageQuestionAsk
+from services.multimodal.ask import CaptionAsk, ChosenAnswer, DocumentQuestionAsk, FoundAnswer, ImageQuestionAsk
+
+Wish = TypeVar("Wish", contravariant=True)
 
 
-class Generator(Protocol):
-    """The verb Generate."""
+class Writer(Protocol[Wish]):
+    """A verb whose answer is generated."""
 
-    async def start(self, ask: GenerationAsk) -> Generation:
+    async def start(self, wish: Wish, /) -> Generation:
         """Accepts a request."""
         ...
 
@@ -35,8 +37,11 @@ class DocumentReader(Protocol):
 
 @dataclass(frozen=True)
 class MultimodalVerbs:
-    """What a loaded multimodal model can do."""
+    """What a loaded multimodal model can do. Questions of one kind it either answers by reading or by writing."""
 
-    generator: Generator | None = None
+    generator: Writer[GenerationAsk] | None = None
+    captioner: Writer[CaptionAsk] | None = None
+    image_writer: Writer[ImageQuestionAsk] | None = None
+    document_writer: Writer[DocumentQuestionAsk] | None = None
     image_reader: ImageReader | None = None
     document_reader: DocumentReader | None = None

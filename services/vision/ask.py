@@ -6,14 +6,14 @@ from typing import Any
 
 from sensorium.errors import Violation
 from services.engine.label_scores import LabelScore
-from services.sent_image import SentImage
+from services.sent_media import SentMedia
 
 
 @dataclass(frozen=True)
 class ImagesInput:
     """What every request has: images, a deadline, and what its conversion found wrong."""
 
-    images: Sequence[SentImage]
+    images: Sequence[SentMedia]
     deadline: float | None
     """On the clock of `time.monotonic`."""
     violations: tuple[Violation, ...]

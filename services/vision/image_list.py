@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sensorium.errors import DeadlineExceeded, Violation
 from services.engine.images.reader import ImageInputs, ImageReader
 from services.image_field import ImageField
-from services.sent_image import SentImage
+from services.sent_media import SentMedia
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ImageList:
     longest: int
 
     def read(
-        self, images: Sequence[SentImage], wrong: list[Violation], *, fewest: int = 1, deadline: float | None = None
+        self, images: Sequence[SentMedia], wrong: list[Violation], *, fewest: int = 1, deadline: float | None = None
     ) -> list[ImageInputs]:
         """Returns what the model reads of each image that is right. Adds what is wrong to `wrong`.
 
@@ -42,6 +42,6 @@ class ImageList:
                 break
         return found
 
-    def read_one(self, image: SentImage, wrong: list[Violation], *, field: str = "image") -> ImageInputs | None:
+    def read_one(self, image: SentMedia, wrong: list[Violation], *, field: str = "image") -> ImageInputs | None:
         """Returns what the model reads of an image, or None and adds what is wrong to `wrong`."""
         return ImageField(self.reader, self.longest).read(image, wrong, field=field)

@@ -5,13 +5,13 @@ import pytest
 from sensorium.errors import DeadlineExceeded, Violation
 from services.engine.images.reader import ImageReader
 from services.engine.media.image import ImageLimits
-from services.sent_image import SentImage
+from services.sent_media import SentMedia
 from services.vision.image_list import ImageList
 from tests.services.engine.media.pictures import encoded, noise
 from tests.tiny_vision_models import processor_class
 
 READER = ImageReader(processor_class("vit")(), ImageLimits(1 << 20, 1_000_000, 32_767))
-IMAGES = [SentImage(encoded(noise(40, 30), "PNG"), "")] * 3
+IMAGES = [SentMedia(encoded(noise(40, 30), "PNG"), "")] * 3
 
 
 def test_nothing_is_read_behind_the_deadline() -> None:
@@ -24,7 +24,7 @@ def test_nothing_is_read_behind_the_deadline() -> None:
 def test_an_image_that_is_large_for_the_model_is_refused() -> None:
     swin2sr = ImageReader(processor_class("swin2sr")(), READER.limits)
     images, wrong = ImageList(swin2sr, most=3, most_length=9, longest=3), list[Violation]()
-    large = SentImage(encoded(noise(500, 400), "PNG"), "")
+    large = SentMedia(encoded(noise(500, 400), "PNG"), "")
     assert len(images.read([IMAGES[0], large, IMAGES[0]], wrong)) == 2
     assert [violation.field for violation in wrong] == ["images[1]"]
     assert wrong[0].description.startswith("is 500 × 400 pixels, which is too much for the model to read")

@@ -1,0 +1,53 @@
+"""A multimodal model that generates, in memory and answering."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sensorium.v1 import models_pb2 as pb
+from services.answer_conversion import duration
+from services.engine.generation.build import BuiltEngine
+from services.engine.loading import LoadedModel
+from services.engine.multimodal.kind import MediaKind
+from services.engine.preprocessing import Preprocessing
+from services.engine.structure.compiler import StructureCompiler
+from services.generation.engine_facts import describe
+from services.multimodal.config import MultimodalSettings
+from services.multimodal.verb_set import MultimodalVerbs
+
+
+@dataclass(frozen=True)
+class GeneratingModel:
+    """A LoadedService."""
+
+    model: LoadedModel
+    built: BuiltEngine
+    preprocessing: Preprocessing
+    structures: StructureCompiler
+    verbs: MultimodalVerbs
+    settings: MultimodalSettings
+    tasks: Sequence[pb.Task.ValueType]
+
+    def start(self) -> None:
+        """See LoadedService."""
+        self.built.engine.start()
+
+    def stuck(self, seconds: float) -> bool:
+        """See LoadedService."""
+        return self.built.engine.stuck(seconds)
+
+    def describe(self, info: pb.ModelInfo) -> None:
+        """See LoadedService."""
+        describe(info, self.model, self.built, self.settings)
+        info.tasks[:] = sorted(self.tasks)
+        info.limits.media_bytes = self.settings.media_bytes
+        media = self.model.media
+        if media is not None and media.sampling_rate:
+            info.limits.audio_duration.CopyFrom(duration(self.settings.audio_seconds))
+        if media is None or MediaKind.IMAGE in media.kinds:
+            info.limits.image_pixel_count = self.settings.image_pixels
+
+    def close(self) -> None:
+        """See LoadedService."""
+        self.built.engine.close()
+        self.preprocessing.close()
+        self.structures.close()

@@ -1,0 +1,75 @@
+"""What a model that writes about one picture is asked for captions and for answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from services.engine.generation.resolution import GenerationOptions, ModelDefaults
+from services.engine.multimodal.kind import MediaKind
+from services.generation.ask import ShownMedium
+from services.multimodal.ask import AnswerAsk, CaptionAsk, DocumentQuestionAsk, ImageQuestionAsk
+from services.multimodal.picture_generator import PictureAsk
+from services.multimodal.question import writing_violations
+from services.sent_media import SentMedia
+
+_END = "</s_answer>"
+
+
+@dataclass(frozen=True)
+class PictureAsks:
+    """Makes what the generator takes of what a caller asked."""
+
+    starts: tuple[int, ...]
+    """What the model's output starts with."""
+    reads_question: bool
+    """Whether the model reads a question together with the picture, and not before its answer."""
+    defaults: ModelDefaults
+    end_of_answer: int | None = None
+    """Donut's token for that; None where questions are not framed as Donut's."""
+
+    @classmethod
+    def of(
+        cls, starts: tuple[int, ...], reads_question: bool, defaults: ModelDefaults, id_of: Callable[[str], int | None]
+    ) -> "PictureAsks":
+        """Returns those of a model; `id_of` tells the id of a token of its vocabulary, None if it has no such."""
+        framed = id_of("<s_docvqa>") is not None
+        return cls(starts, reads_question, defaults, id_of(_END) if framed else None)
+
+    def caption(self, ask: CaptionAsk) -> PictureAsk:
+        """Returns the wish for a caption that begins with the prompt, if there is one."""
+        return PictureAsk(
+            prompt=ask.prompt or "",
+            options=ask.options,
+            delivered=ask.delivered,
+            deadline=ask.deadline,
+            violations=ask.violations,
+            field="prompt",
+            media=(ShownMedium(MediaKind.IMAGE, ask.image, "image"),),
+            starts=self.starts,
+        )
+
+    def image_question(self, ask: ImageQuestionAsk) -> PictureAsk:
+        """Returns the wish for an answer to a question about an image."""
+        return self._answer(ask, ask.image, "image")
+
+    def document_question(self, ask: DocumentQuestionAsk) -> PictureAsk:
+        """Returns the wish for an answer to a question about a page, of which the model sees the image only."""
+        page = SentMedia(b"", "", "must be set: the model reads the page's image") if ask.page is None else ask.page
+        answer = self._answer(ask, page, "page")
+        if self.end_of_answer is None:
+            return answer
+        framed = f"<s_docvqa><s_question>{ask.question}</s_question><s_answer>"
+        ends = self.defaults.end_token_ids | {self.end_of_answer}
+        return replace(answer, prompt=framed, starts=(), defaults=replace(self.defaults, end_token_ids=ends))
+
+    def _answer(self, ask: AnswerAsk, image: SentMedia, field: str) -> PictureAsk:
+        return PictureAsk(
+            prompt="" if self.reads_question else ask.question,
+            options=ask.options or GenerationOptions(),
+            delivered=ask.delivered,
+            deadline=ask.deadline,
+            violations=(*ask.violations, *writing_violations(ask)),
+            field="question",
+            media=(ShownMedium(MediaKind.IMAGE, image, field),),
+            question=ask.question if self.reads_question else "",
+            starts=self.starts,
+        )

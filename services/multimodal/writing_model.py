@@ -1,0 +1,101 @@
+"""A model that writes about one picture, in memory and answering."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from sensorium.v1 import models_pb2 as pb
+from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.generation.build import build_engine
+from services.engine.loading import LoadedModel
+from services.engine.media.image import ImageLimits
+from services.engine.metrics import EngineMetrics
+from services.engine.pictures.families import Blip
+from services.engine.pictures.loading import load_picture_model
+from services.engine.pictures.reader import PictureReader
+from services.engine.preprocessing import Preprocessing
+from services.engine.prompting import PromptEncoder
+from services.engine.structure.compiler import StructureCompiler
+from services.generation.engine_facts import engine_settings, generation_limits
+from services.multimodal.config import MultimodalSettings
+from services.multimodal.generating_model import GeneratingModel
+from services.multimodal.picture_asks import PictureAsks
+from services.multimodal.picture_generator import PictureGenerator
+from services.multimodal.task import MultimodalTask
+from services.multimodal.verb_set import MultimodalVerbs
+from services.multimodal.writer import Writer
+
+_LONGEST_SIDE = 32_767
+"""Pixels of a side: what is longer than that is a bomb of one line, whatever its area."""
+_TASKS = {
+    MultimodalTask.CAPTION: pb.TASK_CAPTION,
+    MultimodalTask.ANSWER_IMAGE_QUESTION: pb.TASK_ANSWER_IMAGE_QUESTION,
+    MultimodalTask.ANSWER_DOCUMENT_QUESTION: pb.TASK_ANSWER_DOCUMENT_QUESTION,
+}
+
+
+def load_writing_model(
+    checkpoint: Checkpoint, settings: MultimodalSettings, metrics: EngineMetrics, warming: Callable[[], None]
+) -> GeneratingModel:
+    """Loads a model that writes about one picture. Raises ModelRefused."""
+    began = time.monotonic()
+    loaded = load_picture_model(checkpoint)
+    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    warming()
+    began = time.monotonic()
+    sizes = replace(engine_settings(settings), media_cache_bytes=settings.media_cache_mib << 20)
+    built = build_engine(loaded, sizes, metrics)
+    admission = built.engine.admission
+    preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
+    encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
+    limits = generation_limits(loaded, built, encoder, settings)
+    assert loaded.pictures is not None
+    assert built.media_cache is not None
+    images = ImageLimits(settings.media_bytes, settings.image_pixels, _LONGEST_SIDE)
+    reader = PictureReader(loaded.pictures, built.media_cache, images)
+    generator = PictureGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing, structures, reader)
+    tasks = _tasks(loaded, settings.task)
+    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    verbs = _verbs(loaded, generator, tasks)
+    told = [_TASKS[task] for task in tasks]
+    return GeneratingModel(loaded, built, preprocessing, structures, verbs, settings, told)
+
+
+def _tasks(loaded: LoadedModel, wanted: str) -> Sequence[MultimodalTask]:
+    """Returns what a model is served for: what was asked for, or what it was made for."""
+    pictures = loaded.pictures
+    assert pictures is not None
+    if not pictures.reads_question:
+        framed = _id_of(loaded, "<s_docvqa>") is not None
+        own = [MultimodalTask.ANSWER_DOCUMENT_QUESTION if framed else MultimodalTask.CAPTION]
+    elif isinstance(pictures, Blip):
+        own = [MultimodalTask.ANSWER_IMAGE_QUESTION]
+    else:
+        own = [MultimodalTask.ANSWER_IMAGE_QUESTION, MultimodalTask.ANSWER_DOCUMENT_QUESTION]
+    if wanted == "auto":
+        return own
+    chosen = MultimodalTask(wanted)
+    if chosen not in _TASKS or (pictures.reads_question and chosen not in own):
+        raise ModelRefused(f"{loaded.architecture} cannot be served for --task {wanted}: leave it out.")
+    return [chosen]
+
+
+def _verbs(loaded: LoadedModel, generator: PictureGenerator, tasks: Sequence[MultimodalTask]) -> MultimodalVerbs:
+    pictures = loaded.pictures
+    assert pictures is not None
+    asks = PictureAsks.of(
+        pictures.starts, pictures.reads_question, loaded.defaults, lambda token: _id_of(loaded, token)
+    )
+    captions = MultimodalTask.CAPTION in tasks
+    images = MultimodalTask.ANSWER_IMAGE_QUESTION in tasks
+    documents = MultimodalTask.ANSWER_DOCUMENT_QUESTION in tasks
+    return MultimodalVerbs(
+        captioner=Writer(generator, asks.caption) if captions else None,
+        image_writer=Writer(generator, asks.image_question) if images else None,
+        document_writer=Writer(generator, asks.document_question) if documents else None,
+    )
+
+
+def _id_of(loaded: LoadedModel, token: str) -> int | None:
+    """Returns the id of a token of the vocabulary; None if it has no such."""
+    return loaded.tokenizer.get_vocab().get(token)
