@@ -5,6 +5,7 @@ import pytest
 
 from gateway.config import GatewaySettings
 from sensorium.rpc.configuration import flag
+from services.multimodal.config import MultimodalSettings
 from services.speech.config import SpeechSettings
 from services.text.config import TextSettings
 from services.vision.config import VisionSettings
@@ -12,6 +13,7 @@ from tests.docs.metrics_page import page
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SERVICES = [ROOT / f"docs/{name}.md" for name in ("text", "vision", "speech", "multimodal")]
 
 
 def test_the_page_of_metrics_is_what_the_registries_declare() -> None:
@@ -25,14 +27,15 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / link).exists(), link
 
 
-def test_flags_of_the_readme_exist() -> None:
+@pytest.mark.parametrize("path", [ROOT / "README.md", *SERVICES], ids=lambda path: path.name)
+def test_flags_of_servers_exist(path: Path) -> None:
     """Each `--flag` in a table or a command of a server is a field of its settings."""
-    kinds = (TextSettings, VisionSettings, SpeechSettings, GatewaySettings)
+    kinds = (TextSettings, VisionSettings, SpeechSettings, MultimodalSettings, GatewaySettings)
     known = {flag(name) for kind in kinds for name in kind.model_fields}
     known |= {"--no-" + name[2:] for name in known}
-    text = (ROOT / "README.md").read_text()
+    text = path.read_text()
     told = set(re.findall(r"`(--[a-z-]+)`", text))
-    for line in re.findall(r"python -m (?:services\.(?:text|vision|speech)|gateway) .*", text):
+    for line in re.findall(r"python -m (?:services\.[a-z]+|gateway) .*", text):
         told |= set(re.findall(r"(--[a-z-]+)", line))
     assert told
     assert told <= known | {"--help"}
