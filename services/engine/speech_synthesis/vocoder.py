@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 FIRST_FRAMES = 32
 """Frames of the first window: about half a second."""
-_MOST_FRAMES = 256
+_MOST_FRAMES = 128
 """Frames of the later ones, of which each is twice as long as the last: an overlap costs less where it is rarer."""
 
 

@@ -1,0 +1,119 @@
+"""`python -m benchmarks.speech.synthesis`: how soon a text is heard, by how long it is and who else speaks."""
+
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.speech.synthesis_shape import checkpoint
+from benchmarks.text.process import ROOT
+from local.fleet import Member
+from local.stack import Ports, Stack
+from sensorium import Client
+from sensorium.v1.speech_pb2 import StreamSynthesizeRequest
+
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One text that was spoken, in seconds."""
+
+    first: float
+    """Until the caller had its first audio."""
+    total: float
+    audio: float
+    """Length of the audio."""
+
+
+def main(
+    model: Annotated[Path | None, typer.Option(help="Folder of a model. Default: random weights, like MMS.")] = None,
+    words: Annotated[int, typer.Option(min=1, help="Words of a sentence.")] = 5,
+    sentences: Annotated[int, typer.Option(min=2, help="Sentences of the long text.")] = 10,
+    others: Annotated[int, typer.Option(min=0, help="Texts spoken at the same time, in the last two rows.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds, after one that warms up.")] = 5,
+    cache: Annotated[Path, typer.Option(help="Folder for models.")] = ROOT / ".bench",
+) -> None:
+    """Measures through gateway and client, one thread for arithmetic; each round has every row in turn."""
+    console = Console()
+    folder = model or checkpoint(cache)
+    sentence = " ".join(_NUMBERS[i % len(_NUMBERS)] for i in range(words)).capitalize() + ". "
+    texts = {"one sentence": sentence, f"{sentences} sentences": sentence * sentences}
+    member = Member(folder.resolve(), "services.speech")
+    rounds: list[dict[str, Heard]] = []
+    with Stack(Ports.free(1), [member]) as stack:
+        for _ in stack.wait_ready():
+            pass
+        with Client(stack.target, timeout=600) as client:
+            for _ in range(repeats + 1):
+                row = {name: _hear(client, text) for name, text in texts.items()}
+                if others:
+                    with _speaking(client, sentence * 100, others):
+                        row |= {f"{name}, {others} others": _hear(client, text) for name, text in texts.items()}
+                rounds.append(row)
+    _report(console, rounds[1:], list(texts))
+
+
+def _hear(client: Client, text: str) -> Heard:
+    began = time.perf_counter()
+    first = 0.0
+    with client.speech.stream_synthesize(StreamSynthesizeRequest(text=text, seed=1)) as stream:
+        for event in stream:
+            if event.HasField("delta"):
+                first = first or time.perf_counter() - began
+            elif event.HasField("completed"):
+                audio = event.completed.usage.audio_duration.ToTimedelta().total_seconds()
+    return Heard(first, time.perf_counter() - began, audio)
+
+
+@contextmanager
+def _speaking(client: Client, text: str, count: int) -> Generator[None]:
+    """Has texts spoken meanwhile, and their audio read as fast as it comes."""
+    over, ready = threading.Event(), threading.Barrier(count + 1)
+
+    def speak() -> None:
+        with client.speech.stream_synthesize(StreamSynthesizeRequest(text=text[:4900])) as stream:
+            for place, _ in enumerate(stream):
+                if place == 1:
+                    ready.wait()
+                if over.is_set():
+                    break
+
+    threads = [threading.Thread(target=speak) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def _report(console: Console, rounds: list[dict[str, Heard]], texts: list[str]) -> None:
+    table = Table("text", "first audio, ms", "all, s", "audio, s", "seconds of work per second of audio")
+    for name in rounds[0]:
+        first, total, audio = (
+            median(getattr(row[name], figure) for row in rounds) for figure in ("first", "total", "audio")
+        )
+        table.add_row(name, f"{first * 1e3:.0f}", f"{total:.2f}", f"{audio:.2f}", f"{total / audio:.3f}")
+    console.print(table)
+    short, long = texts
+    ratios = sorted(row[long].first / row[short].first for row in rounds)
+    console.print(
+        f"First audio of {long} ÷ that of {short}: {median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f}); "
+        "at most 1.3 is aimed at."
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
