@@ -14,7 +14,7 @@ from pathlib import Path
 
 from local.process import STOP_SECONDS
 
-_PRELOADED = ["services.text.app", "services.vision.app", "services.multimodal.app"]
+_PRELOADED = ["services.text.app", "services.vision.app", "services.speech.app", "services.multimodal.app"]
 
 
 class Fork:

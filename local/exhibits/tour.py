@@ -8,16 +8,17 @@ from rich.table import Table
 
 from local.exhibits.exhibit import items_of
 from local.exhibits.images import IMAGES
+from local.exhibits.sounds import SOUNDS
 from local.exhibits.texts import TEXTS
 from local.fleet import Member
 from sensorium import Client
 
-EXHIBITS = TEXTS | IMAGES
+EXHIBITS = TEXTS | IMAGES | SOUNDS
 
 
 def tour(console: Console, client: Client, members: Sequence[Member]) -> None:
     """Asks every model that has an exhibit, and prints a table of questions and answers."""
-    table = Table("task, model", "held-out question", "answer", "", "ms", title="Everything that reads once")
+    table = Table("task, model", "held-out question", "answer", "", "ms", title="Every other task")
     asked = right = 0
     for member in (member for member in members if member.name in EXHIBITS):
         exhibit = EXHIBITS[member.name]
