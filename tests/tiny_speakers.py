@@ -8,15 +8,23 @@ from typing import Any
 import sentencepiece
 import torch
 from transformers import (
+    EncodecConfig,
+    GenerationConfig,
+    MusicgenConfig,
+    MusicgenDecoderConfig,
+    MusicgenForConditionalGeneration,
     SpeechT5Config,
     SpeechT5ForTextToSpeech,
     SpeechT5HifiGan,
     SpeechT5HifiGanConfig,
     SpeechT5Tokenizer,
+    T5Config,
     VitsConfig,
     VitsModel,
     VitsTokenizer,
 )
+
+from tests.tiny_models import tokenizer
 
 LETTERS = "kabcdefghijlmnopqrstuvwxyz '"
 """What VITS can say. Its blank is the token of the first letter, as in models that are published."""
@@ -93,17 +101,39 @@ def write_speecht5(
         "max_speech_positions": 300,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = _speecht5_tokenizer(folder)
+    letters = _speecht5_tokenizer(folder)
     torch.manual_seed(seed)
-    model = SpeechT5ForTextToSpeech(SpeechT5Config(**config | {"vocab_size": len(tokenizer)} | changes))
+    model = SpeechT5ForTextToSpeech(SpeechT5Config(**config | {"vocab_size": len(letters)} | changes))
     _stir(model)
     torch.nn.init.constant_(model.speech_decoder_postnet.prob_out.bias, stop_bias)
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    letters.save_pretrained(folder)
     if vocoder:
         hifigan = SpeechT5HifiGan(SpeechT5HifiGanConfig(model_in_dim=8, sampling_rate=16_000, **_HIFIGAN))
         _stir(hifigan)
         hifigan.save_pretrained(folder / vocoder)
+    return folder
+
+
+def write_musicgen(folder: Path, *, channels: int = 1, new_tokens: int = 40, seed: int = 0) -> Path:
+    """Writes a MusicGen of so many tokens, of 8 samples each."""
+    reader = T5Config(vocab_size=len(tokenizer()), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    codec = EncodecConfig(
+        sampling_rate=8000, upsampling_ratios=[4, 2], num_filters=4, hidden_size=8, codebook_size=32, codebook_dim=8,
+        target_bandwidths=[20.0], num_lstm_layers=1, chunk_length_s=None, audio_channels=channels,
+    )  # fmt: skip
+    decoder = MusicgenDecoderConfig(
+        vocab_size=32, hidden_size=16, ffn_dim=32, num_hidden_layers=2, num_attention_heads=2,
+        num_codebooks=4 * channels, audio_channels=channels,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = MusicgenForConditionalGeneration(
+        MusicgenConfig(text_encoder=reader.to_dict(), audio_encoder=codec.to_dict(), decoder=decoder.to_dict())
+    )
+    ids = {"pad_token_id": 32, "bos_token_id": 32, "decoder_start_token_id": 32}
+    model.generation_config = GenerationConfig(do_sample=True, guidance_scale=3.0, max_length=new_tokens, **ids)
+    model.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
     return folder
 
 

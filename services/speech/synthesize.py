@@ -89,6 +89,9 @@ class Synthesizer:
             sentences = read_text(speaker, ask.text)
             if not sentences:
                 wrong.append(Violation("text", "holds nothing that the model can say"))
+            elif (longest := max(map(len, sentences))) > speaker.most_tokens:
+                most = f"the model reads at most {speaker.most_tokens}"
+                wrong.append(Violation("text", f"has {longest} tokens, and {most}"))
         if wrong:
             raise InvalidArgument(wrong)
         facts = AudioFacts(

@@ -11,7 +11,13 @@ import soundfile
 import soxr
 import torch
 from safetensors.torch import save_file
-from transformers import AutoTokenizer, SpeechT5ForTextToSpeech, SpeechT5HifiGan, VitsModel
+from transformers import (
+    AutoTokenizer,
+    MusicgenForConditionalGeneration,
+    SpeechT5ForTextToSpeech,
+    SpeechT5HifiGan,
+    VitsModel,
+)
 
 from sensorium import InvalidArgument
 from sensorium.v1 import models_pb2 as models
@@ -19,7 +25,7 @@ from sensorium.v1 import speech_pb2 as pb
 from sensorium.v1.common_pb2 import Embedding
 from services.engine.speech_synthesis.draws import key_of
 from tests.e2e.stack import RunningStack, speech_stack
-from tests.tiny_speakers import WIDTH, write_speecht5, write_vits
+from tests.tiny_speakers import WIDTH, write_musicgen, write_speecht5, write_vits
 
 SENTENCES = ["The quick brown fox jumps.", "Over a lazy dog!", "What is it?"]
 TEXT = " ".join(SENTENCES)
@@ -122,6 +128,29 @@ async def test_speecht5_says_what_the_model_says(tmp_path: Path) -> None:
         assert (await stream(stack, **asked)).audio == (await stream(stack, **asked, voice="anna")).audio != found.audio
         info = (await stack.client.models.get_model(models.GetModelRequest())).model
         assert (list(info.voices), list(info.languages), info.sample_rate_hertz) == (["anna", "bert"], [], 16_000)
+
+
+async def test_musicgen_makes_the_sound_that_a_text_describes(tmp_path: Path) -> None:
+    """A text is read whole, and no sound comes before its end; others have their turns meanwhile."""
+    folder, text = write_musicgen(tmp_path), "Drums. And a flute!"
+    model, tokenizer = (
+        MusicgenForConditionalGeneration.from_pretrained(folder).eval(),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    torch.manual_seed(9)
+    with torch.inference_mode():
+        expected = model.generate(**tokenizer(text, return_tensors="pt"))[0, 0].numpy()
+    async with speech_stack(folder) as stack:
+        answers = await asyncio.gather(*(stream(stack, text, encoding=FLOAT32, seed=9 + i % 2) for i in range(4)))
+        for i, found in enumerate(answers):
+            assert len(found.deltas) == 1
+            assert found.audio == answers[i % 2].audio
+        np.testing.assert_allclose(floats(answers[0].audio), expected, atol=1e-6)
+        words = "has 300 tokens, and the model reads at most 256"
+        assert await violations(stack, text="zq" * 150, voice="x") == {
+            "text": words,
+            "voice": "is 'x'; the model has no voices by name",
+        }
 
 
 async def test_a_seed_is_heard_the_same_whole_or_streamed_alone_or_in_company(tmp_path: Path) -> None:

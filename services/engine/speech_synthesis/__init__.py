@@ -3,6 +3,8 @@
 sentences  a text as pieces that are spoken one after the other
 vits       one kind of model; speecht5 another
 vocoder    the part they share, taken in windows
+musicgen   sound and music that a text describes, by the library's own loop
+turns      how that loop is taken step by step
 draws      the random numbers of one sentence, whoever else speaks meanwhile
 engine     one thread that owns the model and lets requests speak by turns
 stream     what the event loop sees of one of them

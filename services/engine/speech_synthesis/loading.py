@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import (
     AutoTokenizer,
+    MusicgenForConditionalGeneration,
     PretrainedConfig,
     SpeechT5ForTextToSpeech,
     SpeechT5HifiGan,
@@ -28,11 +30,14 @@ from services.engine.checkpoint import (
 )
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.model import LoadedSpeaker, Manner, SpeakingModel
+from services.engine.speech_synthesis.musicgen import MusicGen
 from services.engine.speech_synthesis.speecht5 import SpeechT5
 from services.engine.speech_synthesis.vits import Vits
 
 _VOCODER_FOLDER = "vocoder"
 _TRIED_TOKENS = 4
+_TRIED_STEPS = 16
+"""All of a few tokens for a model that speaks; of one that makes music for half a minute, the beginning."""
 _REASONS = {
     "fastspeech2_conformer": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
     "fastspeech2_conformer_with_hifigan": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
@@ -59,7 +64,9 @@ def load_speaker(checkpoint: Checkpoint, parts: SpeakerParts) -> LoadedSpeaker:
         config = read_config(checkpoint)
         load = _LOADERS.get(config.model_type)
         if load is None:
-            why = _REASONS.get(config.model_type, "of the models that speak, VITS and SpeechT5 are served")
+            why = _REASONS.get(
+                config.model_type, "of models that make sound of texts, VITS, SpeechT5 and MusicGen are served"
+            )
             raise ModelRefused(f"{checkpoint.source} is {config.model_type}: {why}.")
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
         model, speaker = load(checkpoint, config, tokenizer, parts)
@@ -83,8 +90,8 @@ def try_out(loaded: LoadedSpeaker) -> None:
     tokens = list(range(_TRIED_TOKENS))
     try:
         with torch.inference_mode():
-            pieces = speaker.speak(tokens, manner, Draws(0, loaded.device))
-            sound = torch.cat([piece for piece in pieces if piece is not None])
+            steps = islice(speaker.speak(tokens, manner, Draws(0, loaded.device)), _TRIED_STEPS)
+            sound = torch.cat([torch.empty(0), *(piece.cpu() for piece in steps if piece is not None)])
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ModelRefused(f"{loaded.architecture} cannot be run: {error}") from error
     if sound.dim() != 1 or not torch.isfinite(sound).all():
@@ -120,6 +127,13 @@ def _load_speecht5(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: 
     return model, SpeechT5(model, vocoder, tokenizer, voices)
 
 
+def _load_musicgen(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, parts: SpeakerParts) -> Loaded:
+    if parts.voices is not None:
+        raise ModelRefused("--voices: MusicGen has none.")
+    model = read_model(checkpoint, config, MusicgenForConditionalGeneration).eval()
+    return model, MusicGen(model, tokenizer)
+
+
 def _load_vocoder(checkpoint: Checkpoint, named: str | None) -> Any:
     """Returns a vocoder: a checkpoint of its own, or the subfolder of another."""
     place = replace(checkpoint, quantization="none")
@@ -149,4 +163,5 @@ def _read_voices(path: Path, width: int) -> dict[str, Sequence[float]]:
 _LOADERS: dict[str, Callable[[Checkpoint, PretrainedConfig, Any, SpeakerParts], Loaded]] = {
     "vits": _load_vits,
     "speecht5": _load_speecht5,
+    "musicgen": _load_musicgen,
 }

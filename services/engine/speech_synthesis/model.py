@@ -33,14 +33,16 @@ class SpeakingModel(Protocol):
     """Numbers that describe a voice; 0 where the model takes none."""
     has_rates: bool
     """Whether it speaks slower and faster."""
+    divides: bool
+    """Whether a text is spoken sentence by sentence; otherwise it describes one sound."""
     most_tokens: int
-    """Of one sentence."""
+    """Of one sentence, or description."""
 
     def read(self, sentence: str) -> list[int]:
-        """Returns the tokens of a sentence; none if nothing of it can be said. Any thread."""
+        """Returns the tokens of a sentence, or description; none if nothing of it can be said. Any thread."""
         ...
 
-    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Iterator[Tensor | None]:
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws, /) -> Iterator[Tensor | None]:
         """Yields the sound of a sentence, `[samples]` in [-1, 1], piece by piece.
 
         Each step is short, and may yield None where there is nothing to hear yet. Called in the model's thread.

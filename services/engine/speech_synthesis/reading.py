@@ -8,7 +8,13 @@ _LONGEST = 250
 
 
 def read_text(model: SpeakingModel, text: str) -> list[list[int]]:
-    """Returns the tokens of each sentence; none of what the model cannot say. Any thread."""
+    """Returns the tokens of each sentence; none of what the model cannot say. Any thread.
+
+    Of a description, those of the whole, which may be more than the model reads.
+    """
+    if not model.divides:
+        tokens = model.read(text)
+        return [tokens] if tokens else []
     return [tokens for sentence in sentences(text, _LONGEST) for tokens in _read(model, sentence)]
 
 

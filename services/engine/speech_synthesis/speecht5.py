@@ -24,6 +24,7 @@ class SpeechT5:
 
     language = ""
     has_rates = False
+    divides = True
 
     def __init__(self, model: Any, vocoder: Any, tokenizer: Any, voices: dict[str, Sequence[float]]) -> None:
         """`voices` are embeddings by name; the first is the default."""

@@ -11,7 +11,7 @@ from transformers import BarkConfig, FastSpeech2ConformerConfig, PretrainedConfi
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.speech_synthesis import loading
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
-from tests.tiny_speakers import WIDTH, write_speecht5, write_vits
+from tests.tiny_speakers import WIDTH, write_musicgen, write_speecht5, write_vits
 
 CPU, ALONE = torch.device("cpu"), SpeakerParts()
 
@@ -65,11 +65,18 @@ def test_a_tokenizer_that_needs_another_package(
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [(BarkConfig(), "is bark: of the models that speak, VITS and SpeechT5"), (FastSpeech2ConformerConfig(), "g2p_en")],
+    [
+        (BarkConfig(), "is bark: of models that make sound of texts, VITS, SpeechT5 and MusicGen"),
+        (FastSpeech2ConformerConfig(), "g2p_en"),
+    ],
 )
 def test_other_kinds_are_refused(tmp_path: Path, config: PretrainedConfig, words: str) -> None:
     config.save_pretrained(tmp_path)
     assert words in refusal(tmp_path)
+
+
+def test_two_channels_are_refused(tmp_path: Path) -> None:
+    assert "two channels" in refusal(write_musicgen(tmp_path, channels=2))
 
 
 def test_a_model_whose_sound_is_no_number_is_refused(tmp_path: Path) -> None:

@@ -1,20 +1,29 @@
 """Windows put together are the sound that transformers' own models make of a whole sentence, with the same draws."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, SpeechT5ForTextToSpeech, SpeechT5HifiGan, VitsModel
+from transformers import (
+    AutoTokenizer,
+    MusicgenForConditionalGeneration,
+    SpeechT5ForTextToSpeech,
+    SpeechT5HifiGan,
+    VitsModel,
+)
 
 from services.engine.speech_synthesis.draws import Draws, key_of
 from services.engine.speech_synthesis.model import Manner, SpeakingModel
+from services.engine.speech_synthesis.musicgen import MusicGen
 from services.engine.speech_synthesis.speecht5 import SpeechT5
+from services.engine.speech_synthesis.turns import Turns
 from services.engine.speech_synthesis.vits import Vits
 from services.engine.speech_synthesis.vocoder import WindowedVocoder, reach_of
-from tests.tiny_speakers import WIDTH, write_speecht5, write_vits
+from tests.tiny_speakers import WIDTH, write_musicgen, write_speecht5, write_vits
 
 TEXT = "the quick brown fox jumps over the lazy dog"
 VOICE = [0.3, -1.0, 2.0, 0.1, 0.0, 1.0]
@@ -129,3 +138,47 @@ def test_what_cannot_be_said_has_no_tokens(tmp_path: Path) -> None:
     model, tokenizer = SpeechT5ForTextToSpeech.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     other = SpeechT5(model, SpeechT5HifiGan.from_pretrained(folder / "vocoder"), tokenizer, {})
     assert [bool(other.read(text)) for text in ("日本", "", " ", "ok")] == [False] * 3 + [True]
+
+
+def test_musicgen(tmp_path: Path) -> None:
+    """By the library's own loop, taken step by step: draws of others between the steps change nothing."""
+    folder = write_musicgen(tmp_path)
+    model, reader = (
+        MusicgenForConditionalGeneration.from_pretrained(folder).eval(),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    speaker = MusicGen(model, reader)
+    tokens = speaker.read("drums and a flute")
+    torch.manual_seed(7)
+    with torch.inference_mode():
+        expected = model.generate(**reader("drums and a flute", return_tensors="pt"))[0, 0]
+    assert expected.std() > 1e-3
+    for _ in range(2):
+        steps = []
+        for piece in speaker.speak(tokens, Manner(), Draws(7, CPU)):
+            torch.randn(3)
+            steps.append(piece)
+        assert [step is None for step in steps] == [True] * 5 + [False]
+        assert torch.equal(steps[-1], expected)
+
+
+def test_leaving_ends_a_loop_of_the_librarys(tmp_path: Path) -> None:
+    folder = write_musicgen(tmp_path, new_tokens=100_000)
+    model = MusicgenForConditionalGeneration.from_pretrained(folder).eval()
+    speaker = MusicGen(model, AutoTokenizer.from_pretrained(folder))
+    steps = speaker.speak(speaker.read("drums"), Manner(), Draws(0, CPU))
+    assert [next(steps) for _ in range(3)] == [None] * 3
+    assert "turns" in {thread.name for thread in threading.enumerate()}
+    steps.close()
+    assert "turns" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_what_fails_in_a_turn_fails_where_it_is_waited_for() -> None:
+    def fail(pause: Callable[[], None]) -> int:
+        pause()
+        raise ValueError("no")
+
+    turns = iter(Turns(fail))
+    assert next(turns) is None
+    with pytest.raises(ValueError, match="no"):
+        next(turns)

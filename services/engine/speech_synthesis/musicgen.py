@@ -1,0 +1,74 @@
+"""MusicGen: draws sound and music that a text describes, token by token, and makes sound of all of them at its end."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+from services.engine.checkpoint import ModelRefused
+from services.engine.speech_synthesis.draws import Draws
+from services.engine.speech_synthesis.model import Manner
+from services.engine.speech_synthesis.turns import Turns
+
+_MOST_TOKENS = 256
+"""Of a description: what its reader of texts was trained with."""
+_STEPS = 8
+"""Steps of the decoder before others have their turn."""
+
+
+class MusicGen:
+    """A SpeakingModel. Its sound is what the library's `generate` makes with the model's own configuration."""
+
+    language = ""
+    voices: Sequence[str] = ()
+    embedding_width = 0
+    has_rates = False
+    divides = False
+    most_tokens = _MOST_TOKENS
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        """Raises ModelRefused for a model of two channels."""
+        if model.config.decoder.audio_channels != 1:
+            raise ModelRefused("MusicGen with two channels is not served; the models with one are.")
+        self._model = model
+        self._tokenizer = tokenizer
+        self.sample_rate: int = model.config.audio_encoder.sampling_rate
+
+    def read(self, sentence: str) -> list[int]:
+        """See SpeakingModel."""
+        ids: list[int] = self._tokenizer(sentence)["input_ids"]
+        return ids if set(ids) - {*self._tokenizer.all_special_ids} else []
+
+    def speak(self, tokens: Sequence[int], _manner: Manner, draws: Draws) -> Iterator[Tensor | None]:
+        """See SpeakingModel. There is one piece: it makes sound of all its tokens at once."""
+        ids = torch.tensor([tokens], device=self._model.device)
+
+        @torch.inference_mode()
+        def generate(pause: Callable[[], None]) -> Tensor:
+            criteria = StoppingCriteriaList([_Pauses(pause)])
+            return self._model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), stopping_criteria=criteria)
+
+        steps, made = iter(Turns(generate)), None
+        try:
+            while made is None:
+                with draws.in_force():
+                    made = next(steps)
+                yield None if made is None else made[0, 0]
+        finally:
+            steps.close()
+
+
+class _Pauses(StoppingCriteria):
+    """Stops nothing, but lets others have their turn."""
+
+    def __init__(self, pause: Callable[[], None]) -> None:
+        self._pause = pause
+        self._steps = 0
+
+    def __call__(self, input_ids: Tensor, *_: Any, **__: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self._steps += 1
+        if self._steps % _STEPS == 0:
+            self._pause()
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
