@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.recipes.vision.recipe import Recipe, Trained
 
-WORDS = tomllib.loads(Path(__file__).with_name("cards.toml").read_text(encoding="utf-8"))
+RECIPES = Path(__file__).parents[1]
 TEMPLATE = """# {title}
 
 {summary}
@@ -62,7 +62,8 @@ def write_card(
     recipe: Recipe, trained: Trained, measured: dict[str, float], shipped: dict[str, float], path: Path
 ) -> None:
     """Fills the template with the recipe's words and the measured figures."""
-    words, again = WORDS[recipe.folder], f"`python -m models.recipes.vision {recipe.folder}`"
+    words = tomllib.loads((RECIPES / recipe.package / "cards.toml").read_text(encoding="utf-8"))[recipe.folder]
+    again = f"`python -m models.recipes.{recipe.package} {recipe.folder}`"
     size = f"{trained.network.num_parameters():,} parameters in bfloat16."
     training = f"{trained.minutes:.1f} minutes on one thread of a CPU: {trained.told}. {again} repeats it{REPEATED}"
     told = {name: text.format(**recipe.told) for name, text in words.items() if name != "limits"}

@@ -48,6 +48,8 @@ class Recipe:
     shipped: int
     told: dict[str, object]
     with_text: bool = False
+    package: str = "vision"
+    """The folder of the recipe, which holds the words of its card too."""
 
     def load(self, folder: Path) -> Served:
         """The model of a folder, loaded the way a service loads it."""

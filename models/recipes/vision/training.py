@@ -1,4 +1,4 @@
-"""The training all models share: AdamW, a warm-up and a cosine, gradients clipped, bfloat16 at the end."""
+"""The training all models share: AdamW or Muon, a warm-up and a cosine, gradients clipped, bfloat16 at the end."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
+from torch import Tensor, nn
+from transformers import get_cosine_schedule_with_warmup
+
+from models.recipes.chat.optimizer import new_optimizer
 
 
 @dataclass(frozen=True)
@@ -22,20 +24,25 @@ class Plan:
     seed: int = 20
     decay: float = 0.05
     warm_up: float = 0.05
+    muon: bool = False
+    """Whether Muon trains the matrices, and AdamW only the rest."""
+    of: str = "images"
 
     @property
     def told(self) -> str:
         """The plan in the words of a card."""
+        optimizer = "Muon for the matrices" if self.muon else "AdamW"
         return (
-            f"{self.steps:,} steps of {self.batch} images, AdamW with a highest rate of {self.rate:g}, seed {self.seed}"
+            f"{self.steps:,} steps of {self.batch} {self.of}, {optimizer} with a highest rate of {self.rate:g}, seed "
+            f"{self.seed}"
         )
 
 
-def fit(network: PreTrainedModel, plan: Plan, loss_at: Callable[[np.random.Generator], Tensor]) -> float:
+def fit(network: nn.Module, plan: Plan, loss_at: Callable[[np.random.Generator], Tensor]) -> float:
     """Trains the network on the losses of drawn batches, leaves it in bfloat16; returns minutes of processor time."""
     torch.set_num_threads(1)
     network.float().train()
-    optimizer = torch.optim.AdamW(groups(network, plan.decay), lr=plan.rate, betas=(0.9, 0.98))
+    optimizer = optimizer_of(network, plan)
     schedule = get_cosine_schedule_with_warmup(optimizer, int(plan.steps * plan.warm_up), plan.steps)
     rng, began, mean = np.random.default_rng(plan.seed), time.process_time(), 0.0
     for step in range(1, plan.steps + 1):
@@ -52,7 +59,14 @@ def fit(network: PreTrainedModel, plan: Plan, loss_at: Callable[[np.random.Gener
     return (time.process_time() - began) / 60
 
 
-def groups(network: PreTrainedModel, decay: float) -> list[dict[str, object]]:
+def optimizer_of(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    """The optimizer a plan names."""
+    if plan.muon:
+        return new_optimizer(network, plan.rate)
+    return torch.optim.AdamW(groups(network, plan.decay), lr=plan.rate, betas=(0.9, 0.98))
+
+
+def groups(network: nn.Module, decay: float) -> list[dict[str, object]]:
     """Matrices decay; biases, norms and single numbers do not."""
     learnt = [p for p in network.parameters() if p.requires_grad]
     return [
