@@ -77,10 +77,11 @@ bench-kinds: $(READY) ## Measures other kinds of models beside generate.
 soak: $(READY) ## Sends 20,000 requests of every kind and tells whether memory grows.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.soak $(ARGS)
 
-models: $(READY) ## Trains the embedded models anew (about an hour).
+models: $(READY) ## Trains the embedded models anew (about an hour and a half).
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.chat
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.vision
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.text
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.multimodal
 
 clean: ## Removes the environment and caches.
 	rm -rf $(VENV) .demo .bench .sanitize .pytest_cache .ruff_cache

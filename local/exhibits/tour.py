@@ -8,12 +8,13 @@ from rich.table import Table
 
 from local.exhibits.exhibit import items_of
 from local.exhibits.images import IMAGES
+from local.exhibits.multimodal import MULTIMODAL
 from local.exhibits.sounds import SOUNDS
 from local.exhibits.texts import TEXTS
 from local.fleet import Member
 from sensorium import Client
 
-EXHIBITS = TEXTS | IMAGES | SOUNDS
+EXHIBITS = TEXTS | IMAGES | SOUNDS | MULTIMODAL
 
 
 def tour(console: Console, client: Client, members: Sequence[Member]) -> None:

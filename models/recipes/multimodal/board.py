@@ -23,7 +23,9 @@ PLACES = (
 MOST = 5
 SHARES = (0.04, 0.2, 0.22, 0.22, 0.17, 0.15)
 """How often a picture holds 0 to 5 figures."""
-TILT = 0.3
+TILT = 0.2
+STRAY = 2.5
+"""Pixels by which a figure may miss the middle of its ninth, across and down."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ def draw_board(rng: np.random.Generator) -> Picture:
     pixels = grey_ground(rng, SIDE)
     for piece in pieces:
         radius = rng.uniform(*RADII[piece.size])
-        room = NINTH / 2 - radius
-        middle = NINTH / 2 + rng.uniform(-room, room, 2)
+        stray = min(STRAY, NINTH / 2 - radius)
+        middle = NINTH / 2 + rng.uniform(-stray, stray, 2)
         angle = UPRIGHT[piece.kind] + rng.uniform(-TILT, TILT)
         share = coverage(piece.kind, (middle[0], middle[1]), radius, angle, NINTH)[..., None]
         ninth = pixels[piece.row * NINTH :, piece.column * NINTH :][:NINTH, :NINTH]

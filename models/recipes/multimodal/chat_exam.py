@@ -26,9 +26,9 @@ PARTS = {
 """Kinds of questions that every picture of figures is asked, and their names on the card."""
 
 
-def draw(count: int) -> list[Item]:
+def draw(count: int, seed: int = HELD_OUT_SEED) -> list[Item]:
     """Held-out pictures with questions; every fourth item has two pictures. Some are put in ways that are held out."""
-    rng = np.random.default_rng(HELD_OUT_SEED)
+    rng = np.random.default_rng(seed)
     return [two_pictures(rng) if at % 4 == 3 else one_picture(rng, digit=at % 4 == 1) for at in range(count)]
 
 

@@ -135,9 +135,9 @@ def new_tokenizer(writer: PageWriter) -> PreTrainedTokenizerFast:
     return word_pieces(texts, VOCABULARY, CONTEXT)
 
 
-def draw(count: int) -> list[Item]:
+def draw(count: int, seed: int = HELD_OUT_SEED) -> list[Item]:
     """Held-out pages with questions, half of each page's questions put in ways that are held out too."""
-    rng, writer = random.Random(HELD_OUT_SEED), PageWriter(held_out=True)
+    rng, writer = random.Random(seed), PageWriter(held_out=True)
     found = []
     for at in range(count):
         layout = tuple(LAYOUTS)[at % len(LAYOUTS)]

@@ -31,8 +31,8 @@ from models.recipes.vision.training import Plan, fit, seeded
 
 WIDTH = 128
 VOCABULARY = 640
-TOWER_PLAN = Plan(steps=1500, batch=64, rate=0.01, muon=True)
-PLAN = Plan(steps=2000, batch=32, rate=0.02, muon=True, of="conversations")
+TOWER_PLAN = Plan(steps=1200, batch=64, rate=0.01, muon=True)
+PLAN = Plan(steps=700, batch=32, rate=0.02, muon=True, of="conversations")
 TOGETHER = 8
 """Batches that are drawn at once and sorted by length."""
 

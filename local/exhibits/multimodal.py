@@ -1,0 +1,80 @@
+"""Questions about pictures and pages, and captions."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from local.exhibits.exhibit import Exhibit, Items, Shown, some
+from local.exhibits.picture import opened, picture
+from sensorium import Client
+from sensorium.v1.common_pb2 import (
+    ROLE_USER,
+    BoundingBox,
+    GenerationParameters,
+    ImageSize,
+    Media,
+)
+from sensorium.v1.multimodal_pb2 import (
+    AnswerDocumentQuestionRequest,
+    AnswerImageQuestionRequest,
+    CaptionRequest,
+    ContentPart,
+    DocumentWord,
+    MultimodalMessage,
+    MultimodalPrompt,
+    MultimodalServiceGenerateRequest,
+)
+
+_GREEDY = GenerationParameters(temperature=0.0)
+
+
+def _file(folder: Path, name: str) -> Media:
+    return Media(mime_type="image/png", data=(folder / name).read_bytes())
+
+
+def _look(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
+    for item in some([item for item in items if item["asked"][0][0].startswith("caption")], 3):
+        image = _file(folder, item["image"])
+        shown = picture(opened(image.data))
+        (_, _, wanted), *others = item["asked"]
+        told = client.multimodal.caption(CaptionRequest(model=folder.name, image=image, parameters=_GREEDY))
+        caption = told.candidates[0].text
+        yield Shown("Caption", caption, caption == wanted, shown)
+        _, question, wanted = others[-1]
+        request = AnswerImageQuestionRequest(model=folder.name, image=image, question=question, parameters=_GREEDY)
+        answer = client.multimodal.answer_image_question(request).answers[0].text
+        yield Shown(question, f"{question} {answer}", answer == wanted)
+    item = next(item for item in items if "second" in item)
+    images = [_file(folder, item[name]) for name in ("image", "second")]
+    _, question, wanted = item["asked"][0]
+    parts = [*(ContentPart(image=image) for image in images), ContentPart(text=question)]
+    prompt = MultimodalPrompt(messages=[MultimodalMessage(role=ROLE_USER, parts=parts)])
+    request = MultimodalServiceGenerateRequest(model=folder.name, prompt=prompt, parameters=_GREEDY)
+    answer = client.multimodal.generate(request).candidates[0].text
+    shown = picture(*(opened(image.data) for image in images))
+    yield Shown(question, f"{question} {answer}", answer == wanted, shown)
+
+
+def _read(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
+    for item in some(items, 3):
+        page = opened((folder / item["image"]).read_bytes())
+        words: list[DocumentWord] = []
+        for word in item["words"]:
+            left, upper, right, lower = word["box"]
+            box = BoundingBox(x_min=left, y_min=upper, x_max=right, y_max=lower)
+            words.append(DocumentWord(text=word["text"], box=box))
+        _, question, wanted = item["asked"][0]
+        request = AnswerDocumentQuestionRequest(
+            model=folder.name,
+            question=question,
+            words=words,
+            page_size=ImageSize(width=page.width, height=page.height),
+        )
+        best = client.multimodal.answer_document_question(request).answers[0]
+        yield Shown(f"{item['kind']}: {question}", f"{best.text} ({best.score:.2f})", best.text == wanted)
+
+
+MULTIMODAL = {
+    "image-chat": Exhibit("Caption, AnswerImageQuestion", _look),
+    "form-reader": Exhibit("AnswerDocumentQuestion", _read),
+}
+"""By the model's name."""
