@@ -9,14 +9,11 @@ from sensorium import Client
 from sensorium.v1.common_pb2 import (
     ROLE_USER,
     BoundingBox,
-    GenerationParameters,
     ImageSize,
     Media,
 )
 from sensorium.v1.multimodal_pb2 import (
     AnswerDocumentQuestionRequest,
-    AnswerImageQuestionRequest,
-    CaptionRequest,
     ContentPart,
     DocumentWord,
     MultimodalMessage,
@@ -24,34 +21,29 @@ from sensorium.v1.multimodal_pb2 import (
     MultimodalServiceGenerateRequest,
 )
 
-_GREEDY = GenerationParameters(temperature=0.0)
-
 
 def _file(folder: Path, name: str) -> Media:
     return Media(mime_type="image/png", data=(folder / name).read_bytes())
 
 
 def _look(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
-    for item in some([item for item in items if item["asked"][0][0].startswith("caption")], 3):
-        image = _file(folder, item["image"])
-        shown = picture(opened(image.data))
-        (_, _, wanted), *others = item["asked"]
-        told = client.multimodal.caption(CaptionRequest(model=folder.name, image=image, parameters=_GREEDY))
-        caption = told.candidates[0].text
-        yield Shown("Caption", caption, caption == wanted, shown)
-        _, question, wanted = others[-1]
-        request = AnswerImageQuestionRequest(model=folder.name, image=image, question=question, parameters=_GREEDY)
-        answer = client.multimodal.answer_image_question(request).answers[0].text
-        yield Shown(question, f"{question} {answer}", answer == wanted)
-    item = next(item for item in items if "second" in item)
-    images = [_file(folder, item[name]) for name in ("image", "second")]
-    _, question, wanted = item["asked"][0]
+    captioned = [item for item in items if item["asked"][0][0].startswith("caption")]
+    compared = [item for item in items if "second" in item]
+    for item in (*some(captioned, 3), *some(compared, 1)):
+        images = [_file(folder, item[name]) for name in ("image", "second") if name in item]
+        shown = picture(*(opened(image.data) for image in images))
+        for _, question, wanted in (item["asked"][0], item["asked"][len(item["asked"]) // 2]):
+            answer = _ask(client, folder, images, question)
+            yield Shown(question, f"[dim]{question}[/]\n{answer}" if shown else answer, answer == wanted, shown)
+            shown = None
+
+
+def _ask(client: Client, folder: Path, images: list[Media], question: str) -> str:
+    """Returns what the model says of images."""
     parts = [*(ContentPart(image=image) for image in images), ContentPart(text=question)]
     prompt = MultimodalPrompt(messages=[MultimodalMessage(role=ROLE_USER, parts=parts)])
-    request = MultimodalServiceGenerateRequest(model=folder.name, prompt=prompt, parameters=_GREEDY)
-    answer = client.multimodal.generate(request).candidates[0].text
-    shown = picture(*(opened(image.data) for image in images))
-    yield Shown(question, f"{question} {answer}", answer == wanted, shown)
+    request = MultimodalServiceGenerateRequest(model=folder.name, prompt=prompt)
+    return client.multimodal.generate(request).candidates[0].text
 
 
 def _read(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
@@ -74,7 +66,7 @@ def _read(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
 
 
 MULTIMODAL = {
-    "image-chat": Exhibit("Caption, AnswerImageQuestion", _look),
+    "image-chat": Exhibit("Generate", _look),
     "form-reader": Exhibit("AnswerDocumentQuestion", _read),
 }
 """By the model's name."""

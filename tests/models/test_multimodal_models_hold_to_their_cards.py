@@ -29,7 +29,9 @@ SEED = 5003
 NEW = {"image-chat": (chat_exam.draw, 32), "form-reader": (form_reader.draw, 40)}
 """Draws items that neither training nor the card has seen, and how many of them are asked."""
 AT_LEAST = {
-    "image-chat": dict.fromkeys(("exact, caption, figures", "exact, which digit", "exact, how many"), 0.9),
+    "image-chat": dict.fromkeys(
+        ("exact, caption, figures", "exact, which digit", "exact, colour", "exact, shape"), 0.9
+    ),
     "form-reader": dict.fromkeys(("exact, beside", "exact, two columns", "exact, below"), 0.9),
 }
 """What a model trained anew has to reach as well."""
