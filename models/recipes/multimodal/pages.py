@@ -158,6 +158,12 @@ class PageWriter:
 
     def write(self, rng: random.Random, layout: str) -> Page:
         """A page of a random kind in a layout."""
+        while not fits(page := self._page(rng, layout)):
+            pass
+        return page
+
+    def _page(self, rng: random.Random, layout: str) -> Page:
+        """A page whose words may run over its edges."""
         kind = rng.choice(tuple(KINDS))
         largest = 11 if "three" in layout else 13 if "two" in layout else 18
         page, left = Page(kind, rng.randrange(10, largest)), rng.uniform(20, 60)
@@ -192,6 +198,11 @@ def ask(rng: random.Random, name: str, held_out: bool) -> str:
         good = name.removeprefix("goods/").removeprefix("a ")
         return rng.choice(split(parts(DATA["goods"]["asks"]))[held_out]).format(good)
     return rng.choice(split(parts(DATA["fields"][name]["asks"]))[held_out])
+
+
+def fits(page: Page) -> bool:
+    """Whether all words lie on the page."""
+    return all(word.box[2] <= WIDTH and word.box[3] <= HEIGHT for word in page.words)
 
 
 def fields_missing(page: Page) -> list[str]:
