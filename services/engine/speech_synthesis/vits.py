@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -40,9 +41,7 @@ class Vits:
         """See SpeakingModel."""
         known = self._model.config.vocab_size
         tokens = [token for token in self._ids(sentence) if token < known]
-        return (
-            [] if set(tokens) <= {self._tokenizer.unk_token_id, *self._ids("")} and self._is_mute(sentence) else tokens
-        )
+        return [] if set(tokens) <= self._mute and self._is_mute(sentence) else tokens
 
     def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Iterator[Tensor | None]:
         """See SpeakingModel."""
@@ -55,6 +54,11 @@ class Vits:
         frames, voice = self._frames.take()
         vocoder = WindowedVocoder(self._decoder, lambda part: self._decoder(part.T[None], voice)[0, 0])
         yield from vocoder.pieces(frames[0].T)
+
+    @cached_property
+    def _mute(self) -> set[int]:
+        """Tokens of which a sentence may be that says nothing."""
+        return {self._tokenizer.unk_token_id, *self._ids("")}
 
     def _ids(self, text: str) -> list[int]:
         return self._tokenizer(text)["input_ids"]
