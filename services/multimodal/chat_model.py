@@ -1,7 +1,7 @@
 """A model that generates from conversations with images and recordings, in memory and answering."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sensorium.v1 import models_pb2 as pb
@@ -11,6 +11,7 @@ from services.engine.loading import LoadedModel
 from services.engine.media.image import ImageLimits
 from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
+from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.prompts import PromptComposer
 from services.engine.multimodal.reader import MediaReader
@@ -18,10 +19,12 @@ from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
 from services.generation.engine_facts import engine_settings, generation_limits
+from services.multimodal import chat_asks
 from services.multimodal.config import MultimodalSettings
 from services.multimodal.generate import MediaPrompts, MultimodalGenerator
-from services.multimodal.generating_model import GeneratingModel
+from services.multimodal.generating_model import WRITING_TASKS, GeneratingModel
 from services.multimodal.verb_set import MultimodalVerbs
+from services.multimodal.writer import Writer
 
 _LONGEST_SIDE = 32_767
 """Pixels of a side: what is longer than that is a bomb of one line, whatever its area."""
@@ -52,8 +55,24 @@ def load_chat_model(
         _prompts(loaded, built, settings, encoder),
     )
     metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
-    verbs = MultimodalVerbs(generator=generator)
-    return GeneratingModel(loaded, built, preprocessing, structures, verbs, settings, [pb.TASK_GENERATE_MULTIMODAL])
+    tasks, verbs = _abilities(loaded, generator)
+    return GeneratingModel(loaded, built, preprocessing, structures, verbs, settings, tasks)
+
+
+def _abilities(
+    loaded: LoadedModel, generator: MultimodalGenerator
+) -> tuple[Sequence[pb.Task.ValueType], MultimodalVerbs]:
+    """Returns what a model can do: what is asked of it in a conversation it needs a template for."""
+    assert loaded.media is not None
+    if MediaKind.IMAGE not in loaded.media.kinds or loaded.tokenizer.chat_template is None:
+        return [pb.TASK_GENERATE_MULTIMODAL], MultimodalVerbs(generator=generator)
+    verbs = MultimodalVerbs(
+        generator=generator,
+        captioner=Writer(generator, chat_asks.caption, "prompt"),
+        image_writer=Writer(generator, chat_asks.image_question, "question"),
+        document_writer=Writer(generator, chat_asks.document_question, "question"),
+    )
+    return [pb.TASK_GENERATE_MULTIMODAL, *WRITING_TASKS.values()], verbs
 
 
 def _prompts(

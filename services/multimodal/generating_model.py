@@ -12,7 +12,15 @@ from services.engine.preprocessing import Preprocessing
 from services.engine.structure.compiler import StructureCompiler
 from services.generation.engine_facts import describe
 from services.multimodal.config import MultimodalSettings
+from services.multimodal.task import MultimodalTask
 from services.multimodal.verb_set import MultimodalVerbs
+
+WRITING_TASKS = {
+    MultimodalTask.CAPTION: pb.TASK_CAPTION,
+    MultimodalTask.ANSWER_IMAGE_QUESTION: pb.TASK_ANSWER_IMAGE_QUESTION,
+    MultimodalTask.ANSWER_DOCUMENT_QUESTION: pb.TASK_ANSWER_DOCUMENT_QUESTION,
+}
+"""What is written about an image, and what that is called in the contract."""
 
 
 @dataclass(frozen=True)

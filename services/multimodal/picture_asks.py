@@ -8,7 +8,7 @@ from services.engine.multimodal.kind import MediaKind
 from services.generation.ask import ShownMedium
 from services.multimodal.ask import AnswerAsk, CaptionAsk, DocumentQuestionAsk, ImageQuestionAsk
 from services.multimodal.picture_generator import PictureAsk
-from services.multimodal.question import writing_violations
+from services.multimodal.question import NO_PAGE, writing_violations
 from services.sent_media import SentMedia
 
 _END = "</s_answer>"
@@ -42,7 +42,6 @@ class PictureAsks:
             delivered=ask.delivered,
             deadline=ask.deadline,
             violations=ask.violations,
-            field="prompt",
             media=(ShownMedium(MediaKind.IMAGE, ask.image, "image"),),
             starts=self.starts,
         )
@@ -53,8 +52,7 @@ class PictureAsks:
 
     def document_question(self, ask: DocumentQuestionAsk) -> PictureAsk:
         """Returns the wish for an answer to a question about a page, of which the model sees the image only."""
-        page = SentMedia(b"", "", "must be set: the model reads the page's image") if ask.page is None else ask.page
-        answer = self._answer(ask, page, "page")
+        answer = self._answer(ask, ask.page or NO_PAGE, "page")
         if self.end_of_answer is None:
             return answer
         framed = f"<s_docvqa><s_question>{ask.question}</s_question><s_answer>"
@@ -68,7 +66,6 @@ class PictureAsks:
             delivered=ask.delivered,
             deadline=ask.deadline,
             violations=(*ask.violations, *writing_violations(ask)),
-            field="question",
             media=(ShownMedium(MediaKind.IMAGE, image, field),),
             question=ask.question if self.reads_question else "",
             starts=self.starts,

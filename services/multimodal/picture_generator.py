@@ -14,6 +14,9 @@ from services.engine.structure.compiler import StructureCompiler
 from services.generation.ask import GenerationAsk
 from services.generation.generator import TextGenerator
 
+_FIELD = "prompt"
+"""What a violation calls prompt and question."""
+
 
 @dataclass(frozen=True)
 class PictureAsk(GenerationAsk):
@@ -56,17 +59,17 @@ class PictureGenerator(TextGenerator):
         if medium is None:
             raise InvalidArgument(wrong)
         source, media = [0] * medium.token_count, PromptMedia([medium], [])
-        return None, TokenizedInput([*ask.starts, *behind], ask.delivered, ask.field, source, media)
+        return None, TokenizedInput([*ask.starts, *behind], ask.delivered, _FIELD, source, media)
 
     def _behind(self, ask: PictureAsk, wrong: list[Violation]) -> list[int]:
         """Returns the tokens of the prompt. Adds what is wrong with it, or with the question, to `wrong`."""
         try:
-            question = self._encoder.encode(ask.question, field=ask.field) if ask.question else []
-            behind = self._encoder.encode(ask.prompt or "", field=ask.field, add_special_tokens=False)
+            question = self._encoder.encode(ask.question, field=_FIELD) if ask.question else []
+            behind = self._encoder.encode(ask.prompt or "", field=_FIELD, add_special_tokens=False)
         except InvalidArgument as error:
             wrong += error.violations
             return []
         most = self._limits.context_tokens
         if len(question) > most:
-            wrong.append(Violation(ask.field, f"has {len(question)} tokens, and the model reads at most {most}"))
+            wrong.append(Violation(_FIELD, f"has {len(question)} tokens, and the model reads at most {most}"))
         return behind

@@ -2,6 +2,10 @@
 
 from sensorium.errors import Violation
 from services.multimodal.ask import AnswerAsk, DocumentQuestionAsk
+from services.sent_media import SentMedia
+
+NO_PAGE = SentMedia(b"", "", "must be set: the model reads the page's image")
+"""Stands for an image that was not sent."""
 
 _ONLY_CHOSEN = "does not go with this model, which generates its answers: set `parameters.candidate_count`"
 _ONLY_FOUND = "does not go with this model, which generates its answers: set `parameters.max_new_tokens`"

@@ -51,11 +51,11 @@ def choose_task(source: str, name: str, wanted: str) -> MultimodalTask:
     Raises:
         ModelRefused: that is no task known here.
     """
+    own = next((task for task, names in _BY_CLASS.items() if name in names), None)
+    if own is not None and (own is MultimodalTask.GENERATE or wanted == "auto"):
+        return own  # what generates from conversations does all the rest too
     if wanted != "auto":
         return MultimodalTask(wanted)
-    for task, names in _BY_CLASS.items():
-        if name in names:
-            return task
     raise ModelRefused(
         f"{source} was made as {name or 'nothing its configuration names'}, which is no multimodal task known here. "
         "--task chooses one."

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from sensorium.v1 import models_pb2 as pb
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.generation.build import build_engine
 from services.engine.loading import LoadedModel
@@ -18,7 +17,7 @@ from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
 from services.generation.engine_facts import engine_settings, generation_limits
 from services.multimodal.config import MultimodalSettings
-from services.multimodal.generating_model import GeneratingModel
+from services.multimodal.generating_model import WRITING_TASKS, GeneratingModel
 from services.multimodal.picture_asks import PictureAsks
 from services.multimodal.picture_generator import PictureGenerator
 from services.multimodal.task import MultimodalTask
@@ -27,11 +26,6 @@ from services.multimodal.writer import Writer
 
 _LONGEST_SIDE = 32_767
 """Pixels of a side: what is longer than that is a bomb of one line, whatever its area."""
-_TASKS = {
-    MultimodalTask.CAPTION: pb.TASK_CAPTION,
-    MultimodalTask.ANSWER_IMAGE_QUESTION: pb.TASK_ANSWER_IMAGE_QUESTION,
-    MultimodalTask.ANSWER_DOCUMENT_QUESTION: pb.TASK_ANSWER_DOCUMENT_QUESTION,
-}
 
 
 def load_writing_model(
@@ -57,7 +51,7 @@ def load_writing_model(
     tasks = _tasks(loaded, settings.task)
     metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
     verbs = _verbs(loaded, generator, tasks)
-    told = [_TASKS[task] for task in tasks]
+    told = [WRITING_TASKS[task] for task in tasks]
     return GeneratingModel(loaded, built, preprocessing, structures, verbs, settings, told)
 
 
@@ -75,7 +69,7 @@ def _tasks(loaded: LoadedModel, wanted: str) -> Sequence[MultimodalTask]:
     if wanted == "auto":
         return own
     chosen = MultimodalTask(wanted)
-    if chosen not in _TASKS or (pictures.reads_question and chosen not in own):
+    if chosen not in WRITING_TASKS or (pictures.reads_question and chosen not in own):
         raise ModelRefused(f"{loaded.architecture} cannot be served for --task {wanted}: leave it out.")
     return [chosen]
 
@@ -90,9 +84,9 @@ def _verbs(loaded: LoadedModel, generator: PictureGenerator, tasks: Sequence[Mul
     images = MultimodalTask.ANSWER_IMAGE_QUESTION in tasks
     documents = MultimodalTask.ANSWER_DOCUMENT_QUESTION in tasks
     return MultimodalVerbs(
-        captioner=Writer(generator, asks.caption) if captions else None,
-        image_writer=Writer(generator, asks.image_question) if images else None,
-        document_writer=Writer(generator, asks.document_question) if documents else None,
+        captioner=Writer(generator, asks.caption, "prompt") if captions else None,
+        image_writer=Writer(generator, asks.image_question, "question") if images else None,
+        document_writer=Writer(generator, asks.document_question, "question") if documents else None,
     )
 
 
