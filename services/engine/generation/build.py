@@ -33,7 +33,7 @@ from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.serial_runner import Continuation, SerialRunner
 from services.engine.generation.serial_verification import remember, serial_references, verify_serial
 from services.engine.generation.state_size import StateSize, state_size
-from services.engine.generation.verification import NotPaged, check_prompts, engine_logits, model_logits, verify
+from services.engine.generation.verification import Expected, NotPaged, check_prompts, engine_logits, verify
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from services.engine.multimodal.check import MediaCheck
@@ -167,7 +167,8 @@ def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: Att
     Raises:
         NotPaged: their results differ, with the model's own modules too.
     """
-    expected, media = model_logits(loaded, check_prompts(loaded, pool)), MediaCheck.of(loaded)
+    expected, media = Expected.of(loaded, check_prompts(loaded, pool)), MediaCheck.of(loaded)
+    runner.allowed_error = expected.allowed
 
     def fuse_layers(substitutions: Substitutions, library: Library, arena: Arena) -> None:
         if isinstance(backend, CpuAttention):

@@ -7,7 +7,7 @@ import torch
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import ModelRunner, Recorded
 from services.engine.generation.sequence import CachedTokens, Row
-from services.engine.generation.verification import check_prompts, tolerance
+from services.engine.generation.verification import check_prompts
 from services.engine.loading import LoadedModel
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def record_decoding(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, ro
         torch.cuda.synchronize(loaded.device)
         torch.cuda.empty_cache()
         return None
-    if not error <= tolerance(loaded):
+    if not error <= runner.allowed_error:
         log.warning("Decode steps are not recorded, since they differ then (relative error %.2g)", error)
         return None
     return graphs

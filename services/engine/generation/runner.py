@@ -96,6 +96,8 @@ class ModelRunner:
         self._device = device
         self.recorded: Recorded | None = None
         """Replayed for the rows it takes, if there is one."""
+        self.allowed_error = 0.0
+        """Relative error of its logits that was allowed when it was compared with the model."""
         self.forward_seconds = 0.0
 
     @torch.inference_mode()

@@ -14,7 +14,7 @@ from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.state_size import StateSize
-from services.engine.generation.verification import NotPaged, check_prompts, model_logits, verify
+from services.engine.generation.verification import Expected, NotPaged, check_prompts, tolerance, verify
 from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import build, output_of, read, real_bench, request
 from tests.tiny_models import CONFIGS, write_checkpoint
@@ -26,12 +26,14 @@ def load(folder: Path) -> LoadedModel:
     return load_language_model(str(folder), revision=None, device=CPU, dtype="auto")
 
 
-def verified(loaded: LoadedModel, backend: Any) -> None:
+def verified(loaded: LoadedModel, backend: Any) -> float:
+    """Returns the error that was allowed."""
     cache = KVCache(probe_layouts(loaded), 64, PAGE_SIZE, CPU)
     pool = PagePool(64, PAGE_SIZE)
-    expected = model_logits(loaded, check_prompts(loaded, pool))
+    expected = Expected.of(loaded, check_prompts(loaded, pool))
     verify(loaded, ModelRunner(loaded.model, backend, cache, CPU), pool, expected)
     assert pool.free_count == 64
+    return expected.allowed
 
 
 class Tampered(ReferenceAttention):
@@ -57,6 +59,24 @@ class Tampered(ReferenceAttention):
 def test_an_attention_that_differs_is_found(tmp_path: Path, name: str, changes: dict[str, Any]) -> None:
     loaded = load(write_checkpoint(tmp_path, name))
     verified(loaded, ReferenceAttention())
+    with pytest.raises(NotPaged, match="relative error"):
+        verified(loaded, Tampered(**changes))
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("changes", [{"softcap": 1.0}, {"sliding_window": 20}])
+def test_an_attention_that_differs_is_found_in_half_precision(
+    llama_folder: Path, noisy: bool, changes: dict[str, Any]
+) -> None:
+    loaded = load_language_model(str(llama_folder), revision=None, device=CPU, dtype="bfloat16")
+    if noisy:  # rounding alone takes its logits far, as those of deep models at random
+        with torch.no_grad():
+            for layer in loaded.model.model.layers:
+                layer.mlp.down_proj.weight *= 30
+                layer.self_attn.o_proj.weight *= 30
+                layer.self_attn.q_proj.weight *= 7
+                layer.self_attn.k_proj.weight *= 7
+    assert (verified(loaded, ReferenceAttention()) > tolerance(loaded)) == noisy
     with pytest.raises(NotPaged, match="relative error"):
         verified(loaded, Tampered(**changes))
 
