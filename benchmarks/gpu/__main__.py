@@ -1,6 +1,7 @@
-"""`python -m benchmarks.gpu`: decoding and reading on one GPU, beside `generate` and what the hardware allows."""
+"""`python -m benchmarks.gpu`: decoding and reading on one GPU, beside transformers and what the hardware allows."""
 
 import time
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +10,14 @@ import torch
 import typer
 from rich.console import Console
 
-from benchmarks.gpu.ceilings import Ceilings, Work, measure
-from benchmarks.gpu.contenders import Rates, prompts, run_engine, run_generate
+from benchmarks.gpu.ceilings import Work, measure
+from benchmarks.gpu.engine import run_requests
+from benchmarks.gpu.peers import run_continuous, run_generate
+from benchmarks.gpu.profile import write_profile
 from benchmarks.gpu.report import Line, Report
+from benchmarks.gpu.runner import Rates, prompts, run_engine
 from benchmarks.gpu.shapes import SHAPES, make
+from services.engine.fusion.triton import launch
 from services.engine.generation.attention.backend import IMPLEMENTATION, register
 from services.engine.generation.build import paged_parts
 from services.engine.generation.parts import EngineSettings, Parts
@@ -21,102 +26,150 @@ from services.engine.loading import LoadedModel
 
 ShapeName = StrEnum("ShapeName", {name: name for name in SHAPES})
 _CACHE = 24 << 30
+_TOGETHER = 32
+"""Rows at which whole engines are compared."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    steps: int
+    generate_steps: int
+    together_steps: int
+    chunk: int
+    profiles: Path | None
+
+
+@dataclass(frozen=True)
+class Peers:
+    """What transformers does on one workload."""
+
+    generate: Rates | None = None
+    continuous: float = 0.0
+
+
+Workload = tuple[int, int]
+"""Rows, and tokens of each prompt."""
 
 
 def main(
     shape: Annotated[list[ShapeName] | None, typer.Option(help="May be repeated. Default: all.")] = None,
-    batch: Annotated[list[int], typer.Option(help="Rows; may be repeated.")] = [1, 8, 32, 128],  # noqa: B006
-    context: Annotated[list[int], typer.Option(help="Tokens of a prompt; may be repeated.")] = [1024],  # noqa: B006
+    work: Annotated[list[str], typer.Option(help="ROWSxTOKENS of a prompt; may be repeated.")] = [  # noqa: B006
+        "1x1024", "8x1024", "32x1024", "128x1024", "1x8192", "8x8192"
+    ],
     steps: Annotated[int, typer.Option(min=1, help="Tokens decoded for each row.")] = 64,
-    generate_steps: Annotated[int, typer.Option(min=0, help="The same of generate; 0 leaves it out.")] = 16,
+    generate_steps: Annotated[int, typer.Option(min=0, help="The same of generate; 0 leaves peers out.")] = 16,
+    together_steps: Annotated[int, typer.Option(min=2, help="The same of whole engines.")] = 128,
     chunk: Annotated[int, typer.Option(min=1, help="Prompt tokens of a step.")] = 8192,
     quick: Annotated[bool, typer.Option(help="The small shape, batches of 1 and 32.")] = False,
     seconds: Annotated[float, typer.Option(help="No new measurement begins after this time.")] = 540,
     json: Annotated[Path | None, typer.Option(help="Where all figures are written.")] = None,
-) -> None:
-    """Measures in process, without a server: the engine's runner with its attention and its recorded steps."""
-    ends, console = time.monotonic() + seconds, Console(width=140)
+    apart: Annotated[bool, typer.Option(help="A kernel begins only when the one before it has ended.")] = False,
+    profiles: Annotated[Path | None, typer.Option(help="Folder for the kernels of decode steps.")] = None,
+) -> None:  # fmt: skip
+    """Measures in process, without a server: the engine's runner, and at 32 rows the whole engine."""
+    ends, console = time.monotonic() + seconds, Console(width=160)
     names = ["1B"] if quick else [str(name) for name in shape or SHAPES]
-    batches = [1, 32] if quick else batch
+    works = [_workload(each) for each in (["1x1024", "32x1024"] if quick else work)]
+    sizes = Sizes(steps, generate_steps, together_steps, chunk, profiles)
+    launch.overlapping = not apart
     register()
     report = Report(measure(), [], {})
-    for name in names:
-        if time.monotonic() < ends:
-            _measure_model(name, batches, context, (steps, generate_steps, chunk), ends, report, console)
+    for i, name in enumerate(names):
+        left = ends - time.monotonic()
+        if left > 0:
+            _measure_model(name, works, sizes, time.monotonic() + left / (len(names) - i), report, console)
             if json is not None:
                 report.write(json)
     report.show(console)
 
 
+def _workload(given: str) -> Workload:
+    rows, tokens = given.split("x")
+    return int(rows), int(tokens)
+
+
 def _measure_model(
-    name: str,
-    batches: list[int],
-    contexts: list[int],
-    sizes: tuple[int, int, int],
-    ends: float,
-    report: Report,
-    console: Console,
+    name: str, works: list[Workload], sizes: Sizes, ends: float, report: Report, console: Console
 ) -> None:
+    """Measures transformers first: a model that was sped up cannot be run by it any more."""
     began = time.monotonic()
     loaded = make(name, torch.device("cuda:0"))
     made = time.monotonic()
+    peers = _measure_peers(loaded, works, sizes, made + (ends - made) / 2)
+    settings = EngineSettings(
+        max_sequences=max(rows for rows, _ in works), cache_bytes=_CACHE, prefill_tokens=sizes.chunk,
+        share_prefixes=False,
+    )  # fmt: skip
+    built = time.monotonic()
     with torch.inference_mode():
-        parts = paged_parts(loaded, EngineSettings(max_sequences=max(batches), cache_bytes=_CACHE))
-    report.notes[name] = _note(parts, made - began, time.monotonic() - made)
+        parts = paged_parts(loaded, settings)
+    report.notes[name] = _note(loaded, parts, made - began, time.monotonic() - built)
     console.print(f"{name}: {report.notes[name]}")
-    for context in contexts:
-        for rows in batches:
-            if time.monotonic() < ends:
-                report.lines.append(_measure_batch(name, loaded, parts, rows, context, sizes, report.ceilings))
-                console.print(report.lines[-1])
+    for rows, context in works:
+        if time.monotonic() < ends:
+            asked = prompts(rows, context, loaded.vocabulary_size)
+            line = _measure(name, loaded, parts, settings, asked, sizes, peers.get((rows, context), Peers()), report)
+            report.lines.append(line)
+            console.print(line)
 
 
-def _measure_batch(
+def _measure_peers(loaded: LoadedModel, works: list[Workload], sizes: Sizes, ends: float) -> dict[Workload, Peers]:
+    found: dict[Workload, Peers] = {}
+    for rows, context in sorted(works, key=lambda work: work[0] != _TOGETHER):
+        if sizes.generate_steps and time.monotonic() < ends:
+            asked = prompts(rows, context, loaded.vocabulary_size)
+            generate = run_generate(loaded, asked, sizes.generate_steps)
+            together = rows == _TOGETHER
+            continuous = run_continuous(loaded, asked, sizes.together_steps) if together else 0.0
+            found[rows, context] = Peers(generate, continuous)
+    return found
+
+
+def _measure(
     name: str,
     loaded: LoadedModel,
     parts: Parts,
-    rows: int,
-    context: int,
-    sizes: tuple[int, int, int],
-    ceilings: Ceilings,
+    settings: EngineSettings,
+    asked: list[list[int]],
+    sizes: Sizes,
+    peers: Peers,
+    report: Report,
 ) -> Line:
-    steps, generate_steps, chunk = sizes
-    asked, work = prompts(rows, context, loaded.vocabulary_size), Work.of(loaded.model.config)
+    rows, context, steps = len(asked), len(asked[0]), sizes.steps
+    work, ceilings, generate = Work.of(loaded.model.config), report.ceilings, peers.generate
     loaded.model.set_attn_implementation(IMPLEMENTATION)
-    run_engine(parts, asked, 2, chunk)
-    engine = run_engine(parts, asked, steps, chunk)
-    generate = _generate(loaded, asked, generate_steps)
-    reading = work.prompt_flops(rows, context) / engine.prompt_seconds
+    run_engine(parts, asked, 2, sizes.chunk)
+    engine = run_engine(parts, asked, steps, sizes.chunk)
+    together = run_requests(loaded, parts, settings, asked, sizes.together_steps) if rows == _TOGETHER else 0.0
+    if sizes.profiles is not None and rows in (1, _TOGETHER) and context < 2048:
+        write_profile(sizes.profiles / f"profile-{name}-{rows}.txt", parts, asked, sizes.chunk)
     return Line(
         name,
         rows,
         context,
         engine_decode=rows / engine.step_seconds,
         roofline_decode=rows / work.decode_seconds(ceilings, rows, context + steps // 2),
+        together_decode=together,
         generate_decode=rows / generate.step_seconds if generate else 0.0,
+        continuous_decode=peers.continuous,
         engine_prompt=rows * context / engine.prompt_seconds,
         generate_prompt=rows * context / generate.prompt_seconds if generate else 0.0,
-        prompt_share=reading / ceilings.matmul_flops,
+        prompt_share=work.prompt_flops(rows, context) / engine.prompt_seconds / ceilings.matmul_flops,
     )
 
 
-def _generate(loaded: LoadedModel, asked: list[list[int]], steps: int) -> Rates | None:
-    if not steps:
-        return None
-    try:
-        run_generate(loaded, asked[:1], 2)
-        return run_generate(loaded, asked, steps)
-    except torch.OutOfMemoryError:
-        torch.cuda.empty_cache()
-        return None
-
-
-def _note(parts: Parts, making: float, building: float) -> str:
+def _note(loaded: LoadedModel, parts: Parts, making: float, building: float) -> str:
     runner = parts.runner
     assert isinstance(runner, ModelRunner)
     recorded = "recorded" if runner.recorded is not None else "not recorded"
-    attention = type(runner.backend).__name__
-    return f"{attention}, decode steps {recorded}; made in {making:.1f} s, checked and recorded in {building:.1f} s"
+    attention, allowed = type(runner.backend).__name__, runner.allowed_error
+    fused = sum(type(module).__name__ == "GpuDecoderLayer" for module in loaded.model.modules())
+    return (
+        f"{attention}, {fused} layers by kernels, decode steps {recorded}, error of {allowed:.2g} allowed; made in "
+        f"{making:.1f} s, checked and recorded in {building:.1f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -20,10 +20,14 @@ class Line:
     batch: int
     context: int
     engine_decode: float
-    """Tokens per second, of all rows."""
+    """Tokens per second of all rows, by the runner alone."""
     roofline_decode: float
+    together_decode: float
+    """By the whole engine, while all rows decode; 0 where it was not measured."""
     generate_decode: float
     """0 where it was not measured."""
+    continuous_decode: float
+    """By transformers' continuous batching, while all rows decode; 0 where it was not measured."""
     engine_prompt: float
     """Tokens of prompts read per second."""
     generate_prompt: float
@@ -59,15 +63,29 @@ class Report:
             console.print(f"{name}: {note}")
         table = Table()
         for column in (
-            "model", "batch", "context", "decode tok/s", "of roofline", "generate", "times",
-            "prompt tok/s", "of product", "generate",
+            "model", "batch", "context", "decode tok/s", "of roofline", "engine", "of roofline", "generate", "times",
+            "continuous", "times", "prompt tok/s", "of product", "generate",
         ):  # fmt: skip
             table.add_column(column, justify="right", no_wrap=True)
         for line in self.lines:
-            times = line.engine_decode / line.generate_decode if line.generate_decode else 0.0
             table.add_row(
-                line.model, str(line.batch), str(line.context), f"{line.engine_decode:.0f}",
-                f"{line.engine_decode / line.roofline_decode:.0%}", f"{line.generate_decode:.0f}", f"{times:.2f}",
-                f"{line.engine_prompt:.0f}", f"{line.prompt_share:.0%}", f"{line.generate_prompt:.0f}",
+                line.model, str(line.batch), str(line.context), _rate(line.engine_decode),
+                _share(line.engine_decode, line.roofline_decode), _rate(line.together_decode),
+                _share(line.together_decode, line.roofline_decode), _rate(line.generate_decode),
+                _times(line.engine_decode, line.generate_decode), _rate(line.continuous_decode),
+                _times(line.together_decode, line.continuous_decode), _rate(line.engine_prompt),
+                f"{line.prompt_share:.0%}", _rate(line.generate_prompt),
             )  # fmt: skip
         console.print(table)
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value else "–"
+
+
+def _share(value: float, of: float) -> str:
+    return f"{value / of:.0%}" if value else "–"
+
+
+def _times(value: float, other: float) -> str:
+    return f"{value / other:.2f}" if value and other else "–"

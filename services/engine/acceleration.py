@@ -24,7 +24,7 @@ _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Greatest difference allowed, as a share of the greatest value."""
 
 
-Fuse = Callable[[Substitutions, Library, Arena], None]
+Fuse = Callable[[Substitutions, Library | None, Arena], None]
 """Puts modules that are known to be faster in the place of a model's own."""
 
 
@@ -52,8 +52,8 @@ def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = No
     library = load_library() if loaded.device.type == "cpu" else None
     if library is not None:
         library.threads = torch.get_num_threads()
-        if fuse is not None:
-            fuse(substitutions, library, arena)
+    if fuse is not None:
+        fuse(substitutions, library, arena)
     pack_linears(substitutions, loaded.model, library, arena)
     while True:
         try:

@@ -20,6 +20,7 @@ CPU = torch.device("cpu")
 NAMES = [name for name in CONFIGS if name != "wide_llama"]
 RECORDED = {"llama", "qwen3", "gemma3", "gemma2", "mistral", "gpt2"}
 """Models whose forward can be recorded: it asks the GPU for nothing in between."""
+FUSED = RECORDED - {"gpt2"}
 SAMPLED = {"temperature": 1.2, "top_p": 0.95, "top_k": 60, "repetition_penalty": 1.1}
 NEW_TOKENS = 24
 _SOURCE = random.Random(7)
@@ -67,12 +68,16 @@ async def all_of(bench: Bench, **fields: float) -> list[list[int]]:
 async def test_greedy_tokens_of_a_mixed_batch_equal_generate(
     name: str, plain: bool, load: Load, start: Start, folders: Callable[[str], Path]
 ) -> None:
-    bench = start(load(name), plain=plain, prefill_tokens=32)
+    loaded = load(name)
+    bench = start(loaded, plain=plain, prefill_tokens=32)
     assert await all_of(bench) == own(folders(name), PROMPTS, NEW_TOKENS)
     runner: ModelRunner = bench.runner
     assert isinstance(runner.backend, ReferenceAttention) == plain
     if name in RECORDED:
         assert (runner.recorded is None) == plain
+    if name in FUSED:
+        kinds = {type(layer).__name__ for layer in loaded.model.model.layers}
+        assert (kinds == {"GpuDecoderLayer"}) == (not plain)
     await eventually(lambda: bench.idle)
 
 

@@ -109,14 +109,14 @@ def fused_attention(
     rotated = int(angles[0].shape[-1])
     if [linear.out_features for linear in inward] != widths or rotated > layout.key_width or rotated % 2:
         return None
-    norms = _norms(module, layout.key_width)
+    norms = head_norms(module, layout.key_width)
     if norms is None or not all(takes(library, linear) for linear in linears.values()):
         return None
     projections, output = NativeLinear(library, inward, arena), NativeLinear(library, [linears["o_proj"]], arena)
     return FusedAttention(library, layer, projections, output, Rotation(rotated, norms))
 
 
-def _norms(module: nn.Module, width: int) -> HeadNorms | tuple[()] | None:
+def head_norms(module: nn.Module, width: int) -> HeadNorms | tuple[()] | None:
     """Returns the norms of query and key heads, or nothing in their place; None if there is something unknown."""
     names = {name for name, child in module.named_children() if type(child) is not nn.Linear}
     if not names:

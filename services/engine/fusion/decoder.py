@@ -130,16 +130,22 @@ def is_decoder_layer(module: nn.Module) -> bool:
     )
 
 
+def norms_of(module: nn.Module) -> tuple[nn.Module | None, ...]:
+    """Returns the norms of a decoder layer: before and behind attention, before and behind the feed-forward layer."""
+    children = dict(module.named_children())
+    names = _NORMS_AROUND if _NORMS_AROUND[-1] in children else _NORMS_BEFORE
+    return tuple(children[name] if name else None for name in names)
+
+
 def fused_decoder_layer(
     module: nn.Module, seen: Observation, backend: CpuAttention, library: Library, arena: Arena, workspace: Workspace
 ) -> FusedDecoderLayer | None:
     """Returns what may compute the same as `module`, or None where it is no layer known here."""
     if not is_decoder_layer(module):
         return None
-    children = dict(module.named_children())
-    names = _NORMS_AROUND if _NORMS_AROUND[-1] in children else _NORMS_BEFORE
-    norms = tuple(fused_norm(children[name], library) if name else None for name in names)
-    if any(name and norm is None for name, norm in zip(names, norms, strict=True)):
+    children, own = dict(module.named_children()), norms_of(module)
+    norms = tuple(norm and fused_norm(norm, library) for norm in own)
+    if any(norm and fused is None for norm, fused in zip(own, norms, strict=True)):
         return None
     if len({norm.epsilon for norm in norms if norm}) != 1:
         return None

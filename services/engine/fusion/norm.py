@@ -40,7 +40,15 @@ def is_norm(module: nn.Module) -> bool:
 
 def fused_norm(module: nn.Module, library: Library) -> FusedNorm | None:
     """Returns what computes the same as `module`, or None where that is not known."""
-    found = scales_of(module) if is_norm(module) else None
+    weight = getattr(module, "weight", None)
+    if (
+        not is_norm(module)
+        or not isinstance(weight, Tensor)
+        or weight.device.type != "cpu"
+        or weight.dtype not in KINDS
+    ):
+        return None
+    found = scales_of(module)
     return FusedNorm(library, *found) if found and len(found[0]) % _LINE == 0 else None
 
 
@@ -51,11 +59,12 @@ def scales_of(norm: nn.Module) -> tuple[Tensor, float] | None:
     Some families store the scales themselves, others how much they are above 1; an ordinary input tells them apart.
     """
     weight, epsilon = getattr(norm, "weight", None), _epsilon(norm)
-    if epsilon is None or not isinstance(weight, Tensor) or weight.device.type != "cpu" or weight.dim() != 1:
+    if epsilon is None or not isinstance(weight, Tensor) or weight.dim() != 1 or not weight.is_floating_point():
         return None
-    stored, ones = weight.detach().float(), torch.ones(1, 1, len(weight), dtype=weight.dtype)
+    stored = weight.detach().float()
+    ones = torch.ones(1, 1, len(weight), dtype=weight.dtype, device=weight.device)
     for scales in (stored.clone(), 1 + stored):
-        if weight.dtype in KINDS and torch.allclose(norm(ones).float().flatten(), scales, rtol=1e-2, atol=1e-3):
+        if torch.allclose(norm(ones).float().flatten(), scales, rtol=1e-2, atol=1e-3):
             return scales, epsilon
     return None
 

@@ -1,7 +1,7 @@
 """Puts faster modules in the place of a model's own, and back."""
 
 from collections.abc import Callable, Collection
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -10,14 +10,18 @@ from services.engine.fusion.attention import fused_attention, is_attention
 from services.engine.fusion.decoder import Workspace, fused_decoder_layer, is_decoder_layer
 from services.engine.fusion.mlp import fused_mlp, is_gated_mlp
 from services.engine.fusion.norm import fused_norm, is_norm
-from services.engine.fusion.survey import observe
+from services.engine.fusion.survey import Observation, observe
 from services.engine.generation.attention.cpu import CpuAttention
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
 
 
 class Substitute(Protocol):
-    """A module that stands in for another and has taken over its weights."""
+    """A module that stands in for another and may have taken over its weights."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Computes what the other computes."""
+        ...
 
     def give_back(self) -> None:
         """Returns the weights, so that the other can be used again."""
@@ -72,6 +76,10 @@ class Substitutions:
         return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds))) or "nothing"
 
 
+Maker = Callable[[nn.Module, Observation], Substitute | None]
+"""Returns what may stand in for a module that was called like that, or None where there is nothing."""
+
+
 def fuse(
     substitutions: Substitutions,
     model: PreTrainedModel,
@@ -80,23 +88,33 @@ def fuse(
     arena: Arena,
     run: Callable[[], object],
 ) -> None:
-    """Replaces what is known and computes the same while `run` runs: layers, or their norms, attention and the like."""
-    named = {
-        name: module
-        for name, module in model.named_modules()
-        if any(known(module) for known in (is_norm, is_gated_mlp, is_attention, is_decoder_layer))
-    }
-    observed, workspace = observe(named.values(), run), Workspace(model.dtype)
-    for name, module in named.items():
-        inside = any(name.startswith(f"{outer}.") for outer in substitutions.names)
-        if inside or (seen := observed.get(module)) is None:
-            continue
-        fused = (
+    """Replaces what the library knows and computes the same while `run` runs: layers, or their norms and the like."""
+    workspace = Workspace(model.dtype)
+
+    def made(module: nn.Module, seen: Observation) -> Substitute | None:
+        return (
             fused_decoder_layer(module, seen, backend, library, arena, workspace)
             or fused_norm(module, library)
             or fused_mlp(module, library, arena)
             or fused_attention(module, seen, backend, library, arena)
         )
+
+    substitute(substitutions, model, made, run)
+
+
+def substitute(substitutions: Substitutions, model: PreTrainedModel, make: Maker, run: Callable[[], object]) -> None:
+    """Replaces modules by what `make` makes of them, where that computes the same as they do while `run` runs."""
+    named = {
+        name: module
+        for name, module in model.named_modules()
+        if any(known(module) for known in (is_norm, is_gated_mlp, is_attention, is_decoder_layer))
+    }
+    observed = observe(named.values(), run)
+    for name, module in named.items():
+        inside = any(name.startswith(f"{outer}.") for outer in substitutions.names)
+        if inside or (seen := observed.get(module)) is None:
+            continue
+        fused = make(module, seen)
         if fused is not None and seen.matches(fused, residual=is_decoder_layer(module)):
             substitutions.put(name, fused)
         elif fused is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 """Relative error that rounding explains."""
 
 
@@ -21,7 +21,7 @@ class Observation:
     """What it returned: a tensor, or a tuple whose first is one."""
 
     @torch.inference_mode()
-    def matches(self, module: nn.Module, *, residual: bool = False) -> bool:
+    def matches(self, module: Callable[..., Any], *, residual: bool = False) -> bool:
         """Returns whether `module`, called like that, computes the same.
 
         With `residual`, its output is its input plus something, and what it adds is compared: that may be little.

@@ -1,6 +1,7 @@
 """Puts an engine together for a loaded model: probes what its layers store, sizes the cache, checks the result."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -85,6 +86,11 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
         loaded.attend_by(own_attention)
         parts = serial_parts(loaded, settings, str(reason))
     log.info("%s", parts.reason)
+    return engine_of(loaded, parts, settings, metrics)
+
+
+def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
+    """Returns the engine that is put together from checked parts."""
     scheduler = Scheduler(
         parts.pool,
         PrefillBudget(settings.prefill_tokens, settings.decode_slowdown),
@@ -170,10 +176,12 @@ def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: Att
     expected, media = Expected.of(loaded, check_prompts(loaded, pool)), MediaCheck.of(loaded)
     runner.allowed_error = expected.allowed
 
-    def fuse_layers(substitutions: Substitutions, library: Library, arena: Arena) -> None:
-        if isinstance(backend, CpuAttention):
-            run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
+    def fuse_layers(substitutions: Substitutions, library: Library | None, arena: Arena) -> None:
+        run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
+        if isinstance(backend, CpuAttention) and library is not None:
             fuse(substitutions, loaded.model, backend, library, arena, run)
+        elif loaded.device.type == "cuda" and not isinstance(backend, ReferenceAttention):
+            fuse_by_kernels(substitutions, loaded, backend, run)
 
     def check() -> None:
         verify(loaded, runner, pool, expected)
@@ -181,6 +189,23 @@ def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: Att
             media.verify(runner, pool)
 
     accelerated(loaded, check, fuse_layers)
+
+
+def fuse_by_kernels(
+    substitutions: Substitutions, loaded: LoadedModel, backend: AttentionBackend, run: Callable[[], object]
+) -> None:
+    """Puts faster modules into a model on a GPU, or none if a compiler fails."""
+    # Here, as Triton is not made for every system.
+    from services.engine.fusion.triton.substitution import fuse_on_gpu
+    from services.engine.generation.attention.triton.backend import TritonAttention
+
+    assert isinstance(backend, TritonAttention)
+    try:
+        fuse_on_gpu(substitutions, loaded.model, backend, run)
+    except Exception as error:  # a compiler raises anything
+        log.warning("Layers are computed by the model's own modules, since kernels failed: %s", error)
+        substitutions.undo()
+    torch.cuda.empty_cache()  # of weights that became parts of others
 
 
 def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> Parts:

@@ -52,6 +52,8 @@ class DecodeGraphs:
         self._copied = torch.cuda.Event() if device.type == "cuda" else None
         self._pool: Any = None
         self._host = self._inputs = torch.empty(0, dtype=torch.int64)
+        self._laid: list[list[int]] = []  # pages of each row where they are now
+        self._laid_as = 0, 0
 
     @torch.inference_mode()
     def record(self, most: int) -> None:
@@ -122,24 +124,41 @@ class DecodeGraphs:
         """Copies the rows to where a graph of this size reads them, in one transfer."""
         if self._copied is not None:
             self._copied.synchronize()  # of the last step's, from the same place
-        host, cache_page = self._host.numpy(), self._cache.page_size
-        fields, count = host[: _FIELDS * size], len(rows)
-        table = fields[3 * size :].reshape(size, 4)
-        fields[:] = 0
-        fields[2 * size : 3 * size] = -1
-        page = 0
-        for i, row in enumerate(rows):
-            sequence = row.sequence
-            place, pages = sequence.computed, sequence.pages
-            shift = 0 if sequence.media is None else sequence.media.shift
-            fields[i], fields[size + i] = sequence.token_ids[place], place + shift
-            fields[2 * size + i] = pages[place // cache_page] * cache_page + place % cache_page
-            table[i] = (i, 1, place, page)
-            start = _FIELDS * size + page
-            host[start : start + len(pages)] = np.asarray(pages, dtype=np.int64)
-            page += len(pages)
-        table[count:, 0] = range(count, size)
-        end = _FIELDS * size + page
+        host, cache_page, count = self._host.numpy(), self._cache.page_size, len(rows)
+        sequences = [row.sequence for row in rows]
+        stride = self._lay_pages([sequence.pages for sequence in sequences], size)
+        places = [sequence.computed for sequence in sequences]
+        fields = host[: _FIELDS * size]
+        fields[: 2 * size] = 0
+        fields[:count] = [sequence.token_ids[place] for sequence, place in zip(sequences, places, strict=True)]
+        fields[size : size + count] = [
+            place if sequence.media is None else place + sequence.media.shift
+            for sequence, place in zip(sequences, places, strict=True)
+        ]
+        slots, table = fields[2 * size : 3 * size], fields[3 * size :].reshape(size, 4)
+        slots[:] = -1
+        slots[:count] = [
+            sequence.pages[place // cache_page] * cache_page + place % cache_page
+            for sequence, place in zip(sequences, places, strict=True)
+        ]
+        table[:, 0], table[:, 1:] = np.arange(size), 0
+        table[:count, 1], table[:count, 2], table[:count, 3] = 1, places, np.arange(count) * stride
+        end = _FIELDS * size + count * stride
         self._inputs[:end].copy_(self._host[:end], non_blocking=True)
         if self._copied is not None:
             self._copied.record()
+
+    def _lay_pages(self, pages: list[list[int]], size: int) -> int:
+        """Writes each row's pages where it has not those of the step before. Returns how far apart rows begin."""
+        longest = max(map(len, pages), default=1)
+        stride = min(1 << (longest - 1).bit_length(), self._row_pages)
+        if self._laid_as != (size, stride):
+            self._laid_as, self._laid = (size, stride), []
+        host = self._host.numpy()[_FIELDS * size :]
+        for i, own in enumerate(pages):
+            if i == len(self._laid):
+                self._laid.append([])
+            if self._laid[i] != own:
+                host[i * stride : i * stride + len(own)] = own
+                self._laid[i] = own.copy()
+        return stride

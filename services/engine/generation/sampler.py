@@ -57,7 +57,8 @@ def likeliest(logits: Tensor) -> tuple[list[int], list[bool]]:
         indices = array.argmax(axis=-1)
         return indices.tolist(), np.isfinite(array[np.arange(len(array)), indices]).tolist()
     best = logits.max(dim=-1)
-    return best.indices.tolist(), torch.isfinite(best.values).tolist()
+    found: list[int] = torch.where(torch.isfinite(best.values), best.indices, -1).tolist()  # one transfer for both
+    return [max(token, 0) for token in found], [token >= 0 for token in found]
 
 
 def process(logits: Tensor, sequences: list[Sequence]) -> dict[int, bool]:

@@ -1,6 +1,5 @@
 """How rows are filled into the fixed places of a recording, with kernels interpreted and the recording played anew."""
 
-import os
 import random
 from typing import Any
 
@@ -14,12 +13,13 @@ from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel
+from tests.services.engine.kernel_devices import INTERPRETED, shorten
 
 pytest.importorskip("triton")
 from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.decode_graphs import DecodeGraph, DecodeGraphs
 
-pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="kernels are compiled here")
+pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled here")
 CPU = torch.device("cpu")
 
 
@@ -40,14 +40,16 @@ class PlayedGraphs(DecodeGraphs):
         return DecodeGraph(size, replayed, replayed.logits)
 
 
-def test_rows_at_any_position_beside_fillers_compute_the_same(llama: LoadedModel) -> None:
+def test_rows_at_any_position_beside_fillers_compute_the_same(fresh_llama: LoadedModel) -> None:
+    llama = fresh_llama
+    shorten(llama.model)
     cache = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU, by_token=True)
     backend, pool = TritonAttention(CPU), PagePool(40, PAGE_SIZE)
     runner = ModelRunner(llama.model, ReferenceAttention(), cache, CPU)
     graphs = PlayedGraphs(llama.model, backend, cache, CPU, longest=64)
     graphs.record(3)
     source = random.Random(5)
-    sequences = [CachedTokens([source.randrange(6, 300) for _ in range(length)]) for length in (1, 16, 34)]
+    sequences = [CachedTokens([source.randrange(6, 300) for _ in range(length)]) for length in (1, 16, 18)]
     for sequence in sequences:
         pool.grow(sequence.pages, len(sequence.token_ids))
         if before := len(sequence.token_ids) - 1:
@@ -68,7 +70,9 @@ def test_rows_at_any_position_beside_fillers_compute_the_same(llama: LoadedModel
     torch.testing.assert_close(runner.run(rows), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_prompts_and_sequences_beyond_the_recording_are_not_taken(llama: LoadedModel) -> None:
+def test_prompts_and_sequences_beyond_the_recording_are_not_taken(fresh_llama: LoadedModel) -> None:
+    llama = fresh_llama
+    shorten(llama.model)
     cache = KVCache(probe_layouts(llama), 8, PAGE_SIZE, CPU, by_token=True)
     graphs = PlayedGraphs(llama.model, TritonAttention(CPU), cache, CPU, longest=32)
     graphs.record(2)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from services.engine.fusion.triton.launch import following, power
 from services.engine.generation.attention.backend import AttentionLayer
 from services.engine.generation.attention.batch import AttentionBatch
 from services.engine.generation.attention.reference import ReferenceAttention
@@ -21,8 +22,10 @@ _KINDS = {torch.float32, torch.bfloat16, torch.float16}
 _MAX_WIDTH = 256
 _MAX_GROUP = 128
 _MOST_PARTS = 64
-_WAVES = 4
-"""Programs of a decode kernel for each multiprocessor, if the context is long enough."""
+_WAVES = 16
+"""Programs of a decode kernel for each multiprocessor, if the context is long enough: several times what fits at once,
+as those that are left over at the end have the GPU for themselves.
+"""
 
 
 def takes(cache: KVCache) -> bool:
@@ -70,6 +73,7 @@ class TritonAttention:
         self._processors = torch.cuda.get_device_properties(device).multi_processor_count if cuda else 1
         self._plain = ReferenceAttention()
         self._launches: dict[int, tuple[LayerLayout, Launch]] = {}
+        self._layers: dict[int, AttentionLayer] = {}
 
     def plan(self, batch: AttentionBatch) -> TritonPlan:
         """See AttentionBackend.plan."""
@@ -79,11 +83,13 @@ class TritonAttention:
         """See AttentionBackend.attend."""
         if layer.bias is not None:
             assert plan.batch is not None
+            self._layers.pop(layer.index, None)
             return self._plain.attend(layer, query, key, value, plan.batch)
+        self._layers[layer.index] = layer
         query, key, value = (
             tensor if tensor.stride(-1) == 1 else tensor.contiguous() for tensor in (query, key, value)
         )
-        launch = self._launch(layer.index, plan.cache)
+        launch = self.launch(layer.index, plan.cache)
         if len(key):
             self._store(layer.index, key, value, plan, launch)
         output = query.new_empty(len(query), launch.heads, launch.widths["VALUE_WIDTH"], dtype=value.dtype)
@@ -93,7 +99,14 @@ class TritonAttention:
             self._read(layer, query, output, plan, plan.reading, launch)
         return output
 
-    def _launch(self, index: int, cache: KVCache) -> Launch:
+    def layer(self, index: int | None) -> tuple[AttentionLayer, LayerLayout] | None:
+        """Returns a layer that attended before, by kernels, with its layout; None if none of that index did."""
+        if index is None or index not in self._layers or index not in self._launches:
+            return None
+        return self._layers[index], self._launches[index][0]
+
+    def launch(self, index: int, cache: KVCache) -> Launch:
+        """Returns the constants of a layer."""
         layout, known = cache.layouts[index], self._launches.get(index)
         if known is None or known[0] is not layout:
             known = self._launches[index] = layout, Launch.of(layout, cache, index)
@@ -103,7 +116,7 @@ class TritonAttention:
         store_token[(len(key),)](
             key, value, plan.slots, plan.cache.keys(index), plan.cache.values(index),
             *key.stride()[:2], *value.stride()[:2], *launch.strides,
-            KV_HEADS=launch.kv_heads, HEADS_BLOCK=_power(launch.kv_heads), **launch.widths,
+            KV_HEADS=launch.kv_heads, HEADS_BLOCK=power(launch.kv_heads), **launch.widths,
         )  # fmt: skip
 
     def _decode(
@@ -124,13 +137,13 @@ class TritonAttention:
         attend_part[(count, launch.kv_heads, parts)](
             query, totals, measures, plan.cache.keys(layer.index), plan.cache.values(layer.index), plan.pages,
             blocks.table, *query.stride()[:2], *launch.strides, layer.scaling, *_bounds(layer),
-            HEADS=launch.heads, GROUP=group, M=max(_power(group), 16), N=step, PARTS=parts,
-            **launch.widths, **_kind(layer), num_warps=4, num_stages=2,
+            HEADS=launch.heads, GROUP=group, M=max(power(group), 16), N=step, PARTS=parts,
+            **launch.widths, **_kind(layer), **following(query.device), num_warps=4, num_stages=3,
         )  # fmt: skip
         widths = {name: launch.widths[name] for name in ("VALUE_WIDTH", "VALUE_BLOCK")}
         sum_parts[(count, launch.heads)](
             totals, measures, output, blocks.table, _sinks(layer, query), HEADS=launch.heads, PARTS=parts, **widths,
-            SINKS=layer.sinks is not None, num_warps=2,
+            SINKS=layer.sinks is not None, **following(query.device), num_warps=2,
         )  # fmt: skip
 
     def _read(
@@ -147,13 +160,13 @@ class TritonAttention:
             _sinks(layer, query), *query.stride()[:2], *launch.strides, layer.scaling, *_bounds(layer),
             HEADS=launch.heads, GROUP=launch.heads // launch.kv_heads, M=blocks.size, N=_tokens_at_once(query, launch),
             **launch.widths, **_kind(layer), SINKS=layer.sinks is not None,
-            num_warps=8 if blocks.size == 128 else 4, num_stages=2,
+            num_warps=8 if blocks.size == 128 else 4, num_stages=3,
         )  # fmt: skip
 
     def _parts(self, programs: int, steps: int) -> int:
         """Returns into how many parts contexts of at most so many steps are split, beside as many programs."""
         wanted = min(-(-_WAVES * self._processors // programs), steps, _MOST_PARTS)
-        return _power(wanted)
+        return power(wanted)
 
 
 def _tokens_at_once(query: Tensor, launch: Launch) -> int:
@@ -175,11 +188,6 @@ def _sinks(layer: AttentionLayer, query: Tensor) -> Tensor:
     return query if layer.sinks is None else layer.sinks
 
 
-def _power(count: int) -> int:
-    """Returns the smallest power of two that is not below `count`."""
-    return 1 << (count - 1).bit_length()
-
-
 def _block(width: int) -> int:
     """Returns how many columns a kernel takes for a width: no tensor core takes fewer than 16."""
-    return max(_power(width), 16)
+    return max(power(width), 16)

@@ -4,6 +4,7 @@
 # pyright: reportArgumentType=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from services.engine.generation.attention.triton.softmax import attend_block
 
@@ -39,12 +40,16 @@ def attend_part(
     COLUMNS: tl.constexpr,
     SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
     """Writes a part's sums of weighted values to `totals` `[blocks, HEADS, PARTS, VALUE_WIDTH]`.
 
     Its greatest scores and sums of weights go to `measures` `[blocks, HEADS, PARTS, 2]`. A block without a query has
     nothing to see.
     """
+    if EARLY:
+        gdc_launch_dependents()
+        gdc_wait()
     number = tl.program_id(0)
     kv_head = tl.program_id(1)
     part = tl.program_id(2)
@@ -95,8 +100,12 @@ def sum_parts(
     VALUE_WIDTH: tl.constexpr,
     VALUE_BLOCK: tl.constexpr,
     SINKS: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
     """Writes `[T, HEADS, VALUE_WIDTH]` for one head of one block; zeros where that had nothing to see."""
+    if EARLY:
+        gdc_launch_dependents()
+        gdc_wait()
     number = tl.program_id(0)
     head = tl.program_id(1)
     first = tl.load(blocks + number * 4).to(tl.int64)

@@ -46,7 +46,9 @@ def attend_block(
     key_places = key_at + page * key_page + (places % PAGE) * KEY_WIDTH
     value_places = value_at + page * value_page + (places % PAGE) * COLUMNS
     if MASKED or KEY_WIDTH != KEY_BLOCK:
-        inside = there[None, :] & (key_columns < KEY_WIDTH)[:, None]
+        inside = there[None, :]
+        if KEY_WIDTH != KEY_BLOCK:
+            inside &= (key_columns < KEY_WIDTH)[:, None]
         keys = tl.load(key_places[None, :] + key_columns[:, None], mask=inside, other=0.0)
     else:
         keys = tl.load(key_places[None, :] + key_columns[:, None])
@@ -66,7 +68,9 @@ def attend_block(
     fading = tl.exp2(best - base)
     weight = weight * fading + tl.sum(shares, axis=1)
     if MASKED or VALUE_WIDTH != VALUE_BLOCK:
-        inside = there[:, None] & (value_columns < VALUE_WIDTH)[None, :]
+        inside = there[:, None]
+        if VALUE_WIDTH != VALUE_BLOCK:
+            inside &= (value_columns < VALUE_WIDTH)[None, :]
         values = tl.load(value_places[:, None] + value_columns[None, :], mask=inside, other=0.0)
     else:
         values = tl.load(value_places[:, None] + value_columns[None, :])

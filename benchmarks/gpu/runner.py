@@ -1,13 +1,14 @@
-"""The engine's runner and transformers' `generate`, on the same model and prompts."""
+"""The engine's runner by itself, without scheduling and sampling."""
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
 from services.engine.generation.parts import Parts
 from services.engine.generation.sequence import CachedTokens, Row
-from services.engine.loading import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,29 @@ def prompts(rows: int, length: int, vocabulary: int) -> list[list[int]]:
     return torch.randint(vocabulary, (rows, length), generator=generator).tolist()
 
 
-def run_engine(parts: Parts, prompts: list[list[int]], steps: int, chunk: int) -> Rates:
-    """Reads the prompts in chunks of `chunk` tokens and decodes greedily; each step's tokens are taken to the CPU."""
+def run_engine(
+    parts: Parts,
+    prompts: list[list[int]],
+    steps: int,
+    chunk: int,
+    decoding: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Rates:
+    """Reads the prompts in chunks of `chunk` tokens and decodes greedily; each step's tokens are taken to the CPU.
+
+    Decodes within what `decoding` returns.
+    """
     sequences = [CachedTokens(list(prompt)) for prompt in prompts]
     for sequence in sequences:
         assert parts.pool.grow(sequence.pages, len(sequence.token_ids) + steps + 1)
     try:
-        began = _now()
+        began = now()
         _read(parts, sequences, chunk)
-        read = _now()
-        for _ in range(steps):
-            _advance(parts, [Row(sequence, 1) for sequence in sequences])
-        return Rates(read - began, (_now() - read) / steps)
+        read = now()
+        with decoding():
+            for _ in range(steps):
+                _advance(parts, [Row(sequence, 1) for sequence in sequences])
+            ended = now()
+        return Rates(read - began, (ended - read) / steps)
     finally:
         for sequence in sequences:
             parts.pool.release(sequence.pages)
@@ -67,24 +79,7 @@ def _advance(parts: Parts, rows: list[Row[CachedTokens]]) -> None:
             row.sequence.token_ids.append(next(tokens))
 
 
-@torch.inference_mode()
-def run_generate(loaded: LoadedModel, prompts: list[list[int]], steps: int) -> Rates:
-    """Has transformers generate on one batch, with the fused attention of torch.
-
-    Raises:
-        torch.OutOfMemoryError: its cache does not fit beside the engine's.
-    """
-    loaded.model.set_attn_implementation("sdpa")
-    ids = torch.tensor(prompts, device=loaded.device)
-    options = {"attention_mask": torch.ones_like(ids), "do_sample": False}
-    times: list[float] = []
-    for count in (1, steps + 1):
-        began = _now()
-        loaded.model.generate(ids, max_new_tokens=count, min_new_tokens=count, **options)
-        times.append(_now() - began)
-    return Rates(times[0], (times[1] - times[0]) / steps)
-
-
-def _now() -> float:
+def now() -> float:
+    """Returns the time when the GPU has done everything."""
     torch.cuda.synchronize()
     return time.perf_counter()

@@ -1,0 +1,58 @@
+"""The whole engine in this process: scheduling, sampling, streams, with a request for each prompt."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry
+
+from benchmarks.gpu.steady import steady_rate
+from services.engine.generation.build import engine_of
+from services.engine.generation.detokenizer import IncrementalDetokenizer
+from services.engine.generation.engine import GenerationEngine
+from services.engine.generation.output import OutputBuilder
+from services.engine.generation.parts import EngineSettings, Parts
+from services.engine.generation.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.generation.token_texts import TokenTexts
+from services.engine.loading import LoadedModel
+from services.engine.metrics import EngineMetrics
+
+
+class Letters:
+    """A tokenizer's place, which models with random weights have none for: each token is a letter."""
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Returns as many letters as there are ids."""
+        del skip_special_tokens
+        return "a" * len(ids)
+
+
+def run_requests(
+    loaded: LoadedModel, parts: Parts, settings: EngineSettings, prompts: list[list[int]], steps: int
+) -> float:
+    """Returns tokens per second while all rows decode."""
+    engine = engine_of(loaded, parts, settings, EngineMetrics(CollectorRegistry())).engine
+    engine.start()
+    try:
+        return steady_rate(asyncio.run(_all(engine, prompts, steps)))
+    finally:
+        engine.close()
+
+
+async def _all(engine: GenerationEngine, prompts: list[list[int]], steps: int) -> list[list[float]]:
+    return await asyncio.gather(*(_arrivals(engine, prompt, steps) for prompt in prompts))
+
+
+async def _arrivals(engine: GenerationEngine, prompt: list[int], steps: int) -> list[float]:
+    stopping = StoppingCriteria(max_new_tokens=steps, min_new_tokens=steps)
+    request = GenerationRequest(tuple(prompt), sampling=SamplingParameters(), stopping=stopping)
+    letters = Letters()
+    detokenizer = IncrementalDetokenizer(letters, prompt, skip_special_tokens=True)
+    output = OutputBuilder(detokenizer, stopping, TokenTexts(letters))
+    times: list[float] = []
+    async for event in engine.submit(request, output):
+        if isinstance(event, Delta):
+            times += [time.perf_counter()] * len(event.token_ids)
+    if len(times) != steps:
+        raise RuntimeError(f"{len(times)} tokens came instead of {steps}")
+    return times

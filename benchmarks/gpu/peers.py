@@ -1,0 +1,50 @@
+"""transformers on the same model and prompts: `generate`, and its continuous batching."""
+
+import logging
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+
+from benchmarks.gpu.runner import Rates, now
+from benchmarks.gpu.steady import steady_rate
+from services.engine.loading import LoadedModel
+
+log = logging.getLogger(__name__)
+
+
+@torch.inference_mode()
+def run_generate(loaded: LoadedModel, prompts: list[list[int]], steps: int) -> Rates | None:
+    """Has transformers generate on one batch, with the fused attention of torch; None where its cache does not fit."""
+    model: Any = loaded.model
+    model.set_attn_implementation("sdpa")
+    ids = torch.tensor(prompts, device=loaded.device)
+    options = {"attention_mask": torch.ones_like(ids), "do_sample": False}
+    times: list[float] = []
+    try:
+        model.generate(ids[:, :64], attention_mask=torch.ones_like(ids[:, :64]), max_new_tokens=2)
+        for count in (1, steps + 1):
+            began = now()
+            model.generate(ids, max_new_tokens=count, min_new_tokens=count, **options)
+            times.append(now() - began)
+    except torch.OutOfMemoryError:
+        return None
+    finally:
+        torch.cuda.empty_cache()
+    return Rates(times[0], (times[1] - times[0]) / steps)
+
+
+def run_continuous(loaded: LoadedModel, prompts: list[list[int]], steps: int) -> float:
+    """Returns the tokens per second of transformers' continuous batching while all rows decode; 0 where it fails."""
+    model: Any = loaded.model
+    model.set_attn_implementation("paged|sdpa")
+    settings = GenerationConfig(do_sample=False, max_new_tokens=steps, eos_token_id=-1, pad_token_id=0)
+    try:
+        found = model.generate_batch(prompts, generation_config=settings, record_timestamps=True)
+        return steady_rate([each.timestamps for each in found.values()])
+    except Exception as error:  # the benchmark goes on without this peer
+        log.warning("Continuous batching of transformers fails: %r", error)
+        return 0.0
+    finally:
+        model.set_attn_implementation("sdpa")
+        torch.cuda.empty_cache()

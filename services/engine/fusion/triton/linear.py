@@ -1,0 +1,107 @@
+"""Linear layers that read the same input, as one product; of a single row by the kernel in `vector`."""
+
+# Kernels are launched with other arguments than they are written with.
+# pyright: reportCallIssue=false
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from services.engine.fusion.triton.launch import following, power
+from services.engine.fusion.triton.norm import GpuNorm
+from services.engine.fusion.triton.vector import multiply_row
+from services.engine.native.linear import Gate
+
+_KINDS = {torch.float32, torch.bfloat16, torch.float16}
+_BLOCK = 2048
+"""Numbers of a row that a program takes at once."""
+_WEIGHTS = 4
+"""Rows of weights that it takes at once: few, so that narrow layers occupy the whole GPU too."""
+
+
+def takes(linear: nn.Linear) -> bool:
+    """Returns whether this is a layer whose weight may become part of a larger one."""
+    weight = linear.weight
+    return type(weight) is nn.Parameter and weight.dtype in _KINDS and weight.shape[1] % 8 == 0
+
+
+class GpuLinear(nn.Module):
+    """Computes `[T, in] -> [T, out]` of one or more `nn.Linear` side by side.
+
+    Their weights become parts of one, so that memory holds each once and they can still be used by themselves.
+    """
+
+    def __init__(self, linears: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        first = linears[0]
+        self.in_features = first.in_features
+        self.out_features = sum(linear.out_features for linear in linears)
+        self.weight, self.bias = first.weight, first.bias
+        if len(linears) > 1:
+            # They require gradients as models' weights do: torch multiplies others in another, often slower way.
+            self.weight = nn.Parameter(_merged([linear.weight for linear in linears]))
+            biases = [linear.bias for linear in linears if linear.bias is not None]
+            self.bias = nn.Parameter(_merged(biases)) if biases else None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """See nn.Linear."""
+        if inputs.numel() == self.in_features:
+            return self.of_row(inputs).view(*inputs.shape[:-1], self.out_features)
+        return functional.linear(inputs, self.weight, self.bias)
+
+    def of_row(
+        self,
+        row: Tensor,
+        *,
+        norm: GpuNorm | None = None,
+        gate: Gate = Gate.NONE,
+        residual: Tensor | None = None,
+    ) -> Tensor:
+        """Returns `[1, out]` for one row: normalized before, gated behind (`[1, out / 2]`), and added to `residual`."""
+        units = self.out_features // 2 if gate else self.out_features
+        rows = _WEIGHTS // 2 if gate else _WEIGHTS
+        row, output = row.contiguous(), row.new_empty(1, units)
+        multiply_row[(-(-units // rows),)](
+            row, self.weight, row if norm is None else norm.scales, row if self.bias is None else self.bias,
+            row if residual is None else residual, output, 0.0 if norm is None else norm.epsilon,
+            UNITS=units, WIDTH=self.in_features, ROWS=rows, BLOCK=min(power(self.in_features), _BLOCK),
+            NORM=norm is not None, BIAS=self.bias is not None, RESIDUAL=residual is not None, ACTIVATION=int(gate),
+            **following(row.device), num_warps=4,
+        )  # fmt: skip
+        return output
+
+    def add_to(self, residual: Tensor, inputs: Tensor) -> Tensor:
+        """Adds the product to `residual` `[T, out]`, in place, and returns that."""
+        residual.addmm_(inputs, self.weight.t())
+        return residual if self.bias is None else residual.add_(self.bias)
+
+    def give_back(self) -> None:
+        """Does nothing: the layers it was made of have their weights still."""
+
+    def extra_repr(self) -> str:
+        """Describes the layer as nn.Linear does."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+def agree(linears: Sequence[nn.Linear]) -> bool:
+    """Returns whether the layers can be computed side by side."""
+    first = linears[0]
+    return all(
+        takes(linear)
+        and linear.in_features == first.in_features
+        and linear.weight.dtype is first.weight.dtype
+        and (linear.bias is None) == (first.bias is None)
+        for linear in linears
+    )
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _merged(parameters: Sequence[Tensor]) -> Tensor:
+    """Returns the rows of all in one tensor, of which each is a part from now on."""
+    whole = torch.cat([parameter.detach() for parameter in parameters])
+    parts = whole.split([len(parameter) for parameter in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.data = part
+    return whole

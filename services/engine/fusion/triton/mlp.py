@@ -1,0 +1,56 @@
+"""Gated feed-forward layers: both products of the input as one, and the gate in one pass."""
+
+# Kernels are launched with other arguments than they are written with.
+# pyright: reportCallIssue=false
+from torch import Tensor, nn
+
+from services.engine.fusion.mlp import activation_of, is_gated_mlp, linear_children
+from services.engine.fusion.triton.launch import following
+from services.engine.fusion.triton.linear import GpuLinear, agree, takes
+from services.engine.fusion.triton.norm import GpuNorm
+from services.engine.fusion.triton.rows import gate_row
+from services.engine.native.linear import Gate
+
+_BLOCK = 1024
+
+
+class GpuMlp(nn.Module):
+    """Computes `down(act(gate(x)) * up(x))`."""
+
+    def __init__(self, pair: GpuLinear, down: GpuLinear, activation: Gate) -> None:
+        super().__init__()
+        self.pair, self.down, self.activation = pair, down, activation
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Returns `[..., hidden]`."""
+        rows = hidden_states.reshape(-1, self.pair.in_features)
+        found = self.down(self.gated(rows))
+        return found.view(*hidden_states.shape[:-1], self.down.out_features)
+
+    def gated(self, rows: Tensor, norm: GpuNorm | None = None) -> Tensor:
+        """Returns `[T, units]` of `[T, hidden]`, the rows normalized before if there is a norm."""
+        if len(rows) == 1:
+            return self.pair.of_row(rows, norm=norm, gate=self.activation)
+        pairs = self.pair(rows if norm is None else norm(rows))
+        units = pairs.shape[1] // 2
+        output = pairs.new_empty(len(rows), units)
+        gate_row[(len(rows), -(-units // _BLOCK))](
+            pairs, output, UNITS=units, BLOCK=_BLOCK, ACTIVATION=int(self.activation), **following(rows.device),
+            num_warps=4,
+        )  # fmt: skip
+        return output
+
+    def give_back(self) -> None:
+        """Does nothing: the layers it was made of have their weights still."""
+
+
+def gpu_mlp(module: nn.Module) -> GpuMlp | None:
+    """Returns what may compute the same as `module`, or None where it is no gated feed-forward layer."""
+    if not is_gated_mlp(module):
+        return None
+    linears = linear_children(module)
+    pair, down = [linears["gate_proj"], linears["up_proj"]], linears["down_proj"]
+    activation = activation_of(getattr(module, "act_fn", None))
+    if activation is None or pair[0].out_features != pair[1].out_features or not (agree(pair) and takes(down)):
+        return None
+    return GpuMlp(GpuLinear(pair), GpuLinear([down]), activation)

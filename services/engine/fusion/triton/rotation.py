@@ -1,0 +1,107 @@
+"""The kernel between the products of an attention layer: heads are normalized and rotated, keys and values stored."""
+
+# ruff: noqa: N803 - constants of a kernel are written in capitals
+# pyright: reportPossiblyUnboundVariable=false, reportOperatorIssue=false
+import triton
+import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+
+@triton.jit
+def rotate_and_store(
+    packed,
+    cosines,
+    sines,
+    slots,
+    keys,
+    values,
+    query_scales,
+    key_scales,
+    epsilon,
+    token_stride,
+    key_page,
+    key_head,
+    value_page,
+    value_head,
+    HEADS: tl.constexpr,
+    KV_HEADS: tl.constexpr,
+    ROWS: tl.constexpr,
+    ROTATED: tl.constexpr,
+    HALF_BLOCK: tl.constexpr,
+    REST_BLOCK: tl.constexpr,
+    NORM: tl.constexpr,
+    EARLY: tl.constexpr,
+    PAGE: tl.constexpr,
+    KEY_WIDTH: tl.constexpr,
+    VALUE_WIDTH: tl.constexpr,
+    VALUE_BLOCK: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Takes one key head of one token of `[T, queries | keys | values]`, and the queries that look at it.
+
+    Queries are written back, the key and the value to the token's slot, or nowhere where that is negative. The first
+    ROTATED numbers of a head are rotated, in pairs half as far apart; angles are `[T, ROTATED]`.
+    """
+    if EARLY:
+        gdc_launch_dependents()
+        gdc_wait()
+    token = tl.program_id(0).to(tl.int64)
+    kv_head = tl.program_id(1)
+    group: tl.constexpr = HEADS // KV_HEADS
+    half: tl.constexpr = ROTATED // 2
+    rows = tl.arange(0, ROWS)[:, None]
+    columns = tl.arange(0, HALF_BLOCK)[None, :]
+    packed += token * token_stride
+    head = tl.where(rows == group, HEADS + kv_head, kv_head * group + rows)
+    inside = (rows <= group) & (columns < half)
+    low = tl.load(packed + head * KEY_WIDTH + columns, mask=inside, other=0.0).to(tl.float32)
+    high = tl.load(packed + head * KEY_WIDTH + half + columns, mask=inside, other=0.0).to(tl.float32)
+    if REST_BLOCK:
+        others = ROTATED + tl.arange(0, REST_BLOCK)[None, :]
+        within = (rows <= group) & (others < KEY_WIDTH)
+        rest = tl.load(packed + head * KEY_WIDTH + others, mask=within, other=0.0).to(tl.float32)
+    if NORM:
+        squares = tl.sum(low * low + high * high, axis=1)
+        if REST_BLOCK:
+            squares += tl.sum(rest * rest, axis=1)
+        share = tl.rsqrt(squares / KEY_WIDTH + epsilon)[:, None]
+        low *= share * head_scales(query_scales, key_scales, columns, rows == group, columns < half)
+        high *= share * head_scales(query_scales, key_scales, columns + half, rows == group, columns < half)
+        if REST_BLOCK:
+            rest *= share * head_scales(query_scales, key_scales, others, rows == group, others < KEY_WIDTH)
+    angle = token * ROTATED + columns
+    turned = low * load_angle(cosines, angle, columns < half) - high * load_angle(sines, angle, columns < half)
+    angle += half
+    high = high * load_angle(cosines, angle, columns < half) + low * load_angle(sines, angle, columns < half)
+    slot = tl.load(slots + token).to(tl.int64)
+    page, offset = slot // PAGE, slot % PAGE
+    query = packed + (kv_head * group + rows) * KEY_WIDTH
+    key = keys + page * key_page + kv_head * key_head + offset * KEY_WIDTH + rows * 0
+    kind = packed.dtype.element_ty
+    to_query, to_key = rows < group, rows == tl.where(slot < 0, -1, group)
+    tl.store(query + columns, turned.to(kind), mask=inside & to_query)
+    tl.store(query + half + columns, high.to(kind), mask=inside & to_query)
+    tl.store(key + columns, turned.to(kind), mask=inside & to_key)
+    tl.store(key + half + columns, high.to(kind), mask=inside & to_key)
+    if REST_BLOCK:
+        tl.store(query + others, rest.to(kind), mask=within & to_query)
+        tl.store(key + others, rest.to(kind), mask=within & to_key)
+    columns = tl.arange(0, VALUE_BLOCK)
+    value = tl.load(
+        packed + (HEADS + KV_HEADS) * KEY_WIDTH + kv_head * VALUE_WIDTH + columns, mask=columns < VALUE_WIDTH
+    )
+    place = values + page * value_page + kv_head * value_head + offset * COLUMNS
+    tl.store(place + columns, value, mask=columns < tl.where(slot < 0, 0, VALUE_WIDTH))
+
+
+@triton.jit
+def head_scales(query_scales, key_scales, columns, is_key, inside):
+    """Returns what each head is multiplied with."""
+    query = tl.load(query_scales + columns, mask=inside, other=0.0)
+    return tl.where(is_key, tl.load(key_scales + columns, mask=inside, other=0.0), query)
+
+
+@triton.jit
+def load_angle(angles, places, inside):
+    """Returns float32 cosines or sines."""
+    return tl.load(angles + places, mask=inside, other=0.0).to(tl.float32)

@@ -1,0 +1,35 @@
+"""Which modules of a model have a faster one on a GPU."""
+
+from collections.abc import Callable
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from services.engine.fusion.substitution import Substitute, Substitutions, substitute
+from services.engine.fusion.survey import Observation
+from services.engine.fusion.triton.attention import gpu_attention
+from services.engine.fusion.triton.decoder import gpu_decoder_layer
+from services.engine.fusion.triton.linear import GpuLinear, takes
+from services.engine.fusion.triton.mlp import gpu_mlp
+from services.engine.fusion.triton.norm import gpu_norm
+from services.engine.generation.attention.triton.backend import TritonAttention
+
+
+def fuse_on_gpu(
+    substitutions: Substitutions, model: PreTrainedModel, backend: TritonAttention, run: Callable[[], object]
+) -> None:
+    """Replaces what is known and computes the same while `run` runs: layers, or their parts, and the last product."""
+
+    def made(module: nn.Module, seen: Observation) -> Substitute | None:
+        return (
+            gpu_decoder_layer(module, seen, backend)
+            or gpu_norm(module)
+            or gpu_mlp(module)
+            or gpu_attention(module, seen, backend)
+        )
+
+    substitute(substitutions, model, made, run)
+    head = model.get_output_embeddings()
+    if type(head) is nn.Linear and takes(head):
+        name = next(name for name, module in model.named_modules() if module is head)
+        substitutions.put(name, GpuLinear([head]))

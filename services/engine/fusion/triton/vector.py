@@ -1,0 +1,102 @@
+"""The product of one row, as fast as the weights come: with the norm before it, and the gate or the sum behind it."""
+
+# ruff: noqa: N803, SIM108 - constants of a kernel are written in capitals, and its branches are chosen by statements
+# pyright: reportPossiblyUnboundVariable=false, reportGeneralTypeIssues=false
+import triton
+import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+from services.engine.fusion.triton.activation import activated
+
+
+@triton.jit
+def load_weights(at, units, columns, UNITS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Returns `[ROWS, BLOCK]`, zeros outside; each is read once, so it need not stay in a cache."""
+    if UNITS % ROWS == 0 and WIDTH % BLOCK == 0:
+        found = tl.load(at, eviction_policy="evict_first")
+    else:
+        inside = (units < UNITS)[:, None] & (columns < WIDTH)[None, :]
+        found = tl.load(at, mask=inside, other=0.0, eviction_policy="evict_first")
+    return found
+
+
+@triton.jit
+def load_row(row, columns, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    """Returns float32 `[BLOCK]`, zeros outside."""
+    if WIDTH % BLOCK == 0:
+        found = tl.load(row + columns)
+    else:
+        found = tl.load(row + columns, mask=columns < WIDTH, other=0.0)
+    return found.to(tl.float32)
+
+
+@triton.jit
+def multiply_row(
+    row,
+    weights,
+    scales,
+    bias,
+    residual,
+    output,
+    epsilon,
+    UNITS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    NORM: tl.constexpr,
+    BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    EARLY: tl.constexpr,
+):
+    """Writes ROWS numbers of `[UNITS]`, of a row `[WIDTH]` that is normalized before if NORM.
+
+    The weights are `[UNITS, WIDTH]`, with an activation `[2 * UNITS, WIDTH]`: those of the gates, then the others.
+    """
+    if EARLY:
+        gdc_launch_dependents()
+    units = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    columns = tl.arange(0, BLOCK)
+    at = weights + units.to(tl.int64)[:, None] * WIDTH + columns[None, :]
+    own = load_weights(at, units, columns, UNITS, WIDTH, ROWS, BLOCK)
+    if ACTIVATION:
+        other_at = at + UNITS * WIDTH
+        other = load_weights(other_at, units, columns, UNITS, WIDTH, ROWS, BLOCK)
+        through = tl.zeros([ROWS, BLOCK], dtype=tl.float32)
+    if EARLY:
+        gdc_wait()
+    share = 1.0
+    if NORM:
+        squares = tl.zeros([BLOCK], dtype=tl.float32)
+        for start in tl.static_range(0, WIDTH, BLOCK):
+            part = load_row(row, columns + start, WIDTH, BLOCK)
+            squares += part * part
+        share = tl.rsqrt(tl.sum(squares, axis=0) / WIDTH + epsilon)
+    total = tl.zeros([ROWS, BLOCK], dtype=tl.float32)
+    for start in tl.static_range(0, WIDTH, BLOCK):
+        part = load_row(row, columns + start, WIDTH, BLOCK)
+        if NORM:
+            part *= load_row(scales, columns + start, WIDTH, BLOCK)
+        mine = own
+        if ACTIVATION:
+            theirs = other
+        if start + BLOCK < WIDTH:  # the next ones are on the way while these are multiplied
+            own = load_weights(at + start + BLOCK, units, columns + start + BLOCK, UNITS, WIDTH, ROWS, BLOCK)
+            if ACTIVATION:
+                ahead = other_at + start + BLOCK
+                other = load_weights(ahead, units, columns + start + BLOCK, UNITS, WIDTH, ROWS, BLOCK)
+        total += mine.to(tl.float32) * part[None, :]
+        if ACTIVATION:
+            through += theirs.to(tl.float32) * part[None, :]
+    result = tl.sum(total, axis=1) * share
+    inside = units < UNITS
+    if BIAS:
+        result += tl.load(bias + units, mask=inside, other=0.0).to(tl.float32)
+    if ACTIVATION:
+        factor = tl.sum(through, axis=1) * share
+        if BIAS:
+            factor += tl.load(bias + UNITS + units, mask=inside, other=0.0).to(tl.float32)
+        result = activated(result, ACTIVATION) * factor
+    if RESIDUAL:
+        result += tl.load(residual + units, mask=inside, other=0.0).to(tl.float32)
+    tl.store(output + units, result.to(output.dtype.element_ty), mask=inside)
