@@ -12,6 +12,8 @@ from services.speech.live.utterance import Utterance
 
 _STEP_SECONDS = 0.2
 """Audio that makes another interim reading worth while."""
+_FIRST_STEP_SECONDS = 0.1
+"""The same until a word was heard, for which somebody waits."""
 _REST = 3.0
 """After an interim reading the model is left alone while so many times as much audio comes as the reading took."""
 _RETRY_SECONDS = 1.0
@@ -30,13 +32,14 @@ class UtteranceReader:
         self._tried = 0
         """Samples of the last reading, which may have failed."""
         self._rest = 0.0
+        self._step = _FIRST_STEP_SECONDS
         self._latest: tuple[int, Reading] | None = None
 
     @property
     def is_due(self) -> bool:
         """Whether an interim reading is worth while: enough is new, or all there is before the silence ends."""
         new = self.utterance.length - self._tried
-        return new >= max(_STEP_SECONDS, self._rest) * self._rate or (self.utterance.settled and new > 0)
+        return new >= max(self._step, self._rest) * self._rate or (self.utterance.settled and new > 0)
 
     async def interim(self) -> Result | None:
         """Returns what a reading of what was heard so far changes; None if nothing, or the model has no time."""
@@ -50,6 +53,7 @@ class UtteranceReader:
         self._rest = _REST * (time.monotonic() - began)
         self._ledger.read(reading)
         self._latest = length, reading
+        self._step = _STEP_SECONDS if reading.words else self._step
         return self._transcript.interim(reading, length)
 
     async def final(self) -> Result:
