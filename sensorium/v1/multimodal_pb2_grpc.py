@@ -28,7 +28,7 @@ if _version_not_supported:
 class MultimodalServiceStub(object):
     """MultimodalService serves a model of several modalities. An RPC the served model cannot do answers UNIMPLEMENTED
     `TASK_NOT_SUPPORTED`. Media that cannot be decoded, or are over `ModelLimits`, are INVALID_ARGUMENT. On a streaming
-    RPC, a model that does not generate sends its answer as one delta.
+    RPC, a model that does not generate sends its answer as one delta without token ids, which ends the sequence.
     """
 
     def __init__(self, channel):
@@ -82,7 +82,7 @@ class MultimodalServiceStub(object):
 class MultimodalServiceServicer(object):
     """MultimodalService serves a model of several modalities. An RPC the served model cannot do answers UNIMPLEMENTED
     `TASK_NOT_SUPPORTED`. Media that cannot be decoded, or are over `ModelLimits`, are INVALID_ARGUMENT. On a streaming
-    RPC, a model that does not generate sends its answer as one delta.
+    RPC, a model that does not generate sends its answer as one delta without token ids, which ends the sequence.
     """
 
     def Generate(self, request, context):
@@ -195,7 +195,7 @@ def add_MultimodalServiceServicer_to_server(servicer, server):
 class MultimodalService(object):
     """MultimodalService serves a model of several modalities. An RPC the served model cannot do answers UNIMPLEMENTED
     `TASK_NOT_SUPPORTED`. Media that cannot be decoded, or are over `ModelLimits`, are INVALID_ARGUMENT. On a streaming
-    RPC, a model that does not generate sends its answer as one delta.
+    RPC, a model that does not generate sends its answer as one delta without token ids, which ends the sequence.
     """
 
     @staticmethod

@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class MultimodalServiceStub:
     """MultimodalService serves a model of several modalities. An RPC the served model cannot do answers UNIMPLEMENTED
     `TASK_NOT_SUPPORTED`. Media that cannot be decoded, or are over `ModelLimits`, are INVALID_ARGUMENT. On a streaming
-    RPC, a model that does not generate sends its answer as one delta.
+    RPC, a model that does not generate sends its answer as one delta without token ids, which ends the sequence.
     """
 
     @_typing.overload
@@ -57,7 +57,7 @@ class MultimodalServiceStub:
 class MultimodalServiceAsyncStub(MultimodalServiceStub):
     """MultimodalService serves a model of several modalities. An RPC the served model cannot do answers UNIMPLEMENTED
     `TASK_NOT_SUPPORTED`. Media that cannot be decoded, or are over `ModelLimits`, are INVALID_ARGUMENT. On a streaming
-    RPC, a model that does not generate sends its answer as one delta.
+    RPC, a model that does not generate sends its answer as one delta without token ids, which ends the sequence.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -81,7 +81,7 @@ class MultimodalServiceAsyncStub(MultimodalServiceStub):
 class MultimodalServiceServicer(metaclass=_abc_1.ABCMeta):
     """MultimodalService serves a model of several modalities. An RPC the served model cannot do answers UNIMPLEMENTED
     `TASK_NOT_SUPPORTED`. Media that cannot be decoded, or are over `ModelLimits`, are INVALID_ARGUMENT. On a streaming
-    RPC, a model that does not generate sends its answer as one delta.
+    RPC, a model that does not generate sends its answer as one delta without token ids, which ends the sequence.
     """
 
     @_abc_1.abstractmethod

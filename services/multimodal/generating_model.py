@@ -47,6 +47,7 @@ class GeneratingModel:
         """See LoadedService."""
         describe(info, self.model, self.built, self.settings)
         info.tasks[:] = sorted(self.tasks)
+        info.limits.context_token_count = self.built.context_tokens
         info.limits.media_bytes = self.settings.media_bytes
         media = self.model.media
         if media is not None and media.sampling_rate:

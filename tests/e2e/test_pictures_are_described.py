@@ -20,6 +20,7 @@ from tests.e2e.requests import Read
 from tests.e2e.stack import RunningStack, multimodal_stack
 from tests.own_pictures import OwnPictures
 from tests.tiny_picture_models import write_picture_model
+from tests.waiting import until
 
 GREEDY = {"temperature": 0.0, "max_new_tokens": 12}
 SAMPLED = {"temperature": 1.5, "max_new_tokens": 12, "seed": 7}
@@ -149,6 +150,19 @@ async def test_every_way_to_generate_is_served(tmp_path: Path, name: str) -> Non
         chosen = await caption(stack.client, PICTURES[0], "a", structured_output=common.StructuredOutput(
             choice_list=common.StructuredOutput.ChoiceList(choices=["fox", "dog"])))  # fmt: skip
         assert chosen.text in {"fox", "dog"}
+        await leave(stack, image=media(PICTURES[0]))
+
+
+async def leave(stack: RunningStack, **fields: Any) -> None:
+    """Leaves a stream, and sees its row and its pages become free."""
+    metric = stack.service.metric
+    ended = metric("sensorium_engine_requests_total", finish_reason="cancelled")
+    endless = common.GenerationParameters(temperature=0, ignore_eos=True)
+    async for event in stack.client.multimodal.stream_caption(pb.StreamCaptionRequest(parameters=endless, **fields)):
+        if event.HasField("started"):
+            break
+    await until(lambda: metric("sensorium_engine_requests_total", finish_reason="cancelled") == ended + 1)
+    await until(lambda: metric("sensorium_engine_kv_cache_usage_ratio") == 0)
 
 
 async def test_what_is_wrong_is_told_at_once_and_harms_nobody(tmp_path: Path) -> None:

@@ -144,6 +144,8 @@ class GenerationRequest:
     @property
     def input_token_count(self) -> int:
         """Tokens a caller sent."""
+        if self.media is not None:  # a prompt and what is seen besides
+            return len(self.source_token_ids) + len(self.prompt_token_ids)
         return len(self.source_token_ids or self.prompt_token_ids)
 
     @property
