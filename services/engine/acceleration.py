@@ -70,6 +70,18 @@ def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = No
 
 def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
     """Puts faster modules into the model and compares what `run` returns then with what it returned before."""
+    check = _comparison(loaded, run)
+    accelerated(loaded, check)
+    _fuse_encoder(loaded, run, check)
+
+
+def fuse_encoder(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
+    """Computes encoder layers in one call each where `run`, which runs them, then returns the same."""
+    _fuse_encoder(loaded, run, _comparison(loaded, run))
+
+
+def _comparison(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> Callable[[], None]:
+    """Returns what compares later results of `run` with those of now. It raises RuntimeError: they differ."""
     expected = run()
 
     def check() -> None:
@@ -78,7 +90,10 @@ def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
             if not difference <= _TOLERANCE.get(loaded.model.dtype, 1e-2):
                 raise RuntimeError(f"they differ by {difference:.2g}")
 
-    accelerated(loaded, check)
+    return check
+
+
+def _fuse_encoder(loaded: OnDevice, run: Callable[[], Sequence[Tensor]], check: Callable[[], None]) -> None:
     library = load_library() if loaded.device.type == "cpu" else None
     if library is None:
         return

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from sensorium.errors import Violation
+from services.engine.generation.media import PromptMedia
 from services.engine.generation.request import PromptLogprobs, TokenLogprob
 from services.engine.generation.resolution import DeliveredTokens, GenerationOptions, ModelDefaults
 from services.engine.generation.stream import GenerationStream
@@ -42,6 +43,8 @@ class GenerationAsk:
     """What the token ids are called in violations."""
     media: tuple[ShownMedium, ...] = ()
     """Those of the conversation, in its order."""
+    heard: PromptMedia | None = None
+    """What an encoder reads in the place of the prompt, where that is no text."""
     defaults: ModelDefaults | None = None
     """What holds where the options are silent, if not what holds for Generate."""
 

@@ -185,7 +185,8 @@ class TextGenerator:
         if ids is None:
             return None, None
         if defaults.decoder_start_ids:
-            return rendered, TokenizedInput(list(defaults.decoder_start_ids), ask.delivered, field, source=ids)
+            starts = list(defaults.decoder_start_ids)
+            return rendered, TokenizedInput(starts, ask.delivered, field, source=ids, media=ask.heard)
         return rendered, TokenizedInput(ids, ask.delivered, field)
 
 

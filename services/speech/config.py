@@ -6,11 +6,11 @@ from typing import Literal
 from pydantic import Field
 
 from sensorium.rpc import Port
-from services.settings import ModelSettings
+from services.generation.settings import GenerationSettings
 
 
-class SpeechSettings(ModelSettings):
-    """Serves one model that reads or writes audio over gRPC."""
+class SpeechSettings(GenerationSettings):
+    """Serves one model that reads or writes audio over gRPC. What is said of generation is for models that generate."""
 
     port: Port = Field(50053, description="Port for gRPC; 0 chooses a free one.")
     metrics_port: Port = Field(9053, description="Port for /metrics, /livez and /readyz; 0 chooses a free one.")

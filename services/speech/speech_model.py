@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from transformers import AutoModelForAudioClassification, AutoModelForCTC
+from transformers import MODEL_FOR_CTC_MAPPING, AutoModelForAudioClassification, AutoModelForCTC
 
 from sensorium.v1 import models_pb2 as pb
 from services.answer_conversion import duration
@@ -15,14 +15,14 @@ from services.engine.audio.loading import LoadedAudioModel, load_audio_model
 from services.engine.audio.reader import AudioReader
 from services.engine.audio.runner import AudioRunner
 from services.engine.batching.pipeline import Pipeline
-from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, refusals
 from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
 from services.process import LoadedService
 from services.speech.classify_audio import AudioClassifier, compute_logits
 from services.speech.config import SpeechSettings
-from services.speech.live.voice_network import VoiceNetwork
-from services.speech.stream_transcribe import StreamTranscriber
+from services.speech.listening_service import load_listening_service
+from services.speech.stream_transcribe import live_transcriber
 from services.speech.task import SpeechTask
 from services.speech.transcribe_frames import FrameTranscriber
 from services.speech.verb_set import SpeechVerbs, Transcriber
@@ -48,6 +48,8 @@ def load_speech_service(
     warming: Callable[[], None],
 ) -> LoadedService:
     """Loads a model for one task. Raises ModelRefused."""
+    if task is SpeechTask.TRANSCRIBE and not _writes_frames(checkpoint):
+        return load_listening_service(checkpoint, settings, metrics, warming)
     if task not in _LOADERS:
         raise ModelRefused(f"{checkpoint.source}: models that {task.value} are not served yet.")
     began = time.monotonic()
@@ -62,6 +64,11 @@ def load_speech_service(
     return BatchedModel(loaded, served.pipeline, served.verbs, served.tasks, limits, sample_rate=loaded.rate)
 
 
+def _writes_frames(checkpoint: Checkpoint) -> bool:
+    with refusals(checkpoint.source):
+        return type(read_config(checkpoint)) in MODEL_FOR_CTC_MAPPING
+
+
 def _transcribing(bench: Workbench) -> Served:
     model = CtcModel(bench.loaded)
     pipeline = bench.pipeline(model.compute)
@@ -73,16 +80,9 @@ def _transcribing(bench: Workbench) -> Served:
 
 def _transcribing_served(bench: Workbench, pipeline: Pipeline, transcriber: Transcriber) -> Served:
     """Returns what is served of a transcriber, whose recordings it reads and whose streams it hears."""
-    settings = bench.settings
-    live = StreamTranscriber(
-        transcriber,
-        VoiceNetwork.load(),
-        bench.metrics.live_streams,
-        max_streams=settings.max_streams,
-        unfinished_seconds=settings.unfinished_seconds,
-    )
+    live = live_transcriber(transcriber, bench.settings, bench.metrics)
     verbs = SpeechVerbs(transcriber=transcriber, stream_transcriber=live)
-    return Served(pipeline, verbs, [pb.TASK_TRANSCRIBE, pb.TASK_STREAM_TRANSCRIBE], settings.audio_seconds)
+    return Served(pipeline, verbs, [pb.TASK_TRANSCRIBE, pb.TASK_STREAM_TRANSCRIBE], bench.settings.audio_seconds)
 
 
 def _classifying(bench: Workbench) -> Served:

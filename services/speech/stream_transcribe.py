@@ -8,6 +8,8 @@ from typing import Any
 from prometheus_client import Gauge
 
 from sensorium.errors import InvalidArgument, QueueFull, Violation
+from services.engine.metrics import EngineMetrics
+from services.speech.config import SpeechSettings
 from services.speech.live.endpointing import Endpointing
 from services.speech.live.event import LiveEvent
 from services.speech.live.hearing import Hearing
@@ -81,6 +83,17 @@ class StreamTranscriber:
         finally:
             self._open -= 1
             self._open_streams.dec()
+
+
+def live_transcriber(transcriber: Transcriber, settings: SpeechSettings, metrics: EngineMetrics) -> StreamTranscriber:
+    """Returns what hears streams for a transcriber, as many and as much of each as an operator wants."""
+    return StreamTranscriber(
+        transcriber,
+        VoiceNetwork.load(),
+        metrics.live_streams,
+        max_streams=settings.max_streams,
+        unfinished_seconds=settings.unfinished_seconds,
+    )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sensorium.errors import Violation
+from services.engine.generation.resolution import GenerationOptions
 from services.sent_media import SentMedia
 
 
@@ -21,7 +22,8 @@ class TranscribeAsk:
     hotwords: Sequence[str] = ()
     word_times: bool = False
     transcript_count: int | None = None
-    has_parameters: bool = False
+    parameters: GenerationOptions | None = None
+    """None where the request has none."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def wrong_for_frames(ask: TranscribeAsk) -> list[Violation]:
             ("prompt", "takes none", ask.prompt),
             ("hotwords", "takes none", ask.hotwords),
             ("transcript_count", "has only one reading", count is not None and 1 < count <= MOST_TRANSCRIPTS),
-            ("parameters", "generates nothing", ask.has_parameters),
+            ("parameters", "generates nothing", ask.parameters is not None),
         )
         if sent
     ]

@@ -7,6 +7,7 @@ from sensorium.v1 import speech_pb2 as pb
 from services.answer_conversion import duration, identified
 from services.engine.batching.answer import Answer
 from services.enums import unknown_enum_numbers
+from services.generation.parameters_conversion import generation_options
 from services.media_conversion import sent_media
 from services.speech.transcribe_ask import Segment, TranscribeAsk, Transcribed, Transcript, Word
 
@@ -23,7 +24,7 @@ def transcribe_ask(request: pb.TranscribeRequest, seconds: float | None) -> Tran
         hotwords=list(request.hotwords),
         word_times=request.word_times,
         transcript_count=request.transcript_count if request.HasField("transcript_count") else None,
-        has_parameters=request.HasField("parameters"),
+        parameters=generation_options(request.parameters) if request.HasField("parameters") else None,
     )
 
 

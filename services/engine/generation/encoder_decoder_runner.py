@@ -141,9 +141,17 @@ class EncoderDecoderRunner:
         lengths = PagedSelfAttention(self._tensor(positions), max(span.context for span in own_batch.rows))
         caches = PagedCaches(lengths, self._cross, begins=read is not None)
         plans = self._backend.plan(own_batch), self._backend.plan(cross_batch)
-        logits = self._forward(tokens, caches, read, EncoderDecoderCall(self._backend, caches, *plans))
+        logits = self._forward(tokens, caches, read, self._call(rows, caches, plans))
+        self._note(rows, logits)
         last = [span.start + span.length - 1 for span in own_batch.rows]
         return logits if len(last) == len(logits) else logits[last]
+
+    def _call(self, _rows: list[Row[CachedTokens]], caches: PagedCaches, plans: tuple[Any, Any]) -> EncoderDecoderCall:
+        """Returns what travels through the decoder with the rows; `plans` are those of both kinds of attention."""
+        return EncoderDecoderCall(self._backend, caches, *plans)
+
+    def _note(self, rows: list[Row[CachedTokens]], logits: Tensor) -> None:
+        """Is told the logits `[T, vocabulary]` behind each of the packed rows' tokens."""
 
     def _read(self, sequences: list[CachedTokens]) -> Tensor | None:
         """Returns what the encoder makes of the sources of sequences that begin, `[1, tokens of all, width]`.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from services.engine.generation.media import PromptMedia
+from services.engine.generation.timestamps import TimestampRule
 from services.engine.structure.structure import Structure
 
 
@@ -21,6 +22,8 @@ class OutputRules:
     source_repetition_penalty: float = 1.0
     """Above 1, tokens of the input become likelier."""
     source_no_repeat_ngram_size: int = 0
+    timestamps: TimestampRule | None = None
+    """How tokens that stand for times are ordered, where an output holds them."""
     """No run of this many tokens of the input is repeated; 0 allows all."""
 
 

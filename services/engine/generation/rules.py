@@ -8,6 +8,7 @@ from torch import Tensor
 
 from services.engine.generation.penalties import RowProcessor, known_tokens
 from services.engine.generation.request import GenerationRequest
+from services.engine.generation.timestamp_order import TimestampOrder
 
 _NEVER = float("-inf")
 
@@ -36,6 +37,8 @@ def forcing_processors(request: GenerationRequest, row: Tensor) -> Iterator[RowP
         yield SuppressedTokens(rules.suppressed_token_ids, None, row)
     if rules.suppressed_first_token_ids:
         yield SuppressedTokens(rules.suppressed_first_token_ids, prompt_count + request.forced_count, row)
+    if rules.timestamps is not None:  # the last, as it weighs what the others have left
+        yield TimestampOrder(rules.timestamps, prompt_count)
 
 
 class ForcedTokens:

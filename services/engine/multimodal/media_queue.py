@@ -1,15 +1,16 @@
 """Requests whose media the model has not encoded yet."""
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import torch
 
 from services.engine.generation.group import SequenceGroup
 from services.engine.generation.media import Medium, Tensor
-from services.engine.multimodal.encoder import MediaEncoder
 from services.engine.multimodal.inputs import alike
 from services.engine.multimodal.media_cache import MediaCache
 from services.engine.multimodal.turns import Turns
-from services.engine.pictures.encoder import PictureEncoder
 
 _TOGETHER = 8
 """Media that are encoded at once."""
@@ -17,10 +18,27 @@ _ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 24}
 """Numbers that the model is given of them at once, if one alone has not more: more together would not be faster."""
 
 
+class Encoder(Protocol):
+    """Makes the features of media. Belongs to the thread that runs the model."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        ...
+
+    def on_module(self, call: Callable[[], None]) -> None:
+        """Has `call` called before each of its modules."""
+        ...
+
+    def encode(self, media: Sequence[Medium]) -> list[Tensor]:
+        """Returns the features `[token_count, width]` of each of media that `alike` puts together."""
+        ...
+
+
 class MediaQueue:
     """Encodes media of several requests together, a slice of time at a time. Belongs to the engine's thread."""
 
-    def __init__(self, encoder: MediaEncoder | PictureEncoder, cache: MediaCache) -> None:
+    def __init__(self, encoder: Encoder, cache: MediaCache) -> None:
         self._encoder = encoder
         self._cache = cache
         self._waiting: list[SequenceGroup] = []

@@ -1,0 +1,13 @@
+"""Encoder-decoders that write what they hear (Whisper and its kin), on the generation engine.
+
+tokens     the vocabulary's words for languages, tasks and times
+loading    a model with its feature extractor and its tokens
+hearing    a window of sound in the place of a prompt, and what is learned of it on the way
+encoder    windows through the encoder
+runner     decoders, with an ear for silence, language and the places of words
+build      the engine, checked against the model
+features   long recordings as features
+segments   from tokens to stretches with times
+alignment  from attention to the times of tokens
+grouping   from tokens to words
+"""

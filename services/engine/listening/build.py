@@ -1,0 +1,103 @@
+"""Puts an engine together for a model that writes what it hears, and checks it against the model."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from services.engine.acceleration import accelerated, fuse_encoder
+from services.engine.admission import Admission
+from services.engine.checkpoint import ModelRefused
+from services.engine.generation.attention.cpu import PAGE_SIZE
+from services.engine.generation.build import BuiltEngine, require_rows
+from services.engine.generation.encoder_decoder_build import layouts_of, verify_encoder_decoder
+from services.engine.generation.engine import GenerationEngine
+from services.engine.generation.generated import Reference
+from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.page_pool import PagePool
+from services.engine.generation.parts import EngineSettings, choose_backend, fitting, page_count
+from services.engine.generation.prefill_budget import PrefillBudget
+from services.engine.generation.scheduler import Scheduler
+from services.engine.generation.state_size import StateSize
+from services.engine.generation.verification import NotPaged
+from services.engine.listening.encoder import WindowEncoder
+from services.engine.listening.hearing import Hearing, window_medium
+from services.engine.listening.loading import ListeningModel
+from services.engine.listening.runner import HeardSource, ListeningRunner
+from services.engine.metrics import EngineMetrics
+from services.engine.multimodal.media_cache import MediaCache
+from services.engine.multimodal.media_queue import MediaQueue
+
+_LENGTHS = (1, 4)
+"""Of the prompts that it is checked with."""
+_NEW_TOKENS = 8
+
+
+def build_listening_engine(model: ListeningModel, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
+    """Returns the engine. Raises ModelRefused: its results differ from the model's own, or its cache is too small."""
+    loaded = model.loaded
+    require_rows(loaded, settings.max_sequences)
+    noise = _noise(model, 0)[None].to(loaded.device, loaded.model.dtype)
+    try:
+        layouts = layouts_of(loaded, loaded.model.config, partial(_run, loaded.model, noise))
+    except NotPaged as reason:
+        raise ModelRefused(str(reason)) from reason
+    pages = page_count(loaded, settings, StateSize(0, sum(layout.bytes_per_token for layout in layouts.values())))
+    source_tokens, context_tokens = fitting(loaded, pool := PagePool(pages, PAGE_SIZE))
+    if source_tokens < loaded.source_tokens:
+        raise ModelRefused("The cache does not hold what the encoder hears at once; give it more with --cache-mib.")
+    cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
+    runner = ListeningRunner(HeardSource(loaded.model), choose_backend(loaded, cache), cache)
+    runner.heads = model.tokens.alignment_heads
+    encoder = WindowEncoder(loaded.model)
+    references = [_reference(model, encoder, length) for length in _LENGTHS]
+    try:
+        accelerated(loaded, lambda: verify_encoder_decoder(loaded, runner, pool, references))
+    except NotPaged as reason:
+        raise ModelRefused(str(reason)) from reason
+    windows = [window_medium(_noise(model, 0), source_tokens)] * 2
+    fuse_encoder(loaded, lambda: [torch.stack(encoder.encode(windows))])
+    engine = GenerationEngine(
+        runner,
+        Scheduler(pool, PrefillBudget(settings.prefill_tokens, settings.decode_slowdown),
+                  max_sequences=settings.max_sequences, share_prefixes=False),
+        pool,
+        Admission(settings.queue),
+        metrics,
+        media=MediaQueue(encoder, MediaCache(0)),
+        unread_tokens=settings.unread_tokens,
+    )  # fmt: skip
+    reason = "Its decoder, run through the paged cache, was compared with its own forward at load."
+    return BuiltEngine(engine, context_tokens, source_tokens, settings.max_sequences, False, reason, pages)
+
+
+def _run(model: Any, features: Tensor, input_ids: Tensor) -> Any:
+    return model(input_features=features, decoder_input_ids=input_ids, use_cache=True, return_dict=True)
+
+
+def _noise(model: ListeningModel, seed: int) -> Tensor:
+    """Returns features in which nothing is alike, `[bins, frames]`."""
+    shape = model.extractor.feature_size, model.window_frames
+    return torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32))
+
+
+@torch.inference_mode()
+def _reference(model: ListeningModel, encoder: WindowEncoder, length: int) -> Reference:
+    """Returns what the model's own forward makes of noise, and of a prompt of so many tokens with random ones behind.
+
+    Its window has been encoded.
+    """
+    loaded = model.loaded
+    window = window_medium(_noise(model, length), loaded.source_tokens)
+    (features,) = encoder.encode([window])
+    generator = torch.Generator().manual_seed(length)
+    ids = torch.randint(loaded.vocabulary_size, (1, length + _NEW_TOKENS), generator=generator).to(loaded.device)
+    own: Any = loaded.model
+    logits: Tensor = own(
+        input_features=window.inputs["input_features"].to(loaded.device, own.dtype), decoder_input_ids=ids
+    ).logits[0, length - 1 : -1].float()  # fmt: skip
+    window.take(features)
+    prompt, tokens = ids[0, :length].tolist(), ids[0, length:].tolist()
+    return Reference((0,) * loaded.source_tokens, prompt, tokens, logits, Hearing(window, 0))

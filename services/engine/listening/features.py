@@ -1,0 +1,54 @@
+"""A recording as features, however long it is."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from services.engine.media.recording import Samples
+
+_BLOCK_SECONDS = 60
+_FLOOR, _SHIFT, _SCALE = 8.0, 4.0, 4.0
+"""The extractor lifts what is this much below the loudest, and scales decades: (log10 + shift) / scale."""
+
+
+def window_features(extractor: Any, samples: Samples) -> Tensor:
+    """Returns the features `[bins, frames]` of at most one window, filled up with silence as the extractor does."""
+    found = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+    return found["input_features"][0]
+
+
+def long_features(extractor: Any, samples: Samples) -> Tensor:
+    """Returns the features `[bins, frames]` of a whole recording: what the extractor makes of it, block by block.
+
+    It lifts what is far below the loudest, which is known at the end: so the blocks, which were lifted by less, are
+    lifted again. Each is made with what is beside it, as much as a frame hears.
+    """
+    hop = extractor.hop_length
+    beside = -(-extractor.n_fft // hop)
+    step = _BLOCK_SECONDS * extractor.sampling_rate // hop
+    total = len(samples) // hop
+    blocks: list[Tensor] = []
+    for first in range(0, total, step):
+        start, stop = max(first - beside, 0), min(first + step + beside, total)
+        end = len(samples) if stop == total else stop * hop
+        block = _plain(extractor, samples[start * hop : end])
+        blocks.append(block[:, first - start : min(first + step, total) - start])
+    found = torch.cat(blocks, 1)
+    loudest = float(found.max()) * _SCALE - _SHIFT
+    return found.clamp_min_((loudest - _FLOOR + _SHIFT) / _SCALE)
+
+
+def windowed(features: Tensor, first: int, frames: int) -> Tensor:
+    """Returns `[bins, frames]` from the frame `first` on; behind the end there is nothing, not even silence."""
+    window = features[:, first : first + frames]
+    return torch.nn.functional.pad(window, (0, frames - window.shape[1]))
+
+
+def _plain(extractor: Any, samples: Samples) -> Tensor:
+    found = extractor(
+        np.ascontiguousarray(samples), sampling_rate=extractor.sampling_rate, return_tensors="pt",
+        truncation=False, padding="longest",
+    )  # fmt: skip
+    return found["input_features"][0]

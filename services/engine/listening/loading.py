@@ -1,0 +1,60 @@
+"""Loads a checkpoint that writes what it hears."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq, AutoTokenizer
+
+from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, refusals
+from services.engine.listening.tokens import ListeningTokens, listening_tokens
+from services.engine.loading import LoadedModel, loaded_model
+
+_KNOWN = ("whisper",)
+
+
+@dataclass(frozen=True)
+class ListeningModel:
+    """A model with its feature extractor and its tokens."""
+
+    loaded: LoadedModel
+    extractor: Any
+    """Makes features of samples, on numpy. One call keeps nothing for the next: threads may share it."""
+    tokens: ListeningTokens
+
+    @property
+    def rate(self) -> int:
+        """Samples per second of the audio it reads."""
+        return int(self.extractor.sampling_rate)
+
+    @property
+    def window_frames(self) -> int:
+        """Frames of features that it reads at once: always so many."""
+        return int(self.extractor.nb_max_frames)
+
+    @property
+    def window_seconds(self) -> float:
+        """How much sound that is."""
+        return float(self.extractor.chunk_length)
+
+
+def load_listening_model(checkpoint: Checkpoint) -> ListeningModel:
+    """Loads an encoder that listens with a decoder that writes.
+
+    Raises:
+        ModelRefused: it is of a kind that is not known here, or its files are missing or unsafe to load.
+    """
+    with refusals(checkpoint.source):
+        config = read_config(checkpoint)
+        if config.model_type not in _KNOWN:
+            raise ModelRefused(
+                f"{checkpoint.source} is a {config.model_type} checkpoint. Of models that write what they hear token "
+                f"by token, known here are: {', '.join(_KNOWN)}; and all that write one token a frame (CTC)."
+            )
+        extractor = AutoFeatureExtractor.from_pretrained(checkpoint.source, **checkpoint.shared)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
+        model: Any = read_model(checkpoint, config, AutoModelForSpeechSeq2Seq)
+    tokens = listening_tokens(model, tokenizer, checkpoint.source)
+    loaded = loaded_model(checkpoint, model, tokenizer)
+    # A length of the whole output counts no opening, for its generate adds that.
+    longest = model.generation_config.max_new_tokens or model.generation_config.max_length
+    return ListeningModel(replace(loaded, defaults=replace(loaded.defaults, max_new_tokens=longest)), extractor, tokens)

@@ -1,0 +1,71 @@
+"""The words that the vocabulary of a model that listens has for languages, tasks and times."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from services.engine.checkpoint import ModelRefused
+from services.engine.generation.timestamps import TimestampRule
+from services.engine.model_rules import token_ids
+
+TRANSCRIBE, TRANSLATE = "transcribe", "translate"
+
+
+@dataclass(frozen=True)
+class ListeningTokens:
+    """Ids of tokens, and which attention heads follow the sound."""
+
+    start: int
+    """Begins every output."""
+    previous: int | None
+    """Begins what came before the recording."""
+    times: TimestampRule
+    no_speech: int
+    """Stands where nobody speaks."""
+    languages: Mapping[str, int] = field(default_factory=dict[str, int])
+    """By the model's own codes; none for a model of one language."""
+    tasks: Mapping[str, int] = field(default_factory=dict[str, int])
+    alignment_heads: tuple[tuple[int, int], ...] = ()
+    """Pairs of a decoder layer and a head; none where the model's files name none."""
+
+    special: frozenset[int] = frozenset()
+    """Those that are no text, but for the times."""
+
+    def is_special(self, token: int) -> bool:
+        """Returns whether a token stands for something else than text."""
+        return token >= self.times.first_id or token in self.special
+
+    def opening(self, language: str, task: str) -> tuple[int, ...]:
+        """Returns what the decoder starts with; `language` is one of the codes, or empty for a model of one."""
+        named = (self.languages[language],) if language else ()
+        return (self.start, *named, *([self.tasks[task]] if task in self.tasks else []))
+
+
+def listening_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: str) -> ListeningTokens:
+    """Returns what the generation configuration of a checkpoint says.
+
+    Raises:
+        ModelRefused: it names no tokens for times.
+    """
+    own: Any = model.generation_config
+    none_id, ends = getattr(own, "no_timestamps_token_id", None), token_ids(own.eos_token_id)
+    if none_id is None or own.decoder_start_token_id is None or not ends:
+        raise ModelRefused(
+            f"The generation configuration of {source} names no tokens for times (no_timestamps_token_id), or for the "
+            "beginning and the end of an output."
+        )
+    previous: Any = tokenizer.convert_tokens_to_ids("<|startofprev|>")
+    known = previous is not None and previous != tokenizer.unk_token_id
+    heads = getattr(own, "alignment_heads", None) or []
+    return ListeningTokens(
+        start=own.decoder_start_token_id,
+        previous=getattr(own, "prev_sot_token_id", None) or (previous if known else None),
+        times=TimestampRule(none_id + 1, none_id, ends[0], getattr(own, "max_initial_timestamp_index", None)),
+        no_speech=none_id - 1,
+        languages={name.strip("<|>"): i for name, i in (getattr(own, "lang_to_id", None) or {}).items()},
+        tasks=dict(getattr(own, "task_to_id", None) or {}),
+        special=frozenset(tokenizer.all_special_ids),
+        alignment_heads=tuple((layer, head) for layer, head in heads),
+    )

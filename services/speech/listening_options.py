@@ -1,0 +1,122 @@
+"""What a wish for a transcript tells a model that writes what it hears token by token."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.generation.resolution import GenerationOptions
+from services.engine.languages import choose, tag_of
+from services.engine.listening.tokens import TRANSCRIBE, TRANSLATE, ListeningTokens
+from services.speech.transcribe_ask import TranscribeAsk
+from services.speech.transcribe_checks import MOST_TRANSCRIPTS
+
+_NO_PLACE = "must be left out: a transcript has no place for it"
+_WHOLE = "must be left out: it would end a window, and not the recording"
+_SENT: tuple[tuple[str, Callable[[GenerationOptions], bool], str], ...] = (
+    ("candidate_count", lambda options: options.candidate_count is not None, "must be left out: see transcript_count"),
+    ("logprob_count", lambda options: options.logprob_count is not None, _NO_PLACE),
+    ("prompt_logprob_count", lambda options: options.prompt_logprob_count is not None, _NO_PLACE),
+    ("structured_output", lambda options: options.structured_output is not None, _NO_PLACE),
+    ("skip_special_tokens", lambda options: not options.skip_special_tokens, _NO_PLACE),
+    ("stop_strings", lambda options: bool(options.stop_strings), _WHOLE),
+    ("stop_token_ids", lambda options: bool(options.stop_token_ids), _WHOLE),
+    ("ignore_eos", lambda options: options.ignore_eos, _WHOLE),
+)
+_ENGLISH = "en"
+
+
+@dataclass(frozen=True)
+class ListeningOptions:
+    """What the model is told, beside the sound."""
+
+    language: str
+    """The model's code; empty where it is to be found out, or there is only one."""
+    task: str
+    before: tuple[int, ...]
+    """Tokens of what came before the recording."""
+    generation: GenerationOptions
+    word_times: bool = False
+    count: int = 1
+    """Readings."""
+
+
+def listening_options(
+    ask: TranscribeAsk,
+    tokens: ListeningTokens,
+    encode: Callable[[str], Sequence[int]],
+    most: int,
+    wrong: list[Violation],
+) -> ListeningOptions:
+    """Returns what the model is told, and adds what is wrong with the wish to `wrong`.
+
+    `encode` makes tokens of a text, of which the model takes at most `most`.
+    """
+    language = _language(ask, tokens, wrong)
+    options = ask.parameters or GenerationOptions()
+    wrong += [Violation(f"parameters.{name}", said) for name, sent, said in _SENT if sent(options)]
+    count = ask.transcript_count or 1
+    if 1 < count <= MOST_TRANSCRIPTS and not options.beams and not options.temperature:
+        wrong.append(
+            Violation("transcript_count", "needs parameters.temperature above 0, or beam_search: else all are the same")
+        )
+    if ask.word_times and not tokens.alignment_heads:
+        wrong.append(Violation("word_times", "does not apply: the model's files name no heads that follow the sound"))
+    # Its own place in the order is kept for the log-probabilities that confidence is made of.
+    generation = replace(options, logprob_count=0, candidate_count=count if count > 1 else None)
+    return ListeningOptions(
+        language=language,
+        task=_task(ask, tokens, language, wrong),
+        before=_before(ask, tokens, encode, most, wrong),
+        generation=generation,
+        word_times=ask.word_times,
+        count=count,
+    )
+
+
+def _language(ask: TranscribeAsk, tokens: ListeningTokens, wrong: list[Violation]) -> str:
+    if not ask.language or not tokens.languages:
+        return ""
+    try:
+        return choose(ask.language, list(tokens.languages), field="language")
+    except InvalidArgument as error:
+        wrong += error.violations
+        return ""
+
+
+def _task(ask: TranscribeAsk, tokens: ListeningTokens, language: str, wrong: list[Violation]) -> str:
+    """Whisper translates into English, and into nothing else."""
+    target = tag_of(ask.target_language) if ask.target_language else ""
+    if not ask.target_language or (target and target == tag_of(language)):
+        return TRANSCRIBE
+    if target.split("-")[0] == _ENGLISH and TRANSLATE in tokens.tasks:
+        return TRANSLATE
+    able = (
+        "translates into English only" if TRANSLATE in tokens.tasks else "writes what it hears, and translates nothing"
+    )
+    wrong.append(Violation("target_language", f"does not apply: the model {able}"))
+    return TRANSCRIBE
+
+
+def _before(
+    ask: TranscribeAsk,
+    tokens: ListeningTokens,
+    encode: Callable[[str], Sequence[int]],
+    most: int,
+    wrong: list[Violation],
+) -> tuple[int, ...]:
+    """Words that are likely go before what is said to have come before: both guide the spelling."""
+    fields = [field for field, sent in (("hotwords", ask.hotwords), ("prompt", ask.prompt)) if sent]
+    if not fields:
+        return ()
+    if tokens.previous is None:
+        wrong += [Violation(field, "does not apply: the model takes none") for field in fields]
+        return ()
+    texts = [part.strip() for part in (", ".join(ask.hotwords), ask.prompt)]
+    ids = encode(" " + " ".join(filter(None, texts)))
+    if special := [i for i in ids if tokens.is_special(i)]:
+        wrong.append(Violation(fields[-1], f"holds {len(special)} of the model's own special tokens: leave them out"))
+        return ()
+    if len(ids) >= most:
+        wrong.append(Violation(fields[-1], f"comes to {len(ids)} tokens; the model takes at most {most - 1} before it"))
+        return ()
+    return (tokens.previous, *ids)

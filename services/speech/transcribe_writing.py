@@ -1,0 +1,253 @@
+"""The verb Transcribe by a model that writes what it hears token by token."""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.audio.reader import AudioReader
+from services.engine.batching.answer import Answer, RequestTimes
+from services.engine.generation.media import Medium
+from services.engine.languages import tag_of
+from services.engine.listening.features import long_features, window_features, windowed
+from services.engine.listening.hearing import window_medium
+from services.engine.listening.loading import ListeningModel
+from services.engine.listening.segments import Stretch
+from services.engine.media.recording import Samples
+from services.engine.media.refusal import AudioRefused
+from services.engine.preprocessing import Preprocessing
+from services.engine.prompting import PromptEncoder
+from services.speech.held_seconds import HeldSeconds
+from services.speech.listening_options import ListeningOptions, listening_options
+from services.speech.live.reading import Reading
+from services.speech.live.reading import Word as LiveWord
+from services.speech.transcribe_ask import Segment, TranscribeAsk, Transcribed, Transcript, Word
+from services.speech.transcribe_checks import wrong_options
+from services.speech.window_reading import WindowReading, WindowReadings
+from services.speech.window_transcript import WindowTranscripts
+from services.speech.window_writer import WindowWriter
+
+
+@dataclass
+class Course:
+    """A request on its way through its windows."""
+
+    features: Tensor
+    """`[bins, frames]`, the silence behind a short recording included."""
+    frames: int
+    """Those with sound."""
+    seconds: float
+    options: ListeningOptions
+    deadline: float | None
+    done: int = 0
+    """Frames that are transcribed."""
+    language: str = ""
+    language_confidence: float | None = None
+    segments: defaultdict[int, list[Segment]] = field(default_factory=lambda: defaultdict(list))
+    """By candidate."""
+    likelihoods: defaultdict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Log-probabilities of tokens of text, by candidate."""
+    queue: float | None = None
+    compute: float = 0.0
+    generated: int = 0
+
+    def __len__(self) -> int:
+        """Frames that are to be read: behind a short recording the silence that fills the window."""
+        return max(self.frames, self.features.shape[1])
+
+    def note(self, readings: WindowReadings) -> None:
+        """Counts what a window took."""
+        self.queue = readings.queue if self.queue is None else self.queue
+        self.compute += readings.compute
+        self.generated += sum(candidate.generated for candidate in readings.candidates)
+
+
+class WritingTranscriber:
+    """Transcribes recordings of any length, one window after the other: each begins where the last one had an end."""
+
+    def __init__(
+        self,
+        model: ListeningModel,
+        writer: WindowWriter,
+        reader: AudioReader,
+        encoder: PromptEncoder,
+        preprocessing: Preprocessing,
+        held: HeldSeconds,
+    ) -> None:
+        self._model = model
+        self._tokens = model.tokens
+        self._all_frames = model.window_frames
+        self._writer = writer
+        self._reader = reader
+        self._encoder = encoder
+        self._transcripts = WindowTranscripts(model, encoder)
+        self._preprocessing = preprocessing
+        self._held = held
+        self.rate = model.rate
+        self.window_seconds = model.window_seconds
+        """What is read at once at most."""
+
+    async def transcribe(self, ask: TranscribeAsk) -> Answer[Transcribed]:
+        """Returns the readings of a recording, which greedy decoding and sampling leave in the order of their draws.
+
+        Raises:
+            InvalidArgument: the recording or an option is wrong.
+        """
+        began = time.monotonic()
+        course = await self._preprocessing.run(self._prepare, ask)
+        preprocess = time.monotonic() - began
+        with self._held.hold(course.seconds):
+            while course.done < course.frames:
+                await self._advance(course)
+        result = _transcribed(course, self._language(course, ask))
+        times = RequestTimes(course.queue or 0.0, preprocess, course.compute, time.monotonic() - began)
+        return Answer(result, times, audio_seconds=course.seconds)
+
+    def wrong(self, ask: TranscribeAsk) -> list[Violation]:
+        """Returns what is wrong with the options of a wish."""
+        wrong = wrong_options(ask)
+        self._options(ask, wrong)
+        return wrong
+
+    async def recognize(self, samples: Samples, ask: TranscribeAsk) -> Reading:
+        """Returns what is said in samples at `rate`, of at most `window_seconds`, as a wish without audio says.
+
+        Words have times where the model's attention tells them.
+        """
+        options = replace(self._options(ask, []), word_times=bool(self._tokens.alignment_heads))
+        features = await self._preprocessing.run(window_features, self._model.extractor, samples)
+        course = Course(features, self._frames(samples), len(samples) / self.rate, options, ask.deadline)
+        await self._advance(course)
+        segments = course.segments[0]
+        words = [
+            LiveWord(word.text, " ", word.start, word.end, word.confidence)
+            for segment in segments
+            for word in segment.words
+        ]
+        return Reading(
+            words or [LiveWord(text) for segment in segments for text in segment.text.split()],
+            self._language(course, ask),
+            _confidence(course.likelihoods[0]),
+            output_tokens=course.generated,
+            queue=course.queue or 0.0,
+            compute=course.compute,
+        )
+
+    def _options(self, ask: TranscribeAsk, wrong: list[Violation]) -> ListeningOptions:
+        return listening_options(ask, self._tokens, self._encode, self._model.loaded.context_tokens // 2 - 1, wrong)
+
+    def _language(self, course: Course, ask: TranscribeAsk) -> str:
+        return tag_of(course.language) if course.language else ask.language
+
+    def _prepare(self, ask: TranscribeAsk) -> Course:
+        wrong = [*ask.violations, *wrong_options(ask)]
+        options = self._options(ask, wrong)
+        try:
+            if ask.audio.wrong:
+                raise AudioRefused(ask.audio.wrong)
+            sound = self._reader.decode(ask.audio.data, ask.audio.media_type, ask.deadline)
+            self._reader.check_length(sound.samples)
+        except AudioRefused as error:
+            raise InvalidArgument([*wrong, Violation("audio", str(error))]) from error
+        whole = len(sound.samples) <= round(self.window_seconds * self.rate)
+        if options.count > 1 and not whole:
+            wrong.append(
+                Violation("transcript_count", f"must be 1 for a recording of more than {self.window_seconds:g} s")
+            )
+        if wrong:
+            raise InvalidArgument(wrong)
+        make = window_features if whole else long_features
+        features = make(self._model.extractor, sound.samples)
+        return Course(features, self._frames(sound.samples), sound.seconds, options, ask.deadline)
+
+    def _encode(self, text: str) -> Sequence[int]:
+        return self._encoder.encode(text, field="prompt", add_special_tokens=False)
+
+    def _frames(self, samples: Samples) -> int:
+        return max(len(samples) // int(self._model.extractor.hop_length), 1)
+
+    async def _advance(self, course: Course) -> None:
+        """Transcribes the next window."""
+        frames = min(self._all_frames, len(course) - course.done)
+        features = windowed(course.features, course.done, self._all_frames)
+        window = window_medium(features, self._model.loaded.source_tokens)
+        if not course.language:
+            await self._find_language(course, window)
+        readings = await self._writer.write(window, course.options, course.language, course.deadline)
+        course.note(readings)
+        done = 0
+        for i, reading in enumerate(readings.candidates):
+            found, done = self._transcripts.stretches(reading, frames)
+            words = await self._aligned(course, window, reading, found)
+            course.likelihoods[i] += self._transcripts.likelihoods(reading, found)
+            course.segments[i] += self._segments(course, readings, reading, found, words)
+        # There is no second window for several readings, nor where a window could not be read at all.
+        course.done += done if done > 0 and len(readings.candidates) == 1 else frames
+
+    async def _aligned(
+        self, course: Course, window: Medium, reading: WindowReading, found: Sequence[Stretch]
+    ) -> list[list[Word]]:
+        """Returns the words of each stretch, if they are wanted."""
+        # The last token of all is none that the model was ever given.
+        given = reading.tokens[: reading.generated - 1]
+        if not course.options.word_times or not given:
+            return [[] for _ in found]
+        asked = window, course.options, course.language, given, course.deadline
+        looks, opening = await self._writer.align(*asked)
+        course.compute += looks.compute
+        heard = min(self._all_frames, course.frames - course.done)
+        return await self._preprocessing.finish(
+            self._transcripts.token_words, looks, reading, opening, heard, course.language, found
+        )
+
+    def _segments(
+        self, course: Course, readings: WindowReadings, reading: WindowReading, found: Sequence[Stretch],
+        words: Sequence[Sequence[Word]],
+    ) -> list[Segment]:  # fmt: skip
+        no_speech = self._transcripts.no_speech(readings)
+        offset = course.done * self.window_seconds / self._all_frames
+        told = (
+            self._transcripts.segment(reading, stretch, offset, no_speech, own)
+            for stretch, own in zip(found, words, strict=True)
+        )
+        # In the silence that fills a window a model may hear more.
+        return [_within(each, course.seconds) for each in told if each is not None and each.start < course.seconds]
+
+    async def _find_language(self, course: Course, window: Medium) -> None:
+        known: Any = self._tokens.languages
+        if course.options.language or not known:
+            course.language = course.options.language
+            return
+        course.language, course.language_confidence, readings = await self._writer.language(window, course.deadline)
+        course.queue, course.compute = readings.queue, course.compute + readings.compute
+
+
+def _within(segment: Segment, seconds: float) -> Segment:
+    """Returns a segment no part of which lies behind the recording's end."""
+    words = [
+        Word(word.text, min(word.start, seconds), min(word.end, seconds), word.confidence) for word in segment.words
+    ]
+    start, end = min(segment.start, seconds), min(segment.end, seconds)
+    return Segment(segment.text, start, max(start, end), segment.confidence, segment.no_speech_probability, words)
+
+
+def _transcribed(course: Course, language: str) -> Transcribed:
+    transcripts = [
+        Transcript(
+            "".join(segment.text for segment in course.segments[i]).strip(),
+            _confidence(course.likelihoods[i]),
+            [replace(segment, text=segment.text.strip()) for segment in course.segments[i]],
+        )
+        for i in sorted(course.likelihoods)
+    ]
+    return Transcribed(transcripts, language, course.language_confidence, course.generated)
+
+
+def _confidence(log_probabilities: Sequence[float]) -> float | None:
+    """Returns the geometric mean of the probabilities of tokens; None where there are none."""
+    return math.exp(math.fsum(log_probabilities) / len(log_probabilities)) if log_probabilities else None

@@ -1,0 +1,94 @@
+"""Windows through the engine of a model that writes what it hears."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from services.engine.generation.media import Medium
+from services.engine.generation.request import Completed, Delta
+from services.engine.generation.resolution import GenerationOptions
+from services.engine.listening.hearing import Hearing
+from services.engine.listening.loading import ListeningModel
+from services.generation.ask import GenerationAsk
+from services.generation.generator import TextGenerator
+from services.speech.listening_options import ListeningOptions
+from services.speech.window_reading import WindowReading, WindowReadings
+
+_ONE = GenerationOptions(temperature=0.0, max_new_tokens=1, candidate_count=1, logprob_count=0)
+
+
+class WindowWriter:
+    """Asks for the tokens of one window at a time; those of all requests share the engine's steps."""
+
+    def __init__(self, generator: TextGenerator, model: ListeningModel) -> None:
+        self._generator = generator
+        self._tokens = model.tokens
+        self._defaults = model.loaded.defaults
+        self._most = model.loaded.context_tokens
+        self._source = [0] * model.loaded.source_tokens
+
+    async def write(
+        self, window: Medium, options: ListeningOptions, language: str, deadline: float | None
+    ) -> WindowReadings:
+        """Returns what the model writes of a window in a language, which is a code of its own."""
+        opening = (*options.before, *self._tokens.opening(language, options.task))
+        hearing = Hearing(window, len(options.before))
+        return await self._run(hearing, opening, options.generation, deadline, timed=True)
+
+    async def language(self, window: Medium, deadline: float | None) -> tuple[str, float, WindowReadings]:
+        """Returns the likeliest language's code, with its share of the likelihood of all."""
+        readings = await self._run(Hearing(window, 0), (self._tokens.start,), _ONE, deadline, timed=False)
+        known = self._tokens.languages
+        shares = readings.start[list(known.values())].softmax(-1)
+        best = int(shares.argmax())
+        return list(known)[best], float(shares[best]), readings
+
+    async def align(
+        self, window: Medium, options: ListeningOptions, language: str, tokens: Sequence[int], deadline: float | None
+    ) -> tuple[WindowReadings, int]:
+        """Returns where the model looks when it is given what it wrote, and how many tokens come before that."""
+        opening = (*options.before, *self._tokens.opening(language, options.task))
+        hearing = Hearing(window, len(options.before), aligns=True)
+        # One place is left for a token behind it, as the engine asks for one.
+        given = (*opening, *tokens)[: self._most - 1]
+        return await self._run(hearing, given, _ONE, deadline, timed=False), len(opening)
+
+    async def _run(
+        self,
+        hearing: Hearing,
+        opening: Sequence[int],
+        options: GenerationOptions,
+        deadline: float | None,
+        *,
+        timed: bool,
+    ) -> WindowReadings:
+        rules = replace(self._defaults.rules, timestamps=self._tokens.times if timed else None)
+        defaults = replace(self._defaults, decoder_start_ids=tuple(opening), rules=rules)
+        ask = GenerationAsk(
+            prompt_token_ids=self._source, options=options, defaults=defaults, heard=hearing, deadline=deadline,
+            field="audio",
+        )  # fmt: skip
+        generation = await self._generator.start(ask)
+        found: dict[int, list[Delta]] = {}
+        completed: Completed | None = None
+        try:
+            async for event in generation.stream:
+                if isinstance(event, Delta):
+                    found.setdefault(event.candidate_index, []).append(event)
+                elif isinstance(event, Completed):
+                    completed = event
+        finally:
+            generation.stream.cancel()
+        assert completed is not None
+        assert hearing.start is not None
+        candidates = [self._reading(found.get(i, [])) for i in range(len(completed.finishes))]
+        times = completed.times
+        return WindowReadings(candidates, hearing.start, hearing.attention, times.queue, times.compute)
+
+    def _reading(self, deltas: Sequence[Delta]) -> WindowReading:
+        tokens = [token for delta in deltas for token in delta.token_ids]
+        told: list[Any] = [entry.logprob for delta in deltas for entry in delta.logprobs]
+        ended = bool(tokens) and tokens[-1] in self._defaults.end_token_ids
+        kept = len(tokens) - ended
+        return WindowReading(tokens[:kept], [max(value, -math.inf) for value in told[:kept]], len(tokens))
