@@ -1,0 +1,54 @@
+"""The model measured: a LLaVA of random weights, of a CLIP tower and a Llama in shapes that exist."""
+
+from pathlib import Path
+
+from benchmarks.text.checkpoint import CONTEXT_TOKENS, SEED, SHAPES
+from benchmarks.text.vocabulary import SIZE, save_tokenizer
+
+SIDE, PATCH = 224, 16
+TOKENS = (SIDE // PATCH) ** 2
+"""Of one image in a prompt."""
+
+
+def checkpoint(cache: Path) -> Path:
+    """Returns the folder of the checkpoint, made if `cache` does not hold it."""
+    folder = cache / "models" / "llava"
+    if not (folder / "model.safetensors").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
+    return folder
+
+
+def _make(folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoTokenizer, LlavaConfig, LlavaProcessor
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    save_tokenizer(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    side = {"height": SIDE, "width": SIDE}
+    processor = LlavaProcessor(
+        CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size=side), tokenizer, patch_size=PATCH,
+        vision_feature_select_strategy="default", num_additional_image_tokens=1,
+        chat_template="{% for m in messages %}{% for p in m.content %}"
+        "{{ p.text if p.type == 'text' else '<image>' }}{% endfor %}{% endfor %}",
+    )  # fmt: skip
+    text = SHAPES["wide"]
+    config = LlavaConfig(
+        vision_config={
+            "model_type": "clip_vision_model", "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
+            "num_attention_heads": 12, "image_size": SIDE, "patch_size": PATCH,
+        },
+        text_config={
+            "model_type": "llama", "vocab_size": SIZE + 1, "hidden_size": text.hidden,
+            "intermediate_size": text.feed_forward, "num_hidden_layers": text.layers,
+            "num_attention_heads": text.heads, "num_key_value_heads": text.key_value_heads,
+            "max_position_embeddings": CONTEXT_TOKENS, "bos_token_id": None, "eos_token_id": None,
+            "pad_token_id": None, "tie_word_embeddings": False,
+        },
+        image_token_index=SIZE, tie_word_embeddings=False,
+    )  # fmt: skip
+    torch.manual_seed(SEED)
+    AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+    processor.save_pretrained(folder)

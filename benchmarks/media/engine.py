@@ -1,0 +1,98 @@
+"""An engine in process, and when the tokens of what it is asked came."""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from prometheus_client import CollectorRegistry
+
+from benchmarks.media.checkpoint import SIDE, TOKENS
+from benchmarks.text.vocabulary import first_word_id, words
+from services.engine.checkpoint import Checkpoint
+from services.engine.generation.build import BuiltEngine, EngineSettings, build_engine
+from services.engine.generation.detokenizer import IncrementalDetokenizer
+from services.engine.generation.media import Medium, PromptMedia
+from services.engine.generation.output import OutputBuilder
+from services.engine.generation.request import Completed, GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.generation.token_texts import TokenTexts
+from services.engine.loading import LoadedModel
+from services.engine.metrics import EngineMetrics
+from services.engine.multimodal.encoder import MediaEncoder
+from services.engine.multimodal.kind import MediaKind
+from services.engine.multimodal.loading import load_multimodal_model
+from services.engine.multimodal.placing import MediaPlacer
+from services.engine.multimodal.processor import digest_of
+from services.engine.prompting import PromptEncoder
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Tokens, and the image among them, if there is one."""
+
+    token_ids: tuple[int, ...]
+    media: PromptMedia | None = None
+
+
+class Engine:
+    """One engine and the means to ask it."""
+
+    def __init__(self, loaded: LoadedModel, built: BuiltEngine) -> None:
+        self._loaded = loaded
+        self._built = built
+        self._encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
+        self._texts = TokenTexts(self._encoder)
+        self._chance = random.Random(0)
+
+    def medium(self) -> Medium:
+        """Returns an image that nobody has seen before, prepared for the model."""
+        assert self._loaded.media is not None
+        pixels = bytes(self._chance.randrange(256) for _ in range(3 * 16 * 16))
+        image = Image.frombytes("RGB", (16, 16), pixels).resize((SIDE, SIDE))
+        return self._loaded.media.read(MediaKind.IMAGE, image, digest_of(MediaKind.IMAGE, image))
+
+    def prompt(self, tokens: int, *, shows: bool = False) -> Prompt:
+        """Returns a prompt of so many tokens, `TOKENS` of which are an image's if it `shows` one."""
+        assert self._loaded.media is not None
+        first, count = first_word_id(), len(words())
+        ids = [first + self._chance.randrange(count) for _ in range(tokens - (TOKENS if shows else 0))]
+        if not shows:
+            return Prompt(tuple(ids))
+        medium, half = self.medium(), len(ids) // 2
+        ids[half:half] = medium.inputs["input_ids"][0].tolist()
+        placer = MediaPlacer(self._loaded.media, self._loaded.model)
+        return Prompt(tuple(ids), placer.place(ids, [(MediaKind.IMAGE, medium)], "prompt"))
+
+    async def run(self, prompt: Prompt, new_tokens: int) -> list[float]:
+        """Returns when each of the tokens that continue a prompt came."""
+        stopping, times = StoppingCriteria(max_new_tokens=new_tokens), list[float]()
+        detokenizer = IncrementalDetokenizer(self._encoder, prompt.token_ids, skip_special_tokens=True)
+        request = GenerationRequest(prompt.token_ids, SamplingParameters(), stopping, media=prompt.media)
+        async for event in self._built.engine.submit(request, OutputBuilder(detokenizer, stopping, self._texts)):
+            now = time.perf_counter()
+            times += [] if isinstance(event, Completed) else [now] * len(event.token_ids)
+        return times
+
+    def encode(self) -> float:
+        """Returns how long the model's own encoder takes for one image, while the engine has nothing to do."""
+        medium, encoder = self.medium(), MediaEncoder.of(self._loaded)
+        began = time.perf_counter()
+        encoder.encode([medium])
+        return time.perf_counter() - began
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Engine]:
+    """Starts an engine with a service's defaults, but for the prefix cache, on one thread."""
+    torch.set_num_threads(1)
+    loaded = load_multimodal_model(Checkpoint(str(folder), torch.device("cpu")))
+    built = build_engine(loaded, EngineSettings(share_prefixes=False), EngineMetrics(CollectorRegistry()))
+    built.engine.start()
+    try:
+        yield Engine(loaded, built)
+    finally:
+        built.engine.close()
