@@ -22,12 +22,13 @@ class OwnModel:
     def __init__(self, folder: Path, name: str) -> None:
         self._name = name
         self._model: Any = AutoModelForMultimodalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self._model.generation_config.eos_token_id = None  # so that outputs have one length
 
     def generate(self, *said: Said, count: int = 12) -> list[int]:
         """Returns the tokens that continue one turn of a user, greedily."""
         inputs = self._inputs(said)
         with torch.inference_mode():
-            output = self._model.generate(**inputs, max_new_tokens=count, min_new_tokens=count, do_sample=False)
+            output = self._model.generate(**inputs, max_new_tokens=count, do_sample=False)
         return output[0, inputs["input_ids"].shape[1] :].tolist()
 
     def _inputs(self, said: tuple[Said, ...]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from transformers import (
     AutoModelForMultimodalLM,
+    Gemma3Config,
     GenerationConfig,
     Idefics3Config,
     LlavaConfig,
@@ -18,10 +19,12 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2AudioConfig,
     Qwen2VLConfig,
+    Qwen3VLConfig,
     WhisperFeatureExtractor,
 )
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -45,14 +48,19 @@ _TOKENS: dict[str, list[str]] = {
         "<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>",
         *(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)),
     ],
+    "gemma3": ["<boi>", "<eoi>", "<img>"],
     "qwen2_audio": ["<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"],
 }  # fmt: skip
-_TOKENS["qwen2_5_vl"] = _TOKENS["qwen2_vl"]
+_TOKENS["qwen2_5_vl"] = _TOKENS["qwen3_vl"] = _TOKENS["qwen2_vl"]
+_NAMED = {"gemma3": {"boi_token": "<boi>", "eoi_token": "<eoi>", "image_token": "<img>"}}
+"""Tokens that a processor asks its tokenizer for."""
 _IN_TEMPLATE = {
     "llava": "<image>",
     "idefics3": "<image>",
     "qwen2_vl": "<|vision_start|><|image_pad|><|vision_end|>",
     "qwen2_5_vl": "<|vision_start|><|image_pad|><|vision_end|>",
+    "qwen3_vl": "<|vision_start|><|image_pad|><|vision_end|>",
+    "gemma3": "<boi>",
     "qwen2_audio": "<|audio_bos|><|AUDIO|><|audio_eos|>",
 }
 
@@ -61,8 +69,10 @@ def tokenizer(name: str) -> PreTrainedTokenizerFast:
     """Returns the tokenizer of the texts' models, with what stands for media in a prompt of model `name`."""
     whole = deepcopy(tiny_models.tokenizer())
     whole.add_special_tokens({"additional_special_tokens": _TOKENS[name]})  # type: ignore[arg-type]
-    whole.chat_template = None
-    return whole
+    return PreTrainedTokenizerFast(
+        tokenizer_object=whole.backend_tokenizer, pad_token="<pad>", bos_token="<start>", eos_token="<end>",
+        extra_special_tokens=_NAMED.get(name, {}),
+    )  # fmt: skip
 
 
 def template(name: str) -> str:
@@ -122,6 +132,23 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         "qwen2_5_vl", Qwen2_5_VLConfig, hidden_size=32, out_hidden_size=32, intermediate_size=64, window_size=56,
         fullatt_block_indexes=[1],
     ),
+    # Gives its decoder something of an image in several layers.
+    "qwen3_vl": lambda: Qwen3VLConfig(
+        text_config=_text("qwen3_vl", head_dim=8, rope_parameters=_MROPE | {"mrope_interleaved": True}),
+        vision_config={
+            "depth": 2, "num_heads": 4, "hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 32,
+            "patch_size": 14, "deepstack_visual_indexes": [0], "num_position_embeddings": 16,
+        },
+        **{field: _id("qwen3_vl", token) for field, token in _VISION_IDS.items()},
+        tie_word_embeddings=False,
+    ),
+    # Lets the tokens of an image see each other.
+    "gemma3": lambda: Gemma3Config(
+        vision_config=_LAYERS | {"model_type": "siglip_vision_model", "image_size": 32, "patch_size": 8},
+        text_config=_text("gemma3", head_dim=8, sliding_window=64), mm_tokens_per_image=4,
+        boi_token_index=_id("gemma3", "<boi>"), eoi_token_index=_id("gemma3", "<eoi>"),
+        image_token_index=_id("gemma3", "<img>"), tie_word_embeddings=False,
+    ),
     "idefics3": lambda: Idefics3Config(
         vision_config=_LAYERS | {"image_size": 32, "patch_size": 8},
         text_config=_text("idefics3", model_type="llama"),
@@ -147,6 +174,8 @@ def _reader(name: str) -> Any:
         return CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     if name == "idefics3":
         return Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
+    if name == "gemma3":
+        return Gemma3ImageProcessorPil(size={"height": 32, "width": 32})
     if name == "qwen2_audio":
         return WhisperFeatureExtractor(feature_size=16, chunk_length=1, sampling_rate=RATE)
     return Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 16})
@@ -158,6 +187,7 @@ def processor(name: str) -> Any:
     own = {
         "llava": {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1},
         "idefics3": {"image_seq_len": 4},
+        "gemma3": {"image_seq_length": 4},
     }
     return kind(_reader(name), tokenizer(name), chat_template=template(name), **own.get(name, {}))
 

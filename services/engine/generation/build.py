@@ -31,7 +31,7 @@ from services.engine.generation.recording import record_decoding
 from services.engine.generation.rotary import frequencies_depend_on_length
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.scheduler import Scheduler
-from services.engine.generation.serial_runner import Continuation, SerialRunner
+from services.engine.generation.serial_runner import Continuation, SerialRunner, nothing_given
 from services.engine.generation.serial_verification import remember, serial_references, verify_serial
 from services.engine.generation.state_size import StateSize, state_size
 from services.engine.generation.verification import Expected, NotPaged, check_prompts, engine_logits, verify
@@ -39,6 +39,7 @@ from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from services.engine.multimodal.check import MediaCheck
 from services.engine.multimodal.encoder import MediaEncoder
+from services.engine.multimodal.given import GivenMedia
 from services.engine.multimodal.media_cache import MediaCache
 from services.engine.multimodal.media_queue import MediaQueue
 from services.engine.native.arena import Arena
@@ -81,8 +82,6 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
         make = picture_parts if loaded.pictures else encoder_decoder_parts if loaded.decoder_start_ids else paged_parts
         parts = make(loaded, settings)
     except NotPaged as reason:
-        if loaded.media is not None:
-            raise ModelRefused(f"{reason} Prompts with media are served through the paged cache only.") from reason
         loaded.attend_by(own_attention)
         parts = serial_parts(loaded, settings, str(reason))
     log.info("%s", parts.reason)
@@ -99,8 +98,11 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
         shares_pages=parts.shares_pages,
         whole_prompts=parts.whole_prompts,
     )
+    serial, pages = isinstance(parts.runner, SerialRunner), parts.pool.page_count
     encoder = PictureEncoder(loaded.pictures) if loaded.pictures else MediaEncoder.of(loaded) if loaded.media else None
     cache = MediaCache(settings.media_cache_bytes) if encoder else None
+    if loaded.media and serial:
+        encoder = None  # each sequence's own forward encodes what it is given
     engine = GenerationEngine(
         parts.runner,
         scheduler,
@@ -111,7 +113,6 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
         unread_tokens=settings.unread_tokens,
     )
     source_tokens, context_tokens = fitting(loaded, parts.pool)
-    serial, pages = isinstance(parts.runner, SerialRunner), parts.pool.page_count
     return BuiltEngine(engine, context_tokens, source_tokens, parts.max_sequences, serial, parts.reason, pages, cache)
 
 
@@ -216,12 +217,15 @@ def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> 
     """
     memory = remember(loaded)
     references = serial_references(loaded, memory)
-    continuation = accelerated(loaded, lambda: verify_serial(loaded, memory, references))
+    given = nothing_given
+    if (check := MediaCheck.of(loaded)) is not None:
+        given, references = GivenMedia.of(loaded), [*references, *check.references]
+    continuation = accelerated(loaded, lambda: verify_serial(loaded, memory, references, given))
     size = state_size(loaded, memory)
     sequences = min(settings.max_sequences, max(settings.cache_bytes // max(size.fixed_bytes, 1), 1))
     require_rows(loaded, sequences)
     pool = PagePool(page_count(loaded, settings, size, sequences), PAGE_SIZE)
-    runner = SerialRunner(loaded.model, continuation, memory)
+    runner = SerialRunner(loaded.model, continuation, memory, given)
     whole = continuation is not Continuation.CHUNKS
     told = f"{reason} Each sequence has the model's own cache, which was compared with its own generate at load."
     return Parts(runner, pool, sequences, whole, False, False, told)
@@ -250,6 +254,8 @@ def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
             input_ids=tokens, position_ids=positions, use_cache=False, attention_call=AttentionCall(probe, None)
         )
     except LooksAhead as error:
+        if loaded.media is not None:  # by a mask of its own it may look ahead within media only
+            raise NotPaged(f"{loaded.architecture} is not run through a paged cache: {error}.") from error
         raise ModelRefused(f"{loaded.architecture} cannot continue a text: {error}") from error
     except (TypeError, ValueError) as error:
         raise NotPaged(f"{loaded.architecture} cannot be run through a paged cache: {error}.") from error

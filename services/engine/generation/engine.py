@@ -108,6 +108,8 @@ class GenerationEngine:
             if not worked:
                 self._thread.wait(self._new, self._cancelled)
         self._end_all(ModelNotReady("The service is shutting down.", retry_after=1.0))
+        if self._media is not None:
+            self._media.stop()
         self._outbox.send()
 
     def _step(self) -> bool:

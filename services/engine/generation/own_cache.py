@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import GenerationConfig, PreTrainedModel
 
 from services.engine.generation.module_memory import ModuleMemory
+from services.engine.multimodal.inputs import OF_TOKENS
 
 _UNBOUNDED = 1 << 30
 """A length that `generate` checks and that no sequence reaches."""
@@ -110,8 +112,14 @@ def _prepared(model: Any, tokens: Tensor, source_ids: Sequence[int], given: Mapp
         source = torch.tensor([source_ids], device=model.device)
         model.generate(source, attention_mask=torch.ones_like(source), decoder_input_ids=tokens, **options)
     else:
-        model.generate(tokens, attention_mask=torch.ones_like(tokens), **(given or {}), **options)
+        given = {name: _stretched(name, value, tokens) for name, value in (given or {}).items()}
+        model.generate(tokens, attention_mask=torch.ones_like(tokens), **given, **options)
     return prepared
+
+
+def _stretched(name: str, value: Any, tokens: Tensor) -> Any:
+    """Returns what is told of each of a prompt's tokens for all `tokens`, those behind the prompt being text."""
+    return pad(value, (0, tokens.shape[1] - value.shape[1])) if name in OF_TOKENS else value
 
 
 def _collect(value: Any, found: dict[int, Tensor], seen: set[int]) -> None:

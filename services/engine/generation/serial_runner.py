@@ -82,7 +82,8 @@ class SerialRunner:
 
     def _places(self, sequence: CachedTokens, length: int, end: int) -> Iterator[int]:
         """Yields where each forward ends."""
-        if self._continuation is Continuation.STEPS:
+        # Of what was generated behind media, nothing is taken for one that comes with them.
+        if self._continuation is Continuation.STEPS or sequence.media is not None:
             yield from range(max(length + 1, sequence.prompt_count), end)
         elif self._continuation is Continuation.WHOLE and length:  # of what a fork has copied, say
             yield from range(length + 1, end)

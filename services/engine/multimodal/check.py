@@ -13,6 +13,7 @@ from services.engine.generation.runner import Runner
 from services.engine.generation.verification import NotPaged, tolerance
 from services.engine.loading import LoadedModel
 from services.engine.multimodal.encoder import MediaEncoder, MoreThanEmbeddings
+from services.engine.multimodal.inputs import on_device
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.placing import MediaPlacer
 from services.engine.multimodal.processor import Decoded, MediumRefused
@@ -48,6 +49,8 @@ class MediaCheck:
         loaded.attend_by("eager")
         try:
             return cls(loaded, [_reference(loaded, drawn) for drawn in (pair, pair[1:])])
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise ModelRefused(f"{loaded.architecture} cannot be tried with media: {error}") from error
         finally:
             loaded.attend_by(own)
 
@@ -65,7 +68,7 @@ class MediaCheck:
                 for medium in reference.media.media:
                     (medium.features,) = encoder.encode([medium])
         except MoreThanEmbeddings as more:
-            raise NotPaged(f"{loaded.architecture} gives its decoder more of media than embeddings: {more}.") from more
+            raise NotPaged(f"{loaded.architecture} tells its decoder more of media than embeddings: {more}.") from more
         error = relative_error(runner, self.references, chunk=longest // _PIECES + 1, pool=pool, begun=(0,))
         if not error <= tolerance(loaded):
             raise NotPaged(
@@ -90,8 +93,7 @@ def _reference(loaded: LoadedModel, drawn: list[tuple[MediaKind, int]]) -> Refer
         ids += [*medium.inputs["input_ids"][0].tolist(), *text[i * _TEXT : (i + 1) * _TEXT]]
     placer = MediaPlacer(processor, loaded.model)
     placed = placer.place(ids, media, "")
-    inputs = {name: value.to(loaded.device) for name, value in placer.inputs(ids, placed).items()}
-    return continued(loaded, inputs, media=placed)
+    return continued(loaded, on_device(placer.inputs(ids, placed), loaded.model), media=placed)
 
 
 def _drawn(kind: MediaKind, index: int, sampling_rate: int) -> Decoded:

@@ -14,13 +14,13 @@ from transformers import PreTrainedModel
 
 from services.engine.generation.media import Medium
 from services.engine.loading import LoadedModel
-from services.engine.multimodal.inputs import batched_inputs
+from services.engine.multimodal.inputs import batched_inputs, on_device
 
-_KNOWN = {"input_ids", "inputs_embeds", "attention_mask", "position_ids", "cache", "past_key_values"}
+_KNOWN = {"input_ids", "inputs_embeds", "position_ids", "cache", "past_key_values"}
 
 
 class MoreThanEmbeddings(Exception):
-    """The decoder is given something of media besides embeddings. The message names it."""
+    """The decoder is given something of media besides embeddings and positions. The message names it."""
 
 
 class _Reached(Exception):
@@ -63,7 +63,7 @@ class MediaEncoder:
         Raises:
             MoreThanEmbeddings: features are not all that the decoder needs of them.
         """
-        batch = {n: v.to(self._model.device) for n, v in batched_inputs(media, self._padding_id).items()}
+        batch = on_device(batched_inputs(media, self._padding_id), self._model)
         embeds = self._reach(batch)["inputs_embeds"]
         found = embeds[torch.isin(batch["input_ids"], self._token_ids)]
         return [features.clone() for features in found.split([medium.token_count for medium in media])]
@@ -80,12 +80,19 @@ class MediaEncoder:
         try:
             self._model(**batch, use_cache=False)
         except _Reached as reached:
-            if more := sorted(name for name, value in reached.given.items() if name not in _KNOWN and _holds(value)):
+            if more := sorted(name for name, value in reached.given.items() if _tells_more(name, value)):
                 raise MoreThanEmbeddings(", ".join(more)) from None
             return reached.given
         finally:
             hook.remove()
         raise AssertionError("a model runs its decoder")
+
+
+def _tells_more(name: str, value: Any) -> bool:
+    """Returns whether the decoder is told something that the paged cache would not tell it."""
+    if name == "attention_mask":  # beyond which tokens there are, it says who sees whom
+        return value is not None and not (isinstance(value, Tensor) and value.dim() == 2)
+    return name not in _KNOWN and _holds(value)
 
 
 def _holds(value: Any) -> bool:

@@ -1,6 +1,6 @@
 """Loads a checkpoint that generates text from text, images and recordings."""
 
-from transformers import AutoModelForMultimodalLM
+from transformers import AutoModelForMultimodalLM, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, refusals
@@ -22,6 +22,13 @@ def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
                 f"{checkpoint.source} is a {config.model_type} checkpoint, which does not read media among the tokens "
                 "of a prompt. Serve one of the LLaVA, Qwen-VL, Idefics or Qwen-Audio families, say."
             )
-        processor = MediaProcessor(read_processor(checkpoint, config), config)
+        processor = _processor(checkpoint, config)
         model = read_model(checkpoint, config, AutoModelForMultimodalLM)
     return loaded_model(checkpoint, model, processor.tokenizer, processor)
+
+
+def _processor(checkpoint: Checkpoint, config: PretrainedConfig) -> MediaProcessor:
+    try:
+        return MediaProcessor(read_processor(checkpoint, config), config)
+    except (AttributeError, TypeError) as error:  # of a tokenizer, say, that lacks what the processor asks it for
+        raise ModelRefused(f"The processor of {checkpoint.source} cannot be made: {error}") from error

@@ -1,5 +1,6 @@
 """Requests whose media the model has not encoded yet."""
 
+import time
 from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -55,18 +56,26 @@ class MediaQueue:
     def step(self, seconds: float) -> bool:
         """Encodes for about `seconds`. Returns whether there was something to encode."""
         pending = dict.fromkeys(self._pending())
-        if self._work is not None and not any(medium in pending for medium in self._batch):
-            self._work.abandon()
-            self._work = None
+        if not any(medium in pending for medium in self._batch):
+            self.stop()
         if self._work is None:
             if not pending:
                 return False
             batch = self._batch = self._together(list(pending))
             self._work = Turns(lambda: self._encoder.encode(batch))
-        if self._work.resume(seconds):
+        began = time.monotonic()
+        done = self._work.resume(seconds)
+        self._account(began, time.monotonic() - began)
+        if done:
             self._finish(self._work)
             self._work = None
         return True
+
+    def stop(self) -> None:
+        """Ends what is being encoded, for which nobody waits."""
+        if self._work is not None:
+            self._work.abandon()
+            self._work = None
 
     def take(self) -> list[tuple[SequenceGroup, Exception | None]]:
         """Returns the requests that wait no longer: they are ready, or one of their media has failed."""
@@ -77,6 +86,11 @@ class MediaQueue:
         self._waiting = [group for group in waiting if self._lacking(group)]
         self._failed.clear()
         return done
+
+    def _account(self, began: float, seconds: float) -> None:
+        for group in self._waiting:
+            if any(medium in self._batch for medium in self._lacking(group)):
+                group.request.work.add(began, seconds)
 
     def _finish(self, work: Turns[list[Tensor]]) -> None:
         try:

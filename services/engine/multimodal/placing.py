@@ -1,6 +1,7 @@
 """Where among the tokens of a prompt its media stand."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ class MediaPlacer:
     """Asks a model where it finds media in its prompts. `place` may run in any thread."""
 
     def __init__(self, processor: MediaProcessor, model: PreTrainedModel) -> None:
-        self._model: Any = model
+        self._model: Any = _apart(model)
         self._token_ids = {kind: processor.token_id(kind) for kind in processor.kinds}
 
     def place(self, token_ids: list[int], ordered: Sequence[tuple[MediaKind, Medium]], field: str) -> PromptMedia:
@@ -53,3 +54,16 @@ class MediaPlacer:
         # Before those of each dimension there may be a row of ordinary ones, for masks.
         positions: Positions = found[-3:, 0].numpy()
         return PromptMedia(media.media, media.places, positions, int(positions[:, -1].max()) + 1)
+
+
+def _apart(model: PreTrainedModel) -> PreTrainedModel:
+    """Returns a model of the same modules, two of which are others of the same attributes: the outermost, and its base.
+
+    Models note on themselves how they have placed a prompt, where their decoding would look it up in another thread.
+    """
+    outer = copy(model)
+    outer._modules = dict(model._modules)
+    name = model.base_model_prefix
+    if name in outer._modules and (base := outer._modules[name]) is not None:
+        outer._modules[name] = copy(base)
+    return outer

@@ -84,13 +84,26 @@ class MediaProcessor:
             )
         except (ValueError, ZeroDivisionError, IndexError) as error:
             raise MediumRefused(f"cannot be prepared for the model: {error}") from error
-        replacement = found.pop("text_replacement_offsets")[0][0]["replacement"]
+        told = found.pop("text_replacement_offsets", None)
         inputs = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+        replacement = told[0][0]["replacement"] if told else self._text_of(inputs["input_ids"][0].tolist())
         count = int((inputs["input_ids"] == self._token_ids[kind]).sum())
         if not count:
             raise MediumRefused("is too short or too small for the model: nothing of it would be left")
         seconds = None if isinstance(decoded, Image.Image) else len(decoded) / self.sampling_rate
         return Medium(digest, replacement, count, inputs, seconds)
+
+    def _text_of(self, token_ids: list[int]) -> str:
+        """Returns the text of a replacement that the processor does not tell, which must be tokenized to the same.
+
+        Raises:
+            MediumRefused: there is none.
+        """
+        tokenizer: Any = self._processor.tokenizer
+        text = tokenizer.decode(token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        if tokenizer(text, add_special_tokens=False)["input_ids"] != token_ids:
+            raise MediumRefused("cannot be written into a text by this model's processor")
+        return text
 
     def _arguments(self, kind: MediaKind, decoded: Decoded) -> dict[str, Any]:
         if kind is MediaKind.IMAGE:

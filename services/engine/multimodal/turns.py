@@ -32,8 +32,9 @@ class Turns(Generic[T]):
     def resume(self, seconds: float) -> bool:
         """Lets it work for about so long, and returns whether it is done."""
         self._until = time.monotonic() + seconds
-        self._go.release()
-        self._back.acquire()
+        if not self._done:
+            self._go.release()
+            self._back.acquire()
         return self._done
 
     def result(self) -> T:

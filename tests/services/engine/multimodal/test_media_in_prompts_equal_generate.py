@@ -18,6 +18,13 @@ def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     rig.built.engine.close()
 
 
+SERIAL = {"qwen3_vl", "gemma3"}
+
+
+def test_it_goes_through_pages_where_they_hold_all(rig: Rig) -> None:
+    assert rig.built.serial == (rig.name in SERIAL)
+
+
 async def test_greedy_tokens_alone_and_beside_others(rig: Rig) -> None:
     first, second, third, _ = shown(rig.name)
     turns = [

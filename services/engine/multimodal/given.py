@@ -1,0 +1,34 @@
+"""What a model's own `generate` is given of the media in a sequence's prompt, where sequences run one by one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from services.engine.generation.sequence import CachedTokens
+from services.engine.loading import LoadedModel
+from services.engine.multimodal.inputs import on_device
+from services.engine.multimodal.placing import MediaPlacer
+
+_TOLD_ANYWAY = ("input_ids", "attention_mask")
+
+
+@dataclass(frozen=True)
+class GivenMedia:
+    """A Given. Media keep their pixels and samples: each sequence that begins, or begins anew, encodes them again."""
+
+    loaded: LoadedModel
+    placer: MediaPlacer
+
+    @classmethod
+    def of(cls, loaded: LoadedModel) -> "GivenMedia":
+        """Returns what a model that reads media is given."""
+        assert loaded.media is not None
+        return cls(loaded, MediaPlacer(loaded.media, loaded.model))
+
+    def __call__(self, sequence: CachedTokens) -> Mapping[str, Tensor] | None:
+        """See Given."""
+        if sequence.media is None:
+            return None
+        inputs = self.placer.inputs(sequence.token_ids[: sequence.prompt_count], sequence.media)
+        return on_device({name: inputs[name] for name in inputs if name not in _TOLD_ANYWAY}, self.loaded.model)
