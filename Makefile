@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift docs sanitize bench-text bench-encoders bench-kinds bench-gpu soak models clean
+.PHONY: help setup demo serve test check lint format types protos drift docs sanitize bench-text bench-encoders bench-kinds bench-gpu bench-media soak models clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench-kinds: $(READY) ## Measures other kinds of models beside generate.
 
 bench-gpu: $(READY) ## Measures generation on a GPU beside transformers and what the hardware allows, in ten minutes.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.gpu $(ARGS)
+
+bench-media: $(READY) ## Measures what an image in a prompt costs, and the pauses of streams beside it.
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.media $(ARGS)
 
 soak: $(READY) ## Sends 20,000 requests of every kind and tells whether memory grows.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.soak $(ARGS)

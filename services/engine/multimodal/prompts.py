@@ -39,6 +39,7 @@ class PromptComposer:
         # Pieces of the template's text that stand for media, told apart by the names of their kinds.
         kinds = [f"(?P<{kind.name}>{re.escape(processor.placeholder(kind))})" for kind in processor.kinds]
         self._placeholder = re.compile("|".join(kinds))
+        self._reads_parts = _reads_parts(encoder)
 
     def compose(self, chat: Chat, media: Sequence[tuple[MediaKind, Medium]]) -> MultimodalPrompt:
         """Returns the prompt of a conversation whose parts name the kinds of `media`, in their order.
@@ -46,7 +47,7 @@ class PromptComposer:
         Raises:
             InvalidArgument: the template refuses it, or leaves a medium out or writes one twice.
         """
-        rendered = self._encoder.render(chat, field=FIELD)
+        rendered = self._encoder.render(chat if self._reads_parts else self._written_out(chat), field=FIELD)
         return self.expand(rendered, media)
 
     def expand(self, rendered: str, media: Sequence[tuple[MediaKind, Medium]]) -> MultimodalPrompt:
@@ -74,6 +75,14 @@ class PromptComposer:
             return MultimodalPrompt(rendered, token_ids, None)
         return MultimodalPrompt(rendered, token_ids, self._placer.place(token_ids, ordered, FIELD))
 
+    def _written_out(self, chat: Chat) -> Chat:
+        """Returns a conversation each of whose turns is one text, for templates of text alone."""
+        turns = [{**turn, "content": "".join(map(self._text_of, turn["content"]))} for turn in chat.messages]
+        return Chat(turns, chat.tools, chat.continue_last)
+
+    def _text_of(self, part: dict[str, str]) -> str:
+        return part["text"] if part["type"] == "text" else self._processor.placeholder(MediaKind(part["type"]))
+
     def violations(self, chat: Chat) -> Iterator[Violation]:
         """Yields where a caller's text holds what stands for media. Such a conversation is not to be composed."""
         for i, message in enumerate(chat.messages):
@@ -90,6 +99,15 @@ class PromptComposer:
                 yield Violation(
                     field, f"holds {reserved!r}, which stands for media in this model's prompts: leave it out"
                 )
+
+
+def _reads_parts(encoder: PromptEncoder) -> bool:
+    """Returns whether the template writes the text of a turn in parts, rather than what Python makes of a list."""
+    try:
+        written = encoder.render(Chat([{"role": "user", "content": [{"type": "text", "text": "x"}]}], [], False))
+    except InvalidArgument:
+        return True  # whatever is wrong is told at requests
+    return "'text'" not in written
 
 
 def _other_count(kind: MediaKind) -> InvalidArgument:

@@ -11,6 +11,8 @@ from services.engine.multimodal import check
 from services.engine.multimodal.encoder import MediaEncoder
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
+from services.engine.multimodal.prompts import PromptComposer
+from services.engine.prompting import PromptEncoder
 from services.engine.texts import Chat
 from tests import tiny_multimodal_models as tiny
 from tests.services.bench import Result, build, outputs_of, request
@@ -79,6 +81,19 @@ def test_a_prompt_with_more_or_less_places_than_media_is_refused(llava: Rig, par
     with pytest.raises(InvalidArgument) as refused:
         llava.composer.compose(chat(*parts), [(MediaKind.IMAGE, medium)])
     assert [violation.field for violation in refused.value.violations] == ["prompt"]
+
+
+def test_a_template_of_text_alone_is_given_text(llava: Rig) -> None:
+    known = llava.compose("Look: ", tiny.picture(1), "!")
+    tokenizer = llava.loaded.tokenizer
+    tokenizer.chat_template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<end>{% endfor %}<|assistant|>"
+    assert llava.loaded.media is not None
+    composer = PromptComposer(llava.loaded.media, PromptEncoder(tokenizer, 500), llava.loaded.model)
+    assert known.media is not None
+    shown = [(MediaKind.IMAGE, known.media.media[0])]
+    prompt = composer.compose(chat(text("Look: "), IMAGE, text("!")), shown)
+    assert prompt.rendered == "<|user|>Look: <image>!<end><|assistant|>"
+    assert prompt.token_ids == known.token_ids
 
 
 def test_a_model_whose_results_differ_in_pages_is_run_on_its_own_cache(
