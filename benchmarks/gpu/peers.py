@@ -5,12 +5,15 @@ from typing import Any
 
 import torch
 from transformers import GenerationConfig
+from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
 from benchmarks.gpu.runner import Rates, now
 from benchmarks.gpu.steady import steady_rate
 from services.engine.loading import LoadedModel
 
 log = logging.getLogger(__name__)
+
+_PAGE, _CHUNK = 256, 2048
 
 
 @torch.inference_mode()
@@ -39,8 +42,15 @@ def run_continuous(loaded: LoadedModel, prompts: list[list[int]], steps: int) ->
     model: Any = loaded.model
     model.set_attn_implementation("paged|sdpa")
     settings = GenerationConfig(do_sample=False, max_new_tokens=steps, eos_token_id=-1, pad_token_id=0)
+    pages = -(-(len(prompts[0]) + steps) // _PAGE) + 1
+    # Enough for all rows: by default it takes most of the memory, and masks of that size.
+    room = ContinuousBatchingConfig(
+        block_size=_PAGE, num_blocks=len(prompts) * pages, max_batch_tokens=min(_CHUNK, len(prompts) * len(prompts[0]))
+    )
     try:
-        found = model.generate_batch(prompts, generation_config=settings, record_timestamps=True)
+        found = model.generate_batch(
+            prompts, generation_config=settings, continuous_batching_config=room, record_timestamps=True
+        )
         return steady_rate([each.timestamps for each in found.values()])
     except Exception as error:  # the benchmark goes on without this peer
         log.warning("Continuous batching of transformers fails: %r", error)
