@@ -12,7 +12,10 @@ from transformers import (
     ASTConfig,
     ASTFeatureExtractor,
     AutoFeatureExtractor,
+    AutoModel,
     AutoModelForCTC,
+    ClapConfig,
+    ClapFeatureExtractor,
     HubertConfig,
     ParakeetCTCConfig,
     ParakeetFeatureExtractor,
@@ -29,6 +32,7 @@ from transformers import (
 )
 
 from tests.sounds import sound
+from tests.tiny_encoders import CONTEXT, wordpiece
 from tests.tiny_vision_models import stir
 
 RATE = 16_000
@@ -134,6 +138,28 @@ def _level(folder: Path) -> None:
     head = model.ctc_head if hasattr(model, "ctc_head") else model.lm_head
     head.bias -= logits.mean(0)
     model.save_pretrained(folder)
+
+
+def write_clap_model(folder: Path, *, fusion: bool = False, seed: int = 0) -> Path:
+    """Writes a random model that compares recordings of up to a second with texts."""
+    tokenizer = wordpiece()
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]  # as RoBERTa's, which it has
+    text = _LAYERS | {"vocab_size": len(tokenizer), "max_position_embeddings": CONTEXT, "pad_token_id": 0}
+    audio: dict[str, Any] = {
+        "spec_size": 64, "num_mel_bins": 16, "patch_size": 4, "patch_stride": [4, 4], "patch_embeds_hidden_size": 8,
+        "window_size": 4, "depths": [1, 1], "num_attention_heads": [2, 2], "hidden_size": 16, "enable_fusion": fusion,
+        "fusion_type": "aff_2d" if fusion else None,
+    }  # fmt: skip
+    torch.manual_seed(seed)
+    model = AutoModel.from_config(ClapConfig(text_config=text, audio_config=audio, projection_dim=24))
+    stir(model)
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    ClapFeatureExtractor(
+        feature_size=16, sampling_rate=RATE, hop_length=160, max_length_s=1, fft_window_size=400, frequency_max=8000,
+        truncation="fusion" if fusion else "rand_trunc",
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
 
 
 def write_audio_model(folder: Path, name: str, auto_class: Any, *, seed: int = 0, **config: Any) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sensorium.errors import Violation
 from services.engine.label_scores import LabelScore
@@ -29,6 +30,26 @@ class ClassifyAsk:
     """None: as the model was trained."""
     top_k: int | None
     raw_scores: bool
+
+
+@dataclass(frozen=True)
+class EmbedAsk:
+    """A wish for vectors, unchecked."""
+
+    input: RecordingsInput
+    texts: Sequence[str]
+    normalize: bool
+    dimension_count: int | None
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors in float32, `[recordings, dimensions]` and `[texts, dimensions]`."""
+
+    recordings: Any
+    """A numpy array."""
+    texts: Any
+    """Another."""
 
 
 Labelled = list[LabelScore]

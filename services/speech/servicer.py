@@ -1,11 +1,13 @@
 """SpeechService over plain values: each RPC converts, asks its verb, and converts back."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 from sensorium.v1 import speech_pb2 as pb
 from services.speech.classify_conversion import classify_ask, classify_response
+from services.speech.embed_conversion import embed_ask, embed_response
 from services.speech.live_conversion import audio_of, config_of, live_ask, live_response
 from services.speech.synthesis_conversion import (
     completed_event,
@@ -45,6 +47,12 @@ class SpeechServicer(VerbServicer[SpeechVerbs]):
         self._require_labels("ClassifyAudio", wanted=verb.takes_labels, sent=bool(request.labels))
         answer = await verb.classify(classify_ask(request, context.time_remaining()))
         return classify_response(answer, self._served.identity)
+
+    async def EmbedAudio(self, request: pb.EmbedAudioRequest, context: Any) -> pb.EmbedAudioResponse:
+        """Embeds recordings, and texts, as vectors."""
+        verb = self._able("EmbedAudio", self._ready(request.model).embedder)
+        answer = await verb.embed(embed_ask(request, context.time_remaining()))
+        return await asyncio.to_thread(embed_response, answer, self._served.identity)
 
     async def Synthesize(self, request: pb.SynthesizeRequest, context: Any) -> pb.SynthesizeResponse:
         """Speaks a text and returns it whole."""

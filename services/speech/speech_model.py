@@ -5,28 +5,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from transformers import MODEL_FOR_CTC_MAPPING, AutoModelForAudioClassification, AutoModelForCTC
+from transformers import MODEL_FOR_CTC_MAPPING, AutoModel, AutoModelForAudioClassification, AutoModelForCTC
 
 from sensorium.v1 import models_pb2 as pb
 from services.answer_conversion import duration
 from services.batched_model import BatchedModel
 from services.engine.audio.ctc import CtcModel
 from services.engine.audio.loading import LoadedAudioModel, load_audio_model
-from services.engine.audio.reader import AudioReader
+from services.engine.audio.reader import AudioInputs, AudioReader
 from services.engine.audio.runner import AudioRunner
+from services.engine.audio.vectors import POOLERS, AudioVectors
 from services.engine.batching.pipeline import Pipeline
-from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, refusals
+from services.engine.checkpoint import Checkpoint, read_config, refusals
+from services.engine.joint import RECORDINGS, JointModel
 from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
 from services.process import LoadedService
 from services.speech.classify_audio import AudioClassifier, compute_logits
 from services.speech.config import SpeechSettings
+from services.speech.embed_audio import AudioEmbedder
 from services.speech.listening_service import load_listening_service
 from services.speech.stream_transcribe import live_transcriber
 from services.speech.task import SpeechTask
 from services.speech.transcribe_frames import FrameTranscriber
 from services.speech.verb_set import SpeechVerbs, Transcriber
 from services.speech.workbench import Workbench
+from services.speech.zero_shot_classify import ZeroShotAudioClassifier
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,6 @@ def load_speech_service(
     """Loads a model for one task. Raises ModelRefused."""
     if task is SpeechTask.TRANSCRIBE and not _writes_frames(checkpoint):
         return load_listening_service(checkpoint, settings, metrics, warming)
-    if task not in _LOADERS:
-        raise ModelRefused(f"{checkpoint.source}: models that {task.value} are not served yet.")
     began = time.monotonic()
     loaded = _LOADERS[task](checkpoint)
     metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
@@ -91,11 +93,43 @@ def _classifying(bench: Workbench) -> Served:
     return Served(pipeline, SpeechVerbs(classifier=classifier), [pb.TASK_CLASSIFY_AUDIO], bench.longest)
 
 
+def _comparing(bench: Workbench) -> Served:
+    """Returns what a model of audio and texts does, whichever of its two tasks was asked for."""
+    joint = JointModel(bench.loaded, RECORDINGS)
+    joint.check(bench.heard().tensors, bench.loaded)
+    text = joint.read("a dog", field="")
+    pipeline = bench.pipeline(joint.compute, [AudioInputs(text.tensors, text.kind, text.length)])
+    verbs = SpeechVerbs(
+        classifier=ZeroShotAudioClassifier(pipeline, joint, bench.recordings),
+        embedder=AudioEmbedder(pipeline, bench.recordings, len(bench.tried(joint.compute)["vector"]), joint),
+    )
+    return Served(pipeline, verbs, [pb.TASK_ZERO_SHOT_CLASSIFY_AUDIO, pb.TASK_EMBED_AUDIO], bench.longest)
+
+
+def _embedding(bench: Workbench) -> Served:
+    if bench.loaded.tokenizer is not None:
+        return _comparing(bench)
+    vectors = AudioVectors(bench.loaded)
+    pipeline = bench.pipeline(vectors.compute)
+    embedder = AudioEmbedder(pipeline, bench.recordings, len(bench.tried(vectors.compute)["vector"]))
+    return Served(pipeline, SpeechVerbs(embedder=embedder), [pb.TASK_EMBED_AUDIO], bench.longest)
+
+
+def _load_embedding(checkpoint: Checkpoint) -> LoadedAudioModel:
+    with refusals(checkpoint.source):
+        compares = read_config(checkpoint).model_type == "clap"
+    return load_audio_model(checkpoint, AutoModel, optional=() if compares else POOLERS, has_text=compares)
+
+
 _LOADERS: dict[SpeechTask, Callable[[Checkpoint], LoadedAudioModel]] = {
     SpeechTask.TRANSCRIBE: partial(load_audio_model, kind=AutoModelForCTC, has_text=True),
     SpeechTask.CLASSIFY: partial(load_audio_model, kind=AutoModelForAudioClassification),
+    SpeechTask.ZERO_SHOT_CLASSIFY: partial(load_audio_model, kind=AutoModel, has_text=True),
+    SpeechTask.EMBED: _load_embedding,
 }
 _MAKERS: dict[SpeechTask, Callable[[Workbench], Served]] = {
     SpeechTask.TRANSCRIBE: _transcribing,
     SpeechTask.CLASSIFY: _classifying,
+    SpeechTask.ZERO_SHOT_CLASSIFY: _comparing,
+    SpeechTask.EMBED: _embedding,
 }

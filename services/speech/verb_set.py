@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from sensorium.errors import Violation
 from services.engine.batching.answer import Answer
-from services.speech.ask import ClassifyAsk, Labelled
+from services.speech.ask import ClassifyAsk, EmbedAsk, Embedded, Labelled
 from services.speech.live.event import LiveEvent
 from services.speech.live.reading import Reading
 from services.speech.live_ask import LiveAsk
@@ -25,6 +25,14 @@ class AudioClassifier(Protocol):
 
     async def classify(self, ask: ClassifyAsk) -> Answer[Sequence[Labelled]]:
         """Returns the labels of each recording."""
+        ...
+
+
+class AudioEmbedder(Protocol):
+    """The verb EmbedAudio."""
+
+    async def embed(self, ask: EmbedAsk) -> Answer[Embedded]:
+        """Returns what each recording and each text is embedded as."""
         ...
 
 
@@ -101,4 +109,5 @@ class SpeechVerbs:
     transcriber: Transcriber | None = None
     stream_transcriber: StreamTranscriber | None = None
     classifier: AudioClassifier | None = None
+    embedder: AudioEmbedder | None = None
     synthesizer: Synthesizer | None = None

@@ -10,7 +10,7 @@ from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.encoders.pooling import normalized
-from services.engine.images.joint import JointModel, TextInputs
+from services.engine.joint import JointModel, TextInputs
 from services.vision.ask import EmbedAsk, Embedded
 from services.vision.image_list import ImageList
 

@@ -18,11 +18,11 @@ from services.batched_model import BatchedModel
 from services.engine.batching.pipeline import Pipeline
 from services.engine.checkpoint import Checkpoint, read_config, refusals
 from services.engine.images.depth import DepthMaps
-from services.engine.images.joint import JointModel
 from services.engine.images.loading import LoadedVisionModel, load_vision_model
 from services.engine.images.reader import ImageReader
 from services.engine.images.transformation import Transformation
 from services.engine.images.vectors import POOLERS, compute_vectors
+from services.engine.joint import JointModel
 from services.engine.media.image import ImageLimits
 from services.engine.metrics import EngineMetrics
 from services.vision import finding_model as finding
@@ -70,7 +70,7 @@ def load_vision_service(
 def _comparing(bench: Workbench) -> Served:
     """Returns what a model of images and texts does, whichever of its two tasks was asked for."""
     joint, drawn = JointModel(bench.loaded), bench.drawn()
-    joint.check(drawn, bench.loaded)
+    joint.check(drawn.tensors, bench.loaded)
     pipeline = bench.pipeline(joint.compute, [drawn, joint.read("a photo", field="")])
     verbs = VisionVerbs(
         classifier=ZeroShotClassifier(pipeline, joint, bench.images),

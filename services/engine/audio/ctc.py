@@ -1,19 +1,16 @@
 """Models that write a token, or none, for each frame of sound (connectionist temporal classification)."""
 
-from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from services.engine.audio.frame_count import FrameCount
 from services.engine.audio.habits import noise
 from services.engine.audio.loading import LoadedAudioModel
 from services.engine.audio.reader import AudioReader
 from services.engine.audio.runner import AudioRunner
 from services.engine.checkpoint import ModelRefused
 
-_COUNTERS = ("_get_feat_extract_output_lengths", "_get_subsampling_output_length")
-"""What models call how many frames they make of so many inputs."""
 _MEASURED_SECONDS = (4, 8)
 """Their difference is a whole number of frames of any usual length."""
 
@@ -23,8 +20,7 @@ class CtcModel:
 
     def __init__(self, loaded: LoadedAudioModel) -> None:
         self._model: Any = loaded.model
-        names = [name for name in _COUNTERS if hasattr(loaded.model, name)]
-        self._count: Callable[[Tensor], Tensor] | None = getattr(loaded.model, names[0]) if names else None
+        self._frames = FrameCount(loaded.model)
         self.samples_per_frame = 0
         """Known after `measure`."""
 
@@ -35,10 +31,7 @@ class CtcModel:
         """
         logits: Tensor = self._model(**batch).logits.float()
         highest, ids = logits.max(-1)
-        mask = batch.get("attention_mask")
-        count = torch.full(logits.shape[:1], logits.shape[1])
-        if mask is not None and self._count is not None:
-            count = self._count(mask.sum(-1)).to(torch.long)
+        count = self._frames.of(batch, logits.shape[1])
         return {"ids": ids, "log_probabilities": highest - logits.logsumexp(-1), "count": count}
 
     def measure(self, reader: AudioReader, runner: AudioRunner) -> None:
@@ -55,4 +48,4 @@ class CtcModel:
         if long <= short or samples % (long - short):
             raise ModelRefused(f"It makes {long - short} frames of {samples} samples: no whole number.")
         self.samples_per_frame = samples // (long - short)
-        reader.pads = reader.pads and self._count is not None
+        reader.pads = reader.pads and self._frames.known

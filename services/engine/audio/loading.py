@@ -20,6 +20,7 @@ from services.engine.checkpoint import (
     refusals,
     revision_of,
 )
+from services.engine.context import decoder_context
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,14 @@ class LoadedAudioModel:
     def rate(self) -> int:
         """Samples per second of the audio it reads."""
         return int(self.extractor.sampling_rate)
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens of a text that it reads; 0 where it reads none."""
+        if self.tokenizer is None:
+            return 0
+        # Models of RoBERTa's kind have more places than they read tokens.
+        return min(decoder_context(self.config, self.tokenizer), self.tokenizer.model_max_length)
 
     @property
     def labels(self) -> list[str]:

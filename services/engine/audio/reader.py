@@ -51,6 +51,8 @@ class AudioReader:
         self.limits = limits
         self.pads = False
         """Whether inputs of unequal lengths can lie side by side."""
+        # CLAP's extractor draws by chance what it reads of more than that.
+        self._most: int | None = getattr(extractor, "nb_max_samples", None) if _draws(extractor) else None
         self.fewest = 1
         """Samples that the model reads at least."""
 
@@ -74,13 +76,13 @@ class AudioReader:
         return Sound(np.concatenate(pieces), count / recording.rate)
 
     def process(self, samples: Samples) -> AudioInputs:
-        """Returns what the model reads of samples at its rate.
+        """Returns what the model reads of samples at its rate. One that reads so much and no more reads the beginning.
 
         Raises:
             AudioRefused: there are too few.
         """
         self.check_length(samples)
-        found = self._extractor(samples, sampling_rate=self.rate, return_tensors="pt")
+        found = self._extractor(samples[: self._most], sampling_rate=self.rate, return_tensors="pt")
         tensors = {name: value[0] for name, value in found.items() if isinstance(value, Tensor)}
         return AudioInputs(tensors, self._kind(tensors), self._length(tensors))
 
@@ -103,3 +105,7 @@ class AudioReader:
         largest = max(tensors.values(), key=Tensor.numel)
         rate = self.rate if largest.dim() == 1 else _FEATURES_PER_SECOND
         return math.ceil(max(largest.shape) * FRAMES_PER_SECOND / rate)
+
+
+def _draws(extractor: Any) -> bool:
+    return getattr(extractor, "truncation", None) in {"rand_trunc", "fusion"}

@@ -1,15 +1,16 @@
-"""Models that embed images and texts as vectors of one space: CLIP, SigLIP, ALIGN and their kin."""
+"""Models that embed texts and something else as vectors of one space: CLIP and its kin images, CLAP recordings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sensorium.errors import InvalidArgument
 from services.engine.checkpoint import ModelRefused
 from services.engine.encoders.reader import TextReader
-from services.engine.images.loading import LoadedVisionModel
 from services.engine.images.reader import ModelInputs
 from services.engine.texts import Truncation
 
@@ -27,15 +28,67 @@ class TextInputs(ModelInputs):
     token_count: int
 
 
+class LoadedJointModel(Protocol):
+    """A model with its tokenizer."""
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model."""
+        ...
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """What reads texts for it; there is one."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        ...
+
+    @property
+    def config(self) -> Any:
+        """Its configuration."""
+        ...
+
+    @property
+    def architecture(self) -> str:
+        """The class that runs it."""
+        ...
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens of a text that it reads."""
+        ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What such a model compares with texts, and what the library calls that."""
+
+    plural: str
+    features: str
+    """Of the model: returns the vectors."""
+    logits: str
+    """Of an output: how well each fits each text."""
+    scale: str = "logit_scale"
+    """Of the model: what cosines are multiplied with, as a logarithm."""
+
+
+IMAGES = Subject("images", "get_image_features", "logits_per_image")
+RECORDINGS = Subject("recordings", "get_audio_features", "logits_per_audio", "logit_scale_a")
+
+
 class JointModel:
     """What is the same for all such models. Methods but `compute` may be called in any thread."""
 
-    def __init__(self, loaded: LoadedVisionModel) -> None:
+    def __init__(self, loaded: LoadedJointModel, subject: Subject = IMAGES) -> None:
         assert loaded.tokenizer is not None
         self._model: Any = loaded.model
-        for name in ("get_image_features", "get_text_features"):
+        self._subject = subject
+        for name in (subject.features, "get_text_features"):
             if not hasattr(loaded.model, name):
-                raise ModelRefused(f"{loaded.architecture} does not embed images and texts in one space.")
+                raise ModelRefused(f"{loaded.architecture} does not embed {subject.plural} and texts in one space.")
         self.independent = "siglip" in loaded.config.model_type
         """Whether it was trained to judge each pair of image and text by itself."""
         context = loaded.context_tokens
@@ -48,8 +101,8 @@ class JointModel:
         self._masked = "attention_mask" in loaded.tokenizer.model_input_names
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns `vector` `[items, width]` of images or of texts; a Compute of ImageRunner."""
-        features = self._model.get_text_features if "input_ids" in batch else self._model.get_image_features
+        """Returns `vector` `[items, width]` of one kind of items or of texts; a Compute of the runners."""
+        features = getattr(self._model, "get_text_features" if "input_ids" in batch else self._subject.features)
         return {"vector": features(**batch).pooler_output.flatten(1)}
 
     def read(self, text: str, *, field: str) -> TextInputs:
@@ -70,36 +123,37 @@ class JointModel:
         return torch.tensor(padding + values if self._padded_left else values + padding)
 
     @torch.inference_mode()
-    def logits(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Returns how well each image `[images, width]` fits each text `[texts, width]`: `[images, texts]`."""
-        cosines = torch.nn.functional.normalize(images, dim=-1) @ torch.nn.functional.normalize(texts, dim=-1).T
+    def logits(self, items: Tensor, texts: Tensor) -> Tensor:
+        """Returns how well each item `[items, width]` fits each text `[texts, width]`: `[items, texts]`."""
+        cosines = torch.nn.functional.normalize(items, dim=-1) @ torch.nn.functional.normalize(texts, dim=-1).T
         if hasattr(self._model, "temperature"):
             return cosines / self._model.temperature.float().cpu()
-        logits = cosines * self._model.logit_scale.float().cpu().exp()
+        logits = cosines * getattr(self._model, self._subject.scale).float().cpu().exp()
         return logits + self._model.logit_bias.float().cpu() if hasattr(self._model, "logit_bias") else logits
 
     @torch.inference_mode()
-    def check(self, image: ModelInputs, loaded: LoadedVisionModel) -> None:
-        """Compares `logits` with those of the model's own forward on an image and two texts.
+    def check(self, item: Mapping[str, Tensor], loaded: LoadedJointModel) -> None:
+        """Compares `logits` with those of the model's own forward on an item, as the model reads it, and two texts.
 
         Raises:
             ModelRefused: they differ, or it has none.
         """
-        texts = [self.read(text, field="") for text in ("a cat", "a dog")]
+        texts = [self.read(text, field="").tensors for text in ("a cat", "a dog")]
 
-        def batch(*inputs: ModelInputs) -> dict[str, Tensor]:
-            stacked = {name: torch.stack([each.tensors[name] for each in inputs]) for name in inputs[0].tensors}
+        def batch(*inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            stacked = {name: torch.stack([each[name] for each in inputs]) for name in inputs[0]}
             return {
                 name: value.to(loaded.device, loaded.model.dtype if value.is_floating_point() else None)
                 for name, value in stacked.items()
             }
 
-        images, words = batch(image), batch(*texts)
+        items, words = batch(item), batch(*texts)
+        plural = self._subject.plural
         try:
-            own = self._model(**images, **words).logits_per_image.float().cpu()
-            vectors = [self.compute(inputs)["vector"].float().cpu() for inputs in (images, words)]
+            own = getattr(self._model(**items, **words), self._subject.logits).float().cpu()
+            vectors = [self.compute(inputs)["vector"].float().cpu() for inputs in (items, words)]
             found = self.logits(*vectors)
         except (AttributeError, TypeError, InvalidArgument) as error:
-            raise ModelRefused(f"{loaded.architecture} does not compare images with texts: {error}") from error
+            raise ModelRefused(f"{loaded.architecture} does not compare {plural} with texts: {error}") from error
         if not torch.allclose(found, own, rtol=_TOLERANCE.get(loaded.model.dtype, 1e-2), atol=1e-3):
-            raise ModelRefused(f"{loaded.architecture} compares images with texts in a way that is not known here.")
+            raise ModelRefused(f"{loaded.architecture} compares {plural} with texts in a way that is not known here.")

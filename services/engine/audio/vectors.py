@@ -1,0 +1,32 @@
+"""How a model of audio alone makes one vector of a recording."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from services.engine.audio.frame_count import FrameCount
+from services.engine.audio.loading import LoadedAudioModel
+
+POOLERS = ("pooler.",)
+"""Begin the names of weights that checkpoints made for another task leave out."""
+
+
+class AudioVectors:
+    """The mean of a recording's states, or what the model itself pools where it does."""
+
+    def __init__(self, loaded: LoadedAudioModel) -> None:
+        self._model: Any = loaded.model
+        self._pools = not loaded.missing
+        self.frames = FrameCount(loaded.model)
+
+    def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns `vector` `[recordings, width]`; a Compute of AudioRunner."""
+        output = self._model(**batch)
+        own = getattr(output, "pooler_output", None)
+        if own is not None and self._pools:
+            return {"vector": own.flatten(1)}
+        states: Tensor = output.last_hidden_state
+        count = self.frames.of(batch, states.shape[1]).to(states.device)
+        inside = torch.arange(states.shape[1], device=states.device) < count[:, None]
+        return {"vector": (states * inside[..., None]).sum(1) / count[:, None].to(states.dtype)}

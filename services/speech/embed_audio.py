@@ -1,0 +1,79 @@
+"""The verb EmbedAudio."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.batching.answer import Answer
+from services.engine.batching.job import Item
+from services.engine.batching.pipeline import Pipeline, Prepared
+from services.engine.encoders.pooling import normalized
+from services.engine.joint import JointModel, TextInputs
+from services.speech.ask import EmbedAsk, Embedded
+from services.speech.recording_list import RecordingList
+
+_ALONE = "are embedded by models that compare audio with text; this one reads audio alone"
+
+
+class AudioEmbedder:
+    """Embeds batches of recordings, and of texts where the model knows both; a batch is done whole or not at all."""
+
+    def __init__(
+        self, pipeline: Pipeline, recordings: RecordingList, width: int, joint: JointModel | None = None
+    ) -> None:
+        """Makes one for vectors of `width` numbers."""
+        self._pipeline = pipeline
+        self._recordings = recordings
+        self._width = width
+        self._joint = joint
+
+    async def embed(self, ask: EmbedAsk) -> Answer[Embedded]:
+        """Returns what each recording and each text is embedded as.
+
+        Raises:
+            InvalidArgument: there are none or too many, some are wrong, or an option does not fit the model.
+        """
+        return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
+
+    def _prepare(self, ask: EmbedAsk) -> Prepared[Embedded]:
+        wrong = [*ask.input.violations]
+        dimensions = ask.dimension_count
+        if dimensions is not None and not 1 <= dimensions <= self._width:
+            wrong.append(Violation("dimension_count", f"must be in [1, {self._width}], not {dimensions}"))
+        count, most = len(ask.input.recordings), self._recordings.most
+        found, texts = [], []
+        if 1 <= count + len(ask.texts) <= most:
+            texts = self._read(ask.texts, wrong)
+            found = self._recordings.read(ask.input.recordings, wrong, fewest=0, deadline=ask.input.deadline)
+        else:
+            all_together = count + len(ask.texts)
+            wrong.append(Violation("recordings", f"and texts together must be 1 to {most} items, not {all_together}"))
+        if wrong:
+            raise InvalidArgument(wrong)
+        items = [Item(each, each.length, each.kind) for each in (*(read.inputs for read in found), *texts)]
+
+        def finish(outputs: Sequence[Any]) -> Embedded:
+            vectors = torch.stack([output["vector"] for output in outputs])[:, :dimensions]
+            made = (normalized(vectors) if ask.normalize else vectors).numpy()
+            return Embedded(made[:count], made[count:])
+
+        tokens = sum(text.token_count for text in texts)
+        return Prepared(items, finish, tokens, audio_seconds=sum(read.seconds for read in found))
+
+    def _read(self, texts: Sequence[str], wrong: list[Violation]) -> list[TextInputs]:
+        """Returns what the model reads of each text that is right. Adds what is wrong to `wrong`."""
+        if self._joint is None:
+            wrong += [Violation("texts", _ALONE)] if texts else []
+            return []
+        found: list[TextInputs] = []
+        for i, text in enumerate(texts):
+            if not text:
+                wrong.append(Violation(f"texts[{i}]", "must not be empty"))
+                continue
+            try:
+                found.append(self._joint.read(text, field=f"texts[{i}]"))
+            except InvalidArgument as error:
+                wrong += error.violations
+        return found
