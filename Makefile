@@ -83,11 +83,12 @@ bench-media: $(READY) ## Measures what an image in a prompt costs, and the pause
 soak: $(READY) ## Sends 20,000 requests of every kind and tells whether memory grows.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.soak $(ARGS)
 
-models: $(READY) ## Trains the embedded models anew (about an hour and a half).
+models: $(READY) ## Trains the embedded models anew (about two hours; speech needs espeak-ng and flite).
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.chat
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.vision
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.text
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.multimodal
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.speech
 
 clean: ## Removes the environment and caches.
 	rm -rf $(VENV) .demo .bench .sanitize .pytest_cache .ruff_cache

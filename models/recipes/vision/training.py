@@ -1,4 +1,4 @@
-"""The training all models share: AdamW or Muon, a warm-up and a cosine, gradients clipped, bfloat16 at the end."""
+"""The training all models share: AdamW or Muon, a warm-up and a cosine, gradients clipped, half precision at the end."""
 
 from __future__ import annotations
 
@@ -38,8 +38,13 @@ class Plan:
         )
 
 
-def fit(network: nn.Module, plan: Plan, loss_at: Callable[[np.random.Generator], Tensor]) -> float:
-    """Trains the network on the losses of drawn batches, leaves it in bfloat16; returns minutes of processor time."""
+def fit(
+    network: nn.Module,
+    plan: Plan,
+    loss_at: Callable[[np.random.Generator], Tensor],
+    kept: torch.dtype = torch.bfloat16,
+) -> float:
+    """Trains the network on the losses of drawn batches, leaves it in `kept`; returns minutes of processor time."""
     torch.set_num_threads(1)
     network.float().train()
     optimizer = optimizer_of(network, plan)
@@ -55,7 +60,7 @@ def fit(network: nn.Module, plan: Plan, loss_at: Callable[[np.random.Generator],
         mean += (loss.item() - mean) / min(step, 50)
         if step % 100 == 0:
             print(f"step {step:5} of {plan.steps}  loss {mean:8.4f}  {time.process_time() - began:5.0f} s", flush=True)
-    network.to(torch.bfloat16).eval()
+    network.to(kept).eval()
     return (time.process_time() - began) / 60
 
 
