@@ -7,6 +7,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parent.parent
 MODELS = CHECKOUT / "models"
 _MULTIMODAL = frozenset({"LayoutLMForQuestionAnswering", "LlavaForConditionalGeneration"})
+_SPEECH = frozenset({"ASTForAudioClassification", "ClapModel", "ParakeetForCTC", "VitsModel"})
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,10 @@ def fleet() -> list[Member]:
 
 
 def _module(folder: Path) -> str:
-    """What it was made for tells its service, or what its processor reads: audio or images."""
+    """What it was made for tells its service; else a model with a processor of images belongs to the vision service."""
     (made_as, *_) = json.loads((folder / "config.json").read_text()).get("architectures") or [""]
     if made_as in _MULTIMODAL:
         return "services.multimodal"
-    processor = folder / "preprocessor_config.json"
-    if not processor.exists():
-        return "services.text"
-    return "services.speech" if "feature_extractor_type" in json.loads(processor.read_text()) else "services.vision"
+    if made_as in _SPEECH:
+        return "services.speech"
+    return "services.vision" if (folder / "preprocessor_config.json").exists() else "services.text"

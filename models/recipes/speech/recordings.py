@@ -105,8 +105,10 @@ def without_speech(rng: np.random.Generator) -> NDArray[np.float32]:
     return quantized(noise(rng, count) * np.float32(loud))
 
 
-def training_recording(rng: np.random.Generator, clips: list[Clip]) -> Recording:
-    """A recording of drawn clips: one to three of them, hesitated, cut and damaged by chance."""
+def training_recording(rng: np.random.Generator, clips: list[Clip], hard: float = 1.0) -> Recording:
+    """A recording of drawn clips: one to three of them, hesitated, cut and damaged by chance; a share is hard so."""
+    if rng.random() > hard:
+        return in_a_row(rng, [clips[rng.integers(len(clips))]], (0, 0), 0.1)
     if rng.random() < 0.04:
         return Recording(without_speech(rng), ())
     chosen = [clips[i] for i in rng.integers(len(clips), size=rng.choice((1, 2, 3), p=(0.55, 0.25, 0.2)))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import soxr
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ Samples = NDArray[np.float32]
 COLOURS = {"white": 0.0, "pink": 0.5, "brown": 1.0}
 """How fast each noise falls with frequency, as a power."""
 MU = 255.0
+GROUNDS_SEED = 17
 
 
 def noise(rng: np.random.Generator, count: int, colour: str | None = None) -> Samples:
@@ -29,10 +32,18 @@ def hum(rng: np.random.Generator, count: int, rate: int) -> Samples:
     return (tones / max(float(np.std(tones)), 1e-9)).astype(np.float32)
 
 
+@cache
+def grounds(rate: int) -> list[Samples]:
+    """Forty seconds each of noise of many colours, and of hum."""
+    rng = np.random.default_rng(GROUNDS_SEED)
+    return [hum(rng, 40 * rate, rate) if at % 7 == 0 else noise(rng, 40 * rate) for at in range(28)]
+
+
 def with_noise(rng: np.random.Generator, samples: Samples, decibels: float, rate: int) -> Samples:
-    """The sound over noise, its loud parts so many decibels above it."""
-    ground = hum(rng, len(samples), rate) if rng.random() < 0.15 else noise(rng, len(samples))
-    return samples + ground * (loudness(samples) * 10 ** (-decibels / 20))
+    """The sound, of less than forty seconds, over noise; its loud parts are so many decibels above that."""
+    ground = grounds(rate)[rng.integers(len(grounds(rate)))]
+    first = int(rng.integers(len(ground) - len(samples)))
+    return samples + ground[first : first + len(samples)] * np.float32(loudness(samples) * 10 ** (-decibels / 20))
 
 
 def loudness(samples: Samples) -> float:
