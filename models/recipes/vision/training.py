@@ -1,4 +1,4 @@
-"""The training all models share: AdamW or Muon, a warm-up and a cosine, gradients clipped, half precision at the end."""
+"""The training all models share: AdamW or Muon, a warm-up and a cosine, gradients clipped, half precision to keep."""
 
 from __future__ import annotations
 
