@@ -13,6 +13,7 @@ from models.recipes.vision.card import COLUMNS, REPEATED, TEMPLATE, filled, read
 __all__ = ["read_figures", "write_card"]
 
 WORDS = tomllib.loads(Path(__file__).with_name("cards.toml").read_text(encoding="utf-8"))
+CODED = "The shipped recordings are coded as Opus, and measured so."
 KINDS = {"BF16": "bfloat16", "F16": "float16"}
 
 
@@ -26,7 +27,7 @@ def write_card(
     told = {name: text.format(**recipe.told) for name, text in words.items() if name != "limits"}
     text = TEMPLATE.format(
         title=told["title"], summary=filled(told["summary"]), data=filled(told["data"]), training=filled(training),
-        architecture=filled(f"{told['architecture']} {size}"), measured_how=filled(f"{told['measured_how']} {COLUMNS}"),
+        architecture=filled(f"{told['architecture']} {size}"), measured_how=filled(f"{told['measured_how']} {COLUMNS} {CODED}"),
         measured=recipe.measured, shipped=recipe.shipped, rows=rows(measured, shipped),
         limits="\n".join(filled("- " + limit, subsequent_indent="  ") for limit in words["limits"]),
     )  # fmt: skip

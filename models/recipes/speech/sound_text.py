@@ -26,7 +26,7 @@ from models.recipes.text.tokenizer import byte_pairs
 from models.recipes.vision.training import Plan, fit, seeded
 
 MELS, HOP = 32, 256
-PLAN = Plan(steps=1500, batch=32, rate=1e-3, of="sounds")
+PLAN = Plan(steps=2000, batch=32, rate=1e-2, of="sounds", muon=True)
 DRAWN, DRAWN_SEED, HELD_OUT_SEED = 4000, 59, 2059
 WIDTH, LONGEST = 128, 32
 TEMPLATES = (
