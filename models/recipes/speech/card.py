@@ -25,9 +25,10 @@ def write_card(
     size = f"{trained.network.num_parameters():,} parameters in {KINDS[kind_of(path.with_name('model.safetensors'))]}."
     training = f"{trained.minutes:.1f} minutes on one thread of a CPU: {trained.told}. {again} repeats it{REPEATED}"
     told = {name: text.format(**recipe.told) for name, text in words.items() if name != "limits"}
+    measured_how = f"{told['measured_how']} {COLUMNS} {CODED}"
     text = TEMPLATE.format(
         title=told["title"], summary=filled(told["summary"]), data=filled(told["data"]), training=filled(training),
-        architecture=filled(f"{told['architecture']} {size}"), measured_how=filled(f"{told['measured_how']} {COLUMNS} {CODED}"),
+        architecture=filled(f"{told['architecture']} {size}"), measured_how=filled(measured_how),
         measured=recipe.measured, shipped=recipe.shipped, rows=rows(measured, shipped),
         limits="\n".join(filled("- " + limit, subsequent_indent="  ") for limit in words["limits"]),
     )  # fmt: skip
