@@ -83,7 +83,7 @@ bench-media: $(READY) ## Measures what an image in a prompt costs, and the pause
 soak: $(READY) ## Sends 20,000 requests of every kind and tells whether memory grows.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.soak $(ARGS)
 
-models: $(READY) ## Trains the embedded models anew (about two hours; speech needs espeak-ng and flite).
+models: $(READY) ## Trains the embedded models anew (about three hours, less with a GPU; speech needs espeak-ng and flite).
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.chat
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.vision
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.text

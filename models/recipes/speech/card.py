@@ -23,14 +23,14 @@ def write_card(
     """Fills the template with the recipe's words and the measured figures."""
     words, again = WORDS[recipe.folder], f"`python -m models.recipes.speech {recipe.folder}`"
     size = f"{trained.network.num_parameters():,} parameters in {KINDS[kind_of(path.with_name('model.safetensors'))]}."
-    training = f"{trained.minutes:.1f} minutes on one thread of a CPU: {trained.told}. {again} repeats it{REPEATED}"
+    training = f"{trained.minutes:.1f} minutes on {trained.machine}: {trained.told}. {again} repeats it{REPEATED}"
     told = {name: text.format(**recipe.told) for name, text in words.items() if name != "limits"}
     measured_how = f"{told['measured_how']} {COLUMNS} {CODED}"
     text = TEMPLATE.format(
         title=told["title"], summary=filled(told["summary"]), data=filled(told["data"]), training=filled(training),
         architecture=filled(f"{told['architecture']} {size}"), measured_how=filled(measured_how),
         measured=recipe.measured, shipped=recipe.shipped, rows=rows(measured, shipped),
-        limits="\n".join(filled("- " + limit, subsequent_indent="  ") for limit in words["limits"]),
+        limits="\n".join(filled("- " + limit.format(**recipe.told), subsequent_indent="  ") for limit in words["limits"]),
     )  # fmt: skip
     path.write_text(text, encoding="utf-8")
 

@@ -65,7 +65,7 @@ def write_card(
     words = tomllib.loads((RECIPES / recipe.package / "cards.toml").read_text(encoding="utf-8"))[recipe.folder]
     again = f"`python -m models.recipes.{recipe.package} {recipe.folder}`"
     size = f"{trained.network.num_parameters():,} parameters in bfloat16."
-    training = f"{trained.minutes:.1f} minutes on one thread of a CPU: {trained.told}. {again} repeats it{REPEATED}"
+    training = f"{trained.minutes:.1f} minutes on {trained.machine}: {trained.told}. {again} repeats it{REPEATED}"
     told = {name: text.format(**recipe.told) for name, text in words.items() if name != "limits"}
     text = TEMPLATE.format(
         title=told["title"], summary=filled(told["summary"]), data=filled(told["data"]), training=filled(training),

@@ -21,6 +21,8 @@ class Trained:
     beside: tuple[Any, ...]
     minutes: float
     told: str
+    machine: str = "one thread of a CPU"
+    """What the minutes are of."""
 
 
 @dataclass(frozen=True)
