@@ -30,7 +30,7 @@ def write_card(
         title=told["title"], summary=filled(told["summary"]), data=filled(told["data"]), training=filled(training),
         architecture=filled(f"{told['architecture']} {size}"), measured_how=filled(measured_how),
         measured=recipe.measured, shipped=recipe.shipped, rows=rows(measured, shipped),
-        limits="\n".join(filled("- " + limit.format(**recipe.told), subsequent_indent="  ") for limit in words["limits"]),
+        limits="\n".join(filled("- " + each.format(**recipe.told), subsequent_indent="  ") for each in words["limits"]),
     )  # fmt: skip
     path.write_text(text, encoding="utf-8")
 
