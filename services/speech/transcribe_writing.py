@@ -24,7 +24,7 @@ from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.speech.held_seconds import HeldSeconds
 from services.speech.listening_options import ListeningOptions, listening_options
-from services.speech.live.reading import Reading
+from services.speech.live.reading import Reading, spaced
 from services.speech.live.reading import Word as LiveWord
 from services.speech.transcribe_ask import Segment, TranscribeAsk, Transcribed, Transcript, Word
 from services.speech.transcribe_checks import wrong_options
@@ -122,15 +122,13 @@ class WritingTranscriber:
         options = replace(self._options(ask, []), word_times=bool(self._tokens.alignment_heads))
         features = await self._preprocessing.run(window_features, self._model.extractor, samples)
         course = Course(features, self._frames(samples), len(samples) / self.rate, options, ask.deadline)
-        await self._advance(course)
+        while course.done < course.frames:
+            await self._advance(course)
         segments = course.segments[0]
-        words = [
-            LiveWord(word.text, " ", word.start, word.end, word.confidence)
-            for segment in segments
-            for word in segment.words
-        ]
+        text = _text(segments)
+        words = [LiveWord(w.text, " ", w.start, w.end, w.confidence) for segment in segments for w in segment.words]
         return Reading(
-            words or [LiveWord(text) for segment in segments for text in segment.text.split()],
+            spaced(words or [LiveWord(part) for part in text.split()], text),
             self._language(course, ask),
             _confidence(course.likelihoods[0]),
             output_tokens=course.generated,
@@ -239,13 +237,17 @@ def _within(segment: Segment, seconds: float) -> Segment:
 def _transcribed(course: Course, language: str) -> Transcribed:
     transcripts = [
         Transcript(
-            "".join(segment.text for segment in course.segments[i]).strip(),
+            _text(course.segments[i]),
             _confidence(course.likelihoods[i]),
             [replace(segment, text=segment.text.strip()) for segment in course.segments[i]],
         )
         for i in sorted(course.likelihoods)
     ]
     return Transcribed(transcripts, language, course.language_confidence, course.generated)
+
+
+def _text(segments: Sequence[Segment]) -> str:
+    return "".join(segment.text for segment in segments).strip()
 
 
 def _confidence(log_probabilities: Sequence[float]) -> float | None:

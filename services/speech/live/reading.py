@@ -1,7 +1,7 @@
 """What a model understood of an utterance, and who can be asked for it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 
@@ -48,3 +48,18 @@ class Recognizer(Protocol):
 def joined(words: Sequence[Word]) -> str:
     """Returns the text that words make up."""
     return "".join((word.space if i else "") + word.text for i, word in enumerate(words))
+
+
+def spaced(words: Sequence[Word], text: str) -> list[Word]:
+    """Returns the words of a text with what separates them in it."""
+    found: list[Word] = []
+    place = 0
+    for word in words:
+        at = text.find(word.text, place)
+        found.append(word if at < 0 else replace(word, space=text[place:at]))
+        place = place if at < 0 else at + len(word.text)
+    if found:
+        # What would be before the first one is what is before the others.
+        parted = len(found) == 1 or any(word.space for word in found[1:])
+        found[0] = replace(found[0], space=" " if parted else "")
+    return found

