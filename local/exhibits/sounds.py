@@ -27,6 +27,8 @@ from sensorium.v1.speech_pb2 import (
 _LISTENER = "transcriber"
 _PIECE = 0.1
 """Seconds of a live recording that are sent at once."""
+_HASTE = 4.0
+"""How many times as fast as it was spoken it is sent: results come in between, and nobody waits long."""
 
 
 def _file(folder: Path, name: str) -> Media:
@@ -54,10 +56,17 @@ def _live(client: Client, folder: Path, item: dict[str, str]) -> Shown:
     )
     bare = np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     step = 2 * round(rate * _PIECE)
-    pieces = [StreamTranscribeRequest(audio=bare[at : at + step]) for at in range(0, len(bare), step)]
+    pieces = [bare[at : at + step] for at in range(0, len(bare), step)]
+
+    def spoken() -> Iterator[StreamTranscribeRequest]:
+        yield StreamTranscribeRequest(config=config)
+        for piece in pieces:
+            time.sleep(_PIECE / _HASTE)
+            yield StreamTranscribeRequest(audio=piece)
+
     finals: list[str] = []
     interim = 0
-    with client.speech.stream_transcribe([StreamTranscribeRequest(config=config), *pieces]) as events:
+    with client.speech.stream_transcribe(spoken()) as events:
         for event in events:
             if event.HasField("result"):
                 interim += not event.result.final
@@ -124,7 +133,7 @@ def _compare(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
 
 SOUNDS = {
     "transcriber": Exhibit("Transcribe", _transcribe),
-    "synthesizer": Exhibit("StreamSynthesize, then Transcribe", _say),
+    "synthesizer": Exhibit("Synthesize → Transcribe", _say),
     "sounds": Exhibit("ClassifyAudio", _classify),
     "sound-text": Exhibit("ClassifyAudio, labels in the request", _compare),
 }

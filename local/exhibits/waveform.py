@@ -4,17 +4,18 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-_COLUMNS = 38
+_COLUMNS = 30
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
 def waveform(samples: NDArray[np.float32]) -> Text:
     """Returns the sound as a band about its middle, on two lines; its loudest moment fills them."""
-    columns = [float(np.abs(part).max()) if part.size else 0.0 for part in np.array_split(samples, _COLUMNS)]
+    parts = np.array_split(samples - samples.mean(), _COLUMNS)
+    columns = [float(np.sqrt(np.square(part).mean())) if part.size else 0.0 for part in parts]
     loudest = max(*columns, 1e-6)
     heights = [round(8 * loud / loudest) for loud in columns]
-    lines = Text("".join(_EIGHTHS[height] for height in heights), style="cyan")
-    lines.append("\n")
+    lines = Text(no_wrap=True)
+    lines.append("".join(_EIGHTHS[height] for height in heights) + "\n", style="cyan")
     # There are no blocks that hang from above: what is left of each is drawn in the colour behind.
     lines.append("".join(_EIGHTHS[8 - height] for height in heights), style="cyan reverse")
     return lines
