@@ -53,11 +53,13 @@ def main(
         for _ in stack.wait_ready():
             pass
         with Client(stack.target, timeout=600) as client:
-            for _ in range(repeats + 1):
-                row = {name: _hear(client, text) for name, text in texts.items()}
+            for number in range(repeats + 1):
+                # Which text comes first in a round changes, as what went before may still be in the machine.
+                order = list(texts)[:: 1 if number % 2 else -1]
+                row = {name: _hear(client, texts[name]) for name in order}
                 if others:
                     with _speaking(client, sentence * 100, others):
-                        row |= {f"{name}, {others} others": _hear(client, text) for name, text in texts.items()}
+                        row |= {f"{name}, {others} others": _hear(client, texts[name]) for name in order}
                 rounds.append(row)
     _report(console, rounds[1:], list(texts))
 
@@ -100,8 +102,8 @@ def _speaking(client: Client, text: str, count: int) -> Generator[None]:
 
 
 def _report(console: Console, rounds: list[dict[str, Heard]], texts: list[str]) -> None:
-    table = Table("text", "first audio, ms", "all, s", "audio, s", "seconds of work per second of audio")
-    for name in rounds[0]:
+    table = Table("text", "first audio, ms", "all, s", "audio, s", "real-time factor")
+    for name in sorted(rounds[0], key=lambda name: (name.partition(",")[1], name)):
         first, total, audio = (
             median(getattr(row[name], figure) for row in rounds) for figure in ("first", "total", "audio")
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import BarkConfig, FastSpeech2ConformerConfig, PretrainedConfig
+from transformers import BarkConfig, FastSpeech2ConformerConfig, PretrainedConfig, VitsModel
 
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.speech_synthesis import loading
@@ -73,6 +73,13 @@ def test_a_tokenizer_that_needs_another_package(
 def test_other_kinds_are_refused(tmp_path: Path, config: PretrainedConfig, words: str) -> None:
     config.save_pretrained(tmp_path)
     assert words in refusal(tmp_path)
+
+
+def test_weights_in_float16_are_computed_in_float32_on_the_cpu(tmp_path: Path) -> None:
+    folder = write_vits(tmp_path)
+    VitsModel.from_pretrained(folder, dtype=torch.float16).save_pretrained(folder)
+    assert load_speaker(Checkpoint(str(folder), CPU), ALONE).model.dtype == torch.float32
+    assert load_speaker(Checkpoint(str(folder), CPU, dtype="bfloat16"), ALONE).model.dtype == torch.bfloat16
 
 
 def test_two_channels_are_refused(tmp_path: Path) -> None:
