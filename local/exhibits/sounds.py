@@ -104,8 +104,13 @@ def _say(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         yield Shown(item["text"], told, text == item["text"], picture)
 
 
+def _different(items: Items, count: int) -> Items:
+    """Returns items of different labels."""
+    return some(list({item["label"]: item for item in items}.values()), count)
+
+
 def _classify(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
-    for item in some(items, 2):
+    for item in _different(items, 3):
         audio = _file(folder, item["audio"])
         request = ClassifyAudioRequest(model=folder.name, recordings=[audio])
         best = client.speech.classify_audio(request).results[0].labels[0]
@@ -115,7 +120,7 @@ def _classify(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
 
 def _compare(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
     labels = sorted({item["label"] for item in items})
-    chosen = some(items, 2)
+    chosen = _different(items, 2)
     for item in chosen:
         audio = _file(folder, item["audio"])
         request = ClassifyAudioRequest(model=folder.name, recordings=[audio], labels=labels)

@@ -68,7 +68,11 @@ def load_speaker(checkpoint: Checkpoint, parts: SpeakerParts) -> LoadedSpeaker:
                 config.model_type, "of models that make sound of texts, VITS, SpeechT5 and MusicGen are served"
             )
             raise ModelRefused(f"{checkpoint.source} is {config.model_type}: {why}.")
-        if checkpoint.device.type == "cpu" and checkpoint.element_type(config) == torch.float16:
+        if (
+            checkpoint.device.type == "cpu"
+            and checkpoint.dtype == "auto"
+            and checkpoint.element_type(config) is torch.float16
+        ):
             # Processors have no arithmetic for it: convolutions take ten times as long.
             checkpoint = replace(checkpoint, dtype="float32")
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
