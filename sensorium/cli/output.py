@@ -101,7 +101,8 @@ class Readable:
         """Prints text as it arrives, and on a terminal, behind it, what it took."""
         live = sys.stdout.isatty()
         with _opened(self._path) if self._path else nullcontext() as file:
-            transcript = Transcript(sys.stdout, live, file)
+            as_wav = self._path is not None and self._path.lower().endswith(".wav")
+            transcript = Transcript(sys.stdout, live, file, as_wav)
             try:
                 for event in events:
                     transcript.take(event)

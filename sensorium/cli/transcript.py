@@ -1,6 +1,7 @@
 """The events of a stream as they appear to a person."""
 
 import shutil
+import wave
 from collections import defaultdict
 from typing import Any, BinaryIO, TextIO
 
@@ -11,19 +12,22 @@ from sensorium.cli import numbers
 from sensorium.cli.descriptors import short_name
 from sensorium.cli.terminal import printable
 from sensorium.v1.common_pb2 import Finish
+from sensorium.v1.speech_pb2 import AUDIO_ENCODING_LINEAR16, SynthesisStarted
 
 
 class Transcript:
-    """Writes pieces of text to `out` at once, and pieces of audio to `file`.
+    """Writes pieces of text to `out` at once, and pieces of audio to `file`, as a WAV file if told `as_wav`.
 
     Further candidates follow the first, as two texts at once cannot be read. On a `live` terminal interim
     transcriptions are shown and overwritten.
     """
 
-    def __init__(self, out: TextIO, live: bool, file: BinaryIO | None) -> None:
+    def __init__(self, out: TextIO, live: bool, file: BinaryIO | None, as_wav: bool = False) -> None:
         self._out = out
         self._live = live
         self._file = file
+        self._as_wav = as_wav
+        self._wav: wave.Wave_write | None = None
         self._others: defaultdict[int, str] = defaultdict(str)
         self._open = False
         self._completed: Any = None
@@ -35,6 +39,8 @@ class Transcript:
         kind = event.WhichOneof("event")
         value: Any = getattr(event, kind) if kind else None
         match kind:
+            case "started" if self._as_wav and getattr(value, "encoding", None) == AUDIO_ENCODING_LINEAR16:
+                self._begin_wav(value)
             case "delta" if hasattr(value, "audio"):
                 self._keep(value.audio)
             case "delta" if value.candidate_index:
@@ -48,9 +54,18 @@ class Transcript:
             case _:
                 pass
 
+    def _begin_wav(self, started: SynthesisStarted) -> None:
+        assert self._file is not None, "what is to be a WAV file has one"
+        self._wav = wave.open(self._file, "wb")  # noqa: SIM115 - `end` closes it
+        self._wav.setparams((started.channel_count, 2, started.sample_rate_hertz, 0, "NONE", ""))
+
     def _keep(self, audio: bytes) -> None:
         if self._file is None:
             self.unsaved += len(audio)
+            return
+        if self._wav is not None:
+            # Writes the length into the head each time, so that a stream that breaks leaves a file that plays.
+            self._wav.writeframes(audio)
             return
         self._file.write(audio)
         self._file.flush()
@@ -71,7 +86,9 @@ class Transcript:
             self._open = not text.endswith("\n")
 
     def end(self) -> None:
-        """Ends the last line, and shows the candidates that waited."""
+        """Ends the last line, shows the candidates that waited, and completes the file."""
+        if self._wav is not None:
+            self._wav.close()
         self._finish_line()
         for index, text in sorted(self._others.items()):
             self._write(f"\n[{index}] {text}")

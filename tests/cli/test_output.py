@@ -1,3 +1,4 @@
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,22 @@ def test_streamed_audio_goes_to_standard_output(fake: Fake, invoke: Invoke) -> N
     fake.answers["SpeechService/StreamSynthesize"] = answering(events)
     assert invoke("speech", "stream-synthesize", "Hi", "-o", "-").stdout_bytes == b"\x00\x01\xff"
     assert "3 bytes" in invoke("speech", "stream-synthesize", "Hi").stderr
+
+
+def test_streamed_audio_for_a_wav_file_gets_its_head(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
+    started = speech_pb2.SynthesisStarted(
+        encoding=speech_pb2.AUDIO_ENCODING_LINEAR16, sample_rate_hertz=8000, channel_count=1
+    )
+    pieces = [speech_pb2.SynthesisDelta(audio=audio) for audio in (b"\x00\x01", b"\xff\x00\x02\x00")]
+    fake.answers["SpeechService/StreamSynthesize"] = answering(
+        [
+            speech_pb2.StreamSynthesizeResponse(started=started),
+            *(speech_pb2.StreamSynthesizeResponse(delta=piece) for piece in pieces),
+        ]
+    )
+    invoke("speech", "stream-synthesize", "Hi", "-o", str(tmp_path / "said.wav"))
+    with wave.open(str(tmp_path / "said.wav"), "rb") as said:
+        assert (said.getframerate(), said.getnchannels(), said.readframes(9)) == (8000, 1, b"\x00\x01\xff\x00\x02\x00")
 
 
 def test_a_terminal_is_not_spoken_to() -> None:
