@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from local.exhibits.exhibit import Exhibit, Items, Shown, some
 from local.exhibits.picture import opened, picture
 from sensorium import Client
-from sensorium.v1.common_pb2 import (
-    ROLE_USER,
-    BoundingBox,
-    ImageSize,
-    Media,
-)
+from sensorium.v1.common_pb2 import ROLE_USER, BoundingBox, ImageSize, Media
 from sensorium.v1.multimodal_pb2 import (
     AnswerDocumentQuestionRequest,
+    AnswerImageQuestionRequest,
+    CaptionRequest,
     ContentPart,
     DocumentWord,
     MultimodalMessage,
@@ -27,27 +25,30 @@ def _file(folder: Path, name: str) -> Media:
 
 
 def _look(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
-    captioned = [item for item in items if item["asked"][0][0].startswith("caption")]
-    compared = [item for item in items if "second" in item]
-    for item in (*some(captioned, 3), *some(compared, 1)):
-        images = [_file(folder, item[name]) for name in ("image", "second") if name in item]
-        shown = picture(*(opened(image.data) for image in images))
-        for _, question, wanted in (item["asked"][0], item["asked"][len(item["asked"]) // 2]):
-            answer = _ask(client, folder, images, question)
-            yield Shown(question, f"[dim]{question}[/]\n{answer}" if shown else answer, answer == wanted, shown)
-            shown = None
+    for item in some([item for item in items if item["asked"][0][0].startswith("caption")]):
+        image = _file(folder, item["image"])
+        caption = client.multimodal.caption(CaptionRequest(model=folder.name, image=image)).candidates[0].text
+        yield Shown(item["image"], caption, caption == item["asked"][0][2], picture(opened(image.data)))
+        _, question, wanted = item["asked"][len(item["asked"]) // 2]
+        request = AnswerImageQuestionRequest(model=folder.name, image=image, question=question)
+        answer = client.multimodal.answer_image_question(request).answers[0].text
+        yield Shown(question, answer, answer == wanted)
+    yield from _compare(client, folder, next(item for item in items if "second" in item))
 
 
-def _ask(client: Client, folder: Path, images: list[Media], question: str) -> str:
-    """Returns what the model says of images."""
+def _compare(client: Client, folder: Path, item: dict[str, Any]) -> Iterator[Shown]:
+    images = [_file(folder, item[name]) for name in ("image", "second")]
+    _, question, wanted = item["asked"][0]
     parts = [*(ContentPart(image=image) for image in images), ContentPart(text=question)]
     prompt = MultimodalPrompt(messages=[MultimodalMessage(role=ROLE_USER, parts=parts)])
     request = MultimodalServiceGenerateRequest(model=folder.name, prompt=prompt)
-    return client.multimodal.generate(request).candidates[0].text
+    answer = client.multimodal.generate(request).candidates[0].text
+    told = f"[dim]Generate: {question}[/]\n{answer}"
+    yield Shown(question, told, answer == wanted, picture(*(opened(image.data) for image in images)))
 
 
 def _read(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
-    for item in some(items, 3):
+    for item in some(items):
         page = opened((folder / item["image"]).read_bytes())
         words: list[DocumentWord] = []
         for word in item["words"]:
@@ -66,7 +67,7 @@ def _read(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
 
 
 MULTIMODAL = {
-    "image-chat": Exhibit("Generate", _look),
+    "image-chat": Exhibit("Caption, AnswerImageQuestion", _look),
     "form-reader": Exhibit("AnswerDocumentQuestion", _read),
 }
 """By the model's name."""
