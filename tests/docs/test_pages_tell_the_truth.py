@@ -46,3 +46,10 @@ def test_targets_of_make_in_the_pages_exist() -> None:
     told = {target for path in PAGES for target in re.findall(r"`make ([a-z-]+)`", path.read_text())}
     assert {"demo", "test", "serve"} <= told
     assert told <= targets
+
+
+def test_decisions_are_numbered_each_by_itself() -> None:
+    decisions = sorted((ROOT / "docs/adr").glob("*.md"))
+    assert [decision.name[:4] for decision in decisions] == [f"{number:04}" for number in range(1, len(decisions) + 1)]
+    for decision in decisions:
+        assert decision.read_text().startswith(f"# {int(decision.name[:4])}. "), decision.name
