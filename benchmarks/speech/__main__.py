@@ -1,0 +1,132 @@
+"""`python -m benchmarks.speech`: transcription over gRPC beside transformers' pipeline in process."""
+
+import asyncio
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import sensorium
+from benchmarks.encoders.systems import service
+from benchmarks.speech.listening_shapes import frame_model, writing_model
+from benchmarks.speech.recordings import recordings, total_seconds
+from benchmarks.text.machine import machine_class, versions
+from benchmarks.text.process import ROOT
+from benchmarks.text.system import Running
+from sensorium.v1.common_pb2 import GenerationParameters, Media
+from sensorium.v1.speech_pb2 import TranscribeRequest
+
+_AIM = 1.3
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One model, and how many tokens it writes of a recording; 0 where it writes one a frame."""
+
+    name: str
+    folder: Callable[[Path], Path]
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Took:
+    """Seconds that all recordings took: by the clock, and of the processor."""
+
+    clock: float
+    processor: float
+
+
+SHAPES = (Shape("wav2vec2-base", frame_model), Shape("whisper-tiny", writing_model, 64))
+
+
+def main(
+    count: Annotated[int, typer.Option(min=2, help="Recordings of 2 to 15 s.")] = 24,
+    callers: Annotated[int, typer.Option(min=1, help="Requests at once, and recordings of a batch.")] = 8,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds over all recordings.")] = 3,
+    dtypes: Annotated[str, typer.Option(help="Element types, of both sides.")] = "float32,bfloat16",
+    only: Annotated[str, typer.Option(help="One of the shapes; default: all.")] = "",
+    cache: Annotated[Path, typer.Option(help="Folder for models and logs.")] = ROOT / ".bench",
+) -> None:
+    """Measures both sides in turn, each on one core with one thread for arithmetic; the callers are on the other."""
+    console = Console(width=140)
+    cache = cache.resolve()
+    cache.mkdir(parents=True, exist_ok=True)
+    files = recordings(count)
+    seconds = total_seconds(files)
+    table = Table("model", "weights", "side", "s of audio a s of processor", "a s by the clock", "against the pipeline")
+    for shape in (each for each in SHAPES if only in ("", each.name)):
+        folder = shape.folder(cache)
+        for dtype in dtypes.split(","):
+            with Running(folder, cache) as running:
+                pipelined = _pipelined(running, shape, dtype, callers, count, rounds)
+            with Running(folder, cache) as running:
+                served = asyncio.run(_served(running, shape, dtype, callers, files, rounds))
+            ratios = sorted(one.processor / own.processor for one, own in zip(pipelined, served, strict=True))
+            table.add_row(shape.name, dtype, f"pipeline, {callers} to a batch", *_rates(seconds, pipelined), "")
+            told = f"{median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f}), aim ≥ {_AIM}"
+            table.add_row("", "", f"gRPC, {callers} callers", *_rates(seconds, served), told)
+    console.print(table)
+    console.print(f"{count} recordings, {seconds:.0f} s; {datetime.now(UTC).date()}; {machine_class()}; {versions()}")
+    console.print(shlex.join(["python", "-m", "benchmarks.speech", *sys.argv[1:]]), markup=False)
+
+
+def _rates(seconds: float, rounds: list[Took]) -> tuple[str, str]:
+    processor, clock = (median(seconds / getattr(each, name) for each in rounds) for name in ("processor", "clock"))
+    return f"{processor:.2f}", f"{clock:.2f}"
+
+
+def _pipelined(running: Running, shape: Shape, dtype: str, batch: int, count: int, rounds: int) -> list[Took]:
+    command = [sys.executable, "-m", "benchmarks.speech.pipeline_batches", "--model", str(running.model)]
+    command += ["--dtype", dtype, "--batch", str(batch), "--count", str(count), "--rounds", str(rounds)]
+    process = running.start("pipeline", [*command, "--tokens", str(shape.tokens)], answers=True)
+    assert process.popen.stdout is not None
+    lines = process.popen.stdout.read().decode().splitlines()
+    if process.popen.wait() or len(lines) != rounds:
+        raise RuntimeError(f"the pipeline failed:\n{process.last_lines()}")
+    return [Took(*map(float, line.split())) for line in lines]
+
+
+async def _served(
+    running: Running, shape: Shape, dtype: str, callers: int, files: list[bytes], rounds: int
+) -> list[Took]:
+    address = service(running, "services.speech", "--model", str(running.model), "--dtype", dtype)
+    (process,) = running.processes
+    asks = [TranscribeRequest(audio=Media(data=file), language="en") for file in files]
+    if shape.tokens:
+        for ask in asks:
+            ask.parameters.CopyFrom(GenerationParameters(temperature=0, max_new_tokens=shape.tokens))
+    async with sensorium.AsyncClient(address, retry=None, timeout=600) as client:
+        gate = asyncio.Semaphore(callers)
+
+        async def one(ask: TranscribeRequest) -> None:
+            async with gate:
+                answer = await client.speech.transcribe(ask)
+                assert answer.usage.output_token_count in (shape.tokens, 0)
+
+        await asyncio.gather(*map(one, asks[:2]))
+        took: list[Took] = []
+        for _ in range(rounds):
+            clock, processor = time.perf_counter(), _processor_seconds(process.popen.pid)
+            await asyncio.gather(*map(one, asks))
+            took.append(Took(time.perf_counter() - clock, _processor_seconds(process.popen.pid) - processor))
+        return took
+
+
+def _processor_seconds(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / _TICKS
+
+
+if __name__ == "__main__":
+    typer.run(main)
