@@ -24,9 +24,9 @@ from services.engine.encoders.windows import windows
 from services.engine.images.loading import LoadedVisionModel, load_vision_model
 from services.engine.images.reader import ImageInputs, ImageReader
 from services.engine.images.runner import Compute, ImageRunner
-from services.engine.images.trial import try_out
 from services.engine.media.image import ImageLimits
 from services.engine.metrics import EngineMetrics
+from services.engine.trial import try_out
 from services.image_field import ImageField
 from services.multimodal.answer_document import DocumentReader, compute_spans
 from services.multimodal.answer_image import ImageQuestionAnswerer, QuestionReader, compute_answers
@@ -71,7 +71,7 @@ class _Workbench:
             ModelRefused: the model fails on it, or does not answer it the same way twice.
         """
         runner = ImageRunner(self.loaded, compute)
-        try_out(self.loaded, lambda: list(runner.compute([tensors, tensors]).values()))
+        try_out(self.loaded, lambda: list(runner.compute([tensors, tensors]).values()), "image")
         wait = self.settings.batch_wait_ms / 1000
         return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
 

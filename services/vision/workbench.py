@@ -16,8 +16,8 @@ from services.engine.batching.queue import BatchLimits
 from services.engine.images.loading import LoadedVisionModel
 from services.engine.images.reader import ImageInputs, ImageReader, ModelInputs
 from services.engine.images.runner import Compute, ImageRunner
-from services.engine.images.trial import try_out
 from services.engine.metrics import EngineMetrics
+from services.engine.trial import try_out
 from services.vision.config import VisionSettings
 from services.vision.image_list import ImageList
 from services.vision.room import Room
@@ -56,7 +56,7 @@ class Workbench:
 
         `run` returns what the runner makes of two equal items side by side, `[2, ...]` each.
         """
-        try_out(self.loaded, run)
+        try_out(self.loaded, run, "image")
         settings = self.settings
         admission = BatchAdmission(
             QueueLimits(settings.max_queued_requests, settings.max_queued_images), unit="images of 224 × 224 pixels"
