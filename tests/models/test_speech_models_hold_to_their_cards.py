@@ -17,7 +17,7 @@ from models.recipes.speech.card import read_figures
 from models.recipes.speech.items import read_items
 
 MODELS = Path(__file__).parents[2] / "models"
-LARGEST_IN_ALL = 8 * 1024 * 1024
+LARGEST_IN_ALL = 10 * 1024 * 1024
 LARGEST_HELD_OUT = 450 * 1024
 SAME = 0.03
 """Another version of torch, or of the decoder of Ogg files, may round a close choice the other way."""
@@ -25,7 +25,7 @@ ALIKE = 0.1
 """What chance may put between a few shipped items and all held-out ones."""
 AT_LEAST = {
     "transcriber": {"recordings without speech left empty": 0.99, "words read twice that stayed": 0.95},
-    "synthesizer": {"words that come back": 0.9},
+    "synthesizer": {"words that come back": 0.8, "words that come back of flite's own speech": 0.95},
     "sounds": {"accuracy": 0.95},
     "sound-text": {"accuracy among 17 labels": 0.9, "accuracy among 9 kinds": 0.9},
 }
@@ -114,7 +114,7 @@ def test_the_card_names_data_training_quality_and_limits(name):
 
 
 def test_the_folders_stay_small():
-    """All speech models take at most 8 MB, the held-out items of each at most 450 KB."""
+    """All speech models take at most 10 MB, the held-out items of each at most 450 KB."""
     sizes = {name: sum(p.stat().st_size for p in (MODELS / name).rglob("*") if p.is_file()) for name in NAMES}
     assert sum(sizes.values()) <= LARGEST_IN_ALL, sizes
     for name in NAMES:

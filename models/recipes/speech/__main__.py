@@ -12,7 +12,7 @@ from models.recipes.speech.placement import MODELS, produce
 from models.recipes.speech.recipe import Recipe
 
 # In the order of training: the synthesizer is measured by the transcriber.
-NAMES = ("sounds", "sound-text")
+NAMES = ("transcriber", "synthesizer", "sounds", "sound-text")
 
 
 def recipe_of(name: str) -> Recipe:
