@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.recipes.speech.ear import replayed
 from models.recipes.speech.sound_field import by_telephone, noise, quantized, with_noise
 from models.recipes.speech.voices import RATE, Clip
 
@@ -109,12 +108,10 @@ def without_speech(rng: np.random.Generator) -> NDArray[np.float32]:
 def training_recording(rng: np.random.Generator, clips: list[Clip], hard: float = 1.0) -> Recording:
     """A recording of drawn clips: one to three of them, hesitated, cut and damaged by chance; a share is hard so."""
     if rng.random() > hard:
-        return in_a_row(rng, [replayed(rng, clips[rng.integers(len(clips))])], (0, 0), 0.1)
+        return in_a_row(rng, [clips[rng.integers(len(clips))]], (0, 0), 0.1)
     if rng.random() < 0.04:
         return Recording(without_speech(rng), ())
-    chosen = [
-        replayed(rng, clips[i]) for i in rng.integers(len(clips), size=rng.choice((1, 2, 3), p=(0.55, 0.25, 0.2)))
-    ]
+    chosen = [clips[i] for i in rng.integers(len(clips), size=rng.choice((1, 2, 3), p=(0.55, 0.25, 0.2)))]
     made = in_a_row(rng, chosen, (0.05, 1.2), rng.choice((0.1, 0.4, 1.2), p=(0.3, 0.5, 0.2)))
     for change, chance in ((hesitated, 0.2), (begun, 0.3), (resumed, 0.1)):
         made = change(rng, made) if made.words and rng.random() < chance else made
