@@ -22,6 +22,8 @@ KINDS = {
 """Which fields a page of a kind may have."""
 GOODS_ON = ("receipt", "invoice")
 Box = tuple[float, float, float, float]
+ROLES = ("", *(f"{part} {name}" for name in (*DATA["fields"], "goods") for part in ("label", "first", "further")))
+"""What a word is: nothing that is asked for, or of a field's label, or the first or a further one of its value."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Page:
     kind: str
     size: int
     words: list[Word] = field(default_factory=list)
+    roles: list[str] = field(default_factory=list)
+    """One of ROLES for each word."""
     entries: list[Entry] = field(default_factory=list)
 
     @property
@@ -72,10 +76,11 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 @dataclass(frozen=True)
 class Phrase:
-    """Words that stand side by side; `name` tells of which field they are the value."""
+    """Words that stand side by side, of a field or of none: its label or its value."""
 
     text: str
     name: str = ""
+    is_value: bool = False
 
 
 Line = list[tuple[float, Phrase]]
@@ -94,10 +99,19 @@ def set_words(page: Page, line: Line, top: float) -> None:
         first, x = len(page.words), left
         for text in phrase.text.split():
             wide = width_of(text, page.size)
+            page.roles.append(role_of(phrase, is_first=len(page.words) == first))
             page.words.append(Word(text, (x, top, x + wide, top + page.size)))
             x += wide + page.size * 0.3
-        if phrase.name:
+        if phrase.is_value:
             page.entries.append(Entry(phrase.name, first, len(page.words) - 1))
+
+
+def role_of(phrase: Phrase, is_first: bool) -> str:
+    """What a word of a phrase is."""
+    if not phrase.name:
+        return ""
+    part = "label" if not phrase.is_value else "first" if is_first else "further"
+    return f"{part} {phrase.name.partition('/')[0]}"
 
 
 Pair = tuple[str, str, str]
@@ -110,7 +124,7 @@ def beside(rng: random.Random, pairs: list[Pair], left: float, size: int) -> Ite
     tab = max(width_of(label, size) for _, label, _ in pairs) + 2 * size if rng.random() < 0.5 or not mark else 0
     for name, label, value in pairs:
         start = left + (tab or width_of(f"{label}{mark}", size) + size * 0.4)
-        yield [(left, Phrase(label + mark)), (start, Phrase(value, name))]
+        yield [(left, Phrase(label + mark, name)), (start, Phrase(value, name, is_value=True))]
 
 
 def in_two_columns(rng: random.Random, pairs: list[Pair], left: float, size: int) -> Iterable[Line]:
@@ -125,8 +139,8 @@ def in_two_columns(rng: random.Random, pairs: list[Pair], left: float, size: int
 def below(_: random.Random, pairs: list[Pair], left: float, __: int) -> Iterable[Line]:
     """Each value under its label."""
     for name, label, value in pairs:
-        yield [(left, Phrase(label))]
-        yield [(left, Phrase(value, name))]
+        yield [(left, Phrase(label, name))]
+        yield [(left, Phrase(value, name, is_value=True))]
 
 
 def below_in_columns(columns: int) -> Callable[[random.Random, list[Pair], float, int], Iterable[Line]]:
@@ -136,8 +150,8 @@ def below_in_columns(columns: int) -> Callable[[random.Random, list[Pair], float
         for at in range(0, len(pairs), columns):
             some = pairs[at : at + columns]
             places = [left + (WIDTH - left - 20) / columns * i for i in range(len(some))]
-            yield [(x, Phrase(label)) for x, (_, label, _) in zip(places, some, strict=True)]
-            yield [(x, Phrase(value, name)) for x, (name, _, value) in zip(places, some, strict=True)]
+            yield [(x, Phrase(label, name)) for x, (name, label, _) in zip(places, some, strict=True)]
+            yield [(x, Phrase(value, name, is_value=True)) for x, (name, _, value) in zip(places, some, strict=True)]
 
     return lines
 
@@ -189,7 +203,8 @@ class PageWriter:
         """Goods with their prices on the right."""
         price_at = left + rng.uniform(180, 330)
         for good in rng.sample(self._values.goods, rng.randrange(2, 5)):
-            yield [(left, Phrase(good)), (price_at, Phrase(self._values.money(rng), f"goods/{good}"))]
+            name = f"goods/{good}"
+            yield [(left, Phrase(good, name)), (price_at, Phrase(self._values.money(rng), name, is_value=True))]
 
 
 def ask(rng: random.Random, name: str, held_out: bool) -> str:
