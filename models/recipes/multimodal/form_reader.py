@@ -25,7 +25,7 @@ from models.recipes.vision.items import Item
 from models.recipes.vision.recipe import Recipe, Served, Trained
 from models.recipes.vision.training import Plan, fit, seeded
 
-PLAN = Plan(steps=1600, batch=32, rate=0.01, muon=True, of="questions")
+PLAN = Plan(steps=3000, batch=32, rate=0.01, muon=True, of="questions")
 VOCABULARY = 1500
 CONTEXT = 256
 HELD_OUT_SEED = 1009

@@ -30,7 +30,7 @@ class Values:
 
     def __init__(self, held_out: bool) -> None:
         self._held_out = held_out
-        self._first, self._last, self._places, self._firms, self._streets, self._jobs, self._subjects, self.goods = (
+        self._first, self._last, self._places, self._firms, self._streets, self._jobs, self._subjects, self._goods = (
             split(words)[held_out]
             for words in (
                 NAMES, phrases(NAMED["surnames"]), phrases(NAMED["places"]), phrases(NAMED["firms"]),
@@ -92,6 +92,12 @@ class Values:
         """A company."""
         name = self._word(rng, [*self._firms, *self._last])
         return f"{name} {rng.choice(('Ltd', 'Inc.', 'Company', 'and Sons', 'Works', 'Foods', 'Trading', 'Group'))}"
+
+    def good(self, rng: random.Random) -> str:
+        """Something sold; in training half of the time a word nobody knows, to be compared, not known."""
+        if self._held_out or rng.random() < 0.5:
+            return rng.choice(self._goods)
+        return " ".join(invented_word(rng).lower() for _ in range(rng.choice((1, 1, 2))))
 
     def job(self, rng: random.Random) -> str:
         """What somebody does."""

@@ -202,7 +202,7 @@ class PageWriter:
     def _goods(self, rng: random.Random, left: float) -> Iterable[Line]:
         """Goods with their prices on the right."""
         price_at = left + rng.uniform(180, 330)
-        for good in rng.sample(self._values.goods, rng.randrange(2, 5)):
+        for good in dict.fromkeys(self._values.good(rng) for _ in range(rng.randrange(2, 6))):
             name = f"goods/{good}"
             yield [(left, Phrase(good, name)), (price_at, Phrase(self._values.money(rng), name, is_value=True))]
 
