@@ -19,8 +19,6 @@ OUTSIDE = phrases((Path(__file__).parents[1] / "chat" / "outsiders.txt").read_te
 GREETED = "Hello. Show me shapes or a handwritten digit and ask me about the picture."
 UNSEEN = "I see no picture."
 UNKNOWN = "I only know pictures of shapes and of handwritten digits."
-SORTS = ((0.68, 0.25, 0.07), (0.55, 0.4, 0.05))
-"""How often a conversation is about one picture, two, or none, in the first course and in the later one."""
 CAPTION_LAST = 0.8
 """How often a caption comes behind the questions, which then cannot be answered from it."""
 
@@ -55,21 +53,20 @@ def turns(asked: Sequence[Asked], pictures: int, rng: np.random.Generator) -> li
     return messages
 
 
-def of_one(rng: np.random.Generator, later: bool) -> Conversation:
+def of_one(rng: np.random.Generator) -> Conversation:
     """About one picture."""
     picture = draw_picture(rng, held_out=False)
-    count = rng.integers(3, 7) if picture.digit is None else 2
-    asked = [ask(rng, picture, held_out=False, later=later) for _ in range(count)]
+    asked = [ask(rng, picture, held_out=False) for _ in range(rng.integers(3, 7) if picture.digit is None else 2)]
     once = list({one.question if one.kind != "caption" else "caption": one for one in asked}.values())
     if rng.random() < CAPTION_LAST:
         once.sort(key=lambda one: one.kind == "caption")
     return Conversation(turns(once, 1, rng), [picture])
 
 
-def of_two(rng: np.random.Generator, later: bool) -> Conversation:
+def of_two(rng: np.random.Generator) -> Conversation:
     """About two pictures: compared, or one of them."""
     pictures = draw_two(rng, held_out=False)
-    asked = [ask_about_two(rng, pictures, held_out=False, later=later) for _ in range(rng.integers(2, 6))]
+    asked = [ask_about_two(rng, pictures, held_out=False) for _ in range(rng.integers(2, 6))]
     return Conversation(turns(asked, 2, rng), pictures)
 
 
@@ -80,7 +77,7 @@ def draw_two(rng: np.random.Generator, held_out: bool) -> list[Picture]:
     return [draw_picture(rng, held_out, digits=0.1) for _ in range(2)]
 
 
-def of_none(rng: np.random.Generator, _: bool) -> Conversation:
+def of_none(rng: np.random.Generator) -> Conversation:
     """Without a picture: a greeting, a question about a picture that is not there, or about something else."""
     sort = rng.random()
     if sort < 0.3:
@@ -92,9 +89,9 @@ def of_none(rng: np.random.Generator, _: bool) -> Conversation:
     return Conversation([{"role": "user", "content": text}, {"role": "assistant", "content": answer}], [])
 
 
-def converse(rng: np.random.Generator, later: bool = False) -> Conversation:
-    """One conversation of the first course of training, or of the later one."""
-    drawn = (of_one, of_two, of_none)[rng.choice(3, p=SORTS[later])](rng, later)
+def converse(rng: np.random.Generator) -> Conversation:
+    """One conversation of training."""
+    drawn = (of_one, of_two, of_none)[rng.choice(3, p=(0.68, 0.25, 0.07))](rng)
     if rng.random() < 0.2:
         system = {"role": "system", "content": phrase(rng, "system", held_out=False)}
         return Conversation([system, *drawn.messages], drawn.pictures)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +33,6 @@ WIDTH = 128
 VOCABULARY = 640
 TOWER_PLAN = Plan(steps=1200, batch=64, rate=0.01, muon=True)
 PLAN = Plan(steps=1500, batch=32, rate=0.02, muon=True, of="conversations")
-LATER_PLAN = Plan(steps=2200, batch=32, rate=0.015, seed=21, muon=True, of="conversations")
-"""The later course asks more about what is beside what, about places, and about two pictures."""
 TOGETHER = 8
 """Batches that are drawn at once and sorted by length."""
 
@@ -73,8 +70,8 @@ def new_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 class Batches:
     """Batches of conversations of like length, so that little of them is padding."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, size: int, later: bool) -> None:
-        self._tokenizer, self._size, self._later = tokenizer, size, later
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, size: int) -> None:
+        self._tokenizer, self._size = tokenizer, size
         self._waiting: list[list[tuple[Row, list[Picture]]]] = []
 
     def next(self, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -86,12 +83,8 @@ class Batches:
         pixels = {"pixel_values": seen(pictures, rng)} if pictures else {}
         return {**padded([row for row, _ in batch], self._tokenizer.pad_token_id), **pixels}
 
-    def loss_of(self, network: LlavaForConditionalGeneration) -> Callable[[np.random.Generator], Tensor]:
-        """What the training of a network lessens."""
-        return lambda rng: network(**self.next(rng)).loss
-
     def _drawn(self, rng: np.random.Generator) -> list[list[tuple[Row, list[Picture]]]]:
-        drawn = [converse(rng, self._later) for _ in range(self._size * TOGETHER)]
+        drawn = [converse(rng) for _ in range(self._size * TOGETHER)]
         rendered = [self._tokenizer.apply_chat_template(c.messages, tokenize=False) for c in drawn]
         encoded = self._tokenizer(
             [text.replace(IMAGE, IMAGE * PATCHES) for text in rendered], add_special_tokens=False
@@ -116,9 +109,13 @@ def train(_: Path) -> Trained:
     tower, minutes = taught_tower(TOWER_PLAN)
     network.model.vision_tower.load_state_dict(tower.state_dict())
     network.model.vision_tower.requires_grad_(False)
-    for plan, later in ((PLAN, False), (LATER_PLAN, True)):
-        minutes += fit(network, plan, Batches(tokenizer, plan.batch, later).loss_of(network))
-    told = f"the tower alone, {TOWER_PLAN.told}; then the rest, {PLAN.told}; then harder questions, {LATER_PLAN.told}"
+    batches = Batches(tokenizer, PLAN.batch)
+
+    def loss_at(rng: np.random.Generator) -> Tensor:
+        return network(**batches.next(rng)).loss
+
+    minutes += fit(network, PLAN, loss_at)
+    told = f"the tower alone, {TOWER_PLAN.told}; then the rest, {PLAN.told}"
     return Trained(network, (new_processor(tokenizer),), minutes, told)
 
 

@@ -147,8 +147,6 @@ ASKS: dict[str, tuple[float, Ask]] = {
     "digit": (0.3, lambda _, picture: ({}, "there is no digit" if picture.digit is None else str(picture.digit))),
 }
 """What may be asked, and how often."""
-LATER = {"caption": 0.8, "where": 2.0, "at": 1.5, "count": 2.0, "beside": 2.5, "relation": 2.5}
-"""How often some of it is asked in the second course, when captions are known."""
 OF_DIGITS = {"caption": 2.0, "digit": 6.0, "exists": 1.0, "count": 0.4, "count_all": 0.2, "colour": 0.2, "where": 0.1}
 
 
@@ -161,11 +159,9 @@ def attempt(rng: np.random.Generator, picture: Picture, kind: str, held_out: boo
     return None
 
 
-def ask(rng: np.random.Generator, picture: Picture, held_out: bool, later: bool = False) -> Asked:
-    """A question about the picture, put in a way of training or in one held out; `later`: in the second course."""
-    shares = {k: share for k, (share, _) in ASKS.items()} | (LATER if later else {})
-    if picture.digit is not None:
-        shares = OF_DIGITS
+def ask(rng: np.random.Generator, picture: Picture, held_out: bool) -> Asked:
+    """A question about the picture, put in a way of training or in one held out."""
+    shares = {k: share for k, (share, _) in ASKS.items()} if picture.digit is None else OF_DIGITS
     weights = np.array(list(shares.values()))
     while True:
         asked = attempt(rng, picture, list(shares)[rng.choice(len(shares), p=weights / weights.sum())], held_out)

@@ -67,16 +67,14 @@ def compare(rng: np.random.Generator, pictures: Sequence[Picture], held_out: boo
             return Asked(kind, phrase(rng, kind, held_out).format(**slots[0]), slots[1])
 
 
-def ask_of_one(rng: np.random.Generator, pictures: Sequence[Picture], held_out: bool, later: bool = False) -> Asked:
+def ask_of_one(rng: np.random.Generator, pictures: Sequence[Picture], held_out: bool) -> Asked:
     """A question about one of the pictures, by its place among them."""
     at = int(rng.integers(len(pictures)))
-    asked = ask(rng, pictures[at], held_out, later)
+    asked = ask(rng, pictures[at], held_out)
     question = phrase(rng, "of_one", held_out).format(question=asked.question, ordinal=ORDINALS[at])
     return Asked("one of two", question, asked.answer)
 
 
-def ask_about_two(rng: np.random.Generator, pictures: Sequence[Picture], held_out: bool, later: bool) -> Asked:
+def ask_about_two(rng: np.random.Generator, pictures: Sequence[Picture], held_out: bool) -> Asked:
     """A question that compares the pictures, or asks about one of them."""
-    if rng.random() < COMPARED:
-        return compare(rng, pictures, held_out)
-    return ask_of_one(rng, pictures, held_out, later)
+    return compare(rng, pictures, held_out) if rng.random() < COMPARED else ask_of_one(rng, pictures, held_out)
