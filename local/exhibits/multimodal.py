@@ -1,4 +1,4 @@
-"""Questions about pictures and pages, and captions."""
+"""Captions, and questions about pictures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,13 +7,11 @@ from typing import Any
 from local.exhibits.exhibit import Exhibit, Items, Shown, some
 from local.exhibits.picture import opened, picture
 from sensorium import Client
-from sensorium.v1.common_pb2 import ROLE_USER, BoundingBox, ImageSize, Media
+from sensorium.v1.common_pb2 import ROLE_USER, Media
 from sensorium.v1.multimodal_pb2 import (
-    AnswerDocumentQuestionRequest,
     AnswerImageQuestionRequest,
     CaptionRequest,
     ContentPart,
-    DocumentWord,
     MultimodalMessage,
     MultimodalPrompt,
     MultimodalServiceGenerateRequest,
@@ -47,27 +45,7 @@ def _compare(client: Client, folder: Path, item: dict[str, Any]) -> Iterator[Sho
     yield Shown(question, told, answer == wanted, picture(*(opened(image.data) for image in images)))
 
 
-def _read(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
-    for item in some(items):
-        page = opened((folder / item["image"]).read_bytes())
-        words: list[DocumentWord] = []
-        for word in item["words"]:
-            left, upper, right, lower = word["box"]
-            box = BoundingBox(x_min=left, y_min=upper, x_max=right, y_max=lower)
-            words.append(DocumentWord(text=word["text"], box=box))
-        _, question, wanted = item["asked"][0]
-        request = AnswerDocumentQuestionRequest(
-            model=folder.name,
-            question=question,
-            words=words,
-            page_size=ImageSize(width=page.width, height=page.height),
-        )
-        best = client.multimodal.answer_document_question(request).answers[0]
-        yield Shown(f"{item['kind']}: {question}", f"{best.text} ({best.score:.2f})", best.text == wanted)
-
-
 MULTIMODAL = {
     "image-chat": Exhibit("Caption, AnswerImageQuestion", _look),
-    "form-reader": Exhibit("AnswerDocumentQuestion", _read),
 }
 """By the model's name."""

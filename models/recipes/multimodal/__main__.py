@@ -7,10 +7,10 @@ from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
-from models.recipes.multimodal import form_reader, image_chat
+from models.recipes.multimodal import image_chat
 from models.recipes.vision.placement import MODELS, produce
 
-RECIPES = {recipe.folder: recipe for recipe in (image_chat.RECIPE, form_reader.RECIPE)}
+RECIPES = {recipe.folder: recipe for recipe in (image_chat.RECIPE,)}
 
 
 def main() -> None:
