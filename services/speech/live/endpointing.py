@@ -45,7 +45,7 @@ Moment = Began | Ended
 
 
 class Endpointer:
-    """Hears one frame after the other. Utterances do not overlap."""
+    """Hears one frame after the other. Utterances share no speech; silence between two may be taken into both."""
 
     def __init__(self, endpointing: Endpointing) -> None:
         self._threshold = endpointing.speech_threshold
@@ -59,7 +59,7 @@ class Endpointer:
         self._begin: int | None = None
         """The first frame of the utterance that is going on."""
         self._silent_since = 0
-        """In an utterance: the frame behind the last one of speech. Else the end of the last utterance."""
+        """The frame behind the last one of speech that was in an utterance."""
         self._latest: deque[float] = deque(maxlen=max(self._longest // _CUT_SHARE, 1))
 
     @property
@@ -112,7 +112,7 @@ class Endpointer:
 
     def _end(self) -> Ended:
         ended = Ended(self._silent_since, self.audio_until)
-        self._begin, self._silent_since, self._run = None, ended.audio, 0
+        self._begin, self._run = None, 0
         return ended
 
     def _cut(self) -> tuple[Moment, ...]:
@@ -124,5 +124,4 @@ class Endpointer:
 
 
 def _at_least(seconds: float) -> int:
-    # A hair less, for durations that are whole frames but for rounding.
-    return max(math.ceil(seconds / FRAME_SECONDS - 1e-6), 1)
+    return max(round(seconds / FRAME_SECONDS), 1)

@@ -41,8 +41,8 @@ def test_the_end_of_the_audio_ends_the_utterance() -> None:
     assert moments("--SSSS") == [Began(2, 0), Ended(6, 6)]
 
 
-def test_utterances_share_no_audio() -> None:
-    assert moments("SSS----SSS----", padding=seconds(4)) == [Began(0, 0), Ended(3, 7), Began(7, 7), Ended(10, 14)]
+def test_utterances_share_silence_but_no_speech() -> None:
+    assert moments("SSS----SSS----", padding=seconds(6)) == [Began(0, 0), Ended(3, 7), Began(7, 3), Ended(10, 14)]
 
 
 @pytest.mark.parametrize(("threshold", "count"), [(0.0, 1), (0.5, 1), (0.51, 0), (1.0, 0)])
@@ -76,6 +76,6 @@ def test_no_utterance_is_longer_than_it_may_be_nor_cut_before_what_is_sure() -> 
             else:
                 assert begin < moment.audio <= begin + longest
                 assert moment.speech <= moment.audio <= moment.speech + round(padding / FRAME_SECONDS)
-                end = moment.audio
+                end = moment.speech
                 if moment.speech == moment.audio and heard[moment.audio : moment.audio + 1] in "5678S":
                     assert moment.audio >= begin + uncut or moment.audio == len(heard)

@@ -1,0 +1,96 @@
+"""One stream of live transcription, sent as a microphone would, and what came back when."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate, cycle
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensorium import AsyncClient
+from sensorium.v1 import speech_pb2 as pb
+
+Samples = NDArray[np.float32]
+
+_LOUD = 0.05
+"""Share of the greatest level from which a recording without noise is speech."""
+
+
+@dataclass
+class Heard:
+    """What came of a stream."""
+
+    texts: list[str] = field(default_factory=list)
+    """The final ones."""
+    first: float | None = None
+    """Seconds from the moment speech began, as sent, until the first result."""
+    final_waits: list[float] = field(default_factory=list)
+    """Seconds from the end of each utterance's text, as sent, until its final result."""
+    interim_count: int = 0
+    taken_back: int = 0
+    """Results without the beginning that the one before called stable."""
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return " ".join(text for text in self.texts if text)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How audio is sent: in pieces of these sizes, in samples, over and over; `speed` 1 as it was spoken, 0 at once."""
+
+    sizes: tuple[int, ...] = (1600,)
+    speed: float = 1.0
+
+
+def onset(samples: Samples, rate: int) -> float:
+    """Returns when speech begins in a recording without noise, in seconds."""
+    return float(np.argmax(np.abs(samples) > _LOUD * np.abs(samples).max())) / rate
+
+
+async def hear(client: AsyncClient, samples: Samples, rate: int, pace: Pace, **options: bool) -> Heard:
+    """Streams a recording and returns what came back."""
+    heard, stable, begun = Heard(), dict[int, str](), time.monotonic()
+    speed = pace.speed or float("inf")
+
+    def waited(seconds: float) -> float:
+        return time.monotonic() - begun - seconds / speed
+
+    begins = onset(samples, rate)
+    async for event in client.speech.stream_transcribe(_sent(samples, rate, pace, begun, options)):
+        if not event.HasField("result"):
+            continue
+        result = event.result
+        heard.first = waited(begins) if heard.first is None else heard.first
+        heard.taken_back += not result.text.startswith(stable.get(result.utterance_index, ""))
+        stable[result.utterance_index] = result.text[: result.stable_character_count]
+        if result.final:
+            heard.texts.append(result.text)
+            heard.final_waits.append(waited(result.end.ToNanoseconds() / 1e9))
+        else:
+            heard.interim_count += 1
+    return heard
+
+
+async def _sent(
+    samples: Samples, rate: int, pace: Pace, begun: float, options: dict[str, bool]
+) -> AsyncIterator[pb.StreamTranscribeRequest]:
+    config = pb.StreamTranscribeConfig(sample_rate_hertz=rate, encoding=pb.AUDIO_ENCODING_FLOAT32, **options)
+    yield pb.StreamTranscribeRequest(config=config)
+    for begin, end in _places(len(samples), pace.sizes):
+        if pace.speed:
+            # A microphone gives a piece away when its last sample was spoken.
+            await asyncio.sleep(max(begun + end / rate / pace.speed - time.monotonic(), 0))
+        yield pb.StreamTranscribeRequest(audio=samples[begin:end].astype("<f4").tobytes())
+
+
+def _places(count: int, sizes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    begin = 0
+    for end in accumulate(cycle(sizes)):
+        yield begin, min(end, count)
+        if end >= count:
+            return
+        begin = end
