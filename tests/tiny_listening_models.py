@@ -34,7 +34,9 @@ def listening_tokenizer() -> WhisperTokenizer:
     return tokenizer
 
 
-def write_listening_model(folder: Path, *, seed: int = 0, languages: bool = True, aligned: bool = True) -> Path:
+def write_listening_model(
+    folder: Path, *, seed: int = 0, languages: bool = True, aligned: bool = True, **more: Any
+) -> Path:
     """Writes a random Whisper; without `languages` it is of one language, without `aligned` its words have no times."""
     tokenizer: Any = listening_tokenizer()
     text_count = tokenizer.convert_tokens_to_ids("<|endoftext|>")
@@ -65,6 +67,7 @@ def write_listening_model(folder: Path, *, seed: int = 0, languages: bool = True
         prev_sot_token_id=ids["<|startofprev|>"], begin_suppress_tokens=[0, text_count],
         suppress_tokens=[5, *ids.values()], max_initial_timestamp_index=25, max_length=CONTEXT,
         **(named if languages else {"is_multilingual": False}),
+        **more,
         **({"alignment_heads": [[0, 1], [1, 0], [1, 3]]} if aligned else {}),
     )  # fmt: skip
     model.save_pretrained(folder)

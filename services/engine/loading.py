@@ -135,11 +135,16 @@ def loaded_model(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     media: MediaProcessor | None = None,
+    *,
+    followed: frozenset[str] = frozenset(),
 ) -> LoadedModel:
-    """Returns a model that was read from a checkpoint, ready for the engine. Raises ModelRefused."""
+    """Returns a model that was read from a checkpoint, ready for the engine. Raises ModelRefused.
+
+    `followed` are fields of a generation configuration that its kind follows beside those of all others.
+    """
     register()
     encoder_decoder.register()
-    _warn_of_ignored_defaults(model)
+    _warn_of_ignored_defaults(model, followed)
     starts = _decoder_starts(model)
     return LoadedModel(
         model=model.eval(),
@@ -223,8 +228,8 @@ def behind(length: int | None, starts: int) -> int | None:
     return max(length - starts, 1) if length and starts else None
 
 
-def _warn_of_ignored_defaults(model: PreTrainedModel) -> None:
+def _warn_of_ignored_defaults(model: PreTrainedModel, followed: frozenset[str]) -> None:
     assert model.generation_config is not None
-    ignored = sorted(set(model.generation_config.to_diff_dict()) - HONOURED)
+    ignored = sorted(set(model.generation_config.to_diff_dict()) - HONOURED - followed)
     if ignored:
         log.warning("The model's generation configuration sets what is not followed here: %s", ", ".join(ignored))

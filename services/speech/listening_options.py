@@ -75,7 +75,7 @@ def listening_options(
 
 def _language(ask: TranscribeAsk, tokens: ListeningTokens, wrong: list[Violation]) -> str:
     if not ask.language or not tokens.languages:
-        return ""
+        return tokens.own_language
     try:
         return choose(ask.language, list(tokens.languages), field="language")
     except InvalidArgument as error:

@@ -129,6 +129,15 @@ async def test_language_is_found_out_and_translation_and_prompt_are_told(folder:
         assert_equal(found(answer.transcripts[0]), theirs)
 
 
+async def test_a_model_made_for_one_language_finds_out_none(tmp_path: Path) -> None:
+    folder = write_listening_model(tmp_path / "german", seed=5, language="german")
+    async with speech_stack(folder) as stack:
+        answer = await transcribe(stack, SOUNDS[0])
+        assert answer.language == "de"
+        assert not answer.HasField("language_confidence")
+        assert_equal(found(answer.transcripts[0]), Reference(folder).stretches(SOUNDS[0], "de"))
+
+
 async def test_words_are_the_pipelines(folder: Path) -> None:
     reference = Reference(folder)
     async with speech_stack(folder) as stack:

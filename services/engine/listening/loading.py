@@ -6,7 +6,7 @@ from typing import Any
 from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq, AutoTokenizer
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, refusals
-from services.engine.listening.tokens import ListeningTokens, listening_tokens
+from services.engine.listening.tokens import FOLLOWED, ListeningTokens, listening_tokens
 from services.engine.loading import LoadedModel, loaded_model
 
 _KNOWN = ("whisper",)
@@ -54,7 +54,7 @@ def load_listening_model(checkpoint: Checkpoint) -> ListeningModel:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
         model: Any = read_model(checkpoint, config, AutoModelForSpeechSeq2Seq)
     tokens = listening_tokens(model, tokenizer, checkpoint.source)
-    loaded = loaded_model(checkpoint, model, tokenizer)
+    loaded = loaded_model(checkpoint, model, tokenizer, followed=FOLLOWED)
     # A length of the whole output counts no opening, for its generate adds that.
     longest = model.generation_config.max_new_tokens or model.generation_config.max_length
     return ListeningModel(replace(loaded, defaults=replace(loaded.defaults, max_new_tokens=longest)), extractor, tokens)

@@ -5,11 +5,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from services.engine.checkpoint import ModelRefused
 from services.engine.generation.timestamps import TimestampRule
 from services.engine.model_rules import token_ids
 
+FOLLOWED = frozenset(
+    {"alignment_heads", "is_multilingual", "lang_to_id", "language", "max_initial_timestamp_index",
+     "no_timestamps_token_id", "prev_sot_token_id", "return_timestamps", "task_to_id"}
+)  # fmt: skip
+"""Fields of a generation configuration that are followed here, beside those of all models."""
 TRANSCRIBE, TRANSLATE = "transcribe", "translate"
 
 
@@ -26,6 +32,8 @@ class ListeningTokens:
     """Stands where nobody speaks."""
     languages: Mapping[str, int] = field(default_factory=dict[str, int])
     """By the model's own codes; none for a model of one language."""
+    own_language: str = ""
+    """The code of what a checkpoint was made for; empty where it is to be found out."""
     tasks: Mapping[str, int] = field(default_factory=dict[str, int])
     alignment_heads: tuple[tuple[int, int], ...] = ()
     """Pairs of a decoder layer and a head; none where the model's files name none."""
@@ -59,12 +67,15 @@ def listening_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     previous: Any = tokenizer.convert_tokens_to_ids("<|startofprev|>")
     known = previous is not None and previous != tokenizer.unk_token_id
     heads = getattr(own, "alignment_heads", None) or []
+    languages = {name.strip("<|>"): i for name, i in (getattr(own, "lang_to_id", None) or {}).items()}
+    named = (getattr(own, "language", None) or "").strip("<|>").lower()
     return ListeningTokens(
         start=own.decoder_start_token_id,
         previous=getattr(own, "prev_sot_token_id", None) or (previous if known else None),
         times=TimestampRule(none_id + 1, none_id, ends[0], getattr(own, "max_initial_timestamp_index", None)),
         no_speech=none_id - 1,
-        languages={name.strip("<|>"): i for name, i in (getattr(own, "lang_to_id", None) or {}).items()},
+        languages=languages,
+        own_language=next((code for code in (named, TO_LANGUAGE_CODE.get(named)) if code in languages), None) or "",
         tasks=dict(getattr(own, "task_to_id", None) or {}),
         special=frozenset(tokenizer.all_special_ids),
         alignment_heads=tuple((layer, head) for layer, head in heads),
