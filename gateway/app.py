@@ -7,7 +7,8 @@ from types import TracebackType
 from prometheus_client import CollectorRegistry
 
 from gateway.config import GatewaySettings
-from gateway.discovery import Discovery, StaticDiscovery
+from gateway.discovery import Discovery
+from gateway.discovery.choice import discovery_of
 from gateway.metrics import EndpointCollector, GatewayMetrics
 from gateway.models import ModelService
 from gateway.pool import Pool
@@ -26,11 +27,11 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings, discovery: Discovery | None = None) -> None:
         self.registry = CollectorRegistry()
-        self.pool = Pool(settings, discovery or StaticDiscovery(settings.static))
+        self.pool = Pool(settings, discovery or discovery_of(settings))
         self.metrics = GatewayMetrics(self.registry, task_label, self.pool.knows)
         names = (*(service.full_name for service in SERVICES), _MODEL_SERVICE)
         self.server = rpc.Server(settings, names, observer=self.metrics, registry=self.registry)
-        self.registry.register(EndpointCollector(self.pool.name, lambda: self.pool.endpoints))
+        self.registry.register(EndpointCollector(self.pool.names, self.pool.with_leaving))
         self.server.grpc.add_generic_rpc_handlers((Relay(self.pool, self.metrics, settings),))
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(lambda: self.pool.endpoints), self.server.grpc)
         self.pool.on_change = self._tell_health
@@ -38,7 +39,9 @@ class Gateway:
         self._stack = AsyncExitStack()
 
     async def prepare(self) -> None:
-        """Returns when every endpoint was tried once, or the time for that is over."""
+        """Returns when discovery has told of endpoints, and every one was tried once or the time for that is over."""
+        # Without end: a gateway that may not ask for endpoints must not replace, in a roll-out, one that knows them.
+        await self.pool.wait_found()
         with suppress(TimeoutError):
             await asyncio.wait_for(self.pool.wait_tried(), self._settings.startup_seconds)
 

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import grpc
 
+from gateway.discovery import Member
 from gateway.router import EndpointState, ServedModel
 from sensorium import rpc
 from sensorium.v1 import models_pb2
@@ -28,12 +30,17 @@ EOF: Any = _aio.EOF
 
 
 class Endpoint:
-    """An address, its one channel, what it told of itself, and how much it is doing for this gateway."""
+    """A replica: what discovery and it itself told of it, its one channel, and how much it does for this gateway."""
 
-    def __init__(self, address: str, message_bytes: int) -> None:
-        self.address = address
-        self.channel = grpc.aio.insecure_channel(address, options=[*rpc.channel_options(message_bytes), *_OPTIONS])
-        self.state = EndpointState.CONNECTING
+    def __init__(self, member: Member, message_bytes: int) -> None:
+        self.member = member
+        """What discovery told last."""
+        self.address = member.address
+        self.pool = member.pool
+        self.health = EndpointState.CONNECTING
+        """What asking it shows: CONNECTING, NOT_SERVING or READY."""
+        self.removed = False
+        """Whether discovery tells of it no longer."""
         self.learned = False
         self.infos: tuple[models_pb2.ModelInfo, ...] = ()
         self.models: Mapping[str, ServedModel] = {}
@@ -41,7 +48,29 @@ class Endpoint:
         self.idle = asyncio.Event()
         """Set while nothing is in flight."""
         self.idle.set()
+        self._message_bytes = message_bytes
         self._calls: dict[tuple[str, str], Any] = {}
+
+    @property
+    def state(self) -> EndpointState:
+        """Whether it can be used, by its own word and by discovery's."""
+        if self.removed or self.member.terminating:
+            return EndpointState.DRAINING
+        if self.health is EndpointState.READY and not self.member.ready:
+            return EndpointState.NOT_SERVING
+        return self.health
+
+    # Made when it is first needed: a thousand of them at once would hold the event loop up.
+    @cached_property
+    def channel(self) -> grpc.aio.Channel:
+        """The one connection to it."""
+        options = [*rpc.channel_options(self._message_bytes), *_OPTIONS]
+        return grpc.aio.insecure_channel(self.address, options=options)
+
+    async def close(self) -> None:
+        """Closes the channel, if there is one."""
+        if "channel" in self.__dict__:
+            await self.channel.close()
 
     def learn(self, infos: tuple[models_pb2.ModelInfo, ...]) -> None:
         """Takes over what the endpoint tells of its models."""

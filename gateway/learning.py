@@ -22,7 +22,8 @@ _FIRST_WAIT_SECONDS = 0.1
 class Learner:
     """Watches the health of an endpoint and asks for its models: when its health changes, and every now and then.
 
-    `changed` is called after each change of state or models. `tried` is set once the endpoint answered or failed to.
+    `changed` is called after each change of health or models. `tried` is set once the endpoint answered or failed to,
+    or nobody asks it any more.
     """
 
     def __init__(self, endpoint: Endpoint, settings: GatewaySettings, changed: Callable[[], None]) -> None:
@@ -30,25 +31,23 @@ class Learner:
         self._endpoint = endpoint
         self._settings = settings
         self._changed = changed
-        channel = endpoint.channel
-        self._watch: Any = channel.unary_stream(
-            "/grpc.health.v1.Health/Watch", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
-        )
-        self._list: Any = channel.unary_unary(
-            "/sensorium.v1.ModelService/ListModels",
-            models_pb2.ListModelsRequest.SerializeToString,
-            models_pb2.ListModelsResponse.FromString,
-        )
 
-    async def run(self) -> None:
-        """Learns until cancelled; reconnects with growing, jittered waits."""
+    async def run(self, delay: float = 0.0) -> None:
+        """Learns until cancelled, from `delay` seconds on; reconnects with growing, jittered waits."""
+        try:
+            await asyncio.sleep(delay)
+            await self._learn()
+        finally:
+            self.tried.set()
+
+    async def _learn(self) -> None:
         wait = _FIRST_WAIT_SECONDS
         while True:
             try:
                 await self._follow()
                 wait = _FIRST_WAIT_SECONDS
             except (grpc.aio.AioRpcError, TimeoutError) as error:
-                wait = _FIRST_WAIT_SECONDS if self._endpoint.state is not EndpointState.CONNECTING else wait * 2
+                wait = _FIRST_WAIT_SECONDS if self._endpoint.health is not EndpointState.CONNECTING else wait * 2
                 _log.debug("%s cannot be reached: %s", self._endpoint.address, error)
             except Exception:
                 _log.exception("%s: learning failed", self._endpoint.address)
@@ -58,7 +57,9 @@ class Learner:
 
     async def _follow(self) -> None:
         """Follows one health watch to its end."""
-        watch = self._watch(HealthCheckRequest())
+        watch: Any = self._endpoint.channel.unary_stream(
+            "/grpc.health.v1.Health/Watch", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
+        )(HealthCheckRequest())
         try:
             status = await asyncio.wait_for(watch.read(), self._settings.probe_timeout_seconds)
             while status is not EOF:
@@ -77,14 +78,16 @@ class Learner:
         """Asks for the models every now and then until the next status is there."""
         while not following.done():
             await self._ask(serving)
-            await asyncio.wait((following,), timeout=self._settings.refresh_seconds)
+            # Endpoints that were found together are not asked together for ever.
+            pause = self._settings.refresh_seconds * random.uniform(0.75, 1.25)  # noqa: S311
+            await asyncio.wait((following,), timeout=pause)
 
     async def _ask(self, serving: bool) -> None:
         """Asks for the models. An endpoint that does not serve may refuse to tell: then the last answer stands."""
         if not serving:
             self._set(EndpointState.NOT_SERVING)
         try:
-            response = await self._list(models_pb2.ListModelsRequest(), timeout=self._settings.probe_timeout_seconds)
+            response = await self._list(models_pb2.ListModelsRequest())
         except grpc.aio.AioRpcError:
             if serving:
                 raise
@@ -93,8 +96,16 @@ class Learner:
         self._set(EndpointState.READY if serving else EndpointState.NOT_SERVING)
         self.tried.set()
 
-    def _set(self, state: EndpointState) -> None:
-        if state is not self._endpoint.state:
-            _log.info("%s is %s", self._endpoint.address, state.value)
-        self._endpoint.state = state
+    async def _list(self, request: models_pb2.ListModelsRequest) -> models_pb2.ListModelsResponse:
+        ask: Any = self._endpoint.channel.unary_unary(
+            "/sensorium.v1.ModelService/ListModels",
+            models_pb2.ListModelsRequest.SerializeToString,
+            models_pb2.ListModelsResponse.FromString,
+        )
+        return await ask(request, timeout=self._settings.probe_timeout_seconds)
+
+    def _set(self, health: EndpointState) -> None:
+        if health is not self._endpoint.health:
+            _log.info("%s is %s", self._endpoint.address, health.value)
+        self._endpoint.health = health
         self._changed()

@@ -1,5 +1,6 @@
 """Every metric of the gateway. Label values are bounded: methods and models that are served, codes, endpoints."""
 
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -104,22 +105,33 @@ class GatewayMetrics:
 
 
 class EndpointCollector(Collector):
-    """Gauges of the pool, read when they are scraped, so that an endpoint's go when it goes."""
+    """Gauges of endpoints, read when they are scraped, so that an endpoint's go when it goes.
 
-    def __init__(self, pool: str, endpoints: Callable[[], Iterable[Endpoint]]) -> None:
-        self._pool = pool
+    `pools` are the names of all pools: one without endpoints has zeros, for which an alert can ask.
+    """
+
+    def __init__(self, pools: Iterable[str], endpoints: Callable[[], Iterable[Endpoint]]) -> None:
+        self._pools = tuple(pools)
         self._endpoints = endpoints
 
     def collect(self) -> Iterator[Metric]:
         """Yields the gauges as they are now."""
-        endpoints = list(self._endpoints())
+        found: Counts[tuple[str, EndpointState]] = Counts()
+        # An address may be there twice: the one that leaves, and the one that took its place.
+        running: Counts[tuple[str, str]] = Counts()
+        for endpoint in self._endpoints():
+            found[endpoint.pool, endpoint.state] += 1
+            running[endpoint.pool, endpoint.address] += endpoint.in_flight
         states = GaugeMetricFamily("sensorium_gateway_endpoints", "Endpoints by state.", labels=("pool", "state"))
-        for state in EndpointState:
-            states.add_metric((self._pool, state.value), sum(endpoint.state is state for endpoint in endpoints))
+        for pool in self._pools:
+            for state in EndpointState:
+                states.add_metric((pool, state.value), found[pool, state])
         yield states
         loads = GaugeMetricFamily(
-            "sensorium_gateway_endpoint_inflight", "Calls an endpoint works on for this gateway.", labels=("endpoint",)
+            "sensorium_gateway_endpoint_inflight",
+            "Calls an endpoint works on for this gateway.",
+            labels=("pool", "endpoint"),
         )
-        for endpoint in endpoints:
-            loads.add_metric((endpoint.address,), endpoint.in_flight)
+        for key, calls in running.items():
+            loads.add_metric(key, calls)
         yield loads

@@ -79,7 +79,10 @@ def aggregate(endpoints: Sequence[Endpoint]) -> list[models_pb2.ModelInfo]:
 
 def _as_seen(info: models_pb2.ModelInfo, endpoint: Endpoint) -> models_pb2.ModelInfo:
     """Returns `info`, as draining where the endpoint turns calls away and could not say so any more."""
-    if endpoint.state is EndpointState.NOT_SERVING and info.state == models_pb2.MODEL_STATE_READY:
+    if (
+        endpoint.state in (EndpointState.NOT_SERVING, EndpointState.DRAINING)
+        and info.state == models_pb2.MODEL_STATE_READY
+    ):
         seen = models_pb2.ModelInfo()
         seen.CopyFrom(info)
         seen.state = models_pb2.MODEL_STATE_DRAINING

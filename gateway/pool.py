@@ -2,47 +2,68 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import aclosing
+from dataclasses import dataclass
 from types import TracebackType
 
 from gateway.config import GatewaySettings
-from gateway.discovery import Discovery
+from gateway.discovery import Discovery, Member
 from gateway.endpoint import Endpoint
 from gateway.learning import Learner
-from gateway.router import EndpointState
 
 _log = logging.getLogger("gateway")
 
+# Asking an endpoint for the first time takes about a millisecond of the event loop: a thousand that are found at once
+# are asked within three seconds, and the streams that run meanwhile notice nothing.
+_PACE_SECONDS = 0.003
+
+
+@dataclass(frozen=True)
+class _Seat:
+    endpoint: Endpoint
+    learner: Learner
+    learning: asyncio.Task[None]
+
 
 class Pool:
-    """Every endpoint that discovery tells of. Runs from `async with` on entry to its exit.
+    """Every endpoint that discovery tells of, of all pools. Runs from `async with` on entry to its exit.
 
     An endpoint that discovery no longer tells of gets no new work, and its channel closes when its last call has ended.
     """
 
     def __init__(self, settings: GatewaySettings, discovery: Discovery) -> None:
-        self.name = discovery.name
+        self.names = discovery.pools
+        """The names of the pools, those without an endpoint too."""
         self.on_change: Callable[[], None] = lambda: None
         """Called after every change of an endpoint's state or models."""
         self._settings = settings
         self._discovery = discovery
-        self._members: dict[str, tuple[Endpoint, Learner, asyncio.Task[None]]] = {}
+        self._seats: dict[str, _Seat] = {}
+        self._leaving: dict[int, Endpoint] = {}
         self._found = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def endpoints(self) -> list[Endpoint]:
         """The endpoints, reached or not. May be read in any thread."""
-        return [endpoint for endpoint, _, _ in tuple(self._members.values())]
+        return [seat.endpoint for seat in tuple(self._seats.values())]
+
+    def with_leaving(self) -> list[Endpoint]:
+        """Returns the endpoints and those that only finish their calls. May be called in any thread."""
+        return [*self.endpoints, *tuple(self._leaving.values())]
 
     def knows(self, model: str) -> bool:
         """Returns whether an endpoint has told of a model of this name."""
         return any(model in endpoint.models for endpoint in self.endpoints)
 
-    async def wait_tried(self) -> None:
-        """Returns when discovery has spoken and each endpoint has answered or failed to once."""
+    async def wait_found(self) -> None:
+        """Returns when discovery has spoken."""
         await self._found.wait()
-        await asyncio.gather(*(learner.tried.wait() for _, learner, _ in self._members.values()))
+
+    async def wait_tried(self) -> None:
+        """Returns when each endpoint that is known now has answered or failed to once."""
+        await asyncio.gather(*(seat.learner.tried.wait() for seat in self._seats.values()))
 
     async def __aenter__(self) -> "Pool":
         self._start(self._discover())
@@ -51,39 +72,70 @@ class Pool:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        running = [*self._tasks, *(task for _, _, task in self._members.values())]
+        running = [*self._tasks, *(seat.learning for seat in self._seats.values())]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await asyncio.gather(*(endpoint.channel.close() for endpoint in self.endpoints))
+        await asyncio.gather(*(endpoint.close() for endpoint in self.endpoints))
 
     async def _discover(self) -> None:
-        async for addresses in self._discovery.addresses():
-            for address in addresses - self._members.keys():
-                self._add(address)
-            for address in self._members.keys() - addresses:
+        async with aclosing(self._discovery.snapshots()) as snapshots:
+            async for members in snapshots:
+                self._take(members)
+                self._found.set()
+                self.on_change()
+
+    def _take(self, members: Collection[Member]) -> None:
+        told = {member.address: member for member in members}
+        for address, seat in list(self._seats.items()):
+            member = told.get(address)
+            if member is None or _another(member, seat.endpoint.member):
                 self._start(self._remove(address))
-            self._found.set()
-            self.on_change()
+            elif member != seat.endpoint.member:
+                seat.endpoint.member = member
+                _log.info("%s in pool %s: %s", address, member.pool, _words(member))
+        new = [member for member in told.values() if member.address not in self._seats]
+        for place, member in enumerate(new):
+            self._add(member, place * _PACE_SECONDS)
 
-    def _add(self, address: str) -> None:
-        endpoint = Endpoint(address, self._settings.message_bytes)
+    def _add(self, member: Member, delay: float) -> None:
+        endpoint = Endpoint(member, self._settings.message_bytes)
         learner = Learner(endpoint, self._settings, lambda: self.on_change())
-        self._members[address] = endpoint, learner, asyncio.ensure_future(learner.run())
-        _log.info("%s added", address)
+        self._seats[member.address] = _Seat(endpoint, learner, asyncio.ensure_future(learner.run(delay)))
+        _log.info("%s added to pool %s: %s", member.address, member.pool, _words(member))
 
-    async def _remove(self, address: str) -> None:
-        endpoint, _, learning = self._members.pop(address)
-        _log.info("%s removed", address)
-        learning.cancel()
-        await asyncio.gather(learning, return_exceptions=True)
-        endpoint.state = EndpointState.NOT_SERVING
+    def _remove(self, address: str) -> Awaitable[None]:
+        seat = self._seats.pop(address)
+        endpoint = seat.endpoint
+        endpoint.removed = True
+        self._leaving[id(endpoint)] = endpoint
+        seat.learning.cancel()
+        _log.info("%s removed from pool %s, %d calls running", address, endpoint.pool, endpoint.in_flight)
+        return self._see_off(seat)
+
+    async def _see_off(self, seat: _Seat) -> None:
         try:
-            await endpoint.idle.wait()
+            await asyncio.gather(seat.learning, return_exceptions=True)
+            await seat.endpoint.idle.wait()
         finally:
-            await endpoint.channel.close()
+            del self._leaving[id(seat.endpoint)]
+            await seat.endpoint.close()
 
     def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("the endpoints are not followed any more", exc_info=error)
+
+
+def _another(member: Member, known: Member) -> bool:
+    """Returns whether another replica has the address now."""
+    return (member.pool, member.replica) != (known.pool, known.replica)
+
+
+def _words(member: Member) -> str:
+    return "terminating" if member.terminating else "ready" if member.ready else "not ready"

@@ -28,6 +28,8 @@ class EndpointState(Enum):
     """Reached, and loading or draining: it gets no new work."""
     READY = "ready"
     """Gets work."""
+    DRAINING = "draining"
+    """Terminating, or no longer told of by discovery: it gets no new work and finishes what it has."""
 
 
 @dataclass(frozen=True)

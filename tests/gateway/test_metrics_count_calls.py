@@ -50,7 +50,7 @@ async def test_the_time_to_the_first_token_is_that_of_the_first_delta():
         await call.read()
         await until(lambda: gateway.metric(first_token, model="tiny") == 1)
         assert gateway.metric("sensorium_gateway_inflight_requests") == 1
-        assert gateway.metric("sensorium_gateway_endpoint_inflight", endpoint=fake.address) == 1
+        assert gateway.metric("sensorium_gateway_endpoint_inflight", pool="default", endpoint=fake.address) == 1
         gate.set()
         while await call.read() is not grpc.aio.EOF:
             pass
@@ -60,8 +60,8 @@ async def test_the_time_to_the_first_token_is_that_of_the_first_delta():
 
 async def test_endpoints_are_gauged_by_state():
     async with FakeTextService() as fake, rig(fake.address, "127.0.0.1:9", reachable=False) as gateway:
-        assert gateway.metric("sensorium_gateway_endpoints", pool="static", state="ready") == 1
-        assert gateway.metric("sensorium_gateway_endpoints", pool="static", state="connecting") == 1
+        assert gateway.metric("sensorium_gateway_endpoints", pool="default", state="ready") == 1
+        assert gateway.metric("sensorium_gateway_endpoints", pool="default", state="connecting") == 1
 
 
 async def test_health_and_reflection_are_not_counted_and_the_loop_is_measured():

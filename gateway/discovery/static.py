@@ -1,0 +1,20 @@
+"""Endpoints that never change."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+
+from gateway.discovery.member import Member
+from gateway.discovery.places import HostPort
+
+
+class StaticDiscovery:
+    """The endpoints of the settings."""
+
+    def __init__(self, places: Iterable[HostPort]) -> None:
+        self._members = frozenset(Member(place.address, place.pool) for place in places)
+        self.pools = tuple(sorted({member.pool for member in self._members}))
+
+    async def snapshots(self) -> AsyncGenerator[frozenset[Member]]:
+        """Yields the members once."""
+        yield self._members
+        await asyncio.Event().wait()
