@@ -9,9 +9,10 @@ from prometheus_client import CollectorRegistry
 from gateway.config import GatewaySettings
 from gateway.discovery import Discovery
 from gateway.discovery.choice import discovery_of
-from gateway.metrics import EndpointCollector, GatewayMetrics
+from gateway.metrics import GatewayMetrics
 from gateway.models import ModelService
 from gateway.pool import Pool
+from gateway.pool_metrics import EndpointCollector, PoolCollector
 from gateway.relay import Relay
 from gateway.router import EndpointState
 from sensorium import rpc
@@ -28,10 +29,11 @@ class Gateway:
     def __init__(self, settings: GatewaySettings, discovery: Discovery | None = None) -> None:
         self.registry = CollectorRegistry()
         self.pool = Pool(settings, discovery or discovery_of(settings))
-        self.metrics = GatewayMetrics(self.registry, task_label, self.pool.knows)
+        self.metrics = GatewayMetrics(self.registry, task_label, modality_label, self.pool.knows)
         names = (*(service.full_name for service in SERVICES), _MODEL_SERVICE)
         self.server = rpc.Server(settings, names, observer=self.metrics, registry=self.registry)
         self.registry.register(EndpointCollector(self.pool.names, self.pool.with_leaving))
+        self.registry.register(PoolCollector(self.pool.names, self.pool.with_leaving))
         self.server.grpc.add_generic_rpc_handlers((Relay(self.pool, self.metrics, settings),))
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(lambda: self.pool.endpoints), self.server.grpc)
         self.pool.on_change = self._tell_health
@@ -83,6 +85,12 @@ def task_label(method: str) -> str:
     """Returns the `task` label of a method: the first task it serves, such as `generate_text`."""
     known = METHODS.get(method)
     return "models" if known is None else models_pb2.Task.Name(known.tasks[0]).removeprefix("TASK_").lower()
+
+
+def modality_label(method: str) -> str:
+    """Returns the `modality` label of a method: its service's, such as `text`."""
+    known = METHODS.get(method)
+    return "models" if known is None else known.service.rpartition(".")[2].removesuffix("Service").lower()
 
 
 async def serve(settings: GatewaySettings) -> None:

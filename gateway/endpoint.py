@@ -1,6 +1,7 @@
 """One replica of a service as the gateway knows it."""
 
 import asyncio
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -42,6 +43,8 @@ class Endpoint:
         self.removed = False
         """Whether discovery tells of it no longer."""
         self.learned = False
+        self.learned_at = 0.0
+        """When it last told its models, on the monotonic clock."""
         self.infos: tuple[models_pb2.ModelInfo, ...] = ()
         self.models: Mapping[str, ServedModel] = {}
         self.in_flight = 0
@@ -59,6 +62,13 @@ class Endpoint:
         if self.health is EndpointState.READY and not self.member.ready:
             return EndpointState.NOT_SERVING
         return self.health
+
+    @property
+    def capacity(self) -> int:
+        """How many calls it works on at once; 0 unless it is ready."""
+        if self.state is not EndpointState.READY:
+            return 0
+        return max((model.concurrency for model in self.models.values() if model.ready), default=0)
 
     # Made when it is first needed: a thousand of them at once would hold the event loop up.
     @cached_property
@@ -85,6 +95,7 @@ class Endpoint:
             for info in infos
         }
         self.learned = True
+        self.learned_at = time.monotonic()
 
     def call(self, arity: str, method: str) -> Any:
         """Returns the callable for a method on raw bytes; `arity` is the channel's name for it: `unary_stream`."""

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 import grpc
 from grpc import StatusCode
 
+from gateway.answer import AnswerShape
+from gateway.call import CALL
 from gateway.config import GatewaySettings
 from gateway.delivery import Context, Delivery
 from gateway.endpoint import Endpoint
 from gateway.headers import towards_endpoint
-from gateway.metrics import CALL, GatewayMetrics
+from gateway.metrics import GatewayMetrics
 from gateway.pool import Pool
 from gateway.request import model_of, model_of_config
 from gateway.router import Choice, route
@@ -37,6 +39,7 @@ class Relay(grpc.GenericRpcHandler):
         self._pool = pool
         self._metrics = metrics
         self._settings = settings
+        self._shapes = {name: AnswerShape.of(method) for name, method in METHODS.items()}
         self._handlers = {name: self._handler(method) for name, method in METHODS.items()}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
@@ -121,7 +124,7 @@ class Relay(grpc.GenericRpcHandler):
             except grpc.aio.AioRpcError as error:
                 tried.append(choice.endpoint.address)
                 again = not delivery.begun and repeatable() and self._may_retry(method, model, tried, error)
-                self._count(error, delivery, again)
+                self._count(method, error, delivery, again)
                 if not again:
                     await delivery.fail(error, choice.endpoint)
                 _log.info("%s answered UNAVAILABLE; trying another endpoint", choice.endpoint.address)
@@ -151,12 +154,12 @@ class Relay(grpc.GenericRpcHandler):
             return False
         return True
 
-    def _count(self, error: grpc.aio.AioRpcError, delivery: Delivery, again: bool) -> None:
+    def _count(self, method: Method, error: grpc.aio.AioRpcError, delivery: Delivery, again: bool) -> None:
         lost = delivery.begun and error.code() is StatusCode.UNAVAILABLE
         result = "retried" if again else "lost" if lost else "error"
         self._metrics.attempts.labels(result, error.code().name).inc()
+        if lost and method.response_is_stream:
+            self._metrics.broken.labels(CALL.get().phase).inc()
 
     def _delivery(self, method: Method, context: Context) -> Delivery:
-        delta = method.response_type.DESCRIPTOR.fields_by_name.get("delta")
-        tag = bytes([delta.number << 3 | 2]) if delta is not None else b""
-        return Delivery(context, self._metrics, self._settings.stalled_client_seconds, tag)
+        return Delivery(context, self._metrics, self._settings.stalled_client_seconds, self._shapes[method.name])

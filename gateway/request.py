@@ -1,29 +1,41 @@
 """Finds the model in a serialized request without parsing the rest.
 
 Field 1 of every request is `string model`; in a stream, field 1 of the first message is a config whose field 1 is the
-model. The scan jumps over everything else by its length, so that its work grows with the number of top-level fields and
-not with their sizes, and it copies nothing but the name.
+model. Fields may come in any order, and as in protobuf, the last one wins.
 """
 
-from collections.abc import Iterator
-
+from gateway.wire import VARINT_END, Malformed, fields
 from sensorium.errors import InvalidArgument
 
 _MODEL = 1
-_VARINT, _FIXED64, _LENGTH, _GROUP, _END_GROUP, _FIXED32 = 0, 1, 2, 3, 4, 5
-_MAX_FIELD = 2**29 - 1
-# Requests have a few dozen top-level fields, and as many more as they have texts. This many take some milliseconds, in
-# which nothing else moves.
-_FIELD_LIMIT = 10_000
+_NOWHERE = (0, 0)
 
 
 def model_of(request: bytes) -> str:
-    """Returns the model named in a request; empty where it names none. As in protobuf, the last one wins.
+    """Returns the model named in a request; empty where it names none.
 
     Raises:
         InvalidArgument: the bytes are not a protobuf message, or the name is not UTF-8.
     """
-    return _text(request, _last(request, 0, len(request)))
+    return model_and_priority_of(request, 0)[0]
+
+
+def model_and_priority_of(request: bytes, priority_field: int) -> tuple[str, int]:
+    """Returns the model and the `int32` in a request's field of this number; 0 where it has none.
+
+    Raises:
+        InvalidArgument: as `model_of`.
+    """
+    span, priority = _NOWHERE, 0
+    try:
+        for field, start, end in fields(request, 0, len(request), (_MODEL, priority_field)):
+            if end == VARINT_END:
+                priority = start if field == priority_field else priority
+            elif field == _MODEL:
+                span = start, end
+    except Malformed as error:
+        raise _invalid(error) from None
+    return _text(request, span), _signed(priority)
 
 
 def model_of_config(message: bytes) -> str:
@@ -34,18 +46,18 @@ def model_of_config(message: bytes) -> str:
     Raises:
         InvalidArgument: as `model_of`.
     """
-    found = (0, 0)
-    for start, end in _values(message, 0, len(message)):
-        within = _last(message, start, end)
-        found = within if within != (0, 0) else found
-    return _text(message, found)
+    span = _NOWHERE
+    try:
+        for _, start, end in _lengths(message, 0, len(message)):
+            for _, first, last in _lengths(message, start, end):
+                span = first, last
+    except Malformed as error:
+        raise _invalid(error) from None
+    return _text(message, span)
 
 
-def _last(data: bytes, start: int, end: int) -> tuple[int, int]:
-    found = (0, 0)
-    for value in _values(data, start, end):
-        found = value
-    return found
+def _lengths(data: bytes, start: int, end: int) -> list[tuple[int, int, int]]:
+    return [found for found in fields(data, start, end, (_MODEL,)) if found[2] != VARINT_END]
 
 
 def _text(data: bytes, span: tuple[int, int]) -> str:
@@ -55,50 +67,11 @@ def _text(data: bytes, span: tuple[int, int]) -> str:
         raise InvalidArgument([], "The name of the model is not valid UTF-8.") from None
 
 
-def _values(data: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yields where each length-delimited field 1 in `data[position:end]` begins and ends."""
-    for _ in range(_FIELD_LIMIT):
-        if position == end:
-            return
-        tag, position = _varint(data, position, end)
-        field, kind = tag >> 3, tag & 7
-        if not 0 < field <= _MAX_FIELD:
-            raise _malformed()
-        if kind == _LENGTH:
-            length, position = _varint(data, position, end)
-            if field == _MODEL and length <= end - position:
-                yield position, position + length
-            position += length
-        else:
-            position = _skip(data, kind, position, end)
-        if position > end:
-            raise _malformed()
-    raise InvalidArgument([], f"The request has more than {_FIELD_LIMIT} fields.")
+def _signed(value: int) -> int:
+    """Returns the `int32` that a varint holds: the low 32 bits, as protobuf takes them."""
+    low = value & 0xFFFF_FFFF
+    return low - 2**32 if low >= 2**31 else low
 
 
-def _skip(data: bytes, kind: int, position: int, end: int) -> int:
-    if kind == _VARINT:
-        return _varint(data, position, end)[1]
-    if kind == _FIXED64:
-        return position + 8
-    if kind == _FIXED32:
-        return position + 4
-    # Groups are not part of proto3, and no message of the contract has one.
-    raise _malformed()
-
-
-def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= end:
-            break
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & 0xFFFF_FFFF_FFFF_FFFF, position
-    raise _malformed()
-
-
-def _malformed() -> InvalidArgument:
-    return InvalidArgument([], "The bytes of the request are not a protobuf message.")
+def _invalid(error: Malformed) -> InvalidArgument:
+    return InvalidArgument([], f"The bytes of the request {error}.")

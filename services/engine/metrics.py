@@ -2,11 +2,10 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from sensorium.buckets import DURATION_SECONDS, FIRST_TOKEN_SECONDS
+from sensorium.buckets import DURATION_SECONDS, FIRST_TOKEN_SECONDS, PER_TOKEN_SECONDS
 from services.engine.batching.job import BatchTimes
 from services.engine.generation.request import GenerationTimes
 
-PER_TOKEN_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5)
 BATCH_BUCKETS = tuple(float(2**i) for i in range(11))
 
 
@@ -47,7 +46,7 @@ class EngineMetrics:
         )
         self.model_state = gauge("model_state", "State of the model, by the number of the contract's ModelState.")
         self.batch_size = histogram("sensorium_engine_batch_size", "Rows of a step.", BATCH_BUCKETS)
-        self.step_seconds = histogram("sensorium_engine_step_seconds", "Duration of a step.", PER_TOKEN_BUCKETS)
+        self.step_seconds = histogram("sensorium_engine_step_seconds", "Duration of a step.", PER_TOKEN_SECONDS)
         self.queue_seconds = histogram(
             "sensorium_engine_queue_seconds", "From acceptance until the model first worked.", DURATION_SECONDS
         )
@@ -64,7 +63,7 @@ class EngineMetrics:
             "gen_ai_server_time_to_first_token_seconds", "From acceptance until the first token.", FIRST_TOKEN_SECONDS
         )
         self.per_token = histogram(
-            "gen_ai_server_time_per_output_token_seconds", "Mean time of tokens behind the first.", PER_TOKEN_BUCKETS
+            "gen_ai_server_time_per_output_token_seconds", "Mean time of tokens behind the first.", PER_TOKEN_SECONDS
         )
 
     def admitted(self, input_tokens: int, cached_tokens: int) -> None:

@@ -127,7 +127,8 @@ class _Text(text_pb2_grpc.TextServiceServicer):
                 yield text_pb2.StreamGenerateResponse(delta={"text": script.text, "token_ids": [index]})
             if script.error is not None:
                 raise script.error
-            yield text_pb2.StreamGenerateResponse(completed={"usage": {"output_token_count": script.tokens}})
+            usage = {"input_token_count": 7, "output_token_count": script.tokens}
+            yield text_pb2.StreamGenerateResponse(completed={"usage": usage})
         except BaseException as error:
             ended = error
             raise

@@ -36,6 +36,7 @@ async def test_a_stream_whose_endpoint_is_lost_ends_with_backend_lost():
         assert other.seen == []
         labels = {"result": "lost", "reason": "UNAVAILABLE"}
         assert gateway.metric("sensorium_gateway_attempts_total", **labels) == 1
+        assert gateway.metric("sensorium_gateway_streams_broken_total", phase="streaming") == 1
 
 
 async def test_a_call_lost_before_its_answer_goes_to_another_endpoint():

@@ -49,13 +49,13 @@ async def test_the_time_to_the_first_token_is_that_of_the_first_delta():
         await call.read()
         await call.read()
         await until(lambda: gateway.metric(first_token, model="tiny") == 1)
-        assert gateway.metric("sensorium_gateway_inflight_requests") == 1
+        assert gateway.metric("sensorium_gateway_inflight_requests", pool="default") == 1
         assert gateway.metric("sensorium_gateway_endpoint_inflight", pool="default", endpoint=fake.address) == 1
         gate.set()
         while await call.read() is not grpc.aio.EOF:
             pass
         assert gateway.metric(first_token, model="tiny") == 1
-        await until(lambda: gateway.metric("sensorium_gateway_inflight_requests") == 0)
+        await until(lambda: gateway.metric("sensorium_gateway_inflight_requests", pool="default") == 0)
 
 
 async def test_endpoints_are_gauged_by_state():

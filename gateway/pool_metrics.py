@@ -1,0 +1,79 @@
+"""Gauges of pools and endpoints, read when they are scraped, so that an endpoint's go when it goes."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.endpoint import Endpoint
+from gateway.router import EndpointState
+
+
+class PoolCollector(Collector):
+    """How much each pool does and can do. A pool without an endpoint has zeros, so that scalers and alerts see it."""
+
+    def __init__(self, pools: Iterable[str], endpoints: Callable[[], Iterable[Endpoint]]) -> None:
+        self._pools = tuple(pools)
+        self._endpoints = endpoints
+
+    def collect(self) -> Iterator[Metric]:
+        """Yields the gauges as they are now."""
+        running: Counter[str] = Counter()
+        capacity: Counter[str] = Counter()
+        ages = GaugeMetricFamily(
+            "sensorium_gateway_load_report_age_seconds",
+            "Time since an endpoint last told of its models and their capacity.",
+            labels=("pool", "endpoint"),
+        )
+        for endpoint in self._endpoints():
+            running[endpoint.pool] += endpoint.in_flight
+            capacity[endpoint.pool] += endpoint.capacity
+            if endpoint.learned and endpoint.state is not EndpointState.DRAINING:
+                ages.add_metric((endpoint.pool, endpoint.address), time.monotonic() - endpoint.learned_at)
+        yield ages
+        yield self._gauge("inflight_requests", "Calls that endpoints of a pool work on for this gateway.", running)
+        yield self._gauge("pool_capacity", "Calls that the ready endpoints of a pool work on at once.", capacity)
+        saturation = {pool: running[pool] / max(capacity[pool], 1) for pool in self._pools}
+        text = "Calls waiting and running, by the pool's capacity; a pool without any counts as one of 1."
+        yield self._gauge("pool_saturation", text, saturation)
+
+    def _gauge(self, name: str, text: str, values: "Counter[str] | dict[str, float]") -> Metric:
+        family = GaugeMetricFamily(f"sensorium_gateway_{name}", text, labels=("pool",))
+        for pool in self._pools:
+            family.add_metric((pool,), values[pool])
+        return family
+
+
+class EndpointCollector(Collector):
+    """How many endpoints there are, and how much each does.
+
+    `pools` are the names of all pools: one without endpoints has zeros, for which an alert can ask.
+    """
+
+    def __init__(self, pools: Iterable[str], endpoints: Callable[[], Iterable[Endpoint]]) -> None:
+        self._pools = tuple(pools)
+        self._endpoints = endpoints
+
+    def collect(self) -> Iterator[Metric]:
+        """Yields the gauges as they are now."""
+        found: Counter[tuple[str, EndpointState]] = Counter()
+        # An address may be there twice: the one that leaves, and the one that took its place.
+        running: Counter[tuple[str, str]] = Counter()
+        for endpoint in self._endpoints():
+            found[endpoint.pool, endpoint.state] += 1
+            running[endpoint.pool, endpoint.address] += endpoint.in_flight
+        states = GaugeMetricFamily("sensorium_gateway_endpoints", "Endpoints by state.", labels=("pool", "state"))
+        for pool in self._pools:
+            for state in EndpointState:
+                states.add_metric((pool, state.value), found[pool, state])
+        yield states
+        loads = GaugeMetricFamily(
+            "sensorium_gateway_endpoint_inflight",
+            "Calls an endpoint works on for this gateway.",
+            labels=("pool", "endpoint"),
+        )
+        for key, calls in running.items():
+            loads.add_metric(key, calls)
+        yield loads
