@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift docs sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media soak models clean
+.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media soak models clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ protos: $(READY) ## Generates sensorium/v1 from protos.
 
 docs: $(READY) ## Writes docs/metrics.md from the code.
 	$(BIN)/python -m tests.docs.metrics_page > docs/metrics.md
+
+manifests: $(READY) ## Writes tests/k8s/snapshots from k8s.
+	$(BIN)/python -m tests.k8s.snapshots
 
 sanitize: $(READY) ## Tests the native library under address and undefined-behaviour sanitizers.
 	@mkdir -p .sanitize

@@ -1,0 +1,25 @@
+"""`python -m tests.k8s.snapshots` writes what each overlay renders to: a review sees what a change does to it."""
+
+from pathlib import Path
+
+from tests.k8s.rendering import OVERLAYS, rendered
+
+FOLDER = Path(__file__).parent / "snapshots"
+
+
+def path_of(overlay: str) -> Path:
+    """Returns where an overlay's snapshot lies."""
+    return FOLDER / f"{overlay}.yaml"
+
+
+def main() -> None:
+    """Writes one for each overlay, and removes those of overlays that are gone."""
+    FOLDER.mkdir(exist_ok=True)
+    for stale in {*FOLDER.glob("*.yaml")} - {path_of(name) for name in OVERLAYS}:
+        stale.unlink()
+    for name in OVERLAYS:
+        path_of(name).write_text(rendered(f"overlays/{name}"))
+
+
+if __name__ == "__main__":
+    main()
