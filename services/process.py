@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry
 from sensorium import rpc
 from sensorium.v1 import models_pb2 as pb
 from sensorium.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
+from services.answer_meter import AnswerMeter
+from services.engine import gpu_memory
 from services.engine.checkpoint import Checkpoint, ModelRefused, Trust, resolve_device
 from services.engine.metrics import EngineMetrics
 from services.handlers import handlers
@@ -80,7 +82,13 @@ class ModelProcess(Generic[Settings]):
         self._metrics = EngineMetrics(self.registry)
         self._served = ServedModel(settings.name or served_name(settings.model))
         self._servicer = make_servicer(self._served)
-        self.server = rpc.Server(settings, (service, MODEL_SERVICE), registry=self.registry, alive=self._alive)
+        self.server = rpc.Server(
+            settings,
+            (service, MODEL_SERVICE),
+            observer=AnswerMeter(self._metrics),
+            registry=self.registry,
+            alive=self._alive,
+        )
         self.server.grpc.add_generic_rpc_handlers((handlers(service, self._servicer, self._served.name),))
         add_ModelServiceServicer_to_server(ModelServicer(self._served), self.server.grpc)
         # What the model is can be asked while it loads.
@@ -115,6 +123,7 @@ class ModelProcess(Generic[Settings]):
         info = self._served.info
         loaded.describe(info)
         describe_settings(info, self._settings)
+        gpu_memory.watch(self._metrics.gpu_memory_bytes, info.device)
         self._enter(pb.MODEL_STATE_READY)
 
     def close(self) -> None:

@@ -5,7 +5,8 @@ the handler, they would answer a caller's broken bytes with UNKNOWN and the clas
 """
 
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -13,16 +14,17 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
+from sensorium.call_record import CallRecord
 from sensorium.errors import InvalidArgument
+from sensorium.rpc.answers import note
 from sensorium.rpc.reading import read_within
+from sensorium.rpc.request_ids import echo
 from sensorium.rpc.writing import write_within
 
 # A text, since gRPC's own class takes no parameters when the program runs.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context = grpc.aio.ServicerContext[Any, Any]
-Opening = Callable[[], Awaitable[None]]
-"""Sends the initial metadata; awaited before the first message of a stream."""
-Guard = Callable[[Context], AbstractAsyncContextManager[Opening]]
+Guard = Callable[[Context], AbstractAsyncContextManager[CallRecord]]
 Decode = Callable[[bytes], Any]
 
 
@@ -59,8 +61,10 @@ def guarded(handler: Handler, guard: Guard, patience: Patience) -> Handler:
 
 def _whole(behaviour: Any, decode: Decode, encode: Callable[[Any], bytes], guard: Guard, patience: Patience) -> Any:
     async def answer(request: Any, context: Context) -> bytes:
-        async with guard(context):
-            return encode(await behaviour(_decoded(request, decode, patience), context))
+        async with guard(context) as record:
+            message = await behaviour(_decoded(request, decode, patience), context)
+            note(record, message)
+            return encode(message)
         raise AssertionError("a guard does not swallow errors")
 
     return answer
@@ -68,16 +72,17 @@ def _whole(behaviour: Any, decode: Decode, encode: Callable[[Any], bytes], guard
 
 def _stream(behaviour: Any, decode: Decode, guard: Guard, patience: Patience) -> Any:
     async def answer(request: Any, context: Context) -> None:
-        async with guard(context) as opening:
+        async with guard(context) as record:
             if inspect.isasyncgenfunction(behaviour):
                 # Closed here, and not by the garbage collector: a handler's `finally` runs before the call ends.
                 async with aclosing(behaviour(_decoded(request, decode, patience), context)) as messages:
-                    first = True
+                    message = None
                     async for message in messages:
-                        if first:
-                            first = False
-                            await opening()
+                        if record.first_sent is None:
+                            record.first_sent = time.monotonic()
+                            await echo(context, record.request_id)
                         await write_within(context, message, patience.unread)
+                    note(record, message)
             else:
                 await behaviour(_decoded(request, decode, patience), context)
 

@@ -3,19 +3,20 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext
 from time import perf_counter
 from typing import Any
 
 import grpc
 from grpc import StatusCode
 
+from sensorium.call_record import CALL_RECORD, CallRecord
 from sensorium.errors import Internal, InvalidArgument, SensoriumError, TaskNotSupported
-from sensorium.rpc.behaviours import Context, Handler, Opening, Patience, guarded
+from sensorium.rpc.behaviours import Context, Handler, Patience, guarded
 from sensorium.rpc.gate import Gate
 from sensorium.rpc.observer import CallObserver
-from sensorium.rpc.request_ids import REQUEST_ID, request_id_of
-from sensorium.status import REQUEST_ID_KEY, to_status, trailers
+from sensorium.rpc.request_ids import REQUEST_ID, echo, request_id_of
+from sensorium.status import to_status, trailers
 
 _log = logging.getLogger("sensorium.rpc")
 
@@ -61,16 +62,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return guarded(handler, lambda context: self._call(method, context, counted), self._patience)
 
     @asynccontextmanager
-    async def _call(self, method: str, context: Context, counted: bool) -> AsyncGenerator[Opening]:
+    async def _call(self, method: str, context: Context, counted: bool) -> AsyncGenerator[CallRecord]:
         request_id = request_id_of(context.invocation_metadata() or ())
         REQUEST_ID.set(request_id)
+        record = CallRecord(method, request_id)
+        CALL_RECORD.set(record)
         begun = perf_counter()
         code = StatusCode.UNKNOWN
         if counted:
             self._observer.started(method)
         try:
             with self._gate.admitted() if counted else nullcontext():
-                yield lambda: echo(context, request_id)
+                yield record
             await echo(context, request_id)
             code = _CODES.get(_number(context.code()), StatusCode.OK)
         except SensoriumError as error:
@@ -101,12 +104,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             _log.debug("%s %s in %.1f ms", method, code.name, seconds * 1e3)
             if counted:
                 self._observer.finished(method, code, seconds)
-
-
-async def echo(context: Context, request_id: str) -> None:
-    """Sends the request id as initial metadata unless initial metadata were sent before."""
-    with suppress(grpc.aio.UsageError):
-        await context.send_initial_metadata(((REQUEST_ID_KEY, request_id),))
 
 
 async def _refuse(context: Context, error: SensoriumError, request_id: str) -> None:

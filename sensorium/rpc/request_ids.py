@@ -2,8 +2,12 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from contextvars import ContextVar
+from typing import Any
 from uuid import uuid4
+
+import grpc
 
 from sensorium.status import REQUEST_ID_KEY
 
@@ -19,3 +23,9 @@ def request_id_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
         if key == REQUEST_ID_KEY and isinstance(value, str) and _SANE.fullmatch(value):
             return value
     return uuid4().hex
+
+
+async def echo(context: grpc.aio.ServicerContext[Any, Any], request_id: str) -> None:
+    """Sends the request id as initial metadata unless initial metadata were sent before."""
+    with suppress(grpc.aio.UsageError):
+        await context.send_initial_metadata(((REQUEST_ID_KEY, request_id),))

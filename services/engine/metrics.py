@@ -3,10 +3,23 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sensorium.buckets import DURATION_SECONDS, FIRST_TOKEN_SECONDS, PER_TOKEN_SECONDS
+from services.engine.admission import Admission
 from services.engine.batching.job import BatchTimes
-from services.engine.generation.request import GenerationTimes
+from services.engine.generation.request import FinishReason, GenerationTimes
 
 BATCH_BUCKETS = tuple(float(2**i) for i in range(11))
+REAL_TIME_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 5)
+ENDS = (
+    *(reason.value for reason in FinishReason),
+    "completed",
+    "cancelled",
+    "deadline_exceeded",
+    "out_of_memory",
+    "invalid_argument",
+    "all_forbidden",
+    "error",
+)
+"""How a request ends: as generations do, as anything else does that was answered, or early."""
 
 
 class EngineMetrics:
@@ -22,7 +35,9 @@ class EngineMetrics:
         def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(name, text, buckets=buckets, registry=registry)
 
-        self.requests_running = gauge("requests_running", "Sequences that hold a row of the batch.")
+        self.requests_running = gauge(
+            "requests_running", "Sequences that hold a row of the batch, items in the batch, texts that are spoken."
+        )
         self.requests_waiting = gauge("requests_waiting", "Accepted requests that no step has worked on yet.")
         self.tokens_waiting = gauge(
             "tokens_waiting", "Tokens read, images, or frames of sound, of the requests that wait."
@@ -34,18 +49,33 @@ class EngineMetrics:
         self.busy_seconds = counter("busy_seconds", "Time the engine was at work, the model's included.")
         self.forward_seconds = counter("forward_seconds", "Time in the model's own forward.")
         self.preemptions = counter("preemptions", "Sequences put back because no page was free.")
-        self.prompt_tokens = counter(
-            "prompt_tokens", "Tokens read, images, or frames of sound, of requests that ended."
-        )
+        self.prompt_tokens = counter("prompt_tokens", "Tokens that were read for requests that were answered.")
         self.generation_tokens = counter("generation_tokens", "Tokens generated.")
         self.requests = counter("requests", "Requests that ended, by how.", "finish_reason")
+        self.images = counter("images", "Images that were read for requests that were answered.")
+        self.audio_seconds = counter(
+            "audio_seconds", "Audio of requests that were answered, heard (input) or spoken (output).", "direction"
+        )
+        self.media_queries = counter("media_cache_queries", "Images and recordings in prompts.")
+        self.media_hits = counter("media_cache_hits", "Those that were encoded, or about to be, before.")
         self.out_of_memory = counter("oom", "Steps that did not fit into the device's memory.")
         self.live_streams = gauge("live_streams", "Streams of live audio that are open.")
         self.model_load_seconds = Gauge(
             "sensorium_engine_model_load_seconds", "Seconds each phase of loading took.", ["phase"], registry=registry
         )
+        self.gpu_memory_bytes = Gauge(
+            "sensorium_engine_gpu_memory_bytes",
+            "The GPU's memory: allocated, peak, reserved, total. 0 on a CPU.",
+            ["kind"],
+            registry=registry,
+        )
         self.model_state = gauge("model_state", "State of the model, by the number of the contract's ModelState.")
         self.batch_size = histogram("sensorium_engine_batch_size", "Rows of a step.", BATCH_BUCKETS)
+        self.real_time_factor = histogram(
+            "sensorium_engine_real_time_factor",
+            "Seconds the model worked on a request per second of its audio.",
+            REAL_TIME_BUCKETS,
+        )
         self.step_seconds = histogram("sensorium_engine_step_seconds", "Duration of a step.", PER_TOKEN_SECONDS)
         self.queue_seconds = histogram(
             "sensorium_engine_queue_seconds", "From acceptance until the model first worked.", DURATION_SECONDS
@@ -65,11 +95,34 @@ class EngineMetrics:
         self.per_token = histogram(
             "gen_ai_server_time_per_output_token_seconds", "Mean time of tokens behind the first.", PER_TOKEN_SECONDS
         )
+        # A series that begins at its first error has no rate there.
+        for end in ENDS:
+            self.requests.labels(end)
+        for direction in ("input", "output"):
+            self.audio_seconds.labels(direction)
+        for kind in ("allocated", "peak", "reserved", "total"):
+            self.gpu_memory_bytes.labels(kind)
+
+    def watch_queue(self, admission: Admission) -> None:
+        """Lets every scrape see what waits at that moment."""
+        self.requests_waiting.set_function(lambda: admission.requests)
+        self.tokens_waiting.set_function(lambda: admission.tokens)
 
     def admitted(self, input_tokens: int, cached_tokens: int) -> None:
         """Counts what the prefix cache spared a request that begins."""
         self.prefix_query_tokens.inc(input_tokens)
         self.prefix_hit_tokens.inc(cached_tokens)
+
+    def looked_up(self, known: bool) -> None:
+        """Counts an image or a recording in a prompt."""
+        self.media_queries.inc()
+        self.media_hits.inc(known)
+
+    def heard(self, direction: str, seconds: float, compute: float) -> None:
+        """Counts the audio of a request that was answered; `direction` is `input` or `output`."""
+        self.audio_seconds.labels(direction).inc(seconds)
+        if seconds > 0:
+            self.real_time_factor.observe(compute / seconds)
 
     def batched(self, times: BatchTimes, input_tokens: int) -> None:
         """Counts a request that was answered at once, in batches."""

@@ -54,7 +54,7 @@ def labels_of(collector: Collector, family: Metric) -> list[str]:
 def page() -> str:
     """Returns the whole page."""
     parts = [HEAD]
-    for title, registry in (("Gateway", gateway_registry()), ("Services that generate", engine_registry())):
+    for title, registry in (("Gateway", gateway_registry()), ("Services", engine_registry())):
         parts.append(f"\n## {title}\n\n| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n")
         parts.append("\n".join(rows(registry)) + "\n")
     return "".join(parts)

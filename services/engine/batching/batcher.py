@@ -57,6 +57,8 @@ class Batcher:
         self._current: list[Entry] = []
         self._done: list[tuple[Job, Computed | SensoriumError]] = []
         self._thread = ModelThread("batcher", self._loop)
+        metrics.requests_running.set_function(lambda: len(self._current))
+        metrics.watch_queue(admission)
 
     def start(self) -> None:
         """Starts the thread."""
@@ -71,8 +73,10 @@ class Batcher:
         """See ModelThread; its steps are batches."""
         return self._thread.stuck(seconds)
 
-    async def run(self, items: Sequence[Item], deadline: float | None) -> Computed:
+    async def run(self, items: Sequence[Item], deadline: float | None, input_tokens: int = 0) -> Computed:
         """Returns what the model makes of the items, of which there are some: of all of them, or it raises.
+
+        They hold `input_tokens` together.
 
         Raises what Admission.enter raises, and:
             DeadlineExceeded: the deadline passed before the last item's turn.
@@ -80,7 +84,7 @@ class Batcher:
             Internal: the model failed on one of them.
         """
         assert items, "a request without items would never end"
-        job = Job(items, deadline, time.monotonic(), asyncio.get_running_loop().create_future())
+        job = Job(items, deadline, time.monotonic(), asyncio.get_running_loop().create_future(), input_tokens)
         self.admission.enter(job.cost, deadline)
         self._thread.post(self._new, job)
         try:
@@ -193,12 +197,10 @@ class Batcher:
         metrics.batch_size.observe(len(entries))
         metrics.step_seconds.observe(seconds)
         metrics.busy_seconds.inc(seconds)
-        metrics.requests_waiting.set(self.admission.requests)
-        metrics.tokens_waiting.set(self.admission.tokens)
 
     def _complete(self, job: Job, computed: Computed) -> None:
         job.ended = True
-        self._metrics.batched(computed.times, job.cost)
+        self._metrics.batched(computed.times, job.input_tokens)
         self._done.append((job, computed))
 
     def _end(self, job: Job, reason: str, error: SensoriumError | None = None) -> None:

@@ -45,6 +45,7 @@ class Job:
     deadline: float | None
     arrival: float
     future: asyncio.Future[Computed]
+    input_tokens: int = 0
     ended: bool = False
     first_started: float | None = None
     compute: float = 0.0

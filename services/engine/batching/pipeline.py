@@ -40,7 +40,7 @@ class Pipeline:
         began = time.monotonic()
         prepared = await self.preprocessing.run(prepare)
         preprocess = time.monotonic() - began
-        computed = await self._batcher.run(prepared.items, deadline)
+        computed = await self._batcher.run(prepared.items, deadline, prepared.input_tokens)
         result = await self.preprocessing.finish(prepared.finish, computed.outputs)
         total = time.monotonic() - began
         times = RequestTimes(computed.times.queue, preprocess, computed.times.compute, total)

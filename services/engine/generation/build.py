@@ -100,7 +100,7 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
     )
     serial, pages = isinstance(parts.runner, SerialRunner), parts.pool.page_count
     encoder = PictureEncoder(loaded.pictures) if loaded.pictures else MediaEncoder.of(loaded) if loaded.media else None
-    cache = MediaCache(settings.media_cache_bytes) if encoder else None
+    cache = MediaCache(settings.media_cache_bytes, metrics.looked_up) if encoder else None
     if loaded.media and serial:
         encoder = None  # each sequence's own forward encodes what it is given
     engine = GenerationEngine(

@@ -49,7 +49,6 @@ class GenerationEngine:
         """
         self._runner = runner
         self._scheduler = scheduler
-        self._pool = pool
         self.admission = admission
         self._metrics = metrics
         self._media = media
@@ -63,6 +62,9 @@ class GenerationEngine:
         self._preemptions_seen = 0
         self._forward_seen = 0.0
         self._thread = ModelThread("generation-engine", self._loop)
+        metrics.requests_running.set_function(lambda: len(scheduler.running))
+        metrics.watch_queue(admission)
+        metrics.kv_cache_usage.set_function(lambda: 1 - pool.free_count / pool.page_count)
 
     def start(self) -> None:
         """Starts the thread."""
@@ -265,10 +267,6 @@ class GenerationEngine:
 
     def _observe(self) -> None:
         metrics = self._metrics
-        metrics.requests_running.set(len(self._scheduler.running))
-        metrics.requests_waiting.set(self.admission.requests)
-        metrics.tokens_waiting.set(self.admission.tokens)
-        metrics.kv_cache_usage.set(1 - self._pool.free_count / self._pool.page_count)
         metrics.preemptions.inc(self._scheduler.preemptions - self._preemptions_seen)
         self._preemptions_seen = self._scheduler.preemptions
         metrics.forward_seconds.inc(self._runner.forward_seconds - self._forward_seen)

@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 from services.engine.generation.media import Medium
@@ -13,8 +14,12 @@ class MediaCache:
     What is in the prompt of a live request is found whether it was encoded or not, and whatever the bound.
     """
 
-    def __init__(self, most_bytes: int) -> None:
-        """Keeps features of at most `most_bytes` bytes: the longest unused go first."""
+    def __init__(self, most_bytes: int, looked_up: Callable[[bool], object] = bool) -> None:
+        """Keeps features of at most `most_bytes` bytes: the longest unused go first.
+
+        `looked_up` is told whether a medium was known whenever one is sought.
+        """
+        self._looked_up = looked_up
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._known: WeakValueDictionary[bytes, Medium] = WeakValueDictionary()
@@ -27,7 +32,9 @@ class MediaCache:
         with self._lock:
             if digest in self._kept:
                 self._kept.move_to_end(digest)
-            return self._known.get(digest)
+            found = self._known.get(digest)
+        self._looked_up(found is not None)
+        return found
 
     def add(self, medium: Medium) -> Medium:
         """Makes a medium known, and returns it, or that of the same content which somebody else has added before."""

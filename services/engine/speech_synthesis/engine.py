@@ -52,6 +52,8 @@ class SpeechEngine:
         self._turn = 0.0
         """Of who had the last step."""
         self._thread = ModelThread("speech-engine", self._loop)
+        metrics.requests_running.set_function(lambda: len(self._speaking))
+        metrics.watch_queue(admission)
 
     def start(self) -> None:
         """Starts the thread."""
@@ -115,9 +117,6 @@ class SpeechEngine:
         for speech in [*self._waiting, *self._speaking]:
             if speech.deadline is not None and now >= speech.deadline:
                 self._end(speech, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
-        self._metrics.requests_waiting.set(self.admission.requests)
-        self._metrics.tokens_waiting.set(self.admission.tokens)
-        self._metrics.requests_running.set(len(self._speaking))
 
     def _paused(self, speech: Speech) -> bool:
         return speech.unread >= self._limits.unread_samples
@@ -154,6 +153,7 @@ class SpeechEngine:
         speech.turn += seconds
         speech.compute += seconds
         self._metrics.steps.inc()
+        self._metrics.batch_size.observe(1)
         self._metrics.step_seconds.observe(seconds)
         self._metrics.busy_seconds.inc(seconds)
         if isinstance(sound, SensoriumError):

@@ -1,0 +1,62 @@
+"""What becomes known of one call while it is served: what the log, the metrics and the traces tell of it.
+
+Free of grpc, so that an engine can say how far it is with a request. Holds no content: no text, no media, no headers.
+"""
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+MOST_TIMELINES = 32
+"""An RPC of many texts, or an hour of live audio, is many requests to an engine: the first ones are enough to see."""
+
+
+@dataclass(eq=False)
+class Timeline:
+    """One request's way through an engine, on the clock of `time.monotonic`. Written by the engine, read by anyone."""
+
+    accepted: float
+    started: float | None = None
+    """When the model first worked on it."""
+    first_output: float | None = None
+    """When there was something to deliver; None for what comes at once."""
+    ended: float | None = None
+
+
+@dataclass(frozen=True)
+class Consumption:
+    """What one answered call consumed, as its response told."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    images: int = 0
+    audio_seconds: float | None = None
+    compute_seconds: float = 0.0
+    """Time in which the model worked on it."""
+
+
+@dataclass(eq=False)
+class CallRecord:
+    """One call, from its arrival. Belongs to the event loop."""
+
+    method: str
+    request_id: str
+    began: float = field(default_factory=time.monotonic)
+    model: str = ""
+    """Name of the served model; empty while it is unknown."""
+    first_sent: float | None = None
+    """When the first message of a stream was given to gRPC."""
+    consumption: Consumption | None = None
+    """None unless an answer told."""
+    finish_reasons: tuple[str, ...] = ()
+    timelines: list[Timeline] = field(default_factory=list[Timeline])
+
+    def follow(self, timeline: Timeline) -> None:
+        """Takes a request to an engine among what this call did."""
+        if len(self.timelines) < MOST_TIMELINES:
+            self.timelines.append(timeline)
+
+
+CALL_RECORD: ContextVar[CallRecord | None] = ContextVar("call_record", default=None)
+"""Record of the call that the current task serves; None outside a call."""

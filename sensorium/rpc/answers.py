@@ -1,0 +1,46 @@
+"""What an answer tells of itself: the messages of every RPC have the same fields for it."""
+
+from typing import Any
+
+from google.protobuf.message import Message
+
+from sensorium.call_record import CallRecord, Consumption
+from sensorium.v1 import common_pb2
+
+_PREFIX = "FINISH_REASON_"
+
+
+def note(record: CallRecord, answer: Any) -> None:
+    """Takes over into a record what an answer, or the last event of a stream, tells of model, usage and time.
+
+    Answers that are raw bytes tell nothing.
+    """
+    if not isinstance(answer, Message):
+        return
+    told: Any = answer
+    if "completed" in answer.DESCRIPTOR.fields_by_name:
+        if not told.HasField("completed"):
+            return
+        told = told.completed
+    fields = told.DESCRIPTOR.fields_by_name
+    if "usage" in fields:
+        record.consumption = _consumption(told)
+    if "candidates" in fields:
+        reasons = (common_pb2.FinishReason.Name(one.finish.reason) for one in told.candidates)
+        record.finish_reasons = tuple(dict.fromkeys(name.removeprefix(_PREFIX).lower() for name in reasons))
+
+
+def _consumption(told: Any) -> Consumption:
+    usage, timing = told.usage, told.timing
+    return Consumption(
+        input_tokens=usage.input_token_count,
+        output_tokens=usage.output_token_count,
+        cached_tokens=usage.cached_token_count,
+        images=usage.image_count,
+        audio_seconds=_seconds(usage.audio_duration) if usage.HasField("audio_duration") else None,
+        compute_seconds=_seconds(timing.compute),
+    )
+
+
+def _seconds(duration: Any) -> float:
+    return duration.seconds + duration.nanos / 1e9
