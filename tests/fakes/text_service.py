@@ -73,7 +73,7 @@ class FakeTextService:
         self.server = rpc.Server(settings, SERVICES)
         text_pb2_grpc.add_TextServiceServicer_to_server(_Text(self), self.server.grpc)
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(_Speech(self), self.server.grpc)
-        models_pb2_grpc.add_ModelServiceServicer_to_server(_Models(self), self.server.grpc)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self), self.server.grpc)
         await self.server.start()
         self.port = self.server.port
         self.server.ready()
@@ -152,7 +152,7 @@ class _Speech(speech_pb2_grpc.SpeechServiceServicer):
             fake.end(None)
 
 
-class _Models(models_pb2_grpc.ModelServiceServicer):
+class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     def __init__(self, fake: FakeTextService) -> None:
         self.fake = fake
 

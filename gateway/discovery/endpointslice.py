@@ -1,0 +1,70 @@
+"""Endpoints of Kubernetes Services, as their EndpointSlices tell."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import suppress
+
+from gateway.discovery.cluster import Cluster
+from gateway.discovery.follower import Follower
+from gateway.discovery.member import Member
+from gateway.discovery.places import ServicePort
+from gateway.discovery.slices import Slice, members_of, without_port
+
+_log = logging.getLogger("gateway")
+
+_FAREWELL_SECONDS = 1.0
+
+
+class EndpointSliceDiscovery:
+    """The endpoints of some Services in one namespace. The API server is asked in a thread, as its client blocks."""
+
+    def __init__(self, places: Sequence[ServicePort], namespace: str | None, resync_seconds: float) -> None:
+        """Finds the cluster.
+
+        Raises:
+            CannotServe: there is none.
+        """
+        self.pools = tuple(sorted({place.pool for place in places}))
+        self._places = places
+        self._resync_seconds = resync_seconds
+        self._cluster = Cluster(namespace, {place.service for place in places})
+        self._warned: list[ServicePort] = []
+
+    async def snapshots(self) -> AsyncGenerator[frozenset[Member]]:
+        """Yields the members when they were listed, and again whenever they change. May be called once."""
+        loop = asyncio.get_running_loop()
+        newest: asyncio.Queue[frozenset[Member]] = asyncio.Queue()
+
+        def tell(slices: Collection[Slice]) -> None:
+            members = members_of(slices, self._places)
+            self._warn(slices)
+            # The loop may have ended before the thread did.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(newest.put_nowait, members)
+
+        follower = Follower(self._cluster, self._resync_seconds, tell)
+        # A daemon, as it may hang in a connection for longer than the process should.
+        thread = threading.Thread(target=follower.run, name="endpointslices", daemon=True)
+        thread.start()
+        try:
+            last: frozenset[Member] | None = None
+            while True:
+                members = await newest.get()
+                while not newest.empty():
+                    members = newest.get_nowait()
+                if members != last:
+                    last = members
+                    yield members
+        finally:
+            follower.stop()
+            await asyncio.to_thread(thread.join, _FAREWELL_SECONDS)
+
+    def _warn(self, slices: Collection[Slice]) -> None:
+        """Logs, once, what is probably a mistake in a manifest."""
+        lacking = without_port(slices, self._places)
+        for place in lacking:
+            if place not in self._warned:
+                _log.warning("Service %s has endpoints without a port called %s", place.service, place.port_name)
+        self._warned = lacking

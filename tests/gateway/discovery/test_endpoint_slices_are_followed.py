@@ -1,0 +1,248 @@
+"""The real client of Kubernetes against an API server of these tests."""
+
+import asyncio
+import logging
+import ssl
+import subprocess
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.discovery import Member
+from gateway.discovery import follower as following
+from gateway.discovery.endpointslice import EndpointSliceDiscovery
+from gateway.discovery.places import ServicePort
+from sensorium import rpc
+from tests.fakes.kubernetes_api import NAMESPACE, KubernetesApi, endpoint, endpoint_slice
+from tests.waiting import until
+
+PLACES = [ServicePort("text", "sensorium-text", "grpc"), ServicePort("vision", "sensorium-vision", "grpc")]
+
+
+class Told:
+    """What discovery has told."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[frozenset[Member]] = []
+
+    @property
+    def hosts(self) -> set[str]:
+        """The hosts of the last snapshot."""
+        return {member.address.rpartition(":")[0] for member in self.snapshots[-1]} if self.snapshots else set()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "_FIRST_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(following, "_LAST_WAIT_SECONDS", 0.1)
+    for name in ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@asynccontextmanager
+async def followed(
+    api: KubernetesApi, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any
+) -> AsyncIterator[Told]:
+    """Follows the slices in a task, as the pool does."""
+    monkeypatch.setenv("KUBECONFIG", api.kubeconfig(folder, settings.pop("authority", None)))
+    told = Told()
+    discovery = EndpointSliceDiscovery(PLACES, **{"namespace": None, "resync_seconds": 3600, **settings})
+
+    async def read() -> None:
+        async for members in discovery.snapshots():
+            told.snapshots.append(members)
+
+    task = asyncio.ensure_future(read())
+    try:
+        yield told
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert not [thread for thread in threading.enumerate() if thread.name == "endpointslices"]
+
+
+def text(*hosts: str, name: str = "text-1") -> dict[str, Any]:
+    return endpoint_slice("sensorium-text", [endpoint(host, host) for host in hosts], name=name)
+
+
+async def test_lists_and_then_watches_what_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with KubernetesApi() as api:
+        api.put(text("10.0.0.1"))
+        api.put(endpoint_slice("other", [endpoint("10.9.9.9", "o")]))
+        async with followed(api, tmp_path, monkeypatch) as told:
+            await until(lambda: told.hosts == {"10.0.0.1"} and api.watching == 1)
+            api.put(text("10.0.0.1", "10.0.0.2"))
+            await until(lambda: told.hosts == {"10.0.0.1", "10.0.0.2"})
+            api.put(text("10.0.1.1", name="text-2"))
+            await until(lambda: told.hosts == {"10.0.0.1", "10.0.0.2", "10.0.1.1"})
+            gone = endpoint("10.0.0.1", "10.0.0.1", ready=False, serving=True, terminating=True)
+            api.put(endpoint_slice("sensorium-text", [gone], name="text-1"))
+            await until(lambda: Member("10.0.0.1:50051", "text", False, True, "10.0.0.1") in told.snapshots[-1])
+            api.delete("text-1")
+            api.delete("text-2")
+            await until(lambda: told.hosts == set())
+        assert (len(api.lists), len(api.watches)) == (1, 1)
+        assert api.watches[0]["allowWatchBookmarks"].lower() == "true"
+
+
+async def test_nothing_at_all_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with KubernetesApi() as api, followed(api, tmp_path, monkeypatch) as told:
+        await until(lambda: told.snapshots == [frozenset()])
+
+
+@pytest.mark.parametrize("as_status", [False, True])
+async def test_a_version_that_is_gone_is_listed_anew(as_status: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with KubernetesApi() as api:
+        api.gone_as_status = as_status
+        api.put(text("10.0.0.1"))
+        async with followed(api, tmp_path, monkeypatch) as told:
+            await until(lambda: api.watching == 1)
+            await api.stop()
+            api.put(text("10.0.0.2"))
+            api.compact()
+            await api.start()
+            await until(lambda: told.hosts == {"10.0.0.2"})
+            assert len(api.lists) == 2
+            api.put(text("10.0.0.3"))
+            await until(lambda: told.hosts == {"10.0.0.3"})
+
+
+async def test_bookmarks_spare_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with KubernetesApi() as api:
+        api.put(text("10.0.0.1"))
+        async with followed(api, tmp_path, monkeypatch) as told:
+            await until(lambda: api.watching == 1)
+            began = int(api.watches[0]["resourceVersion"])
+            api.other_writes()
+            api.bookmark()
+            api.compact()
+            # Whatever comes after the bookmark comes in order; it is seen when this is.
+            api.put(text("10.0.0.2"))
+            await until(lambda: told.hosts == {"10.0.0.2"})
+            api.end_watches()
+            await until(lambda: len(api.watches) == 2)
+            assert int(api.watches[1]["resourceVersion"]) > began
+            assert len(api.lists) == 1
+            api.other_writes()
+            api.bookmark()
+            api.compact()
+            await asyncio.sleep(0.3)
+            api.end_watches()
+            await until(lambda: len(api.watches) == 3)
+            await until(lambda: api.watching == 1)
+            assert len(api.lists) == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "length"), [(b'{"type":"DELETED","object":{"meta', 500), (b'{"type":"DEL\r\n', 12), (b"", 9)]
+)
+async def test_a_connection_that_breaks_in_an_event_goes_on_from_the_last_one(
+    sent: bytes, length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with KubernetesApi() as api:
+        api.put(text("10.0.0.1"))
+        async with followed(api, tmp_path, monkeypatch) as told:
+            await until(lambda: api.watching == 1)
+            api.put(text("10.0.0.1", "10.0.0.2"))
+            await until(lambda: told.hosts == {"10.0.0.1", "10.0.0.2"})
+            await api.cut_watches(sent, length)
+            api.put(text("10.0.0.3"))
+            await until(lambda: told.hosts == {"10.0.0.3"})
+            assert len(api.lists) == 1
+            assert len(told.snapshots) == 3
+
+
+async def test_an_api_server_that_goes_away_leaves_what_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, "gateway")
+    async with KubernetesApi() as api:
+        api.put(text("10.0.0.1"))
+        async with followed(api, tmp_path, monkeypatch) as told:
+            await until(lambda: api.watching == 1)
+            await api.stop()
+            await until(lambda: "the API server is lost" in caplog.text)
+            await asyncio.sleep(0.5)
+            assert caplog.text.count("the API server is lost") == 1
+            await api.start()
+            await until(lambda: "EndpointSlices are followed again" in caplog.text)
+            assert told.snapshots == [frozenset({Member("10.0.0.1:50051", "text", replica="10.0.0.1")})]
+
+
+@pytest.mark.parametrize("verb", ["list", "watch"])
+async def test_a_refusal_names_the_verb_that_the_role_lacks(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async with KubernetesApi() as api:
+        api.put(text("10.0.0.1"))
+        async with followed(api, tmp_path, monkeypatch) as told:
+            await until(lambda: api.watching == 1)
+            api.forbidden = {verb}
+            api.compact()
+            api.put(text("10.0.0.2"))
+            api.compact()
+            await until(lambda: told.hosts == {"10.0.0.2"})
+            api.other_writes()
+            api.compact()
+            api.end_watches()
+            await until(lambda: f"must allow the verb `{verb}` on `endpointslices`" in caplog.text)
+            await asyncio.sleep(0.3)
+            assert caplog.text.count("must allow the verb") == 1
+            assert f"in namespace {NAMESPACE}" in caplog.text
+            assert told.hosts == {"10.0.0.2"}
+            if verb == "watch":
+                # Listed again and again, the endpoints are late and not lost.
+                api.put(text("10.0.0.2", "10.0.0.4"))
+                await until(lambda: told.hosts == {"10.0.0.2", "10.0.0.4"})
+            api.forbidden = set()
+            await until(lambda: api.watching == 1)
+            api.put(text("10.0.0.3"))
+            await until(lambda: told.hosts == {"10.0.0.3"})
+
+
+async def test_lists_anew_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with KubernetesApi() as api:
+        api.put(text("10.0.0.1"))
+        async with followed(api, tmp_path, monkeypatch, resync_seconds=1) as told:
+            await until(lambda: len(api.lists) == 2)
+            assert len(told.snapshots) == 1
+            assert all(1 <= int(watch["timeoutSeconds"]) <= 2 for watch in api.watches)
+
+
+async def test_a_thousand_endpoints_in_slices_of_a_hundred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with KubernetesApi() as api, followed(api, tmp_path, monkeypatch) as told:
+        await until(lambda: api.watching == 1)
+        for part in range(10):
+            api.put(text(*(f"10.0.{part}.{index}" for index in range(100)), name=f"text-{part}"))
+        await until(lambda: len(told.hosts) == 1000)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> ssl.SSLContext:
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=api "
+        "-addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out certificate.pem"
+    )
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    return context
+
+
+async def test_over_tls_with_the_authority_of_the_kubeconfig(
+    tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with KubernetesApi(tls) as api:
+        api.put(text("10.0.0.1"))
+        async with followed(api, tmp_path, monkeypatch, authority=tmp_path / "certificate.pem") as told:
+            await until(lambda: told.hosts == {"10.0.0.1"} and api.watching == 1)
+
+
+def test_without_a_cluster_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nothing"))
+    with pytest.raises(rpc.CannotServe, match="There is no way to a Kubernetes cluster: "):
+        EndpointSliceDiscovery(PLACES, None, 300)
