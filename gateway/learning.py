@@ -92,7 +92,10 @@ class Learner:
             if serving:
                 raise
         else:
-            self._endpoint.learn(tuple(response.models))
+            infos = tuple(response.models)
+            if infos != self._endpoint.infos or not self._endpoint.learned:
+                self._endpoint.learn(infos)
+                self._changed()
         self._set(EndpointState.READY if serving else EndpointState.NOT_SERVING)
         self.tried.set()
 
@@ -106,6 +109,6 @@ class Learner:
 
     def _set(self, health: EndpointState) -> None:
         if health is not self._endpoint.health:
+            self._endpoint.health = health
             _log.info("%s is %s", self._endpoint.address, health.value)
-        self._endpoint.health = health
-        self._changed()
+            self._changed()

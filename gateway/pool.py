@@ -18,6 +18,9 @@ _log = logging.getLogger("gateway")
 # are asked within three seconds, and the streams that run meanwhile notice nothing.
 _PACE_SECONDS = 0.003
 
+# Whoever is told of a change looks at all endpoints.
+_TOGETHER_SECONDS = 0.05
+
 
 @dataclass(frozen=True)
 class _Seat:
@@ -36,13 +39,14 @@ class Pool:
         self.names = discovery.pools
         """The names of the pools, those without an endpoint too."""
         self.on_change: Callable[[], None] = lambda: None
-        """Called after every change of an endpoint's state or models."""
+        """Called soon after an endpoint's state or models have changed; once for changes that come together."""
         self._settings = settings
         self._discovery = discovery
         self._seats: dict[str, _Seat] = {}
         self._leaving: dict[int, Endpoint] = {}
         self._found = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._announcing: asyncio.TimerHandle | None = None
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -62,8 +66,9 @@ class Pool:
         await self._found.wait()
 
     async def wait_tried(self) -> None:
-        """Returns when each endpoint that is known now has answered or failed to once."""
+        """Returns when each endpoint that is known now has answered or failed to once, and `on_change` was called."""
         await asyncio.gather(*(seat.learner.tried.wait() for seat in self._seats.values()))
+        self._announce()
 
     async def __aenter__(self) -> "Pool":
         self._start(self._discover())
@@ -72,6 +77,8 @@ class Pool:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._announcing is not None:
+            self._announcing.cancel()
         running = [*self._tasks, *(seat.learning for seat in self._seats.values())]
         for task in running:
             task.cancel()
@@ -81,26 +88,32 @@ class Pool:
     async def _discover(self) -> None:
         async with aclosing(self._discovery.snapshots()) as snapshots:
             async for members in snapshots:
-                self._take(members)
+                await self._take(members)
                 self._found.set()
-                self.on_change()
+                self._changed()
 
-    def _take(self, members: Collection[Member]) -> None:
+    async def _take(self, members: Collection[Member]) -> None:
         told = {member.address: member for member in members}
-        for address, seat in list(self._seats.items()):
+        leaving: list[str] = []
+        for address, seat in self._seats.items():
             member = told.get(address)
             if member is None or _another(member, seat.endpoint.member):
-                self._start(self._remove(address))
+                leaving.append(address)
             elif member != seat.endpoint.member:
                 seat.endpoint.member = member
                 _log.info("%s in pool %s: %s", address, member.pool, _words(member))
+        for address in leaving:
+            self._start(self._remove(address))
+            await asyncio.sleep(0)
         new = [member for member in told.values() if member.address not in self._seats]
         for place, member in enumerate(new):
             self._add(member, place * _PACE_SECONDS)
+            # What is running has its turn between two of a thousand.
+            await asyncio.sleep(0)
 
     def _add(self, member: Member, delay: float) -> None:
         endpoint = Endpoint(member, self._settings.message_bytes)
-        learner = Learner(endpoint, self._settings, lambda: self.on_change())
+        learner = Learner(endpoint, self._settings, self._changed)
         self._seats[member.address] = _Seat(endpoint, learner, asyncio.ensure_future(learner.run(delay)))
         _log.info("%s added to pool %s: %s", member.address, member.pool, _words(member))
 
@@ -120,6 +133,16 @@ class Pool:
         finally:
             del self._leaving[id(seat.endpoint)]
             await seat.endpoint.close()
+
+    def _changed(self) -> None:
+        if self._announcing is None:
+            self._announcing = asyncio.get_running_loop().call_later(_TOGETHER_SECONDS, self._announce)
+
+    def _announce(self) -> None:
+        if self._announcing is not None:
+            self._announcing.cancel()
+            self._announcing = None
+        self.on_change()
 
     def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -77,7 +77,7 @@ class KubernetesApi:
         self._oldest = 100
         self._events: list[tuple[int, str, dict[str, Any]]] = []
         self._open: set[_Watch] = set()
-        self._connections: set[asyncio.StreamWriter] = set()
+        self._connections: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> "KubernetesApi":
         await self.start()
@@ -94,9 +94,11 @@ class KubernetesApi:
     async def stop(self) -> None:
         """Goes away without a word."""
         self._server.close()
+        for watch in self._open:
+            watch.news.set()
         for writer in self._connections:
             writer.transport.abort()
-        await asyncio.sleep(0)
+        await asyncio.gather(*self._connections.values())
         await self._server.wait_closed()
 
     @property
@@ -168,7 +170,9 @@ class KubernetesApi:
             watch.news.set()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[writer] = task
         try:
             while head := (await reader.readuntil(b"\r\n\r\n")).decode():
                 if not await self._answer(head, reader, writer):
@@ -176,7 +180,7 @@ class KubernetesApi:
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
-            self._connections.discard(writer)
+            del self._connections[writer]
             writer.transport.abort()
 
     async def _answer(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

@@ -8,6 +8,7 @@ import grpc
 
 from gateway.app import Gateway
 from gateway.config import GatewaySettings
+from gateway.discovery import Discovery
 from sensorium import rpc
 from sensorium.errors import SensoriumError
 from sensorium.status import from_rpc_error
@@ -36,13 +37,17 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(*addresses: str, reachable: bool = True, **settings: Any) -> AsyncIterator[Rig]:
-    """Runs a gateway in front of the addresses; `reachable` endpoints have all told of their models on entry.
+async def rig(
+    *addresses: str, reachable: bool = True, discovery: Discovery | None = None, **settings: Any
+) -> AsyncIterator[Rig]:
+    """Runs a gateway in front of the addresses, or of what `discovery` tells of.
+
+    `reachable` endpoints have all told of their models on entry.
 
     The gateway itself waits for one attempt only, which a busy machine may let fail.
     """
     told: dict[str, Any] = {
-        "static": addresses,
+        "static": addresses or ("127.0.0.1:9",),
         "port": 0,
         "metrics_port": 0,
         "drain_delay_seconds": 0,
@@ -52,7 +57,7 @@ async def rig(*addresses: str, reachable: bool = True, **settings: Any) -> Async
         "startup_seconds": 20,
         **settings,
     }
-    async with Gateway(GatewaySettings(**told)) as gateway, gateway.server as server:
+    async with Gateway(GatewaySettings(**told), discovery) as gateway, gateway.server as server:
         await gateway.prepare()
         server.ready()
         if reachable:

@@ -1,0 +1,67 @@
+import asyncio
+import gc
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.discovery import Member
+from gateway.router import EndpointState
+from tests.fakes.discovery import FakeDiscovery
+from tests.gateway.process import ROOT
+from tests.gateway.rig import rig
+from tests.waiting import until
+
+COUNT = 1000
+
+
+@asynccontextmanager
+async def endpoints() -> AsyncIterator[list[Member]]:
+    """A process that answers at a thousand ports."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.fakes.many_endpoints", str(COUNT)),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        ports = (await child.stdout.readline()).split()
+        yield [Member(f"127.0.0.1:{int(port)}", "text") for port in ports]
+    finally:
+        child.stdin.close()
+        await child.wait()
+
+
+class Stalls:
+    """The longest that the event loop computed without a pause, in seconds of its thread, whoever else has the CPU."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def watch(self) -> None:
+        while True:
+            begun = time.thread_time()
+            await asyncio.sleep(0.002)
+            self.longest = max(self.longest, time.thread_time() - begun)
+
+
+async def test_and_leave_without_stalling_the_loop():
+    discovery, stalls = FakeDiscovery(), Stalls()
+    async with endpoints() as members, rig(discovery=discovery) as gateway:
+        pool = gateway.gateway.pool
+        # As a process does when it is ready: what lives by then, torch of other tests too, is not walked through again.
+        gc.collect()
+        gc.freeze()
+        watching = asyncio.ensure_future(stalls.watch())
+        discovery.tell(*members)
+        await until(lambda: len(pool.endpoints) == COUNT)
+        await until(lambda: all(endpoint.state is EndpointState.READY for endpoint in pool.endpoints), 60)
+        joined, stalls.longest = stalls.longest, 0.0
+        discovery.tell()
+        await until(lambda: pool.with_leaving() == [])
+        watching.cancel()
+        gc.unfreeze()
+    print(f"joined with stalls of {1000 * joined:.0f} ms at most, left with {1000 * stalls.longest:.0f} ms")
+    assert max(joined, stalls.longest) < 0.2
