@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from gateway.call import CALL, STREAMING, Call
 from sensorium.buckets import DURATION_SECONDS, FIRST_TOKEN_SECONDS, PER_TOKEN_SECONDS
+from sensorium.call_record import CALL_RECORD
+from sensorium.rpc import consumption_of
 from sensorium.v1.common_pb2 import Usage
 
 _LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -112,6 +114,9 @@ class GatewayMetrics:
             self.cancellations.labels(call.phase).inc()
         if call.usage is not None:
             self._count_tokens(task, model, self._modality_of(method), call.usage)
+        if (record := CALL_RECORD.get()) is not None:
+            record.model = model
+            record.consumption = None if call.usage is None else consumption_of(call.usage)
         if (per_token := call.seconds_per_token()) is not None:
             _observe(self.per_token.labels(model), per_token)
 

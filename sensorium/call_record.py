@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 MOST_TIMELINES = 32
 """An RPC of many texts, or an hour of live audio, is many requests to an engine: the first ones are enough to see."""
 
+_EXEMPLAR_CHARACTERS = 64
+"""Of the 128 that OpenMetrics leaves for names and values together."""
+
 
 @dataclass(eq=False)
 class Timeline:
@@ -49,8 +52,23 @@ class CallRecord:
     """When the first message of a stream was given to gRPC."""
     consumption: Consumption | None = None
     """None unless an answer told."""
+    reason: str = ""
+    """That of the error it ended with; empty where it is unknown, or there was none."""
+    endpoint: str = ""
+    """Where a gateway sent it last."""
+    trace_id: str = ""
+    """Of the trace it belongs to; empty if there is none."""
+    sampled: bool = False
+    """Whether that trace is recorded."""
     finish_reasons: tuple[str, ...] = ()
     timelines: list[Timeline] = field(default_factory=list[Timeline])
+
+    @property
+    def exemplar(self) -> dict[str, str] | None:
+        """What a measurement of this call can be found by: its trace, or its id; None where that is too long."""
+        if self.sampled:
+            return {"trace_id": self.trace_id}
+        return {"request_id": self.request_id} if len(self.request_id) <= _EXEMPLAR_CHARACTERS else None
 
     def follow(self, timeline: Timeline) -> None:
         """Takes a request to an engine among what this call did."""

@@ -4,7 +4,7 @@ A status holds exactly one `ErrorInfo` (reason, domain, metadata with the reques
 wrong, `RetryInfo` where a retry helps, and `QuotaFailure` where a quota is used up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -96,6 +96,15 @@ def from_status(
     if retry.HasField("retry_delay"):
         error.retry_after = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
     return error
+
+
+def reason_in(trailing: Iterable[tuple[str, str | bytes]]) -> str:
+    """Returns the reason in the status that trailing metadata carry; empty where there is none of ours."""
+    for key, value in trailing:
+        if key == STATUS_KEY and isinstance(value, bytes):
+            info = _detail(_parse(value), ErrorInfo)
+            return info.reason if info.domain == DOMAIN and info.reason in _BY_REASON else ""
+    return ""
 
 
 def tree(root: type[SensoriumError] = SensoriumError) -> list[type[SensoriumError]]:

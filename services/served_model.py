@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from sensorium.call_record import CALL_RECORD
 from sensorium.errors import ModelNotReady, ModelNotServed
 from sensorium.v1 import models_pb2 as pb
 from sensorium.v1.common_pb2 import ModelIdentity
@@ -40,6 +41,8 @@ class ServedModel:
         """
         if model not in ("", self.name):
             raise ModelNotServed.of(model, [self.name])
+        if (record := CALL_RECORD.get()) is not None:
+            record.model = self.name
         if self.info.state != pb.MODEL_STATE_READY:
             state = pb.ModelState.Name(self.info.state).removeprefix("MODEL_STATE_").lower()
             raise ModelNotReady(

@@ -20,6 +20,7 @@ Servicers are asynchronous, raise `sensorium.errors`, and find the id of their r
 the same server in their own loop: `async with rpc.Server(settings, names) as server: server.ready()`.
 """
 
+from sensorium.rpc.answers import consumption_of
 from sensorium.rpc.configuration import load
 from sensorium.rpc.gate import Gate
 from sensorium.rpc.health import Health
@@ -45,6 +46,7 @@ __all__ = [
     "Server",
     "ServerSettings",
     "channel_options",
+    "consumption_of",
     "load",
     "main",
     "read_within",

@@ -24,21 +24,21 @@ def note(record: CallRecord, answer: Any) -> None:
         told = told.completed
     fields = told.DESCRIPTOR.fields_by_name
     if "usage" in fields:
-        record.consumption = _consumption(told)
+        record.consumption = consumption_of(told.usage, _seconds(told.timing.compute))
     if "candidates" in fields:
         reasons = (common_pb2.FinishReason.Name(one.finish.reason) for one in told.candidates)
         record.finish_reasons = tuple(dict.fromkeys(name.removeprefix(_PREFIX).lower() for name in reasons))
 
 
-def _consumption(told: Any) -> Consumption:
-    usage, timing = told.usage, told.timing
+def consumption_of(usage: common_pb2.Usage, compute_seconds: float = 0.0) -> Consumption:
+    """Returns what a message tells as plain values."""
     return Consumption(
         input_tokens=usage.input_token_count,
         output_tokens=usage.output_token_count,
         cached_tokens=usage.cached_token_count,
         images=usage.image_count,
         audio_seconds=_seconds(usage.audio_duration) if usage.HasField("audio_duration") else None,
-        compute_seconds=_seconds(timing.compute),
+        compute_seconds=compute_seconds,
     )
 
 

@@ -13,10 +13,12 @@ from grpc import StatusCode
 from sensorium.call_record import CALL_RECORD, CallRecord
 from sensorium.errors import Internal, InvalidArgument, SensoriumError, TaskNotSupported
 from sensorium.rpc.behaviours import Context, Handler, Patience, guarded
+from sensorium.rpc.call_log import log_call
 from sensorium.rpc.gate import Gate
 from sensorium.rpc.observer import CallObserver
 from sensorium.rpc.request_ids import REQUEST_ID, echo, request_id_of
-from sensorium.status import to_status, trailers
+from sensorium.rpc.trace_context import trace_of
+from sensorium.status import reason_in, to_status, trailers
 
 _log = logging.getLogger("sensorium.rpc")
 
@@ -63,10 +65,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _call(self, method: str, context: Context, counted: bool) -> AsyncGenerator[CallRecord]:
-        request_id = request_id_of(context.invocation_metadata() or ())
-        REQUEST_ID.set(request_id)
-        record = CallRecord(method, request_id)
-        CALL_RECORD.set(record)
+        record = _begin(method, context)
+        request_id = record.request_id
         begun = perf_counter()
         code = StatusCode.UNKNOWN
         if counted:
@@ -78,9 +78,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             code = _CODES.get(_number(context.code()), StatusCode.OK)
         except SensoriumError as error:
             code = error.code
+            record.reason = error.reason
             await _refuse(context, error, request_id)
         except grpc.aio.AbortError:
             code = _CODES.get(_number(context.code()), StatusCode.UNKNOWN)
+            record.reason = reason_in(context.trailing_metadata() or ())
             raise
         except grpc.aio.InternalError:
             # A write failed: the caller is gone, and the cancellation of this task is on its way.
@@ -92,18 +94,27 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             if task is None or task.cancelling():
                 raise
             # Nobody cancelled this call: let through, the exception would leave the caller waiting for ever.
-            code = StatusCode.INTERNAL
+            code, record.reason = StatusCode.INTERNAL, Internal.reason
             _log.exception("%s: a cancellation escaped from the handler", method)
             await _refuse(context, Internal(), request_id)
         except Exception:
-            code = StatusCode.INTERNAL
+            code, record.reason = StatusCode.INTERNAL, Internal.reason
             _log.exception("%s failed", method)
             await _refuse(context, Internal(), request_id)
         finally:
-            seconds = perf_counter() - begun
-            _log.debug("%s %s in %.1f ms", method, code.name, seconds * 1e3)
             if counted:
+                seconds = perf_counter() - begun
                 self._observer.finished(method, code, seconds)
+                log_call(record, code, seconds, context.peer())
+
+
+def _begin(method: str, context: Context) -> CallRecord:
+    metadata = context.invocation_metadata() or ()
+    record = CallRecord(method, request_id_of(metadata))
+    record.trace_id, record.sampled = trace_of(metadata)
+    REQUEST_ID.set(record.request_id)
+    CALL_RECORD.set(record)
+    return record
 
 
 async def _refuse(context: Context, error: SensoriumError, request_id: str) -> None:

@@ -31,15 +31,21 @@ def main(
     0 after a drain, 1 where the process could not serve (the log says why). Wrong settings exit with 2.
     """
     settings = load(kind, program, arguments)
-    configure(settings.log_level, settings.log_format)
+    configure(
+        settings.log_level,
+        settings.log_format,
+        calls=settings.log_calls,
+        exception_messages=settings.log_exception_messages,
+    )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(_awaited(serve(settings)))
         except CannotServe as error:
             print(f"{program} cannot start: {error}", file=sys.stderr)
             return 1
-        except Exception:
-            _log.exception("%s ends", program)
+        except Exception as error:
+            # What a call raises does not come here: this says nothing of what callers sent.
+            _log.exception("%s ends: %s", program, error)
             return 1
     return 0
 

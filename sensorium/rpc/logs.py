@@ -1,10 +1,17 @@
-"""The log of a process: one line per event on standard error, with the id of the request it belongs to."""
+"""The log of a process: one line per event on standard error, with the id of the request it belongs to.
+
+Nothing of what callers send or get is in it. What an exception says may quote a prompt, so that a traceback here names
+the places and the classes, and leaves the messages out unless an operator wants them.
+"""
 
 import json
 import logging
 import time
-from typing import Literal
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
+from sensorium.rpc.call_log import LOGGER
 from sensorium.rpc.request_ids import REQUEST_ID
 
 
@@ -13,36 +20,73 @@ class _Line(logging.Formatter):
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 
-    def __init__(self) -> None:
+    def __init__(self, *, exception_messages: bool) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s")
+        self._exception_messages = exception_messages
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Returns the line of a record, with its facts."""
+        facts = "".join(f" {key}={value}" for key, value in _facts(record).items())
+        return super().formatMessage(record) + facts
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Returns the traceback of an exception."""
+        return super().formatException(ei) if self._exception_messages else "".join(_places(ei[1], set())).rstrip("\n")
 
 
 class _Json(_Line):
     def format(self, record: logging.LogRecord) -> str:
-        fields = {
+        fields: dict[str, object] = {
             "time": self.formatTime(record),
             "level": record.levelname,
             "logger": record.name,
             "request_id": getattr(record, "request_id", "-"),
             "message": record.getMessage(),
+            **_facts(record),
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)
 
 
-def _add_request_id(record: logging.LogRecord) -> bool:
-    record.request_id = REQUEST_ID.get()
-    return True
+def configure(
+    level: str, form: Literal["line", "json"], *, calls: bool = True, exception_messages: bool = False
+) -> None:
+    """Sends the log to standard error from `level` on, with a line for each call if `calls` are wanted.
 
-
-def configure(level: str, form: Literal["line", "json"]) -> None:
-    """Sends the log to standard error from `level` on. Prompts and other content of requests are never logged."""
+    `exception_messages` adds what exceptions say, which may quote prompts and other content of requests.
+    """
     handler = logging.StreamHandler()
-    handler.setFormatter(_Json() if form == "json" else _Line())
+    handler.setFormatter((_Json if form == "json" else _Line)(exception_messages=exception_messages))
     handler.addFilter(_add_request_id)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.getLogger(LOGGER).setLevel(logging.NOTSET if calls else logging.WARNING)
     # On `debug`, gRPC writes several lines per message.
     logging.getLogger("grpc").setLevel(logging.WARNING)
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    if not hasattr(record, "request_id"):  # a model's thread says for whom it works
+        record.request_id = REQUEST_ID.get()
+    return True
+
+
+def _facts(record: logging.LogRecord) -> Mapping[str, object]:
+    facts: Mapping[str, object] = getattr(record, "facts", {})
+    return facts
+
+
+def _places(error: BaseException, seen: set[int]) -> Iterator[str]:
+    """Yields the lines of a traceback, those of the exceptions before it first, each with its class alone."""
+    seen.add(id(error))
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if earlier is not None and id(earlier) not in seen:
+        yield from _places(earlier, seen)
+        yield "\nFrom there came:\n\n"
+    yield "Traceback (most recent call last):\n"
+    yield from traceback.format_tb(error.__traceback__)
+    yield f"{type(error).__module__}.{type(error).__qualname__}\n"
+    for part in error.exceptions if isinstance(error, BaseExceptionGroup) else ():  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        yield from _places(part, seen)  # pyright: ignore[reportUnknownArgumentType]

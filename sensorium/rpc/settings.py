@@ -73,6 +73,10 @@ class ServerSettings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["line", "json"] = Field("line", description="Form of the log on standard error.")
+    log_calls: bool = Field(True, description="Logs a line for each call when it has ended.")
+    log_exception_messages: bool = Field(
+        False, description="Logs what exceptions say, which may quote prompts and other content of requests."
+    )
 
     # As validators of fields, and not of the whole, these speak even where other fields are wrong.
     @field_validator("tls_key_file")

@@ -168,7 +168,7 @@ class Batcher:
                 error.__traceback__ = None  # its frames hold what was computed so far
                 if torch.cuda.is_initialized():
                     torch.cuda.empty_cache()
-            log.warning("A batch of %d items failed and is repeated item by item: %r", len(entries), error)
+            log.warning("A batch of %d items failed and is repeated item by item", len(entries), exc_info=error)
         outputs = [self._alone(entry.item) for entry in entries]
         if lacking and len(entries) > 1 and not any(isinstance(output, SensoriumError) for output in outputs):
             length = max(entry.item.length for entry in entries) * len(entries)

@@ -51,7 +51,7 @@ class Computation:
         elif len(rows) == 1:
             self._ledger.fail(rows[0].sequence.group, error)
             return []
-        log.warning("A step of %d rows failed and is repeated request by request: %r", len(rows), error)
+        log.warning("A step of %d rows failed and is repeated request by request", len(rows), exc_info=error)
         drawn, passed = self._apart(rows)
         if lacking and passed:
             self._scheduler.shrink(rows)
