@@ -6,9 +6,11 @@ from types import TracebackType
 
 from prometheus_client import CollectorRegistry
 
+from gateway.admission import Admission
 from gateway.config import GatewaySettings
 from gateway.discovery import Discovery
 from gateway.discovery.choice import discovery_of
+from gateway.labels import modality_label, task_label
 from gateway.metrics import GatewayMetrics
 from gateway.models import ModelService
 from gateway.pool import Pool
@@ -29,14 +31,16 @@ class Gateway:
     def __init__(self, settings: GatewaySettings, discovery: Discovery | None = None) -> None:
         self.registry = CollectorRegistry()
         self.pool = Pool(settings, discovery or discovery_of(settings))
-        self.metrics = GatewayMetrics(self.registry, task_label, modality_label, self.pool.knows)
+        self.metrics = GatewayMetrics(self.registry, task_label, modality_label, self._knows)
+        self.admission = Admission(self.pool, self.metrics, settings)
         names = (*(service.full_name for service in SERVICES), _MODEL_SERVICE)
         self.server = rpc.Server(settings, names, observer=self.metrics, registry=self.registry)
-        self.registry.register(EndpointCollector(self.pool.names, self.pool.with_leaving))
-        self.registry.register(PoolCollector(self.pool.names, self.pool.with_leaving))
-        self.server.grpc.add_generic_rpc_handlers((Relay(self.pool, self.metrics, settings),))
+        self.registry.register(EndpointCollector(self.admission.pools, self.pool.with_leaving))
+        pools = PoolCollector(self.admission.pools, self.pool.with_leaving, self.admission.depths)
+        self.registry.register(pools)
+        self.server.grpc.add_generic_rpc_handlers((Relay(self.admission, self.metrics, settings),))
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(lambda: self.pool.endpoints), self.server.grpc)
-        self.pool.on_change = self._tell_health
+        self.pool.on_change = self._changed
         self._settings = settings
         self._stack = AsyncExitStack()
 
@@ -58,12 +62,19 @@ class Gateway:
     ) -> None:
         await self._stack.aclose()
 
+    def _knows(self, model: str) -> bool:
+        return self.pool.knows(model) or self.admission.knows(model)
+
+    def _changed(self) -> None:
+        self._tell_health()
+        self.admission.changed()
+
     def _tell_health(self) -> None:
         """A service is served while an endpoint is ready that has a model for one of its tasks."""
         tasks = {
             task
             for endpoint in self.pool.endpoints
-            if endpoint.state is EndpointState.READY
+            if endpoint.state in (EndpointState.READY, EndpointState.EJECTED)
             for model in endpoint.models.values()
             if model.ready
             for task in model.tasks
@@ -79,18 +90,6 @@ class Gateway:
             due = loop.time() + _LAG_INTERVAL_SECONDS
             await asyncio.sleep(_LAG_INTERVAL_SECONDS)
             self.metrics.loop_lag.observe(max(loop.time() - due, 0))
-
-
-def task_label(method: str) -> str:
-    """Returns the `task` label of a method: the first task it serves, such as `generate_text`."""
-    known = METHODS.get(method)
-    return "models" if known is None else models_pb2.Task.Name(known.tasks[0]).removeprefix("TASK_").lower()
-
-
-def modality_label(method: str) -> str:
-    """Returns the `modality` label of a method: its service's, such as `text`."""
-    known = METHODS.get(method)
-    return "models" if known is None else known.service.rpartition(".")[2].removesuffix("Service").lower()
 
 
 async def serve(settings: GatewaySettings) -> None:

@@ -1,15 +1,19 @@
 """What the caller of one relayed call has been sent so far, and the only way to send it more."""
 
 from time import perf_counter
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 
+from gateway.admission import Lease
 from gateway.answer import AnswerShape
 from gateway.call import BEFORE_FIRST_MESSAGE, BEFORE_FIRST_TOKEN, CALL, STREAMING
-from gateway.endpoint import EOF, Endpoint
+from gateway.config import GatewaySettings
+from gateway.endpoint import EOF
+from gateway.failure import EndpointSilent, Failure
 from gateway.headers import initial_to_caller, trailing_to_caller
 from gateway.metrics import GatewayMetrics
+from gateway.silence import Silence
 from sensorium import rpc
 from sensorium.errors import BackendLost, DeadlineExceeded, Internal, SensoriumError
 from sensorium.status import STATUS_KEY, from_rpc_error
@@ -20,74 +24,84 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Delivery:
     """Sends an endpoint's answer to the caller, one message at a time and no faster than the caller takes them."""
 
-    def __init__(self, context: Context, metrics: GatewayMetrics, stalled_seconds: float, shape: AnswerShape) -> None:
+    def __init__(
+        self, context: Context, metrics: GatewayMetrics, settings: GatewaySettings, shape: AnswerShape
+    ) -> None:
         self.begun = False
         """Whether anything of an answer was sent: from then on no other endpoint can answer."""
         self._context = context
         self._metrics = metrics
-        self._stalled_seconds = stalled_seconds
+        self._settings = settings
         self._shape = shape
         self._delta_tag = shape.delta_tag
         self._call = CALL.get()
 
     def remaining(self) -> float | None:
-        """Returns the seconds until the caller's deadline, or None if it has none.
+        """Returns the seconds until the caller's deadline or the gateway's, or None if there is none.
 
         Raises:
             DeadlineExceeded: it has passed.
         """
         remaining: Any = self._context.time_remaining()
+        if self._settings.call_seconds is not None:
+            own = self._settings.call_seconds - (perf_counter() - self._call.begun)
+            remaining = own if remaining is None else min(own, remaining)
         if remaining is not None and remaining <= 0:
             raise DeadlineExceeded("The deadline has passed.")
         return remaining
 
-    async def whole(self, call: Any, endpoint: Endpoint) -> bytes:
+    async def whole(self, call: Any, lease: Lease) -> bytes:
         """Returns the one message of `call`, with its metadata on their way."""
         message: bytes = await call
         self._call.usage = self._shape.usage(message)
-        await self._open(await call.initial_metadata(), endpoint)
+        await self._open(await call.initial_metadata(), lease)
         self._context.set_trailing_metadata(trailing_to_caller(await call.trailing_metadata()))
         return message
 
-    async def stream(self, call: Any, endpoint: Endpoint) -> None:
+    async def stream(self, call: Any, lease: Lease) -> None:
         """Sends all messages of `call`.
 
         Raises:
             AioRpcError: the endpoint's call failed.
+            EndpointSilent: the endpoint sent nothing for too long.
             SlowConsumer: the caller took nothing for too long.
         """
         last = b""
+        silence = Silence(self._settings, bool(self._delta_tag))
         # Read and written one by one, gRPC's flow control reaches from the caller to the endpoint.
-        while (message := await call.read()) is not EOF:
+        while (message := await silence.within(call.read(), bool(self._delta_tag))) is not EOF:
             if not self.begun:
-                await self._open(await call.initial_metadata(), endpoint)
+                await self._open(await call.initial_metadata(), lease)
             await self._send(message)
             last = message
         self._call.last_message = perf_counter()
         self._call.usage = self._shape.usage(last)
         if not self.begun:
-            await self._open(await call.initial_metadata(), endpoint)
+            await self._open(await call.initial_metadata(), lease)
         self._context.set_trailing_metadata(trailing_to_caller(await call.trailing_metadata()))
 
-    async def fail(self, error: grpc.aio.AioRpcError, endpoint: Endpoint) -> None:
-        """Ends the caller's call as the endpoint's ended; never returns.
+    async def fail(self, failure: Failure, lease: Lease) -> NoReturn:
+        """Ends the caller's call as the endpoint's ended.
 
         A status with details goes on unchanged. One without was made by gRPC, here or there, and is told in our words.
         """
-        lost = self.begun
+        error, lost = failure.error, self.begun
+        if isinstance(error, EndpointSilent):
+            raise BackendLost(f"The endpoint was silent for {error.seconds:g} s.")
         if not self.begun:
-            await self._open(error.initial_metadata() or (), endpoint)
+            await self._open(error.initial_metadata() or (), lease)
         trailing = trailing_to_caller(error.trailing_metadata() or ())
         if any(key == STATUS_KEY for key, _ in trailing):
             await self._context.abort(error.code(), error.details() or "", trailing)
         raise _in_our_words(error, lost)
 
-    async def _open(self, initial: Any, endpoint: Endpoint) -> None:
+    async def _open(self, initial: Any, lease: Lease) -> None:
         self.begun = True
-        await self._context.send_initial_metadata(initial_to_caller(initial, endpoint.address))
+        lease.answered()
+        await self._context.send_initial_metadata(initial_to_caller(initial, lease.endpoint.address))
 
     async def _send(self, message: bytes) -> None:
-        await rpc.write_within(self._context, message, self._stalled_seconds)
+        await rpc.write_within(self._context, message, self._settings.stalled_client_seconds)
         if self._delta_tag and message.startswith(self._delta_tag):
             self._delta_tag = b""
             self._metrics.first_token_relayed(self._call)

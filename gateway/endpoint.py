@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 import grpc
 
 from gateway.discovery import Member
+from gateway.ejection import Ejection
 from gateway.router import EndpointState, ServedModel
 from sensorium import rpc
 from sensorium.v1 import models_pb2
@@ -47,6 +47,8 @@ class Endpoint:
         """When it last told its models, on the monotonic clock."""
         self.infos: tuple[models_pb2.ModelInfo, ...] = ()
         self.models: Mapping[str, ServedModel] = {}
+        self.ejection = Ejection(time.monotonic)
+        """What its calls show of it."""
         self.in_flight = 0
         self.idle = asyncio.Event()
         """Set while nothing is in flight."""
@@ -56,12 +58,19 @@ class Endpoint:
 
     @property
     def state(self) -> EndpointState:
-        """Whether it can be used, by its own word and by discovery's."""
+        """Whether it can be used: by its own word, by discovery's, and by how its calls end."""
         if self.removed or self.member.terminating:
             return EndpointState.DRAINING
         if self.health is EndpointState.READY and not self.member.ready:
             return EndpointState.NOT_SERVING
+        if self.health is EndpointState.READY and self.ejection.closed:
+            return EndpointState.EJECTED
         return self.health
+
+    @property
+    def share(self) -> float:
+        """How much of its capacity may be used, in (0, 1]."""
+        return self.ejection.share
 
     @property
     def capacity(self) -> int:
@@ -104,14 +113,13 @@ class Endpoint:
             known = self._calls[arity, method] = getattr(self.channel, arity)(method)
         return known
 
-    @contextmanager
-    def working(self) -> Generator[None]:
-        """Counts one call in flight."""
+    def begin(self) -> None:
+        """Counts one call more in flight."""
         self.in_flight += 1
         self.idle.clear()
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-            if not self.in_flight:
-                self.idle.set()
+
+    def end(self) -> None:
+        """Counts one call less in flight."""
+        self.in_flight -= 1
+        if not self.in_flight:
+            self.idle.set()

@@ -15,6 +15,7 @@ ENDPOINT_KEY = "x-sensorium-endpoint"
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
+_TENANT_CHARACTERS = 128
 _FORWARDED = frozenset({"traceparent", "tracestate"})
 
 
@@ -22,6 +23,14 @@ def towards_endpoint(received: Iterable[tuple[str, str | bytes]]) -> Metadata:
     """Returns the metadata of the endpoint's call, from those of the caller's."""
     passed = tuple((key, value) for key, value in received if key in _FORWARDED)
     return ((REQUEST_ID_KEY, REQUEST_ID.get()), *passed)
+
+
+def tenant_of(received: Iterable[tuple[str, str | bytes]], key: str) -> str:
+    """Returns who calls, as the metadata `key` tells; empty where it does not. Names that are longer are cut."""
+    for name, value in received:
+        if name == key:
+            return str(value)[:_TENANT_CHARACTERS]
+    return ""
 
 
 def initial_to_caller(received: Iterable[tuple[str, str | bytes]], endpoint: str) -> Metadata:

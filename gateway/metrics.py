@@ -46,7 +46,8 @@ class GatewayMetrics:
         )
         self.attempts = counter(
             "sensorium_gateway_attempts_total",
-            "Calls to endpoints, by how they ended: ok, error, retried, lost; reason is the gRPC code.",
+            "Calls to endpoints, by how they ended: ok, error, lost, retried, or budget_exhausted; reason is the gRPC "
+            "code, or SILENT.",
             ("result", "reason"),
         )
         self.broken = counter(
@@ -56,13 +57,24 @@ class GatewayMetrics:
         )
         self.cancellations = counter(
             "sensorium_gateway_cancellations_total",
-            "Calls cancelled by the client: before_first_message, before_first_token, or streaming.",
+            "Calls cancelled by the client: in the queue, before_first_message, before_first_token, or streaming.",
             ("phase",),
         )
         self.routes = counter(
             "sensorium_gateway_route_total",
             "Endpoints chosen, by why: only, least_in_flight, retry; or why there was none.",
             ("reason",),
+        )
+        self.admission = counter(
+            "sensorium_gateway_admission_total",
+            "Calls by how they got an endpoint: direct, dispatched from the queue; or why not: full, deadline, "
+            "expired, cancelled.",
+            ("pool", "outcome"),
+        )
+        self.ejections = counter(
+            "sensorium_gateway_ejections_total",
+            "Endpoints taken out of routing: failures_in_a_row, failure_ratio, probe_failed.",
+            ("pool", "reason"),
         )
         self._declare_times(registry)
 
@@ -92,6 +104,12 @@ class GatewayMetrics:
             ("model",),
             buckets=PER_TOKEN_SECONDS,
         )
+        self.queue_wait = histogram(
+            "sensorium_gateway_queue_wait_seconds",
+            "Time in the queue, by how it ended; 0 of calls that went straight through.",
+            ("pool", "outcome"),
+            buckets=DURATION_SECONDS,
+        )
         self.loop_lag = histogram(
             "sensorium_gateway_event_loop_lag_seconds",
             "How much later than asked the event loop woke a sleeper.",
@@ -119,6 +137,11 @@ class GatewayMetrics:
             record.consumption = None if call.usage is None else consumption_of(call.usage)
         if (per_token := call.seconds_per_token()) is not None:
             _observe(self.per_token.labels(model), per_token)
+
+    def admitted(self, pool: str, outcome: str, waited: float) -> None:
+        """Counts a call that was let through, or that waited in vain."""
+        self.admission.labels(pool, outcome).inc()
+        _observe(self.queue_wait.labels(pool, outcome), waited)
 
     def first_token_relayed(self, call: Call) -> None:
         """Measures the time to the first token of a call."""

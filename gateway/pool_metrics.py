@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.admission import BANDS
 from gateway.endpoint import Endpoint
 from gateway.router import EndpointState
 
@@ -14,9 +15,15 @@ from gateway.router import EndpointState
 class PoolCollector(Collector):
     """How much each pool does and can do. A pool without an endpoint has zeros, so that scalers and alerts see it."""
 
-    def __init__(self, pools: Iterable[str], endpoints: Callable[[], Iterable[Endpoint]]) -> None:
+    def __init__(
+        self,
+        pools: Iterable[str],
+        endpoints: Callable[[], Iterable[Endpoint]],
+        depths: Callable[[], Counter[tuple[str, str]]],
+    ) -> None:
         self._pools = tuple(pools)
         self._endpoints = endpoints
+        self._depths = depths
 
     def collect(self) -> Iterator[Metric]:
         """Yields the gauges as they are now."""
@@ -35,9 +42,25 @@ class PoolCollector(Collector):
         yield ages
         yield self._gauge("inflight_requests", "Calls that endpoints of a pool work on for this gateway.", running)
         yield self._gauge("pool_capacity", "Calls that the ready endpoints of a pool work on at once.", capacity)
-        saturation = {pool: running[pool] / max(capacity[pool], 1) for pool in self._pools}
+        depths = self._depths()
+        yield self._queues(depths)
+        saturation = {
+            pool: (running[pool] + sum(depths[pool, band] for band in BANDS)) / max(capacity[pool], 1)
+            for pool in self._pools
+        }
         text = "Calls waiting and running, by the pool's capacity; a pool without any counts as one of 1."
         yield self._gauge("pool_saturation", text, saturation)
+
+    def _queues(self, depths: Counter[tuple[str, str]]) -> Metric:
+        family = GaugeMetricFamily(
+            "sensorium_gateway_queue_depth",
+            "Calls that wait for an endpoint of a pool, by priority: high (above 0), normal, low.",
+            labels=("pool", "priority"),
+        )
+        for pool in self._pools:
+            for band in BANDS:
+                family.add_metric((pool, band), depths[pool, band])
+        return family
 
     def _gauge(self, name: str, text: str, values: "Counter[str] | dict[str, float]") -> Metric:
         family = GaugeMetricFamily(f"sensorium_gateway_{name}", text, labels=("pool",))

@@ -1,45 +1,48 @@
 """Passes calls of every arity on to an endpoint, as raw bytes.
 
-A call that an endpoint fails with UNAVAILABLE before anything of its answer was sent goes once more to another one.
+A call that an endpoint fails before anything of its answer was sent goes to another one, at most twice, where that one
+may do better and the budget for retries is not used up.
 """
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
 from grpc import StatusCode
 
+from gateway.admission import Admission, Ask, Lease
 from gateway.answer import AnswerShape
-from gateway.call import CALL
+from gateway.call import BEFORE_FIRST_MESSAGE, CALL, QUEUE
 from gateway.config import GatewaySettings
 from gateway.delivery import Context, Delivery
-from gateway.endpoint import Endpoint
-from gateway.headers import towards_endpoint
+from gateway.failure import EndpointSilent, Failure
+from gateway.headers import Metadata, tenant_of, towards_endpoint
 from gateway.metrics import GatewayMetrics
-from gateway.pool import Pool
-from gateway.request import model_of, model_of_config
-from gateway.router import Choice, route
+from gateway.request import model_and_priority_of, model_of_config
+from gateway.retry_budget import RetryBudget
 from gateway.upstream import Upstream
-from sensorium.errors import SensoriumError
 from sensorium.tasks import METHODS, Method
 
 _log = logging.getLogger("gateway")
 
-_ATTEMPTS = 2
+_EXTRA_ATTEMPTS = 2
 
 AnswerT = TypeVar("AnswerT")
-Attempt = Callable[[Endpoint, float | None], Awaitable[AnswerT]]
+Attempt = Callable[[Lease, float | None], Awaitable[AnswerT]]
 
 
 class Relay(grpc.GenericRpcHandler):
     """Handles every method of the contract that runs a model."""
 
-    def __init__(self, pool: Pool, metrics: GatewayMetrics, settings: GatewaySettings) -> None:
-        self._pool = pool
+    def __init__(self, admission: Admission, metrics: GatewayMetrics, settings: GatewaySettings) -> None:
+        self._admission = admission
         self._metrics = metrics
         self._settings = settings
+        self._budget = RetryBudget(settings.retry_ratio, time.monotonic)
         self._shapes = {name: AnswerShape.of(method) for name, method in METHODS.items()}
+        self._priorities = {name: _priority_field(method) for name, method in METHODS.items()}
         self._handlers = {name: self._handler(method) for name, method in METHODS.items()}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
@@ -65,101 +68,117 @@ class Relay(grpc.GenericRpcHandler):
         return kit.unary_unary_rpc_method_handler(whole)
 
     async def _whole(self, method: Method, request: bytes, context: Context) -> bytes:
-        delivery = self._delivery(method, context)
-        metadata = towards_endpoint(context.invocation_metadata() or ())
+        delivery, metadata = self._delivery(method, context), towards_endpoint(_received(context))
 
-        async def attempt(endpoint: Endpoint, timeout: float | None) -> bytes:
-            call = endpoint.call("unary_unary", method.name)(request, timeout=timeout, metadata=metadata)
+        async def attempt(lease: Lease, timeout: float | None) -> bytes:
+            call = lease.endpoint.call("unary_unary", method.name)(request, timeout=timeout, metadata=metadata)
             try:
-                return await delivery.whole(call, endpoint)
+                return await delivery.whole(call, lease)
             finally:
                 call.cancel()
 
-        return await self._answered(method, model_of(request), delivery, attempt)
+        return await self._answered(self._ask(method, request, context), delivery, attempt)
 
     async def _stream(self, method: Method, request: bytes, context: Context) -> None:
-        delivery = self._delivery(method, context)
-        metadata = towards_endpoint(context.invocation_metadata() or ())
+        delivery, metadata = self._delivery(method, context), towards_endpoint(_received(context))
 
-        async def attempt(endpoint: Endpoint, timeout: float | None) -> None:
-            call = endpoint.call("unary_stream", method.name)(request, timeout=timeout, metadata=metadata)
+        async def attempt(lease: Lease, timeout: float | None) -> None:
+            call = lease.endpoint.call("unary_stream", method.name)(request, timeout=timeout, metadata=metadata)
             try:
-                await delivery.stream(call, endpoint)
+                await delivery.stream(call, lease)
             finally:
                 call.cancel()
 
-        await self._answered(method, model_of(request), delivery, attempt)
+        await self._answered(self._ask(method, request, context), delivery, attempt)
 
     async def _exchange(self, method: Method, context: Context) -> None:
-        delivery = self._delivery(method, context)
-        metadata = towards_endpoint(context.invocation_metadata() or ())
+        delivery, metadata = self._delivery(method, context), towards_endpoint(_received(context))
         async with Upstream(context, self._settings.silent_client_seconds) as upstream:
-            model = model_of_config(await upstream.first())
+            first = await upstream.first()
+            tenant = tenant_of(_received(context), self._settings.tenant_metadata)
+            ask = Ask(method.tasks, model_of_config(first), 0, tenant, len(first))
 
-            async def attempt(endpoint: Endpoint, timeout: float | None) -> None:
-                call = endpoint.call("stream_stream", method.name)(timeout=timeout, metadata=metadata)
+            async def attempt(lease: Lease, timeout: float | None) -> None:
+                call = lease.endpoint.call("stream_stream", method.name)(timeout=timeout, metadata=metadata)
                 try:
                     async with upstream.flowing_into(call):
-                        await delivery.stream(call, endpoint)
+                        await delivery.stream(call, lease)
                 finally:
                     call.cancel()
 
-            await self._answered(method, model, delivery, attempt, lambda: upstream.replayable)
+            await self._answered(ask, delivery, attempt, lambda: upstream.replayable)
 
     async def _answered(
         self,
-        method: Method,
-        model: str,
+        ask: Ask,
         delivery: Delivery,
         attempt: Attempt[AnswerT],
         repeatable: Callable[[], bool] = lambda: True,
     ) -> AnswerT:
         """Returns what the first endpoint that answers answers."""
+        self._budget.deposit()
+        lease = await self._admitted(ask, delivery)
         tried: list[str] = []
         while True:
-            choice = self._route(method, model, tried)
-            try:
-                with choice.endpoint.working():
-                    answer = await attempt(choice.endpoint, delivery.remaining())
-            except grpc.aio.AioRpcError as error:
-                tried.append(choice.endpoint.address)
-                again = not delivery.begun and repeatable() and self._may_retry(method, model, tried, error)
-                self._count(method, error, delivery, again)
-                if not again:
-                    await delivery.fail(error, choice.endpoint)
-                _log.info("%s answered UNAVAILABLE; trying another endpoint", choice.endpoint.address)
-            else:
-                self._metrics.attempts.labels("ok", StatusCode.OK.name).inc()
-                return answer
+            with lease:
+                try:
+                    answer = await attempt(lease, delivery.remaining())
+                except (grpc.aio.AioRpcError, EndpointSilent) as error:
+                    failure = Failure.of(error)
+                    lease.worked = failure.worked
+                else:
+                    lease.worked, lease.tokens = True, CALL.get().tokens
+                    self._metrics.attempts.labels("ok", StatusCode.OK.name).inc()
+                    return answer
+            tried.append(lease.endpoint.address)
+            other = self._other(ask, delivery, failure, tried, repeatable)
+            if other is None:
+                await delivery.fail(failure, lease)
+            _log.info("%s failed with %s; trying another endpoint", lease.endpoint.address, failure.reason)
+            lease = other
 
-    def _route(self, method: Method, model: str, tried: list[str]) -> Choice[Endpoint]:
+    async def _admitted(self, ask: Ask, delivery: Delivery) -> Lease:
         call = CALL.get()
-        call.model = model
+        call.model, call.phase = ask.model, QUEUE
         try:
-            choice = route(self._pool.endpoints, method.tasks, model, tried=tried)
-        except SensoriumError as error:
-            self._metrics.routes.labels(error.reason.lower()).inc()
-            raise
-        call.model = choice.model
-        self._metrics.routes.labels("retry" if tried else choice.reason).inc()
-        return choice
+            lease = await self._admission.enter(ask, delivery.remaining())
+        finally:
+            call.model = ask.model
+        call.phase = BEFORE_FIRST_MESSAGE
+        return lease
 
-    def _may_retry(self, method: Method, model: str, tried: list[str], error: grpc.aio.AioRpcError) -> bool:
-        if error.code() is not StatusCode.UNAVAILABLE or len(tried) >= _ATTEMPTS:
-            return False
-        try:
-            route(self._pool.endpoints, method.tasks, model, tried=tried)
-        except SensoriumError:
-            # The first endpoint's own words tell the caller more than "there is no other".
-            return False
-        return True
-
-    def _count(self, method: Method, error: grpc.aio.AioRpcError, delivery: Delivery, again: bool) -> None:
-        lost = delivery.begun and error.code() is StatusCode.UNAVAILABLE
-        result = "retried" if again else "lost" if lost else "error"
-        self._metrics.attempts.labels(result, error.code().name).inc()
-        if lost and method.response_is_stream:
+    def _other(
+        self, ask: Ask, delivery: Delivery, failure: Failure, tried: list[str], repeatable: Callable[[], bool]
+    ) -> Lease | None:
+        """Returns another endpoint for a failed call, if it may have one; counts the attempt that failed."""
+        result, lease = "lost" if delivery.begun and failure.lost else "error", None
+        again = failure.elsewhere and not delivery.begun and repeatable() and len(tried) <= _EXTRA_ATTEMPTS
+        choice = self._admission.alternative(ask, tried) if again else None
+        # Without another one, the first endpoint's own words tell the caller more than "there is no other".
+        if choice is not None and self._budget.withdraw():
+            result, lease = "retried", self._admission.take(choice, ask)
+        elif choice is not None:
+            result = "budget_exhausted"
+        self._metrics.attempts.labels(result, failure.reason).inc()
+        if result == "lost":
             self._metrics.broken.labels(CALL.get().phase).inc()
+        return lease
+
+    def _ask(self, method: Method, request: bytes, context: Context) -> Ask:
+        model, priority = model_and_priority_of(request, self._priorities[method.name])
+        tenant = tenant_of(_received(context), self._settings.tenant_metadata)
+        return Ask(method.tasks, model, priority, tenant, len(request))
 
     def _delivery(self, method: Method, context: Context) -> Delivery:
-        return Delivery(context, self._metrics, self._settings.stalled_client_seconds, self._shapes[method.name])
+        return Delivery(context, self._metrics, self._settings, self._shapes[method.name])
+
+
+def _received(context: Context) -> Metadata:
+    metadata: Any = context.invocation_metadata()
+    return metadata or ()
+
+
+def _priority_field(method: Method) -> int:
+    """Returns the number of the field `priority` of a method's requests; 0, which no field has, where there is none."""
+    field = method.request_type.DESCRIPTOR.fields_by_name.get("priority")
+    return field.number if field is not None else 0

@@ -1,5 +1,6 @@
 """Chooses an endpoint for a call. Pure: what is known goes in, a choice or an error comes out."""
 
+import math
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ class EndpointState(Enum):
     """Reached, and loading or draining: it gets no new work."""
     READY = "ready"
     """Gets work."""
+    EJECTED = "ejected"
+    """Ready by its own word, but its calls failed: it gets work only where no other endpoint is ready."""
     DRAINING = "draining"
     """Terminating, or no longer told of by discovery: it gets no new work and finishes what it has."""
 
@@ -70,17 +73,26 @@ class RoutableEndpoint(Protocol):
         """Calls of this gateway that it works on."""
         ...
 
+    @property
+    def share(self) -> float:
+        """How much of its capacity may be used, in (0, 1]."""
+        ...
+
 
 EndpointT = TypeVar("EndpointT", bound=RoutableEndpoint)
 
 
 @dataclass(frozen=True)
 class Choice(Generic[EndpointT]):
-    """An endpoint, the model it was chosen for, and why it was: `only`, or `least_in_flight`."""
+    """An endpoint, the model it was chosen for, and why it was: `only`, or `least_in_flight`.
+
+    `free` tells whether it has room for one call more; if not, no endpoint has that serves this.
+    """
 
     endpoint: EndpointT
     model: str
     reason: str
+    free: bool
 
 
 def route(
@@ -88,12 +100,14 @@ def route(
     tasks: Collection[int],
     model: str,
     *,
+    over_commit: float = 1.0,
     tried: Collection[str] = (),
     pick: Callable[[Sequence[EndpointT]], EndpointT] = random.choice,
 ) -> Choice[EndpointT]:
     """Returns the endpoint for a call of one of `tasks` with `model`, which may be empty.
 
-    That is the one with the least (calls in flight + 1) / concurrency, and `pick` decides between equals. Endpoints
+    That is the one with the least (calls in flight + 1) / concurrency, of those with room for one call more if there
+    are any; `pick` decides between equals. There is room for `over_commit` times the concurrency, rounded up. Endpoints
     whose address is in `tried` are passed over.
 
     Raises:
@@ -101,16 +115,17 @@ def route(
     """
     name = model or only_model(endpoints, tasks)
     able = [endpoint for endpoint in endpoints if _able(endpoint, name, tasks)]
-    ready = [
-        endpoint
-        for endpoint in able
-        if endpoint.state is EndpointState.READY and endpoint.models[name].ready and endpoint.address not in tried
-    ]
-    if not ready:
+    ready = [endpoint for endpoint in able if endpoint.models[name].ready and endpoint.address not in tried]
+    usable = [endpoint for endpoint in ready if endpoint.state is EndpointState.READY]
+    # Of ejected endpoints one may work; of none, none.
+    usable = usable or [endpoint for endpoint in ready if endpoint.state is EndpointState.EJECTED]
+    if not usable:
         _refuse(endpoints, name, able)
-    least = min(_load(endpoint, name) for endpoint in ready)
-    equals = [endpoint for endpoint in ready if _load(endpoint, name) == least]
-    return Choice(pick(equals), name, "only" if len(ready) == 1 else "least_in_flight")
+    free = [endpoint for endpoint in usable if endpoint.in_flight < _slots(endpoint, name, over_commit)]
+    loads = [(_load(endpoint, name), endpoint) for endpoint in free or usable]
+    least = min(load for load, _ in loads)
+    chosen = pick([endpoint for load, endpoint in loads if load == least])
+    return Choice(chosen, name, "only" if len(usable) == 1 else "least_in_flight", bool(free))
 
 
 def only_model(endpoints: Iterable[RoutableEndpoint], tasks: Collection[int]) -> str:
@@ -148,7 +163,13 @@ def _able(endpoint: RoutableEndpoint, name: str, tasks: Collection[int]) -> bool
 
 
 def _load(endpoint: RoutableEndpoint, name: str) -> float:
-    return (endpoint.in_flight + 1) / max(endpoint.models[name].concurrency, 1)
+    return (endpoint.in_flight + 1) / (max(endpoint.models[name].concurrency, 1) * endpoint.share)
+
+
+def _slots(endpoint: RoutableEndpoint, name: str, over_commit: float) -> float:
+    concurrency = endpoint.models[name].concurrency
+    # One that does not tell how much it takes says so itself when it is full.
+    return math.ceil(concurrency * over_commit * endpoint.share) if concurrency > 0 else math.inf
 
 
 def _refuse(endpoints: Sequence[RoutableEndpoint], name: str, able: Sequence[RoutableEndpoint]) -> NoReturn:

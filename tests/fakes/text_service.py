@@ -26,13 +26,15 @@ class Seen:
 class Script:
     """What the service does with a call: `error` is raised after `tokens` deltas, or by a call without a stream.
 
-    `gate`, when given, is waited for before the deltas from the second on, and by calls without a stream.
+    `gate`, when given, is waited for before the deltas from the second on, and by calls without a stream; `before`, by
+    streams before anything else.
     """
 
     tokens: int = 3
     text: str = "word "
     error: Exception | None = None
     gate: asyncio.Event | None = None
+    before: asyncio.Event | None = None
 
 
 @dataclass
@@ -118,6 +120,8 @@ class _Text(text_pb2_grpc.TextServiceServicer):
         fake.begin("StreamGenerate", request, context)
         ended: BaseException | None = None
         try:
+            if script.before is not None:
+                await script.before.wait()
             if script.tokens:
                 yield text_pb2.StreamGenerateResponse(started={"prompt_token_count": 7})
             for index in range(script.tokens):

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import AsyncExitStack
 
 import grpc
 import pytest
@@ -67,11 +68,13 @@ async def test_a_refusal_as_unavailable_is_tried_elsewhere_and_no_other_refusal_
         assert (len(refusing.seen), len(other.seen)) == (2, 1)
 
 
-async def test_a_call_is_tried_twice_at_most():
-    services = [FakeTextService(script=Script(error=ModelNotReady("draining"))) for _ in range(3)]
-    async with services[0], services[1], services[2], rig(*(service.address for service in services)) as gateway:
+async def test_a_call_is_tried_three_times_at_most():
+    services = [FakeTextService(script=Script(error=ModelNotReady("draining"))) for _ in range(4)]
+    async with AsyncExitStack() as stack:
+        addresses = [(await stack.enter_async_context(service)).address for service in services]
+        gateway = await stack.enter_async_context(rig(*addresses))
         assert isinstance(await error_of(gateway.text.Tokenize(REQUEST)), ModelNotReady)
-        assert sum(len(service.seen) for service in services) == 2
+        assert sum(len(service.seen) for service in services) == 3
 
 
 async def test_a_stream_of_requests_is_replayed_from_its_first_message():

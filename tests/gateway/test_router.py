@@ -16,6 +16,7 @@ class FakeEndpoint:
     state: EndpointState = EndpointState.READY
     learned: bool = True
     in_flight: int = 0
+    share: float = 1.0
 
 
 def endpoint(address: str, *names: str, tasks=(GENERATE,), ready=True, concurrency=1, **rest) -> FakeEndpoint:
@@ -112,3 +113,29 @@ def test_only_ready_models_of_ready_endpoints_get_work():
         endpoint("c", "m", in_flight=1000),
     ]
     assert route(endpoints, [GENERATE], "m").endpoint.address == "c"
+
+
+def test_an_endpoint_with_room_goes_before_a_lesser_load():
+    small = endpoint("a", "m", concurrency=1, in_flight=1)
+    large = endpoint("b", "m", concurrency=8, in_flight=10)
+    choice = route([small, large], [GENERATE], "m", over_commit=1.25)
+    assert (choice.endpoint, choice.free) == (small, True)
+    small.in_flight = 2
+    assert not route([small, large], [GENERATE], "m", over_commit=1.25).free
+    untold = endpoint("c", "m", concurrency=0, in_flight=1000)
+    assert route([small, large, untold], [GENERATE], "m").endpoint is untold
+
+
+def test_a_share_of_an_endpoint_takes_a_share_of_the_calls():
+    slow = endpoint("a", "m", concurrency=8, in_flight=2, share=0.25)
+    full = endpoint("b", "m", concurrency=8, in_flight=6)
+    assert route([slow, full], [GENERATE], "m").endpoint is full
+    assert not route([slow], [GENERATE], "m").free
+
+
+def test_an_ejected_endpoint_gets_work_only_where_no_other_is_ready():
+    ejected = endpoint("a", "m", state=EndpointState.EJECTED)
+    busy = endpoint("b", "m", in_flight=1000)
+    assert route([ejected, busy], [GENERATE], "m").endpoint is busy
+    busy.state = EndpointState.NOT_SERVING
+    assert route([ejected, busy], [GENERATE], "m").endpoint is ejected

@@ -1,0 +1,208 @@
+"""Lets calls through to endpoints: at once while there is room, else in a fair order and for a bounded time."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import NoReturn
+
+from gateway.admission.ask import Ask
+from gateway.admission.cold import ColdModels, StandIn
+from gateway.admission.lane import Lane
+from gateway.admission.lease import Lease
+from gateway.admission.line import Ticket
+from gateway.config import GatewaySettings
+from gateway.endpoint import Endpoint
+from gateway.metrics import GatewayMetrics
+from gateway.pool import Pool
+from gateway.router import Choice, only_model, route
+from sensorium.errors import ModelNotReady, NoEndpoint, QueueFull, SensoriumError, TaskNotSupported
+
+Known = Endpoint | StandIn
+
+_TICK_SECONDS = 0.25
+
+
+class Admission:
+    """Decides when a call gets an endpoint, and which. Belongs to the event loop."""
+
+    def __init__(self, pool: Pool, metrics: GatewayMetrics, settings: GatewaySettings) -> None:
+        self._pool = pool
+        self._metrics = metrics
+        self._settings = settings
+        self._cold = ColdModels.of(settings.cold_models)
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._tick: asyncio.TimerHandle | None = None
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The names of all pools, as discovery and the settings tell."""
+        return tuple(dict.fromkeys((*self._pool.names, *(model.pool for model in self._cold.stand_ins.values()))))
+
+    def knows(self, model: str) -> bool:
+        """Returns whether a model of this name may be scaled to zero."""
+        return model in self._cold.stand_ins
+
+    async def enter(self, ask: Ask, remaining: float | None) -> Lease:
+        """Returns an endpoint for a call with so many seconds left; sets `ask.model` to the model that is meant.
+
+        Raises:
+            SensoriumError: nothing serves this, or not now, or not in time; the class says which.
+        """
+        known = self._known()
+        try:
+            ask.model = ask.model or self._only_model(ask)
+            choice = self._route(known, ask)
+        except SensoriumError as error:
+            stand_in = self._cold.stand_ins.get(ask.model)
+            if stand_in is None or not isinstance(error, NoEndpoint | ModelNotReady):
+                self._metrics.routes.labels(error.reason.lower()).inc()
+                raise
+            return await self._wait(self._lane(stand_in.pool, ask.model), ask, remaining, cold=True)
+        lane = self._lane(choice.endpoint.pool, ask.model)
+        if choice.free and not len(lane.line):
+            self._metrics.admitted(lane.pool, "direct", 0.0)
+            return self._grant(lane, choice, ask)
+        return await self._wait(lane, ask, remaining, cold=False)
+
+    def alternative(self, ask: Ask, tried: Collection[str]) -> Choice[Endpoint] | None:
+        """Returns an endpoint that was not tried yet, for a call that others have failed; None if there is none."""
+        try:
+            return self._route(self._known(), ask, tried)
+        except SensoriumError:
+            return None
+
+    def take(self, choice: Choice[Endpoint], ask: Ask) -> Lease:
+        """Gives a call that has waited once an alternative, even where that has no room: few calls may be retried."""
+        self._metrics.routes.labels("retry").inc()
+        return Lease(self._lane(choice.endpoint.pool, ask.model), choice.endpoint, ask, self._ended)
+
+    def changed(self) -> None:
+        """Looks for room, as endpoints have come, gone, or told something new."""
+        self._cold.learn(self._pool.endpoints)
+        for lane in self._waiting():
+            self._serve(lane)
+
+    def depths(self) -> Counter[tuple[str, str]]:
+        """Returns how many calls wait, by pool and priority. May be called in any thread."""
+        depths: Counter[tuple[str, str]] = Counter()
+        for lane in tuple(self._lanes.values()):
+            for band, waiting in tuple(lane.line.bands.items()):
+                depths[lane.pool, band] += waiting
+        return depths
+
+    async def _wait(self, lane: Lane, ask: Ask, remaining: float | None, *, cold: bool) -> Lease:
+        begun = time.monotonic()
+        try:
+            lane.check(ask, begun, remaining)
+        except SensoriumError as error:
+            self._metrics.admission.labels(lane.pool, "full" if isinstance(error, QueueFull) else "deadline").inc()
+            raise
+        ticket = Ticket(ask, begun, asyncio.get_running_loop().create_future())
+        lane.line.add(ticket)
+        self._serve(lane)
+        self._tick_later()
+        outcome = "cancelled"
+        try:
+            seconds = self._settings.cold_start_seconds if cold else self._settings.queue_seconds
+            # Unlike a timeout, this cannot end in the very moment in which the call is let through.
+            done, _ = await asyncio.wait((ticket.granted,), timeout=seconds)
+            outcome = "dispatched" if done and ticket.granted.exception() is None else "expired"
+            return ticket.granted.result() if done else self._expire(lane, ask, seconds)
+        finally:
+            lane.line.remove(ticket)
+            waited = time.monotonic() - begun
+            if outcome == "cancelled":
+                _give_back(ticket)
+                outcome = "deadline" if remaining is not None and waited >= remaining else outcome
+            self._metrics.admitted(lane.pool, outcome, waited)
+
+    def _expire(self, lane: Lane, ask: Ask, seconds: float) -> NoReturn:
+        """Raises the error of a call that has waited for too long."""
+        self._route(self._known(), ask)
+        raise lane.full(f"The request has waited for {seconds:g} s.")
+
+    def _serve(self, lane: Lane, freed: Endpoint | None = None) -> None:
+        """Lets calls of a lane through while there is room: on one endpoint, or on any of the pool."""
+        within = [place for place in self._known() if place.pool == lane.pool] if freed is None else [freed]
+        while (ticket := lane.line.first()) is not None:
+            try:
+                choice = self._route(within, ticket.ask)
+            except SensoriumError as error:
+                if freed is not None or isinstance(error, NoEndpoint | ModelNotReady):
+                    return
+                lane.line.remove(ticket)
+                ticket.granted.set_exception(error)
+                continue
+            if not choice.free:
+                return
+            lane.line.remove(ticket)
+            ticket.granted.set_result(self._grant(lane, choice, ticket.ask))
+
+    def _grant(self, lane: Lane, choice: Choice[Endpoint], ask: Ask) -> Lease:
+        self._metrics.routes.labels(choice.reason).inc()
+        return Lease(lane, choice.endpoint, ask, self._ended)
+
+    def _ended(self, lease: Lease) -> None:
+        """Judges the endpoint by how a call ended, and gives its slot to the next."""
+        endpoint = lease.endpoint
+        reason = endpoint.ejection.ended(lease.worked, lease.probe, lambda: self._may_eject(endpoint.pool))
+        if reason:
+            self._metrics.ejections.labels(endpoint.pool, reason).inc()
+        for lane in self._waiting():
+            if lane.pool == endpoint.pool and lane.model in endpoint.models:
+                self._serve(lane, endpoint)
+
+    def _may_eject(self, pool: str) -> bool:
+        """At most half of a pool: where more fail, it is not the endpoints."""
+        members = [endpoint for endpoint in self._pool.endpoints if endpoint.pool == pool]
+        return 2 * (sum(endpoint.ejection.closed for endpoint in members) + 1) <= len(members)
+
+    def _waiting(self) -> list[Lane]:
+        return [lane for lane in self._lanes.values() if len(lane.line)]
+
+    def _tick_later(self) -> None:
+        """While calls wait, looks now and then: an ejection that ends, and a share that grows, tell nobody."""
+        if self._tick is None:
+            self._tick = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._ticked)
+
+    def _ticked(self) -> None:
+        self._tick = None
+        for lane in self._waiting():
+            self._serve(lane)
+            self._tick_later()
+
+    def _lane(self, pool: str, model: str) -> Lane:
+        lane = self._lanes.get((pool, model))
+        if lane is None:
+            lane = self._lanes[pool, model] = Lane(pool, model, self._settings)
+        return lane
+
+    def _known(self) -> Sequence[Known]:
+        endpoints: list[Known] = [*self._pool.endpoints]
+        endpoints.extend(self._cold.stand_ins.values())
+        return endpoints
+
+    def _only_model(self, ask: Ask) -> str:
+        """Returns the one model for a task; what cold models can do is guessed only where nothing else is left."""
+        try:
+            return only_model(
+                [place for place in self._known() if not isinstance(place, StandIn) or place.told], ask.tasks
+            )
+        except (NoEndpoint, TaskNotSupported):
+            if not self._cold.stand_ins:
+                raise
+            return only_model(self._known(), ask.tasks)
+
+    def _route(self, known: Sequence[Known], ask: Ask, tried: Collection[str] = ()) -> Choice[Endpoint]:
+        choice = route(known, ask.tasks, ask.model, over_commit=self._settings.over_commit, tried=tried)
+        # A stand-in is never ready.
+        assert isinstance(choice.endpoint, Endpoint)
+        return Choice(choice.endpoint, choice.model, choice.reason, choice.free)
+
+
+def _give_back(ticket: Ticket) -> None:
+    """Gives back what a caller was granted in the moment of leaving."""
+    if ticket.granted.done() and ticket.granted.exception() is None:
+        ticket.granted.result().release()
+    ticket.granted.cancel()

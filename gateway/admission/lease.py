@@ -1,0 +1,54 @@
+"""The right of one call to an endpoint."""
+
+import time
+from collections.abc import Callable
+
+from gateway.admission.ask import Ask
+from gateway.admission.lane import Lane
+from gateway.endpoint import Endpoint
+
+
+class Lease:
+    """Holds one slot of an endpoint from when it is made to the exit of `with`.
+
+    On the way out, `worked` tells whether the endpoint did its part, None where the call's end says nothing of that;
+    `tokens` what the call cost, 0 where nobody told.
+    """
+
+    def __init__(self, lane: Lane, endpoint: Endpoint, ask: Ask, ended: "Callable[[Lease], None]") -> None:
+        self.lane = lane
+        self.endpoint = endpoint
+        self.worked: bool | None = None
+        self.tokens = 0
+        self.begun = time.monotonic()
+        self.charged = lane.tokens.value or 1.0
+        self.tenant = ask.tenant
+        self.probe = endpoint.ejection.dispatched()
+        self._ended = ended
+        endpoint.begin()
+        lane.running += 1
+        lane.shares.serve(self.tenant, self.charged)
+
+    def answered(self) -> None:
+        """Tells that the endpoint began to answer: a probe need not wait for the end of a long stream."""
+        if self.probe:
+            self.probe = False
+            self.endpoint.ejection.ended(True, True, bool)
+
+    def __enter__(self) -> "Lease":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Gives the slot back."""
+        lane = self.lane
+        self.endpoint.end()
+        lane.running -= 1
+        lane.seconds.observe(time.monotonic() - self.begun)
+        if self.tokens:
+            lane.tokens.observe(self.tokens)
+            lane.shares.settle(self.tenant, self.tokens - self.charged)
+        self._ended(self)
+        self.probe = False

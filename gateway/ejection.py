@@ -1,0 +1,124 @@
+"""Takes endpoints that fail out of routing for a while, by what their answers show. Pure: the clock is given.
+
+in use ──5 failures in a row, or over half of 10 and more in 30 s──► ejected for 15 s, then 30 s, 45 s … 5 min
+  ▲                                                                      │
+  └── slow start ◄──success── one probe at a time ◄──────────────────────┘
+                                    └──failure──► ejected for longer
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+_IN_A_ROW = 5
+_RATIO = 0.5
+_AT_LEAST = 10
+_WINDOW_SECONDS = 30.0
+_SLICE_SECONDS = 5.0
+_FIRST_SECONDS = 15.0
+_LONGEST_SECONDS = 300.0
+_FORGIVEN_SECONDS = 300.0
+_SLOW_START_SECONDS = 30.0
+_LEAST_SHARE = 0.1
+
+
+@dataclass(slots=True)
+class _Slice:
+    """What ended within a few seconds: counting it so bounds the memory of a busy endpoint."""
+
+    begun: float
+    ended: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class Ejection:
+    """Judges one endpoint by the calls it was given. `clock` is monotonic, in seconds."""
+
+    clock: Callable[[], float]
+    _in_a_row: int = 0
+    _slices: deque[_Slice] = field(default_factory=lambda: deque[_Slice]())
+    _times: int = 0
+    """How often it was ejected since it was last forgiven."""
+    _until: float | None = None
+    """When the ejection ends and a probe may go; None while it is in use."""
+    _probing: bool = False
+    _returned: float | None = None
+    """When it last was taken back into use."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it gets no call now: it is ejected, or its probe is under way."""
+        return self._until is not None and (self._probing or self.clock() < self._until)
+
+    @property
+    def proving(self) -> bool:
+        """Whether the next call is its probe."""
+        return self._until is not None and not self.closed
+
+    @property
+    def share(self) -> float:
+        """How much of its capacity may be used, in (0, 1]; grows after an ejection."""
+        if self._returned is None:
+            return 1.0
+        return min(max((self.clock() - self._returned) / _SLOW_START_SECONDS, _LEAST_SHARE), 1.0)
+
+    def dispatched(self) -> bool:
+        """Tells of a call that it is given; returns whether this one is its probe."""
+        if not self.proving:
+            return False
+        self._probing = True
+        return True
+
+    def ended(self, worked: bool | None, probe: bool, may_eject: Callable[[], bool]) -> str:
+        """Judges by how a call ended: `worked` is None where that says nothing about the endpoint.
+
+        `may_eject` is asked when it is about to be ejected. Returns why it was; empty if it was not.
+        """
+        if probe:
+            return self._proved(worked)
+        if self._until is not None or worked is None:
+            # Calls from before the ejection have been judged by it.
+            return ""
+        reason = self._reason(worked)
+        if not reason or not may_eject():
+            return ""
+        self._eject()
+        return reason
+
+    def _proved(self, worked: bool | None) -> str:
+        self._probing = False
+        if worked is None:
+            return ""
+        if worked:
+            self._until, self._returned = None, self.clock()
+            return ""
+        self._eject()
+        return "probe_failed"
+
+    def _reason(self, worked: bool) -> str:
+        now = self.clock()
+        if not self._slices or now - self._slices[-1].begun >= _SLICE_SECONDS:
+            self._slices.append(_Slice(now))
+        while now - self._slices[0].begun > _WINDOW_SECONDS:
+            self._slices.popleft()
+        self._slices[-1].ended += 1
+        if worked:
+            self._in_a_row = 0
+            return ""
+        self._in_a_row += 1
+        self._slices[-1].failed += 1
+        if self._in_a_row >= _IN_A_ROW:
+            return "failures_in_a_row"
+        ended = sum(piece.ended for piece in self._slices)
+        failed = sum(piece.failed for piece in self._slices)
+        return "failure_ratio" if ended >= _AT_LEAST and failed > _RATIO * ended else ""
+
+    def _eject(self) -> None:
+        now = self.clock()
+        if self._until is None and self._returned is not None and now - self._returned > _FORGIVEN_SECONDS:
+            self._times = 0
+        self._times += 1
+        self._until = now + min(_FIRST_SECONDS * self._times, _LONGEST_SECONDS)
+        self._in_a_row = 0
+        self._slices.clear()

@@ -1,0 +1,46 @@
+"""What it means that an endpoint failed a call."""
+
+from dataclasses import dataclass
+
+import grpc
+from grpc import StatusCode
+
+from sensorium.errors import QueueFull
+from sensorium.status import from_rpc_error
+
+_BLAMED = frozenset({StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.UNKNOWN})
+# The caller's doing, or nobody's.
+_NEUTRAL = frozenset({StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED})
+
+
+class EndpointSilent(Exception):
+    """An endpoint sent nothing of a stream for too long."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"nothing came for {seconds:g} s")
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed attempt. `reason` is the gRPC code's name, or `SILENT` where the gateway gave the endpoint up."""
+
+    error: grpc.aio.AioRpcError | EndpointSilent
+    reason: str
+    worked: bool | None
+    """Whether the endpoint did its part all the same; None where that cannot be told."""
+    elsewhere: bool
+    """Whether another endpoint may do better."""
+    lost: bool
+    """Whether the endpoint is gone, as far as this call can tell."""
+
+    @classmethod
+    def of(cls, error: grpc.aio.AioRpcError | EndpointSilent) -> "Failure":
+        """Reads an error. What fails by a bug does not go elsewhere: it would meet the same bug there."""
+        if isinstance(error, EndpointSilent):
+            return cls(error, "SILENT", worked=False, elsewhere=True, lost=True)
+        code = error.code()
+        lost = code is StatusCode.UNAVAILABLE
+        full = code is StatusCode.RESOURCE_EXHAUSTED and isinstance(from_rpc_error(error), QueueFull)
+        worked = None if code in _NEUTRAL else code not in _BLAMED
+        return cls(error, code.name, worked, elsewhere=lost or full, lost=lost)

@@ -1,0 +1,94 @@
+import asyncio
+import time
+
+import pytest
+
+from gateway.config import GatewaySettings
+from gateway.router import EndpointState
+from sensorium import rpc
+from sensorium.errors import ModelNotServed, NoEndpoint, QueueFull, TaskNotSupported
+from sensorium.v1 import text_pb2
+from tests.fakes.cable import Cable
+from tests.fakes.text_service import FakeTextService
+from tests.gateway.rig import Rig, error_of, rig
+from tests.waiting import until
+
+REQUEST = text_pb2.TokenizeRequest(texts=["a"])
+
+
+def _depth(gateway: Rig) -> float:
+    return gateway.metric("sensorium_gateway_queue_depth", pool="text", priority="normal")
+
+
+async def test_calls_that_name_the_model_or_mean_it_are_held_until_an_endpoint_appears():
+    async with FakeTextService(concurrency=2) as fake, Cable(fake.port) as cable:
+        await cable.cut()
+        async with rig(f"text={cable.address}", reachable=False, cold_models=("text=tiny",)) as gateway:
+            begun = time.monotonic()
+            calls = [gateway.text.Tokenize(text_pb2.TokenizeRequest(model=name)) for name in ("tiny", "") * 5]
+            await until(lambda: _depth(gateway) == 10)
+            assert gateway.metric("sensorium_gateway_pool_capacity", pool="text") == 0
+            assert gateway.metric("sensorium_gateway_pool_saturation", pool="text") == 10
+            await asyncio.sleep(2)
+            await cable.mend()
+            await asyncio.gather(*calls)
+            assert time.monotonic() - begun > 2
+            assert _depth(gateway) == 0
+            wait = {"pool": "text", "outcome": "dispatched"}
+            assert gateway.metric("sensorium_gateway_queue_wait_seconds_count", **wait) == 10
+            assert gateway.metric("sensorium_gateway_queue_wait_seconds_sum", **wait) > 20
+
+
+async def test_none_that_appears_in_time_is_told_as_it_is():
+    cold = {"cold_models": ("text=tiny",), "cold_start_seconds": 0.3}
+    async with rig("text=127.0.0.1:9", reachable=False, startup_seconds=2, **cold) as gateway:
+        error = await error_of(gateway.text.Tokenize(REQUEST))
+        assert isinstance(error, NoEndpoint)
+        assert error.retry_after
+        # The pool of a service that this one is not: nothing here can do this, whatever wakes up.
+        assert isinstance(await error_of(gateway.channel.unary_unary(_EMBED_IMAGE)(b"")), NoEndpoint)
+        assert _depth(gateway) == 0
+        expired = {"pool": "text", "outcome": "expired"}
+        await until(lambda: gateway.metric("sensorium_gateway_admission_total", **expired) == 1)
+
+
+_EMBED_IMAGE = "/sensorium.v1.VisionService/EmbedImage"
+
+
+async def test_the_hold_is_bounded_and_what_the_model_cannot_do_is_told_once_that_is_known():
+    async with FakeTextService() as fake, Cable(fake.port) as cable:
+        await cable.cut()
+        async with rig(
+            f"text={cable.address}", reachable=False, cold_models=("text=tiny",), queue_requests=1
+        ) as gateway:
+            held = gateway.text.Embed(text_pb2.EmbedRequest(texts=["a"]))
+            await until(lambda: _depth(gateway) == 1)
+            assert isinstance(await error_of(gateway.text.Tokenize(REQUEST)), QueueFull)
+            await cable.mend()
+            assert isinstance(await error_of(held), TaskNotSupported)
+            assert isinstance(
+                await error_of(gateway.text.Tokenize(text_pb2.TokenizeRequest(model="x"))), ModelNotServed
+            )
+
+
+async def test_what_a_model_can_do_is_remembered_when_its_endpoints_are_gone():
+    async with (
+        FakeTextService("one", tasks=(2,)) as one,
+        FakeTextService("two", tasks=(11,)) as two,
+        Cable(two.port) as cable,
+        rig(f"a={one.address}", f"b={cable.address}", cold_models=("b=two",)) as gateway,
+    ):
+        await cable.cut()
+        await until(lambda: gateway.endpoint(cable.address).state is EndpointState.CONNECTING)
+        call = gateway.text.Tokenize(REQUEST)
+        await until(lambda: gateway.metric("sensorium_gateway_queue_depth", pool="b", priority="normal") == 1)
+        await cable.mend()
+        await call
+        assert len(two.seen) == 1
+
+
+@pytest.mark.parametrize("models", ["text", "=m", "text=", "a=m,b=m"])
+def test_what_names_no_model_of_a_pool_is_refused(models: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        rpc.load(GatewaySettings, "gateway", ["--static", "a:1", "--cold-models", models])
+    assert f"--cold-models {models}: " in capsys.readouterr().err

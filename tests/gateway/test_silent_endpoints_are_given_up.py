@@ -1,0 +1,57 @@
+import asyncio
+
+from sensorium.errors import BackendLost, DeadlineExceeded
+from sensorium.v1 import speech_pb2, text_pb2
+from tests.fakes.text_service import FakeTextService, Script
+from tests.gateway.rig import error_of, rig
+from tests.waiting import until
+
+STREAM = text_pb2.StreamGenerateRequest(prompt="x")
+
+
+async def test_one_that_begins_nothing_is_replaced():
+    silent = FakeTextService(script=Script(before=asyncio.Event()), concurrency=100)
+    async with (
+        silent,
+        FakeTextService() as other,
+        rig(silent.address, other.address, first_token_seconds=0.3) as gateway,
+    ):
+        events = [event.WhichOneof("event") async for event in gateway.text.StreamGenerate(STREAM)]
+        assert events == ["started", "delta", "delta", "delta", "completed"]
+        assert (len(silent.seen), len(other.seen)) == (1, 1)
+        await until(lambda: silent.running == 0)
+        assert gateway.metric("sensorium_gateway_attempts_total", result="retried", reason="SILENT") == 1
+
+
+async def test_one_that_goes_on_with_nothing_ends_the_stream():
+    async with (
+        FakeTextService(script=Script(gate=asyncio.Event())) as fake,
+        rig(fake.address, token_gap_seconds=0.3) as gateway,
+    ):
+        error = await error_of(gateway.text.StreamGenerate(STREAM))
+        assert isinstance(error, BackendLost)
+        await until(lambda: fake.running == 0)
+        assert gateway.metric("sensorium_gateway_streams_broken_total", phase="streaming") == 1
+
+
+async def test_a_stream_that_listens_may_be_silent():
+    limits = {"first_token_seconds": 0.1, "token_gap_seconds": 0.1}
+    async with FakeTextService(tasks=(41,)) as fake, rig(fake.address, **limits) as gateway:
+        call = gateway.speech.StreamTranscribe()
+        await call.write(speech_pb2.StreamTranscribeRequest(config={"model": "tiny"}))
+        await call.read()
+        await asyncio.sleep(0.3)
+        await call.write(speech_pb2.StreamTranscribeRequest(audio=b"00"))
+        assert await call.read() == speech_pb2.StreamTranscribeResponse()
+        await call.done_writing()
+
+
+async def test_a_call_without_a_deadline_ends_at_the_gateways():
+    async with (
+        FakeTextService(script=Script(gate=asyncio.Event())) as fake,
+        rig(fake.address, call_seconds=0.3) as gateway,
+    ):
+        error = await error_of(gateway.text.Tokenize(text_pb2.TokenizeRequest(texts=["a"])))
+        assert isinstance(error, DeadlineExceeded)
+        assert 0 < fake.seen[0].seconds_left < 0.4
+        await until(lambda: fake.running == 0)
