@@ -27,7 +27,9 @@ def main() -> None:
     cuda = any(name.startswith("nvidia-") for name in services)
     _write(FOLDER / f"services/requirements-{'cuda' if cuda else 'cpu'}.txt", services)
     if cuda:
-        print("This index gave torch for CUDA; for the CPU's file name one without: PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS.")
+        print(
+            "This index gave torch for CUDA; for the CPU's file name one without: PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS."
+        )
     else:
         print("This index gave torch for the CPU; for CUDA's file run again with PyPI alone.")
 
