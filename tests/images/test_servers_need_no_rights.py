@@ -1,5 +1,5 @@
-"""Gateway and services as a restricted pod runs them: a number for a user, no home, no capabilities, and nothing that can
-be written to but `/tmp` and the cache's folder. `make images-check` does the same with the images themselves.
+"""Gateway and services as a restricted pod runs them: a number for a user, no home, no capabilities, and nothing to
+write to but `/tmp` and the cache's folder. `make images-check` does the same with the images themselves.
 """
 
 import os
