@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media soak models clean
+.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media bench-autoscale soak images images-check image-locks models clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,8 +86,20 @@ bench-gpu: $(READY) ## Measures generation on a GPU beside transformers and what
 bench-media: $(READY) ## Measures what an image in a prompt costs, and the pauses of streams beside it.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.media $(ARGS)
 
+bench-autoscale: $(READY) ## Replays a day against the scaling policies, beside fleets that do not scale.
+	@$(BIN)/python -m benchmarks.autoscale $(ARGS)
+
 soak: $(READY) ## Sends 20,000 requests of every kind and tells whether memory grows.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.soak $(ARGS)
+
+images: ## Builds both images with docker, podman or buildah; images/build.sh tells what can be chosen.
+	images/build.sh
+
+images-check: $(READY) ## Starts both images with a read-only root and no rights, and asks through the gateway.
+	images/check.sh
+
+image-locks: $(READY) ## Writes what the images install, by version, from pyproject.toml.
+	$(BIN)/python images/lock.py
 
 models: $(READY) ## Trains the embedded models anew (about three hours, less with a GPU; speech needs espeak-ng and flite).
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.chat

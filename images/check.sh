@@ -57,8 +57,9 @@ stop_all() {
 start services python -m services.text --model "$model" --port 51951 --metrics-port 59951 --drain-delay-seconds 0
 start gateway python -m gateway --static 127.0.0.1:51951 --port 51950 --metrics-port 59950 --drain-delay-seconds 0
 for _ in $(seq 60); do
-    if answer=$(.venv/bin/sensorium text generate --target 127.0.0.1:51950 --max-new-tokens 12 "Once" 2>"$scratch/refused"); then
+    if answer=$(.venv/bin/sensorium text generate --target 127.0.0.1:51950 --chat "What is two plus three?" 2>"$scratch/refused"); then
         echo "answered: $answer"
+        if [ "$tool" = buildah ] && grep "cannot be compiled" "$scratch/services.log"; then exit 1; fi
         stop_all
         exit 0
     fi
