@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media bench-autoscale soak images images-check image-locks models clean
+.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media bench-autoscale soak images images-check image-locks models tools clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,13 +27,16 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+tools: ## Fetches what is not on PyPI into .tools: prometheus, promtool.
+	@local/tools.sh prometheus prometheus promtool
+
 demo: $(READY) ## Starts the stack on the embedded model, streams an answer through the gateway, stops.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m local demo
 
 serve: $(READY) ## Keeps the stack running until Ctrl-C and says what to call.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m local serve
 
-test: $(READY) ## Runs the whole test suite.
+test: $(READY) tools ## Runs the whole test suite.
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 check: lint types drift test ## What CI runs: format, lint, types, proto drift, tests.
@@ -109,5 +112,5 @@ models: $(READY) ## Trains the embedded models anew (about three hours, less wit
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.speech
 
 clean: ## Removes the environment and caches.
-	rm -rf $(VENV) .demo .bench .sanitize .pytest_cache .ruff_cache
+	rm -rf $(VENV) .tools .demo .bench .sanitize .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
