@@ -56,4 +56,4 @@ _Dumper.add_representer(str, _text)
 
 
 def _yaml(document: dict[str, Any]) -> str:
-    return HEAD + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+    return HEAD + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
