@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media bench-autoscale soak images images-check image-locks models tools clean
+.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media bench-autoscale soak images images-check image-locks models tools monitoring clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ docs: $(READY) ## Writes docs/metrics.md from the code.
 
 manifests: $(READY) ## Writes tests/k8s/snapshots from k8s.
 	$(BIN)/python -m tests.k8s.snapshots
+
+monitoring: $(READY) ## Writes rules and boards of k8s/monitoring from its code.
+	$(BIN)/python -m k8s.monitoring
 
 sanitize: $(READY) ## Tests the native library under address and undefined-behaviour sanitizers.
 	@mkdir -p .sanitize

@@ -10,7 +10,7 @@ from k8s.monitoring.boards import BOARDS
 from k8s.monitoring.rule import Group
 
 FOLDER = Path(__file__).parent
-HEAD = "# Written by `make boards` from k8s/monitoring/*.py.\n"
+HEAD = "# Written by `make monitoring` from k8s/monitoring/*.py.\n"
 
 
 def rule_files() -> dict[str, list[Group]]:
@@ -48,8 +48,8 @@ class _Dumper(yaml.SafeDumper):
     """Writes texts of several lines as such."""
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+def _text(_: yaml.SafeDumper, text: str) -> yaml.Node:
+    return yaml.ScalarNode("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
 _Dumper.add_representer(str, _text)
