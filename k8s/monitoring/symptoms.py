@@ -18,13 +18,14 @@ GATEWAY = Group(
         ),
         Alert(
             alert="NoReadyEndpoints",
-            # A pool that is scaled to zero on purpose has no endpoints and no work: it alarms nobody.
+            # A pool that is scaled to zero on purpose has no endpoints and no work: it alarms nobody. One that comes
+            # back from there may take as long as this lasts; callers of all others are spoken for by AvailabilityBurn.
             expr=(
                 f"{READY} == 0\nand\n("
                 f"sum by ({BY_POOL}) (sensorium_gateway_endpoints) > 0\nor\n"
                 f"sum by ({BY_POOL}) (sensorium_gateway_queue_depth) > 0)"
             ),
-            lasting="5m",
+            lasting="15m",
             severity="critical",
             summary="Pool {{ $labels.pool }} has no ready endpoint.",
             description="No gateway has one to send a request to; requests wait, and then fail.",
@@ -39,11 +40,11 @@ GATEWAY = Group(
         ),
         Alert(
             alert="QueueExpiring",
-            expr=f'sum by ({BY_POOL}) (rate(sensorium_gateway_admission_total{{outcome="expired"}}[5m])) > 0',
+            expr=f'sum by ({BY_POOL}) (rate(sensorium_gateway_admission_total{{outcome=~"deadline|expired"}}[5m])) > 0',
             lasting="5m",
             severity="warning",
             summary="Requests of pool {{ $labels.pool }} wait in vain.",
-            description="{{ $value | humanize }} a second are given up in the queue because their time is over.",
+            description="{{ $value | humanize }} a second end in the queue because their time is over.",
         ),
         Alert(
             alert="BrokenStreams",
@@ -58,7 +59,7 @@ GATEWAY = Group(
         ),
         Alert(
             alert="RetryBudgetExhausted",
-            expr='sum by (namespace) (rate(sensorium_gateway_attempts_total{result="budget"}[5m])) > 0',
+            expr='sum by (namespace) (rate(sensorium_gateway_attempts_total{result="budget_exhausted"}[5m])) > 0',
             lasting="5m",
             severity="warning",
             summary="The gateway no longer repeats what fails.",

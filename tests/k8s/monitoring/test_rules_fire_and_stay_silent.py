@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 import yaml
 
-from k8s.monitoring.files import FOLDER, rule_files
+from k8s.monitoring.files import FOLDER
 from k8s.monitoring.rule import Alert
 from local.tools import tool
+from tests.k8s.monitoring.asked import rules
 
 RULES = sorted(FOLDER.glob("rules/*.yaml"))
 TESTS = sorted(FOLDER.glob("rules/tests/*.yaml"))
-ALERTS = [rule for groups in rule_files().values() for g in groups for rule in g.rules if isinstance(rule, Alert)]
+ALERTS = [rule for rule in rules() if isinstance(rule, Alert)]
+CASES = [group for path in TESTS for group in yaml.safe_load(path.read_text())["tests"]]
 
 Labels = dict[str, str]
 
@@ -34,14 +36,13 @@ def test_alerts_do_what_their_tests_say(path: Any) -> None:
 
 def cases(alert: str) -> Iterator[list[Labels]]:
     """Yields, for every case of the tests that asks for an alert, the labels of those that are to fire."""
-    for path in TESTS:
-        for group in yaml.safe_load(path.read_text())["tests"]:
-            for case in group.get("alert_rule_test", ()):
-                if case["alertname"] == alert:
-                    yield [fired["exp_labels"] for fired in case["exp_alerts"]]
-            for case in group.get("promql_expr_test", ()):
-                if f'alertname="{alert}"' in case["expr"]:
-                    yield [dict(re.findall(r'(\w+)="([^"]*)"', sample["labels"])) for sample in case["exp_samples"]]
+    for group in CASES:
+        for case in group.get("alert_rule_test", ()):
+            if case["alertname"] == alert:
+                yield [fired["exp_labels"] for fired in case["exp_alerts"]]
+        for case in group.get("promql_expr_test", ()):
+            if f'alertname="{alert}"' in case["expr"]:
+                yield [dict(re.findall(r'(\w+)="([^"]*)"', sample["labels"])) for sample in case["exp_samples"]]
 
 
 def told_apart(alert: Alert) -> Labels:
