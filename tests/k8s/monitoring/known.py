@@ -33,6 +33,8 @@ FOREIGN: Metrics = {
     "kube_horizontalpodautoscaler_spec_max_replicas": TARGET | {"horizontalpodautoscaler"},
     "kube_pod_status_phase": TARGET | {"phase"},
     "kube_pod_container_status_restarts_total": TARGET | {"container"},
+    # The kubelet's cAdvisor.
+    "container_cpu_cfs_throttled_seconds_total": TARGET,
     # cert-manager.
     "certmanager_certificate_expiration_timestamp_seconds": TARGET | {"name"},
 }
