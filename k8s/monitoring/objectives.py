@@ -46,7 +46,9 @@ class Objective:
 
 def _availability(share: float) -> Objective:
     def calls(codes: str) -> str:
-        return f'sum by ({BY_MODEL}) (rate(sensorium_gateway_requests_total{{code=~"{codes}"}}[WINDOW]))'
+        return (
+            f'sum by ({BY_MODEL}) (rate(sensorium_gateway_requests_total{{task!="models", code=~"{codes}"}}[WINDOW]))'
+        )
 
     bad = "|".join(OUR_FAULT)
     return Objective(

@@ -4,6 +4,8 @@ from k8s.monitoring.pools import READY, SATURATION
 from k8s.monitoring.promql import BY_POOL
 from k8s.monitoring.rule import Alert, Group
 
+_CALLS = "sum by (namespace) (rate(sensorium_gateway_requests_total[10m]))"
+
 GATEWAY = Group(
     "sensorium-gateway",
     [
@@ -40,7 +42,10 @@ GATEWAY = Group(
         ),
         Alert(
             alert="QueueExpiring",
-            expr=f'sum by ({BY_POOL}) (rate(sensorium_gateway_admission_total{{outcome=~"deadline|expired"}}[5m])) > 0',
+            expr=(
+                f'(sum by ({BY_POOL}) (rate(sensorium_gateway_admission_total{{outcome=~"deadline|expired"}}[5m]))'
+                f"\nor on() vector(0)) > 0"
+            ),
             lasting="5m",
             severity="warning",
             summary="Requests of pool {{ $labels.pool }} wait in vain.",
@@ -49,8 +54,8 @@ GATEWAY = Group(
         Alert(
             alert="BrokenStreams",
             expr=(
-                "sum by (namespace) (rate(sensorium_gateway_streams_broken_total[10m]))\n/\n"
-                "sum by (namespace) (rate(sensorium_gateway_requests_total[10m])) > 0.01"
+                f"(sum by (namespace) (rate(sensorium_gateway_streams_broken_total[10m]))\nor 0 * {_CALLS})\n"
+                f"/\n{_CALLS} > 0.01"
             ),
             lasting="5m",
             severity="critical",
@@ -59,7 +64,10 @@ GATEWAY = Group(
         ),
         Alert(
             alert="RetryBudgetExhausted",
-            expr='sum by (namespace) (rate(sensorium_gateway_attempts_total{result="budget_exhausted"}[5m])) > 0',
+            expr=(
+                '(sum by (namespace) (rate(sensorium_gateway_attempts_total{result="budget_exhausted"}[5m]))'
+                "\nor on() vector(0)) > 0"
+            ),
             lasting="5m",
             severity="warning",
             summary="The gateway no longer repeats what fails.",

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.config import GatewaySettings
 from k8s.monitoring.files import FOLDER
 from k8s.monitoring.rule import Alert
 from local.tools import tool
@@ -63,3 +64,12 @@ def test_alerts_tell_what_a_person_needs() -> None:
         assert alert.severity in {"critical", "warning"}
         assert alert.summary.endswith(".")
         assert alert.description.endswith(".")
+
+
+def test_a_pool_that_comes_back_from_zero_alarms_nobody() -> None:
+    """The longest that a manifest lets calls wait for it is no longer than the alert does."""
+    (alert,) = (alert for alert in ALERTS if alert.alert == "NoReadyEndpoints")
+    texts = [path.read_text() for path in FOLDER.parent.rglob("*") if path.suffix in {".yaml", ".env"}]
+    waits = [int(found) for text in texts for found in re.findall(r"SENSORIUM_COLD_START_SECONDS=(\d+)", text)]
+    waits.append(int(GatewaySettings.model_fields["cold_start_seconds"].default))
+    assert max(waits) <= 60 * int(alert.lasting.removesuffix("m"))
