@@ -1,1 +1,0 @@
-"""What runs sensorium on Kubernetes, and watches it."""
