@@ -20,6 +20,7 @@ from transformers import (
     Qwen2AudioConfig,
     Qwen2VLConfig,
     Qwen3VLConfig,
+    SmolVLMConfig,
     WhisperFeatureExtractor,
 )
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
@@ -27,6 +28,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from services.engine.multimodal.processor_class import without_video
 from tests import tiny_models
@@ -51,12 +53,14 @@ _TOKENS: dict[str, list[str]] = {
     "gemma3": ["<boi>", "<eoi>", "<img>"],
     "qwen2_audio": ["<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"],
 }  # fmt: skip
+_TOKENS["smolvlm"] = _TOKENS["idefics3"]
 _TOKENS["qwen2_5_vl"] = _TOKENS["qwen3_vl"] = _TOKENS["qwen2_vl"]
 _NAMED = {"gemma3": {"boi_token": "<boi>", "eoi_token": "<eoi>", "image_token": "<img>"}}
 """Tokens that a processor asks its tokenizer for."""
 _IN_TEMPLATE = {
     "llava": "<image>",
     "idefics3": "<image>",
+    "smolvlm": "<image>",
     "qwen2_vl": "<|vision_start|><|image_pad|><|vision_end|>",
     "qwen2_5_vl": "<|vision_start|><|image_pad|><|vision_end|>",
     "qwen3_vl": "<|vision_start|><|image_pad|><|vision_end|>",
@@ -120,6 +124,17 @@ def _qwen_vl(name: str, kind: type[PretrainedConfig], **vision: Any) -> Pretrain
     )
 
 
+def _idefics(name: str, kind: type[PretrainedConfig]) -> PretrainedConfig:
+    return kind(
+        vision_config=_LAYERS | {"image_size": 32, "patch_size": 8},
+        text_config=_text(name, model_type="llama"),
+        scale_factor=2,
+        image_token_id=_id(name, "<image>"),
+        pad_token_id=0,
+        tie_word_embeddings=False,
+    )
+
+
 CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
     "llava": lambda: LlavaConfig(
         vision_config=_LAYERS | {"model_type": "clip_vision_model", "image_size": 32, "patch_size": 8},
@@ -149,14 +164,8 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         boi_token_index=_id("gemma3", "<boi>"), eoi_token_index=_id("gemma3", "<eoi>"),
         image_token_index=_id("gemma3", "<img>"), tie_word_embeddings=False,
     ),
-    "idefics3": lambda: Idefics3Config(
-        vision_config=_LAYERS | {"image_size": 32, "patch_size": 8},
-        text_config=_text("idefics3", model_type="llama"),
-        scale_factor=2,
-        image_token_id=_id("idefics3", "<image>"),
-        pad_token_id=0,
-        tie_word_embeddings=False,
-    ),
+    "idefics3": lambda: _idefics("idefics3", Idefics3Config),
+    "smolvlm": lambda: _idefics("smolvlm", SmolVLMConfig),
     "qwen2_audio": lambda: Qwen2AudioConfig(
         audio_config={
             "d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 64,
@@ -174,6 +183,8 @@ def _reader(name: str) -> Any:
         return CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     if name == "idefics3":
         return Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
+    if name == "smolvlm":
+        return SmolVLMImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
     if name == "gemma3":
         return Gemma3ImageProcessorPil(size={"height": 32, "width": 32})
     if name == "qwen2_audio":
@@ -187,6 +198,7 @@ def processor(name: str) -> Any:
     own = {
         "llava": {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1},
         "idefics3": {"image_seq_len": 4},
+        "smolvlm": {"image_seq_len": 4, "video_processor": None},
         "gemma3": {"image_seq_length": 4},
     }
     return kind(_reader(name), tokenizer(name), chat_template=template(name), **own.get(name, {}))

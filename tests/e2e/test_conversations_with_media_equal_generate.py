@@ -18,7 +18,7 @@ from tests.own_multimodal import OwnModel, Said, recording, shown
 SAMPLED = {"temperature": 1.2, "top_p": 0.95, "repetition_penalty": 1.1}
 
 
-@pytest.fixture(scope="module", params=["llava", "qwen2_vl", "idefics3", "qwen2_audio"])
+@pytest.fixture(scope="module", params=["llava", "qwen2_vl", "idefics3", "smolvlm", "qwen2_audio"])
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
