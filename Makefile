@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media soak models clean
+.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media bench-autoscale soak images images-check image-locks models tools monitoring clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,13 +27,16 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+tools: ## Fetches what is not on PyPI into .tools: prometheus, promtool.
+	@local/tools.sh prometheus prometheus promtool
+
 demo: $(READY) ## Starts the stack on the embedded model, streams an answer through the gateway, stops.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m local demo
 
 serve: $(READY) ## Keeps the stack running until Ctrl-C and says what to call.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m local serve
 
-test: $(READY) ## Runs the whole test suite.
+test: $(READY) tools ## Runs the whole test suite.
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 check: lint types drift test ## What CI runs: format, lint, types, proto drift, tests.
@@ -61,6 +64,9 @@ docs: $(READY) ## Writes docs/metrics.md from the code.
 manifests: $(READY) ## Writes tests/k8s/snapshots from k8s.
 	$(BIN)/python -m tests.k8s.snapshots
 
+monitoring: $(READY) ## Writes rules and boards of k8s/monitoring from its code.
+	$(BIN)/python -m k8s.monitoring
+
 sanitize: $(READY) ## Tests the native library under address and undefined-behaviour sanitizers.
 	@mkdir -p .sanitize
 	CC="cc -g -fsanitize=address,undefined -fno-sanitize-recover=undefined" XDG_CACHE_HOME=$(CURDIR)/.sanitize \
@@ -86,8 +92,20 @@ bench-gpu: $(READY) ## Measures generation on a GPU beside transformers and what
 bench-media: $(READY) ## Measures what an image in a prompt costs, and the pauses of streams beside it.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.media $(ARGS)
 
+bench-autoscale: $(READY) ## Replays a day against the scaling policies, beside fleets that do not scale.
+	@$(BIN)/python -m benchmarks.autoscale $(ARGS)
+
 soak: $(READY) ## Sends 20,000 requests of every kind and tells whether memory grows.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.soak $(ARGS)
+
+images: ## Builds both images with docker, podman or buildah; images/build.sh tells what can be chosen.
+	images/build.sh
+
+images-check: $(READY) ## Starts both images with a read-only root and no rights, and asks through the gateway.
+	images/check.sh
+
+image-locks: $(READY) ## Writes what the images install, by version, from pyproject.toml.
+	$(BIN)/python images/lock.py
 
 models: $(READY) ## Trains the embedded models anew (about three hours, less with a GPU; speech needs espeak-ng and flite).
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.chat
@@ -97,5 +115,5 @@ models: $(READY) ## Trains the embedded models anew (about three hours, less wit
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m models.recipes.speech
 
 clean: ## Removes the environment and caches.
-	rm -rf $(VENV) .demo .bench .sanitize .pytest_cache .ruff_cache
+	rm -rf $(VENV) .tools .demo .bench .sanitize .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -34,7 +34,7 @@ class Gateway:
         self.metrics = GatewayMetrics(self.registry, task_label, modality_label, self._knows)
         self.admission = Admission(self.pool, self.metrics, settings)
         names = (*(service.full_name for service in SERVICES), _MODEL_SERVICE)
-        self.server = rpc.Server(settings, names, observer=self.metrics, registry=self.registry)
+        self.server = rpc.Server(settings, names, name="gateway", observer=self.metrics, registry=self.registry)
         self.registry.register(EndpointCollector(self.admission.pools, self.pool.with_leaving))
         pools = PoolCollector(self.admission.pools, self.pool.with_leaving, self.admission.depths)
         self.registry.register(pools)

@@ -7,7 +7,7 @@ details among it, and the name of the endpoint that answered.
 
 from collections.abc import Iterable
 
-from sensorium.rpc import REQUEST_ID
+from sensorium.rpc import REQUEST_ID, trace_headers
 from sensorium.status import REQUEST_ID_KEY, STATUS_KEY
 
 ENDPOINT_KEY = "x-sensorium-endpoint"
@@ -20,8 +20,9 @@ _FORWARDED = frozenset({"traceparent", "tracestate"})
 
 
 def towards_endpoint(received: Iterable[tuple[str, str | bytes]]) -> Metadata:
-    """Returns the metadata of the endpoint's call, from those of the caller's."""
-    passed = tuple((key, value) for key, value in received if key in _FORWARDED)
+    """Returns the metadata of the endpoint's call, from those of the caller's, within the current attempt."""
+    traced = trace_headers()
+    passed = traced if traced is not None else tuple((key, value) for key, value in received if key in _FORWARDED)
     return ((REQUEST_ID_KEY, REQUEST_ID.get()), *passed)
 
 

@@ -161,4 +161,5 @@ class GatewayMetrics:
 
 def _observe(histogram: Histogram, seconds: float) -> None:
     """Makes an observation that belongs to the current task's call; all but the loop's lag come through here."""
-    histogram.observe(seconds)
+    record = CALL_RECORD.get()
+    histogram.observe(seconds, record.exemplar if record is not None else None)

@@ -23,6 +23,8 @@ from gateway.metrics import GatewayMetrics
 from gateway.request import model_and_priority_of, model_of_config
 from gateway.retry_budget import RetryBudget
 from gateway.upstream import Upstream
+from sensorium import rpc
+from sensorium.call_record import phase
 from sensorium.tasks import METHODS, Method
 
 _log = logging.getLogger("gateway")
@@ -68,9 +70,10 @@ class Relay(grpc.GenericRpcHandler):
         return kit.unary_unary_rpc_method_handler(whole)
 
     async def _whole(self, method: Method, request: bytes, context: Context) -> bytes:
-        delivery, metadata = self._delivery(method, context), towards_endpoint(_received(context))
+        delivery = self._delivery(method, context)
 
         async def attempt(lease: Lease, timeout: float | None) -> bytes:
+            metadata = towards_endpoint(_received(context))
             call = lease.endpoint.call("unary_unary", method.name)(request, timeout=timeout, metadata=metadata)
             try:
                 return await delivery.whole(call, lease)
@@ -80,9 +83,10 @@ class Relay(grpc.GenericRpcHandler):
         return await self._answered(self._ask(method, request, context), delivery, attempt)
 
     async def _stream(self, method: Method, request: bytes, context: Context) -> None:
-        delivery, metadata = self._delivery(method, context), towards_endpoint(_received(context))
+        delivery = self._delivery(method, context)
 
         async def attempt(lease: Lease, timeout: float | None) -> None:
+            metadata = towards_endpoint(_received(context))
             call = lease.endpoint.call("unary_stream", method.name)(request, timeout=timeout, metadata=metadata)
             try:
                 await delivery.stream(call, lease)
@@ -92,13 +96,14 @@ class Relay(grpc.GenericRpcHandler):
         await self._answered(self._ask(method, request, context), delivery, attempt)
 
     async def _exchange(self, method: Method, context: Context) -> None:
-        delivery, metadata = self._delivery(method, context), towards_endpoint(_received(context))
+        delivery = self._delivery(method, context)
         async with Upstream(context, self._settings.silent_client_seconds) as upstream:
             first = await upstream.first()
             tenant = tenant_of(_received(context), self._settings.tenant_metadata)
             ask = Ask(method.tasks, model_of_config(first), 0, tenant, len(first))
 
             async def attempt(lease: Lease, timeout: float | None) -> None:
+                metadata = towards_endpoint(_received(context))
                 call = lease.endpoint.call("stream_stream", method.name)(timeout=timeout, metadata=metadata)
                 try:
                     async with upstream.flowing_into(call):
@@ -122,7 +127,8 @@ class Relay(grpc.GenericRpcHandler):
         while True:
             with lease:
                 try:
-                    answer = await attempt(lease, delivery.remaining())
+                    with rpc.attempt(lease.endpoint.address):
+                        answer = await attempt(lease, delivery.remaining())
                 except (grpc.aio.AioRpcError, EndpointSilent) as error:
                     failure = Failure.of(error)
                     lease.worked = failure.worked
@@ -141,7 +147,8 @@ class Relay(grpc.GenericRpcHandler):
         call = CALL.get()
         call.model, call.phase = ask.model, QUEUE
         try:
-            lease = await self._admission.enter(ask, delivery.remaining())
+            with phase("queue"):
+                lease = await self._admission.enter(ask, delivery.remaining())
         finally:
             call.model = ask.model
         call.phase = BEFORE_FIRST_MESSAGE

@@ -12,16 +12,16 @@ STOP_SECONDS = 20.0
 """Time a child gets to drain before it is killed."""
 
 
-class ChildProcess:
-    """A `python -m MODULE …` whose output goes to a file. Ends with this process's `stop`, by process id."""
+class Program:
+    """A program whose output goes to a file. Ends with this process's `stop`, by process id."""
 
-    def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
+    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name = name
         self.log = log
         self._file: IO[bytes] = log.open("wb")
         # In a session of its own, so that Ctrl-C reaches only the parent, which then stops the children in order.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            command,
             stdout=self._file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -54,3 +54,10 @@ class ChildProcess:
             code = self._process.wait()
         self._file.close()
         return code
+
+
+class ChildProcess(Program):
+    """A `python -m MODULE …`."""
+
+    def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
+        super().__init__(name, [sys.executable, "-m", module, *arguments], log)

@@ -91,7 +91,7 @@ class Stack:
         for member, (port, metrics_port) in zip(self.members, self.ports.services, strict=True):
             model = ["--model", str(member.folder), "--device", "cpu"]
             self._start(Fork, member.name, member.module, [*model, *_ports(port, metrics_port)])
-            addresses.append(f"127.0.0.1:{port}")
+            addresses.append(f"{member.name}=127.0.0.1:{port}")
         ports = _ports(self.ports.gateway, self.ports.gateway_metrics)
         self._start(ChildProcess, "gateway", "gateway", ["--static", ",".join(addresses), *ports])
         return self

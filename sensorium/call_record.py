@@ -4,10 +4,12 @@ Free of grpc, so that an engine can say how far it is with a request. Holds no c
 """
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-MOST_TIMELINES = 32
+_MOST = 32
 """An RPC of many texts, or an hour of live audio, is many requests to an engine: the first ones are enough to see."""
 
 _EXEMPLAR_CHARACTERS = 64
@@ -19,11 +21,26 @@ class Timeline:
     """One request's way through an engine, on the clock of `time.monotonic`. Written by the engine, read by anyone."""
 
     accepted: float
+    at_once: bool = False
+    """Whether its output comes at once, with nothing to deliver before."""
+    request_id: str = "-"
+    """Of the call that it is for, as the log has it."""
+    exemplar: dict[str, str] | None = None
+    """What a measurement of it can be found by."""
     started: float | None = None
     """When the model first worked on it."""
     first_output: float | None = None
-    """When there was something to deliver; None for what comes at once."""
+    """When there was something to deliver."""
     ended: float | None = None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a call, on the clock of `time.monotonic`."""
+
+    name: str
+    began: float
+    ended: float
 
 
 @dataclass(frozen=True)
@@ -61,7 +78,10 @@ class CallRecord:
     sampled: bool = False
     """Whether that trace is recorded."""
     finish_reasons: tuple[str, ...] = ()
+    phases: list[Phase] = field(default_factory=list[Phase])
+    """What was done for it beside engines, in order of their ends."""
     timelines: list[Timeline] = field(default_factory=list[Timeline])
+    """Its requests to an engine."""
 
     @property
     def exemplar(self) -> dict[str, str] | None:
@@ -70,11 +90,28 @@ class CallRecord:
             return {"trace_id": self.trace_id}
         return {"request_id": self.request_id} if len(self.request_id) <= _EXEMPLAR_CHARACTERS else None
 
-    def follow(self, timeline: Timeline) -> None:
-        """Takes a request to an engine among what this call did."""
-        if len(self.timelines) < MOST_TIMELINES:
-            self.timelines.append(timeline)
-
 
 CALL_RECORD: ContextVar[CallRecord | None] = ContextVar("call_record", default=None)
 """Record of the call that the current task serves; None outside a call."""
+
+
+def followed(accepted: float, *, at_once: bool = False) -> Timeline:
+    """Returns the timeline of a request to an engine that is made for the current call."""
+    record = CALL_RECORD.get()
+    if record is None:
+        return Timeline(accepted, at_once)
+    timeline = Timeline(accepted, at_once, record.request_id, record.exemplar)
+    if len(record.timelines) < _MOST:
+        record.timelines.append(timeline)
+    return timeline
+
+
+@contextmanager
+def phase(name: str) -> Generator[None]:
+    """Takes what is done inside among the phases of the current call, however it ends."""
+    record, began = CALL_RECORD.get(), time.monotonic()
+    try:
+        yield
+    finally:
+        if record is not None and len(record.phases) < _MOST:
+            record.phases.append(Phase(name, began, time.monotonic()))

@@ -85,6 +85,7 @@ class ModelProcess(Generic[Settings]):
         self.server = rpc.Server(
             settings,
             (service, MODEL_SERVICE),
+            name=service.rpartition(".")[2].removesuffix("Service").lower(),
             observer=AnswerMeter(self._metrics),
             registry=self.registry,
             alive=self._alive,

@@ -8,7 +8,7 @@ def main() -> None:
     try:
         from sensorium.cli.app import run
     except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in {"typer", "rich"}:
+        if (missing.name or "").partition(".")[0] not in {"typer", "rich", "prometheus_client"}:
             raise
         print("The command line needs its extra: pip install 'sensorium[cli]'", file=sys.stderr)
         raise SystemExit(1) from None

@@ -1,4 +1,4 @@
-"""The commands: one group for each service, one command for each of its RPCs."""
+"""The commands: one group for each service, one command for each of its RPCs, and `top`."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ import typer
 
 import sensorium
 from sensorium.cli.command import RpcCommand
+from sensorium.cli.top import command as top
 from sensorium.client.contract import TABLES
 from sensorium.client.rpc import rpcs_of
 
@@ -30,6 +31,7 @@ def application() -> typer.Typer:
         service = table.service.rpartition(".")[2]
         group = GROUPS.get(service, service.removesuffix("Service").lower())
         app.add_typer(_group(group, table), name=group, help=table.__doc__)
+    app.command("top")(top.function())
     return app
 
 

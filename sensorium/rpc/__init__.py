@@ -31,6 +31,7 @@ from sensorium.rpc.reading import read_within
 from sensorium.rpc.request_ids import REQUEST_ID, request_id_of
 from sensorium.rpc.server import CannotServe, PortTaken, Server
 from sensorium.rpc.settings import CommaSeparated, Port, ServerSettings
+from sensorium.rpc.tracing import attempt, trace_headers
 from sensorium.rpc.writing import write_within
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "PortTaken",
     "Server",
     "ServerSettings",
+    "attempt",
     "channel_options",
     "consumption_of",
     "load",
@@ -53,5 +55,6 @@ __all__ = [
     "request_id_of",
     "run",
     "server_options",
+    "trace_headers",
     "write_within",
 ]

@@ -18,11 +18,14 @@ from sensorium.rpc.gate import Gate
 from sensorium.rpc.observer import CallObserver
 from sensorium.rpc.request_ids import REQUEST_ID, echo, request_id_of
 from sensorium.rpc.trace_context import trace_of
+from sensorium.rpc.tracing import CALL_TRACE, CallTrace, Tracer
 from sensorium.status import reason_in, to_status, trailers
 
 _log = logging.getLogger("sensorium.rpc")
 
 _STANDARD_SERVICES = ("/grpc.",)
+# Every gateway asks every replica for its models all the time.
+_UNTRACED = "/sensorium.v1.ModelService/"
 _CODES = {code.value[0]: code for code in StatusCode}
 
 
@@ -34,8 +37,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     where a handler sends its own, in whatever that puts there. gRPC's own services are neither counted nor refused.
     """
 
-    def __init__(self, gate: Gate, observer: CallObserver, patience: Patience) -> None:
+    def __init__(self, gate: Gate, observer: CallObserver, patience: Patience, tracer: Tracer | None = None) -> None:
         """Guards calls, and gives up those whose callers do nothing for longer than `patience` has."""
+        self._tracer = tracer
         self._gate = gate
         self._observer = observer
         self._patience = patience
@@ -69,6 +73,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         request_id = record.request_id
         begun = perf_counter()
         code = StatusCode.UNKNOWN
+        trace = self._trace(record, context) if counted else None
         if counted:
             self._observer.started(method)
         try:
@@ -106,6 +111,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 seconds = perf_counter() - begun
                 self._observer.finished(method, code, seconds)
                 log_call(record, code, seconds, context.peer())
+            if trace is not None:
+                trace.end(code)
+
+    def _trace(self, record: CallRecord, context: Context) -> CallTrace | None:
+        if self._tracer is None or record.method.startswith(_UNTRACED):
+            return None
+        trace = self._tracer.begin(record, context.invocation_metadata() or ())
+        CALL_TRACE.set(trace)
+        return trace
 
 
 def _begin(method: str, context: Context) -> CallRecord:

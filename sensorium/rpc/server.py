@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry
 
 from sensorium.rpc import health
 from sensorium.rpc.behaviours import Patience
-from sensorium.rpc.certificates import server_credentials
 from sensorium.rpc.gate import Gate
 from sensorium.rpc.interceptor import CallInterceptor
 from sensorium.rpc.metrics_port import MetricsPort
 from sensorium.rpc.observer import CallObserver, NobodyObserves
-from sensorium.rpc.options import server_options
+from sensorium.rpc.options import server_credentials, server_options
 from sensorium.rpc.settings import ServerSettings
+from sensorium.rpc.tracing import tracer_of
 
 _log = logging.getLogger("sensorium.rpc")
 
@@ -45,16 +45,19 @@ class Server:
         settings: ServerSettings,
         services: Iterable[str],
         *,
+        name: str = "server",
         observer: CallObserver | None = None,
         registry: CollectorRegistry | None = None,
         alive: Callable[[], bool] = lambda: True,
     ) -> None:
         """Makes a server for `services`, the full names (`sensorium.v1.TextService`) that health tells of.
 
-        `alive` tells /livez, from another thread, whether the process does its work: False asks for a restart.
+        `name` is what its traces call it. `alive` tells /livez, from another thread, whether the process does its work:
+        False asks for a restart.
 
         Raises:
             OSError: a TLS file cannot be read.
+            CannotServe: traces are wanted, and what makes them is not installed.
         """
         self.settings = settings
         self.services = tuple(services)
@@ -65,8 +68,14 @@ class Server:
         self.port = 0
         self.metrics_port = 0
         patience = Patience(settings.stalled_client_seconds, settings.silent_client_seconds)
+        try:
+            self._tracer = tracer_of(settings, name)
+        except ImportError as error:
+            raise CannotServe(
+                "Traces need what the extra `tracing` brings: pip install 'sensorium[tracing]'"
+            ) from error
         self.grpc = grpc.aio.server(
-            interceptors=[CallInterceptor(self.gate, observer or NobodyObserves(), patience)],
+            interceptors=[CallInterceptor(self.gate, observer or NobodyObserves(), patience, self._tracer)],
             options=server_options(settings),
         )
         self._credentials = server_credentials(settings)
@@ -143,6 +152,8 @@ class Server:
         await self.grpc.stop(None if self.gate.inside else _FAREWELL_SECONDS)
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
         _log.info("stopped")
 
     async def _at_most(self, seconds: float, event: asyncio.Event) -> None:

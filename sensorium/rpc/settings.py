@@ -1,5 +1,6 @@
 """What a server process can be told, by flags and environment variables."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, FilePath, ValidationInfo, field_validator
@@ -77,6 +78,21 @@ class ServerSettings(BaseSettings):
     log_exception_messages: bool = Field(
         False, description="Logs what exceptions say, which may quote prompts and other content of requests."
     )
+
+    otlp_endpoint: str | None = Field(
+        None,
+        description="http://HOST:PORT of the collector (OTLP over gRPC) that traces go to; absent: none are made.",
+    )
+    trace_ratio: float = Field(
+        1.0, ge=0, le=1, description="Share recorded of the traces that begin here; whoever calls decides on his own."
+    )
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _collector(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not re.fullmatch(r"https?://[^/\s]+:\d{1,5}", endpoint):
+            raise ValueError("is not http://HOST:PORT or https://HOST:PORT")
+        return endpoint
 
     # As validators of fields, and not of the whole, these speak even where other fields are wrong.
     @field_validator("tls_key_file")

@@ -21,6 +21,9 @@ ENDS = (
 )
 """How a request ends: as generations do, as anything else does that was answered, or early."""
 
+Exemplar = dict[str, str] | None
+"""What a measurement can be found by: see `sensorium.call_record`."""
+
 
 class EngineMetrics:
     """The metrics of one model. All are safe to touch from the engine's thread."""
@@ -124,22 +127,24 @@ class EngineMetrics:
         if seconds > 0:
             self.real_time_factor.observe(compute / seconds)
 
-    def batched(self, times: BatchTimes, input_tokens: int) -> None:
+    def batched(self, times: BatchTimes, input_tokens: int, exemplar: Exemplar = None) -> None:
         """Counts a request that was answered at once, in batches."""
         self.requests.labels("completed").inc()
         self.prompt_tokens.inc(input_tokens)
-        self.queue_seconds.observe(times.queue)
-        self.request_duration.observe(times.total)
+        self.queue_seconds.observe(times.queue, exemplar)
+        self.request_duration.observe(times.total, exemplar)
 
-    def completed(self, reason: str, times: GenerationTimes, input_tokens: int, output_tokens: int) -> None:
+    def completed(
+        self, reason: str, times: GenerationTimes, input_tokens: int, output_tokens: int, exemplar: Exemplar = None
+    ) -> None:
         """Counts a request that ran to its end."""
         self.requests.labels(reason).inc()
         self.prompt_tokens.inc(input_tokens)
         after_first = times.total - times.time_to_first_output
-        self.queue_seconds.observe(times.queue)
-        self.prefill_seconds.observe(times.time_to_first_output - times.queue)
-        self.decode_seconds.observe(after_first)
-        self.request_duration.observe(times.total)
-        self.first_token.observe(times.time_to_first_output)
+        self.queue_seconds.observe(times.queue, exemplar)
+        self.prefill_seconds.observe(times.time_to_first_output - times.queue, exemplar)
+        self.decode_seconds.observe(after_first, exemplar)
+        self.request_duration.observe(times.total, exemplar)
+        self.first_token.observe(times.time_to_first_output, exemplar)
         if output_tokens > 1:
-            self.per_token.observe(after_first / (output_tokens - 1))
+            self.per_token.observe(after_first / (output_tokens - 1), exemplar)

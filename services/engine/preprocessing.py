@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from sensorium.call_record import phase
 from services.engine.admission import Admission
 
 P = ParamSpec("P")
@@ -27,7 +28,7 @@ class Preprocessing:
         Raises:
             QueueFull: as many requests as may wait are here already.
         """
-        with self._admission.preparing():
+        with self._admission.preparing(), phase("preprocess"):
             return await asyncio.wrap_future(self._executor.submit(function, *arguments, **named))
 
     async def finish(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -28,6 +28,12 @@ class SpeechSettings(GenerationSettings):
     max_streams: int = Field(
         512, ge=1, description="Streams of live audio that may be open; each takes 2.5 ms of a core a second."
     )
+    context_seconds: float = Field(
+        2,
+        ge=0,
+        description="Audio before an utterance of live speech that is read with it, where a model tells which words "
+        "are the utterance's own: costs time, and spares errors.",
+    )
     unfinished_seconds: float = Field(
         60,
         gt=0,

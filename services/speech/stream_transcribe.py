@@ -16,6 +16,7 @@ from services.speech.live.hearing import Hearing
 from services.speech.live.intake import Encoding, Intake
 from services.speech.live.reading import Reading
 from services.speech.live.stream import LiveOptions, LiveTranscription
+from services.speech.live.utterance import Reach
 from services.speech.live.voice_network import VoiceNetwork
 from services.speech.live_ask import LiveAsk
 from services.speech.live_checks import endpointing_of, wrong_audio
@@ -36,6 +37,7 @@ class StreamTranscriber:
         *,
         max_streams: int,
         unfinished_seconds: float,
+        context_seconds: float,
     ) -> None:
         self._transcriber = transcriber
         self._network = network
@@ -43,6 +45,8 @@ class StreamTranscriber:
         self._max_streams = max_streams
         self._unfinished_seconds = unfinished_seconds
         self._open = 0
+        context = context_seconds if transcriber.places_words else 0.0
+        self._reach = Reach(int(transcriber.window_seconds * transcriber.rate), int(context * transcriber.rate))
 
     async def listen(self, ask: LiveAsk, pieces: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent]:
         """Yields what happens in a stream whose audio comes in `pieces`.
@@ -65,7 +69,7 @@ class StreamTranscriber:
         intake = Intake(Encoding[ask.encoding], ask.rate, ask.channels or 1, rate)
         options = LiveOptions(ask.interim_results, ask.speech_events, ask.single_utterance, ask.reading.word_times)
         return LiveTranscription(
-            Hearing(intake, self._network, endpointing, rate),
+            Hearing(intake, self._network, endpointing, rate, self._reach),
             _Recognizer(self._transcriber, ask.reading),
             rate,
             options,
@@ -93,6 +97,7 @@ def live_transcriber(transcriber: Transcriber, settings: SpeechSettings, metrics
         metrics.live_streams,
         max_streams=settings.max_streams,
         unfinished_seconds=settings.unfinished_seconds,
+        context_seconds=settings.context_seconds,
     )
 
 

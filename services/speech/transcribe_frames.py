@@ -29,6 +29,8 @@ _STRIDE = 6
 class FrameTranscriber:
     """Transcribes recordings of any length in windows, of which those of all requests share batches."""
 
+    places_words = True
+
     def __init__(
         self, pipeline: Pipeline, loaded: LoadedAudioModel, model: CtcModel, reader: AudioReader, window_seconds: float
     ) -> None:

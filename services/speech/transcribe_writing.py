@@ -70,6 +70,8 @@ class Course:
 class WritingTranscriber:
     """Transcribes recordings of any length, one window after the other: each begins where the last one had an end."""
 
+    places_words = False  # attention tells it roughly, or not at all
+
     def __init__(
         self,
         model: ListeningModel,

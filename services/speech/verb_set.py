@@ -49,6 +49,11 @@ class Transcriber(Protocol):
         """Length of what it takes at most."""
         ...
 
+    @property
+    def places_words(self) -> bool:
+        """Whether `recognize` tells to a few hundredths of a second where words are."""
+        ...
+
     async def transcribe(self, ask: TranscribeAsk) -> Answer[Transcribed]:
         """Returns the readings of a recording."""
         ...

@@ -50,6 +50,7 @@ def test_targets_of_make_in_the_pages_exist() -> None:
 
 def test_decisions_are_numbered_each_by_itself() -> None:
     decisions = sorted((ROOT / "docs/adr").glob("*.md"))
-    assert [decision.name[:4] for decision in decisions] == [f"{number:04}" for number in range(1, len(decisions) + 1)]
+    numbers = [decision.name[:4] for decision in decisions]
+    assert len(set(numbers)) == len(numbers)
     for decision in decisions:
         assert decision.read_text().startswith(f"# {int(decision.name[:4])}. "), decision.name

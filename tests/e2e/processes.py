@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,14 +15,14 @@ START_SECONDS = 90.0
 
 
 class Server:
-    """A `python -m MODULE …` with ports of its own choice, which are read from its log."""
+    """A `python -m MODULE …` with ports of its own choice, which are read from its log. `within` runs it."""
 
-    def __init__(self, log: Path, module: str, *arguments: str) -> None:
+    def __init__(self, log: Path, module: str, *arguments: str, within: Sequence[str] = ()) -> None:
         self._log = log
         ports = ("--port", "0", "--metrics-port", "0")
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments, *ports],
+                [*within, sys.executable, "-m", module, *arguments, *ports],
                 cwd=ROOT,
                 stdout=output,
                 stderr=output,
@@ -53,9 +53,9 @@ class Server:
 
 
 @asynccontextmanager
-async def server(log: Path, module: str, *arguments: str) -> AsyncIterator[Server]:
+async def server(log: Path, module: str, *arguments: str, within: Sequence[str] = ()) -> AsyncIterator[Server]:
     """Runs a process until it is ready, and ends it by its id if it has not ended by itself."""
-    running = Server(log, module, *arguments)
+    running = Server(log, module, *arguments, within=within)
     try:
         await until(lambda: running.ready or running.ended, START_SECONDS)
         assert not running.ended, running.log

@@ -17,6 +17,7 @@ from sensorium.v1 import speech_pb2 as pb
 from services.speech.live.endpointing import Endpointing
 from services.speech.live.hearing import Hearing
 from services.speech.live.intake import Encoding, Intake
+from services.speech.live.utterance import Excerpt, Reach
 from services.speech.live.voice_network import VoiceNetwork
 from tests.e2e.stack import RunningStack, speech_stack
 from tests.sounds import media
@@ -73,10 +74,11 @@ def told(events: list[pb.StreamTranscribeResponse]) -> list[Any]:
     return [(result.text, result.start.ToNanoseconds(), result.end.ToNanoseconds()) for result in finals(events)]
 
 
-def utterances() -> list[Samples]:
-    hearing = Hearing(Intake(Encoding.LINEAR16, RATE, 1, RATE), VoiceNetwork.load(), Endpointing(), RATE)
+def utterances(context: int = 0) -> list[Excerpt]:
+    reach = Reach(30 * RATE, context)
+    hearing = Hearing(Intake(Encoding.LINEAR16, RATE, 1, RATE), VoiceNetwork.load(), Endpointing(), RATE, reach)
     turns = [turn for found in hearing.push(AUDIO) for turn in found] + hearing.end()
-    return [turn.utterance.samples() for turn in turns if not turn.began]
+    return [turn.utterance.excerpt() for turn in turns if not turn.began]
 
 
 @torch.inference_mode()
@@ -91,7 +93,7 @@ def by_hand(folder: Path, samples: Samples) -> str:
 
 
 async def test_utterances_are_read_as_the_model_reads_them(folder: Path) -> None:
-    async with speech_stack(folder) as stack:
+    async with speech_stack(folder, context_seconds=0) as stack:
         wanted = requests(AUDIO, word_times=True, speech_events=True)
         events = await events_of(stack.client, wanted)
         info = (await stack.client.models.get_model(models.GetModelRequest())).model
@@ -99,7 +101,7 @@ async def test_utterances_are_read_as_the_model_reads_them(folder: Path) -> None
     assert events[0].started.model == info.identity
     results = finals(events)
     # A tokenizer of pieces may write two spaces; words are told with one between them.
-    expected = [" ".join(by_hand(folder, samples).split()) for samples in utterances()]
+    expected = [" ".join(by_hand(folder, each.samples).split()) for each in utterances()]
     assert [result.text for result in results] == expected
     assert all(result.text for result in results)
     for result in results:
@@ -115,12 +117,25 @@ async def test_utterances_are_read_as_the_model_reads_them(folder: Path) -> None
     assert completed.timing.time_to_first_output.ToNanoseconds() > 0
 
 
+async def test_an_utterance_is_read_with_what_was_before_it(folder: Path) -> None:
+    async with speech_stack(folder, context_seconds=1.5) as stack:
+        results = finals(await events_of(stack.client, requests(AUDIO)))
+        for result, excerpt in zip(results, utterances(round(1.5 * RATE)), strict=True):
+            request = pb.TranscribeRequest(audio=media(excerpt.samples), word_times=True)
+            (transcript,) = (await stack.client.speech.transcribe(request)).transcripts
+            words = [word for segment in transcript.segments for word in segment.words]
+            begin = 2 * excerpt.context / RATE * 1e9
+            own = [w.text for w in words if w.start.ToNanoseconds() + w.end.ToNanoseconds() >= begin]
+            assert result.text == " ".join(own)
+            assert 0 < excerpt.context <= 1.5 * RATE
+
+
 @pytest.mark.parametrize("aligned", [True, False])
 async def test_models_that_write_token_by_token_hear_too(tmp_path: Path, aligned: bool) -> None:
     """With word times and without: what they write of an utterance is what they write of it as a recording."""
     folder = write_listening_model(tmp_path, aligned=aligned, seed=2)
     async with speech_stack(folder) as stack:
-        whole = [pb.TranscribeRequest(audio=media(samples), language="en") for samples in utterances()]
+        whole = [pb.TranscribeRequest(audio=media(each.samples), language="en") for each in utterances()]
         expected = [(await stack.client.speech.transcribe(request)).transcripts[0].text for request in whole]
         results = finals(await events_of(stack.client, requests(AUDIO, language="en", word_times=aligned)))
         assert [result.text for result in results] == expected

@@ -153,7 +153,7 @@ class Batcher:
     def _begin(self, entries: list[Entry], now: float) -> None:
         for entry in entries:
             job = entry.job
-            job.first_started = now if job.first_started is None else job.first_started
+            job.timeline.started = now if job.timeline.started is None else job.timeline.started
             job.untaken -= 1
             if not job.untaken:
                 self.admission.leave(job.cost, started=True)
@@ -169,20 +169,21 @@ class Batcher:
                 if torch.cuda.is_initialized():
                     torch.cuda.empty_cache()
             log.warning("A batch of %d items failed and is repeated item by item", len(entries), exc_info=error)
-        outputs = [self._alone(entry.item) for entry in entries]
+        outputs = [self._alone(entry) for entry in entries]
         if lacking and len(entries) > 1 and not any(isinstance(output, SensoriumError) for output in outputs):
             length = max(entry.item.length for entry in entries) * len(entries)
             self._limits = replace(self._limits, items=max(len(entries) // 2, 1), length=max(length // 2, 1))
             log.warning("Memory was lacking: batches are kept below %s from now on", self._limits)
         return outputs
 
-    def _alone(self, item: Item) -> Any:
+    def _alone(self, entry: Entry) -> Any:
         try:
-            (output,) = self._runner.run([item])
+            (output,) = self._runner.run([entry.item])
         except Exception as error:
             if lacks_memory(error):
                 return DeviceOutOfMemory("The device has not enough memory for this input.")
-            log.exception("The model failed on an item by itself")
+            said = {"request_id": entry.job.timeline.request_id}
+            log.exception("The model failed on an item by itself", extra=said)
             return Internal()
         else:
             return output
@@ -199,14 +200,18 @@ class Batcher:
         metrics.busy_seconds.inc(seconds)
 
     def _complete(self, job: Job, computed: Computed) -> None:
-        job.ended = True
-        self._metrics.batched(computed.times, job.input_tokens)
+        self._leave(job)
+        self._metrics.batched(computed.times, job.input_tokens, job.timeline.exemplar)
         self._done.append((job, computed))
+
+    def _leave(self, job: Job) -> None:
+        job.ended = True
+        job.timeline.ended = time.monotonic()
 
     def _end(self, job: Job, reason: str, error: SensoriumError | None = None) -> None:
         if job.ended:
             return
-        job.ended = True
+        self._leave(job)
         if job.untaken:
             self.admission.leave(job.cost, started=False)
         self._queue.drop(job)

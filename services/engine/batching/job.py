@@ -5,6 +5,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sensorium.call_record import followed
+
 
 @dataclass(frozen=True, eq=False)
 class Item:
@@ -47,12 +49,12 @@ class Job:
     future: asyncio.Future[Computed]
     input_tokens: int = 0
     ended: bool = False
-    first_started: float | None = None
     compute: float = 0.0
     untaken: int = 0
     outputs: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.timeline = followed(self.arrival, at_once=True)
         self.untaken = len(self.items)
 
     @property
@@ -62,6 +64,6 @@ class Job:
 
     def computed(self, now: float) -> Computed:
         """Returns the outputs in order; all are there."""
-        started = now if self.first_started is None else self.first_started
+        started = now if self.timeline.started is None else self.timeline.started
         times = BatchTimes(started - self.arrival, self.compute, now - self.arrival)
         return Computed([self.outputs[i] for i in range(len(self.items))], times)

@@ -170,8 +170,8 @@ class GenerationEngine:
                 self._ledger.end(group, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
 
     def _begin(self, rows: list[Row[Sequence]], now: float) -> None:
-        for group in (row.sequence.group for row in rows if row.sequence.group.first_scheduled is None):
-            group.first_scheduled = now
+        for group in (row.sequence.group for row in rows if row.sequence.group.timeline.started is None):
+            group.timeline.started = now
             self._metrics.admitted(group.request.token_count, group.cached_count or 0)
             self.admission.leave(group.request.token_count, started=True)
 
@@ -213,7 +213,7 @@ class GenerationEngine:
         for delta in group.conclude():
             self._metrics.generation_tokens.inc(len(delta.token_ids))
             self._outbox.add(group.stream, delta)
-        group.first_output = time.monotonic()
+        group.timeline.first_output = time.monotonic()
         self._ledger.complete(group)
 
     def _deliver(self, sequence: Sequence, token: int | NoToken, likelihood: Likelihood | None) -> None:
@@ -233,8 +233,8 @@ class GenerationEngine:
         sequence.token_ids.append(token)
         self._metrics.generation_tokens.inc()
         group, output = sequence.group, sequence.output
-        if group.first_output is None:
-            group.first_output = time.monotonic()
+        if group.timeline.first_output is None:
+            group.timeline.first_output = time.monotonic()
             self._tell_prompt(group)
         finish = output.push(token, likelihood)
         if delta := output.take():

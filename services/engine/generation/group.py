@@ -2,6 +2,7 @@
 
 import time
 
+from sensorium.call_record import followed
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.beam_search import BeamSearch
 from services.engine.generation.output import OutputBuilder
@@ -28,7 +29,7 @@ class SequenceGroup:
         self.request = request
         self.outputs = outputs
         self.stream = stream
-        self.arrival = arrival
+        self.timeline = followed(arrival)
         self.order = arrival - request.priority * PRIORITY_SECONDS
         """Sorts requests: the lower goes first."""
         self.sequences: list[Sequence] = []
@@ -36,8 +37,6 @@ class SequenceGroup:
         self.search: BeamSearch | None = None
         self.scoring: PromptScoring | None = None
         """What the prompt's log-probabilities are collected in until they are told."""
-        self.first_scheduled: float | None = None
-        self.first_output: float | None = None
         self.cached_count: int | None = None
         """Tokens of the prompt that were in the cache already; None before the first admission."""
         self.ended = False
@@ -120,14 +119,15 @@ class SequenceGroup:
         )
 
     def _times(self, now: float) -> GenerationTimes:
-        started = now if self.first_scheduled is None else self.first_scheduled
-        first = now if self.first_output is None else self.first_output
+        line = self.timeline
+        started = now if line.started is None else line.started
+        first = now if line.first_output is None else line.first_output
         return GenerationTimes(
-            queue=started - self.arrival,
+            queue=started - line.accepted,
             preprocess=self.request.preprocess_seconds,
-            time_to_first_output=first - self.arrival,
+            time_to_first_output=first - line.accepted,
             compute=self.request.work.seconds,
-            total=now - self.arrival,
+            total=now - line.accepted,
         )
 
 

@@ -1,6 +1,7 @@
 """Which requests live, and how each of them ends."""
 
 import logging
+import time
 
 from sensorium.errors import DeviceOutOfMemory, Internal, InvalidArgument, SensoriumError, Violation
 from services.engine.admission import Admission
@@ -47,7 +48,9 @@ class Ledger:
         """Ends a request whose outputs have all finished."""
         event = group.completed()
         longest = max(output.token_count for output in group.outputs)
-        self._metrics.completed(event.finish.reason.value, event.times, event.input_token_count, longest)
+        self._metrics.completed(
+            event.finish.reason.value, event.times, event.input_token_count, longest, group.timeline.exemplar
+        )
         self._outbox.add(group.stream, event)
         self._leave(group)
 
@@ -58,7 +61,7 @@ class Ledger:
         elif lacks_memory(error):
             self.end(group, "out_of_memory", DeviceOutOfMemory("The device has too little memory for this request."))
         else:
-            log.error("One request failed", exc_info=error)
+            log.error("One request failed", exc_info=error, extra={"request_id": group.timeline.request_id})
             self.end(group, "error", Internal())
 
     def lacked_memory(self) -> None:
@@ -73,14 +76,15 @@ class Ledger:
                 wrong = Violation(failed.field, f"{failed.failure} (at output position {sequence.output_count})")
             self.end(sequence.group, "all_forbidden", InvalidArgument([wrong]))
         else:
-            log.error("The model computed logits that are not numbers")
+            said = {"request_id": sequence.group.timeline.request_id}
+            log.error("The model computed logits that are not numbers", extra=said)
             self.end(sequence.group, "error", Internal())
 
     def end(self, group: SequenceGroup, reason: str, error: SensoriumError | None = None) -> None:
         """Ends a request early. Harmless if it has ended."""
         if group.ended:
             return
-        if group.first_scheduled is None:
+        if group.timeline.started is None:
             self._admission.leave(group.request.token_count, started=False)
         self._metrics.requests.labels(reason).inc()
         if error:
@@ -89,6 +93,7 @@ class Ledger:
 
     def _leave(self, group: SequenceGroup) -> None:
         group.ended = True
+        group.timeline.ended = time.monotonic()
         for sequence in group.sequences:
             self._scheduler.remove(sequence)
         # A stream that somebody keeps would keep their tensors.

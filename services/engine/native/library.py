@@ -1,4 +1,4 @@
-"""The compiled library: built for this machine at first use, and kept.
+"""The compiled library: as the image brought it, or built for this machine at first use, and kept.
 
 A C compiler is asked for by `CC`, else `cc`. Where there is none, `load_library` returns None and the engine does with
 torch alone.
@@ -17,11 +17,16 @@ from pathlib import Path
 
 import torch
 
+from services.engine.native.levels import levels, usable
+
 log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent
 SOURCE = FOLDER / "native.c"
-FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fPIC", "-shared")
+BUILT = FOLDER / "built"
+"""Where an image has the library for several kinds of processors; absent in a checkout."""
+FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fPIC", "-shared")
+NATIVE = ("-march=native",)
 THREADING = ("-fopenmp",)
 """Left out where the compiler has no OpenMP: the library then uses one thread."""
 KINDS = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -68,31 +73,61 @@ class Library:
 def load_library() -> Library | None:
     """Returns the library, compiling it if this machine has none yet; None where it cannot be compiled."""
     try:
-        return Library(ctypes.CDLL(str(_compiled())))
+        return Library(ctypes.CDLL(str(_prebuilt() or _compiled())))
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or b""
         log.warning("The native library cannot be compiled; torch alone is slower. %s %s", error, said.decode())
         return None
 
 
+def build_levels(folder: Path = BUILT) -> list[Path]:
+    """Compiles the library for every level of this architecture into `folder`; returns the files.
+
+    Raises:
+        OSError, subprocess.SubprocessError: there is no compiler, or it fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    compiler, made = _compiler(), []
+    for level in levels():
+        target = folder / f"{level.name}-{_key(level.flags)}.so"
+        _compile(compiler, level.flags, target)
+        made.append(target)
+    return made
+
+
+def _prebuilt() -> Path | None:
+    """Returns the best library of the image for this processor, if there is one of this very source."""
+    paths = (BUILT / f"{level.name}-{_key(level.flags)}.so" for level in usable(frozenset(_features().split())))
+    return next((path for path in paths if path.exists()), None)
+
+
 def _compiled() -> Path:
     """Returns the library, named by everything it depends on, so that a shared home never mixes machines."""
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    texts = [path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in {".c", ".h", ".inc"}]
-    key = hashlib.sha256(b"\0".join([*texts, " ".join([*compiler, *FLAGS, *THREADING]).encode(), _machine()]))
-    target = _folder() / f"sensorium-{key.hexdigest()[:16]}.so"
+    compiler = _compiler()
+    target = _folder() / f"sensorium-{_key(NATIVE, *compiler, platform.machine(), _features())}.so"
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             made = Path(scratch) / target.name
-            _compile(compiler, made)
+            _compile(compiler, NATIVE, made)
             # In one step, for other processes may be compiling too.
             made.replace(target)
     return target
 
 
-def _compile(compiler: list[str], target: Path) -> None:
+def _compiler() -> list[str]:
+    return shlex.split(os.environ.get("CC", "cc"))
+
+
+def _key(flags: tuple[str, ...], *rest: str) -> str:
+    """Returns a name for the source, compiled like this."""
+    texts = [path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in {".c", ".h", ".inc"}]
+    options = " ".join([*FLAGS, *THREADING, *flags, *rest]).encode()
+    return hashlib.sha256(b"\0".join([*texts, options])).hexdigest()[:16]
+
+
+def _compile(compiler: list[str], flags: tuple[str, ...], target: Path) -> None:
     for threading in (THREADING, ()):
-        command = [*compiler, *FLAGS, *threading, "-o", str(target), str(SOURCE), "-lm"]
+        command = [*compiler, *FLAGS, *flags, *threading, "-o", str(target), str(SOURCE), "-lm"]
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=_COMPILE_SECONDS)  # noqa: S603 - fixed
         except subprocess.CalledProcessError:
@@ -104,21 +139,21 @@ def _compile(compiler: list[str], target: Path) -> None:
 
 def _folder() -> Path:
     """Returns a folder that can be written to: the user's cache, or a private one for this process."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sensorium"
     try:
+        # A user without an entry and without HOME has no home at all.
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sensorium"
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         if os.access(home, os.W_OK):
             return home
-    except OSError:
+    except (OSError, RuntimeError):
         pass
     return Path(tempfile.mkdtemp(prefix="sensorium-"))
 
 
-def _machine() -> bytes:
-    """Returns what tells processors apart: the features Linux lists, or the name of the architecture."""
+def _features() -> str:
+    """Returns what tells processors apart: the features Linux lists, with spaces between; empty elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return f"{platform.machine()} {features}".encode()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "").partition(":")[2].strip()

@@ -132,7 +132,7 @@ class SpeechEngine:
         if self._waiting and len(running) < self._limits.speaking:
             speech = self._waiting.popleft()
             speech.turn = min((other.turn for other in running), default=self._turn)
-            speech.first_started = time.monotonic()
+            speech.timeline.started = time.monotonic()
             self.admission.leave(speech.cost, started=True)
             self._speaking.append(speech)
             return speech
@@ -148,7 +148,7 @@ class SpeechEngine:
             sound = None
             self._complete(speech)
         except Exception as error:
-            sound = self._blame(error)
+            sound = self._blame(error, speech)
         seconds = time.monotonic() - began
         speech.turn += seconds
         speech.compute += seconds
@@ -159,13 +159,14 @@ class SpeechEngine:
         if isinstance(sound, SensoriumError):
             self._end(speech, "out_of_memory" if isinstance(sound, DeviceOutOfMemory) else "error", sound)
         elif sound is not None:
-            speech.first_output = speech.first_output or time.monotonic()
+            speech.timeline.first_output = speech.timeline.first_output or time.monotonic()
             speech.unread += len(sound)
             _send(speech, sound)
 
-    def _blame(self, error: Exception) -> SensoriumError:
+    def _blame(self, error: Exception, speech: Speech) -> SensoriumError:
         if not lacks_memory(error):
-            log.error("The model failed on a sentence", exc_info=error)
+            said = {"request_id": speech.timeline.request_id}
+            log.error("The model failed on a sentence", exc_info=error, extra=said)
             return Internal()
         self._metrics.out_of_memory.inc()
         error.__traceback__ = None  # its frames hold what was computed so far
@@ -175,14 +176,14 @@ class SpeechEngine:
 
     def _complete(self, speech: Speech) -> None:
         times = speech.times(time.monotonic())
-        self._metrics.completed("completed", times, speech.cost, 0)
+        self._metrics.completed("completed", times, speech.cost, 0, speech.timeline.exemplar)
         self._leave(speech)
         _send(speech, times)
 
     def _end(self, speech: Speech, reason: str, error: SensoriumError | None = None) -> None:
         if speech.ended:
             return
-        if speech.first_started is None:
+        if speech.timeline.started is None:
             self.admission.leave(speech.cost, started=False)
         self._metrics.requests.labels(reason).inc()
         self._leave(speech)
@@ -191,6 +192,7 @@ class SpeechEngine:
 
     def _leave(self, speech: Speech) -> None:
         speech.ended = True
+        speech.timeline.ended = time.monotonic()
         speech.steps = iter(())  # what the model keeps of its sentence goes now, whoever holds the stream
         if speech in self._speaking:
             self._speaking.remove(speech)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sensorium.call_record import followed
 from services.engine.generation.request import GenerationTimes
 from services.engine.speech_synthesis.stream import SpeechStream
 
@@ -25,15 +26,17 @@ class Speech:
     """Seconds it had of the model, counted from what others had when it came."""
     unread: int = 0
     """Samples that its reader has not taken."""
-    first_started: float | None = None
-    first_output: float | None = None
     compute: float = 0.0
     ended: bool = False
 
+    def __post_init__(self) -> None:
+        self.timeline = followed(self.arrival)
+
     def times(self, now: float) -> GenerationTimes:
         """Returns where the time went, of a request that ends now."""
-        started = now if self.first_started is None else self.first_started
-        heard = now if self.first_output is None else self.first_output
+        line = self.timeline
+        started = now if line.started is None else line.started
+        heard = now if line.first_output is None else line.first_output
         return GenerationTimes(
             queue=started - self.arrival,
             preprocess=0.0,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from services.speech.live.endpointing import Began, Endpointer, Endpointing, Moment
 from services.speech.live.intake import Intake, Samples
 from services.speech.live.tape import Tape
-from services.speech.live.utterance import Utterance
+from services.speech.live.utterance import Reach, Utterance
 from services.speech.live.voice_detector import VoiceDetector
 from services.speech.live.voice_network import FRAME, RATE, VoiceNetwork
 
@@ -24,12 +24,15 @@ class Turn:
 class Hearing:
     """Bytes in; out comes what speech begins and ends, and the utterances it makes up."""
 
-    def __init__(self, intake: Intake, network: VoiceNetwork, endpointing: Endpointing, rate: int) -> None:
-        """Hears what `intake` gives, at `rate` samples a second."""
+    def __init__(
+        self, intake: Intake, network: VoiceNetwork, endpointing: Endpointing, rate: int, reach: Reach
+    ) -> None:
+        """Hears what `intake` gives, at `rate` samples a second, for a model of that reach."""
         self._intake = intake
         self._detector = VoiceDetector(network, rate)
         self._endpointer = Endpointer(endpointing)
         self._rate = rate
+        self._reach = reach
         self._tape = Tape()
         self._frames = 0
         self._count = 0
@@ -68,7 +71,8 @@ class Hearing:
         self._tape.append(samples)
         turns = self._frames_heard(self._detector.push(samples))
         lookback = self._place(max(self._frames - self._endpointer.lookback, 0))
-        self._tape.forget(lookback if self._current is None else self._current.begin)
+        needed = lookback if self._current is None else self._current.begin
+        self._tape.forget(max(needed - self._reach.context, 0))
         return turns
 
     def _frames_heard(self, probabilities: list[float]) -> list[Turn]:
@@ -88,7 +92,7 @@ class Hearing:
         seconds = self._place(moment.speech) / self._rate
         if isinstance(moment, Began):
             uncut = _samples(self._endpointer.uncut, self._rate)
-            self._current = Utterance(self._count, self._place(moment.audio), self._tape, uncut)
+            self._current = Utterance(self._count, self._place(moment.audio), self._tape, self._reach, uncut)
             self._count += 1
             return Turn(self._current, began=True, seconds=seconds)
         utterance = self._current

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import geometric_mean
 from typing import Any, Protocol
 
 
@@ -43,6 +44,19 @@ class Recognizer(Protocol):
             QueueFull: not now.
         """
         ...
+
+
+def behind_context(reading: Reading, seconds: float) -> Reading:
+    """Returns what a reading holds behind its first seconds, with times from there on."""
+    if not seconds:
+        return reading
+    words = [
+        replace(word, start=max(word.start - seconds, 0.0), end=word.end - seconds)
+        for word in reading.words
+        if word.start is not None and word.end is not None and (word.start + word.end) / 2 >= seconds
+    ]
+    told = [word.confidence for word in words if word.confidence is not None]
+    return replace(reading, words=words, confidence=geometric_mean(told) if told and all(told) else None)
 
 
 def joined(words: Sequence[Word]) -> str:

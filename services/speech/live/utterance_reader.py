@@ -6,7 +6,7 @@ import time
 from sensorium.errors import QueueFull
 from services.speech.live.event import Result
 from services.speech.live.ledger import Ledger
-from services.speech.live.reading import Reading, Recognizer
+from services.speech.live.reading import Reading, Recognizer, behind_context
 from services.speech.live.transcript import UtteranceTranscript
 from services.speech.live.utterance import Utterance
 
@@ -46,12 +46,11 @@ class UtteranceReader:
         length = self._tried = self.utterance.length
         began = time.monotonic()
         try:
-            reading = await self._recognizer.recognize(self.utterance.samples())
+            reading = await self._read()
         except QueueFull as full:
             self._rest = full.retry_after or _RETRY_SECONDS
             return None
         self._rest = _REST * (time.monotonic() - began)
-        self._ledger.read(reading)
         self._latest = length, reading
         self._step = _STEP_SECONDS if reading.words else self._step
         return self._transcript.interim(reading, length)
@@ -65,9 +64,12 @@ class UtteranceReader:
             return self._latest[1]
         while True:
             try:
-                reading = await self._recognizer.recognize(self.utterance.samples())
+                return await self._read()
             except QueueFull as full:
                 await asyncio.sleep(full.retry_after or _RETRY_SECONDS)
-            else:
-                self._ledger.read(reading)
-                return reading
+
+    async def _read(self) -> Reading:
+        excerpt = self.utterance.excerpt()
+        reading = await self._recognizer.recognize(excerpt.samples)
+        self._ledger.read(reading)
+        return behind_context(reading, excerpt.context / self._rate)

@@ -13,6 +13,7 @@ from services.speech.live.hearing import Hearing
 from services.speech.live.intake import Encoding, Intake
 from services.speech.live.reading import Reading, Word
 from services.speech.live.stream import LiveOptions, LiveTranscription
+from services.speech.live.utterance import Reach
 from services.speech.live.voice_network import VoiceState
 
 RATE = 16_000
@@ -82,11 +83,11 @@ def live(
     endpointing: Endpointing | None = None,
     network: Any = None,
     unfinished: float = 60,
+    context: float = 0,
     **options: bool,
 ) -> LiveTranscription:
-    hearing = Hearing(
-        Intake(Encoding.LINEAR16, RATE, 1, RATE), network or LoudNetwork(), endpointing or Endpointing(), RATE
-    )
+    intake, reach = Intake(Encoding.LINEAR16, RATE, 1, RATE), Reach(60 * RATE, int(context * RATE))
+    hearing = Hearing(intake, network or LoudNetwork(), endpointing or Endpointing(), RATE, reach)
     return LiveTranscription(hearing, recognizer, RATE, LiveOptions(word_times=True, **options), unfinished)
 
 

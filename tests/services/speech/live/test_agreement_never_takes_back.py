@@ -14,57 +14,60 @@ def untimed(text: str) -> list[Word]:
     return [Word(part) for part in text.split()]
 
 
-def test_what_two_readings_agree_on_is_stable() -> None:
+def test_what_three_readings_agree_on_is_stable() -> None:
     agreement = Agreement()
     first = agreement.take(words("one two free"), until=9)
     assert (first.stable_count, first.stability) == (0, None)
     second = agreement.take(words("one two three for"), until=9)
-    assert (joined(second.words), second.stable_count, second.stability) == ("one two three for", 2, 0.0)
+    assert (joined(second.words), second.stable_count, second.stability) == ("one two three for", 0, 0.5)
     third = agreement.take(words("one two three four"), until=9)
-    assert third.stable_count == 3
+    assert (joined(third.words), third.stable_count, third.stability) == ("one two three four", 2, 0.5)
+    fourth = agreement.take(words("one two three four five"), until=9)
+    assert (fourth.stable_count, fourth.stability) == (3, 0.5)
 
 
 def test_words_at_the_edge_wait() -> None:
     agreement = Agreement()
-    agreement.take(words("one two three"), until=0.75)
+    for _ in range(2):
+        agreement.take(words("one two three"), until=0.75)
     found = agreement.take(words("one two three"), until=0.75)
     assert (found.stable_count, found.stability) == (2, 1.0)
 
 
 def test_without_times_the_last_word_waits() -> None:
     agreement = Agreement()
-    agreement.take(untimed("one two"), until=0)
+    for _ in range(2):
+        agreement.take(untimed("one two"), until=0)
     assert agreement.take(untimed("one two"), until=0).stable_count == 1
     assert agreement.take(untimed("one two three"), until=0).stable_count == 2
 
 
 def test_equal_words_of_other_times_are_others() -> None:
     agreement = Agreement()
-    agreement.take(words("one"), until=9)
-    assert agreement.take(words("one", start=2.0), until=9).stable_count == 0
+    for start in (0.0, 2.0, 4.0):
+        assert agreement.take(words("one", start=start), until=9).stable_count == 0
+
+
+def after(text: str, until: float = 9) -> Agreement:
+    """Returns an agreement that has read a text as often as it takes."""
+    agreement = Agreement()
+    for _ in range(3):
+        agreement.take(words(text), until=until)
+    return agreement
 
 
 def test_a_shorter_reading_takes_nothing_back() -> None:
-    agreement = Agreement()
-    agreement.take(words("one two"), until=9)
-    agreement.take(words("one two"), until=9)
-    found = agreement.take(words("one"), until=9)
+    found = after("one two").take(words("one"), until=9)
     assert (joined(found.words), found.stable_count) == ("one two", 2)
 
 
 def test_the_last_reading_goes_on_behind_the_stable_words() -> None:
-    agreement = Agreement()
-    agreement.take(words("one too three"), until=9)
-    agreement.take(words("one too three"), until=0.9)
-    assert joined(agreement.close(words("one two three four"))) == "one too three four"
+    assert joined(after("one too three", until=0.9).close(words("one two three four"))) == "one too three four"
 
 
 def test_the_last_reading_is_taken_as_it_is_where_it_agrees() -> None:
-    agreement = Agreement()
-    agreement.take(words("one two"), until=9)
-    agreement.take(words("one two"), until=9)
     last = words("one two three", start=0.05)
-    assert agreement.close(last) == last
+    assert after("one two").close(last) == last
 
 
 def test_times_tell_which_of_two_equal_beginnings_is_meant() -> None:
@@ -76,7 +79,8 @@ def test_times_tell_which_of_two_equal_beginnings_is_meant() -> None:
 def test_words_without_spaces_stay_so() -> None:
     agreement = Agreement()
     reading = [Word("今日", "", 0.0, 0.4), Word("は", "", 0.4, 0.6)]
-    agreement.take(reading, until=9)
+    for _ in range(2):
+        agreement.take(reading, until=9)
     assert joined(agreement.take(reading, until=9).words) == "今日は"
 
 

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,6 +132,21 @@ async def test_a_long_utterance_is_cut_and_no_word_is_lost() -> None:
     turns = [event for event in events if isinstance(event, SpeechTurn)]
     assert [turn.began for turn in turns] == [True, False] * len(results)
     assert max(result.end - result.start for result in results) <= 3.0
+
+
+async def test_words_before_an_utterance_are_read_with_it_and_not_told_again() -> None:
+    plain, with_context = LoudnessRecognizer(), LoudnessRecognizer()
+    told = [
+        [replace(result, confidence=None) for result in finals(await heard(live(recognizer, context=seconds), TWO))]
+        for recognizer, seconds in ((plain, 0.0), (with_context, 2.5))
+    ]
+    assert [result.text for result in told[0]] == [result.text for result in told[1]]
+    for result, other in zip(*told, strict=True):
+        assert result.start == other.start
+        assert [word.start for word in result.words] == pytest.approx([word.start for word in other.words])
+    first, second = with_context.lengths
+    assert first == pytest.approx(plain.lengths[0] + 0.3, abs=0.05)
+    assert second == pytest.approx(plain.lengths[1] + 2.4, abs=0.2)
 
 
 async def test_one_utterance_may_be_enough() -> None:

@@ -24,6 +24,7 @@ ASK = LiveAsk(encoding="LINEAR16", rate=RATE, channels=None, violations=(), read
 class Transcriber:
     rate = RATE
     window_seconds = 10.0
+    places_words = True
 
     async def transcribe(self, ask: TranscribeAsk) -> Any:
         raise NotImplementedError
@@ -38,7 +39,9 @@ class Transcriber:
 def verb(max_streams: int = 2) -> tuple[StreamTranscriber, Gauge]:
     gauge = Gauge("open", "", registry=CollectorRegistry())
     network: Any = LoudNetwork()
-    return StreamTranscriber(Transcriber(), network, gauge, max_streams=max_streams, unfinished_seconds=20), gauge
+    return StreamTranscriber(
+        Transcriber(), network, gauge, max_streams=max_streams, unfinished_seconds=20, context_seconds=2
+    ), gauge
 
 
 async def violations(ask: LiveAsk) -> dict[str, str]:

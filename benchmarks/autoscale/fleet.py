@@ -1,0 +1,83 @@
+"""The replicas of a pool: they come late, leave when they are idle, and cost from the first moment to the last."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from benchmarks.autoscale.replica import Pace, Replica
+
+
+@dataclass(frozen=True)
+class Starting:
+    """Seconds until a new pod is ready: its node and image, then its weights; up to `jitter` times longer."""
+
+    node: float = 20.0
+    weights: float = 55.0
+    jitter: float = 0.3
+
+    def seconds(self, draws: random.Random) -> float:
+        """Returns how long one takes."""
+        return (self.node + self.weights) * draws.uniform(1, 1 + self.jitter)
+
+
+class Fleet:
+    """A Deployment's pods. `desired` counts those that stay."""
+
+    def __init__(self, pace: Pace, starting: Starting, seed: int) -> None:
+        self.pace = pace
+        self.staying: list[Replica] = []
+        self.leaving: list[Replica] = []
+        self._starting = starting
+        self._draws = random.Random(seed)
+        self._spent = 0.0
+        self._rates = [0.0, *(pace.rate(running) for running in range(1, pace.concurrency + 1))]
+
+    @property
+    def desired(self) -> int:
+        """How many pods there shall be, ready or not."""
+        return len(self.staying)
+
+    def ready(self, now: float) -> list[Replica]:
+        """Returns those that take work."""
+        return [replica for replica in self.staying if replica.ready_at <= now]
+
+    def free(self, now: float) -> Replica | None:
+        """Returns the ready one with the least in flight, if there is one with room."""
+        least = min(self.ready(now), key=lambda replica: replica.in_flight, default=None)
+        return least if least is not None and least.in_flight < self.pace.concurrency else None
+
+    def scale(self, now: float, count: int, *, at_once: bool = False) -> list[Replica]:
+        """Sets the number of pods; returns the new ones.
+
+        As a ReplicaSet does, lets those go first that are not ready, and then those that became so last.
+        """
+        made = []
+        for _ in range(count - len(self.staying)):
+            seconds = 0.0 if at_once else self._starting.seconds(self._draws)
+            made.append(Replica(now, now + seconds, self._rates.__getitem__))
+        self.staying += made
+        for _ in range(len(self.staying) - count):
+            last = max(self.staying, key=lambda replica: replica.ready_at)
+            self.staying.remove(last)
+            last.leaving = True
+            self.leaving.append(last)
+        self.collect(now)
+        return made
+
+    def collect(self, now: float) -> None:
+        """Takes away those that leave and have finished their streams."""
+        gone = [replica for replica in self.leaving if not replica.in_flight]
+        self._spent += _age(gone, now)
+        self.leaving = [replica for replica in self.leaving if replica.in_flight]
+
+    def in_flight(self) -> int:
+        """Returns the streams that run, also on those that leave."""
+        return sum(replica.in_flight for replica in (*self.staying, *self.leaving))
+
+    def gpu_seconds(self, now: float) -> float:
+        """Returns what all have cost until now."""
+        return self._spent + _age((*self.staying, *self.leaving), now)
+
+
+def _age(replicas: Iterable[Replica], now: float) -> float:
+    return sum(now - replica.created for replica in replicas)

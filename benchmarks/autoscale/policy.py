@@ -1,0 +1,138 @@
+"""What scales a pool, as the manifests say it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+# Kubernetes' own, where a manifest says nothing (autoscaling/v2).
+_UP = {
+    "stabilizationWindowSeconds": 0,
+    "selectPolicy": "Max",
+    "policies": [
+        {"type": "Percent", "value": 100, "periodSeconds": 15},
+        {"type": "Pods", "value": 4, "periodSeconds": 15},
+    ],
+}
+_DOWN = {
+    "stabilizationWindowSeconds": 300,
+    "selectPolicy": "Max",
+    "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """So many replicas, or so many percent of them, may come or go within a period."""
+
+    percent: bool
+    value: int
+    period: float
+
+
+@dataclass(frozen=True)
+class Direction:
+    """How fast it may go up, or down. `select` is Max (the rule that allows most), Min or Disabled."""
+
+    window: float
+    rules: tuple[Rule, ...]
+    select: str
+
+    @classmethod
+    def of(cls, behaviour: dict[str, Any] | None, default: dict[str, Any]) -> Self:
+        """Reads `scaleUp` or `scaleDown`."""
+        said = default | (behaviour or {})
+        rules = (Rule(each["type"] == "Percent", each["value"], each["periodSeconds"]) for each in said["policies"])
+        return cls(said["stabilizationWindowSeconds"], tuple(rules), said["selectPolicy"])
+
+
+@dataclass(frozen=True)
+class Activation:
+    """KEDA's part: from none to the first replica, and back."""
+
+    poll: float
+    cooldown: float
+    threshold: float
+    """Is active while the metric is above this."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One pool's. `target` is of the metric, per replica."""
+
+    pool: str
+    target: float
+    minimum: int
+    maximum: int
+    up: Direction
+    down: Direction
+    activation: Activation | None
+
+    @property
+    def hpa_minimum(self) -> int:
+        """The least that is not nothing."""
+        return max(self.minimum, 1)
+
+
+def policies(folder: Path) -> dict[str, Policy]:
+    """Returns what each pool is scaled by, from the ScaledObjects and HorizontalPodAutoscalers in a folder."""
+    found = {}
+    for path in sorted(folder.rglob("*.yaml")):
+        for document in yaml.safe_load_all(path.read_text()):
+            for policy in _read(document):
+                found[policy.pool] = policy
+    return found
+
+
+def _read(document: Any) -> Iterator[Policy]:
+    kind = document.get("kind") if isinstance(document, dict) else None
+    if kind == "ScaledObject":
+        yield _scaled_object(document["spec"])
+    elif kind == "HorizontalPodAutoscaler":
+        yield _autoscaler(document["spec"])
+
+
+def _scaled_object(spec: dict[str, Any]) -> Policy:
+    (trigger,) = spec["triggers"]
+    metadata = trigger["metadata"]
+    behaviour = spec.get("advanced", {}).get("horizontalPodAutoscalerConfig", {}).get("behavior", {})
+    return Policy(
+        pool=_pool(spec),
+        target=_quantity(metadata["threshold"]),
+        minimum=spec.get("minReplicaCount", 0),
+        maximum=spec.get("maxReplicaCount", 100),
+        up=Direction.of(behaviour.get("scaleUp"), _UP),
+        down=Direction.of(behaviour.get("scaleDown"), _DOWN),
+        activation=Activation(
+            spec.get("pollingInterval", 30),
+            spec.get("cooldownPeriod", 300),
+            _quantity(metadata.get("activationThreshold", 0)),
+        ),
+    )
+
+
+def _autoscaler(spec: dict[str, Any]) -> Policy:
+    (metric,) = spec["metrics"]
+    source = metric[metric["type"].lower()]
+    behaviour = spec.get("behavior", {})
+    return Policy(
+        pool=_pool(spec),
+        target=_quantity(source["target"]["averageValue"]),
+        minimum=spec.get("minReplicas", 1),
+        maximum=spec["maxReplicas"],
+        up=Direction.of(behaviour.get("scaleUp"), _UP),
+        down=Direction.of(behaviour.get("scaleDown"), _DOWN),
+        activation=None,
+    )
+
+
+def _pool(spec: dict[str, Any]) -> str:
+    return str(spec["scaleTargetRef"]["name"]).removeprefix("sensorium-")
+
+
+def _quantity(value: Any) -> float:
+    """Reads a number, or a Kubernetes quantity in thousandths such as `11200m`."""
+    text = str(value)
+    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)

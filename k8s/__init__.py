@@ -1,0 +1,1 @@
+"""What runs sensorium on Kubernetes, and watches it."""

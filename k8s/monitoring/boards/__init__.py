@@ -1,0 +1,7 @@
+"""The boards: what is on each, one file a board."""
+
+from k8s.monitoring.boards.gateway import GATEWAY
+from k8s.monitoring.boards.model_server import MODEL_SERVER
+from k8s.monitoring.boards.slo import SLO
+
+BOARDS = (GATEWAY, MODEL_SERVER, SLO)

@@ -1,0 +1,104 @@
+"""What is promised to callers. Recording rules, burn alerts and boards take every figure from here."""
+
+from dataclasses import dataclass
+
+from k8s.monitoring.promql import BY_MODEL
+
+OUR_FAULT = (
+    "UNKNOWN",
+    "DEADLINE_EXCEEDED",
+    "RESOURCE_EXHAUSTED",
+    "ABORTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+)
+"""Codes that count against availability. All others but OK are the caller's own doing and do not count at all: a client
+that sends nonsense neither spends the budget nor hides what others suffer."""
+
+WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d", "30d")
+"""Over which good and bad events are counted; the last is the one the objectives are stated for."""
+
+PERIOD = WINDOWS[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """A share of events, by model, that must be good over the period."""
+
+    slo: str
+    """Its name, in the label `slo`."""
+    alert: str
+    share: float
+    """Of events that must be good, in (0, 1)."""
+    promise: str
+    """What a good event is, for people."""
+    events: str
+    """Events per second over WINDOW, by model."""
+    bad: str
+    """Bad events per second over WINDOW, by model. May have no series for a model all of whose events are good."""
+
+    @property
+    def budget(self) -> float:
+        """The share of events that may be bad."""
+        return round(1 - self.share, 10)
+
+
+def _availability(share: float) -> Objective:
+    def calls(codes: str) -> str:
+        return (
+            f'sum by ({BY_MODEL}) (rate(sensorium_gateway_requests_total{{task!="models", code=~"{codes}"}}[WINDOW]))'
+        )
+
+    bad = "|".join(OUR_FAULT)
+    return Objective(
+        slo="availability",
+        alert="AvailabilityBurn",
+        share=share,
+        promise="calls that did not fail by our fault",
+        events=calls(f"OK|{bad}"),
+        bad=calls(bad),
+    )
+
+
+def _latency(slo: str, alert: str, histogram: str, threshold: float, share: float, promise: str) -> Objective:
+    """`threshold` is in seconds, and an edge of the histogram's buckets: anything else could not be counted."""
+    # Services export the same histogram without a model; the gateway's is what the caller saw.
+    events = f'sum by ({BY_MODEL}) (rate({histogram}_count{{model!=""}}[WINDOW]))'
+    good = f'sum by ({BY_MODEL}) (rate({histogram}_bucket{{model!="", le="{threshold}"}}[WINDOW]))'
+    return Objective(slo=slo, alert=alert, share=share, promise=promise, events=events, bad=f"{events} - {good}")
+
+
+AVAILABILITY = _availability(0.995)
+FIRST_TOKEN = _latency(
+    "first_token",
+    "FirstTokenBurn",
+    "gen_ai_server_time_to_first_token_seconds",
+    2.5,
+    0.99,
+    "streams whose first token came within 2.5 s",
+)
+TOKEN_PACE = _latency(
+    "token_pace",
+    "TokenPaceBurn",
+    "gen_ai_server_time_per_output_token_seconds",
+    0.1,
+    0.99,
+    "streams whose tokens behind the first came every 100 ms or sooner, on average",
+)
+OBJECTIVES = (AVAILABILITY, FIRST_TOKEN, TOKEN_PACE)
+
+
+def ratio(window: str) -> str:
+    """Returns the recorded share of bad events over `window`, by model and objective."""
+    return f"model:sensorium_slo_errors:ratio_rate{window}"
+
+
+def errors(window: str) -> str:
+    """Returns the recorded bad events per second over `window`, by model and objective."""
+    return f"model:sensorium_slo_errors:rate{window}"
+
+
+def events(window: str) -> str:
+    """Returns the recorded events per second over `window`, by model and objective."""
+    return f"model:sensorium_slo_events:rate{window}"

@@ -1,0 +1,107 @@
+"""Panels: what is asked, and how the answer is shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["timeseries", "stat", "bargauge"]
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+
+@dataclass(frozen=True)
+class Query:
+    """An expression, and how its series are called: text with `{{label}}` in it."""
+
+    expr: str
+    legend: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """From `value` on, what is shown has this colour."""
+
+    value: float
+    colour: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One panel. `unit` is one of Grafana's; the width of a board is 24.
+
+    A `stat` shows the newest value of one query, a `bargauge` those of all series, a `timeseries` their course. `steps`
+    colour the values of the first two and are lines in the third.
+    """
+
+    title: str
+    description: str
+    queries: Sequence[Query]
+    unit: str = "short"
+    kind: Kind = "timeseries"
+    width: int = 8
+    height: int = 7
+    steps: Sequence[Step] = ()
+    stacked: bool = False
+    lowest: float | None = 0
+    highest: float | None = None
+    exemplars: bool = False
+    """Shows single requests as points that lead to their traces."""
+
+    def document(self, number: int, x: int, y: int) -> dict[str, Any]:
+        """Returns the panel as Grafana reads it, with its own number and place."""
+        return {
+            "id": number,
+            "type": self.kind,
+            "title": self.title,
+            "description": self.description,
+            "datasource": DATASOURCE,
+            "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
+            "targets": [self._target(place, query) for place, query in enumerate(self.queries)],
+            "fieldConfig": {"defaults": self._defaults(), "overrides": []},
+            "options": self._options(),
+        }
+
+    def _target(self, place: int, query: Query) -> dict[str, Any]:
+        target: dict[str, Any] = {
+            "refId": chr(ord("A") + place),
+            "datasource": DATASOURCE,
+            "expr": query.expr,
+            "legendFormat": query.legend or "__auto",
+        }
+        if self.exemplars:
+            target["exemplar"] = True
+        if self.kind != "timeseries":
+            target["instant"] = True
+        return target
+
+    def _defaults(self) -> dict[str, Any]:
+        first = {"color": "text" if self.kind == "stat" else "green", "value": None}
+        steps = [first, *({"color": step.colour, "value": step.value} for step in self.steps)]
+        defaults: dict[str, Any] = {
+            "unit": self.unit,
+            "thresholds": {"mode": "absolute", "steps": steps},
+            "color": {"mode": "palette-classic" if self.kind == "timeseries" else "thresholds"},
+        }
+        if self.lowest is not None:
+            defaults["min"] = self.lowest
+        if self.highest is not None:
+            defaults["max"] = self.highest
+        if self.kind == "timeseries":
+            defaults["custom"] = {
+                "lineWidth": 1,
+                "fillOpacity": 25 if self.stacked else 5,
+                "showPoints": "never",
+                "stacking": {"mode": "normal" if self.stacked else "none"},
+                "thresholdsStyle": {"mode": "line" if self.steps else "off"},
+            }
+        return defaults
+
+    def _options(self) -> dict[str, Any]:
+        if self.kind == "timeseries":
+            return {
+                "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+                "tooltip": {"mode": "multi", "sort": "desc"},
+            }
+        reduced: dict[str, Any] = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+        if self.kind == "bargauge":
+            return {"reduceOptions": reduced, "orientation": "horizontal", "displayMode": "basic"}
+        return {"reduceOptions": reduced, "colorMode": "value", "graphMode": "none", "textMode": "auto"}

@@ -1,0 +1,37 @@
+"""Expressions that rules and boards are made of."""
+
+BY_MODEL = "namespace, model"
+BY_POOL = "namespace, pool"
+"""The namespace tells installations apart that one Prometheus watches."""
+
+_INTERVAL = "$__rate_interval"
+
+
+def rate(counter: str, where: str, by: str = "") -> str:
+    """Returns how much of a counter came per second, added up by the labels `by`, over a board's own interval."""
+    return f"{_sum(by)} (rate({counter}{{{where}}}[{_INTERVAL}]))"
+
+
+def total(gauge: str, where: str, by: str = "") -> str:
+    """Returns a gauge, added up by the labels `by`."""
+    return f"{_sum(by)} ({gauge}{{{where}}})"
+
+
+def quantile(share: float, histogram: str, where: str, by: str = "") -> str:
+    """Returns what `share` of the observations of a histogram stay under, by the labels `by`."""
+    labels = f"le, {by}" if by else "le"
+    return f"histogram_quantile({share}, {rate(f'{histogram}_bucket', where, labels)})"
+
+
+def mean(histogram: str, where: str, by: str = "") -> str:
+    """Returns the mean of the observations of a histogram, by the labels `by`."""
+    return f"{rate(f'{histogram}_sum', where, by)} / {rate(f'{histogram}_count', where, by)}"
+
+
+def or_zero(expression: str) -> str:
+    """Returns the expression, or one zero where it has no series because nothing of the kind has happened yet."""
+    return f"{expression} or on() vector(0)"
+
+
+def _sum(by: str) -> str:
+    return f"sum by ({by})" if by else "sum"

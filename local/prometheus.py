@@ -1,0 +1,125 @@
+"""A real Prometheus that scrapes the stack, and what it answers."""
+
+import json
+import socket
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.error import URLError
+
+from local.process import Program
+from local.stack import StackFailed
+from local.tools import tool
+
+START_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series of an answer."""
+
+    labels: Mapping[str, str]
+    points: Sequence[tuple[float, float]]
+    """Moments and values."""
+
+    @property
+    def value(self) -> float:
+        """The newest value."""
+        return self.points[-1][1]
+
+
+class Prometheus:
+    """The process, from start to ready to stopped, with its data in a folder that goes with it."""
+
+    def __init__(self, configuration: Mapping[str, Any], port: int = 0) -> None:
+        self.port = port or _free_port()
+        self._folder = tempfile.TemporaryDirectory(prefix="sensorium-prometheus-")
+        self._configuration = configuration
+        self._process: Program | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        folder = Path(self._folder.name)
+        # Every JSON is a YAML.
+        (folder / "prometheus.yml").write_text(json.dumps(self._configuration))
+        command = [
+            str(tool("prometheus")),
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--enable-feature=exemplar-storage",
+        ]
+        self._process = Program("prometheus", command, folder / "prometheus.log")
+        give_up = time.monotonic() + START_SECONDS
+        while not self._ready():
+            self.check()
+            if time.monotonic() > give_up:
+                self.stop()
+                raise StackFailed(f"Prometheus is not ready after {START_SECONDS:.0f} s.")
+            time.sleep(0.1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+    def stop(self) -> None:
+        """Ends it. May be repeated."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def check(self) -> None:
+        """Raises StackFailed if it has ended."""
+        if self._process is not None and self._process.exit_code is not None:
+            raise StackFailed(f"Prometheus ended with code {self._process.exit_code}:\n{self._process.last_lines()}")
+
+    def now(self, expression: str) -> list[Series]:
+        """Returns the newest value of each series of an expression."""
+        answer = self.ask("query", query=expression)
+        if answer["resultType"] == "scalar":
+            return [Series({}, [_point(answer["result"])])]
+        return [Series(series["metric"], [_point(series["value"])]) for series in answer["result"]]
+
+    def over(self, expression: str, start: float, end: float, step: float) -> list[Series]:
+        """Returns the course of each series of an expression between two moments."""
+        answer = self.ask("query_range", query=expression, start=start, end=end, step=step)
+        return [Series(series["metric"], [_point(value) for value in series["values"]]) for series in answer["result"]]
+
+    def ask(self, what: str, **parameters: Any) -> Any:
+        """Returns the data of an answer of its API.
+
+        Raises:
+            ValueError: it found the question wrong; the message says why.
+        """
+        query = urllib.parse.urlencode(parameters)
+        with urllib.request.urlopen(f"{self.url}/api/v1/{what}?{query}", timeout=30) as answer:  # noqa: S310 - own URL
+            return json.load(answer)["data"]
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2) as answer:  # noqa: S310 - own URL
+                return answer.status == 200
+        except (URLError, OSError):
+            return False
+
+
+def _point(pair: Sequence[Any]) -> tuple[float, float]:
+    return float(pair[0]), float(pair[1])
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        return opened.getsockname()[1]

@@ -1,0 +1,73 @@
+"""Callers of every kind, so that there is something to see."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from local.exhibits.exhibit import items_of
+from local.exhibits.tour import EXHIBITS
+from local.fleet import Member
+from sensorium import Client, SensoriumError
+from sensorium.v1.text_pb2 import TokenizeRequest
+
+QUESTIONS = (
+    "What is continuous batching?",
+    "Hello! My name is Ada.",
+    "What is a KV cache?",
+    "What does a gateway do?",
+)
+_PAUSE_SECONDS = 0.05
+
+
+class Traffic:
+    """Inside `with`, callers ask one thing after the other: chats, all exhibits, and some mistakes."""
+
+    def __init__(self, target: str, members: Sequence[Member], talkers: int = 2) -> None:
+        self._target = target
+        self._members = [member for member in members if member.name in EXHIBITS]
+        self._chats = [member.name for member in members if member.name == "chat"]
+        self._callers: list[Callable[[Client], Iterator[object]]] = [self._ask, self._err]
+        self._callers += [self._talk] * (talkers if self._chats else 0)
+        self._over = threading.Event()
+        self._threads = ThreadPoolExecutor(len(self._callers), thread_name_prefix="caller")
+
+    def __enter__(self) -> Self:
+        for caller in self._callers:
+            self._threads.submit(self._call, caller)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._threads.shutdown()
+
+    def _call(self, caller: Callable[[Client], Iterator[object]]) -> None:
+        """Calls until it is over; what fails is what there is to see."""
+        with Client(self._target, timeout=60) as client:
+            while not self._over.is_set():
+                with suppress(SensoriumError):
+                    for _ in caller(client):
+                        if self._over.wait(_PAUSE_SECONDS):
+                            return
+
+    def _talk(self, client: Client) -> Iterator[object]:
+        for question in QUESTIONS:
+            yield list(client.text.stream_chat(question, max_new_tokens=40))
+
+    def _ask(self, client: Client) -> Iterator[object]:
+        for member in self._members:
+            yield from EXHIBITS[member.name].ask(client, member.folder, items_of(member.folder))
+
+    def _err(self, client: Client) -> Iterator[object]:
+        """Leaves a stream in the middle, forgets to say what is asked, and asks for what is not there."""
+        if self._chats:
+            yield list(itertools.islice(client.text.stream_chat(QUESTIONS[0]), 3))
+        for model in (*self._chats, "nobody"):
+            with suppress(SensoriumError):
+                yield client.text.tokenize(TokenizeRequest(model=model))
+            yield self._over.wait(1)

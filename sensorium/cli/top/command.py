@@ -1,0 +1,52 @@
+"""The command, and its options."""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sensorium.cli.server import Server, server_parameters
+from sensorium.cli.top.scrape import ScrapeFailed
+from sensorium.cli.top.watch import Watch, forever, once
+
+METRICS = "http://127.0.0.1:9050/metrics"
+
+_Metrics = Annotated[
+    str,
+    typer.Option("--metrics", envvar="SENSORIUM_METRICS", help="The gateway's metrics port.", metavar="URL"),
+]
+_Interval = Annotated[float, typer.Option("--interval", help="Seconds from one look to the next.", min=0.1)]
+_Once = Annotated[bool, typer.Option("--once", help="Prints what happens in one interval, and ends.")]
+_OF_ONE_CALL = {"model", "timeout", "request_id"}
+
+
+def function() -> Callable[..., None]:
+    """Returns the function typer makes the command of."""
+
+    def top(**given: Any) -> None:
+        """Shows pools, models and endpoints of a gateway, and how fast they are, until Ctrl-C."""
+        _run(given.pop("metrics"), given.pop("interval"), given.pop("once"), Server(**given))
+
+    marked = {"metrics": (_Metrics, METRICS), "interval": (_Interval, 2.0), "once": (_Once, False)}
+    marked |= {name: option for name, option in server_parameters().items() if name not in _OF_ONE_CALL}
+    kind = inspect.Parameter.KEYWORD_ONLY
+    signature = [inspect.Parameter(name, kind, annotation=a, default=d) for name, (a, d) in marked.items()]
+    top.__signature__ = inspect.Signature(signature)  # pyright: ignore[reportFunctionMemberAccess]
+    top.__annotations__ = {name: annotation for name, (annotation, _) in marked.items()}
+    return top
+
+
+def _run(url: str, interval: float, only_once: bool, server: Server) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise typer.BadParameter(f"{url!r} is not http://HOST:PORT/PATH.", param_hint="--metrics")
+    console = Console()
+    try:
+        with server.client() as client:
+            (once if only_once else forever)(Watch(client, server.target, url), console, interval)
+    except ScrapeFailed as error:
+        Console(stderr=True).print(f"[bold red]{error}[/]", soft_wrap=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        return

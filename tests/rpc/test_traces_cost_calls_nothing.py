@@ -1,0 +1,73 @@
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from grpc import StatusCode
+from pydantic import ValidationError
+
+from sensorium import rpc
+from tests.rpc.peer import UNARY, ended, peer
+
+CALLS = 2200
+"""More than the thread that sends them holds."""
+
+
+@asynccontextmanager
+async def silent_collector() -> AsyncIterator[tuple[str, list[int]]]:
+    """Listens, reads nothing and answers nothing; counts who connects."""
+    connected: list[int] = []
+
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.append(1)
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", connected
+    finally:
+        server.close()
+
+
+async def test_a_collector_that_hangs_holds_up_neither_calls_nor_the_end() -> None:
+    async with silent_collector() as (endpoint, connected):
+        async with peer(otlp_endpoint=endpoint) as server:
+            longest = 0.0
+            for _ in range(CALLS):
+                began = time.monotonic()
+                assert await ended(server.call(UNARY)) is StatusCode.OK
+                longest = max(longest, time.monotonic() - began)
+            assert connected
+            assert longest < 2, "a call waited for the collector"
+            began = time.monotonic()
+        assert time.monotonic() - began < 8
+
+
+def test_the_library_is_not_even_imported_where_no_traces_are_wanted() -> None:
+    found = "import sys, sensorium.rpc, gateway.app; print([name for name in sys.modules if 'opentelemetry' in name])"
+    done = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_without_the_library_the_process_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sensorium.rpc.telemetry", None)
+
+    async def make() -> None:
+        rpc.Server(rpc.ServerSettings(otlp_endpoint="http://127.0.0.1:4317"), ())
+
+    with pytest.raises(rpc.CannotServe, match="sensorium\\[tracing\\]"):
+        asyncio.run(make())
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["127.0.0.1:4317", "http://127.0.0.1", "http://127.0.0.1:4317/v1/traces", "ftp://a:1"]
+)
+def test_an_endpoint_has_a_scheme_and_a_port(endpoint: str) -> None:
+    with pytest.raises(ValidationError, match="HOST:PORT"):
+        rpc.ServerSettings(otlp_endpoint=endpoint)
