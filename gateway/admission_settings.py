@@ -9,7 +9,7 @@ class AdmissionSettings(rpc.ServerSettings):
     """How much is given to endpoints at once, who waits for them, and for how long."""
 
     over_commit: float = Field(
-        1.25,
+        1.5,
         ge=1,
         description="Gives an endpoint this many times the calls it works on at once, so that it need not wait for the "
         "next; the others wait in the gateway.",

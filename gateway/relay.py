@@ -100,7 +100,7 @@ class Relay(grpc.GenericRpcHandler):
         async with Upstream(context, self._settings.silent_client_seconds) as upstream:
             first = await upstream.first()
             tenant = tenant_of(_received(context), self._settings.tenant_metadata)
-            ask = Ask(method.tasks, model_of_config(first), 0, tenant, len(first))
+            ask = Ask(method.tasks, model_of_config(first), 0, tenant, len(first), session=True)
 
             async def attempt(lease: Lease, timeout: float | None) -> None:
                 metadata = towards_endpoint(_received(context))

@@ -19,6 +19,8 @@ from sensorium.errors import (
 
 RETRY_AFTER_SECONDS = 1.0
 
+_FULL = 1e9
+
 
 class EndpointState(Enum):
     """Whether an endpoint can be used."""
@@ -74,6 +76,11 @@ class RoutableEndpoint(Protocol):
         ...
 
     @property
+    def taken(self) -> int:
+        """Slots that they take."""
+        ...
+
+    @property
     def share(self) -> float:
         """How much of its capacity may be used, in (0, 1]."""
         ...
@@ -106,26 +113,55 @@ def route(
 ) -> Choice[EndpointT]:
     """Returns the endpoint for a call of one of `tasks` with `model`, which may be empty.
 
-    That is the one with the least (calls in flight + 1) / concurrency, of those with room for one call more if there
-    are any; `pick` decides between equals. There is room for `over_commit` times the concurrency, rounded up. Endpoints
+    That is the one with the least (calls in flight + 1) / concurrency, of those with a free slot if there are any, and
+    `pick` decides between equals. An endpoint has `over_commit` times its concurrency of slots, rounded up. Endpoints
     whose address is in `tried` are passed over.
 
     Raises:
         SensoriumError: nothing serves this, or not now; the class says which.
     """
     name = model or only_model(endpoints, tasks)
-    able = [endpoint for endpoint in endpoints if _able(endpoint, name, tasks)]
-    ready = [endpoint for endpoint in able if endpoint.models[name].ready and endpoint.address not in tried]
-    usable = [endpoint for endpoint in ready if endpoint.state is EndpointState.READY]
-    # Of ejected endpoints one may work; of none, none.
-    usable = usable or [endpoint for endpoint in ready if endpoint.state is EndpointState.EJECTED]
-    if not usable:
-        _refuse(endpoints, name, able)
-    free = [endpoint for endpoint in usable if endpoint.in_flight < _slots(endpoint, name, over_commit)]
-    loads = [(_load(endpoint, name), endpoint) for endpoint in free or usable]
-    least = min(load for load, _ in loads)
-    chosen = pick([endpoint for load, endpoint in loads if load == least])
-    return Choice(chosen, name, "only" if len(usable) == 1 else "least_in_flight", bool(free))
+    best, load, count = _least(endpoints, name, tasks, EndpointState.READY, over_commit, tried)
+    if not best:
+        # Of ejected endpoints one may work; of none, none.
+        best, load, count = _least(endpoints, name, tasks, EndpointState.EJECTED, over_commit, tried)
+    if not best:
+        _refuse(endpoints, name, [endpoint for endpoint in endpoints if _able(endpoint, name, tasks)])
+    return Choice(pick(best), name, "only" if count == 1 else "least_in_flight", load < _FULL)
+
+
+def _least(
+    endpoints: Sequence[EndpointT],
+    name: str,
+    tasks: Collection[int],
+    state: EndpointState,
+    over_commit: float,
+    tried: Collection[str],
+) -> tuple[list[EndpointT], float, int]:
+    """Returns the least loaded endpoints in this state, their load, and how many are in it.
+
+    The load of one without a free slot counts as more than that of any other. One loop: it runs for every call, over
+    what may be a thousand endpoints.
+    """
+    best: list[EndpointT] = []
+    least, count = math.inf, 0
+    for endpoint in endpoints:
+        served = endpoint.models.get(name)
+        if served is None or not served.ready or served.tasks.isdisjoint(tasks):
+            continue
+        if endpoint.state is not state or endpoint.address in tried:
+            continue
+        count += 1
+        room = served.concurrency * endpoint.share
+        load = (endpoint.in_flight + 1) / (room or 1.0)
+        # One that does not tell how much it takes says so itself when it is full.
+        if room and endpoint.taken >= room * over_commit:
+            load += _FULL
+        if load < least:
+            least, best = load, [endpoint]
+        elif load == least:
+            best.append(endpoint)
+    return best, least, count
 
 
 def only_model(endpoints: Iterable[RoutableEndpoint], tasks: Collection[int]) -> str:
@@ -160,16 +196,6 @@ def _able(endpoint: RoutableEndpoint, name: str, tasks: Collection[int]) -> bool
         return False
     undecided = not served.ready and not served.tasks
     return undecided or not served.tasks.isdisjoint(tasks)
-
-
-def _load(endpoint: RoutableEndpoint, name: str) -> float:
-    return (endpoint.in_flight + 1) / (max(endpoint.models[name].concurrency, 1) * endpoint.share)
-
-
-def _slots(endpoint: RoutableEndpoint, name: str, over_commit: float) -> float:
-    concurrency = endpoint.models[name].concurrency
-    # One that does not tell how much it takes says so itself when it is full.
-    return math.ceil(concurrency * over_commit * endpoint.share) if concurrency > 0 else math.inf
 
 
 def _refuse(endpoints: Sequence[RoutableEndpoint], name: str, able: Sequence[RoutableEndpoint]) -> NoReturn:

@@ -60,7 +60,7 @@ class Admission:
                 raise
             return await self._wait(self._lane(stand_in.pool, ask.model), ask, remaining, cold=True)
         lane = self._lane(choice.endpoint.pool, ask.model)
-        if choice.free and not len(lane.line):
+        if ask.session or (choice.free and not len(lane.line)):
             self._metrics.admitted(lane.pool, "direct", 0.0)
             return self._grant(lane, choice, ask)
         return await self._wait(lane, ask, remaining, cold=False)
@@ -134,7 +134,7 @@ class Admission:
                 lane.line.remove(ticket)
                 ticket.granted.set_exception(error)
                 continue
-            if not choice.free:
+            if not choice.free and not ticket.ask.session:
                 return
             lane.line.remove(ticket)
             ticket.granted.set_result(self._grant(lane, choice, ticket.ask))
@@ -185,13 +185,13 @@ class Admission:
 
     def _only_model(self, ask: Ask) -> str:
         """Returns the one model for a task; what cold models can do is guessed only where nothing else is left."""
+        if not self._cold.stand_ins:
+            return only_model(self._pool.endpoints, ask.tasks)
         try:
             return only_model(
                 [place for place in self._known() if not isinstance(place, StandIn) or place.told], ask.tasks
             )
         except (NoEndpoint, TaskNotSupported):
-            if not self._cold.stand_ins:
-                raise
             return only_model(self._known(), ask.tasks)
 
     def _route(self, known: Sequence[Known], ask: Ask, tried: Collection[str] = ()) -> Choice[Endpoint]:

@@ -11,7 +11,7 @@ _HIGHEST = 10
 
 @dataclass(slots=True)
 class Ask:
-    """One call that wants an endpoint. `size` is that of its request in bytes."""
+    """One call that wants an endpoint."""
 
     tasks: Collection[int]
     model: str
@@ -19,6 +19,9 @@ class Ask:
     priority: int = 0
     tenant: str = ""
     size: int = 0
+    """Bytes of its request, which are held while it waits."""
+    session: bool = False
+    """Whether it is open for as long as its caller likes, as live audio is, and mostly idle: it takes no slot."""
 
     def __post_init__(self) -> None:
         # Beyond the contract's range the service refuses it; until then it must not overtake anyone.

@@ -20,6 +20,7 @@ class StandIn:
     state: EndpointState = EndpointState.CONNECTING
     learned: bool = True
     in_flight: int = 0
+    taken: int = 0
     share: float = 1.0
 
 

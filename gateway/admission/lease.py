@@ -9,7 +9,7 @@ from gateway.endpoint import Endpoint
 
 
 class Lease:
-    """Holds one slot of an endpoint from when it is made to the exit of `with`.
+    """Holds one slot of an endpoint, unless the call is a session, from when it is made to the exit of `with`.
 
     On the way out, `worked` tells whether the endpoint did its part, None where the call's end says nothing of that;
     `tokens` what the call cost, 0 where nobody told.
@@ -22,12 +22,13 @@ class Lease:
         self.tokens = 0
         self.begun = time.monotonic()
         self.charged = lane.tokens.value or 1.0
-        self.tenant = ask.tenant
+        self.ask = ask
         self.probe = endpoint.ejection.dispatched()
+        self._slots = 0 if ask.session else 1
         self._ended = ended
-        endpoint.begin()
-        lane.running += 1
-        lane.shares.serve(self.tenant, self.charged)
+        endpoint.begin(self._slots)
+        lane.running += self._slots
+        lane.shares.serve(ask.tenant, self.charged)
 
     def answered(self) -> None:
         """Tells that the endpoint began to answer: a probe need not wait for the end of a long stream."""
@@ -44,11 +45,12 @@ class Lease:
     def release(self) -> None:
         """Gives the slot back."""
         lane = self.lane
-        self.endpoint.end()
-        lane.running -= 1
-        lane.seconds.observe(time.monotonic() - self.begun)
+        self.endpoint.end(self._slots)
+        lane.running -= self._slots
+        if self._slots:
+            lane.seconds.observe(time.monotonic() - self.begun)
         if self.tokens:
             lane.tokens.observe(self.tokens)
-            lane.shares.settle(self.tenant, self.tokens - self.charged)
+            lane.shares.settle(self.ask.tenant, self.tokens - self.charged)
         self._ended(self)
         self.probe = False

@@ -1,6 +1,6 @@
 """What each tenant has been given, so that all get equally much while they compete."""
 
-from collections.abc import Collection
+from heapq import nlargest
 
 _REMEMBERED = 1024
 
@@ -25,17 +25,11 @@ class Shares:
         """Charges a call that begins with what it is expected to cost."""
         self._now = self.account(tenant)
         self._accounts[tenant] = self._now + cost
+        if len(self._accounts) > 2 * _REMEMBERED:
+            # Callers name tenants, without bound. Who had most is to be remembered: the others stand at `_now` anyway.
+            self._accounts = dict(nlargest(_REMEMBERED, self._accounts.items(), key=lambda item: item[1]))
 
     def settle(self, tenant: str, difference: float) -> None:
         """Charges what a call cost beyond, or below, what was expected."""
         if tenant in self._accounts:
             self._accounts[tenant] += difference
-
-    def forget(self, waiting: Collection[str]) -> None:
-        """Bounds what is remembered, as tenants are named by callers: of those that do not wait, only who is ahead."""
-        if len(self._accounts) <= _REMEMBERED:
-            return
-        ahead = {tenant: account for tenant, account in self._accounts.items() if account > self._now}
-        if len(ahead) > _REMEMBERED:
-            ahead = {tenant: account for tenant, account in ahead.items() if tenant in waiting}
-        self._accounts = ahead

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sensorium.errors import DeadlineExceeded, QueueFull
-from sensorium.v1 import text_pb2
+from sensorium.v1 import speech_pb2, text_pb2
 from tests.fakes.text_service import FakeTextService, Script
 from tests.gateway.rig import Rig, error_of, rig
 from tests.waiting import until
@@ -199,3 +199,16 @@ async def test_callers_that_leave_leave_nothing_behind(leaving: int):
         gate.turn()
         await _call(gateway, "next")
         await until(lambda: gateway.metric("sensorium_gateway_inflight_requests", pool="default") == 0)
+
+
+async def test_live_audio_takes_no_turn_and_nobody_elses():
+    fake = FakeTextService(tasks=(11, 41), concurrency=1)
+    async with fake, rig(fake.address, over_commit=1) as gateway:
+        streams = [gateway.speech.StreamTranscribe() for _ in range(3)]
+        for stream in streams:
+            await stream.write(speech_pb2.StreamTranscribeRequest(config={"model": "tiny"}))
+            await stream.read()
+        await _call(gateway, "beside")
+        assert gateway.metric("sensorium_gateway_inflight_requests", pool="default") == 3
+        for stream in streams:
+            await stream.done_writing()

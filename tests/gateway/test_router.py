@@ -16,6 +16,7 @@ class FakeEndpoint:
     state: EndpointState = EndpointState.READY
     learned: bool = True
     in_flight: int = 0
+    taken: int = 0
     share: float = 1.0
 
 
@@ -116,18 +117,18 @@ def test_only_ready_models_of_ready_endpoints_get_work():
 
 
 def test_an_endpoint_with_room_goes_before_a_lesser_load():
-    small = endpoint("a", "m", concurrency=1, in_flight=1)
-    large = endpoint("b", "m", concurrency=8, in_flight=10)
+    small = endpoint("a", "m", concurrency=1, in_flight=1, taken=1)
+    large = endpoint("b", "m", concurrency=8, in_flight=10, taken=10)
     choice = route([small, large], [GENERATE], "m", over_commit=1.25)
     assert (choice.endpoint, choice.free) == (small, True)
-    small.in_flight = 2
+    small.in_flight = small.taken = 2
     assert not route([small, large], [GENERATE], "m", over_commit=1.25).free
-    untold = endpoint("c", "m", concurrency=0, in_flight=1000)
+    untold = endpoint("c", "m", concurrency=0, in_flight=1000, taken=1000)
     assert route([small, large, untold], [GENERATE], "m").endpoint is untold
 
 
 def test_a_share_of_an_endpoint_takes_a_share_of_the_calls():
-    slow = endpoint("a", "m", concurrency=8, in_flight=2, share=0.25)
+    slow = endpoint("a", "m", concurrency=8, in_flight=2, taken=2, share=0.25)
     full = endpoint("b", "m", concurrency=8, in_flight=6)
     assert route([slow, full], [GENERATE], "m").endpoint is full
     assert not route([slow], [GENERATE], "m").free
