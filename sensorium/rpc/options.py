@@ -1,7 +1,5 @@
 """Options of servers and channels, each chosen and none left to a default that bites."""
 
-import grpc
-
 from sensorium.rpc.settings import ServerSettings
 
 Options = list[tuple[str, int | str]]
@@ -47,16 +45,3 @@ def channel_options(message_bytes: int) -> Options:
         # Holds thousands of deltas, and lets 250 MB/s of media through at a millisecond's distance.
         ("grpc.http2.lookahead_bytes", 256 * 1024),
     ]
-
-
-def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
-    """Returns the credentials to serve TLS with, or None for plaintext.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    if settings.tls_certificate_file is None or settings.tls_key_file is None:
-        return None
-    chain = (settings.tls_key_file.read_bytes(), settings.tls_certificate_file.read_bytes())
-    authorities = settings.tls_client_ca_file.read_bytes() if settings.tls_client_ca_file else None
-    return grpc.ssl_server_credentials([chain], authorities, require_client_auth=authorities is not None)

@@ -11,11 +11,12 @@ from prometheus_client import CollectorRegistry
 
 from sensorium.rpc import health
 from sensorium.rpc.behaviours import Patience
+from sensorium.rpc.certificates import server_credentials
 from sensorium.rpc.gate import Gate
 from sensorium.rpc.interceptor import CallInterceptor
 from sensorium.rpc.metrics_port import MetricsPort
 from sensorium.rpc.observer import CallObserver, NobodyObserves
-from sensorium.rpc.options import server_credentials, server_options
+from sensorium.rpc.options import server_options
 from sensorium.rpc.settings import ServerSettings
 from sensorium.rpc.tracing import tracer_of
 

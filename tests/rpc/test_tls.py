@@ -1,23 +1,21 @@
-import subprocess
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc import StatusCode
 
+from tests.certificates import certificate
 from tests.rpc.peer import UNARY, ended, peer
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost, which is its own authority, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
-        "-addext subjectAltName=DNS:localhost -keyout key.pem -out certificate.pem"
-    )
-    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    return folder / "certificate.pem", folder / "key.pem"
+    return certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> tuple[Path, Path]:
+    return certificate(tmp_path)
 
 
 async def _answer(port: int, credentials: grpc.ChannelCredentials | None) -> StatusCode:
@@ -32,18 +30,42 @@ async def _answer(port: int, credentials: grpc.ChannelCredentials | None) -> Sta
 
 
 async def test_a_client_that_trusts_the_certificate_is_served_and_plaintext_is_not(pair: tuple[Path, Path]):
-    certificate, key = pair
-    async with peer(tls_certificate_file=certificate, tls_key_file=key) as there:
-        trusting = grpc.ssl_channel_credentials(certificate.read_bytes())
+    authority, key = pair
+    async with peer(tls_certificate_file=authority, tls_key_file=key) as there:
+        trusting = grpc.ssl_channel_credentials(authority.read_bytes())
         assert await _answer(there.server.port, trusting) is StatusCode.OK
         assert await _answer(there.server.port, None) is StatusCode.UNAVAILABLE
 
 
 async def test_with_an_authority_only_clients_with_its_certificates_are_served(pair: tuple[Path, Path]):
-    certificate, key = pair
-    files = {"tls_certificate_file": certificate, "tls_key_file": key, "tls_client_ca_file": certificate}
+    authority, key = pair
+    files = {"tls_certificate_file": authority, "tls_key_file": key, "tls_client_ca_file": authority}
     async with peer(**files) as there:
-        trusted = grpc.ssl_channel_credentials(certificate.read_bytes(), key.read_bytes(), certificate.read_bytes())
+        trusted = grpc.ssl_channel_credentials(authority.read_bytes(), key.read_bytes(), authority.read_bytes())
         assert await _answer(there.server.port, trusted) is StatusCode.OK
-        stranger = grpc.ssl_channel_credentials(certificate.read_bytes())
+        stranger = grpc.ssl_channel_credentials(authority.read_bytes())
         assert await _answer(there.server.port, stranger) is StatusCode.UNAVAILABLE
+
+
+async def test_files_that_are_replaced_count_for_the_next_connection(
+    pair: tuple[Path, Path], other: tuple[Path, Path], tmp_path: Path
+):
+    files = [tmp_path / "now.pem", tmp_path / "now-key.pem"]
+    trusting = [grpc.ssl_channel_credentials(authority.read_bytes()) for authority, _ in (pair, other)]
+
+    def replace(source: tuple[Path, Path]) -> None:
+        for target, new in zip(files, source, strict=True):
+            target.write_bytes(new.read_bytes())
+
+    replace(pair)
+    async with peer(tls_certificate_file=files[0], tls_key_file=files[1]) as there:
+        port = there.server.port
+        assert await _answer(port, trusting[0]) is StatusCode.OK
+        # Half of it was replaced, and then a file is not there: what was read last stands.
+        files[0].write_bytes(other[0].read_bytes())
+        assert await _answer(port, trusting[0]) is StatusCode.OK
+        files[0].unlink()
+        assert await _answer(port, trusting[0]) is StatusCode.OK
+        replace(other)
+        assert await _answer(port, trusting[1]) is StatusCode.OK
+        assert await _answer(port, trusting[0]) is StatusCode.UNAVAILABLE

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import ssl
-import subprocess
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from gateway.discovery import follower as following
 from gateway.discovery.endpointslice import EndpointSliceDiscovery
 from gateway.discovery.places import ServicePort
 from sensorium import rpc
+from tests.certificates import certificate
 from tests.fakes.kubernetes_api import NAMESPACE, KubernetesApi, endpoint, endpoint_slice
 from tests.waiting import until
 
@@ -223,13 +223,9 @@ async def test_a_thousand_endpoints_in_slices_of_a_hundred(tmp_path: Path, monke
 
 @pytest.fixture
 def tls(tmp_path: Path) -> ssl.SSLContext:
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=api "
-        "-addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out certificate.pem"
-    )
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    pair = certificate(tmp_path, "IP:127.0.0.1")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    context.load_cert_chain(*pair)
     return context
 
 
