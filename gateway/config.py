@@ -4,11 +4,12 @@ from pydantic import Field
 
 from gateway.admission_settings import AdmissionSettings
 from gateway.discovery.settings import DiscoverySettings
+from gateway.endpoint_settings import EndpointSettings
 from gateway.relay_settings import RelaySettings
 from sensorium import rpc
 
 
-class GatewaySettings(DiscoverySettings, AdmissionSettings, RelaySettings):
+class GatewaySettings(DiscoverySettings, EndpointSettings, AdmissionSettings, RelaySettings):
     """Routes calls of every modality to the services that serve their models."""
 
     port: rpc.Port = Field(50050, description="Port for gRPC; 0 chooses a free one.")

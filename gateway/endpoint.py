@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,19 +11,7 @@ import grpc
 from gateway.discovery import Member
 from gateway.ejection import Ejection
 from gateway.router import EndpointState, ServedModel
-from sensorium import rpc
 from sensorium.v1 import models_pb2
-
-_OPTIONS = (
-    # Connections are shared between channels by default, and with them their backoff.
-    ("grpc.use_local_subchannel_pool", 1),
-    # Minutes by default: an endpoint that came back would be found long after it did.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-    # Endpoints are peers; a proxy in the environment is for the world outside.
-    ("grpc.enable_http_proxy", 0),
-)
 
 _aio: Any = grpc.aio
 # Asked for by every call, of every endpoint: on Python 3.11, looking it up in the class takes ten times as long.
@@ -36,7 +24,7 @@ EOF: Any = _aio.EOF
 class Endpoint:
     """A replica: what discovery and it itself told of it, its one channel, and how much it does for this gateway."""
 
-    def __init__(self, member: Member, message_bytes: int) -> None:
+    def __init__(self, member: Member, open_channel: Callable[[Member], grpc.aio.Channel]) -> None:
         self.member = member
         """What discovery told last."""
         self.address = member.address
@@ -58,7 +46,7 @@ class Endpoint:
         self.idle = asyncio.Event()
         """Set while nothing is in flight."""
         self.idle.set()
-        self._message_bytes = message_bytes
+        self._open_channel = open_channel
         self._calls: dict[tuple[str, str], Any] = {}
 
     @property
@@ -89,8 +77,7 @@ class Endpoint:
     @cached_property
     def channel(self) -> grpc.aio.Channel:
         """The one connection to it."""
-        options = [*rpc.channel_options(self._message_bytes), *_OPTIONS]
-        return grpc.aio.insecure_channel(self.address, options=options)
+        return self._open_channel(self.member)
 
     async def close(self) -> None:
         """Closes the channel, if there is one."""

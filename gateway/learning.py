@@ -92,9 +92,9 @@ class Learner:
             if serving:
                 raise
         else:
-            infos = tuple(response.models)
-            if infos != self._endpoint.infos or not self._endpoint.learned:
-                self._endpoint.learn(infos)
+            known = self._endpoint.infos
+            self._endpoint.learn(tuple(response.models))
+            if known != self._endpoint.infos:
                 self._changed()
         self._set(EndpointState.READY if serving else EndpointState.NOT_SERVING)
         self.tried.set()

@@ -7,16 +7,21 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
 
+from gateway.channels import Channels
 from gateway.config import GatewaySettings
 from gateway.discovery import Discovery, Member
 from gateway.endpoint import Endpoint
 from gateway.learning import Learner
+from gateway.router import EndpointState
 
 _log = logging.getLogger("gateway")
 
 # Asking an endpoint for the first time takes about a millisecond of the event loop: a thousand that are found at once
 # are asked within three seconds, and the streams that run meanwhile notice nothing.
 _PACE_SECONDS = 0.003
+
+# Certificates are renewed weeks before they expire.
+_RENEWAL_SECONDS = 60.0
 
 # Whoever is told of a change looks at all endpoints.
 _TOGETHER_SECONDS = 0.05
@@ -41,6 +46,7 @@ class Pool:
         self.on_change: Callable[[], None] = lambda: None
         """Called soon after an endpoint's state or models have changed; once for changes that come together."""
         self._settings = settings
+        self._channels = Channels(settings)
         self._discovery = discovery
         self._seats: dict[str, _Seat] = {}
         self._leaving: dict[int, Endpoint] = {}
@@ -72,6 +78,7 @@ class Pool:
 
     async def __aenter__(self) -> "Pool":
         self._start(self._discover())
+        self._start(self._renew())
         return self
 
     async def __aexit__(
@@ -79,11 +86,16 @@ class Pool:
     ) -> None:
         if self._announcing is not None:
             self._announcing.cancel()
-        running = [*self._tasks, *(seat.learning for seat in self._seats.values())]
-        for task in running:
+        # What is cancelled may begin to see an endpoint off.
+        while running := [*self._tasks]:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        learning = [seat.learning for seat in self._seats.values()]
+        for task in learning:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        await asyncio.gather(*(endpoint.close() for endpoint in self.endpoints))
+        await asyncio.gather(*learning, return_exceptions=True)
+        await asyncio.gather(*(endpoint.close() for endpoint in self.with_leaving()))
 
     async def _discover(self) -> None:
         async with aclosing(self._discovery.snapshots()) as snapshots:
@@ -103,7 +115,7 @@ class Pool:
                 seat.endpoint.member = member
                 _log.info("%s in pool %s: %s", address, member.pool, _words(member))
         for address in leaving:
-            self._start(self._remove(address))
+            self._remove(address)
             await asyncio.sleep(0)
         new = [member for member in told.values() if member.address not in self._seats]
         for place, member in enumerate(new):
@@ -111,20 +123,52 @@ class Pool:
             # What is running has its turn between two of a thousand.
             await asyncio.sleep(0)
 
+    async def _renew(self) -> None:
+        """Reaches every endpoint anew when the TLS files were replaced, as connections made later need the new ones."""
+        while True:
+            await asyncio.sleep(_RENEWAL_SECONDS)
+            if self._channels.renewed():
+                _log.info("the TLS files for endpoints have changed")
+                for seat in list(self._seats.values()):
+                    await self._replace(seat)
+
+    async def _replace(self, seat: _Seat) -> None:
+        """Puts a new connection in the place of an old one once it stands; one that never does is not used."""
+        address = seat.endpoint.address
+        fresh = self._seat(seat.endpoint.member, 0.0)
+        try:
+            await fresh.learner.tried.wait()
+        finally:
+            worse = _unreached(fresh) and not _unreached(seat)
+            if worse:
+                _log.warning("%s is not reached with the new TLS files; its old connection goes on", address)
+            if self._seats.get(address) is seat and not worse:
+                fresh.endpoint.member = seat.endpoint.member
+                self._seats[address] = fresh
+                self._leave(seat)
+            else:
+                self._leave(fresh)
+
     def _add(self, member: Member, delay: float) -> None:
-        endpoint = Endpoint(member, self._settings.message_bytes)
-        learner = Learner(endpoint, self._settings, self._changed)
-        self._seats[member.address] = _Seat(endpoint, learner, asyncio.ensure_future(learner.run(delay)))
+        self._seats[member.address] = self._seat(member, delay)
         _log.info("%s added to pool %s: %s", member.address, member.pool, _words(member))
 
-    def _remove(self, address: str) -> Awaitable[None]:
+    def _seat(self, member: Member, delay: float) -> _Seat:
+        endpoint = Endpoint(member, self._channels.open)
+        learner = Learner(endpoint, self._settings, self._changed)
+        return _Seat(endpoint, learner, asyncio.ensure_future(learner.run(delay)))
+
+    def _remove(self, address: str) -> None:
         seat = self._seats.pop(address)
         endpoint = seat.endpoint
-        endpoint.removed = True
-        self._leaving[id(endpoint)] = endpoint
-        seat.learning.cancel()
         _log.info("%s removed from pool %s, %d calls running", address, endpoint.pool, endpoint.in_flight)
-        return self._see_off(seat)
+        self._leave(seat)
+
+    def _leave(self, seat: _Seat) -> None:
+        seat.endpoint.removed = True
+        self._leaving[id(seat.endpoint)] = seat.endpoint
+        seat.learning.cancel()
+        self._start(self._see_off(seat))
 
     async def _see_off(self, seat: _Seat) -> None:
         try:
@@ -158,6 +202,10 @@ class Pool:
 def _another(member: Member, known: Member) -> bool:
     """Returns whether another replica has the address now."""
     return (member.pool, member.replica) != (known.pool, known.replica)
+
+
+def _unreached(seat: _Seat) -> bool:
+    return seat.endpoint.health is EndpointState.CONNECTING
 
 
 def _words(member: Member) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -21,9 +22,10 @@ def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | Non
     if settings.tls_certificate_file is None or settings.tls_key_file is None:
         return None
     files = _Files(settings.tls_key_file, settings.tls_certificate_file, settings.tls_client_ca_file)
-    return grpc.dynamic_ssl_server_credentials(
-        files.first, files.changed, require_client_authentication=settings.tls_client_ca_file is not None
-    )
+    # As typed, it may not answer that nothing has changed.
+    dynamic: Any = grpc.dynamic_ssl_server_credentials
+    mutual = settings.tls_client_ca_file is not None
+    return dynamic(files.first, files.changed, require_client_authentication=mutual)
 
 
 class _Files:

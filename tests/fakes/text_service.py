@@ -50,6 +50,7 @@ class FakeTextService:
     port: int = 0
     message_bytes: int = 32 * 1024 * 1024
     grace_seconds: float = 0.0
+    settings: dict[str, Any] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     running: int = 0
     written: int = 0
@@ -71,6 +72,7 @@ class FakeTextService:
             message_bytes=self.message_bytes,
             drain_delay_seconds=0,
             drain_grace_seconds=self.grace_seconds,
+            **self.settings,
         )
         self.server = rpc.Server(settings, SERVICES)
         text_pb2_grpc.add_TextServiceServicer_to_server(_Text(self), self.server.grpc)
