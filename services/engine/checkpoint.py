@@ -156,13 +156,16 @@ def read_incomplete_model(
     return model, list(found["missing_keys"])
 
 
-def revision_of(source: str, config: PretrainedConfig) -> str:
+def revision_of(checkpoint: Checkpoint) -> str:
     """Returns the hub commit, or a digest over the configuration and the weights of a folder."""
-    if commit := getattr(config, "_commit_hash", None):
-        return str(commit)
+    folder = Path(checkpoint.source)
+    if not folder.is_dir():
+        found = find_file(checkpoint, "config.json")
+        # The hub's cache keeps files by commit: snapshots/COMMIT/config.json.
+        return found.parent.name if found is not None else ""
     digest = hashlib.sha256()
-    weights = [*Path(source).glob("*.safetensors")] or [*Path(source).glob("*.bin")]
-    for path in sorted([Path(source) / "config.json", *weights]):
+    weights = [*folder.glob("*.safetensors")] or [*folder.glob("*.bin")]
+    for path in sorted([folder / "config.json", *weights]):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"sha256-{digest.hexdigest()[:16]}"

@@ -151,7 +151,7 @@ def loaded_model(
         tokenizer=tokenizer,
         defaults=_defaults(model),
         device=checkpoint.device,
-        revision=revision_of(checkpoint.source, model.config),
+        revision=revision_of(checkpoint),
         context_tokens=decoder_context(model.config, tokenizer),
         quantization=checkpoint.quantized_by(model.config),
         vocabulary_size=_vocabulary_size(model),

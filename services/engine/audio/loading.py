@@ -89,7 +89,7 @@ def load_audio_model(
         extractor=extractor,
         tokenizer=tokenizer,
         device=checkpoint.device,
-        revision=revision_of(checkpoint.source, config),
+        revision=revision_of(checkpoint),
         quantization=checkpoint.quantized_by(config),
         missing=tuple(missing),
     )

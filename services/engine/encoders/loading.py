@@ -72,7 +72,7 @@ def load_text_encoder(checkpoint: Checkpoint, kind: Any) -> LoadedEncoder:
         model=model.eval(),
         tokenizer=tokenizer,
         device=checkpoint.device,
-        revision=revision_of(checkpoint.source, config),
+        revision=revision_of(checkpoint),
         context_tokens=encoder_context(model, config, tokenizer),
         quantization=checkpoint.quantized_by(config),
     )

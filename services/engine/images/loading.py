@@ -83,7 +83,7 @@ def load_vision_model(
         processor=processor,
         tokenizer=tokenizer,
         device=checkpoint.device,
-        revision=revision_of(checkpoint.source, config),
+        revision=revision_of(checkpoint),
         quantization=checkpoint.quantized_by(config),
         missing=tuple(missing),
     )

@@ -71,7 +71,7 @@ def _loaded(checkpoint: Checkpoint, model: PreTrainedModel, pictures: PictureMod
         known,
         model=model,
         defaults=defaults,
-        revision=revision_of(checkpoint.source, model.config),
+        revision=revision_of(checkpoint),
         parameter_count=model.num_parameters(),
         decoder_start_ids=starts,
         source_tokens=pictures.most_tokens(known.context_tokens),

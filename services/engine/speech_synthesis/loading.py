@@ -81,7 +81,7 @@ def load_speaker(checkpoint: Checkpoint, parts: SpeakerParts) -> LoadedSpeaker:
         speaker=speaker,
         model=model,
         device=checkpoint.device,
-        revision=revision_of(checkpoint.source, config),
+        revision=revision_of(checkpoint),
         quantization=checkpoint.quantized_by(config),
     )
 

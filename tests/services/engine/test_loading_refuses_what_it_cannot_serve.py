@@ -220,3 +220,16 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     assert resolve_device("auto").type in {"cpu", "cuda"}
     with pytest.raises(ModelRefused, match="cuda:99"):
         resolve_device("cuda:99")
+
+
+def test_a_model_of_the_hub_is_read_from_its_cache_at_its_commit(
+    llama_folder: Path, llama: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(llama_folder, tmp_path / "models--acme--llama" / "snapshots" / commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    loaded = load_language_model("acme/llama", revision=commit, device=CPU, dtype="auto")
+    assert loaded.revision == commit
+    assert loaded.context_tokens == llama.context_tokens
+    with pytest.raises(ModelRefused):
+        load_language_model("acme/llama", revision=commit[::-1], device=CPU, dtype="auto")
