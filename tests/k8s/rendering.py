@@ -5,46 +5,37 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-Manifest = dict[str, Any]
-"""One object, as kubectl would send it."""
-
 ROOT = Path(__file__).parent.parent.parent
 K8S = ROOT / "k8s"
+POOLS = ("text", "vision", "speech", "multimodal")
 OVERLAYS = sorted(path.parent.name for path in K8S.glob("overlays/*/kustomization.yaml"))
 COMPONENTS = sorted(path.parent.name for path in K8S.glob("components/*/kustomization.yaml"))
 
-# With GPUs, which most components have to do with.
-_FRAME = (
-    "base/namespace",
-    "base/gateway",
-    *(f"services/{pool}" for pool in ("text", "vision", "speech", "multimodal")),
-)
-_GPU = "gpu-device-plugin"
-
-
-def overlay(name: str) -> list[Manifest]:
-    """Returns the objects of an overlay."""
-    return list(yaml.safe_load_all(rendered(f"overlays/{name}")))
-
-
-def component(name: str) -> list[Manifest]:
-    """Returns the objects of the smallest overlay that has a component, and a GPU to each model server."""
-    return list(yaml.safe_load_all(_with_components(*sorted({_GPU, name} if not name.startswith("gpu-") else {name}))))
+_FRAME = ("base/namespace", "base/gateway", *(f"services/{pool}" for pool in POOLS))
+# What a model server does not start without; a component that brings its own is rendered without these.
+_NEEDED = {"gpu-": "gpu-device-plugin", "weights-": "weights-pvc"}
 
 
 @functools.cache
-def rendered(folder: str) -> str:
-    """Returns what `kubectl kustomize` makes of a folder of k8s/."""
-    return _kustomize(K8S / folder)
+def overlay(name: str) -> str:
+    """Returns what an overlay renders to."""
+    return _kustomize(K8S / "overlays" / name)
 
 
 @functools.cache
-def _with_components(*names: str) -> str:
+def component(name: str) -> str:
+    """Returns what the smallest overlay renders to that has a component."""
+    needed = {one for kind, one in _NEEDED.items() if not name.startswith(kind)}
+    return composed(sorted(needed | {name}))
+
+
+def composed(components: Sequence[str]) -> str:
+    """Returns what an overlay of these components renders to."""
     with tempfile.TemporaryDirectory() as folder:
         kustomization = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -52,7 +43,7 @@ def _with_components(*names: str) -> str:
             "namespace": "sensorium",
             # Kustomize takes no absolute paths.
             "resources": [os.path.relpath(K8S / path, folder) for path in _FRAME],
-            "components": [os.path.relpath(K8S / "components" / name, folder) for name in names],
+            "components": [os.path.relpath(K8S / "components" / name, folder) for name in components],
             "images": [{"name": f"sensorium-{name}", "newTag": "0.0.0"} for name in ("gateway", "services")],
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))

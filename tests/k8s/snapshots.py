@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from tests.k8s.rendering import OVERLAYS, rendered
+from tests.k8s.rendering import OVERLAYS, overlay
 
 FOLDER = Path(__file__).parent / "snapshots"
 
 
-def path_of(overlay: str) -> Path:
+def path_of(name: str) -> Path:
     """Returns where an overlay's snapshot lies."""
-    return FOLDER / f"{overlay}.yaml"
+    return FOLDER / f"{name}.yaml"
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     for stale in {*FOLDER.glob("*.yaml")} - {path_of(name) for name in OVERLAYS}:
         stale.unlink()
     for name in OVERLAYS:
-        path_of(name).write_text(rendered(f"overlays/{name}"))
+        path_of(name).write_text(overlay(name))
 
 
 if __name__ == "__main__":

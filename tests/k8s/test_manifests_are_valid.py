@@ -4,17 +4,24 @@ import json
 import kubernetes_validate
 import pytest
 
-from tests.k8s.rendering import Manifest
+from tests.k8s import custom_resources
+from tests.k8s.faults.places import H100, L4, spec
+from tests.k8s.manifests import Manifest, find, name_of
 from tests.k8s.variants import VARIANTS, objects_of
 
 NEWEST = kubernetes_validate.latest_version()
+# Megabytes, and read for every object otherwise.
+kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 
 
 @functools.cache
 def complaint(text: str) -> str:
-    """What Kubernetes' own schema says of an object, unknown fields included; empty where nothing."""
+    """What an object's definition says of it, unknown fields included; empty where nothing."""
+    manifest = json.loads(text)
+    if not is_own(manifest):
+        return custom_resources.complaint(manifest)
     try:
-        kubernetes_validate.validate(json.loads(text), NEWEST, strict=True)
+        kubernetes_validate.validate(manifest, NEWEST, strict=True)
     except kubernetes_validate.ValidationError as error:
         return f"{'.'.join(map(str, error.path))}: {error.message}"
     return ""
@@ -27,25 +34,37 @@ def is_own(manifest: Manifest) -> bool:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_object_is_as_kubernetes_defines_it(variant: str) -> None:
-    own = [manifest for manifest in objects_of(variant) if is_own(manifest)]
-    assert len(own) > 20
-    complaints = {name(manifest): complaint(json.dumps(manifest, sort_keys=True)) for manifest in own}
+def test_every_object_is_as_it_is_defined(variant: str) -> None:
+    complaints = {name_of(each): complaint(json.dumps(each, sort_keys=True)) for each in objects_of(variant)}
+    assert len(complaints) > 20
     assert {what: told for what, told in complaints.items() if told} == {}
-
-
-def name(manifest: Manifest) -> str:
-    return f"{manifest['kind']}/{manifest['metadata']['name']}"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_two_objects_are_the_same(variant: str) -> None:
-    names = [name(manifest) for manifest in objects_of(variant)]
+    names = [name_of(manifest) for manifest in objects_of(variant)]
     assert len(set(names)) == len(names)
 
 
+def misspelt(objects: list[Manifest], kind: str, name: str, right: str, wrong: str) -> str:
+    """What is said of an object of which one word is another."""
+    manifest = find(objects, kind, name)
+    assert manifest is not None
+    text = json.dumps(manifest)
+    assert f'"{right}"' in text
+    return complaint(text.replace(f'"{right}"', f'"{wrong}"'))
+
+
 def test_a_misspelt_field_is_found() -> None:
-    (deployment, *_) = (manifest for manifest in objects_of(VARIANTS[0]) if manifest["kind"] == "Deployment")
-    lifecycle = deployment["spec"]["template"]["spec"]["containers"][0]["lifecycle"]
-    lifecycle["prestop"] = lifecycle.pop("preStop")
-    assert "prestop" in complaint(json.dumps(deployment))
+    objects = objects_of(H100)
+    assert "prestop" in misspelt(objects, "Deployment", "sensorium-text", "preStop", "prestop")
+    assert "maxReplicas" in misspelt(objects, "ScaledObject", "sensorium-text", "maxReplicaCount", "maxReplicas")
+    assert "hostname" in misspelt(objects, "GRPCRoute", "sensorium", "hostnames", "hostname")
+
+
+def test_a_wrong_type_is_found() -> None:
+    objects = objects_of(L4)
+    spec(objects, "ScaledObject", "sensorium-text")["pollingInterval"] = "soon"
+    spec(objects, "Service", "sensorium-text")["ports"][0]["port"] = "grpc"
+    assert complaint(json.dumps(find(objects, "ScaledObject", "sensorium-text")))
+    assert complaint(json.dumps(find(objects, "Service", "sensorium-text")))

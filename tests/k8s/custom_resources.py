@@ -1,0 +1,101 @@
+"""What Kubernetes' own schemas do not know, held to the definitions that operators bring.
+
+Of KEDA, cert-manager and the Prometheus operator there are models made from their definitions. Those of the Gateway API
+are small enough to be written down here, as far as they are used.
+"""
+
+import json
+from typing import Any
+
+import jsonschema
+import pydantic
+from cloudcoil.models.cert_manager.v1 import Certificate, Issuer
+from cloudcoil.models.keda.v1alpha1 import ScaledObject
+from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
+
+from tests.k8s.manifests import Manifest
+
+MODELS: dict[tuple[str, str], type[pydantic.BaseModel]] = {
+    ("keda.sh/v1alpha1", "ScaledObject"): ScaledObject,
+    ("cert-manager.io/v1", "Certificate"): Certificate,
+    ("cert-manager.io/v1", "Issuer"): Issuer,
+    ("monitoring.coreos.com/v1", "PodMonitor"): PodMonitor,
+    ("monitoring.coreos.com/v1", "PrometheusRule"): PrometheusRule,
+}
+
+
+def _object(required: str, **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": required.split(),
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _list(items: dict[str, Any], most: int) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": most}
+
+
+_NAME = {
+    "type": "string",
+    "pattern": r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+    "maxLength": 253,
+}
+_PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
+_TLS = _object(
+    "mode certificateRefs", mode={"enum": ["Terminate"]}, certificateRefs=_list(_object("name", name=_NAME), 64)
+)
+_NAMESPACES = _object("from", **{"from": {"enum": ["All", "Same", "None"]}})
+_LISTENER = _object(
+    "name port protocol",
+    name=_NAME,
+    port=_PORT,
+    protocol={"enum": ["HTTPS"]},
+    hostname=_NAME,
+    tls=_TLS,
+    allowedRoutes=_object("namespaces", namespaces=_NAMESPACES),
+)
+_RULE = _object("backendRefs", backendRefs=_list(_object("name port", name=_NAME, port=_PORT), 16))
+
+SCHEMAS: dict[tuple[str, str], dict[str, Any]] = {
+    ("gateway.networking.k8s.io/v1", "Gateway"): _object(
+        "gatewayClassName listeners", gatewayClassName=_NAME, listeners=_list(_LISTENER, 64)
+    ),
+    ("gateway.networking.k8s.io/v1", "GRPCRoute"): _object(
+        "parentRefs hostnames rules",
+        parentRefs=_list(_object("name sectionName", name=_NAME, sectionName=_NAME), 32),
+        hostnames=_list(_NAME, 16),
+        rules=_list(_RULE, 16),
+    ),
+}
+
+
+def complaint(manifest: Manifest) -> str:
+    """Returns what a definition says of an object, unknown fields included; empty where nothing.
+
+    Raises:
+        KeyError: no definition is known.
+    """
+    key = manifest["apiVersion"], manifest["kind"]
+    if key in SCHEMAS:
+        errors = jsonschema.Draft202012Validator(SCHEMAS[key]).iter_errors(manifest["spec"])
+        return "; ".join(f"{error.json_path}: {error.message}" for error in errors)
+    try:
+        read = MODELS[key].model_validate(manifest)
+    except pydantic.ValidationError as error:
+        return str(error)
+    # The models drop what they do not know.
+    kept = json.loads(read.model_dump_json(by_alias=True, exclude_unset=True))
+    return ", ".join(_lost(manifest["spec"], kept["spec"], "spec"))
+
+
+def _lost(given: Any, kept: Any, path: str) -> list[str]:
+    if isinstance(given, dict) and isinstance(kept, dict):
+        unknown = [f"{path}.{key}" for key in given if key not in kept]
+        return unknown + [
+            each for key in given if key in kept for each in _lost(given[key], kept[key], f"{path}.{key}")
+        ]
+    if isinstance(given, list) and isinstance(kept, list):
+        return [each for i, (a, b) in enumerate(zip(given, kept, strict=True)) for each in _lost(a, b, f"{path}[{i}]")]
+    return []

@@ -1,0 +1,127 @@
+"""Processor, memory, GPUs and scratch space: nobody takes what others need, and nothing is used unasked."""
+
+from collections.abc import Iterator
+
+from tests.k8s.manifests import (
+    Manifest,
+    Workload,
+    environment,
+    find,
+    gateways,
+    model_servers,
+    pool_of,
+    quantity,
+    workloads,
+)
+from tests.k8s.processes import settings_of
+
+_GPU = "nvidia.com/gpu"
+_PRODUCT = "nvidia.com/gpu.product"
+_TOLERATION = {"key": _GPU, "operator": "Exists", "effect": "NoSchedule"}
+
+
+def containers_ask_for_what_they_use(objects: list[Manifest]) -> Iterator[str]:
+    """No limit on the processor: it would stop streams for the rest of a tenth of a second where cores are idle."""
+    for workload in workloads(objects):
+        for container in workload.containers:
+            requests, limits = (container.get("resources", {}).get(key, {}) for key in ("requests", "limits"))
+            name = f"{workload.name}: {container['name']}"
+            if not {"cpu", "memory"} <= set(requests):
+                yield f"{name} is placed wherever there is nothing left"
+            if not limits.get("memory") or limits["memory"] != requests.get("memory"):
+                yield f"{name} may use memory that it did not ask for"
+            if "cpu" in limits:
+                yield f"{name} is throttled"
+        if "ephemeral-storage" not in workload.main["resources"]["limits"]:
+            yield f"{workload.name} may fill the node's disk"
+
+
+def scratch_space_is_bounded(objects: list[Manifest]) -> Iterator[str]:
+    for workload in workloads(objects):
+        in_memory = 0.0
+        for volume in workload.volumes.values():
+            scratch = volume.get("emptyDir")
+            if scratch is None:
+                continue
+            if "sizeLimit" not in scratch:
+                yield f"{workload.name}: {volume['name']} may fill the node"
+            elif scratch.get("medium") == "Memory":
+                in_memory += quantity(scratch["sizeLimit"])
+        if in_memory > quantity(workload.main["resources"]["limits"]["memory"]) / 2:
+            yield f"{workload.name}: files in memory leave little of it"
+
+
+def threads_follow_the_processor(objects: list[Manifest]) -> Iterator[str]:
+    for server in model_servers(objects):
+        variables = {each["name"]: each for each in server.main["env"]}
+        for name in ("OMP_NUM_THREADS", "SENSORIUM_THREADS"):
+            asked = variables.get(name, {}).get("valueFrom", {}).get("resourceFieldRef", {})
+            if asked != {"resource": "requests.cpu"}:
+                yield f"{server.name}: {name} does not follow the request"
+
+
+def a_model_computes_where_it_was_placed(objects: list[Manifest]) -> Iterator[str]:
+    for server in model_servers(objects):
+        resources = server.main["resources"]
+        plugin = resources["limits"].get(_GPU) == resources["requests"].get(_GPU) == "1"
+        claims = [claim["name"] for claim in resources.get("claims", [])]
+        if plugin and claims:
+            yield f"{server.name} asks for a GPU twice"
+        device = environment(objects, server.main).get("SENSORIUM_DEVICE")
+        if device != ("cuda" if plugin or claims else "cpu"):
+            yield f"{server.name} has SENSORIUM_DEVICE={device}"
+        if plugin or claims:
+            yield from _placed(objects, server, claims)
+
+
+def _placed(objects: list[Manifest], server: Workload, claims: list[str]) -> Iterator[str]:
+    if _TOLERATION not in server.pod.get("tolerations", []):
+        yield f"{server.name} is kept off nodes with GPUs"
+    if len(_products(server)) + len(_claimed(objects, server, claims)) != 1:
+        yield f"{server.name} is not sized for one kind of GPU"
+
+
+def _products(server: Workload) -> list[str]:
+    affinity = server.pod.get("affinity", {}).get("nodeAffinity", {})
+    terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms", [])
+    # Terms are alternatives, so each has to name the product.
+    products = [
+        expression["values"]
+        for term in terms
+        for expression in term["matchExpressions"]
+        if (expression["key"], expression["operator"]) == (_PRODUCT, "In")
+    ]
+    return sorted({value for values in products for value in values}) if len(products) == len(terms) else []
+
+
+def _claimed(objects: list[Manifest], server: Workload, claims: list[str]) -> list[str]:
+    templates = {each["name"]: each["resourceClaimTemplateName"] for each in server.pod.get("resourceClaims", [])}
+    found = [find(objects, "ResourceClaimTemplate", templates[claim]) for claim in claims if claim in templates]
+    return [
+        selector["cel"]["expression"]
+        for template in found
+        if template
+        for request in template["spec"]["spec"]["devices"]["requests"]
+        if request["exactly"]["deviceClassName"] == "gpu.nvidia.com"
+        for selector in request["exactly"]["selectors"]
+        if ".productName ==" in selector["cel"]["expression"]
+    ]
+
+
+def gateways_have_room_for_what_waits(objects: list[Manifest]) -> Iterator[str]:
+    """Requests of every pool may wait, and as much again is on its way."""
+    pools = [pool_of(server) for server in model_servers(objects)]
+    for gateway in gateways(objects):
+        settings = settings_of(gateway.main, environment(objects, gateway.main))
+        waiting = len(pools) * getattr(settings, "queue_bytes", 0)
+        if quantity(gateway.main["resources"]["limits"]["memory"]) < 2 * waiting + 128 * 2**20:
+            yield f"{gateway.name} is killed for memory when its queues are full"
+
+
+POLICIES = [
+    containers_ask_for_what_they_use,
+    scratch_space_is_bounded,
+    threads_follow_the_processor,
+    a_model_computes_where_it_was_placed,
+    gateways_have_room_for_what_waits,
+]
