@@ -26,6 +26,7 @@ from gateway.upstream import Upstream
 from sensorium import rpc
 from sensorium.call_record import phase
 from sensorium.tasks import METHODS, Method
+from sensorium.v1.models_pb2 import TASK_TOKENIZE
 
 _log = logging.getLogger("gateway")
 
@@ -100,7 +101,7 @@ class Relay(grpc.GenericRpcHandler):
         async with Upstream(context, self._settings.silent_client_seconds) as upstream:
             first = await upstream.first()
             tenant = tenant_of(_received(context), self._settings.tenant_metadata)
-            ask = Ask(method.tasks, model_of_config(first), 0, tenant, len(first), session=True)
+            ask = Ask(method.tasks, model_of_config(first), 0, tenant, len(first), _slots(method))
 
             async def attempt(lease: Lease, timeout: float | None) -> None:
                 metadata = towards_endpoint(_received(context))
@@ -174,7 +175,7 @@ class Relay(grpc.GenericRpcHandler):
     def _ask(self, method: Method, request: bytes, context: Context) -> Ask:
         model, priority = model_and_priority_of(request, self._priorities[method.name])
         tenant = tenant_of(_received(context), self._settings.tenant_metadata)
-        return Ask(method.tasks, model, priority, tenant, len(request))
+        return Ask(method.tasks, model, priority, tenant, len(request), _slots(method))
 
     def _delivery(self, method: Method, context: Context) -> Delivery:
         return Delivery(context, self._metrics, self._settings, self._shapes[method.name])
@@ -189,3 +190,8 @@ def _priority_field(method: Method) -> int:
     """Returns the number of the field `priority` of a method's requests; 0, which no field has, where there is none."""
     field = method.request_type.DESCRIPTOR.fields_by_name.get("priority")
     return field.number if field is not None else 0
+
+
+def _slots(method: Method) -> int:
+    """Returns how many slots a call takes: none if it is live audio, which mostly listens, or needs no model at all."""
+    return 0 if method.request_is_stream or method.tasks == (TASK_TOKENIZE,) else 1

@@ -60,7 +60,7 @@ class Admission:
                 raise
             return await self._wait(self._lane(stand_in.pool, ask.model), ask, remaining, cold=True)
         lane = self._lane(choice.endpoint.pool, ask.model)
-        if ask.session or (choice.free and not len(lane.line)):
+        if not ask.slots or (choice.free and not len(lane.line)):
             self._metrics.admitted(lane.pool, "direct", 0.0)
             return self._grant(lane, choice, ask)
         return await self._wait(lane, ask, remaining, cold=False)
@@ -134,7 +134,7 @@ class Admission:
                 lane.line.remove(ticket)
                 ticket.granted.set_exception(error)
                 continue
-            if not choice.free and not ticket.ask.session:
+            if not choice.free and ticket.ask.slots:
                 return
             lane.line.remove(ticket)
             ticket.granted.set_result(self._grant(lane, choice, ticket.ask))

@@ -20,8 +20,8 @@ class Ask:
     tenant: str = ""
     size: int = 0
     """Bytes of its request, which are held while it waits."""
-    session: bool = False
-    """Whether it is open for as long as its caller likes, as live audio is, and mostly idle: it takes no slot."""
+    slots: int = 1
+    """How many slots it takes: none where the model hardly notices it; such a call waits only for an endpoint."""
 
     def __post_init__(self) -> None:
         # Beyond the contract's range the service refuses it; until then it must not overtake anyone.

@@ -9,7 +9,7 @@ from gateway.endpoint import Endpoint
 
 
 class Lease:
-    """Holds one slot of an endpoint, unless the call is a session, from when it is made to the exit of `with`.
+    """Holds the slots of a call at an endpoint from when it is made to the exit of `with`.
 
     On the way out, `worked` tells whether the endpoint did its part, None where the call's end says nothing of that;
     `tokens` what the call cost, 0 where nobody told.
@@ -24,10 +24,9 @@ class Lease:
         self.charged = lane.tokens.value or 1.0
         self.ask = ask
         self.probe = endpoint.ejection.dispatched()
-        self._slots = 0 if ask.session else 1
         self._ended = ended
-        endpoint.begin(self._slots)
-        lane.running += self._slots
+        endpoint.begin(ask.slots)
+        lane.running += ask.slots
         lane.shares.serve(ask.tenant, self.charged)
 
     def answered(self) -> None:
@@ -43,14 +42,14 @@ class Lease:
         self.release()
 
     def release(self) -> None:
-        """Gives the slot back."""
-        lane = self.lane
-        self.endpoint.end(self._slots)
-        lane.running -= self._slots
-        if self._slots:
+        """Gives the slots back."""
+        lane, ask = self.lane, self.ask
+        self.endpoint.end(ask.slots)
+        lane.running -= ask.slots
+        if ask.slots:
             lane.seconds.observe(time.monotonic() - self.begun)
         if self.tokens:
             lane.tokens.observe(self.tokens)
-            lane.shares.settle(self.ask.tenant, self.tokens - self.charged)
+            lane.shares.settle(ask.tenant, self.tokens - self.charged)
         self._ended(self)
         self.probe = False

@@ -65,9 +65,9 @@ async def text_service(folder: Path, **changes: Any) -> AsyncIterator[RunningSer
 
 
 @asynccontextmanager
-async def running_stack(folder: Path, **changes: Any) -> AsyncIterator[RunningStack]:
-    """Serves the checkpoint behind a gateway; `changes` are settings of the text service."""
-    async with text_service(folder, **changes) as running, _gateway(running) as stack:
+async def running_stack(folder: Path, *, over_commit: float = 1.5, **changes: Any) -> AsyncIterator[RunningStack]:
+    """Serves the checkpoint behind a gateway with this `over_commit`; `changes` are settings of the text service."""
+    async with text_service(folder, **changes) as running, _gateway(running, over_commit=over_commit) as stack:
         yield stack
 
 
@@ -117,8 +117,8 @@ async def _running(service: ModelProcess[Any]) -> AsyncIterator[RunningService]:
 
 
 @asynccontextmanager
-async def _gateway(running: RunningService) -> AsyncIterator[RunningStack]:
-    gateway = Gateway(GatewaySettings(static=(running.address,), **QUICK))
+async def _gateway(running: RunningService, **changes: Any) -> AsyncIterator[RunningStack]:
+    gateway = Gateway(GatewaySettings(static=(running.address,), **QUICK, **changes))
     async with gateway, gateway.server as server:
         await gateway.prepare()
         server.ready()

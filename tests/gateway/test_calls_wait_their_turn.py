@@ -28,9 +28,14 @@ class Turnstile(asyncio.Event):
 
 
 def _call(gateway: Rig, text: str, tenant: str = "", timeout: float | None = None) -> Any:
-    return gateway.text.Tokenize(
-        text_pb2.TokenizeRequest(texts=[text]), metadata=(("x-tenant", tenant),), timeout=timeout
-    )
+    request = text_pb2.StreamGenerateRequest(prompt=text)
+    return gateway.text.StreamGenerate(request, metadata=(("x-tenant", tenant),), timeout=timeout)
+
+
+async def _read(*calls: Any) -> None:
+    for call in calls:
+        async for _ in call:
+            pass
 
 
 def depth(gateway: Rig, pool: str = "default") -> int:
@@ -57,13 +62,13 @@ async def _let_through(fake: FakeTextService, gate: Turnstile, calls: list[Any])
     for count in range(1, len(calls) + 1):
         gate.turn()
         await until(lambda count=count: len(fake.ended) == count)
-    await asyncio.gather(*calls)
-    return [seen.request.texts[0] for seen in fake.seen]
+    await _read(*calls)
+    return [seen.request.prompt for seen in fake.seen]
 
 
 async def test_a_hundred_callers_of_eight_slots_are_served_as_they_came():
     gate = Turnstile()
-    fake = FakeTextService(script=Script(gate=gate), concurrency=8)
+    fake = FakeTextService(script=Script(before=gate), concurrency=8)
     async with fake, rig(fake.address, over_commit=1) as gateway:
         calls = [_call(gateway, str(number)) for number in range(8)]
         await until(lambda: fake.running == 8)
@@ -78,7 +83,7 @@ async def test_a_hundred_callers_of_eight_slots_are_served_as_they_came():
 
 async def test_a_flood_of_one_tenant_does_not_starve_another():
     gate = Turnstile()
-    fake = FakeTextService(script=Script(gate=gate), concurrency=1)
+    fake = FakeTextService(script=Script(before=gate), concurrency=1)
     async with fake, rig(fake.address, over_commit=1) as gateway:
         calls = [_call(gateway, "first", "flood")]
         await until(lambda: fake.running == 1)
@@ -93,7 +98,7 @@ async def test_a_flood_of_one_tenant_does_not_starve_another():
 
 async def test_a_higher_priority_overtakes():
     gate = asyncio.Event()
-    fake = FakeTextService(script=Script(gate=gate, tokens=2), concurrency=1)
+    fake = FakeTextService(script=Script(before=gate), concurrency=1)
     async with fake, rig(fake.address, over_commit=1) as gateway:
         calls: list[Any] = []
         for place, priority in enumerate((0, 0, -5, 7)):
@@ -102,18 +107,13 @@ async def test_a_higher_priority_overtakes():
         for band in ("high", "normal", "low"):
             assert gateway.metric("sensorium_gateway_queue_depth", pool="default", priority=band) == 1
         gate.set()
-        await asyncio.gather(*(_read(call) for call in calls))
+        await _read(*calls)
         assert [seen.request.priority for seen in fake.seen] == [0, 7, 0, -5]
-
-
-async def _read(call: Any) -> None:
-    async for _ in call:
-        pass
 
 
 async def test_a_full_queue_refuses_with_its_own_estimate():
     gate = Turnstile()
-    fake = FakeTextService(script=Script(gate=gate), concurrency=1)
+    fake = FakeTextService(script=Script(before=gate), concurrency=1)
     async with fake, rig(fake.address, over_commit=1, queue_requests=2) as gateway:
         calls = [_call(gateway, "running")]
         await until(lambda: fake.running == 1)
@@ -124,17 +124,17 @@ async def test_a_full_queue_refuses_with_its_own_estimate():
         assert error.retry_after
         assert admissions(gateway, "full") == 1
         await _let_through(fake, gate, calls)
-        await asyncio.gather(_turned(gate, _call(gateway, "d")))
+        await _turned(gate, _call(gateway, "d"))
 
 
 async def _turned(gate: Turnstile, call: Any) -> None:
     gate.turn()
-    await call
+    await _read(call)
 
 
 async def test_bytes_are_bounded_too():
     gate = Turnstile()
-    fake = FakeTextService(script=Script(gate=gate), concurrency=1)
+    fake = FakeTextService(script=Script(before=gate), concurrency=1)
     async with fake, rig(fake.address, over_commit=1, queue_bytes=1000) as gateway:
         calls = [_call(gateway, "running")]
         await until(lambda: fake.running == 1)
@@ -144,7 +144,7 @@ async def test_bytes_are_bounded_too():
 
 
 async def test_who_waits_too_long_is_told_so():
-    fake = FakeTextService(script=Script(gate=asyncio.Event()), concurrency=1)
+    fake = FakeTextService(script=Script(before=asyncio.Event()), concurrency=1)
     async with fake, rig(fake.address, over_commit=1, queue_seconds=0.2) as gateway:
         running = _call(gateway, "running")
         await until(lambda: fake.running == 1)
@@ -158,7 +158,7 @@ async def test_who_waits_too_long_is_told_so():
 
 async def test_a_deadline_ends_the_wait_and_one_that_cannot_be_met_is_refused_at_once():
     gate = Turnstile()
-    fake = FakeTextService(script=Script(gate=gate), concurrency=1)
+    fake = FakeTextService(script=Script(before=gate), concurrency=1)
     async with fake, rig(fake.address, over_commit=1) as gateway:
         for _ in range(5):
             call = _call(gateway, "taught")
@@ -175,13 +175,13 @@ async def test_a_deadline_ends_the_wait_and_one_that_cannot_be_met_is_refused_at
         assert admissions(gateway, "deadline") == 2
         assert len(fake.seen) == 6
         gate.turn(len(calls))
-        await asyncio.gather(*calls)
+        await _read(*calls)
 
 
 @pytest.mark.parametrize("leaving", [1, 30])
 async def test_callers_that_leave_leave_nothing_behind(leaving: int):
     gate = Turnstile()
-    fake = FakeTextService(script=Script(gate=gate), concurrency=2)
+    fake = FakeTextService(script=Script(before=gate), concurrency=2)
     async with fake, rig(fake.address, over_commit=1) as gateway:
         calls = [_call(gateway, "running") for _ in range(2)]
         await until(lambda: fake.running == 2)
@@ -196,19 +196,24 @@ async def test_callers_that_leave_leave_nothing_behind(leaving: int):
         for call in calls[-3:]:
             call.cancel()
         await until(lambda: depth(gateway) == 0 and gateway.endpoint(fake.address).in_flight == 0)
-        gate.turn()
-        await _call(gateway, "next")
+        await _turned(gate, _call(gateway, "next"))
         await until(lambda: gateway.metric("sensorium_gateway_inflight_requests", pool="default") == 0)
 
 
-async def test_live_audio_takes_no_turn_and_nobody_elses():
-    fake = FakeTextService(tasks=(11, 41), concurrency=1)
+async def test_live_audio_and_what_needs_no_model_take_no_turn_and_nobody_elses():
+    fake = FakeTextService(tasks=(1, 11, 41), concurrency=1)
     async with fake, rig(fake.address, over_commit=1) as gateway:
         streams = [gateway.speech.StreamTranscribe() for _ in range(3)]
         for stream in streams:
             await stream.write(speech_pb2.StreamTranscribeRequest(config={"model": "tiny"}))
             await stream.read()
-        await _call(gateway, "beside")
         assert gateway.metric("sensorium_gateway_inflight_requests", pool="default") == 3
+        await _read(_call(gateway, "beside"))
+        fake.script.before = asyncio.Event()
+        running = _call(gateway, "running")
+        await until(lambda: fake.running == 4)
+        await gateway.text.Tokenize(text_pb2.TokenizeRequest(texts=["beside"]))
+        fake.script.before.set()
+        await _read(running)
         for stream in streams:
             await stream.done_writing()
