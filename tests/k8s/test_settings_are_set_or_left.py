@@ -16,7 +16,6 @@ SERVER = """
     port metrics_port message_bytes reflection stalled_client_seconds silent_client_seconds
     log_level log_calls log_exception_messages otlp_endpoint trace_ratio
 """
-TLS = "tls_certificate_file tls_key_file tls_client_ca_file"
 # Of the other ways to find endpoints; and what fits a cluster of any size.
 DISCOVERY = """
     static dns dns_refresh_seconds namespace resync_seconds refresh_seconds probe_timeout_seconds reconnect_seconds
@@ -27,21 +26,21 @@ RELAY = "retry_ratio first_token_seconds token_gap_seconds call_seconds"
 # What a model is trusted with stays off; the rest is for models that need it.
 MODEL = """
     name task quantization trust_remote_code allow_pickle_weights stuck_step_seconds max_queued_requests max_batch_items
-    batch_wait_ms max_connection_age_seconds
+    batch_wait_ms max_connection_age_seconds trace_ratio
 """
 GENERATION = "prefill_tokens decode_slowdown prefix_cache max_queued_tokens max_unread_tokens"
 IMAGES = "media_bytes image_pixels max_queued_images"
 SOUND = """
     media_bytes audio_seconds window_seconds max_queued_seconds max_streams unfinished_seconds max_batch_seconds vocoder
-    voices text_characters max_speaking max_unread_seconds
+    context_seconds voices text_characters max_speaking max_unread_seconds
 """
 LEFT_AT_DEFAULT = {
-    "gateway": (SERVER, TLS, DISCOVERY, ADMISSION, RELAY),
-    "services.text": (SERVER, TLS, MODEL, GENERATION, "dtype max_batch_tokens"),
-    "services.vision": (SERVER, TLS, MODEL, IMAGES, "dtype transform_pixels"),
-    "services.speech": (SERVER, TLS, MODEL, GENERATION, SOUND),
+    "gateway": (SERVER, "tls_client_ca_file", DISCOVERY, ADMISSION, RELAY),
+    "services.text": (SERVER, MODEL, GENERATION, "dtype max_batch_tokens"),
+    "services.vision": (SERVER, MODEL, IMAGES, "dtype transform_pixels"),
+    "services.speech": (SERVER, MODEL, GENERATION, SOUND),
     "services.multimodal": (
-        *(SERVER, TLS, MODEL, GENERATION, IMAGES),
+        *(SERVER, MODEL, GENERATION, IMAGES),
         "dtype audio_seconds max_prompt_media max_image_tiles max_batch_images max_batch_tokens",
     ),
 }

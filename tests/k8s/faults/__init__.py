@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.k8s.faults import contents, life, network, room, scaling, security, wiring
+from tests.k8s.faults import contents, encryption, life, network, room, scaling, security, wiring
 from tests.k8s.manifests import Manifest
 from tests.k8s.policies import Policy
 
@@ -12,6 +12,7 @@ Fault = Callable[[list[Manifest]], Any]
 FAULTS: Mapping[Policy, tuple[str, Mapping[str, Fault]]] = {
     **security.FAULTS,
     **network.FAULTS,
+    **encryption.FAULTS,
     **life.FAULTS,
     **room.FAULTS,
     **contents.FAULTS,

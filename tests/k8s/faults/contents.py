@@ -1,6 +1,6 @@
 """Something else runs than what was reviewed."""
 
-from tests.k8s.faults.places import H100, KIND, L4, download, gateway, server, tell
+from tests.k8s.faults.places import H100, KIND, L4, download, gateway, mount, server, tell
 from tests.k8s.policies import contents
 
 FAULTS = {
@@ -32,7 +32,7 @@ FAULTS = {
             "another revision": lambda o: (
                 tell(o, server(o), SENSORIUM_MODEL="Qwen/Qwen3-4B") or download(o).main["envFrom"].clear()
             ),
-            "writable": lambda o: server(o).main["volumeMounts"][0].pop("readOnly"),
+            "writable": lambda o: mount(server(o), "/weights").pop("readOnly"),
             "elsewhere": lambda o: tell(o, server(o), HF_HUB_CACHE="/cache"),
             "no download": lambda o: o.remove(download(o).manifest),
             "an offline download": lambda o: download(o).main["env"][0].update(value="1"),

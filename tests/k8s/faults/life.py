@@ -1,13 +1,13 @@
 """Pods that are killed, asked or replaced at the wrong time."""
 
-from tests.k8s.faults.places import KIND, L4, gateway, server, spec, tell
+from tests.k8s.faults.places import H100, KIND, L4, gateway, server, spec, tell
 from tests.k8s.policies import life
 
 _CHECK = {"grpc": {"port": 50051}}
 
 FAULTS = {
     life.probes_ask_what_they_are_for: (
-        L4,
+        H100,
         {
             "of another port": lambda o: server(o).main["readinessProbe"]["grpc"].update(port=50052),
             "metrics instead of health": lambda o: server(o).main["startupProbe"]["grpc"].update(port=9051),

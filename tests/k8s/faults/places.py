@@ -49,6 +49,6 @@ def tell(objects: list[Manifest], workload: Workload, **variables: str | None) -
             config["data"][key] = value
 
 
-def without(items: list[Any], **fields: Any) -> None:
-    """Removes the items that have these fields."""
-    items[:] = [each for each in items if not fields.items() <= each.items()]
+def mount(workload: Workload, path: str) -> Any:
+    """Returns what is mounted at a path."""
+    return next(each for each in workload.main["volumeMounts"] if each["mountPath"] == path)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sensorium.rpc.settings import ServerSettings
 from tests.k8s.manifests import Manifest, Workload, environment, gateways, matches, model_servers, of_kind, workloads
+from tests.k8s.policies.encryption import is_encrypted
 
 # Weights of a GPU's size, from a cold disk over a network.
 _LOADING_SECONDS = 600
@@ -14,15 +15,11 @@ def _serving(objects: list[Manifest]) -> list[Workload]:
     return [*gateways(objects), *model_servers(objects)]
 
 
-def _encrypted(objects: list[Manifest], workload: Workload) -> bool:
-    return "SENSORIUM_TLS_CERTIFICATE_FILE" in environment(objects, workload.main)
-
-
 def probes_ask_what_they_are_for(objects: list[Manifest]) -> Iterator[str]:
     """The kubelet speaks gRPC in plaintext only; /readyz says the same as health."""
     for workload in _serving(objects):
         asked = {"grpc": {"port": workload.ports["grpc"]}}
-        if _encrypted(objects, workload):
+        if is_encrypted(objects, workload):
             asked = {"httpGet": {"path": "/readyz", "port": "metrics"}}
         for probe in ("startupProbe", "readinessProbe"):
             if not asked.items() <= workload.main.get(probe, {}).items():

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.k8s.manifests import Manifest, Workload, gateways, matches, model_servers, of_kind, workloads
+from tests.k8s.manifests import Manifest, Workload, environment, gateways, matches, model_servers, of_kind, workloads
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ _PROMETHEUS = Peer(
 )
 _CALLER = Peer("a caller", {"kubernetes.io/metadata.name": "shop", "sensorium-client": "true"}, {"app": "shop"})
 _STRANGER = Peer("a stranger", {"kubernetes.io/metadata.name": "games"}, {"app": "game"})
+_COLLECTOR = Peer("a collector", {"kubernetes.io/metadata.name": "monitoring"}, {"app": "otel-collector"})
 _PROXY = Peer("a proxy", {"kubernetes.io/metadata.name": "envoy-gateway-system"}, {"app": "envoy"})
 _DNS = Peer("DNS", {"kubernetes.io/metadata.name": "kube-system"}, {"k8s-app": "kube-dns"})
 _API_SERVER = Peer("the API server", address="10.96.0.1")
@@ -84,6 +85,9 @@ def _talks(objects: list[Manifest]) -> Iterator[tuple[Peer, Peer, str | int, boo
         yield _STRANGER, download, 443, False
     for pod in (*servers, *downloads, gateway):
         yield pod, _DNS, 53, True
+    traced = "SENSORIUM_OTLP_ENDPOINT" in environment(objects, model_servers(objects)[0].main)
+    for pod in (*servers, gateway):
+        yield pod, _COLLECTOR, 4317, traced
 
 
 def _peer(objects: list[Manifest], workload: Workload) -> Peer:
