@@ -36,8 +36,8 @@ class Gateway:
         names = (*(service.full_name for service in SERVICES), _MODEL_SERVICE)
         self.server = rpc.Server(settings, names, name="gateway", observer=self.metrics, registry=self.registry)
         self.registry.register(EndpointCollector(self.admission.pools, self.pool.with_leaving))
-        pools = PoolCollector(self.admission.pools, self.pool.with_leaving, self.admission.depths)
-        self.registry.register(pools)
+        self.registry.register(PoolCollector(self.admission.pools, self.pool.with_leaving, self.admission.depths))
+        self.metrics.begin(self.admission.pools)
         self.server.grpc.add_generic_rpc_handlers((Relay(self.admission, self.metrics, settings),))
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(lambda: self.pool.endpoints), self.server.grpc)
         self.pool.on_change = self._changed
@@ -70,8 +70,8 @@ class Gateway:
         self.admission.changed()
 
     def _tell_health(self) -> None:
-        """A service is served while an endpoint is ready that has a model for one of its tasks."""
-        tasks = {
+        """A service is served while a model for one of its tasks is ready at an endpoint, or would be waited for."""
+        tasks = self.admission.cold_tasks | {
             task
             for endpoint in self.pool.endpoints
             if endpoint.state in (EndpointState.READY, EndpointState.EJECTED)

@@ -10,6 +10,8 @@ QUEUE = "queue"
 BEFORE_FIRST_MESSAGE = "before_first_message"
 BEFORE_FIRST_TOKEN = "before_first_token"  # noqa: S105 - not a password
 STREAMING = "streaming"
+PHASES = (QUEUE, BEFORE_FIRST_MESSAGE, BEFORE_FIRST_TOKEN, STREAMING)
+"""How far a call has come."""
 
 
 @dataclass(slots=True)

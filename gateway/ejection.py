@@ -10,6 +10,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+EJECTED_FOR = ("failures_in_a_row", "failure_ratio", "probe_failed")
+"""Why an endpoint is ejected."""
+
+_IN_A_ROW_REASON, _RATIO_REASON, _PROBE_REASON = EJECTED_FOR
+
 _IN_A_ROW = 5
 _RATIO = 0.5
 _AT_LEAST = 10
@@ -94,7 +99,7 @@ class Ejection:
             self._until, self._returned = None, self.clock()
             return ""
         self._eject()
-        return "probe_failed"
+        return _PROBE_REASON
 
     def _reason(self, worked: bool) -> str:
         now = self.clock()
@@ -109,10 +114,10 @@ class Ejection:
         self._in_a_row += 1
         self._slices[-1].failed += 1
         if self._in_a_row >= _IN_A_ROW:
-            return "failures_in_a_row"
+            return _IN_A_ROW_REASON
         ended = sum(piece.ended for piece in self._slices)
         failed = sum(piece.failed for piece in self._slices)
-        return "failure_ratio" if ended >= _AT_LEAST and failed > _RATIO * ended else ""
+        return _RATIO_REASON if ended >= _AT_LEAST and failed > _RATIO * ended else ""
 
     def _eject(self) -> None:
         now = self.clock()

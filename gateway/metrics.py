@@ -3,14 +3,15 @@
 `pool_metrics` has the gauges that are read when they are scraped.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from time import perf_counter
 
 from grpc import StatusCode
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from gateway.call import CALL, STREAMING, Call
+from gateway.call import BEFORE_FIRST_TOKEN, CALL, PHASES, STREAMING, Call
+from gateway.ejection import EJECTED_FOR
 from sensorium.buckets import DURATION_SECONDS, FIRST_TOKEN_SECONDS, PER_TOKEN_SECONDS
 from sensorium.call_record import CALL_RECORD
 from sensorium.rpc import consumption_of
@@ -18,6 +19,9 @@ from sensorium.v1.common_pb2 import Usage
 
 _LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _OTHER = "other"
+
+OUTCOMES = ("direct", "dispatched", "full", "deadline", "expired", "unserved", "cancelled")
+"""How admission ends."""
 
 
 class GatewayMetrics:
@@ -67,8 +71,8 @@ class GatewayMetrics:
         )
         self.admission = counter(
             "sensorium_gateway_admission_total",
-            "Calls by how they got an endpoint: direct, dispatched from the queue; or why not: full, deadline, "
-            "expired, cancelled.",
+            "Calls by how they got an endpoint: direct, or dispatched from the queue; or why not: full, deadline, "
+            "expired, unserved, cancelled.",
             ("pool", "outcome"),
         )
         self.ejections = counter(
@@ -115,6 +119,20 @@ class GatewayMetrics:
             "How much later than asked the event loop woke a sleeper.",
             buckets=_LAGS,
         )
+
+    def begin(self, pools: Iterable[str]) -> None:
+        """Shows what may be alerted on as zero, since the step from nothing to one is no increase to Prometheus."""
+        for pool in pools:
+            for outcome in OUTCOMES:
+                self.admission.labels(pool, outcome)
+            for reason in EJECTED_FOR:
+                self.ejections.labels(pool, reason)
+        for phase in PHASES:
+            self.cancellations.labels(phase)
+        for phase in (BEFORE_FIRST_TOKEN, STREAMING):
+            self.broken.labels(phase)
+        for result in ("lost", "retried", "budget_exhausted"):
+            self.attempts.labels(result, StatusCode.UNAVAILABLE.name)
 
     def started(self, method: str) -> None:
         """Begins the record of the current task's call."""

@@ -39,6 +39,12 @@ class Admission:
         """The names of all pools, as discovery and the settings tell."""
         return tuple(dict.fromkeys((*self._pool.names, *(model.pool for model in self._cold.stand_ins.values()))))
 
+    @property
+    def cold_tasks(self) -> frozenset[int]:
+        """The tasks of models that may be scaled to zero: calls for them come in even where no endpoint is ready."""
+        models = (model for place in self._cold.stand_ins.values() for model in place.models.values())
+        return frozenset(task for model in models for task in model.tasks)
+
     def knows(self, model: str) -> bool:
         """Returns whether a model of this name may be scaled to zero."""
         return model in self._cold.stand_ins
@@ -107,7 +113,7 @@ class Admission:
             seconds = self._settings.cold_start_seconds if cold else self._settings.queue_seconds
             # Unlike a timeout, this cannot end in the very moment in which the call is let through.
             done, _ = await asyncio.wait((ticket.granted,), timeout=seconds)
-            outcome = "dispatched" if done and ticket.granted.exception() is None else "expired"
+            outcome = "expired" if not done else "unserved" if ticket.granted.exception() else "dispatched"
             return ticket.granted.result() if done else self._expire(lane, ask, seconds)
         finally:
             lane.line.remove(ticket)

@@ -2,6 +2,7 @@ import asyncio
 import time
 
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from gateway.config import GatewaySettings
 from gateway.router import EndpointState
@@ -29,6 +30,9 @@ async def test_calls_that_name_the_model_or_mean_it_are_held_until_an_endpoint_a
             await until(lambda: _depth(gateway) == 10)
             assert gateway.metric("sensorium_gateway_pool_capacity", pool="text") == 0
             assert gateway.metric("sensorium_gateway_pool_saturation", pool="text") == 10
+            # Who asks before calling must not be kept from the call that wakes the pool.
+            asked = HealthCheckRequest(service="sensorium.v1.TextService").SerializeToString()
+            assert await gateway.channel.unary_unary("/grpc.health.v1.Health/Check")(asked) == b"\x08\x01"
             await asyncio.sleep(2)
             await cable.mend()
             await asyncio.gather(*calls)
