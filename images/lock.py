@@ -20,10 +20,10 @@ def main() -> None:
     """Writes the three files."""
     if sys.version_info[:2] != PYTHON:
         sys.exit(f"the images have Python {'.'.join(map(str, PYTHON))}, and this is {sys.version.split()[0]}")
-    _write(FOLDER / "gateway/requirements.txt", _resolved(".[gateway]"))
+    _write(FOLDER / "gateway/requirements.txt", _resolved(".[gateway,tracing]"))
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     (torch,) = (line for line in extras["dev"] if line.startswith("torch=="))
-    services = _resolved(".[engine]", torch)
+    services = _resolved(".[engine,tracing]", torch)
     cuda = any(name.startswith("nvidia-") for name in services)
     _write(FOLDER / f"services/requirements-{'cuda' if cuda else 'cpu'}.txt", services)
     if cuda:

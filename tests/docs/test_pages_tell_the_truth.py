@@ -27,14 +27,16 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / link).exists(), link
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *SERVICES], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", ROOT / "docs/observing.md", *SERVICES], ids=lambda path: path.name
+)
 def test_flags_of_servers_exist(path: Path) -> None:
     """Each `--flag` in a table or a command of a server is a field of its settings."""
     kinds = (TextSettings, VisionSettings, SpeechSettings, MultimodalSettings, GatewaySettings)
     known = {flag(name) for kind in kinds for name in kind.model_fields}
     known |= {"--no-" + name[2:] for name in known}
     text = path.read_text()
-    told = set(re.findall(r"`(--[a-z-]+)`", text))
+    told = set(re.findall(r"`(--[a-z-]+)[ `]", text))
     for line in re.findall(r"python -m (?:services\.[a-z]+|gateway) .*", text):
         told |= set(re.findall(r"(--[a-z-]+)", line))
     assert told

@@ -37,7 +37,7 @@ def declared(extra: str) -> list[Requirement]:
 @pytest.mark.parametrize(("file", "extra"), FILES.items())
 def test_every_requirement_is_met(file: str, extra: str) -> None:
     has = installed(file)
-    for need in [*map(Requirement, PROJECT["dependencies"]), *declared(extra)]:
+    for need in [*map(Requirement, PROJECT["dependencies"]), *declared(extra), *declared("tracing")]:
         if need.marker is None or need.marker.evaluate(PLATFORM):
             assert canonicalize_name(need.name) in has, need
             assert has[canonicalize_name(need.name)] in need.specifier, need
