@@ -1,4 +1,4 @@
-"""`python -m local demo|serve`."""
+"""`python -m local demo|serve|boards`."""
 
 import sys
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import typer
 from rich.console import Console
 
-from local import demo, serve
+from local import demo, draw, serve
 from local.stack import StackFailed
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The whole stack on this machine.")
@@ -22,6 +22,12 @@ def demonstrate() -> None:
 def keep_serving() -> None:
     """Keeps everything running until Ctrl-C."""
     _run(serve.run)
+
+
+@app.command("boards")
+def draw_boards(seconds: float = 90) -> None:
+    """Draws the boards of k8s/monitoring into docs/boards, from what a Prometheus sees under load."""
+    _run(lambda console: draw.run(console, seconds))
 
 
 def _run(what: Callable[[Console], None]) -> None:

@@ -1,10 +1,13 @@
 """Expressions that rules and boards are made of."""
 
+import re
+
 BY_MODEL = "namespace, model"
 BY_POOL = "namespace, pool"
 """The namespace tells installations apart that one Prometheus watches."""
 
 _INTERVAL = "$__rate_interval"
+_VARIABLE = re.compile(r"\$\w+")
 
 
 def rate(counter: str, where: str, by: str = "") -> str:
@@ -35,3 +38,8 @@ def or_zero(expression: str) -> str:
 
 def _sum(by: str) -> str:
     return f"sum by ({by})" if by else "sum"
+
+
+def filled(expression: str, interval: str) -> str:
+    """Returns a board's expression as Grafana asks it: rates over `interval`, all values of variables chosen."""
+    return _VARIABLE.sub(".*", expression.replace(_INTERVAL, interval))

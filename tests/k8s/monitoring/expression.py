@@ -8,19 +8,20 @@ from typing import Any
 
 import promql_parser as promql
 
+from k8s.monitoring.promql import filled
+
 Metrics = Mapping[str, frozenset[str]]
 """Labels by the name a series is asked for under: histograms have three such names."""
 Values = Mapping[tuple[str, str], frozenset[str]]
 """All values a label may have, by metric and label; those of every metric under the name ''."""
 
-_VARIABLE = re.compile(r"\$\w+")
 _EVERYTHING = frozenset({"vector", "scalar", "time"})
 
 
 @functools.cache
 def parse(expression: str) -> promql.Expr:
     """Parses an expression of a rule, or of a board: variables of Grafana stand for anything."""
-    return promql.parse(_VARIABLE.sub(".*", expression.replace("$__rate_interval", "5m")))
+    return promql.parse(filled(expression, "5m"))
 
 
 @dataclass

@@ -1,0 +1,51 @@
+"""Panels that show newest values: as large figures, or as bars."""
+
+from collections.abc import Sequence
+
+from k8s.monitoring.panel import Panel
+from local.boards.answer import Line
+from local.boards.canvas import COLOURS, FAINT, GRID, Box, Canvas, fitted
+from local.boards.figure import figure
+
+_BAR_HEIGHT = 14.0
+_NAME_SHARE = 0.42
+
+
+def figures(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line]) -> None:
+    """Writes each value as large as it fits, beside each other, with its name below where there are several."""
+    width = box.width / len(lines)
+    several = len(lines) > 1
+    for place, line in enumerate(lines):
+        words = figure(line.value, panel.unit)
+        size = min(30.0, 1.5 * width / max(len(words), 1), box.height * 0.55)
+        middle = box.x + (place + 0.5) * width
+        level = box.y + box.height / 2 + size / 3 - (8 if several else 0)
+        canvas.text(middle, level, words, size, _colour(panel, line.value, "text"), "middle", bold=True)
+        if several:
+            canvas.text(middle, box.bottom - 8, line.name, 10, FAINT, "middle")
+
+
+def bars(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line]) -> None:
+    """Draws a bar for each value, as many as there is room for."""
+    height = min(_BAR_HEIGHT + 6, box.height / len(lines))
+    room = max(int(box.height / max(height, 12)), 1)
+    names = box.width * _NAME_SHARE
+    left, most = box.x + names, box.width - names - 64
+    low = panel.lowest or 0.0
+    high = panel.highest if panel.highest is not None else max(line.value for line in lines)
+    for place, line in enumerate(lines[:room]):
+        top = box.y + place * max(height, 12)
+        thick = min(_BAR_HEIGHT, height - 3)
+        share = 0.0 if high <= low else min(max((line.value - low) / (high - low), 0), 1)
+        colour = COLOURS[_colour(panel, line.value, "green")]
+        canvas.text(left - 6, top + thick - 3, fitted(line.name, names - 12, 10), 10, anchor="end")
+        canvas.rectangle(Box(left, top, most, thick), GRID)
+        canvas.rectangle(Box(left, top, most * share, thick), colour)
+        canvas.text(left + most + 6, top + thick - 3, figure(line.value, panel.unit), 10, colour, bold=True)
+    if len(lines) > room:
+        canvas.text(box.right, box.bottom - 1, f"+{len(lines) - room}", 10, FAINT, "end")
+
+
+def _colour(panel: Panel, value: float, otherwise: str) -> str:
+    reached = [step.colour for step in panel.steps if value >= step.value]
+    return reached[-1] if reached else otherwise

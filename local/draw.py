@@ -1,0 +1,43 @@
+"""The pictures of docs/boards: the stack under load for a while, asked by a real Prometheus, drawn."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from k8s.monitoring.boards import BOARDS
+from local.boards.answer import Span, answers
+from local.boards.sheet import sheet
+from local.demo import wait
+from local.fleet import CHECKOUT, fleet
+from local.prometheus import Prometheus
+from local.scraping import configuration
+from local.stack import Ports, Stack
+from local.traffic import Traffic
+
+FOLDER = CHECKOUT / "docs/boards"
+SHOWN = {"chat", "embedding", "sentiment", "digits", "detector", "transcriber", "synthesizer", "image-chat"}
+"""A few models of every modality: of all, legends would be lists."""
+
+_INTERVAL = 10.0
+
+
+def run(console: Console, seconds: float, folder: Path = FOLDER) -> None:
+    """Writes a picture of each board after so many seconds of load.
+
+    Raises:
+        StackFailed: a process did not start, or ended.
+    """
+    members = [member for member in fleet() if member.name in SHOWN]
+    ports = Ports.free(len(members))
+    with Stack(ports, members) as stack, Prometheus(configuration(ports, members)) as prometheus:
+        wait(console, stack)
+        start = time.time()
+        with Traffic(stack.target, members), console.status(f"under load for {seconds:.0f} s"):
+            time.sleep(seconds)
+            span = Span(start, time.time(), step=max(seconds / 90, 1), interval=_INTERVAL)
+            drawn = {board.name: sheet(board, lambda panel: answers(prometheus, panel, span), span) for board in BOARDS}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in drawn.items():
+        (folder / f"{name}.svg").write_text(picture)
+        console.print(f"{folder / name}.svg")
