@@ -31,9 +31,18 @@ def mean(histogram: str, where: str, by: str = "") -> str:
     return f"{rate(f'{histogram}_sum', where, by)} / {rate(f'{histogram}_count', where, by)}"
 
 
-def or_zero(expression: str) -> str:
-    """Returns the expression, or one zero where it has no series because nothing of the kind has happened yet."""
-    return f"{expression} or on() vector(0)"
+def or_zero(expression: str, label: str = "") -> str:
+    """Returns the expression, or one zero where it has no series because nothing of the kind has happened yet.
+
+    Where the series are told apart by a label, the zero's is `none`.
+    """
+    zero = f'label_replace(vector(0), "{label}", "none", "", "")' if label else "vector(0)"
+    return f"{expression} or on() {zero}"
+
+
+def seldom(counter: str, where: str, by: str) -> str:
+    """Returns the rate of what may not have happened yet; then it is one zero, of which the first label is `none`."""
+    return or_zero(rate(counter, where, by), by.partition(",")[0])
 
 
 def _sum(by: str) -> str:

@@ -10,7 +10,7 @@ FAINT = "#6a737d"
 GRID = "#e6e8eb"
 COLOURS = {"green": "#3f9e44", "yellow": "#d9a514", "orange": "#e57c1f", "red": "#d1322f", "text": INK}
 _PALETTE = (
-    "#3f9e44", "#d9a514", "#2f6fc7", "#e57c1f", "#d1322f", "#7b4fb0", "#1f9e9e", "#b0567d", "#6b7f2a", "#8a6d3b",
+    "#3f9e44", "#2f6fc7", "#d9a514", "#e57c1f", "#7b4fb0", "#1f9e9e", "#b0567d", "#6b7f2a", "#8a6d3b", "#d1322f",
 )  # fmt: skip
 CHARACTER = 0.56
 """A character's mean width, by the height of its type."""

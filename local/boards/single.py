@@ -20,7 +20,7 @@ def figures(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line]) -> No
         size = min(30.0, 1.5 * width / max(len(words), 1), box.height * 0.55)
         middle = box.x + (place + 0.5) * width
         level = box.y + box.height / 2 + size / 3 - (8 if several else 0)
-        canvas.text(middle, level, words, size, _colour(panel, line.value, "text"), "middle", bold=True)
+        canvas.text(middle, level, words, size, COLOURS[_colour(panel, line.value, "text")], "middle", bold=True)
         if several:
             canvas.text(middle, box.bottom - 8, line.name, 10, FAINT, "middle")
 

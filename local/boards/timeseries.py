@@ -10,7 +10,7 @@ from local.boards.canvas import CHARACTER, COLOURS, FAINT, GRID, Box, Canvas, fi
 from local.boards.figure import figure
 
 _SMALL = 9.5
-_LEFT = 52.0
+_LEFT = 62.0
 _LEGEND_LINE = 13.0
 _LEGEND_LINES = 2
 _TICKS = 4
@@ -96,9 +96,10 @@ def _grid(canvas: Canvas, axes: Axes, unit: str) -> None:
             level = axes.y(value)
             canvas.line((plot.x, level), (plot.right, level), GRID)
             canvas.text(plot.x - 5, level + 3, figure(value, unit), _SMALL, FAINT, "end")
-    for seconds in ticks(0, span.end - span.start):
-        if seconds <= span.end - span.start:
-            canvas.text(axes.x(span.start + seconds), plot.bottom + 12, f"{seconds:g} s", _SMALL, FAINT, "middle")
+    length = span.end - span.start
+    for seconds in (mark for mark in ticks(0, length) if mark <= length):
+        anchor = "end" if seconds > 0.95 * length else "middle"
+        canvas.text(axes.x(span.start + seconds), plot.bottom + 12, f"{seconds:g} s", _SMALL, FAINT, anchor)
 
 
 def _parts(points: Sequence[tuple[float, float]], widest: float) -> list[list[tuple[float, float]]]:

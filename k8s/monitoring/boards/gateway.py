@@ -3,7 +3,7 @@
 from k8s.monitoring.board import Board, Row, Variable
 from k8s.monitoring.objectives import FIRST_TOKEN, OUR_FAULT, TOKEN_PACE
 from k8s.monitoring.panel import Panel, Query, Step
-from k8s.monitoring.promql import mean, or_zero, quantile, rate, total
+from k8s.monitoring.promql import mean, or_zero, quantile, rate, seldom, total
 
 REQUESTS = "sensorium_gateway_requests_total"
 DURATION = "sensorium_gateway_request_duration_seconds"
@@ -63,7 +63,7 @@ _TOP = Row(
             description="Requests that endpoints work on, and those that wait for one.",
             queries=[
                 Query(total("sensorium_gateway_inflight_requests", POOL), "running"),
-                Query(or_zero(total("sensorium_gateway_queue_depth", POOL)), "queued"),
+                Query(total("sensorium_gateway_queue_depth", POOL), "queued"),
             ],
             kind="stat",
             width=4,
@@ -101,7 +101,7 @@ _CALLS = Row(
         Panel(
             title="Ends other than OK",
             description="By gRPC code. INVALID_ARGUMENT, NOT_FOUND and CANCELLED are the caller's own.",
-            queries=[Query(or_zero(rate(REQUESTS, f'{CALLS}, code!="OK"', "code")), "{{code}}")],
+            queries=[Query(seldom(REQUESTS, f'{CALLS}, code!="OK"', "code"), "{{code}}")],
             unit="reqps",
         ),
         Panel(
@@ -150,7 +150,7 @@ _STREAMS = Row(
             description="Read (input) and generated (output), by the modality of the service.",
             queries=[
                 Query(
-                    or_zero(rate("sensorium_gateway_tokens_total", CALLS, "modality, direction")),
+                    seldom("sensorium_gateway_tokens_total", CALLS, "modality, direction"),
                     "{{modality}} {{direction}}",
                 )
             ],
@@ -166,7 +166,7 @@ _QUEUE = Row(
             description="Requests that wait in the gateways for an endpoint.",
             queries=[
                 Query(
-                    or_zero(total("sensorium_gateway_queue_depth", POOL, "pool, priority")),
+                    total("sensorium_gateway_queue_depth", POOL, "pool, priority"),
                     "{{pool}} {{priority}}",
                 )
             ],
@@ -174,7 +174,7 @@ _QUEUE = Row(
         ),
         Panel(
             title="Wait in the queue",
-            description="Of requests that waited, however their wait ended.",
+            description="Of all requests, however it ended. Those that do not wait show as up to 10 ms, the first bucket.",
             queries=[
                 Query(quantile(0.5, WAIT, POOL, "pool"), "{{pool}} p50"),
                 Query(quantile(0.99, WAIT, POOL, "pool"), "{{pool}} p99"),
@@ -185,7 +185,7 @@ _QUEUE = Row(
         Panel(
             title="Admission",
             description="What became of requests at the gateway's door, before an endpoint saw them.",
-            queries=[Query(or_zero(rate("sensorium_gateway_admission_total", POOL, "outcome")), "{{outcome}}")],
+            queries=[Query(seldom("sensorium_gateway_admission_total", POOL, "outcome"), "{{outcome}}")],
             unit="reqps",
         ),
         Panel(
@@ -206,7 +206,7 @@ _QUEUE = Row(
         Panel(
             title="Cancelled by callers",
             description="By how far the call was. Work stops within a step of the model.",
-            queries=[Query(or_zero(rate("sensorium_gateway_cancellations_total", HERE, "phase")), "{{phase}}")],
+            queries=[Query(seldom("sensorium_gateway_cancellations_total", HERE, "phase"), "{{phase}}")],
             unit="reqps",
         ),
     ],
@@ -220,7 +220,8 @@ _FAULTS = Row(
             description="Calls to endpoints, by how they ended. More than requests are repeats on another endpoint.",
             queries=[
                 Query(
-                    or_zero(rate("sensorium_gateway_attempts_total", HERE, "result, reason")), "{{result}} {{reason}}"
+                    seldom("sensorium_gateway_attempts_total", HERE, "result, reason"),
+                    "{{result}} {{reason}}",
                 )
             ],
             unit="reqps",
@@ -228,14 +229,17 @@ _FAULTS = Row(
         Panel(
             title="Broken streams",
             description="Streams whose endpoint was lost after their first message, by how far they were.",
-            queries=[Query(or_zero(rate("sensorium_gateway_streams_broken_total", HERE, "phase")), "{{phase}}")],
+            queries=[Query(seldom("sensorium_gateway_streams_broken_total", HERE, "phase"), "{{phase}}")],
             unit="reqps",
         ),
         Panel(
             title="Ejections",
             description="Endpoints that get no work for a while because calls to them failed.",
             queries=[
-                Query(or_zero(rate("sensorium_gateway_ejections_total", POOL, "pool, reason")), "{{pool}} {{reason}}")
+                Query(
+                    seldom("sensorium_gateway_ejections_total", POOL, "pool, reason"),
+                    "{{pool}} {{reason}}",
+                )
             ],
             unit="cps",
         ),
@@ -267,7 +271,7 @@ _ENDPOINTS = Row(
         Panel(
             title="Choices",
             description="Why an endpoint was chosen, or why there was none.",
-            queries=[Query(or_zero(rate("sensorium_gateway_route_total", HERE, "reason")), "{{reason}}")],
+            queries=[Query(seldom("sensorium_gateway_route_total", HERE, "reason"), "{{reason}}")],
             unit="reqps",
         ),
         Panel(

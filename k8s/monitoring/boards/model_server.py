@@ -2,7 +2,7 @@
 
 from k8s.monitoring.board import Board, Row, Variable
 from k8s.monitoring.panel import Panel, Query, Step
-from k8s.monitoring.promql import mean, or_zero, quantile, rate, total
+from k8s.monitoring.promql import mean, quantile, rate, total
 
 SERVER = 'namespace=~"$namespace", pool=~"$pool", instance=~"$instance"'
 GPU = 'namespace=~"$namespace", pod=~"sensorium-.*"'
@@ -168,7 +168,7 @@ _VISION = Row(
         Panel(
             title="Images",
             description="Read for requests that were answered, per second.",
-            queries=[Query(or_zero(rate(_engine("images_total"), _modality("vision"), "pool")), "{{pool}}")],
+            queries=[Query(rate(_engine("images_total"), _modality("vision"), "pool"), "{{pool}}")],
         ),
         Panel(
             title="Images in a batch",
@@ -197,7 +197,7 @@ _SPEECH = Row(
             description="Seconds heard (input) and spoken (output), per second.",
             queries=[
                 Query(
-                    or_zero(rate(_engine("audio_seconds_total"), _modality("speech"), "pool, direction")),
+                    rate(_engine("audio_seconds_total"), _modality("speech"), "pool, direction"),
                     "{{pool}} {{direction}}",
                 )
             ],
@@ -226,15 +226,15 @@ _MULTIMODAL = Row(
         Panel(
             title="Images",
             description="Read for requests that were answered, per second.",
-            queries=[Query(or_zero(rate(_engine("images_total"), _modality("multimodal"), "pool")), "{{pool}}")],
+            queries=[Query(rate(_engine("images_total"), _modality("multimodal"), "pool"), "{{pool}}")],
             width=12,
         ),
         Panel(
             title="Media known already",
             description="Images and recordings in prompts, and those that had been encoded before, per second.",
             queries=[
-                Query(or_zero(rate(_engine("media_cache_queries_total"), _modality("multimodal"))), "looked up"),
-                Query(or_zero(rate(_engine("media_cache_hits_total"), _modality("multimodal"))), "known"),
+                Query(rate(_engine("media_cache_queries_total"), _modality("multimodal")), "looked up"),
+                Query(rate(_engine("media_cache_hits_total"), _modality("multimodal")), "known"),
             ],
             width=12,
         ),

@@ -20,6 +20,8 @@ HERE = 'namespace=~"$namespace"'
 MODEL = f'{HERE}, model=~"$model"'
 POOL = f'{HERE}, pool=~"$pool"'
 HPA = f'{HERE}, horizontalpodautoscaler=~".*sensorium.*"'
+PODS = f'{HERE}, pod=~"sensorium-.*"'
+FIRING = 'ALERTS{product="sensorium", alertstate="firing"}'
 PACES = [Step(burn.factor, "red" if burn.severity == "critical" else "orange") for burn in reversed(BURNS)]
 TITLES = {AVAILABILITY.slo: "Availability", FIRST_TOKEN.slo: "First token", TOKEN_PACE.slo: "Pace of tokens"}
 
@@ -82,7 +84,9 @@ _EVENTS = Row(
             description="How many, by name and severity.",
             queries=[
                 Query(
-                    or_zero('sum by (alertname, severity) (ALERTS{product="sensorium", alertstate="firing"})'),
+                    or_zero(
+                        'sum by (alertname, severity) (ALERTS{product="sensorium", alertstate="firing"})', "alertname"
+                    ),
                     "{{alertname}} {{severity}}",
                 )
             ],
@@ -134,7 +138,9 @@ _CAPACITY = Row(
             description="Mostly for a GPU that the cluster does not have yet.",
             queries=[
                 Query(
-                    or_zero(f'sum by (pod) (kube_pod_status_phase{{{HERE}, pod=~"sensorium-.*", phase="Pending"}})'),
+                    or_zero(
+                        f'sum by (pod) (kube_pod_status_phase{{{HERE}, pod=~"sensorium-.*", phase="Pending"}})', "pod"
+                    ),
                     "{{pod}}",
                 )
             ],
@@ -144,10 +150,7 @@ _CAPACITY = Row(
             description="Containers that ended and were started again, in an hour.",
             queries=[
                 Query(
-                    or_zero(
-                        "sum by (pod) (increase(kube_pod_container_status_restarts_total"
-                        f'{{{HERE}, pod=~"sensorium-.*"}}[1h]))'
-                    ),
+                    or_zero(f"sum by (pod) (increase(kube_pod_container_status_restarts_total{{{PODS}}}[1h]))", "pod"),
                     "{{pod}}",
                 )
             ],

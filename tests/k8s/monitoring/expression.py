@@ -78,6 +78,8 @@ class Reading:
         if node.func.name == "histogram_quantile":
             self._check(f"quantile over {self._names(node)}", ["le"], inner)
             return inner - {"le"}
+        if node.func.name == "label_replace":
+            return inner | {node.args[1].val}
         return frozenset() if node.func.name in _EVERYTHING else inner
 
     def _BinaryExpr(self, node: Any) -> frozenset[str]:
