@@ -30,11 +30,12 @@ def run(console: Console, seconds: float, folder: Path = FOLDER) -> None:
     """
     members = [member for member in fleet() if member.name in SHOWN]
     ports = Ports.free(len(members))
-    with Stack(ports, members) as stack, Prometheus(configuration(ports, members)) as prometheus:
+    with Stack(ports, members) as stack:
         wait(console, stack)
-        start = time.time()
-        with Traffic(stack.target, members), console.status(f"under load for {seconds:.0f} s"):
-            time.sleep(seconds)
+        with Prometheus(configuration(ports, members)) as prometheus, Traffic(stack.target, members):
+            start = time.time()
+            with console.status(f"under load for {seconds:.0f} s"):
+                time.sleep(seconds)
             span = Span(start, time.time(), step=max(seconds / 90, 1), interval=_INTERVAL)
             drawn = {board.name: sheet(board, lambda panel: answers(prometheus, panel, span), span) for board in BOARDS}
     folder.mkdir(parents=True, exist_ok=True)

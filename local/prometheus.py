@@ -35,7 +35,10 @@ class Series:
 
 
 class Prometheus:
-    """The process, from start to ready to stopped, with its data in a folder that goes with it."""
+    """The process, from start to ready to stopped, with its data in a folder that goes with it.
+
+    Port 0 chooses a free one: make it when everything else listens already.
+    """
 
     def __init__(self, configuration: Mapping[str, Any], port: int = 0) -> None:
         self.port = port or _free_port()

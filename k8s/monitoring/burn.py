@@ -47,9 +47,8 @@ def recordings() -> Iterator[Recording]:
             labels = {"slo": objective.slo}
             yield Recording(record=events(window), expr=objective.events.replace("WINDOW", window), labels=labels)
             yield Recording(record=errors(window), expr=objective.bad.replace("WINDOW", window), labels=labels)
-        # A model without events has no share, and one without bad events has 0.
-        share = f"({errors(window)} or 0 * {events(window)})\n/\n({events(window)} > 0)"
-        yield Recording(record=ratio(window), expr=share)
+        # A model without events has no share.
+        yield Recording(record=ratio(window), expr=f"{errors(window)}\n/\n({events(window)} > 0)")
 
 
 def alert(objective: Objective, burn: Burn) -> Alert:

@@ -36,7 +36,7 @@ class Objective:
     events: str
     """Events per second over WINDOW, by model."""
     bad: str
-    """Bad events per second over WINDOW, by model. May have no series for a model all of whose events are good."""
+    """Bad events per second over WINDOW, by model; 0 where all are good."""
 
     @property
     def budget(self) -> float:
@@ -57,7 +57,7 @@ def _availability(share: float) -> Objective:
         share=share,
         promise="calls that did not fail by our fault",
         events=calls(f"OK|{bad}"),
-        bad=calls(bad),
+        bad=f"{calls(bad)}\nor 0 * {calls(f'OK|{bad}')}",
     )
 
 

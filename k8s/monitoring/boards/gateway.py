@@ -174,7 +174,7 @@ _QUEUE = Row(
         ),
         Panel(
             title="Wait in the queue",
-            description="Of all requests, however it ended. Those that do not wait show as up to 10 ms, the first bucket.",
+            description="Of all requests. Those that do not wait show as up to 10 ms, the first bucket.",
             queries=[
                 Query(quantile(0.5, WAIT, POOL, "pool"), "{{pool}} p50"),
                 Query(quantile(0.99, WAIT, POOL, "pool"), "{{pool}} p99"),

@@ -1,0 +1,141 @@
+"""A real Prometheus scrapes gateway and services of every modality under load: whatever is asked is answered."""
+
+import math
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import promql_parser as promql
+import pytest
+
+from k8s.monitoring.board import Board
+from k8s.monitoring.boards import BOARDS
+from k8s.monitoring.promql import filled
+from local.boards.answer import Span, answers
+from local.boards.sheet import sheet
+from local.fleet import fleet
+from local.prometheus import Prometheus
+from local.scraping import configuration
+from local.stack import Ports, Stack
+from local.traffic import Traffic
+from tests.k8s.monitoring.asked import questions
+from tests.local.foreign import SERIES, exporter
+
+MEMBERS = {"chat", "digits", "transcriber", "synthesizer", "image-chat"}
+LOAD_SECONDS = 12
+QUESTIONS = [question for question in questions() if not question.where.startswith("$")]
+COMPARISONS = {">", "<", ">=", "<=", "==", "!="}
+
+
+@dataclass
+class Observed:
+    """A stack that was under load from `start` on, and still is."""
+
+    prometheus: Prometheus
+    stack: Stack
+    start: float
+
+
+@pytest.fixture(scope="module")
+def observed() -> Iterator[Observed]:
+    members = [member for member in fleet() if member.name in MEMBERS]
+    with exporter() as others:
+        ports = Ports.free(len(members))
+        told = configuration(ports, members)
+        target = {"targets": [f"127.0.0.1:{others}"]}
+        told["scrape_configs"].append({"job_name": "others", "honor_labels": True, "static_configs": [target]})
+        with Stack(ports, members) as stack:
+            for _ in stack.wait_ready():
+                pass
+            with Prometheus(told) as prometheus, Traffic(stack.target, members):
+                start = time.time()
+                time.sleep(LOAD_SECONDS)
+                yield Observed(prometheus, stack, start)
+
+
+def measured(node: Any) -> Iterator[str]:
+    """Yields the parts of an expression that must have values: of a condition, what is compared.
+
+    A condition has none as long as it does not hold, which is what a silent alert looks like.
+    """
+    if isinstance(node, promql.ParenExpr):
+        yield from measured(node.expr)
+    elif isinstance(node, promql.BinaryExpr) and (
+        str(node.op) in COMPARISONS | {"and", "unless"} or (str(node.op) == "or" and conditional(node))
+    ):
+        yield from measured(node.lhs)
+        yield from measured(node.rhs)
+    elif isinstance(node, promql.Call) and node.func.name == "absent":
+        yield from measured(node.args[0])
+    else:
+        yield node.prettify()
+
+
+def conditional(node: Any) -> bool:
+    """Whether something is compared, or asked to be absent, at the top of either side of an `or`."""
+    return any(
+        (isinstance(side, promql.BinaryExpr) and str(side.op) in COMPARISONS)
+        or (isinstance(side, promql.Call) and side.func.name == "absent")
+        for side in (node.lhs, node.rhs)
+    )
+
+
+def test_every_expression_has_values(observed: Observed) -> None:
+    silent: list[str] = []
+    for question in QUESTIONS:
+        for part in measured(promql.parse(filled(question.expr, "10s"))):
+            found = observed.prometheus.now(part)
+            if not any(math.isfinite(series.value) for series in found):
+                silent.append(f"{question.where}: {part}")
+    assert silent == []
+
+
+def test_only_what_is_not_of_this_stack_is_made_up(observed: Observed) -> None:
+    """Nothing of the code's own comes from the exporter of others' metrics."""
+    assert all(not name.startswith(("sensorium", "gen_ai")) for name in SERIES)
+    found = {series.labels["job"] for series in observed.prometheus.now('{__name__=~"sensorium_.*|gen_ai_.*"}')}
+    assert found - {""} == {"sensorium-gateway", "sensorium-model-server"}
+
+
+def test_prometheus_evaluates_every_rule(observed: Observed) -> None:
+    groups = observed.prometheus.ask("rules")["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) == sum(question.record is not None for question in QUESTIONS) + len(
+        [rule for rule in rules if rule["type"] == "alerting"]
+    )
+    assert {rule["health"] for rule in rules} == {"ok"}
+    assert [rule["name"] for rule in rules if rule.get("state") == "firing"] == []
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_a_board_is_drawn_whole(board: Board, observed: Observed) -> None:
+    span = Span(observed.start, time.time(), step=1, interval=5)
+    picture = sheet(board, lambda panel: answers(observed.prometheus, panel, span), span)
+    texts = [
+        "".join(part.itertext()) for part in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")
+    ]
+    assert "No data" not in texts
+    assert all(any(text.startswith(panel.title[:20].rstrip()) for text in texts) for panel in board.panels)
+    assert picture.count("<polyline") > len(board.panels) / 2
+
+
+def test_top_shows_the_same(observed: Observed) -> None:
+    ports = observed.stack.ports
+    url = f"http://127.0.0.1:{ports.gateway_metrics}/metrics"
+    command = [sys.executable, "-m", "sensorium.cli", "top", "--once", "--interval", "1", "--metrics", url]
+    done = subprocess.run(
+        [*command, "--target", observed.stack.target], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "requests/s" in lines[0]
+    for name in MEMBERS:
+        assert sum(line.startswith(name) for line in lines) == 2, "once as a pool, once as a model"
+    assert sum("127.0.0.1:" in line for line in lines[1:]) == len(MEMBERS)
+    (chat,) = (line.split() for line in lines if line.startswith("chat") and "█" not in line and "░" not in line)
+    assert chat[1] == "ready"
+    assert float(chat[2]) > 0
