@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media bench-autoscale soak images images-check image-locks models tools monitoring clean
+.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media bench-autoscale soak images images-check image-locks models tools observe boards monitoring clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ demo: $(READY) ## Starts the stack on the embedded model, streams an answer thro
 
 serve: $(READY) ## Keeps the stack running until Ctrl-C and says what to call.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m local serve
+
+observe: $(READY) tools ## Keeps the stack running with a Prometheus, its boards and some load; ARGS=--quiet without the load.
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m local observe $(ARGS)
 
 test: $(READY) tools ## Runs the whole test suite.
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
@@ -63,6 +66,9 @@ docs: $(READY) ## Writes docs/metrics.md from the code.
 
 manifests: $(READY) ## Writes tests/k8s/snapshots from k8s.
 	$(BIN)/python -m tests.k8s.snapshots
+
+boards: $(READY) tools ## Draws docs/boards from what a Prometheus sees of the stack under load, in two minutes.
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m local boards $(ARGS)
 
 monitoring: $(READY) ## Writes rules and boards of k8s/monitoring from its code.
 	$(BIN)/python -m k8s.monitoring

@@ -1,12 +1,13 @@
-"""`python -m local demo|serve|boards`."""
+"""`python -m local demo|serve|observe|boards`."""
 
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from local import demo, draw, serve
+from local import demo, draw, observe, serve
 from local.stack import StackFailed
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The whole stack on this machine.")
@@ -22,6 +23,12 @@ def demonstrate() -> None:
 def keep_serving() -> None:
     """Keeps everything running until Ctrl-C."""
     _run(serve.run)
+
+
+@app.command("observe")
+def keep_observing(quiet: Annotated[bool, typer.Option(help="Sends no requests of its own.")] = False) -> None:
+    """Keeps everything running with a Prometheus, boards and callers, until Ctrl-C."""
+    _run(lambda console: observe.run(console, quiet=quiet))
 
 
 @app.command("boards")

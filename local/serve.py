@@ -1,14 +1,11 @@
 """The stack on its usual ports until Ctrl-C, with what to call."""
 
-import signal
-import threading
-from types import FrameType
-
 from rich.console import Console
 
 from local.demo import wait
 from local.fleet import fleet
 from local.stack import Ports, Stack
+from local.stopping import told_to_stop
 
 _WATCH_SECONDS = 1.0
 
@@ -19,13 +16,7 @@ def run(console: Console) -> None:
     Raises:
         StackFailed: a process did not start, or ended.
     """
-    stop = threading.Event()
-
-    def told(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, told)
+    stop = told_to_stop()
     members = fleet()
     ports = Ports.usual(len(members))
     with Stack(ports, members) as stack:

@@ -24,8 +24,11 @@ class Column:
         return max(len(cell) for cell in (self.title, *self.cells))
 
 
-def table(columns: Sequence[Column], width: int) -> Table:
-    """Returns a table of as many columns as fit into `width`, in the order given; the first is always there."""
+def table(columns: Sequence[Column], width: int, rows: int) -> Table:
+    """Returns a table of as many columns as fit into `width`, and so many rows at most.
+
+    Columns stay in the order given, and the first is always there. The last row tells how many are missing.
+    """
     taken = columns[0].width
     kept = {0}
     for place in sorted(range(1, len(columns)), key=lambda place: columns[place].rank):
@@ -38,6 +41,10 @@ def table(columns: Sequence[Column], width: int) -> Table:
     made = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
     for column in shown:
         made.add_column(column.title, justify="right" if column.right else "left", no_wrap=True, overflow="ellipsis")
-    for row in zip(*(column.cells for column in shown), strict=True):
-        made.add_row(*row)
+    count = len(columns[0].cells)
+    whole = count if count <= rows else max(rows - 1, 0)
+    for row in range(whole):
+        made.add_row(*(column.cells[row] for column in shown))
+    if whole < count:
+        made.add_row(f"+{count - whole}", style="dim")
     return made

@@ -1,6 +1,7 @@
 """The command, and its options."""
 
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -41,7 +42,8 @@ def function() -> Callable[..., None]:
 def _run(url: str, interval: float, only_once: bool, server: Server) -> None:
     if not url.startswith(("http://", "https://")):
         raise typer.BadParameter(f"{url!r} is not http://HOST:PORT/PATH.", param_hint="--metrics")
-    console = Console()
+    # Without a terminal there is no width to keep to: what reads the pipe wants all columns.
+    console = Console() if sys.stdout.isatty() else Console(width=100_000)
     try:
         with server.client() as client:
             (once if only_once else forever)(Watch(client, server.target, url), console, interval)

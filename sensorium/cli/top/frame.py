@@ -14,6 +14,8 @@ from sensorium.cli.top.scrape import Change
 from sensorium.v1.models_pb2 import ModelInfo
 
 NARROWEST = 24
+_LEAST_LINES = 4
+"""A blank one, the head of a table, and two rows."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,30 @@ class Seen:
     """Why it is not of now, or not whole."""
 
 
-def frame(seen: Seen, width: int) -> RenderableType:
-    """Returns the picture, at most `width` columns wide."""
-    parts: list[RenderableType] = [_head(seen)]
+def frame(seen: Seen, width: int, height: int | None = None) -> RenderableType:
+    """Returns the picture, at most `width` columns wide and, if given, `height` lines high."""
+    head = _head(seen)
     if seen.trouble:
-        parts.append(Text(printable(seen.trouble), style="bold red"))
+        head.append(f"\n{printable(seen.trouble)}", style="bold red")
+    parts: list[RenderableType] = [head]
     now = seen.change.after
-    for columns in (tables.pools(now), tables.models(seen.change, seen.models), tables.endpoints(now)):
-        if columns:
-            parts += [Text(), table(columns, max(width, NARROWEST))]
+    found = (tables.pools(now), tables.models(seen.change, seen.models), tables.endpoints(now))
+    left = None if height is None else height - _lines(head, width)
+    for columns in filter(None, found):
+        count = len(columns[0].cells)
+        if left is None:
+            rows = count
+        elif left >= _LEAST_LINES:
+            rows = min(count, left - 2)
+            left -= rows + 2
+        else:
+            break
+        parts += [Text(), table(columns, max(width, NARROWEST), rows)]
     return Group(*parts)
+
+
+def _lines(text: Text, width: int) -> int:
+    return sum(-(-max(line.cell_len, 1) // width) for line in text.split())
 
 
 def _head(seen: Seen) -> Text:

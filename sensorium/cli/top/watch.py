@@ -72,7 +72,7 @@ def forever(watch: Watch, console: Console, interval: float, more: Callable[[], 
     with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
         while more():
             try:
-                shown = frame(watch.look(), console.width)
+                shown = frame(watch.look(), console.width, console.height if console.is_terminal else None)
             except ScrapeFailed as error:
                 shown = f"{error} Asking again every {interval:g} s."
             if console.is_terminal:

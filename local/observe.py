@@ -1,0 +1,61 @@
+"""The stack on its usual ports with a real Prometheus, its boards, and callers for them to show, until Ctrl-C."""
+
+from contextlib import nullcontext
+
+from rich.console import Console
+
+from local.boards.server import BoardServer
+from local.demo import wait
+from local.fleet import fleet
+from local.prometheus import Prometheus
+from local.scraping import configuration
+from local.stack import Ports, Stack, StackFailed
+from local.stopping import told_to_stop
+from local.traffic import Traffic
+
+PROMETHEUS_PORT = 9090
+BOARDS_PORT = 9091
+_WATCH_SECONDS = 1.0
+_SCRAPE_SECONDS = 3.0
+
+
+def run(console: Console, *, quiet: bool) -> None:
+    """Serves until SIGINT or SIGTERM; when `quiet` without callers of its own.
+
+    Raises:
+        StackFailed: a process did not start, or ended, or a port is taken.
+    """
+    stop = told_to_stop()
+    members = fleet()
+    ports = Ports.usual(len(members))
+    with Stack(ports, members) as stack:
+        wait(console, stack)
+        with Prometheus(configuration(ports, members, _SCRAPE_SECONDS), PROMETHEUS_PORT) as prometheus:
+            try:
+                server = BoardServer(prometheus, BOARDS_PORT)
+            except OSError as error:
+                raise StackFailed(f"The boards cannot be served on port {BOARDS_PORT}: {error.strerror}.") from None
+            with server, nullcontext() if quiet else Traffic(stack.target, members, talkers=1):
+                console.print(_directions(ports, prometheus, server), highlight=False)
+                while not stop.wait(_WATCH_SECONDS):
+                    stack.check()
+                    prometheus.check()
+            console.print("Stopping.")
+
+
+def _directions(ports: Ports, prometheus: Prometheus, boards: BoardServer) -> str:
+    return f"""[bold]Look[/]
+  {boards.url}  the boards of Grafana, drawn here: Gateway, Model server, SLO & capacity
+  .venv/bin/sensorium top    the same in a terminal
+
+[bold]Ask[/] ({prometheus.url} is Prometheus; all recording rules and alerts are loaded)
+  .tools/usr/bin/promtool query instant {prometheus.url} 'pool:sensorium_gateway_saturation:sum'
+  curl -s {prometheus.url}/api/v1/alerts
+  curl -s http://127.0.0.1:{ports.gateway_metrics}/metrics | grep ^sensorium_gateway
+
+[bold]Try[/] and see it on the boards
+  .venv/bin/sensorium text stream-generate --chat "What is a KV cache?"
+  .venv/bin/sensorium text generate --chat "What is a KV cache?" --timeout 0.02
+
+Ctrl-C stops everything.
+"""
