@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from sensorium.cli.terminal import printable
@@ -39,7 +39,7 @@ def frame(seen: Seen, width: int, height: int | None = None) -> RenderableType:
     parts: list[RenderableType] = [head]
     now = seen.change.after
     found = (tables.pools(now), tables.models(seen.change, seen.models), tables.endpoints(now))
-    left = None if height is None else height - _lines(head, width)
+    left = None if height is None else height - len(head.wrap(Console(width=width), width))
     for columns in filter(None, found):
         count = len(columns[0].cells)
         if left is None:
@@ -51,10 +51,6 @@ def frame(seen: Seen, width: int, height: int | None = None) -> RenderableType:
             break
         parts += [Text(), table(columns, max(width, NARROWEST), rows)]
     return Group(*parts)
-
-
-def _lines(text: Text, width: int) -> int:
-    return sum(-(-max(line.cell_len, 1) // width) for line in text.split())
 
 
 def _head(seen: Seen) -> Text:

@@ -1,0 +1,112 @@
+import io
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sensorium.cli.top.scrape import ScrapeFailed
+from sensorium.cli.top.watch import Watch, forever
+from sensorium.client import Client
+from sensorium.v1.models_pb2 import ListModelsResponse
+from tests.cli.conftest import Invoke
+from tests.cli.top.seen import EARLIER, LATER, MODELS
+from tests.client.fake import Fake
+
+
+@contextmanager
+def metrics(*texts: str, port: int = 0) -> Iterator[str]:
+    """Serves the texts one after the other, the last one for ever."""
+    told = list(texts)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            text = told.pop(0) if len(told) > 1 else told[0]
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    thread = Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/metrics"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def listing(fake: Fake) -> Fake:
+    fake.answers["ModelService/ListModels"] = lambda request, context: ListModelsResponse(models=MODELS)
+    return fake
+
+
+def test_one_frame_for_scripts(listing: Fake, invoke: Invoke) -> None:
+    with metrics(EARLIER, LATER) as url:
+        done = invoke("top", "--once", "--interval", "0.2", "--metrics", url)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(listing.target)
+    assert [line.split()[:2] for line in lines if line.startswith("chat")] == [["chat", "1"], ["chat", "ready"]]
+    assert "\x1b" not in done.stdout
+
+
+def test_a_gateway_that_goes_away_and_comes_back(listing: Fake) -> None:
+    with Client(listing.target) as client, metrics(EARLIER, LATER) as url:
+        watch = Watch(client, listing.target, url)
+        assert watch.look().change.seconds == 0
+        assert watch.look().change.seconds > 0
+        port = int(url.split(":")[2].split("/")[0])
+        heard = watch.look().change
+    listing.answers.clear()
+    with Client(listing.target) as client:
+        watch.client = client
+        away = watch.look()
+        assert "does not answer" in away.trouble
+        assert (away.change, len(away.models)) == (heard, 2), "the last that was heard stays"
+        with metrics(LATER, port=port):
+            back = watch.look()
+    assert back.change.seconds > 0
+    assert "does not list its models" in back.trouble
+
+
+def test_nobody_there_is_a_sentence(listing: Fake, invoke: Invoke) -> None:
+    done = invoke("top", "--once", "--metrics", "http://127.0.0.1:9/metrics")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("http://127.0.0.1:9/metrics does not answer: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_something_else_there_is_a_sentence(listing: Fake, invoke: Invoke) -> None:
+    with metrics("<html>hello</html>") as url:
+        done = invoke("top", "--once", "--metrics", url)
+    assert (done.exit_code, done.stderr) == (1, f"{url} does not answer with metrics.\n")
+
+
+def test_only_addresses_of_the_web_are_asked(invoke: Invoke) -> None:
+    done = invoke("top", "--once", "--metrics", "file:///etc/passwd")
+    assert done.exit_code == 2
+    assert "--metrics" in done.stderr
+
+
+def test_it_waits_for_a_gateway_that_is_not_there_yet(listing: Fake) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    turns = iter([True, True, False])
+    with Client(listing.target) as client:
+        watch = Watch(client, listing.target, "http://127.0.0.1:9/metrics")
+        began = time.monotonic()
+        forever(watch, console, 0.05, lambda: next(turns))
+    assert time.monotonic() - began < 5
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().count("does not answer") == 2
+    with pytest.raises(ScrapeFailed), Client(listing.target) as client:
+        Watch(client, listing.target, "http://127.0.0.1:9/metrics").look()
