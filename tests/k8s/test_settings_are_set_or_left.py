@@ -10,11 +10,10 @@ from tests.k8s.manifests import environment, workloads
 from tests.k8s.processes import SETTINGS, module_of
 from tests.k8s.variants import VARIANTS, objects_of
 
-# The same in a pod as on a workstation: usual ports, limits on one call, patience, what is logged. Traces need a
-# collector, which these manifests do not bring.
+# The same in a pod as on a workstation: usual ports, limits on one call, patience, what is logged.
 SERVER = """
     port metrics_port message_bytes reflection stalled_client_seconds silent_client_seconds
-    log_level log_calls log_exception_messages otlp_endpoint trace_ratio
+    log_level log_calls log_exception_messages
 """
 # Of the other ways to find endpoints; and what fits a cluster of any size.
 DISCOVERY = """
