@@ -65,6 +65,18 @@ FAULTS = {
             "not mounted": lambda o: server(o).main["volumeMounts"].pop(),
         },
     ),
+    wiring.every_process_is_scraped_once: (
+        L4,
+        {
+            "another port": lambda o: spec(o, "PodMonitor", "sensorium-gateway")["podMetricsEndpoints"][0].update(
+                port="grpc"
+            ),
+            "one pool": lambda o: spec(o, "PodMonitor", "sensorium-model-server").update(
+                selector={"matchLabels": {"app.kubernetes.io/name": "sensorium-text"}}
+            ),
+            "twice": lambda o: spec(o, "PodMonitor", "sensorium-gateway").update(selector={}),
+        },
+    ),
     wiring.routes_from_outside_end_at_the_gateway: (
         H100,
         {

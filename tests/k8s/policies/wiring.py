@@ -116,6 +116,19 @@ def _references(workload: Workload) -> Iterator[tuple[str, str]]:
         yield "ServiceAccount", workload.pod["serviceAccountName"]
 
 
+def every_process_is_scraped_once(objects: list[Manifest]) -> Iterator[str]:
+    monitors = of_kind(objects, "PodMonitor")
+    for workload in (*gateways(objects), *model_servers(objects)) if monitors else ():
+        own = [
+            endpoint
+            for monitor in monitors
+            if matches(monitor["spec"]["selector"], workload.labels)
+            for endpoint in monitor["spec"]["podMetricsEndpoints"]
+        ]
+        if [workload.ports.get(endpoint["port"]) for endpoint in own] != [workload.ports["metrics"]]:
+            yield f"{workload.name} is scraped at {[endpoint['port'] for endpoint in own]}"
+
+
 def routes_from_outside_end_at_the_gateway(objects: list[Manifest]) -> Iterator[str]:
     for route in of_kind(objects, "GRPCRoute"):
         listeners = {
@@ -141,5 +154,6 @@ POLICIES = [
     pools_are_found_by_their_endpoints,
     ports_are_those_of_the_process,
     references_lead_somewhere,
+    every_process_is_scraped_once,
     routes_from_outside_end_at_the_gateway,
 ]
