@@ -26,9 +26,13 @@ def keep_serving() -> None:
 
 
 @app.command("observe")
-def keep_observing(quiet: Annotated[bool, typer.Option(help="Sends no requests of its own.")] = False) -> None:
+def keep_observing(
+    only: Annotated[list[str] | None, typer.Option(help="Serves only this model. May be given several times.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Sends no requests of its own.")] = False,
+    free_ports: Annotated[bool, typer.Option("--free-ports", help="Takes free ports instead of the usual.")] = False,
+) -> None:
     """Keeps everything running with a Prometheus, boards and callers, until Ctrl-C."""
-    _run(lambda console: observe.run(console, quiet=quiet))
+    _run(lambda console: observe.run(console, only=only or (), quiet=quiet, free=free_ports))
 
 
 @app.command("boards")

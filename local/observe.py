@@ -1,5 +1,6 @@
 """The stack on its usual ports with a real Prometheus, its boards, and callers for them to show, until Ctrl-C."""
 
+from collections.abc import Collection
 from contextlib import nullcontext
 
 from rich.console import Console
@@ -19,20 +20,22 @@ _WATCH_SECONDS = 1.0
 _SCRAPE_SECONDS = 3.0
 
 
-def run(console: Console, *, quiet: bool) -> None:
-    """Serves until SIGINT or SIGTERM; when `quiet` without callers of its own.
+def run(console: Console, *, only: Collection[str] = (), quiet: bool = False, free: bool = False) -> None:
+    """Serves all models, or `only` some, until SIGINT or SIGTERM.
+
+    When `quiet`, there are no callers but yours. `free` takes free ports instead of the usual ones.
 
     Raises:
         StackFailed: a process did not start, or ended, or a port is taken.
     """
     stop = told_to_stop()
-    members = fleet()
-    ports = Ports.usual(len(members))
+    members = [member for member in fleet() if not only or member.name in only]
+    ports = (Ports.free if free else Ports.usual)(len(members))
     with Stack(ports, members) as stack:
         wait(console, stack)
-        with Prometheus(configuration(ports, members, _SCRAPE_SECONDS), PROMETHEUS_PORT) as prometheus:
+        with Prometheus(configuration(ports, members, _SCRAPE_SECONDS), 0 if free else PROMETHEUS_PORT) as prometheus:
             try:
-                server = BoardServer(prometheus, BOARDS_PORT)
+                server = BoardServer(prometheus, 0 if free else BOARDS_PORT)
             except OSError as error:
                 raise StackFailed(f"The boards cannot be served on port {BOARDS_PORT}: {error.strerror}.") from None
             with server, nullcontext() if quiet else Traffic(stack.target, members, talkers=1):
@@ -44,9 +47,12 @@ def run(console: Console, *, quiet: bool) -> None:
 
 
 def _directions(ports: Ports, prometheus: Prometheus, boards: BoardServer) -> str:
+    top = ".venv/bin/sensorium top"
+    if ports.gateway != Ports.usual(0).gateway:
+        top += f" --target 127.0.0.1:{ports.gateway} --metrics http://127.0.0.1:{ports.gateway_metrics}/metrics"
     return f"""[bold]Look[/]
   {boards.url}  the boards of Grafana, drawn here: Gateway, Model server, SLO & capacity
-  .venv/bin/sensorium top    the same in a terminal
+  {top}    the same in a terminal
 
 [bold]Ask[/] ({prometheus.url} is Prometheus; all recording rules and alerts are loaded)
   .tools/usr/bin/promtool query instant {prometheus.url} 'pool:sensorium_gateway_saturation:sum'

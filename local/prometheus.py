@@ -1,7 +1,6 @@
 """A real Prometheus that scrapes the stack, and what it answers."""
 
 import json
-import socket
 import tempfile
 import time
 import urllib.parse
@@ -14,7 +13,7 @@ from typing import Any, Self
 from urllib.error import URLError
 
 from local.process import Program
-from local.stack import StackFailed
+from local.stack import StackFailed, free_ports
 from local.tools import tool
 
 START_SECONDS = 30.0
@@ -41,7 +40,7 @@ class Prometheus:
     """
 
     def __init__(self, configuration: Mapping[str, Any], port: int = 0) -> None:
-        self.port = port or _free_port()
+        self.port = port or free_ports(1)[0]
         self._folder = tempfile.TemporaryDirectory(prefix="sensorium-prometheus-")
         self._configuration = configuration
         self._process: Program | None = None
@@ -121,8 +120,3 @@ class Prometheus:
 
 def _point(pair: Sequence[Any]) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as opened:
-        return opened.getsockname()[1]

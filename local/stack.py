@@ -1,10 +1,12 @@
 """Gateway and services on the embedded models, from start to ready to stopped."""
 
+import random
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -41,11 +43,23 @@ class Ports:
     @classmethod
     def free(cls, count: int) -> "Ports":
         """Returns ports nobody listens on now."""
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2 + 2 * count)]
-        gateway, metrics, *others = (opened.getsockname()[1] for opened in sockets)
-        for opened in sockets:
-            opened.close()
+        gateway, metrics, *others = free_ports(2 + 2 * count)
         return cls(gateway, metrics, tuple(zip(others[::2], others[1::2], strict=True)))
+
+
+def free_ports(count: int) -> list[int]:
+    """Returns so many ports of 127.0.0.1 that nobody listens on now."""
+    opened: list[socket.socket] = []
+    # Not those that the kernel gives to callers: one of them could be taken before a process listens on it.
+    for port in random.sample(range(10_000, 32_768), 4096):
+        with suppress(OSError):
+            opened.append(socket.create_server(("127.0.0.1", port)))
+        if len(opened) == count:
+            break
+    ports = [each.getsockname()[1] for each in opened]
+    for each in opened:
+        each.close()
+    return ports
 
 
 class Child(Protocol):

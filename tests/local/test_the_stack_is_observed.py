@@ -1,0 +1,54 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from k8s.monitoring.boards import BOARDS
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.read().decode()
+
+
+def test_boards_show_what_happens_until_it_is_told_to_stop() -> None:
+    command = [sys.executable, "-m", "local", "observe", "--only", "chat", "--free-ports"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as observed:
+        assert observed.stdout is not None
+        told = ""
+        while "Ctrl-C" not in told:
+            line = observed.stdout.readline()
+            assert line, told
+            told += line
+        children = Path(f"/proc/{observed.pid}/task/{observed.pid}/children").read_text().split()
+        boards = re.findall(r"(http://\S+)\s+the boards", told)[0]
+        for board in BOARDS:
+            assert f'<img src="/{board.name}.svg"' in get(f"{boards}/{board.name}")
+        end = time.monotonic() + 30
+        while "<polyline" not in get(f"{boards}/gateway.svg"):
+            assert time.monotonic() < end, "no line is drawn"
+            time.sleep(0.5)
+        observed.send_signal(signal.SIGINT)
+        rest = observed.stdout.read()
+    assert observed.returncode == 0, rest
+    assert "Stopping." in rest
+    assert len(children) >= 3
+    # The process that all services are forked from ends by itself when nobody is left to ask it.
+    end = time.monotonic() + 10
+    while left := [pid for pid in children if alive(int(pid))]:
+        assert time.monotonic() < end, left
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
