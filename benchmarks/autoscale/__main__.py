@@ -14,45 +14,48 @@ from benchmarks.autoscale.report import BIN_SECONDS, picture, table
 from benchmarks.autoscale.scaler import ByLoad, Fixed, Scaler
 from benchmarks.autoscale.simulation import Outcome, Patience, Simulation
 from benchmarks.autoscale.trace import Trace
+from gateway.config import GatewaySettings
 
 COMPONENTS = Path(__file__).parents[2] / "k8s/components"
 SHARE = 0.7
-"""Of a replica's concurrency: what the policies' targets are set to, and what a fleet for the peak is sized by."""
+"""Of a replica's concurrency: what the policies' targets are, and how full a fleet for the peak is to be."""
+GATEWAY = GatewaySettings.model_construct()
+"""As it is by default."""
 
 
 def main(
     pool: Annotated[str, typer.Option(help="Whose policy.")] = "text",
     seed: Annotated[int, typer.Option(help="Of the day, and of how long pods take to start.")] = 1,
-    peak: Annotated[float, typer.Option(help="Requests per second at the highest hour, without bursts.")] = 8.0,
+    peak: Annotated[float, typer.Option(help="Requests per second at the highest hour, without bursts.")] = 3.0,
+    night: Annotated[float, typer.Option(help="The least, as a share of that.")] = 0.1,
     hours: Annotated[float, typer.Option(help="How much of the day.")] = 24.0,
-    alone: Annotated[float, typer.Option(help="Tokens per second of a stream that is alone on a replica.")] = 90.0,
-    full: Annotated[float, typer.Option(help="The same on a full replica.")] = 45.0,
-    start: Annotated[float, typer.Option(help="Seconds until a new pod runs, its node included.")] = 20.0,
-    weights: Annotated[float, typer.Option(help="Seconds until it has loaded and tried the model.")] = 55.0,
-    queue: Annotated[float, typer.Option(help="Seconds a request waits in the gateway.")] = 30.0,
-    cold: Annotated[float, typer.Option(help="Seconds it waits while the pool has no replica.")] = 300.0,
+    alone: Annotated[float, typer.Option(help="Tokens per second of a stream that is alone on a replica.")] = 18.0,
+    full: Annotated[float, typer.Option(help="The same on a full replica.")] = 14.0,
+    node: Annotated[float, typer.Option(help="Seconds until a new pod has a node and its image.")] = 120.0,
+    weights: Annotated[float, typer.Option(help="Seconds until it has loaded and tried the model.")] = 90.0,
+    gateways: Annotated[int, typer.Option(help="Gateways, each of which gives replicas what they have room for.")] = 2,
+    cold: Annotated[float, typer.Option(help="Seconds a request waits while the pool has no replica.")] = 900.0,
     plot: Annotated[Path | None, typer.Option(help="Where to write the picture, SVG.")] = None,
 ) -> None:
     """Prints replicas, waits and GPU-hours of each fleet."""
-    trace, scalers = Trace(seed, peak, hours), {}
-    for component in ("keda", "hpa"):
-        policy = policies(COMPONENTS / component)[pool]
-        scalers[component.upper()] = (policy, ByLoad(policy))
-    concurrency = round(policy.target / SHARE)
-    pace = Pace(concurrency, alone, full)
+    trace = Trace(seed, peak, hours, night=night)
+    found = {name.upper(): policies(COMPONENTS / name)[pool] for name in ("keda", "hpa")}
+    pace = Pace(round(found["KEDA"].target / SHARE), alone, full)
     busiest, mean = needed(trace, pace)
-    fleets: dict[str, Scaler] = {name: scaler for name, (_, scaler) in scalers.items()}
-    fleets |= {"fixed, for the peak": Fixed(busiest), "fixed, for the mean": Fixed(mean)}
+    fleets: dict[str, Scaler] = {name: ByLoad(policy) for name, policy in found.items()}
+    fleets |= {"fixed (peak)": Fixed(busiest), "fixed (mean)": Fixed(mean)}
+    room = gateways * math.ceil(GATEWAY.over_commit * pace.concurrency)
 
     def day(scaler: Scaler) -> Outcome:
-        fleet = Fleet(pace, Starting(start, weights), seed)
-        return Simulation(fleet, scaler, Patience(queue, cold)).run(trace.arrivals, trace.seconds)
+        fleet = Fleet(pace, Starting(node, weights), seed, room)
+        return Simulation(fleet, scaler, Patience(GATEWAY.queue_seconds, cold)).run(trace.arrivals, trace.seconds)
 
     outcomes = {name: day(scaler) for name, scaler in fleets.items()}
-    title = f"{pool}: {len(trace.arrivals)} requests in {hours:g} h, up to {peak:g} per second and bursts"
+    title = f"{pool}: {len(trace.arrivals)} requests in {hours:g} h, up to {peak:g} per second, and bursts"
     Console().print(table(title, outcomes))
     if plot is not None:
-        plot.write_text(picture(title, trace, outcomes))
+        shown = {name: outcome for name, outcome in outcomes.items() if name != "HPA" or outcome != outcomes["KEDA"]}
+        plot.write_text(picture(title, trace, shown))
 
 
 def needed(trace: Trace, pace: Pace) -> tuple[int, int]:

@@ -23,14 +23,15 @@ class Starting:
 class Fleet:
     """A Deployment's pods. `desired` counts those that stay."""
 
-    def __init__(self, pace: Pace, starting: Starting, seed: int) -> None:
+    def __init__(self, pace: Pace, starting: Starting, seed: int, room: int | None = None) -> None:
+        """Makes an empty fleet. A replica is given as many as `room` at once, by default what it can run."""
         self.pace = pace
+        self.room = room or pace.concurrency
         self.staying: list[Replica] = []
         self.leaving: list[Replica] = []
         self._starting = starting
         self._draws = random.Random(seed)
         self._spent = 0.0
-        self._rates = [0.0, *(pace.rate(running) for running in range(1, pace.concurrency + 1))]
 
     @property
     def desired(self) -> int:
@@ -44,7 +45,7 @@ class Fleet:
     def free(self, now: float) -> Replica | None:
         """Returns the ready one with the least in flight, if there is one with room."""
         least = min(self.ready(now), key=lambda replica: replica.in_flight, default=None)
-        return least if least is not None and least.in_flight < self.pace.concurrency else None
+        return least if least is not None and least.in_flight < self.room else None
 
     def scale(self, now: float, count: int, *, at_once: bool = False) -> list[Replica]:
         """Sets the number of pods; returns the new ones.
@@ -54,7 +55,7 @@ class Fleet:
         made = []
         for _ in range(count - len(self.staying)):
             seconds = 0.0 if at_once else self._starting.seconds(self._draws)
-            made.append(Replica(now, now + seconds, self._rates.__getitem__))
+            made.append(Replica(now, now + seconds, self.pace))
         self.staying += made
         for _ in range(len(self.staying) - count):
             last = max(self.staying, key=lambda replica: replica.ready_at)
@@ -65,13 +66,13 @@ class Fleet:
         return made
 
     def collect(self, now: float) -> None:
-        """Takes away those that leave and have finished their streams."""
+        """Takes away those that leave and have finished their requests."""
         gone = [replica for replica in self.leaving if not replica.in_flight]
         self._spent += _age(gone, now)
         self.leaving = [replica for replica in self.leaving if replica.in_flight]
 
     def in_flight(self) -> int:
-        """Returns the streams that run, also on those that leave."""
+        """Returns the requests that replicas have, also those that leave."""
         return sum(replica.in_flight for replica in (*self.staying, *self.leaving))
 
     def gpu_seconds(self, now: float) -> float:

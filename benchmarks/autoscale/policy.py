@@ -1,6 +1,5 @@
 """What scales a pool, as the manifests say it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -76,22 +75,20 @@ class Policy:
         return max(self.minimum, 1)
 
 
-def policies(folder: Path) -> dict[str, Policy]:
-    """Returns what each pool is scaled by, from the ScaledObjects and HorizontalPodAutoscalers in a folder."""
-    found = {}
-    for path in sorted(folder.rglob("*.yaml")):
-        for document in yaml.safe_load_all(path.read_text()):
-            for policy in _read(document):
-                found[policy.pool] = policy
-    return found
+def policies(component: Path) -> dict[str, Policy]:
+    """Returns what each pool is scaled by, from the ScaledObjects or HorizontalPodAutoscalers of a kustomize component.
 
-
-def _read(document: Any) -> Iterator[Policy]:
-    kind = document.get("kind") if isinstance(document, dict) else None
-    if kind == "ScaledObject":
-        yield _scaled_object(document["spec"])
-    elif kind == "HorizontalPodAutoscaler":
-        yield _autoscaler(document["spec"])
+    One without a target is the patch that says for all what the others do not.
+    """
+    found = {"ScaledObject": _scaled_object, "HorizontalPodAutoscaler": _autoscaler}
+    documents = [doc for path in sorted(component.glob("*.yaml")) for doc in yaml.safe_load_all(path.read_text())]
+    scaled = [doc for doc in documents if isinstance(doc, dict) and doc.get("kind") in found]
+    shared: dict[str, Any] = {}
+    for document in scaled:
+        if "scaleTargetRef" not in document["spec"]:
+            shared |= document["spec"]
+    read = [found[doc["kind"]](doc["spec"] | shared) for doc in scaled if "scaleTargetRef" in doc["spec"]]
+    return {policy.pool: policy for policy in read}
 
 
 def _scaled_object(spec: dict[str, Any]) -> Policy:

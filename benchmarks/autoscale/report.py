@@ -22,7 +22,7 @@ def table(title: str, outcomes: Mapping[str, Outcome]) -> Table:
     """Returns a row for each fleet."""
     found = Table(title=title, title_justify="left")
     found.add_column("fleet", no_wrap=True)
-    for name in ("replicas", "GPU-hours", "wait p50", "wait p99", "waited", "expired"):
+    for name in ("replicas", "GPU-hours", "wait p50", "p99", "waited", "expired"):
         found.add_column(name, justify="right", no_wrap=True)
     for name, outcome in outcomes.items():
         found.add_row(name, *_cells(outcome))
@@ -57,7 +57,7 @@ def picture(title: str, trace: Trace, outcomes: Mapping[str, Outcome]) -> str:
     panels = (
         Panel("requests per second, over the hours of the day", (Line("", rates, "#111827"),)),
         Panel("replicas that hold a GPU", tuple(replicas)),
-        Panel("wait in the gateway's queue, p99 of five minutes, s", tuple(waits)),
+        Panel("wait until a replica runs it, p99 of five minutes, s", tuple(waits)),
     )
     return svg(title, panels, trace.seconds / 3600)
 

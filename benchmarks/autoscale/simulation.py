@@ -37,16 +37,16 @@ class Sample:
 
 @dataclass
 class Outcome:
-    """What came of a day. `waits` are the seconds of each request that was served, in the order of their start."""
+    """What came of a day. `waits` are those of all that began to run: when, and how long they had waited anywhere."""
 
     arrived: int = 0
     expired: int = 0
     finished: int = 0
-    running: int = 0
+    taken: int = 0
+    """By a replica, and not finished at the end of the day."""
     queued: int = 0
     gpu_hours: float = 0.0
     waits: list[tuple[float, float]] = field(default_factory=list)
-    """(when it began, how long it had waited)"""
     samples: list[Sample] = field(default_factory=list)
 
 
@@ -74,7 +74,7 @@ class Simulation:
             self._arrive(arrival)
         self._until(seconds)
         outcome = self.outcome
-        outcome.running, outcome.queued = self._fleet.in_flight(), len(self._waiting)
+        outcome.taken, outcome.queued = self._fleet.in_flight(), len(self._waiting)
         outcome.gpu_hours = self._fleet.gpu_seconds(seconds) / 3600
         return outcome
 
@@ -126,16 +126,19 @@ class Simulation:
                 return
             arrival = self._queue.popleft()
             self._waiting.remove(arrival)
-            self.outcome.waits.append((now, now - arrival.time))
-            self._plan(replica.begin(now, arrival), _END, replica, replica.version)
+            self._begun(now, replica, replica.take(now, arrival))
+
+    def _begun(self, now: float, replica: Replica, arrivals: Sequence[Arrival]) -> None:
+        self.outcome.waits += [(now, now - arrival.time) for arrival in arrivals]
+        if (following := replica.forecast(now)) is not None:
+            self._plan(following, _END, replica, replica.version)
 
     def _end(self, now: float, replica: object, version: int) -> None:
         assert isinstance(replica, Replica)
         if version != replica.version:
             return  # something began or ended there since, and a newer forecast stands
         self.outcome.finished += 1
-        if (following := replica.end(now)) is not None:
-            self._plan(following, _END, replica, replica.version)
+        self._begun(now, replica, replica.end(now))
         if replica.leaving:
             self._fleet.collect(now)
         self._dispatch(now)

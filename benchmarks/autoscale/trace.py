@@ -1,6 +1,6 @@
 """A day of requests, made up: what it is like is said here, not measured anywhere.
 
-The rate follows the working day of one region (two humps, a tenth of the peak at night), with bursts that arrive at
+The rate follows the working day of one region (two humps and an evening, little at night), with bursts that arrive at
 random, double to quadruple the rate and fade over minutes. Requests arrive one by one (Poisson). Answers are short in
 the median and have a heavy tail (lognormal body, Pareto tail, cut off at the model's limit).
 """
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 DAY = 86_400.0
 MOST_TOKENS = 4096
-_NIGHT = 0.1
 _HUMPS = ((10.5, 2.2, 1.0), (15.0, 2.6, 0.95), (21.0, 1.6, 0.45))
 """Hour, width in hours, height."""
 
@@ -38,11 +37,13 @@ class Arrival:
 
 
 class Trace:
-    """A day by its seed. `peak` is the rate of the highest hump, requests per second, bursts not counted."""
+    """A day by its seed. `peak` is the rate of the highest hump, requests per second, bursts not counted; `night` the
+    least, as a share of that.
+    """
 
-    def __init__(self, seed: int, peak: float, hours: float = 24.0, bursts: int = 8) -> None:
+    def __init__(self, seed: int, peak: float, hours: float = 24.0, bursts: int = 8, night: float = 0.1) -> None:
         self.seconds = hours * 3600
-        self._peak = peak
+        self._peak, self._night = peak, night
         draws = random.Random(seed)
         self.bursts = tuple(
             Burst(draws.uniform(0, self.seconds), draws.uniform(1, 3), draws.uniform(120, 480)) for _ in range(bursts)
@@ -56,7 +57,7 @@ class Trace:
     def _day(self, time: float) -> float:
         hour = time % DAY / 3600
         humps = (height * math.exp(-(((hour - at) / width) ** 2)) for at, width, height in _HUMPS)
-        return self._peak * min(_NIGHT + sum(humps), 1.0)
+        return self._peak * min(self._night + sum(humps), 1.0)
 
     def _arrivals(self, draws: random.Random) -> list[Arrival]:
         # Bursts are highest at their begin, and the day itself is flat beside them.

@@ -33,6 +33,13 @@ spec:
 """
 
 
+def test_what_a_patch_says_for_all_holds_for_each(tmp_path: Path) -> None:
+    (tmp_path / "vision.yaml").write_text(AUTOSCALER)
+    patch = "kind: HorizontalPodAutoscaler\nspec: {behavior: {scaleDown: {stabilizationWindowSeconds: 60}}}"
+    (tmp_path / "all.yaml").write_text(patch)
+    assert policies(tmp_path)["vision"].down.window == 60
+
+
 def test_a_scaled_object_is_read_with_kubernetes_defaults_for_the_rest(tmp_path: Path) -> None:
     (tmp_path / "text.yaml").write_text(SCALED_OBJECT)
     text = policies(tmp_path)["text"]

@@ -25,8 +25,8 @@ def test_no_request_is_lost_or_counted_twice(seed: int) -> None:
         arrivals = [arrival for arrival in trace.arrivals if arrival.time < seconds]
         outcome = ran(scaler, arrivals, seconds)
         assert outcome.arrived == len(arrivals)
-        assert outcome.arrived == outcome.finished + outcome.running + outcome.expired + outcome.queued
-        assert len(outcome.waits) == outcome.finished + outcome.running
+        assert outcome.arrived == outcome.finished + outcome.taken + outcome.expired + outcome.queued
+        assert outcome.finished <= len(outcome.waits) <= outcome.finished + outcome.taken
     assert outcome.expired
 
 
@@ -39,13 +39,27 @@ def test_the_same_seed_gives_the_same_day() -> None:
 
 
 def test_streams_share_a_replica_by_its_pace() -> None:
-    replica = Replica(0, 0, PACE.rate)
-    assert replica.begin(0, Arrival(0, 200)) == pytest.approx(2)
+    replica = Replica(0, 0, PACE)
+    first, second = Arrival(0, 200), Arrival(1, 200)
+    assert replica.take(0, first) == [first]
+    assert replica.forecast(0) == pytest.approx(2)
     # A step of two takes a third of the way from 10 to 25 ms: 66.7 tokens per second each, for the 100 that are left.
-    assert replica.begin(1, Arrival(1, 200)) == pytest.approx(2.5)
+    assert replica.take(1, second) == [second]
+    assert replica.forecast(1) == pytest.approx(2.5)
     # The other one has 100 left and is alone.
-    assert replica.end(2.5) == pytest.approx(3.5)
-    assert replica.end(3.5) is None
+    assert replica.end(2.5) == []
+    assert replica.forecast(2.5) == pytest.approx(3.5)
+    assert replica.end(3.5) == []
+    assert replica.forecast(3.5) is None
+
+
+def test_what_a_replica_is_given_beyond_its_streams_waits_there_and_no_replica_that_comes_helps() -> None:
+    arrivals = [Arrival(at, 800) for at in (0, 0, 0, 0, 1, 2)]
+    fleet = Fleet(PACE, EXACT, seed=0, room=5)
+    outcome = Simulation(fleet, ByLoad(policy(target=4)), PATIENCE).run(arrivals, 60)
+    # Four run until 20 s, the fifth waits behind them, and the sixth in the gateway expires at 17.
+    assert [round(wait, 3) for _, wait in outcome.waits] == [0, 0, 0, 0, 19]
+    assert outcome.expired == 1
 
 
 def test_who_waits_longer_than_patience_expires_and_the_rest_keep_their_order() -> None:
@@ -70,7 +84,7 @@ def test_a_replica_that_leaves_finishes_its_streams_and_costs_until_then() -> No
     fleet = Fleet(PACE, EXACT, seed=0)
     (first,) = fleet.scale(0, 1, at_once=True)
     (second,) = fleet.scale(0, 2)
-    second.begin(30, Arrival(30, 1000))
+    second.take(30, Arrival(30, 1000))
     fleet.scale(31, 1)
     assert fleet.ready(31) == [first]
     assert fleet.in_flight() == 1

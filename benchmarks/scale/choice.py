@@ -1,0 +1,114 @@
+"""How well many gateways choose that do not talk to each other: requests over replicas with queues of their own.
+
+Every gateway sends each of its requests where it has the least in flight itself, ties at random, as `gateway.router`
+does; it does not see what the others send. A replica runs `slots` requests at once, and what comes beyond waits there.
+"""
+
+import heapq
+import itertools
+import random
+from dataclasses import dataclass
+
+import numpy as np
+
+_SECONDS = 10.0
+"""Mean time of a request; lognormal, the longest twentieth as long as all the rest."""
+_SPREAD = 1.2
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A deployment and how full it is.
+
+    `subset` replicas are each gateway's own, 0: all are; `dealt` in turns, so that each has equally many gateways, or else
+    drawn by each gateway for itself. `blind` gateways choose at random. Gateways get shares of the requests that differ by
+    `skew` (the standard deviation of their logarithm).
+    """
+
+    gateways: int
+    replicas: int
+    slots: int = 16
+    load: float = 0.85
+    subset: int = 0
+    dealt: bool = True
+    blind: bool = False
+    skew: float = 0.0
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Seconds in the replicas' queues."""
+
+    waited: float
+    """Share of requests."""
+    p50: float
+    p99: float
+
+
+def waits(shape: Shape, seconds: float, seed: int) -> Waits:
+    """Returns the waits of requests that come in the second half of so many seconds."""
+    draws, numbers = random.Random(seed), np.random.default_rng(seed)
+    mine = _subsets(shape, draws)
+    local = np.zeros((shape.gateways, shape.replicas), dtype=np.int32)
+    running, queues = [0] * shape.replicas, [_queue() for _ in range(shape.replicas)]
+    ends: list[tuple[float, int, int, int]] = []
+    order = itertools.count()
+    found: list[float] = []
+    shares = [draws.lognormvariate(0, shape.skew) for _ in range(shape.gateways)]
+    callers = iter(lambda: draws.choices(range(shape.gateways), shares, k=4096), None)
+    sender = (gateway for chunk in callers for gateway in chunk)
+    now, rate = 0.0, shape.load * shape.replicas * shape.slots / _SECONDS
+
+    def begin(at: float, came: float, gateway: int, replica: int) -> None:
+        running[replica] += 1
+        if came > seconds / 2:
+            found.append(at - came)
+        heapq.heappush(ends, (at + _time(draws), next(order), gateway, replica))
+
+    while (now := now + draws.expovariate(rate)) < seconds:
+        while ends and ends[0][0] <= now:
+            at, _, gateway, replica = heapq.heappop(ends)
+            running[replica] -= 1
+            local[gateway, replica] -= 1
+            if queues[replica]:
+                begin(at, *queues[replica].pop(0), replica)
+        gateway = next(sender)
+        replica = _chosen(shape, local[gateway], mine[gateway], numbers)
+        local[gateway, replica] += 1
+        if running[replica] < shape.slots:
+            begin(now, now, gateway, replica)
+        else:
+            queues[replica].append((now, gateway))
+    return _summed(found)
+
+
+def _chosen(shape: Shape, local: np.ndarray, mine: np.ndarray, numbers: np.random.Generator) -> int:
+    if shape.blind:
+        return int(numbers.choice(mine))
+    own = local[mine]
+    return int(mine[numbers.choice(np.flatnonzero(own == own.min()))])
+
+
+def _subsets(shape: Shape, draws: random.Random) -> list[np.ndarray]:
+    if not shape.subset:
+        return [np.arange(shape.replicas)] * shape.gateways
+    if not shape.dealt:
+        return [np.array(draws.sample(range(shape.replicas), shape.subset)) for _ in range(shape.gateways)]
+    dealt: list[int] = []
+    while len(dealt) < shape.gateways * shape.subset:
+        dealt += draws.sample(range(shape.replicas), shape.replicas)
+    cut = (dealt[place * shape.subset : (place + 1) * shape.subset] for place in range(shape.gateways))
+    return [np.array(sorted(set(part))) for part in cut]
+
+
+def _queue() -> list[tuple[float, int]]:
+    return []
+
+
+def _time(draws: random.Random) -> float:
+    return _SECONDS * draws.lognormvariate(-_SPREAD * _SPREAD / 2, _SPREAD)
+
+
+def _summed(found: list[float]) -> Waits:
+    sorted_waits = np.sort(found)
+    return Waits(float(np.mean(sorted_waits > 0)), *(float(np.quantile(sorted_waits, share)) for share in (0.5, 0.99)))

@@ -1,0 +1,119 @@
+"""What one gateway pays for its endpoints, measured with the real gateway in this process."""
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from prometheus_client import generate_latest
+
+from benchmarks.scale.replicas import MODEL
+from benchmarks.soak.memory import resident_mib
+from gateway.app import Gateway
+from gateway.config import GatewaySettings
+from gateway.router import EndpointState, route
+from sensorium.v1.models_pb2 import TASK_GENERATE_TEXT
+
+_SETTLE_SECONDS = 2.0
+_FIND_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of one gateway with so many endpoints. What replicas pay is of each for this one gateway."""
+
+    endpoints: int
+    found_seconds: float
+    """From the start until all are ready."""
+    memory_kib: float
+    """Per endpoint: connection, health watch, and what was learned."""
+    replica_memory_kib: float
+    route_us: float
+    """For one call, the list of endpoints included."""
+    change_us: float
+    """For one endpoint's change of state, in the gateway as a whole."""
+    poll_us: float
+    """CPU for asking one endpoint for its models once."""
+    replica_poll_us: float
+    idle_cpu: float
+    """Share of a core, with nothing but health watches and polls."""
+    scrape_kib: float
+    scrape_ms: float
+
+
+async def costs(count: int, seconds: float) -> Costs:
+    """Measures with `count` endpoints, the polls over so many seconds."""
+    replicas = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.scale.replicas", str(count)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert replicas.stdin and replicas.stdout
+    stdin, stdout = replicas.stdin, replicas.stdout
+
+    async def told() -> tuple[float, float]:
+        stdin.write("\n")
+        stdin.flush()
+        cpu, memory = (await asyncio.to_thread(stdout.readline)).split()
+        return float(cpu), float(memory)
+
+    try:
+        addresses = (await asyncio.to_thread(stdout.readline)).split()
+        return await _measured(addresses, told, seconds)
+    finally:
+        stdin.close()
+        await asyncio.to_thread(replicas.wait)
+
+
+async def _measured(addresses: list[str], told: Callable[[], Awaitable[tuple[float, float]]], seconds: float) -> Costs:
+    settings = GatewaySettings(static=tuple(f"text={each}" for each in addresses), port=0, metrics_port=0)
+    count = len(addresses)
+    gc.collect()
+    before, (_, theirs_before) = resident_mib(os.getpid()), await told()
+    gateway, begun = Gateway(settings), time.perf_counter()
+    async with gateway:
+        async with asyncio.timeout(_FIND_SECONDS):
+            while sum(each.state is EndpointState.READY for each in gateway.pool.endpoints) < count:
+                await asyncio.sleep(0.05)
+        found = time.perf_counter() - begun
+        await asyncio.sleep(_SETTLE_SECONDS)
+        gc.collect()
+        after, (theirs_cpu, theirs_after) = resident_mib(os.getpid()), await told()
+        cpu, since = time.process_time(), time.perf_counter()
+        await asyncio.sleep(seconds)
+        cpu, since, (theirs_later, _) = time.process_time() - cpu, time.perf_counter() - since, await told()
+        polls = count * since / settings.refresh_seconds
+        scrape = generate_latest(gateway.registry)
+        return Costs(
+            endpoints=count,
+            found_seconds=found,
+            memory_kib=(after - before) * 1024 / count,
+            replica_memory_kib=(theirs_after - theirs_before) * 1024 / count,
+            route_us=_microseconds(lambda: route(gateway.pool.endpoints, (TASK_GENERATE_TEXT,), MODEL)),
+            change_us=_microseconds(gateway.pool.on_change),
+            poll_us=cpu / polls * 1e6,
+            replica_poll_us=(theirs_later - theirs_cpu) / polls * 1e6,
+            idle_cpu=cpu / since,
+            scrape_kib=len(scrape) / 1024,
+            scrape_ms=_microseconds(lambda: generate_latest(gateway.registry)) / 1000,
+        )
+
+
+def _microseconds(work: Callable[[], object]) -> float:
+    """Returns the CPU time of one run: the least of five means."""
+    work()
+    once = max(_timed(work, 1), 1e-6)
+    times = max(int(0.1 / once), 1)
+    return min(_timed(work, times) / times for _ in range(5)) * 1e6
+
+
+def _timed(work: Callable[[], object], times: int) -> float:
+    begun = time.process_time()
+    for _ in range(times):
+        work()
+    return time.process_time() - begun
