@@ -20,9 +20,9 @@ _SPREAD = 1.2
 class Shape:
     """A deployment and how full it is.
 
-    `subset` replicas are each gateway's own, 0: all are; `dealt` in turns, so that each has equally many gateways, or else
-    drawn by each gateway for itself. `blind` gateways choose at random. Gateways get shares of the requests that differ by
-    `skew` (the standard deviation of their logarithm).
+    Each gateway knows `subset` replicas, 0: all; they are `dealt` in turns, so that each replica has equally many
+    gateways, or else drawn by each gateway for itself. `blind` gateways choose at random. Gateways get shares of the
+    requests that differ by `skew`, the standard deviation of their logarithm.
     """
 
     gateways: int

@@ -19,7 +19,6 @@ from gateway.router import EndpointState, route
 from sensorium.v1.models_pb2 import TASK_GENERATE_TEXT
 
 _SETTLE_SECONDS = 2.0
-_FIND_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -45,41 +44,42 @@ class Costs:
     scrape_ms: float
 
 
+Told = Callable[[], Awaitable[tuple[float, float]]]
+"""CPU seconds and resident MiB of the replicas' process."""
+
+
 async def costs(count: int, seconds: float) -> Costs:
     """Measures with `count` endpoints, the polls over so many seconds."""
-    replicas = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.scale.replicas", str(count)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    command = (sys.executable, "-m", "benchmarks.scale.replicas", str(count))
+    replicas = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=2**20
     )
     assert replicas.stdin and replicas.stdout
     stdin, stdout = replicas.stdin, replicas.stdout
 
     async def told() -> tuple[float, float]:
-        stdin.write("\n")
-        stdin.flush()
-        cpu, memory = (await asyncio.to_thread(stdout.readline)).split()
+        stdin.write(b"\n")
+        cpu, memory = (await stdout.readline()).split()
         return float(cpu), float(memory)
 
     try:
-        addresses = (await asyncio.to_thread(stdout.readline)).split()
+        addresses = (await stdout.readline()).decode().split()
         return await _measured(addresses, told, seconds)
     finally:
         stdin.close()
-        await asyncio.to_thread(replicas.wait)
+        await replicas.wait()
 
 
-async def _measured(addresses: list[str], told: Callable[[], Awaitable[tuple[float, float]]], seconds: float) -> Costs:
+async def _measured(addresses: list[str], told: Told, seconds: float) -> Costs:
     settings = GatewaySettings(static=tuple(f"text={each}" for each in addresses), port=0, metrics_port=0)
     count = len(addresses)
     gc.collect()
     before, (_, theirs_before) = resident_mib(os.getpid()), await told()
     gateway, begun = Gateway(settings), time.perf_counter()
     async with gateway:
-        async with asyncio.timeout(_FIND_SECONDS):
-            while sum(each.state is EndpointState.READY for each in gateway.pool.endpoints) < count:
-                await asyncio.sleep(0.05)
+        await gateway.pool.wait_found()
+        await gateway.pool.wait_tried()
+        assert all(each.state is EndpointState.READY for each in gateway.pool.endpoints)
         found = time.perf_counter() - begun
         await asyncio.sleep(_SETTLE_SECONDS)
         gc.collect()
