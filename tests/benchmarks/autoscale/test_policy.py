@@ -1,5 +1,7 @@
+from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.autoscale.__main__ import COMPONENTS
 from benchmarks.autoscale.policy import Activation, Direction, Rule, policies
 
 SCALED_OBJECT = """
@@ -53,3 +55,11 @@ def test_an_autoscaler_is_read_beside_other_documents(tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text("kind: Service\n---" + AUTOSCALER)
     vision = policies(tmp_path)["vision"]
     assert (vision.target, vision.minimum, vision.maximum, vision.activation) == (11.2, 2, 8, None)
+
+
+def test_the_manifests_scale_every_pool_and_both_ways_alike() -> None:
+    keda, hpa = (policies(COMPONENTS / component) for component in ("keda", "hpa"))
+    assert keda.keys() == hpa.keys() == {"text", "vision", "speech", "multimodal"}
+    for pool, policy in keda.items():
+        # But for a pool of none, which a HorizontalPodAutoscaler cannot have.
+        assert replace(policy, activation=None, minimum=policy.hpa_minimum) == hpa[pool], pool
