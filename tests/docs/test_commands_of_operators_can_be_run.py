@@ -1,0 +1,80 @@
+"""What operators are told to type: kubectl takes each command as far as the cluster that is not there, and what they
+name is what the overlays render.
+"""
+
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from sensorium.cli.app import application
+from tests.e2e.processes import ROOT
+
+PAGES = [ROOT / "docs/operation.md", *sorted((ROOT / "docs/runbooks").glob("*.md"))]
+KINDS = {
+    "deploy": "Deployment",
+    "job": "Job",
+    "scaledobject": "ScaledObject",
+    "certificate": "Certificate",
+}
+KUBECTL = Path(sys.executable).with_name("kubectl")
+
+
+def commands(page: Path, program: str) -> list[str]:
+    """Returns the commands of a page, in blocks and within sentences, each as far as its first pipe."""
+    text = page.read_text()
+    blocks = "\n".join(re.findall(r"```console\n(.*?)```", text, re.DOTALL))
+    found = re.findall(rf"^{program} .*", blocks, re.MULTILINE)
+    found += [re.sub(r"\s+", " ", each) for each in re.findall(rf"`({program} [^`]+)`", text)]
+    return [command.partition(" | ")[0] for command in found]
+
+
+def told(command: str, cache: Path) -> str:
+    """Returns what kubectl says to a command where there is no cluster."""
+    program, _, rest = command.partition(" ")
+    assert program == "kubectl"
+    nowhere = f"--server=http://127.0.0.1:1 --kubeconfig=/dev/null --cache-dir={cache} --request-timeout=2s"
+    done = subprocess.run(
+        f"{KUBECTL} {rest} {nowhere}", shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode
+    return done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_kubectl_understands_its_commands(page: Path, tmp_path: Path) -> None:
+    every = commands(page, "kubectl")
+    with ThreadPoolExecutor(4) as together:
+        answers = list(together.map(lambda command: told(command, tmp_path), every))
+    for command, answer in zip(every, answers, strict=True):
+        assert "refused" in answer, f"{command}\n{answer}"
+
+
+def test_what_commands_name_is_rendered() -> None:
+    documents = yaml.safe_load_all((ROOT / "tests/k8s/snapshots/prod-l4.yaml").read_text())
+    rendered = {(document["kind"], document["metadata"]["name"]) for document in documents}
+    named = {
+        (KINDS[kind], name)
+        for page in PAGES
+        for command in commands(page, "kubectl")
+        for kind, name in re.findall(rf"\b({'|'.join(KINDS)})s?[ /](sensorium-[a-z-]+)", command)
+    }
+    assert len({kind for kind, _ in named}) >= 3
+    assert named <= rendered
+
+
+def test_the_command_line_has_what_operators_are_told_to_use() -> None:
+    every = [command for page in PAGES for command in commands(page, "sensorium")]
+    assert every
+    for command in every:
+        words = command.split()[1:]
+        path = [word for word in words[:2] if re.fullmatch("[a-z-]+", word) and not word.startswith("-")]
+        shown = CliRunner().invoke(application(), [*path, "--help"], env={"COLUMNS": "200"})
+        assert shown.exit_code == 0, command
+        for option in (word for word in words if word.startswith("--")):
+            assert re.search(rf"{option}\b", shown.output), command
