@@ -58,3 +58,14 @@ async def test_a_pool_tells_what_it_can_do_and_does():
         two.server.health.retire()
         await until(lambda: gateway.metric("sensorium_gateway_pool_capacity", pool="text") == 4)
         gate.set()
+
+
+async def test_what_a_call_cost_is_what_its_tenant_pays():
+    async with FakeTextService(script=Script(tokens=5)) as fake, rig(fake.address) as gateway:
+        for _ in range(6):
+            async for _ in gateway.text.StreamGenerate(REQUEST, metadata=(("x-tenant", "a"),)):
+                pass
+        (lane,) = gateway.gateway.admission._lanes.values()
+        await until(lambda: lane.running == 0)
+        assert lane.tokens.value == 12
+        assert lane.shares.account("a") == 6 * 12
