@@ -13,6 +13,7 @@ from gateway.endpoint import EOF
 from gateway.failure import EndpointSilent, Failure
 from gateway.headers import initial_to_caller, trailing_to_caller
 from gateway.metrics import GatewayMetrics
+from gateway.resumption import CannotGoOn, Resumption
 from gateway.silence import Silence
 from sensorium import rpc
 from sensorium.errors import BackendLost, DeadlineExceeded, Internal, SensoriumError
@@ -25,10 +26,17 @@ class Delivery:
     """Sends an endpoint's answer to the caller, one message at a time and no faster than the caller takes them."""
 
     def __init__(
-        self, context: Context, metrics: GatewayMetrics, settings: GatewaySettings, shape: AnswerShape
+        self,
+        context: Context,
+        metrics: GatewayMetrics,
+        settings: GatewaySettings,
+        shape: AnswerShape,
+        resumption: Resumption | None = None,
     ) -> None:
+        """Serves one call. With a resumption, another endpoint can go on where one was lost."""
         self.begun = False
-        """Whether anything of an answer was sent: from then on no other endpoint can answer."""
+        """Whether anything of an answer was sent: from then on no other endpoint can answer from the beginning."""
+        self.resumption = resumption
         self._context = context
         self._metrics = metrics
         self._settings = settings
@@ -64,15 +72,20 @@ class Delivery:
         Raises:
             AioRpcError: the endpoint's call failed.
             EndpointSilent: the endpoint sent nothing for too long.
+            CannotGoOn: the endpoint was to go on with what another one began, and will not.
             SlowConsumer: the caller took nothing for too long.
         """
         last = b""
-        silence = Silence(self._settings, bool(self._delta_tag))
+        silence = Silence(self._settings, bool(self._shape.delta_tag))
+        if self.begun:
+            await self._go_on(silence, call, lease)
         # Read and written one by one, gRPC's flow control reaches from the caller to the endpoint.
-        while (message := await silence.within(call.read(), bool(self._delta_tag))) is not EOF:
+        while (message := await self._next(call, silence)) is not EOF:
             if not self.begun:
                 await self._open(await call.initial_metadata(), lease)
             await self._send(message)
+            if self.resumption is not None:
+                self.resumption.keep(message)
             last = message
         self._call.last_message = perf_counter()
         self._call.usage = self._shape.usage(last)
@@ -88,12 +101,41 @@ class Delivery:
         error, lost = failure.error, self.begun
         if isinstance(error, EndpointSilent):
             raise BackendLost(f"The endpoint was silent for {error.seconds:g} s.")
+        if isinstance(error, CannotGoOn):
+            raise BackendLost(
+                "The endpoint was lost in the middle of the stream, and no other one would go on with it."
+            )
         if not self.begun:
             await self._open(error.initial_metadata() or (), lease)
         trailing = trailing_to_caller(error.trailing_metadata() or ())
         if any(key == STATUS_KEY for key, _ in trailing):
             await self._context.abort(error.code(), error.details() or "", trailing)
         raise _in_our_words(error, lost)
+
+    async def _next(self, call: Any, silence: Silence) -> Any:
+        """Returns the next message, or EOF."""
+        try:
+            return await silence.within(call.read(), first=bool(self._delta_tag))
+        except grpc.aio.AioRpcError as error:
+            # Nothing is missing but the status, which after this message is always OK.
+            if self.resumption is not None and self.resumption.completed and Failure.of(error).lost:
+                return EOF
+            raise
+
+    async def _go_on(self, silence: Silence, call: Any, lease: Lease) -> None:
+        """Takes the first message of a stream that goes on with another endpoint's; the caller has had its like."""
+        assert self.resumption is not None
+        try:
+            message = await silence.within(call.read(), first=True)
+        except grpc.aio.AioRpcError as error:
+            if Failure.of(error).worked:  # what it refuses is the gateway's request, not the caller's
+                raise CannotGoOn from error
+            raise
+        if message is EOF:
+            raise CannotGoOn
+        self.resumption.check(message)
+        lease.answered()
+        self._metrics.resumes.labels("resumed").inc()
 
     async def _open(self, initial: Any, lease: Lease) -> None:
         self.begun = True

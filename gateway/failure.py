@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import grpc
 from grpc import StatusCode
 
+from gateway.resumption import CannotGoOn
 from sensorium.errors import QueueFull
 from sensorium.status import from_rpc_error
 
@@ -23,9 +24,13 @@ class EndpointSilent(Exception):
 
 @dataclass(frozen=True)
 class Failure:
-    """One failed attempt. `reason` is the gRPC code's name, or `SILENT` where the gateway gave the endpoint up."""
+    """One failed attempt.
 
-    error: grpc.aio.AioRpcError | EndpointSilent
+    `reason` is the gRPC code's name; `SILENT` where the gateway gave the endpoint up, `CANNOT_GO_ON` where it would not
+    go on with another one's stream.
+    """
+
+    error: grpc.aio.AioRpcError | EndpointSilent | CannotGoOn
     reason: str
     worked: bool | None
     """Whether the endpoint did its part all the same; None where that cannot be told."""
@@ -35,8 +40,10 @@ class Failure:
     """Whether the endpoint is gone, as far as this call can tell."""
 
     @classmethod
-    def of(cls, error: grpc.aio.AioRpcError | EndpointSilent) -> "Failure":
+    def of(cls, error: grpc.aio.AioRpcError | EndpointSilent | CannotGoOn) -> "Failure":
         """Reads an error. What fails by a bug does not go elsewhere: it would meet the same bug there."""
+        if isinstance(error, CannotGoOn):
+            return cls(error, "CANNOT_GO_ON", worked=True, elsewhere=True, lost=True)
         if isinstance(error, EndpointSilent):
             return cls(error, "SILENT", worked=False, elsewhere=True, lost=True)
         code = error.code()

@@ -50,13 +50,20 @@ class GatewayMetrics:
         )
         self.attempts = counter(
             "sensorium_gateway_attempts_total",
-            "Calls to endpoints, by how they ended: ok, error, lost, retried, or budget_exhausted; reason is the gRPC "
-            "code, or SILENT.",
+            "Calls to endpoints, by how they ended: ok, error, lost, retried, resumed, or budget_exhausted; reason is "
+            "the gRPC code, SILENT, or CANNOT_GO_ON.",
             ("result", "reason"),
+        )
+        self.resumes = counter(
+            "sensorium_gateway_stream_resumes_total",
+            "Streams of generated text whose endpoint was lost, by what became of them: resumed by another one, or why "
+            "not: refused, no_endpoint, not_kept.",
+            ("result",),
         )
         self.broken = counter(
             "sensorium_gateway_streams_broken_total",
-            "Streams whose endpoint was lost after the first message: before_first_token, or streaming.",
+            "Streams whose endpoint was lost after the first message, and no other one went on: before_first_token, or "
+            "streaming.",
             ("phase",),
         )
         self.cancellations = counter(
@@ -131,7 +138,9 @@ class GatewayMetrics:
             self.cancellations.labels(phase)
         for phase in (BEFORE_FIRST_TOKEN, STREAMING):
             self.broken.labels(phase)
-        for result in ("lost", "retried", "budget_exhausted"):
+        for result in ("resumed", "refused", "no_endpoint", "not_kept"):
+            self.resumes.labels(result)
+        for result in ("lost", "retried", "resumed", "budget_exhausted"):
             self.attempts.labels(result, StatusCode.UNAVAILABLE.name)
 
     def started(self, method: str) -> None:

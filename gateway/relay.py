@@ -1,12 +1,14 @@
 """Passes calls of every arity on to an endpoint, as raw bytes.
 
 A call that an endpoint fails before anything of its answer was sent goes to another one, at most twice, where that one
-may do better and the budget for retries is not used up.
+may do better and the budget for retries is not used up. So does, under the same conditions, what is missing of a stream
+of generated text.
 """
 
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import grpc
@@ -19,8 +21,10 @@ from gateway.config import GatewaySettings
 from gateway.delivery import Context, Delivery
 from gateway.failure import EndpointSilent, Failure
 from gateway.headers import Metadata, tenant_of, towards_endpoint
+from gateway.kept_bytes import KeptBytes
 from gateway.metrics import GatewayMetrics
 from gateway.request import model_and_priority_of, model_of_config
+from gateway.resumption import CannotGoOn, Resumption
 from gateway.retry_budget import RetryBudget
 from gateway.upstream import Upstream
 from sensorium import rpc
@@ -44,6 +48,7 @@ class Relay(grpc.GenericRpcHandler):
         self._metrics = metrics
         self._settings = settings
         self._budget = RetryBudget(settings.retry_ratio, time.monotonic)
+        self._room = KeptBytes(settings.resume_mib * 2**20)
         self._shapes = {name: AnswerShape.of(method) for name, method in METHODS.items()}
         self._priorities = {name: _priority_field(method) for name, method in METHODS.items()}
         self._handlers = {name: self._handler(method) for name, method in METHODS.items()}
@@ -84,17 +89,20 @@ class Relay(grpc.GenericRpcHandler):
         return await self._answered(self._ask(method, request, context), delivery, attempt)
 
     async def _stream(self, method: Method, request: bytes, context: Context) -> None:
-        delivery = self._delivery(method, context)
+        resumable = method.resumable and self._settings.resume_mib
+        with Resumption(method, request, self._room) if resumable else nullcontext() as resumption:
+            delivery = Delivery(context, self._metrics, self._settings, self._shapes[method.name], resumption)
 
-        async def attempt(lease: Lease, timeout: float | None) -> None:
-            metadata = towards_endpoint(_received(context))
-            call = lease.endpoint.call("unary_stream", method.name)(request, timeout=timeout, metadata=metadata)
-            try:
-                await delivery.stream(call, lease)
-            finally:
-                call.cancel()
+            async def attempt(lease: Lease, timeout: float | None) -> None:
+                message = resumption.request() if resumption is not None and delivery.begun else request
+                metadata = towards_endpoint(_received(context))
+                call = lease.endpoint.call("unary_stream", method.name)(message, timeout=timeout, metadata=metadata)
+                try:
+                    await delivery.stream(call, lease)
+                finally:
+                    call.cancel()
 
-        await self._answered(self._ask(method, request, context), delivery, attempt)
+            await self._answered(self._ask(method, request, context), delivery, attempt)
 
     async def _exchange(self, method: Method, context: Context) -> None:
         delivery = self._delivery(method, context)
@@ -130,7 +138,7 @@ class Relay(grpc.GenericRpcHandler):
                 try:
                     with rpc.attempt(lease.endpoint.address):
                         answer = await attempt(lease, delivery.remaining())
-                except (grpc.aio.AioRpcError, EndpointSilent) as error:
+                except (grpc.aio.AioRpcError, EndpointSilent, CannotGoOn) as error:
                     failure = Failure.of(error)
                     lease.worked = failure.worked
                 else:
@@ -159,8 +167,10 @@ class Relay(grpc.GenericRpcHandler):
         self, ask: Ask, delivery: Delivery, failure: Failure, tried: list[str], repeatable: Callable[[], bool]
     ) -> Lease | None:
         """Returns another endpoint for a failed call, if it may have one; counts the attempt that failed."""
-        result, lease = "lost" if delivery.begun and failure.lost else "error", None
-        again = failure.elsewhere and not delivery.begun and repeatable() and len(tried) <= _EXTRA_ATTEMPTS
+        if delivery.begun:
+            return self._successor(ask, delivery, failure, tried)
+        result, lease = "error", None
+        again = failure.elsewhere and repeatable() and len(tried) <= _EXTRA_ATTEMPTS
         choice = self._admission.alternative(ask, tried) if again else None
         # Without another one, the first endpoint's own words tell the caller more than "there is no other".
         if choice is not None and self._budget.withdraw():
@@ -168,7 +178,24 @@ class Relay(grpc.GenericRpcHandler):
         elif choice is not None:
             result = "budget_exhausted"
         self._metrics.attempts.labels(result, failure.reason).inc()
-        if result == "lost":
+        return lease
+
+    def _successor(self, ask: Ask, delivery: Delivery, failure: Failure, tried: list[str]) -> Lease | None:
+        """Returns an endpoint to go on with a stream that another one has begun, if one may.
+
+        That needs no budget: it is the load of an endpoint that is gone, and no more than that.
+        """
+        result, lease, resumption = "lost" if failure.lost else "error", None, delivery.resumption
+        if failure.elsewhere and resumption is not None:
+            able = resumption.possible and len(tried) <= _EXTRA_ATTEMPTS
+            choice = self._admission.alternative(ask, tried) if able else None
+            if choice is not None:
+                result, lease = "resumed", self._admission.take(choice, ask)
+            else:
+                reason = "refused" if isinstance(failure.error, CannotGoOn) else "no_endpoint"
+                self._metrics.resumes.labels(reason if resumption.possible else "not_kept").inc()
+        self._metrics.attempts.labels(result, failure.reason).inc()
+        if failure.lost and lease is None:
             self._metrics.broken.labels(CALL.get().phase).inc()
         return lease
 

@@ -14,6 +14,12 @@ class RelaySettings(rpc.ServerSettings):
         le=1,
         description="Tries at most this share of calls again, on another endpoint; one a second always. 0: none.",
     )
+    resume_mib: int = Field(
+        64,
+        ge=0,
+        description="Memory for what streams of generated text were sent, so that another endpoint can go on with them "
+        "when theirs is lost; a token takes about a hundred bytes. 0: they end with BACKEND_LOST.",
+    )
     first_token_seconds: float | None = Field(
         None,
         gt=0,

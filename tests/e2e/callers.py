@@ -24,6 +24,7 @@ class Ended:
     begun: float
     endpoint: str = ""
     events: list[str] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
     reason: str = ""
     message: str = ""
 
@@ -68,6 +69,7 @@ class Callers:
         ended.endpoint = await _endpoint_of(call)
         async for event in call:
             ended.events.append(event.WhichOneof("event"))
+            ended.token_ids += event.delta.token_ids
         assert ended.events[-1] == "completed"
 
     async def whole(self, ended: Ended) -> None:
@@ -83,7 +85,8 @@ class Callers:
 @asynccontextmanager
 async def calling(address: str, *, streams: int, wholes: int, tokens: int) -> AsyncIterator[Callers]:
     """Runs callers for the time inside."""
-    asked = {"prompt": "The sea is", "parameters": {"max_new_tokens": tokens, "ignore_eos": True}}
+    parameters = {"max_new_tokens": tokens, "ignore_eos": True, "temperature": 0.8, "seed": 7}
+    asked = {"prompt": "The sea is", "parameters": parameters}
     options = [*rpc.channel_options(2**20), ("grpc.enable_http_proxy", 0)]
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         callers = Callers(channel, text_pb2.StreamGenerateRequest(**asked), text_pb2.GenerateRequest(**asked))

@@ -40,6 +40,7 @@ class Replicas:
 @asynccontextmanager
 async def running(folder: Path, count: int) -> AsyncIterator[list[Server]]:
     model = ("--model", str(ROOT / "models/chat"), "--device", "cpu", "--cache-mib", "64", "--drain-delay-seconds", "1")
+    model += ("--dtype", "float32")
     async with AsyncExitStack() as stack:
         logs = [folder / f"text-{number}.log" for number in range(count)]
         # All begin at once: most of their time goes into importing torch.
@@ -96,7 +97,7 @@ async def more(callers: Callers, calls: int, endpoint: str = "") -> None:
 
 
 @pytest.mark.timeout(240)
-async def test_the_added_and_the_drained_one_cause_no_error_and_the_killed_one_only_its_own(
+async def test_neither_the_added_nor_the_drained_nor_the_killed_one_costs_anybody_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with KubernetesApi() as api, running(tmp_path, 4) as servers:
@@ -112,14 +113,14 @@ async def test_the_added_and_the_drained_one_cause_no_error_and_the_killed_one_o
                 assert callers.failed == []
                 await _kill(replicas, callers, metrics)
                 await more(callers, STREAMS)
-            lost = callers.failed
-            killed = servers[1].address
-            print(f"{len(callers.ended)} calls, {len(lost)} lost with the killed replica")
-            assert {call.reason for call in lost} <= {"BACKEND_LOST"}
-            assert {call.kind for call in lost} <= {"stream"}
-            assert {call.endpoint for call in lost} <= {killed}
-            assert all("started" in call.events for call in lost)
-            assert len(lost) <= STREAMS
+            resumed = await metrics.read("sensorium_gateway_stream_resumes_total", result="resumed")
+            print(f"{len(callers.ended)} calls, {resumed:.0f} streams resumed")
+            assert callers.failed == []
+            assert resumed > 0
+            streams = [call for call in callers.ended if call.kind == "stream"]
+            assert all(call.events.count("started") == call.events.count("completed") == 1 for call in streams)
+            # The seed is the same in all of them, and who went on with them is nothing they show.
+            assert len({tuple(call.token_ids) for call in streams}) == 1
             assert await metrics.read("sensorium_gateway_attempts_total", result="retried") > 0
 
 

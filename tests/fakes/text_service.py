@@ -26,6 +26,8 @@ class Seen:
 class Script:
     """What the service does with a call: `error` is raised after `tokens` deltas, or by a call without a stream.
 
+    A stream's tokens are numbered from 0; those delivered before are left out.
+
     `gate`, when given, is waited for before the deltas from the second on, and by calls without a stream; `before`, by
     streams before anything else.
     """
@@ -125,9 +127,12 @@ class _Text(text_pb2_grpc.TextServiceServicer):
             if script.before is not None:
                 await script.before.wait()
             if script.tokens:
-                yield text_pb2.StreamGenerateResponse(started={"prompt_token_count": 7})
-            for index in range(script.tokens):
-                if index and script.gate is not None:
+                model = {"name": fake.name, "revision": fake.revision}
+                started = {"model": model, "prompt_token_count": 7, "seed": request.parameters.seed or fake.port}
+                yield text_pb2.StreamGenerateResponse(started=started)
+            first = sum(len(known.token_ids) for known in request.delivered)
+            for index in range(first, script.tokens):
+                if index > first and script.gate is not None:
                     await script.gate.wait()
                 fake.written += 1
                 yield text_pb2.StreamGenerateResponse(delta={"text": script.text, "token_ids": [index]})

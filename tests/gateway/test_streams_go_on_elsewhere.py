@@ -1,0 +1,127 @@
+"""A stream of generated text whose endpoint is lost is one stream to its caller."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.kept_bytes import KeptBytes
+from gateway.resumption import CannotGoOn, Resumption
+from sensorium.errors import BackendLost, InvalidArgument, ModelNotReady, Violation
+from sensorium.tasks import METHODS
+from sensorium.v1 import text_pb2
+from tests.fakes.text_service import FakeTextService, Script
+from tests.gateway.rig import Rig, error_of, rig
+
+METHOD = METHODS["/sensorium.v1.TextService/StreamGenerate"]
+REQUEST = text_pb2.StreamGenerateRequest(prompt="x", parameters={"temperature": 0.7})
+LOST = ModelNotReady("gone")
+
+
+def failing(tokens: int = 2, **changes: Any) -> FakeTextService:
+    """Returns an endpoint that gets every call first, and is lost after so many tokens."""
+    return FakeTextService(script=Script(tokens=tokens, error=LOST), **{"concurrency": 100} | changes)
+
+
+def whole(tokens: int = 5, **changes: Any) -> FakeTextService:
+    return FakeTextService(script=Script(tokens=tokens), **changes)
+
+
+def resumes(gateway: Rig, result: str) -> float:
+    return gateway.metric("sensorium_gateway_stream_resumes_total", result=result)
+
+
+async def test_another_endpoint_goes_on_behind_what_the_caller_has() -> None:
+    async with failing() as lost, whole() as other, rig(lost.address, other.address) as gateway:
+        request = text_pb2.StreamGenerateRequest(
+            prompt="x", parameters={"temperature": 0.7}, delivered=[{"candidate_index": 1, "token_ids": [9]}]
+        )
+        # One token is delivered already, and so the endpoints leave one out.
+        events = [event async for event in gateway.text.StreamGenerate(request)]
+        assert [event.WhichOneof("event") for event in events] == ["started", *["delta"] * 4, "completed"]
+        assert [event.delta.token_ids[0] for event in events[1:-1]] == [1, 2, 3, 4]
+        assert events[0].started.seed == lost.port
+        asked = other.seen[0].request
+        assert (asked.prompt, asked.parameters.seed) == ("x", lost.port)
+        assert asked.parameters.temperature == pytest.approx(0.7)
+        assert {known.candidate_index: list(known.token_ids) for known in asked.delivered} == {0: [1], 1: [9]}
+        assert resumes(gateway, "resumed") == 1
+        assert gateway.metric("sensorium_gateway_attempts_total", result="resumed", reason="UNAVAILABLE") == 1
+        assert gateway.metric("sensorium_gateway_streams_broken_total", phase="streaming") == 0
+
+
+async def test_a_second_one_that_is_lost_is_replaced_too() -> None:
+    async with failing(2) as first, failing(4, concurrency=50) as second, whole() as third:
+        async with rig(first.address, second.address, third.address) as gateway:
+            events = [event async for event in gateway.text.StreamGenerate(REQUEST)]
+            assert resumes(gateway, "resumed") == 2
+        assert [event.delta.token_ids[0] for event in events[1:-1]] == [0, 1, 2, 3, 4]
+        assert list(third.seen[0].request.delivered[0].token_ids) == [0, 1, 2, 3]
+
+
+async def test_without_another_endpoint_the_stream_breaks() -> None:
+    async with failing() as lost, rig(lost.address) as gateway:
+        assert isinstance(await error_of(gateway.text.StreamGenerate(REQUEST)), ModelNotReady)
+        assert resumes(gateway, "no_endpoint") == 1
+        assert gateway.metric("sensorium_gateway_streams_broken_total", phase="streaming") == 1
+
+
+async def test_another_revision_does_not_go_on() -> None:
+    async with failing() as lost, whole(revision="r2") as other, rig(lost.address, other.address) as gateway:
+        assert isinstance(await error_of(gateway.text.StreamGenerate(REQUEST)), BackendLost)
+        assert resumes(gateway, "refused") == 1
+        assert other.running == 0
+
+
+async def test_what_an_endpoint_refuses_is_not_the_callers_fault() -> None:
+    refusing = FakeTextService(script=Script(tokens=0, error=InvalidArgument([Violation("delivered", "no")])))
+    async with failing() as lost, refusing, rig(lost.address, refusing.address) as gateway:
+        assert isinstance(await error_of(gateway.text.StreamGenerate(REQUEST)), BackendLost)
+        assert resumes(gateway, "refused") == 1
+
+
+async def test_a_silent_endpoint_is_replaced_in_mid_stream() -> None:
+    silent = FakeTextService(script=Script(gate=asyncio.Event()), concurrency=100)
+    async with silent, whole() as other, rig(silent.address, other.address, token_gap_seconds=0.3) as gateway:
+        events = [event async for event in gateway.text.StreamGenerate(REQUEST)]
+        assert [event.delta.token_ids[0] for event in events[1:-1]] == [0, 1, 2, 3, 4]
+
+
+async def test_resuming_can_be_turned_off() -> None:
+    async with failing() as lost, whole() as other:
+        async with rig(lost.address, other.address, resume_mib=0) as gateway:
+            await error_of(gateway.text.StreamGenerate(REQUEST))
+        assert other.seen == []
+
+
+def message(**event: Any) -> bytes:
+    return text_pb2.StreamGenerateResponse(**event).SerializeToString()
+
+
+def test_memory_is_bounded_over_all_streams_and_given_back() -> None:
+    room = KeptBytes(1000)
+    with Resumption(METHOD, b"", room) as first, Resumption(METHOD, b"", room) as second:
+        for _ in range(4):
+            first.keep(message(delta={"text": "x" * 100}))
+        assert first.possible
+        second.keep(message(delta={"text": "x" * 400}))
+        assert not second.possible
+        held = room.held
+        second.keep(message(delta={"text": ""}))
+        assert room.held == held
+    assert room.held == 0
+
+
+def test_what_cannot_be_read_is_not_gone_on_with() -> None:
+    with Resumption(METHOD, b"", KeptBytes(1000)) as resumption:
+        resumption.keep(b"\xff\xff")
+        with pytest.raises(CannotGoOn):
+            resumption.request()
+
+
+def test_a_stream_is_complete_with_its_last_event() -> None:
+    with Resumption(METHOD, b"", KeptBytes(1000)) as resumption:
+        resumption.keep(message(started={}))
+        assert not resumption.completed
+        resumption.keep(message(completed={}))
+        assert resumption.completed
