@@ -22,7 +22,7 @@ async def test_a_stream_whose_endpoint_is_lost_ends_with_backend_lost():
         FakeTextService(script=Script(gate=asyncio.Event()), concurrency=100) as fake,
         Cable(fake.port) as cable,
         FakeTextService() as other,
-        rig(cable.address, other.address) as gateway,
+        rig(cable.address, other.address, resume_mib=0) as gateway,
     ):
         call = gateway.text.StreamGenerate(STREAM)
         await call.read()

@@ -21,7 +21,7 @@ DISCOVERY = """
     startup_seconds
 """
 ADMISSION = "over_commit queue_requests queue_seconds tenant_metadata"
-RELAY = "retry_ratio first_token_seconds token_gap_seconds call_seconds"
+RELAY = "retry_ratio resume_mib first_token_seconds token_gap_seconds call_seconds"
 # What a model is trusted with stays off; the rest is for models that need it.
 MODEL = """
     name task quantization trust_remote_code allow_pickle_weights stuck_step_seconds max_queued_requests max_batch_items

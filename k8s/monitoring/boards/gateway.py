@@ -233,6 +233,12 @@ _FAULTS = Row(
             unit="reqps",
         ),
         Panel(
+            title="Resumed streams",
+            description="Streams of generated text whose endpoint was lost: gone on with elsewhere, or why not.",
+            queries=[Query(seldom("sensorium_gateway_stream_resumes_total", HERE, "result"), "{{result}}")],
+            unit="reqps",
+        ),
+        Panel(
             title="Ejections",
             description="Endpoints that get no work for a while because calls to them failed.",
             queries=[
