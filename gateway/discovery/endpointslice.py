@@ -10,7 +10,7 @@ from gateway.discovery.cluster import Cluster
 from gateway.discovery.follower import Follower
 from gateway.discovery.member import Member
 from gateway.discovery.places import ServicePort
-from gateway.discovery.slices import Slice, members_of, without_port
+from gateway.discovery.slices import Slice, members_of, mistakes_in
 
 _log = logging.getLogger("gateway")
 
@@ -30,7 +30,7 @@ class EndpointSliceDiscovery:
         self._places = places
         self._resync_seconds = resync_seconds
         self._cluster = Cluster(namespace, {place.service for place in places})
-        self._warned: list[ServicePort] = []
+        self._warned: list[str] = []
 
     async def snapshots(self) -> AsyncGenerator[frozenset[Member]]:
         """Yields the members when they were listed, and again whenever they change. May be called once."""
@@ -63,8 +63,8 @@ class EndpointSliceDiscovery:
 
     def _warn(self, slices: Collection[Slice]) -> None:
         """Logs, once, what is probably a mistake in a manifest."""
-        lacking = without_port(slices, self._places)
-        for place in lacking:
-            if place not in self._warned:
-                _log.warning("Service %s has endpoints without a port called %s", place.service, place.port_name)
-        self._warned = lacking
+        mistakes = mistakes_in(slices, self._places)
+        for mistake in mistakes:
+            if mistake not in self._warned:
+                _log.warning("in namespace %s, %s", self._cluster.namespace, mistake)
+        self._warned = mistakes

@@ -30,14 +30,18 @@ def members_of(slices: Iterable[Slice], places: Sequence[ServicePort]) -> frozen
     return frozenset(found.values())
 
 
-def without_port(slices: Iterable[Slice], places: Sequence[ServicePort]) -> list[ServicePort]:
-    """Returns the places in whose Service there are endpoints without a port of the name."""
+def mistakes_in(slices: Iterable[Slice], places: Sequence[ServicePort]) -> list[str]:
+    """Returns a sentence for each place that no endpoint will ever come from as things stand."""
     slices = list(slices)
-    return [
-        place
-        for place in places
-        if any(piece.get("endpoints") and _port(piece, place) is None for piece in _slices_of(slices, place))
-    ]
+    sentences: list[str] = []
+    for place in places:
+        own = _slices_of(slices, place)
+        if not own:
+            # Kubernetes writes an empty one for a Service without replicas.
+            sentences.append(f"there is no EndpointSlice of a Service called {place.service}")
+        elif any(piece.get("endpoints") and _port(piece, place) is None for piece in own):
+            sentences.append(f"Service {place.service} has endpoints without a port called {place.port_name}")
+    return sentences
 
 
 def _slices_of(slices: Iterable[Slice], place: ServicePort) -> list[Slice]:

@@ -141,12 +141,9 @@ class KubernetesApi:
             await watch.writer.drain()
             watch.writer.transport.abort()
 
-    def kubeconfig(self, folder: Path, authority: Path | None = None) -> str:
-        """Writes a kubeconfig for this server; returns its path."""
-        scheme = "https" if self._tls else "http"
-        cluster: dict[str, Any] = {"server": f"{scheme}://127.0.0.1:{self.port}"}
-        if authority is not None:
-            cluster["certificate-authority"] = str(authority)
+    def kubeconfig(self, folder: Path) -> str:
+        """Writes a kubeconfig for this server, without TLS; returns its path."""
+        cluster = {"server": f"http://127.0.0.1:{self.port}"}
         path = folder / "kubeconfig"
         path.write_text(
             json.dumps(

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.config import incluster_config
 
-from gateway.discovery import Member
+from gateway.discovery import Member, cluster
 from gateway.discovery import follower as following
 from gateway.discovery.endpointslice import EndpointSliceDiscovery
 from gateway.discovery.places import ServicePort
 from sensorium import rpc
 from tests.certificates import certificate
-from tests.fakes.kubernetes_api import NAMESPACE, KubernetesApi, endpoint, endpoint_slice
+from tests.fakes.kubernetes_api import NAMESPACE, TOKEN, KubernetesApi, endpoint, endpoint_slice
 from tests.waiting import until
 
 PLACES = [ServicePort("text", "sensorium-text", "grpc"), ServicePort("vision", "sensorium-vision", "grpc")]
@@ -48,7 +49,7 @@ async def followed(
     api: KubernetesApi, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any
 ) -> AsyncIterator[Told]:
     """Follows the slices in a task, as the pool does."""
-    monkeypatch.setenv("KUBECONFIG", api.kubeconfig(folder, settings.pop("authority", None)))
+    monkeypatch.setenv("KUBECONFIG", api.kubeconfig(folder))
     told = Told()
     discovery = EndpointSliceDiscovery(PLACES, **{"namespace": None, "resync_seconds": 3600, **settings})
 
@@ -89,9 +90,17 @@ async def test_lists_and_then_watches_what_changes(tmp_path: Path, monkeypatch: 
         assert api.watches[0]["allowWatchBookmarks"].lower() == "true"
 
 
-async def test_nothing_at_all_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_nothing_at_all_is_an_answer_and_probably_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     async with KubernetesApi() as api, followed(api, tmp_path, monkeypatch) as told:
         await until(lambda: told.snapshots == [frozenset()])
+        api.put(text())
+        api.put(text("10.0.0.1"))
+        await until(lambda: told.hosts == {"10.0.0.1"})
+    for place in PLACES:
+        sentence = f"in namespace {NAMESPACE}, there is no EndpointSlice of a Service called {place.service}"
+        assert caplog.text.count(sentence) == 1
 
 
 @pytest.mark.parametrize("as_status", [False, True])
@@ -226,20 +235,31 @@ async def test_a_thousand_endpoints_in_slices_of_a_hundred(tmp_path: Path, monke
 
 
 @pytest.fixture
-def tls(tmp_path: Path) -> ssl.SSLContext:
+def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """What the kubelet puts into a pod; returns the API server's side of it."""
     pair = certificate(tmp_path, "IP:127.0.0.1")
+    files = {"token": TOKEN, "namespace": f"{NAMESPACE}\n"}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(pair[0]))
+    monkeypatch.setattr(cluster, "_POD_NAMESPACE", tmp_path / "namespace")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*pair)
     return context
 
 
-async def test_over_tls_with_the_authority_of_the_kubeconfig(
-    tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_in_a_pod_by_its_own_token_namespace_and_authority(
+    pod: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    async with KubernetesApi(tls) as api:
+    async with KubernetesApi(pod) as api:
         api.put(text("10.0.0.1"))
-        async with followed(api, tmp_path, monkeypatch, authority=tmp_path / "certificate.pem") as told:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(api.port))
+        async with followed(api, tmp_path, monkeypatch) as told:
             await until(lambda: told.hosts == {"10.0.0.1"} and api.watching == 1)
+            api.put(text("10.0.0.2"))
+            await until(lambda: told.hosts == {"10.0.0.2"})
 
 
 def test_without_a_cluster_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -4,10 +4,14 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
+import grpc
 import pytest
 
 from gateway.discovery.dns import DnsDiscovery, look_up
 from gateway.discovery.places import HostPort
+from sensorium.v1 import text_pb2, text_pb2_grpc
+from tests.fakes.text_service import FakeTextService
+from tests.gateway.process import gateway
 from tests.waiting import until
 
 NO_SUCH_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -122,3 +126,17 @@ async def test_a_name_without_addresses_is_an_answer(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(socket, "getaddrinfo", none)
     assert await look_up("empty") == ()
+
+
+async def test_a_gateway_by_the_name_of_this_machine():
+    async with (
+        FakeTextService() as fake,
+        gateway(
+            "--discovery", "dns", "--dns", f"text=localhost:{fake.port}", "--port", "0", "--metrics-port", "0"
+        ) as process,
+        grpc.aio.insecure_channel((await process.line(r"listening on (\S+),")).group(1)) as channel,
+    ):
+        await process.line(rf"127\.0\.0\.1:{fake.port} added to pool text")
+        await process.line(r"sensorium\.rpc .* ready$")
+        await text_pb2_grpc.TextServiceStub(channel).Tokenize(text_pb2.TokenizeRequest(texts=["a"]))
+        assert len(fake.seen) == 1

@@ -2,7 +2,7 @@ import pytest
 
 from gateway.discovery import Member
 from gateway.discovery.places import ServicePort
-from gateway.discovery.slices import members_of, without_port
+from gateway.discovery.slices import members_of, mistakes_in
 from tests.fakes.kubernetes_api import endpoint, endpoint_slice
 
 TEXT = ServicePort("text", "sensorium-text", "grpc")
@@ -85,7 +85,10 @@ def test_the_port_is_found_by_its_name_in_each_slice():
         endpoint_slice("sensorium-text", [endpoint("10.0.0.3", "c")], name="c", port_name="metrics"),
     ]
     assert {member.address for member in members_of(slices, [TEXT])} == {"10.0.0.1:1", "10.0.0.2:2"}
-    assert without_port(slices, [TEXT, VISION]) == [TEXT]
+    assert mistakes_in(slices, [TEXT, VISION]) == [
+        "Service sensorium-text has endpoints without a port called grpc",
+        "there is no EndpointSlice of a Service called sensorium-vision",
+    ]
     (member,) = members_of(slices, [ServicePort("text", "sensorium-text", "metrics")])
     assert member.address == "10.0.0.3:50051"
 
@@ -94,4 +97,4 @@ def test_a_service_without_endpoints_is_an_empty_pool():
     empty = endpoint_slice("sensorium-text", None)
     empty["ports"] = None
     assert members_of([empty], [TEXT]) == frozenset()
-    assert without_port([empty], [TEXT]) == []
+    assert mistakes_in([empty], [TEXT]) == []
