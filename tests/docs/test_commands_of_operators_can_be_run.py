@@ -12,7 +12,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from gateway.config import GatewaySettings
 from sensorium.cli.app import application
+from sensorium.rpc.configuration import variable
+from services.text.config import TextSettings
 from tests.e2e.processes import ROOT
 
 PAGES = [ROOT / "docs/operation.md", *sorted((ROOT / "docs/runbooks").glob("*.md"))]
@@ -66,6 +69,15 @@ def test_what_commands_name_is_rendered() -> None:
     }
     assert len({kind for kind, _ in named}) >= 3
     assert named <= rendered
+
+
+def test_metrics_and_variables_that_operators_are_told_of_exist() -> None:
+    text = (ROOT / "docs/operation.md").read_text()
+    metrics = set(re.findall(r"`(sensorium_[a-z_]+)`", text))
+    assert metrics and all(f"`{name}`" in (ROOT / "docs/metrics.md").read_text() for name in metrics)
+    kinds = (TextSettings, GatewaySettings)
+    variables = set(re.findall(r"SENSORIUM_[A-Z_]+", text))
+    assert variables and variables <= {variable(name) for kind in kinds for name in kind.model_fields}
 
 
 def test_the_command_line_has_what_operators_are_told_to_use() -> None:
