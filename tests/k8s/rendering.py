@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -34,8 +35,8 @@ def component(name: str) -> str:
     return composed(sorted(needed | {name}))
 
 
-def composed(components: Sequence[str]) -> str:
-    """Returns what an overlay of these components renders to."""
+def composed(components: Sequence[str], more: Mapping[str, Any] | None = None) -> str:
+    """Returns what an overlay of these components renders to, with more said in its kustomization."""
     with tempfile.TemporaryDirectory() as folder:
         kustomization = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -45,6 +46,7 @@ def composed(components: Sequence[str]) -> str:
             "resources": [os.path.relpath(K8S / path, folder) for path in _FRAME],
             "components": [os.path.relpath(K8S / "components" / name, folder) for name in components],
             "images": [{"name": f"sensorium-{name}", "newTag": "0.0.0"} for name in ("gateway", "services")],
+            **(more or {}),
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
         return _kustomize(Path(folder))

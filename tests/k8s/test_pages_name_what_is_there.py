@@ -1,10 +1,12 @@
 import re
 
 import pytest
+import yaml
 
 from tests.k8s.manifests import strings
-from tests.k8s.rendering import COMPONENTS, K8S, OVERLAYS, ROOT
-from tests.k8s.variants import VARIANTS, objects_of
+from tests.k8s.policies import POLICIES
+from tests.k8s.rendering import COMPONENTS, K8S, OVERLAYS, ROOT, composed
+from tests.k8s.variants import VARIANTS, objects_of, parsed
 
 PAGES = ["k8s/README.md", "docs/deployment.md", "docs/operation.md"]
 
@@ -37,3 +39,12 @@ def _keys(value: object) -> set[str]:
     if isinstance(value, dict):
         return set(value) | {key for each in value.values() for key in _keys(each)}
     return {key for each in value for key in _keys(each)} if isinstance(value, list) else set()
+
+
+def test_a_pool_is_left_out_as_the_page_says() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", (K8S / "README.md").read_text(), re.DOTALL)
+    components = ["gpu-device-plugin", "weights-pvc", "keda", "tls-certmanager"]
+    objects = parsed(composed(components, yaml.safe_load(block)))
+    assert not any("sensorium-vision" in text for text in strings(objects))
+    faults = {policy.__name__: list(policy(objects)) for policy in POLICIES}
+    assert {rule: told for rule, told in faults.items() if told} == {}

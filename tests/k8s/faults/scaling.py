@@ -54,12 +54,11 @@ FAULTS = {
             "nothing to go by": lambda o: _scaler(o).pop("fallback"),
         },
     ),
-    scaling.calls_wait_for_pools_that_sleep: (
+    scaling.calls_wait_for_pools_without_a_replica: (
         L4,
         {
             "nobody waits": lambda o: tell(o, gateway(o), SENSORIUM_COLD_MODELS=None),
             "another model": lambda o: tell(o, server(o, "speech"), SENSORIUM_MODEL="openai/whisper-small"),
-            "another pool sleeps": lambda o: _scaler(o).update(minReplicaCount=0),
             "for a minute": lambda o: tell(o, gateway(o), SENSORIUM_COLD_START_SECONDS="60"),
         },
     ),

@@ -31,7 +31,7 @@ def probes_ask_what_they_are_for(objects: list[Manifest]) -> Iterator[str]:
 
 def probes_are_not_inverted(objects: list[Manifest]) -> Iterator[str]:
     for workload in _serving(objects):
-        ready, alive = (_patience(workload.main[probe]) for probe in ("readinessProbe", "livenessProbe"))
+        ready, alive = (patience(workload.main[probe]) for probe in ("readinessProbe", "livenessProbe"))
         if ready > 10:
             yield f"{workload.name} gets calls for {ready} s after it cannot take them"
         if alive < max(30, 3 * ready):
@@ -40,16 +40,17 @@ def probes_are_not_inverted(objects: list[Manifest]) -> Iterator[str]:
 
 def weights_have_time_to_load(objects: list[Manifest]) -> Iterator[str]:
     for server in model_servers(objects):
-        patience = _patience(server.main["startupProbe"])
+        seconds = patience(server.main["startupProbe"])
         path = environment(objects, server.main)["SENSORIUM_MODEL"]
         least = 60 if path.startswith("/models/") else _LOADING_SECONDS
-        if not least <= patience <= 3600:
-            yield f"{server.name} is killed after {patience} s of loading"
-        if server.manifest["spec"]["progressDeadlineSeconds"] <= patience:
+        if not least <= seconds <= 3600:
+            yield f"{server.name} is killed after {seconds} s of loading"
+        if server.manifest["spec"]["progressDeadlineSeconds"] <= seconds:
             yield f"{server.name}: a rollout is given up before loading is"
 
 
-def _patience(probe: Manifest) -> int:
+def patience(probe: Manifest) -> int:
+    """Returns after how many seconds of failures a probe counts."""
     return probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3)
 
 

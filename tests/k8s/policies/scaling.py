@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.k8s.manifests import (
     Manifest,
@@ -15,6 +16,7 @@ from tests.k8s.manifests import (
     pool_of,
     quantity,
 )
+from tests.k8s.policies.life import patience
 from tests.k8s.processes import settings_of
 
 _UTILIZATION = 0.7
@@ -99,21 +101,18 @@ def scalers_move_with_care(objects: list[Manifest]) -> Iterator[str]:
 _BOUNDS = ("minReplicaCount", "maxReplicaCount")
 
 
-def calls_wait_for_pools_that_sleep(objects: list[Manifest]) -> Iterator[str]:
-    """Exactly those of pools that go down to zero, and as long as a replica may take to come."""
-    asleep = [
-        server
-        for server in model_servers(objects)
-        for scaler in scalers(objects, server)
-        if scaler["spec"].get("minReplicaCount") == 0
-    ]
-    served = {pool_of(each): environment(objects, each.main)["SENSORIUM_MODEL"] for each in asleep}
+def calls_wait_for_pools_without_a_replica(objects: list[Manifest]) -> Iterator[str]:
+    """For each pool's model, by the name it is served under, and for as long as a replica may take to come."""
+    servers = model_servers(objects)
+    models = {pool_of(each): environment(objects, each.main)["SENSORIUM_MODEL"] for each in servers}
+    served = {f"{pool}={Path(model).name if model.startswith('/') else model}" for pool, model in models.items()}
+    loading = max(patience(each.main["startupProbe"]) for each in servers)
     for gateway in gateways(objects):
         variables = environment(objects, gateway.main)
-        told = [entry.partition("=") for entry in variables.get("SENSORIUM_COLD_MODELS", "").split(",") if entry]
-        if {pool: model for pool, _, model in told} != served:
-            yield f"{gateway.name} holds calls for {told}, and {served} may be scaled to zero"
-        if asleep and float(variables.get("SENSORIUM_COLD_START_SECONDS", 0)) < 600:
+        told = set(variables.get("SENSORIUM_COLD_MODELS", "").split(","))
+        if told != served:
+            yield f"{gateway.name} holds calls for {sorted(told)}, where {sorted(served)} are served"
+        if float(variables.get("SENSORIUM_COLD_START_SECONDS", 0)) < min(loading, 600):
             yield f"{gateway.name} gives up before a replica can have come"
 
 
@@ -122,5 +121,5 @@ POLICIES = [
     scalers_ask_for_their_own_pool,
     targets_are_seven_tenths_of_what_a_replica_takes,
     scalers_move_with_care,
-    calls_wait_for_pools_that_sleep,
+    calls_wait_for_pools_without_a_replica,
 ]
