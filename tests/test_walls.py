@@ -96,6 +96,16 @@ def test_the_gateway_knows_no_service_and_no_torch(path: Path) -> None:
     assert not crossings(path, (HOUSES - {"gateway"}) | TORCH)
 
 
+def test_one_module_knows_how_traces_are_made() -> None:
+    """It is imported once somebody wants traces; what everything is noted in for them drags in nothing."""
+    files = python_files("sensorium", "services", "gateway", "local")
+    telemetry = ROOT / "sensorium/rpc/telemetry.py"
+    assert [path for path in files if crossings(path, {"opentelemetry"})] == [telemetry]
+    imported = {path for path in files if crossings(path, {"sensorium.rpc.telemetry"})}
+    assert imported == {ROOT / "sensorium/rpc/tracing.py"}
+    assert not crossings(ROOT / "sensorium/call_record.py", WIRE)
+
+
 @pytest.mark.parametrize("path", python_files("services/engine"), ids=name)
 def test_the_engine_never_sees_the_wire(path: Path) -> None:
     assert not crossings(path, WIRE | (HOUSES - {"services"}))
