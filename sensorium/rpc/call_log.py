@@ -10,14 +10,15 @@ from sensorium.call_record import CallRecord
 LOGGER = "sensorium.calls"
 """Its lines are of level `info`, those of ModelService of level `debug`; `--no-log-calls` leaves them out."""
 
+FREQUENT = "/sensorium.v1.ModelService/"
+"""Begins methods that gateways call all the time, to learn of models: not worth a line, or a trace."""
+
 _log = logging.getLogger(LOGGER)
-# Every gateway asks every replica for its models all the time.
-_QUIET = "/sensorium.v1.ModelService/"
 
 
 def log_call(record: CallRecord, code: StatusCode, seconds: float, peer: str) -> None:
     """Writes what became of a call: names, numbers and codes, and nothing of what was sent either way."""
-    level = logging.DEBUG if record.method.startswith(_QUIET) else logging.INFO
+    level = logging.DEBUG if record.method.startswith(FREQUENT) else logging.INFO
     if _log.isEnabledFor(level):
         facts = facts_of(record, code, seconds, host_of(peer))
         _log.log(level, "%s %s", record.method, code.name, extra={"facts": facts})

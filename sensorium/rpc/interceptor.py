@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
-from time import perf_counter
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -13,7 +13,7 @@ from grpc import StatusCode
 from sensorium.call_record import CALL_RECORD, CallRecord
 from sensorium.errors import Internal, InvalidArgument, SensoriumError, TaskNotSupported
 from sensorium.rpc.behaviours import Context, Handler, Patience, guarded
-from sensorium.rpc.call_log import log_call
+from sensorium.rpc.call_log import FREQUENT, log_call
 from sensorium.rpc.gate import Gate
 from sensorium.rpc.observer import CallObserver
 from sensorium.rpc.request_ids import REQUEST_ID, echo, request_id_of
@@ -24,8 +24,6 @@ from sensorium.status import reason_in, to_status, trailers
 _log = logging.getLogger("sensorium.rpc")
 
 _STANDARD_SERVICES = ("/grpc.",)
-# Every gateway asks every replica for its models all the time.
-_UNTRACED = "/sensorium.v1.ModelService/"
 _CODES = {code.value[0]: code for code in StatusCode}
 
 
@@ -71,11 +69,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def _call(self, method: str, context: Context, counted: bool) -> AsyncGenerator[CallRecord]:
         record = _begin(method, context)
         request_id = record.request_id
-        begun = perf_counter()
         code = StatusCode.UNKNOWN
-        trace = self._trace(record, context) if counted else None
-        if counted:
-            self._observer.started(method)
+        trace = self._started(record, context) if counted else None
         try:
             with self._gate.admitted() if counted else nullcontext():
                 yield record
@@ -108,18 +103,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             await _refuse(context, Internal(), request_id)
         finally:
             if counted:
-                seconds = perf_counter() - begun
-                self._observer.finished(method, code, seconds)
-                log_call(record, code, seconds, context.peer())
-            if trace is not None:
-                trace.end(code)
+                self._finished(record, trace, code, context.peer())
 
-    def _trace(self, record: CallRecord, context: Context) -> CallTrace | None:
-        if self._tracer is None or record.method.startswith(_UNTRACED):
-            return None
-        trace = self._tracer.begin(record, context.invocation_metadata() or ())
-        CALL_TRACE.set(trace)
+    def _started(self, record: CallRecord, context: Context) -> CallTrace | None:
+        trace = None
+        if self._tracer is not None and not record.method.startswith(FREQUENT):
+            trace = self._tracer.begin(record, context.invocation_metadata() or ())
+            CALL_TRACE.set(trace)
+        self._observer.started(record.method)
         return trace
+
+    def _finished(self, record: CallRecord, trace: CallTrace | None, code: StatusCode, peer: str) -> None:
+        seconds = monotonic() - record.began
+        self._observer.finished(record.method, code, seconds)
+        log_call(record, code, seconds, peer)
+        if trace is not None:
+            trace.end(code)
 
 
 def _begin(method: str, context: Context) -> CallRecord:

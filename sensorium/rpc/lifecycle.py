@@ -13,6 +13,7 @@ import uvloop
 from sensorium.rpc.configuration import SettingsT, load
 from sensorium.rpc.logs import configure
 from sensorium.rpc.server import CannotServe, Server
+from sensorium.rpc.strays import catch
 
 _log = logging.getLogger("sensorium.rpc")
 
@@ -38,6 +39,7 @@ def main(
         exception_messages=settings.log_exception_messages,
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        catch(runner.get_loop())
         try:
             runner.run(_awaited(serve(settings)))
         except CannotServe as error:

@@ -71,6 +71,31 @@ def test_what_an_operator_can_mend_is_a_sentence():
         assert process.wait(60) == 1
 
 
+def test_what_nobody_catches_is_logged_without_what_it_says():
+    leave = """
+    import gc, threading
+    async def stray(): raise ValueError("CAN" + "ARY")
+    task = asyncio.ensure_future(stray())
+    await asyncio.sleep(0)
+    del task
+    class Odd:
+        def __del__(self): raise ValueError("CAN" + "ARY")
+    Odd()
+    def end(): raise ValueError("CAN" + "ARY")
+    thread = threading.Thread(target=end, name="lost")
+    thread.start()
+    thread.join()
+    gc.collect()
+"""
+    with _start(leave, "--drain-delay-seconds", "0") as process:
+        told = _until(process, "ready")
+        process.send_signal(signal.SIGTERM)
+        told += process.stderr.read()
+    assert told.count("builtins.ValueError") == 3
+    assert "CANARY" not in told
+    assert all(text in told for text in ("never retrieved", "the thread lost ended", "could not be raised"))
+
+
 def test_the_log_can_be_json():
     import json
 
