@@ -18,7 +18,7 @@ from sensorium.rpc.metrics_port import MetricsPort
 from sensorium.rpc.observer import CallObserver, NobodyObserves
 from sensorium.rpc.options import server_options
 from sensorium.rpc.settings import ServerSettings
-from sensorium.rpc.tracing import tracer_of
+from sensorium.rpc.tracing import Tracer, tracer_of
 
 _log = logging.getLogger("sensorium.rpc")
 
@@ -69,12 +69,7 @@ class Server:
         self.port = 0
         self.metrics_port = 0
         patience = Patience(settings.stalled_client_seconds, settings.silent_client_seconds)
-        try:
-            self._tracer = tracer_of(settings, name)
-        except ImportError as error:
-            raise CannotServe(
-                "Traces need what the extra `tracing` brings: pip install 'sensorium[tracing]'"
-            ) from error
+        self._tracer = _tracer(settings, name)
         self.grpc = grpc.aio.server(
             interceptors=[CallInterceptor(self.gate, observer or NobodyObserves(), patience, self._tracer)],
             options=server_options(settings),
@@ -166,3 +161,10 @@ class Server:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _tracer(settings: ServerSettings, name: str) -> Tracer | None:
+    try:
+        return tracer_of(settings, name)
+    except ImportError as error:
+        raise CannotServe("Traces need the extra `tracing`: pip install 'sensorium[tracing]'.") from error

@@ -29,14 +29,20 @@ class EngineMetrics:
     """The metrics of one model. All are safe to touch from the engine's thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"sensorium_engine_{name}", text, labels, registry=registry)
+        self._declare_gauges(registry)
+        self._declare_counters(registry)
+        self._declare_histograms(registry)
+        # A series that begins at its first error has no rate there.
+        for end in ENDS:
+            self.requests.labels(end)
+        for direction in ("input", "output"):
+            self.audio_seconds.labels(direction)
+        for kind in ("allocated", "peak", "reserved", "total"):
+            self.gpu_memory_bytes.labels(kind)
 
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"sensorium_engine_{name}", text, registry=registry)
-
-        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(name, text, buckets=buckets, registry=registry)
+    def _declare_gauges(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"sensorium_engine_{name}", text, labels, registry=registry)
 
         self.requests_running = gauge(
             "requests_running", "Sequences that hold a row of the batch, items in the batch, texts that are spoken."
@@ -46,39 +52,39 @@ class EngineMetrics:
             "tokens_waiting", "Tokens read, images, or frames of sound, of the requests that wait."
         )
         self.kv_cache_usage = gauge("kv_cache_usage_ratio", "Share of the cache's pages in use, in [0, 1].")
-        self.prefix_query_tokens = counter("prefix_cache_query_tokens", "Prompt tokens looked up in the prefix cache.")
-        self.prefix_hit_tokens = counter("prefix_cache_hit_tokens", "Prompt tokens found in the prefix cache.")
-        self.steps = counter("steps", "Steps of the model.")
-        self.busy_seconds = counter("busy_seconds", "Time the engine was at work, the model's included.")
-        self.forward_seconds = counter("forward_seconds", "Time in the model's own forward.")
-        self.preemptions = counter("preemptions", "Sequences put back because no page was free.")
+        self.live_streams = gauge("live_streams", "Streams of live audio that are open.")
+        self.model_load_seconds = gauge("model_load_seconds", "Seconds each phase of loading took.", "phase")
+        self.model_state = gauge("model_state", "State of the model, by the number of the contract's ModelState.")
+        self.gpu_memory_bytes = gauge(
+            "gpu_memory_bytes", "The GPU's memory: allocated, peak, reserved, total. 0 on a CPU.", "kind"
+        )
+
+    def _declare_counters(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"sensorium_engine_{name}", text, labels, registry=registry)
+
+        self.requests = counter("requests", "Requests that ended, by how.", "finish_reason")
         self.prompt_tokens = counter("prompt_tokens", "Tokens that were read for requests that were answered.")
         self.generation_tokens = counter("generation_tokens", "Tokens generated.")
-        self.requests = counter("requests", "Requests that ended, by how.", "finish_reason")
         self.images = counter("images", "Images that were read for requests that were answered.")
         self.audio_seconds = counter(
             "audio_seconds", "Audio of requests that were answered, heard (input) or spoken (output).", "direction"
         )
+        self.prefix_query_tokens = counter("prefix_cache_query_tokens", "Prompt tokens looked up in the prefix cache.")
+        self.prefix_hit_tokens = counter("prefix_cache_hit_tokens", "Prompt tokens found in the prefix cache.")
         self.media_queries = counter("media_cache_queries", "Images and recordings in prompts.")
         self.media_hits = counter("media_cache_hits", "Those that were encoded, or about to be, before.")
+        self.steps = counter("steps", "Steps of the model.")
+        self.busy_seconds = counter("busy_seconds", "Time the engine was at work, the model's included.")
+        self.forward_seconds = counter("forward_seconds", "Time in the model's own forward.")
+        self.preemptions = counter("preemptions", "Sequences put back because no page was free.")
         self.out_of_memory = counter("oom", "Steps that did not fit into the device's memory.")
-        self.live_streams = gauge("live_streams", "Streams of live audio that are open.")
-        self.model_load_seconds = Gauge(
-            "sensorium_engine_model_load_seconds", "Seconds each phase of loading took.", ["phase"], registry=registry
-        )
-        self.gpu_memory_bytes = Gauge(
-            "sensorium_engine_gpu_memory_bytes",
-            "The GPU's memory: allocated, peak, reserved, total. 0 on a CPU.",
-            ["kind"],
-            registry=registry,
-        )
-        self.model_state = gauge("model_state", "State of the model, by the number of the contract's ModelState.")
+
+    def _declare_histograms(self, registry: CollectorRegistry) -> None:
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, text, buckets=buckets, registry=registry)
+
         self.batch_size = histogram("sensorium_engine_batch_size", "Rows of a step.", BATCH_BUCKETS)
-        self.real_time_factor = histogram(
-            "sensorium_engine_real_time_factor",
-            "Seconds the model worked on a request per second of its audio.",
-            REAL_TIME_BUCKETS,
-        )
         self.step_seconds = histogram("sensorium_engine_step_seconds", "Duration of a step.", PER_TOKEN_SECONDS)
         self.queue_seconds = histogram(
             "sensorium_engine_queue_seconds", "From acceptance until the model first worked.", DURATION_SECONDS
@@ -89,6 +95,11 @@ class EngineMetrics:
         self.decode_seconds = histogram(
             "sensorium_engine_decode_seconds", "From the first token until the end.", DURATION_SECONDS
         )
+        self.real_time_factor = histogram(
+            "sensorium_engine_real_time_factor",
+            "Seconds the model worked on a request per second of its audio.",
+            REAL_TIME_BUCKETS,
+        )
         self.request_duration = histogram(
             "gen_ai_server_request_duration_seconds", "From acceptance until the end.", DURATION_SECONDS
         )
@@ -98,13 +109,6 @@ class EngineMetrics:
         self.per_token = histogram(
             "gen_ai_server_time_per_output_token_seconds", "Mean time of tokens behind the first.", PER_TOKEN_SECONDS
         )
-        # A series that begins at its first error has no rate there.
-        for end in ENDS:
-            self.requests.labels(end)
-        for direction in ("input", "output"):
-            self.audio_seconds.labels(direction)
-        for kind in ("allocated", "peak", "reserved", "total"):
-            self.gpu_memory_bytes.labels(kind)
 
     def watch_queue(self, admission: Admission) -> None:
         """Lets every scrape see what waits at that moment."""
