@@ -4,9 +4,17 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import grpc
 import pytest
 from grpc import StatusCode
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 from pydantic import ValidationError
 
 from sensorium import rpc
@@ -33,6 +41,31 @@ async def silent_collector() -> AsyncIterator[tuple[str, list[int]]]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", connected
     finally:
         server.close()
+
+
+class Collector(TraceServiceServicer):
+    """Takes whatever comes."""
+
+    def __init__(self) -> None:
+        self.received: list[ResourceSpans] = []
+
+    async def Export(self, request: Any, context: Any) -> ExportTraceServiceResponse:
+        self.received += request.resource_spans
+        return ExportTraceServiceResponse()
+
+
+async def test_what_is_left_is_sent_before_a_process_ends() -> None:
+    collector, listening = Collector(), grpc.aio.server()
+    add_TraceServiceServicer_to_server(collector, listening)
+    port = listening.add_insecure_port("127.0.0.1:0")
+    await listening.start()
+    async with peer(otlp_endpoint=f"http://127.0.0.1:{port}") as server:
+        assert await ended(server.call(UNARY)) is StatusCode.OK
+    await listening.stop(None)
+    (received,) = collector.received
+    told = {each.key: each.value.string_value for each in received.resource.attributes}
+    assert told["service.name"] == "sensorium-server"
+    assert [span.name for scope in received.scope_spans for span in scope.spans] == [UNARY[1:]]
 
 
 async def test_a_collector_that_hangs_holds_up_neither_calls_nor_the_end() -> None:
