@@ -11,7 +11,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _VERSION = re.compile(r"\d+\.\d+\.\d+([-+].+)?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Read by libraries, not by the processes' own settings.
-_LIBRARIES = {"OMP_NUM_THREADS", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN"}
+_LIBRARIES = {"OMP_NUM_THREADS", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN", "HF_XET_CHUNK_CACHE_SIZE_BYTES"}
 
 
 def images_do_not_change_under_their_names(objects: list[Manifest]) -> Iterator[str]:
