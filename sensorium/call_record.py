@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 _MOST = 32
 """An RPC of many texts, or an hour of live audio, is many requests to an engine: the first ones are enough to see."""
@@ -16,7 +17,7 @@ _EXEMPLAR_CHARACTERS = 64
 """Of the 128 that OpenMetrics leaves for names and values together."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Timeline:
     """One request's way through an engine, on the clock of `time.monotonic`. Written by the engine, read by anyone."""
 
@@ -34,8 +35,7 @@ class Timeline:
     ended: float | None = None
 
 
-@dataclass(frozen=True)
-class Phase:
+class Phase(NamedTuple):
     """A part of a call, on the clock of `time.monotonic`."""
 
     name: str
@@ -43,8 +43,7 @@ class Phase:
     ended: float
 
 
-@dataclass(frozen=True)
-class Consumption:
+class Consumption(NamedTuple):
     """What one answered call consumed, as its response told."""
 
     input_tokens: int = 0
@@ -56,7 +55,7 @@ class Consumption:
     """Time in which the model worked on it."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class CallRecord:
     """One call, from its arrival. Belongs to the event loop."""
 

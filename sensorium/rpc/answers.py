@@ -1,6 +1,7 @@
 """What an answer tells of itself: the messages of every RPC have the same fields for it."""
 
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
@@ -10,24 +11,39 @@ from sensorium.v1 import common_pb2
 _PREFIX = "FINISH_REASON_"
 
 
+class _Shape(NamedTuple):
+    """Which of the fields that tell something a kind of message has."""
+
+    completed: bool
+    usage: bool
+    candidates: bool
+
+
 def note(record: CallRecord, answer: Any) -> None:
-    """Takes over into a record what an answer, or the last event of a stream, tells of model, usage and time.
+    """Takes over into a record what an answer, or the last event of a stream, tells of usage and of how it ended.
 
     Answers that are raw bytes tell nothing.
     """
     if not isinstance(answer, Message):
         return
     told: Any = answer
-    if "completed" in answer.DESCRIPTOR.fields_by_name:
+    shape = _shape(type(answer))
+    if shape.completed:
         if not told.HasField("completed"):
             return
-        told = told.completed
-    fields = told.DESCRIPTOR.fields_by_name
-    if "usage" in fields:
+        end: Message = told.completed
+        told, shape = end, _shape(type(end))
+    if shape.usage:
         record.consumption = consumption_of(told.usage, _seconds(told.timing.compute))
-    if "candidates" in fields:
+    if shape.candidates:
         reasons = (common_pb2.FinishReason.Name(one.finish.reason) for one in told.candidates)
         record.finish_reasons = tuple(dict.fromkeys(name.removeprefix(_PREFIX).lower() for name in reasons))
+
+
+@cache
+def _shape(kind: type[Message]) -> _Shape:
+    fields = kind.DESCRIPTOR.fields_by_name
+    return _Shape("completed" in fields, "usage" in fields, "candidates" in fields)
 
 
 def consumption_of(usage: common_pb2.Usage, compute_seconds: float = 0.0) -> Consumption:
