@@ -33,9 +33,9 @@ def run(console: Console, seconds: float, folder: Path = FOLDER) -> None:
     with Stack(ports, members) as stack:
         wait(console, stack)
         with Prometheus(configuration(ports, members)) as prometheus, Traffic(stack.target, members):
-            start = time.time()
-            with console.status(f"under load for {seconds:.0f} s"):
-                time.sleep(seconds)
+            start = time.time() + _INTERVAL
+            with console.status(f"under load for {seconds + _INTERVAL:.0f} s"):
+                time.sleep(seconds + _INTERVAL)
             span = Span(start, time.time(), step=max(seconds / 90, 1), interval=_INTERVAL)
             drawn = {board.name: sheet(board, lambda panel: answers(prometheus, panel, span), span) for board in BOARDS}
     folder.mkdir(parents=True, exist_ok=True)

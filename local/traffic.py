@@ -12,6 +12,7 @@ from local.exhibits.exhibit import items_of
 from local.exhibits.tour import EXHIBITS
 from local.fleet import Member
 from sensorium import Client, SensoriumError
+from sensorium.client.generation import GenerationOptions
 from sensorium.v1.text_pb2 import TokenizeRequest
 
 QUESTIONS = (
@@ -21,6 +22,10 @@ QUESTIONS = (
     "What does a gateway do?",
 )
 _PAUSE_SECONDS = 0.05
+_ROUNDS_PER_HURRY = 8
+"""Seldom enough to leave some of the budget for failures."""
+_HURRY: GenerationOptions = {"min_new_tokens": 150, "max_new_tokens": 150, "timeout": 0.1}
+"""An answer that nobody can give in that time."""
 
 
 class Traffic:
@@ -32,6 +37,7 @@ class Traffic:
         self._chats = [member.name for member in members if member.name == "chat"]
         self._callers: list[Callable[[Client], Iterator[object]]] = [self._ask, self._err]
         self._callers += [self._talk] * (talkers if self._chats else 0)
+        self._rounds = itertools.count()
         self._over = threading.Event()
         self._threads = ThreadPoolExecutor(len(self._callers), thread_name_prefix="caller")
 
@@ -64,10 +70,12 @@ class Traffic:
             yield from EXHIBITS[member.name].ask(client, member.folder, items_of(member.folder))
 
     def _err(self, client: Client) -> Iterator[object]:
-        """Leaves a stream in the middle, forgets to say what is asked, and asks for what is not there."""
+        """Leaves a stream in the middle, forgets to say what is asked, asks for what is not there, and hurries."""
         if self._chats:
             yield list(itertools.islice(client.text.stream_chat(QUESTIONS[0]), 3))
         for model in (*self._chats, "nobody"):
             with suppress(SensoriumError):
                 yield client.text.tokenize(TokenizeRequest(model=model))
             yield self._over.wait(1)
+        if self._chats and next(self._rounds) % _ROUNDS_PER_HURRY == 0:
+            yield list(client.text.stream_chat(QUESTIONS[0], **_HURRY))

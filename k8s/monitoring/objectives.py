@@ -37,6 +37,8 @@ class Objective:
     """Events per second over WINDOW, by model."""
     bad: str
     """Bad events per second over WINDOW, by model; 0 where all are good."""
+    threshold: float | None = None
+    """Seconds that a good event takes at most, where it is about time."""
 
     @property
     def budget(self) -> float:
@@ -62,11 +64,19 @@ def _availability(share: float) -> Objective:
 
 
 def _latency(slo: str, alert: str, histogram: str, threshold: float, share: float, promise: str) -> Objective:
-    """`threshold` is in seconds, and an edge of the histogram's buckets: anything else could not be counted."""
+    """`threshold` is an edge of the histogram's buckets: anything else could not be counted. `promise` takes it in."""
     # Services export the same histogram without a model; the gateway's is what the caller saw.
     events = f'sum by ({BY_MODEL}) (rate({histogram}_count{{model!=""}}[WINDOW]))'
     good = f'sum by ({BY_MODEL}) (rate({histogram}_bucket{{model!="", le="{threshold}"}}[WINDOW]))'
-    return Objective(slo=slo, alert=alert, share=share, promise=promise, events=events, bad=f"{events} - {good}")
+    return Objective(
+        slo=slo,
+        alert=alert,
+        share=share,
+        promise=promise.format(threshold),
+        events=events,
+        bad=f"{events} - {good}",
+        threshold=threshold,
+    )
 
 
 AVAILABILITY = _availability(0.995)
@@ -76,7 +86,7 @@ FIRST_TOKEN = _latency(
     "gen_ai_server_time_to_first_token_seconds",
     2.5,
     0.99,
-    "streams whose first token came within 2.5 s",
+    "streams whose first token came within {:g} s",
 )
 TOKEN_PACE = _latency(
     "token_pace",
@@ -84,7 +94,7 @@ TOKEN_PACE = _latency(
     "gen_ai_server_time_per_output_token_seconds",
     0.1,
     0.99,
-    "streams whose tokens behind the first came every 100 ms or sooner, on average",
+    "streams whose tokens behind the first came every {:g} s or sooner, on average",
 )
 OBJECTIVES = (AVAILABILITY, FIRST_TOKEN, TOKEN_PACE)
 

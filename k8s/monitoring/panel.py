@@ -40,11 +40,18 @@ class Panel:
     width: int = 8
     height: int = 7
     steps: Sequence[Step] = ()
+    base: str = ""
+    """The colour below the first step; by default that of text for a `stat`, else green."""
     stacked: bool = False
     lowest: float | None = 0
     highest: float | None = None
     exemplars: bool = False
     """Shows single requests as points that lead to their traces."""
+
+    def colour(self, value: float) -> str:
+        """Returns the colour of a value."""
+        reached = [step.colour for step in self.steps if value >= step.value]
+        return reached[-1] if reached else self.base or ("text" if self.kind == "stat" else "green")
 
     def document(self, number: int, x: int, y: int) -> dict[str, Any]:
         """Returns the panel as Grafana reads it, with its own number and place."""
@@ -74,8 +81,10 @@ class Panel:
         return target
 
     def _defaults(self) -> dict[str, Any]:
-        first = {"color": "text" if self.kind == "stat" else "green", "value": None}
-        steps = [first, *({"color": step.colour, "value": step.value} for step in self.steps)]
+        steps = [
+            {"color": self.colour(float("-inf")), "value": None},
+            *({"color": step.colour, "value": step.value} for step in self.steps),
+        ]
         defaults: dict[str, Any] = {
             "unit": self.unit,
             "thresholds": {"mode": "absolute", "steps": steps},

@@ -20,7 +20,7 @@ def figures(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line]) -> No
         size = min(30.0, 1.5 * width / max(len(words), 1), box.height * 0.55)
         middle = box.x + (place + 0.5) * width
         level = box.y + box.height / 2 + size / 3 - (8 if several else 0)
-        canvas.text(middle, level, words, size, COLOURS[_colour(panel, line.value, "text")], "middle", bold=True)
+        canvas.text(middle, level, words, size, COLOURS[panel.colour(line.value)], "middle", bold=True)
         if several:
             canvas.text(middle, box.bottom - 8, line.name, 10, FAINT, "middle")
 
@@ -37,15 +37,10 @@ def bars(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line]) -> None:
         top = box.y + place * max(height, 12)
         thick = min(_BAR_HEIGHT, height - 3)
         share = 0.0 if high <= low else min(max((line.value - low) / (high - low), 0), 1)
-        colour = COLOURS[_colour(panel, line.value, "green")]
+        colour = COLOURS[panel.colour(line.value)]
         canvas.text(left - 6, top + thick - 3, fitted(line.name, names - 12, 10), 10, anchor="end")
         canvas.rectangle(Box(left, top, most, thick), GRID)
         canvas.rectangle(Box(left, top, most * share, thick), colour)
         canvas.text(left + most + 6, top + thick - 3, figure(line.value, panel.unit), 10, colour, bold=True)
     if len(lines) > room:
         canvas.text(box.right, box.bottom - 1, f"+{len(lines) - room}", 10, FAINT, "end")
-
-
-def _colour(panel: Panel, value: float, otherwise: str) -> str:
-    reached = [step.colour for step in panel.steps if value >= step.value]
-    return reached[-1] if reached else otherwise

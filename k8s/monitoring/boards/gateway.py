@@ -1,7 +1,7 @@
 """The gateway: what callers ask, what they get, and what stands between."""
 
 from k8s.monitoring.board import Board, Row, Variable
-from k8s.monitoring.objectives import FIRST_TOKEN, OUR_FAULT, TOKEN_PACE
+from k8s.monitoring.objectives import AVAILABILITY, FIRST_TOKEN, OUR_FAULT, TOKEN_PACE
 from k8s.monitoring.panel import Panel, Query, Step
 from k8s.monitoring.promql import mean, or_zero, quantile, rate, seldom, total
 
@@ -16,6 +16,8 @@ CALLS = f'{HERE}, task=~"$task", model=~"$model"'
 MODEL = f'{HERE}, model=~"$model", model!=""'
 POOL = f'{HERE}, pool=~"$pool"'
 FAILED = f'{CALLS}, code=~"{"|".join(OUR_FAULT)}"'
+
+_SLOW_FIRST, _SLOW_PACE = ([Step(each.threshold or 0, "red")] for each in (FIRST_TOKEN, TOKEN_PACE))
 
 _TOP = Row(
     "At a glance",
@@ -37,7 +39,7 @@ _TOP = Row(
             kind="stat",
             width=4,
             height=4,
-            steps=[Step(0.001, "yellow"), Step(0.005, "red")],
+            steps=[Step(AVAILABILITY.budget / 5, "yellow"), Step(AVAILABILITY.budget, "red")],
         ),
         Panel(
             title="First token, p99",
@@ -47,7 +49,7 @@ _TOP = Row(
             kind="stat",
             width=4,
             height=4,
-            steps=[Step(2.5, "red")],
+            steps=_SLOW_FIRST,
         ),
         Panel(
             title="Tokens generated",
@@ -76,6 +78,7 @@ _TOP = Row(
             kind="stat",
             width=4,
             height=4,
+            base="red",
             steps=[Step(1, "green")],
         ),
     ],
@@ -134,7 +137,7 @@ _STREAMS = Row(
             description=f"Promised: {FIRST_TOKEN.share:.0%} of {FIRST_TOKEN.promise}.",
             queries=[Query(quantile(share, FIRST, MODEL), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)],
             unit="s",
-            steps=[Step(2.5, "red")],
+            steps=_SLOW_FIRST,
             exemplars=True,
         ),
         Panel(
@@ -142,7 +145,7 @@ _STREAMS = Row(
             description=f"A stream's mean. Promised: {TOKEN_PACE.share:.0%} of {TOKEN_PACE.promise}.",
             queries=[Query(quantile(share, PACE, MODEL), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)],
             unit="s",
-            steps=[Step(0.1, "red")],
+            steps=_SLOW_PACE,
             exemplars=True,
         ),
         Panel(

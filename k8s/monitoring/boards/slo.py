@@ -39,7 +39,8 @@ def _good(objective: Objective) -> Panel:
         kind="stat",
         height=4,
         lowest=None,
-        steps=[Step(0, "red"), Step(objective.share, "green")],
+        base="red",
+        steps=[Step(objective.share, "green")],
     )
 
 
@@ -51,7 +52,8 @@ def _left(objective: Objective) -> Panel:
         unit="percentunit",
         kind="bargauge",
         highest=1,
-        steps=[Step(0, "red"), Step(0.1, "orange"), Step(0.5, "green")],
+        base="red",
+        steps=[Step(0.1, "orange"), Step(0.5, "green")],
     )
 
 

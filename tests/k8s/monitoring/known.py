@@ -6,6 +6,7 @@ from grpc import StatusCode
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.utils import floatToGoString
 
+from gateway.metrics import OUTCOMES
 from gateway.router import EndpointState
 from k8s.monitoring.files import FOLDER
 from k8s.monitoring.objectives import OBJECTIVES
@@ -84,7 +85,7 @@ def _written(folder: str) -> frozenset[str]:
 
 VALUES: Values = {
     **_edges(),
-    ("sensorium_gateway_admission_total", "outcome"): _written("gateway"),
+    ("sensorium_gateway_admission_total", "outcome"): frozenset(OUTCOMES),
     ("sensorium_gateway_attempts_total", "result"): _written("gateway"),
     ("sensorium_gateway_requests_total", "code"): frozenset(code.name for code in StatusCode),
     ("sensorium_gateway_endpoints", "state"): frozenset(state.value for state in EndpointState),
