@@ -5,14 +5,14 @@ import yaml
 
 from tests.k8s.manifests import strings
 from tests.k8s.policies import POLICIES
-from tests.k8s.rendering import COMPONENTS, K8S, OVERLAYS, ROOT, composed
+from tests.k8s.rendering import COMPONENTS, K8S, ROOT, composed
 from tests.k8s.variants import VARIANTS, objects_of, parsed
 
 PAGES = ["k8s/README.md", "docs/deployment.md", "docs/operation.md"]
 
 
-@pytest.mark.parametrize("name", [*COMPONENTS, *OVERLAYS])
-def test_every_part_is_explained(name: str) -> None:
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_every_component_is_explained(name: str) -> None:
     assert f"`{name}`" in (K8S / "README.md").read_text()
 
 
