@@ -1,6 +1,7 @@
 """Lets calls through to endpoints: at once while there is room, else in a fair order and for a bounded time."""
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -20,6 +21,8 @@ from sensorium.errors import ModelNotReady, NoEndpoint, QueueFull, SensoriumErro
 
 Known = Endpoint | StandIn
 
+_log = logging.getLogger("gateway")
+
 _TICK_SECONDS = 0.25
 
 
@@ -33,6 +36,9 @@ class Admission:
         self._cold = ColdModels.of(settings.cold_models)
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._tick: asyncio.TimerHandle | None = None
+        for place in self._cold.stand_ins.values():
+            if place.pool not in pool.names:
+                _log.warning("--cold-models names pool %s, which no endpoint can ever be of", place.pool)
 
     @property
     def pools(self) -> tuple[str, ...]:

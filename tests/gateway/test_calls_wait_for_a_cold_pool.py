@@ -4,6 +4,7 @@ import time
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 
+from gateway.app import Gateway
 from gateway.config import GatewaySettings
 from gateway.router import EndpointState
 from sensorium import rpc
@@ -96,3 +97,10 @@ def test_what_names_no_model_of_a_pool_is_refused(models: str, capsys: pytest.Ca
     with pytest.raises(SystemExit):
         rpc.load(GatewaySettings, "gateway", ["--static", "a:1", "--cold-models", models])
     assert f"--cold-models {models}: " in capsys.readouterr().err
+
+
+async def test_a_pool_that_discovery_does_not_know_is_told(caplog: pytest.LogCaptureFixture):
+    Gateway(GatewaySettings(static=("text=a:1",), port=0, metrics_port=0, cold_models=("text=m", "tetx=n")))
+    assert [record.getMessage() for record in caplog.records if record.name == "gateway"] == [
+        "--cold-models names pool tetx, which no endpoint can ever be of"
+    ]
