@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 from grpc import StatusCode
 
@@ -51,4 +52,4 @@ def facts_of(record: CallRecord, code: StatusCode, seconds: float, host: str) ->
 def host_of(peer: str) -> str:
     """Returns the address of a peer as gRPC tells it (`ipv4:10.0.0.7:51234`), without the port."""
     kind, _, address = peer.partition(":")
-    return address.rpartition(":")[0].removeprefix("%5B").removesuffix("%5D") if kind in ("ipv4", "ipv6") else kind
+    return unquote(address.rpartition(":")[0]).strip("[]") if kind in ("ipv4", "ipv6") else kind
