@@ -19,14 +19,22 @@ from local.boards.answer import Span, answers
 from local.boards.sheet import sheet
 from local.fleet import fleet
 from local.prometheus import Prometheus
-from local.scraping import configuration
+from local.scraping import NAMESPACE, configuration
 from local.stack import Ports, Stack
 from local.traffic import Traffic
 from tests.k8s.monitoring.asked import questions
 from tests.local.foreign import SERIES, exporter
 
 MEMBERS = {"chat", "digits", "transcriber", "synthesizer", "image-chat"}
-LOAD_SECONDS = 12
+HERE = {
+    'namespace="sensorium"': f'namespace="{NAMESPACE}"',
+    'pool="text"': 'pool="chat"',
+    'pool="vision"': 'pool="digits"',
+    'pool="speech"': 'pool="transcriber"',
+    'pool="multimodal"': 'pool="image-chat"',
+}
+"""What scalers ask for by the cluster's names, and what it is called in this stack."""
+ASKED = 'count(sum by (model) (rate(sensorium_gateway_requests_total{code="OK", model!="other"}[10s])) > 0)'
 QUESTIONS = [question for question in questions() if not question.where.startswith("$")]
 COMPARISONS = {">", "<", ">=", "<=", "==", "!="}
 
@@ -53,7 +61,10 @@ def observed() -> Iterator[Observed]:
                 pass
             with Prometheus(told) as prometheus, Traffic(stack.target, members):
                 start = time.time()
-                time.sleep(LOAD_SECONDS)
+                while [series.value for series in prometheus.now(ASKED)] != [len(MEMBERS)]:
+                    assert time.time() < start + 80, "some model was never asked"
+                    time.sleep(0.5)
+                time.sleep(3)  # until every rule has seen it
                 yield Observed(prometheus, stack, start)
 
 
@@ -87,7 +98,10 @@ def conditional(node: Any) -> bool:
 def test_every_expression_has_values(observed: Observed) -> None:
     silent: list[str] = []
     for question in QUESTIONS:
-        for part in measured(promql.parse(filled(question.expr, "10s"))):
+        asked = filled(question.expr, "10s")
+        for there, here in HERE.items():
+            asked = asked.replace(there, here)
+        for part in measured(promql.parse(asked)):
             found = observed.prometheus.now(part)
             if not any(math.isfinite(series.value) for series in found):
                 silent.append(f"{question.where}: {part}")
