@@ -20,7 +20,7 @@ def test_every_component_is_explained(name: str) -> None:
 def test_paths_in_pages_exist(page: str) -> None:
     text = (ROOT / page).read_text()
     for path in set(re.findall(r"(?:k8s|docs|tests|images)/[\w./*-]*\w", text)) - {"k8s/overlays/mine"}:
-        assert [*ROOT.glob(path)] or [*K8S.parent.glob(f"{path}/*")], path
+        assert [*ROOT.glob(path)] or [*ROOT.glob(f"{path}/*")], path
 
 
 def test_names_in_the_page_are_those_of_objects() -> None:

@@ -2,8 +2,7 @@ import pytest
 
 from tests.k8s.faults import FAULTS, Fault
 from tests.k8s.policies import POLICIES, Policy, scaling
-from tests.k8s.rendering import composed
-from tests.k8s.variants import objects_of, parsed
+from tests.k8s.variants import objects_of
 
 CASES = [
     pytest.param(policy, variant, fault, id=f"{policy.__name__}-{name}".replace(" ", "-"))
@@ -24,7 +23,6 @@ def test_every_rule_is_broken_somewhere() -> None:
 
 
 def test_two_scalers_of_one_pool_are_noticed() -> None:
-    objects = parsed(composed(["gpu-device-plugin", "weights-pvc", "keda"]))
-    assert list(scaling.replicas_are_written_by_one(objects)) == []
+    objects = objects_of("components/keda")
     objects += [each for each in objects_of("components/hpa") if each["kind"] == "HorizontalPodAutoscaler"]
     assert len(list(scaling.replicas_are_written_by_one(objects))) == 4

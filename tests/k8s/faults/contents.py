@@ -30,7 +30,7 @@ FAULTS = {
         L4,
         {
             "another revision": lambda o: (
-                tell(o, server(o), SENSORIUM_MODEL="Qwen/Qwen3-4B") or download(o).main["envFrom"].clear()
+                download(o).main["env"].append({"name": "SENSORIUM_REVISION", "value": "0" * 40})
             ),
             "writable": lambda o: mount(server(o), "/weights").pop("readOnly"),
             "elsewhere": lambda o: tell(o, server(o), HF_HUB_CACHE="/cache"),

@@ -1,12 +1,15 @@
 """Pods that take what they did not ask for, or ask for what they do not get."""
 
+from typing import Any
+
 from tests.k8s.faults.places import KIND, L4, gateway, server, tell
+from tests.k8s.manifests import Manifest
 from tests.k8s.policies import room
 
 _DRA = "components/gpu-dra"
 
 
-def _product(objects):
+def _product(objects: list[Manifest]) -> Any:
     affinity = server(objects).pod["affinity"]["nodeAffinity"]
     terms = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     return terms[0]["matchExpressions"][0]

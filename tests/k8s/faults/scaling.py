@@ -1,18 +1,21 @@
 """Scalers that fight, sleep or run wild."""
 
+from typing import Any
+
 from tests.k8s.faults.places import L4, gateway, server, spec, tell
+from tests.k8s.manifests import Manifest
 from tests.k8s.policies import scaling
 
 
-def _scaler(objects):
+def _scaler(objects: list[Manifest]) -> Any:
     return spec(objects, "ScaledObject", "sensorium-text")
 
 
-def _trigger(objects):
+def _trigger(objects: list[Manifest]) -> Any:
     return _scaler(objects)["triggers"][0]["metadata"]
 
 
-def _behaviour(objects):
+def _behaviour(objects: list[Manifest]) -> Any:
     return _scaler(objects)["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
 
 

@@ -1,13 +1,13 @@
 """What must hold of everything that is applied: functions of the rendered objects that yield a sentence for each fault.
 
-security   what pods may do, and who holds which credential
-network    who talks to whom
-encryption TLS, where an overlay has it
-life       probes, drains, rollouts, disruptions
-room       processor, memory, GPUs, scratch space
-contents   images, models, settings
-wiring     names, ports, selectors and references that have to agree
-scaling    what writes replicas
+security    what pods may do, and who holds which credential
+network     who talks to whom
+encryption  TLS, where an overlay has it
+life        probes, drains, rollouts, disruptions
+room        processor, memory, GPUs, scratch space
+contents    images, models, settings
+wiring      names, ports, selectors and references that have to agree
+scaling     what writes replicas
 """
 
 from collections.abc import Callable, Iterator
