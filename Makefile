@@ -36,7 +36,7 @@ demo: $(READY) ## Starts the stack on the embedded model, streams an answer thro
 serve: $(READY) ## Keeps the stack running until Ctrl-C and says what to call.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m local serve
 
-observe: $(READY) tools ## Keeps the stack running with a Prometheus, its boards and some load; ARGS=--quiet without the load.
+observe: $(READY) tools ## Keeps the stack running with a Prometheus, its boards and some load; ARGS=--quiet: no load.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m local observe $(ARGS)
 
 test: $(READY) tools ## Runs the whole test suite.

@@ -26,10 +26,12 @@ def run(console: Console, *, only: Collection[str] = (), quiet: bool = False, fr
     When `quiet`, there are no callers but yours. `free` takes free ports instead of the usual ones.
 
     Raises:
-        StackFailed: a process did not start, or ended, or a port is taken.
+        StackFailed: there is no such model, a process did not start, or ended, or a port is taken.
     """
     stop = told_to_stop()
     members = [member for member in fleet() if not only or member.name in only]
+    if unknown := {*only} - {member.name for member in members}:
+        raise StackFailed(f"There is no embedded model {', '.join(sorted(unknown))}.")
     ports = (Ports.free if free else Ports.usual)(len(members))
     with Stack(ports, members) as stack:
         wait(console, stack)

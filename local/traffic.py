@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -37,13 +37,13 @@ class Traffic:
         self._chats = [member.name for member in members if member.name == "chat"]
         self._callers: list[Callable[[Client], Iterator[object]]] = [self._ask, self._err]
         self._callers += [self._talk] * (talkers if self._chats else 0)
+        self._calling: list[Future[None]] = []
         self._rounds = itertools.count()
         self._over = threading.Event()
         self._threads = ThreadPoolExecutor(len(self._callers), thread_name_prefix="caller")
 
     def __enter__(self) -> Self:
-        for caller in self._callers:
-            self._threads.submit(self._call, caller)
+        self._calling = [self._threads.submit(self._call, caller) for caller in self._callers]
         return self
 
     def __exit__(
@@ -51,11 +51,14 @@ class Traffic:
     ) -> None:
         self._over.set()
         self._threads.shutdown()
+        if error is None:
+            for caller in self._calling:
+                caller.result()  # what is no error of the stack is one of the caller
 
     def _call(self, caller: Callable[[Client], Iterator[object]]) -> None:
         """Calls until it is over; what fails is what there is to see."""
         with Client(self._target, timeout=60) as client:
-            while not self._over.is_set():
+            while not self._over.wait(_PAUSE_SECONDS):
                 with suppress(SensoriumError):
                     for _ in caller(client):
                         if self._over.wait(_PAUSE_SECONDS):
