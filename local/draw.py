@@ -11,7 +11,7 @@ from local.boards.sheet import sheet
 from local.demo import wait
 from local.fleet import CHECKOUT, fleet
 from local.prometheus import Prometheus
-from local.scraping import configuration
+from local.scraping import configuration, rules
 from local.stack import Ports, Stack
 from local.traffic import Traffic
 
@@ -32,7 +32,7 @@ def run(console: Console, seconds: float, folder: Path = FOLDER) -> None:
     ports = Ports.free(len(members))
     with Stack(ports, members) as stack:
         wait(console, stack)
-        with Prometheus(configuration(ports, members)) as prometheus, Traffic(stack.target, members):
+        with Prometheus(configuration(ports, members), rules()) as prometheus, Traffic(stack.target, members):
             start = time.time() + _INTERVAL
             with console.status(f"under load for {seconds + _INTERVAL:.0f} s"):
                 time.sleep(seconds + _INTERVAL)

@@ -9,7 +9,7 @@ from local.boards.server import BoardServer
 from local.demo import wait
 from local.fleet import fleet
 from local.prometheus import Prometheus
-from local.scraping import configuration
+from local.scraping import configuration, rules
 from local.stack import Ports, Stack, StackFailed
 from local.stopping import told_to_stop
 from local.traffic import Traffic
@@ -35,7 +35,8 @@ def run(console: Console, *, only: Collection[str] = (), quiet: bool = False, fr
     ports = (Ports.free if free else Ports.usual)(len(members))
     with Stack(ports, members) as stack:
         wait(console, stack)
-        with Prometheus(configuration(ports, members, _SCRAPE_SECONDS), 0 if free else PROMETHEUS_PORT) as prometheus:
+        told = configuration(ports, members, _SCRAPE_SECONDS)
+        with Prometheus(told, rules(), 0 if free else PROMETHEUS_PORT) as prometheus:
             try:
                 server = BoardServer(prometheus, 0 if free else BOARDS_PORT)
             except OSError as error:

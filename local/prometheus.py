@@ -39,10 +39,11 @@ class Prometheus:
     Port 0 chooses a free one: make it when everything else listens already.
     """
 
-    def __init__(self, configuration: Mapping[str, Any], port: int = 0) -> None:
+    def __init__(self, configuration: Mapping[str, Any], rules: Mapping[str, Any], port: int = 0) -> None:
         self.port = port or free_ports(1)[0]
         self._folder = tempfile.TemporaryDirectory(prefix="sensorium-prometheus-")
         self._configuration = configuration
+        self._rules = rules
         self._process: Program | None = None
 
     @property
@@ -53,7 +54,8 @@ class Prometheus:
     def __enter__(self) -> Self:
         folder = Path(self._folder.name)
         # Every JSON is a YAML.
-        (folder / "prometheus.yml").write_text(json.dumps(self._configuration))
+        (folder / "rules.yml").write_text(json.dumps(self._rules))
+        (folder / "prometheus.yml").write_text(json.dumps({**self._configuration, "rule_files": ["rules.yml"]}))
         command = [
             str(tool("prometheus")),
             f"--config.file={folder / 'prometheus.yml'}",

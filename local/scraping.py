@@ -1,9 +1,10 @@
 """How Prometheus scrapes the stack: with the labels that the PodMonitors give in a cluster."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from k8s.monitoring.files import FOLDER
+from k8s.monitoring.files import rule_files
 from local.fleet import Member
 from local.stack import Ports
 
@@ -11,19 +12,24 @@ NAMESPACE = "local"
 
 
 def configuration(ports: Ports, members: Sequence[Member], seconds: float = 1.0) -> dict[str, Any]:
-    """Returns the configuration of a Prometheus that scrapes every `seconds` and evaluates all rules as often."""
+    """Returns the configuration of a Prometheus that scrapes and evaluates rules every `seconds`."""
     servers = [
         _target(port, pool=member.name, modality=member.module.removeprefix("services."))
         for member, (_, port) in zip(members, ports.services, strict=True)
     ]
     return {
         "global": {"scrape_interval": f"{seconds:g}s", "evaluation_interval": f"{seconds:g}s"},
-        "rule_files": [str(path) for path in sorted(FOLDER.glob("rules/*.yaml"))],
         "scrape_configs": [
             _job("sensorium-gateway", [_target(ports.gateway_metrics, pod="gateway")]),
             _job("sensorium-model-server", servers),
         ],
     }
+
+
+def rules() -> dict[str, Any]:
+    """Returns all rules, to be evaluated as often as everything else: nobody here waits for minutes."""
+    groups = [group for groups in rule_files().values() for group in groups]
+    return {"groups": [replace(group, interval=None).document() for group in groups]}
 
 
 def _job(name: str, targets: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,11 +7,15 @@ and a short one, so that it ends soon after its cause.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from k8s.monitoring.objectives import OBJECTIVES, WINDOWS, Objective, errors, events, ratio
+from k8s.monitoring.objectives import DAYS, HOURS, OBJECTIVES, Objective, errors, events, ratio
 from k8s.monitoring.rule import Alert, Group, Recording
 
 LEAST_EVENTS = 20
 """In the long window, for an alert: of a handful, one failure is a large share and says nothing."""
+
+_BASE = "30m"
+_DAYS_INTERVAL = "2m"
+"""Days do not change from one scrape to the next; more than 5 minutes, and Prometheus would call the series stale."""
 
 SECONDS = {"1h": 3600, "6h": 6 * 3600, "1d": 86400, "3d": 3 * 86400}
 
@@ -40,15 +44,30 @@ BURNS = (
 )
 
 
-def recordings() -> Iterator[Recording]:
-    """Yields, for every window, events and bad ones of each objective, and the share of all that were bad."""
-    for window in WINDOWS:
+def of_hours() -> Iterator[Recording]:
+    """Yields, for every window of hours, events and bad ones of each objective, and the share of all that were bad."""
+    for window in HOURS:
         for objective in OBJECTIVES:
             labels = {"slo": objective.slo}
             yield Recording(record=events(window), expr=objective.events.replace("WINDOW", window), labels=labels)
             yield Recording(record=errors(window), expr=objective.bad.replace("WINDOW", window), labels=labels)
-        # A model without events has no share.
-        yield Recording(record=ratio(window), expr=f"{errors(window)}\n/\n({events(window)} > 0)")
+        yield _share(window)
+
+
+def of_days() -> Iterator[Recording]:
+    """Yields the same for windows of days, from what was recorded for a shorter one.
+
+    Of the metrics themselves there are too many samples in 30 days: one series for each gateway, task, model and code.
+    """
+    for window in DAYS:
+        for recorded in (events, errors):
+            yield Recording(record=recorded(window), expr=f"avg_over_time({recorded(_BASE)}[{window}])")
+        yield _share(window)
+
+
+def _share(window: str) -> Recording:
+    # A model without events has no share.
+    return Recording(record=ratio(window), expr=f"{errors(window)}\n/\n({events(window)} > 0)")
 
 
 def alert(objective: Objective, burn: Burn) -> Alert:
@@ -73,9 +92,13 @@ def alert(objective: Objective, burn: Burn) -> Alert:
 
 
 def groups() -> list[Group]:
-    """Returns a group of recordings, and one of alerts for each objective."""
+    """Returns the groups of recordings, and one of alerts for each objective."""
     families = (
         Group(f"sensorium-{objective.slo.replace('_', '-')}-burn", [alert(objective, burn) for burn in BURNS])
         for objective in OBJECTIVES
     )
-    return [Group("sensorium-slo", list(recordings())), *families]
+    return [
+        Group("sensorium-slo", list(of_hours())),
+        Group("sensorium-slo-days", list(of_days()), _DAYS_INTERVAL),
+        *families,
+    ]

@@ -16,10 +16,11 @@ OUR_FAULT = (
 """Codes that count against availability. All others but OK are the caller's own doing and do not count at all: a client
 that sends nonsense neither spends the budget nor hides what others suffer."""
 
-WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d", "30d")
-"""Over which good and bad events are counted; the last is the one the objectives are stated for."""
+HOURS = ("5m", "30m", "1h", "2h", "6h")
+DAYS = ("1d", "3d", "30d")
+"""Windows over which good and bad events are counted; the last is the one the objectives are stated for."""
 
-PERIOD = WINDOWS[-1]
+PERIOD = DAYS[-1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,11 +56,13 @@ class Alert:
 
 @dataclass(frozen=True)
 class Group:
-    """Rules that are evaluated one after the other."""
+    """Rules that are evaluated one after the other, each `interval` or as often as Prometheus evaluates by default."""
 
     name: str
     rules: Sequence[Recording | Alert]
+    interval: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Returns the group as Prometheus reads it."""
-        return {"name": self.name, "rules": [rule.document() for rule in self.rules]}
+        interval = {"interval": self.interval} if self.interval else {}
+        return {"name": self.name, **interval, "rules": [rule.document() for rule in self.rules]}

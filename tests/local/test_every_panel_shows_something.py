@@ -19,7 +19,7 @@ from local.boards.answer import Span, answers
 from local.boards.sheet import sheet
 from local.fleet import fleet
 from local.prometheus import Prometheus
-from local.scraping import NAMESPACE, configuration
+from local.scraping import NAMESPACE, configuration, rules
 from local.stack import Ports, Stack
 from local.traffic import Traffic
 from tests.k8s.monitoring.asked import questions
@@ -59,7 +59,7 @@ def observed() -> Iterator[Observed]:
         with Stack(ports, members) as stack:
             for _ in stack.wait_ready():
                 pass
-            with Prometheus(told) as prometheus, Traffic(stack.target, members):
+            with Prometheus(told, rules()) as prometheus, Traffic(stack.target, members):
                 start = time.time()
                 while [series.value for series in prometheus.now(ASKED)] != [len(MEMBERS)]:
                     assert time.time() < start + 80, "some model was never asked"
