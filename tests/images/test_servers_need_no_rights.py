@@ -3,6 +3,7 @@ write to but `/tmp` and the cache's folder. `make images-check` does the same wi
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,8 @@ def confined(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What runs a command confined; skips where this machine does not let us."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a root file system that is read-only")
+    if shutil.which("unshare") is None or shutil.which("setpriv") is None:
+        pytest.skip("util-linux is not installed")
     refused = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True)
     if refused.returncode:
         pytest.skip(f"no mount namespaces here: {refused.stderr.strip()}")
