@@ -8,6 +8,7 @@ user=23456
 model="$PWD/models/chat"
 scratch=$(mktemp -d)
 started=""
+failed=0
 trap 'stop_all; rm -rf "$scratch"' EXIT
 
 # start NAME COMMAND…: the command in the image of that name, on the network of this machine.
@@ -50,7 +51,10 @@ stop_all() {
             shift
         fi
         echo "ended with $code"
-        if [ "$code" != 0 ]; then cat "$scratch"/*.log >&2; fi
+        if [ "$code" != 0 ]; then
+            failed=1
+            cat "$scratch"/*.log >&2
+        fi
     done
 }
 
@@ -61,7 +65,7 @@ for _ in $(seq 60); do
         echo "answered: $answer"
         if [ "$tool" = buildah ] && grep "cannot be compiled" "$scratch/services.log"; then exit 1; fi
         stop_all
-        exit 0
+        exit "$failed"
     fi
     sleep 1
 done
