@@ -2,11 +2,9 @@ import re
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
 
 from gateway.config import GatewaySettings
 from k8s.monitoring.rule import RUNBOOKS
-from sensorium.cli.app import application
 from sensorium.rpc.configuration import flag
 from services.text.config import TextSettings
 from tests.k8s.monitoring.expression import Reading, parse
@@ -43,13 +41,6 @@ def test_settings_that_the_pages_name_exist() -> None:
         text = path.read_text()
         assert set(re.findall(r"`(--[a-z-]+)`", text)) <= flags, path.name
         assert set(re.findall(r"`(SENSORIUM_\w+)`", text)) <= variables, path.name
-
-
-def test_commands_of_the_pages_exist() -> None:
-    known = set(get_command(application()).commands)  # type: ignore[attr-defined]
-    for path in FOLDER.glob("*.md"):
-        for command in re.findall(r"^(?:\.venv/bin/)?sensorium (\w+)", path.read_text(), re.MULTILINE):
-            assert command in known, f"{path.name}: {command}"
 
 
 def test_the_queries_of_the_pages_ask_for_what_there_is() -> None:
