@@ -42,7 +42,7 @@ def run(console: Console, *, only: Collection[str] = (), quiet: bool = False, fr
             except OSError as error:
                 raise StackFailed(f"The boards cannot be served on port {BOARDS_PORT}: {error.strerror}.") from None
             with server, nullcontext() if quiet else Traffic(stack.target, members, talkers=1):
-                console.print(_directions(ports, prometheus, server), highlight=False)
+                console.print(_directions(ports, prometheus, server), highlight=False, soft_wrap=True)
                 while not stop.wait(_WATCH_SECONDS):
                     stack.check()
                     prometheus.check()
@@ -50,12 +50,12 @@ def run(console: Console, *, only: Collection[str] = (), quiet: bool = False, fr
 
 
 def _directions(ports: Ports, prometheus: Prometheus, boards: BoardServer) -> str:
-    top = ".venv/bin/sensorium top"
-    if ports.gateway != Ports.usual(0).gateway:
-        top += f" --target 127.0.0.1:{ports.gateway} --metrics http://127.0.0.1:{ports.gateway_metrics}/metrics"
+    usual = ports.gateway == Ports.usual(0).gateway
+    target = "" if usual else f" --target 127.0.0.1:{ports.gateway}"
+    metrics = "" if usual else f" --metrics http://127.0.0.1:{ports.gateway_metrics}/metrics"
     return f"""[bold]Look[/]
   {boards.url}  the boards of Grafana, drawn here: Gateway, Model server, SLO & capacity
-  {top}    the same in a terminal
+  .venv/bin/sensorium top{target}{metrics}    the same in a terminal
 
 [bold]Ask[/] ({prometheus.url} is Prometheus; all recording rules and alerts are loaded)
   .tools/usr/bin/promtool query instant {prometheus.url} 'pool:sensorium_gateway_saturation:sum'
@@ -63,8 +63,8 @@ def _directions(ports: Ports, prometheus: Prometheus, boards: BoardServer) -> st
   curl -s http://127.0.0.1:{ports.gateway_metrics}/metrics | grep ^sensorium_gateway
 
 [bold]Try[/] and see it on the boards
-  .venv/bin/sensorium text stream-generate --chat "What is a KV cache?"
-  .venv/bin/sensorium text generate --chat "What is a KV cache?" --timeout 0.02
+  .venv/bin/sensorium text stream-generate --chat "What is a KV cache?"{target}
+  .venv/bin/sensorium text generate --chat "What is a KV cache?" --timeout 0.02{target}
 
 Ctrl-C stops everything.
 """
