@@ -80,7 +80,7 @@ async def _measured(addresses: list[str], told: Told, seconds: float) -> Costs:
     async with gateway:
         await asyncio.wait_for(_all_ready(gateway, count), _FIND_SECONDS)
         found = time.perf_counter() - begun
-        await asyncio.sleep(_SETTLE_SECONDS)
+        await asyncio.sleep(min(seconds, _SETTLE_SECONDS))
         gc.collect()
         after, (theirs_cpu, theirs_after) = resident_mib(os.getpid()), await told()
         cpu, since = time.process_time(), time.perf_counter()

@@ -1,3 +1,5 @@
+from statistics import mean
+
 from benchmarks.scale.choice import Shape, waits
 from benchmarks.scale.slices import roll_out_bytes, slice_bytes
 
@@ -11,9 +13,11 @@ def test_gateways_that_do_not_talk_choose_worse_and_the_blind_worst() -> None:
 
 
 def test_replicas_that_belong_to_one_gateway_each_are_as_if_it_were_alone() -> None:
-    alone = waits(Shape(1, 2), seconds=2000, seed=3)
-    apart = waits(Shape(10, 20, subset=2), seconds=2000, seed=3)
-    assert abs(alone.waited - apart.waited) < 0.1
+    alone = mean(waits(Shape(1, 2), seconds=1000, seed=seed).waited for seed in range(10))
+    apart = waits(Shape(10, 20, subset=2), seconds=1000, seed=0).waited
+    crowd = waits(Shape(10, 20), seconds=1000, seed=0).waited
+    assert abs(alone - apart) < 0.08
+    assert crowd < apart  # more replicas to choose from, and not yet too many gateways
 
 
 def test_the_same_seed_gives_the_same_waits() -> None:
