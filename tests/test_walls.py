@@ -144,7 +144,7 @@ def test_the_walls_are_where_the_files_are() -> None:
     assert crossings(ROOT / "services/engine/generation/sampler.py", TORCH)
 
 
-@pytest.mark.parametrize("path", python_files("sensorium", "services", "gateway", "local", "protos"), ids=name)
+@pytest.mark.parametrize("path", python_files("sensorium", "services", "gateway", "local", "protos", "k8s"), ids=name)
 def test_a_file_has_a_name_and_a_size_one_can_read(path: Path) -> None:
     assert path.stem not in {"utils", "util", "helpers", "common", "misc", "base"}
     assert len(path.read_text().splitlines()) <= 300

@@ -1,6 +1,7 @@
 """What is promised and kept, how much room is left, and what it costs."""
 
 from k8s.monitoring.board import Board, Row, Variable
+from k8s.monitoring.boards.selection import HERE, POOL
 from k8s.monitoring.burn import BURNS
 from k8s.monitoring.objectives import (
     AVAILABILITY,
@@ -16,9 +17,7 @@ from k8s.monitoring.panel import Panel, Query, Step
 from k8s.monitoring.pools import CAPACITY, READY, SATURATION, WORK
 from k8s.monitoring.promql import or_zero, quantile, rate
 
-HERE = 'namespace=~"$namespace"'
 MODEL = f'{HERE}, model=~"$model"'
-POOL = f'{HERE}, pool=~"$pool"'
 HPA = f'{HERE}, horizontalpodautoscaler=~".*sensorium.*"'
 PODS = f'{HERE}, pod=~"sensorium-.*"'
 FIRING = 'ALERTS{product="sensorium", alertstate="firing"}'

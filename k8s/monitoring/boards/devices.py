@@ -1,0 +1,75 @@
+"""Loading and device: a row of the model server's board."""
+
+from k8s.monitoring.board import Row
+from k8s.monitoring.boards.selection import HERE, SERVER
+from k8s.monitoring.panel import Panel, Query
+
+_GPU = f'{HERE}, pod=~"sensorium-.*"'
+
+DEVICE = Row(
+    "Loading and device",
+    [
+        Panel(
+            title="Loading",
+            description="Seconds each phase of loading took: how long a new replica is of no use.",
+            queries=[
+                Query(f"max by (pool, phase) (sensorium_engine_model_load_seconds{{{SERVER}}})", "{{pool}} {{phase}}")
+            ],
+            unit="s",
+            kind="bargauge",
+        ),
+        Panel(
+            title="State of the model",
+            description="1 loading, 2 warming, 3 ready, 4 draining, 5 failed.",
+            queries=[
+                Query(f"max by (pool, instance) (sensorium_engine_model_state{{{SERVER}}})", "{{pool}} {{instance}}")
+            ],
+            highest=5,
+        ),
+        Panel(
+            title="Out of memory",
+            description="Steps that did not fit into the device's memory: repeated in parts, or the request fails.",
+            queries=[
+                Query(f"sum by (pool) (increase(sensorium_engine_oom_total{{{SERVER}}}[$__rate_interval]))", "{{pool}}")
+            ],
+        ),
+        Panel(
+            title="Memory of the GPU, by the process",
+            description="Allocated by tensors, reserved by torch, and what there is. 0 on a CPU.",
+            queries=[
+                Query(f"max by (pool, kind) (sensorium_engine_gpu_memory_bytes{{{SERVER}}})", "{{pool}} {{kind}}")
+            ],
+            unit="bytes",
+        ),
+        Panel(
+            title="GPU at work (DCGM)",
+            description="Share of time a kernel ran. It says little of how well: look at rows of a step.",
+            queries=[Query(f"avg by (pod, gpu) (DCGM_FI_DEV_GPU_UTIL{{{_GPU}}})", "{{pod}} {{gpu}}")],
+            unit="percent",
+            highest=100,
+        ),
+        Panel(
+            title="Memory of the GPU (DCGM)",
+            description="In use by all processes, in MiB.",
+            queries=[Query(f"max by (pod, gpu) (DCGM_FI_DEV_FB_USED{{{_GPU}}})", "{{pod}} {{gpu}}")],
+            unit="decmbytes",
+        ),
+        Panel(
+            title="Power (DCGM)",
+            description="Watts of each GPU.",
+            queries=[Query(f"max by (pod, gpu) (DCGM_FI_DEV_POWER_USAGE{{{_GPU}}})", "{{pod}} {{gpu}}")],
+            unit="watt",
+        ),
+        Panel(
+            title="Temperature (DCGM)",
+            description="A GPU that is too hot slows down.",
+            queries=[Query(f"max by (pod, gpu) (DCGM_FI_DEV_GPU_TEMP{{{_GPU}}})", "{{pod}} {{gpu}}")],
+            unit="celsius",
+        ),
+        Panel(
+            title="Last Xid (DCGM)",
+            description="Number of the GPU's last error; 0 is none. The runbook of GPUXid tells what they mean.",
+            queries=[Query(f"max by (pod, gpu) (DCGM_FI_DEV_XID_ERRORS{{{_GPU}}})", "{{pod}} {{gpu}}")],
+        ),
+    ],
+)
