@@ -74,18 +74,21 @@ FAULTS = Row(
                 )
             ],
             unit="reqps",
+            width=6,
         ),
         Panel(
             title="Broken streams",
-            description="Streams whose endpoint was lost after their first message, by how far they were.",
+            description="Streams whose endpoint was lost and that no other one went on with, by how far they were.",
             queries=[Query(seldom("sensorium_gateway_streams_broken_total", HERE, "phase"), "{{phase}}")],
             unit="reqps",
+            width=6,
         ),
         Panel(
             title="Resumed streams",
             description="Streams of generated text whose endpoint was lost: gone on with elsewhere, or why not.",
             queries=[Query(seldom("sensorium_gateway_stream_resumes_total", HERE, "result"), "{{result}}")],
             unit="reqps",
+            width=6,
         ),
         Panel(
             title="Ejections",
@@ -97,6 +100,7 @@ FAULTS = Row(
                 )
             ],
             unit="cps",
+            width=6,
         ),
     ],
 )
