@@ -202,7 +202,7 @@ def fuse_by_kernels(
 
     assert isinstance(backend, TritonAttention)
     try:
-        fuse_on_gpu(substitutions, loaded.model, backend, run)
+        fuse_on_gpu(substitutions, loaded.model, backend, run, loaded.context_tokens)
     except Exception as error:  # a compiler raises anything
         log.warning("Layers are computed by the model's own modules, since kernels failed: %s", error)
         substitutions.undo()

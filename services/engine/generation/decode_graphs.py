@@ -6,26 +6,30 @@ rows that store nothing and see nothing.
 """
 
 import logging
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from services.engine.fusion.triton.likeliest import LikeliestTokens, fill_in
 from services.engine.generation.attention.backend import AttentionCall
 from services.engine.generation.attention.triton.backend import TritonAttention
-from services.engine.generation.attention.triton.plan import QueryBlocks, TritonPlan
+from services.engine.generation.attention.triton.plan import QueryBlocks, TritonPlan, part_tokens
+from services.engine.generation.decode_inputs import DecodeInputs
 from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.launched_step import LaunchedStep
 from services.engine.generation.sequence import CachedTokens, Row
 
 log = logging.getLogger(__name__)
 
 _SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256)
-_FIELDS = 7
-"""Numbers of a row beside its pages: token, position, slot, and its block of queries."""
 _WARM_UPS = 2
+_UNREAD = 2
+"""Steps at most whose tokens nobody has read yet."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,12 @@ class DecodeGraphs:
         self._row_pages = -(-longest // cache.page_size)
         self._longest = longest
         self._graphs: list[DecodeGraph] = []
-        self._copied = torch.cuda.Event() if device.type == "cuda" else None
         self._pool: Any = None
-        self._host = self._inputs = torch.empty(0, dtype=torch.int64)
-        self._laid: list[list[int]] = []  # pages of each row where they are now
-        self._laid_as = 0, 0
+        self._inputs = self._inputs_for(0)
+        self._likeliest: LikeliestTokens | None = None
+        self._given = self._tokens = torch.empty(0, dtype=torch.int64)
+        self._told: list[Tensor] = []
+        self._count = 0
 
     @torch.inference_mode()
     def record(self, most: int) -> None:
@@ -63,12 +68,14 @@ class DecodeGraphs:
             Exception: the model's forward cannot be recorded. Nothing is used then.
         """
         sizes = sorted({size for size in _SIZES if size < most} | {min(most, _SIZES[-1])}, reverse=True)
-        room = sizes[0] * (_FIELDS + self._row_pages)
-        self._host = torch.zeros(room, dtype=torch.int64, pin_memory=self._copied is not None)
-        self._inputs = torch.zeros(room, dtype=torch.int64, device=self._device)
+        self._inputs = self._inputs_for(sizes[0])
+        self._given, self._tokens = torch.zeros(2, sizes[0], dtype=torch.int64, device=self._device)
+        self._told = [
+            torch.zeros(sizes[0], dtype=torch.int64, pin_memory=self._device.type == "cuda") for _ in range(_UNREAD)
+        ]
         graphs = list[DecodeGraph]()
         for size in sizes:
-            self._fill([], size)
+            self._inputs.fill([], size)
             graphs.append(self.recorded(size))
         self._graphs = graphs[::-1]
         log.info("Decode steps of up to %d rows are recorded in %d graphs", sizes[0], len(sizes))
@@ -79,17 +86,30 @@ class DecodeGraphs:
             return 0
         if any(row.sequence.media is not None and row.sequence.computed < row.sequence.prompt_count for row in rows):
             return 0  # it may be a medium's, whose embedding is none of the model's
-        if max(len(row.sequence.pages) for row in rows) > self._row_pages:
-            return 0
-        return next((graph.size for graph in self._graphs if graph.size >= len(rows)), 0)
+        return self._size_for([row.sequence for row in rows])
 
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]], size: int) -> Tensor:
         """Returns float32 logits `[rows, vocabulary]`, as Runner.run does; `size` is what `size_for` returned."""
-        self._fill(rows, size)
-        graph = next(graph for graph in self._graphs if graph.size == size)
-        graph.graph.replay()
+        graph = self._replay([row.sequence for row in rows], size, None)
         return graph.logits[: len(rows)].to(torch.float32, copy=True)
+
+    @torch.inference_mode()
+    def launch(self, rows: Collection[Row[CachedTokens]], after: LaunchedStep | None = None) -> LaunchedStep | None:
+        """See StepLauncher."""
+        sequences = [row.sequence for row in rows]
+        size = self._size_for(sequences) if after else self.size_for(rows)
+        if not size:
+            return None
+        began = time.monotonic()
+        self._replay(sequences, size, after)
+        told = self._told[self._count % _UNREAD][: len(sequences)]
+        self._count += 1
+        told.copy_(self._tokens[: len(sequences)], non_blocking=True)
+        arrived = torch.cuda.Event() if self._device.type == "cuda" else None
+        if arrived is not None:
+            arrived.record()
+        return LaunchedStep(sequences, told, arrived, began)
 
     def recorded(self, size: int) -> DecodeGraph:
         """Returns one size, recorded."""
@@ -107,58 +127,33 @@ class DecodeGraphs:
 
     def forward(self, size: int) -> Tensor:
         """Runs the model on so many of the rows that were filled in. Returns their logits."""
-        tokens, positions, slots = (self._inputs[i * size : (i + 1) * size] for i in range(3))
-        table = self._inputs[3 * size : _FIELDS * size].view(size, 4)
-        blocks = QueryBlocks(table, 1, self._longest)
-        plan = TritonPlan(self._cache, slots, self._inputs[_FIELDS * size :], blocks, None)
+        given, sources, positions, slots, table, pages = self._inputs.parts(size)
+        fill_in(given, sources, self._tokens, self._given[:size])
+        plan = TritonPlan(self._cache, slots, pages, QueryBlocks(table, 1, self._longest), None)
         output = self._model(
-            input_ids=tokens.unsqueeze(0),
+            input_ids=self._given[:size].unsqueeze(0),
             position_ids=positions.unsqueeze(0),
             logits_to_keep=0,
             use_cache=False,
             attention_call=AttentionCall(self._backend, plan),
         )
-        return output.logits[0]
+        logits = output.logits[0]
+        if self._likeliest is None:
+            self._likeliest = LikeliestTokens(len(self._tokens), logits.shape[-1], self._device)
+        self._likeliest.find(logits, self._tokens)
+        return logits
 
-    def _fill(self, rows: Collection[Row[CachedTokens]], size: int) -> None:
-        """Copies the rows to where a graph of this size reads them, in one transfer."""
-        if self._copied is not None:
-            self._copied.synchronize()  # of the last step's, from the same place
-        host, cache_page, count = self._host.numpy(), self._cache.page_size, len(rows)
-        sequences = [row.sequence for row in rows]
-        stride = self._lay_pages([sequence.pages for sequence in sequences], size)
-        places = [sequence.computed for sequence in sequences]
-        fields = host[: _FIELDS * size]
-        fields[: 2 * size] = 0
-        fields[:count] = [sequence.token_ids[place] for sequence, place in zip(sequences, places, strict=True)]
-        fields[size : size + count] = [
-            place if sequence.media is None else place + sequence.media.shift
-            for sequence, place in zip(sequences, places, strict=True)
-        ]
-        slots, table = fields[2 * size : 3 * size], fields[3 * size :].reshape(size, 4)
-        slots[:] = -1
-        slots[:count] = [
-            sequence.pages[place // cache_page] * cache_page + place % cache_page
-            for sequence, place in zip(sequences, places, strict=True)
-        ]
-        table[:, 0], table[:, 1:] = np.arange(size), 0
-        table[:count, 1], table[:count, 2], table[:count, 3] = 1, places, np.arange(count) * stride
-        end = _FIELDS * size + count * stride
-        self._inputs[:end].copy_(self._host[:end], non_blocking=True)
-        if self._copied is not None:
-            self._copied.record()
+    def _inputs_for(self, rows: int) -> DecodeInputs:
+        split = partial(part_tokens, cache=self._cache, processors=self._backend.processors)
+        return DecodeInputs(rows, self._row_pages, self._cache.page_size, self._device, split)
 
-    def _lay_pages(self, pages: list[list[int]], size: int) -> int:
-        """Writes each row's pages where it has not those of the step before. Returns how far apart rows begin."""
-        longest = max(map(len, pages), default=1)
-        stride = min(1 << (longest - 1).bit_length(), self._row_pages)
-        if self._laid_as != (size, stride):
-            self._laid_as, self._laid = (size, stride), []
-        host = self._host.numpy()[_FIELDS * size :]
-        for i, own in enumerate(pages):
-            if i == len(self._laid):
-                self._laid.append([])
-            if self._laid[i] != own:
-                host[i * stride : i * stride + len(own)] = own
-                self._laid[i] = own.copy()
-        return stride
+    def _size_for(self, sequences: list[CachedTokens]) -> int:
+        if max(len(sequence.pages) for sequence in sequences) > self._row_pages:
+            return 0
+        return next((graph.size for graph in self._graphs if graph.size >= len(sequences)), 0)
+
+    def _replay(self, sequences: list[CachedTokens], size: int, after: LaunchedStep | None) -> DecodeGraph:
+        self._inputs.fill(sequences, size, after.places if after else None)
+        graph = next(graph for graph in self._graphs if graph.size == size)
+        graph.graph.replay()
+        return graph

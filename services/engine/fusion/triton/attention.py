@@ -13,7 +13,7 @@ from services.engine.fusion.triton.launch import following, power
 from services.engine.fusion.triton.linear import GpuLinear, agree, takes
 from services.engine.fusion.triton.rotation import rotate_and_store
 from services.engine.generation.attention.backend import AttentionCall, AttentionLayer
-from services.engine.generation.attention.triton.backend import TritonAttention
+from services.engine.generation.attention.triton.backend import OwnHeads, TritonAttention
 from services.engine.generation.attention.triton.plan import TritonPlan
 
 Angles = tuple[Tensor, Tensor]
@@ -60,6 +60,10 @@ class GpuAttention(nn.Module):
         cosines, sines = (angle.contiguous() for angle in angles)
         if cosines.shape != sines.shape or cosines.numel() != count * self._rotated:
             raise ValueError(f"{cosines.shape[-1]} numbers of a head are to be rotated instead of {self._rotated}")
+        if plan.reading is None and plan.decoding is not None:
+            scales, epsilon = (self._norms[:2], self._norms[2]) if self._norms else (None, 0.0)
+            own = OwnHeads(cosines, sines, self._rotated, scales, epsilon)
+            return backend.attend_own(self.layer, packed, own, plan).view(count, -1)
         width = widths["KEY_WIDTH"]
         query_scales, key_scales, epsilon = self._norms or (packed, packed, 0.0)
         rest = width - self._rotated

@@ -6,19 +6,27 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from services.engine.fusion.substitution import Substitute, Substitutions, substitute
-from services.engine.fusion.survey import Observation
+from services.engine.fusion.survey import Observation, observe
 from services.engine.fusion.triton.attention import gpu_attention
 from services.engine.fusion.triton.decoder import gpu_decoder_layer
 from services.engine.fusion.triton.linear import GpuLinear, takes
 from services.engine.fusion.triton.mlp import gpu_mlp
 from services.engine.fusion.triton.norm import gpu_norm
+from services.engine.fusion.triton.rotary import gpu_rotary, is_rotary
 from services.engine.generation.attention.triton.backend import TritonAttention
 
 
 def fuse_on_gpu(
-    substitutions: Substitutions, model: PreTrainedModel, backend: TritonAttention, run: Callable[[], object]
+    substitutions: Substitutions,
+    model: PreTrainedModel,
+    backend: TritonAttention,
+    run: Callable[[], object],
+    longest: int,
 ) -> None:
-    """Replaces what is known and computes the same while `run` runs: layers, or their parts, and the last product."""
+    """Replaces what is known and computes the same while `run` runs: layers, or their parts, and the last product.
+
+    No sequence is longer than `longest` tokens.
+    """
 
     def made(module: nn.Module, seen: Observation) -> Substitute | None:
         return (
@@ -29,6 +37,10 @@ def fuse_on_gpu(
         )
 
     substitute(substitutions, model, made, run)
+    rotary = {name: module for name, module in model.named_modules() if is_rotary(module)}
+    for module, seen in observe(rotary.values(), run).items():
+        if (table := gpu_rotary(module, seen, longest)) is not None:
+            substitutions.put(next(name for name, one in rotary.items() if one is module), table)
     head = model.get_output_embeddings()
     if type(head) is nn.Linear and takes(head):
         name = next(name for name, module in model.named_modules() if module is head)

@@ -186,7 +186,7 @@ class Fused:
         backend = TritonAttention(place)
         self.run = partial(engine_logits, ModelRunner(self.loaded.model, backend, cache, place), pool, prompt)
         self.own, self.substitutions = model_logits(self.loaded, prompt), Substitutions(self.loaded.model)
-        fuse_on_gpu(self.substitutions, self.loaded.model, backend, self.run)
+        fuse_on_gpu(self.substitutions, self.loaded.model, backend, self.run, self.loaded.context_tokens)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -204,7 +204,7 @@ def test_models_compute_their_own_logits(device: str, name: str, tmp_path: Path)
 def test_a_shortened_model_computes_its_own_logits(device: str, llama_folder: Path) -> None:
     prompt = torch.randint(300, (1, 8))
     fused = Fused(llama_folder, device, prompt, shorten)
-    assert fused.substitutions.counts() == "1 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm"
+    assert fused.substitutions.counts() == "1 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm, 1 GpuRotary"
     torch.testing.assert_close(fused.run(), fused.own, rtol=1e-3, atol=1e-4)
     fused.substitutions.undo()
     assert torch.equal(model_logits(fused.loaded, prompt), fused.own)

@@ -12,7 +12,7 @@ from services.engine.fusion.triton.launch import following, power
 from services.engine.generation.attention.backend import AttentionLayer
 from services.engine.generation.attention.batch import AttentionBatch
 from services.engine.generation.attention.reference import ReferenceAttention
-from services.engine.generation.attention.triton.decoding import attend_part, sum_parts
+from services.engine.generation.attention.triton.decoding import attend_token
 from services.engine.generation.attention.triton.plan import QueryBlocks, TritonPlan, plan_of
 from services.engine.generation.attention.triton.reading import attend_reading
 from services.engine.generation.attention.triton.storing import store_token
@@ -22,10 +22,10 @@ _KINDS = {torch.float32, torch.bfloat16, torch.float16}
 _MAX_WIDTH = 256
 _MAX_GROUP = 128
 _MOST_PARTS = 64
+class tuning: waves, tokens, warps, stages = 16, 0, 4, 3
+_COUNTERS = 1 << 14
 _WAVES = 16
-"""Programs of a decode kernel for each multiprocessor, if the context is long enough: several times what fits at once,
-as those that are left over at the end have the GPU for themselves.
-"""
+"""Programs of a decode kernel for each multiprocessor at most, if one of its rows has by far the longest context."""
 
 
 def takes(cache: KVCache) -> bool:
@@ -64,20 +64,35 @@ class Launch:
         return Launch(layout.heads, layout.kv_heads, widths, strides)
 
 
+@dataclass(frozen=True)
+class OwnHeads:
+    """How rows make queries and keys of what the projections leave."""
+
+    cosines: Tensor
+    sines: Tensor
+    """Of the angles of each row, `[T, rotated]`."""
+    rotated: int
+    """Numbers of a head that are rotated, from the first, in pairs half as far apart."""
+    scales: tuple[Tensor, Tensor] | None = None
+    """Float32, of queries and of keys, where they are divided by their root mean square."""
+    epsilon: float = 0.0
+
+
 class TritonAttention:
     """Attention by Triton kernels. What a token gets does not depend on the rows beside it."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         cuda = device.type == "cuda"
-        self._processors = torch.cuda.get_device_properties(device).multi_processor_count if cuda else 1
+        self.processors = torch.cuda.get_device_properties(device).multi_processor_count if cuda else 4
         self._plain = ReferenceAttention()
         self._launches: dict[int, tuple[LayerLayout, Launch]] = {}
         self._layers: dict[int, AttentionLayer] = {}
+        self._counters = [torch.zeros(_COUNTERS, dtype=torch.int32, device=device)]
 
     def plan(self, batch: AttentionBatch) -> TritonPlan:
         """See AttentionBackend.plan."""
-        return plan_of(batch)
+        return plan_of(batch, self.processors)
 
     def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, plan: TritonPlan) -> Tensor:
         """See AttentionBackend.attend."""
@@ -119,6 +134,21 @@ class TritonAttention:
             KV_HEADS=launch.kv_heads, HEADS_BLOCK=power(launch.kv_heads), **launch.widths,
         )  # fmt: skip
 
+    def attend_own(self, layer: AttentionLayer, packed: Tensor, heads: "OwnHeads", plan: TritonPlan) -> Tensor:
+        """Stores rows of one token and attends, in one pass. Returns `[T, heads, value_width]`.
+
+        Args:
+            layer: As of `attend`; it has no bias.
+            packed: `[T, queries | keys | values]`, as the projections leave them.
+            heads: How queries and keys are normalized and rotated.
+            plan: Of rows of one token only.
+        """
+        assert plan.decoding is not None
+        launch = self.launch(layer.index, plan.cache)
+        output = packed.new_empty(len(packed), launch.heads, launch.widths["VALUE_WIDTH"])
+        self._decode(layer, packed, output, plan, plan.decoding, launch, heads)
+        return output
+
     def _decode(
         self,
         layer: AttentionLayer,
@@ -127,24 +157,29 @@ class TritonAttention:
         plan: TritonPlan,
         blocks: QueryBlocks,
         launch: Launch,
+        own: "OwnHeads | None" = None,
     ) -> None:
-        count, step = len(blocks.table), _tokens_at_once(query, launch)
+        count, step = len(blocks.table), tuning.tokens or _tokens_at_once(query, launch)
         parts = self._parts(count * launch.kv_heads, -(-blocks.longest // step))
-        size = (count, launch.heads, parts)
-        totals = torch.empty((*size, output.shape[-1]), dtype=torch.float32, device=query.device)
-        measures = torch.empty((*size, 2), dtype=torch.float32, device=query.device)
-        group = launch.heads // launch.kv_heads
-        attend_part[(count, launch.kv_heads, parts)](
-            query, totals, measures, plan.cache.keys(layer.index), plan.cache.values(layer.index), plan.pages,
-            blocks.table, *query.stride()[:2], *launch.strides, layer.scaling, *_bounds(layer),
-            HEADS=launch.heads, GROUP=group, M=max(power(group), 16), N=step, PARTS=parts,
-            **launch.widths, **_kind(layer), **following(query.device), num_warps=4, num_stages=3,
+        totals = torch.empty(count, launch.heads, parts, output.shape[-1], dtype=torch.float32, device=query.device)
+        measures = torch.empty(count, launch.heads, parts, 2, dtype=torch.float32, device=query.device)
+        rotation = own or OwnHeads(query, query, 0)
+        strides = (query.stride(0), launch.widths["KEY_WIDTH"]) if own else query.stride()[:2]
+        attend_token[(count, launch.kv_heads, parts)](
+            query, rotation.cosines, rotation.sines, *(rotation.scales or (query, query)), plan.slots,
+            plan.cache.keys(layer.index), plan.cache.values(layer.index), plan.pages, blocks.table, totals, measures,
+            self._arrivals(count * launch.kv_heads), _sinks(layer, query), output, *strides, *launch.strides,
+            layer.scaling, *_bounds(layer), rotation.epsilon, HEADS=launch.heads, KV_HEADS=launch.kv_heads,
+            M=max(power(launch.heads // launch.kv_heads), 16), N=step, PARTS=parts, **launch.widths, **_kind(layer),
+            SINKS=layer.sinks is not None, ROTATED=rotation.rotated, NORM=bool(rotation.scales),
+            **following(query.device), num_warps=tuning.warps, num_stages=tuning.stages,
         )  # fmt: skip
-        widths = {name: launch.widths[name] for name in ("VALUE_WIDTH", "VALUE_BLOCK")}
-        sum_parts[(count, launch.heads)](
-            totals, measures, output, blocks.table, _sinks(layer, query), HEADS=launch.heads, PARTS=parts, **widths,
-            SINKS=layer.sinks is not None, **following(query.device), num_warps=2,
-        )  # fmt: skip
+
+    def _arrivals(self, count: int) -> Tensor:
+        """Returns at least so many zeros, to which a kernel adds and which it leaves as they were."""
+        if count > len(self._counters[-1]):  # those before stay, as recorded steps know where they are
+            self._counters.append(torch.zeros(power(count), dtype=torch.int32, device=self._device))
+        return self._counters[-1]
 
     def _read(
         self,
@@ -165,7 +200,7 @@ class TritonAttention:
 
     def _parts(self, programs: int, steps: int) -> int:
         """Returns into how many parts contexts of at most so many steps are split, beside as many programs."""
-        wanted = min(-(-_WAVES * self._processors // programs), steps, _MOST_PARTS)
+        wanted = min(-(-tuning.waves * self.processors // programs), steps, _MOST_PARTS)
         return power(wanted)
 
 

@@ -1,4 +1,4 @@
-"""The kernels for rows of one token: all queries of a key head over a part of the context, and the sum of the parts."""
+"""The kernel for rows of one token: all queries of a key head over a part of the context, and the sum of the parts."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
 # pyright: reportArgumentType=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
@@ -6,18 +6,29 @@ import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
-from services.engine.generation.attention.triton.softmax import attend_block
+from services.engine.generation.attention.triton.own import load_turned
+from services.engine.generation.attention.triton.pages import load_block, load_pages
+from services.engine.generation.attention.triton.parts import sum_parts
+from services.engine.generation.attention.triton.softmax import logarithm, weigh_block
 
 
 @triton.jit
-def attend_part(
+def attend_token(
     query,
-    totals,
-    measures,
+    cosines,
+    sines,
+    query_scales,
+    key_scales,
+    slots,
     keys,
     values,
     pages,
     blocks,
+    totals,
+    measures,
+    arrivals,
+    sinks,
+    output,
     query_token,
     query_head,
     key_page,
@@ -27,8 +38,9 @@ def attend_part(
     scaling,
     softcap,
     window,
+    epsilon,
     HEADS: tl.constexpr,
-    GROUP: tl.constexpr,
+    KV_HEADS: tl.constexpr,
     PAGE: tl.constexpr,
     M: tl.constexpr,
     N: tl.constexpr,
@@ -40,90 +52,126 @@ def attend_part(
     COLUMNS: tl.constexpr,
     SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr,
+    SINKS: tl.constexpr,
+    ROTATED: tl.constexpr,
+    NORM: tl.constexpr,
     EARLY: tl.constexpr,
 ):
-    """Writes a part's sums of weighted values to `totals` `[blocks, HEADS, PARTS, VALUE_WIDTH]`.
+    """Writes `[T, HEADS, VALUE_WIDTH]` for the queries of one key head and one row of `blocks`; see `QueryBlocks`.
 
-    Its greatest scores and sums of weights go to `measures` `[blocks, HEADS, PARTS, 2]`. A block without a query has
-    nothing to see.
+    The context is split among at most PARTS programs, of which the last to be done sums what all have found: that lies
+    in `totals` and `measures` meanwhile, see `sum_parts`, and `arrivals` `[rows, KV_HEADS]` counts from zero to zero.
+
+    Without ROTATED the rows' keys and values are in their pages already. With it `query` is
+    `[T, queries | keys | values]` as the projections leave it: the first ROTATED numbers of a head are rotated here,
+    normalized before if NORM, and the row's key and value are stored at its slot, or nowhere where that is negative.
     """
+    GROUP: tl.constexpr = HEADS // KV_HEADS
     if EARLY:
         gdc_launch_dependents()
-        gdc_wait()
+        if not ROTATED:
+            gdc_wait()
     number = tl.program_id(0)
     kv_head = tl.program_id(1)
     part = tl.program_id(2)
-    block = blocks + number * 4
+    block = blocks + number * 5
     first = tl.load(block).to(tl.int64)
-    end = (tl.load(block + 2) + tl.load(block + 1)).to(tl.int32)
+    count = tl.load(block + 1).to(tl.int32)
+    end = tl.load(block + 2).to(tl.int32) + count
     pages += tl.load(block + 3)
+    stored = end - count if ROTATED else end
     begin = 0
     if WINDOW:
         begin = tl.maximum(end - window, 0) // N * N
-    length = tl.cdiv(tl.cdiv(end - begin, N), PARTS) * N
+    tokens = tl.load(block + 4).to(tl.int32)
+    parts = tl.minimum(tl.maximum((stored - begin + tokens // 2) // tokens, 1), PARTS)
+    length = tl.maximum(tl.cdiv(tl.cdiv(stored - begin, N), parts), 1) * N
+    parts = tl.maximum(tl.cdiv(stored - begin, length), 1)
+    if part >= parts:
+        return
     begin += part * length
+    until = tl.minimum(begin + length, stored)
+    key_at = keys + kv_head * key_head
+    value_at = values + kv_head * value_head
+    # What was stored in earlier steps may be read before the kernel in front has ended.
+    page = load_pages(pages, begin, until, PAGE, N)
+    some_keys, some_values = load_block(
+        page, key_at, value_at, key_page, value_page, begin, until, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
+        VALUE_BLOCK, COLUMNS, True,
+    )  # fmt: skip
+    page = load_pages(pages, begin + N, until, PAGE, N)
     rows = tl.arange(0, M)
     key_columns = tl.arange(0, KEY_BLOCK)
     value_columns = tl.arange(0, VALUE_BLOCK)
     heads = kv_head * GROUP + rows
-    query += first * query_token + heads[:, None] * query_head
-    inside = (rows < GROUP)[:, None] & (key_columns < KEY_WIDTH)[None, :]
-    queries = tl.load(query + key_columns[None, :], mask=inside, other=0.0)
-    positions = tl.zeros([M], dtype=tl.int32) + end - 1
-    key_at = keys + kv_head * key_head
-    value_at = values + kv_head * value_head
+    query += first * query_token
     total = tl.zeros([M, VALUE_BLOCK], dtype=tl.float32)
     best = tl.full([M], float("-inf"), dtype=tl.float32)
     weight = tl.zeros([M], dtype=tl.float32)
-    for start in range(begin, tl.minimum(begin + length, end), N):
-        total, best, weight = attend_block(
-            queries, (total, best, weight), key_at, value_at, pages, key_page, value_page, start, positions, end,
-            window, scaling, softcap, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS,
-            SOFTCAP, WINDOW, True,
+    if ROTATED:
+        if EARLY:
+            gdc_wait()
+        kind = keys.dtype.element_ty
+        cosines += first * ROTATED
+        sines += first * ROTATED
+        at = query + heads[:, None] * KEY_WIDTH
+        there = (rows < GROUP)[:, None]
+        queries = load_turned(at, there, query_scales, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM)
+        queries = queries.to(kind)
+        at = query + (HEADS + kv_head) * KEY_WIDTH + tl.zeros([1, 1], dtype=tl.int32)
+        there = tl.full([1, 1], True, dtype=tl.int1)
+        key = load_turned(at, there, key_scales, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM).to(kind)
+        at = query + (HEADS + KV_HEADS) * KEY_WIDTH + kv_head * VALUE_WIDTH
+        value = tl.load(at + value_columns, mask=value_columns < VALUE_WIDTH, other=0.0)
+        slot = tl.load(slots + first).to(tl.int64)
+        own_page, offset = slot // PAGE, slot % PAGE
+        stores = (part == 0) & (slot >= 0)
+        at = key_at + own_page * key_page + offset * KEY_WIDTH + key_columns[None, :]
+        tl.store(at, key, mask=(key_columns < tl.where(stores, KEY_WIDTH, 0))[None, :])
+        at = value_at + own_page * value_page + offset * COLUMNS + value_columns
+        tl.store(at, value, mask=value_columns < tl.where(stores, VALUE_WIDTH, 0))
+        if part == 0:  # a token sees itself
+            score = tl.sum(queries.to(tl.float32) * key.to(tl.float32), axis=1) * scaling
+            best = logarithm(score, softcap, SOFTCAP)
+            weight += 1.0
+            total += value.to(tl.float32)[None, :]
+    else:
+        inside = (rows < GROUP)[:, None] & (key_columns < KEY_WIDTH)[None, :]
+        queries = tl.load(query + heads[:, None] * query_head + key_columns[None, :], mask=inside, other=0.0)
+    positions = tl.zeros([M], dtype=tl.int32) + end - 1
+    for start in range(begin, tl.maximum(until, begin + 1), N):
+        next_keys, next_values = load_block(  # on their way while those before are worked on
+            page, key_at, value_at, key_page, value_page, start + N, until, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
+            VALUE_BLOCK, COLUMNS, True,
         )  # fmt: skip
-    places = (number * HEADS + heads) * PARTS + part
+        page = load_pages(pages, start + 2 * N, until, PAGE, N)
+        total, best, weight = weigh_block(
+            queries, (total, best, weight), some_keys, some_values, start, positions, until, window, scaling, softcap,
+            N, SOFTCAP, WINDOW, True,
+        )  # fmt: skip
+        some_keys, some_values = next_keys, next_values
+    output += (first * HEADS + kv_head * GROUP) * VALUE_WIDTH
     inside = (rows < GROUP)[:, None] & (value_columns < VALUE_WIDTH)[None, :]
-    tl.store(totals + places[:, None] * VALUE_WIDTH + value_columns[None, :], total, mask=inside)
+    if parts == 1:
+        if SINKS:
+            sink = tl.load(sinks + heads, mask=rows < GROUP, other=0.0).to(tl.float32) * 1.4426950408889634
+            higher = tl.maximum(best, sink)
+            fading = tl.exp2(best - higher)
+            weight = weight * fading + tl.exp2(sink - higher)
+            total *= fading[:, None]
+        result = (total / tl.where(weight > 0.0, weight, 1.0)[:, None]).to(output.dtype.element_ty)
+        tl.store(output + rows[:, None] * VALUE_WIDTH + value_columns[None, :], result, mask=inside)
+        return
+    places = (number * HEADS + heads) * PARTS + part
+    tl.store(totals + places.to(tl.int64)[:, None] * VALUE_WIDTH + value_columns[None, :], total, mask=inside)
     tl.store(measures + places * 2, best, mask=rows < GROUP)
     tl.store(measures + places * 2 + 1, weight, mask=rows < GROUP)
-
-
-@triton.jit
-def sum_parts(
-    totals,
-    measures,
-    output,
-    blocks,
-    sinks,
-    HEADS: tl.constexpr,
-    PARTS: tl.constexpr,
-    VALUE_WIDTH: tl.constexpr,
-    VALUE_BLOCK: tl.constexpr,
-    SINKS: tl.constexpr,
-    EARLY: tl.constexpr,
-):
-    """Writes `[T, HEADS, VALUE_WIDTH]` for one head of one block; zeros where that had nothing to see."""
-    if EARLY:
-        gdc_launch_dependents()
-        gdc_wait()
-    number = tl.program_id(0)
-    head = tl.program_id(1)
-    first = tl.load(blocks + number * 4).to(tl.int64)
-    parts = (number * HEADS + head) * PARTS + tl.arange(0, PARTS)
-    columns = tl.arange(0, VALUE_BLOCK)
-    inside = columns < VALUE_WIDTH
-    best = tl.load(measures + parts * 2)
-    weights = tl.load(measures + parts * 2 + 1)
-    highest = tl.max(best, axis=0)
-    if SINKS:
-        sink = tl.load(sinks + head).to(tl.float32) * 1.4426950408889634
-        highest = tl.maximum(highest, sink)
-    highest = tl.where(highest == float("-inf"), 0.0, highest)
-    shares = tl.exp2(best - highest)
-    weight = tl.sum(weights * shares, axis=0)
-    if SINKS:
-        weight += tl.exp2(sink - highest)
-    found = tl.load(totals + parts[:, None] * VALUE_WIDTH + columns[None, :], mask=inside[None, :], other=0.0)
-    total = tl.sum(found * shares[:, None], axis=0)
-    result = (total / tl.where(weight > 0.0, weight, 1.0)).to(output.dtype.element_ty)
-    tl.store(output + (first * HEADS + head) * VALUE_WIDTH + columns, result, mask=inside)
+    tl.debug_barrier()  # all threads have stored theirs
+    counter = arrivals + number * KV_HEADS + kv_head
+    if tl.atomic_add(counter, 1, sem="acq_rel") == parts - 1:
+        tl.store(counter, 0)
+        place = number * HEADS + kv_head * GROUP
+        sum_parts(
+            totals + place.to(tl.int64) * PARTS * VALUE_WIDTH, measures + place * PARTS * 2, parts,
+            sinks + kv_head * GROUP, output, GROUP, PARTS, VALUE_WIDTH, VALUE_BLOCK, SINKS,
+        )  # fmt: skip

@@ -1,5 +1,6 @@
 """A step's rows in the form the kernels read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ _LEAST = 16
 _LANES = 256
 """Bytes of a key or a value with which a block may have most queries; wider ones leave room for fewer."""
 _MOST = 128
+PROGRAMS = 2
+"""Programs of a decode kernel for each multiprocessor: fewer read too little at once, more begin and end too often."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,9 @@ class QueryBlocks:
     """Some of a step's queries, in blocks of one row each."""
 
     table: Tensor
-    """int64 `[blocks, 4]`: the packed token of the block's first query, how many queries it has, the position of the
-    first in its sequence, and where that sequence's pages begin in the plan's.
+    """int64 `[blocks, 5]`: the packed token of the block's first query, how many queries it has, the position of the
+    first in its sequence, where that sequence's pages begin in the plan's, and for rows of one token about how many
+    tokens of its context a program should take.
     """
     size: int
     """Queries of a block at most."""
@@ -45,24 +49,31 @@ class TritonPlan:
     """What it was made of, for what no kernel knows."""
 
 
-def plan_of(batch: AttentionBatch) -> TritonPlan:
-    """Returns the plan of a step, with one transfer to the device."""
+def part_tokens(contexts: Sequence[int], cache: KVCache, processors: int) -> int:
+    """Returns how many tokens of a context a program should take, so that all rows together occupy the GPU evenly."""
+    kv_heads = max(layout.kv_heads for layout in cache.layouts.values())
+    return max(sum(contexts) * kv_heads // (PROGRAMS * processors), 1)
+
+
+def plan_of(batch: AttentionBatch, processors: int) -> TritonPlan:
+    """Returns the plan of a step for a GPU of so many multiprocessors, with one transfer to it."""
     longest = max((row.length for row in batch.rows), default=1)
     size = min(max(1 << (longest - 1).bit_length(), _LEAST), _most(batch.cache))
-    single: list[tuple[int, int, int, int]] = []
-    several: list[tuple[int, int, int, int]] = []
+    single: list[tuple[int, ...]] = []
+    several: list[tuple[int, ...]] = []
+    tokens = part_tokens([row.context for row in batch.rows if row.length == 1], batch.cache, processors)
     page = 0
     for row in batch.rows:
         before = row.context - row.length
         if row.length == 1:
-            single.append((row.start, 1, before, page))
+            single.append((row.start, 1, before, page, tokens))
         else:
             several += [
-                (row.start + first, min(size, row.length - first), before + first, page)
+                (row.start + first, min(size, row.length - first), before + first, page, 0)
                 for first in range(0, row.length, size)
             ]
         page += len(row.pages)
-    table = torch.from_numpy(np.array(single + several, dtype=np.int64).reshape(-1, 4)).to(batch.slots.device)
+    table = torch.from_numpy(np.array(single + several, dtype=np.int64).reshape(-1, 5)).to(batch.slots.device)
     pages = torch.cat([row.pages for row in batch.rows]) if len(batch.rows) > 1 else batch.rows[0].pages
     decoding = QueryBlocks(table[: len(single)], 1, _longest(single)) if single else None
     reading = QueryBlocks(table[len(single) :], size, _longest(several)) if several else None
@@ -78,5 +89,5 @@ def _most(cache: KVCache) -> int:
     return max(_MOST * _LANES // max(1 << (wide - 1).bit_length(), _LANES), _LEAST)
 
 
-def _longest(blocks: list[tuple[int, int, int, int]]) -> int:
-    return max(position + count for _, count, position, _ in blocks)
+def _longest(blocks: list[tuple[int, ...]]) -> int:
+    return max(position + count for _, count, position, *_ in blocks)

@@ -42,7 +42,7 @@ def attend_reading(
 ):
     """Writes `[T, HEADS, VALUE_WIDTH]` for one block of `blocks` and one head. See `QueryBlocks`."""
     head = tl.program_id(0)
-    block = blocks + tl.program_id(1) * 4
+    block = blocks + tl.program_id(1) * 5
     first = tl.load(block).to(tl.int64)
     count = tl.load(block + 1).to(tl.int32)
     position = tl.load(block + 2).to(tl.int32)

@@ -1,0 +1,88 @@
+"""The kernels around a decode step: from the tokens of the step before to its own."""
+
+# ruff: noqa: N803 - constants of a kernel are written in capitals
+# Kernels are launched with other arguments than they are written with.
+# pyright: reportCallIssue=false, reportArgumentType=false
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+from services.engine.fusion.triton.launch import following, power
+
+_BLOCK = 4096
+NO_TOKEN = -1
+"""In place of a token where logits are not numbers."""
+
+
+class LikeliestTokens:
+    """Finds the likeliest token of each row, of which the first counts where several are."""
+
+    def __init__(self, rows: int, vocabulary: int, device: torch.device) -> None:
+        """Takes up to `rows` rows of `vocabulary` logits."""
+        self._parts = power(-(-vocabulary // _BLOCK))
+        self._bests = torch.empty(rows, self._parts, dtype=torch.float32, device=device)
+        self._places = torch.empty(rows, self._parts, dtype=torch.int32, device=device)
+        self._arrivals = torch.zeros(rows, dtype=torch.int32, device=device)
+
+    def find(self, logits: Tensor, tokens: Tensor) -> None:
+        """Writes the tokens `[rows]` of logits `[rows, vocabulary]`, or NO_TOKEN where one is infinite or no number."""
+        rows, vocabulary = logits.shape
+        find_likeliest[(rows, self._parts)](
+            logits, self._bests, self._places, self._arrivals, tokens, logits.stride(0), vocabulary,
+            BLOCK=_BLOCK, PARTS=self._parts, **following(logits.device), num_warps=4,
+        )  # fmt: skip
+
+
+def fill_in(given: Tensor, sources: Tensor, before: Tensor, tokens: Tensor) -> None:
+    """Writes `tokens` `[rows]`: those given, or where a source is not negative the one of that row in `before`."""
+    take_tokens[(1,)](given, sources, before, tokens, len(given), BLOCK=power(len(given)), num_warps=1)
+
+
+@triton.jit
+def find_likeliest(
+    logits,
+    bests,
+    places,
+    arrivals,
+    tokens,
+    stride,
+    count,
+    BLOCK: tl.constexpr,
+    PARTS: tl.constexpr,
+    EARLY: tl.constexpr,
+):
+    """Looks at BLOCK logits of one row; of the programs of a row the last to be done compares what all have found."""
+    if EARLY:
+        gdc_launch_dependents()
+        gdc_wait()
+    row = tl.program_id(0)
+    part = tl.program_id(1)
+    columns = part * BLOCK + tl.arange(0, BLOCK)
+    found = tl.load(logits + row.to(tl.int64) * stride + columns, mask=columns < count, other=float("-inf"))
+    found = found.to(tl.float32)
+    found = tl.where(found == found, found, float("inf"))  # what is no number is told as infinity is
+    tl.store(bests + row * PARTS + part, tl.max(found, axis=0))
+    tl.store(places + row * PARTS + part, part * BLOCK + tl.argmax(found, axis=0))
+    tl.debug_barrier()
+    if tl.atomic_add(arrivals + row, 1, sem="acq_rel") == PARTS - 1:
+        tl.store(arrivals + row, 0)
+        parts = row * PARTS + tl.arange(0, PARTS)
+        candidates = tl.load(bests + parts, cache_modifier=".cg")
+        best = tl.max(candidates, axis=0)
+        first = tl.load(places + parts, cache_modifier=".cg")
+        token = tl.min(tl.where(candidates == best, first, 2147483647), axis=0)
+        tl.store(tokens + row, tl.where(tl.abs(best) < float("inf"), token, -1).to(tl.int64))
+
+
+@triton.jit
+def take_tokens(given, sources, before, tokens, count, BLOCK: tl.constexpr):
+    """See `fill_in`."""
+    rows = tl.arange(0, BLOCK)
+    there = rows < count
+    source = tl.load(sources + rows, mask=there, other=-1)
+    taken = tl.load(before + source, mask=there & (source >= 0), other=0)
+    # Where there is no token its row ends, and any other may stand in its place.
+    token = tl.where(source >= 0, tl.maximum(taken, 0), tl.load(given + rows, mask=there, other=0))
+    tl.store(tokens + rows, token, mask=there)

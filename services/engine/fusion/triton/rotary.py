@@ -1,0 +1,82 @@
+"""Angles of rotary embeddings from a table, in one kernel instead of a dozen."""
+
+# ruff: noqa: N803 - constants of a kernel are written in capitals
+# Kernels are launched with other arguments than they are written with.
+# pyright: reportCallIssue=false, reportArgumentType=false
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor, nn
+
+from services.engine.fusion.survey import Observation
+from services.engine.fusion.triton.launch import power
+
+_MOST_BYTES = 256 << 20
+_POSITIONS = 4096
+"""Positions whose angles are computed at once."""
+
+Angles = tuple[Tensor, Tensor]
+"""Cosines and sines."""
+
+
+class GpuRotary(nn.Module):
+    """Looks up the cosines and sines of positions, as the module it stands for has computed them."""
+
+    def __init__(self, own: nn.Module, table: Angles) -> None:
+        super().__init__()
+        self._own = own
+        self._table = table
+
+    def forward(self, states: Tensor, position_ids: Tensor) -> Angles:
+        """Returns both, `[1, T, rotated]`, for positions `[1, T]`."""
+        cosines, sines = self._table
+        if position_ids.dim() != 2 or len(position_ids) != 1:
+            return self._own(states, position_ids)
+        width, positions = cosines.shape[1], position_ids.contiguous()
+        found = cosines.new_empty(2, 1, positions.shape[1], width)
+        look_up[(positions.shape[1],)](
+            cosines, sines, positions, found[0], found[1], WIDTH=width, BLOCK=power(width), num_warps=1
+        )
+        return found[0], found[1]
+
+    def give_back(self) -> None:
+        """Does nothing: the module it stands for has changed nothing."""
+
+
+def is_rotary(module: nn.Module) -> bool:
+    """Returns whether this is a rotary embedding, by its name."""
+    return type(module).__name__.endswith("RotaryEmbedding")
+
+
+@torch.inference_mode()
+def gpu_rotary(module: nn.Module, seen: Observation, length: int) -> GpuRotary | None:
+    """Returns what gives the same for positions below `length`; None where angles depend on more than the position.
+
+    `seen` is a call of it.
+    """
+    given = [*seen.arguments, *seen.named.values()]
+    if len(given) != 2 or not isinstance(seen.output, tuple) or len(seen.output) != 2:
+        return None
+    states, positions, (cosine, sine) = given[0], given[1], seen.output
+    one = isinstance(positions, Tensor) and positions.dim() == 2 and len(positions) == 1
+    if not one or cosine.shape != sine.shape or cosine.shape[:-1] != positions.shape:
+        return None
+    width = cosine.shape[-1]
+    if 2 * length * width * cosine.itemsize > _MOST_BYTES or int(positions.max()) >= length:
+        return None
+    places = torch.arange(length, device=positions.device).unsqueeze(0).split(_POSITIONS, dim=1)
+    columns = zip(*(module(states, some) for some in places), strict=True)
+    cosines, sines = (torch.cat(column, dim=1)[0] for column in columns)
+    known = torch.equal(cosines[positions[0]], cosine[0]) and torch.equal(sines[positions[0]], sine[0])
+    return GpuRotary(module, (cosines, sines)) if known else None
+
+
+@triton.jit
+def look_up(cosines, sines, positions, cosine, sine, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    """Copies one row of each table."""
+    token = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, BLOCK)
+    inside = columns < WIDTH
+    at = tl.load(positions + token) * WIDTH + columns
+    tl.store(cosine + token * WIDTH + columns, tl.load(cosines + at, mask=inside), mask=inside)
+    tl.store(sine + token * WIDTH + columns, tl.load(sines + at, mask=inside), mask=inside)

@@ -1,0 +1,47 @@
+"""A step that was launched and whose tokens are read later, while the next one runs."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from services.engine.generation.sequence import CachedTokens, Row
+
+
+@dataclass(frozen=True)
+class LaunchedStep:
+    """One token for each of some sequences, on its way."""
+
+    sequences: list[CachedTokens]
+    told: Tensor
+    """int64 `[rows]` on the CPU, complete when it has arrived; negative where logits are not numbers."""
+    arrived: torch.cuda.Event | None
+    """None where it has at once."""
+    began: float
+    """When it was launched, on the clock of `time.monotonic`."""
+
+    @cached_property
+    def places(self) -> dict[CachedTokens, int]:
+        """The row of each sequence."""
+        return {sequence: i for i, sequence in enumerate(self.sequences)}
+
+    def tokens(self) -> list[int]:
+        """Waits for the tokens and returns them."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return self.told.tolist()
+
+
+class StepLauncher(Protocol):
+    """What runs decode steps without waiting for them."""
+
+    def launch(self, rows: Collection[Row[CachedTokens]], after: LaunchedStep | None = None) -> LaunchedStep | None:
+        """Launches a step that takes the likeliest token of each row; None where it cannot take these rows.
+
+        With `after`, which nobody has read yet, the rows' sequences are among its own: each row is one token further
+        than its sequence is, behind the token that the step before finds. At most two steps are unread.
+        """
+        ...
