@@ -26,8 +26,9 @@ from services.engine.loading import LoadedModel
 
 ShapeName = StrEnum("ShapeName", {name: name for name in SHAPES})
 _CACHE = 24 << 30
+_CONTINUOUS_STEPS = 96
 _TOGETHER = 32
-"""Rows at which whole engines are compared."""
+"""Rows at which it is compared with transformers' continuous batching."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def main(
         "1x1024", "8x1024", "32x1024", "128x1024", "1x8192", "8x8192"
     ],
     steps: Annotated[int, typer.Option(min=1, help="Tokens decoded for each row.")] = 64,
-    generate_steps: Annotated[int, typer.Option(min=0, help="The same of generate; 0 leaves peers out.")] = 16,
-    together_steps: Annotated[int, typer.Option(min=2, help="The same of whole engines.")] = 128,
+    generate_steps: Annotated[int, typer.Option(min=0, help="The same of generate; 0 leaves it out.")] = 16,
+    together_steps: Annotated[int, typer.Option(min=2, help="The same of whole engines.")] = 384,
     chunk: Annotated[int, typer.Option(min=1, help="Prompt tokens of a step.")] = 8192,
     quick: Annotated[bool, typer.Option(help="The small shape, batches of 1 and 32.")] = False,
     seconds: Annotated[float, typer.Option(help="No new measurement begins after this time.")] = 540,
@@ -68,7 +69,7 @@ def main(
     apart: Annotated[bool, typer.Option(help="A kernel begins only when the one before it has ended.")] = False,
     profiles: Annotated[Path | None, typer.Option(help="Folder for the kernels of decode steps.")] = None,
 ) -> None:  # fmt: skip
-    """Measures in process, without a server: the engine's runner, and at 32 rows the whole engine."""
+    """Measures in process, without a server: the engine's runner, and the whole engine."""
     ends, console = time.monotonic() + seconds, Console(width=160)
     names = ["1B"] if quick else [str(name) for name in shape or SHAPES]
     works = [_workload(each) for each in (["1x1024", "32x1024"] if quick else work)]
@@ -118,11 +119,11 @@ def _measure_model(
 def _measure_peers(loaded: LoadedModel, works: list[Workload], sizes: Sizes, ends: float) -> dict[Workload, Peers]:
     found: dict[Workload, Peers] = {}
     for rows, context in sorted(works, key=lambda work: work[0] != _TOGETHER):
-        if sizes.generate_steps and time.monotonic() < ends:
-            asked = prompts(rows, context, loaded.vocabulary_size)
-            generate = run_generate(loaded, asked, sizes.generate_steps)
+        if time.monotonic() < ends:
+            asked, steps = prompts(rows, context, loaded.vocabulary_size), sizes.generate_steps
+            generate = run_generate(loaded, asked, steps) if steps else None
             together = rows == _TOGETHER
-            continuous = run_continuous(loaded, asked, sizes.together_steps) if together else 0.0
+            continuous = run_continuous(loaded, asked, _CONTINUOUS_STEPS) if together else 0.0
             found[rows, context] = Peers(generate, continuous)
     return found
 
@@ -142,7 +143,7 @@ def _measure(
     loaded.model.set_attn_implementation(IMPLEMENTATION)
     run_engine(parts, asked, 2, sizes.chunk)
     engine = run_engine(parts, asked, steps, sizes.chunk)
-    together = run_requests(loaded, parts, settings, asked, sizes.together_steps) if rows == _TOGETHER else 0.0
+    together, idle = run_requests(loaded, parts, settings, asked, sizes.together_steps)
     if sizes.profiles is not None and rows in (1, _TOGETHER) and context < 2048:
         write_profile(sizes.profiles / f"profile-{name}-{rows}.txt", parts, asked, sizes.chunk)
     return Line(
@@ -151,7 +152,9 @@ def _measure(
         context,
         engine_decode=rows / engine.step_seconds,
         roofline_decode=rows / work.decode_seconds(ceilings, rows, context + steps // 2),
-        together_decode=together,
+        together_decode=together.tokens_per_second,
+        together_roofline=rows / work.decode_seconds(ceilings, rows, context + round(together.tokens_before)),
+        idle_share=idle,
         generate_decode=rows / generate.step_seconds if generate else 0.0,
         continuous_decode=peers.continuous,
         engine_prompt=rows * context / engine.prompt_seconds,

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
 
-from benchmarks.gpu.steady import steady_rate
+from benchmarks.gpu.idle import TimedSteps
+from benchmarks.gpu.steady import Steady, steady
 from services.engine.generation.build import engine_of
 from services.engine.generation.detokenizer import IncrementalDetokenizer
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.parts import EngineSettings, Parts
 from services.engine.generation.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.generation.runner import ModelRunner
 from services.engine.generation.token_texts import TokenTexts
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
@@ -29,14 +31,21 @@ class Letters:
 
 def run_requests(
     loaded: LoadedModel, parts: Parts, settings: EngineSettings, prompts: list[list[int]], steps: int
-) -> float:
-    """Returns tokens per second while all rows decode."""
+) -> tuple[Steady, float]:
+    """Returns how fast tokens come while all rows decode, and the share of that time in which the GPU is idle."""
+    runner = parts.runner
+    assert isinstance(runner, ModelRunner)
+    recorded = runner.recorded
+    timed = None if recorded is None else TimedSteps(recorded)
+    runner.recorded = timed
     engine = engine_of(loaded, parts, settings, EngineMetrics(CollectorRegistry())).engine
     engine.start()
     try:
-        return steady_rate(asyncio.run(_all(engine, prompts, steps)))
+        found = steady(asyncio.run(_all(engine, prompts, steps)))
+        return found, timed.idle_share() if timed else float("nan")
     finally:
         engine.close()
+        runner.recorded = recorded
 
 
 async def _all(engine: GenerationEngine, prompts: list[list[int]], steps: int) -> list[list[float]]:

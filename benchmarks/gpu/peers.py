@@ -8,7 +8,7 @@ from transformers import GenerationConfig
 from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
 from benchmarks.gpu.runner import Rates, now
-from benchmarks.gpu.steady import steady_rate
+from benchmarks.gpu.steady import steady
 from services.engine.loading import LoadedModel
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def run_continuous(loaded: LoadedModel, prompts: list[list[int]], steps: int) ->
         found = model.generate_batch(
             prompts, generation_config=settings, continuous_batching_config=room, record_timestamps=True
         )
-        return steady_rate([each.timestamps for each in found.values()])
+        return steady([each.timestamps for each in found.values()]).tokens_per_second
     except Exception as error:  # the benchmark goes on without this peer
         log.warning("Continuous batching of transformers fails: %r", error)
         return 0.0

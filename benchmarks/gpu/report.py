@@ -23,7 +23,11 @@ class Line:
     """Tokens per second of all rows, by the runner alone."""
     roofline_decode: float
     together_decode: float
-    """By the whole engine, while all rows decode; 0 where it was not measured."""
+    """By the whole engine, while all rows decode; 0 where there was no such time."""
+    together_roofline: float
+    """At the contexts it has then."""
+    idle_share: float
+    """Of the GPU's time meanwhile."""
     generate_decode: float
     """0 where it was not measured."""
     continuous_decode: float
@@ -63,17 +67,17 @@ class Report:
             console.print(f"{name}: {note}")
         table = Table()
         for column in (
-            "model", "batch", "context", "decode tok/s", "of roofline", "engine", "of roofline", "generate", "times",
-            "continuous", "times", "prompt tok/s", "of product", "generate",
+            "model", "batch", "context", "decode tok/s", "of roofline", "engine", "of roofline", "idle", "generate",
+            "times", "continuous", "times", "prompt tok/s", "of product", "generate",
         ):  # fmt: skip
             table.add_column(column, justify="right", no_wrap=True)
         for line in self.lines:
             table.add_row(
                 line.model, str(line.batch), str(line.context), _rate(line.engine_decode),
                 _share(line.engine_decode, line.roofline_decode), _rate(line.together_decode),
-                _share(line.together_decode, line.roofline_decode), _rate(line.generate_decode),
-                _times(line.engine_decode, line.generate_decode), _rate(line.continuous_decode),
-                _times(line.together_decode, line.continuous_decode), _rate(line.engine_prompt),
+                _share(line.together_decode, line.together_roofline), f"{line.idle_share:.1%}",
+                _rate(line.generate_decode), _times(line.engine_decode, line.generate_decode),
+                _rate(line.continuous_decode), _times(line.together_decode, line.continuous_decode), _rate(line.engine_prompt),
                 f"{line.prompt_share:.0%}", _rate(line.generate_prompt),
             )  # fmt: skip
         console.print(table)

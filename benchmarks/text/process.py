@@ -25,7 +25,7 @@ class SystemFailed(Exception):
 
 class Process:
     """One program on one core, the servers' unless told otherwise, with one thread for arithmetic. Nothing of its
-    session outlives `stop`.
+    session outlives `stop`. With None for its core it runs where it likes.
 
     Its output goes to `log`; with `answers`, its standard output can be read from `popen` instead.
     """
@@ -37,13 +37,13 @@ class Process:
         environment: Mapping[str, str] | None = None,
         *,
         answers: bool = False,
-        core: int = SERVER_CORE,
+        core: int | None = SERVER_CORE,
     ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log
         self._file: IO[bytes] = log.open("wb")
         mine = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {core})  # a child begins where its parent may run
+        os.sched_setaffinity(0, mine if core is None else {core})  # a child begins where its parent may run
         try:
             self.popen = subprocess.Popen(
                 command,

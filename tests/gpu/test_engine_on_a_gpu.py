@@ -2,6 +2,7 @@ import asyncio
 import random
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -101,6 +102,24 @@ async def test_seeded_draws_equal_those_of_the_cpu(load: Load, start: Start) -> 
     assert [result.ids for result in together] == alone
 
 
+async def test_steps_are_launched_ahead(load: Load, start: Start) -> None:
+    bench, waits = start(load("llama")), start(load("llama"))
+    waits.launcher.launch = lambda *_: None
+    launched = list[bool]()
+    own = bench.launcher.launch
+
+    def launch(rows: Any, after: Any = None) -> Any:
+        launched.append(after is not None)
+        return own(rows, after)
+
+    bench.launcher.launch = launch
+    for fields in ({}, {"temperature": 0.9, "top_k": 40, "top_p": 0.95}, {"temperature": 1.1}):
+        assert await all_of(bench, **fields) == await all_of(waits, **fields)
+        assert sum(launched) > NEW_TOKENS / 2
+        del launched[:]
+    await eventually(lambda: bench.idle)
+
+
 async def test_preemption_and_shared_prefixes_change_nothing(load: Load, start: Start) -> None:
     roomy, tight = start(load("llama"), plain=True), start(load("llama"), pages=12)
     assert await all_of(tight) == await all_of(roomy)
@@ -122,6 +141,7 @@ async def test_a_real_lack_of_memory_makes_steps_smaller(load: Load, start: Star
         return original(rows)
 
     bench.runner.run = run
+    bench.launcher.launch = lambda *_: None
     assert await all_of(bench) == await all_of(roomy)
     assert 0 < bench.metric("oom_total") < 8
     del tried[:]

@@ -42,6 +42,7 @@ from services.engine.generation.stream import GenerationStream
 from services.engine.generation.token_texts import TokenTexts
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
+from tests.services.eager_launcher import EagerLauncher
 from tests.tiny_models import tokenizer
 
 
@@ -136,6 +137,7 @@ class Bench:
     pool: PagePool
     runner: Any
     registry: CollectorRegistry
+    launcher: Any = None
 
     def submit(self, prompt: list[int], **fields: Any) -> GenerationStream:
         asked = request(prompt, **fields)
@@ -205,16 +207,21 @@ def prepare(
     prefill_tokens: int,
     queue: int,
     share: bool = True,
+    ahead: bool = False,
     **planning: bool,
 ) -> Bench:
-    """Returns an engine whose thread was not started; `share`: with a prefix cache; `planning`: see Scheduler."""
+    """Returns an engine whose thread was not started.
+
+    `share`: with a prefix cache; `ahead`: with steps launched ahead; `planning`: see Scheduler.
+    """
     registry = CollectorRegistry()
     pool = PagePool(pages, PAGE_SIZE)
     budget = PrefillBudget(prefill_tokens, 2.0)
     scheduler = Scheduler(pool, budget, max_sequences=max_sequences, share_prefixes=share, **planning)
     admission = Admission(QueueLimits(requests=queue))
-    engine = GenerationEngine(runner, scheduler, pool, admission, EngineMetrics(registry))
-    return Bench(engine, scheduler, pool, runner, registry)
+    launcher = EagerLauncher(runner) if ahead else getattr(runner, "recorded", None)
+    engine = GenerationEngine(runner, scheduler, pool, admission, EngineMetrics(registry), launcher=launcher)
+    return Bench(engine, scheduler, pool, runner, registry, launcher)
 
 
 def build(loaded: LoadedModel, **settings: Any) -> BuiltEngine:

@@ -27,7 +27,7 @@ from services.engine.generation.parts import (
     page_count,
 )
 from services.engine.generation.prefill_budget import PrefillBudget
-from services.engine.generation.recording import record_decoding
+from services.engine.generation.recording import reading_seconds, record_decoding
 from services.engine.generation.rotary import frequencies_depend_on_length
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.scheduler import Scheduler
@@ -92,7 +92,7 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
     """Returns the engine that is put together from checked parts."""
     scheduler = Scheduler(
         parts.pool,
-        PrefillBudget(settings.prefill_tokens, settings.decode_slowdown),
+        PrefillBudget(settings.prefill_tokens, settings.decode_slowdown, parts.reading_seconds),
         max_sequences=parts.max_sequences,
         share_prefixes=parts.share_prefixes,
         shares_pages=parts.shares_pages,
@@ -111,6 +111,7 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
         metrics,
         media=MediaQueue(encoder, cache) if encoder and cache else None,
         unread_tokens=settings.unread_tokens,
+        launcher=parts.runner.recorded if isinstance(parts.runner, ModelRunner) and settings.launch_ahead else None,
     )
     source_tokens, context_tokens = fitting(loaded, parts.pool)
     return BuiltEngine(engine, context_tokens, source_tokens, parts.max_sequences, serial, parts.reason, pages, cache)
@@ -141,11 +142,12 @@ def paged_parts(loaded: LoadedModel, settings: EngineSettings) -> Parts:
     pages = page_count(loaded, settings, StateSize(0, token_bytes))
     pool = PagePool(pages, PAGE_SIZE)
     cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
-    runner = verified_runner(loaded, cache, pool)
+    runner, reading = verified_runner(loaded, cache, pool), 0.0
     if settings.record_decoding and loaded.device.type == "cuda":
         runner.recorded = record_decoding(loaded, runner, pool, settings.max_sequences)
+        reading = reading_seconds(loaded, runner, pool) if runner.recorded else 0.0
     reason = "Its paged forward was compared with its own at load."
-    return Parts(runner, pool, settings.max_sequences, False, settings.share_prefixes, True, reason)
+    return Parts(runner, pool, settings.max_sequences, False, settings.share_prefixes, True, reason, reading)
 
 
 def verified_runner(loaded: LoadedModel, cache: KVCache, pool: PagePool) -> ModelRunner:

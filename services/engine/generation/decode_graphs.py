@@ -8,11 +8,14 @@ rows that store nothing and see nothing.
 import logging
 import time
 from collections.abc import Collection
+from collections.abc import Sequence as Sequences
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from services.engine.fusion.triton.likeliest import LikeliestTokens, fill_in
@@ -20,9 +23,10 @@ from services.engine.generation.attention.backend import AttentionCall
 from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.attention.triton.plan import QueryBlocks, TritonPlan, part_tokens
 from services.engine.generation.decode_inputs import DecodeInputs
+from services.engine.generation.device_choice import choose, numbers_of
 from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.launched_step import LaunchedStep
-from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -91,21 +95,26 @@ class DecodeGraphs:
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]], size: int) -> Tensor:
         """Returns float32 logits `[rows, vocabulary]`, as Runner.run does; `size` is what `size_for` returned."""
-        graph = self._replay([row.sequence for row in rows], size, None)
+        graph = self._replay([row.sequence for row in rows], size)
         return graph.logits[: len(rows)].to(torch.float32, copy=True)
 
     @torch.inference_mode()
-    def launch(self, rows: Collection[Row[CachedTokens]], after: LaunchedStep | None = None) -> LaunchedStep | None:
+    def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
         """See StepLauncher."""
         sequences = [row.sequence for row in rows]
-        size = self._size_for(sequences) if after else self.size_for(rows)
+        size, count = self._size_for(sequences) if after else self.size_for(rows), len(sequences)
         if not size:
             return None
         began = time.monotonic()
-        self._replay(sequences, size, after)
-        told = self._told[self._count % _UNREAD][: len(sequences)]
+        sampled = numbers_of(sequences, 1 if after else 0)
+        sources = [after.places[sequence] for sequence in sequences] if after else None
+        graph = self._replay(sequences, size, sources, sampled and sampled[0])
+        tokens = self._tokens[:count]
+        if sampled:
+            tokens.copy_(choose(graph.logits[:count], tokens, self._inputs.numbers(size)[:, :count], sampled[1]))
+        told = self._told[self._count % _UNREAD][:count]
         self._count += 1
-        told.copy_(self._tokens[: len(sequences)], non_blocking=True)
+        told.copy_(tokens, non_blocking=True)
         arrived = torch.cuda.Event() if self._device.type == "cuda" else None
         if arrived is not None:
             arrived.record()
@@ -147,13 +156,19 @@ class DecodeGraphs:
         split = partial(part_tokens, cache=self._cache, processors=self._backend.processors)
         return DecodeInputs(rows, self._row_pages, self._cache.page_size, self._device, split)
 
-    def _size_for(self, sequences: list[CachedTokens]) -> int:
+    def _size_for(self, sequences: Sequences[CachedTokens]) -> int:
         if max(len(sequence.pages) for sequence in sequences) > self._row_pages:
             return 0
         return next((graph.size for graph in self._graphs if graph.size >= len(sequences)), 0)
 
-    def _replay(self, sequences: list[CachedTokens], size: int, after: LaunchedStep | None) -> DecodeGraph:
-        self._inputs.fill(sequences, size, after.places if after else None)
+    def _replay(
+        self,
+        sequences: Sequences[CachedTokens],
+        size: int,
+        sources: list[int] | None = None,
+        numbers: NDArray[np.float64] | None = None,
+    ) -> DecodeGraph:
+        self._inputs.fill(sequences, size, sources, numbers)
         graph = next(graph for graph in self._graphs if graph.size == size)
         graph.graph.replay()
         return graph

@@ -1,6 +1,7 @@
 """The engine: one thread that owns the model and takes all requests through it, step by step."""
 
 import logging
+import sys
 import time
 from collections import deque
 
@@ -10,7 +11,9 @@ from services.engine.generation.beam_search import BeamSearch
 from services.engine.generation.computation import Computation
 from services.engine.generation.delivery import Outbox
 from services.engine.generation.group import SequenceGroup
+from services.engine.generation.launched_step import StepLauncher
 from services.engine.generation.ledger import Ledger
+from services.engine.generation.lookahead import Lookahead
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.request import GenerationRequest, Likelihood
@@ -24,6 +27,9 @@ from services.engine.model_thread import ModelThread
 from services.engine.multimodal.media_queue import MediaQueue
 
 log = logging.getLogger(__name__)
+
+_SWITCH_SECONDS = 1e-4
+"""After which the event loop's thread lets the engine's go on, where a GPU's steps take milliseconds."""
 
 
 class GenerationEngine:
@@ -42,10 +48,11 @@ class GenerationEngine:
         *,
         media: MediaQueue | None = None,
         unread_tokens: int = 1024,
+        launcher: StepLauncher | None = None,
     ) -> None:
         """Makes an engine that is started by `start`; a stream with more than `unread_tokens` waiting is ended.
 
-        `media` encodes images and recordings in prompts.
+        `media` encodes images and recordings in prompts; `launcher` runs decode steps ahead of what is read of them.
         """
         self._runner = runner
         self._scheduler = scheduler
@@ -57,6 +64,7 @@ class GenerationEngine:
         self._outbox = Outbox()
         self._ledger = Ledger(scheduler, admission, metrics, self._outbox)
         self._computation = Computation(runner, scheduler, self._ledger)
+        self._lookahead = Lookahead(launcher, scheduler, pool)
         self._new: deque[SequenceGroup] = deque()
         self._cancelled: deque[SequenceGroup] = deque()
         self._preemptions_seen = 0
@@ -68,6 +76,8 @@ class GenerationEngine:
 
     def start(self) -> None:
         """Starts the thread."""
+        if self._lookahead.active:
+            sys.setswitchinterval(_SWITCH_SECONDS)
         self._thread.start()
 
     def close(self) -> None:
@@ -119,17 +129,24 @@ class GenerationEngine:
         self._receive()
         self._expire()
         encoded = self._encode()
-        rows = self._scheduler.schedule()
+        rows = self._lookahead.rows or self._scheduler.schedule()
         if rows:
-            began = time.monotonic()
-            self._begin(rows, began)
-            sampled = self._computation.run(rows)
-            self._account(rows, began)
-            self._branch([row.sequence for row in rows if row.sequence.branches])
-            for sequence, (token, likelihood) in sampled:
-                self._deliver(sequence, token, likelihood)
+            self._compute(rows)
         self._observe()
         return bool(rows) or encoded
+
+    def _compute(self, rows: list[Row[Sequence]]) -> None:
+        """Runs the model, or takes what it has found meanwhile, and hands that out."""
+        began = time.monotonic()
+        self._begin(rows, began)
+        if landing := self._lookahead.run(rows):
+            rows, sampled, began = landing.rows, landing.drawn, landing.began
+        else:
+            sampled = self._computation.run(rows)
+        self._account(rows, began)
+        self._branch([row.sequence for row in rows if row.sequence.branches])
+        for sequence, (token, likelihood) in sampled:
+            self._deliver(sequence, token, likelihood)
 
     def _receive(self) -> None:
         while self._new:
@@ -257,6 +274,8 @@ class GenerationEngine:
             self._ledger.end(group, "error", error)
 
     def _account(self, rows: list[Row[Sequence]], began: float) -> None:
+        if not rows:  # all of a step that was launched ahead had ended by then
+            return
         seconds = time.monotonic() - began
         for row in rows:
             row.sequence.request.work.add(began, seconds)
@@ -269,5 +288,6 @@ class GenerationEngine:
         metrics = self._metrics
         metrics.preemptions.inc(self._scheduler.preemptions - self._preemptions_seen)
         self._preemptions_seen = self._scheduler.preemptions
-        metrics.forward_seconds.inc(self._runner.forward_seconds - self._forward_seen)
-        self._forward_seen = self._runner.forward_seconds
+        forward = self._runner.forward_seconds + self._lookahead.wait_seconds
+        metrics.forward_seconds.inc(forward - self._forward_seen)
+        self._forward_seen = forward

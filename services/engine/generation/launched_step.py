@@ -8,23 +8,23 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.generation.sequence import Row, Sequence
 
 
 @dataclass(frozen=True)
 class LaunchedStep:
     """One token for each of some sequences, on its way."""
 
-    sequences: list[CachedTokens]
+    sequences: list[Sequence]
     told: Tensor
-    """int64 `[rows]` on the CPU, complete when it has arrived; negative where logits are not numbers."""
+    """int64 `[rows]` on the CPU, complete when it has arrived; NO_TOKEN and UNDECIDED as of `device_choice`."""
     arrived: torch.cuda.Event | None
     """None where it has at once."""
     began: float
     """When it was launched, on the clock of `time.monotonic`."""
 
     @cached_property
-    def places(self) -> dict[CachedTokens, int]:
+    def places(self) -> dict[Sequence, int]:
         """The row of each sequence."""
         return {sequence: i for i, sequence in enumerate(self.sequences)}
 
@@ -38,8 +38,8 @@ class LaunchedStep:
 class StepLauncher(Protocol):
     """What runs decode steps without waiting for them."""
 
-    def launch(self, rows: Collection[Row[CachedTokens]], after: LaunchedStep | None = None) -> LaunchedStep | None:
-        """Launches a step that takes the likeliest token of each row; None where it cannot take these rows.
+    def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
+        """Launches a step that chooses a token for each row; None where it cannot take these rows.
 
         With `after`, which nobody has read yet, the rows' sequences are among its own: each row is one token further
         than its sequence is, behind the token that the step before finds. At most two steps are unread.

@@ -36,6 +36,8 @@ class EngineSettings:
     """Whether requests start behind beginnings that others have computed."""
     record_decoding: bool = True
     """Whether decode steps are recorded as CUDA graphs, where there is a GPU."""
+    launch_ahead: bool = True
+    """Whether recorded steps are launched before the tokens of the step in front of them are read."""
     unread_tokens: int = 1024
     """Generated tokens that may wait for a slow reader."""
     media_cache_bytes: int = 256 << 20
@@ -55,6 +57,8 @@ class Parts:
     shares_pages: bool
     """Whether pages hold what is computed; else they only stand for the memory it takes."""
     reason: str
+    reading_seconds: float = 0.0
+    """How long a step takes for reading at all, beside steps that are recorded."""
 
 
 def choose_backend(loaded: LoadedModel, cache: KVCache) -> AttentionBackend:

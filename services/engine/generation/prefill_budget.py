@@ -31,12 +31,16 @@ class PrefillBudget:
     streams are slowed down for others that want an answer, but not for one long prompt. No step takes more than `most`
     tokens.
 
+    Where it takes `beginning` seconds to read at all, beside steps that are recorded, a step that does so reads for as
+    long again: with less, prompts would take many such steps.
+
     How long a step takes that only decodes is what the last ones took, and what a token of a prompt adds is what they
     added: medians, as a busy machine holds up single steps. A row more is taken to add what a token adds.
     """
 
-    def __init__(self, most: int, slowdown: float) -> None:
+    def __init__(self, most: int, slowdown: float, beginning: float = 0.0) -> None:
         self._most = most
+        self._beginning = beginning
         self._slowdown = slowdown
         self._decoded: deque[tuple[int, float]] = deque(maxlen=3)
         self._tokens: deque[float] = deque(maxlen=_RECENT)
@@ -47,17 +51,18 @@ class PrefillBudget:
 
         `prompts` tells how many tokens are left of each prompt that could be read, the next one first.
         """
-        if not prompts or (decode_count and self._since >= _REFRESH):
+        unknown = decode_count and not self._decoded
+        if not prompts or (decode_count and self._since >= _REFRESH) or (unknown and self._beginning):
             return 0
-        if not self._tokens or (decode_count and not self._decoded):
+        if not self._tokens or unknown:
             return min(_UNKNOWN_BESIDE if decode_count else _UNKNOWN_ALONE, self._most)
         token = median(self._tokens)
         if not decode_count:
-            return min(max(int(_ALONE_SECONDS / token), _LEAST_ALONE), self._most)
+            return min(max(int(self._reading(_ALONE_SECONDS) / token), _LEAST_ALONE), self._most)
         decode, together = self._decode_seconds(decode_count), self._decode_seconds(decode_count + len(prompts))
         haste = min((sum(prompts[1:]) * token / _PATIENCE) ** 2, _HASTE)
         seconds = max(self._slowdown * together - decode, haste * together)
-        return min(max(int(seconds / token), _FLOOR), self._most)
+        return min(max(int(self._reading(seconds) / token), _FLOOR), self._most)
 
     def seconds(self, decode_count: int) -> float:
         """Returns how long a step may work on something else beside `decode_count` rows."""
@@ -76,7 +81,11 @@ class PrefillBudget:
             self._decoded.append((decode_count, seconds))
         elif token_count >= _FLOOR and (self._decoded or not decode_count):
             beside = self._decode_seconds(decode_count) if decode_count else 0.0
-            self._tokens.append(max(seconds - beside, 0.05 * seconds) / token_count)
+            self._tokens.append(max(seconds - beside - self._beginning, 0.05 * seconds) / token_count)
+
+    def _reading(self, seconds: float) -> float:
+        """Returns for how long tokens may be read in a step that reads for so long in all."""
+        return max(seconds - self._beginning, self._beginning)
 
     def _decode_seconds(self, count: int) -> float:
         """Returns how long a step takes that only decodes so many rows."""

@@ -1,6 +1,8 @@
 """Records decode steps at load, and compares them with steps that were not recorded."""
 
 import logging
+import time
+from statistics import median
 
 import torch
 
@@ -11,6 +13,8 @@ from services.engine.generation.verification import check_prompts
 from services.engine.loading import LoadedModel
 
 log = logging.getLogger(__name__)
+
+_ROUNDS = 5
 
 
 def record_decoding(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: int) -> Recorded | None:
@@ -36,6 +40,22 @@ def record_decoding(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, ro
         log.warning("Decode steps are not recorded, since they differ then (relative error %.2g)", error)
         return None
     return graphs
+
+
+def reading_seconds(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> float:
+    """Returns how long a step takes that reads a few tokens, which is not recorded: most of it is launching kernels."""
+    sequence = CachedTokens(check_prompts(loaded, pool)[0].tolist())
+    pool.grow(sequence.pages, len(sequence.token_ids))
+    times: list[float] = []
+    try:
+        for _ in range(_ROUNDS):
+            began = time.monotonic()
+            runner.run([Row(sequence, len(sequence.token_ids))])
+            torch.cuda.synchronize(loaded.device)
+            times.append(time.monotonic() - began)
+    finally:
+        pool.release(sequence.pages)
+    return median(times)
 
 
 def recorded_error(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, recorded: Recorded) -> float:

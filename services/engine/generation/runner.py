@@ -2,7 +2,8 @@
 
 import inspect
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from collections.abc import Sequence as Sequences
 from typing import Protocol
 
 import numpy as np
@@ -13,8 +14,9 @@ from transformers import PreTrainedModel
 from services.engine.generation.attention.backend import AttentionBackend, AttentionCall
 from services.engine.generation.attention.batch import AttentionBatch, RowSpan
 from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.launched_step import LaunchedStep
 from services.engine.generation.media_rows import embedded, positions_of
-from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
 
 class Runner(Protocol):
@@ -67,7 +69,7 @@ def batch_of(rows: Collection[Row[CachedTokens]], cache: KVCache, device: torch.
     return AttentionBatch(spans, tensor_of(slots, device), cache)
 
 
-def tensor_of(values: Sequence[int], device: torch.device) -> Tensor:
+def tensor_of(values: Sequences[int], device: torch.device) -> Tensor:
     """Returns the numbers as int64 on the device."""
     tensor = torch.from_numpy(np.array(values, dtype=np.int64))
     return tensor if device.type == "cpu" else tensor.to(device)
@@ -82,6 +84,10 @@ class Recorded(Protocol):
 
     def run(self, rows: Collection[Row[CachedTokens]], size: int) -> Tensor:
         """Computes what Runner.run does; `size` is what `size_for` returned."""
+        ...
+
+    def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
+        """See StepLauncher."""
         ...
 
 

@@ -118,14 +118,18 @@ def row_processors(request: GenerationRequest, row: Tensor) -> tuple[RowProcesso
 def draw(logits: Tensor, sequences: list[Sequence]) -> list[int]:
     """Draws a token for each row, all of which sample, by inverting the cumulative distribution at a keyed draw."""
     parameters = [sequence.request.sampling for sequence in sequences]
-    temperature = torch.tensor([p.temperature for p in parameters], device=logits.device).unsqueeze(1)
-    # The highest logit becomes 0, so that the smallest temperatures overflow to minus infinity, which is right, and
-    # never to infinity, which would leave no distribution.
-    scaled = (logits - logits.amax(dim=-1, keepdim=True)).div_(temperature.clamp(min=_SMALLEST))
-    weights = truncate(scaled, parameters).exp()
+    temperature = torch.tensor([p.temperature for p in parameters], device=logits.device)
+    weights = truncate(scaled(logits, temperature), parameters).exp()
     draws = uniform(
         [p.seed for p in parameters],
         [sequence.output_count for sequence in sequences],
         [sequence.candidate for sequence in sequences],
     )
     return invert(weights, torch.from_numpy(draws).to(weights.device)).tolist()
+
+
+def scaled(logits: Tensor, temperature: Tensor) -> Tensor:
+    """Returns float32 logits `[rows, vocabulary]` by their temperatures `[rows]`."""
+    # The highest logit becomes 0, so that the smallest temperatures overflow to minus infinity, which is right, and
+    # never to infinity, which would leave no distribution.
+    return (logits - logits.amax(dim=-1, keepdim=True)).div_(temperature.clamp(min=_SMALLEST).unsqueeze(1))

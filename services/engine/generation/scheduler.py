@@ -50,8 +50,7 @@ class Scheduler:
             whole_prompts: Whether a prompt is read at once: the budget then bounds how many begin in a step.
         """
         self._pool = pool
-        self._share_prefixes = share_prefixes
-        self._shares_pages = shares_pages
+        self._share_prefixes, self._shares_pages = share_prefixes, shares_pages
         self._whole_prompts = whole_prompts
         self._keys: dict[Sequence, PageKeys] = {}
         self._max_sequences = max_sequences
@@ -65,6 +64,11 @@ class Scheduler:
     def waiting(self) -> list[Sequence]:
         """Sequences that were not admitted yet or were preempted, in no order."""
         return [sequence for _, _, sequence in self._waiting]
+
+    @property
+    def free_rows(self) -> int:
+        """Rows that are neither taken nor kept for followers; negative where there are too many."""
+        return self._max_sequences - sum(sequence.rows for sequence in self.running)
 
     def add(self, sequence: Sequence) -> None:
         """Puts a sequence among the waiting."""
@@ -92,10 +96,7 @@ class Scheduler:
 
     def halve(self, row: Row[Sequence]) -> Row[Sequence] | None:
         """Returns a row with half the tokens of a prompt, or None where it cannot be read in pieces."""
-        count = row.token_count // 2
-        if not count or self._whole_prompts:
-            return None
-        return Row(row.sequence, count, scored=min(row.scored, count))
+        return None if self._whole_prompts else row.halved()
 
     def give_way(self, sequence: Sequence) -> bool:
         """Takes memory from the last of the others, for which there is no room from now on; False if none has any."""
@@ -166,8 +167,8 @@ class Scheduler:
     def _prompts(self) -> list[int]:
         """Returns how many tokens are left of each prompt that is being read or for which a row is free."""
         begun = [sequence.remaining for sequence in self.running if sequence.remaining > 1]
-        free = max(self._max_sequences - sum(sequence.rows for sequence in self.running), 0)
-        return begun + [sequence.remaining - self._known(sequence) for _, _, sequence in self._waiting[:free]]
+        free = self._waiting[: max(self.free_rows, 0)]
+        return begun + [sequence.remaining - self._known(sequence) for _, _, sequence in free]
 
     def _known(self, sequence: Sequence) -> int:
         """Returns how many tokens a sequence would start behind that others have computed."""
@@ -204,8 +205,8 @@ class Scheduler:
         return sequence
 
     def _has_rows(self, count: int) -> bool:
-        """Returns whether so many rows are neither taken nor kept for followers. What comes alone has room."""
-        return not self.running or sum(sequence.rows for sequence in self.running) + count <= self._max_sequences
+        """Returns whether so many rows are free. What comes alone has room."""
+        return not self.running or count <= self.free_rows
 
     def _has_pages(self, sequence: Sequence) -> bool:
         """Takes pages for a sequence that comes in, if there are enough for its followers too where all must go on."""

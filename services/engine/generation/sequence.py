@@ -65,6 +65,8 @@ class Sequence(CachedTokens):
         """Whether its logits are for others too: it leads some, or is a beam."""
         self.logits: Tensor | None = None
         """Of a beam, what it has computed while others of its search have not."""
+        self.undecided = False
+        """Whether its logits are needed to choose a token: so many may be drawn that a device does not look at all."""
         self.processors: tuple[RowProcessor, ...] | None = None
         """What its penalties and constraints remember. Made by the sampler with the first token."""
 
@@ -79,6 +81,11 @@ class Sequence(CachedTokens):
     def order(self) -> float:
         """Sorts sequences: the lower goes first."""
         return self.group.order
+
+    @property
+    def ends_next(self) -> bool:
+        """Whether one more token makes the output as long as it may be."""
+        return self.output.token_count + 1 >= self.request.stopping.max_new_tokens
 
     @property
     def output_count(self) -> int:
@@ -110,3 +117,8 @@ class Row(Generic[S]):
     def completes(self) -> bool:
         """Whether a token is sampled after this row: nothing remains uncomputed."""
         return self.token_count == self.sequence.remaining
+
+    def halved(self) -> "Row[S] | None":
+        """Returns a row of half the tokens; None if there is but one."""
+        count = self.token_count // 2
+        return Row(self.sequence, count, scored=min(self.scored, count)) if count else None

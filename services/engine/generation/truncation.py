@@ -1,5 +1,8 @@
 """Which tokens are left to draw from."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,38 +34,62 @@ def _likely(logits: Tensor, parameters: list[SamplingParameters], least: int) ->
     """Keeps what top-k, top-p and min-p keep: as a rule a few tokens, so that only the likeliest need be sorted."""
     kept, rows = torch.empty_like(logits), list(range(len(parameters)))
     for head in (*_HEADS, logits.shape[1]):
-        kept[rows], whole = _of_head(logits[rows], [parameters[i] for i in rows], least, head)
-        rows = [i for i, fits in zip(rows, whole, strict=True) if not fits]
+        limits = Limits.of([parameters[i] for i in rows]).to(logits.device)
+        kept[rows], whole = keep_of_head(logits[rows], limits, least, head)
+        rows = [i for i, fits in zip(rows, whole.tolist(), strict=True) if not fits]
         if not rows:
             break
     return kept
 
 
-def _of_head(logits: Tensor, parameters: list[SamplingParameters], least: int, head: int) -> tuple[Tensor, list[bool]]:
-    """Returns what is kept of the `head` likeliest tokens, and of which rows that is all there is to keep."""
+@dataclass(frozen=True)
+class Limits:
+    """Top-k, top-p and min-p of some rows, in this order float64 `[3, rows]`; 0, 2 and 0 where they limit nothing."""
+
+    columns: Tensor
+    largest_k: float
+    """The largest top-k; infinity where a row has none."""
+
+    @staticmethod
+    def of(parameters: Sequence[SamplingParameters]) -> "Limits":
+        """Returns those of the parameters, on the CPU."""
+        # Top-p of 1 keeps all, whatever the rounding of the sum.
+        rows = [(p.top_k, p.top_p if p.top_p < 1 else 2.0, p.min_p) for p in parameters]
+        columns = torch.from_numpy(np.array(rows, dtype=np.float64).T.copy())
+        return Limits(columns, max(p.top_k or float("inf") for p in parameters))
+
+    def to(self, device: torch.device) -> "Limits":
+        """Returns the same on a device."""
+        return Limits(self.columns.to(device), self.largest_k)
+
+
+def keep_of_head(logits: Tensor, limits: Limits, least: int, head: int = _HEADS[0]) -> tuple[Tensor, Tensor]:
+    """Returns what is kept of the `head` likeliest tokens, and bool `[rows]`: whether that is all there is to keep.
+
+    Asks the device for nothing.
+    """
     vocabulary = logits.shape[1]
     ordered, order = torch.topk(logits, min(head, vocabulary))
     size = ordered.shape[1]
+    top_k, top_p, min_p = limits.columns.unsqueeze(2)
+    most = torch.where(top_k > 0, top_k, float(vocabulary)).clamp(min=least).long()
     # All tokens as likely as the last of the k stay too: which of them came first would be chance.
-    last = _column([min(max(p.top_k or vocabulary, least), size) - 1 for p in parameters], logits)
-    keep = ordered >= ordered.gather(1, last)
+    keep = ordered >= ordered.gather(1, most.clamp(max=size) - 1)
     weights = (ordered - ordered[:, :1]).double().exp()
     # What top-k leaves of a row is 1; where it cuts nothing of the head, that is all tokens.
-    cut = _column([bool(p.top_k) and max(p.top_k, least) < size for p in parameters], logits)
+    cut = (top_k > 0) & (most < size)
     mass = torch.where(keep, weights, 0.0).sum(dim=-1, keepdim=True)
-    if not cut.all():
+    if max(limits.largest_k, least) >= size:
         mass = torch.where(cut, mass, (logits - ordered[:, :1]).exp().sum(dim=-1, keepdim=True).double())
     reaches_end = keep[:, -1:] & cut
     probabilities = torch.where(keep, weights / mass, 0.0)
     before = probabilities.cumsum(dim=-1) - probabilities
-    # A token stays while those before it have not reached top_p; 1 keeps all, whatever the rounding of the sum.
-    top_p = _column([p.top_p if p.top_p < 1 else 2.0 for p in parameters], logits)
-    min_p = _column([p.min_p for p in parameters], logits)
+    # A token stays while those before it have not reached top_p.
     keep &= (before < top_p) & (probabilities >= min_p * probabilities[:, :1])
     keep[:, :least] = True
     reaches_end |= keep[:, -1:]
     kept = torch.full_like(logits, _NEVER).scatter(1, order, ordered.masked_fill(~keep, _NEVER))
-    return kept, [size == vocabulary or not reaches for reaches in reaches_end.flatten().tolist()]
+    return kept, (~reaches_end | (size == vocabulary)).squeeze(1)
 
 
 def _typical(logits: Tensor, mass: Tensor, least: int) -> Tensor:

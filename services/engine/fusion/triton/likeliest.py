@@ -12,8 +12,6 @@ from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 from services.engine.fusion.triton.launch import following, power
 
 _BLOCK = 4096
-NO_TOKEN = -1
-"""In place of a token where logits are not numbers."""
 
 
 class LikeliestTokens:
@@ -27,7 +25,7 @@ class LikeliestTokens:
         self._arrivals = torch.zeros(rows, dtype=torch.int32, device=device)
 
     def find(self, logits: Tensor, tokens: Tensor) -> None:
-        """Writes the tokens `[rows]` of logits `[rows, vocabulary]`, or NO_TOKEN where one is infinite or no number."""
+        """Writes the tokens `[rows]` of logits `[rows, vocabulary]`, or -1 where one is infinite or no number."""
         rows, vocabulary = logits.shape
         find_likeliest[(rows, self._parts)](
             logits, self._bests, self._places, self._arrivals, tokens, logits.stride(0), vocabulary,

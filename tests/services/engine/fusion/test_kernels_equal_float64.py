@@ -36,15 +36,15 @@ PAGE = 16
 ERRORS = {torch.float32: 2e-6, torch.bfloat16: 8e-3, torch.float16: 6e-4}
 """Greatest norm of the difference, as a share of the norm of the exact result."""
 KINDS = {
-    "llama": "3 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm",
-    "qwen3": "3 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm",
+    "llama": "3 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm, 1 GpuRotary",
+    "qwen3": "3 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm, 1 GpuRotary",
     "gemma3": "7 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm",
-    "gemma2": "3 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm",
-    "mistral": "3 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm",
-    "mixtral": "3 GpuAttention, 1 GpuLinear, 7 GpuNorm",
-    "gpt_oss": "1 GpuLinear, 7 GpuNorm",
+    "gemma2": "3 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm, 1 GpuRotary",
+    "mistral": "3 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm, 1 GpuRotary",
+    "mixtral": "3 GpuAttention, 1 GpuLinear, 7 GpuNorm, 1 GpuRotary",
+    "gpt_oss": "1 GpuLinear, 7 GpuNorm, 1 GpuRotary",
     "gpt2": "1 GpuLinear",
-    "wide_llama": "2 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm",
+    "wide_llama": "2 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm, 1 GpuRotary",
 }
 
 

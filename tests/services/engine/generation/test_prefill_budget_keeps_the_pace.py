@@ -100,6 +100,19 @@ def test_it_follows_tokens_that_become_dearer() -> None:
     assert duration(16, tokens, 2 * TOKEN) == pytest.approx(2 * duration(17, 0, 2 * TOKEN), rel=0.1)
 
 
+@pytest.mark.parametrize("beginning", [0.018, 0.024])
+@pytest.mark.parametrize("token", [4e-6, 3e-5])
+def test_where_it_takes_long_to_read_at_all_a_step_reads_for_as_long_again(token: float, beginning: float) -> None:
+    budget, taken = PrefillBudget(8192, 1.5, beginning), list[int]()
+    budget.observe(0, 256, 2.0)  # kernels were compiled
+    for _ in range(100):
+        tokens = budget.tokens(16, [100_000])
+        budget.observe(16, tokens, 0.02 + tokens * token if tokens else 0.0015)
+        taken.append(tokens)
+    assert max(taken[50:]) * token <= 1.5 * beginning
+    assert min(tokens for tokens in taken[50:] if tokens) * token > 0.3 * beginning
+
+
 def longest_step(arrivals: dict[int, list[int]], steps: int) -> float:
     """Returns how long the longest step took beside a stream; `arrivals` tells the prompts that come at a step."""
     plan = Scheduler(PagePool(10_000, 16), PrefillBudget(2048, 2.0), max_sequences=8)

@@ -11,8 +11,10 @@ from services.engine.generation.build import PAGE_SIZE, probe_layouts
 from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import ModelRunner
-from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.generation.sampler import sample
+from services.engine.generation.sequence import CachedTokens, Row, Sequence
 from services.engine.loading import LoadedModel
+from tests.services.engine.generation.sequences import sequence as sequence_of
 from tests.services.engine.kernel_devices import INTERPRETED, shorten
 
 pytest.importorskip("triton")
@@ -68,6 +70,41 @@ def test_rows_at_any_position_beside_fillers_compute_the_same(fresh_llama: Loade
         torch.testing.assert_close(cache.values(index), values, rtol=1e-4, atol=1e-5)
     runner.recorded = graphs  # of which it takes what fits
     torch.testing.assert_close(runner.run(rows), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_steps_launched_behind_one_another_continue_its_tokens(fresh_llama: LoadedModel) -> None:
+    llama = fresh_llama
+    shorten(llama.model)
+    cache, pool = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU, by_token=True), PagePool(40, PAGE_SIZE)
+    runner = ModelRunner(llama.model, ReferenceAttention(), cache, CPU)
+    graphs = PlayedGraphs(llama.model, TritonAttention(CPU), cache, CPU, longest=64)
+    graphs.record(4)
+    sampled = {"temperature": 0.9, "top_k": 5, "seed": 3}
+    rows: list[Row[Sequence]] = []
+    for prompt, fields in (([7, 8, 9], {}), ([*range(20, 36)], sampled), ([30], {}), ([40, 41], {"temperature": 1.0})):
+        rows.append(Row(sequence_of(prompt, **fields), 1, decodes=True))
+        pool.grow(rows[-1].sequence.pages, 32)
+        rows[-1].sequence.processors = ()
+        if before := len(prompt) - 1:
+            runner.run([Row(rows[-1].sequence, before)])
+            rows[-1].sequence.computed = before
+    step, found = None, dict[Sequence, list[int]]()
+    for count in (4, 4, 3, 3, 1):
+        before, step = step, graphs.launch(rows[-count:], step)
+        assert step is not None
+        for sequence, token in zip(before.sequences, before.tokens(), strict=True) if before else ():
+            found.setdefault(sequence, []).append(token)
+            sequence.token_ids.append(token)
+            sequence.computed += 1
+    for row in rows:
+        sequence = row.sequence
+        sequence.token_ids = sequence.token_ids[: sequence.prompt_count]
+        sequence.computed = len(sequence.token_ids) - 1
+        for token in found[sequence]:
+            [expected] = sample(runner.run([row]), [sequence])
+            assert token == expected
+            sequence.token_ids.append(token)
+            sequence.computed += 1
 
 
 def test_prompts_and_sequences_beyond_the_recording_are_not_taken(fresh_llama: LoadedModel) -> None:

@@ -22,7 +22,11 @@ _KINDS = {torch.float32, torch.bfloat16, torch.float16}
 _MAX_WIDTH = 256
 _MAX_GROUP = 128
 _MOST_PARTS = 64
-class tuning: waves, tokens, warps, stages = 16, 0, 4, 3
+_DECODING_WARPS = 2
+_DECODING_BYTES = 8192
+"""Of keys that a decode kernel has on the way."""
+
+
 _COUNTERS = 1 << 14
 _WAVES = 16
 """Programs of a decode kernel for each multiprocessor at most, if one of its rows has by far the longest context."""
@@ -159,7 +163,7 @@ class TritonAttention:
         launch: Launch,
         own: "OwnHeads | None" = None,
     ) -> None:
-        count, step = len(blocks.table), tuning.tokens or _tokens_at_once(query, launch)
+        count, step = len(blocks.table), _tokens_decoding(query, launch)
         parts = self._parts(count * launch.kv_heads, -(-blocks.longest // step))
         totals = torch.empty(count, launch.heads, parts, output.shape[-1], dtype=torch.float32, device=query.device)
         measures = torch.empty(count, launch.heads, parts, 2, dtype=torch.float32, device=query.device)
@@ -172,7 +176,7 @@ class TritonAttention:
             layer.scaling, *_bounds(layer), rotation.epsilon, HEADS=launch.heads, KV_HEADS=launch.kv_heads,
             M=max(power(launch.heads // launch.kv_heads), 16), N=step, PARTS=parts, **launch.widths, **_kind(layer),
             SINKS=layer.sinks is not None, ROTATED=rotation.rotated, NORM=bool(rotation.scales),
-            **following(query.device), num_warps=tuning.warps, num_stages=tuning.stages,
+            **following(query.device), num_warps=_DECODING_WARPS, num_stages=1,
         )  # fmt: skip
 
     def _arrivals(self, count: int) -> Tensor:
@@ -200,7 +204,7 @@ class TritonAttention:
 
     def _parts(self, programs: int, steps: int) -> int:
         """Returns into how many parts contexts of at most so many steps are split, beside as many programs."""
-        wanted = min(-(-tuning.waves * self.processors // programs), steps, _MOST_PARTS)
+        wanted = min(-(-_WAVES * self.processors // programs), steps, _MOST_PARTS)
         return power(wanted)
 
 
@@ -208,6 +212,11 @@ def _tokens_at_once(query: Tensor, launch: Launch) -> int:
     """Returns how many tokens of the context a kernel takes at once, so that they fit its shared memory."""
     narrow = max(launch.widths["KEY_BLOCK"], launch.widths["VALUE_BLOCK"]) * query.dtype.itemsize <= 256
     return 64 if narrow else 32
+
+
+def _tokens_decoding(query: Tensor, launch: Launch) -> int:
+    """Returns the same for rows of one token, whose kernel has two times as many in its registers."""
+    return min(max(_DECODING_BYTES // (launch.widths["KEY_BLOCK"] * query.dtype.itemsize), 16), 64)
 
 
 def _bounds(layer: AttentionLayer) -> tuple[float, int]:

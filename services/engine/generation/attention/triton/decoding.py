@@ -1,6 +1,6 @@
 """The kernel for rows of one token: all queries of a key head over a part of the context, and the sum of the parts."""
 
-# ruff: noqa: N803 - constants of a kernel are written in capitals
+# ruff: noqa: N803, N806 - constants of a kernel are written in capitals
 # pyright: reportArgumentType=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
 import triton
 import triton.language as tl

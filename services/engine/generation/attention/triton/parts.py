@@ -1,6 +1,7 @@
 """What several programs have found of one row's context, made one."""
 
-# ruff: noqa: N803 - constants of a kernel are written in capitals
+# ruff: noqa: N803, N806 - constants of a kernel are written in capitals
+# pyright: reportAssignmentType=false, reportArgumentType=false
 import triton
 import triton.language as tl
 

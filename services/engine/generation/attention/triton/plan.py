@@ -15,7 +15,7 @@ _LEAST = 16
 _LANES = 256
 """Bytes of a key or a value with which a block may have most queries; wider ones leave room for fewer."""
 _MOST = 128
-PROGRAMS = 2
+PROGRAMS = 4
 """Programs of a decode kernel for each multiprocessor: fewer read too little at once, more begin and end too often."""
 
 

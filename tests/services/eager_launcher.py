@@ -1,0 +1,46 @@
+"""Launches steps of any runner, which computes them at once; what they have found is told when it is asked for."""
+
+import time
+from collections.abc import Collection
+
+import torch
+
+from services.engine.generation.device_choice import NO_TOKEN, choose, numbers_of
+from services.engine.generation.launched_step import LaunchedStep
+from services.engine.generation.runner import Runner
+from services.engine.generation.sequence import CachedTokens, Row, Sequence
+
+
+class EagerLauncher:
+    """Stands where DecodeGraphs stands. Whoever reads a step too early, or never, changes what comes behind it."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.first = self.ahead = 0
+        """Steps launched behind none, and behind one that was not read."""
+        self.changed: dict[int, dict[int, int]] = {}
+        """By a step's number: what is told in place of some rows' tokens."""
+        self.failing: set[int] = set()
+        """Steps that cannot be launched."""
+
+    def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
+        number = self.first + self.ahead
+        self.first, self.ahead = (self.first, self.ahead + 1) if after else (self.first + 1, self.ahead)
+        if number in self.failing:
+            raise RuntimeError("no room")
+        sequences = [row.sequence for row in rows]
+        logits = self._runner.run([Row(self._further(sequence, after), 1) for sequence in sequences])
+        likeliest = torch.where(logits.amax(dim=-1).isfinite(), logits.argmax(dim=-1), NO_TOKEN)
+        if sampled := numbers_of(sequences, 1 if after else 0):
+            likeliest = choose(logits, likeliest, torch.from_numpy(sampled[0]), sampled[1])
+        for place, token in self.changed.get(number, {}).items():
+            likeliest[place] = token
+        return LaunchedStep(sequences, likeliest, None, time.monotonic())
+
+    def _further(self, sequence: Sequence, after: LaunchedStep | None) -> CachedTokens:
+        """Returns the sequence with the token that the step before has found."""
+        found = [max(int(after.told[after.places[sequence]]), 0)] if after else []
+        known = sequence.token_ids
+        assert sequence.computed == len(known) - 1
+        ids = [*known, *found]
+        return CachedTokens(ids, pages=sequence.pages, computed=len(ids) - 1, prompt_count=sequence.prompt_count)

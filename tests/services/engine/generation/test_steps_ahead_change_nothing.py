@@ -1,0 +1,147 @@
+"""Steps launched before the tokens in front of them are read give every request what it gets without them."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sensorium.errors import Internal
+from services.engine.generation.device_choice import NO_TOKEN, UNDECIDED
+from services.engine.loading import LoadedModel
+from tests.services.bench import Bench, BenchMaker, eventually, fake_bench, real_bench
+from tests.services.fake_runner import FakeRunner, continuation
+
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.8, "top_p": 0.9, "top_k": 40},
+    {"temperature": 1.3},
+    {"temperature": 1.0, "min_p": 0.02, "top_k": 200},
+    {"stop_strings": ("e", "st")},
+    {"temperature": 0.7, "stop_token_ids": frozenset(range(6, 60))},
+]
+
+
+@pytest.fixture
+def benches() -> Iterator[list[Bench]]:
+    made: list[Bench] = []
+    yield made
+    for bench in made:
+        if isinstance(bench.runner, FakeRunner):
+            bench.runner.free()
+        bench.engine.close()
+
+
+async def served(bench: Bench, asked: list[tuple[list[int], dict[str, Any]]], source: random.Random) -> list[Any]:
+    """Runs all, which come one after the other; a few callers lose patience."""
+
+    async def one(prompt: list[int], fields: dict[str, Any], delay: float, leaves: bool) -> Any:
+        await asyncio.sleep(delay)
+        stream = bench.submit(prompt, **fields)
+        ids: list[int] = []
+        async for event in stream:
+            ids += getattr(event, "token_ids", ())
+            if leaves and len(ids) > 3:
+                stream.cancel()
+        return None if leaves else ids
+
+    plans = [(source.random() * 0.1, source.random() < 0.2) for _ in asked]
+    return await asyncio.gather(*(one(*each, *plan) for each, plan in zip(asked, plans, strict=True)))
+
+
+@pytest.mark.parametrize("sizes", [{}, {"pages": 8, "max_sequences": 5}], ids=["roomy", "tight"])
+async def test_mixed_requests_that_come_and_go_get_the_same(
+    llama: LoadedModel, benches: list[Bench], sizes: dict[str, int]
+) -> None:
+    seed = random.SystemRandom().randrange(1 << 30)
+    print(f"seed {seed}")  # shown where the test fails
+    source = random.Random(seed)
+    benches += [real_bench(llama), real_bench(llama, ahead=True, **sizes)]
+    asked = [
+        (
+            [source.randrange(6, 320) for _ in range(source.randrange(1, 40))],
+            {"seed": i, "max_new_tokens": source.randrange(1, 50), **KINDS[i % len(KINDS)]},
+        )
+        for i in range(18)
+    ]
+    alone = [(await benches[0].run(prompt, **fields)).ids for prompt, fields in asked]
+    found = await served(benches[1], asked, source)
+    assert [ids for ids in found if ids is not None] == [
+        ids for ids, got in zip(alone, found, strict=True) if got is not None
+    ]
+    assert benches[1].launcher.ahead > 10
+    assert sizes == {} or benches[1].metric("preemptions_total") > 0
+    await eventually(lambda: benches[1].idle)
+
+
+@pytest.mark.parametrize(
+    ("fields", "launched"),
+    [
+        ({"presence_penalty": 1.0}, 0),
+        ({"logprob_count": 1}, 0),
+        ({"temperature": 1.0, "typical_p": 0.5}, 0),
+        ({"temperature": 0.9, "candidate_count": 2}, 1),
+        ({"temperature": 1.0, "top_p": 0.97}, 1),  # more tokens than the device looks at
+    ],
+)
+async def test_rows_that_need_their_logits_are_computed_at_once(
+    llama: LoadedModel, benches: list[Bench], fields: dict[str, Any], launched: int
+) -> None:
+    benches += [real_bench(llama), real_bench(llama, ahead=True)]
+    results = [await bench.run([7, 8, 9], max_new_tokens=6, **fields) for bench in benches]
+    assert results[0].candidates == results[1].candidates
+    assert benches[1].launcher.first == launched
+
+
+async def test_undecided_rows_are_computed_again_and_others_go_on(benches: list[Bench]) -> None:
+    benches.append(fake_bench(FakeRunner(), ahead=True))
+    benches[0].launcher.changed = {1: {0: UNDECIDED}, 2: {0: 99}, 5: {1: UNDECIDED}}
+    prompts = [[10, 11], [20], [30]]
+    found = await asyncio.gather(*(benches[0].run(prompt, max_new_tokens=14) for prompt in prompts))
+    assert [result.ids for result in found] == [continuation(prompt, 14) for prompt in prompts]
+
+
+async def test_what_cannot_be_launched_is_computed_at_once(benches: list[Bench]) -> None:
+    benches.append(fake_bench(FakeRunner(), ahead=True))
+    benches[0].launcher.failing = {0, 2, 3, 7}
+    prompts = [[10, 11], [20]]
+    found = await asyncio.gather(*(benches[0].run(prompt, max_new_tokens=14) for prompt in prompts))
+    assert [result.ids for result in found] == [continuation(prompt, 14) for prompt in prompts]
+    assert benches[0].launcher.ahead > 3
+
+
+async def test_logits_that_are_no_numbers_end_their_row_alone(benches: list[Bench]) -> None:
+    benches.append(fake_bench(FakeRunner(), ahead=True))
+    benches[0].launcher.changed = {2: {0: NO_TOKEN}}
+    found = await asyncio.gather(
+        *(benches[0].run(prompt, max_new_tokens=14) for prompt in ([10], [20])), return_exceptions=True
+    )
+    ends = [isinstance(result, Internal) for result in found]
+    assert sorted(ends) == [False, True]
+    prompt = [[10], [20]][ends.index(False)]
+    assert next(result.ids for result in found if not isinstance(result, BaseException)) == continuation(prompt, 14)
+    await eventually(lambda: benches[0].idle)
+
+
+async def test_no_step_is_launched_behind_the_last_token(benches: list[Bench]) -> None:
+    benches.append(fake_bench(FakeRunner(), ahead=True))
+    assert (await benches[0].run([10], max_new_tokens=9)).ids == continuation([10], 9)
+    await eventually(lambda: benches[0].idle)
+    assert benches[0].runner.steps == 9  # one for the prompt, and one for each token but the last
+    assert (benches[0].launcher.first, benches[0].launcher.ahead) == (1, 7)
+
+
+async def test_a_request_that_comes_joins_soon(benches: list[Bench], fake: BenchMaker) -> None:
+    benches.append(fake_bench(FakeRunner(), ahead=True))
+    bench = benches[0]
+    bench.runner.hold()
+    long = asyncio.ensure_future(bench.run([10], max_new_tokens=60))
+    bench.runner.permit(6)
+    await eventually(lambda: bench.runner.steps == 6)
+    short = asyncio.ensure_future(bench.run([20], max_new_tokens=2))
+    await asyncio.sleep(0.05)
+    bench.runner.permit(4)
+    assert (await short).ids == continuation([20], 2)
+    bench.runner.free()
+    assert (await long).ids == continuation([10], 60)
