@@ -77,8 +77,8 @@ class Report:
                 _share(line.engine_decode, line.roofline_decode), _rate(line.together_decode),
                 _share(line.together_decode, line.together_roofline), f"{line.idle_share:.1%}",
                 _rate(line.generate_decode), _times(line.engine_decode, line.generate_decode),
-                _rate(line.continuous_decode), _times(line.together_decode, line.continuous_decode), _rate(line.engine_prompt),
-                f"{line.prompt_share:.0%}", _rate(line.generate_prompt),
+                _rate(line.continuous_decode), _times(line.together_decode, line.continuous_decode),
+                _rate(line.engine_prompt), f"{line.prompt_share:.0%}", _rate(line.generate_prompt),
             )  # fmt: skip
         console.print(table)
 

@@ -7,16 +7,16 @@ import triton.language as tl
 
 @triton.jit
 def activated(x, ACTIVATION: tl.constexpr):
-    """Returns float32 `x` behind an activation, by its number in `Gate`."""
+    """Returns float32 `x` behind an activation, by its number in `Gate`. No exponential is let overflow."""
     if ACTIVATION == 1:
-        found = x / (1.0 + tl.exp(-x))
+        found = x / (1.0 + tl.exp(tl.minimum(-x, 80.0)))
     elif ACTIVATION == 2:  # its tangent by an exponential that never overflows into a quotient of infinities
         inner = 0.7978845608028654 * (x + 0.044715 * x * x * x)
-        found = x * (1.0 - 1.0 / (tl.exp(2.0 * inner) + 1.0))
+        found = x * (1.0 - 1.0 / (tl.exp(tl.minimum(2.0 * inner, 80.0)) + 1.0))
     elif ACTIVATION == 3:
         found = 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))
     elif ACTIVATION == 4:
-        found = x / (1.0 + tl.exp(-1.702 * x))
+        found = x / (1.0 + tl.exp(tl.minimum(-1.702 * x, 80.0)))
     else:
         tl.static_assert(ACTIVATION == 5)
         found = tl.maximum(x, 0.0)
