@@ -1,4 +1,4 @@
-"""Whole decoder layers: seven kernels for one row, and for more as many around torch's own products."""
+"""Whole decoder layers: five kernels for one row, and for more a few around torch's own products."""
 
 from typing import Any
 

@@ -26,6 +26,7 @@ from tests.tiny_models import CONFIGS, write_checkpoint
 
 pytest.importorskip("triton")
 from services.engine.fusion.triton.attention import GpuAttention
+from services.engine.fusion.triton.likeliest import LikeliestTokens, fill_in
 from services.engine.fusion.triton.linear import GpuLinear
 from services.engine.fusion.triton.mlp import GpuMlp
 from services.engine.fusion.triton.norm import GpuNorm
@@ -220,3 +221,26 @@ def test_a_layer_that_computes_something_else_is_left_alone(device: str, llama_f
     kinds = [type(layer).__name__ for layer in fused.loaded.model.model.layers]
     assert kinds == ["LlamaDecoderLayer", "GpuDecoderLayer", "GpuDecoderLayer"]
     torch.testing.assert_close(fused.run(), fused.own, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_likeliest_token_is_the_first_of_each_row(device: str) -> None:
+    logits = torch.randn(6, 9001, dtype=torch.float32, device=device)
+    logits[1, [4200, 17, 8999]] = 50.0
+    logits[2] = -3.0
+    logits[3, 5000], logits[4, 0] = float("nan"), float("inf")
+    logits[5, :9000] = float("-inf")
+    likeliest, tokens = LikeliestTokens(6, 9001, torch.device(device)), torch.zeros(6, dtype=torch.int64, device=device)
+    for _ in range(2):  # nothing is left of the first time
+        likeliest.find(logits, tokens)
+        assert tokens.tolist() == [int(logits[0].argmax()), 17, 0, -1, -1, 9000]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_tokens_are_those_given_or_those_of_the_step_before(device: str) -> None:
+    given, sources, before = (
+        torch.tensor(values, device=device) for values in ([7, 0, 9, 0, 0], [-1, 3, -1, 0, 1], [11, -1, 12, 13])
+    )
+    tokens = torch.full([5], -7, device=device)
+    fill_in(given, sources, before, tokens)
+    assert tokens.tolist() == [7, 13, 9, 11, 0]

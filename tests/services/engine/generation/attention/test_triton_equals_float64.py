@@ -15,9 +15,10 @@ from services.engine.generation.kv_cache import KVCache, LayerLayout
 from tests.services.engine.kernel_devices import DEVICES
 
 pytest.importorskip("triton")
-from services.engine.generation.attention.triton.backend import TritonAttention, takes
+from services.engine.generation.attention.triton.backend import OwnHeads, TritonAttention, takes
 
 PAGE, PAGES = 16, 96
+EPSILON = 1e-3
 ERRORS = {torch.float32: 2e-6, torch.bfloat16: 6e-3, torch.float16: 1e-3}
 """Greatest norm of the difference, as a share of the norm of the exact result."""
 
@@ -178,3 +179,51 @@ def test_large_scores_neither_overflow_nor_vanish(device: str) -> None:
     found, exact = step.run(), step.exact()
     assert torch.isfinite(found).all()
     assert float((found - exact).norm() / exact.norm()) <= 1e-3  # float32 scores of thousands
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rotated", [16, 8])
+@pytest.mark.parametrize("with_norms", [False, True])
+def test_rows_of_one_token_are_rotated_stored_and_attend_in_one_pass(
+    device: str, rotated: int, with_norms: bool
+) -> None:
+    case = Case(rows=((1, 1), (1, 140), (1, 16), (1, 33)), window=90, softcap=5.0, sinks=True)
+    step = Step(case, device)
+    scales = (step.draw(16).exp(), step.draw(16).exp()) if with_norms else None
+    angles = step.draw(len(case.rows), rotated), step.draw(len(case.rows), rotated)
+    raw = [
+        torch.cat([query[0], keys[-1], values[-1]]).flatten()
+        for query, (keys, values) in zip(step.queries, step.sequences, strict=True)
+    ]
+    for i, (query, (keys, _)) in enumerate(zip(step.queries, step.sequences, strict=True)):
+        for heads, scale in ((query[0], 0), (keys[-1], 1)):
+            heads.copy_(turned(heads, [angle[i] for angle in angles], scales and scales[scale]))
+    own = OwnHeads(
+        angles[0].to(device), angles[1].to(device), rotated, scales and (scales[0].to(device), scales[1].to(device)),
+        EPSILON,
+    )  # fmt: skip
+    backend, layer = TritonAttention(torch.device(device)), step.layer
+    assert layer.sinks is not None
+    step.batch.slots[2] = -1  # nothing is stored, and it is seen all the same
+    with poisoned():
+        found = backend.attend_own(
+            replace(layer, sinks=layer.sinks.to(device)), torch.stack(raw).to(device), own, backend.plan(step.batch)
+        ).cpu()
+    exact = step.exact()
+    assert float((found - exact).norm() / exact.norm()) <= 4e-6
+    for i, (span, (keys, values)) in enumerate(zip(step.batch.rows, step.sequences, strict=True)):
+        read = step.cache.read(3, span.pages, span.context)
+        torch.testing.assert_close(read[0].cpu()[: span.context - (i == 2)], keys[: span.context - (i == 2)])
+        assert torch.equal(read[1].cpu()[: span.context - (i == 2)], values[: span.context - (i == 2)])
+    assert torch.isnan(step.cache.read(3, step.batch.rows[2].pages, 16)[0][-1]).all()
+
+
+def turned(heads: Tensor, angles: list[Tensor], scales: Tensor | None) -> Tensor:
+    """Returns heads `[n, width]` normalized, if there are scales, and rotated as transformers does it."""
+    wide, width = heads.double(), len(angles[0])
+    if scales is not None:
+        wide = wide * (wide.square().mean(-1, keepdim=True) + EPSILON).rsqrt() * scales.double()
+    low, high = wide[:, : width // 2], wide[:, width // 2 : width]
+    cosines, sines = (angle.double() for angle in angles)
+    rotated = wide[:, :width] * cosines + torch.cat([-high, low], dim=-1) * sines
+    return torch.cat([rotated, wide[:, width:]], dim=-1).float()
