@@ -220,7 +220,8 @@ class Media(_message.Message):
     mime_type: _builtins.str
     """IANA media type such as `image/png` or `audio/wav`. Empty lets the service tell from the bytes; a type that
     contradicts the bytes is INVALID_ARGUMENT. Raw samples are `audio/l16;rate=16000;channels=1` (16 bits, little-endian
-    unless `endianness=big-endian` follows), or `audio/pcmu` and `audio/pcma` with the same parameters (G.711).
+    unless `endianness=big-endian` follows), or `audio/x-float32` (in [-1, 1]), `audio/pcmu` and `audio/pcma` (G.711) with
+    the same parameters.
     """
     data: _builtins.bytes
     """The encoded bytes themselves. Limits on bytes, pixels and seconds are in `ModelLimits`."""

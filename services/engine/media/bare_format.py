@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from services.engine.media.media_type import essence, parameters
 from services.engine.media.refusal import AudioRefused
 
-_SAMPLES = {"audio/l16": "PCM_16", "audio/pcmu": "ULAW", "audio/pcma": "ALAW"}
+_SAMPLES = {"audio/l16": "PCM_16", "audio/x-float32": "FLOAT", "audio/pcmu": "ULAW", "audio/pcma": "ALAW"}
 """By libsndfile's names."""
+_BYTES = {"PCM_16": 2, "FLOAT": 4, "ULAW": 1, "ALAW": 1}
 _ENDIANS = {"little-endian": "LITTLE", "big-endian": "BIG"}
 _TELEPHONE = "8000"
 """Samples per second of G.711 where no other rate is told (RFC 4856)."""
+_G711 = ("audio/pcmu", "audio/pcma")
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class BareFormat:
     """What bare samples are."""
 
     samples: str
-    """PCM_16, ULAW or ALAW."""
+    """PCM_16, FLOAT, ULAW or ALAW."""
     rate: int
     channels: int
     endian: str = "LITTLE"
@@ -25,14 +27,14 @@ class BareFormat:
     @property
     def frame_bytes(self) -> int:
         """Bytes of one sample of each channel."""
-        return self.channels * (2 if self.samples == "PCM_16" else 1)
+        return self.channels * _BYTES[self.samples]
 
 
 def bare_format(media_type: str) -> BareFormat | None:
     """Returns what a media type tells of bare samples, or None if it is not that of any.
 
-    Samples of 16 bits are little-endian, as in the rest of the contract, unless `endianness=big-endian` is among the
-    parameters; RFC 2586 has them the other way round, and hardly anybody follows it.
+    Samples of more than 8 bits are little-endian, as in the rest of the contract, unless `endianness=big-endian` is
+    among the parameters; RFC 2586 has them the other way round, and hardly anybody follows it.
 
     Raises:
         AudioRefused: a parameter is missing or wrong.
@@ -43,7 +45,7 @@ def bare_format(media_type: str) -> BareFormat | None:
     told = parameters(media_type)
     if unknown := sorted(set(told) - {"rate", "channels", "endianness"}):
         raise AudioRefused(f"is declared with {unknown[0]!r}; {kind} has rate, channels and endianness")
-    rate = told.get("rate", "" if kind == "audio/l16" else _TELEPHONE)
+    rate = told.get("rate", _TELEPHONE if kind in _G711 else "")
     channels = told.get("channels", "1")
     for name, value in (("rate", rate), ("channels", channels)):
         if not (value.isascii() and value.isdigit() and len(value) < 10):

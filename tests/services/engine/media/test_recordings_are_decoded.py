@@ -63,6 +63,7 @@ def test_bare_samples_are_what_their_type_says() -> None:
     for data, kind in (
         (stereo.tobytes(), "audio/L16; rate=16000; channels=2"),
         (stereo.astype(">i2").tobytes(), "audio/l16;rate=16000;channels=2;endianness=big-endian"),
+        ((stereo / 32768).astype("<f4").tobytes(), "audio/x-float32;rate=16000;channels=2"),
     ):
         rate, found = decoded(data, kind)
         assert rate == 16_000
