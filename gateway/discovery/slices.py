@@ -73,6 +73,7 @@ def _replicas(slices: Iterable[Slice], place: ServicePort) -> Iterable[Member]:
 def _member(endpoint: Mapping[str, Any], bracketed: bool, port: int, pool: str) -> Member:
     # All addresses of one endpoint are the same to a caller, says the API, and only the first is ever used.
     host = endpoint["addresses"][0]
+    # `serving` decides nothing: what is not ready gets no new work even if it serves, and what it has goes on anyway.
     conditions = _object(endpoint.get("conditions"))
     return Member(
         address=f"[{host}]:{port}" if bracketed else f"{host}:{port}",
