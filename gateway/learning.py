@@ -61,7 +61,9 @@ class Learner:
             "/grpc.health.v1.Health/Watch", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
         )(HealthCheckRequest())
         try:
-            status = await asyncio.wait_for(watch.read(), self._settings.probe_timeout_seconds)
+            # `wait_for` of Python 3.11 loses a cancellation that comes together with the answer.
+            async with asyncio.timeout(self._settings.probe_timeout_seconds):
+                status = await watch.read()
             while status is not EOF:
                 serving = status.status == HealthCheckResponse.SERVING
                 following: asyncio.Future[Any] = asyncio.ensure_future(watch.read())

@@ -16,7 +16,7 @@ from sensorium.v1 import text_pb2, text_pb2_grpc
 _SECONDS = 120.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Ended:
     """A call that ended: where it ran, as far as is known, its events, and the reason of its failure, if any."""
 
@@ -35,7 +35,8 @@ class Callers:
     def __init__(self, channel: grpc.aio.Channel, stream: Any, whole: Any) -> None:
         """`stream` is what streams are asked for, `whole` what is answered in one piece."""
         self.ended: list[Ended] = []
-        self.running = 0
+        self.running: list[Ended] = []
+        """Calls that have not ended yet."""
         self._stub: Any = text_pb2_grpc.TextServiceStub(channel)
         self._stream = stream
         self._whole = whole
@@ -51,7 +52,7 @@ class Callers:
     async def call(self, once: Callable[[Ended], Any], kind: str) -> None:
         while not self._stopping:
             ended = Ended(kind, monotonic())
-            self.running += 1
+            self.running.append(ended)
             try:
                 async with asyncio.timeout(_SECONDS):
                     await once(ended)
@@ -61,7 +62,7 @@ class Callers:
                 # A caller waits a little before he tries again.
                 await asyncio.sleep(0.1)
             finally:
-                self.running -= 1
+                self.running.remove(ended)
                 self.ended.append(ended)
 
     async def stream(self, ended: Ended) -> None:

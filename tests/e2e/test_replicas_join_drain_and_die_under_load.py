@@ -1,35 +1,67 @@
 """Three replicas behind a gateway that follows EndpointSlices: one is added, one drained and one killed under load."""
 
 import asyncio
+import os
 import re
 import signal
 import urllib.request
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
+from local.nursery import Fork
 from tests.e2e.callers import Callers, calling
 from tests.e2e.processes import ROOT, Server, server
 from tests.fakes.kubernetes_api import KubernetesApi, endpoint, endpoint_slice
 from tests.waiting import until
 
 STREAMS = 32
+TOKENS = 48
 SERVICE = "sensorium-text"
+
+
+class Replica:
+    """A process of the text service."""
+
+    def __init__(self, number: int, folder: Path, *arguments: str) -> None:
+        # Of one that has imported torch already: it is the longest part of a start.
+        self.process = Fork(f"text-{number}", "services.text", arguments, folder / f"text-{number}.log")
+
+    @property
+    def address(self) -> str:
+        found = re.search(r"listening on (127\.0\.0\.1:\d+)", self.log)
+        assert found, self.log
+        return found[1]
+
+    @property
+    def log(self) -> str:
+        return self.process.last_lines(1000)
+
+    @property
+    def ready(self) -> bool:
+        return re.search(r"sensorium\.rpc .*\bready$", self.log, re.MULTILINE) is not None
+
+    @property
+    def ended(self) -> bool:
+        return self.process.exit_code is not None
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.process.pid, number)
 
 
 class Replicas:
     """Replicas of the text service, and their slices."""
 
-    def __init__(self, api: KubernetesApi, servers: list[Server]) -> None:
+    def __init__(self, api: KubernetesApi, processes: list[Replica]) -> None:
         self.api = api
-        self.servers = servers
+        self.processes = processes
 
     def tell(self, number: int, *, ready: bool = True, serving: bool = True, terminating: bool = False) -> None:
         """Writes what Kubernetes would of a replica. Each has its own port here, and so its own slice."""
-        host, _, port = self.servers[number].address.rpartition(":")
+        host, _, port = self.processes[number].address.rpartition(":")
         told = endpoint(host, f"uid-{number}", ready=ready, serving=serving, terminating=terminating)
         self.api.put(endpoint_slice(SERVICE, [told], name=f"{SERVICE}-{number}", port=int(port)))
 
@@ -38,14 +70,18 @@ class Replicas:
 
 
 @asynccontextmanager
-async def running(folder: Path, count: int) -> AsyncIterator[list[Server]]:
+async def running(folder: Path, count: int) -> AsyncIterator[list[Replica]]:
+    ports = ("--port", "0", "--metrics-port", "0")
     model = ("--model", str(ROOT / "models/chat"), "--device", "cpu", "--cache-mib", "64", "--drain-delay-seconds", "1")
-    model += ("--dtype", "float32")
-    async with AsyncExitStack() as stack:
-        logs = [folder / f"text-{number}.log" for number in range(count)]
-        # All begin at once: most of their time goes into importing torch.
-        waiting = [server(log, "services.text", *model) for log in logs]
-        yield list(await asyncio.gather(*map(stack.enter_async_context, waiting)))
+    replicas = [Replica(number, folder, *model, *ports) for number in range(count)]
+    try:
+        await until(lambda: all(replica.ready or replica.ended for replica in replicas), 150)
+        yield replicas
+    finally:
+        for replica in replicas:
+            if not replica.ended:
+                replica.send(signal.SIGKILL)
+            replica.process.stop()
 
 
 @asynccontextmanager
@@ -75,10 +111,10 @@ class Metrics:
         samples = [line for line in lines if line.startswith(f"{name}{{") and all(part in line for part in wanted)]
         return sum(float(sample.split()[-1]) for sample in samples)
 
-    async def until(self, name: str, least: float, **labels: str) -> None:
-        """Returns when the metric is at least so much."""
+    async def until(self, name: str, value: float, **labels: str) -> None:
+        """Returns when the metric is that."""
         async with asyncio.timeout(30):
-            while await self.read(name, **labels) < least:  # noqa: ASYNC110 - it happens in another process
+            while await self.read(name, **labels) != value:  # noqa: ASYNC110 - it happens in another process
                 await asyncio.sleep(0.05)
 
     def _page(self) -> str:
@@ -100,13 +136,13 @@ async def more(callers: Callers, calls: int, endpoint: str = "") -> None:
 async def test_neither_the_added_nor_the_drained_nor_the_killed_one_costs_anybody_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with KubernetesApi() as api, running(tmp_path, 4) as servers:
-        replicas = Replicas(api, servers)
+    async with KubernetesApi() as api, running(tmp_path, 4) as processes:
+        replicas = Replicas(api, processes)
         for number in range(3):
             replicas.tell(number)
         async with gateway(api, tmp_path, monkeypatch) as process:
             metrics = Metrics(process)
-            async with calling(process.address, streams=STREAMS, wholes=8, tokens=24) as callers:
+            async with calling(process.address, streams=STREAMS, wholes=16, tokens=TOKENS) as callers:
                 await more(callers, STREAMS)
                 await _add(replicas, callers)
                 await _drain(replicas, callers, metrics)
@@ -126,7 +162,7 @@ async def test_neither_the_added_nor_the_drained_nor_the_killed_one_costs_anybod
 
 async def _add(replicas: Replicas, callers: Callers) -> None:
     """A replica that is not ready yet gets nothing; once it is, it gets its share."""
-    added = replicas.servers[3].address
+    added = replicas.processes[3].address
     replicas.tell(3, ready=False, serving=False)
     await more(callers, STREAMS)
     assert callers.served_by(added) == []
@@ -136,24 +172,39 @@ async def _add(replicas: Replicas, callers: Callers) -> None:
 
 async def _drain(replicas: Replicas, callers: Callers, metrics: Metrics) -> None:
     """A pod is deleted: the kubelet sends SIGTERM, and about then the slice says that it terminates."""
-    drained = replicas.servers[0]
-    drained.process.send_signal(signal.SIGTERM)
+    drained = replicas.processes[0]
+    drained.send(signal.SIGTERM)
     replicas.tell(0, ready=False, serving=True, terminating=True)
     await metrics.until("sensorium_gateway_endpoints", 1, pool="text", state="draining")
     told = monotonic()
     await until(lambda: drained.ended, 60)
-    assert drained.process.returncode == 0, drained.log
+    assert drained.process.exit_code == 0, drained.log
     replicas.forget(0)
     await more(callers, STREAMS)
     assert [call for call in callers.served_by(drained.address) if call.begun > told] == []
-    assert await metrics.read("sensorium_gateway_endpoints", pool="text") == 3
+    await metrics.until("sensorium_gateway_endpoints", 3, pool="text")
 
 
 async def _kill(replicas: Replicas, callers: Callers, metrics: Metrics) -> None:
     """A node is lost: the replica ends without a word, and Kubernetes notices later."""
-    killed = replicas.servers[1]
-    await metrics.until("sensorium_gateway_endpoint_inflight", 5, pool="text", endpoint=killed.address)
-    killed.process.kill()
+    killed = replicas.processes[1]
+
+    async def amid() -> bool:
+        """Whether it is in the middle of some streams, and has answered nothing yet of other calls."""
+        running = await metrics.read("sensorium_gateway_endpoint_inflight", pool="text", endpoint=killed.address)
+        begun = [len(call.token_ids) for call in callers.running if call.endpoint == killed.address and call.events]
+        return any(tokens < TOKENS for tokens in begun) and len(begun) < running
+
+    async with asyncio.timeout(60):
+        while True:
+            # It stands still until everything that it has sent was read.
+            killed.send(signal.SIGSTOP)
+            await asyncio.sleep(1)
+            if await amid():
+                break
+            killed.send(signal.SIGCONT)
+            await asyncio.sleep(0.2)
+    killed.send(signal.SIGKILL)
     await more(callers, STREAMS)
     replicas.tell(1, ready=False, serving=False)
     await more(callers, STREAMS)

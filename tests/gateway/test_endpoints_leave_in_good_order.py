@@ -134,3 +134,14 @@ async def test_a_gateway_is_not_ready_before_discovery_has_spoken():
     assert not preparing.done()
     preparing.cancel()
     await asyncio.gather(preparing, return_exceptions=True)
+
+
+async def test_endpoints_that_nobody_answers_at_leave_at_any_moment():
+    members = [Member(f"127.0.0.1:{port}", "text") for port in range(2, 402)]
+    discovery = FakeDiscovery(*members)
+    async with rig(discovery=discovery, reachable=False, reconnect_seconds=0.02) as gateway:
+        while members:
+            members.pop()
+            discovery.tell(*members)
+            await asyncio.sleep(0.001)
+        await until(lambda: gateway.gateway.pool.with_leaving() == [], 10)
