@@ -21,6 +21,7 @@ def engine_settings(settings: GenerationSettings) -> EngineSettings:
         cache_bytes=settings.cache_mib << 20,
         share_prefixes=settings.prefix_cache,
         unread_tokens=settings.max_unread_tokens,
+        messages_per_second=settings.max_messages_per_second,
         queue=QueueLimits(settings.max_queued_requests, settings.max_queued_tokens),
     )
 

@@ -23,3 +23,9 @@ class GenerationSettings(ModelSettings):
     )
     max_queued_tokens: int = Field(262_144, ge=1, description="Prompt tokens that may wait.")
     max_unread_tokens: int = Field(1024, ge=1, description="Generated tokens that may wait for a slow reader.")
+    max_messages_per_second: int = Field(
+        2000,
+        ge=0,
+        description="Sends at most so many messages of tokens a second, of all streams together: tokens that come "
+        "faster share one, so that sending leaves time for computing. 0: a message for each token.",
+    )

@@ -111,6 +111,7 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
         metrics,
         media=MediaQueue(encoder, cache) if encoder and cache else None,
         unread_tokens=settings.unread_tokens,
+        messages_per_second=settings.messages_per_second,
         launcher=parts.runner.recorded if isinstance(parts.runner, ModelRunner) and settings.launch_ahead else None,
     )
     source_tokens, context_tokens = fitting(loaded, parts.pool)

@@ -14,6 +14,7 @@ from services.engine.generation.group import SequenceGroup
 from services.engine.generation.launched_step import StepLauncher
 from services.engine.generation.ledger import Ledger
 from services.engine.generation.lookahead import Lookahead
+from services.engine.generation.message_pace import MessagePace
 from services.engine.generation.output import OutputBuilder
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.request import GenerationRequest, Likelihood
@@ -48,10 +49,12 @@ class GenerationEngine:
         *,
         media: MediaQueue | None = None,
         unread_tokens: int = 1024,
+        messages_per_second: int = 0,
         launcher: StepLauncher | None = None,
     ) -> None:
         """Makes an engine that is started by `start`; a stream with more than `unread_tokens` waiting is ended.
 
+        All streams together have at most `messages_per_second` deltas, where that is not 0.
         `media` encodes images and recordings in prompts; `launcher` runs decode steps ahead of what is read of them.
         """
         self._runner = runner
@@ -61,6 +64,7 @@ class GenerationEngine:
         self._media = media
         self._encoded = False
         self._unread_tokens = unread_tokens
+        self._pace = MessagePace(messages_per_second)
         self._outbox = Outbox()
         self._ledger = Ledger(scheduler, admission, metrics, self._outbox)
         self._computation = Computation(runner, scheduler, self._ledger)
@@ -98,7 +102,7 @@ class GenerationEngine:
         self.admission.enter(request.token_count, request.deadline)
         # Beams leave all at once at the end, and are no sign of a slow reader.
         at_once = request.candidate_count * request.stopping.max_new_tokens if request.beams else 0
-        stream = GenerationStream(backlog_tokens=max(self._unread_tokens, at_once))
+        stream = GenerationStream(backlog_tokens=max(self._unread_tokens, at_once), pace=self._pace)
         group = SequenceGroup(request, outputs, stream, arrival=time.monotonic())
         stream.on_cancel(lambda: self._thread.post(self._cancelled, group))
         self._thread.post(self._new, group)

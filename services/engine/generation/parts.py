@@ -40,6 +40,8 @@ class EngineSettings:
     """Whether recorded steps are launched before the tokens of the step in front of them are read."""
     unread_tokens: int = 1024
     """Generated tokens that may wait for a slow reader."""
+    messages_per_second: int = 0
+    """Deltas of all streams together at most; 0 for no bound."""
     media_cache_bytes: int = 256 << 20
     """Memory for what was made of images and recordings, for prompts to come that hold the same."""
     queue: QueueLimits = field(default_factory=QueueLimits)

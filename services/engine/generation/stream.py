@@ -4,17 +4,19 @@ import asyncio
 from collections.abc import Callable, Hashable
 
 from sensorium.errors import SlowConsumer
+from services.engine.generation.message_pace import MessagePace
 from services.engine.generation.request import Completed, Delta, Event
 
 
 class GenerationStream:
     """An asynchronous iterator over one request's events. Belongs to the event loop on which it was made.
 
-    Deltas of one candidate that nobody has read yet are merged. When more than `backlog_tokens` wait in all, the reader
-    is too slow: the stream ends with SlowConsumer and its rows are freed.
+    Deltas of one candidate that nobody has read yet are merged, and so are those that come faster than `pace` allows.
+    When more than `backlog_tokens` wait in all, the reader is too slow: the stream ends with SlowConsumer and its rows
+    are freed.
     """
 
-    def __init__(self, *, backlog_tokens: int = 1024) -> None:
+    def __init__(self, *, backlog_tokens: int = 1024, pace: MessagePace | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self._cancel: Callable[[], None] = lambda: None
         self._events: dict[Hashable, Event] = {}  # by what they are about: a candidate, or the whole request
@@ -23,6 +25,10 @@ class GenerationStream:
         self._waiting_tokens = 0
         self._backlog_tokens = backlog_tokens
         self._arrived = asyncio.Event()
+        self._pace = pace or MessagePace(0)
+        self._pace.open += 1
+        self._due = 0.0
+        self._rest: asyncio.Future[None] | None = None
 
     def on_cancel(self, cancel: Callable[[], None]) -> None:
         """Sets what `cancel` calls; it must be safe from any thread and after the end."""
@@ -30,7 +36,7 @@ class GenerationStream:
 
     def cancel(self) -> None:
         """Frees the request's rows within a step. Harmless after the end."""
-        self._ended = True
+        self._end()
         self._arrived.set()
         self._cancel()
 
@@ -39,12 +45,14 @@ class GenerationStream:
         if self._ended:
             return
         if isinstance(event, Exception):
-            self._error, self._ended = event, True
+            self._error = event
+            self._end()
         elif isinstance(event, Delta):
             self._append(event)
         else:
             self._events[type(event)] = event
-            self._ended = isinstance(event, Completed)
+            if isinstance(event, Completed):
+                self._end()
         self._arrived.set()
 
     def __aiter__(self) -> "GenerationStream":
@@ -52,6 +60,7 @@ class GenerationStream:
 
     async def __anext__(self) -> Event:
         """Returns the next event; raises the error that ended the stream once the events before it were read."""
+        await self._wait_for_turn()
         while not self._events:
             if self._error is not None:
                 raise self._error
@@ -62,7 +71,31 @@ class GenerationStream:
         event = self._events.pop(next(iter(self._events)))
         if isinstance(event, Delta):
             self._waiting_tokens -= len(event.token_ids)
+            self._due = self.loop.time() + self._pace.gap_seconds
         return event
+
+    async def _wait_for_turn(self) -> None:
+        """Returns when the last delta lies far enough behind, or the stream has ended."""
+        left = self._due - self.loop.time()
+        if left <= 0 or self._ended:
+            return
+        self._rest = self.loop.create_future()
+        timer = self.loop.call_later(left, self._wake)
+        try:
+            await self._rest
+        finally:
+            timer.cancel()
+            self._rest = None
+
+    def _wake(self) -> None:
+        if self._rest is not None and not self._rest.done():
+            self._rest.set_result(None)
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._pace.open -= 1
+            self._wake()
 
     def _append(self, delta: Delta) -> None:
         self._waiting_tokens += len(delta.token_ids)

@@ -68,6 +68,7 @@ def build_listening_engine(model: ListeningModel, settings: EngineSettings, metr
         metrics,
         media=MediaQueue(encoder, MediaCache(0)),
         unread_tokens=settings.unread_tokens,
+        messages_per_second=settings.messages_per_second,
     )  # fmt: skip
     reason = "Its decoder, run through the paged cache, was compared with its own forward at load."
     return BuiltEngine(engine, context_tokens, source_tokens, settings.max_sequences, False, reason, pages)

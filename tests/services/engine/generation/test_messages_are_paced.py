@@ -1,0 +1,80 @@
+"""Tokens that come faster than messages may be sent share one."""
+
+import asyncio
+from time import monotonic
+
+import pytest
+
+from sensorium.errors import Internal
+from services.engine.generation.message_pace import MessagePace
+from services.engine.generation.request import Delta
+from services.engine.generation.stream import GenerationStream
+from tests.waiting import until
+
+
+def delta(token: int) -> Delta:
+    return Delta("x", (token,))
+
+
+async def told(stream: GenerationStream, tokens: int, seconds: float) -> list[list[int]]:
+    """Returns the tokens of each delta of a stream that generates one each so often."""
+
+    async def generate() -> None:
+        for token in range(tokens):
+            stream.deliver(delta(token))
+            await asyncio.sleep(seconds)
+        stream.cancel()
+
+    generating = asyncio.ensure_future(generate())
+    found = [list(event.token_ids) async for event in stream if isinstance(event, Delta)]
+    await generating
+    return found
+
+
+async def test_streams_share_the_messages() -> None:
+    pace = MessagePace(100)
+    streams = [GenerationStream(pace=pace) for _ in range(5)]
+    assert pace.gap_seconds == pytest.approx(0.05)
+    begun = monotonic()
+    told_of_all = await asyncio.gather(*(told(stream, 100, 0.002) for stream in streams))
+    most = (monotonic() - begun) / 0.05 + 2
+    for found in told_of_all:
+        # The first is not held back.
+        assert found[0] == [0]
+        assert [token for tokens in found for token in tokens] == list(range(100))[: sum(map(len, found))]
+        assert len(found) <= most < 90
+    assert pace.open == 0
+
+
+async def test_slow_tokens_are_told_one_by_one() -> None:
+    found = await told(GenerationStream(pace=MessagePace(10_000)), 5, 0.01)
+    assert found == [[token] for token in range(5)]
+
+
+async def test_the_end_is_not_held_back() -> None:
+    stream = GenerationStream(pace=MessagePace(1))
+    stream.deliver(delta(0))
+    await anext(stream)
+    stream.deliver(delta(1))
+    second = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0.05)
+    assert not second.done()
+    stream.deliver(Internal())
+    async with asyncio.timeout(0.5):
+        assert isinstance(await second, Delta)
+        with pytest.raises(Internal):
+            await anext(stream)
+
+
+async def test_who_leaves_while_it_waits_leaves_no_trace() -> None:
+    pace = MessagePace(1)
+    stream = GenerationStream(pace=pace)
+    stream.deliver(delta(0))
+    await anext(stream)
+    waiting = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    stream.cancel()
+    stream.cancel()
+    await until(waiting.cancelled)
+    assert pace.open == 0
