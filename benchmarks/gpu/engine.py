@@ -37,7 +37,7 @@ def run_requests(
     assert isinstance(runner, ModelRunner)
     recorded = runner.recorded
     timed = None if recorded is None else TimedSteps(recorded)
-    runner.recorded = timed
+    runner.recorded = timed  # which the engine launches steps by
     engine = engine_of(loaded, parts, settings, EngineMetrics(CollectorRegistry())).engine
     engine.start()
     try:

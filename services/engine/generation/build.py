@@ -112,7 +112,7 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
         media=MediaQueue(encoder, cache) if encoder and cache else None,
         unread_tokens=settings.unread_tokens,
         messages_per_second=settings.messages_per_second,
-        launcher=parts.runner.recorded if isinstance(parts.runner, ModelRunner) and settings.launch_ahead else None,
+        launcher=parts.runner.recorded if isinstance(parts.runner, ModelRunner) else None,
     )
     source_tokens, context_tokens = fitting(loaded, parts.pool)
     return BuiltEngine(engine, context_tokens, source_tokens, parts.max_sequences, serial, parts.reason, pages, cache)

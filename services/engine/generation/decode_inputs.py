@@ -67,13 +67,13 @@ class DecodeInputs:
         stride = self._lay_pages([sequence.pages for sequence in sequences], size)
         places = [sequence.computed for sequence in sequences]
         fields = self._host.numpy()[: FIELDS * size]
-        tokens, froms, positions, slots = fields[: 4 * size].reshape(4, size)
-        tokens[:], froms[:], positions[:], slots[:] = 0, -1, 0, -1
+        tokens, origins, positions, slots = fields[: 4 * size].reshape(4, size)
+        tokens[:], origins[:], positions[:], slots[:] = 0, -1, 0, -1
         if sources is None:
             tokens[:count] = [sequence.token_ids[place] for sequence, place in zip(sequences, places, strict=True)]
         else:
             places = [place + 1 for place in places]
-            froms[:count] = sources
+            origins[:count] = sources
         positions[:count] = [
             place if sequence.media is None else place + sequence.media.shift
             for sequence, place in zip(sequences, places, strict=True)

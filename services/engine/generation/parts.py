@@ -36,8 +36,6 @@ class EngineSettings:
     """Whether requests start behind beginnings that others have computed."""
     record_decoding: bool = True
     """Whether decode steps are recorded as CUDA graphs, where there is a GPU."""
-    launch_ahead: bool = True
-    """Whether recorded steps are launched before the tokens of the step in front of them are read."""
     unread_tokens: int = 1024
     """Generated tokens that may wait for a slow reader."""
     messages_per_second: int = 0

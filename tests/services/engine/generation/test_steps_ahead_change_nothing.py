@@ -50,7 +50,7 @@ async def served(bench: Bench, asked: list[tuple[list[int], dict[str, Any]]], so
     return await asyncio.gather(*(one(*each, *plan) for each, plan in zip(asked, plans, strict=True)))
 
 
-@pytest.mark.parametrize("sizes", [{}, {"pages": 8, "max_sequences": 5}], ids=["roomy", "tight"])
+@pytest.mark.parametrize("sizes", [{}, {"pages": 8, "max_sequences": 3}], ids=["roomy", "tight"])
 async def test_mixed_requests_that_come_and_go_get_the_same(
     llama: LoadedModel, benches: list[Bench], sizes: dict[str, int]
 ) -> None:
@@ -70,7 +70,7 @@ async def test_mixed_requests_that_come_and_go_get_the_same(
     assert [ids for ids in found if ids is not None] == [
         ids for ids, got in zip(alone, found, strict=True) if got is not None
     ]
-    assert benches[1].launcher.ahead > 10
+    assert benches[1].launcher.ahead > (0 if sizes else 10)  # prompts that wait for pages stop it
     assert sizes == {} or benches[1].metric("preemptions_total") > 0
     await eventually(lambda: benches[1].idle)
 
