@@ -12,14 +12,15 @@ shift 3
 umask 022
 
 mount --bind "$root" "$root"
+for folder in tmp cache; do
+    mkdir -p "$root/$folder"
+    mount -t tmpfs -o nosuid,nodev,mode=1777 "$folder" "$root/$folder"
+done
+# Behind the empty folders: a checkout may itself lie in /tmp.
 for folder in ${SHARED:-}; do
     mkdir -p "$root$folder"
     mount --bind "$folder" "$root$folder"
     mount -o remount,bind,ro "$root$folder"
-done
-for folder in tmp cache; do
-    mkdir -p "$root/$folder"
-    mount -t tmpfs -o nosuid,nodev,mode=1777 "$folder" "$root/$folder"
 done
 mkdir -p "$root/proc" "$root/dev"
 mount --rbind /proc "$root/proc"
