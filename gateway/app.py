@@ -49,7 +49,8 @@ class Gateway:
         # Without end: a gateway that may not ask for endpoints must not replace, in a roll-out, one that knows them.
         await self.pool.wait_found()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.pool.wait_tried(), self._settings.startup_seconds)
+            async with asyncio.timeout(self._settings.startup_seconds):
+                await self.pool.wait_tried()
 
     async def __aenter__(self) -> "Gateway":
         await self._stack.enter_async_context(self.pool)

@@ -80,7 +80,8 @@ class AsyncStream(AsyncIteration[R]):
         if wait is None:
             raise failure
         try:
-            await asyncio.wait_for(self._cancelled.wait(), wait)
+            async with asyncio.timeout(wait):
+                await self._cancelled.wait()
         except TimeoutError:
             self._failure = None
             self._attempt += 1
