@@ -41,6 +41,11 @@ class GatewayMetrics:
         self._task_of = task_of
         self._modality_of = modality_of
         self._knows = knows
+        self._declare_counts(registry)
+        self._declare_faults(registry)
+        self._declare_times(registry)
+
+    def _declare_counts(self, registry: CollectorRegistry) -> None:
         counter = partial(Counter, registry=registry)
         self.requests = counter("sensorium_gateway_requests_total", "Calls ended.", ("task", "model", "code"))
         self.tokens = counter(
@@ -48,6 +53,25 @@ class GatewayMetrics:
             "Tokens read (input) and generated (output), as endpoints tell; modality is that of the service.",
             ("task", "model", "direction", "modality"),
         )
+        self.cancellations = counter(
+            "sensorium_gateway_cancellations_total",
+            "Calls cancelled by the client: in the queue, before_first_message, before_first_token, or streaming.",
+            ("phase",),
+        )
+        self.routes = counter(
+            "sensorium_gateway_route_total",
+            "Endpoints chosen, by why: only, least_in_flight, retry; or why there was none.",
+            ("reason",),
+        )
+        self.admission = counter(
+            "sensorium_gateway_admission_total",
+            "Calls by how they got an endpoint: direct, or dispatched from the queue; or why not: full, deadline, "
+            "expired, unserved, cancelled.",
+            ("pool", "outcome"),
+        )
+
+    def _declare_faults(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
         self.attempts = counter(
             "sensorium_gateway_attempts_total",
             "Calls to endpoints, by how they ended: ok, error, lost, retried, resumed, or budget_exhausted; reason is "
@@ -66,28 +90,11 @@ class GatewayMetrics:
             "streaming.",
             ("phase",),
         )
-        self.cancellations = counter(
-            "sensorium_gateway_cancellations_total",
-            "Calls cancelled by the client: in the queue, before_first_message, before_first_token, or streaming.",
-            ("phase",),
-        )
-        self.routes = counter(
-            "sensorium_gateway_route_total",
-            "Endpoints chosen, by why: only, least_in_flight, retry; or why there was none.",
-            ("reason",),
-        )
-        self.admission = counter(
-            "sensorium_gateway_admission_total",
-            "Calls by how they got an endpoint: direct, or dispatched from the queue; or why not: full, deadline, "
-            "expired, unserved, cancelled.",
-            ("pool", "outcome"),
-        )
         self.ejections = counter(
             "sensorium_gateway_ejections_total",
             "Endpoints taken out of routing: failures_in_a_row, failure_ratio, probe_failed.",
             ("pool", "reason"),
         )
-        self._declare_times(registry)
 
     def _declare_times(self, registry: CollectorRegistry) -> None:
         histogram = partial(Histogram, registry=registry)

@@ -1,8 +1,8 @@
 """Passes calls of every arity on to an endpoint, as raw bytes.
 
 A call that an endpoint fails before anything of its answer was sent goes to another one, at most twice, where that one
-may do better and the budget for retries is not used up. So does, under the same conditions, what is missing of a stream
-of generated text.
+may do better and the budget for retries is not used up. What is missing of a stream of generated text goes to another
+one too, as often, and needs no budget.
 """
 
 import logging

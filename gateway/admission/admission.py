@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from gateway.admission.ask import Ask
 from gateway.admission.cold import ColdModels, StandIn
@@ -209,8 +209,7 @@ class Admission:
     def _route(self, known: Sequence[Known], ask: Ask, tried: Collection[str] = ()) -> Choice[Endpoint]:
         choice = route(known, ask.tasks, ask.model, over_commit=self._settings.over_commit, tried=tried)
         # A stand-in is never ready.
-        assert isinstance(choice.endpoint, Endpoint)
-        return Choice(choice.endpoint, choice.model, choice.reason, choice.free)
+        return cast("Choice[Endpoint]", choice)
 
 
 def _give_back(ticket: Ticket) -> None:
