@@ -64,7 +64,7 @@ class Gateway:
         await self._stack.aclose()
 
     def _knows(self, model: str) -> bool:
-        return self.pool.knows(model) or self.admission.knows(model)
+        return model in self.pool.catalog.names or self.admission.knows(model)
 
     def _changed(self) -> None:
         self._tell_health()

@@ -68,6 +68,11 @@ class Ejection:
             return 1.0
         return min(max((self.clock() - self._returned) / _SLOW_START_SECONDS, _LEAST_SHARE), 1.0)
 
+    @property
+    def settled(self) -> bool:
+        """Whether time alone changes nothing: it is in use, with all of its capacity."""
+        return self._until is None and (self._returned is None or self.share == 1.0)
+
     def dispatched(self) -> bool:
         """Tells of a call that it is given; returns whether this one is its probe."""
         if not self.proving:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -12,6 +12,9 @@ from gateway.discovery import Member
 from gateway.ejection import Ejection
 from gateway.router import EndpointState, ServedModel
 from sensorium.v1 import models_pb2
+
+if TYPE_CHECKING:
+    from gateway.ranking import Ranking
 
 _aio: Any = grpc.aio
 # Asked for by every call, of every endpoint: on Python 3.11, looking it up in the class takes ten times as long.
@@ -24,15 +27,15 @@ EOF: Any = _aio.EOF
 class Endpoint:
     """A replica: what discovery and it itself told of it, its one channel, and how much it does for this gateway."""
 
-    def __init__(self, member: Member, open_channel: Callable[[Member], grpc.aio.Channel]) -> None:
-        self.member = member
-        """What discovery told last."""
+    def __init__(
+        self,
+        member: Member,
+        open_channel: Callable[[Member], grpc.aio.Channel],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`changed` is called at once when what it serves has changed, or what `state` is made of but for ejections."""
         self.address = member.address
         self.pool = member.pool
-        self.health = EndpointState.CONNECTING
-        """What asking it shows: CONNECTING, NOT_SERVING or READY."""
-        self.removed = False
-        """Whether discovery tells of it no longer."""
         self.learned = False
         self.learned_at = 0.0
         """When it last told its models, on the monotonic clock."""
@@ -46,18 +49,54 @@ class Endpoint:
         self.idle = asyncio.Event()
         """Set while nothing is in flight."""
         self.idle.set()
+        self.rankings: list[Ranking[Endpoint]] = []
+        """Those that it tells of its load."""
+        self._member = member
+        self._health = EndpointState.CONNECTING
+        self._removed = False
+        self._changed = changed
         self._open_channel = open_channel
         self._calls: dict[tuple[str, str], Any] = {}
 
     @property
+    def member(self) -> Member:
+        """What discovery told last."""
+        return self._member
+
+    @member.setter
+    def member(self, member: Member) -> None:
+        self._member = member
+        self._changed()
+
+    @property
+    def health(self) -> EndpointState:
+        """What asking it shows: CONNECTING, NOT_SERVING or READY."""
+        return self._health
+
+    @health.setter
+    def health(self, health: EndpointState) -> None:
+        self._health = health
+        self._changed()
+
+    @property
+    def removed(self) -> bool:
+        """Whether discovery tells of it no longer."""
+        return self._removed
+
+    def remove(self) -> None:
+        """Tells that discovery tells of it no longer."""
+        self._removed = True
+        self.rankings.clear()
+        self._changed()
+
+    @property
     def state(self) -> EndpointState:
         """Whether it can be used: by its own word, by discovery's, and by how its calls end."""
-        member = self.member
-        if self.removed or member.terminating:
+        if self._removed or self._member.terminating:
             return EndpointState.DRAINING
-        if self.health is not _READY:
-            return self.health
-        if not member.ready:
+        if self._health is not _READY:
+            return self._health
+        if not self._member.ready:
             return EndpointState.NOT_SERVING
         return EndpointState.EJECTED if self.ejection.closed else _READY
 
@@ -65,6 +104,11 @@ class Endpoint:
     def share(self) -> float:
         """How much of its capacity may be used, in (0, 1]."""
         return self.ejection.share
+
+    @property
+    def settled(self) -> bool:
+        """Whether time alone changes nothing of `state` and `share`."""
+        return self.ejection.settled
 
     @property
     def capacity(self) -> int:
@@ -87,7 +131,7 @@ class Endpoint:
     def learn(self, infos: tuple[models_pb2.ModelInfo, ...]) -> None:
         """Takes over what the endpoint tells of its models."""
         self.infos = infos
-        self.models = {
+        models = {
             info.identity.name: ServedModel(
                 name=info.identity.name,
                 tasks=frozenset(info.tasks),
@@ -96,8 +140,10 @@ class Endpoint:
             )
             for info in infos
         }
-        self.learned = True
         self.learned_at = time.monotonic()
+        if models != self.models or not self.learned:
+            self.models, self.learned = models, True
+            self._changed()
 
     def call(self, arity: str, method: str) -> Any:
         """Returns the callable for a method on raw bytes; `arity` is the channel's name for it: `unary_stream`."""
@@ -111,6 +157,7 @@ class Endpoint:
         self.in_flight += 1
         self.taken += slots
         self.idle.clear()
+        self.rank()
 
     def end(self, slots: int) -> None:
         """Counts one call less in flight, which took so many slots."""
@@ -118,3 +165,9 @@ class Endpoint:
         self.taken -= slots
         if not self.in_flight:
             self.idle.set()
+        self.rank()
+
+    def rank(self) -> None:
+        """Takes its place among the others, after a change of its load or of its ejection."""
+        for ranking in self.rankings:
+            ranking.place(self)

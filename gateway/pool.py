@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
 
+from gateway.catalog import Catalog
 from gateway.channels import Channels
 from gateway.config import GatewaySettings
 from gateway.discovery import Discovery, Member
@@ -49,6 +50,7 @@ class Pool:
         self._channels = Channels(settings)
         self._discovery = discovery
         self._seats: dict[str, _Seat] = {}
+        self._catalog: Catalog | None = None
         self._leaving: dict[int, Endpoint] = {}
         self._found = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,9 +65,12 @@ class Pool:
         """Returns the endpoints and those that only finish their calls. May be called in any thread."""
         return [*self.endpoints, *tuple(self._leaving.values())]
 
-    def knows(self, model: str) -> bool:
-        """Returns whether an endpoint has told of a model of this name."""
-        return any(model in endpoint.models for endpoint in self.endpoints)
+    @property
+    def catalog(self) -> Catalog:
+        """What the endpoints serve now. Not for later: the next change makes another one."""
+        if self._catalog is None:
+            self._catalog = Catalog(self.endpoints, self._settings.over_commit)
+        return self._catalog
 
     async def wait_found(self) -> None:
         """Returns when discovery has spoken."""
@@ -151,10 +156,11 @@ class Pool:
 
     def _add(self, member: Member, delay: float) -> None:
         self._seats[member.address] = self._seat(member, delay)
+        self._forget()
         _log.info("%s added to pool %s: %s", member.address, member.pool, _words(member))
 
     def _seat(self, member: Member, delay: float) -> _Seat:
-        endpoint = Endpoint(member, self._channels.open)
+        endpoint = Endpoint(member, self._channels.open, self._forget)
         learner = Learner(endpoint, self._settings, self._changed)
         return _Seat(endpoint, learner, asyncio.ensure_future(learner.run(delay)))
 
@@ -165,7 +171,7 @@ class Pool:
         self._leave(seat)
 
     def _leave(self, seat: _Seat) -> None:
-        seat.endpoint.removed = True
+        seat.endpoint.remove()
         self._leaving[id(seat.endpoint)] = seat.endpoint
         seat.learning.cancel()
         self._start(self._see_off(seat))
@@ -177,6 +183,9 @@ class Pool:
         finally:
             del self._leaving[id(seat.endpoint)]
             await seat.endpoint.close()
+
+    def _forget(self) -> None:
+        self._catalog = None
 
     def _changed(self) -> None:
         if self._announcing is None:

@@ -127,7 +127,7 @@ def route(
         best, load, count = _least(endpoints, name, tasks, EndpointState.EJECTED, over_commit, tried)
     if not best:
         _refuse(endpoints, name, [endpoint for endpoint in endpoints if _able(endpoint, name, tasks)])
-    return Choice(pick(best), name, "only" if count == 1 else "least_in_flight", load < _FULL)
+    return Choice(pick(best), name, "only" if count == 1 else "least_in_flight", has_room(load))
 
 
 def _least(
@@ -138,11 +138,7 @@ def _least(
     over_commit: float,
     tried: Collection[str],
 ) -> tuple[list[EndpointT], float, int]:
-    """Returns the least loaded endpoints in this state, their load, and how many are in it.
-
-    The load of one without a free slot counts as more than that of any other. One loop: it runs for every call, over
-    what may be a thousand endpoints.
-    """
+    """Returns the least loaded endpoints in this state, their load, and how many are in it."""
     best: list[EndpointT] = []
     least, count = math.inf, 0
     for endpoint in endpoints:
@@ -152,16 +148,25 @@ def _least(
         if endpoint.state is not state or endpoint.address in tried:
             continue
         count += 1
-        room = served.concurrency * endpoint.share
-        load = (endpoint.in_flight + 1) / (room or 1.0)
-        # One that does not tell how much it takes says so itself when it is full.
-        if room and endpoint.taken >= room * over_commit:
-            load += _FULL
+        load = load_of(endpoint, served.concurrency, over_commit)
         if load < least:
             least, best = load, [endpoint]
         elif load == least:
             best.append(endpoint)
     return best, least, count
+
+
+def load_of(endpoint: RoutableEndpoint, concurrency: int, over_commit: float) -> float:
+    """Returns how loaded an endpoint is; one without a free slot, more than any other."""
+    room = concurrency * endpoint.share
+    load = (endpoint.in_flight + 1) / (room or 1.0)
+    # One that does not tell how much it takes says so itself when it is full.
+    return load + _FULL if room and endpoint.taken >= room * over_commit else load
+
+
+def has_room(load: float) -> bool:
+    """Returns whether a load is that of an endpoint with a free slot."""
+    return load < _FULL
 
 
 def only_model(endpoints: Iterable[RoutableEndpoint], tasks: Collection[int]) -> str:

@@ -61,10 +61,9 @@ class Admission:
         Raises:
             SensoriumError: nothing serves this, or not now, or not in time; the class says which.
         """
-        known = self._known()
         try:
             ask.model = ask.model or self._only_model(ask)
-            choice = self._route(known, ask)
+            choice = self._choose(ask)
         except SensoriumError as error:
             stand_in = self._cold.stand_ins.get(ask.model)
             if stand_in is None or not isinstance(error, NoEndpoint | ModelNotReady):
@@ -92,6 +91,7 @@ class Admission:
     def changed(self) -> None:
         """Looks for room, as endpoints have come, gone, or told something new."""
         self._cold.learn(self._pool.endpoints)
+        self._pool.catalog.only_models.clear()
         for lane in self._waiting():
             self._serve(lane)
 
@@ -131,25 +131,25 @@ class Admission:
 
     def _expire(self, lane: Lane, ask: Ask, seconds: float) -> NoReturn:
         """Raises the error of a call that has waited for too long."""
-        self._route(self._known(), ask)
+        self._choose(ask)
         raise lane.full(f"The request has waited for {seconds:g} s.")
 
     def _serve(self, lane: Lane, freed: Endpoint | None = None) -> None:
         """Lets calls of a lane through while there is room: on one endpoint, or on any of the pool."""
-        within = [place for place in self._known() if place.pool == lane.pool] if freed is None else [freed]
         while (ticket := lane.line.first()) is not None:
+            ask = ticket.ask
             try:
-                choice = self._route(within, ticket.ask)
+                choice = self._choose(ask, lane.pool) if freed is None else self._route((freed,), ask)
             except SensoriumError as error:
                 if freed is not None or isinstance(error, NoEndpoint | ModelNotReady):
                     return
                 lane.line.remove(ticket)
                 ticket.granted.set_exception(error)
                 continue
-            if not choice.free and ticket.ask.slots:
+            if not choice.free and ask.slots:
                 return
             lane.line.remove(ticket)
-            ticket.granted.set_result(self._grant(lane, choice, ticket.ask))
+            ticket.granted.set_result(self._grant(lane, choice, ask))
 
     def _grant(self, lane: Lane, choice: Choice[Endpoint], ask: Ask) -> Lease:
         self._metrics.routes.labels(choice.reason).inc()
@@ -160,6 +160,7 @@ class Admission:
         endpoint = lease.endpoint
         reason = endpoint.ejection.ended(lease.worked, lease.probe, lambda: self._may_eject(endpoint.pool))
         if reason:
+            endpoint.rank()
             self._metrics.ejections.labels(endpoint.pool, reason).inc()
         for lane in self._waiting():
             if lane.pool == endpoint.pool and lane.model in endpoint.models:
@@ -190,21 +191,26 @@ class Admission:
             lane = self._lanes[pool, model] = Lane(pool, model, self._settings)
         return lane
 
-    def _known(self) -> Sequence[Known]:
-        endpoints: list[Known] = [*self._pool.endpoints]
-        endpoints.extend(self._cold.stand_ins.values())
-        return endpoints
+    def _known(self, pool: str = "") -> Sequence[Known]:
+        places: list[Known] = [*self._pool.endpoints, *self._cold.stand_ins.values()]
+        return [place for place in places if pool in ("", place.pool)]
 
     def _only_model(self, ask: Ask) -> str:
         """Returns the one model for a task; what cold models can do is guessed only where nothing else is left."""
-        if not self._cold.stand_ins:
-            return only_model(self._pool.endpoints, ask.tasks)
-        try:
-            return only_model(
-                [place for place in self._known() if not isinstance(place, StandIn) or place.told], ask.tasks
-            )
-        except (NoEndpoint, TaskNotSupported):
-            return only_model(self._known(), ask.tasks)
+        known, tasks = self._pool.catalog.only_models, frozenset(ask.tasks)
+        if tasks not in known:
+            told = [place for place in self._known() if not isinstance(place, StandIn) or place.told]
+            try:
+                known[tasks] = only_model(told, tasks)
+            except (NoEndpoint, TaskNotSupported):
+                known[tasks] = only_model(self._known(), tasks)
+        return known[tasks]
+
+    def _choose(self, ask: Ask, pool: str = "") -> Choice[Endpoint]:
+        """Returns the endpoint for a call, of one pool or of all; raises as the router does."""
+        choice = self._pool.catalog.choose(ask.model, ask.tasks, pool)
+        # Where none is ready, ejected ones are looked at, and there is time to find out what is wrong.
+        return choice or self._route(self._known(pool), ask)
 
     def _route(self, known: Sequence[Known], ask: Ask, tried: Collection[str] = ()) -> Choice[Endpoint]:
         choice = route(known, ask.tasks, ask.model, over_commit=self._settings.over_commit, tried=tried)
