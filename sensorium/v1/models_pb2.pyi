@@ -333,6 +333,7 @@ class ModelInfo(_message.Message):
     ENDPOINT_COUNT_FIELD_NUMBER: _builtins.int
     VOICES_FIELD_NUMBER: _builtins.int
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
     state: Global___ModelState.ValueType
     """Whether it can be asked now."""
     state_detail: _builtins.str
@@ -381,6 +382,10 @@ class ModelInfo(_message.Message):
     def voices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Voices it speaks with, the default first. Empty where it does not speak, or has one voice without a name."""
 
+    @_builtins.property
+    def memory(self) -> Global___MemoryPlan:
+        """What the memory of its device is meant for, as found when it was loaded. Absent where that was not found out."""
+
     def __init__(
         self,
         *,
@@ -402,14 +407,69 @@ class ModelInfo(_message.Message):
         endpoint_count: _builtins.int = ...,
         voices: _abc.Iterable[_builtins.str] | None = ...,
         sample_rate_hertz: _builtins.int = ...,
+        memory: Global___MemoryPlan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "limits", b"limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "limits", b"limits", "memory", b"memory"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "parameter_count", b"parameter_count", "quantization", b"quantization", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "voices", b"voices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "memory", b"memory", "parameter_count", b"parameter_count", "quantization", b"quantization", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "voices", b"voices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelInfo: _TypeAlias = ModelInfo  # noqa: Y015
+
+@_typing.final
+class MemoryPlan(_message.Message):
+    """MemoryPlan says what the memory of a device is meant for: all parts but the first together are the first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    OTHERS_BYTES_FIELD_NUMBER: _builtins.int
+    WEIGHTS_BYTES_FIELD_NUMBER: _builtins.int
+    STEPS_BYTES_FIELD_NUMBER: _builtins.int
+    GRAPHS_BYTES_FIELD_NUMBER: _builtins.int
+    MEDIA_BYTES_FIELD_NUMBER: _builtins.int
+    CACHE_BYTES_FIELD_NUMBER: _builtins.int
+    RESERVE_BYTES_FIELD_NUMBER: _builtins.int
+    CACHE_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    total_bytes: _builtins.int
+    """Of the device, or of the slice or container that is all this model can have."""
+    others_bytes: _builtins.int
+    """What other processes and the driver held."""
+    weights_bytes: _builtins.int
+    """The weights."""
+    steps_bytes: _builtins.int
+    """What the largest step takes besides, at its peak. 0 where it was not measured, as on a CPU."""
+    graphs_bytes: _builtins.int
+    """What decode steps take that were recorded."""
+    media_bytes: _builtins.int
+    """What is kept of images and recordings in prompts, at most."""
+    cache_bytes: _builtins.int
+    """Keys and values."""
+    reserve_bytes: _builtins.int
+    """What nobody is meant to take."""
+    cache_token_count: _builtins.int
+    """Tokens whose keys and values fit."""
+    def __init__(
+        self,
+        *,
+        total_bytes: _builtins.int = ...,
+        others_bytes: _builtins.int = ...,
+        weights_bytes: _builtins.int = ...,
+        steps_bytes: _builtins.int = ...,
+        graphs_bytes: _builtins.int = ...,
+        media_bytes: _builtins.int = ...,
+        cache_bytes: _builtins.int = ...,
+        reserve_bytes: _builtins.int = ...,
+        cache_token_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_bytes", b"cache_bytes", "cache_token_count", b"cache_token_count", "graphs_bytes", b"graphs_bytes", "media_bytes", b"media_bytes", "others_bytes", b"others_bytes", "reserve_bytes", b"reserve_bytes", "steps_bytes", b"steps_bytes", "total_bytes", b"total_bytes", "weights_bytes", b"weights_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemoryPlan: _TypeAlias = MemoryPlan  # noqa: Y015
 
 @_typing.final
 class ModelLimits(_message.Message):

@@ -1,5 +1,7 @@
 """Every metric of the model side, declared once. Buckets hold the edges that service-level objectives use."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sensorium.buckets import DURATION_SECONDS, FIRST_TOKEN_SECONDS, PER_TOKEN_SECONDS
@@ -21,6 +23,9 @@ ENDS = (
 )
 """How a request ends: as generations do, as anything else does that was answered, or early."""
 
+PLANNED = ("total", "others", "weights", "steps", "graphs", "media", "cache", "reserve")
+"""What memory is meant for; see `MemoryPlan`."""
+
 Exemplar = dict[str, str] | None
 """What a measurement can be found by: see `sensorium.call_record`."""
 
@@ -39,6 +44,8 @@ class EngineMetrics:
             self.audio_seconds.labels(direction)
         for kind in ("allocated", "peak", "reserved", "total"):
             self.gpu_memory_bytes.labels(kind)
+        for part in PLANNED:
+            self.memory_plan_bytes.labels(part)
 
     def _declare_gauges(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
@@ -57,6 +64,12 @@ class EngineMetrics:
         self.model_state = gauge("model_state", "State of the model, by the number of the contract's ModelState.")
         self.gpu_memory_bytes = gauge(
             "gpu_memory_bytes", "The GPU's memory: allocated, peak, reserved, total. 0 on a CPU.", "kind"
+        )
+
+        self.memory_plan_bytes = gauge(
+            "memory_plan_bytes",
+            "What the memory of the device is meant for, as found at load; 0 where that was not measured.",
+            "part",
         )
 
     def _declare_counters(self, registry: CollectorRegistry) -> None:
@@ -114,6 +127,11 @@ class EngineMetrics:
         """Lets every scrape see what waits at that moment."""
         self.requests_waiting.set_function(lambda: admission.requests)
         self.tokens_waiting.set_function(lambda: admission.tokens)
+
+    def planned(self, parts: Mapping[str, int]) -> None:
+        """Tells what the memory of the device is meant for, in bytes by part."""
+        for part, size in parts.items():
+            self.memory_plan_bytes.labels(part).set(size)
 
     def admitted(self, input_tokens: int, cached_tokens: int) -> None:
         """Counts what the prefix cache spared a request that begins."""

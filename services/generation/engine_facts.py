@@ -18,7 +18,8 @@ def engine_settings(settings: GenerationSettings) -> EngineSettings:
         max_sequences=settings.max_sequences,
         prefill_tokens=settings.prefill_tokens,
         decode_slowdown=settings.decode_slowdown,
-        cache_bytes=settings.cache_mib << 20,
+        cache_bytes=None if settings.cache_mib is None else settings.cache_mib << 20,
+        memory_share=settings.gpu_memory_utilization,
         share_prefixes=settings.prefix_cache,
         unread_tokens=settings.max_unread_tokens,
         messages_per_second=settings.max_messages_per_second,
@@ -59,3 +60,9 @@ def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settin
     info.concurrency = built.concurrency
     info.execution_path = pb.EXECUTION_PATH_SERIAL if built.serial else pb.EXECUTION_PATH_BATCHED
     info.execution_path_reason = built.reason
+    if built.memory is not None:
+        parts, plan = built.memory.parts, info.memory
+        plan.total_bytes, plan.others_bytes, plan.weights_bytes = parts["total"], parts["others"], parts["weights"]
+        plan.steps_bytes, plan.graphs_bytes, plan.media_bytes = parts["steps"], parts["graphs"], parts["media"]
+        plan.cache_bytes, plan.reserve_bytes = parts["cache"], parts["reserve"]
+        plan.cache_token_count = built.memory.cache_tokens

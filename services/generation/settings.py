@@ -18,8 +18,18 @@ class GenerationSettings(ModelSettings):
     prefix_cache: bool = Field(
         True, description="Starts a request behind what earlier ones with its beginning computed."
     )
-    cache_mib: int = Field(
-        1024, ge=1, description="Memory for what sequences keep, keys and values above all, at most."
+    cache_mib: int | None = Field(
+        None,
+        ge=1,
+        description="Memory for what sequences keep, keys and values above all, at most; absent: on a GPU what weights "
+        "and the largest step leave, on a CPU a quarter of what is free.",
+    )
+    gpu_memory_utilization: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="Share of the GPU's memory, less what others hold there, that the process takes at most where "
+        "cache_mib is absent.",
     )
     max_queued_tokens: int = Field(262_144, ge=1, description="Prompt tokens that may wait.")
     max_unread_tokens: int = Field(1024, ge=1, description="Generated tokens that may wait for a slow reader.")

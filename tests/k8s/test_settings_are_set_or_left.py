@@ -27,7 +27,10 @@ MODEL = """
     name task quantization trust_remote_code allow_pickle_weights stuck_step_seconds max_queued_requests max_batch_items
     batch_wait_ms max_connection_age_seconds trace_ratio
 """
-GENERATION = "prefill_tokens decode_slowdown prefix_cache max_queued_tokens max_unread_tokens max_messages_per_second"
+GENERATION = """
+    prefill_tokens decode_slowdown prefix_cache gpu_memory_utilization max_queued_tokens max_unread_tokens
+    max_messages_per_second
+"""
 IMAGES = "media_bytes image_pixels max_queued_images"
 SOUND = """
     media_bytes audio_seconds window_seconds max_queued_seconds max_streams unfinished_seconds max_batch_seconds vocoder

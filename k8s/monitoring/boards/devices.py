@@ -42,6 +42,18 @@ DEVICE = Row(
             unit="bytes",
         ),
         Panel(
+            title="What memory is meant for",
+            description="As each process found at load: weights, the largest step, recorded steps, media, the cache; "
+            "what others hold, and what nobody is meant to take.",
+            queries=[
+                Query(
+                    f'max by (pool, part) (sensorium_engine_memory_plan_bytes{{part!="total",{SERVER}}})',
+                    "{{pool}} {{part}}",
+                )
+            ],
+            unit="bytes",
+        ),
+        Panel(
             title="GPU at work (DCGM)",
             description="Share of time a kernel ran. It says little of how well: look at rows of a step.",
             queries=[Query(f"avg by (pod, gpu) (DCGM_FI_DEV_GPU_UTIL{{{_GPU}}})", "{{pod}} {{gpu}}")],

@@ -10,6 +10,7 @@ import torch
 from services.engine.acceleration import accelerated
 from services.engine.admission import Admission
 from services.engine.checkpoint import ModelRefused
+from services.engine.device_memory import DeviceMemory, memory_of
 from services.engine.fusion.substitution import Substitutions, fuse
 from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionBackend, AttentionCall, LooksAhead
 from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
@@ -18,10 +19,13 @@ from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.encoder_decoder_build import encoder_decoder_parts
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.kv_cache import KVCache, LayerLayout
+from services.engine.generation.memory_plan import MemoryPlan
 from services.engine.generation.page_pool import PagePool
+from services.engine.generation.paged_cache import PagedCache
 from services.engine.generation.parts import (
     EngineSettings,
     Parts,
+    cache_bytes,
     choose_backend,
     fitting,
     page_count,
@@ -33,7 +37,7 @@ from services.engine.generation.runner import ModelRunner
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.serial_runner import Continuation, SerialRunner, nothing_given
 from services.engine.generation.serial_verification import remember, serial_references, verify_serial
-from services.engine.generation.state_size import StateSize, state_size
+from services.engine.generation.state_size import state_size
 from services.engine.generation.verification import Expected, NotPaged, check_prompts, engine_logits, verify
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
@@ -66,6 +70,8 @@ class BuiltEngine:
     reason: str = ""
     """Why they are run this way: a sentence or two."""
     cache_pages: int = 0
+    memory: MemoryPlan | None = None
+    """Where the device's memory goes, where that is known."""
     media_cache: MediaCache | None = None
     """Of images and recordings in prompts, where the model reads any."""
 
@@ -115,7 +121,11 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
         launcher=parts.runner.recorded if isinstance(parts.runner, ModelRunner) else None,
     )
     source_tokens, context_tokens = fitting(loaded, parts.pool)
-    return BuiltEngine(engine, context_tokens, source_tokens, parts.max_sequences, serial, parts.reason, pages, cache)
+    if parts.memory is not None:
+        metrics.planned(parts.memory.parts)
+    return BuiltEngine(
+        engine, context_tokens, source_tokens, parts.max_sequences, serial, parts.reason, pages, parts.memory, cache
+    )
 
 
 def require_rows(loaded: LoadedModel, max_sequences: int) -> None:
@@ -132,23 +142,21 @@ def require_rows(loaded: LoadedModel, max_sequences: int) -> None:
         )
 
 
-def paged_parts(loaded: LoadedModel, settings: EngineSettings) -> Parts:
-    """Returns the parts of an engine whose keys and values lie in pages.
+def paged_parts(loaded: LoadedModel, settings: EngineSettings, memory: DeviceMemory | None = None) -> Parts:
+    """Returns the parts of an engine whose keys and values lie in pages. `memory` is the device's unless given.
 
     Raises:
         NotPaged: the model keeps other state, or the engine's results differ from its own.
+        ModelRefused: there is not enough memory.
     """
-    layouts = probe_layouts(loaded)
-    token_bytes = sum(layout.bytes_per_token for layout in layouts.values())
-    pages = page_count(loaded, settings, StateSize(0, token_bytes))
-    pool = PagePool(pages, PAGE_SIZE)
-    cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
-    runner, reading = verified_runner(loaded, cache, pool), 0.0
+    cache = PagedCache(loaded, settings, probe_layouts(loaded), memory or memory_of(loaded.device))
+    runner, pool, plan = cache.build(partial(verified_runner, loaded))
+    reading = 0.0
     if settings.record_decoding and loaded.device.type == "cuda":
         runner.recorded = record_decoding(loaded, runner, pool, settings.max_sequences)
         reading = reading_seconds(loaded, runner, pool) if runner.recorded else 0.0
     reason = "Its paged forward was compared with its own at load."
-    return Parts(runner, pool, settings.max_sequences, False, settings.share_prefixes, True, reason, reading)
+    return Parts(runner, pool, settings.max_sequences, False, settings.share_prefixes, True, reason, reading, plan)
 
 
 def verified_runner(loaded: LoadedModel, cache: KVCache, pool: PagePool) -> ModelRunner:
@@ -225,7 +233,8 @@ def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> 
         given, references = GivenMedia.of(loaded), [*references, *check.references]
     continuation = accelerated(loaded, lambda: verify_serial(loaded, memory, references, given))
     size = state_size(loaded, memory)
-    sequences = min(settings.max_sequences, max(settings.cache_bytes // max(size.fixed_bytes, 1), 1))
+    room = cache_bytes(settings, memory_of(loaded.device))
+    sequences = min(settings.max_sequences, max(room // max(size.fixed_bytes, 1), 1))
     require_rows(loaded, sequences)
     pool = PagePool(page_count(loaded, settings, size, sequences), PAGE_SIZE)
     runner = SerialRunner(loaded.model, continuation, memory, given)

@@ -36,6 +36,11 @@ _UNREAD = 2
 """Steps at most whose tokens nobody has read yet."""
 
 
+def recorded_sizes(most: int) -> list[int]:
+    """Returns the sizes that are recorded for steps of up to `most` rows, the largest first."""
+    return sorted({size for size in _SIZES if size < most} | {min(most, _SIZES[-1])}, reverse=True)
+
+
 @dataclass(frozen=True)
 class DecodeGraph:
     """One batch size, recorded."""
@@ -65,13 +70,13 @@ class DecodeGraphs:
         self._count = 0
 
     @torch.inference_mode()
-    def record(self, most: int) -> None:
-        """Records sizes up to `most` rows, the largest first, whose memory the others use again.
+    def record(self, most: int, count: int | None = None) -> None:
+        """Records sizes up to `most` rows, the largest first, whose memory the others use again; at most `count`.
 
         Raises:
             Exception: the model's forward cannot be recorded. Nothing is used then.
         """
-        sizes = sorted({size for size in _SIZES if size < most} | {min(most, _SIZES[-1])}, reverse=True)
+        sizes = recorded_sizes(most)[:count]
         self._inputs = self._inputs_for(sizes[0])
         self._given, self._tokens = torch.zeros(2, sizes[0], dtype=torch.int64, device=self._device)
         self._told = [
@@ -83,6 +88,10 @@ class DecodeGraphs:
             graphs.append(self.recorded(size))
         self._graphs = graphs[::-1]
         log.info("Decode steps of up to %d rows are recorded in %d graphs", sizes[0], len(sizes))
+
+    def count_for(self, most: int) -> int:
+        """Returns how many sizes are recorded for steps of up to `most` rows."""
+        return len(recorded_sizes(most))
 
     def size_for(self, rows: Collection[Row[CachedTokens]]) -> int:
         """Returns the recorded size that takes these rows; 0 if none does."""

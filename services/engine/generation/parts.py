@@ -6,10 +6,12 @@ from typing import TypeVar
 
 from services.engine.admission import QueueLimits
 from services.engine.checkpoint import ModelRefused
+from services.engine.device_memory import DeviceMemory, memory_of
 from services.engine.generation.attention.backend import AttentionBackend
 from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention, takes
 from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.memory_plan import MemoryPlan, StepCosts, default_bytes, require_room
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import Runner
 from services.engine.generation.state_size import StateSize
@@ -30,8 +32,10 @@ class EngineSettings:
     """Prompt tokens per step at most."""
     decode_slowdown: float = 1.5
     """How many times as long a step may take for a prompt beside rows that decode; see PrefillBudget."""
-    cache_bytes: int = 1 << 30
-    """Memory for keys and values; less is taken where every row at full context needs less."""
+    cache_bytes: int | None = None
+    """Memory for keys and values; less is taken where every row at full context needs less. None: what there is."""
+    memory_share: float = 0.9
+    """How much of a GPU's memory, less what others hold there, is taken at most where `cache_bytes` is None."""
     share_prefixes: bool = True
     """Whether requests start behind beginnings that others have computed."""
     record_decoding: bool = True
@@ -59,6 +63,8 @@ class Parts:
     reason: str
     reading_seconds: float = 0.0
     """How long a step takes for reading at all, beside steps that are recorded."""
+    memory: MemoryPlan | None = None
+    """Where the device's memory goes, where steps share pages."""
 
 
 def choose_backend(loaded: LoadedModel, cache: KVCache) -> AttentionBackend:
@@ -79,25 +85,46 @@ def _triton_backend(loaded: LoadedModel, cache: KVCache) -> AttentionBackend | N
     return backend.TritonAttention(loaded.device) if backend.takes(cache) else None
 
 
-def page_count(loaded: LoadedModel, settings: EngineSettings, size: StateSize, sequences: int | None = None) -> int:
+def page_count(
+    loaded: LoadedModel,
+    settings: EngineSettings,
+    size: StateSize,
+    sequences: int | None = None,
+    memory: DeviceMemory | None = None,
+) -> int:
     """Returns how many pages the cache gets: as many as all sequences at full context need, within `cache_bytes`.
 
     What sequences keep besides is set aside first. `sequences` are the settings' own unless given.
+
+    Raises:
+        ModelRefused: no page has room, or the device has less free.
     """
-    sequences = sequences or settings.max_sequences
+    sequences, memory = sequences or settings.max_sequences, memory or memory_of(loaded.device)
     page_bytes, aside = PAGE_SIZE * size.token_bytes, sequences * size.fixed_bytes
-    most = sequences * (pages_of(loaded.source_tokens) + pages_of(loaded.context_tokens))
-    pages = min(most, (settings.cache_bytes - aside) // page_bytes) if page_bytes else most
+    most = most_pages(loaded, sequences)
+    given = cache_bytes(settings, memory)
+    pages = min(most, (given - aside) // page_bytes) if page_bytes else most
     if pages < 1:
         raise ModelRefused(
-            f"A cache of {settings.cache_bytes} bytes does not hold one page of {page_bytes} bytes beside the {aside} "
-            f"bytes of {sequences} sequences."
+            f"A cache of {given} bytes does not hold one page of {page_bytes} bytes beside the {aside} "
+            f"bytes of {sequences} sequences: see --cache-mib and --max-sequences."
         )
+    require_room(pages * page_bytes + aside, memory.read(), StepCosts())
     log.info(
         "The cache holds %d tokens in %.1f MiB, and %d sequences keep %.1f MiB besides",
         pages * PAGE_SIZE, pages * page_bytes / 2**20, sequences, aside / 2**20,
     )  # fmt: skip
     return pages
+
+
+def cache_bytes(settings: EngineSettings, memory: DeviceMemory) -> int:
+    """Returns what the cache may take where no step was measured."""
+    return default_bytes(memory, settings.memory_share) if settings.cache_bytes is None else settings.cache_bytes
+
+
+def most_pages(loaded: LoadedModel, sequences: int) -> int:
+    """Returns how many pages so many sequences take at full context."""
+    return sequences * (pages_of(loaded.source_tokens) + pages_of(loaded.context_tokens))
 
 
 def pages_of(tokens: int) -> int:

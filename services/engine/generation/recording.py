@@ -3,14 +3,19 @@
 import logging
 import time
 from statistics import median
+from typing import TYPE_CHECKING
 
 import torch
 
+from services.engine.device_memory import DeviceMemory
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import ModelRunner, Recorded
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.generation.verification import check_prompts
 from services.engine.loading import LoadedModel
+
+if TYPE_CHECKING:
+    from services.engine.generation.decode_graphs import DecodeGraphs
 
 log = logging.getLogger(__name__)
 
@@ -19,15 +24,10 @@ _ROUNDS = 5
 
 def record_decoding(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: int) -> Recorded | None:
     """Returns recorded decode steps of up to so many rows; None where they cannot be had, or compute something else."""
-    try:
-        from services.engine.generation.attention.triton.backend import TritonAttention
-        from services.engine.generation.decode_graphs import DecodeGraphs
-    except ImportError:
-        return None
-    if not isinstance(runner.backend, TritonAttention):
-        return None
     longest = min(loaded.context_tokens, pool.page_count * pool.page_size)
-    graphs = DecodeGraphs(loaded.model, runner.backend, runner.cache, loaded.device, longest)
+    graphs = _graphs(loaded, runner, longest)
+    if graphs is None:
+        return None
     try:
         graphs.record(rows)
         error = recorded_error(loaded, runner, pool, graphs)
@@ -40,6 +40,37 @@ def record_decoding(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, ro
         log.warning("Decode steps are not recorded, since they differ then (relative error %.2g)", error)
         return None
     return graphs
+
+
+def graph_bytes(loaded: LoadedModel, runner: ModelRunner, memory: DeviceMemory, rows: int) -> int:
+    """Returns what recorded decode steps of up to so many rows take, from the largest: the others use its memory again.
+
+    What the driver keeps of a recording each of them takes anew.
+    """
+    graphs = _graphs(loaded, runner, loaded.context_tokens)
+    if graphs is None:
+        return 0
+    before = memory.read()
+    try:
+        graphs.record(rows, 1)
+    except Exception as failure:  # then none will be used
+        log.debug("Decode steps cannot be recorded: %s", failure)
+        return 0
+    after = memory.read()
+    held = after.held - before.held
+    return held + max(before.free - after.free - held, 0) * graphs.count_for(rows)
+
+
+def _graphs(loaded: LoadedModel, runner: ModelRunner, longest: int) -> "DecodeGraphs | None":
+    """Returns what records decode steps of sequences of up to `longest` tokens; None where attention has no kernels."""
+    try:  # here, as Triton is not made for every system
+        from services.engine.generation.attention.triton.backend import TritonAttention
+        from services.engine.generation.decode_graphs import DecodeGraphs
+    except ImportError:
+        return None
+    if not isinstance(runner.backend, TritonAttention):
+        return None
+    return DecodeGraphs(loaded.model, runner.backend, runner.cache, loaded.device, longest)
 
 
 def reading_seconds(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> float:

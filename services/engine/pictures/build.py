@@ -9,6 +9,7 @@ from torch import Tensor
 
 from services.engine.acceleration import accelerated
 from services.engine.checkpoint import ModelRefused
+from services.engine.device_memory import memory_of
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.attention.encoder_decoder import PagedCaches
 from services.engine.generation.encoder_decoder_build import layouts_of, verify_encoder_decoder
@@ -18,7 +19,7 @@ from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.media import Medium, PromptMedia
 from services.engine.generation.module_memory import ModuleMemory
 from services.engine.generation.page_pool import PagePool
-from services.engine.generation.parts import EngineSettings, Parts, choose_backend, page_count
+from services.engine.generation.parts import EngineSettings, Parts, cache_bytes, choose_backend, page_count
 from services.engine.generation.sequence import CachedTokens
 from services.engine.generation.serial_runner import Continuation, SerialRunner
 from services.engine.generation.serial_verification import verify_serial
@@ -118,7 +119,8 @@ def _serial_parts(
     memory = ModuleMemory(pictures.generator, lambda: _reference(loaded, 0))
     continuation = accelerated(loaded, lambda: verify_serial(loaded, memory, references, given))
     size = state_size(loaded, memory, pictures.given(_features(references[0])))
-    sequences = min(settings.max_sequences, max(settings.cache_bytes // max(size.fixed_bytes, 1), 1))
+    room = cache_bytes(settings, memory_of(loaded.device))
+    sequences = min(settings.max_sequences, max(room // max(size.fixed_bytes, 1), 1))
     pool = PagePool(page_count(loaded, settings, size, sequences), PAGE_SIZE)
     runner = SerialRunner(pictures.generator, continuation, memory, given)
     told = f"{reason} Each sequence has the model's own cache, which was compared with its own generate at load."

@@ -1,0 +1,120 @@
+"""How much memory the device of a model has, who holds it, and what running something takes of it."""
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+
+@dataclass(frozen=True)
+class MemoryReading:
+    """Bytes of a device at one moment."""
+
+    total: int
+    free: int
+    held: int
+    """By this process, as far as torch's allocator knows."""
+
+    @property
+    def others(self) -> int:
+        """By other processes and by the driver; never negative."""
+        return max(self.total - self.free - self.held, 0)
+
+
+class DeviceMemory(Protocol):
+    """The memory of one device."""
+
+    measures: bool
+    """Whether `peak` can tell."""
+
+    def read(self) -> MemoryReading:
+        """Returns what is there now; what was only kept for later has been given back before."""
+        ...
+
+    def peak(self, run: Callable[[], object]) -> int:
+        """Returns how many bytes more than before were held at most while `run` ran. Raises what it raises."""
+        ...
+
+
+class CudaMemory:
+    """Of the device that torch sees, which may be a slice of a card (MIG): the driver tells that size."""
+
+    measures = True
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def read(self) -> MemoryReading:
+        """See DeviceMemory."""
+        gc.collect()  # what an exception's frames held
+        torch.cuda.synchronize(self._device)
+        torch.cuda.empty_cache()
+        free, total = torch.cuda.mem_get_info(self._device)
+        return MemoryReading(total, free, torch.cuda.memory_reserved(self._device))
+
+    def peak(self, run: Callable[[], object]) -> int:
+        """See DeviceMemory. Counts whole blocks, since that is how memory is taken from others."""
+        before = self.read().held
+        torch.cuda.reset_peak_memory_stats(self._device)
+        run()
+        torch.cuda.synchronize(self._device)
+        return torch.cuda.max_memory_reserved(self._device) - before
+
+
+class HostMemory:
+    """Of this machine, or of the container if that may take less."""
+
+    measures = False
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        """Reads `proc` and `sys/fs/cgroup` below `root`."""
+        self._root = root
+
+    def read(self) -> MemoryReading:
+        """See DeviceMemory. What this process holds counts as the others'."""
+        total, free = self._machine()
+        for limit, used in self._groups():
+            total, free = min(total, limit), min(free, max(limit - used, 0))
+        return MemoryReading(total, free, 0)
+
+    def peak(self, run: Callable[[], object]) -> int:
+        """Returns 0: nobody counts."""
+        run()
+        return 0
+
+    def _machine(self) -> tuple[int, int]:
+        lines = (self._root / "proc/meminfo").read_text().splitlines()
+        found = {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines}
+        return found["MemTotal"], found["MemAvailable"]
+
+    def _groups(self) -> list[tuple[int, int]]:
+        """Returns limit and use of the control group and of those around it, where they have limits."""
+        top, own = self._root / "sys/fs/cgroup", ""
+        try:
+            lines = (self._root / "proc/self/cgroup").read_text().splitlines()
+            own = next((line[3:] for line in lines if line.startswith("0::")), "").strip("/")
+        except OSError:
+            pass
+        place = top / own
+        # Within a container its own group is often the top, and the path is the host's.
+        places = [place, *place.parents] if place.is_dir() else [top]
+        return [found for folder in places if folder.is_relative_to(top) and (found := _limit_of(folder))]
+
+
+def _limit_of(folder: Path) -> tuple[int, int] | None:
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+        used = int((folder / "memory.current").read_text())
+        counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except OSError:
+        return None
+    # Files that were read lately are counted and given back on demand.
+    return None if limit == "max" else (int(limit), used - int(counts.get("inactive_file", 0)))
+
+
+def memory_of(device: torch.device) -> DeviceMemory:
+    """Returns the memory of a device."""
+    return CudaMemory(device) if device.type == "cuda" else HostMemory()
