@@ -175,10 +175,10 @@ INLINE Lanes exponential(Lanes x) {
 #endif
 }
 
-// Where two lines of columns begin, and by how many units ahead of their use to ask for each.
+// Where two lines of columns begin, and what to ask memory for meanwhile: `pace` units further on with each unit.
 typedef struct {
-    const uint32_t *left, *right;
-    int64_t left_ahead, right_ahead;
+    const uint32_t *left, *right, *left_ahead, *right_ahead;
+    int64_t pace;
 } Lines;
 
 typedef void (*Product)(const uint32_t *, int64_t, const Lines *, int64_t, int64_t, int64_t, float *, int64_t, int);

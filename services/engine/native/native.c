@@ -7,13 +7,14 @@
 
 enum {
     PANEL = 2 * LANES,
-    TILE = MAX_ROWS < 11 ? MAX_ROWS : 11,  // rows of a product where there are many: a little faster than the most
+    TILE = MAX_ROWS < 11 ? MAX_ROWS : 11,  // rows of a layer's product: faster than the most
     CHUNK = 88,        // rows whose sums are kept before they are written: whole tiles
     BLOCK_UNITS = 1024,
     ALIASING = 1024,   // units: rows that are multiples of 4 KiB apart share lines of the first cache,
     ALIASED_ROWS = MAX_ROWS < 8 ? MAX_ROWS : 8,  // which holds this many of them
-    NEAR = 128,        // units by which weights are asked for before their use: few rows use them up quickly
-    FAR = 1024,
+    FEW = 4,     // rows that take less time than memory does: what is read in order comes by itself
+    NEAR = 128,  // units by which weights are asked for before their use, of one tile with few rows or more
+    FAR = 4096,
     PAGE = LANES,
     BLOCK_PAGES = 4,
     BLOCK = BLOCK_PAGES * PAGE,
