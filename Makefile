@@ -40,7 +40,7 @@ observe: $(READY) tools ## Keeps the stack running with a Prometheus, its boards
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m local observe $(ARGS)
 
 test: $(READY) tools ## Runs the whole test suite.
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: lint types drift test ## What CI runs: format, lint, types, proto drift, tests.
 
