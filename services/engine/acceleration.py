@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from services.engine.checkpoint import ModelRefused
 from services.engine.fusion.encoder import fuse_encoder_layers
+from services.engine.fusion.last_layer import spare_unread
 from services.engine.fusion.substitution import Substitutions
 from services.engine.generation.verification import NotPaged
 from services.engine.native.arena import Arena
@@ -69,10 +70,14 @@ def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = No
 
 
 def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
-    """Puts faster modules into the model and compares what `run` returns then with what it returned before."""
+    """Puts faster modules into the model and compares what `run` returns then with what it returned before.
+
+    `run` returns all that is read of the model's output: what nothing of that depends on is not computed any more.
+    """
     check = _comparison(loaded, run)
     accelerated(loaded, check)
     _fuse_encoder(loaded, run, check)
+    spare_unread(loaded.model, check)
 
 
 def fuse_encoder(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:

@@ -10,7 +10,8 @@ from sensorium.errors import InvalidArgument, Violation
 from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
-from services.engine.encoders.pooling import Pooling, normalized, pooled
+from services.engine.encoders.pooled_tokens import PooledTokens
+from services.engine.encoders.pooling import Pooling, normalized, pooled, pooled_place
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import TextBatch
 from services.engine.encoders.sentences import SentenceRecipe
@@ -47,6 +48,14 @@ def read_vectors(recipe: SentenceRecipe, output: Any, _batch: TextBatch, items: 
     if all(len(made) == 1 for made in vectors) and len({made.shape for made in vectors}) == 1:
         return [row.copy() for row in torch.cat(vectors).cpu().numpy()[:, None]]  # one way from the device for all
     return [made.cpu().numpy().copy() for made in vectors]
+
+
+def focus_on_pooled(pooled_tokens: PooledTokens, _batch: TextBatch, items: Sequence[Item]) -> None:
+    """Spares the model what the vectors of a batch do not need; for TextRunner."""
+    wanted: list[_Embedded] = [item.inputs for item in items]
+    places = [pooled_place(of.pooling, len(of.tokens), of.skipped) for of in wanted]
+    known = [place for place in places if place is not None]
+    pooled_tokens.want(known if len(known) == len(places) else None)
 
 
 class TextEmbedder:

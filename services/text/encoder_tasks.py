@@ -24,6 +24,7 @@ from services.engine.encoders.chosen_rows import ChosenRows
 from services.engine.encoders.heads import classification_head
 from services.engine.encoders.loading import LoadedEncoder
 from services.engine.encoders.outputs import read_logits
+from services.engine.encoders.pooled_tokens import PooledTokens
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import Focus, Read, TextRunner
 from services.engine.encoders.sentences import SentenceRecipe
@@ -33,7 +34,7 @@ from services.text.answer_question import QuestionAnswerer, read_span_logits
 from services.text.classify import TextClassifier
 from services.text.classify_tokens import TokenClassifier, read_token_logits
 from services.text.config import TextSettings
-from services.text.embed import TextEmbedder, read_vectors
+from services.text.embed import TextEmbedder, focus_on_pooled, read_vectors
 from services.text.fill_mask import CandidateReader, MaskFiller
 from services.text.mask_targets import MaskTargets
 from services.text.masked_places import MaskReader
@@ -106,7 +107,8 @@ def serve(task: TextTask, bench: Workbench, recipe: SentenceRecipe) -> Served:
 
 def _embedding(bench: Workbench, recipe: SentenceRecipe) -> Served:
     settings, loaded = bench.settings, bench.loaded
-    pipeline = bench.pipeline(partial(read_vectors, recipe))
+    focus = partial(focus_on_pooled, PooledTokens(loaded))
+    pipeline = bench.pipeline(partial(read_vectors, recipe), focus)
     width = recipe.width or int(loaded.model.config.get_text_config().hidden_size)
     embedder = TextEmbedder(pipeline, bench.reader, recipe, bench.texts, width, settings.message_bytes)
     return bench.served(pipeline, [pb.TASK_EMBED_TEXT], embedder=embedder)

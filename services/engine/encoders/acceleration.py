@@ -19,11 +19,11 @@ def accelerate(loaded: LoadedEncoder) -> None:
     Raises:
         ModelRefused: the model fails on one by itself.
     """
-    ids = _ordinary_ids(loaded).to(loaded.device)
+    ids = ordinary_ids(loaded).to(loaded.device)
     acceleration.accelerate(loaded, partial(_first_output, loaded, ids))
 
 
-def _ordinary_ids(loaded: LoadedEncoder) -> Tensor:
+def ordinary_ids(loaded: LoadedEncoder) -> Tensor:
     """Returns tokens as texts have them: special ones only at the end, where some models look for theirs."""
     special = set(loaded.tokenizer.all_special_ids)
     ordinary = torch.tensor([i for i in range(loaded.vocabulary_size) if i not in special] or [0])

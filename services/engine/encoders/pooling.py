@@ -17,6 +17,11 @@ class Pooling(Enum):
     """One vector for each token."""
 
 
+def pooled_place(pooling: Pooling, tokens: int, skipped: int = 0) -> int | None:
+    """Returns which of a text's tokens stands for it behind those skipped; None if it is not one alone."""
+    return {Pooling.FIRST_TOKEN: skipped, Pooling.LAST_TOKEN: tokens - 1}.get(pooling)
+
+
 def pooled(states: Tensor, pooling: Pooling) -> Tensor:
     """Returns `[1 or tokens, width]` of the states `[tokens, width]` of one text, which has at least one token."""
     if pooling is Pooling.MEAN:

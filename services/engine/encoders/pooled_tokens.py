@@ -1,0 +1,66 @@
+"""Where one token of a text stands for it, the model's last layer computes no other."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from services.engine.encoders.acceleration import ordinary_ids
+from services.engine.encoders.loading import LoadedEncoder
+from services.engine.fusion.encoder import FusedEncoderLayer
+from services.engine.fusion.last_layer import last_layers, spares_unread
+
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+"""Greatest difference allowed, as a share of the greatest value."""
+
+
+class PooledTokens:
+    """Tells the last layer of a model, batch by batch, what will be pooled. Belongs to the model's thread."""
+
+    def __init__(self, loaded: LoadedEncoder) -> None:
+        """Finds out whether the states of chosen tokens need no others behind the last layer; else all are computed."""
+        self._model = loaded.model
+        self._places = torch.zeros(0, dtype=torch.long)
+        self._layer = self._found(loaded)
+
+    @property
+    def spares(self) -> bool:
+        """Whether tokens that are not pooled are not computed."""
+        return self._layer is not None
+
+    def want(self, places: Sequence[int] | None) -> None:
+        """Chooses a token of each text of the next batch; None: all."""
+        if self._layer is None:
+            return
+        self._layer.chosen = None if places is None else self._chosen
+        if places is not None:
+            self._places = torch.tensor(places)
+
+    def _chosen(self, _lengths: Tensor) -> Tensor:
+        return self._places
+
+    @torch.inference_mode()
+    def _found(self, loaded: LoadedEncoder) -> FusedEncoderLayer | None:
+        layers = last_layers(self._model)
+        if not layers:
+            return None
+        ids = ordinary_ids(loaded)
+        mask = torch.ones_like(ids)
+        mask[1, ids.shape[1] // 2 :] = 0
+
+        def states() -> Tensor:
+            return self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+
+        whole, texts = states(), torch.arange(len(ids))
+
+        def check() -> None:
+            for place in (0, 3, -1):
+                self._places = torch.tensor([place, place]) % mask.sum(1)
+                difference = (states() - whole)[texts, self._places].abs().max() / whole.abs().max()
+                if not difference <= _TOLERANCE.get(self._model.dtype, 1e-2):
+                    raise RuntimeError(f"they differ by {difference:.2g}")
+
+        found = next((layer for layer in layers if spares_unread(layer, self._chosen, check)), None)
+        if found is not None:
+            found.chosen = None
+        return found
