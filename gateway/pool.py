@@ -10,9 +10,10 @@ from types import TracebackType
 from gateway.catalog import Catalog
 from gateway.channels import Channels
 from gateway.config import GatewaySettings
-from gateway.discovery import Discovery, Member
+from gateway.discovery import GATEWAYS, Discovery, Member
 from gateway.endpoint import Endpoint
 from gateway.learning import Learner
+from gateway.part import Part
 from gateway.router import EndpointState
 
 _log = logging.getLogger("gateway")
@@ -51,6 +52,7 @@ class Pool:
         self._discovery = discovery
         self._seats: dict[str, _Seat] = {}
         self._catalog: Catalog | None = None
+        self._part: Part | None = None
         self._leaving: dict[int, Endpoint] = {}
         self._found = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,7 +71,7 @@ class Pool:
     def catalog(self) -> Catalog:
         """What the endpoints serve now. Not for later: the next change makes another one."""
         if self._catalog is None:
-            self._catalog = Catalog(self.endpoints, self._settings.over_commit)
+            self._catalog = Catalog(self.endpoints, self._settings.over_commit, self._part)
         return self._catalog
 
     async def wait_found(self) -> None:
@@ -110,7 +112,8 @@ class Pool:
                 self._changed()
 
     async def _take(self, members: Collection[Member]) -> None:
-        told = {member.address: member for member in members}
+        self._take_gateways([member for member in members if member.pool == GATEWAYS])
+        told = {member.address: member for member in members if member.pool != GATEWAYS}
         leaving: list[str] = []
         for address, seat in self._seats.items():
             member = told.get(address)
@@ -127,6 +130,17 @@ class Pool:
             self._add(member, place * _PACE_SECONDS)
             # What is running has its turn between two of a thousand.
             await asyncio.sleep(0)
+
+    def _take_gateways(self, members: Collection[Member]) -> None:
+        if self._settings.own_host is None:
+            return
+        working = [member.address for member in members if member.ready and not member.terminating]
+        hosts = {address.rpartition(":")[0].strip("[]") for address in working}
+        part = Part.of(self._settings.own_host, hosts, self._settings.gateways_per_endpoint)
+        if part != self._part:
+            _log.info("this is gateway %d of %d", part.place + 1, part.gateways)
+            self._part = part
+            self._forget()
 
     async def _renew(self) -> None:
         """Reaches every endpoint anew when the TLS files were replaced, as connections made later need the new ones."""

@@ -1,6 +1,7 @@
 """`python -m benchmarks.scale` tells what breaks first with many gateways and replicas."""
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -33,18 +34,24 @@ def main(
 
 
 def _choices(gateways: int, replicas: int, seconds: float, seed: int) -> Table:
-    fifth, tenth = replicas // 5, replicas // 10
+    every, unequal = Shape(gateways, replicas), Shape(gateways, replicas, skew=_SKEW)
     shapes = {
         "one gateway": Shape(1, replicas),
         "4 gateways": Shape(4, replicas),
         "10 gateways": Shape(10, replicas),
-        f"{gateways} gateways": Shape(gateways, replicas),
-        f"{gateways}, choosing at random": Shape(gateways, replicas, blind=True),
-        f"{gateways}, each with {tenth} of its own": Shape(gateways, replicas, subset=tenth),
-        f"{gateways}, each with {tenth} it drew": Shape(gateways, replicas, subset=tenth, dealt=False),
-        f"{gateways}, unequal": Shape(gateways, replicas, skew=_SKEW),
-        f"{gateways}, unequal, {tenth} of its own": Shape(gateways, replicas, subset=tenth, skew=_SKEW),
-        f"{gateways}, unequal, {fifth} of its own": Shape(gateways, replicas, subset=fifth, skew=_SKEW),
+        f"{gateways} gateways": every,
+        f"{gateways}, choosing at random": replace(every, blind=True),
+        f"{gateways}, each with {replicas // 10} it drew": replace(every, drawn=replicas // 10),
+        f"{gateways} with parts, a replica in 5": replace(every, sharing=5),
+        f"{gateways} with parts, a replica in 10": replace(every, sharing=10),
+        f"{gateways} with parts, a replica in 20": replace(every, sharing=20),
+        f"{gateways} unequal": unequal,
+        f"{gateways} unequal with parts, in 5": replace(unequal, sharing=5),
+        f"{gateways} unequal with parts, in 10": replace(unequal, sharing=10),
+        f"{gateways} unequal with parts, in 20": replace(unequal, sharing=20),
+        f"{gateways}, told": replace(every, told=True),
+        f"{gateways} with parts, told": replace(every, sharing=10, told=True),
+        f"{gateways} unequal with parts, told": replace(unequal, sharing=10, told=True),
     }
     table = _titled(f"Waits in the queues of {replicas} replicas at 85 % load", "who chooses", "waited", "p99")
     for name, shape in shapes.items():

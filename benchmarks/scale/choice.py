@@ -1,6 +1,6 @@
 """How well many gateways choose that do not talk to each other: requests over replicas with queues of their own.
 
-Every gateway sends each of its requests where it has the least in flight itself, ties at random, as `gateway.router`
+Every gateway sends each of its requests where it has the least in flight itself, ties at random, as `gateway.catalog`
 does; it does not see what the others send. A replica runs `slots` requests at once, and what comes beyond waits there.
 """
 
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gateway.part import Part
+
 _SECONDS = 10.0
 """Mean time of a request; lognormal, the longest twentieth as long as all the rest."""
 _SPREAD = 1.2
@@ -20,19 +22,30 @@ _SPREAD = 1.2
 class Shape:
     """A deployment and how full it is.
 
-    Each gateway knows `subset` replicas, 0: all; they are `dealt` in turns, so that each replica has equally many
-    gateways, or else drawn by each gateway for itself. `blind` gateways choose at random. Gateways get shares of the
-    requests that differ by `skew`, the standard deviation of their logarithm.
+    Each gateway chooses among all replicas, or among its `gateway.part` where each replica is to be in `sharing` of
+    them, or among `drawn` replicas that it drew for itself. `blind` gateways choose at random; those that are `told`
+    learn with the end of each request how many of the others the replica has. Gateways get shares of the requests that
+    differ by `skew`, the standard deviation of their logarithm.
     """
 
     gateways: int
     replicas: int
     slots: int = 16
     load: float = 0.85
-    subset: int = 0
-    dealt: bool = True
+    sharing: int = 0
+    drawn: int = 0
     blind: bool = False
+    told: bool = False
     skew: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Replica:
+    number: int
+
+    @property
+    def address(self) -> str:
+        return f"10.0.{self.number // 256}.{self.number % 256}:50051"
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ def waits(shape: Shape, seconds: float, seed: int) -> Waits:
     """Returns the waits of requests that come in the second half of so many seconds."""
     draws, numbers = random.Random(seed), np.random.default_rng(seed)
     mine = _subsets(shape, draws)
-    local = np.zeros((shape.gateways, shape.replicas), dtype=np.int32)
+    local, theirs = (np.zeros((shape.gateways, shape.replicas), dtype=np.int32) for _ in range(2))
     running, queues = [0] * shape.replicas, [_queue() for _ in range(shape.replicas)]
     ends: list[tuple[float, int, int, int]] = []
     order = itertools.count()
@@ -70,10 +83,12 @@ def waits(shape: Shape, seconds: float, seed: int) -> Waits:
             at, _, gateway, replica = heapq.heappop(ends)
             running[replica] -= 1
             local[gateway, replica] -= 1
+            if shape.told:
+                theirs[gateway, replica] = running[replica] + len(queues[replica]) - local[gateway, replica]
             if queues[replica]:
                 begin(at, *queues[replica].pop(0), replica)
         gateway = next(sender)
-        replica = _chosen(shape, local[gateway], mine[gateway], numbers)
+        replica = _chosen(shape, local[gateway] + theirs[gateway], mine[gateway], numbers)
         local[gateway, replica] += 1
         if running[replica] < shape.slots:
             begin(now, now, gateway, replica)
@@ -82,23 +97,21 @@ def waits(shape: Shape, seconds: float, seed: int) -> Waits:
     return _summed(found)
 
 
-def _chosen(shape: Shape, local: np.ndarray, mine: np.ndarray, numbers: np.random.Generator) -> int:
+def _chosen(shape: Shape, seen: np.ndarray, mine: np.ndarray, numbers: np.random.Generator) -> int:
     if shape.blind:
         return int(numbers.choice(mine))
-    own = local[mine]
+    own = seen[mine]
     return int(mine[numbers.choice(np.flatnonzero(own == own.min()))])
 
 
 def _subsets(shape: Shape, draws: random.Random) -> list[np.ndarray]:
-    if not shape.subset:
+    if shape.drawn:
+        return [np.array(draws.sample(range(shape.replicas), shape.drawn)) for _ in range(shape.gateways)]
+    if not shape.sharing:
         return [np.arange(shape.replicas)] * shape.gateways
-    if not shape.dealt:
-        return [np.array(draws.sample(range(shape.replicas), shape.subset)) for _ in range(shape.gateways)]
-    dealt: list[int] = []
-    while len(dealt) < shape.gateways * shape.subset:
-        dealt += draws.sample(range(shape.replicas), shape.replicas)
-    cut = (dealt[place * shape.subset : (place + 1) * shape.subset] for place in range(shape.gateways))
-    return [np.array(sorted(set(part))) for part in cut]
+    replicas = [_Replica(number) for number in range(shape.replicas)]
+    parts = (Part(place, shape.gateways, shape.sharing).cut(replicas)[0] for place in range(shape.gateways))
+    return [np.array([replica.number for replica in part]) for part in parts]
 
 
 def _queue() -> list[tuple[float, int]]:

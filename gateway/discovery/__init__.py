@@ -1,6 +1,7 @@
 """Where endpoints come from: one file per source, all of them behind `Discovery`."""
 
 from gateway.discovery.member import Member
+from gateway.discovery.places import GATEWAYS
 from gateway.discovery.source import Discovery
 
-__all__ = ["Discovery", "Member"]
+__all__ = ["GATEWAYS", "Discovery", "Member"]

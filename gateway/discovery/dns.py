@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from gateway.discovery.member import Member
-from gateway.discovery.places import HostPort
+from gateway.discovery.places import GATEWAYS, HostPort, pools_of
 
 _log = logging.getLogger("gateway")
 
@@ -19,7 +19,7 @@ class DnsDiscovery:
     """The addresses of names, looked up again and again. A lookup that fails leaves the last answer standing."""
 
     def __init__(self, places: Sequence[HostPort], refresh_seconds: float, resolve: Resolve | None = None) -> None:
-        self.pools = tuple(sorted({place.pool for place in places}))
+        self.pools = pools_of(places)
         self._places = places
         self._refresh_seconds = refresh_seconds
         self._resolve = resolve or look_up
@@ -32,7 +32,7 @@ class DnsDiscovery:
         while True:
             await asyncio.gather(*map(self._ask, self._places))
             members = self._members()
-            if self._answers and members != last:
+            if any(place.pool != GATEWAYS for place in self._answers) and members != last:
                 yield members
                 last = members
             # Gateways that started together are not to ask together.

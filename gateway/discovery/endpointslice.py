@@ -9,7 +9,7 @@ from contextlib import suppress
 from gateway.discovery.cluster import Cluster
 from gateway.discovery.follower import Follower
 from gateway.discovery.member import Member
-from gateway.discovery.places import ServicePort
+from gateway.discovery.places import ServicePort, pools_of
 from gateway.discovery.slices import Slice, members_of, mistakes_in
 
 _log = logging.getLogger("gateway")
@@ -26,7 +26,7 @@ class EndpointSliceDiscovery:
         Raises:
             CannotServe: there is none.
         """
-        self.pools = tuple(sorted({place.pool for place in places}))
+        self.pools = pools_of(places)
         self._places = places
         self._resync_seconds = resync_seconds
         self._cluster = Cluster(namespace, {place.service for place in places})

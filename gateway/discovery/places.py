@@ -1,10 +1,13 @@
 """How settings name the endpoints of a pool: `[POOL=]HOST:PORT`, `[POOL=]SERVICE[:PORTNAME]`."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 DEFAULT_POOL = "default"
 DEFAULT_PORT_NAME = "grpc"
+GATEWAYS = ""
+"""The pool of the gateways themselves; settings cannot name another one so."""
 
 # As Kubernetes names Services and their ports.
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -60,6 +63,11 @@ class ServicePort:
         if not _LABEL.fullmatch(service) or (colon and not _LABEL.fullmatch(port_name)):
             raise ValueError(f"{text!r} is not POOL=SERVICE or POOL=SERVICE:PORTNAME")
         return cls(pool, service, port_name or DEFAULT_PORT_NAME)
+
+
+def pools_of(places: Iterable[HostPort | ServicePort]) -> tuple[str, ...]:
+    """Returns the names of the pools of endpoints, in order."""
+    return tuple(sorted({place.pool for place in places} - {GATEWAYS}))
 
 
 def _split_pool(text: str) -> tuple[str, str]:

@@ -50,6 +50,18 @@ class DiscoverySettings(rpc.ServerSettings):
         300.0, ge=1, description="With --discovery endpointslice: lists anew this often, whatever the watch has told."
     )
 
+    gateways: rpc.CommaSeparated = Field(
+        (),
+        description="Where the gateways of these endpoints are, this one too, in the form of the discovery's endpoints "
+        "without a pool. Where there are many, each chooses among a part of the endpoints first.",
+    )
+    own_host: str | None = Field(
+        None, min_length=1, description="Address, without a port, by which --gateways tells of this gateway."
+    )
+    gateways_per_endpoint: int = Field(
+        10, ge=1, description="With --gateways: how many gateways choose each endpoint first; fewer choose among all."
+    )
+
     @field_validator("static", "dns", "endpointslices")
     @classmethod
     def _places(cls, places: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -65,6 +77,23 @@ class DiscoverySettings(rpc.ServerSettings):
         if len(set(addresses)) < len(addresses):
             raise ValueError("an address is in two pools")
         return places
+
+    @field_validator("gateways")
+    @classmethod
+    def _gateways(cls, places: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        parse = next(parse for source, parse in _PLACES.values() if source == info.data.get("discovery", "static"))
+        for place in places:
+            if "=" in place:
+                raise ValueError(f"{place!r} names a pool; gateways are of none")
+            parse(place)
+        return places
+
+    @field_validator("own_host")
+    @classmethod
+    def _own_host(cls, host: str | None, info: ValidationInfo) -> str | None:
+        if (host is None) == bool(info.data.get("gateways", host)):
+            raise ValueError("--gateways and --own-host come together; one of them is missing")
+        return host
 
     @field_validator(*_USED_BY)
     @classmethod

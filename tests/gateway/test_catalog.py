@@ -29,7 +29,7 @@ def _info(name: str, tasks: Collection[int], concurrency: int) -> models_pb2.Mod
     return info
 
 
-def _ready(number: int, *infos: models_pb2.ModelInfo, pool: str = "p") -> Endpoint:
+def ready(number: int, *infos: models_pb2.ModelInfo, pool: str = "p") -> Endpoint:
     endpoint = Endpoint(Member(f"10.0.{number // 256}.{number % 256}:1", pool), lambda _: pytest.fail("no connection"))
     endpoint.learn(infos or (_info("m", (GENERATE,), 4),))
     endpoint.health = EndpointState.READY
@@ -79,7 +79,7 @@ def test_it_chooses_as_the_router_does(seed: int):
     draws, clock = random.Random(seed), Clock()
     abilities = ((GENERATE,), (EMBED, GENERATE))
     endpoints = [
-        _ready(number, _info("m", draws.choice(abilities), draws.choice((0, 1, 4))), pool="pq"[number % 2])
+        ready(number, _info("m", draws.choice(abilities), draws.choice((0, 1, 4))), pool="pq"[number % 2])
         for number in range(6)
     ]
     for endpoint in endpoints:
@@ -93,7 +93,7 @@ def test_it_chooses_as_the_router_does(seed: int):
 
 
 def test_equals_are_chosen_at_random():
-    catalog = Catalog([_ready(number) for number in range(3)], OVER_COMMIT)
+    catalog = Catalog([ready(number) for number in range(3)], OVER_COMMIT)
     chosen = [catalog.choose("m", (GENERATE,)) for _ in range(200)]
     assert len({choice.endpoint for choice in chosen if choice}) == 3
 
@@ -109,7 +109,7 @@ def test_what_is_said_again_changes_nothing():
 
 
 def test_a_thousand_endpoints_are_not_walked_through():
-    endpoints = [_ready(number) for number in range(1000)]
+    endpoints = [ready(number) for number in range(1000)]
     catalog = Catalog(endpoints, OVER_COMMIT)
     assert catalog.choose("m", (GENERATE,))
     for endpoint in endpoints:

@@ -86,7 +86,7 @@ def pool_of(server: Workload) -> str:
 
 
 def environment(objects: list[Manifest], container: Manifest) -> dict[str, str]:
-    """Returns what a container's process finds in its environment; of a secret, its name."""
+    """Returns what a container's process finds in its environment; of a secret or a field, its name."""
     found: dict[str, str] = {}
     for source in container.get("envFrom", []):
         found |= (find(objects, "ConfigMap", source["configMapRef"]["name"]) or {}).get("data", {})
@@ -101,6 +101,8 @@ def _value_from(container: Manifest, variable: Manifest) -> str:
         kind, _, resource = source["resourceFieldRef"]["resource"].partition(".")
         # The divisor is 1 where none is given, and the quotient is rounded up.
         return str(math.ceil(quantity(container["resources"][kind][resource])))
+    if "fieldRef" in source:
+        return f"field {source['fieldRef']['fieldPath']}"
     return f"secret {source['secretKeyRef']['name']}"
 
 

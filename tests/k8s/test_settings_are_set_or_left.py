@@ -18,7 +18,7 @@ SERVER = """
 # Of the other ways to find endpoints; and what fits a cluster of any size.
 DISCOVERY = """
     static dns dns_refresh_seconds namespace resync_seconds refresh_seconds probe_timeout_seconds reconnect_seconds
-    startup_seconds
+    startup_seconds gateways_per_endpoint
 """
 ADMISSION = "over_commit queue_requests queue_seconds tenant_metadata"
 RELAY = "retry_ratio resume_mib first_token_seconds token_gap_seconds call_seconds"
