@@ -97,7 +97,7 @@ async def read_whole(generation: Generation) -> tuple[list[common.GeneratedCandi
     """Reads a generation to its end and returns its candidates, by index, and how it ended."""
     candidates: defaultdict[int, common.GeneratedCandidate] = defaultdict(common.GeneratedCandidate)
     texts: defaultdict[int, list[str]] = defaultdict(list)
-    async for event in generation.stream:
+    async for event in generation.stream.whole():
         if isinstance(event, Delta):
             candidates[event.candidate_index].token_ids.extend(event.token_ids)
             candidates[event.candidate_index].logprobs.extend(map(_logprob, event.logprobs))

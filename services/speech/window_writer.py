@@ -73,7 +73,7 @@ class WindowWriter:
         found: dict[int, list[Delta]] = {}
         completed: Completed | None = None
         try:
-            async for event in generation.stream:
+            async for event in generation.stream.whole():
                 if isinstance(event, Delta):
                     found.setdefault(event.candidate_index, []).append(event)
                 elif isinstance(event, Completed):

@@ -10,7 +10,7 @@ class MessagePace:
     def __init__(self, per_second: int) -> None:
         """`per_second` 0 sets no bound."""
         self.open = 0
-        """Streams that have not ended; the loop wakes for those that are answered in one piece too."""
+        """Streams that have not ended, but for those that are read whole."""
         self._seconds = 1 / per_second if per_second else 0.0
 
     @property

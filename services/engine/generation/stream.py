@@ -27,12 +27,24 @@ class GenerationStream:
         self._arrived = asyncio.Event()
         self._pace = pace or MessagePace(0)
         self._pace.open += 1
+        self._whole = False
         self._due = 0.0
         self._rest: asyncio.Future[None] | None = None
 
     def on_cancel(self, cancel: Callable[[], None]) -> None:
         """Sets what `cancel` calls; it must be safe from any thread and after the end."""
         self._cancel = cancel
+
+    def whole(self) -> "GenerationStream":
+        """Returns the stream for a reader that sends nothing of it before its end; to be called once at most.
+
+        It does not count among those that share the messages, and its reader is woken for the end alone, or where half
+        of what may wait is there.
+        """
+        self._whole = True
+        if not self._ended:
+            self._pace.open -= 1
+        return self
 
     def cancel(self) -> None:
         """Frees the request's rows within a step. Harmless after the end."""
@@ -77,15 +89,19 @@ class GenerationStream:
     async def _wait_for_turn(self) -> None:
         """Returns when the last delta lies far enough behind, or the stream has ended."""
         left = self._due - self.loop.time()
-        if left <= 0 or self._ended:
+        if self._ended or (self._enough_waits() if self._whole else left <= 0):
             return
         self._rest = self.loop.create_future()
-        timer = self.loop.call_later(left, self._wake)
+        timer = None if self._whole else self.loop.call_later(left, self._wake)
         try:
             await self._rest
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
             self._rest = None
+
+    def _enough_waits(self) -> bool:
+        return 2 * self._waiting_tokens >= self._backlog_tokens
 
     def _wake(self) -> None:
         if self._rest is not None and not self._rest.done():
@@ -94,7 +110,8 @@ class GenerationStream:
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
-            self._pace.open -= 1
+            if not self._whole:
+                self._pace.open -= 1
             self._wake()
 
     def _append(self, delta: Delta) -> None:
@@ -109,3 +126,5 @@ class GenerationStream:
         else:
             unread = self._events.get(delta.candidate_index)
             self._events[delta.candidate_index] = unread + delta if isinstance(unread, Delta) else delta
+            if self._whole and self._enough_waits():
+                self._wake()

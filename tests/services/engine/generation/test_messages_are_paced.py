@@ -78,3 +78,25 @@ async def test_who_leaves_while_it_waits_leaves_no_trace() -> None:
     stream.cancel()
     await until(waiting.cancelled)
     assert pace.open == 0
+
+
+async def test_what_is_answered_in_one_piece_takes_no_messages_and_wakes_nobody() -> None:
+    pace = MessagePace(10)
+    stream, whole = GenerationStream(pace=pace), GenerationStream(pace=pace, backlog_tokens=20).whole()
+    assert pace.gap_seconds == pytest.approx(0.1)
+    reading = asyncio.ensure_future(anext(whole))
+    for token in range(9):
+        whole.deliver(delta(token))
+        await asyncio.sleep(0)
+    assert not reading.done()
+    # Not so many that it would count as slow.
+    whole.deliver(delta(9))
+    assert list((await reading).token_ids) == list(range(10))
+    rest = asyncio.ensure_future(anext(whole))
+    whole.deliver(delta(10))
+    whole.cancel()
+    async with asyncio.timeout(0.5):
+        assert list((await rest).token_ids) == [10]
+    assert pace.open == 1
+    stream.cancel()
+    assert pace.open == 0
