@@ -36,14 +36,14 @@ class GenerationStream:
         self._cancel = cancel
 
     def whole(self) -> "GenerationStream":
-        """Returns the stream for a reader that sends nothing of it before its end; to be called once at most.
+        """Returns the stream for a reader that sends nothing of it before its end.
 
         It does not count among those that share the messages, and its reader is woken for the end alone, or where half
         of what may wait is there.
         """
-        self._whole = True
-        if not self._ended:
+        if not self._whole and not self._ended:
             self._pace.open -= 1
+        self._whole = True
         return self
 
     def cancel(self) -> None:

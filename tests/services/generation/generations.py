@@ -26,6 +26,9 @@ class ScriptedStream:
         self._left = iter(events)
         self.cancelled = 0
 
+    def whole(self) -> "ScriptedStream":
+        return self
+
     def cancel(self) -> None:
         self.cancelled += 1
 
