@@ -49,7 +49,7 @@ class Threads(Protocol):
         """See LoadedService."""
         ...
 
-    def stuck(self, seconds: float) -> bool:
+    def trouble(self, seconds: float) -> str:
         """See LoadedService."""
         ...
 
@@ -77,9 +77,9 @@ class BatchedModel:
         """See LoadedService."""
         self.pipeline.start()
 
-    def stuck(self, seconds: float) -> bool:
+    def trouble(self, seconds: float) -> str:
         """See LoadedService."""
-        return self.pipeline.stuck(seconds)
+        return self.pipeline.trouble(seconds)
 
     def close(self) -> None:
         """See LoadedService."""

@@ -11,6 +11,7 @@ import torch
 from prometheus_client import CollectorRegistry
 
 from sensorium import rpc
+from sensorium.errors import ModelNotReady
 from sensorium.v1 import models_pb2 as pb
 from sensorium.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
 from services.answer_meter import AnswerMeter
@@ -21,6 +22,7 @@ from services.handlers import handlers
 from services.model_servicer import ModelServicer
 from services.served_model import ServedModel
 from services.settings import ModelSettings
+from services.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +43,11 @@ class LoadedService(Protocol):
         """Starts what runs the model. Called on the event loop."""
         ...
 
-    def stuck(self, seconds: float) -> bool:
-        """Returns whether it has worked on one step for longer than that, or ended by itself. Any thread."""
+    def trouble(self, seconds: float) -> str:
+        """Returns why it does not work, one of `device_faults.REASONS`, or nothing where it does. Any thread.
+
+        No step may take longer than `seconds`, but for those that read.
+        """
         ...
 
     def describe(self, info: pb.ModelInfo) -> None:
@@ -88,7 +93,7 @@ class ModelProcess(Generic[Settings]):
             name=service.rpartition(".")[2].removesuffix("Service").lower(),
             observer=AnswerMeter(self._metrics),
             registry=self.registry,
-            alive=self._alive,
+            alive=lambda: not self._trouble(),
         )
         self.server.grpc.add_generic_rpc_handlers((handlers(service, self._servicer, self._served.name),))
         add_ModelServiceServicer_to_server(ModelServicer(self._served), self.server.grpc)
@@ -98,10 +103,28 @@ class ModelProcess(Generic[Settings]):
 
     async def serve(self) -> None:
         """Serves until told to stop."""
+        loop = asyncio.get_running_loop()
+        watchdog = Watchdog(
+            self._trouble,
+            lambda reason: asyncio.run_coroutine_threadsafe(self.fail(reason), loop),
+            self._settings.stuck_step_seconds,
+        )
         try:
             await rpc.run(self.server, prepare=self.load)
         finally:
             self.close()
+            watchdog.stop()
+
+    async def fail(self, reason: str) -> None:
+        """Ends all calls, and lets none in again: the model has stopped working for one of `device_faults.REASONS`."""
+        self._metrics.faults.labels(reason).inc()
+        detail = f"It has stopped working ({reason}); the process restarts."
+        self._served.enter(pb.MODEL_STATE_FAILED, detail)
+        self._metrics.model_state.set(pb.MODEL_STATE_FAILED)
+        metadata = {"model": self._served.name, "state": "failed"}
+        await self.server.fail(
+            ModelNotReady(f"{self._served.name} has stopped working.", metadata=metadata, retry_after=2)
+        )
 
     async def load(self) -> None:
         """Loads the model and starts it.
@@ -132,8 +155,8 @@ class ModelProcess(Generic[Settings]):
         if self._loaded is not None:
             self._loaded.close()
 
-    def _alive(self) -> bool:
-        return self._loaded is None or not self._loaded.stuck(self._settings.stuck_step_seconds)
+    def _trouble(self) -> str:
+        return "" if self._loaded is None else self._loaded.trouble(self._settings.stuck_step_seconds)
 
     def _enter(self, state: pb.ModelState.ValueType) -> None:
         self._served.enter(state)

@@ -31,7 +31,10 @@ class ModelSettings(ServerSettings):
     )
     threads: int = Field(1, ge=1, description="CPU threads of the model: cores divided by services on the machine.")
     stuck_step_seconds: float = Field(
-        300.0, gt=0, description="/livez fails once a single step of the model lasts longer than this."
+        300.0,
+        gt=0,
+        description="The process ends, to be started anew, once a step of the model lasts longer than this; ten "
+        "times as long for steps that read.",
     )
     max_queued_requests: int = Field(256, ge=1, description="Requests that may wait.")
     max_batch_items: int = Field(256, ge=1, description="Items of one batched request.")

@@ -6,6 +6,8 @@ from k8s.monitoring.rule import Alert, Group
 
 _CALLS = "sum by (namespace) (rate(sensorium_gateway_requests_total[10m]))"
 
+_SERVERS = 'pod=~"sensorium-.*", container="server"'
+
 GATEWAY = Group(
     "sensorium-gateway",
     [
@@ -108,6 +110,19 @@ DEVICES = Group(
             severity="warning",
             summary="Steps of {{ $labels.pool }} do not fit into the memory of their device.",
             description="{{ $value | humanize }} in 15 minutes on {{ $labels.instance }}.",
+        ),
+        Alert(
+            alert="ModelStopped",
+            # The counter of the process goes with it; what Kubernetes keeps is how it ended, for as long as it runs.
+            expr=(
+                f"(kube_pod_container_status_last_terminated_exitcode{{{_SERVERS}}} >= 3) <= 4\n"
+                "and on (namespace, pod)\n"
+                f"time() - kube_pod_container_status_last_terminated_timestamp{{{_SERVERS}}} < 1800"
+            ),
+            lasting="0m",
+            severity="warning",
+            summary="{{ $labels.pod }} began anew, since its model had stopped working.",
+            description="It ended with code {{ $value }}: 3 after an error of its GPU, 4 after a hung step.",
         ),
         Alert(
             alert="GPUXid",

@@ -91,6 +91,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         except asyncio.CancelledError:
             code = _gone(context)
             task = asyncio.current_task()
+            if task is not None and (failure := self._gate.failure) is not None and not context.done():
+                task.uncancel()
+                code, record.reason = failure.code, failure.reason
+                await _refuse(context, failure, request_id)
             if task is None or task.cancelling():
                 raise
             # Nobody cancelled this call: let through, the exception would leave the caller waiting for ever.

@@ -9,6 +9,7 @@ import grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
+from sensorium.errors import SensoriumError
 from sensorium.rpc import health
 from sensorium.rpc.behaviours import Patience
 from sensorium.rpc.certificates import server_credentials
@@ -116,6 +117,17 @@ class Server:
         if self._drained is None:
             self._drained = asyncio.create_task(self._drain())
         await asyncio.shield(self._drained)
+
+    async def fail(self, failure: SensoriumError) -> None:
+        """Ends all calls with `failure`, as a process that can serve none any more; returns when they were told.
+
+        Health says NOT_SERVING from now on.
+        """
+        self.health.retire()
+        self.gate.fail(failure)
+        await self._at_most(_FAREWELL_SECONDS, self.gate.empty)
+        self.health.close()
+        await self.grpc.stop(_FAREWELL_SECONDS)
 
     async def __aenter__(self) -> "Server":
         await self.start()

@@ -2,8 +2,18 @@
 
 import torch
 
+_SAID = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""By the CPU's allocator, and by the driver and libraries that take memory beside torch's own; none has a class."""
+
+
+def let_go(error: Exception) -> None:
+    """Frees what a step that lacked memory had computed so far, which the frames of its `error` hold."""
+    error.__traceback__ = None
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # the pieces may be there, but not in one
+
 
 def lacks_memory(error: Exception) -> bool:
     """Returns whether `error` says that memory could not be had, on the device or beside it."""
-    # On the CPU, torch raises an error of no class of its own.
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or any(said in str(error) for said in _SAID)

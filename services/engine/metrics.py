@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from sensorium.buckets import DURATION_SECONDS, FIRST_TOKEN_SECONDS, PER_TOKEN_SECONDS
 from services.engine.admission import Admission
 from services.engine.batching.job import BatchTimes
+from services.engine.device_faults import REASONS
 from services.engine.generation.request import FinishReason, GenerationTimes
 
 BATCH_BUCKETS = tuple(float(2**i) for i in range(11))
@@ -44,6 +45,8 @@ class EngineMetrics:
             self.audio_seconds.labels(direction)
         for kind in ("allocated", "peak", "reserved", "total"):
             self.gpu_memory_bytes.labels(kind)
+        for reason in REASONS:
+            self.faults.labels(reason)
         for part in PLANNED:
             self.memory_plan_bytes.labels(part)
 
@@ -91,6 +94,9 @@ class EngineMetrics:
         self.busy_seconds = counter("busy_seconds", "Time the engine was at work, the model's included.")
         self.forward_seconds = counter("forward_seconds", "Time in the model's own forward.")
         self.preemptions = counter("preemptions", "Sequences put back because no page was free.")
+        self.faults = counter(
+            "faults", "Why the model has stopped working; the process ends then and begins anew.", "reason"
+        )
         self.out_of_memory = counter("oom", "Steps that did not fit into the device's memory.")
 
     def _declare_histograms(self, registry: CollectorRegistry) -> None:

@@ -1,12 +1,21 @@
 """The one thread that owns a model, its letterbox, and its heartbeat."""
 
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from sensorium.errors import ModelNotReady
+from services.engine.device_faults import DeviceFault, require_device
+
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+_LONG = 10.0
+"""Times as long as others a step may take that reads: its length is the caller's doing, and kernels may be compiled."""
 
 
 class ModelThread:
@@ -16,6 +25,10 @@ class ModelThread:
         self.closing = False
         self.busy_since: float | None = None
         """When the step began that is being worked on, on the clock of `time.monotonic`; None between steps."""
+        self.reads = True
+        """Whether the step that is being worked on may take longer than others."""
+        self.fault: DeviceFault | None = None
+        """Why it has given up its model."""
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=run, name=name, daemon=True)
 
@@ -31,6 +44,12 @@ class ModelThread:
         if self._thread.ident is not None:
             self._thread.join()
 
+    def begin(self) -> float:
+        """Begins a step that reads, until it is said otherwise, and returns when. The thread that owns the model."""
+        self.reads = True
+        began = self.busy_since = time.monotonic()
+        return began
+
     def post(self, box: deque[T], letter: T) -> None:
         """Puts a letter into a box and wakes the thread. Any thread."""
         with self._wake:
@@ -42,8 +61,29 @@ class ModelThread:
         with self._wake:
             self._wake.wait_for(lambda: any(boxes) or self.closing, seconds)
 
-    def stuck(self, seconds: float) -> bool:
-        """Returns whether one step has lasted longer than `seconds`, or the thread has ended by itself. Any thread."""
+    @property
+    def farewell(self) -> ModelNotReady:
+        """What everybody is told who still waits when it ends."""
+        said = "The service is shutting down." if self.fault is None else "The model has stopped working."
+        return ModelNotReady(said, retry_after=1.0)
+
+    def gave_up(self, error: Exception) -> bool:
+        """Returns whether `error` is the device's end, and notes it. The thread that owns the model."""
+        try:
+            require_device(error)
+        except DeviceFault as fault:
+            log.error("The device of the model has failed", exc_info=error)
+            self.fault = fault
+        return self.fault is not None
+
+    def trouble(self, seconds: float) -> str:
+        """Returns why it does not work, one of `device_faults.REASONS`, or nothing where it does. Any thread.
+
+        That is what its device has reported, a step that has lasted longer than `seconds`, or its end by itself.
+        """
         since = self.busy_since
-        late = since is not None and time.monotonic() - since > seconds
-        return late or (self._thread.ident is not None and not self._thread.is_alive() and not self.closing)
+        if self.fault is not None:
+            return self.fault.reason
+        if since is not None and time.monotonic() - since > (_LONG * seconds if self.reads else seconds):
+            return "hung"
+        return "ended" if self._thread.ident is not None and not self._thread.is_alive() and not self.closing else ""

@@ -42,9 +42,9 @@ class ListeningService:
         """See LoadedService."""
         self.built.engine.start()
 
-    def stuck(self, seconds: float) -> bool:
+    def trouble(self, seconds: float) -> str:
         """See LoadedService."""
-        return self.built.engine.stuck(seconds)
+        return self.built.engine.trouble(seconds)
 
     def describe(self, info: pb.ModelInfo) -> None:
         """See LoadedService."""

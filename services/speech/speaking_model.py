@@ -29,9 +29,9 @@ class SpeakingThreads:
         """See LoadedService."""
         self.engine.start()
 
-    def stuck(self, seconds: float) -> bool:
+    def trouble(self, seconds: float) -> str:
         """See LoadedService."""
-        return self.engine.stuck(seconds)
+        return self.engine.trouble(seconds)
 
     def close(self) -> None:
         """See LoadedService."""

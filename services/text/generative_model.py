@@ -35,9 +35,9 @@ class GenerativeModel:
         """See LoadedService."""
         self.built.engine.start()
 
-    def stuck(self, seconds: float) -> bool:
+    def trouble(self, seconds: float) -> str:
         """See LoadedService."""
-        return self.built.engine.stuck(seconds)
+        return self.built.engine.trouble(seconds)
 
     def describe(self, info: pb.ModelInfo) -> None:
         """See LoadedService."""

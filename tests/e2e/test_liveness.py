@@ -23,7 +23,7 @@ async def test_livez_fails_when_the_engine_is_stuck(checkpoints: Checkpoints, mo
         port = text.service.server.metrics_port
         assert await asyncio.to_thread(status, port, "/livez") == 200
         asked: list[float] = []
-        monkeypatch.setattr(GenerationEngine, "stuck", lambda _, seconds: not asked.append(seconds))
+        monkeypatch.setattr(GenerationEngine, "trouble", lambda _, seconds: asked.append(seconds) or "hung")
         assert await asyncio.to_thread(status, port, "/livez") == 503
         assert await asyncio.to_thread(status, port, "/readyz") == 200
         assert asked == [7]

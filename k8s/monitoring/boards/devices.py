@@ -34,6 +34,16 @@ DEVICE = Row(
             ],
         ),
         Panel(
+            title="Models that stopped working",
+            description="By why: an error of the GPU, a step that never ended. The process ends seconds later.",
+            queries=[
+                Query(
+                    f"sum by (pool, reason) (increase(sensorium_engine_faults_total{{{SERVER}}}[$__rate_interval]))",
+                    "{{pool}} {{reason}}",
+                )
+            ],
+        ),
+        Panel(
             title="Memory of the GPU, by the process",
             description="Allocated by tensors, reserved by torch, and what there is. 0 on a CPU.",
             queries=[

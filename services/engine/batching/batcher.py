@@ -9,13 +9,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
-import torch
-
-from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, ModelNotReady, SensoriumError
+from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, SensoriumError
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.job import Computed, Item, Job
 from services.engine.batching.queue import BatchLimits, Entry, ItemQueue
-from services.engine.memory_errors import lacks_memory
+from services.engine.device_faults import require_device
+from services.engine.memory_errors import lacks_memory, let_go
 from services.engine.metrics import EngineMetrics
 from services.engine.model_thread import ModelThread
 
@@ -69,9 +68,9 @@ class Batcher:
         self.admission.closed = True
         self._thread.close()
 
-    def stuck(self, seconds: float) -> bool:
+    def trouble(self, seconds: float) -> str:
         """See ModelThread; its steps are batches."""
-        return self._thread.stuck(seconds)
+        return self._thread.trouble(seconds)
 
     async def run(self, items: Sequence[Item], deadline: float | None, input_tokens: int = 0) -> Computed:
         """Returns what the model makes of the items, of which there are some: of all of them, or it raises.
@@ -100,16 +99,19 @@ class Batcher:
                 self._send()
                 self._thread.wait(self._new, self._cancelled, seconds=pause or None)
                 continue
-            self._thread.busy_since = time.monotonic()
+            self._thread.begin()
             try:
                 self._step()
-            except Exception:
+            except Exception as error:
+                if self._thread.gave_up(error):
+                    break
                 log.exception("A batch failed outside the model; all requests are ended")
                 self._end_all(Internal())
             self._send()
             self._thread.busy_since = None
+        self.admission.closed = True
         self._receive()
-        self._end_all(ModelNotReady("The service is shutting down.", retry_after=1.0))
+        self._end_all(self._thread.farewell)
         self._send()
 
     def _pause(self) -> float | None:
@@ -163,11 +165,10 @@ class Batcher:
         try:
             return self._runner.run([entry.item for entry in entries])
         except Exception as error:
+            require_device(error)
             if lacking := lacks_memory(error):
                 self._metrics.out_of_memory.inc()
-                error.__traceback__ = None  # its frames hold what was computed so far
-                if torch.cuda.is_initialized():
-                    torch.cuda.empty_cache()
+                let_go(error)
             log.warning("A batch of %d items failed and is repeated item by item", len(entries), exc_info=error)
         outputs = [self._alone(entry) for entry in entries]
         if lacking and len(entries) > 1 and not any(isinstance(output, SensoriumError) for output in outputs):
@@ -180,6 +181,7 @@ class Batcher:
         try:
             (output,) = self._runner.run([entry.item])
         except Exception as error:
+            require_device(error)
             if lacks_memory(error):
                 return DeviceOutOfMemory("The device has not enough memory for this input.")
             said = {"request_id": entry.job.timeline.request_id}

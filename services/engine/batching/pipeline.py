@@ -50,9 +50,9 @@ class Pipeline:
         """Starts the model's thread."""
         self._batcher.start()
 
-    def stuck(self, seconds: float) -> bool:
+    def trouble(self, seconds: float) -> str:
         """See Batcher."""
-        return self._batcher.stuck(seconds)
+        return self._batcher.trouble(seconds)
 
     def close(self) -> None:
         """Ends the threads."""

@@ -5,13 +5,14 @@ import logging
 import torch
 from torch import Tensor
 
+from services.engine.device_faults import require_device
 from services.engine.generation.choice import Sampled, choose
 from services.engine.generation.group import SequenceGroup
 from services.engine.generation.ledger import Ledger
 from services.engine.generation.runner import Runner
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
-from services.engine.memory_errors import lacks_memory
+from services.engine.memory_errors import lacks_memory, let_go
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ class Computation:
 
     A step that fails is repeated request by request. Where memory was lacking, a prompt is read in smaller pieces and
     sequences that have memory of their own give it back; a step that only had too much in it makes later ones smaller.
+    Where the device itself has failed nothing is repeated: `run` raises DeviceFault.
     """
 
     def __init__(self, runner: Runner, scheduler: Scheduler, ledger: Ledger) -> None:
@@ -42,12 +44,11 @@ class Computation:
         return drawn
 
     def _repeat(self, rows: list[Row[Sequence]], error: Exception) -> Drawn:
+        require_device(error)
         lacking = lacks_memory(error)
         if lacking:
             self._ledger.lacked_memory()
-            error.__traceback__ = None  # its frames hold what was computed so far
-            if torch.cuda.is_initialized():
-                torch.cuda.empty_cache()  # the pieces may be there, but not in one
+            let_go(error)
         elif len(rows) == 1:
             self._ledger.fail(rows[0].sequence.group, error)
             return []

@@ -5,7 +5,7 @@ import sys
 import time
 from collections import deque
 
-from sensorium.errors import DeadlineExceeded, Internal, ModelNotReady, SensoriumError
+from sensorium.errors import DeadlineExceeded, Internal, SensoriumError
 from services.engine.admission import Admission
 from services.engine.generation.beam_search import BeamSearch
 from services.engine.generation.computation import Computation
@@ -62,17 +62,16 @@ class GenerationEngine:
         self.admission = admission
         self._metrics = metrics
         self._media = media
-        self._encoded = False
-        self._unread_tokens = unread_tokens
+        self._encoded, self._unread_tokens = False, unread_tokens
         self._pace = MessagePace(messages_per_second)
         self._outbox = Outbox()
         self._ledger = Ledger(scheduler, admission, metrics, self._outbox)
+        if media is not None:
+            media.lacked_memory = self._ledger.lacked_memory
         self._computation = Computation(runner, scheduler, self._ledger)
-        self._lookahead = Lookahead(launcher, scheduler, pool)
-        self._new: deque[SequenceGroup] = deque()
-        self._cancelled: deque[SequenceGroup] = deque()
-        self._preemptions_seen = 0
-        self._forward_seen = 0.0
+        self._lookahead = Lookahead(launcher, scheduler, pool, self._ledger.lacked_memory)
+        self._new, self._cancelled = deque[SequenceGroup](), deque[SequenceGroup]()
+        self._preemptions_seen, self._forward_seen = 0, 0.0
         self._thread = ModelThread("generation-engine", self._loop)
         metrics.requests_running.set_function(lambda: len(scheduler.running))
         metrics.watch_queue(admission)
@@ -89,9 +88,9 @@ class GenerationEngine:
         self.admission.closed = True
         self._thread.close()
 
-    def stuck(self, seconds: float) -> bool:
+    def trouble(self, seconds: float) -> str:
         """See ModelThread."""
-        return self._thread.stuck(seconds)
+        return self._thread.trouble(seconds)
 
     def submit(self, request: GenerationRequest, *outputs: OutputBuilder) -> GenerationStream:
         """Queues a request and returns the stream of its events.
@@ -110,10 +109,12 @@ class GenerationEngine:
 
     def _loop(self) -> None:
         while not self._thread.closing:
-            began = self._thread.busy_since = time.monotonic()
+            began = self._thread.begin()
             try:
                 worked = self._step()
-            except Exception:
+            except Exception as error:
+                if self._thread.gave_up(error):
+                    break
                 log.exception("The engine's step failed outside the model; all its requests are ended")
                 self._end_all(Internal())
                 worked = True
@@ -123,10 +124,11 @@ class GenerationEngine:
             self._thread.busy_since = None
             if not worked:
                 self._thread.wait(self._new, self._cancelled)
-        self._end_all(ModelNotReady("The service is shutting down.", retry_after=1.0))
+        self.admission.closed = True
+        self._end_all(self._thread.farewell)
+        self._outbox.send()
         if self._media is not None:
             self._media.stop()
-        self._outbox.send()
 
     def _step(self) -> bool:
         """Takes what came in, runs the model once, hands out what it generated. False if nothing was to be done."""
@@ -134,6 +136,7 @@ class GenerationEngine:
         self._expire()
         encoded = self._encode()
         rows = self._lookahead.rows or self._scheduler.schedule()
+        self._thread.reads = not all(row.decodes for row in rows)
         if rows:
             self._compute(rows)
         self._observe()

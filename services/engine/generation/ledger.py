@@ -5,6 +5,7 @@ import time
 
 from sensorium.errors import DeviceOutOfMemory, Internal, InvalidArgument, SensoriumError, Violation
 from services.engine.admission import Admission
+from services.engine.device_faults import require_device
 from services.engine.generation.delivery import Outbox
 from services.engine.generation.group import SequenceGroup
 from services.engine.generation.sampler import NoToken
@@ -55,7 +56,12 @@ class Ledger:
         self._leave(group)
 
     def fail(self, group: SequenceGroup, error: Exception) -> None:
-        """Ends the request that caused `error`."""
+        """Ends the request that caused `error`.
+
+        Raises:
+            DeviceFault: it did not: the device has failed.
+        """
+        require_device(error)
         if isinstance(error, InvalidArgument):
             self.end(group, "invalid_argument", error)
         elif lacks_memory(error):

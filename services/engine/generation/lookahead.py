@@ -2,8 +2,10 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from services.engine.device_faults import require_device
 from services.engine.generation.choice import Sampled
 from services.engine.generation.device_choice import UNDECIDED, takes
 from services.engine.generation.launched_step import LaunchedStep, StepLauncher
@@ -11,6 +13,7 @@ from services.engine.generation.page_pool import PagePool
 from services.engine.generation.sampler import NoToken
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
+from services.engine.memory_errors import lacks_memory, let_go
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +51,11 @@ class Lookahead:
     costs the row a token that nobody asks for: it is thrown away, and what it has stored lies behind what is valid.
     """
 
-    def __init__(self, launcher: StepLauncher | None, scheduler: Scheduler, pool: PagePool) -> None:
-        """Does nothing without a launcher."""
+    def __init__(
+        self, launcher: StepLauncher | None, scheduler: Scheduler, pool: PagePool, lacked_memory: Callable[[], None]
+    ) -> None:
+        """Does nothing without a launcher. `lacked_memory` is called where a step does not fit into memory."""
+        self._lacked_memory = lacked_memory
         self._launcher = launcher
         self._scheduler = scheduler
         self._pool = pool
@@ -85,6 +91,7 @@ class Lookahead:
         try:
             tokens = current.step.tokens()
         except Exception as error:
+            self._look_at(error)
             log.warning("A step that was launched has failed and is repeated: %r", error)
             self._flying, self._failed = None, True
             return Landing([], [], began)
@@ -116,10 +123,18 @@ class Lookahead:
             return None
         try:
             step = self._launcher.launch(rows, after)
-        except Exception as error:  # as a step that is not launched ahead it is repeated, row by row at last
+        except Exception as error:
+            # As a step that is not launched ahead it is repeated, row by row at last.
+            self._look_at(error)
             log.warning("A step of %d rows could not be launched: %r", len(rows), error)
             return None
         return _Flight(rows, step) if step else None
+
+    def _look_at(self, error: Exception) -> None:
+        require_device(error)
+        if lacks_memory(error):
+            self._lacked_memory()
+            let_go(error)
 
     def _land(self, flight: _Flight, tokens: list[int], began: float) -> Landing:
         running = set(self._scheduler.running) - flight.lost

@@ -7,8 +7,10 @@ from typing import Protocol
 
 import torch
 
+from services.engine.device_faults import require_device
 from services.engine.generation.group import SequenceGroup
 from services.engine.generation.media import Medium, Tensor
+from services.engine.memory_errors import lacks_memory, let_go
 from services.engine.multimodal.inputs import alike
 from services.engine.multimodal.media_cache import MediaCache
 from services.engine.multimodal.turns import Turns
@@ -47,6 +49,8 @@ class MediaQueue:
         self._work: Turns[list[Tensor]] | None = None
         self._apart: set[Medium] = set()
         self._failed: dict[Medium, Exception] = {}
+        self.lacked_memory: Callable[[], None] = lambda: None
+        """Called where media did not fit into memory, together or alone."""
         encoder.on_module(self._pause)
 
     def add(self, group: SequenceGroup) -> None:
@@ -98,6 +102,10 @@ class MediaQueue:
                 medium.take(features)
                 self._cache.keep(medium)
         except Exception as error:
+            require_device(error)
+            if lacks_memory(error):
+                self.lacked_memory()
+                let_go(error)
             if len(self._batch) > 1:
                 self._apart.update(self._batch)  # to find out whose fault it is
             else:

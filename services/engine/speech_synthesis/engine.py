@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, ModelNotReady, SensoriumError
+from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, SensoriumError
 from services.engine.admission import Admission
+from services.engine.device_faults import require_device
 from services.engine.generation.request import GenerationTimes
 from services.engine.memory_errors import lacks_memory
 from services.engine.metrics import EngineMetrics
@@ -64,9 +65,9 @@ class SpeechEngine:
         self.admission.closed = True
         self._thread.close()
 
-    def stuck(self, seconds: float) -> bool:
+    def trouble(self, seconds: float) -> str:
         """See ModelThread."""
-        return self._thread.stuck(seconds)
+        return self._thread.trouble(seconds)
 
     def speak(self, steps: Iterator[Tensor | None], cost: int, deadline: float | None) -> SpeechStream:
         """Queues a request, which reads `cost` tokens, and returns the stream of its sound.
@@ -92,16 +93,19 @@ class SpeechEngine:
             if speech is None:
                 self._thread.wait(self._new, self._cancelled, self._read, seconds=self._pause())
                 continue
-            self._thread.busy_since = time.monotonic()
+            self._thread.begin()
             try:
                 self._step(speech)
-            except Exception:
+            except Exception as error:
+                if self._thread.gave_up(error):
+                    break
                 log.exception("The engine failed outside the model; the request is ended")
                 self._end(speech, "error", Internal())
             self._thread.busy_since = None
+        self.admission.closed = True
         self._receive()
         for speech in [*self._waiting, *self._speaking]:
-            self._end(speech, "error", ModelNotReady("The service is shutting down.", retry_after=1.0))
+            self._end(speech, "error", self._thread.farewell)
 
     def _receive(self) -> None:
         now = time.monotonic()
@@ -164,6 +168,7 @@ class SpeechEngine:
             _send(speech, sound)
 
     def _blame(self, error: Exception, speech: Speech) -> SensoriumError:
+        require_device(error)
         if not lacks_memory(error):
             said = {"request_id": speech.timeline.request_id}
             log.error("The model failed on a sentence", exc_info=error, extra=said)

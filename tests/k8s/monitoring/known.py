@@ -29,6 +29,8 @@ FOREIGN: Metrics = {
     "DCGM_FI_DEV_GPU_TEMP": TARGET | {"gpu", "Hostname"},
     "DCGM_FI_DEV_XID_ERRORS": TARGET | {"gpu", "Hostname"},
     # kube-state-metrics.
+    "kube_pod_container_status_last_terminated_exitcode": TARGET | {"container"},
+    "kube_pod_container_status_last_terminated_timestamp": TARGET | {"container"},
     "kube_horizontalpodautoscaler_status_desired_replicas": TARGET | {"horizontalpodautoscaler"},
     "kube_horizontalpodautoscaler_status_current_replicas": TARGET | {"horizontalpodautoscaler"},
     "kube_horizontalpodautoscaler_spec_max_replicas": TARGET | {"horizontalpodautoscaler"},

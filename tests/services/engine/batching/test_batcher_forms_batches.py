@@ -117,15 +117,15 @@ async def test_closing_ends_what_waits() -> None:
             await waiting
         with pytest.raises(ModelNotReady):
             await made.run(items("c"))
-        assert not made.batcher.stuck(0)
+        assert not made.batcher.trouble(0)
 
 
 async def test_a_batch_that_does_not_end_is_told() -> None:
     async with bench() as made:
-        assert not made.batcher.stuck(0)
+        assert not made.batcher.trouble(0)
         held = await made.hold()
         await asyncio.sleep(0.02)
-        assert made.batcher.stuck(0.01)
-        assert not made.batcher.stuck(60)
+        assert made.batcher.trouble(0.01)
+        assert not made.batcher.trouble(60)
         made.runner.open.set()
         await held

@@ -69,4 +69,4 @@ async def test_a_mistake_outside_the_model_ends_what_waits_and_not_the_thread(mo
             with pytest.raises(Internal):
                 await waiting
         assert (await made.run(items(2))).outputs == [[2]]
-        assert not made.batcher.stuck(1)
+        assert not made.batcher.trouble(1)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sensorium.errors import Internal, InvalidArgument
+from sensorium.errors import DeviceOutOfMemory, Internal, InvalidArgument
 from services.engine.checkpoint import Checkpoint
 from services.engine.generation.media import Medium
 from services.engine.multimodal import check
@@ -15,7 +15,7 @@ from services.engine.multimodal.prompts import PromptComposer
 from services.engine.prompting import PromptEncoder
 from services.engine.texts import Chat
 from tests import tiny_multimodal_models as tiny
-from tests.services.bench import Result, build, outputs_of, request
+from tests.services.bench import Result, build, outputs_of, read, request
 from tests.services.engine.multimodal.rig import Rig
 
 
@@ -105,3 +105,40 @@ def test_a_model_whose_results_differ_in_pages_is_run_on_its_own_cache(
     built = build(loaded)
     assert built.serial
     assert "prompts with media" in built.reason
+
+
+async def test_media_that_do_not_fit_together_are_encoded_apart_and_counted(
+    llava: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, before = MediaEncoder.encode, llava.metric("oom_total")
+
+    def encode(self: MediaEncoder, media: list[Medium]) -> list[torch.Tensor]:
+        if len(media) > 1:
+            raise torch.OutOfMemoryError("secret")
+        return own(self, media)
+
+    monkeypatch.setattr(MediaEncoder, "encode", encode)
+    shown = [tiny.picture(i) for i in (31, 32, 33)]
+    prompts = [llava.compose(image, "?") for image in shown]
+    asked = [request(prompt.token_ids, media=prompt.media, max_new_tokens=4) for prompt in prompts]
+    streams = [llava.built.engine.submit(one, *outputs_of(one)) for one in asked]
+    results = await asyncio.gather(*map(read, streams))
+    assert [result.ids for result in results] == [llava.own.generate(image, "?", count=4) for image in shown]
+    assert llava.metric("oom_total") > before
+
+
+async def test_a_medium_that_never_fits_ends_its_own_request_only(llava: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = MediaEncoder.encode
+    large = llava.compose(tiny.picture(41)).media
+    assert large is not None
+
+    def encode(self: MediaEncoder, media: list[Medium]) -> list[torch.Tensor]:
+        if large.media[0] in media:
+            raise torch.OutOfMemoryError("secret")
+        return own(self, media)
+
+    monkeypatch.setattr(MediaEncoder, "encode", encode)
+    runs = (llava.run(tiny.picture(i), "?", max_new_tokens=4) for i in (41, 42))
+    refused, fine = await asyncio.gather(*runs, return_exceptions=True)
+    assert isinstance(refused, DeviceOutOfMemory)
+    assert isinstance(fine, Result)

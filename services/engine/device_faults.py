@@ -1,0 +1,67 @@
+"""Errors after which a device answers nothing any more: every later call of this process to it fails too."""
+
+import torch
+
+from services.engine.memory_errors import lacks_memory
+
+_REASONS = {
+    "illegal memory access": "illegal_access",
+    "misaligned address": "illegal_access",
+    "illegal instruction": "illegal_access",
+    "invalid program counter": "illegal_access",
+    "device-side assert": "assertion",
+    "unspecified launch failure": "launch_failure",
+    "uncorrectable": "memory_error",
+    "hardware stack error": "hardware",
+    "contained error": "memory_error",
+    "gpu is lost": "lost",
+    "fallen off the bus": "lost",
+    "device is lost": "lost",
+    "no longer available": "lost",
+    "launch timed out": "timeout",
+    "nvlink": "nvlink",
+}
+"""By what the driver's messages say, in lower case."""
+_OF_THE_DEVICE = ("cuda error", "error [cuda]", "cuda driver error", "cublas_status_", "cudnn_status_")
+REASONS = (*dict.fromkeys(_REASONS.values()), "unknown", "hung", "ended")
+"""Why a model stopped working: what its device reported, a step that never ends, or its thread that ended by itself."""
+
+
+class DeviceFault(Exception):
+    """The device is of no use to this process any more. `reason` is one of REASONS."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The device has failed: {reason}.")
+        self.reason = reason
+
+
+def require_device(error: BaseException) -> None:
+    """Returns if `error` says nothing of the device, or if the device works all the same.
+
+    Raises:
+        DeviceFault: it does not.
+    """
+    if isinstance(error, DeviceFault):
+        raise error
+    said = str(error).lower()
+    accelerator = isinstance(error, torch.AcceleratorError) or any(mark in said for mark in _OF_THE_DEVICE)
+    if not accelerator or (isinstance(error, Exception) and lacks_memory(error)):
+        return
+    reason = next((reason for mark, reason in _REASONS.items() if mark in said), None)
+    if reason is None and not _works():
+        reason = "unknown"
+    if reason is not None:
+        raise DeviceFault(reason) from error
+
+
+def _works() -> bool:
+    """Asks the device for a sum. What cannot be undone fails every call that follows; anything else does not."""
+    if not torch.cuda.is_initialized():
+        return True
+    try:
+        torch.cuda.synchronize()
+        return torch.ones(2, device="cuda").sum().item() == 2
+    except torch.OutOfMemoryError:
+        return True
+    except RuntimeError:
+        return False

@@ -1,0 +1,77 @@
+"""Ends a process whose model has stopped working, so that whatever runs it starts it anew."""
+
+import faulthandler
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+log = logging.getLogger(__name__)
+
+DEVICE_FAILED = 3
+"""Exit code where the device reported an error after which it answers nothing any more."""
+STEP_HUNG = 4
+"""Exit code where a step never ended, or the thread that owns the model did."""
+_LOOK_SECONDS = 0.5
+_FAREWELL_SECONDS = 5.0
+"""For calls to be told; an event loop that takes longer is stuck itself."""
+_OF_THE_ENGINE = ("hung", "ended")
+
+
+class Watchdog:
+    """Looks after a model from a thread of its own: that of the model may be the one that hangs.
+
+    A process that cannot run any thread for `seconds`, as one extension keeps the interpreter to itself, is ended too.
+    """
+
+    def __init__(
+        self,
+        trouble: Callable[[], str],
+        farewell: Callable[[str], "Future[None]"],
+        seconds: float,
+        leave: Callable[[int], object] = os._exit,
+    ) -> None:
+        """Starts to look.
+
+        Args:
+            trouble: Tells in a word why the model does not work; empty while it does. Called in this thread.
+            farewell: Begins to end all calls, for that reason, and returns what is done when they have ended.
+            seconds: How long a step may take.
+            leave: Ends the process at once, with an exit code: the interpreter's own end would wait for the device.
+        """
+        self._trouble, self._farewell, self._seconds, self._leave = trouble, farewell, seconds, leave
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._stopped.set()
+        self._thread.join()
+        faulthandler.cancel_dump_traceback_later()
+
+    def _watch(self) -> None:
+        # Runs without the interpreter's lock, unlike all else here.
+        net = max(2 * self._seconds, 10 * _LOOK_SECONDS)
+        while not self._stopped.wait(min(_LOOK_SECONDS, self._seconds / 4)):
+            faulthandler.dump_traceback_later(net, exit=True, file=2)
+            if reason := self._trouble():
+                self._end(reason)
+                return
+
+    def _end(self, reason: str) -> None:
+        code = STEP_HUNG if reason in _OF_THE_ENGINE else DEVICE_FAILED
+        log.critical(
+            "The model has stopped working (%s): all calls are ended, then the process, with code %d", reason, code
+        )
+        if code == STEP_HUNG:
+            faulthandler.dump_traceback(2, all_threads=True)
+        try:
+            self._farewell(reason).result(_FAREWELL_SECONDS)
+        except Exception as error:
+            log.error("Not all calls could be told: %r", error)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        self._leave(code)
