@@ -128,6 +128,11 @@ class Endpoint:
         if "channel" in self.__dict__:
             await self.channel.close()
 
+    def restarted(self) -> None:
+        """Forgets what calls showed of the process that was here before."""
+        self.ejection = Ejection(time.monotonic)
+        self.rank()
+
     def learn(self, infos: tuple[models_pb2.ModelInfo, ...]) -> None:
         """Takes over what the endpoint tells of its models."""
         self.infos = infos

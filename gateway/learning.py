@@ -31,6 +31,11 @@ class Learner:
         self._endpoint = endpoint
         self._settings = settings
         self._changed = changed
+        self._lost = False
+        """Whether the connection broke since the endpoint last served; when it serves again, it is a new process.
+
+        Or the same one behind a network that failed, which is then judged anew as well.
+        """
 
     async def run(self, delay: float = 0.0) -> None:
         """Learns until cancelled, from `delay` seconds on; reconnects with growing, jittered waits."""
@@ -45,8 +50,12 @@ class Learner:
         while True:
             try:
                 await self._follow()
+                self._lost = True
                 wait = _FIRST_WAIT_SECONDS
             except (grpc.aio.AioRpcError, TimeoutError) as error:
+                # One that is reached and does not answer in time is the same as before.
+                if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNAVAILABLE:
+                    self._lost = True
                 wait = _FIRST_WAIT_SECONDS if self._endpoint.health is not EndpointState.CONNECTING else wait * 2
                 _log.debug("%s cannot be reached: %s", self._endpoint.address, error)
             except Exception:
@@ -98,6 +107,9 @@ class Learner:
             self._endpoint.learn(tuple(response.models))
             if known != self._endpoint.infos:
                 self._changed()
+        if serving and self._lost:
+            self._lost = False
+            self._endpoint.restarted()
         self._set(EndpointState.READY if serving else EndpointState.NOT_SERVING)
         self.tried.set()
 

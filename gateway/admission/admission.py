@@ -158,7 +158,7 @@ class Admission:
     def _ended(self, lease: Lease) -> None:
         """Judges the endpoint by how a call ended, and gives its slot to the next."""
         endpoint = lease.endpoint
-        reason = endpoint.ejection.ended(lease.worked, lease.probe, lambda: self._may_eject(endpoint.pool))
+        reason = lease.ejection.ended(lease.worked, lease.probe, lambda: self._may_eject(endpoint.pool))
         if reason:
             endpoint.rank()
             self._metrics.ejections.labels(endpoint.pool, reason).inc()

@@ -23,7 +23,9 @@ class Lease:
         self.begun = time.monotonic()
         self.charged = lane.tokens.value or 1.0
         self.ask = ask
-        self.probe = endpoint.ejection.dispatched()
+        self.ejection = endpoint.ejection
+        """What judges the endpoint by this call: that of the process which was there when it began."""
+        self.probe = self.ejection.dispatched()
         self._ended = ended
         endpoint.begin(ask.slots)
         lane.running += ask.slots
@@ -33,7 +35,7 @@ class Lease:
         """Tells that the endpoint began to answer: a probe need not wait for the end of a long stream."""
         if self.probe:
             self.probe = False
-            self.endpoint.ejection.ended(True, True, lambda: False)
+            self.ejection.ended(True, True, lambda: False)
 
     def __enter__(self) -> "Lease":
         return self

@@ -8,8 +8,10 @@ from gateway.ejection import Ejection
 from gateway.router import EndpointState
 from sensorium.errors import InvalidArgument, ModelNotReady
 from sensorium.v1 import text_pb2
+from tests.fakes.cable import Cable
 from tests.fakes.text_service import FakeTextService, Script
 from tests.gateway.rig import error_of, rig
+from tests.waiting import until
 
 REQUEST = text_pb2.TokenizeRequest(texts=["a"])
 
@@ -157,3 +159,30 @@ async def test_callers_faults_eject_nobody():
         for _ in range(30):
             await error_of(gateway.text.Tokenize(REQUEST))
         assert all(endpoint.state is EndpointState.READY for endpoint in gateway.gateway.pool.endpoints)
+
+
+async def test_a_process_that_takes_the_place_of_an_ejected_one_is_not_ejected():
+    ill, other = FakeTextService(script=Script(error=ModelNotReady("ill")), concurrency=100), FakeTextService()
+    async with (
+        other,
+        Cable(other.port) as cable,
+        rig(cable.address, other.address, probe_timeout_seconds=0.5) as gateway,
+    ):
+        async with ill:
+            await cable.cut()
+            await cable.mend(ill.port)
+            endpoint = gateway.endpoint(cable.address)
+            await until(lambda: endpoint.state is EndpointState.READY and endpoint.capacity == 100)
+            for _ in range(30):
+                await gateway.text.Tokenize(REQUEST)
+            assert endpoint.state is EndpointState.EJECTED
+            # It stops answering for a while, and is the same.
+            ill.answers.clear()
+            await until(lambda: endpoint.health is EndpointState.CONNECTING, 10)
+            ill.answers.set()
+            await until(lambda: endpoint.health is EndpointState.READY)
+            assert endpoint.state is EndpointState.EJECTED
+        await cable.cut()
+        await cable.mend(other.port)
+        await until(lambda: endpoint.state is EndpointState.READY)
+        assert endpoint.share == 1
