@@ -51,6 +51,7 @@ class Endpoint:
         self.idle.set()
         self.rankings: list[Ranking[Endpoint]] = []
         """Those that it tells of its load."""
+        self._full_until = 0.0
         self._member = member
         self._health = EndpointState.CONNECTING
         self._removed = False
@@ -107,8 +108,18 @@ class Endpoint:
 
     @property
     def settled(self) -> bool:
-        """Whether time alone changes nothing of `state` and `share`."""
-        return self.ejection.settled
+        """Whether time alone changes nothing of `state`, `share` and `full`."""
+        return self.ejection.settled and not self.full
+
+    @property
+    def full(self) -> bool:
+        """Whether it refused a call a moment ago, as others than this gateway fill its queue."""
+        return self._full_until > 0.0 and time.monotonic() < self._full_until
+
+    def refused(self, seconds: float) -> None:
+        """Tells that it has no room for so many seconds; else it would look idle, and be sent call after call."""
+        self._full_until = time.monotonic() + seconds
+        self.rank()
 
     @property
     def capacity(self) -> int:

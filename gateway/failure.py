@@ -12,6 +12,7 @@ from sensorium.status import from_rpc_error
 _BLAMED = frozenset({StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.UNKNOWN})
 # The caller's doing, or nobody's.
 _NEUTRAL = frozenset({StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED})
+_FULL_SECONDS = 1.0
 
 
 class EndpointSilent(Exception):
@@ -38,6 +39,8 @@ class Failure:
     """Whether another endpoint may do better."""
     lost: bool
     """Whether the endpoint is gone, as far as this call can tell."""
+    full_seconds: float = 0.0
+    """For how long the endpoint has no room for others either."""
 
     @classmethod
     def of(cls, error: grpc.aio.AioRpcError | EndpointSilent | CannotGoOn) -> "Failure":
@@ -48,6 +51,9 @@ class Failure:
             return cls(error, "SILENT", worked=False, elsewhere=True, lost=True)
         code = error.code()
         lost = code is StatusCode.UNAVAILABLE
-        full = code is StatusCode.RESOURCE_EXHAUSTED and isinstance(from_rpc_error(error), QueueFull)
+        refusal = from_rpc_error(error) if code is StatusCode.RESOURCE_EXHAUSTED else None
+        full = isinstance(refusal, QueueFull)
+        # What it says is when its queue will be empty; a place in it is free much sooner.
+        seconds = min(refusal.retry_after or _FULL_SECONDS, _FULL_SECONDS) if full else 0.0
         worked = None if code in _NEUTRAL else code not in _BLAMED
-        return cls(error, code.name, worked, elsewhere=lost or full, lost=lost)
+        return cls(error, code.name, worked, elsewhere=lost or full, lost=lost, full_seconds=seconds)

@@ -140,7 +140,7 @@ class Relay(grpc.GenericRpcHandler):
                         answer = await attempt(lease, delivery.remaining())
                 except (grpc.aio.AioRpcError, EndpointSilent, CannotGoOn) as error:
                     failure = Failure.of(error)
-                    lease.worked = failure.worked
+                    lease.worked, lease.full_seconds = failure.worked, failure.full_seconds
                 else:
                     lease.worked, lease.tokens = True, CALL.get().tokens
                     self._metrics.attempts.labels("ok", StatusCode.OK.name).inc()

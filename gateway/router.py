@@ -81,6 +81,11 @@ class RoutableEndpoint(Protocol):
         ...
 
     @property
+    def full(self) -> bool:
+        """Whether it refused a call a moment ago, as others than this gateway fill its queue."""
+        ...
+
+    @property
     def share(self) -> float:
         """How much of its capacity may be used, in (0, 1]."""
         ...
@@ -161,7 +166,7 @@ def load_of(endpoint: RoutableEndpoint, concurrency: int, over_commit: float) ->
     room = concurrency * endpoint.share
     load = (endpoint.in_flight + 1) / (room or 1.0)
     # One that does not tell how much it takes says so itself when it is full.
-    return load + _FULL if room and endpoint.taken >= room * over_commit else load
+    return load + _FULL if endpoint.full or (room and endpoint.taken >= room * over_commit) else load
 
 
 def has_room(load: float) -> bool:

@@ -21,6 +21,7 @@ class StandIn:
     learned: bool = True
     in_flight: int = 0
     taken: int = 0
+    full: bool = False
     share: float = 1.0
 
 

@@ -12,13 +12,15 @@ class Lease:
     """Holds the slots of a call at an endpoint from when it is made to the exit of `with`.
 
     On the way out, `worked` tells whether the endpoint did its part, None where the call's end says nothing of that;
-    `tokens` what the call cost, 0 where nobody told.
+    `full_seconds` for how long the endpoint has no room, 0 where it did not refuse for that, and `tokens` what the call
+    cost, 0 where nobody told.
     """
 
     def __init__(self, lane: Lane, endpoint: Endpoint, ask: Ask, ended: "Callable[[Lease], None]") -> None:
         self.lane = lane
         self.endpoint = endpoint
         self.worked: bool | None = None
+        self.full_seconds = 0.0
         self.tokens = 0
         self.begun = time.monotonic()
         self.charged = lane.tokens.value or 1.0
@@ -47,6 +49,8 @@ class Lease:
         """Gives the slots back."""
         lane, ask = self.lane, self.ask
         self.endpoint.end(ask.slots)
+        if self.full_seconds:
+            self.endpoint.refused(self.full_seconds)
         lane.running -= ask.slots
         if ask.slots:
             lane.seconds.observe(time.monotonic() - self.begun)

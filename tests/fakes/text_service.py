@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sensorium import rpc
+from sensorium.errors import QueueFull
 from sensorium.v1 import models_pb2, models_pb2_grpc, speech_pb2, speech_pb2_grpc, text_pb2, text_pb2_grpc
 
 TASKS = (models_pb2.TASK_GENERATE_TEXT, models_pb2.TASK_TOKENIZE)
@@ -48,6 +49,8 @@ class FakeTextService:
     tasks: tuple[int, ...] = TASKS
     state: int = models_pb2.MODEL_STATE_READY
     concurrency: int = 4
+    most: int | None = None
+    """Streams it takes at once; it refuses others as full."""
     script: Script = field(default_factory=Script)
     port: int = 0
     message_bytes: int = 32 * 1024 * 1024
@@ -124,6 +127,8 @@ class _Text(text_pb2_grpc.TextServiceServicer):
         fake.begin("StreamGenerate", request, context)
         ended: BaseException | None = None
         try:
+            if fake.most is not None and fake.running > fake.most:
+                raise QueueFull("full", retry_after=30)
             if script.before is not None:
                 await script.before.wait()
             if script.tokens:

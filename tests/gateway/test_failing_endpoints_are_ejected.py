@@ -184,5 +184,5 @@ async def test_a_process_that_takes_the_place_of_an_ejected_one_is_not_ejected()
             assert endpoint.state is EndpointState.EJECTED
         await cable.cut()
         await cable.mend(other.port)
-        await until(lambda: endpoint.state is EndpointState.READY)
-        assert endpoint.share == 1
+        await until(lambda: endpoint.health is EndpointState.READY)
+        assert endpoint.state is EndpointState.READY

@@ -1,9 +1,15 @@
+import asyncio
+
+import grpc
+
 from gateway.retry_budget import RetryBudget
 from sensorium.errors import ModelNotReady, QueueFull
 from sensorium.v1 import text_pb2
 from tests.fakes.text_service import FakeTextService, Script
 from tests.gateway.rig import error_of, rig
+from tests.waiting import until
 
+STREAM = text_pb2.StreamGenerateRequest(prompt="x")
 REQUEST = text_pb2.TokenizeRequest(texts=["a"])
 
 
@@ -51,3 +57,30 @@ async def test_a_replica_that_is_full_sends_its_call_to_another():
         assert (len(full.seen), len(other.seen)) == (1, 1)
         labels = {"result": "retried", "reason": "RESOURCE_EXHAUSTED"}
         assert gateway.metric("sensorium_gateway_attempts_total", **labels) == 1
+
+
+async def test_a_replica_that_another_gateway_has_filled_is_left_alone_and_no_caller_sees_it():
+    gate = asyncio.Event()
+    one = FakeTextService(script=Script(gate=gate), concurrency=100, most=4)
+    two = FakeTextService(script=Script(gate=gate), concurrency=100)
+    async with one, two, rig(one.address) as theirs, rig(one.address, two.address) as ours:
+        streams = []
+        for gateway, count in ((theirs, 4), (ours, 40)):
+            for _ in range(count):
+                stream = gateway.text.StreamGenerate(STREAM)
+                assert (await stream.read()).HasField("started")
+                streams.append(stream)
+        assert (one.running, two.running) == (4, 40)
+        # It is asked again now and then: each time, one call finds out.
+        assert len(one.seen) - 4 <= 5
+        gate.set()
+        for stream in streams:
+            while await stream.read() is not grpc.aio.EOF:
+                pass
+        await until(lambda: not ours.endpoint(one.address).full)
+        before = len(one.seen)
+        for _ in range(20):
+            stream = ours.text.StreamGenerate(STREAM)
+            while await stream.read() is not grpc.aio.EOF:
+                pass
+        assert len(one.seen) > before

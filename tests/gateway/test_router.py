@@ -17,6 +17,7 @@ class FakeEndpoint:
     learned: bool = True
     in_flight: int = 0
     taken: int = 0
+    full: bool = False
     share: float = 1.0
 
 
@@ -125,6 +126,12 @@ def test_an_endpoint_with_room_goes_before_a_lesser_load():
     assert not route([small, large], [GENERATE], "m", over_commit=1.25).free
     untold = endpoint("c", "m", concurrency=0, in_flight=1000, taken=1000)
     assert route([small, large, untold], [GENERATE], "m").endpoint is untold
+
+
+def test_an_endpoint_that_refused_is_full():
+    full, busy = endpoint("a", "m", concurrency=8, full=True), endpoint("b", "m", concurrency=8, in_flight=7, taken=7)
+    assert route([full, busy], [GENERATE], "m").endpoint is busy
+    assert not route([full], [GENERATE], "m").free
 
 
 def test_a_share_of_an_endpoint_takes_a_share_of_the_calls():
