@@ -82,6 +82,8 @@ class EngineMetrics:
         self.requests = counter("requests", "Requests that ended, by how.", "finish_reason")
         self.prompt_tokens = counter("prompt_tokens", "Tokens that were read for requests that were answered.")
         self.generation_tokens = counter("generation_tokens", "Tokens generated.")
+        self.proposed_tokens = counter("proposed_tokens", "Tokens proposed by prompt lookup.")
+        self.accepted_tokens = counter("accepted_tokens", "Proposed tokens that the model chose.")
         self.images = counter("images", "Images that were read for requests that were answered.")
         self.audio_seconds = counter(
             "audio_seconds", "Audio of requests that were answered, heard (input) or spoken (output).", "direction"

@@ -38,6 +38,7 @@ from services.engine.generation.request import (
 )
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.scheduler import Scheduler
+from services.engine.generation.speculation import Speculation
 from services.engine.generation.stream import GenerationStream
 from services.engine.generation.token_texts import TokenTexts
 from services.engine.loading import LoadedModel
@@ -220,7 +221,9 @@ def prepare(
     scheduler = Scheduler(pool, budget, max_sequences=max_sequences, share_prefixes=share, **planning)
     admission = Admission(QueueLimits(requests=queue))
     launcher = EagerLauncher(runner) if ahead else getattr(runner, "recorded", None)
-    engine = GenerationEngine(runner, scheduler, pool, admission, EngineMetrics(registry), launcher=launcher)
+    metrics = EngineMetrics(registry)
+    speculation = Speculation(pool, metrics)
+    engine = GenerationEngine(runner, scheduler, pool, admission, metrics, launcher=launcher, speculation=speculation)
     return Bench(engine, scheduler, pool, runner, registry, launcher)
 
 

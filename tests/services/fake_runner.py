@@ -67,7 +67,8 @@ class FakeRunner:
             self.on_row(row.sequence)
         lines: list[Tensor] = []
         for row in rows:
-            ids, computed = row.sequence.token_ids, row.sequence.computed
+            computed = row.sequence.computed
+            ids = row.sequence.token_ids[:computed] + row.token_ids
             lines += [_logits(ids[: computed + i + 1]) for i in range(row.scored)]
             if row.completes:
                 lines.append(_logits(ids))

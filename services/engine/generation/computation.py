@@ -1,6 +1,7 @@
 """Runs the rows of a step, and narrows a failure down to the requests that cause it."""
 
 import logging
+import time
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from services.engine.generation.ledger import Ledger
 from services.engine.generation.runner import Runner
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
+from services.engine.generation.speculation import Speculation
 from services.engine.memory_errors import lacks_memory, let_go
 
 log = logging.getLogger(__name__)
@@ -28,13 +30,47 @@ class Computation:
     Where the device itself has failed nothing is repeated: `run` raises DeviceFault.
     """
 
-    def __init__(self, runner: Runner, scheduler: Scheduler, ledger: Ledger) -> None:
+    def __init__(
+        self, runner: Runner, scheduler: Scheduler, ledger: Ledger, speculation: Speculation | None = None
+    ) -> None:
         self._runner = runner
+        self._speculation = speculation
         self._scheduler = scheduler
         self._ledger = ledger
 
-    def run(self, rows: list[Row[Sequence]]) -> Drawn:
-        """Runs the rows, samples where one completes, and ends the requests that fail by themselves."""
+    def run(self, rows: list[Row[Sequence]]) -> tuple[list[Row[Sequence]], Drawn]:
+        """Runs the rows, samples where one completes, and ends the requests that fail by themselves.
+
+        Returns the rows with what was proposed for them, and what was drawn. What is drawn behind the first token of a
+        row tells that the one before was computed too.
+        """
+        speculation = self._speculation
+        if speculation is None:
+            return rows, self._run(rows)
+        wide = speculation.widen(rows)
+        began = time.perf_counter()
+        drawn = self._run_wide(wide, speculation) if any(row.proposed for row in wide) else None
+        if drawn is None:
+            wide, drawn = rows, self._run(rows)
+        speculation.settle(wide, [sequence for sequence, _ in drawn], time.perf_counter() - began)
+        return wide, drawn
+
+    def _run_wide(self, rows: list[Row[Sequence]], speculation: Speculation) -> Drawn | None:
+        """Runs rows with proposals. Returns None where that fails: nothing was done then."""
+        try:
+            drawn = choose(rows, self._runner.run(rows))
+        except Exception as error:
+            require_device(error)
+            if lacks_memory(error):
+                let_go(error)
+            log.warning("A step with proposed tokens failed and is repeated without: %r", error)
+            speculation.withdraw(rows)
+            return None
+        for row in rows:
+            self._scheduler.advance(Row(row.sequence, 1, decodes=True))
+        return drawn
+
+    def _run(self, rows: list[Row[Sequence]]) -> Drawn:
         try:
             drawn = choose(rows, self._runner.run(rows))
         except Exception as error:

@@ -22,6 +22,7 @@ from services.engine.generation.runner import Runner
 from services.engine.generation.sampler import NoToken
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
+from services.engine.generation.speculation import Speculation
 from services.engine.generation.stream import GenerationStream
 from services.engine.metrics import EngineMetrics
 from services.engine.model_thread import ModelThread
@@ -51,14 +52,14 @@ class GenerationEngine:
         unread_tokens: int = 1024,
         messages_per_second: int = 0,
         launcher: StepLauncher | None = None,
+        speculation: Speculation | None = None,
     ) -> None:
         """Makes an engine that is started by `start`; a stream with more than `unread_tokens` waiting is ended.
 
         All streams together have at most `messages_per_second` deltas, where that is not 0.
-        `media` encodes images and recordings in prompts; `launcher` runs decode steps ahead of what is read of them.
+        `media` encodes media in prompts, `launcher` runs decode steps ahead, `speculation` proposes tokens.
         """
-        self._runner = runner
-        self._scheduler = scheduler
+        self._runner, self._scheduler = runner, scheduler
         self.admission = admission
         self._metrics = metrics
         self._media = media
@@ -68,7 +69,7 @@ class GenerationEngine:
         self._ledger = Ledger(scheduler, admission, metrics, self._outbox)
         if media is not None:
             media.lacked_memory = self._ledger.lacked_memory
-        self._computation = Computation(runner, scheduler, self._ledger)
+        self._computation = Computation(runner, scheduler, self._ledger, speculation)
         self._lookahead = Lookahead(launcher, scheduler, pool, self._ledger.lacked_memory)
         self._new, self._cancelled = deque[SequenceGroup](), deque[SequenceGroup]()
         self._preemptions_seen, self._forward_seen = 0, 0.0
@@ -149,7 +150,7 @@ class GenerationEngine:
         if landing := self._lookahead.run(rows):
             rows, sampled, began = landing.rows, landing.drawn, landing.began
         else:
-            sampled = self._computation.run(rows)
+            rows, sampled = self._computation.run(rows)
         self._account(rows, began)
         self._branch([row.sequence for row in rows if row.sequence.branches])
         for sequence, (token, likelihood) in sampled:
@@ -242,7 +243,7 @@ class GenerationEngine:
 
     def _deliver(self, sequence: Sequence, token: int | NoToken, likelihood: Likelihood | None) -> None:
         """Takes a sampled token on. A failure, such as a tokenizer's, ends this request only."""
-        if sequence.group.ended:  # by another of its candidates
+        if sequence.group.ended or sequence.output.finish:  # by another of its candidates, or a token before
             return
         try:
             self._advance(sequence, token, likelihood)
@@ -254,6 +255,8 @@ class GenerationEngine:
         if isinstance(token, NoToken):
             self._ledger.end_without(token, sequence)
             return
+        if sequence.remaining and sequence in self._scheduler.running:  # what was proposed before it is computed
+            self._scheduler.advance(Row(sequence, 1))
         sequence.token_ids.append(token)
         self._metrics.generation_tokens.inc()
         group, output = sequence.group, sequence.output
@@ -292,9 +295,7 @@ class GenerationEngine:
         self._scheduler.observe(rows, seconds)
 
     def _observe(self) -> None:
-        metrics = self._metrics
-        metrics.preemptions.inc(self._scheduler.preemptions - self._preemptions_seen)
-        self._preemptions_seen = self._scheduler.preemptions
+        self._metrics.preemptions.inc(self._scheduler.preemptions - self._preemptions_seen)
         forward = self._runner.forward_seconds + self._lookahead.wait_seconds
-        metrics.forward_seconds.inc(forward - self._forward_seen)
-        self._forward_seen = forward
+        self._metrics.forward_seconds.inc(forward - self._forward_seen)
+        self._preemptions_seen, self._forward_seen = self._scheduler.preemptions, forward

@@ -39,6 +39,8 @@ class SequenceGroup:
         """What the prompt's log-probabilities are collected in until they are told."""
         self.cached_count: int | None = None
         """Tokens of the prompt that were in the cache already; None before the first admission."""
+        self.proposed_count = self.accepted_count = 0
+        """Tokens that were proposed, and those that the model chose."""
         self.ended = False
 
     def open(self) -> Sequence | None:
@@ -116,6 +118,8 @@ class SequenceGroup:
             min(self.cached_count or 0, input_count),
             0 if media is None else media.image_count,
             None if media is None else media.audio_seconds,
+            self.proposed_count,
+            self.accepted_count,
         )
 
     def _times(self, now: float) -> GenerationTimes:

@@ -98,6 +98,16 @@ class BeamParameters:
     early_stopping: EarlyStopping = EarlyStopping.LIKELY
 
 
+@dataclass(frozen=True)
+class PromptLookup:
+    """How tokens are proposed by what stands earlier. Results are the same without."""
+
+    most_proposed: int = 16
+    """For one step."""
+    longest_run: int = 3
+    """Latest tokens that are looked for, at most."""
+
+
 @dataclass
 class Work:
     """Time in which the model worked on a request, or on one of several that are answered together."""
@@ -142,6 +152,8 @@ class GenerationRequest:
     """What the output is held to."""
     media: PromptMedia | None = field(default=None, compare=False)
     """Images and recordings in the prompt."""
+    lookup: PromptLookup | None = None
+    """How its tokens are proposed, if they are."""
     work: Work = field(default_factory=Work, compare=False)
 
     @property
@@ -272,6 +284,10 @@ class Completed:
     """Images in the prompt."""
     audio_seconds: float | None = None
     """Length of the recordings in the prompt; None if there are none."""
+    proposed_token_count: int = 0
+    """Tokens proposed for steps, over all candidates."""
+    accepted_token_count: int = 0
+    """Those that the model chose."""
 
     @property
     def finish(self) -> Finish:

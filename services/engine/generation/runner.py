@@ -117,8 +117,8 @@ class ModelRunner:
         tokens: list[int] = []
         wanted: list[int] = []
         for row in rows:
-            start, first, end = len(tokens), row.sequence.computed, row.sequence.computed + row.token_count
-            tokens += row.sequence.token_ids[first:end]
+            start = len(tokens)
+            tokens += row.token_ids
             if row.scored:
                 wanted += range(start, start + row.scored)
             if row.completes:

@@ -51,9 +51,8 @@ class Scheduler:
         """
         self._pool = pool
         self._share_prefixes, self._shares_pages = share_prefixes, shares_pages
-        self._whole_prompts = whole_prompts
+        self._whole_prompts, self._max_sequences = whole_prompts, max_sequences
         self._keys: dict[Sequence, PageKeys] = {}
-        self._max_sequences = max_sequences
         self.budget = budget
         self._waiting: list[tuple[float, int, Sequence]] = []
         self._arrivals = count()
@@ -117,9 +116,10 @@ class Scheduler:
             self._limit(len(rows) * 3 // 4)
 
     def observe(self, rows: list[Row[Sequence]], seconds: float) -> None:
-        """Notes how long a step took."""
+        """Notes how long a step took, unless tokens were proposed in it."""
         decode_count = sum(row.decodes for row in rows)
-        self.budget.observe(decode_count, sum(row.cost for row in rows) - decode_count, seconds)
+        if not any(row.proposed for row in rows):
+            self.budget.observe(decode_count, sum(row.cost for row in rows) - decode_count, seconds)
 
     def schedule(self) -> list[Row[Sequence]]:
         """Returns the rows of the next step; empty only if there is nothing to do."""

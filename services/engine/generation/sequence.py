@@ -7,6 +7,7 @@ from torch import Tensor
 
 from services.engine.generation.media import PromptMedia
 from services.engine.generation.penalties import RowProcessor
+from services.engine.generation.prompt_lookup import Lookup
 
 if TYPE_CHECKING:
     from services.engine.generation.group import SequenceGroup
@@ -67,6 +68,10 @@ class Sequence(CachedTokens):
         """Of a beam, what it has computed while others of its search have not."""
         self.undecided = False
         """Whether its logits are needed to choose a token: so many may be drawn that a device does not look at all."""
+        self.lookup: Lookup | None = None
+        """What proposes its next tokens. Made with the first proposal."""
+        self.balance = 0.0
+        """Steps that proposed tokens, of any row, have gained it, less what they have cost it: see Speculation."""
         self.processors: tuple[RowProcessor, ...] | None = None
         """What its penalties and constraints remember. Made by the sampler with the first token."""
 
@@ -98,7 +103,7 @@ S = TypeVar("S", bound=CachedTokens, covariant=True)
 
 @dataclass(frozen=True)
 class Row(Generic[S]):
-    """One sequence's part of a step: its next `token_count` uncomputed tokens."""
+    """One sequence's part of a step: its next `token_count` uncomputed tokens, those proposed behind them included."""
 
     sequence: S
     token_count: int
@@ -106,6 +111,14 @@ class Row(Generic[S]):
     """Whether the one token is the last of a sequence that is generated, rather than part of a prompt."""
     scored: int = 0
     """How many of them, from the first, have their logits returned, whether the row completes or not."""
+    proposed: tuple[int, ...] = ()
+    """Tokens that may turn out to come behind those of a sequence that decodes."""
+
+    @property
+    def token_ids(self) -> list[int]:
+        """The tokens to compute."""
+        first = self.sequence.computed
+        return self.sequence.token_ids[first : first + self.token_count] + list(self.proposed)
 
     @property
     def cost(self) -> int:
@@ -116,9 +129,11 @@ class Row(Generic[S]):
     @property
     def completes(self) -> bool:
         """Whether a token is sampled after this row: nothing remains uncomputed."""
-        return self.token_count == self.sequence.remaining
+        return self.token_count == self.sequence.remaining + len(self.proposed)
 
     def halved(self) -> "Row[S] | None":
-        """Returns a row of half the tokens; None if there is but one."""
+        """Returns a row of half the tokens, or without those proposed; None if there is but one."""
+        if self.proposed:
+            return Row(self.sequence, 1, decodes=True)
         count = self.token_count // 2
         return Row(self.sequence, count, scored=min(self.scored, count)) if count else None

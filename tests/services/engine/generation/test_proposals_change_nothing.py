@@ -1,0 +1,256 @@
+"""Tokens proposed by what stands earlier give every request what it gets without them."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from services.engine.generation import speculation
+from services.engine.generation.request import Completed, Delta, PromptLookup
+from services.engine.loading import LoadedModel
+from tests.services.bench import Bench, Result, eventually, fake_bench, first_delta, real_bench
+from tests.services.fake_runner import FakeRunner
+from tests.services.structures import NUMBER, PERSON, compiled, regex, schema
+
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"logprob_count": 3},
+    {"temperature": 0.3, "top_p": 0.9, "top_k": 40, "logprob_count": 0},
+    {"temperature": 0.2, "min_p": 0.05, "typical_p": 0.9},
+    {"repetition_penalty": 0.7},
+    {"presence_penalty": -1.0, "frequency_penalty": 0.02, "temperature": 0.1},
+    {"no_repeat_ngram_size": 5},
+    {"bad_words": ((40,), (50, 51)), "logit_bias": ((60, 6.0), (61, 6.0))},
+    {"allowed_token_ids": (60, 61, 62), "temperature": 0.5},
+    {"allowed_token_ids": (60, 61), "stop_strings": ("zz",), "logit_bias": ((60, 9.0),)},
+    {"stop_token_ids": frozenset(range(6, 30)), "min_new_tokens": 9, "temperature": 0.4},
+    {"end_token_ids": frozenset(range(30, 60)), "min_new_tokens": 20},
+    {"stop_strings": ("e", "st", "a"), "min_new_tokens": 12, "include_stop_string": True},
+    {"candidate_count": 3, "temperature": 0.3},
+    {"structure": ("regex", "(ab|cd){0,20}[0-9]"), "temperature": 0.2},
+    {"structure": ("regex", NUMBER)},
+    {"structure": ("schema", PERSON), "logprob_count": 1},
+]
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proposes whatever it costs: what is measured here is not time."""
+    monkeypatch.setattr(speculation, "_ALLOWANCE", 100.0)
+    monkeypatch.setattr(speculation, "_SAVED", 100.0)
+
+
+@pytest.fixture
+def benches() -> Iterator[list[Bench]]:
+    made: list[Bench] = []
+    yield made
+    for bench in made:
+        if isinstance(bench.runner, FakeRunner):
+            bench.runner.free()
+        bench.engine.close()
+
+
+def dice() -> random.Random:
+    """Returns fresh dice that a failing test tells."""
+    seed = random.SystemRandom().randrange(1 << 30)
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+def repeating(source: random.Random) -> list[int]:
+    """Returns a prompt that repeats itself."""
+    piece = [source.randrange(6, 320) for _ in range(source.randrange(1, 12))]
+    return [source.randrange(6, 320) for _ in range(source.randrange(5))] + piece * source.randrange(2, 5)
+
+
+def asked_of(source: random.Random, count: int) -> list[tuple[list[int], dict[str, Any]]]:
+    """Returns prompts, with what is asked of each."""
+    asked: list[tuple[list[int], dict[str, Any]]] = []
+    for i in range(count):
+        fields = {"seed": i, "max_new_tokens": source.randrange(20, 60), **KINDS[i % len(KINDS)]}
+        if made := fields.pop("structure", None):
+            fields["structure"] = regex(made[1]) if made[0] == "regex" else compiled(schema(made[1]))
+        asked.append((repeating(source), fields))
+    return asked
+
+
+def looking_up(source: random.Random, fields: dict[str, Any]) -> dict[str, Any]:
+    return fields | {"lookup": PromptLookup(source.randrange(1, 17), source.randrange(1, 4))}
+
+
+def same(found: Result, expected: Result) -> bool:
+    """Compares everything a caller is told; log-probabilities as far as float32 goes."""
+    plain = [(one.text, one.token_ids) for one in found.candidates] == [
+        (one.text, one.token_ids) for one in expected.candidates
+    ]
+    for one, other in zip(found.candidates, expected.candidates, strict=True):
+        for a, b in zip(one.logprobs, other.logprobs, strict=True):
+            assert a.logprob == pytest.approx(b.logprob, abs=1e-5)
+            assert [x.token_id for x in a.alternatives] == [x.token_id for x in b.alternatives]
+    return plain and found.completed.finishes == expected.completed.finishes
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{}, {"pages": 14, "max_sequences": 4}, {"accelerated": True}],
+    ids=["plain attention", "too few pages", "in C"],
+)
+async def test_requests_of_every_kind_get_the_same(
+    llama: LoadedModel, fresh_llama: LoadedModel, benches: list[Bench], sizes: dict[str, int]
+) -> None:
+    source = dice()
+    benches += [real_bench(llama), real_bench(fresh_llama if "accelerated" in sizes else llama, **sizes)]
+    asked = asked_of(source, len(KINDS))
+    expected = await asyncio.gather(*(benches[0].run(prompt, **fields) for prompt, fields in asked))
+    found = await asyncio.gather(
+        *(
+            benches[1].run(prompt, **(looking_up(source, fields) if source.random() < 0.8 else fields))
+            for prompt, fields in asked
+        )
+    )
+    for (prompt, fields), one, other in zip(asked, found, expected, strict=True):
+        assert same(one, other), (prompt, fields)
+    await eventually(lambda: benches[1].idle)
+    assert benches[1].metric("accepted_tokens_total") > 50
+    told = [one.completed for one in found]
+    assert sum(one.proposed_token_count for one in told) == benches[1].metric("proposed_tokens_total")
+    assert sum(one.accepted_token_count for one in told) == benches[1].metric("accepted_tokens_total")
+    assert benches[1].metric("preemptions_total") > 0 or "pages" not in sizes
+
+
+async def test_later_requests_never_start_behind_what_was_not_accepted(
+    llama: LoadedModel, benches: list[Bench]
+) -> None:
+    source = dice()
+    benches += [real_bench(llama, share=False), real_bench(llama)]
+    for prompt, fields in asked_of(source, 4):
+        asked = fields | {"temperature": 0.9, "logprob_count": None, "max_new_tokens": 40}
+        whole = await benches[1].run(prompt, **looking_up(source, asked))
+        longer = [*prompt, *whole.ids, *prompt]
+        expected = await benches[0].run(longer, max_new_tokens=8, logprob_count=0)
+        assert same(await benches[1].run(longer, max_new_tokens=8, logprob_count=0), expected)
+    assert benches[1].metric("proposed_tokens_total") > benches[1].metric("accepted_tokens_total")
+    assert benches[1].metric("prefix_cache_hit_tokens_total") > 30
+
+
+async def test_a_resumed_request_goes_on_with_the_same_tokens(llama: LoadedModel, benches: list[Bench]) -> None:
+    source = dice()
+    benches.append(real_bench(llama))
+    prompt, fields = repeating(source), {"temperature": 0.3, "seed": 5, "max_new_tokens": 40}
+    whole = (await benches[0].run(prompt, **fields)).ids
+    for cut in (1, 17, 38, 39):
+        resumed = await benches[0].run(prompt, delivered=tuple(whole[:cut]), **looking_up(source, fields))
+        assert resumed.ids == whole[cut:]
+
+
+class Echo(FakeRunner):
+    """Goes on with what stands eight tokens before, so that all proposals are right, but for every `odd`th."""
+
+    odd = 0
+
+    def token(self, ids: list[int]) -> int:
+        return 6 + len(ids) % 300 if self.odd and len(ids) % self.odd == 0 else ids[-8]
+
+    def run(self, rows: Any) -> Any:
+        logits = super().run(rows)
+        lines = iter(logits)
+        for row in rows:
+            known = row.sequence.token_ids[: row.sequence.computed] + row.token_ids
+            ends = [*range(row.sequence.computed + 1, row.sequence.computed + 1 + row.scored)]
+            for end in [*ends, *([len(known)] if row.completes else [])]:
+                line = next(lines)
+                line.zero_()
+                line[self.token(known[:end])] = 9.0
+        return logits
+
+
+PROMPT = [*range(70, 78)] * 2
+
+
+async def test_accepted_tokens_take_as_many_steps_less(benches: list[Bench]) -> None:
+    benches.append(fake_bench(Echo()))
+    result = await benches[0].run(PROMPT, max_new_tokens=100, lookup=PromptLookup(16, 3))
+    assert result.ids == (PROMPT * 13)[:100]
+    told = result.completed
+    assert told.accepted_token_count == told.proposed_token_count == 100 - benches[0].runner.steps
+    assert benches[0].runner.steps < 14
+
+
+@pytest.mark.parametrize(
+    ("fields", "count"),
+    [
+        ({"max_new_tokens": 21}, 21),
+        ({"stop_token_ids": frozenset({75})}, 6),
+        ({"end_token_ids": frozenset({74})}, 5),
+        ({"structure": regex("(ab)*")}, None),
+    ],
+)
+async def test_ends_in_the_midst_of_proposals_are_those_of_single_tokens(
+    benches: list[Bench], fields: dict[str, Any], count: int | None
+) -> None:
+    benches.append(fake_bench(Echo()))
+    asked = {"max_new_tokens": 60} | fields
+    expected = await benches[0].run(PROMPT, **asked)
+    found = await benches[0].run(PROMPT, lookup=PromptLookup(16, 3), **asked)
+    assert same(found, expected)
+    assert count is None or len(found.ids) == count
+    assert found.completed.output_token_count == len(found.ids)
+    await eventually(lambda: benches[0].idle)
+
+
+async def test_a_stop_string_across_accepted_tokens_ends_the_output_there(benches: list[Bench]) -> None:
+    benches.append(fake_bench(Echo()))
+    text = (await benches[0].run(PROMPT, max_new_tokens=60)).text
+    for start in range(30, 36):
+        stop = text[start : start + 3]
+        plain = await benches[0].run(PROMPT, max_new_tokens=60, stop_strings=(stop,), min_new_tokens=15)
+        found = await benches[0].run(
+            PROMPT, max_new_tokens=60, stop_strings=(stop,), min_new_tokens=15, lookup=PromptLookup(16, 3)
+        )
+        assert same(found, plain)
+    await eventually(lambda: benches[0].idle)
+
+
+async def test_deltas_come_in_order_and_a_caller_who_leaves_frees_the_row(benches: list[Bench]) -> None:
+    benches.append(fake_bench(Echo()))
+    bench = benches[0]
+    bench.runner.odd = 11
+    expected = (await bench.run(PROMPT, max_new_tokens=90)).ids
+    ids: list[int] = []
+    async for event in bench.submit(PROMPT, max_new_tokens=90, lookup=PromptLookup(16, 3)):
+        if isinstance(event, Delta):
+            ids += event.token_ids
+        else:
+            assert isinstance(event, Completed)
+    assert ids == expected
+    bench.runner.hold()
+    stream = bench.submit(PROMPT, max_new_tokens=900, lookup=PromptLookup(16, 3))
+    bench.runner.permit(6)
+    await first_delta(stream)
+    stream.cancel()
+    bench.runner.free()
+    await eventually(lambda: bench.idle)
+
+
+async def test_a_step_that_fails_with_proposals_is_repeated_without(benches: list[Bench]) -> None:
+    benches.append(fake_bench(Echo()))
+    bench, steps = benches[0], 0
+    run = bench.runner.run
+
+    def failing(rows: Any) -> Any:
+        nonlocal steps
+        steps += any(row.proposed for row in rows)
+        if steps % 2 and any(row.proposed for row in rows):
+            raise RuntimeError("no room")
+        return run(rows)
+
+    bench.runner.run = failing
+    fields = {"max_new_tokens": 60, "presence_penalty": 0.1}
+    results = await asyncio.gather(
+        bench.run(PROMPT, lookup=PromptLookup(16, 3), **fields), bench.run(PROMPT[:12], **fields)
+    )
+    assert [result.ids for result in results] == [(PROMPT * 8)[:60], (PROMPT[4:12] * 8)[:60]]
+    assert steps > 4
+    await eventually(lambda: bench.idle)
