@@ -131,6 +131,8 @@ class Usage(_message.Message):
     CACHED_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     AUDIO_DURATION_FIELD_NUMBER: _builtins.int
     IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    PROPOSED_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    ACCEPTED_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     input_token_count: _builtins.int
     """Tokens read: the prompt with everything the chat template added. 0 where the model reads no tokens."""
     output_token_count: _builtins.int
@@ -139,6 +141,10 @@ class Usage(_message.Message):
     """Input tokens taken from the prefix cache instead of being computed. At most `input_token_count`."""
     image_count: _builtins.int
     """Images read. 0 where the task has no images."""
+    proposed_token_count: _builtins.int
+    """Tokens that prompt lookup proposed, over all candidates, by the service that completed the request. 0 without it."""
+    accepted_token_count: _builtins.int
+    """Proposed tokens that the model chose: each spared a step of the model. At most `proposed_token_count`."""
     @_builtins.property
     def audio_duration(self) -> _duration_pb2.Duration:
         """Length of the audio read or written. Absent where the task has no audio."""
@@ -151,10 +157,12 @@ class Usage(_message.Message):
         cached_token_count: _builtins.int = ...,
         audio_duration: _duration_pb2.Duration | None = ...,
         image_count: _builtins.int = ...,
+        proposed_token_count: _builtins.int = ...,
+        accepted_token_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio_duration", b"audio_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_duration", b"audio_duration", "cached_token_count", b"cached_token_count", "image_count", b"image_count", "input_token_count", b"input_token_count", "output_token_count", b"output_token_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_token_count", b"accepted_token_count", "audio_duration", b"audio_duration", "cached_token_count", b"cached_token_count", "image_count", b"image_count", "input_token_count", b"input_token_count", "output_token_count", b"output_token_count", "proposed_token_count", b"proposed_token_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -668,6 +676,43 @@ class StructuredOutput(_message.Message):
 Global___StructuredOutput: _TypeAlias = StructuredOutput  # noqa: Y015
 
 @_typing.final
+class PromptLookup(_message.Message):
+    """PromptLookup asks for tokens to be proposed by what followed the latest ones where they stood earlier, in prompt or
+    output. The model checks several in one step and keeps those that it chooses itself: results are what they are without,
+    sooner where the output repeats its prompt or itself. How many are proposed follows from how many were accepted and what
+    that costs this and other requests; it may be none.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_PROPOSED_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    MAX_MATCHED_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    max_proposed_token_count: _builtins.int
+    """Tokens proposed for one step at most, in [1, 32]. Absent: 16."""
+    max_matched_token_count: _builtins.int
+    """Latest tokens that have to stand earlier, in [1, 8]: so many are looked for first, then fewer, down to 2. Absent: 3."""
+    def __init__(
+        self,
+        *,
+        max_proposed_token_count: _builtins.int | None = ...,
+        max_matched_token_count: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_matched_token_count", b"_max_matched_token_count", "_max_proposed_token_count", b"_max_proposed_token_count", "max_matched_token_count", b"max_matched_token_count", "max_proposed_token_count", b"max_proposed_token_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_matched_token_count", b"_max_matched_token_count", "_max_proposed_token_count", b"_max_proposed_token_count", "max_matched_token_count", b"max_matched_token_count", "max_proposed_token_count", b"max_proposed_token_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_matched_token_count: _TypeAlias = _typing.Literal["max_matched_token_count"]  # noqa: Y015
+    _WhichOneofArgType__max_matched_token_count: _TypeAlias = _typing.Literal["_max_matched_token_count", b"_max_matched_token_count"]  # noqa: Y015
+    _WhichOneofReturnType__max_proposed_token_count: _TypeAlias = _typing.Literal["max_proposed_token_count"]  # noqa: Y015
+    _WhichOneofArgType__max_proposed_token_count: _TypeAlias = _typing.Literal["_max_proposed_token_count", b"_max_proposed_token_count"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_matched_token_count) -> _WhichOneofReturnType__max_matched_token_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_proposed_token_count) -> _WhichOneofReturnType__max_proposed_token_count | None: ...
+
+Global___PromptLookup: _TypeAlias = PromptLookup  # noqa: Y015
+
+@_typing.final
 class GenerationParameters(_message.Message):
     """GenerationParameters says how tokens are chosen and when to stop. Every scalar is optional: an absent one means the
     model's own generation configuration, and what that leaves open means the default given here. A value out of range,
@@ -721,6 +766,7 @@ class GenerationParameters(_message.Message):
     STRUCTURED_OUTPUT_FIELD_NUMBER: _builtins.int
     LOGPROB_COUNT_FIELD_NUMBER: _builtins.int
     PROMPT_LOGPROB_COUNT_FIELD_NUMBER: _builtins.int
+    PROMPT_LOOKUP_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
     """Divides the logits before sampling. 0 selects greedy decoding; otherwise in (0, 100]. Absent: the model's own
     temperature if its generation configuration samples, else 0.
@@ -799,6 +845,12 @@ class GenerationParameters(_message.Message):
     def structured_output(self) -> Global___StructuredOutput:
         """Constrains the output."""
 
+    @_builtins.property
+    def prompt_lookup(self) -> Global___PromptLookup:
+        """Lets tokens be proposed, which changes no result. Absent: none are. INVALID_ARGUMENT together with beam search, and
+        where the serving model cannot check proposals: `ModelInfo.prompt_lookup` tells.
+        """
+
     def __init__(
         self,
         *,
@@ -827,10 +879,11 @@ class GenerationParameters(_message.Message):
         structured_output: Global___StructuredOutput | None = ...,
         logprob_count: _builtins.int | None = ...,
         prompt_logprob_count: _builtins.int | None = ...,
+        prompt_lookup: Global___PromptLookup | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_candidate_count", b"_candidate_count", "_frequency_penalty", b"_frequency_penalty", "_ignore_eos", b"_ignore_eos", "_include_stop_string", b"_include_stop_string", "_logprob_count", b"_logprob_count", "_max_new_tokens", b"_max_new_tokens", "_min_new_tokens", b"_min_new_tokens", "_min_p", b"_min_p", "_no_repeat_ngram_size", b"_no_repeat_ngram_size", "_presence_penalty", b"_presence_penalty", "_prompt_logprob_count", b"_prompt_logprob_count", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_skip_special_tokens", b"_skip_special_tokens", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "_typical_p", b"_typical_p", "beam_search", b"beam_search", "candidate_count", b"candidate_count", "frequency_penalty", b"frequency_penalty", "ignore_eos", b"ignore_eos", "include_stop_string", b"include_stop_string", "logprob_count", b"logprob_count", "max_new_tokens", b"max_new_tokens", "min_new_tokens", b"min_new_tokens", "min_p", b"min_p", "no_repeat_ngram_size", b"no_repeat_ngram_size", "presence_penalty", b"presence_penalty", "prompt_logprob_count", b"prompt_logprob_count", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "skip_special_tokens", b"skip_special_tokens", "structured_output", b"structured_output", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p", "typical_p", b"typical_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_candidate_count", b"_candidate_count", "_frequency_penalty", b"_frequency_penalty", "_ignore_eos", b"_ignore_eos", "_include_stop_string", b"_include_stop_string", "_logprob_count", b"_logprob_count", "_max_new_tokens", b"_max_new_tokens", "_min_new_tokens", b"_min_new_tokens", "_min_p", b"_min_p", "_no_repeat_ngram_size", b"_no_repeat_ngram_size", "_presence_penalty", b"_presence_penalty", "_prompt_logprob_count", b"_prompt_logprob_count", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_skip_special_tokens", b"_skip_special_tokens", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "_typical_p", b"_typical_p", "beam_search", b"beam_search", "candidate_count", b"candidate_count", "frequency_penalty", b"frequency_penalty", "ignore_eos", b"ignore_eos", "include_stop_string", b"include_stop_string", "logprob_count", b"logprob_count", "max_new_tokens", b"max_new_tokens", "min_new_tokens", b"min_new_tokens", "min_p", b"min_p", "no_repeat_ngram_size", b"no_repeat_ngram_size", "presence_penalty", b"presence_penalty", "prompt_logprob_count", b"prompt_logprob_count", "prompt_lookup", b"prompt_lookup", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "skip_special_tokens", b"skip_special_tokens", "structured_output", b"structured_output", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p", "typical_p", b"typical_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_candidate_count", b"_candidate_count", "_frequency_penalty", b"_frequency_penalty", "_ignore_eos", b"_ignore_eos", "_include_stop_string", b"_include_stop_string", "_logprob_count", b"_logprob_count", "_max_new_tokens", b"_max_new_tokens", "_min_new_tokens", b"_min_new_tokens", "_min_p", b"_min_p", "_no_repeat_ngram_size", b"_no_repeat_ngram_size", "_presence_penalty", b"_presence_penalty", "_prompt_logprob_count", b"_prompt_logprob_count", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_skip_special_tokens", b"_skip_special_tokens", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "_typical_p", b"_typical_p", "allowed_token_ids", b"allowed_token_ids", "bad_words", b"bad_words", "beam_search", b"beam_search", "candidate_count", b"candidate_count", "frequency_penalty", b"frequency_penalty", "ignore_eos", b"ignore_eos", "include_stop_string", b"include_stop_string", "logit_bias", b"logit_bias", "logprob_count", b"logprob_count", "max_new_tokens", b"max_new_tokens", "min_new_tokens", b"min_new_tokens", "min_p", b"min_p", "no_repeat_ngram_size", b"no_repeat_ngram_size", "presence_penalty", b"presence_penalty", "prompt_logprob_count", b"prompt_logprob_count", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "skip_special_tokens", b"skip_special_tokens", "stop_strings", b"stop_strings", "stop_token_ids", b"stop_token_ids", "structured_output", b"structured_output", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p", "typical_p", b"typical_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_candidate_count", b"_candidate_count", "_frequency_penalty", b"_frequency_penalty", "_ignore_eos", b"_ignore_eos", "_include_stop_string", b"_include_stop_string", "_logprob_count", b"_logprob_count", "_max_new_tokens", b"_max_new_tokens", "_min_new_tokens", b"_min_new_tokens", "_min_p", b"_min_p", "_no_repeat_ngram_size", b"_no_repeat_ngram_size", "_presence_penalty", b"_presence_penalty", "_prompt_logprob_count", b"_prompt_logprob_count", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_skip_special_tokens", b"_skip_special_tokens", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "_typical_p", b"_typical_p", "allowed_token_ids", b"allowed_token_ids", "bad_words", b"bad_words", "beam_search", b"beam_search", "candidate_count", b"candidate_count", "frequency_penalty", b"frequency_penalty", "ignore_eos", b"ignore_eos", "include_stop_string", b"include_stop_string", "logit_bias", b"logit_bias", "logprob_count", b"logprob_count", "max_new_tokens", b"max_new_tokens", "min_new_tokens", b"min_new_tokens", "min_p", b"min_p", "no_repeat_ngram_size", b"no_repeat_ngram_size", "presence_penalty", b"presence_penalty", "prompt_logprob_count", b"prompt_logprob_count", "prompt_lookup", b"prompt_lookup", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "skip_special_tokens", b"skip_special_tokens", "stop_strings", b"stop_strings", "stop_token_ids", b"stop_token_ids", "structured_output", b"structured_output", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p", "typical_p", b"typical_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__candidate_count: _TypeAlias = _typing.Literal["candidate_count"]  # noqa: Y015
     _WhichOneofArgType__candidate_count: _TypeAlias = _typing.Literal["_candidate_count", b"_candidate_count"]  # noqa: Y015

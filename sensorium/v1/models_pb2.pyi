@@ -334,6 +334,7 @@ class ModelInfo(_message.Message):
     VOICES_FIELD_NUMBER: _builtins.int
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _builtins.int
     MEMORY_FIELD_NUMBER: _builtins.int
+    PROMPT_LOOKUP_FIELD_NUMBER: _builtins.int
     state: Global___ModelState.ValueType
     """Whether it can be asked now."""
     state_detail: _builtins.str
@@ -358,6 +359,10 @@ class ModelInfo(_message.Message):
     """Replicas that serve it, as the gateway sees it; 1 from a service itself."""
     sample_rate_hertz: _builtins.int
     """Samples per second of the audio it reads or writes itself; other rates are converted. 0 where it does neither."""
+    prompt_lookup: _builtins.bool
+    """Whether `GenerationParameters.prompt_lookup` is taken. False where the model does not generate token by token, reads its
+    input by an encoder, is run on the serial path, or has its steps recorded on a GPU.
+    """
     @_builtins.property
     def identity(self) -> _common_pb2.ModelIdentity:
         """Name and revision."""
@@ -408,10 +413,11 @@ class ModelInfo(_message.Message):
         voices: _abc.Iterable[_builtins.str] | None = ...,
         sample_rate_hertz: _builtins.int = ...,
         memory: Global___MemoryPlan | None = ...,
+        prompt_lookup: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "limits", b"limits", "memory", b"memory"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "memory", b"memory", "parameter_count", b"parameter_count", "quantization", b"quantization", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "voices", b"voices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "memory", b"memory", "parameter_count", b"parameter_count", "prompt_lookup", b"prompt_lookup", "quantization", b"quantization", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "voices", b"voices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,6 +43,7 @@ def generation_limits(
         source_tokens=built.source_tokens,
         source_vocabulary_size=loaded.source_vocabulary_size,
         shares_pages=not built.serial,
+        no_lookup=built.no_lookup,
     )
 
 
@@ -60,6 +61,7 @@ def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settin
     info.concurrency = built.concurrency
     info.execution_path = pb.EXECUTION_PATH_SERIAL if built.serial else pb.EXECUTION_PATH_BATCHED
     info.execution_path_reason = built.reason
+    info.prompt_lookup = not built.no_lookup
     if built.memory is not None:
         parts, plan = built.memory.parts, info.memory
         plan.total_bytes, plan.others_bytes, plan.weights_bytes = parts["total"], parts["others"], parts["weights"]

@@ -126,6 +126,7 @@ class TextGenerator:
             cache_salt=ask.cache_salt,
             source_token_ids=source,
             structure=structure,
+            lookup=options.lookup,
             work=work,
             media=tokens.media,
         )

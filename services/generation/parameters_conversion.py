@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sensorium.v1 import common_pb2 as common
-from services.engine.generation.request import EarlyStopping
+from services.engine.generation.request import EarlyStopping, PromptLookup
 from services.engine.generation.resolution import BeamOptions, DeliveredTokens, GenerationOptions
 from services.generation.structure_conversion import structure_format
 
@@ -53,6 +53,7 @@ def generation_options(parameters: common.GenerationParameters, priority: int = 
         candidate_count=given("candidate_count"),
         beams=_beams(parameters.beam_search) if parameters.HasField("beam_search") else None,
         structured_output=structure_format(parameters),
+        lookup=_lookup(parameters.prompt_lookup) if parameters.HasField("prompt_lookup") else None,
         priority=priority,
     )
 
@@ -62,4 +63,12 @@ def _beams(message: common.BeamSearchParameters) -> BeamOptions:
         message.beam_count,
         message.length_penalty if message.HasField("length_penalty") else None,
         _EARLY_STOPPING.get(message.early_stopping),
+    )
+
+
+def _lookup(message: common.PromptLookup) -> PromptLookup:
+    own = PromptLookup()
+    return PromptLookup(
+        message.max_proposed_token_count if message.HasField("max_proposed_token_count") else own.most_proposed,
+        message.max_matched_token_count if message.HasField("max_matched_token_count") else own.longest_run,
     )

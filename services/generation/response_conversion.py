@@ -166,6 +166,8 @@ def usage(*ends: Completed) -> common.Usage:
         cached_token_count=sum(end.cached_token_count for end in ends),
         output_token_count=sum(end.output_token_count for end in ends),
         image_count=sum(end.image_count for end in ends),
+        proposed_token_count=sum(end.proposed_token_count for end in ends),
+        accepted_token_count=sum(end.accepted_token_count for end in ends),
         audio_duration=duration(sum(seconds)) if seconds else None,
     )
 

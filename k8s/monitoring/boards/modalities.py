@@ -75,6 +75,19 @@ GENERATION = Row(
             unit="percentunit",
             highest=1,
         ),
+        Panel(
+            title="Proposed tokens accepted",
+            description="Share of the tokens proposed by prompt lookup that models chose: steps spared.",
+            queries=[
+                Query(
+                    f"{rate('sensorium_engine_accepted_tokens_total', SERVER, 'pool')}\n/\n"
+                    f"({rate('sensorium_engine_proposed_tokens_total', SERVER, 'pool')} > 0)",
+                    "{{pool}}",
+                )
+            ],
+            unit="percentunit",
+            highest=1,
+        ),
     ],
 )
 

@@ -33,11 +33,11 @@ from services.engine.generation.parts import (
 from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.recording import reading_seconds, record_decoding
 from services.engine.generation.rotary import frequencies_depend_on_length
-from services.engine.generation.runner import ModelRunner, Runner
+from services.engine.generation.runner import ModelRunner
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.serial_runner import Continuation, SerialRunner, nothing_given
 from services.engine.generation.serial_verification import remember, serial_references, verify_serial
-from services.engine.generation.speculation import Speculation
+from services.engine.generation.speculation import Speculation, hindrance
 from services.engine.generation.state_size import state_size
 from services.engine.generation.verification import Expected, NotPaged, check_prompts, engine_logits, verify
 from services.engine.loading import LoadedModel
@@ -108,7 +108,7 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
         whole_prompts=parts.whole_prompts,
     )
     serial, pages = isinstance(parts.runner, SerialRunner), parts.pool.page_count
-    no_lookup = no_lookup_reason(parts.runner)
+    no_lookup = hindrance(parts.runner)
     encoder = PictureEncoder(loaded.pictures) if loaded.pictures else MediaEncoder.of(loaded) if loaded.media else None
     cache = MediaCache(settings.media_cache_bytes, metrics.looked_up) if encoder else None
     if loaded.media and serial:
@@ -140,17 +140,6 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
         cache,
         no_lookup,
     )
-
-
-def no_lookup_reason(runner: Runner) -> str:
-    """Returns why prompt lookup is of no use to the runner; empty where it is."""
-    if isinstance(runner, SerialRunner):
-        return "the model's sequences are run one by one, each on its own cache"
-    if not isinstance(runner, ModelRunner):
-        return "the model reads its input by an encoder"
-    if runner.recorded is not None:
-        return "the model's decode steps are recorded, and such steps take one token for each sequence"
-    return ""
 
 
 def require_rows(loaded: LoadedModel, max_sequences: int) -> None:

@@ -61,8 +61,7 @@ class GenerationEngine:
         """
         self._runner, self._scheduler = runner, scheduler
         self.admission = admission
-        self._metrics = metrics
-        self._media = media
+        self._metrics, self._media = metrics, media
         self._encoded, self._unread_tokens = False, unread_tokens
         self._pace = MessagePace(messages_per_second)
         self._outbox = Outbox()

@@ -12,6 +12,7 @@ from services.engine.generation.request import (
     BeamParameters,
     EarlyStopping,
     OutputRules,
+    PromptLookup,
     SamplingParameters,
     StoppingCriteria,
 )
@@ -58,6 +59,7 @@ class GenerationOptions:
     candidate_count: int | None = None
     beams: BeamOptions | None = None
     structured_output: StructureFormat | None = None
+    lookup: PromptLookup | None = None
     priority: int = 0
 
 
@@ -107,6 +109,8 @@ class GenerationLimits:
     source_vocabulary_size: int = 0
     shares_pages: bool = True
     """Whether sequences that begin alike share what was computed; else each has all of it by itself."""
+    no_lookup: str = ""
+    """Why tokens cannot be proposed; empty where they can."""
 
     def room(self, prompt_count: int, beam_count: int = 1, source_count: int = 0) -> int:
         """Returns how many tokens may be generated behind a prompt, and behind what an encoder reads.

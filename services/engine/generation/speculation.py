@@ -6,7 +6,9 @@ from statistics import median
 
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.prompt_lookup import Lookup
+from services.engine.generation.runner import ModelRunner, Runner
 from services.engine.generation.sequence import Row, Sequence
+from services.engine.generation.serial_runner import SerialRunner
 from services.engine.metrics import EngineMetrics
 
 _MOST_TOKENS = 64
@@ -139,6 +141,17 @@ class Speculation:
         """Returns by how many steps so many proposals make one of `count` rows longer."""
         known = self._added[count, proposed.bit_length()]
         return median(known) if known else _UNKNOWN_PRICE
+
+
+def hindrance(runner: Runner) -> str:
+    """Returns why tokens cannot be proposed to a runner; empty where they can."""
+    if isinstance(runner, SerialRunner):
+        return "the model's sequences are run one by one, each on its own cache"
+    if not isinstance(runner, ModelRunner):
+        return "the model reads its input by an encoder"
+    if runner.recorded is not None:
+        return "the model's decode steps are recorded, and those take one token of each sequence"
+    return ""
 
 
 def _recent() -> deque[float]:

@@ -24,6 +24,8 @@ MAX_BAD_WORDS = 256
 MAX_BAD_WORD_CHARACTERS = 256
 MAX_ALLOWED_TOKEN_IDS = 16_384
 MAX_LOGPROB_COUNT = 20
+MAX_PROPOSED_TOKENS = 32
+MAX_MATCHED_TOKENS = 8
 
 
 def violations(
@@ -37,6 +39,7 @@ def violations(
     yield from _text_violations(options)
     yield from _id_violations(options, limits)
     yield from breadth_violations(options, defaults, limits)
+    yield from _lookup_violations(options, defaults, limits)
     if tokens is None:
         return
     # Ids past the context are too many anyway, which is a violation of its own.
@@ -112,6 +115,24 @@ def _id_violations(options: GenerationOptions, limits: GenerationLimits) -> Iter
             yield Violation(place, f"must be of an id in [0, {limits.vocabulary_size})")
         elif not -100 <= bias <= 100:
             yield Violation(place, f"must be in [-100, 100], not {bias:g}")
+
+
+def _lookup_violations(
+    options: GenerationOptions, defaults: ModelDefaults, limits: GenerationLimits
+) -> Iterator[Violation]:
+    if options.lookup is None:
+        return
+    place = "parameters.prompt_lookup"
+    for name, value, most in (
+        ("max_proposed_token_count", options.lookup.most_proposed, MAX_PROPOSED_TOKENS),
+        ("max_matched_token_count", options.lookup.longest_run, MAX_MATCHED_TOKENS),
+    ):
+        if not 1 <= value <= most:
+            yield Violation(f"{place}.{name}", f"must be in [1, {most}], not {value}")
+    if limits.no_lookup:
+        yield Violation(place, f"must be left out: {limits.no_lookup}")
+    elif resolve_beams(options, defaults):
+        yield Violation(place, "must be left out: beams go on from what all of them have computed")
 
 
 def _token_violations(name: str, ids: Sequence[int], limits: GenerationLimits) -> Iterator[Violation]:
