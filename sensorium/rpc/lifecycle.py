@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 import uvloop
 
 from sensorium.rpc.configuration import SettingsT, load
+from sensorium.rpc.log_writer import LogWriter
 from sensorium.rpc.logs import configure
 from sensorium.rpc.server import CannotServe, Server
 from sensorium.rpc.strays import catch
@@ -37,6 +38,7 @@ def main(
         settings.log_format,
         calls=settings.log_calls,
         exception_messages=settings.log_exception_messages,
+        handler=LogWriter(sys.stderr),
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         catch(runner.get_loop())

@@ -50,13 +50,19 @@ class _Json(_Line):
 
 
 def configure(
-    level: str, form: Literal["line", "json"], *, calls: bool = True, exception_messages: bool = False
+    level: str,
+    form: Literal["line", "json"],
+    *,
+    calls: bool = True,
+    exception_messages: bool = False,
+    handler: logging.Handler | None = None,
 ) -> None:
-    """Sends the log to standard error from `level` on, with a line for each call if `calls` are wanted.
+    """Sends the log to `handler` from `level` on, with a line for each call if `calls` are wanted.
 
-    `exception_messages` adds what exceptions say, which may quote prompts and other content of requests.
+    `exception_messages` adds what exceptions say, which may quote prompts and other content of requests. Without a
+    handler it goes to standard error, and whoever logs waits until it is written.
     """
-    handler = logging.StreamHandler()
+    handler = handler or logging.StreamHandler()
     handler.setFormatter((_Json if form == "json" else _Line)(exception_messages=exception_messages))
     handler.addFilter(_add_request_id)
     root = logging.getLogger()

@@ -15,6 +15,7 @@ from sensorium.rpc.behaviours import Patience
 from sensorium.rpc.certificates import server_credentials
 from sensorium.rpc.gate import Gate
 from sensorium.rpc.interceptor import CallInterceptor
+from sensorium.rpc.log_writer import LINES_DROPPED
 from sensorium.rpc.metrics_port import MetricsPort
 from sensorium.rpc.observer import CallObserver, NobodyObserves
 from sensorium.rpc.options import server_options
@@ -77,6 +78,7 @@ class Server:
         )
         self._credentials = server_credentials(settings)
         self._registry = registry or CollectorRegistry()
+        self._registry.register(LINES_DROPPED)
         self._alive = alive
         self._metrics: MetricsPort | None = None
         self._drained: asyncio.Task[None] | None = None

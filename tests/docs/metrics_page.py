@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from gateway.app import Gateway
 from gateway.config import GatewaySettings
+from sensorium.rpc.log_writer import LINES_DROPPED
 from services.engine.metrics import EngineMetrics
 
 HEAD = """# Metrics
@@ -32,6 +33,7 @@ def engine_registry() -> CollectorRegistry:
     """Returns the registry of a service's engine."""
     registry = CollectorRegistry()
     EngineMetrics(registry)
+    registry.register(LINES_DROPPED)
     return registry
 
 

@@ -138,7 +138,6 @@ ENDPOINTS = Row(
             description="How old the oldest word is that an endpoint of the pool gave of its models.",
             queries=[Query(f"max by (pool) (sensorium_gateway_load_report_age_seconds{{{POOL}}})", "{{pool}}")],
             unit="s",
-            width=12,
             steps=[Step(60, "red")],
         ),
         Panel(
@@ -148,8 +147,16 @@ ENDPOINTS = Row(
                 Query(quantile(0.99, "sensorium_gateway_event_loop_lag_seconds", HERE, "instance"), "{{instance}} p99")
             ],
             unit="s",
-            width=12,
             steps=[Step(0.1, "red")],
+        ),
+        Panel(
+            title="Log lines dropped",
+            description="Lines of all processes that whoever reads their logs was too slow for.",
+            queries=[
+                Query(f"sum by (instance) (rate(sensorium_log_lines_dropped_total{{{HERE}}}[5m]))", "{{instance}}")
+            ],
+            unit="cps",
+            steps=[Step(1, "red")],
         ),
     ],
 )
