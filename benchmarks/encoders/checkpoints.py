@@ -24,6 +24,25 @@ def text_model(cache: Path) -> Path:
     return folder
 
 
+def class_token_model(cache: Path) -> Path:
+    """Returns a folder with the same weights that says, as sentence-transformers does, that [CLS] stands for a text."""
+    folder, own = cache / "models/bert-base-cls", text_model(cache)
+    if not (folder / "modules.json").exists():
+        (folder / "1_Pooling").mkdir(parents=True, exist_ok=True)
+        for path in own.iterdir():
+            if path.suffix in {".json", ".safetensors"} and not (folder / path.name).exists():
+                (folder / path.name).hardlink_to(path)
+        pooling = {"word_embedding_dimension": 768, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+        (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
+        kinds = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
+        modules = [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (path, kind) in enumerate(kinds)
+        ]
+        (folder / "modules.json").write_text(json.dumps(modules))
+    return folder
+
+
 def image_model(cache: Path) -> Path:
     """Returns the folder of a ViT of 86 M parameters that knows 1,000 classes, likewise."""
     folder = cache / "models/vit-base"

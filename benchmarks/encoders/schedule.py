@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.encoders import systems
-from benchmarks.encoders.checkpoints import image_model, text_model
+from benchmarks.encoders.checkpoints import class_token_model, image_model, text_model
 from benchmarks.encoders.load import closed, open_loop
 from benchmarks.text.caller import GrpcCaller
 from benchmarks.text.checkpoint import SHAPES, checkpoint
@@ -53,6 +53,7 @@ async def measure(plan: Plan, measured: Measured, say: Callable[[str], None]) ->
         say(f"repeat {repeat + 1}/{plan.repeats}")
         if plan.texts:
             await _texts(plan, measured, repeat, say)
+            await _texts_by_class_token(plan, measured, say)
         if plan.images:
             await _images(plan, measured, say)
 
@@ -79,6 +80,18 @@ async def _texts(plan: Plan, measured: Measured, repeat: int, say: Callable[[str
         measured.add("texts/s, onnxruntime fp32", systems.onnx_runtime(running, model, plan.seconds), say)
     with Running(model, plan.cache) as running:
         measured.add("texts/s, transformers", systems.plain(running, "text", model, plan.seconds), say)
+
+
+async def _texts_by_class_token(plan: Plan, measured: Measured, say: Callable[[str], None]) -> None:
+    """Measures the same weights where the first token stands for a text: of the last layer little else is read."""
+    model = class_token_model(plan.cache)
+    with Running(model, plan.cache) as running:
+        address = systems.service(running, "services.text", "--model", str(model))
+        async with systems.embedding(address) as call:
+            measured.add("texts/s by [CLS], sensorium", (await closed(call, CALLERS, plan.seconds)).per_second, say)
+    with Running(model, plan.cache) as running:
+        async with systems.posting(systems.infinity(running, model)) as call:
+            measured.add("texts/s by [CLS], infinity", (await closed(call, CALLERS, plan.seconds)).per_second, say)
 
 
 async def _images(plan: Plan, measured: Measured, say: Callable[[str], None]) -> None:
