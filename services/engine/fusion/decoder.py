@@ -70,7 +70,7 @@ class FusedDecoderLayer(nn.Module):
     ) -> None:
         super().__init__()
         self._attention, self._mlp, self._norms = (attention,), (mlp,), norms  # in tuples: no modules of this one
-        self._workspace, self._rotation, self._layer = workspace, attention.rotation, attention.layer
+        self._workspace, self._rotation = workspace, attention.rotation
         self._struct = DecoderStruct(
             *(norm.address if norm else None for norm in norms),
             next(norm.epsilon for norm in norms if norm),
@@ -85,6 +85,9 @@ class FusedDecoderLayer(nn.Module):
         self._address = ctypes.addressof(self._struct)
         self._decode = library.decode[mlp.down.dtype]
         self._room = library.decoder_workspace(self._address)
+        self.index = attention.layer.index
+        self.last = False
+        """Whether this is the model's last layer, of whose output only what a call keeps is computed."""
 
     def forward(
         self,
@@ -98,15 +101,20 @@ class FusedDecoderLayer(nn.Module):
         hidden_states = hidden_states.contiguous()
         cosines, sines = self._rotation.angles(position_embeddings, hidden_states)
         plan: CpuPlan = attention_call.plan
-        cache, index, output = plan.batch.cache, self._layer.index, torch.empty_like(hidden_states)
+        cache, output = plan.batch.cache, torch.empty_like(hidden_states)
+        kept = attention_call.kept if self.last else None
+        if kept is not None and len(kept) == hidden_states.shape[1]:
+            kept = None
         self._decode(
             self._address,
             plan.step,
+            None if kept is None else kept.data_ptr(),
+            0 if kept is None else len(kept),
             hidden_states.data_ptr(),
             cosines.data_ptr(),
             sines.data_ptr(),
-            cache.keys(index).data_ptr(),
-            cache.values(index).data_ptr(),
+            cache.keys(self.index).data_ptr(),
+            cache.values(self.index).data_ptr(),
             self._workspace.address(self._room * hidden_states.shape[1]),
             output.data_ptr(),
         )

@@ -7,7 +7,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from services.engine.fusion.attention import fused_attention, is_attention
-from services.engine.fusion.decoder import Workspace, fused_decoder_layer, is_decoder_layer
+from services.engine.fusion.decoder import FusedDecoderLayer, Workspace, fused_decoder_layer, is_decoder_layer
 from services.engine.fusion.mlp import fused_mlp, is_gated_mlp
 from services.engine.fusion.norm import fused_norm, is_norm
 from services.engine.fusion.survey import Observation, observe
@@ -100,6 +100,9 @@ def fuse(
         )
 
     substitute(substitutions, model, made, run)
+    for module in model.modules():
+        if isinstance(module, FusedDecoderLayer):  # only now, as it was compared with one that computes all
+            module.last = module.index == model.config.get_text_config().num_hidden_layers - 1
 
 
 def substitute(substitutions: Substitutions, model: PreTrainedModel, make: Maker, run: Callable[[], object]) -> None:

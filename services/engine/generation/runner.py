@@ -148,7 +148,7 @@ class ModelRunner:
 
     def _forward(self, given: dict[str, Tensor], wanted: list[int], batch: AttentionBatch) -> Tensor:
         kept = tensor_of(wanted, self._device)
-        call = AttentionCall(self.backend, self.backend.plan(batch))
+        call = AttentionCall(self.backend, self.backend.plan(batch), kept)
         chosen = {"logits_to_keep": kept} if self._chooses else {}
         began = time.perf_counter()
         output = self._model(**given, **chosen, use_cache=False, attention_call=call)

@@ -66,6 +66,9 @@ class AttentionCall:
 
     backend: AttentionBackend
     plan: Any
+    kept: Tensor | None = None
+    """Places in the packed batch `[n]`, int64, ascending, n >= 1: what comes out of the model's last layer is read of
+    these tokens only. None: of all."""
 
 
 def attend_paged(

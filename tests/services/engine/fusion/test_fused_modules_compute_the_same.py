@@ -102,6 +102,20 @@ def test_logits_are_the_same_bits_alone_in_a_batch_and_in_any_chunks(name: str, 
     assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
+def test_the_last_layer_computes_only_what_is_read_of_it(llama_folder: Path) -> None:
+    engine = Engine(llama_folder)
+    engine.accelerate()
+    outputs: list[Tensor] = []
+    for layer in engine.loaded.model.model.layers:
+        layer.register_forward_hook(lambda _module, _arguments, output: outputs.append(output[0]))
+    sequences = [CachedTokens(ids) for ids in PROMPTS.tolist()]
+    for sequence in sequences:
+        engine.pool.grow(sequence.pages, len(sequence.token_ids))
+    engine.runner.run([Row(sequences[0], 40, scored=7), Row(sequences[1], 20)])
+    computed = [output.any(dim=-1).nonzero().flatten().tolist() for output in outputs]
+    assert computed == [list(range(60)), list(range(60)), [*range(7), 39]]
+
+
 def logits(engine: Engine, prompts: list[list[int]], chunks: list[list[int]]) -> list[Tensor]:
     """Returns the last logits of each prompt, computed beside each other in chunks of these sizes."""
     sequences = [CachedTokens(ids) for ids in prompts]
