@@ -13,11 +13,14 @@ def test_gateways_that_do_not_talk_choose_worse_and_the_blind_worst() -> None:
 
 
 def test_replicas_that_belong_to_one_gateway_each_are_as_if_it_were_alone() -> None:
-    alone = mean(waits(Shape(1, 2), seconds=1000, seed=seed).waited for seed in range(10))
-    apart = waits(Shape(10, 20, subset=2), seconds=1000, seed=0).waited
-    crowd = waits(Shape(10, 20), seconds=1000, seed=0).waited
+    alone = mean(waits(Shape(1, 8), seconds=500, seed=seed).waited for seed in range(5))
+    apart = waits(Shape(10, 80, sharing=1), seconds=500, seed=0).waited
     assert abs(alone - apart) < 0.08
-    assert crowd < apart  # more replicas to choose from, and not yet too many gateways
+
+
+def test_with_parts_many_gateways_choose_far_better() -> None:
+    without, parted = (waits(Shape(50, 200, sharing=sharing), seconds=60, seed=2).waited for sharing in (0, 10))
+    assert parted < without / 2
 
 
 def test_the_same_seed_gives_the_same_waits() -> None:

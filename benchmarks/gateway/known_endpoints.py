@@ -1,0 +1,40 @@
+"""Endpoints that are known and ready without a connection, in the place of a pool."""
+
+from functools import cached_property
+from typing import Any
+
+from gateway.catalog import Catalog
+from gateway.discovery import Member
+from gateway.endpoint import Endpoint
+from gateway.router import EndpointState
+from sensorium.v1 import models_pb2
+
+MODEL = "Qwen/Qwen3-8B"
+
+
+class KnownEndpoints:
+    """So many endpoints of one pool, with one model each."""
+
+    def __init__(self, count: int) -> None:
+        self.names = ("text",)
+        self.endpoints = [_endpoint(f"10.0.{number // 256}.{number % 256}:50051") for number in range(count)]
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """See Pool."""
+        return Catalog(self.endpoints, 1.5)
+
+
+def _endpoint(address: str) -> Endpoint:
+    endpoint = Endpoint(Member(address, "text"), _unreached)
+    info = models_pb2.ModelInfo(
+        state=models_pb2.MODEL_STATE_READY, concurrency=32, tasks=[models_pb2.TASK_GENERATE_TEXT]
+    )
+    info.identity.name = MODEL
+    endpoint.learn((info,))
+    endpoint.health = EndpointState.READY
+    return endpoint
+
+
+def _unreached(member: Member) -> Any:
+    raise AssertionError(f"{member.address} is not there")
