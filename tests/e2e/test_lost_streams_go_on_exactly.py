@@ -21,6 +21,7 @@ CASES: dict[str, dict[str, Any]] = {
     "three candidates": SAMPLED | {"candidate_count": 3},
     "penalties": SAMPLED | {"repetition_penalty": 1.2, "presence_penalty": 0.5, "no_repeat_ngram_size": 4},
     "stop strings": SAMPLED | {"candidate_count": 2, "stop_strings": ["zq", "ab"]},
+    "prompt lookup": {"temperature": 0.2, "seed": 3, "prompt_lookup": {}, "logprob_count": 0},
     "structure": SAMPLED | {"structured_output": {"regex": "([a-z]{1,5} ){60}end"}},
 }
 

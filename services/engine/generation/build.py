@@ -1,6 +1,7 @@
 """Puts an engine together for a loaded model: probes what its layers store, sizes the cache, checks the result."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -109,6 +110,8 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
     )
     serial, pages = isinstance(parts.runner, SerialRunner), parts.pool.page_count
     no_lookup = hindrance(parts.runner)
+    # A processor's own time is the same whoever else is on the machine; of a GPU's work it says little.
+    clock = time.thread_time if loaded.device.type == "cpu" else time.perf_counter
     encoder = PictureEncoder(loaded.pictures) if loaded.pictures else MediaEncoder.of(loaded) if loaded.media else None
     cache = MediaCache(settings.media_cache_bytes, metrics.looked_up) if encoder else None
     if loaded.media and serial:
@@ -123,7 +126,7 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
         unread_tokens=settings.unread_tokens,
         messages_per_second=settings.messages_per_second,
         launcher=parts.runner.recorded if isinstance(parts.runner, ModelRunner) else None,
-        speculation=None if no_lookup else Speculation(parts.pool, metrics),
+        speculation=None if no_lookup else Speculation(parts.pool, metrics, clock),
     )
     source_tokens, context_tokens = fitting(loaded, parts.pool)
     if parts.memory is not None:

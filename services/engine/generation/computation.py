@@ -1,7 +1,6 @@
 """Runs the rows of a step, and narrows a failure down to the requests that cause it."""
 
 import logging
-import time
 
 import torch
 from torch import Tensor
@@ -48,11 +47,11 @@ class Computation:
         if speculation is None:
             return rows, self._run(rows)
         wide = speculation.widen(rows)
-        began = time.perf_counter()
+        began = speculation.clock()
         drawn = self._run_wide(wide, speculation) if any(row.proposed for row in wide) else None
         if drawn is None:
             wide, drawn = rows, self._run(rows)
-        speculation.settle(wide, [sequence for sequence, _ in drawn], time.perf_counter() - began)
+        speculation.settle(wide, [sequence for sequence, _ in drawn], speculation.clock() - began)
         return wide, drawn
 
     def _run_wide(self, rows: list[Row[Sequence]], speculation: Speculation) -> Drawn | None:

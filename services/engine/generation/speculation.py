@@ -1,6 +1,8 @@
 """How many tokens are proposed in a step, so that whoever shares it loses nothing by them."""
 
+import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from collections.abc import Sequence as Rows
 from statistics import median
 
@@ -15,7 +17,7 @@ _MOST_TOKENS = 64
 """Of a step with proposals."""
 _READING = 4096
 """Tokens that lookups take up in a step, which takes them less than a millisecond."""
-_ALLOWANCE = 0.02
+_ALLOWANCE = 0.03
 """Steps that each step lets a row lose to proposals, its own or others'."""
 _SAVED = 2.0
 """Steps of that, or of what proposals gained it, that a row keeps."""
@@ -36,8 +38,10 @@ class Speculation:
     allowance. Where processors are busy anyway, or rows many, that ends speculation by itself.
     """
 
-    def __init__(self, pool: PagePool, metrics: EngineMetrics) -> None:
+    def __init__(self, pool: PagePool, metrics: EngineMetrics, clock: Callable[[], float] = time.perf_counter) -> None:
+        """Takes pages of `pool`; `clock` tells the seconds that steps are compared by."""
         self._pool = pool
+        self.clock = clock
         self._metrics = metrics
         self._plain: defaultdict[int, deque[float]] = defaultdict(_recent)  # seconds, by rows
         self._added: defaultdict[tuple[int, int], deque[float]] = defaultdict(_recent)  # steps, by rows and magnitude

@@ -38,6 +38,7 @@ def test_what_is_told_of_a_model_is_what_it_accepts(fresh_llama: LoadedModel, ow
     assert info.parameter_count == sum(parameter.numel() for parameter in own_llama.parameters())
     assert (info.concurrency, info.execution_path) == (3, pb.EXECUTION_PATH_BATCHED)
     assert info.execution_path_reason
+    assert info.prompt_lookup
 
 
 @pytest.mark.parametrize("summarizes", [True, False])

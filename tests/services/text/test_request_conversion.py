@@ -6,7 +6,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
-from services.engine.generation.request import EarlyStopping
+from services.engine.generation.request import EarlyStopping, PromptLookup
 from services.engine.generation.resolution import BeamOptions, DeliveredTokens, GenerationOptions
 from services.engine.structure.format import StructureFormat, StructureKind
 from services.generation.ask import GenerationAsk
@@ -66,6 +66,7 @@ def test_every_field_arrives() -> None:
             frequency_penalty=1.5, no_repeat_ngram_size=3, logit_bias={9: -1.5, 4: 2}, bad_words=["c", "d"],
             allowed_token_ids=[6, 7], logprob_count=2, prompt_logprob_count=4,
             structured_output=common.StructuredOutput(regex="a"),
+            prompt_lookup=common.PromptLookup(max_proposed_token_count=5),
         ),
         delivered=[common.DeliveredTokens(token_ids=[8, 9])],
         return_rendered_prompt=True,
@@ -79,7 +80,7 @@ def test_every_field_arrives() -> None:
             include_stop_string=True, skip_special_tokens=True, priority=-3, typical_p=0.75, presence_penalty=-1,
             frequency_penalty=1.5, no_repeat_ngram_size=3, logit_bias=((4, 2.0), (9, -1.5)), bad_words=("c", "d"),
             allowed_token_ids=(6, 7), logprob_count=2, prompt_logprob_count=4, candidate_count=3,
-            structured_output=StructureFormat(StructureKind.REGEX, ("a",)),
+            structured_output=StructureFormat(StructureKind.REGEX, ("a",)), lookup=PromptLookup(5, 3),
         ),
         delivered=(DeliveredTokens(0, [8, 9]),),
         return_rendered_prompt=True,
@@ -124,7 +125,7 @@ def test_every_parameter_of_the_contract_is_followed() -> None:
         "frequency_penalty", "no_repeat_ngram_size", "logit_bias", "bad_words", "allowed_token_ids", "seed",
         "max_new_tokens", "min_new_tokens", "stop_strings", "stop_token_ids", "ignore_eos", "include_stop_string",
         "skip_special_tokens", "logprob_count", "prompt_logprob_count", "candidate_count", "beam_search",
-        "structured_output",
+        "structured_output", "prompt_lookup",
     }  # fmt: skip
     known = {field.name for field in common.GenerationParameters.DESCRIPTOR.fields}
     assert known == followed

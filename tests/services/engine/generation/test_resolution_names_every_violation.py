@@ -1,10 +1,13 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sensorium.errors import Violation
+from services.engine.generation.request import PromptLookup
 from services.engine.generation.resolution import (
+    BeamOptions,
     DeliveredTokens,
     GenerationLimits,
     GenerationOptions,
@@ -249,3 +252,28 @@ def test_ignoring_the_models_end_keeps_the_requests_own_stop_tokens() -> None:
     _, stopping = in_force(GenerationOptions(ignore_eos=True, stop_token_ids=(9,)), MODEL)
     assert stopping.end_token_ids == frozenset()
     assert stopping.ending_ids == {9}
+
+
+@pytest.mark.parametrize(
+    ("lookup", "wrong"),
+    [
+        (PromptLookup(1, 1), []),
+        (PromptLookup(32, 8), []),
+        (PromptLookup(0, 0), ["max_proposed_token_count", "max_matched_token_count"]),
+        (PromptLookup(33, 9), ["max_proposed_token_count", "max_matched_token_count"]),
+        (PromptLookup(-1, 3), ["max_proposed_token_count"]),
+    ],
+)
+def test_numbers_of_prompt_lookup_are_checked(lookup: PromptLookup, wrong: list[str]) -> None:
+    places = fields(found(GenerationOptions(lookup=lookup)))
+    assert places == [f"parameters.prompt_lookup.{name}" for name in wrong]
+
+
+@pytest.mark.parametrize("defaults", [ModelDefaults(), ModelDefaults(beam_count=3)])
+def test_prompt_lookup_is_refused_where_it_cannot_be_done(defaults: ModelDefaults) -> None:
+    asked = GenerationOptions(lookup=PromptLookup(), beams=None if defaults.beam_count else BeamOptions(2))
+    assert fields(found(asked, defaults=defaults)) == ["parameters.prompt_lookup"]
+    limits = replace(LIMITS, no_lookup="the model is none that can")
+    (refused,) = violations(GenerationOptions(lookup=PromptLookup()), ModelDefaults(), limits, TokenizedInput([5]))
+    assert refused.description == "must be left out: the model is none that can"
+    assert list(violations(GenerationOptions(), ModelDefaults(), limits, TokenizedInput([5]))) == []

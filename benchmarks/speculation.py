@@ -1,0 +1,156 @@
+"""`python -m benchmarks.speculation`: what prompt lookup gains and costs, with the embedded chat model, in turn.
+
+Two kinds of output: greedy ones that repeat what stands before them, and drawn ones that hardly do. A third case tells
+what neighbours that propose nothing notice of one that does.
+"""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import torch
+import typer
+from prometheus_client import CollectorRegistry
+
+from services.engine.generation.build import EngineSettings, build_engine
+from services.engine.generation.detokenizer import IncrementalDetokenizer
+from services.engine.generation.engine import GenerationEngine
+from services.engine.generation.output import OutputBuilder
+from services.engine.generation.request import (
+    Completed,
+    GenerationRequest,
+    PromptLookup,
+    SamplingParameters,
+    StoppingCriteria,
+)
+from services.engine.generation.token_texts import TokenTexts
+from services.engine.loading import load_language_model
+from services.engine.metrics import EngineMetrics
+from services.engine.prompting import PromptEncoder
+
+MODEL = Path(__file__).parents[1] / "models" / "chat"
+_DRAWN = 1.5
+"""A temperature at which a text hardly repeats itself."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Requests that run together; the first `asking` of them ask for lookup where the run has it."""
+
+    name: str
+    rows: int
+    asking: int
+    temperature: float
+
+
+CASES = (
+    Case("repeats, alone", 1, 1, 0.0),
+    Case("repeats, 8 at a time", 8, 8, 0.0),
+    Case("does not repeat, alone", 1, 1, _DRAWN),
+    Case("does not repeat, 8 at a time", 8, 8, _DRAWN),
+    Case("one repeats beside 7 that do not ask", 8, 1, 0.0),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one case came to."""
+
+    tokens_per_second: float
+    cpu_seconds: float
+    neighbours_per_second: float
+    """Tokens of each request that did not ask, while it ran; 0 without any."""
+    proposed: int
+    accepted: int
+    tokens: tuple[tuple[int, ...], ...]
+
+
+class Bench:
+    """The engine of a text service, without a server."""
+
+    def __init__(self, engine: GenerationEngine, encoder: PromptEncoder) -> None:
+        self._engine, self._encoder, self._texts = engine, encoder, TokenTexts(encoder)
+
+    async def run(self, case: Case, prompts: list[list[int]], new_tokens: int, *, lookup: bool) -> Run:
+        """Runs a case once."""
+        began, cpu = time.perf_counter(), time.process_time()
+        asks = [lookup and i < case.asking for i in range(case.rows)]
+        found = await asyncio.gather(*(self._one(prompts[i], case, new_tokens, i, asks[i]) for i in range(case.rows)))
+        wall, ends = time.perf_counter() - began, [completed for _, completed, _ in found]
+        beside = [new_tokens / seconds for i, (_, _, seconds) in enumerate(found) if i >= case.asking]
+        return Run(
+            case.rows * new_tokens / wall,
+            time.process_time() - cpu,
+            median(beside) if beside else 0.0,
+            sum(end.proposed_token_count for end in ends),
+            sum(end.accepted_token_count for end in ends),
+            tuple(ids for ids, _, _ in found),
+        )
+
+    async def _one(
+        self, prompt: list[int], case: Case, new_tokens: int, seed: int, lookup: bool
+    ) -> tuple[tuple[int, ...], Completed, float]:
+        began, ids = time.perf_counter(), list[int]()
+        stopping = StoppingCriteria(max_new_tokens=new_tokens)
+        sampling = SamplingParameters(temperature=case.temperature, seed=seed)
+        request = GenerationRequest(tuple(prompt), sampling, stopping, lookup=PromptLookup() if lookup else None)
+        detokenizer = IncrementalDetokenizer(self._encoder, prompt, skip_special_tokens=True)
+        async for event in self._engine.submit(request, OutputBuilder(detokenizer, stopping, self._texts)):
+            if isinstance(event, Completed):
+                return tuple(ids), event, time.perf_counter() - began
+            ids += getattr(event, "token_ids", ())
+        raise AssertionError("a stream ends with Completed, or raises")
+
+
+async def measure(bench: Bench, prompts: list[list[int]], rounds: int, new_tokens: int) -> None:
+    """Runs every case with and without lookup in turn, and prints medians."""
+    print("| case | tokens/s without | with | times | CPU time, times | accepted of proposed | neighbours, times |")
+    print("|---|---|---|---|---|---|---|")
+    for case in CASES:
+        pairs: list[tuple[Run, Run]] = []
+        for _ in range(rounds + 1):  # the first warms up
+            pairs.append(
+                (
+                    await bench.run(case, prompts, new_tokens, lookup=False),
+                    await bench.run(case, prompts, new_tokens, lookup=True),
+                )
+            )
+        assert all(one.tokens == other.tokens for one, other in pairs), "lookup has changed tokens"
+        print(_line(case, pairs[1:]), flush=True)
+
+
+def _line(case: Case, pairs: list[tuple[Run, Run]]) -> str:
+    plain, wide = (median(run.tokens_per_second for run in runs) for runs in zip(*pairs, strict=True))
+    faster = median(other.tokens_per_second / one.tokens_per_second for one, other in pairs)
+    cpu = median(other.cpu_seconds / one.cpu_seconds for one, other in pairs)
+    proposed, accepted = sum(run.proposed for _, run in pairs), sum(run.accepted for _, run in pairs)
+    share = f"{accepted / proposed:.0%} of {proposed // len(pairs)}" if proposed else "none proposed"
+    beside = [b.neighbours_per_second / a.neighbours_per_second for a, b in pairs if a.neighbours_per_second]
+    told = f"{median(beside):.2f}" if beside else "–"
+    return f"| {case.name} | {plain:.0f} | {wide:.0f} | {faster:.2f} | {cpu:.2f} | {share} | {told} |"
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each case, with and without.")] = 7,
+    new_tokens: Annotated[int, typer.Option(min=8, help="Tokens of each request.")] = 160,
+    dtype: Annotated[str, typer.Option(help="float32, in which tokens are compared, or bfloat16.")] = "float32",
+) -> None:
+    """Measures the cases in turn and prints a table."""
+    torch.set_num_threads(1)
+    loaded = load_language_model(str(MODEL), revision=None, device=torch.device("cpu"), dtype=dtype)
+    built = build_engine(loaded, EngineSettings(), EngineMetrics(CollectorRegistry()))
+    encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
+    texts = [json.loads(line) for line in (MODEL / "held_out.jsonl").read_text().splitlines()[:8]]
+    # A text given twice and begun a third time.
+    prompts = [encoder.encode(json.dumps(text), field="prompt")[:48] * 2 for text in texts]
+    built.engine.start()
+    asyncio.run(measure(Bench(built.engine, encoder), prompts, rounds, new_tokens))
+    built.engine.close()
+
+
+if __name__ == "__main__":
+    typer.run(main)
