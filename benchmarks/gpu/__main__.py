@@ -23,8 +23,11 @@ from services.engine.generation.build import paged_parts
 from services.engine.generation.parts import EngineSettings, Parts
 from services.engine.generation.runner import ModelRunner
 from services.engine.loading import LoadedModel
+from services.engine.narrow.model import narrow_weights
+from services.engine.narrow.numbers import NARROW_KINDS, NarrowKind
 
 ShapeName = StrEnum("ShapeName", {name: name for name in SHAPES})
+Narrow = StrEnum("Narrow", {kind: kind for kind in sorted(NARROW_KINDS)})
 _CACHE = 24 << 30
 _CONTINUOUS_STEPS = 96
 _TOGETHER = 32
@@ -40,6 +43,8 @@ class Sizes:
     together_steps: int
     chunk: int
     profiles: Path | None
+    kind: NarrowKind | None
+    """Of the weights, where they are narrow."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,9 @@ def main(
     generate_steps: Annotated[int, typer.Option(min=0, help="The same of generate; 0 leaves it out.")] = 16,
     together_steps: Annotated[int, typer.Option(min=2, help="The same of whole engines.")] = 384,
     chunk: Annotated[int, typer.Option(min=1, help="Prompt tokens of a step.")] = 8192,
+    quantization: Annotated[
+        Narrow | None, typer.Option(help="The engine's weights; transformers keeps its own.")
+    ] = None,
     quick: Annotated[bool, typer.Option(help="The small shape, batches of 1 and 32.")] = False,
     seconds: Annotated[float, typer.Option(help="No new measurement begins after this time.")] = 540,
     json: Annotated[Path | None, typer.Option(help="Where all figures are written.")] = None,
@@ -73,7 +81,7 @@ def main(
     ends, console = time.monotonic() + seconds, Console(width=160)
     names = ["1B"] if quick else [str(name) for name in shape or SHAPES]
     works = [_workload(each) for each in (["1x1024", "32x1024"] if quick else work)]
-    sizes = Sizes(steps, generate_steps, together_steps, chunk, profiles)
+    sizes = Sizes(steps, generate_steps, together_steps, chunk, profiles, quantization and quantization.value)
     launch.overlapping = not apart
     register()
     report = Report(measure(), [], {})
@@ -99,6 +107,9 @@ def _measure_model(
     loaded = make(name, torch.device("cuda:0"))
     made = time.monotonic()
     peers = _measure_peers(loaded, works, sizes, made + (ends - made) / 2)
+    if sizes.kind:
+        narrow_weights(loaded.model, sizes.kind, loaded.device)
+        torch.cuda.empty_cache()
     settings = EngineSettings(
         max_sequences=max(rows for rows, _ in works), cache_bytes=_CACHE, prefill_tokens=sizes.chunk,
         share_prefixes=False,
@@ -139,7 +150,8 @@ def _measure(
     report: Report,
 ) -> Line:
     rows, context, steps = len(asked), len(asked[0]), sizes.steps
-    work, ceilings, generate = Work.of(loaded.model.config), report.ceilings, peers.generate
+    work = Work.of(loaded.model.config, narrow=sizes.kind is not None)
+    ceilings, generate = report.ceilings, peers.generate
     loaded.model.set_attn_implementation(IMPLEMENTATION)
     run_engine(parts, asked, 2, sizes.chunk)
     engine = run_engine(parts, asked, steps, sizes.chunk)
@@ -169,9 +181,10 @@ def _note(loaded: LoadedModel, parts: Parts, making: float, building: float) -> 
     recorded = "recorded" if runner.recorded is not None else "not recorded"
     attention, allowed = type(runner.backend).__name__, runner.allowed_error
     fused = sum(type(module).__name__ == "GpuDecoderLayer" for module in loaded.model.modules())
+    held = loaded.model.get_memory_footprint() / 1e9
     return (
-        f"{attention}, {fused} layers by kernels, decode steps {recorded}, error of {allowed:.2g} allowed; made in "
-        f"{making:.1f} s, checked and recorded in {building:.1f} s"
+        f"{held:.2f} GB of weights, {attention}, {fused} layers by kernels, decode steps {recorded}, error of "
+        f"{allowed:.2g} allowed; made in {making:.1f} s, checked and recorded in {building:.1f} s"
     )
 
 

@@ -47,31 +47,35 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 @dataclass(frozen=True)
 class Work:
-    """What a step of a model must do at least, in bfloat16."""
+    """What a step of a model must do at least, in bfloat16, or with weights of 8 bits in its layers."""
 
     weight_bytes: int
-    """All weights but the embedding, of which a step reads a few rows."""
+    """All weights but the embedding, of which a step reads a few rows; with the scales of narrow ones."""
+    row_flops: int
+    """Products of a token, logits included, but for attention."""
     token_bytes: int
     """Of the keys and values of a token of the context."""
     token_flops: int
-    """Products of a token, but for attention."""
+    """The same without logits."""
     attention_flops: int
     """Products with a token of the context."""
 
     @staticmethod
-    def of(config: PretrainedConfig) -> "Work":
-        """Returns that of a Llama."""
+    def of(config: PretrainedConfig, *, narrow: bool = False) -> "Work":
+        """Returns that of a Llama; `narrow` with weights of 8 bits."""
         hidden, layers, feed = config.hidden_size, config.num_hidden_layers, config.intermediate_size
         heads, kv_heads, width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         inner = layers * (hidden * width * (2 * heads + 2 * kv_heads) + 3 * hidden * feed)
         head = hidden * config.vocab_size
         attention = 4 * layers * heads * width
-        return Work(2 * (inner + head), 4 * layers * kv_heads * width, 2 * inner, attention)
+        scales = layers * (width * (heads + 2 * kv_heads) + 2 * hidden + 2 * feed)
+        read = inner + 4 * scales if narrow else 2 * inner
+        return Work(read + 2 * head, 2 * (inner + head), 4 * layers * kv_heads * width, 2 * inner, attention)
 
     def decode_seconds(self, ceilings: Ceilings, rows: int, context: int) -> float:
         """Returns the least time of a step of so many rows, each with that context."""
         moved = self.weight_bytes + rows * context * self.token_bytes
-        counted = rows * (self.weight_bytes + context * self.attention_flops)  # two operations to a weight
+        counted = rows * (self.row_flops + context * self.attention_flops)
         return max(moved / ceilings.copy_bytes, counted / ceilings.matmul_flops)
 
     def prompt_flops(self, rows: int, length: int) -> float:

@@ -13,6 +13,7 @@ from services.engine.fusion.encoder import fuse_encoder_layers
 from services.engine.fusion.last_layer import spare_unread
 from services.engine.fusion.substitution import Substitutions
 from services.engine.generation.verification import NotPaged
+from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library, load_library
 from services.engine.packing import pack_linears
@@ -56,6 +57,8 @@ def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = No
     if fuse is not None:
         fuse(substitutions, library, arena)
     pack_linears(substitutions, loaded.model, library, arena)
+    if loaded.device.type == "cuda":
+        _replace_narrow(substitutions, loaded.model)
     while True:
         try:
             result = check()
@@ -67,6 +70,18 @@ def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = No
         else:
             log.info("replaced by faster ones: %s", substitutions.counts())
             return result
+
+
+def _replace_narrow(substitutions: Substitutions, model: PreTrainedModel) -> None:
+    """Gives layers with weights of 8 bits their kernels."""
+    if not any(isinstance(module, NarrowLinear) for module in model.modules()):
+        return
+    try:  # here, as Triton is not made for every system
+        from services.engine.fusion.triton.narrow import replace_narrow
+    except ImportError:
+        log.warning("Weights of 8 bits are made wide in each step, which is slow: there is no Triton here")
+        return
+    replace_narrow(substitutions, model)
 
 
 def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:

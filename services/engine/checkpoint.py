@@ -8,13 +8,15 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils.hub import cached_file
 
+from services.engine.narrow.model import narrow_weights, unsuitable
+from services.engine.narrow.numbers import NARROW_KINDS, NarrowKind
 from services.engine.quantization import own_quantization, quantization_config, unloadable
 
 log = logging.getLogger(__name__)
@@ -49,10 +51,15 @@ class Checkpoint:
     dtype: str = "auto"
     """A name of torch's, or `auto` for the checkpoint's own."""
     quantization: str = "none"
-    """See `quantization_config`."""
+    """See ModelSettings."""
     trust: Trust = TRUST_NOTHING
     subfolder: str = ""
     """Where in the checkpoint the model lies, if not at its root."""
+
+    @property
+    def narrow(self) -> NarrowKind | None:
+        """How the weights are narrowed once they are read, if they are."""
+        return cast(NarrowKind, self.quantization) if self.quantization in NARROW_KINDS else None
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -139,20 +146,24 @@ def read_incomplete_model(
     checkpoint: Checkpoint, config: PretrainedConfig, kind: Any, optional: tuple[str, ...]
 ) -> tuple[PreTrainedModel, list[str]]:
     """Returns the model as `read_model` does, and the names of the weights that it lacks, which are random."""
-    dtype = checkpoint.element_type(config)
+    dtype, kind_of_weights = checkpoint.element_type(config), checkpoint.narrow
+    if kind_of_weights and (reason := unsuitable(kind_of_weights, checkpoint.device)):
+        raise ModelRefused(f"{checkpoint.source} cannot be loaded: {reason}")
     # Its declared type leaves out what `output_loading_info` adds.
     pair: Any = kind.from_pretrained(
         checkpoint.source,
         **checkpoint.shared,
         dtype=dtype,
         quantization_config=quantization_config(checkpoint.quantization, dtype),
-        device_map={"": checkpoint.device},
+        device_map={"": "cpu" if kind_of_weights else checkpoint.device},
         use_safetensors=None if checkpoint.trust.pickled_weights else True,
         output_loading_info=True,
     )
     model, found = pair
     if missing := [name for name in found["missing_keys"] if not name.startswith(optional)]:
         raise ModelRefused(f"{checkpoint.source} lacks {len(missing)} of the model's weights, such as {min(missing)}.")
+    if kind_of_weights:
+        narrow_weights(model, kind_of_weights, checkpoint.device)
     return model, list(found["missing_keys"])
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from services.engine.fusion.substitution import Substitutions
+from services.engine.listed_modules import listed
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
 from services.engine.native.linear import NativeLinear, takes
@@ -58,17 +59,11 @@ def pack_linears(substitutions: Substitutions, model: nn.Module, library: Librar
     Layers of another class (quantized ones, say) and of other element types stay, what torch was built without oneDNN
     to pack, and what a module has in a list beside its own, by which it would call the old one.
     """
-    listed = _listed(model)
+    kept = listed(model)
     for name, module in list(model.named_modules()):
-        if type(module) is not nn.Linear or module.weight.device.type != "cpu" or module in listed:
+        if type(module) is not nn.Linear or module.weight.device.type != "cpu" or module in kept:
             continue
         if library is not None and takes(library, module):
             substitutions.put(name, NativeLinear(library, [module], arena))
         elif module.weight.dtype in _PACKABLE and torch.backends.mkldnn.is_available():
             substitutions.put(name, OneDnnLinear(module))
-
-
-def _listed(model: nn.Module) -> set[nn.Module]:
-    """Returns modules that others hold in an ordinary list or tuple, as MaskFormer's do."""
-    lists = (value for module in model.modules() for value in vars(module).values() if isinstance(value, (list, tuple)))
-    return {each for found in lists for each in found if isinstance(each, nn.Module)}

@@ -1,9 +1,11 @@
-"""Weights in 8 or 4 bits by bitsandbytes: a half or a quarter of the memory, at some cost in speed and accuracy."""
+"""Weights in 8 or 4 bits: by bitsandbytes, a half or a quarter of the memory at some cost in speed; or by `narrow`."""
 
 from typing import Any
 
 import torch
 from transformers import BitsAndBytesConfig, PretrainedConfig
+
+from services.engine.narrow.numbers import NARROW_KINDS
 
 _LOADABLE = {"bitsandbytes"}
 """Methods of checkpoints that come quantized and load with what is installed here."""
@@ -16,11 +18,11 @@ _FOUR_BITS: dict[str, dict[str, Any]] = {
 
 
 def quantization_config(name: str, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    """Returns how to quantize while loading: `none`, `bitsandbytes-int8`, or one of the 4-bit kinds.
+    """Returns how transformers quantizes while loading: `bitsandbytes-int8`, or one of the 4-bit kinds.
 
-    4-bit weights are multiplied in `dtype`.
+    4-bit weights are multiplied in `dtype`. None for `none` and for what is narrowed behind loading.
     """
-    if name == "none":
+    if name == "none" or name in NARROW_KINDS:
         return None
     if name == "bitsandbytes-int8":
         return BitsAndBytesConfig(load_in_8bit=True)

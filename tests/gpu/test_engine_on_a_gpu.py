@@ -13,6 +13,8 @@ from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel
+from services.engine.narrow.model import narrow_weights, widen_weights
+from services.engine.narrow.numbers import NarrowKind
 from tests.gpu.conftest import GPU, Load
 from tests.services.bench import Bench, built_bench, eventually, real_bench
 from tests.tiny_models import CONFIGS, ENCODER_DECODERS
@@ -46,7 +48,11 @@ def start() -> Iterator[Start]:
 
 def own(folder: Path, prompts: list[list[int]], count: int) -> list[list[int]]:
     """Returns what `generate` on the GPU makes of each prompt alone."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().to(GPU)
+    return continued(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().to(GPU), prompts, count)
+
+
+def continued(model: Any, prompts: list[list[int]], count: int) -> list[list[int]]:
+    """Returns what `generate` of a model makes of each prompt alone."""
     options = {"max_new_tokens": count, "min_new_tokens": count, "do_sample": False}
     outputs: list[list[int]] = []
     with torch.inference_mode():
@@ -160,6 +166,25 @@ async def test_quantized_weights_equal_their_own_generate(quantization: str, loa
     ids = torch.tensor([PROMPTS[2]], device=GPU)
     made = loaded.model.generate(ids, max_new_tokens=8, do_sample=False)
     assert found.ids == made[0, len(PROMPTS[2]) :].tolist()
+
+
+@pytest.mark.parametrize("kind", ["int8", "fp8_e4m3"])
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt_oss"])
+async def test_weights_of_8_bits_equal_generate_of_the_rounded_ones(
+    name: str, kind: NarrowKind, load: Load, start: Start
+) -> None:
+    rounded = load(name)
+    narrow_weights(rounded.model, kind, GPU)
+    widen_weights(rounded.model)
+    loaded = load(name, quantization=kind)
+    bench = start(loaded, prefill_tokens=32)
+    assert await all_of(bench) == continued(rounded.model, PROMPTS, NEW_TOKENS)
+    kinds = [type(module).__name__ for module in loaded.model.modules()]
+    assert "GpuNarrowLinear" in kinds
+    assert "NarrowLinear" not in kinds
+    if name in FUSED:
+        assert bench.runner.recorded is not None
+        assert "GpuDecoderLayer" in kinds
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

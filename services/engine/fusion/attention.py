@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from services.engine.fusion.mlp import linear_children
+from services.engine.fusion.mlp import linear_children, ordinary
 from services.engine.fusion.norm import scales_of
 from services.engine.fusion.survey import Observation
 from services.engine.generation.attention.backend import AttentionCall
@@ -105,20 +105,21 @@ def fused_attention(
         return None
     linears, layout = linear_children(module), layer.layout
     widths = [layout.heads * layout.key_width, layout.kv_heads * layout.key_width, layout.kv_heads * layout.value_width]
-    inward = [linears["q_proj"], linears["k_proj"], linears["v_proj"]]
+    known = ordinary(linears[name] for name in ("q_proj", "k_proj", "v_proj", "o_proj"))
+    inward = known[:3]
     rotated = int(angles[0].shape[-1])
     if [linear.out_features for linear in inward] != widths or rotated > layout.key_width or rotated % 2:
         return None
     norms = head_norms(module, layout.key_width)
-    if norms is None or not all(takes(library, linear) for linear in linears.values()):
+    if norms is None or len(known) < len(linears) or not all(takes(library, linear) for linear in known):
         return None
-    projections, output = NativeLinear(library, inward, arena), NativeLinear(library, [linears["o_proj"]], arena)
+    projections, output = NativeLinear(library, inward, arena), NativeLinear(library, known[3:], arena)
     return FusedAttention(library, layer, projections, output, Rotation(rotated, norms))
 
 
 def head_norms(module: nn.Module, width: int) -> HeadNorms | tuple[()] | None:
     """Returns the norms of query and key heads, or nothing in their place; None if there is something unknown."""
-    names = {name for name, child in module.named_children() if type(child) is not nn.Linear}
+    names = {name for name, _ in module.named_children()} - linear_children(module).keys()
     if not names:
         return ()
     if names != {"q_norm", "k_norm"}:

@@ -1,14 +1,18 @@
 """Gated feed-forward layers: both products of the input, the activation and the multiplication in one pass."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, relu, silu
 
+from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
 from services.engine.native.linear import Gate, NativeLinear, takes
+
+AnyLinear = nn.Linear | NarrowLinear
 
 
 class FusedMlp(nn.Module):
@@ -34,9 +38,18 @@ def is_gated_mlp(module: nn.Module) -> bool:
     return set(linear_children(module)) == {"gate_proj", "up_proj", "down_proj"}
 
 
-def linear_children(module: nn.Module) -> dict[str, nn.Linear]:
-    """Returns the ordinary linear layers directly in a module, by their names there."""
-    return {name: child for name, child in module.named_children() if type(child) is nn.Linear}
+def linear_children(module: nn.Module) -> dict[str, AnyLinear]:
+    """Returns the linear layers directly in a module, ordinary and narrow ones, by their names there."""
+    return {
+        name: child
+        for name, child in module.named_children()
+        if type(child) is nn.Linear or isinstance(child, NarrowLinear)
+    }
+
+
+def ordinary(linears: Iterable[AnyLinear]) -> list[nn.Linear]:
+    """Returns the ordinary ones."""
+    return [linear for linear in linears if isinstance(linear, nn.Linear)]
 
 
 def fused_mlp(module: nn.Module, library: Library, arena: Arena) -> FusedMlp | None:
@@ -44,12 +57,14 @@ def fused_mlp(module: nn.Module, library: Library, arena: Arena) -> FusedMlp | N
     if not is_gated_mlp(module):
         return None
     linears = linear_children(module)
-    gate, up, down = linears["gate_proj"], linears["up_proj"], linears["down_proj"]
+    if len(ordinary(linears.values())) < len(linears):
+        return None
+    gate, up, down = ordinary(linears[name] for name in ("gate_proj", "up_proj", "down_proj"))
     kind = activation_of(getattr(module, "act_fn", None))
     if (
         kind is None
         or gate.weight.shape != up.weight.shape
-        or not all(takes(library, each) for each in linears.values())
+        or not all(takes(library, each) for each in (gate, up, down))
     ):
         return None
     return FusedMlp(NativeLinear(library, [gate, up], arena, kind), NativeLinear(library, [down], arena))

@@ -11,6 +11,7 @@ from services.engine.fusion.mlp import linear_children
 from services.engine.fusion.survey import Observation
 from services.engine.fusion.triton.launch import following, power
 from services.engine.fusion.triton.linear import GpuLinear, agree, takes
+from services.engine.fusion.triton.narrow import gpu_linear
 from services.engine.fusion.triton.rotation import rotate_and_store
 from services.engine.generation.attention.backend import AttentionCall, AttentionLayer
 from services.engine.generation.attention.triton.backend import OwnHeads, TritonAttention
@@ -100,4 +101,4 @@ def gpu_attention(module: nn.Module, seen: Observation, backend: TritonAttention
     norms = head_norms(module, layout.key_width)
     if norms is None or not (agree(inward) and takes(linears["o_proj"])):
         return None
-    return GpuAttention(layer, GpuLinear(inward), GpuLinear([linears["o_proj"]]), rotated, norms)
+    return GpuAttention(layer, gpu_linear(inward), gpu_linear([linears["o_proj"]]), rotated, norms)

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from services.engine.fusion.mlp import AnyLinear
 from services.engine.fusion.triton.launch import following, power
 from services.engine.fusion.triton.norm import GpuNorm
 from services.engine.fusion.triton.vector import multiply_row
+from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.linear import Gate
 
 _KINDS = {torch.float32, torch.bfloat16, torch.float16}
@@ -22,8 +24,10 @@ _PART = 2048
 """Numbers of a longer row that it takes at once."""
 
 
-def takes(linear: nn.Linear) -> bool:
+def takes(linear: AnyLinear) -> bool:
     """Returns whether this is a layer whose weight may become part of a larger one."""
+    if isinstance(linear, NarrowLinear):
+        return True
     weight = linear.weight
     return type(weight) is nn.Parameter and weight.dtype in _KINDS and weight.shape[1] % 8 == 0
 
@@ -34,6 +38,9 @@ class GpuLinear(nn.Module):
     Their weights become parts of one, so that memory holds each once and they can still be used by themselves.
     """
 
+    factors: Tensor | None = None
+    """What the products of each weight are multiplied with, float32 `[out]`, where they are."""
+
     def __init__(self, linears: Sequence[nn.Linear]) -> None:
         super().__init__()
         first = linears[0]
@@ -42,9 +49,9 @@ class GpuLinear(nn.Module):
         self.weight, self.bias = first.weight, first.bias
         if len(linears) > 1:
             # They require gradients as models' weights do: torch multiplies others in another, often slower way.
-            self.weight = nn.Parameter(_merged([linear.weight for linear in linears]))
+            self.weight = nn.Parameter(merged([linear.weight for linear in linears]))
             biases = [linear.bias for linear in linears if linear.bias is not None]
-            self.bias = nn.Parameter(_merged(biases)) if biases else None
+            self.bias = nn.Parameter(merged(biases)) if biases else None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See nn.Linear."""
@@ -65,10 +72,12 @@ class GpuLinear(nn.Module):
         rows, block = tile_of(self.in_features, gated=bool(gate))
         row, output = row.contiguous(), row.new_empty(1, units)
         multiply_row[(-(-units // rows),)](
-            row, self.weight, row if norm is None else norm.scales, row if self.bias is None else self.bias,
+            row, self.weight, row if self.factors is None else self.factors,
+            row if norm is None else norm.scales, row if self.bias is None else self.bias,
             row if residual is None else residual, output, 0.0 if norm is None else norm.epsilon,
             UNITS=units, WIDTH=self.in_features, ROWS=rows, BLOCK=block,
-            NORM=norm is not None, BIAS=self.bias is not None, RESIDUAL=residual is not None, ACTIVATION=int(gate),
+            FACTORS=self.factors is not None, NORM=norm is not None, BIAS=self.bias is not None,
+            RESIDUAL=residual is not None, ACTIVATION=int(gate),
             **following(row.device), num_warps=4,
         )  # fmt: skip
         return output
@@ -97,13 +106,14 @@ def tile_of(width: int, *, gated: bool) -> tuple[int, int]:
     return min(_NUMBERS // block, 4), block
 
 
-def agree(linears: Sequence[nn.Linear]) -> bool:
+def agree(linears: Sequence[AnyLinear]) -> bool:
     """Returns whether the layers can be computed side by side."""
     first = linears[0]
     return all(
         takes(linear)
         and linear.in_features == first.in_features
         and linear.weight.dtype is first.weight.dtype
+        and getattr(linear, "kind", None) == getattr(first, "kind", None)
         and (linear.bias is None) == (first.bias is None)
         for linear in linears
     )
@@ -111,7 +121,7 @@ def agree(linears: Sequence[nn.Linear]) -> bool:
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def _merged(parameters: Sequence[Tensor]) -> Tensor:
+def merged(parameters: Sequence[Tensor]) -> Tensor:
     """Returns the rows of all in one tensor, of which each is a part from now on."""
     whole = torch.cat([parameter.detach() for parameter in parameters])
     parts = whole.split([len(parameter) for parameter in parameters])

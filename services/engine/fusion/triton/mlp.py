@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from services.engine.fusion.mlp import activation_of, is_gated_mlp, linear_children
 from services.engine.fusion.triton.launch import following
 from services.engine.fusion.triton.linear import GpuLinear, agree, takes
+from services.engine.fusion.triton.narrow import gpu_linear
 from services.engine.fusion.triton.norm import GpuNorm
 from services.engine.fusion.triton.rows import gate_row
 from services.engine.native.linear import Gate
@@ -53,4 +54,4 @@ def gpu_mlp(module: nn.Module) -> GpuMlp | None:
     activation = activation_of(getattr(module, "act_fn", None))
     if activation is None or pair[0].out_features != pair[1].out_features or not (agree(pair) and takes(down)):
         return None
-    return GpuMlp(GpuLinear(pair), GpuLinear([down]), activation)
+    return GpuMlp(gpu_linear(pair), gpu_linear([down]), activation)

@@ -34,6 +34,7 @@ def load_row(row, columns, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
 def multiply_row(
     row,
     weights,
+    factors,
     scales,
     bias,
     residual,
@@ -43,6 +44,7 @@ def multiply_row(
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
+    FACTORS: tl.constexpr,
     NORM: tl.constexpr,
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
@@ -51,7 +53,8 @@ def multiply_row(
 ):
     """Writes ROWS numbers of `[UNITS]`, of a row `[WIDTH]` that is normalized before if NORM.
 
-    The weights are `[UNITS, WIDTH]`, with an activation `[2 * UNITS, WIDTH]`: those of the gates, then the others.
+    The weights are `[UNITS, WIDTH]`, with an activation `[2 * UNITS, WIDTH]`: those of the gates, then the others. With
+    FACTORS they are 8-bit numbers, and those of each unit are to be multiplied with its factor.
     """
     if EARLY:
         gdc_launch_dependents()
@@ -90,10 +93,14 @@ def multiply_row(
             through += theirs.to(tl.float32) * part[None, :]
     result = tl.sum(total, axis=1) * share
     inside = units < UNITS
+    if FACTORS:
+        result *= tl.load(factors + units, mask=inside, other=0.0)
     if BIAS:
         result += tl.load(bias + units, mask=inside, other=0.0).to(tl.float32)
     if ACTIVATION:
         factor = tl.sum(through, axis=1) * share
+        if FACTORS:
+            factor *= tl.load(factors + UNITS + units, mask=inside, other=0.0)
         if BIAS:
             factor += tl.load(bias + UNITS + units, mask=inside, other=0.0).to(tl.float32)
         result = activated(result, ACTIVATION) * factor

@@ -1,0 +1,96 @@
+"""The product of a few rows with weights of 8 bits, which are made wide where they are multiplied."""
+
+# ruff: noqa: N803, N806 - constants of a kernel are written in capitals
+# pyright: reportGeneralTypeIssues=false
+import triton
+import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+
+@triton.jit(do_not_specialize=["count"])
+def multiply_rows(
+    rows,
+    weights,
+    factors,
+    bias,
+    residual,
+    parts,
+    arrivals,
+    output,
+    count,
+    UNITS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr,
+    TILE: tl.constexpr,
+    BLOCK: tl.constexpr,
+    SPLITS: tl.constexpr,
+    BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    EARLY: tl.constexpr,
+):
+    """Writes ROWS rows of TILE numbers of `[count, UNITS]`, of rows `[count, WIDTH]` and weights `[UNITS, WIDTH]`.
+
+    The width is split among SPLITS programs, of which the last to be done adds up what all have found, in their order.
+    """
+    if EARLY:
+        gdc_launch_dependents()
+    LENGTH: tl.constexpr = (WIDTH + BLOCK * SPLITS - 1) // (BLOCK * SPLITS) * BLOCK
+    units = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    own = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    split = tl.program_id(2)
+    columns = split * LENGTH + tl.arange(0, BLOCK)
+    # What lies outside reads the last row again, and is not written.
+    weights += tl.minimum(units, UNITS - 1).to(tl.int64)[:, None] * WIDTH + columns[None, :]
+    rows += tl.minimum(own, count - 1).to(tl.int64)[None, :] * WIDTH + columns[:, None]
+    total = tl.zeros([TILE, ROWS], dtype=tl.float32)
+    if EARLY:
+        gdc_wait()
+    for start in tl.range(0, LENGTH, BLOCK):
+        if WIDTH % (BLOCK * SPLITS) == 0:
+            weight = tl.load(weights + start)
+            row = tl.load(rows + start)
+        else:
+            inside = columns + start < WIDTH
+            weight = tl.load(weights + start, mask=inside[None, :], other=0.0)
+            row = tl.load(rows + start, mask=inside[:, None], other=0.0)
+        total = tl.dot(weight.to(row.dtype), row, total, input_precision="ieee")
+    if SPLITS == 1:
+        finish(total, units, own, factors, bias, residual, output, count, UNITS, BIAS, RESIDUAL)
+    else:
+        place = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
+        within = tl.arange(0, TILE)[:, None] * ROWS + tl.arange(0, ROWS)[None, :]
+        parts += place.to(tl.int64) * SPLITS * TILE * ROWS + within
+        tl.store(parts + split * TILE * ROWS, total)
+        tl.debug_barrier()
+        if tl.atomic_add(arrivals + place, 1, sem="acq_rel") == SPLITS - 1:
+            tl.store(arrivals + place, 0)
+            whole = tl.zeros([TILE, ROWS], dtype=tl.float32)
+            for each in tl.static_range(SPLITS):
+                whole += tl.load(parts + each * TILE * ROWS, cache_modifier=".cg")
+            finish(whole, units, own, factors, bias, residual, output, count, UNITS, BIAS, RESIDUAL)
+
+
+@triton.jit
+def finish(
+    total,
+    units,
+    own,
+    factors,
+    bias,
+    residual,
+    output,
+    count,
+    UNITS: tl.constexpr,
+    BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+):
+    """Writes sums `[TILE, ROWS]`, multiplied with the factors of their units, and with bias and residual added."""
+    known = units < UNITS
+    result = total * tl.load(factors + units, mask=known, other=0.0)[:, None]
+    if BIAS:
+        result += tl.load(bias + units, mask=known, other=0.0).to(tl.float32)[:, None]
+    at = own.to(tl.int64)[None, :] * UNITS + units[:, None]
+    inside = known[:, None] & (own < count)[None, :]
+    if RESIDUAL:
+        result += tl.load(residual + at, mask=inside, other=0.0).to(tl.float32)
+    tl.store(output + at, result.to(output.dtype.element_ty), mask=inside)

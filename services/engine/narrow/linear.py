@@ -1,0 +1,78 @@
+"""A linear layer whose weight takes 8 bits a number."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils._pytree import tree_map
+
+from services.engine.narrow.numbers import NarrowKind, narrowed, widened
+
+
+class NarrowLinear(nn.Module):
+    """Computes `[..., in] -> [..., out]` with a weight that is made wide anew at each call.
+
+    This is slow and plain: what faster products are compared with.
+    """
+
+    def __init__(self, linear: nn.Linear, kind: NarrowKind, device: torch.device) -> None:
+        """Lies on `device`. The layer given keeps its weight."""
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.kind: NarrowKind = kind
+        self.dtype = linear.weight.dtype
+        numbers, scales = narrowed(linear.weight.to(device), kind)
+        self.number_type = numbers.dtype
+        # A parameter, so that it is counted as one, of a type that nobody takes for what the model computes in.
+        self.bits = nn.Parameter(numbers.view(torch.int8), requires_grad=False)
+        self.register_buffer("scales", scales)
+        self.scales: Tensor
+        self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().to(device))
+
+    @property
+    def numbers(self) -> Tensor:
+        """`[out, in]`, which times `scales` are the weights."""
+        return self.bits.view(self.number_type)
+
+    @property
+    def weight(self) -> Tensor:
+        """What models see that read the weight themselves."""
+        return WideWeight(self)
+
+    def widened(self) -> Tensor:
+        """Returns the weight as wide as it is computed with, `[out, in]`."""
+        output = torch.empty(self.out_features, self.in_features, dtype=self.dtype, device=self.bits.device)
+        return widened(self.numbers, self.scales, output)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """See nn.Linear."""
+        return functional.linear(inputs, self.widened(), self.bias)
+
+    def extra_repr(self) -> str:
+        """Describes the layer as nn.Linear does."""
+        bias = self.bias is not None
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}, kind={self.kind}"
+
+
+class WideWeight(Tensor):
+    """Tells the shape and type of a weight and takes no memory, until it is computed with."""
+
+    _layer: NarrowLinear
+
+    @staticmethod
+    def __new__(cls, layer: NarrowLinear) -> "WideWeight":
+        """Stands for the weight of `layer`."""
+        shape = (layer.out_features, layer.in_features)
+        made = Tensor._make_wrapper_subclass(cls, shape, dtype=layer.dtype, device=layer.bits.device)  # type: ignore[attr-defined]
+        made._layer = layer
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """See Tensor."""
+
+        def whole(value: Any) -> Any:
+            return value._layer.widened() if isinstance(value, WideWeight) else value
+
+        return func(*tree_map(whole, args), **tree_map(whole, kwargs or {}))

@@ -1,0 +1,30 @@
+"""Weights as 8-bit numbers with a scale for each output, and back."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+NarrowKind = Literal["int8", "fp8_e4m3"]
+NARROW_KINDS: frozenset[str] = frozenset(get_args(NarrowKind))
+
+_TYPES: Mapping[str, torch.dtype] = {"int8": torch.int8, "fp8_e4m3": torch.float8_e4m3fn}
+_LARGEST: Mapping[str, float] = {"int8": 127.0, "fp8_e4m3": 448.0}
+
+
+def narrowed(weight: Tensor, kind: NarrowKind) -> tuple[Tensor, Tensor]:
+    """Returns the nearest numbers `[out, in]` of that kind, and what to multiply each row with, float32 `[out]`."""
+    wide = weight.detach().float()
+    largest = wide.abs().amax(dim=1)
+    scales = torch.where(largest > 0, largest / _LARGEST[kind], 1.0)
+    scaled = wide / scales.unsqueeze(1)
+    return (scaled.round_() if kind == "int8" else scaled).to(_TYPES[kind]), scales
+
+
+def widened(numbers: Tensor, scales: Tensor, output: Tensor) -> Tensor:
+    """Writes the weights they stand for to `output` `[out, in]`, rounded once to its type, and returns that."""
+    column = scales.unsqueeze(1)
+    if numbers.dtype is torch.int8:
+        return torch.mul(numbers, column, out=output)
+    return output.copy_(numbers).mul_(column)  # torch multiplies no 8-bit floats
