@@ -5,6 +5,7 @@ What a service adds is the difference to this one.
 
 import argparse
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -18,11 +19,24 @@ from services.engine.generation.build import EngineSettings, build_engine
 from services.engine.generation.detokenizer import IncrementalDetokenizer
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.output import OutputBuilder
-from services.engine.generation.request import Completed, GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.generation.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
 from services.engine.generation.token_texts import TokenTexts
 from services.engine.loading import load_language_model
 from services.engine.metrics import EngineMetrics
 from services.engine.prompting import PromptEncoder
+
+
+async def token_times(
+    engine: GenerationEngine, encoder: PromptEncoder, prompt: tuple[int, ...], new_tokens: int
+) -> list[float]:
+    """Runs one request; returns when its tokens came, on the machine's monotonic clock."""
+    stopping = StoppingCriteria(max_new_tokens=new_tokens)
+    detokenizer = IncrementalDetokenizer(encoder, prompt, skip_special_tokens=True)
+    request = GenerationRequest(prompt, SamplingParameters(), stopping)
+    times: list[float] = []
+    async for event in engine.submit(request, OutputBuilder(detokenizer, stopping, TokenTexts(encoder))):
+        times += [time.perf_counter()] * len(event.token_ids) if isinstance(event, Delta) else []
+    return times
 
 
 class _Runner:
@@ -31,17 +45,10 @@ class _Runner:
     def __init__(self, engine: GenerationEngine, encoder: PromptEncoder) -> None:
         self._engine = engine
         self._encoder = encoder
-        self._texts = TokenTexts(encoder)
 
     async def run(self, asked: dict[str, Any]) -> None:
-        """Runs one request and prints the times of its tokens on the machine's monotonic clock."""
-        prompt, stopping = tuple(asked["prompt"]), StoppingCriteria(max_new_tokens=asked["new_tokens"])
-        detokenizer = IncrementalDetokenizer(self._encoder, prompt, skip_special_tokens=True)
-        request = GenerationRequest(prompt, SamplingParameters(), stopping)
-        times: list[float] = []
-        async for event in self._engine.submit(request, OutputBuilder(detokenizer, stopping, self._texts)):
-            now = time.perf_counter()
-            times += [] if isinstance(event, Completed) else [now] * len(event.token_ids)
+        """Runs one request and prints the times of its tokens."""
+        times = await token_times(self._engine, self._encoder, tuple(asked["prompt"]), asked["new_tokens"])
         print(json.dumps({"id": asked["id"], "times": times}), flush=True)
 
 
@@ -63,6 +70,8 @@ def main() -> None:
     torch.set_num_threads(1)
     loaded = load_language_model(parser.parse_args().model, revision=None, device=torch.device("cpu"), dtype="auto")
     built = build_engine(loaded, EngineSettings(), EngineMetrics(CollectorRegistry()))
+    gc.collect()
+    gc.freeze()  # as services do
     built.engine.start()
     uvloop.run(_serve(_Runner(built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens))))
     built.engine.close()

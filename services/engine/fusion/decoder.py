@@ -85,7 +85,9 @@ class FusedDecoderLayer(nn.Module):
         self._address = ctypes.addressof(self._struct)
         self._decode = library.decode[mlp.down.dtype]
         self._room = library.decoder_workspace(self._address)
-        self.index = attention.layer.index
+        self.native = attention.layer
+        self.linears = (attention.projections, attention.output, mlp.gated, mlp.down)
+        """In the order in which they are multiplied; a tuple, so that they are no modules of this one."""
         self.last = False
         """Whether this is the model's last layer, of whose output only what a call keeps is computed."""
 
@@ -113,8 +115,8 @@ class FusedDecoderLayer(nn.Module):
             hidden_states.data_ptr(),
             cosines.data_ptr(),
             sines.data_ptr(),
-            cache.keys(self.index).data_ptr(),
-            cache.values(self.index).data_ptr(),
+            cache.keys(self.native.index).data_ptr(),
+            cache.values(self.native.index).data_ptr(),
             self._workspace.address(self._room * hidden_states.shape[1]),
             output.data_ptr(),
         )

@@ -102,7 +102,7 @@ def fuse(
     substitute(substitutions, model, made, run)
     for module in model.modules():
         if isinstance(module, FusedDecoderLayer):  # only now, as it was compared with one that computes all
-            module.last = module.index == model.config.get_text_config().num_hidden_layers - 1
+            module.last = module.native.index == model.config.get_text_config().num_hidden_layers - 1
 
 
 def substitute(substitutions: Substitutions, model: PreTrainedModel, make: Maker, run: Callable[[], object]) -> None:

@@ -1,0 +1,179 @@
+"""`python -m benchmarks.text.step`: where the time of the engine's steps goes, in this process and by CPU time.
+
+Callers keep 64 tokens in and 64 out running. Afterwards the products of the recorded steps are done again by
+themselves, on the same weights in the same order, and so is attention to the same pages; the rest of a forward is what
+remains of it.
+"""
+
+import asyncio
+import gc
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import torch
+import typer
+from prometheus_client import CollectorRegistry
+from torch import nn
+
+from benchmarks.text.checkpoint import SHAPES, checkpoint
+from benchmarks.text.engine import token_times
+from benchmarks.text.load import Amount, closed_loop
+from benchmarks.text.peak import peak
+from benchmarks.text.process import ROOT
+from benchmarks.text.sample import Prompt, RequestSample
+from benchmarks.text.workload import WORKLOADS
+from services.engine.fusion.decoder import FusedDecoderLayer
+from services.engine.generation.attention.cpu import CpuPlan
+from services.engine.generation.build import BuiltEngine, EngineSettings, build_engine
+from services.engine.loading import LoadedModel, load_language_model
+from services.engine.metrics import EngineMetrics
+from services.engine.native.library import Library, load_library
+from services.engine.native.linear import NativeLinear
+from services.engine.prompting import PromptEncoder
+
+_REQUESTS = 4
+"""Requests of each caller. A quarter of the steps at either end is left out."""
+_SPREAD = 64
+"""Numbers between rows, beyond their width: as in the library, so that rows share no lines of the first cache."""
+
+
+@dataclass
+class Step:
+    """One forward, on the clock of its thread's CPU time."""
+
+    plan: CpuPlan
+    tokens: int
+    kept: int
+    """Tokens of which logits were computed."""
+    began: float
+    ended: float = 0.0
+    products: float = 0.0
+    attention: float = 0.0
+    multiplications: int = 0
+
+
+@dataclass
+class Recorder:
+    """Notes a model's forwards."""
+
+    steps: list[Step] = field(default_factory=list)
+
+    def begin(self, _module: nn.Module, _arguments: Any, named: dict[str, Any]) -> None:
+        """Runs before a forward."""
+        call, tokens = named["attention_call"], named["input_ids"].shape[1]
+        self.steps.append(Step(call.plan, tokens, len(call.kept), time.thread_time()))
+
+    def end(self, _module: nn.Module, _arguments: Any, _output: Any) -> None:
+        """Runs behind it."""
+        self.steps[-1].ended = time.thread_time()
+
+
+class Replay:
+    """Does the products and the attention of steps again."""
+
+    def __init__(self, model: nn.Module, library: Library) -> None:
+        self._layers = [module for module in model.modules() if isinstance(module, FusedDecoderLayer)]
+        self._others = [module for module in model.modules() if isinstance(module, NativeLinear)]
+        self._library, self._dtype = library, self._others[0].dtype
+        self._inputs, self._outputs = (torch.randn(1 << 22).to(self._dtype) for _ in range(2))
+
+    def run(self, step: Step) -> None:
+        """Fills in how long the step's products and its attention take, and what is multiplied."""
+        step.products = step.attention = 0.0
+        step.multiplications = 0
+        for layer in self._layers:
+            projections, *others = layer.linears
+            self._multiply(step, projections, step.tokens)
+            began = time.thread_time()
+            self._attend(step.plan, layer)
+            step.attention += time.thread_time() - began
+            for linear in others:
+                self._multiply(step, linear, step.kept if layer.last else step.tokens)
+        for linear in self._others:
+            self._multiply(step, linear, step.kept)
+
+    def _multiply(self, step: Step, linear: NativeLinear, rows: int) -> None:
+        began = time.thread_time()
+        inward, outward = linear.in_features + _SPREAD, linear.out_features + _SPREAD
+        to, threads = self._outputs.data_ptr(), self._library.threads
+        multiply = self._library.linear[self._dtype]
+        multiply(linear.address, self._inputs.data_ptr(), inward, rows, None, to, outward, threads)
+        step.products += time.thread_time() - began
+        step.multiplications += rows * linear.in_features * sum(linear.widths)
+
+    def _attend(self, plan: CpuPlan, layer: FusedDecoderLayer) -> None:
+        native, cache = layer.native, plan.batch.cache
+        keys, values = cache.keys(native.index).data_ptr(), cache.values(native.index).data_ptr()
+        width = native.layout.heads * max(native.layout.key_width, native.layout.value_width) + _SPREAD
+        query, to, threads = self._inputs.data_ptr(), self._outputs.data_ptr(), self._library.threads
+        attend = self._library.attend[self._dtype]
+        attend(native.address, plan.rows, plan.row_count, query, width, keys, values, to, width, threads)
+
+
+class _Caller:
+    def __init__(self, loaded: LoadedModel, built: BuiltEngine) -> None:
+        self._engine, self._encoder = built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def call(self, prompts: Sequence[Prompt]) -> list[RequestSample]:
+        (prompt,) = prompts
+        sent = time.perf_counter()
+        times = await token_times(self._engine, self._encoder, prompt.token_ids, prompt.new_tokens)
+        return [RequestSample(sent, times)]
+
+
+def _told(rows: int, steps: list[Step], most: float) -> str:
+    inner, following = steps[len(steps) // 4 : -len(steps) // 4], steps[len(steps) // 4 + 1 :]
+    seconds = sum(after.began - step.began for step, after in zip(inner, following, strict=False))
+    forward, products = sum(step.ended - step.began for step in inner), sum(step.products for step in inner)
+    attention, multiplied = sum(step.attention for step in inner), sum(step.multiplications for step in inner)
+    tokens, count = sum(step.kept for step in inner), len(inner)
+    shares = (products, attention, forward - products - attention, seconds - forward)
+    return (
+        f"| {rows} | {sum(step.tokens for step in inner) / count:.0f} | {1000 * seconds / count:.1f} | "
+        f"{tokens / seconds:.0f} | {' | '.join(f'{part / seconds:.1%}' for part in shares)} | "
+        f"{multiplied / products / most:.0%} | {multiplied / seconds / most:.0%} |"
+    )
+
+
+def main(
+    rows: Annotated[str, typer.Option(help="Callers at a time, separated by commas.")] = "1,4,16,32",
+    shape: Annotated[str, typer.Option(help=f"Model: {', '.join(SHAPES)}.")] = "wide",
+    cache: Annotated[Path, typer.Option(help="Folder for models.")] = ROOT / ".bench",
+) -> None:
+    """Prints a line of a table for each number of callers."""
+    torch.set_num_threads(1)
+    model = str(checkpoint(SHAPES[shape], cache))
+    loaded = load_language_model(model, revision=None, device=torch.device("cpu"), dtype="auto")
+    built, library = build_engine(loaded, EngineSettings(), EngineMetrics(CollectorRegistry())), load_library()
+    assert library is not None
+    most, replay, recorder = peak(loaded.model.dtype), Replay(loaded.model, library), Recorder()
+    loaded.model.register_forward_pre_hook(recorder.begin, with_kwargs=True)
+    loaded.model.register_forward_hook(recorder.end)
+    gc.collect()
+    gc.freeze()  # as services do
+    built.engine.start()
+    print(f"{most / 1e9:.0f} thousand million multiplications a second at most; times are of the CPU")
+    print("| callers | tokens read | ms a step | tokens/s | products | attention | rest of forward | outside | "
+          "of the most, products | step |\n" + "| ---: " * 10 + "|")  # fmt: skip
+    for count in map(int, rows.split(",")):
+        recorder.steps.clear()
+        prompt = partial(WORKLOADS["64/64"].prompt, count)
+        asyncio.run(closed_loop(_Caller(loaded, built), prompt, count, Amount(0.0, _REQUESTS * count)))
+        for step in recorder.steps:
+            replay.run(step)
+        print(_told(count, recorder.steps, most), flush=True)
+    built.engine.close()
+
+
+if __name__ == "__main__":
+    typer.run(main)
