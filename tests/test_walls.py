@@ -26,6 +26,7 @@ WIRING = (
     "generative_model.py",
     "encoder_model.py",
     "encoder_tasks.py",
+    "follower.py",
     "vision_model.py",
     "finding_model.py",
     "speech_model.py",

@@ -335,6 +335,7 @@ class ModelInfo(_message.Message):
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _builtins.int
     MEMORY_FIELD_NUMBER: _builtins.int
     PROMPT_LOOKUP_FIELD_NUMBER: _builtins.int
+    RANK_BYTES_FIELD_NUMBER: _builtins.int
     state: Global___ModelState.ValueType
     """Whether it can be asked now."""
     state_detail: _builtins.str
@@ -391,6 +392,12 @@ class ModelInfo(_message.Message):
     def memory(self) -> Global___MemoryPlan:
         """What the memory of its device is meant for, as found when it was loaded. Absent where that was not found out."""
 
+    @_builtins.property
+    def rank_bytes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bytes of weights, keys and values that each GPU holds where the model is divided among several, in their order.
+        Empty where one device has all.
+        """
+
     def __init__(
         self,
         *,
@@ -414,10 +421,11 @@ class ModelInfo(_message.Message):
         sample_rate_hertz: _builtins.int = ...,
         memory: Global___MemoryPlan | None = ...,
         prompt_lookup: _builtins.bool = ...,
+        rank_bytes: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "limits", b"limits", "memory", b"memory"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "memory", b"memory", "parameter_count", b"parameter_count", "prompt_lookup", b"prompt_lookup", "quantization", b"quantization", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "voices", b"voices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "memory", b"memory", "parameter_count", b"parameter_count", "prompt_lookup", b"prompt_lookup", "quantization", b"quantization", "rank_bytes", b"rank_bytes", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "voices", b"voices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.utils.hub import cached_file
 
 from services.engine.narrow.model import narrow_weights, unsuitable
@@ -55,6 +56,8 @@ class Checkpoint:
     trust: Trust = TRUST_NOTHING
     subfolder: str = ""
     """Where in the checkpoint the model lies, if not at its root."""
+    rank_count: int = 1
+    """Processes that each hold a part of it; `device` is this one's."""
 
     @property
     def narrow(self) -> NarrowKind | None:
@@ -155,7 +158,7 @@ def read_incomplete_model(
         **checkpoint.shared,
         dtype=dtype,
         quantization_config=quantization_config(checkpoint.quantization, dtype),
-        device_map={"": "cpu" if kind_of_weights else checkpoint.device},
+        **_placement(checkpoint, "cpu" if kind_of_weights else checkpoint.device),
         use_safetensors=None if checkpoint.trust.pickled_weights else True,
         output_loading_info=True,
     )
@@ -165,6 +168,13 @@ def read_incomplete_model(
     if kind_of_weights:
         narrow_weights(model, kind_of_weights, checkpoint.device)
     return model, list(found["missing_keys"])
+
+
+def _placement(checkpoint: Checkpoint, device: torch.device | str) -> dict[str, Any]:
+    """Returns where weights go: to `device`, or to each rank's a part by the model's own plan."""
+    if checkpoint.rank_count == 1:
+        return {"device_map": {"": device}}
+    return {"distributed_config": DistributedConfig(tp_size=checkpoint.rank_count)}
 
 
 def revision_of(checkpoint: Checkpoint) -> str:

@@ -23,8 +23,10 @@ _REASONS = {
 }
 """By what the driver's messages say, in lower case."""
 _OF_THE_DEVICE = ("cuda error", "error [cuda]", "cuda driver error", "cublas_status_", "cudnn_status_")
-REASONS = (*dict.fromkeys(_REASONS.values()), "unknown", "hung", "ended")
-"""Why a model stopped working: what its device reported, a step that never ends, or its thread that ended by itself."""
+REASONS = (*dict.fromkeys(_REASONS.values()), "unknown", "rank_lost", "hung", "ended")
+"""Why a model stopped working: what its device reported, another process with a part of it that is gone, a step that
+never ends, or its thread that ended by itself.
+"""
 
 
 class DeviceFault(Exception):

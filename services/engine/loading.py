@@ -113,15 +113,17 @@ def load_language_model(
     dtype: str,
     quantization: str = "none",
     trust: Trust = TRUST_NOTHING,
+    rank_count: int = 1,
 ) -> LoadedModel:
     """Loads the checkpoint `source`, a folder or a hub id: a decoder, or an encoder and a decoder.
 
-    `dtype` is a name of torch's, or `auto` for the checkpoint's own; `quantization` see `quantization_config`.
+    `dtype` is a name of torch's, or `auto` for the checkpoint's own; `quantization` see `quantization_config`. Where
+    there are several ranks, it loads this one's part of a decoder.
 
     Raises:
         ModelRefused: it generates no text, or its files are missing or unsafe to load.
     """
-    checkpoint = Checkpoint(source, device, revision, dtype, quantization, trust)
+    checkpoint = Checkpoint(source, device, revision, dtype, quantization, trust, rank_count=rank_count)
     with refusals(source):
         config = read_config(checkpoint)
         kind_of_model = _kind_of_model(config, source)

@@ -68,3 +68,4 @@ def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settin
         plan.steps_bytes, plan.graphs_bytes, plan.media_bytes = parts["steps"], parts["graphs"], parts["media"]
         plan.cache_bytes, plan.reserve_bytes = parts["cache"], parts["reserve"]
         plan.cache_token_count = built.memory.cache_tokens
+    info.rank_bytes[:] = built.rank_bytes

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 
+from sensorium import rpc
+from services.engine.checkpoint import ModelRefused
 from services.engine.metrics import EngineMetrics
+from services.engine.parallel.leading import started_rank
 from services.process import LoadedService, ModelProcess, checkpoint_of
 from services.text.config import TextSettings
 from services.text.encoder_model import load_encoder_model
+from services.text.follower import follow
 from services.text.generative_model import load_generative_model
 from services.text.servicer import TextServicer
 from services.text.task import choose_task
@@ -14,7 +18,14 @@ TEXT_SERVICE = "sensorium.v1.TextService"
 
 
 async def serve(settings: TextSettings) -> None:
-    """Serves until told to stop."""
+    """Serves until told to stop; as another rank than the first, runs what that tells it."""
+    try:
+        rank = started_rank(settings.tensor_parallel)
+        if rank is not None and not rank.leads:
+            follow(settings, rank)
+            return
+    except ModelRefused as error:
+        raise rpc.CannotServe(str(error)) from error
     await TextService(settings).serve()
 
 
@@ -35,4 +46,9 @@ def load(settings: TextSettings, metrics: EngineMetrics, warming: Callable[[], N
     task = choose_task(checkpoint, settings.task)
     if task is None:
         return load_generative_model(checkpoint, settings, metrics, warming)
+    if settings.tensor_parallel > 1:
+        raise ModelRefused(
+            f"--tensor-parallel {settings.tensor_parallel} is for models that generate; this one is served to "
+            f"{task.value}."
+        )
     return load_encoder_model(checkpoint, task, settings, metrics, warming)

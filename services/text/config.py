@@ -16,6 +16,12 @@ class TextSettings(GenerationSettings):
     task: Literal["auto", "generate", "embed", "classify", "classify-tokens", "answer-question", "fill-mask"] = Field(
         "auto", description="What to serve where a checkpoint can do several things; auto is what it was made for."
     )
+    tensor_parallel: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="GPUs of this machine that a generating model is divided among, by its own plan; 1: one has all.",
+    )
     max_batch_tokens: int = Field(
         16_384, ge=1, description="Tokens of a batch, padding included, for models that read once and answer."
     )

@@ -10,11 +10,14 @@ from services.engine.generation.build import BuiltEngine, build_engine
 from services.engine.languages import tags_of
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.metrics import EngineMetrics
+from services.engine.parallel.group import Rank
+from services.engine.parallel.leading import Leading, divided, started_rank
 from services.engine.preprocessing import Preprocessing
 from services.engine.structure.compiler import StructureCompiler
 from services.engine.translation import Translations, find_translations
 from services.generation.engine_facts import describe, engine_settings
 from services.text.config import TextSettings
+from services.text.follower import letter_to, step_seconds
 from services.text.verb_set import TextVerbs
 from services.text.verbs import text_verbs
 
@@ -30,6 +33,8 @@ class GenerativeModel:
     structures: StructureCompiler
     verbs: TextVerbs
     settings: TextSettings
+    ranks: Leading | None = None
+    """The others, where the model is divided among several."""
 
     def start(self) -> None:
         """See LoadedService."""
@@ -37,7 +42,8 @@ class GenerativeModel:
 
     def trouble(self, seconds: float) -> str:
         """See LoadedService."""
-        return self.built.engine.trouble(seconds)
+        lost = "" if self.ranks is None else self.ranks.trouble()
+        return lost or self.built.engine.trouble(seconds)
 
     def describe(self, info: pb.ModelInfo) -> None:
         """See LoadedService."""
@@ -49,12 +55,43 @@ class GenerativeModel:
         self.built.engine.close()
         self.preprocessing.close()
         self.structures.close()
+        if self.ranks is not None:
+            self.ranks.close()
 
 
 def load_generative_model(
-    checkpoint: Checkpoint, settings: TextSettings, metrics: EngineMetrics, warming: Callable[[], None]
+    checkpoint: Checkpoint,
+    settings: TextSettings,
+    metrics: EngineMetrics,
+    warming: Callable[[], None],
 ) -> GenerativeModel:
     """Loads a decoder, or an encoder and a decoder. Raises ModelRefused."""
+    if settings.tensor_parallel == 1:
+        return _load(checkpoint, settings, metrics, warming, None)
+    size = settings.tensor_parallel
+    rank = started_rank(size)
+    checkpoint = divided(checkpoint, settings.device, rank or Rank(0, size))
+    ranks = Leading(
+        checkpoint,
+        rank,
+        step_seconds(settings),
+        "services.text.follower",
+        lambda other: letter_to(other, settings),
+    )
+    try:
+        return _load(checkpoint, settings, metrics, warming, ranks)
+    except BaseException:
+        ranks.close()
+        raise
+
+
+def _load(
+    checkpoint: Checkpoint,
+    settings: TextSettings,
+    metrics: EngineMetrics,
+    warming: Callable[[], None],
+    ranks: Leading | None,
+) -> GenerativeModel:
     began = time.monotonic()
     loaded = load_language_model(
         checkpoint.source,
@@ -63,17 +100,19 @@ def load_generative_model(
         dtype=checkpoint.dtype,
         quantization=checkpoint.quantization,
         trust=checkpoint.trust,
+        rank_count=checkpoint.rank_count,
     )
     metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
     warming()
     began = time.monotonic()
-    built = build_engine(loaded, engine_settings(settings), metrics)
+    build = build_engine if ranks is None else ranks.build
+    built = build(loaded, engine_settings(settings), metrics)
     admission = built.engine.admission
     preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
     translations = find_translations(loaded)
     verbs = text_verbs(loaded, built, translations, preprocessing, structures, settings)
     metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
-    return GenerativeModel(loaded, built, translations, preprocessing, structures, verbs, settings)
+    return GenerativeModel(loaded, built, translations, preprocessing, structures, verbs, settings, ranks)
 
 
 def describe_tasks(info: pb.ModelInfo, verbs: TextVerbs, translations: Translations | None) -> None:

@@ -78,6 +78,8 @@ class BuiltEngine:
     """Of images and recordings in prompts, where the model reads any."""
     no_lookup: str = ""
     """Why tokens cannot be proposed by prompt lookup; empty where they can."""
+    rank_bytes: tuple[int, ...] = ()
+    """What each rank holds of weights, keys and values, where the model is divided among several."""
 
 
 def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:

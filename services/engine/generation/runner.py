@@ -41,13 +41,17 @@ class Runner(Protocol):
         ...
 
 
+def partial_pages(page_size: int, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> tuple[list[int], list[int]]:
+    """Returns the pages that the first of each pair is about to fill, and those of the second in their places."""
+    partial = [(parent, child, parent.computed // page_size) for parent, child in pairs if parent.computed % page_size]
+    return [parent.pages[place] for parent, _, place in partial], [child.pages[place] for _, child, place in partial]
+
+
 def fork_pages(cache: KVCache, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
     """Copies the page that the first of each pair is about to fill to the second, which holds the full ones already."""
-    size = cache.page_size
-    partial = [(parent, child, parent.computed // size) for parent, child in pairs if parent.computed % size]
-    if partial:
-        sources = [parent.pages[place] for parent, _, place in partial]
-        cache.copy_pages(sources, [child.pages[place] for _, child, place in partial])
+    sources, targets = partial_pages(cache.page_size, pairs)
+    if sources:
+        cache.copy_pages(sources, targets)
 
 
 def batch_of(rows: Collection[Row[CachedTokens]], cache: KVCache, device: torch.device) -> AttentionBatch:

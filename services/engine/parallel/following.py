@@ -1,0 +1,31 @@
+"""What every rank but the first does from its start to its end."""
+
+import signal
+
+from services.engine.checkpoint import Checkpoint
+from services.engine.generation.parts import EngineSettings
+from services.engine.loading import load_language_model
+from services.engine.parallel.build import rank_parts
+from services.engine.parallel.group import Rank, RankGroup
+from services.engine.parallel.runner import follow
+
+
+def run_rank(checkpoint: Checkpoint, settings: EngineSettings, rank: Rank, step_seconds: float) -> None:
+    """Loads this rank's part, and runs steps until the first rank ends it. Called by a process's main thread.
+
+    Raises:
+        ModelRefused: the model cannot be run so.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # the first rank drains, and needs this one until then
+    group = RankGroup(rank, checkpoint.device, step_seconds)
+    loaded = load_language_model(
+        checkpoint.source,
+        revision=checkpoint.revision,
+        device=checkpoint.device,
+        dtype=checkpoint.dtype,
+        trust=checkpoint.trust,
+        rank_count=checkpoint.rank_count,
+    )
+    follow(rank_parts(loaded, settings, group).runner, group)
+    group.close()

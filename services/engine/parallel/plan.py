@@ -1,0 +1,74 @@
+"""Whether a model can be divided among ranks, and what each of them gets."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch.distributed.tensor import DTensor
+from transformers import PretrainedConfig, PreTrainedModel
+
+from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.quantization import own_quantization
+
+_DIVIDED = ("num_attention_heads", "num_key_value_heads", "intermediate_size", "moe_intermediate_size", "vocab_size")
+"""Sizes of a configuration that are divided among ranks, where it has them."""
+_MOST_KEPT = 0.5
+"""Of its weights that each rank may hold whole: else the memory of further GPUs is all but wasted."""
+
+
+def require_divisible(checkpoint: Checkpoint, config: PretrainedConfig) -> None:
+    """Checks what can be told before weights are read.
+
+    Raises:
+        ModelRefused: the model cannot be divided among so many ranks. The message says what can.
+    """
+    size, text = checkpoint.rank_count, config.get_text_config()
+    asked = f"--tensor-parallel {size}: {checkpoint.source}"
+    if config.is_encoder_decoder:
+        raise ModelRefused(f"{asked} is an encoder-decoder; only decoders are divided among GPUs.")
+    if checkpoint.quantization != "none" or own_quantization(config):
+        raise ModelRefused(f"{asked} would be quantized; weights in 8 or 4 bits are not divided among GPUs.")
+    if not getattr(text, "base_model_tp_plan", None):
+        raise ModelRefused(
+            f"{asked} is of a kind ({config.model_type}) for which transformers has no plan how to divide it. Serve it "
+            "on one GPU."
+        )
+    sizes = dict(_sizes(text))
+    if wrong := {name: value for name, value in sizes.items() if value % size}:
+        fitting = [str(n) for n in range(2, math.gcd(*sizes.values()) + 1) if math.gcd(*sizes.values()) % n == 0]
+        works = f"{' or '.join(fitting)} would work" if fitting else "no number of GPUs but one would work"
+        told = ", ".join(f"{name} {value}" for name, value in wrong.items())
+        raise ModelRefused(f"{asked} cannot be divided among {size} GPUs ({told}); {works}.")
+
+
+def require_divided(model: PreTrainedModel, size: int) -> None:
+    """Checks what the plan has made of the model.
+
+    Raises:
+        ModelRefused: it leaves most of the weights whole on every rank.
+    """
+    whole = sum(parameter.numel() for parameter in model.parameters() if not isinstance(parameter, DTensor))
+    share = whole / model.num_parameters()
+    if share > _MOST_KEPT:
+        raise ModelRefused(
+            f"--tensor-parallel {size}: the plan of {type(model).__name__} leaves {share:.0%} of its weights whole on "
+            "every GPU. Serve it on one."
+        )
+
+
+def weight_bytes(model: PreTrainedModel) -> int:
+    """Returns how much of its weights this rank holds."""
+    held = {tensor.data_ptr(): tensor.nbytes for tensor in map(_local, model.parameters())}
+    return sum(held.values())
+
+
+def _local(parameter: torch.Tensor) -> torch.Tensor:
+    return parameter.to_local() if isinstance(parameter, DTensor) else parameter
+
+
+def _sizes(config: PretrainedConfig) -> Iterator[tuple[str, int]]:
+    for name in _DIVIDED:
+        value = getattr(config, name, None)
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(one, int) and one:
+                yield name, one

@@ -1,0 +1,85 @@
+"""Runs a step on all ranks."""
+
+import time
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from services.engine.device_faults import DeviceFault
+from services.engine.generation.attention.backend import AttentionBackend
+from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.runner import ModelRunner, partial_pages
+from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.loading import LoadedModel
+from services.engine.parallel.group import RankGroup
+from services.engine.parallel.step import Order, packed_rows, rows_of
+
+T = TypeVar("T")
+
+
+class LeadingRunner(ModelRunner):
+    """The first rank's: tells the others the rows, and runs them too.
+
+    The ranks wait for one another within a forward, so one that fails there cannot take the step back: it is the end of
+    all of them.
+    """
+
+    def __init__(self, loaded: LoadedModel, backend: AttentionBackend, cache: KVCache, group: RankGroup) -> None:
+        super().__init__(loaded.model, backend, cache, loaded.device)
+        self._group = group
+        self.busy_since: float | None = None
+        """When the exchange began that is going on, on the clock of `time.monotonic`."""
+        self.lost = False
+        """Whether no step can be run any more."""
+
+    def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
+        """See Runner. Raises DeviceFault."""
+
+        def all_ranks() -> Tensor:
+            self._group.tell(packed_rows(rows))
+            logits = super(LeadingRunner, self).run(rows)
+            if logits.is_cuda:  # a rank that hangs is noticed here
+                torch.cuda.current_stream(logits.device).synchronize()
+            return logits
+
+        return self._together(all_ranks)
+
+    def fork(self, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
+        """See Runner. Raises DeviceFault."""
+        sources, targets = partial_pages(self.cache.page_size, pairs)
+
+        def all_ranks() -> None:
+            self._group.tell([Order.COPY, len(sources), *sources, *targets])
+            self.cache.copy_pages(sources, targets)
+
+        if sources:
+            self._together(all_ranks)
+
+    def end(self) -> None:
+        """Lets the others go, unless they are lost."""
+        if not self.lost:
+            self._together(lambda: self._group.tell([Order.END]))
+
+    def _together(self, work: Callable[[], T]) -> T:
+        if self.lost:
+            raise DeviceFault("rank_lost")
+        self.busy_since = time.monotonic()
+        try:
+            return work()
+        except Exception as error:
+            self.lost = True
+            raise DeviceFault("rank_lost") from error
+        finally:
+            self.busy_since = None
+
+
+def follow(runner: ModelRunner, group: RankGroup) -> None:
+    """Runs what the first rank tells, until that ends."""
+    while (numbers := group.hear())[0] != Order.END:
+        if numbers[0] == Order.RUN:
+            runner.run(rows_of(numbers))
+        else:
+            count, pages = numbers[1], numbers[2:]
+            runner.cache.copy_pages(pages[:count], pages[count:])

@@ -1,0 +1,38 @@
+"""A step in numbers, as the first rank tells it to the others."""
+
+from collections.abc import Collection
+from enum import IntEnum
+
+from services.engine.generation.sequence import CachedTokens, Row
+
+
+class Order(IntEnum):
+    """What the others are to do; it comes first."""
+
+    END = 0
+    RUN = 1
+    """Run rows: for each its counts, its new tokens, and its pages."""
+    COPY = 2
+    """Copy pages: how many, these pages, and where each goes."""
+
+
+def packed_rows(rows: Collection[Row[CachedTokens]]) -> list[int]:
+    """Returns the rows in numbers."""
+    numbers: list[int] = [Order.RUN]
+    for row in rows:
+        first, pages = row.sequence.computed, row.sequence.pages
+        numbers += (first, row.token_count, row.scored, row.completes, len(pages), *row.token_ids, *pages)
+    return numbers
+
+
+def rows_of(numbers: list[int]) -> list[Row[CachedTokens]]:
+    """Returns rows by which a runner computes the same; of tokens computed before, only the number is true."""
+    rows: list[Row[CachedTokens]] = []
+    place = 1  # behind the order
+    while place < len(numbers):
+        first, count, scored, completes, page_count = numbers[place : place + 5]
+        middle = place + 5 + count
+        tokens = [0] * first + numbers[place + 5 : middle] + [0] * (not completes)
+        place = middle + page_count
+        rows.append(Row(CachedTokens(tokens, numbers[middle:place], first), count, scored=scored))
+    return rows

@@ -1,0 +1,48 @@
+"""`python -m services.text.follower`: a rank that the text service has started for a model over several GPUs."""
+
+import json
+import sys
+
+from sensorium.rpc.logs import configure
+from services.engine.checkpoint import ModelRefused
+from services.engine.parallel.followers import live_while_led
+from services.engine.parallel.following import run_rank
+from services.engine.parallel.group import Rank
+from services.engine.parallel.leading import STEP_SECONDS, divided
+from services.generation.engine_facts import engine_settings
+from services.process import checkpoint_of
+from services.text.config import TextSettings
+
+
+def letter_to(rank: Rank, settings: TextSettings) -> str:
+    """Returns what the process of a rank is told, in a line."""
+    return json.dumps({"rank": [rank.number, rank.size, rank.meeting], "settings": settings.model_dump(mode="json")})
+
+
+def follow(settings: TextSettings, rank: Rank) -> None:
+    """Runs a rank to its end. Raises ModelRefused."""
+    checkpoint = divided(checkpoint_of(settings), settings.device, rank)
+    run_rank(checkpoint, engine_settings(settings), rank, step_seconds(settings))
+
+
+def step_seconds(settings: TextSettings) -> float:
+    """Returns how long an exchange within a step may take."""
+    return min(settings.stuck_step_seconds, STEP_SECONDS)
+
+
+def main() -> int:
+    """Runs the rank that a letter on standard input tells of, and returns the process's exit code."""
+    letter = json.loads(live_while_led())
+    settings = TextSettings(**letter["settings"])
+    configure(settings.log_level, settings.log_format, calls=False, exception_messages=settings.log_exception_messages)
+    rank = Rank(*letter["rank"])
+    try:
+        follow(settings, rank)
+    except ModelRefused as error:
+        print(f"Rank {rank.number} cannot start: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""A service whose model is divided among two processes, as an operator starts it."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from sensorium import AsyncClient, Unavailable
+from sensorium.v1 import models_pb2
+from sensorium.v1.text_pb2 import StreamGenerateResponse
+from services.watchdog import DEVICE_FAILED
+from tests.e2e.conftest import Checkpoints
+from tests.e2e.processes import Server, server
+from tests.e2e.requests import read, request
+from tests.tiny_models import greedy
+from tests.waiting import until
+
+DIVIDED = ("--tensor-parallel", "2", "--device", "auto", "--dtype", "float32", "--drain-delay-seconds", "0")
+
+
+def children(pid: int) -> list[int]:
+    """Returns the processes that one has started."""
+    return [int(each) for path in Path(f"/proc/{pid}/task").glob("*/children") for each in path.read_text().split()]
+
+
+def runs(pid: int) -> bool:
+    """Returns whether a process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def ranks_of(running: Server) -> list[int]:
+    """Returns the other ranks that a service has started."""
+    found = children(running.process.pid)
+    return [pid for pid in found if b"follower" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+async def test_a_lost_rank_ends_the_service(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    """Streams end so that a gateway takes them elsewhere, and the process so that it is started anew."""
+    folder = checkpoints("llama")
+    async with server(tmp_path / "log", "services.text", "--model", str(folder), *DIVIDED) as running:
+        async with AsyncClient(running.address, retry=None, timeout=60) as client:
+            info = (await client.models.get_model(models_pb2.GetModelRequest())).model
+            assert len(info.rank_bytes) == 2
+            assert min(info.rank_bytes) > 0
+            answer = await read(client, request([9, 11, 13], max_new_tokens=9, temperature=0))
+            assert answer.token_ids == greedy(folder, [9, 11, 13], 9)
+            stream: AsyncIterator[StreamGenerateResponse] = aiter(
+                client.text.stream_generate(request([9], max_new_tokens=230, ignore_eos=True))
+            )
+            for _ in range(3):
+                await anext(stream)
+            (other,) = ranks_of(running)
+            os.kill(other, signal.SIGKILL)
+            with pytest.raises(Unavailable):
+                async for _ in stream:
+                    pass
+        await until(lambda: running.ended, 15)
+    assert running.process.returncode == DEVICE_FAILED
+    assert "rank_lost" in running.log
+
+
+async def test_torchrun_starts_the_ranks(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    folder = checkpoints("llama")
+    log = tmp_path / "log"
+    started = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "services.text")
+    async with server(log, *started, "--model", str(folder), *DIVIDED) as running:
+        async with AsyncClient(running.address, retry=None, timeout=60) as client:
+            answer = await read(client, request([9, 11, 13], max_new_tokens=9, temperature=0))
+            assert answer.token_ids == greedy(folder, [9, 11, 13], 9)
+        ranks = children(running.process.pid)
+        running.process.send_signal(signal.SIGTERM)
+        await until(lambda: running.ended)
+        await until(lambda: not any(map(runs, ranks)))
+    assert "draining" in running.log

@@ -1,0 +1,104 @@
+"""Two ranks over gloo on the CPU: this process and one that it starts, each with half of a tiny model."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.distributed.tensor import DTensor
+
+from services.engine.checkpoint import Checkpoint
+from services.engine.generation.parts import EngineSettings
+from services.engine.loading import load_language_model
+from services.engine.parallel.group import Rank
+from services.engine.parallel.leading import Leading, divided
+from services.text.config import TextSettings
+from services.text.follower import letter_to
+from tests.services.bench import Bench, assemble, eventually, first_delta, real_bench
+from tests.tiny_models import END_ID, greedy, write_checkpoint
+
+CPU = torch.device("cpu")
+PROMPTS = [[7 + (i * j) % 300 for i in range(1, length)] for j, length in ((3, 4), (5, 24), (11, 60), (17, 12))]
+SAMPLED = {"temperature": 1.2, "top_p": 0.95, "repetition_penalty": 1.1}
+ENDS = frozenset({END_ID})
+PAGES = 24
+"""Too few for all that is asked at once."""
+
+
+class Two:
+    """A model over two ranks, and the same one here alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        settings = TextSettings(model=str(folder), device="cpu", dtype="float32", tensor_parallel=2)
+        checkpoint = divided(Checkpoint(str(folder), CPU, dtype="float32"), "auto", Rank(0, 2))
+        self.ranks = Leading(checkpoint, None, 30.0, "services.text.follower", lambda rank: letter_to(rank, settings))
+        loaded = load_language_model(str(folder), revision=None, device=CPU, dtype="float32", rank_count=2)
+        self.model = loaded.model
+        self.parts = self.ranks.parts(loaded, EngineSettings())
+        self.bench = self.engine()
+        alone = load_language_model(str(folder), revision=None, device=CPU, dtype="float32")
+        self.alone = real_bench(alone, prefill_tokens=16)
+
+    def engine(self) -> Bench:
+        """Starts an engine with a cache of few pages, which reads prompts in pieces."""
+        return assemble(self.parts.runner, PAGES, prefill_tokens=16)
+
+    def close(self) -> None:
+        self.bench.engine.close()
+        self.alone.engine.close()
+        self.ranks.close()
+
+
+@pytest.fixture(scope="module", params=["gemma3", "mixtral"])
+def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
+    made = Two(write_checkpoint(tmp_path_factory.mktemp(request.param), request.param))
+    yield made
+    made.close()
+
+
+async def test_each_rank_holds_its_part(two: Two) -> None:
+    layouts = two.parts.runner.cache.layouts.values()
+    assert {(layout.heads, layout.kv_heads) for layout in layouts} == {(2, 1)}
+    divided = [each.to_local().numel() / each.numel() for each in two.model.parameters() if isinstance(each, DTensor)]
+    assert set(divided) == {0.5}
+    first, second = two.parts.rank_bytes
+    assert first == second
+
+
+async def test_greedy_tokens_are_those_of_generate(two: Two) -> None:
+    found = await asyncio.gather(*(two.bench.run(prompt, max_new_tokens=12, end_token_ids=ENDS) for prompt in PROMPTS))
+    assert [result.ids for result in found] == [greedy(two.folder, prompt, 12) for prompt in PROMPTS]
+
+
+async def test_a_crowd_is_served_as_by_one_process(two: Two) -> None:
+    """Sampled and greedy rows of all lengths, with candidates, log-probabilities, preemption, and one that leaves."""
+    asked: list[dict[str, Any]] = [
+        SAMPLED | {"prompt": prompt, "seed": i, "max_new_tokens": 40, "candidate_count": 1 + i % 3, "logprob_count": 2}
+        for i, prompt in enumerate(PROMPTS)
+    ]
+    asked.append({"prompt": PROMPTS[2], "max_new_tokens": 20, "prompt_logprob_count": 1})
+    leaver = two.bench.submit(PROMPTS[0], max_new_tokens=100)
+    await first_delta(leaver)
+    running = asyncio.gather(*(two.bench.run(**each) for each in asked))
+    leaver.cancel()
+    found = await running
+    expected = await asyncio.gather(*(two.alone.run(**each) for each in asked))
+    for mine, other in zip(found, expected, strict=True):
+        assert [each.token_ids for each in mine.candidates] == [each.token_ids for each in other.candidates]
+        likely = [[one.logprob for one in each.logprobs] for each in (mine, other)]
+        assert likely[0] == pytest.approx(likely[1], abs=1e-4)
+        prompt = [[one.logprob for one in each.prompt_logprobs if one.logprob is not None] for each in (mine, other)]
+        assert prompt[0] == pytest.approx(prompt[1], abs=1e-4)
+    assert found[-1].prompt_logprobs
+    assert two.bench.metric("preemptions_total") > 0
+    await eventually(lambda: two.bench.pool.free_count == PAGES)
+
+
+async def test_a_beginning_that_was_computed_before_is_shared(two: Two) -> None:
+    again = await asyncio.gather(*(two.bench.run(PROMPTS[2], max_new_tokens=12, end_token_ids=ENDS) for _ in range(2)))
+    assert two.bench.metric("prefix_cache_hit_tokens_total") > 0
+    assert {tuple(result.ids) for result in again} == {tuple(greedy(two.folder, PROMPTS[2], 12))}
+    assert two.ranks.trouble() == ""
