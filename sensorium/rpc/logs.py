@@ -69,8 +69,9 @@ def configure(
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger(LOGGER).setLevel(logging.NOTSET if calls else logging.WARNING)
-    # On `debug`, gRPC writes several lines per message.
-    logging.getLogger("grpc").setLevel(logging.WARNING)
+    # On `debug`, gRPC writes several lines per message, and hpack writes headers, which hold credentials.
+    for chatty in ("grpc", "hpack"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

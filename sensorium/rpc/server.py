@@ -5,20 +5,21 @@ import logging
 from collections.abc import Callable, Iterable
 from types import TracebackType
 
-import grpc
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection import aio
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 from prometheus_client import CollectorRegistry
 
 from sensorium.errors import SensoriumError
 from sensorium.rpc import health
 from sensorium.rpc.behaviours import Patience
-from sensorium.rpc.certificates import server_credentials
+from sensorium.rpc.certificates import server_tls
 from sensorium.rpc.gate import Gate
+from sensorium.rpc.http2.server import Http2Server
 from sensorium.rpc.interceptor import CallInterceptor
 from sensorium.rpc.log_writer import LINES_DROPPED
 from sensorium.rpc.metrics_port import MetricsPort
 from sensorium.rpc.observer import CallObserver, NobodyObserves
-from sensorium.rpc.options import server_options
 from sensorium.rpc.settings import ServerSettings
 from sensorium.rpc.tracing import Tracer, tracer_of
 
@@ -37,7 +38,7 @@ class PortTaken(CannotServe):
 
 
 class Server:
-    """A grpc.aio server with health, admission, errors, and a metrics port.
+    """A server of gRPC with health, admission, errors, and a metrics port.
 
     Must be made on the running event loop. Register servicers with `server.grpc` before `start`. As an asynchronous
     context manager it starts on entry and drains on exit.
@@ -72,11 +73,9 @@ class Server:
         self.metrics_port = 0
         patience = Patience(settings.stalled_client_seconds, settings.silent_client_seconds)
         self._tracer = _tracer(settings, name)
-        self.grpc = grpc.aio.server(
-            interceptors=[CallInterceptor(self.gate, observer or NobodyObserves(), patience, self._tracer)],
-            options=server_options(settings),
-        )
-        self._credentials = server_credentials(settings)
+        interceptor = CallInterceptor(self.gate, observer or NobodyObserves(), patience, self._tracer)
+        self.grpc = Http2Server(interceptor, settings.message_bytes, settings.max_connection_age_seconds)
+        self._tls = server_tls(settings)
         self._registry = registry or CollectorRegistry()
         self._registry.register(LINES_DROPPED)
         self._alive = alive
@@ -92,7 +91,7 @@ class Server:
         self.grpc.add_generic_rpc_handlers((self.health.handler(),))
         if self.settings.reflection:
             names = (*self.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self.grpc)
+            add_ServerReflectionServicer_to_server(aio.ReflectionServicer(names), self.grpc)
         self.port = self._bind()
         host, port = self.settings.host, self.settings.metrics_port
         try:
@@ -144,10 +143,8 @@ class Server:
         host, port = self.settings.host, self.settings.port
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            if self._credentials is None:
-                return self.grpc.add_insecure_port(address)
-            return self.grpc.add_secure_port(address, self._credentials)
-        except RuntimeError as error:
+            return self.grpc.add_port(address, self._tls)
+        except OSError as error:
             raise PortTaken(f"Cannot listen on {address} for gRPC: is another process using it?") from error
 
     async def _drain(self) -> None:

@@ -1,0 +1,1 @@
+"""What a streamed message costs a server's processor."""

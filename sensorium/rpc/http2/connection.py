@@ -1,0 +1,331 @@
+"""What both ends of an HTTP/2 connection share: frames in, frames out, windows, pings, and its end."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+from sensorium.rpc.http2 import frames
+from sensorium.rpc.http2.frames import ACK, ConnectionFault, ErrorCode, FrameReader, frame, unpadded
+from sensorium.rpc.http2.header_blocks import HEADER_LIST_BYTES, HeaderBlocks
+from sensorium.rpc.http2.messages import BadMessage, MessageTooLarge
+from sensorium.rpc.http2.metadata import Header
+from sensorium.rpc.http2.output import Output
+from sensorium.rpc.http2.stream import WINDOW, Stream
+from sensorium.rpc.http2.tolerance import Allowance
+
+_log = logging.getLogger("sensorium.rpc")
+
+_WINDOW = 4 * 1024 * 1024
+_KEEPALIVE_SECONDS = 30.0
+_KEEPALIVE_ANSWER_SECONDS = 10.0
+_GREETING_SECONDS = 20.0
+# Frames that say nothing new. Data that is sent earns some: its reader opens its windows again.
+_IDLE_FRAMES, _IDLE_FRAMES_PER_SECOND = 2000, 500.0
+_LIVELINESS = b"alive?\0\0"
+
+StreamT = TypeVar("StreamT", bound=Stream)
+
+
+class Connection(asyncio.Protocol, Generic[StreamT]):
+    """One connection. Belongs to the event loop."""
+
+    def __init__(self, message_bytes: int) -> None:
+        """Takes messages of so many bytes at most."""
+        self.loop = asyncio.get_running_loop()
+        self.output = Output(self.loop)
+        self.peer_window = frames.FIRST_WINDOW
+        """Window with which the peer begins a stream."""
+        self.message_bytes = message_bytes
+        self.streams: dict[int, StreamT] = {}
+        self.closed: asyncio.Future[None] = self.loop.create_future()
+        """Done once the connection is no more."""
+        self._headers = HeaderBlocks()
+        self._reader = FrameReader()
+        self._idle_frames = Allowance(_IDLE_FRAMES, _IDLE_FRAMES_PER_SECOND, "frames", time.monotonic())
+        self._updates = 0
+        self._greeted = False
+        self._held = 0
+        self._window = _WINDOW
+        self._heard = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: Any = None
+
+    # What ends differ in.
+
+    def _on_headers(self, number: int, headers: list[Header], ended: bool) -> None:
+        raise NotImplementedError
+
+    def _on_reset(self, stream: StreamT, code: int) -> None:
+        raise NotImplementedError
+
+    def _on_bad_message(self, stream: StreamT, error: Exception) -> None:
+        raise NotImplementedError
+
+    def _on_goaway(self, last: int, code: int) -> None:
+        raise NotImplementedError
+
+    def _on_ping(self, now: float) -> None:
+        """Raises ConnectionFault where there are too many."""
+
+    def _on_ping_answer(self, payload: bytes) -> None:
+        """Takes the answer to a ping."""
+
+    def _on_setting(self, setting: int, value: int) -> None:
+        """Takes a setting that only one end understands."""
+
+    def _on_ended(self, stream: StreamT) -> None:
+        """Takes that the peer has sent everything of a stream."""
+
+    def _has_begun(self, number: int) -> bool:
+        """Returns whether a stream has been opened, by whoever opens them."""
+        raise NotImplementedError
+
+    # The transport's side.
+
+    def connection_made(self, transport: Any) -> None:
+        """See asyncio.Protocol."""
+        self._transport = self.output.transport = transport
+        self._timer = self.loop.call_later(_GREETING_SECONDS, self._expect_greeting)
+
+    def greet(self, settings: dict[int, int], preface: bytes = b"") -> None:
+        """Sends what a connection begins with."""
+        told = {frames.INITIAL_WINDOW_SIZE: WINDOW, frames.MAX_HEADER_LIST_SIZE: HEADER_LIST_BYTES, **settings}
+        begin = frames.settings_frame(told) + frames.window_frame(0, _WINDOW - frames.FIRST_WINDOW)
+        self.output.put(preface + begin)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._heard = True
+        try:
+            for kind, flags, number, payload in self._frames(data):
+                self._take(kind, flags, number, payload)
+        except ConnectionFault as fault:
+            _log.debug("a connection ends: %s", fault)
+            self.end(fault.code, str(fault))
+        except Exception:
+            _log.exception("a connection failed")
+            self.end(ErrorCode.INTERNAL_ERROR, "internal error")
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self.output.pause()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self.output.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        del exc
+        if self._timer is not None:
+            self._timer.cancel()
+        for stream in list(self.streams.values()):
+            self._on_reset(stream, ErrorCode.CANCEL)
+        self.streams.clear()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def end(self, code: ErrorCode, text: str = "") -> None:
+        """Says why, and closes."""
+        if not self._transport.is_closing():
+            self.output.put(frames.goaway_frame(self._last_taken(), code, text))
+            self.output.flush()
+            self._transport.close()
+            # A peer that takes nothing would keep what waits for it.
+            self.loop.call_later(_KEEPALIVE_ANSWER_SECONDS, self._transport.abort)
+
+    def _last_taken(self) -> int:
+        return 0
+
+    # Frames.
+
+    def _frames(self, data: bytes) -> Iterator[frames.Frame]:
+        return self._reader.frames(data)
+
+    def _take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        if self._headers.open and (kind != frames.CONTINUATION or number != self._headers.open):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame stands among those of a header block")
+        if not self._greeted:
+            if kind != frames.SETTINGS or flags & ACK:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame holds no settings")
+            self._greet()
+        if kind < len(_TAKE):
+            _TAKE[kind](self, flags, number, payload)
+        else:
+            self._idle()
+
+    def _greet(self) -> None:
+        self._greeted = True
+        assert self._timer is not None
+        self._timer.cancel()
+        self._timer = self.loop.call_later(_KEEPALIVE_SECONDS, self._keep_alive)
+
+    def _take_data(self, flags: int, number: int, payload: bytes) -> None:
+        size, ended = len(payload), bool(flags & frames.END_STREAM)
+        if not number or not self._has_begun(number):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "data for no stream")
+        if not size and not ended:
+            self._idle()
+        self._window -= size
+        if self._window < 0:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more was sent than the window allows")
+        self._held += size
+        if self._held >= _WINDOW // 2:
+            self.output.put(frames.window_frame(0, self._held))
+            self._window += self._held
+            self._held = 0
+        data = unpadded(payload, flags & frames.PADDED) if flags & frames.PADDED else payload
+        stream = self.streams.get(number)
+        if stream is None:
+            return  # it was reset on this end while the data was on its way
+        if stream.ended_by_peer:
+            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "data behind the end of a stream")
+        try:
+            stream.receive(data, size)
+        except (BadMessage, MessageTooLarge) as error:
+            self._on_bad_message(stream, error)
+            return
+        if ended:
+            stream.end_by_peer()
+            self._on_ended(stream)
+
+    def _take_headers(self, flags: int, number: int, payload: bytes) -> None:
+        if not number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "headers for no stream")
+        self._block(number, self._headers.begin(number, flags, unpadded(payload, flags)))
+
+    def _take_continuation(self, flags: int, number: int, payload: bytes) -> None:
+        if not self._headers.open:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "headers go on that were not begun")
+        self._block(number, self._headers.add(flags, payload))
+
+    def _block(self, number: int, block: tuple[int, list[Header]] | None) -> None:
+        if block is not None:
+            flags, headers = block
+            self._on_headers(number, headers, bool(flags & frames.END_STREAM))
+
+    def _take_priority(self, flags: int, number: int, payload: bytes) -> None:
+        del flags
+        if not number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a priority of no stream")
+        if len(payload) != 5:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a priority has the wrong size")
+        self._idle()
+
+    def _take_reset(self, flags: int, number: int, payload: bytes) -> None:
+        del flags
+        code = frames.number(payload)
+        if not number or not self._has_begun(number):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the end of no stream")
+        stream = self.streams.get(number)
+        if stream is None:
+            self._idle()
+        else:
+            self._on_reset(stream, code)
+
+    def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "settings of a stream")
+        self._idle()
+        if flags & ACK:
+            if payload:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an answer to settings says something")
+            return
+        for setting, value in frames.read_settings(payload):
+            self._set(setting, value)
+        self.output.put(frame(frames.SETTINGS, ACK, 0))
+
+    def _set(self, setting: int, value: int) -> None:
+        if setting == frames.HEADER_TABLE_SIZE:
+            self._headers.resize(value)
+        elif setting == frames.INITIAL_WINDOW_SIZE:
+            if value > frames.LARGEST_WINDOW:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
+            change, self.peer_window = value - self.peer_window, value
+            for stream in list(self.streams.values()):
+                if not stream.widen(change):
+                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
+        elif setting == frames.MAX_FRAME_SIZE:
+            if not frames.FRAME_BYTES <= value < 2**24:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a size of frames is not allowed")
+            self.output.frame_bytes = min(value, 4 * frames.FRAME_BYTES)
+        else:
+            self._on_setting(setting, value)
+
+    def _take_push(self, flags: int, number: int, payload: bytes) -> None:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "nothing may be pushed")
+
+    def _take_ping(self, flags: int, number: int, payload: bytes) -> None:
+        if number or len(payload) != 8:
+            raise ConnectionFault(
+                ErrorCode.PROTOCOL_ERROR if number else ErrorCode.FRAME_SIZE_ERROR, "a ping is malformed"
+            )
+        self._idle()
+        if flags & ACK:
+            self._on_ping_answer(payload)
+            return
+        self._on_ping(time.monotonic())
+        self.output.put(frame(frames.PING, ACK, 0, payload))
+
+    def _take_goaway(self, flags: int, number: int, payload: bytes) -> None:
+        del flags, number
+        self._on_goaway(*frames.last_stream(payload))
+
+    def _take_window(self, flags: int, number: int, payload: bytes) -> None:
+        del flags
+        size = frames.number(payload) & frames.LARGEST_WINDOW
+        self._updates += 1
+        if self._updates > 2 * self.output.puts:
+            self._idle()
+        if not number:
+            self.output.window += size
+            if not size or self.output.window > frames.LARGEST_WINDOW:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window is not allowed")
+            self.output.pump()
+            return
+        if not self._has_begun(number):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window of no stream")
+        stream = self.streams.get(number)
+        if stream is not None and not (size and stream.widen(size)):
+            stream.reset(ErrorCode.FLOW_CONTROL_ERROR)
+            self._on_reset(stream, ErrorCode.FLOW_CONTROL_ERROR)
+
+    def _idle(self) -> None:
+        self._idle_frames.take(time.monotonic())
+
+    # Time.
+
+    def _expect_greeting(self) -> None:
+        self._transport.abort()
+
+    def _keep_alive(self) -> None:
+        if self._heard:
+            self._heard = False
+            self._timer = self.loop.call_later(_KEEPALIVE_SECONDS, self._keep_alive)
+            return
+        self.output.put(frame(frames.PING, 0, 0, _LIVELINESS))
+        self._timer = self.loop.call_later(_KEEPALIVE_ANSWER_SECONDS, self._expect_answer)
+
+    def _expect_answer(self) -> None:
+        if not self._heard:
+            _log.debug("a peer does not answer any more")
+            self._transport.abort()
+            return
+        self._timer = self.loop.call_later(_KEEPALIVE_SECONDS, self._keep_alive)
+
+
+_TAKE: tuple[Callable[[Any, int, int, bytes], None], ...] = (
+    Connection._take_data,
+    Connection._take_headers,
+    Connection._take_priority,
+    Connection._take_reset,
+    Connection._take_settings,
+    Connection._take_push,
+    Connection._take_ping,
+    Connection._take_goaway,
+    Connection._take_window,
+    Connection._take_continuation,
+)
+"""By kind of frame."""

@@ -1,0 +1,86 @@
+"""Header compression, and header blocks that come in several frames. All limits on headers are here."""
+
+from collections.abc import Iterable
+
+from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
+from hpack.exceptions import OversizedHeaderListError
+
+from sensorium.rpc.http2.frames import END_HEADERS, ConnectionFault, ErrorCode
+from sensorium.rpc.http2.metadata import Header
+
+HEADER_LIST_BYTES = 16 * 1024
+"""What all headers of a call take together at most, as HTTP/2 counts."""
+
+# A block over the limit of a call is still read, so that the connection's table stays right, but not without end.
+_BLOCK_BYTES = 64 * 1024
+_READ_BYTES = 256 * 1024
+_TABLE_BYTES = 4096
+# Of these there are few, and the same ones again and again; others would push them out of the peer's table.
+_REPEATED = frozenset(
+    {b":status", b":method", b":scheme", b":authority", b":path", b"content-type", b"te", b"grpc-status"}
+    | {b"grpc-accept-encoding", b"user-agent", b"x-sensorium-endpoint"}
+)
+
+
+class HeaderBlocks:
+    """The headers of one connection, both ways."""
+
+    def __init__(self) -> None:
+        self._decoder = Decoder(max_header_list_size=_READ_BYTES)
+        self._decoder.max_allowed_table_size = _TABLE_BYTES
+        self._encoder = Encoder()
+        self._stream = 0
+        self._flags = 0
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+
+    @property
+    def open(self) -> int:
+        """The stream of a block that is not whole; 0 if there is none."""
+        return self._stream
+
+    def encode(self, headers: Iterable[Header]) -> bytes:
+        """Returns a block, which must leave in the order in which blocks are made."""
+        return self._encoder.encode(
+            [each if each[0] in _REPEATED else NeverIndexedHeaderTuple(*each) for each in headers], huffman=False
+        )
+
+    def resize(self, table_bytes: int) -> None:
+        """Takes what the peer's table may hold; more than the usual is not made use of."""
+        self._encoder.header_table_size = min(table_bytes, _TABLE_BYTES)
+
+    def begin(self, stream: int, flags: int, piece: bytes) -> tuple[int, list[Header]] | None:
+        """Takes the first frame of a block. Returns its flags and headers if it is whole.
+
+        Raises:
+            ConnectionFault: it cannot be read, or is much too large.
+        """
+        self._stream, self._flags, self._bytes = stream, flags, 0
+        return self.add(flags, piece)
+
+    def add(self, flags: int, piece: bytes) -> tuple[int, list[Header]] | None:
+        """Takes a further frame; as `begin`."""
+        self._pieces.append(piece)
+        self._bytes += len(piece)
+        # An empty piece costs something too.
+        if self._bytes > _BLOCK_BYTES or len(self._pieces) > 16:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the headers are too large")
+        if not flags & END_HEADERS:
+            return None
+        block = b"".join(self._pieces)
+        self._pieces.clear()
+        self._stream = 0
+        return self._flags, self._decoded(block)
+
+    def _decoded(self, block: bytes) -> list[Header]:
+        try:
+            return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
+        except OversizedHeaderListError:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the headers are too large") from None
+        except (HPACKError, IndexError, ValueError):
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "the headers cannot be read") from None
+
+
+def header_bytes(headers: Iterable[Header]) -> int:
+    """Returns the size of headers as HTTP/2 counts it."""
+    return sum(len(name) + len(value) + 32 for name, value in headers)

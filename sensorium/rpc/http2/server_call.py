@@ -1,0 +1,214 @@
+"""One call at its server: what handlers know as their context."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, NoReturn, Protocol
+
+import grpc
+from grpc import StatusCode
+
+from sensorium.rpc.http2.frames import ErrorCode
+from sensorium.rpc.http2.messages import BadMessage, MessageTooLarge
+from sensorium.rpc.http2.metadata import ENCODINGS, Header, Pairs, sent, trailers
+from sensorium.rpc.http2.stream import Carrier, Stream
+
+_log = logging.getLogger("sensorium.rpc")
+_aio: Any = grpc.aio
+
+_OPENING = ((b":status", b"200"), (b"content-type", b"application/grpc"))
+_LONGEST_SECONDS = 10 * 365 * 86_400.0
+
+
+class Home(Carrier, Protocol):
+    """The connection of a call."""
+
+    peer: str
+
+    def send_headers(self, number: int, headers: Iterable[Header], *, ends: bool = False) -> None:
+        """Sends headers, with which the stream ends if `ends`."""
+        ...
+
+    def forget(self, call: "ServerCall") -> None:
+        """Takes that nothing more is sent or expected of a call."""
+        ...
+
+    def served(self, call: "ServerCall") -> None:
+        """Takes that the handler of a call has ended."""
+        ...
+
+
+class ServerCall(Stream):
+    """One call. Stands for `grpc.aio.ServicerContext` in what handlers of this repository use of it."""
+
+    def __init__(self, home: Home, number: int, metadata: Pairs, seconds: float | None) -> None:
+        """Begins the call's time, of which there are so many seconds; None: as many as it takes."""
+        super().__init__(home, number)
+        self.task: asyncio.Task[None] | None = None
+        self._home = home
+        self._metadata = metadata
+        self._serializer: Callable[[Any], bytes] | None = None
+        self._opened = False
+        self._ended = False
+        self._code: StatusCode | None = None
+        self._details = ""
+        self._trailing: Pairs = ()
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if seconds is not None:
+            seconds = min(seconds, _LONGEST_SECONDS)
+            self._deadline = time.monotonic() + seconds
+            self._timer = self._loop.call_later(seconds, self._expire)
+
+    # What handlers use.
+
+    def invocation_metadata(self) -> Pairs:
+        """Returns the caller's metadata."""
+        return self._metadata
+
+    def peer(self) -> str:
+        """Returns who calls, as `ipv4:ADDRESS:PORT`."""
+        return self._home.peer
+
+    def time_remaining(self) -> float | None:
+        """Returns the seconds until the deadline, 0 at least; None if there is none."""
+        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+
+    def code(self) -> StatusCode | None:
+        """Returns the code the call has ended with."""
+        return self._code
+
+    def trailing_metadata(self) -> Pairs:
+        """Returns the metadata that the call ends with."""
+        return self._trailing
+
+    def set_trailing_metadata(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        """Sets the metadata that the call ends with."""
+        self._trailing = tuple(metadata)
+
+    async def send_initial_metadata(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        """Sends metadata before all messages. Raises UsageError if they were sent before."""
+        if self._opened:
+            raise _aio.UsageError("initial metadata were sent before")
+        self._open(metadata)
+
+    async def write(self, message: Any) -> None:
+        """Sends a message; returns when the peer's windows and the transport have taken it.
+
+        Raises:
+            InternalError: the call has ended.
+        """
+        data: bytes = message if self._serializer is None else self._serializer(message)
+        if len(data) > self._limit:
+            raise MessageTooLarge(f"Sent message larger than max ({len(data)} vs. {self._limit}).")
+        if self.gone or self._ended:
+            raise _aio.InternalError("the call has ended")
+        if not self._opened:
+            self._open(())
+        if not self.send(data):
+            await self.drained()
+
+    async def read(self) -> Any:
+        """Returns the caller's next message as bytes; EOF at their end."""
+        message = await self.next_message()
+        return _aio.EOF if message is None else message
+
+    async def abort(
+        self, code: StatusCode, details: str = "", trailing_metadata: Iterable[tuple[str, str | bytes]] = ()
+    ) -> NoReturn:
+        """Ends the call. Raises AbortError, which a handler lets pass."""
+        self.end(code, details, tuple(trailing_metadata) or self._trailing)
+        raise _aio.AbortError("the call was ended")
+
+    # What its connection uses.
+
+    async def serve(self, find: Callable[[Pairs], Awaitable[Any]]) -> None:
+        """Answers by the handler that `find` returns; None answers that there is none."""
+        try:
+            handler = await find(self._metadata)
+            if handler is None:
+                self.end(StatusCode.UNIMPLEMENTED, "There is no such method here.")
+                return
+            await self._answer(handler)
+            self.end(self._code or StatusCode.OK, self._details, self._trailing)
+        except MessageTooLarge as error:
+            self.end(StatusCode.RESOURCE_EXHAUSTED, str(error))
+        except BadMessage as error:
+            self.end(StatusCode.INTERNAL, str(error))
+        except asyncio.CancelledError:
+            self.end(StatusCode.CANCELLED, "The call was cancelled.")
+            raise
+        except (_aio.AbortError, _aio.InternalError):
+            self.end(StatusCode.INTERNAL, "The call broke off.")  # which it has been, mostly, before
+        except Exception:
+            _log.exception("a handler failed")
+            self.end(StatusCode.UNKNOWN, "The handler failed.")
+        finally:
+            self._home.served(self)
+
+    def end(self, code: StatusCode, details: str = "", trailing: Pairs = ()) -> None:
+        """Sends the status, behind the messages that wait. Without effect if the call has ended."""
+        if self._ended or self.gone:
+            return
+        self._ended, self._code, self._details = True, code, details
+        if self._timer is not None:
+            self._timer.cancel()
+        headers = trailers(code, details, trailing)
+        self.behind(lambda: self._close(headers))
+
+    def cut(self, code: StatusCode, details: str) -> None:
+        """Ends the call and its handler."""
+        self._pending.clear()  # a reader that takes nothing would keep the status from leaving
+        self.end(code, details)
+        self._cancel()
+
+    def abandon(self) -> None:
+        """Takes that the caller has left."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.let_go()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self.task is not None and not self.task.done():
+            self.task.cancel()
+
+    def _expire(self) -> None:
+        self.end(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        self._cancel()
+
+    async def _answer(self, handler: Any) -> None:
+        self._serializer = handler.response_serializer
+        requests: Any = self._requests() if handler.request_streaming else await self._request()
+        if handler.response_streaming:
+            behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
+            await behaviour(requests, self)
+        else:
+            behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+            await self.write(await behaviour(requests, self))
+
+    async def _request(self) -> bytes:
+        request = await self.next_message()
+        if request is None:
+            raise BadMessage("The call has no message.")
+        return request
+
+    async def _requests(self) -> AsyncIterator[bytes]:
+        while (request := await self.next_message()) is not None:
+            yield request
+
+    def _open(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        if self.gone or self._ended:
+            return
+        self._opened = True
+        own = (b"grpc-accept-encoding", ENCODINGS)
+        self._home.send_headers(self.number, (*_OPENING, own, *sent(metadata)))
+
+    def _close(self, headers: list[Header]) -> None:
+        # A call that fails before its answer begins has one block of headers for both.
+        self._home.send_headers(self.number, headers if self._opened else (*_OPENING, *headers), ends=True)
+        if not self.ended_by_peer:
+            self.reset(ErrorCode.NO_ERROR)
+        self.gone = True
+        self._home.forget(self)

@@ -1,0 +1,187 @@
+"""What both ends of a call share: the messages that came, those on their way, and the windows that bound them."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from sensorium.rpc.http2.frames import (
+    DATA,
+    LARGEST_WINDOW,
+    ErrorCode,
+    frame,
+    message_frame,
+    prefixed,
+    reset_frame,
+    window_frame,
+)
+from sensorium.rpc.http2.messages import Assembler, BadMessage, MessageTooLarge, decompressed
+from sensorium.rpc.http2.output import Output
+
+WINDOW = 256 * 1024
+"""Bytes of a stream that may come before somebody reads them: thousands of deltas, and 250 MB/s at a millisecond."""
+
+
+class Carrier(Protocol):
+    """The connection of a stream."""
+
+    output: Output
+    peer_window: int
+    message_bytes: int
+
+
+class Stream:
+    """One stream of a connection. Belongs to the event loop."""
+
+    def __init__(self, connection: Carrier, number: int) -> None:
+        self.number = number
+        self.queued = False
+        self.encoding = b"identity"
+        """How the peer compresses the messages that it marks as compressed."""
+        self.ended_by_peer = False
+        """Whether the peer will send no more."""
+        self.gone = False
+        """Whether the call is over for one of both, so that nothing can be sent or read any more."""
+        self._loop = asyncio.get_running_loop()
+        self._output = connection.output
+        self._limit = connection.message_bytes
+        self._send_window = connection.peer_window
+        self._pending: deque[memoryview] = deque()
+        self._behind: Callable[[], None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._window = WINDOW
+        self._held = 0
+        self._messages: deque[tuple[bool, bytes]] = deque()
+        self._assembler = Assembler(self._limit)
+        self._arrived: asyncio.Future[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether the next message could leave without waiting for the peer."""
+        return not (self._pending or self._output.paused)
+
+    def send(self, message: bytes, flags: int = 0) -> bool:
+        """Sends a message as soon as the peer takes it. Returns whether that is now."""
+        size, output = len(message) + 5, self._output
+        if (
+            size <= self._send_window
+            and size <= output.window
+            and size <= output.frame_bytes
+            and not self._pending
+            and not output.paused
+        ):
+            self._send_window -= size
+            output.window -= size
+            output.put(message_frame(self.number, message, flags))
+            return True
+        self._pending.append(memoryview(prefixed(message)))
+        if flags:
+            self.behind(lambda: output.put(frame(DATA, flags, self.number)))
+        output.wait(self)
+        return False
+
+    def behind(self, action: Callable[[], None]) -> None:
+        """Does something once all messages have left; at once if they have."""
+        if self._pending:
+            self._behind = action
+        else:
+            action()
+
+    async def drained(self) -> None:
+        """Returns when all messages have left, or nothing can be sent any more."""
+        while self._pending and not self.gone:
+            if self._drained is None or self._drained.done():
+                self._drained = self._loop.create_future()
+            await self._drained
+
+    def push(self) -> bool:
+        """See Waiting."""
+        if not self._pending:
+            return False
+        piece, output = self._pending[0], self._output
+        size = min(len(piece), self._send_window, output.window, output.frame_bytes)
+        if size <= 0:
+            return False
+        self._send_window -= size
+        output.window -= size
+        if size == len(piece):
+            self._pending.popleft()
+        else:
+            self._pending[0] = piece[size:]
+        output.put(frame(DATA, 0, self.number, bytes(piece[:size])))
+        if self._pending:
+            return self._send_window > 0
+        self._wake(self._drained)
+        behind, self._behind = self._behind, None
+        if behind is not None:
+            behind()
+        return False
+
+    def widen(self, size: int) -> bool:
+        """Takes what the peer allows in addition, or takes back. Returns False where that is more than there may be."""
+        self._send_window += size
+        if self._pending and self._send_window > 0 and not self.queued:
+            self._output.wait(self)
+        return self._send_window <= LARGEST_WINDOW
+
+    def receive(self, data: bytes, size: int) -> None:
+        """Takes the data of a frame that used up `size` of the window.
+
+        Raises:
+            BadMessage, MessageTooLarge: see Assembler.
+        """
+        self._window -= size
+        if self._window < 0:
+            raise BadMessage("More was sent than the window of the stream allows.")
+        self._held += size
+        self._messages += self._assembler.feed(data)
+        # What is a part of a message only must not wait for its reader, who waits for the rest.
+        if self._messages:
+            self._wake(self._arrived)
+        else:
+            self._give_back()
+
+    def end_by_peer(self) -> None:
+        """Takes that the peer has sent everything."""
+        self.ended_by_peer = True
+        self._wake(self._arrived)
+
+    async def next_message(self) -> bytes | None:
+        """Returns the next message; None at their end.
+
+        Raises:
+            BadMessage, MessageTooLarge: what came is no message.
+        """
+        while not self._messages:
+            if self.gone or self.ended_by_peer:
+                if self._assembler.begun and not self.gone:
+                    raise BadMessage("The stream ended in the middle of a message.")
+                return None
+            self._arrived = self._loop.create_future()
+            await self._arrived
+        compressed, message = self._messages.popleft()
+        if not self._messages:
+            self._give_back()
+        return await decompressed(message, self.encoding, self._limit) if compressed else message
+
+    def let_go(self) -> None:
+        """Drops what was not sent yet, and wakes who waits for the peer."""
+        self.gone = True
+        self._pending.clear()
+        self._behind = None
+        self._wake(self._drained)
+        self._wake(self._arrived)
+
+    def reset(self, code: ErrorCode) -> None:
+        """Tells the peer that the stream is over."""
+        self._output.put(reset_frame(self.number, code))
+
+    def _give_back(self) -> None:
+        if self._held >= WINDOW // 2 and not self.ended_by_peer:
+            self._output.put(window_frame(self.number, self._held))
+            self._window += self._held
+            self._held = 0
+
+    def _wake(self, waiter: asyncio.Future[None] | None) -> None:
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
