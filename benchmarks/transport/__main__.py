@@ -1,8 +1,7 @@
-"""`python -m benchmarks.transport`: processor time of a streamed message, in the service and in the gateway before it."""
+"""`python -m benchmarks.transport`: processor time of a streamed message, in the service and in the gateway."""
 
 import asyncio
 import sys
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,10 +4,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from types import TracebackType
+from typing import Any
 
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_reflection.v1alpha.reflection import aio
-from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 from prometheus_client import CollectorRegistry
 
 from sensorium.errors import SensoriumError
@@ -74,7 +74,8 @@ class Server:
         patience = Patience(settings.stalled_client_seconds, settings.silent_client_seconds)
         self._tracer = _tracer(settings, name)
         interceptor = CallInterceptor(self.gate, observer or NobodyObserves(), patience, self._tracer)
-        self.grpc = Http2Server(interceptor, settings.message_bytes, settings.max_connection_age_seconds)
+        # To the generated stubs, only gRPC's own servers are servers.
+        self.grpc: Any = Http2Server(interceptor, settings.message_bytes, settings.max_connection_age_seconds)
         self._tls = server_tls(settings)
         self._registry = registry or CollectorRegistry()
         self._registry.register(LINES_DROPPED)
@@ -91,7 +92,8 @@ class Server:
         self.grpc.add_generic_rpc_handlers((self.health.handler(),))
         if self.settings.reflection:
             names = (*self.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            add_ServerReflectionServicer_to_server(aio.ReflectionServicer(names), self.grpc)
+            stubs: Any = reflection_pb2_grpc
+            stubs.add_ServerReflectionServicer_to_server(aio.ReflectionServicer(names), self.grpc)
         self.port = self._bind()
         host, port = self.settings.host, self.settings.metrics_port
         try:

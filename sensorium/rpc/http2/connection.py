@@ -1,4 +1,4 @@
-"""What both ends of an HTTP/2 connection share: frames in, frames out, windows, pings, and its end."""
+"""An HTTP/2 connection, whatever its streams are for: frames in, frames out, windows, pings, and its end."""
 
 import asyncio
 import logging
@@ -9,18 +9,18 @@ from typing import Any, Generic, TypeVar
 from sensorium.rpc.http2 import frames
 from sensorium.rpc.http2.frames import ACK, ConnectionFault, ErrorCode, FrameReader, frame, unpadded
 from sensorium.rpc.http2.header_blocks import HEADER_LIST_BYTES, HeaderBlocks
+from sensorium.rpc.http2.heartbeat import Heartbeat
 from sensorium.rpc.http2.messages import BadMessage, MessageTooLarge
 from sensorium.rpc.http2.metadata import Header
 from sensorium.rpc.http2.output import Output
 from sensorium.rpc.http2.stream import WINDOW, Stream
 from sensorium.rpc.http2.tolerance import Allowance
+from sensorium.rpc.http2.window import Window
 
 _log = logging.getLogger("sensorium.rpc")
 
 _WINDOW = 4 * 1024 * 1024
-_KEEPALIVE_SECONDS = 30.0
-_KEEPALIVE_ANSWER_SECONDS = 10.0
-_GREETING_SECONDS = 20.0
+_CLOSE_SECONDS = 10.0
 # Frames that say nothing new. Data that is sent earns some: its reader opens its windows again.
 _IDLE_FRAMES, _IDLE_FRAMES_PER_SECOND = 2000, 500.0
 _LIVELINESS = b"alive?\0\0"
@@ -46,13 +46,24 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
         self._idle_frames = Allowance(_IDLE_FRAMES, _IDLE_FRAMES_PER_SECOND, "frames", time.monotonic())
         self._updates = 0
         self._greeted = False
-        self._held = 0
-        self._window = _WINDOW
-        self._heard = True
-        self._timer: asyncio.TimerHandle | None = None
+        self._window = Window(_WINDOW)
+        self._heartbeat: Heartbeat | None = None
         self._transport: Any = None
+        self._takers: tuple[Callable[[int, int, bytes], None], ...] = (
+            self._take_data,
+            self._take_headers,
+            self._take_priority,
+            self._take_reset,
+            self._take_settings,
+            self._take_push,
+            self._take_ping,
+            self._take_goaway,
+            self._take_window,
+            self._take_continuation,
+        )
+        """By kind of frame."""
 
-    # What ends differ in.
+    # What its streams are for.
 
     def _on_headers(self, number: int, headers: list[Header], ended: bool) -> None:
         raise NotImplementedError
@@ -63,20 +74,11 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
     def _on_bad_message(self, stream: StreamT, error: Exception) -> None:
         raise NotImplementedError
 
-    def _on_goaway(self, last: int, code: int) -> None:
-        raise NotImplementedError
-
     def _on_ping(self, now: float) -> None:
         """Raises ConnectionFault where there are too many."""
 
     def _on_ping_answer(self, payload: bytes) -> None:
         """Takes the answer to a ping."""
-
-    def _on_setting(self, setting: int, value: int) -> None:
-        """Takes a setting that only one end understands."""
-
-    def _on_ended(self, stream: StreamT) -> None:
-        """Takes that the peer has sent everything of a stream."""
 
     def _has_begun(self, number: int) -> bool:
         """Returns whether a stream has been opened, by whoever opens them."""
@@ -87,17 +89,17 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
     def connection_made(self, transport: Any) -> None:
         """See asyncio.Protocol."""
         self._transport = self.output.transport = transport
-        self._timer = self.loop.call_later(_GREETING_SECONDS, self._expect_greeting)
+        self._heartbeat = Heartbeat(self.loop, self._ping, transport.abort)
 
-    def greet(self, settings: dict[int, int], preface: bytes = b"") -> None:
+    def greet(self, settings: dict[int, int]) -> None:
         """Sends what a connection begins with."""
         told = {frames.INITIAL_WINDOW_SIZE: WINDOW, frames.MAX_HEADER_LIST_SIZE: HEADER_LIST_BYTES, **settings}
-        begin = frames.settings_frame(told) + frames.window_frame(0, _WINDOW - frames.FIRST_WINDOW)
-        self.output.put(preface + begin)
+        self.output.put(frames.settings_frame(told) + frames.window_frame(0, _WINDOW - frames.FIRST_WINDOW))
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        self._heard = True
+        assert self._heartbeat is not None
+        self._heartbeat.heard = True
         try:
             for kind, flags, number, payload in self._frames(data):
                 self._take(kind, flags, number, payload)
@@ -119,8 +121,8 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         del exc
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         for stream in list(self.streams.values()):
             self._on_reset(stream, ErrorCode.CANCEL)
         self.streams.clear()
@@ -134,7 +136,7 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
             self.output.flush()
             self._transport.close()
             # A peer that takes nothing would keep what waits for it.
-            self.loop.call_later(_KEEPALIVE_ANSWER_SECONDS, self._transport.abort)
+            self.loop.call_later(_CLOSE_SECONDS, self._transport.abort)
 
     def _last_taken(self) -> int:
         return 0
@@ -151,16 +153,15 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
             if kind != frames.SETTINGS or flags & ACK:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame holds no settings")
             self._greet()
-        if kind < len(_TAKE):
-            _TAKE[kind](self, flags, number, payload)
+        if kind < len(self._takers):
+            self._takers[kind](flags, number, payload)
         else:
             self._idle()
 
     def _greet(self) -> None:
         self._greeted = True
-        assert self._timer is not None
-        self._timer.cancel()
-        self._timer = self.loop.call_later(_KEEPALIVE_SECONDS, self._keep_alive)
+        assert self._heartbeat is not None
+        self._heartbeat.greeted()
 
     def _take_data(self, flags: int, number: int, payload: bytes) -> None:
         size, ended = len(payload), bool(flags & frames.END_STREAM)
@@ -168,14 +169,10 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "data for no stream")
         if not size and not ended:
             self._idle()
-        self._window -= size
-        if self._window < 0:
+        if not self._window.take(size):
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more was sent than the window allows")
-        self._held += size
-        if self._held >= _WINDOW // 2:
-            self.output.put(frames.window_frame(0, self._held))
-            self._window += self._held
-            self._held = 0
+        if back := self._window.give_back():
+            self.output.put(frames.window_frame(0, back))
         data = unpadded(payload, flags & frames.PADDED) if flags & frames.PADDED else payload
         stream = self.streams.get(number)
         if stream is None:
@@ -189,7 +186,6 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
             return
         if ended:
             stream.end_by_peer()
-            self._on_ended(stream)
 
     def _take_headers(self, flags: int, number: int, payload: bytes) -> None:
         if not number:
@@ -251,10 +247,9 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
             if not frames.FRAME_BYTES <= value < 2**24:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a size of frames is not allowed")
             self.output.frame_bytes = min(value, 4 * frames.FRAME_BYTES)
-        else:
-            self._on_setting(setting, value)
 
     def _take_push(self, flags: int, number: int, payload: bytes) -> None:
+        del flags, number, payload
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "nothing may be pushed")
 
     def _take_ping(self, flags: int, number: int, payload: bytes) -> None:
@@ -270,8 +265,9 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
         self.output.put(frame(frames.PING, ACK, 0, payload))
 
     def _take_goaway(self, flags: int, number: int, payload: bytes) -> None:
-        del flags, number
-        self._on_goaway(*frames.last_stream(payload))
+        """Does nothing: the peer closes when it has what it waits for."""
+        del flags, number, payload
+        self._idle()
 
     def _take_window(self, flags: int, number: int, payload: bytes) -> None:
         del flags
@@ -295,37 +291,5 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
     def _idle(self) -> None:
         self._idle_frames.take(time.monotonic())
 
-    # Time.
-
-    def _expect_greeting(self) -> None:
-        self._transport.abort()
-
-    def _keep_alive(self) -> None:
-        if self._heard:
-            self._heard = False
-            self._timer = self.loop.call_later(_KEEPALIVE_SECONDS, self._keep_alive)
-            return
+    def _ping(self) -> None:
         self.output.put(frame(frames.PING, 0, 0, _LIVELINESS))
-        self._timer = self.loop.call_later(_KEEPALIVE_ANSWER_SECONDS, self._expect_answer)
-
-    def _expect_answer(self) -> None:
-        if not self._heard:
-            _log.debug("a peer does not answer any more")
-            self._transport.abort()
-            return
-        self._timer = self.loop.call_later(_KEEPALIVE_SECONDS, self._keep_alive)
-
-
-_TAKE: tuple[Callable[[Any, int, int, bytes], None], ...] = (
-    Connection._take_data,
-    Connection._take_headers,
-    Connection._take_priority,
-    Connection._take_reset,
-    Connection._take_settings,
-    Connection._take_push,
-    Connection._take_ping,
-    Connection._take_goaway,
-    Connection._take_window,
-    Connection._take_continuation,
-)
-"""By kind of frame."""

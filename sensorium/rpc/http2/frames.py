@@ -93,10 +93,10 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return _HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream) + payload
 
 
-def message_frame(stream: int, message: bytes, flags: int) -> bytes:
+def message_frame(stream: int, message: bytes) -> bytes:
     """Returns a frame that holds one whole message of gRPC."""
     size = len(message)
-    return _MESSAGE.pack((size + 5) >> 8, (size + 5) & 0xFF, DATA, flags, stream, 0, size) + message
+    return _MESSAGE.pack((size + 5) >> 8, (size + 5) & 0xFF, DATA, 0, stream, 0, size) + message
 
 
 def prefixed(message: bytes) -> bytes:
@@ -159,18 +159,6 @@ def number(payload: bytes) -> int:
     if len(payload) != _NUMBER.size:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame has the wrong size")
     return _NUMBER.unpack(payload)[0]
-
-
-def last_stream(payload: bytes) -> tuple[int, int]:
-    """Returns which stream a GOAWAY calls the last one, and its code.
-
-    Raises:
-        ConnectionFault: it is no such frame.
-    """
-    if len(payload) < _TWO_NUMBERS.size:
-        raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a GOAWAY is cut off")
-    last, code = _TWO_NUMBERS.unpack_from(payload)
-    return last & LARGEST_WINDOW, code
 
 
 def unpadded(payload: bytes, flags: int) -> bytes:

@@ -3,7 +3,7 @@
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from grpc import StatusCode
 
@@ -12,7 +12,6 @@ Header = tuple[bytes, bytes]
 
 ENCODINGS = b"identity,deflate,gzip"
 
-_CODES = {code.value[0]: code for code in StatusCode}
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _NAME = re.compile(rb":?[0-9a-z_.-]+")
@@ -92,16 +91,6 @@ def trailers(code: StatusCode, details: str, metadata: Iterable[tuple[str, str |
     return headers + sent(metadata)
 
 
-def status_of(headers: Iterable[Header]) -> tuple[StatusCode, str] | None:
-    """Returns how headers say that a call has ended; None where they do not."""
-    told = dict(headers)
-    number = told.get(b"grpc-status")
-    if number is None:
-        return None
-    code = _CODES.get(int(number), StatusCode.UNKNOWN) if number.isdigit() else StatusCode.UNKNOWN
-    return code, unquote(told.get(b"grpc-message", b"").decode("latin-1"), errors="replace")
-
-
 def seconds_of(timeout: bytes) -> float:
     """Returns the seconds that `grpc-timeout` gives.
 
@@ -112,15 +101,6 @@ def seconds_of(timeout: bytes) -> float:
     if found is None:
         raise Malformed("grpc-timeout is not a number of at most eight digits and its unit")
     return int(found[1]) * _UNITS[found[2]]
-
-
-def timeout_of(seconds: float) -> bytes:
-    """Returns `grpc-timeout` for so many seconds, rounded up where it is coarser than they are."""
-    for unit, scale in (("u", 1e-6), ("m", 1e-3), ("S", 1.0)):
-        count = max(-int(-seconds // scale), 0)
-        if count < 10**8:
-            return f"{count}{unit}".encode()
-    return b"99999999S"
 
 
 def _binary(value: bytes) -> bytes:

@@ -214,10 +214,6 @@ class ServerConnection(Connection[ServerCall]):
         full = isinstance(error, MessageTooLarge)
         stream.cut(StatusCode.RESOURCE_EXHAUSTED if full else StatusCode.INTERNAL, str(error))
 
-    def _on_goaway(self, last: int, code: int) -> None:
-        """Does nothing: the peer closes when it has what it waits for."""
-        self._idle()
-
     def _on_ping(self, now: float) -> None:
         self._pings.take(now, self.output.puts)
 

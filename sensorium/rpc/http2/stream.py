@@ -1,4 +1,4 @@
-"""What both ends of a call share: the messages that came, those on their way, and the windows that bound them."""
+"""A stream of messages: those that came, those on their way, and the windows that bound them."""
 
 import asyncio
 from collections import deque
@@ -8,6 +8,7 @@ from typing import Protocol
 from sensorium.rpc.http2.frames import (
     DATA,
     LARGEST_WINDOW,
+    ConnectionFault,
     ErrorCode,
     frame,
     message_frame,
@@ -15,11 +16,15 @@ from sensorium.rpc.http2.frames import (
     reset_frame,
     window_frame,
 )
-from sensorium.rpc.http2.messages import Assembler, BadMessage, MessageTooLarge, decompressed
+from sensorium.rpc.http2.messages import Assembler, BadMessage, decompressed
 from sensorium.rpc.http2.output import Output
+from sensorium.rpc.http2.window import Window
 
 WINDOW = 256 * 1024
 """Bytes of a stream that may come before somebody reads them: thousands of deltas, and 250 MB/s at a millisecond."""
+
+_AT_ONCE = 32
+"""Messages that a handler reads, or writes, before others on the event loop have their turn."""
 
 
 class Carrier(Protocol):
@@ -38,6 +43,8 @@ class Stream:
         self.queued = False
         self.encoding = b"identity"
         """How the peer compresses the messages that it marks as compressed."""
+        self.begun_by_peer = False
+        """Whether the peer has sent anything but headers."""
         self.ended_by_peer = False
         """Whether the peer will send no more."""
         self.gone = False
@@ -49,19 +56,14 @@ class Stream:
         self._pending: deque[memoryview] = deque()
         self._behind: Callable[[], None] | None = None
         self._drained: asyncio.Future[None] | None = None
-        self._window = WINDOW
-        self._held = 0
+        self._window = Window(WINDOW)
         self._messages: deque[tuple[bool, bytes]] = deque()
+        self._at_once = 0
         self._assembler = Assembler(self._limit)
         self._arrived: asyncio.Future[None] | None = None
 
-    @property
-    def idle(self) -> bool:
-        """Whether the next message could leave without waiting for the peer."""
-        return not (self._pending or self._output.paused)
-
-    def send(self, message: bytes, flags: int = 0) -> bool:
-        """Sends a message as soon as the peer takes it. Returns whether that is now."""
+    def send(self, message: bytes) -> None:
+        """Sends a message as soon as the peer takes it; see `drained`."""
         size, output = len(message) + 5, self._output
         if (
             size <= self._send_window
@@ -72,13 +74,10 @@ class Stream:
         ):
             self._send_window -= size
             output.window -= size
-            output.put(message_frame(self.number, message, flags))
-            return True
+            output.put(message_frame(self.number, message))
+            return
         self._pending.append(memoryview(prefixed(message)))
-        if flags:
-            self.behind(lambda: output.put(frame(DATA, flags, self.number)))
         output.wait(self)
-        return False
 
     def behind(self, action: Callable[[], None]) -> None:
         """Does something once all messages have left; at once if they have."""
@@ -89,6 +88,7 @@ class Stream:
 
     async def drained(self) -> None:
         """Returns when all messages have left, or nothing can be sent any more."""
+        await self._take_turn()
         while self._pending and not self.gone:
             if self._drained is None or self._drained.done():
                 self._drained = self._loop.create_future()
@@ -128,12 +128,12 @@ class Stream:
         """Takes the data of a frame that used up `size` of the window.
 
         Raises:
+            ConnectionFault: the window is not as large.
             BadMessage, MessageTooLarge: see Assembler.
         """
-        self._window -= size
-        if self._window < 0:
-            raise BadMessage("More was sent than the window of the stream allows.")
-        self._held += size
+        self.begun_by_peer = True
+        if not self._window.take(size):
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more was sent than the window of a stream allows")
         self._messages += self._assembler.feed(data)
         # What is a part of a message only must not wait for its reader, who waits for the rest.
         if self._messages:
@@ -162,6 +162,7 @@ class Stream:
         compressed, message = self._messages.popleft()
         if not self._messages:
             self._give_back()
+        await self._take_turn()
         return await decompressed(message, self.encoding, self._limit) if compressed else message
 
     def let_go(self) -> None:
@@ -176,11 +177,16 @@ class Stream:
         """Tells the peer that the stream is over."""
         self._output.put(reset_frame(self.number, code))
 
+    async def _take_turn(self) -> None:
+        self._at_once += 1
+        if self._at_once >= _AT_ONCE:
+            self._at_once = 0
+            await asyncio.sleep(0)
+
     def _give_back(self) -> None:
-        if self._held >= WINDOW // 2 and not self.ended_by_peer:
-            self._output.put(window_frame(self.number, self._held))
-            self._window += self._held
-            self._held = 0
+        back = 0 if self.ended_by_peer else self._window.give_back()
+        if back:
+            self._output.put(window_frame(self.number, back))
 
     def _wake(self, waiter: asyncio.Future[None] | None) -> None:
         if waiter is not None and not waiter.done():

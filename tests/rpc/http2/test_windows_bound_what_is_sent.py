@@ -1,0 +1,120 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from sensorium.rpc.http2 import frames
+from sensorium.rpc.http2.frames import frame, header_frames, prefixed, settings_frame, window_frame
+from sensorium.rpc.http2.output import Output
+from sensorium.rpc.http2.stream import WINDOW
+from tests.rpc.http2.test_one_call_that_cannot_be_answered import changed
+from tests.rpc.http2.wire import Wire, wire
+from tests.rpc.peer import COLLECT, EXCHANGE, STREAM, peer
+from tests.waiting import until
+
+BODY = b"0123456789" * 5
+
+
+def collect(there: Wire, number: int, body: bytes) -> None:
+    """Asks for what is answered with `body`."""
+    there.send(header_frames(number, there.block(changed(path=COLLECT)), 0, 16_384))
+    message = prefixed(body)
+    for start in range(0, len(message), frames.FRAME_BYTES):
+        there.send(frame(frames.DATA, 0, number, message[start : start + frames.FRAME_BYTES]))
+    there.send(frame(frames.DATA, frames.END_STREAM, number))
+
+
+async def test_a_message_leaves_as_far_as_the_stream_s_window_goes_and_others_pass_it() -> None:
+    async with peer() as there, wire(there.server.port) as caller:
+        caller.greet(initial_window_size=10)
+        collect(caller, 1, BODY)
+        assert (await caller.until(frames.DATA, 1))[1] == prefixed(BODY)[:10]
+        # By a setting, windows can shrink to less than nothing.
+        caller.send(settings_frame({frames.INITIAL_WINDOW_SIZE: 5}), window_frame(1, 5))
+        collect(caller, 3, b"")
+        assert (await caller.until(frames.DATA))[1] == prefixed(b"")
+        caller.send(window_frame(1, 4))
+        assert (await caller.until(frames.DATA, 1))[1] == prefixed(BODY)[10:14]
+        caller.send(settings_frame({frames.INITIAL_WINDOW_SIZE: 1000}))
+        assert (await caller.until(frames.DATA, 1))[1] == prefixed(BODY)[14:]
+        assert (await caller.trailers(1))["grpc-status"] == "0"
+
+
+async def test_streams_share_the_window_of_their_connection() -> None:
+    async with peer() as there, wire(there.server.port) as caller:
+        caller.greet(initial_window_size=10**6)
+        for number in (1, 3):
+            collect(caller, number, bytes(60_000))
+        left = {1: 60_005, 3: 60_005}
+        for allowed in (frames.FIRST_WINDOW, 30_000, 30_000):
+            while allowed and sum(left.values()):
+                came = await caller.frame()
+                assert came is not None
+                kind, _, number, payload = came
+                if kind == frames.HEADERS:
+                    caller.headers(payload)
+                if kind == frames.DATA:
+                    left[number] -= len(payload)
+                    allowed -= len(payload)
+            assert allowed >= 0
+            caller.send(window_frame(0, 30_000))
+        assert left == {1: 0, 3: 0}
+
+
+async def test_a_reader_that_takes_nothing_gets_the_status_behind_what_waits() -> None:
+    async with peer(stalled_client_seconds=0.1) as there, wire(there.server.port) as caller:
+        caller.greet(initial_window_size=3)
+        caller.send(header_frames(1, caller.block(changed(path=STREAM)), 0, 16_384))
+        caller.send(frame(frames.DATA, frames.END_STREAM, 1, prefixed(b"")))
+        await until(lambda: bool(there.record.ended))
+        caller.send(window_frame(1, 100))
+        came = b""
+        while len(came) < 5:
+            came += (await caller.until(frames.DATA, 1))[1]
+        assert (await caller.trailers(1))["grpc-status"] == "8"
+
+
+async def test_what_a_handler_does_not_read_is_not_asked_for() -> None:
+    async with peer() as there, wire(there.server.port) as caller:
+        there.text.behaviour = asyncio.Event().wait  # after its first message
+        caller.greet()
+        caller.send(header_frames(1, caller.block(changed(path=EXCHANGE)), 0, 16_384))
+        message = frame(frames.DATA, 0, 1, prefixed(bytes(10_000)))
+        for _ in range(WINDOW // 10_005):
+            caller.send(message)
+        caller.send(frame(frames.PING, 0, 0, bytes(8)))
+        while (came := await caller.frame()) is not None and came[0] != frames.PING:
+            assert came[:3] != (frames.WINDOW_UPDATE, 0, 1)
+
+
+class Kept(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.writes.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+
+async def test_what_is_made_in_one_turn_leaves_in_one_write() -> None:
+    output = Output(asyncio.get_running_loop())
+    output.transport = kept = Kept()
+    for piece in (b"a", b"b", b"c"):
+        output.put(piece)
+    assert kept.writes == []
+    await asyncio.sleep(0)
+    assert kept.writes == [b"abc"]
+    # So much that nobody should hold it back.
+    output.put(bytes(300_000))
+    output.put(b"d")
+    assert len(kept.writes) == 2
+
+
+@pytest.mark.parametrize("size", [0, 1, 16_379, 16_380, 200_000, 3_000_000])
+async def test_messages_of_all_sizes_come_back(size: int) -> None:
+    async with peer() as there:
+        body = bytes(size)
+        assert await there.call(COLLECT, body) == body
