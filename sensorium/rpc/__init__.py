@@ -26,7 +26,7 @@ from sensorium.rpc.gate import Gate
 from sensorium.rpc.health import Health
 from sensorium.rpc.lifecycle import main, run
 from sensorium.rpc.observer import CallObserver, NobodyObserves
-from sensorium.rpc.options import channel_options, server_options
+from sensorium.rpc.options import channel_options
 from sensorium.rpc.reading import read_within
 from sensorium.rpc.request_ids import REQUEST_ID, request_id_of
 from sensorium.rpc.server import CannotServe, PortTaken, Server
@@ -54,7 +54,6 @@ __all__ = [
     "read_within",
     "request_id_of",
     "run",
-    "server_options",
     "trace_headers",
     "write_within",
 ]

@@ -95,10 +95,11 @@ class ServerCall(Stream):
             raise _aio.UsageError("initial metadata were sent before")
         self._open(metadata)
 
-    async def write(self, message: Any) -> None:
+    async def write(self, message: Any, seconds: float | None = None) -> None:
         """Sends a message; returns when the peer's windows and the transport have taken it.
 
         Raises:
+            TimeoutError: that took longer than `seconds`, if any are given. It still leaves before all later ones.
             InternalError: the call has ended.
             AbortError: the message is larger than messages may be, and the call has ended with that.
         """
@@ -111,7 +112,11 @@ class ServerCall(Stream):
         if not self._opened:
             self._open(())
         self.send(data)
-        await self.drained()
+        if self._pending:
+            async with asyncio.timeout(seconds):
+                await self.drained()
+        else:  # mostly, and then no timer is worth its price
+            await self.take_turn()
 
     async def read(self) -> Any:
         """Returns the caller's next message as bytes; EOF at their end. Raises AbortError where it cannot be read."""

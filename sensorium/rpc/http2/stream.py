@@ -88,7 +88,6 @@ class Stream:
 
     async def drained(self) -> None:
         """Returns when all messages have left, or nothing can be sent any more."""
-        await self._take_turn()
         while self._pending and not self.gone:
             if self._drained is None or self._drained.done():
                 self._drained = self._loop.create_future()
@@ -162,8 +161,15 @@ class Stream:
         compressed, message = self._messages.popleft()
         if not self._messages:
             self._give_back()
-        await self._take_turn()
+        await self.take_turn()
         return await decompressed(message, self.encoding, self._limit) if compressed else message
+
+    async def take_turn(self) -> None:
+        """Lets others on the event loop have their turn, now and then."""
+        self._at_once += 1
+        if self._at_once >= _AT_ONCE:
+            self._at_once = 0
+            await asyncio.sleep(0)
 
     def let_go(self) -> None:
         """Drops what was not sent yet, and wakes who waits for the peer."""
@@ -176,12 +182,6 @@ class Stream:
     def reset(self, code: ErrorCode) -> None:
         """Tells the peer that the stream is over."""
         self._output.put(reset_frame(self.number, code))
-
-    async def _take_turn(self) -> None:
-        self._at_once += 1
-        if self._at_once >= _AT_ONCE:
-            self._at_once = 0
-            await asyncio.sleep(0)
 
     def _give_back(self) -> None:
         back = 0 if self.ended_by_peer else self._window.give_back()
