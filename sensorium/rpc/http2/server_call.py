@@ -127,7 +127,8 @@ class ServerCall(Stream):
         self, code: StatusCode, details: str = "", trailing_metadata: Iterable[tuple[str, str | bytes]] = ()
     ) -> NoReturn:
         """Ends the call. Raises AbortError, which a handler lets pass."""
-        self.end(code, details, tuple(trailing_metadata) or self._trailing)
+        self._trailing = tuple(trailing_metadata) or self._trailing
+        self.end(code, details, self._trailing)
         raise _aio.AbortError("the call was ended")
 
     # What its connection uses.
