@@ -169,6 +169,9 @@ class ServerCall(Stream):
     def cut(self, code: StatusCode, details: str) -> None:
         """Ends the call and its handler."""
         self._pending.clear()  # a reader that takes nothing would keep the status from leaving
+        behind, self._behind = self._behind, None
+        if behind is not None:
+            behind()
         self.end(code, details)
         self._cancel()
 
