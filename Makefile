@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media bench-autoscale bench-gateway soak images images-check image-locks models tools observe boards monitoring clean
+.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media bench-autoscale bench-gateway bench-transport soak images images-check image-locks models tools observe boards monitoring clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ bench-media: $(READY) ## Measures what an image in a prompt costs, and the pause
 
 bench-gateway: $(READY) ## Measures the rows of a batch that stay empty behind the gateway.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.gateway $(ARGS)
+
+bench-transport: $(READY) ## Measures the processor time of a streamed message, in a service and in the gateway.
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.transport $(ARGS)
 
 bench-autoscale: $(READY) ## Replays a day against the scaling policies, beside fleets that do not scale.
 	@$(BIN)/python -m benchmarks.autoscale $(ARGS)

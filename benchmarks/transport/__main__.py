@@ -36,16 +36,16 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Measurements of each; the median is shown.")] = 3,
     logs: Annotated[Path, typer.Option(help="Folder for logs.")] = ROOT / ".bench/transport",
 ) -> None:
-    """Prints microseconds of processor time per message; the service makes a token each step for every stream."""
+    """Prints processor time per message, of all threads; the service makes a token each step for every stream."""
     table = Table("streams", "service", "service behind the gateway", "gateway", title="µs a message")
-    with ExitStack() as running:
+    with ExitStack() as running, asyncio.Runner() as runner:
         service, port = _start(running, logs, "benchmarks.transport.service", "--step-seconds", str(step))
         gateway, front = _start(running, logs, "gateway", "--static", f"127.0.0.1:{port}")
         for count in streams:
             rounds = [
                 (
-                    *asyncio.run(_measure(port, [service], count, channels, seconds)),
-                    *asyncio.run(_measure(front, [service, gateway], count, channels, seconds)),
+                    *runner.run(_measure(port, [service], count, channels, seconds)),
+                    *runner.run(_measure(front, [service, gateway], count, channels, seconds)),
                 )
                 for _ in range(repeats)
             ]
