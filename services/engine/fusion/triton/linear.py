@@ -69,7 +69,7 @@ class GpuLinear(nn.Module):
     ) -> Tensor:
         """Returns `[1, out]` for one row: normalized before, gated behind (`[1, out / 2]`), and added to `residual`."""
         units = self.out_features // 2 if gate else self.out_features
-        rows, block = tile_of(self.in_features, gated=bool(gate))
+        rows, block = tile_of(self.in_features, gated=bool(gate), narrow=self.factors is not None)
         row, output = row.contiguous(), row.new_empty(1, units)
         multiply_row[(-(-units // rows),)](
             row, self.weight, row if self.factors is None else self.factors,
@@ -95,13 +95,14 @@ class GpuLinear(nn.Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
-def tile_of(width: int, *, gated: bool) -> tuple[int, int]:
+def tile_of(width: int, *, gated: bool, narrow: bool) -> tuple[int, int]:
     """Returns how many rows of weights a program takes, of gates and of what they let through each, and of what length.
 
-    Measured on an H200, for the layers of Llamas of 1B and 8B.
+    Measured on an H200, for the layers of Llamas of 1B and 8B, but for narrow ones: with more of these at once there are
+    not enough registers.
     """
     if width > _WHOLE:
-        return (2 if gated else 8), _PART
+        return (2 if gated else 4 if narrow else 8), _PART
     block = power(width)
     return min(_NUMBERS // block, 4), block
 

@@ -22,6 +22,7 @@ MOST_ROWS = 256
 """Of more, making a weight wide for torch's product is cheaper than making it wide in each tile."""
 TILED = (16, 32, 64, 128)
 """Rows of a tile."""
+_LEAST_UNITS = 32
 _PROGRAMS = 2
 """For each processor, before a width is split no further."""
 _MOST_SPLITS = 8
@@ -71,7 +72,9 @@ class GpuNarrowLinear(GpuLinear):
         self._room = room_for(bits.device, first.dtype)
         self._room.reserve(bits.numel())
         self._processors = processors_of(bits.device)
-        self._arrivals = torch.zeros(0, dtype=torch.int32, device=bits.device)
+        # Never made anew, as recorded steps go on using it: one for each of the smallest tiles.
+        places = -(-self.out_features // _LEAST_UNITS) * (MOST_ROWS // TILED[0])
+        self._arrivals = torch.zeros(places, dtype=torch.int32, device=bits.device)
         if bits.device.type == "cuda":
             self._compile(first.dtype)
 
@@ -98,8 +101,6 @@ class GpuNarrowLinear(GpuLinear):
         output = rows.new_empty(count, units) if residual is None else residual
         grid = (-(-units // tile.units), -(-count // tile.rows), tile.splits)
         places = grid[0] * grid[1] if tile.splits > 1 else 0
-        if len(self._arrivals) < places:
-            self._arrivals = self._arrivals.new_zeros(places)
         parts = rows.new_empty(places * tile.splits * tile.units * tile.rows, dtype=torch.float32)
         multiply_rows[grid](
             rows, self.weight, self.factors, rows if self.bias is None else self.bias, output, parts, self._arrivals,
