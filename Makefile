@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speech bench-gpu bench-media bench-autoscale bench-gateway bench-transport soak images images-check image-locks models tools observe boards monitoring clean
+.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speculation bench-speech bench-gpu bench-media bench-autoscale bench-gateway bench-transport soak images images-check image-locks models tools observe boards monitoring clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ bench-encoders: $(READY) ## Measures models that read once beside their peers; A
 
 bench-kinds: $(READY) ## Measures other kinds of models beside generate.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.kinds $(ARGS)
+
+bench-speculation: $(READY) ## Measures what prompt lookup gains and costs, with the embedded chat model.
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.speculation $(ARGS)
 
 bench-speech: $(READY) ## Measures transcription beside transformers' pipeline.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.speech $(ARGS)

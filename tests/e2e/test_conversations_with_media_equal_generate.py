@@ -79,7 +79,7 @@ async def test_it_resumes_and_shares_prefixes(llava: RunningStack) -> None:
     assert 16 <= other.usage.cached_token_count < rest.usage.cached_token_count
 
 
-async def test_candidates_beams_and_structure(llava: RunningStack) -> None:
+async def test_candidates_beams_structure_and_lookup(llava: RunningStack) -> None:
     said = (tiny.picture(1), "Yes or no?")
     asked = request(*said, seed=1, candidate_count=3, **SAMPLED)
     several = await read(llava.client, asked)
@@ -89,6 +89,10 @@ async def test_candidates_beams_and_structure(llava: RunningStack) -> None:
     choice = common.StructuredOutput(choice_list=common.StructuredOutput.ChoiceList(choices=["yes", "no"]))
     chosen = await read(llava.client, request(*said, structured_output=choice, ignore_eos=False))
     assert chosen.text in ("yes", "no")
+    few = {"allowed_token_ids": [60, 61], "max_new_tokens": 60}
+    plain, proposed = [await read(llava.client, request(*said, **few, **more)) for more in ({}, {"prompt_lookup": {}})]
+    assert proposed.token_ids == plain.token_ids
+    assert proposed.usage.accepted_token_count > 0
 
 
 def _bad(*parts: pb.ContentPart) -> pb.MultimodalServiceStreamGenerateRequest:

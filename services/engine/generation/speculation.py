@@ -17,7 +17,7 @@ _MOST_TOKENS = 64
 """Of a step with proposals."""
 _READING = 4096
 """Tokens that lookups take up in a step, which takes them less than a millisecond."""
-_ALLOWANCE = 0.03
+_ALLOWANCE = 0.02
 """Steps that each step lets a row lose to proposals, its own or others'."""
 _SAVED = 2.0
 """Steps of that, or of what proposals gained it, that a row keeps."""
@@ -25,7 +25,8 @@ _UNKNOWN_PRICE = 0.1
 """Of as many proposals as were not tried yet, in steps."""
 _REFRESH = 32
 """Steps with proposals after which one has none, so that it stays known how long that takes."""
-_RECENT = 5
+_RECENT = 15
+"""Steps of a kind that its price is the median of: few would be noise, which those that look cheap are chosen by."""
 
 
 class Speculation:
