@@ -16,7 +16,8 @@ from sensorium.v1 import models_pb2 as pb
 from sensorium.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
 from services.answer_meter import AnswerMeter
 from services.engine import gpu_memory
-from services.engine.checkpoint import Checkpoint, ModelRefused, Trust, resolve_device
+from services.engine.checkpoint import Checkpoint, ModelRefused, Trust
+from services.engine.device_name import resolve_device
 from services.engine.metrics import EngineMetrics
 from services.handlers import handlers
 from services.model_servicer import ModelServicer

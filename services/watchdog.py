@@ -3,7 +3,6 @@
 import faulthandler
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -31,7 +30,7 @@ class Watchdog:
         trouble: Callable[[], str],
         farewell: Callable[[str], "Future[None]"],
         seconds: float,
-        leave: Callable[[int], object] = os._exit,
+        leave: Callable[[int], object] | None = None,
     ) -> None:
         """Starts to look.
 
@@ -41,7 +40,7 @@ class Watchdog:
             seconds: How long a step may take.
             leave: Ends the process at once, with an exit code: the interpreter's own end would wait for the device.
         """
-        self._trouble, self._farewell, self._seconds, self._leave = trouble, farewell, seconds, leave
+        self._trouble, self._farewell, self._seconds, self._leave = trouble, farewell, seconds, leave or _leave
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
@@ -72,6 +71,9 @@ class Watchdog:
             self._farewell(reason).result(_FAREWELL_SECONDS)
         except Exception as error:
             log.error("Not all calls could be told: %r", error)
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
         self._leave(code)
+
+
+def _leave(code: int) -> None:
+    logging.shutdown()  # writes what waits, for a bounded time
+    os._exit(code)

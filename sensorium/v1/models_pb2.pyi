@@ -446,6 +446,7 @@ class MemoryPlan(_message.Message):
     CACHE_BYTES_FIELD_NUMBER: _builtins.int
     RESERVE_BYTES_FIELD_NUMBER: _builtins.int
     CACHE_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    CACHE_DTYPE_FIELD_NUMBER: _builtins.int
     total_bytes: _builtins.int
     """Of the device, or of the slice or container that is all this model can have."""
     others_bytes: _builtins.int
@@ -464,6 +465,8 @@ class MemoryPlan(_message.Message):
     """What nobody is meant to take."""
     cache_token_count: _builtins.int
     """Tokens whose keys and values fit."""
+    cache_dtype: _builtins.str
+    """Element type of keys and values, such as `bfloat16` or `fp8_e4m3`."""
     def __init__(
         self,
         *,
@@ -476,10 +479,11 @@ class MemoryPlan(_message.Message):
         cache_bytes: _builtins.int = ...,
         reserve_bytes: _builtins.int = ...,
         cache_token_count: _builtins.int = ...,
+        cache_dtype: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_bytes", b"cache_bytes", "cache_token_count", b"cache_token_count", "graphs_bytes", b"graphs_bytes", "media_bytes", b"media_bytes", "others_bytes", b"others_bytes", "reserve_bytes", b"reserve_bytes", "steps_bytes", b"steps_bytes", "total_bytes", b"total_bytes", "weights_bytes", b"weights_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_bytes", b"cache_bytes", "cache_dtype", b"cache_dtype", "cache_token_count", b"cache_token_count", "graphs_bytes", b"graphs_bytes", "media_bytes", b"media_bytes", "others_bytes", b"others_bytes", "reserve_bytes", b"reserve_bytes", "steps_bytes", b"steps_bytes", "total_bytes", b"total_bytes", "weights_bytes", b"weights_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -94,20 +94,6 @@ def find_file(checkpoint: Checkpoint, name: str) -> Path | None:
     return None if found is None else Path(found)
 
 
-def resolve_device(name: str) -> torch.device:
-    """Returns the device called `name`; `auto` is the first GPU, or the CPU where there is none.
-
-    Raises:
-        ModelRefused: no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelRefused(f"--device {name}: this machine shows {torch.cuda.device_count()} GPUs. Use auto or cpu.")
-    return device
-
-
 @contextmanager
 def refusals(source: str) -> Generator[None]:
     """Turns what goes wrong while a checkpoint is read into ModelRefused."""

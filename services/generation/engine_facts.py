@@ -19,6 +19,7 @@ def engine_settings(settings: GenerationSettings) -> EngineSettings:
         prefill_tokens=settings.prefill_tokens,
         decode_slowdown=settings.decode_slowdown,
         cache_bytes=None if settings.cache_mib is None else settings.cache_mib << 20,
+        narrow_cache=settings.kv_cache_dtype == "fp8_e4m3",
         memory_share=settings.gpu_memory_utilization,
         share_prefixes=settings.prefix_cache,
         unread_tokens=settings.max_unread_tokens,
@@ -68,4 +69,5 @@ def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settin
         plan.steps_bytes, plan.graphs_bytes, plan.media_bytes = parts["steps"], parts["graphs"], parts["media"]
         plan.cache_bytes, plan.reserve_bytes = parts["cache"], parts["reserve"]
         plan.cache_token_count = built.memory.cache_tokens
+        plan.cache_dtype = settings.kv_cache_dtype if settings.kv_cache_dtype != "auto" else info.dtype
     info.rank_bytes[:] = built.rank_bytes

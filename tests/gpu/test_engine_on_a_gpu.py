@@ -10,13 +10,15 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from services.engine.generation.attention.reference import ReferenceAttention
+from services.engine.generation.build import paged_parts
+from services.engine.generation.parts import EngineSettings
 from services.engine.generation.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel
 from services.engine.narrow.model import narrow_weights, widen_weights
 from services.engine.narrow.numbers import NarrowKind
 from tests.gpu.conftest import GPU, Load
-from tests.services.bench import Bench, built_bench, eventually, real_bench
+from tests.services.bench import Bench, assemble, built_bench, eventually, real_bench
 from tests.tiny_models import CONFIGS, ENCODER_DECODERS
 
 CPU = torch.device("cpu")
@@ -192,3 +194,21 @@ async def test_half_precision_runs_recorded_and_checked(dtype: str, load: Load, 
     bench = start(load("llama", dtype=dtype))
     assert bench.runner.recorded is not None
     assert all(len(ids) == NEW_TOKENS for ids in await all_of(bench))
+
+
+async def test_keys_and_values_in_8_bits_are_read_by_kernels(load: Load) -> None:
+    from services.engine.generation.attention.triton.backend import TritonAttention
+
+    settings = EngineSettings(max_sequences=8, narrow_cache=True)
+    made = paged_parts(load("llama"), settings)
+    assert isinstance(made.runner, ModelRunner)
+    assert isinstance(made.runner.backend, TritonAttention)
+    bench = assemble(made.runner, made.pool.page_count, share=False)
+    try:
+        assert made.runner.recorded is not None
+        together = await all_of(bench)
+        asked = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS}
+        alone = [(await bench.run(prompt, **asked)).ids for prompt in PROMPTS]
+        assert together == alone
+    finally:
+        bench.engine.close()

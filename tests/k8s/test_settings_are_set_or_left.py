@@ -28,8 +28,8 @@ MODEL = """
     batch_wait_ms max_connection_age_seconds trace_ratio
 """
 GENERATION = """
-    prefill_tokens decode_slowdown prefix_cache gpu_memory_utilization max_queued_tokens max_unread_tokens
-    max_messages_per_second
+    prefill_tokens decode_slowdown prefix_cache kv_cache_dtype gpu_memory_utilization max_queued_tokens
+    max_unread_tokens max_messages_per_second
 """
 IMAGES = "media_bytes image_pixels max_queued_images"
 SOUND = """

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -30,6 +30,8 @@ from services.engine.generation.parts import (
     choose_backend,
     fitting,
     page_count,
+    require_rows,
+    require_wide,
 )
 from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.recording import reading_seconds, record_decoding
@@ -40,7 +42,15 @@ from services.engine.generation.serial_runner import Continuation, SerialRunner,
 from services.engine.generation.serial_verification import remember, serial_references, verify_serial
 from services.engine.generation.speculation import Speculation, hindrance
 from services.engine.generation.state_size import state_size
-from services.engine.generation.verification import Expected, NotPaged, check_prompts, engine_logits, verify
+from services.engine.generation.verification import (
+    NARROW_ERROR,
+    Expected,
+    NotPaged,
+    check_prompts,
+    engine_logits,
+    tolerance,
+    verify,
+)
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from services.engine.multimodal.check import MediaCheck
@@ -89,11 +99,14 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
         ModelRefused: the engine's results differ from the model's own either way, or its cache is too small.
     """
     require_rows(loaded, settings.max_sequences)
+    if loaded.pictures or loaded.decoder_start_ids:
+        require_wide(settings, f"{loaded.architecture} keeps those of an encoder too.")
     own_attention = loaded.attention
     try:
         make = picture_parts if loaded.pictures else encoder_decoder_parts if loaded.decoder_start_ids else paged_parts
         parts = make(loaded, settings)
     except NotPaged as reason:
+        require_wide(settings, str(reason))
         loaded.attend_by(own_attention)
         parts = serial_parts(loaded, settings, str(reason))
     log.info("%s", parts.reason)
@@ -147,20 +160,6 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
     )
 
 
-def require_rows(loaded: LoadedModel, max_sequences: int) -> None:
-    """Checks that a request that leaves all to the model can run.
-
-    Raises:
-        ModelRefused: the model's own generation configuration asks for more beams or outputs than there are rows.
-    """
-    needed = max(loaded.defaults.beam_count or 1, loaded.defaults.candidate_count or 1)
-    if needed > max_sequences:
-        raise ModelRefused(
-            f"{loaded.architecture} generates {needed} sequences for a request by its own configuration (num_beams, "
-            f"num_return_sequences), and {max_sequences} are worked on at once: see --max-sequences and --cache-mib."
-        )
-
-
 def paged_parts(loaded: LoadedModel, settings: EngineSettings, memory: DeviceMemory | None = None) -> Parts:
     """Returns the parts of an engine whose keys and values lie in pages. `memory` is the device's unless given.
 
@@ -168,7 +167,8 @@ def paged_parts(loaded: LoadedModel, settings: EngineSettings, memory: DeviceMem
         NotPaged: the model keeps other state, or the engine's results differ from its own.
         ModelRefused: there is not enough memory.
     """
-    cache = PagedCache(loaded, settings, probe_layouts(loaded), memory or memory_of(loaded.device))
+    layouts = {index: replace(layout, narrow=settings.narrow_cache) for index, layout in probe_layouts(loaded).items()}
+    cache = PagedCache(loaded, settings, layouts, memory or memory_of(loaded.device))
     runner, pool, plan = cache.build(partial(verified_runner, loaded))
     reading = 0.0
     if settings.record_decoding and loaded.device.type == "cuda":
@@ -205,7 +205,8 @@ def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: Att
         NotPaged: their results differ, with the model's own modules too.
     """
     expected, media = Expected.of(loaded, check_prompts(loaded, pool)), MediaCheck.of(loaded)
-    runner.allowed_error = expected.allowed
+    narrow = any(layout.narrow for layout in runner.cache.layouts.values())
+    allowed = runner.allowed_error = max(expected.allowed, NARROW_ERROR) if narrow else expected.allowed
 
     def fuse_layers(substitutions: Substitutions, library: Library | None, arena: Arena) -> None:
         run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
@@ -215,9 +216,9 @@ def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: Att
             fuse_by_kernels(substitutions, loaded, backend, run)
 
     def check() -> None:
-        verify(loaded, runner, pool, expected)
+        verify(loaded, runner, pool, expected, allowed)
         if media is not None:
-            media.verify(runner, pool)
+            media.verify(runner, pool, allowed if narrow else tolerance(loaded))
 
     accelerated(loaded, check, fuse_layers)
 

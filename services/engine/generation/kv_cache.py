@@ -12,6 +12,24 @@ _LINE = 16
 """Columns of values are filled up to a multiple of this, so that kernels read whole vectors."""
 
 
+_SCALE = torch.float32
+_GREATEST, _LEAST = 448.0, 1e-12
+"""What 8 bits hold at most, and the least greatest number that is told from zero."""
+
+
+def narrowed(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the bits of float8_e4m3fn, uint8, of numbers `[T, heads, width]`, and their scales `[T, heads]`."""
+    wide = numbers.float()
+    scales = wide.abs().amax(dim=-1).clamp(min=_LEAST) / _GREATEST
+    within = (wide / scales.unsqueeze(-1)).clamp(-_GREATEST, _GREATEST)
+    return within.to(torch.float8_e4m3fn).view(torch.uint8), scales
+
+
+def widened(bits: Tensor, scales: Tensor) -> Tensor:
+    """Returns float32 numbers `[T, heads, width]` of what `narrowed` returned."""
+    return bits.view(torch.float8_e4m3fn).float() * scales.unsqueeze(-1)
+
+
 @dataclass(frozen=True)
 class LayerLayout:
     """Shape of one attention layer: its heads, and the widths of the key and the value it stores per token."""
@@ -21,6 +39,8 @@ class LayerLayout:
     key_width: int
     value_width: int
     dtype: torch.dtype
+    narrow: bool = False
+    """Whether they are stored in 8 bits, with a scale for each token and head beside; `dtype` is what they are else."""
 
     @property
     def columns(self) -> int:
@@ -33,12 +53,18 @@ class LayerLayout:
 
         Two of 16 bits, which they multiply and add at once.
         """
-        return 2 if self.dtype.itemsize == 2 and self.key_width % 2 == 0 else 1
+        return 2 if not self.narrow and self.dtype.itemsize == 2 and self.key_width % 2 == 0 else 1
 
     @property
     def bytes_per_token(self) -> int:
         """Bytes one token takes in this layer."""
-        return self.kv_heads * (self.key_width + self.columns) * self.dtype.itemsize
+        scales = 2 * _SCALE.itemsize if self.narrow else 0
+        return self.kv_heads * ((self.key_width + self.columns) * self.stored.itemsize + scales)
+
+    @property
+    def stored(self) -> torch.dtype:
+        """Element type in the cache."""
+        return torch.uint8 if self.narrow else self.dtype
 
 
 class KVCache:
@@ -50,6 +76,8 @@ class KVCache:
 
     On a GPU a token's numbers lie behind one another instead, for its lanes read neighbours at once: these shapes are
     then views with pairs of one, of keys `[pages, kv_heads, page_size, key_width]` and of values alike.
+
+    A narrow layer's are the bits of float8_e4m3fn, to be multiplied with scales `[pages, kv_heads, page_size]`.
     """
 
     def __init__(
@@ -67,13 +95,14 @@ class KVCache:
         self.by_token = device.type != "cpu" if by_token is None else by_token
         self._keys: dict[int, Tensor] = {}
         self._values: dict[int, Tensor] = {}
+        self._scales: dict[int, tuple[Tensor, Tensor]] = {}
         arena = Arena()
 
-        def take(layout: LayerLayout, *shape: int) -> Tensor:
+        def take(layout: LayerLayout, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
             if device.type != "cpu":
-                return torch.zeros(shape, dtype=layout.dtype, device=device)
+                return torch.zeros(shape, dtype=dtype or layout.stored, device=device)
             # Written once, so that the system gives the memory now: within a step that takes milliseconds.
-            return arena.take(math.prod(shape), layout.dtype).view(shape).zero_()
+            return arena.take(math.prod(shape), dtype or layout.stored).view(shape).zero_()
 
         for layer, layout in layouts.items():
             heads, pair = layout.kv_heads, self._pair(layout)
@@ -83,6 +112,9 @@ class KVCache:
                 keys = take(layout, page_count, heads, layout.key_width // pair, page_size, pair)
             self._keys[layer] = keys
             self._values[layer] = take(layout, page_count, heads, page_size // pair, layout.columns, pair)
+            if layout.narrow:
+                room = take(layout, 2, page_count, heads, page_size, dtype=_SCALE)
+                self._scales[layer] = room[0], room[1]
 
     def keys(self, layer: int) -> Tensor:
         """Returns all keys of a layer."""
@@ -91,6 +123,10 @@ class KVCache:
     def values(self, layer: int) -> Tensor:
         """Returns all values of a layer."""
         return self._values[layer]
+
+    def scales(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Returns all scales of a narrow layer, of keys and of values."""
+        return self._scales[layer]
 
     def slots(self, pages: list[int], first: int, end: int) -> list[int]:
         """Returns the slots of the tokens [first, end) of a sequence that owns `pages`, in order."""
@@ -102,6 +138,10 @@ class KVCache:
         layout = self.layouts[layer]
         pages, offsets = slots // self.page_size, slots % self.page_size
         pair = self._pair(layout)
+        if layout.narrow:
+            (keys, key_scales), (values, value_scales) = narrowed(keys), narrowed(values)
+            for scales, new in zip(self._scales[layer], (key_scales, value_scales), strict=True):
+                scales[pages, :, offsets] = new
         self._keys[layer][pages, :, :, offsets] = keys.unflatten(-1, (-1, pair))
         places = self._values[layer][..., : layout.value_width, :]
         places[pages, :, offsets // pair, :, offsets % pair] = values
@@ -110,7 +150,8 @@ class KVCache:
         """Copies pages, in all layers. None may be both a source and a target."""
         device = next(iter(self._keys.values())).device
         of, to = (torch.tensor(pages, dtype=torch.int64, device=device) for pages in (sources, targets))
-        for tensor in (*self._keys.values(), *self._values.values()):
+        scales = (tensor for pair in self._scales.values() for tensor in pair)
+        for tensor in (*self._keys.values(), *self._values.values(), *scales):
             tensor[to] = tensor[of]
 
     def read(self, layer: int, pages: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -118,7 +159,13 @@ class KVCache:
         used = pages[: -(-count // self.page_size)]
         keys = self._keys[layer].index_select(0, used).permute(0, 3, 1, 2, 4).flatten(0, 1).flatten(2)
         values = self._values[layer].index_select(0, used).permute(0, 2, 4, 1, 3).flatten(0, 2)
-        return keys[:count], values[:count, :, : self.layouts[layer].value_width]
+        layout = self.layouts[layer]
+        if layout.narrow:
+            scales = (scale.index_select(0, used).transpose(1, 2).flatten(0, 1) for scale in self._scales[layer])
+            keys, values = (
+                widened(bits, scale).to(layout.dtype) for bits, scale in zip((keys, values), scales, strict=True)
+            )
+        return keys[:count], values[:count, :, : layout.value_width]
 
     def _pair(self, layout: LayerLayout) -> int:
         return 1 if self.by_token else layout.pair

@@ -34,6 +34,8 @@ class EngineSettings:
     """How many times as long a step may take for a prompt beside rows that decode; see PrefillBudget."""
     cache_bytes: int | None = None
     """Memory for keys and values; less is taken where every row at full context needs less. None: what there is."""
+    narrow_cache: bool = False
+    """Whether keys and values are stored in 8 bits."""
     memory_share: float = 0.9
     """How much of a GPU's memory, less what others hold there, is taken at most where `cache_bytes` is None."""
     share_prefixes: bool = True
@@ -67,12 +69,38 @@ class Parts:
     """Where the device's memory goes, where steps share pages."""
 
 
+def require_rows(loaded: LoadedModel, max_sequences: int) -> None:
+    """Checks that a request that leaves all to the model can run.
+
+    Raises:
+        ModelRefused: the model's own generation configuration asks for more beams or outputs than there are rows.
+    """
+    needed = max(loaded.defaults.beam_count or 1, loaded.defaults.candidate_count or 1)
+    if needed > max_sequences:
+        raise ModelRefused(
+            f"{loaded.architecture} generates {needed} sequences for a request by its own configuration (num_beams, "
+            f"num_return_sequences), and {max_sequences} are worked on at once: see --max-sequences and --cache-mib."
+        )
+
+
+def require_wide(settings: EngineSettings, reason: str) -> None:
+    """Checks that 8 bits are not asked for where no kernel reads them; `reason` is a sentence.
+
+    Raises:
+        ModelRefused: they are.
+    """
+    if settings.narrow_cache:
+        raise ModelRefused(f"--kv-cache-dtype fp8_e4m3 is for decoders whose keys and values lie in pages. {reason}")
+
+
 def choose_backend(loaded: LoadedModel, cache: KVCache) -> AttentionBackend:
     """Returns the fastest backend for the device and the cache; the reference where there is no other."""
     if loaded.device.type == "cpu" and takes(cache) and (library := load_library()) is not None:
         return CpuAttention(library)
     if loaded.device.type == "cuda" and (backend := _triton_backend(loaded, cache)) is not None:
         return backend
+    if loaded.device.type == "cpu" and any(layout.narrow for layout in cache.layouts.values()):
+        log.warning("Attention is computed without the library, which does not read keys and values in 8 bits")
     return ReferenceAttention()
 
 

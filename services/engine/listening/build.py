@@ -11,13 +11,20 @@ from services.engine.acceleration import accelerated, fuse_encoder
 from services.engine.admission import Admission
 from services.engine.checkpoint import ModelRefused
 from services.engine.generation.attention.cpu import PAGE_SIZE
-from services.engine.generation.build import BuiltEngine, require_rows
+from services.engine.generation.build import BuiltEngine
 from services.engine.generation.encoder_decoder_build import layouts_of, verify_encoder_decoder
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.generated import Reference
 from services.engine.generation.kv_cache import KVCache
 from services.engine.generation.page_pool import PagePool
-from services.engine.generation.parts import EngineSettings, choose_backend, fitting, page_count
+from services.engine.generation.parts import (
+    EngineSettings,
+    choose_backend,
+    fitting,
+    page_count,
+    require_rows,
+    require_wide,
+)
 from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.state_size import StateSize
@@ -39,6 +46,7 @@ def build_listening_engine(model: ListeningModel, settings: EngineSettings, metr
     """Returns the engine. Raises ModelRefused: its results differ from the model's own, or its cache is too small."""
     loaded = model.loaded
     require_rows(loaded, settings.max_sequences)
+    require_wide(settings, f"{loaded.architecture} keeps those of an encoder too.")
     noise = _noise(model, 0)[None].to(loaded.device, loaded.model.dtype)
     try:
         layouts = layouts_of(loaded, loaded.model.config, partial(_run, loaded.model, noise))

@@ -10,7 +10,7 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.generation.generated import Reference, continued, relative_error
 from services.engine.generation.page_pool import PagePool
 from services.engine.generation.runner import Runner
-from services.engine.generation.verification import NotPaged, tolerance
+from services.engine.generation.verification import NotPaged
 from services.engine.loading import LoadedModel
 from services.engine.multimodal.encoder import MediaEncoder, MoreThanEmbeddings
 from services.engine.multimodal.inputs import on_device
@@ -54,11 +54,11 @@ class MediaCheck:
         finally:
             loaded.attend_by(own)
 
-    def verify(self, runner: Runner, pool: PagePool) -> None:
+    def verify(self, runner: Runner, pool: PagePool, allowed: float) -> None:
         """Runs the prompts in chunks, beside each other.
 
         Raises:
-            NotPaged: the results differ by more than rounding explains.
+            NotPaged: the results differ by more than `allowed`.
         """
         loaded, encoder = self.loaded, MediaEncoder.of(self.loaded)
         longest = max(len(reference.prompt) for reference in self.references)
@@ -70,7 +70,7 @@ class MediaCheck:
         except MoreThanEmbeddings as more:
             raise NotPaged(f"{loaded.architecture} tells its decoder more of media than embeddings: {more}.") from more
         error = relative_error(runner, self.references, chunk=longest // _PIECES + 1, pool=pool, begun=(0,))
-        if not error <= tolerance(loaded):
+        if not error <= allowed:
             raise NotPaged(
                 f"{loaded.architecture} computes other logits of prompts with media through the paged cache than in "
                 f"its own generate (relative error {error:.2g})."

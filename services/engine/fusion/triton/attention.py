@@ -70,7 +70,7 @@ class GpuAttention(nn.Module):
         rest = width - self._rotated
         rotate_and_store[(count, launch.kv_heads)](
             packed, cosines, sines, plan.slots, plan.cache.keys(self.layer.index), plan.cache.values(self.layer.index),
-            query_scales, key_scales, epsilon, packed.stride(0), *launch.strides,
+            query_scales, key_scales, epsilon, packed.stride(0), *launch.strides, *launch.scales,
             HEADS=launch.heads, KV_HEADS=launch.kv_heads, ROWS=power(launch.heads // launch.kv_heads + 1),
             ROTATED=self._rotated, HALF_BLOCK=power(self._rotated // 2), REST_BLOCK=power(rest) if rest else 0,
             NORM=bool(self._norms), **widths, **following(packed.device), num_warps=1,

@@ -6,6 +6,8 @@ import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
+from services.engine.generation.attention.triton.narrow import narrow, scale_of
+
 
 @triton.jit
 def rotate_and_store(
@@ -15,14 +17,18 @@ def rotate_and_store(
     slots,
     keys,
     values,
-    query_scales,
-    key_scales,
+    query_norm,
+    key_norm,
     epsilon,
     token_stride,
     key_page,
     key_head,
     value_page,
     value_head,
+    key_scales,
+    value_scales,
+    scale_page,
+    scale_head,
     HEADS: tl.constexpr,
     KV_HEADS: tl.constexpr,
     ROWS: tl.constexpr,
@@ -36,6 +42,7 @@ def rotate_and_store(
     VALUE_WIDTH: tl.constexpr,
     VALUE_BLOCK: tl.constexpr,
     COLUMNS: tl.constexpr,
+    NARROW: tl.constexpr,
 ):
     """Takes one key head of one token of `[T, queries | keys | values]`, and the queries that look at it.
 
@@ -65,10 +72,10 @@ def rotate_and_store(
         if REST_BLOCK:
             squares += tl.sum(rest * rest, axis=1)
         share = tl.rsqrt(squares / KEY_WIDTH + epsilon)[:, None]
-        low *= share * head_scales(query_scales, key_scales, columns, rows == group, columns < half)
-        high *= share * head_scales(query_scales, key_scales, columns + half, rows == group, columns < half)
+        low *= share * head_scales(query_norm, key_norm, columns, rows == group, columns < half)
+        high *= share * head_scales(query_norm, key_norm, columns + half, rows == group, columns < half)
         if REST_BLOCK:
-            rest *= share * head_scales(query_scales, key_scales, others, rows == group, others < KEY_WIDTH)
+            rest *= share * head_scales(query_norm, key_norm, others, rows == group, others < KEY_WIDTH)
     angle = token * ROTATED + columns
     turned = low * load_angle(cosines, angle, columns < half) - high * load_angle(sines, angle, columns < half)
     angle += half
@@ -81,24 +88,46 @@ def rotate_and_store(
     to_query, to_key = rows < group, rows == tl.where(slot < 0, -1, group)
     tl.store(query + columns, turned.to(kind), mask=inside & to_query)
     tl.store(query + half + columns, high.to(kind), mask=inside & to_query)
-    tl.store(key + columns, turned.to(kind), mask=inside & to_key)
-    tl.store(key + half + columns, high.to(kind), mask=inside & to_key)
+    scale_at = page * scale_page + kv_head * scale_head + offset
+    if NARROW:
+        turned, high = turned.to(kind).to(tl.float32), high.to(kind).to(tl.float32)
+        of_key = tl.where(inside & (rows == group), tl.maximum(tl.abs(turned), tl.abs(high)), 0.0)
+        greatest = tl.max(of_key) + tl.sum(of_key * 0.0)
+        if REST_BLOCK:
+            rest = rest.to(kind).to(tl.float32)
+            of_rest = tl.where(within & (rows == group), tl.abs(rest), 0.0)
+            greatest = tl.maximum(greatest, tl.max(of_rest)) + tl.sum(of_rest * 0.0)
+        scale = scale_of(greatest) + greatest * 0.0
+        tl.store(key_scales + scale_at, scale, mask=slot >= 0)
+        tl.store(key + columns, narrow(turned / scale), mask=inside & to_key)
+        tl.store(key + half + columns, narrow(high / scale), mask=inside & to_key)
+    else:
+        tl.store(key + columns, turned.to(kind), mask=inside & to_key)
+        tl.store(key + half + columns, high.to(kind), mask=inside & to_key)
     if REST_BLOCK:
         tl.store(query + others, rest.to(kind), mask=within & to_query)
-        tl.store(key + others, rest.to(kind), mask=within & to_key)
+        if NARROW:
+            tl.store(key + others, narrow(rest / scale), mask=within & to_key)
+        else:
+            tl.store(key + others, rest.to(kind), mask=within & to_key)
     columns = tl.arange(0, VALUE_BLOCK)
     value = tl.load(
-        packed + (HEADS + KV_HEADS) * KEY_WIDTH + kv_head * VALUE_WIDTH + columns, mask=columns < VALUE_WIDTH
+        packed + (HEADS + KV_HEADS) * KEY_WIDTH + kv_head * VALUE_WIDTH + columns, mask=columns < VALUE_WIDTH, other=0.0
     )
+    if NARROW:
+        value = value.to(tl.float32)
+        scale = scale_of(tl.max(tl.abs(value))) + tl.sum(value * 0.0)
+        tl.store(value_scales + scale_at, scale, mask=slot >= 0)
+        value = narrow(value / scale)
     place = values + page * value_page + kv_head * value_head + offset * COLUMNS
     tl.store(place + columns, value, mask=columns < tl.where(slot < 0, 0, VALUE_WIDTH))
 
 
 @triton.jit
-def head_scales(query_scales, key_scales, columns, is_key, inside):
+def head_scales(query_norm, key_norm, columns, is_key, inside):
     """Returns what each head is multiplied with."""
-    query = tl.load(query_scales + columns, mask=inside, other=0.0)
-    return tl.where(is_key, tl.load(key_scales + columns, mask=inside, other=0.0), query)
+    query = tl.load(query_norm + columns, mask=inside, other=0.0)
+    return tl.where(is_key, tl.load(key_norm + columns, mask=inside, other=0.0), query)
 
 
 @triton.jit

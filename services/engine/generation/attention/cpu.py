@@ -50,7 +50,8 @@ def takes(cache: KVCache) -> bool:
         cache.page_size == PAGE_SIZE
         and not cache.by_token
         and all(
-            layout.dtype in KINDS
+            not layout.narrow
+            and layout.dtype in KINDS
             and layout.pair * layout.dtype.itemsize == UNIT
             and max(layout.key_width, layout.value_width) <= MAX_WIDTH
             for layout in cache.layouts.values()

@@ -46,9 +46,12 @@ class Launch:
 
     heads: int
     kv_heads: int
-    widths: dict[str, int]
+    widths: dict[str, Any]
     strides: tuple[int, int, int, int]
     """From page to page and from head to head, of keys and of values."""
+    scales: tuple[Tensor, Tensor, int, int]
+    """Of keys and of values, and how far apart they are from page to page and from head to head; any if there are none.
+    """
 
     @staticmethod
     def of(layout: LayerLayout, cache: KVCache, index: int) -> "Launch":
@@ -61,9 +64,12 @@ class Launch:
             "VALUE_BLOCK": _block(layout.value_width),
             "COLUMNS": layout.columns,
             "PAGE": cache.page_size,
+            "NARROW": layout.narrow,
         }
         strides = (keys.stride(0), keys.stride(1), values.stride(0), values.stride(1))
-        return Launch(layout.heads, layout.kv_heads, widths, strides)
+        key_scales, value_scales = cache.scales(index) if layout.narrow else (keys, values)
+        scales = (key_scales, value_scales, key_scales.stride(0), key_scales.stride(1))
+        return Launch(layout.heads, layout.kv_heads, widths, strides, scales)
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class TritonAttention:
         cuda = device.type == "cuda"
         self.processors = torch.cuda.get_device_properties(device).multi_processor_count if cuda else 4
         self._plain = ReferenceAttention()
-        self._launches: dict[int, tuple[LayerLayout, Launch]] = {}
+        self._launches: dict[int, tuple[KVCache, Launch]] = {}
         self._layers: dict[int, AttentionLayer] = {}
         self._counters = [torch.zeros(_COUNTERS, dtype=torch.int32, device=device)]
 
@@ -120,19 +126,19 @@ class TritonAttention:
         """Returns a layer that attended before, by kernels, with its layout; None if none of that index did."""
         if index is None or index not in self._layers or index not in self._launches:
             return None
-        return self._layers[index], self._launches[index][0]
+        return self._layers[index], self._launches[index][0].layouts[index]
 
     def launch(self, index: int, cache: KVCache) -> Launch:
         """Returns the constants of a layer."""
-        layout, known = cache.layouts[index], self._launches.get(index)
-        if known is None or known[0] is not layout:
-            known = self._launches[index] = layout, Launch.of(layout, cache, index)
+        known = self._launches.get(index)
+        if known is None or known[0] is not cache:
+            known = self._launches[index] = cache, Launch.of(cache.layouts[index], cache, index)
         return known[1]
 
     def _store(self, index: int, key: Tensor, value: Tensor, plan: TritonPlan, launch: Launch) -> None:
         store_token[(len(key),)](
             key, value, plan.slots, plan.cache.keys(index), plan.cache.values(index),
-            *key.stride()[:2], *value.stride()[:2], *launch.strides,
+            *key.stride()[:2], *value.stride()[:2], *launch.strides, *launch.scales,
             KV_HEADS=launch.kv_heads, HEADS_BLOCK=power(launch.kv_heads), **launch.widths,
         )  # fmt: skip
 
@@ -171,6 +177,7 @@ class TritonAttention:
             query, rotation.cosines, rotation.sines, *(rotation.scales or (query, query)), plan.slots,
             plan.cache.keys(layer.index), plan.cache.values(layer.index), plan.pages, blocks.table, totals, measures,
             self._arrivals(count * launch.kv_heads), _sinks(layer, query), output, *strides, *launch.strides,
+            *launch.scales,
             layer.scaling, *_bounds(layer), rotation.epsilon, HEADS=launch.heads, KV_HEADS=launch.kv_heads,
             M=max(power(launch.heads // launch.kv_heads), 16), N=step, PARTS=parts, **launch.widths, **_kind(layer),
             SINKS=layer.sinks is not None, ROTATED=rotation.rotated, NORM=bool(rotation.scales),
@@ -194,7 +201,7 @@ class TritonAttention:
     ) -> None:
         attend_reading[(launch.heads, len(blocks.table))](
             query, output, plan.cache.keys(layer.index), plan.cache.values(layer.index), plan.pages, blocks.table,
-            _sinks(layer, query), *query.stride()[:2], *launch.strides, layer.scaling, *_bounds(layer),
+            _sinks(layer, query), *query.stride()[:2], *launch.strides, *launch.scales, layer.scaling, *_bounds(layer),
             HEADS=launch.heads, GROUP=launch.heads // launch.kv_heads, M=blocks.size, N=_tokens_at_once(query, launch),
             **launch.widths, **_kind(layer), SINKS=layer.sinks is not None,
             num_warps=8 if blocks.size == 128 else 4, num_stages=3,

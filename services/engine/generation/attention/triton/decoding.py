@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
+from services.engine.generation.attention.triton.narrow import load_scales, narrow, scale_of, widen
 from services.engine.generation.attention.triton.own import load_turned
 from services.engine.generation.attention.triton.pages import load_block, load_pages
 from services.engine.generation.attention.triton.parts import sum_parts
@@ -17,8 +18,8 @@ def attend_token(
     query,
     cosines,
     sines,
-    query_scales,
-    key_scales,
+    query_norm,
+    key_norm,
     slots,
     keys,
     values,
@@ -35,6 +36,10 @@ def attend_token(
     key_head,
     value_page,
     value_head,
+    key_scales,
+    value_scales,
+    scale_page,
+    scale_head,
     scaling,
     softcap,
     window,
@@ -50,6 +55,7 @@ def attend_token(
     VALUE_WIDTH: tl.constexpr,
     VALUE_BLOCK: tl.constexpr,
     COLUMNS: tl.constexpr,
+    NARROW: tl.constexpr,
     SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr,
     SINKS: tl.constexpr,
@@ -93,12 +99,18 @@ def attend_token(
     until = tl.minimum(begin + length, stored)
     key_at = keys + kv_head * key_head
     value_at = values + kv_head * value_head
+    key_scales += kv_head * scale_head
+    value_scales += kv_head * scale_head
     # What was stored in earlier steps may be read before the kernel in front has ended.
     page = load_pages(pages, begin, until, PAGE, N)
     some_keys, some_values = load_block(
         page, key_at, value_at, key_page, value_page, begin, until, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
         VALUE_BLOCK, COLUMNS, True,
     )  # fmt: skip
+    key_scale, value_scale = 1.0, 1.0
+    if NARROW:
+        key_scale = load_scales(key_scales, page, scale_page, begin, until, PAGE, N)
+        value_scale = load_scales(value_scales, page, scale_page, begin, until, PAGE, N)
     page = load_pages(pages, begin + N, until, PAGE, N)
     rows = tl.arange(0, M)
     key_columns = tl.arange(0, KEY_BLOCK)
@@ -111,25 +123,38 @@ def attend_token(
     if ROTATED:
         if EARLY:
             gdc_wait()
-        kind = keys.dtype.element_ty
+        kind = query.dtype.element_ty
         cosines += first * ROTATED
         sines += first * ROTATED
         at = query + heads[:, None] * KEY_WIDTH
         there = (rows < GROUP)[:, None]
-        queries = load_turned(at, there, query_scales, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM)
+        queries = load_turned(at, there, query_norm, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM)
         queries = queries.to(kind)
         at = query + (HEADS + kv_head) * KEY_WIDTH + tl.zeros([1, 1], dtype=tl.int32)
         there = tl.full([1, 1], True, dtype=tl.int1)
-        key = load_turned(at, there, key_scales, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM).to(kind)
+        key = load_turned(at, there, key_norm, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM).to(kind)
         at = query + (HEADS + KV_HEADS) * KEY_WIDTH + kv_head * VALUE_WIDTH
         value = tl.load(at + value_columns, mask=value_columns < VALUE_WIDTH, other=0.0)
+        key_stored, value_stored = key, value
+        own_key_scale, own_value_scale = 1.0, 1.0
+        if NARROW:
+            wide_key, wide_value = key.to(tl.float32), value.to(tl.float32)
+            own_key_scale = scale_of(tl.max(tl.abs(wide_key))) + tl.sum(wide_key * 0.0)
+            own_value_scale = scale_of(tl.max(tl.abs(wide_value))) + tl.sum(wide_value * 0.0)
+            key_stored, value_stored = narrow(wide_key / own_key_scale), narrow(wide_value / own_value_scale)
         slot = tl.load(slots + first).to(tl.int64)
         own_page, offset = slot // PAGE, slot % PAGE
         stores = (part == 0) & (slot >= 0)
         at = key_at + own_page * key_page + offset * KEY_WIDTH + key_columns[None, :]
-        tl.store(at, key, mask=(key_columns < tl.where(stores, KEY_WIDTH, 0))[None, :])
+        tl.store(at, key_stored, mask=(key_columns < tl.where(stores, KEY_WIDTH, 0))[None, :])
         at = value_at + own_page * value_page + offset * COLUMNS + value_columns
-        tl.store(at, value, mask=value_columns < tl.where(stores, VALUE_WIDTH, 0))
+        tl.store(at, value_stored, mask=value_columns < tl.where(stores, VALUE_WIDTH, 0))
+        if NARROW:
+            at = own_page * scale_page + offset
+            tl.store(key_scales + at, own_key_scale, mask=stores)
+            tl.store(value_scales + at, own_value_scale, mask=stores)
+            # As whoever reads them later finds them.
+            key, value = widen(key_stored) * own_key_scale, widen(value_stored) * own_value_scale
         if part == 0:  # a token sees itself
             score = tl.sum(queries.to(tl.float32) * key.to(tl.float32), axis=1) * scaling
             best = logarithm(score, softcap, SOFTCAP)
@@ -144,12 +169,17 @@ def attend_token(
             page, key_at, value_at, key_page, value_page, start + N, until, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
             VALUE_BLOCK, COLUMNS, True,
         )  # fmt: skip
+        if NARROW:
+            next_key_scale = load_scales(key_scales, page, scale_page, start + N, until, PAGE, N)
+            next_value_scale = load_scales(value_scales, page, scale_page, start + N, until, PAGE, N)
         page = load_pages(pages, start + 2 * N, until, PAGE, N)
         total, best, weight = weigh_block(
-            queries, (total, best, weight), some_keys, some_values, start, positions, until, window, scaling, softcap,
-            N, SOFTCAP, WINDOW, True,
+            queries, (total, best, weight), some_keys, some_values, key_scale, value_scale, start, positions, until,
+            window, scaling, softcap, N, NARROW, SOFTCAP, WINDOW, True,
         )  # fmt: skip
         some_keys, some_values = next_keys, next_values
+        if NARROW:
+            key_scale, value_scale = next_key_scale, next_value_scale
     output += (first * HEADS + kv_head * GROUP) * VALUE_WIDTH
     inside = (rows < GROUP)[:, None] & (value_columns < VALUE_WIDTH)[None, :]
     if parts == 1:

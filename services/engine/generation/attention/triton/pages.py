@@ -45,14 +45,14 @@ def load_block(
         inside = there[None, :]
         if KEY_WIDTH != KEY_BLOCK:
             inside &= (key_columns < KEY_WIDTH)[:, None]
-        keys = tl.load(key_places[None, :] + key_columns[:, None], mask=inside, other=0.0)
+        keys = tl.load(key_places[None, :] + key_columns[:, None], mask=inside, other=0)
     else:
         keys = tl.load(key_places[None, :] + key_columns[:, None])
     if MASKED or VALUE_WIDTH != VALUE_BLOCK:
         inside = there[:, None]
         if VALUE_WIDTH != VALUE_BLOCK:
             inside &= (value_columns < VALUE_WIDTH)[None, :]
-        values = tl.load(value_places[:, None] + value_columns[None, :], mask=inside, other=0.0)
+        values = tl.load(value_places[:, None] + value_columns[None, :], mask=inside, other=0)
     else:
         values = tl.load(value_places[:, None] + value_columns[None, :])
     return keys, values

@@ -23,6 +23,10 @@ def attend_reading(
     key_head,
     value_page,
     value_head,
+    key_scales,
+    value_scales,
+    scale_page,
+    scale_head,
     scaling,
     softcap,
     window,
@@ -36,6 +40,7 @@ def attend_reading(
     VALUE_WIDTH: tl.constexpr,
     VALUE_BLOCK: tl.constexpr,
     COLUMNS: tl.constexpr,
+    NARROW: tl.constexpr,
     SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr,
     SINKS: tl.constexpr,
@@ -56,6 +61,8 @@ def attend_reading(
     queries = tl.load(query + rows[:, None] * query_token + key_columns[None, :], mask=inside, other=0.0)
     key_at = keys + (head // GROUP) * key_head
     value_at = values + (head // GROUP) * value_head
+    key_scales += (head // GROUP) * scale_head
+    value_scales += (head // GROUP) * scale_head
     end = position + count
     positions = tl.minimum(position + rows, end - 1)  # of rows without a query too, so that they see something
     begin = 0
@@ -67,15 +74,15 @@ def attend_reading(
     weight = tl.zeros([M], dtype=tl.float32)
     for start in range(begin, whole, N):
         total, best, weight = attend_block(
-            queries, (total, best, weight), key_at, value_at, pages, key_page, value_page, start, positions, end,
-            window, scaling, softcap, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS,
-            SOFTCAP, WINDOW, False,
+            queries, (total, best, weight), key_at, value_at, key_scales, value_scales, pages, key_page, value_page,
+            scale_page, start, positions, end, window, scaling, softcap, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
+            VALUE_BLOCK, COLUMNS, NARROW, SOFTCAP, WINDOW, False,
         )  # fmt: skip
     for start in range(whole, end, N):
         total, best, weight = attend_block(
-            queries, (total, best, weight), key_at, value_at, pages, key_page, value_page, start, positions, end,
-            window, scaling, softcap, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS,
-            SOFTCAP, WINDOW, True,
+            queries, (total, best, weight), key_at, value_at, key_scales, value_scales, pages, key_page, value_page,
+            scale_page, start, positions, end, window, scaling, softcap, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
+            VALUE_BLOCK, COLUMNS, NARROW, SOFTCAP, WINDOW, True,
         )  # fmt: skip
     if SINKS:
         sink = tl.load(sinks + head).to(tl.float32) * 1.4426950408889634

@@ -1,9 +1,11 @@
 """One block of keys and values in a softmax that is computed block by block."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
+# pyright: reportOperatorIssue=false
 import triton
 import triton.language as tl
 
+from services.engine.generation.attention.triton.narrow import load_scales, widen
 from services.engine.generation.attention.triton.pages import load_block, load_pages
 
 
@@ -13,9 +15,12 @@ def attend_block(
     state,
     key_at,
     value_at,
+    key_scale_at,
+    value_scale_at,
     pages,
     key_page,
     value_page,
+    scale_page,
     start,
     positions,
     end,
@@ -29,6 +34,7 @@ def attend_block(
     VALUE_WIDTH: tl.constexpr,
     VALUE_BLOCK: tl.constexpr,
     COLUMNS: tl.constexpr,
+    NARROW: tl.constexpr,
     SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr,
     MASKED: tl.constexpr,
@@ -39,9 +45,14 @@ def attend_block(
         page, key_at, value_at, key_page, value_page, start, end, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
         VALUE_BLOCK, COLUMNS, MASKED,
     )  # fmt: skip
+    key_scale, value_scale = 1.0, 1.0
+    if NARROW:
+        key_scale = load_scales(key_scale_at, page, scale_page, start, end, PAGE, N)
+        value_scale = load_scales(value_scale_at, page, scale_page, start, end, PAGE, N)
     return weigh_block(
-        query, state, keys, values, start, positions, end, window, scaling, softcap, N, SOFTCAP, WINDOW, MASKED
-    )
+        query, state, keys, values, key_scale, value_scale, start, positions, end, window, scaling, softcap, N, NARROW,
+        SOFTCAP, WINDOW, MASKED,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -50,6 +61,8 @@ def weigh_block(
     state,
     keys,
     values,
+    key_scale,
+    value_scale,
     start,
     positions,
     end,
@@ -57,6 +70,7 @@ def weigh_block(
     scaling,
     softcap,
     N: tl.constexpr,
+    NARROW: tl.constexpr,
     SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr,
     MASKED: tl.constexpr,
@@ -65,9 +79,16 @@ def weigh_block(
 
     `positions` `[M]` are those of the queries `[M, KEY_BLOCK]`; `end` is how many tokens there are. Scores are
     logarithms to the base of two. Without MASKED every query sees every token of the block.
+
+    If NARROW, keys and values are bits, to be multiplied with scales `[N]`.
     """
     total, best, weight = state
-    scores = logarithm(tl.dot(query, keys, input_precision="ieee") * scaling, softcap, SOFTCAP)
+    if NARROW:  # in the queries' own type they are exact; scales come in where sums are float32
+        keys, values = widen(keys).to(query.dtype), widen(values).to(query.dtype)
+    scores = tl.dot(query, keys, input_precision="ieee") * scaling
+    if NARROW:
+        scores *= key_scale[None, :]
+    scores = logarithm(scores, softcap, SOFTCAP)
     if MASKED:
         places = start + tl.arange(0, N)
         seen = (places[None, :] <= positions[:, None]) & (places < end)[None, :]
@@ -80,8 +101,13 @@ def weigh_block(
     shares = tl.exp2(scores - base[:, None])
     fading = tl.exp2(best - base)
     weight = weight * fading + tl.sum(shares, axis=1)
-    total = total * fading[:, None] + tl.dot(shares.to(values.dtype), values, input_precision="ieee")
-    return total, higher, weight
+    if NARROW:  # by the greatest scale of the block, so that no share becomes too small for its type
+        most = tl.max(value_scale)
+        shares *= (value_scale / tl.where(most > 0.0, most, 1.0))[None, :]
+        found = tl.dot(shares.to(values.dtype), values, input_precision="ieee") * most
+    else:
+        found = tl.dot(shares.to(values.dtype), values, input_precision="ieee")
+    return total * fading[:, None] + found, higher, weight
 
 
 @triton.jit

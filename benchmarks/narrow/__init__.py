@@ -1,0 +1,1 @@
+"""What keys and values in 8 bits cost in quality."""

@@ -1,0 +1,71 @@
+"""`python -m benchmarks.narrow [MODEL]`: perplexity and greedy agreement with keys and values in 8 bits and without.
+
+On the answers that the embedded chat model was held out from, by default; no network and no GPU needed.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from services.engine.generation.build import paged_parts
+from services.engine.generation.parts import EngineSettings, Parts
+from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.loading import LoadedModel, load_language_model
+
+_EMBEDDED = Path(__file__).parent.parent.parent / "models" / "chat"
+_EVERY = 10
+"""Conversation: without the library attention takes its time."""
+
+
+def conversations(loaded: LoadedModel, file: Path) -> list[tuple[list[int], int]]:
+    """Returns the tokens of each conversation, and how many of them were asked."""
+    found: list[tuple[list[int], int]] = []
+    template: Any = loaded.tokenizer
+    for line in file.read_text().splitlines()[::_EVERY]:
+        _, said, answer = json.loads(line)
+        turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(said)]
+        prompt = template.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        asked = template.encode(prompt, add_special_tokens=False)
+        found.append((asked + template.encode(answer, add_special_tokens=False), len(asked)))
+    return found
+
+
+@torch.inference_mode()
+def logits_of(parts: Parts, tokens: list[int]) -> torch.Tensor:
+    """Returns the logits behind each token."""
+    runner: Any = parts.runner
+    sequence = CachedTokens(tokens)
+    parts.pool.grow(sequence.pages, len(tokens))
+    try:
+        return runner.run([Row(sequence, len(tokens), scored=len(tokens) - 1)])
+    finally:
+        parts.pool.release(sequence.pages)
+
+
+def main(model: str = str(_EMBEDDED)) -> None:
+    """Prints a line for each kind of cache."""
+    found: list[tuple[float, int, list[list[int]]]] = []
+    for narrow in (False, True):
+        loaded = load_language_model(model, revision=None, device=torch.device("cpu"), dtype="auto")
+        texts = conversations(loaded, _EMBEDDED / "held_out.jsonl")
+        parts = paged_parts(loaded, EngineSettings(narrow_cache=narrow))
+        loss, count, chosen = 0.0, 0, list[list[int]]()
+        for tokens, asked in texts:
+            logits = logits_of(parts, tokens)[asked - 1 : -1]
+            answer = torch.tensor(tokens[asked:])
+            loss += float(torch.nn.functional.cross_entropy(logits, answer, reduction="sum"))
+            count += len(answer)
+            chosen.append(logits.argmax(dim=-1).tolist())
+        found.append((loss, count, chosen))
+    wide = found[0][2]
+    for name, (loss, count, chosen) in zip(("auto", "fp8_e4m3"), found, strict=True):
+        same = sum(a == b for own, other in zip(wide, chosen, strict=True) for a, b in zip(own, other, strict=True))
+        perplexity = torch.tensor(loss / count).exp().item()
+        print(f"{name:9} perplexity {perplexity:.4f}, the likeliest token as without in {same / count:.2%} of {count}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
