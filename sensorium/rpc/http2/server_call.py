@@ -81,6 +81,10 @@ class ServerCall(Stream):
         """Returns the code the call has ended with."""
         return self._code
 
+    def done(self) -> bool:
+        """Returns whether the call has ended, or the caller has left."""
+        return self._ended or self.gone
+
     def trailing_metadata(self) -> Pairs:
         """Returns the metadata that the call ends with."""
         return self._trailing
