@@ -70,7 +70,7 @@ def largest_steps(settings: EngineSettings, pool: PagePool, longest: int) -> lis
     scored = max(settings.prefill_tokens // SCORED_TOKEN_COST, 1)
     return [
         [*decoding, *(ending(count) for count in reading(settings.prefill_tokens))],
-        [*decoding, *(ending(count, scored=count) for count in reading(scored))],
+        [*decoding, *(ending(count, scored=count - 1) for count in reading(scored))],
     ]
 
 

@@ -111,7 +111,7 @@ def test_the_largest_step_is_as_large_as_any() -> None:
     pool = PagePool(3, PAGE_SIZE)
     reading, scoring = largest_steps(settings, pool, 90)
     assert sum(row.token_count for row in reading) == 200 + 5
-    assert sum(row.cost for row in scoring[5:]) == 200
+    assert 200 - 8 < sum(row.cost for row in scoring[5:]) <= 200
     for row in (*reading, *scoring):
         assert row.sequence.computed + row.token_count == 90 <= len(row.sequence.pages) * PAGE_SIZE
         assert row.completes
