@@ -30,3 +30,8 @@ def resizing_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
 
     module = importlib.import_module("transformers.models.oneformer.image_processing_pil_oneformer")
     monkeypatch.setattr(module, "tvF", Functional, raising=False)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Names bytes by how many they are: some hold the time they were made, and all processes name tests alike."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None

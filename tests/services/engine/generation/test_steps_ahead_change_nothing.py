@@ -34,7 +34,7 @@ def benches() -> Iterator[list[Bench]]:
 
 
 async def served(bench: Bench, asked: list[tuple[list[int], dict[str, Any]]], source: random.Random) -> list[Any]:
-    """Runs all, which come one after the other; a few callers lose patience."""
+    """Runs all: three at once, and more one after the other, of whose callers a few lose patience."""
 
     async def one(prompt: list[int], fields: dict[str, Any], delay: float, leaves: bool) -> Any:
         await asyncio.sleep(delay)
@@ -46,7 +46,7 @@ async def served(bench: Bench, asked: list[tuple[list[int], dict[str, Any]]], so
                 stream.cancel()
         return None if leaves else ids
 
-    plans = [(source.random() * 0.1, source.random() < 0.2) for _ in asked]
+    plans = [(0.0, False)] * 3 + [(source.random() * 0.1, source.random() < 0.2) for _ in asked[3:]]
     return await asyncio.gather(*(one(*each, *plan) for each, plan in zip(asked, plans, strict=True)))
 
 
@@ -65,6 +65,8 @@ async def test_mixed_requests_that_come_and_go_get_the_same(
         )
         for i in range(18)
     ]
+    # Three that together need twice the pages of the tight cache.
+    asked[:3] = [([source.randrange(6, 320) for _ in range(40)], {"max_new_tokens": 48}) for _ in range(3)]
     alone = [(await benches[0].run(prompt, **fields)).ids for prompt, fields in asked]
     found = await served(benches[1], asked, source)
     assert [ids for ids in found if ids is not None] == [
