@@ -1,4 +1,4 @@
-"""`python -m benchmarks.narrow [MODEL]`: perplexity and greedy agreement with keys and values in 8 bits and without.
+"""`python -m benchmarks.quality.cache [MODEL]`: perplexity and greedy agreement with keys and values in 8 bits.
 
 On the answers that the embedded chat model was held out from, by default; no network and no GPU needed.
 """

@@ -1,1 +1,0 @@
-"""What keys and values in 8 bits cost in quality."""
