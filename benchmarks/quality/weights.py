@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.weights`: what weights of 8 bits change in answers of embedded models to held-out prompts."""
+"""`python -m benchmarks.quality.weights`: what weights of 8 bits change in answers to held-out prompts."""
 
 import json
 from collections.abc import Iterator
