@@ -13,6 +13,7 @@ from local.exhibits.tour import EXHIBITS
 from local.fleet import Member
 from sensorium import Client, SensoriumError
 from sensorium.client.generation import GenerationOptions
+from sensorium.v1.common_pb2 import PromptLookup
 from sensorium.v1.text_pb2 import TokenizeRequest
 
 QUESTIONS = (
@@ -66,7 +67,7 @@ class Traffic:
 
     def _talk(self, client: Client) -> Iterator[object]:
         for question in QUESTIONS:
-            yield list(client.text.stream_chat(question, max_new_tokens=40))
+            yield list(client.text.stream_chat(question, max_new_tokens=40, prompt_lookup=PromptLookup()))
 
     def _ask(self, client: Client) -> Iterator[object]:
         for member in self._members:

@@ -13,6 +13,7 @@ from sensorium.v1.common_pb2 import (
     GenerationCompleted,
     GenerationParameters,
     GenerationStarted,
+    PromptLookup,
     StructuredOutput,
 )
 from sensorium.v1.text_pb2 import StreamGenerateRequest, StreamGenerateResponse
@@ -45,6 +46,7 @@ class GenerationOptions(CallOptions, total=False):
     skip_special_tokens: bool
     beam_search: BeamSearchParameters
     structured_output: StructuredOutput
+    prompt_lookup: PromptLookup
 
 
 def text_request(prompt: str, options: GenerationOptions) -> StreamGenerateRequest:

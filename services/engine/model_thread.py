@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sensorium.errors import ModelNotReady
+from services.engine.admission import Admission
 from services.engine.device_faults import DeviceFault, require_device
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class ModelThread:
         """Whether the step that is being worked on may take longer than others."""
         self.fault: DeviceFault | None = None
         """Why it has given up its model."""
+        self._ended = False
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=run, name=name, daemon=True)
 
@@ -50,11 +52,25 @@ class ModelThread:
         began = self.busy_since = time.monotonic()
         return began
 
-    def post(self, box: deque[T], letter: T) -> None:
-        """Puts a letter into a box and wakes the thread. Any thread."""
+    def post(self, box: deque[T], letter: T) -> bool:
+        """Puts a letter into a box and wakes the thread. Returns False where it would not be read. Any thread."""
         with self._wake:
-            box.append(letter)
-            self._wake.notify()
+            if not self._ended:
+                box.append(letter)
+                self._wake.notify()
+            return not self._ended
+
+    def submit(self, box: deque[T], letter: T, admission: Admission, cost: int) -> None:
+        """Posts what was counted in and waits for an answer. Counts it out and raises `farewell` if none would come."""
+        if not self.post(box, letter):
+            admission.leave(cost, started=False)
+            raise self.farewell
+
+    def end(self, admission: Admission) -> None:
+        """Lets nobody in any more, so that the letters that are there are the last. The thread that owns the model."""
+        admission.closed = True
+        with self._wake:
+            self._ended = True
 
     def wait(self, *boxes: deque[Any], seconds: float | None = None) -> None:
         """Returns when there is a letter in a box, when `closing` is set, or when so much time has passed."""

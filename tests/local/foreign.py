@@ -27,7 +27,14 @@ SERIES: dict[str, tuple[dict[str, str], float]] = {
         )
     },
     "kube_pod_status_phase": ({"pod": "sensorium-text-0", "phase": "Pending"}, 0.0),
-    "kube_pod_container_status_restarts_total": ({"pod": "sensorium-text-0", "container": "server"}, 1.0),
+    **{
+        f"kube_pod_container_status_{name}": ({"pod": "sensorium-text-0", "container": "server"}, value)
+        for name, value in (
+            ("restarts_total", 1.0),
+            ("last_terminated_exitcode", 0.0),
+            ("last_terminated_timestamp", 1e9),
+        )
+    },
     "certmanager_certificate_expiration_timestamp_seconds": ({"name": "sensorium-gateway"}, 4e9),
 }
 """Labels beside the namespace, and the value, by name."""

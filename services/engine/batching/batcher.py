@@ -85,7 +85,7 @@ class Batcher:
         assert items, "a request without items would never end"
         job = Job(items, deadline, time.monotonic(), asyncio.get_running_loop().create_future(), input_tokens)
         self.admission.enter(job.cost, deadline)
-        self._thread.post(self._new, job)
+        self._thread.submit(self._new, job, self.admission, job.cost)
         try:
             return await job.future
         finally:
@@ -109,7 +109,7 @@ class Batcher:
                 self._end_all(Internal())
             self._send()
             self._thread.busy_since = None
-        self.admission.closed = True
+        self._thread.end(self.admission)
         self._receive()
         self._end_all(self._thread.farewell)
         self._send()

@@ -104,7 +104,7 @@ class GenerationEngine:
         stream = GenerationStream(backlog_tokens=max(self._unread_tokens, at_once), pace=self._pace)
         group = SequenceGroup(request, outputs, stream, arrival=time.monotonic())
         stream.on_cancel(lambda: self._thread.post(self._cancelled, group))
-        self._thread.post(self._new, group)
+        self._thread.submit(self._new, group, self.admission, request.token_count)
         return stream
 
     def _loop(self) -> None:
@@ -124,7 +124,7 @@ class GenerationEngine:
             self._thread.busy_since = None
             if not worked:
                 self._thread.wait(self._new, self._cancelled)
-        self.admission.closed = True
+        self._thread.end(self.admission)
         self._end_all(self._thread.farewell)
         self._outbox.send()
         if self._media is not None:

@@ -18,7 +18,7 @@ class GenerationStream:
 
     def __init__(self, *, backlog_tokens: int = 1024, pace: MessagePace | None = None) -> None:
         self.loop = asyncio.get_running_loop()
-        self._cancel: Callable[[], None] = lambda: None
+        self._cancel: Callable[[], object] = lambda: None
         self._events: dict[Hashable, Event] = {}  # by what they are about: a candidate, or the whole request
         self._error: Exception | None = None
         self._ended = False
@@ -31,7 +31,7 @@ class GenerationStream:
         self._due = 0.0
         self._rest: asyncio.Future[None] | None = None
 
-    def on_cancel(self, cancel: Callable[[], None]) -> None:
+    def on_cancel(self, cancel: Callable[[], object]) -> None:
         """Sets what `cancel` calls; it must be safe from any thread and after the end."""
         self._cancel = cancel
 

@@ -83,7 +83,7 @@ class SpeechEngine:
             left=lambda: self._thread.post(self._cancelled, speech),
         )
         speech = Speech(steps, cost, deadline, time.monotonic(), stream)
-        self._thread.post(self._new, speech)
+        self._thread.submit(self._new, speech, self.admission, cost)
         return stream
 
     def _loop(self) -> None:
@@ -102,7 +102,7 @@ class SpeechEngine:
                 log.exception("The engine failed outside the model; the request is ended")
                 self._end(speech, "error", Internal())
             self._thread.busy_since = None
-        self.admission.closed = True
+        self._thread.end(self.admission)
         self._receive()
         for speech in [*self._waiting, *self._speaking]:
             self._end(speech, "error", self._thread.farewell)

@@ -16,7 +16,7 @@ Sound = NDArray[np.float32]
 class SpeechStream:
     """An asynchronous iterator over the sound of one request. Belongs to the event loop on which it was made."""
 
-    def __init__(self, taken: Callable[[int], None], left: Callable[[], None]) -> None:
+    def __init__(self, taken: Callable[[int], object], left: Callable[[], object]) -> None:
         """`taken` is called with the samples of each piece that was read, `left` when nobody wants the rest."""
         self.loop = asyncio.get_running_loop()
         self.times: GenerationTimes | None = None

@@ -84,6 +84,20 @@ async def test_a_step_on_a_lost_device_ends_all_streams(fake: BenchMaker, after:
     assert len(failed) == 1
 
 
+async def test_whoever_was_let_in_when_the_thread_ends_is_told(fake: BenchMaker) -> None:
+    made = fake()
+    enter = made.engine.admission.enter
+
+    def late(*counted: Any) -> None:
+        enter(*counted)
+        made.engine.close()
+
+    made.engine.admission.enter = late
+    with pytest.raises(ModelNotReady):
+        await made.run([7, 8], max_new_tokens=3)
+    assert made.idle
+
+
 async def test_sampling_on_a_lost_device_ends_all_streams(fake: BenchMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     def choose(*_: Any) -> Any:
         raise LOST
