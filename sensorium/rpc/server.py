@@ -152,7 +152,8 @@ class Server:
     async def _drain(self) -> None:
         self.health.retire()
         _log.info("draining, %d calls running", self.gate.inside)
-        await self._at_most(self.settings.drain_delay_seconds, asyncio.Event())
+        if self.settings.drain_delay_seconds:  # else nobody comes in behind the line that says so
+            await self._at_most(self.settings.drain_delay_seconds, asyncio.Event())
         self.gate.close()
         await self._at_most(self.settings.drain_grace_seconds, self.gate.empty)
         if self.gate.inside:

@@ -114,5 +114,5 @@ def weigh_block(
 def logarithm(scores, softcap, SOFTCAP: tl.constexpr):
     """Returns scaled scores, capped if SOFTCAP, as logarithms to the base of two."""
     if SOFTCAP:  # its tangent by exponentials, which never overflow into a quotient of infinities
-        scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scores / softcap) + 1.0))
+        scores = softcap * (1.0 - 2.0 / (tl.exp(tl.minimum(2.0 * scores / softcap, 80.0)) + 1.0))
     return scores * 1.4426950408889634
