@@ -3,33 +3,29 @@
 On the answers that the embedded chat model was held out from, by default; no network and no GPU needed.
 """
 
-import json
 import sys
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 import torch
 
+from benchmarks.quality.conversations import CHAT, conversations
 from services.engine.generation.build import paged_parts
 from services.engine.generation.parts import EngineSettings, Parts
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
 
-_EMBEDDED = Path(__file__).parent.parent.parent / "models" / "chat"
 _EVERY = 10
 """Conversation: without the library attention takes its time."""
 
 
-def conversations(loaded: LoadedModel, file: Path) -> list[tuple[list[int], int]]:
-    """Returns the tokens of each conversation, and how many of them were asked."""
+def texts_of(loaded: LoadedModel) -> list[tuple[list[int], int]]:
+    """Returns the tokens of conversations, and how many of them were asked."""
+    tokenizer: Any = loaded.tokenizer
     found: list[tuple[list[int], int]] = []
-    template: Any = loaded.tokenizer
-    for line in file.read_text().splitlines()[::_EVERY]:
-        _, said, answer = json.loads(line)
-        turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(said)]
-        prompt = template.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        asked = template.encode(prompt, add_special_tokens=False)
-        found.append((asked + template.encode(answer, add_special_tokens=False), len(asked)))
+    for prompt, answer in islice(conversations(tokenizer), 0, None, _EVERY):
+        asked = tokenizer.encode(prompt, add_special_tokens=False)
+        found.append((asked + tokenizer.encode(answer, add_special_tokens=False), len(asked)))
     return found
 
 
@@ -45,12 +41,12 @@ def logits_of(parts: Parts, tokens: list[int]) -> torch.Tensor:
         parts.pool.release(sequence.pages)
 
 
-def main(model: str = str(_EMBEDDED)) -> None:
+def main(model: str = str(CHAT)) -> None:
     """Prints a line for each kind of cache."""
     found: list[tuple[float, int, list[list[int]]]] = []
     for narrow in (False, True):
         loaded = load_language_model(model, revision=None, device=torch.device("cpu"), dtype="auto")
-        texts = conversations(loaded, _EMBEDDED / "held_out.jsonl")
+        texts = texts_of(loaded)
         parts = paged_parts(loaded, EngineSettings(narrow_cache=narrow))
         loss, count, chosen = 0.0, 0, list[list[int]]()
         for tokens, asked in texts:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from rich.table import Table
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
+from benchmarks.quality.conversations import conversations
 from benchmarks.text.process import ROOT
 from services.engine.narrow.model import narrow_weights, widen_weights
 from services.engine.narrow.numbers import NarrowKind
@@ -60,9 +62,7 @@ def _asked(folder: Path) -> Iterator[Asked]:
         yield from _about_images(folder, lines)
         return
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    for _, said, answer in lines[:: max(len(lines) // 200, 1)]:
-        turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(said)]
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    for text, answer in islice(conversations(tokenizer, folder), 0, None, max(len(lines) // 200, 1)):
         ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
         yield _with_answer({"input_ids": ids}, tokenizer, answer)
 

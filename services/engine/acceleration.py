@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Greatest difference allowed, as a share of the greatest value."""
 
 
@@ -111,7 +111,7 @@ def _comparison(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> Callab
     def check() -> None:
         for own, found in zip(expected, run(), strict=True):
             difference = (found - own).abs().max() / own.abs().max().clamp_min(1e-6)
-            if not difference <= _TOLERANCE.get(loaded.model.dtype, 1e-2):
+            if not difference <= TOLERANCE.get(loaded.model.dtype, 1e-2):
                 raise RuntimeError(f"they differ by {difference:.2g}")
 
     return check

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -28,7 +29,7 @@ _LIVELINESS = b"alive?\0\0"
 StreamT = TypeVar("StreamT", bound=Stream)
 
 
-class Connection(asyncio.Protocol, Generic[StreamT]):
+class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
     """One connection. Belongs to the event loop."""
 
     def __init__(self, message_bytes: int) -> None:
@@ -65,14 +66,17 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
 
     # What its streams are for.
 
+    @abstractmethod
     def _on_headers(self, number: int, headers: list[Header], ended: bool) -> None:
-        raise NotImplementedError
+        """Takes the headers of a stream, or its trailers."""
 
-    def _on_reset(self, stream: StreamT, code: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _on_reset(self, stream: StreamT) -> None:
+        """Takes that a stream was reset, by either end, or has gone with the connection."""
 
+    @abstractmethod
     def _on_bad_message(self, stream: StreamT, error: Exception) -> None:
-        raise NotImplementedError
+        """Takes that what came is no message, or too large."""
 
     def _on_ping(self, now: float) -> None:
         """Raises ConnectionFault where there are too many."""
@@ -80,9 +84,9 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
     def _on_ping_answer(self, payload: bytes) -> None:
         """Takes the answer to a ping."""
 
+    @abstractmethod
     def _has_begun(self, number: int) -> bool:
         """Returns whether a stream has been opened, by whoever opens them."""
-        raise NotImplementedError
 
     # The transport's side.
 
@@ -124,7 +128,7 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
         if self._heartbeat is not None:
             self._heartbeat.stop()
         for stream in list(self.streams.values()):
-            self._on_reset(stream, ErrorCode.CANCEL)
+            self._on_reset(stream)
         self.streams.clear()
         if not self.closed.done():
             self.closed.set_result(None)
@@ -212,14 +216,14 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
 
     def _take_reset(self, flags: int, number: int, payload: bytes) -> None:
         del flags
-        code = frames.number(payload)
+        frames.number(payload)  # whatever the reason, it has to be one
         if not number or not self._has_begun(number):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the end of no stream")
         stream = self.streams.get(number)
         if stream is None:
             self._idle()
         else:
-            self._on_reset(stream, code)
+            self._on_reset(stream)
 
     def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
@@ -286,7 +290,7 @@ class Connection(asyncio.Protocol, Generic[StreamT]):
         stream = self.streams.get(number)
         if stream is not None and not (size and stream.widen(size)):
             stream.reset(ErrorCode.FLOW_CONTROL_ERROR)
-            self._on_reset(stream, ErrorCode.FLOW_CONTROL_ERROR)
+            self._on_reset(stream)
 
     def _idle(self) -> None:
         self._idle_frames.take(time.monotonic())

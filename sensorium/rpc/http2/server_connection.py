@@ -202,8 +202,7 @@ class ServerConnection(Connection[ServerCall]):
         else:
             call.end_by_peer()
 
-    def _on_reset(self, stream: ServerCall, code: int) -> None:
-        del code
+    def _on_reset(self, stream: ServerCall) -> None:
         self.streams.pop(stream.number, None)
         stream.abandon()
         if not self._transport.is_closing():

@@ -9,12 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from services.engine.acceleration import TOLERANCE
 from services.engine.encoders.loading import LoadedEncoder
 
 log = logging.getLogger(__name__)
-
-_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-"""Greatest difference allowed, as a share of the greatest value."""
 
 
 class ChosenRows:
@@ -59,6 +57,6 @@ class ChosenRows:
             log.info("the head takes all rows: %s", error)
             return False
         else:
-            return bool(difference <= _TOLERANCE.get(self._model.dtype, 1e-2))
+            return bool(difference <= TOLERANCE.get(self._model.dtype, 1e-2))
         finally:
             self._rows = None
