@@ -16,18 +16,18 @@ import torch
 import typer
 from prometheus_client import CollectorRegistry
 
-from services.engine.generation.build import EngineSettings, build_engine
-from services.engine.generation.detokenizer import IncrementalDetokenizer
+from services.engine.generation.building.build import EngineSettings, build_engine
 from services.engine.generation.engine import GenerationEngine
-from services.engine.generation.output import OutputBuilder
-from services.engine.generation.request import (
+from services.engine.generation.output.detokenizer import IncrementalDetokenizer
+from services.engine.generation.output.output import OutputBuilder
+from services.engine.generation.output.token_texts import TokenTexts
+from services.engine.generation.requests.request import (
     Completed,
     GenerationRequest,
     PromptLookup,
     SamplingParameters,
     StoppingCriteria,
 )
-from services.engine.generation.token_texts import TokenTexts
 from services.engine.loading import load_language_model
 from services.engine.metrics import EngineMetrics
 from services.engine.prompting import PromptEncoder

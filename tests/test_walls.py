@@ -142,7 +142,7 @@ def test_the_walls_are_where_the_files_are() -> None:
     assert {path.name for path in python_files("services/speech")} >= {"servicer.py", "classify_audio.py", "app.py"}
     assert len(python_files("services/engine")) > 10
     assert len(python_files("gateway")) > 5
-    assert crossings(ROOT / "services/engine/generation/sampler.py", TORCH)
+    assert crossings(ROOT / "services/engine/generation/sampling/sampler.py", TORCH)
 
 
 @pytest.mark.parametrize("path", python_files("sensorium", "services", "gateway", "local", "protos", "k8s"), ids=name)

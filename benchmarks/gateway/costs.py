@@ -32,9 +32,9 @@ from sensorium.tasks import METHODS
 from sensorium.v1.common_pb2 import GenerationCompleted, Usage
 from sensorium.v1.models_pb2 import TASK_GENERATE_TEXT
 from sensorium.v1.text_pb2 import StreamGenerateResponse
-from services.engine.generation.message_pace import MessagePace
-from services.engine.generation.request import Delta
-from services.engine.generation.stream import GenerationStream
+from services.engine.generation.output.message_pace import MessagePace
+from services.engine.generation.output.stream import GenerationStream
+from services.engine.generation.requests.request import Delta
 
 _METHOD = "/sensorium.v1.TextService/StreamGenerate"
 _USAGE = Usage(input_token_count=100, output_token_count=50)

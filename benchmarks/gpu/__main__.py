@@ -19,9 +19,9 @@ from benchmarks.gpu.runner import Rates, prompts, run_engine
 from benchmarks.gpu.shapes import SHAPES, make
 from services.engine.fusion.triton import launch
 from services.engine.generation.attention.backend import IMPLEMENTATION, register
-from services.engine.generation.build import paged_parts
-from services.engine.generation.parts import EngineSettings, Parts
-from services.engine.generation.runner import ModelRunner
+from services.engine.generation.building.build import paged_parts
+from services.engine.generation.building.parts import EngineSettings, Parts
+from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel
 from services.engine.narrow.model import narrow_weights
 from services.engine.narrow.numbers import NARROW_KINDS, NarrowKind

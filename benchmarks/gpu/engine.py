@@ -8,14 +8,14 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks.gpu.idle import TimedSteps
 from benchmarks.gpu.steady import Steady, steady
-from services.engine.generation.build import engine_of
-from services.engine.generation.detokenizer import IncrementalDetokenizer
+from services.engine.generation.building.build import engine_of
+from services.engine.generation.building.parts import EngineSettings, Parts
 from services.engine.generation.engine import GenerationEngine
-from services.engine.generation.output import OutputBuilder
-from services.engine.generation.parts import EngineSettings, Parts
-from services.engine.generation.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
-from services.engine.generation.runner import ModelRunner
-from services.engine.generation.token_texts import TokenTexts
+from services.engine.generation.output.detokenizer import IncrementalDetokenizer
+from services.engine.generation.output.output import OutputBuilder
+from services.engine.generation.output.token_texts import TokenTexts
+from services.engine.generation.requests.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 

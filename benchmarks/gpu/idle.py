@@ -6,8 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from services.engine.generation.launched_step import LaunchedStep
-from services.engine.generation.runner import Recorded
+from services.engine.generation.recorded.launched_step import LaunchedStep
+from services.engine.generation.running.runner import Recorded
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
 Times = tuple[torch.cuda.Event, torch.cuda.Event]

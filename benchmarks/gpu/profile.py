@@ -7,7 +7,7 @@ from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.runner import run_engine
-from services.engine.generation.parts import Parts
+from services.engine.generation.building.parts import Parts
 
 _STEPS = 8
 _SHOWN = 24

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from services.engine.generation.parts import Parts
+from services.engine.generation.building.parts import Parts
 from services.engine.generation.sequence import CachedTokens, Row
 
 

@@ -25,12 +25,12 @@ from benchmarks.text.process import Process, free_port
 from benchmarks.text.system import serves
 from sensorium.v1.common_pb2 import GenerationParameters, TokenIds
 from sensorium.v1.text_pb2 import StreamGenerateRequest
-from services.engine.generation.build import BuiltEngine, build_engine
-from services.engine.generation.detokenizer import IncrementalDetokenizer
-from services.engine.generation.output import OutputBuilder
-from services.engine.generation.parts import EngineSettings
-from services.engine.generation.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
-from services.engine.generation.token_texts import TokenTexts
+from services.engine.generation.building.build import BuiltEngine, build_engine
+from services.engine.generation.building.parts import EngineSettings
+from services.engine.generation.output.detokenizer import IncrementalDetokenizer
+from services.engine.generation.output.output import OutputBuilder
+from services.engine.generation.output.token_texts import TokenTexts
+from services.engine.generation.requests.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
 from services.engine.loading import load_language_model
 from services.engine.metrics import EngineMetrics
 from services.engine.prompting import PromptEncoder

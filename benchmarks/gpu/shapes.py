@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
-from services.engine.generation.resolution import ModelDefaults
+from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.loading import LoadedModel
 
 SEED = 20_260_101

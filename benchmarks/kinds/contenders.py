@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from prometheus_client import CollectorRegistry
 
-from services.engine.generation.build import build_engine
-from services.engine.generation.detokenizer import IncrementalDetokenizer
-from services.engine.generation.output import OutputBuilder
-from services.engine.generation.parts import EngineSettings
-from services.engine.generation.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
-from services.engine.generation.token_texts import TokenTexts
+from services.engine.generation.building.build import build_engine
+from services.engine.generation.building.parts import EngineSettings
+from services.engine.generation.output.detokenizer import IncrementalDetokenizer
+from services.engine.generation.output.output import OutputBuilder
+from services.engine.generation.output.token_texts import TokenTexts
+from services.engine.generation.requests.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.metrics import EngineMetrics
 from services.engine.prompting import PromptEncoder

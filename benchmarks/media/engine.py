@@ -14,12 +14,17 @@ from prometheus_client import CollectorRegistry
 from benchmarks.media.checkpoint import SIDE, TOKENS
 from benchmarks.text.vocabulary import first_word_id, words
 from services.engine.checkpoint import Checkpoint
-from services.engine.generation.build import BuiltEngine, EngineSettings, build_engine
-from services.engine.generation.detokenizer import IncrementalDetokenizer
-from services.engine.generation.media import Medium, PromptMedia
-from services.engine.generation.output import OutputBuilder
-from services.engine.generation.request import Completed, GenerationRequest, SamplingParameters, StoppingCriteria
-from services.engine.generation.token_texts import TokenTexts
+from services.engine.generation.building.build import BuiltEngine, EngineSettings, build_engine
+from services.engine.generation.output.detokenizer import IncrementalDetokenizer
+from services.engine.generation.output.output import OutputBuilder
+from services.engine.generation.output.token_texts import TokenTexts
+from services.engine.generation.requests.request import (
+    Completed,
+    GenerationRequest,
+    SamplingParameters,
+    StoppingCriteria,
+)
+from services.engine.generation.running.media import Medium, PromptMedia
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from services.engine.multimodal.encoder import MediaEncoder

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from benchmarks.quality.conversations import CHAT, conversations
-from services.engine.generation.build import paged_parts
-from services.engine.generation.parts import EngineSettings, Parts
+from services.engine.generation.building.build import paged_parts
+from services.engine.generation.building.parts import EngineSettings, Parts
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
 

@@ -28,7 +28,7 @@ from benchmarks.text.sample import Prompt, RequestSample
 from benchmarks.text.workload import WORKLOADS
 from services.engine.fusion.decoder import FusedDecoderLayer
 from services.engine.generation.attention.cpu import CpuPlan
-from services.engine.generation.build import BuiltEngine, EngineSettings, build_engine
+from services.engine.generation.building.build import BuiltEngine, EngineSettings, build_engine
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.metrics import EngineMetrics
 from services.engine.native.library import Library, load_library

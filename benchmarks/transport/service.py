@@ -16,10 +16,10 @@ from pydantic import Field
 from sensorium import rpc
 from sensorium.v1 import models_pb2
 from sensorium.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
-from services.engine.generation.delivery import Outbox
-from services.engine.generation.message_pace import MessagePace
-from services.engine.generation.request import Completed, Delta, Finish, FinishReason, GenerationTimes
-from services.engine.generation.stream import GenerationStream
+from services.engine.generation.output.delivery import Outbox
+from services.engine.generation.output.message_pace import MessagePace
+from services.engine.generation.output.stream import GenerationStream
+from services.engine.generation.requests.request import Completed, Delta, Finish, FinishReason, GenerationTimes
 from services.generation.ask import Generation, GenerationAsk
 from services.handlers import handlers
 from services.model_servicer import ModelServicer

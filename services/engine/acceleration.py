@@ -12,7 +12,7 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.fusion.encoder import fuse_encoder_layers
 from services.engine.fusion.last_layer import spare_unread
 from services.engine.fusion.substitution import Substitutions
-from services.engine.generation.verification import NotPaged
+from services.engine.generation.building.verification import NotPaged
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library, load_library

@@ -32,8 +32,8 @@ from services.engine.checkpoint import (
 from services.engine.context import decoder_context, source_context
 from services.engine.generation.attention import encoder_decoder
 from services.engine.generation.attention.backend import register
-from services.engine.generation.request import EarlyStopping
-from services.engine.generation.resolution import ModelDefaults
+from services.engine.generation.requests.request import EarlyStopping
+from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.model_rules import output_rules, token_ids
 from services.engine.multimodal.processor import MediaProcessor
 from services.engine.pictures.model import PictureModel

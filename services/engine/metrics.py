@@ -8,7 +8,7 @@ from sensorium.buckets import DURATION_SECONDS, FIRST_TOKEN_SECONDS, PER_TOKEN_S
 from services.engine.admission import Admission
 from services.engine.batching.job import BatchTimes
 from services.engine.device_faults import REASONS
-from services.engine.generation.request import FinishReason, GenerationTimes
+from services.engine.generation.requests.request import FinishReason, GenerationTimes
 
 BATCH_BUCKETS = tuple(float(2**i) for i in range(11))
 REAL_TIME_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 5)

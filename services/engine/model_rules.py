@@ -2,7 +2,7 @@
 
 from transformers import GenerationConfig
 
-from services.engine.generation.request import OutputRules
+from services.engine.generation.requests.request import OutputRules
 
 
 def output_rules(own: GenerationConfig) -> OutputRules:

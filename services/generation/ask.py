@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 
 from sensorium.errors import Violation
-from services.engine.generation.media import PromptMedia
-from services.engine.generation.request import PromptLogprobs, TokenLogprob
-from services.engine.generation.resolution import DeliveredTokens, GenerationOptions, ModelDefaults
-from services.engine.generation.stream import GenerationStream
+from services.engine.generation.output.stream import GenerationStream
+from services.engine.generation.requests.request import PromptLogprobs, TokenLogprob
+from services.engine.generation.requests.resolution import DeliveredTokens, GenerationOptions, ModelDefaults
+from services.engine.generation.running.media import PromptMedia
 from services.engine.multimodal.kind import MediaKind
 from services.engine.texts import Chat
 from services.sent_media import SentMedia

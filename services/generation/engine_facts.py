@@ -3,9 +3,9 @@
 from sensorium.v1 import models_pb2 as pb
 from services.engine.admission import QueueLimits
 from services.engine.generation.attention.cpu import PAGE_SIZE
-from services.engine.generation.build import BuiltEngine, EngineSettings
-from services.engine.generation.resolution import GenerationLimits
-from services.engine.generation.validation import MAX_LOGPROB_COUNT
+from services.engine.generation.building.build import BuiltEngine, EngineSettings
+from services.engine.generation.requests.resolution import GenerationLimits
+from services.engine.generation.requests.validation import MAX_LOGPROB_COUNT
 from services.engine.loading import LoadedModel
 from services.engine.prompting import PromptEncoder
 from services.generation.response_conversion import logprob_bytes

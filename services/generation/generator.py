@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.generation.detokenizer import IncrementalDetokenizer
 from services.engine.generation.engine import GenerationEngine
-from services.engine.generation.output import OutputBuilder
-from services.engine.generation.request import GenerationRequest, Work
-from services.engine.generation.resolution import (
+from services.engine.generation.output.detokenizer import IncrementalDetokenizer
+from services.engine.generation.output.output import OutputBuilder
+from services.engine.generation.output.token_texts import TokenTexts
+from services.engine.generation.requests.request import GenerationRequest, Work
+from services.engine.generation.requests.resolution import (
     DeliveredTokens,
     GenerationLimits,
     ModelDefaults,
@@ -18,8 +19,7 @@ from services.engine.generation.resolution import (
     resolve_beams,
     resolve_candidates,
 )
-from services.engine.generation.token_texts import TokenTexts
-from services.engine.generation.validation import violations
+from services.engine.generation.requests.validation import violations
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import Found, StructureCompiler

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from sensorium.v1 import common_pb2 as common
-from services.engine.generation.request import EarlyStopping, PromptLookup
-from services.engine.generation.resolution import BeamOptions, DeliveredTokens, GenerationOptions
+from services.engine.generation.requests.request import EarlyStopping, PromptLookup
+from services.engine.generation.requests.resolution import BeamOptions, DeliveredTokens, GenerationOptions
 from services.generation.structure_conversion import structure_format
 
 _EARLY_STOPPING = {

@@ -8,7 +8,7 @@ from typing import TypeVar
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
 from services.answer_conversion import duration
-from services.engine.generation.request import (
+from services.engine.generation.requests.request import (
     Completed,
     Delta,
     Event,

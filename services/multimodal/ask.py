@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sensorium.errors import Violation
-from services.engine.generation.resolution import DeliveredTokens, GenerationOptions
+from services.engine.generation.requests.resolution import DeliveredTokens, GenerationOptions
 from services.sent_media import SentMedia
 
 

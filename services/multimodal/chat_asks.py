@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.engine.generation.resolution import GenerationOptions
+from services.engine.generation.requests.resolution import GenerationOptions
 from services.engine.multimodal.kind import MediaKind
 from services.engine.texts import Chat
 from services.generation.ask import GenerationAsk, ShownMedium

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sensorium.v1 import models_pb2 as pb
 from services.engine.checkpoint import Checkpoint
-from services.engine.generation.build import BuiltEngine, build_engine
+from services.engine.generation.building.build import BuiltEngine, build_engine
 from services.engine.loading import LoadedModel
 from services.engine.media.image import ImageLimits
 from services.engine.media.recording import AudioLimits

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sensorium.errors import DeadlineExceeded, InvalidArgument, Violation
 from services.engine.generation.engine import GenerationEngine
-from services.engine.generation.media import Medium
-from services.engine.generation.resolution import GenerationLimits, ModelDefaults, TokenizedInput
+from services.engine.generation.requests.resolution import GenerationLimits, ModelDefaults, TokenizedInput
+from services.engine.generation.running.media import Medium
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.processor import MediumRefused
 from services.engine.multimodal.prompts import FIELD, PromptComposer

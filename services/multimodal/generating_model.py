@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sensorium.v1 import models_pb2 as pb
 from services.answer_conversion import duration
-from services.engine.generation.build import BuiltEngine
+from services.engine.generation.building.build import BuiltEngine
 from services.engine.loading import LoadedModel
 from services.engine.multimodal.kind import MediaKind
 from services.engine.preprocessing import Preprocessing

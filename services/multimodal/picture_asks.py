@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from services.engine.generation.resolution import GenerationOptions, ModelDefaults
+from services.engine.generation.requests.resolution import GenerationOptions, ModelDefaults
 from services.engine.multimodal.kind import MediaKind
 from services.generation.ask import ShownMedium
 from services.multimodal.ask import AnswerAsk, CaptionAsk, DocumentQuestionAsk, ImageQuestionAsk

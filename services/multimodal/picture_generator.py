@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.engine import GenerationEngine
-from services.engine.generation.media import PromptMedia
-from services.engine.generation.resolution import GenerationLimits, ModelDefaults, TokenizedInput
+from services.engine.generation.requests.resolution import GenerationLimits, ModelDefaults, TokenizedInput
+from services.engine.generation.running.media import PromptMedia
 from services.engine.media.refusal import ImageRefused
 from services.engine.pictures.reader import PictureReader
 from services.engine.preprocessing import Preprocessing

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from services.engine.checkpoint import Checkpoint, ModelRefused
-from services.engine.generation.build import build_engine
+from services.engine.generation.building.build import build_engine
 from services.engine.loading import LoadedModel
 from services.engine.media.image import ImageLimits
 from services.engine.metrics import EngineMetrics

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.generation.resolution import GenerationOptions
+from services.engine.generation.requests.resolution import GenerationOptions
 from services.engine.languages import choose, tag_of
 from services.engine.listening.tokens import TRANSCRIBE, TRANSLATE, ListeningTokens
 from services.speech.transcribe_ask import TranscribeAsk

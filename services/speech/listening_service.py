@@ -8,7 +8,7 @@ from sensorium.v1 import models_pb2 as pb
 from services.answer_conversion import duration
 from services.engine.audio.reader import AudioReader
 from services.engine.checkpoint import Checkpoint
-from services.engine.generation.build import BuiltEngine
+from services.engine.generation.building.build import BuiltEngine
 from services.engine.languages import tags_of
 from services.engine.listening.build import build_listening_engine
 from services.engine.listening.loading import ListeningModel, load_listening_model

@@ -12,7 +12,7 @@ from torch import Tensor
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.audio.reader import AudioReader
 from services.engine.batching.answer import Answer, RequestTimes
-from services.engine.generation.media import Medium
+from services.engine.generation.running.media import Medium
 from services.engine.languages import tag_of
 from services.engine.listening.features import long_features, window_features, windowed
 from services.engine.listening.hearing import window_medium

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from services.engine.generation.media import Medium
-from services.engine.generation.request import Completed, Delta
-from services.engine.generation.resolution import GenerationOptions
+from services.engine.generation.requests.request import Completed, Delta
+from services.engine.generation.requests.resolution import GenerationOptions
+from services.engine.generation.running.media import Medium
 from services.engine.listening.hearing import Hearing
 from services.engine.listening.loading import ListeningModel
 from services.generation.ask import GenerationAsk

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from sensorium.errors import Violation
-from services.engine.generation.resolution import DeliveredTokens, GenerationOptions
+from services.engine.generation.requests.resolution import DeliveredTokens, GenerationOptions
 from services.engine.texts import Truncation
 
 

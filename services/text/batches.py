@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.generation.resolution import ModelDefaults
+from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.loading import EARLY_STOPPING, behind
 from services.engine.translation import Frame
 from services.generation.ask import GenerationAsk

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sensorium.v1 import models_pb2 as pb
 from services.engine.checkpoint import Checkpoint
-from services.engine.generation.build import BuiltEngine, build_engine
+from services.engine.generation.building.build import BuiltEngine, build_engine
 from services.engine.languages import tags_of
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.metrics import EngineMetrics

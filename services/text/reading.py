@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.generation.resolution import GenerationLimits, GenerationOptions, ModelDefaults, pick
+from services.engine.generation.requests.resolution import GenerationLimits, GenerationOptions, ModelDefaults, pick
 from services.engine.prompting import PromptEncoder
 from services.engine.texts import Chat, Truncation
 from services.engine.translation import Frame

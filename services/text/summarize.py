@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from services.engine.generation.resolution import GenerationLimits, ModelDefaults
+from services.engine.generation.requests.resolution import GenerationLimits, ModelDefaults
 from services.engine.loading import LoadedModel
 from services.engine.prompting import PromptEncoder
 from services.engine.translation import Frame, Translations, plain_frame, task_parameters

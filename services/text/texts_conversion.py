@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
-from services.engine.generation.request import GenerationTimes
+from services.engine.generation.requests.request import GenerationTimes
 from services.engine.texts import Truncation
 from services.enums import unknown_enum_numbers
 from services.generation.ask import Generation

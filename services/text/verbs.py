@@ -1,6 +1,6 @@
 """Puts together what a loaded model can do."""
 
-from services.engine.generation.build import BuiltEngine
+from services.engine.generation.building.build import BuiltEngine
 from services.engine.loading import LoadedModel
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder

@@ -10,9 +10,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from services.engine.generation.attention.reference import ReferenceAttention
-from services.engine.generation.build import paged_parts
-from services.engine.generation.parts import EngineSettings
-from services.engine.generation.runner import ModelRunner
+from services.engine.generation.building.build import paged_parts
+from services.engine.generation.building.parts import EngineSettings
+from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel
 from services.engine.narrow.model import narrow_weights, widen_weights

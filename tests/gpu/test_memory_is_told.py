@@ -3,10 +3,10 @@ from prometheus_client import CollectorRegistry
 
 from services.engine import gpu_memory
 from services.engine.device_memory import CudaMemory
-from services.engine.generation.build import paged_parts
-from services.engine.generation.largest_step import largest_steps
-from services.engine.generation.parts import EngineSettings
-from services.engine.generation.runner import ModelRunner
+from services.engine.generation.building.build import paged_parts
+from services.engine.generation.building.largest_step import largest_steps
+from services.engine.generation.building.parts import EngineSettings
+from services.engine.generation.running.runner import ModelRunner
 from services.engine.metrics import EngineMetrics
 from tests.gpu.conftest import GPU, Load
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from services.engine.admission import Admission, QueueLimits
 from services.engine.generation.attention.reference import ReferenceAttention
-from services.engine.generation.build import (
+from services.engine.generation.building.build import (
     PAGE_SIZE,
     BuiltEngine,
     EngineSettings,
@@ -20,14 +20,16 @@ from services.engine.generation.build import (
     probe_layouts,
     serial_parts,
 )
-from services.engine.generation.detokenizer import Decoder, IncrementalDetokenizer
-from services.engine.generation.encoder_decoder_build import encoder_decoder_parts
+from services.engine.generation.building.encoder_decoder_build import encoder_decoder_parts
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.engine import GenerationEngine
-from services.engine.generation.kv_cache import KVCache
-from services.engine.generation.output import OutputBuilder
-from services.engine.generation.page_pool import PagePool
+from services.engine.generation.output.detokenizer import Decoder, IncrementalDetokenizer
+from services.engine.generation.output.output import OutputBuilder
+from services.engine.generation.output.stream import GenerationStream
+from services.engine.generation.output.token_texts import TokenTexts
 from services.engine.generation.prefill_budget import PrefillBudget
-from services.engine.generation.request import (
+from services.engine.generation.requests.request import (
     Completed,
     Delta,
     GenerationRequest,
@@ -36,11 +38,9 @@ from services.engine.generation.request import (
     StoppingCriteria,
     TokenLogprob,
 )
-from services.engine.generation.runner import ModelRunner
+from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.scheduler import Scheduler
-from services.engine.generation.speculation import Speculation
-from services.engine.generation.stream import GenerationStream
-from services.engine.generation.token_texts import TokenTexts
+from services.engine.generation.speculation.speculation import Speculation
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from tests.services.eager_launcher import EagerLauncher

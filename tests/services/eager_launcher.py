@@ -5,9 +5,9 @@ from collections.abc import Collection
 
 import torch
 
-from services.engine.generation.device_choice import NO_TOKEN, choose, numbers_of
-from services.engine.generation.launched_step import LaunchedStep
-from services.engine.generation.runner import Runner
+from services.engine.generation.recorded.launched_step import LaunchedStep
+from services.engine.generation.running.runner import Runner
+from services.engine.generation.sampling.device_choice import NO_TOKEN, choose, numbers_of
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
 

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from services.engine.device_faults import require_device
-from services.engine.generation.choice import Sampled, choose
 from services.engine.generation.group import SequenceGroup
 from services.engine.generation.ledger import Ledger
-from services.engine.generation.runner import Runner
+from services.engine.generation.running.runner import Runner
+from services.engine.generation.sampling.choice import Sampled, choose
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
-from services.engine.generation.speculation import Speculation
+from services.engine.generation.speculation.speculation import Speculation
 from services.engine.memory_errors import lacks_memory, let_go
 
 log = logging.getLogger(__name__)

@@ -7,23 +7,23 @@ from collections import deque
 
 from sensorium.errors import DeadlineExceeded, Internal, SensoriumError
 from services.engine.admission import Admission
-from services.engine.generation.beam_search import BeamSearch
+from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.computation import Computation
-from services.engine.generation.delivery import Outbox
 from services.engine.generation.group import SequenceGroup
-from services.engine.generation.launched_step import StepLauncher
 from services.engine.generation.ledger import Ledger
-from services.engine.generation.lookahead import Lookahead
-from services.engine.generation.message_pace import MessagePace
-from services.engine.generation.output import OutputBuilder
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.request import GenerationRequest, Likelihood
-from services.engine.generation.runner import Runner
-from services.engine.generation.sampler import NoToken
+from services.engine.generation.output.delivery import Outbox
+from services.engine.generation.output.message_pace import MessagePace
+from services.engine.generation.output.output import OutputBuilder
+from services.engine.generation.output.stream import GenerationStream
+from services.engine.generation.recorded.launched_step import StepLauncher
+from services.engine.generation.recorded.lookahead import Lookahead
+from services.engine.generation.requests.request import GenerationRequest, Likelihood
+from services.engine.generation.running.runner import Runner
+from services.engine.generation.sampling.beam_search import BeamSearch
+from services.engine.generation.sampling.sampler import NoToken
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
-from services.engine.generation.speculation import Speculation
-from services.engine.generation.stream import GenerationStream
+from services.engine.generation.speculation.speculation import Speculation
 from services.engine.metrics import EngineMetrics
 from services.engine.model_thread import ModelThread
 from services.engine.multimodal.media_queue import MediaQueue

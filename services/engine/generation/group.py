@@ -4,12 +4,12 @@ import time
 
 from sensorium.call_record import followed
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.generation.beam_search import BeamSearch
-from services.engine.generation.output import OutputBuilder
-from services.engine.generation.prompt_scoring import PromptScoring
-from services.engine.generation.request import Completed, Delta, GenerationRequest, GenerationTimes
+from services.engine.generation.output.output import OutputBuilder
+from services.engine.generation.output.stream import GenerationStream
+from services.engine.generation.requests.request import Completed, Delta, GenerationRequest, GenerationTimes
+from services.engine.generation.sampling.beam_search import BeamSearch
+from services.engine.generation.sampling.prompt_scoring import PromptScoring
 from services.engine.generation.sequence import Sequence
-from services.engine.generation.stream import GenerationStream
 
 PRIORITY_SECONDS = 5.0
 """A request goes before those of one priority less that came up to this much earlier; so nobody waits for ever."""

@@ -5,8 +5,8 @@ import logging
 from bisect import insort
 from itertools import count
 
-from services.engine.generation.page_keys import PageKeys
-from services.engine.generation.page_pool import PagePool
+from services.engine.generation.cache.page_keys import PageKeys
+from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.sequence import SCORED_TOKEN_COST, Row, Sequence
 

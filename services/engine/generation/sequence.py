@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from torch import Tensor
 
-from services.engine.generation.media import PromptMedia
-from services.engine.generation.penalties import RowProcessor
-from services.engine.generation.prompt_lookup import Lookup
+from services.engine.generation.running.media import PromptMedia
+from services.engine.generation.sampling.penalties import RowProcessor
+from services.engine.generation.speculation.prompt_lookup import Lookup
 
 if TYPE_CHECKING:
     from services.engine.generation.group import SequenceGroup

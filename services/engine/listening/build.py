@@ -11,13 +11,10 @@ from services.engine.acceleration import accelerated, fuse_encoder
 from services.engine.admission import Admission
 from services.engine.checkpoint import ModelRefused
 from services.engine.generation.attention.cpu import PAGE_SIZE
-from services.engine.generation.build import BuiltEngine
-from services.engine.generation.encoder_decoder_build import layouts_of, verify_encoder_decoder
-from services.engine.generation.engine import GenerationEngine
-from services.engine.generation.generated import Reference
-from services.engine.generation.kv_cache import KVCache
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.parts import (
+from services.engine.generation.building.build import BuiltEngine
+from services.engine.generation.building.encoder_decoder_build import layouts_of, verify_encoder_decoder
+from services.engine.generation.building.generated import Reference
+from services.engine.generation.building.parts import (
     EngineSettings,
     choose_backend,
     fitting,
@@ -25,10 +22,13 @@ from services.engine.generation.parts import (
     require_rows,
     require_wide,
 )
+from services.engine.generation.building.verification import NotPaged
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.cache.state_size import StateSize
+from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.scheduler import Scheduler
-from services.engine.generation.state_size import StateSize
-from services.engine.generation.verification import NotPaged
 from services.engine.listening.encoder import WindowEncoder
 from services.engine.listening.hearing import Hearing, window_medium
 from services.engine.listening.loading import ListeningModel

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from services.engine.generation.media import Medium
+from services.engine.generation.running.media import Medium
 
 
 class WindowEncoder:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from services.engine.generation.media import Medium, PromptMedia
+from services.engine.generation.running.media import Medium, PromptMedia
 
 
 def window_medium(features: Tensor, frames: int) -> Medium:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from services.engine.generation.attention.backend import AttentionLayer
 from services.engine.generation.attention.encoder_decoder import EncoderDecoderCall, PagedCaches
-from services.engine.generation.encoder_decoder_runner import EncoderDecoderRunner, TextSource
-from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.running.encoder_decoder_runner import EncoderDecoderRunner, TextSource
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.listening.hearing import Hearing
 

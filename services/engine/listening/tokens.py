@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from services.engine.checkpoint import ModelRefused
-from services.engine.generation.timestamps import TimestampRule
+from services.engine.generation.sampling.timestamps import TimestampRule
 from services.engine.model_rules import token_ids
 
 FOLLOWED = frozenset(

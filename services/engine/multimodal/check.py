@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 
 from services.engine.checkpoint import ModelRefused
-from services.engine.generation.generated import Reference, continued, relative_error
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.runner import Runner
-from services.engine.generation.verification import NotPaged
+from services.engine.generation.building.generated import Reference, continued, relative_error
+from services.engine.generation.building.verification import NotPaged
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.running.runner import Runner
 from services.engine.loading import LoadedModel
 from services.engine.multimodal.encoder import MediaEncoder, MoreThanEmbeddings
 from services.engine.multimodal.inputs import on_device

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from services.engine.generation.media import Medium
+from services.engine.generation.running.media import Medium
 from services.engine.loading import LoadedModel
 from services.engine.multimodal.inputs import batched_inputs, on_device
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
-from services.engine.generation.media import Medium, PromptMedia
+from services.engine.generation.running.media import Medium, PromptMedia
 
 OF_TOKENS = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"}
 """Inputs that tell something of each token."""

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
-from services.engine.generation.media import Medium
+from services.engine.generation.running.media import Medium
 
 
 class MediaCache:

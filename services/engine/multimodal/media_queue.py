@@ -9,7 +9,7 @@ import torch
 
 from services.engine.device_faults import require_device
 from services.engine.generation.group import SequenceGroup
-from services.engine.generation.media import Medium, Tensor
+from services.engine.generation.running.media import Medium, Tensor
 from services.engine.memory_errors import lacks_memory, let_go
 from services.engine.multimodal.inputs import alike
 from services.engine.multimodal.media_cache import MediaCache

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.generation.media import Medium, Positions, PromptMedia
+from services.engine.generation.running.media import Medium, Positions, PromptMedia
 from services.engine.multimodal.inputs import whole_inputs
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.processor import MediaProcessor

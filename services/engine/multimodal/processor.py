@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from services.engine.checkpoint import ModelRefused
-from services.engine.generation.media import Medium
+from services.engine.generation.running.media import Medium
 from services.engine.multimodal.kind import MediaKind
 
 Decoded = Image.Image | NDArray[np.float32]

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.generation.media import Medium, PromptMedia
+from services.engine.generation.running.media import Medium, PromptMedia
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.placing import MediaPlacer
 from services.engine.multimodal.processor import MediaProcessor

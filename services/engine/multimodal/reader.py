@@ -1,7 +1,7 @@
 """From the files of images and recordings to what the model takes of them."""
 
 from services.engine.audio.reader import AudioReader
-from services.engine.generation.media import Medium
+from services.engine.generation.running.media import Medium
 from services.engine.images.reader import check_resized
 from services.engine.media.image import ImageLimits, decode_image
 from services.engine.media.recording import AudioLimits

@@ -6,14 +6,14 @@ from functools import partial
 
 from services.engine.checkpoint import ModelRefused
 from services.engine.device_memory import memory_of
-from services.engine.generation.build import probe_layouts
-from services.engine.generation.kv_cache import KVCache
-from services.engine.generation.memory_plan import MemoryPlan
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.paged_cache import PagedCache
-from services.engine.generation.parts import EngineSettings, Parts, choose_backend
-from services.engine.generation.runner import ModelRunner
-from services.engine.generation.verification import Expected, NotPaged, check_prompts, verify
+from services.engine.generation.building.build import probe_layouts
+from services.engine.generation.building.memory_plan import MemoryPlan
+from services.engine.generation.building.parts import EngineSettings, Parts, choose_backend
+from services.engine.generation.building.verification import Expected, NotPaged, check_prompts, verify
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.cache.paged_cache import PagedCache
+from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel
 from services.engine.parallel.agreed_memory import AgreedMemory
 from services.engine.parallel.group import RankGroup

@@ -3,7 +3,7 @@
 import signal
 
 from services.engine.checkpoint import Checkpoint
-from services.engine.generation.parts import EngineSettings
+from services.engine.generation.building.parts import EngineSettings
 from services.engine.loading import load_language_model
 from services.engine.parallel.build import rank_parts
 from services.engine.parallel.group import Rank, RankGroup

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config
-from services.engine.generation.build import BuiltEngine, engine_of
-from services.engine.generation.parts import EngineSettings
+from services.engine.generation.building.build import BuiltEngine, engine_of
+from services.engine.generation.building.parts import EngineSettings
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from services.engine.parallel.build import RankParts, rank_parts

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from services.engine.device_faults import DeviceFault
 from services.engine.generation.attention.backend import AttentionBackend
-from services.engine.generation.kv_cache import KVCache
-from services.engine.generation.runner import ModelRunner, partial_pages
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.running.runner import ModelRunner, partial_pages
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel
 from services.engine.parallel.group import RankGroup

@@ -12,19 +12,19 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.device_memory import memory_of
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.attention.encoder_decoder import PagedCaches
-from services.engine.generation.encoder_decoder_build import layouts_of, verify_encoder_decoder
-from services.engine.generation.encoder_decoder_runner import EncoderDecoderRunner, cache_name
-from services.engine.generation.generated import Reference, continued
-from services.engine.generation.kv_cache import KVCache
-from services.engine.generation.media import Medium, PromptMedia
-from services.engine.generation.module_memory import ModuleMemory
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.parts import EngineSettings, Parts, cache_bytes, choose_backend, page_count
+from services.engine.generation.building.encoder_decoder_build import layouts_of, verify_encoder_decoder
+from services.engine.generation.building.generated import Reference, continued
+from services.engine.generation.building.parts import EngineSettings, Parts, cache_bytes, choose_backend, page_count
+from services.engine.generation.building.serial_verification import verify_serial
+from services.engine.generation.building.verification import NotPaged
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.cache.module_memory import ModuleMemory
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.cache.state_size import StateSize, state_size
+from services.engine.generation.running.encoder_decoder_runner import EncoderDecoderRunner, cache_name
+from services.engine.generation.running.media import Medium, PromptMedia
+from services.engine.generation.running.serial_runner import Continuation, SerialRunner
 from services.engine.generation.sequence import CachedTokens
-from services.engine.generation.serial_runner import Continuation, SerialRunner
-from services.engine.generation.serial_verification import verify_serial
-from services.engine.generation.state_size import StateSize, state_size
-from services.engine.generation.verification import NotPaged
 from services.engine.loading import LoadedModel
 from services.engine.pictures.encoder import PictureEncoder
 from services.engine.pictures.loading import drawn_images

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from services.engine.generation.media import Medium
+from services.engine.generation.running.media import Medium
 from services.engine.pictures.model import PictureModel
 
 

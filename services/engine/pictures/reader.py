@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from services.engine.generation.media import Medium
+from services.engine.generation.running.media import Medium
 from services.engine.media.image import ImageLimits, decode_image
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.media_cache import MediaCache

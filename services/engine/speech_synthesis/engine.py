@@ -14,7 +14,7 @@ from torch import Tensor
 from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, SensoriumError
 from services.engine.admission import Admission
 from services.engine.device_faults import require_device
-from services.engine.generation.request import GenerationTimes
+from services.engine.generation.requests.request import GenerationTimes
 from services.engine.memory_errors import lacks_memory
 from services.engine.metrics import EngineMetrics
 from services.engine.model_thread import ModelThread

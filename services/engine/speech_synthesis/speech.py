@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sensorium.call_record import followed
-from services.engine.generation.request import GenerationTimes
+from services.engine.generation.requests.request import GenerationTimes
 from services.engine.speech_synthesis.stream import SpeechStream
 
 

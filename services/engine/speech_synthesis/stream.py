@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from services.engine.generation.request import GenerationTimes
+from services.engine.generation.requests.request import GenerationTimes
 
 Sound = NDArray[np.float32]
 """`[samples]` in [-1, 1], as a rule."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from services.engine.generation.runner import ModelRunner
+from services.engine.generation.running.runner import ModelRunner
 from services.text import __main__ as text
 
 STEP_SECONDS = 0.01

@@ -16,8 +16,8 @@ from transformers import (
 )
 
 from services.engine.checkpoint import ModelRefused, Trust
-from services.engine.generation.request import EarlyStopping
-from services.engine.generation.rotary import rope_types
+from services.engine.generation.requests.request import EarlyStopping
+from services.engine.generation.running.rotary import rope_types
 from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import build
 from tests.tiny_models import END_ID, tokenizer, write_checkpoint

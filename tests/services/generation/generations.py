@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.engine.generation.request import (
+from services.engine.generation.requests.request import (
     Completed,
     Delta,
     Event,

@@ -2,7 +2,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument
-from services.engine.generation.resolution import GenerationLimits, GenerationOptions, ModelDefaults
+from services.engine.generation.requests.resolution import GenerationLimits, GenerationOptions, ModelDefaults
 from services.engine.prompting import PromptEncoder
 from services.engine.texts import Truncation
 from services.engine.translation import Frame

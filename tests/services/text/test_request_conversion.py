@@ -6,8 +6,8 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
-from services.engine.generation.request import EarlyStopping, PromptLookup
-from services.engine.generation.resolution import BeamOptions, DeliveredTokens, GenerationOptions
+from services.engine.generation.requests.request import EarlyStopping, PromptLookup
+from services.engine.generation.requests.resolution import BeamOptions, DeliveredTokens, GenerationOptions
 from services.engine.structure.format import StructureFormat, StructureKind
 from services.generation.ask import GenerationAsk
 from services.text.request_conversion import generation_ask

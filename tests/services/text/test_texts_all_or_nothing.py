@@ -10,8 +10,13 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument, QueueFull, Violation
-from services.engine.generation.request import GenerationRequest, OutputRules
-from services.engine.generation.resolution import DeliveredTokens, GenerationLimits, GenerationOptions, ModelDefaults
+from services.engine.generation.requests.request import GenerationRequest, OutputRules
+from services.engine.generation.requests.resolution import (
+    DeliveredTokens,
+    GenerationLimits,
+    GenerationOptions,
+    ModelDefaults,
+)
 from services.engine.generation.sequence import Sequence
 from services.engine.preprocessing import Preprocessing
 from services.engine.prompting import PromptEncoder

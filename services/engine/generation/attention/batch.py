@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.cache.kv_cache import KVCache
 
 
 @dataclass(frozen=True)

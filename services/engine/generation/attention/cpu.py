@@ -6,7 +6,7 @@ from torch import Tensor
 
 from services.engine.generation.attention.backend import AttentionLayer
 from services.engine.generation.attention.batch import AttentionBatch
-from services.engine.generation.kv_cache import KVCache, LayerLayout
+from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
 from services.engine.native.library import KINDS, UNIT, Library
 
 PAGE_SIZE = 16

@@ -18,7 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, Cache, Enco
 from transformers.cache_utils import DynamicLayer
 
 from services.engine.generation.attention.backend import AttentionBackend, AttentionLayer
-from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.cache.kv_cache import KVCache
 
 IMPLEMENTATION = "sensorium_paged_encoder_decoder"
 """Value of `attn_implementation` under which encoder-decoders use the paged cache."""

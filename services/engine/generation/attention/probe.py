@@ -5,7 +5,7 @@ from torch import Tensor
 from services.engine.generation.attention.backend import AttentionLayer
 from services.engine.generation.attention.batch import AttentionBatch
 from services.engine.generation.attention.reference import attend_row
-from services.engine.generation.kv_cache import LayerLayout
+from services.engine.generation.cache.kv_cache import LayerLayout
 
 
 class LayoutProbe:

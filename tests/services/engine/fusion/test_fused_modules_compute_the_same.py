@@ -7,12 +7,12 @@ from torch import Tensor
 
 from services.engine.fusion.substitution import Substitutions, fuse
 from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
-from services.engine.generation.build import probe_layouts
-from services.engine.generation.kv_cache import KVCache
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.runner import ModelRunner
+from services.engine.generation.building.build import probe_layouts
+from services.engine.generation.building.verification import engine_logits, model_logits
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
-from services.engine.generation.verification import engine_logits, model_logits
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.native.arena import Arena
 from services.engine.native.library import load_library

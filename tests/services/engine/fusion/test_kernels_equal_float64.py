@@ -14,11 +14,11 @@ from transformers.activations import ACT2FN
 from services.engine.fusion.substitution import Substitutions
 from services.engine.generation.attention.backend import AttentionCall, AttentionLayer
 from services.engine.generation.attention.batch import AttentionBatch, RowSpan
-from services.engine.generation.build import probe_layouts
-from services.engine.generation.kv_cache import KVCache, LayerLayout
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.runner import ModelRunner
-from services.engine.generation.verification import engine_logits, model_logits
+from services.engine.generation.building.build import probe_layouts
+from services.engine.generation.building.verification import engine_logits, model_logits
+from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import load_language_model
 from services.engine.native.linear import Gate
 from tests.services.engine.kernel_devices import DEVICES, shorten

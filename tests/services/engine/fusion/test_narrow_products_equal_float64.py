@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from services.engine.fusion.substitution import Substitutions
-from services.engine.generation.build import probe_layouts
-from services.engine.generation.kv_cache import KVCache
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.runner import ModelRunner
-from services.engine.generation.verification import engine_logits, model_logits
+from services.engine.generation.building.build import probe_layouts
+from services.engine.generation.building.verification import engine_logits, model_logits
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import load_language_model
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.narrow.model import narrow_weights

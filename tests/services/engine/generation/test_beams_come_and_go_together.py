@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, InvalidArgument
-from services.engine.generation.request import BeamParameters
+from services.engine.generation.requests.request import BeamParameters
 from services.engine.generation.sequence import CachedTokens
 from tests.services.bench import Bench, BenchMaker, Result, eventually, output_of, read, request
 from tests.services.fake_runner import continuation

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from services.engine.generation.request import BeamParameters, EarlyStopping, FinishReason
+from services.engine.generation.requests.request import BeamParameters, EarlyStopping, FinishReason
 from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import Bench, BenchMaker, Result, real_bench
 from tests.services.engine.generation.test_engine_equals_generate import prompts

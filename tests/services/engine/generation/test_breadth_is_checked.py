@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from sensorium.errors import Violation
-from services.engine.generation.request import BeamParameters, EarlyStopping
-from services.engine.generation.resolution import (
+from services.engine.generation.requests.request import BeamParameters, EarlyStopping
+from services.engine.generation.requests.resolution import (
     BeamOptions,
     DeliveredTokens,
     GenerationLimits,
@@ -16,7 +16,7 @@ from services.engine.generation.resolution import (
     resolve_beams,
     resolve_candidates,
 )
-from services.engine.generation.validation import violations
+from services.engine.generation.requests.validation import violations
 
 LIMITS = GenerationLimits(context_tokens=64, vocabulary_size=100, max_sequences=8, cache_pages=12, page_size=4)
 NOTHING = ModelDefaults()

@@ -9,12 +9,12 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionLayer
 from services.engine.generation.attention.batch import AttentionBatch
 from services.engine.generation.attention.reference import ReferenceAttention
-from services.engine.generation.build import PAGE_SIZE, EngineSettings, page_count, probe_layouts
-from services.engine.generation.kv_cache import KVCache
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.runner import ModelRunner
-from services.engine.generation.state_size import StateSize
-from services.engine.generation.verification import Expected, NotPaged, check_prompts, tolerance, verify
+from services.engine.generation.building.build import PAGE_SIZE, EngineSettings, page_count, probe_layouts
+from services.engine.generation.building.verification import Expected, NotPaged, check_prompts, tolerance, verify
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.cache.state_size import StateSize
+from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import build, output_of, read, real_bench, request
 from tests.tiny_models import CONFIGS, write_checkpoint

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.engine.generation.kv_cache import KVCache, LayerLayout
-from services.engine.generation.parts import PAGE_SIZE, EngineSettings, page_count
-from services.engine.generation.state_size import StateSize
+from services.engine.generation.building.parts import PAGE_SIZE, EngineSettings, page_count
+from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
+from services.engine.generation.cache.state_size import StateSize
 from services.engine.loading import LoadedModel
 
 GIVEN = 192 << 20

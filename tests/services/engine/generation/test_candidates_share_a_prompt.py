@@ -6,7 +6,7 @@ import pytest
 from torch import Tensor
 
 from sensorium.errors import DeviceOutOfMemory, Internal, InvalidArgument, SlowConsumer
-from services.engine.generation.request import FinishReason
+from services.engine.generation.requests.request import FinishReason
 from services.engine.generation.sequence import CachedTokens
 from tests.services.bench import Bench, BenchMaker, Result, eventually, first_delta, read
 from tests.services.fake_runner import continuation

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from sensorium.errors import InvalidArgument
-from services.engine.generation import sampler
-from services.engine.generation.sampler import NoToken, process, sample
+from services.engine.generation.sampling import sampler
+from services.engine.generation.sampling.sampler import NoToken, process, sample
 from services.engine.generation.sequence import Sequence
 from tests.services.bench import BenchMaker, eventually, read
 from tests.services.engine.generation.sequences import sequence

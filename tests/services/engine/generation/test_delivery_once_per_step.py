@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from services.engine.generation.delivery import Outbox
-from services.engine.generation.request import Delta
-from services.engine.generation.stream import GenerationStream
+from services.engine.generation.output.delivery import Outbox
+from services.engine.generation.output.stream import GenerationStream
+from services.engine.generation.requests.request import Delta
 
 
 async def test_a_step_costs_one_call_however_many_streams_move(monkeypatch: pytest.MonkeyPatch) -> None:

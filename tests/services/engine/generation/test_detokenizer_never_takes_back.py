@@ -3,7 +3,7 @@ import random
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from services.engine.generation.detokenizer import IncrementalDetokenizer
+from services.engine.generation.output.detokenizer import IncrementalDetokenizer
 from tests.services.engine.generation.vocabularies import BYTES_FROM, as_bytes, byte_fallback, whole
 
 TEXTS = ["Tänze im Grünen", " 東京", "🌊🌊🏳️‍🌈", " a", "e\u0301", "\N{REPLACEMENT CHARACTER}", "\n\n", "क्षि"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from services.engine.generation.draws import philox, uniform
+from services.engine.generation.sampling.draws import philox, uniform
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from services.engine.generation.page_pool import PagePool
+from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.prefill_budget import PrefillBudget
-from services.engine.generation.request import BeamParameters
+from services.engine.generation.requests.request import BeamParameters
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Sequence
 from tests.services.engine.generation.sequences import sequence

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from services.engine.generation.request import Finish, FinishReason
+from services.engine.generation.requests.request import Finish, FinishReason
 from services.engine.loading import LoadedModel
 from tests.services.bench import BenchMaker, read
 

@@ -7,7 +7,7 @@ import pytest
 
 from sensorium.errors import DeadlineExceeded, ModelNotReady, QueueFull, SlowConsumer
 from services.engine.generation.group import PRIORITY_SECONDS, SequenceGroup
-from services.engine.generation.stream import GenerationStream
+from services.engine.generation.output.stream import GenerationStream
 from tests.services.bench import Bench, BenchMaker, eventually, first_delta, prepare, read
 from tests.services.fake_runner import FakeRunner, continuation
 

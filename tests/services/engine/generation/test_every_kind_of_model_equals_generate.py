@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from services.engine.generation.request import BeamParameters
+from services.engine.generation.requests.request import BeamParameters
 from services.engine.loading import load_language_model
 from tests.services.bench import Bench, Result, built_bench
 from tests.services.engine.generation.own_generate import own_generate, own_model, reads_by_an_encoder, write

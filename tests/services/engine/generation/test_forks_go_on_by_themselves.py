@@ -4,10 +4,10 @@ import torch
 from services.engine.generation.attention.backend import AttentionBackend
 from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
 from services.engine.generation.attention.reference import ReferenceAttention
-from services.engine.generation.build import probe_layouts
-from services.engine.generation.kv_cache import KVCache, LayerLayout
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.runner import ModelRunner
+from services.engine.generation.building.build import probe_layouts
+from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel
 from services.engine.native.library import load_library

@@ -9,12 +9,12 @@ import torch
 
 from services.engine.checkpoint import ModelRefused
 from services.engine.generation.attention.reference import ReferenceAttention
-from services.engine.generation.build import paged_parts
-from services.engine.generation.kv_cache import KVCache, LayerLayout, narrowed, widened
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.parts import EngineSettings, Parts
-from services.engine.generation.runner import ModelRunner
-from services.engine.generation.verification import check_prompts, engine_logits
+from services.engine.generation.building.build import paged_parts
+from services.engine.generation.building.parts import EngineSettings, Parts
+from services.engine.generation.building.verification import check_prompts, engine_logits
+from services.engine.generation.cache.kv_cache import KVCache, LayerLayout, narrowed, widened
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import Bench, assemble, build, eventually
 from tests.tiny_models import write_checkpoint

@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from services.engine.generation.likelihood import RawLikelihoods
-from services.engine.generation.request import Delta, Likelihood, TokenLogprob
-from services.engine.generation.sampler import NoToken
-from services.engine.generation.stream import GenerationStream
+from services.engine.generation.output.stream import GenerationStream
+from services.engine.generation.requests.request import Delta, Likelihood, TokenLogprob
+from services.engine.generation.sampling.likelihood import RawLikelihoods
+from services.engine.generation.sampling.sampler import NoToken
 from tests.services.bench import BenchMaker, Result, output_of, request
 from tests.services.engine.generation.sequences import sequence
 

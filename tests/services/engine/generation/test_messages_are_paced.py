@@ -6,9 +6,9 @@ from time import monotonic
 import pytest
 
 from sensorium.errors import Internal
-from services.engine.generation.message_pace import MessagePace
-from services.engine.generation.request import Delta
-from services.engine.generation.stream import GenerationStream
+from services.engine.generation.output.message_pace import MessagePace
+from services.engine.generation.output.stream import GenerationStream
+from services.engine.generation.requests.request import Delta
 from tests.waiting import until
 
 

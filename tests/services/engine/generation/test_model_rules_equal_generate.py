@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from services.engine.generation.request import FinishReason, GenerationRequest, OutputRules
-from services.engine.generation.resolution import GenerationLimits, GenerationOptions, resolve
+from services.engine.generation.requests.request import FinishReason, GenerationRequest, OutputRules
+from services.engine.generation.requests.resolution import GenerationLimits, GenerationOptions, resolve
 from services.engine.loading import LoadedModel, behind, load_language_model
 from services.engine.structure.structure import Structure
 from tests.services.bench import Result, built_bench, output_of, read

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from services.engine.generation.module_memory import ModuleMemory
+from services.engine.generation.cache.module_memory import ModuleMemory
 
 
 class Recurrent(nn.Module):

@@ -3,8 +3,8 @@ import random
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from services.engine.generation.output import OutputBuilder
-from services.engine.generation.request import Delta, Finish, FinishReason
+from services.engine.generation.output.output import OutputBuilder
+from services.engine.generation.requests.request import Delta, Finish, FinishReason
 from tests.services.bench import output_of, request
 from tests.services.engine.generation.vocabularies import byte_fallback
 from tests.tiny_models import END_ID

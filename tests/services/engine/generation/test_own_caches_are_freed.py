@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sensorium.errors import DeadlineExceeded, Internal
-from services.engine.generation.own_cache import OwnCache
+from services.engine.generation.cache.own_cache import OwnCache
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import load_language_model
 from tests.services.bench import Bench, built_bench, eventually, first_delta, read

@@ -1,6 +1,6 @@
 import random
 
-from services.engine.generation.page_pool import PagePool
+from services.engine.generation.cache.page_pool import PagePool
 
 
 def test_pages_grow_with_the_tokens() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from services.engine.generation.page_pool import PagePool
+from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.scheduler import Scheduler
 from tests.services.engine.generation.sequences import sequence

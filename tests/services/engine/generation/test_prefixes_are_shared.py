@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from services.engine.generation.page_keys import PageKeys
-from services.engine.generation.page_pool import PagePool
+from services.engine.generation.cache.page_keys import PageKeys
+from services.engine.generation.cache.page_pool import PagePool
 from tests.services.bench import BenchMaker, eventually
 
 PAGE = 4

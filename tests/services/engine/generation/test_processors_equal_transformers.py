@@ -13,14 +13,14 @@ from transformers import (
     SequenceBiasLogitsProcessor,
 )
 
-from services.engine.generation.constraints import (
+from services.engine.generation.sampling.constraints import (
     AllowedTokens,
     BadWords,
     LogitBias,
     NoRepeatedRuns,
     WithheldEndings,
 )
-from services.engine.generation.penalties import OutputPenalties, RepetitionPenalty, RowProcessor
+from services.engine.generation.sampling.penalties import OutputPenalties, RepetitionPenalty, RowProcessor
 
 VOCABULARY = 12  # small, so that runs repeat
 PROMPT = 5

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from sensorium.errors import DeadlineExceeded, Internal
-from services.engine.generation.request import BeamParameters, Completed, Delta, PromptLogprobs, TokenLogprob
+from services.engine.generation.requests.request import BeamParameters, Completed, Delta, PromptLogprobs, TokenLogprob
 from services.engine.generation.sequence import SCORED_TOKEN_COST, CachedTokens
 from tests.services.bench import BenchMaker, Result, eventually, read
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.engine.generation import speculation
-from services.engine.generation.request import Completed, Delta, PromptLookup
+from services.engine.generation.requests.request import Completed, Delta, PromptLookup
+from services.engine.generation.speculation import speculation
 from services.engine.loading import LoadedModel
 from tests.services.bench import Bench, Result, eventually, fake_bench, first_delta, real_bench
 from tests.services.fake_runner import FakeRunner

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.prompt_lookup import Lookup
-from services.engine.generation.request import PromptLookup
-from services.engine.generation.run_index import RunIndex
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.requests.request import PromptLookup
 from services.engine.generation.sequence import Row, Sequence
-from services.engine.generation.speculation import Speculation
+from services.engine.generation.speculation.prompt_lookup import Lookup
+from services.engine.generation.speculation.run_index import RunIndex
+from services.engine.generation.speculation.speculation import Speculation
 from services.engine.metrics import EngineMetrics
 from tests.services.engine.generation.sequences import sequence
 

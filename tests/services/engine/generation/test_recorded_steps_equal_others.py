@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from services.engine.generation.attention.reference import ReferenceAttention
-from services.engine.generation.build import PAGE_SIZE, probe_layouts
-from services.engine.generation.kv_cache import KVCache
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.runner import ModelRunner
-from services.engine.generation.sampler import sample
+from services.engine.generation.building.build import PAGE_SIZE, probe_layouts
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.running.runner import ModelRunner
+from services.engine.generation.sampling.sampler import sample
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
 from services.engine.loading import LoadedModel
 from tests.services.engine.generation.sequences import sequence as sequence_of
@@ -19,7 +19,7 @@ from tests.services.engine.kernel_devices import INTERPRETED, shorten
 
 pytest.importorskip("triton")
 from services.engine.generation.attention.triton.backend import TritonAttention
-from services.engine.generation.decode_graphs import DecodeGraph, DecodeGraphs
+from services.engine.generation.recorded.decode_graphs import DecodeGraph, DecodeGraphs
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled here")
 CPU = torch.device("cpu")

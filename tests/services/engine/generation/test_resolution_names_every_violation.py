@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from sensorium.errors import Violation
-from services.engine.generation.request import PromptLookup
-from services.engine.generation.resolution import (
+from services.engine.generation.requests.request import PromptLookup
+from services.engine.generation.requests.resolution import (
     BeamOptions,
     DeliveredTokens,
     GenerationLimits,
@@ -15,7 +15,7 @@ from services.engine.generation.resolution import (
     TokenizedInput,
     resolve,
 )
-from services.engine.generation.validation import violations
+from services.engine.generation.requests.validation import violations
 
 LIMITS = GenerationLimits(context_tokens=32, vocabulary_size=100)
 NAN = math.nan

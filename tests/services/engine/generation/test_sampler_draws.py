@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from services.engine.generation import sampler
-from services.engine.generation.inversion import invert
-from services.engine.generation.sampler import NoToken, sample
+from services.engine.generation.sampling import sampler
+from services.engine.generation.sampling.inversion import invert
+from services.engine.generation.sampling.sampler import NoToken, sample
 from services.engine.generation.sequence import Sequence
 from tests.services.engine.generation.sequences import sequence
 

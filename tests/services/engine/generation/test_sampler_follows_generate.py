@@ -10,8 +10,8 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from services.engine.generation.request import SamplingParameters
-from services.engine.generation.truncation import truncate
+from services.engine.generation.requests.request import SamplingParameters
+from services.engine.generation.sampling.truncation import truncate
 
 PARAMETERS = [
     SamplingParameters(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, typical_p=typical_p)

@@ -2,10 +2,10 @@ import random
 
 import pytest
 
+from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.group import PRIORITY_SECONDS
-from services.engine.generation.page_pool import PagePool
 from services.engine.generation.prefill_budget import PrefillBudget
-from services.engine.generation.request import BeamParameters
+from services.engine.generation.requests.request import BeamParameters
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
 from tests.services.engine.generation.sequences import sequence

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sensorium.errors import Internal
-from services.engine.generation.device_choice import NO_TOKEN, UNDECIDED
+from services.engine.generation.sampling.device_choice import NO_TOKEN, UNDECIDED
 from services.engine.loading import LoadedModel
 from tests.services.bench import Bench, BenchMaker, eventually, fake_bench, real_bench
 from tests.services.fake_runner import FakeRunner, continuation

@@ -4,7 +4,7 @@ from itertools import combinations, pairwise
 
 import pytest
 
-from services.engine.generation.stop_strings import Match, StopScanner
+from services.engine.generation.output.stop_strings import Match, StopScanner
 
 
 def cuts(text: str) -> Iterator[list[str]]:

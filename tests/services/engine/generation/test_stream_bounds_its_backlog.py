@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from sensorium.errors import Internal, SlowConsumer
-from services.engine.generation.request import (
+from services.engine.generation.output.stream import GenerationStream
+from services.engine.generation.requests.request import (
     Completed,
     Delta,
     Finish,
@@ -12,7 +13,6 @@ from services.engine.generation.request import (
     PromptLogprobs,
     TokenLogprob,
 )
-from services.engine.generation.stream import GenerationStream
 
 COMPLETED = Completed((Finish(FinishReason.MAX_NEW_TOKENS),), 3, 2, GenerationTimes(0, 0, 0, 0, 0))
 

@@ -7,10 +7,10 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument
-from services.engine.generation import sampler
-from services.engine.generation.request import FinishReason, StoppingCriteria
-from services.engine.generation.sampler import NoToken, process, sample
-from services.engine.generation.structure_mask import StructureMask
+from services.engine.generation.requests.request import FinishReason, StoppingCriteria
+from services.engine.generation.sampling import sampler
+from services.engine.generation.sampling.sampler import NoToken, process, sample
+from services.engine.generation.sampling.structure_mask import StructureMask
 from services.engine.structure.structure import Structure, StructureState
 from services.engine.structure.vocabulary import Vocabulary
 from tests.services.bench import BenchMaker, eventually, read

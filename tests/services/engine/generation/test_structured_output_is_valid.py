@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from sensorium.errors import InvalidArgument
-from services.engine.generation.request import BeamParameters, EarlyStopping, FinishReason
+from services.engine.generation.requests.request import BeamParameters, EarlyStopping, FinishReason
 from services.engine.structure.structure import Structure
 from tests.services.bench import BenchMaker, Result, read
 from tests.services.structures import ARITHMETIC, NUMBER, PERSON, compiled, regex, schema, wanted

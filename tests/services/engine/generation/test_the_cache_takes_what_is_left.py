@@ -9,10 +9,10 @@ import torch
 
 from services.engine.checkpoint import ModelRefused
 from services.engine.device_memory import HostMemory, MemoryReading
-from services.engine.generation.build import paged_parts
-from services.engine.generation.largest_step import largest_steps
-from services.engine.generation.page_pool import PagePool
-from services.engine.generation.parts import PAGE_SIZE, EngineSettings, Parts
+from services.engine.generation.building.build import paged_parts
+from services.engine.generation.building.largest_step import largest_steps
+from services.engine.generation.building.parts import PAGE_SIZE, EngineSettings, Parts
+from services.engine.generation.cache.page_pool import PagePool
 from services.engine.loading import LoadedModel
 from tests.services.bench import Bench, assemble, real_bench
 

@@ -8,7 +8,7 @@ import torch
 from prometheus_client import CollectorRegistry
 
 from services.engine.checkpoint import Checkpoint
-from services.engine.generation.build import BuiltEngine, EngineSettings, build_engine
+from services.engine.generation.building.build import BuiltEngine, EngineSettings, build_engine
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from services.engine.multimodal.kind import MediaKind

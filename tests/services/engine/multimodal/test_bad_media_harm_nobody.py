@@ -6,7 +6,7 @@ import torch
 
 from sensorium.errors import DeviceOutOfMemory, Internal, InvalidArgument
 from services.engine.checkpoint import Checkpoint
-from services.engine.generation.media import Medium
+from services.engine.generation.running.media import Medium
 from services.engine.multimodal import check
 from services.engine.multimodal.encoder import MediaEncoder
 from services.engine.multimodal.kind import MediaKind

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.engine.generation.media import Medium
+from services.engine.generation.running.media import Medium
 from services.engine.multimodal.encoder import MediaEncoder
 from services.engine.multimodal.media_cache import MediaCache
 from tests import tiny_multimodal_models as tiny

@@ -10,7 +10,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from services.engine.checkpoint import Checkpoint
-from services.engine.generation.parts import EngineSettings
+from services.engine.generation.building.parts import EngineSettings
 from services.engine.loading import load_language_model
 from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided

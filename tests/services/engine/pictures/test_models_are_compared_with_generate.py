@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from torch import Tensor
 
 from services.engine.checkpoint import Checkpoint, ModelRefused
-from services.engine.generation.build import BuiltEngine, EngineSettings, build_engine
+from services.engine.generation.building.build import BuiltEngine, EngineSettings, build_engine
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from services.engine.pictures.families import Blip, EncoderDecoder

@@ -16,7 +16,7 @@ from services.engine.generation.attention.triton.decoding import attend_token
 from services.engine.generation.attention.triton.plan import QueryBlocks, TritonPlan, plan_of
 from services.engine.generation.attention.triton.reading import attend_reading
 from services.engine.generation.attention.triton.storing import store_token
-from services.engine.generation.kv_cache import KVCache, LayerLayout
+from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
 
 _KINDS = {torch.float32, torch.bfloat16, torch.float16}
 _MAX_WIDTH = 256

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from services.engine.generation.attention.batch import AttentionBatch
-from services.engine.generation.kv_cache import KVCache
+from services.engine.generation.cache.kv_cache import KVCache
 
 _LEAST = 16
 """Rows a tensor core multiplies at once, and so those of a block at least."""

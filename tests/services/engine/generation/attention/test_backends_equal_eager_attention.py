@@ -11,7 +11,7 @@ from services.engine.generation.attention.backend import AttentionBackend, Atten
 from services.engine.generation.attention.batch import AttentionBatch, RowSpan
 from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
 from services.engine.generation.attention.reference import ReferenceAttention, attend_row
-from services.engine.generation.kv_cache import KVCache, LayerLayout
+from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
 from tests.services.engine.native.instruction_sets import LIBRARIES
 
 HEADS, WIDTH, TOKENS = 6, 8, 23

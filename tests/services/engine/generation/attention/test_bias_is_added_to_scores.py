@@ -4,7 +4,7 @@ from torch import Tensor
 
 from services.engine.generation.attention.backend import AttentionBackend, AttentionLayer
 from services.engine.generation.attention.batch import AttentionBatch, RowSpan
-from services.engine.generation.kv_cache import KVCache, LayerLayout
+from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
 from tests.services.engine.generation.attention.test_backends_equal_eager_attention import BACKENDS
 
 PAGE = 16

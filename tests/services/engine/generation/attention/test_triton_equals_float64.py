@@ -11,7 +11,7 @@ from torch import Tensor
 
 from services.engine.generation.attention.backend import AttentionLayer
 from services.engine.generation.attention.batch import AttentionBatch, RowSpan
-from services.engine.generation.kv_cache import KVCache, LayerLayout, narrowed, widened
+from services.engine.generation.cache.kv_cache import KVCache, LayerLayout, narrowed, widened
 from tests.services.engine.kernel_devices import DEVICES
 
 pytest.importorskip("triton")

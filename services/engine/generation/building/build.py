@@ -1,0 +1,300 @@
+"""Puts an engine together for a loaded model: probes what its layers store, sizes the cache, checks the result."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+
+from services.engine.acceleration import accelerated
+from services.engine.admission import Admission
+from services.engine.checkpoint import ModelRefused
+from services.engine.device_memory import DeviceMemory, memory_of
+from services.engine.fusion.substitution import Substitutions, fuse
+from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionBackend, AttentionCall, LooksAhead
+from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
+from services.engine.generation.attention.probe import LayoutProbe
+from services.engine.generation.attention.reference import ReferenceAttention
+from services.engine.generation.building.encoder_decoder_build import encoder_decoder_parts
+from services.engine.generation.building.memory_plan import MemoryPlan
+from services.engine.generation.building.parts import (
+    EngineSettings,
+    Parts,
+    cache_bytes,
+    choose_backend,
+    fitting,
+    page_count,
+    require_rows,
+    require_wide,
+)
+from services.engine.generation.building.serial_verification import remember, serial_references, verify_serial
+from services.engine.generation.building.verification import (
+    NARROW_ERROR,
+    Expected,
+    NotPaged,
+    check_prompts,
+    engine_logits,
+    tolerance,
+    verify,
+)
+from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.cache.paged_cache import PagedCache
+from services.engine.generation.cache.state_size import state_size
+from services.engine.generation.engine import GenerationEngine
+from services.engine.generation.prefill_budget import PrefillBudget
+from services.engine.generation.recorded.recording import reading_seconds, record_decoding
+from services.engine.generation.running.rotary import frequencies_depend_on_length
+from services.engine.generation.running.runner import ModelRunner
+from services.engine.generation.running.serial_runner import Continuation, SerialRunner, nothing_given
+from services.engine.generation.scheduler import Scheduler
+from services.engine.generation.speculation.speculation import Speculation, hindrance
+from services.engine.loading import LoadedModel
+from services.engine.metrics import EngineMetrics
+from services.engine.multimodal.check import MediaCheck
+from services.engine.multimodal.encoder import MediaEncoder
+from services.engine.multimodal.given import GivenMedia
+from services.engine.multimodal.media_cache import MediaCache
+from services.engine.multimodal.media_queue import MediaQueue
+from services.engine.native.arena import Arena
+from services.engine.native.library import Library
+from services.engine.pictures.build import picture_parts
+from services.engine.pictures.encoder import PictureEncoder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """An engine that was checked against its model, not started yet."""
+
+    engine: GenerationEngine
+    context_tokens: int
+    """Prompt and output together: the model's own context, or the cache if that is smaller."""
+    source_tokens: int = 0
+    """What an encoder reads at most; 0 where there is none."""
+    concurrency: int = 1
+    """Sequences that share a step at most."""
+    serial: bool = False
+    """Whether the rows of a step are run one by one, each on the model's own cache."""
+    reason: str = ""
+    """Why they are run this way: a sentence or two."""
+    cache_pages: int = 0
+    memory: MemoryPlan | None = None
+    """Where the device's memory goes, where that is known."""
+    media_cache: MediaCache | None = None
+    """Of images and recordings in prompts, where the model reads any."""
+    no_lookup: str = ""
+    """Why tokens cannot be proposed by prompt lookup; empty where they can."""
+    rank_bytes: tuple[int, ...] = ()
+    """What each rank holds of weights, keys and values, where the model is divided among several."""
+
+
+def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
+    """Returns the engine for `loaded`: with a paged cache if the model computes the same with one, else serial.
+
+    Raises:
+        ModelRefused: the engine's results differ from the model's own either way, or its cache is too small.
+    """
+    require_rows(loaded, settings.max_sequences)
+    if loaded.pictures or loaded.decoder_start_ids:
+        require_wide(settings, f"{loaded.architecture} keeps those of an encoder too.")
+    own_attention = loaded.attention
+    try:
+        make = picture_parts if loaded.pictures else encoder_decoder_parts if loaded.decoder_start_ids else paged_parts
+        parts = make(loaded, settings)
+    except NotPaged as reason:
+        require_wide(settings, str(reason))
+        loaded.attend_by(own_attention)
+        parts = serial_parts(loaded, settings, str(reason))
+    log.info("%s", parts.reason)
+    return engine_of(loaded, parts, settings, metrics)
+
+
+def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
+    """Returns the engine that is put together from checked parts."""
+    scheduler = Scheduler(
+        parts.pool,
+        PrefillBudget(settings.prefill_tokens, settings.decode_slowdown, parts.reading_seconds),
+        max_sequences=parts.max_sequences,
+        share_prefixes=parts.share_prefixes,
+        shares_pages=parts.shares_pages,
+        whole_prompts=parts.whole_prompts,
+    )
+    serial, pages = isinstance(parts.runner, SerialRunner), parts.pool.page_count
+    no_lookup = hindrance(parts.runner)
+    # A processor's own time is the same whoever else is on the machine; of a GPU's work it says little.
+    clock = time.thread_time if loaded.device.type == "cpu" else time.perf_counter
+    encoder = PictureEncoder(loaded.pictures) if loaded.pictures else MediaEncoder.of(loaded) if loaded.media else None
+    cache = MediaCache(settings.media_cache_bytes, metrics.looked_up) if encoder else None
+    if loaded.media and serial:
+        encoder = None  # each sequence's own forward encodes what it is given
+    engine = GenerationEngine(
+        parts.runner,
+        scheduler,
+        parts.pool,
+        Admission(settings.queue),
+        metrics,
+        media=MediaQueue(encoder, cache) if encoder and cache else None,
+        unread_tokens=settings.unread_tokens,
+        messages_per_second=settings.messages_per_second,
+        launcher=parts.runner.recorded if isinstance(parts.runner, ModelRunner) else None,
+        speculation=None if no_lookup else Speculation(parts.pool, metrics, clock),
+    )
+    source_tokens, context_tokens = fitting(loaded, parts.pool)
+    if parts.memory is not None:
+        metrics.planned(parts.memory.parts)
+    return BuiltEngine(
+        engine,
+        context_tokens,
+        source_tokens,
+        parts.max_sequences,
+        serial,
+        parts.reason,
+        pages,
+        parts.memory,
+        cache,
+        no_lookup,
+    )
+
+
+def paged_parts(loaded: LoadedModel, settings: EngineSettings, memory: DeviceMemory | None = None) -> Parts:
+    """Returns the parts of an engine whose keys and values lie in pages. `memory` is the device's unless given.
+
+    Raises:
+        NotPaged: the model keeps other state, or the engine's results differ from its own.
+        ModelRefused: there is not enough memory.
+    """
+    layouts = {index: replace(layout, narrow=settings.narrow_cache) for index, layout in probe_layouts(loaded).items()}
+    cache = PagedCache(loaded, settings, layouts, memory or memory_of(loaded.device))
+    runner, pool, plan = cache.build(partial(verified_runner, loaded))
+    reading = 0.0
+    if settings.record_decoding and loaded.device.type == "cuda":
+        runner.recorded = record_decoding(loaded, runner, pool, settings.max_sequences)
+        reading = reading_seconds(loaded, runner, pool) if runner.recorded else 0.0
+    reason = "Its paged forward was compared with its own at load."
+    return Parts(runner, pool, settings.max_sequences, False, settings.share_prefixes, True, reason, reading, plan)
+
+
+def verified_runner(loaded: LoadedModel, cache: KVCache, pool: PagePool) -> ModelRunner:
+    """Returns a runner that was compared with the model itself, by the fastest attention with which it may be.
+
+    Raises:
+        NotPaged: the results differ with plain attention too.
+    """
+    backend = choose_backend(loaded, cache)
+    runner = ModelRunner(loaded.model, backend, cache, loaded.device)
+    try:
+        accelerate_and_verify(loaded, runner, backend, pool)
+    except Exception as error:  # a compiler raises anything
+        if loaded.device.type == "cpu" or isinstance(backend, ReferenceAttention):
+            raise
+        log.warning("Attention is computed without kernels, since with them it failed its check: %s", error)
+        backend = ReferenceAttention()
+        runner = ModelRunner(loaded.model, backend, cache, loaded.device)
+        accelerate_and_verify(loaded, runner, backend, pool)
+    return runner
+
+
+def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: AttentionBackend, pool: PagePool) -> None:
+    """Puts faster modules into the model where there are any, and compares the engine with the model itself.
+
+    Raises:
+        NotPaged: their results differ, with the model's own modules too.
+    """
+    expected, media = Expected.of(loaded, check_prompts(loaded, pool)), MediaCheck.of(loaded)
+    narrow = any(layout.narrow for layout in runner.cache.layouts.values())
+    allowed = runner.allowed_error = max(expected.allowed, NARROW_ERROR) if narrow else expected.allowed
+
+    def fuse_layers(substitutions: Substitutions, library: Library | None, arena: Arena) -> None:
+        run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
+        if isinstance(backend, CpuAttention) and library is not None:
+            fuse(substitutions, loaded.model, backend, library, arena, run)
+        elif loaded.device.type == "cuda" and not isinstance(backend, ReferenceAttention):
+            fuse_by_kernels(substitutions, loaded, backend, run)
+
+    def check() -> None:
+        verify(loaded, runner, pool, expected, allowed)
+        if media is not None:
+            media.verify(runner, pool, allowed if narrow else tolerance(loaded))
+
+    accelerated(loaded, check, fuse_layers)
+
+
+def fuse_by_kernels(
+    substitutions: Substitutions, loaded: LoadedModel, backend: AttentionBackend, run: Callable[[], object]
+) -> None:
+    """Puts faster modules into a model on a GPU, or none if a compiler fails."""
+    # Here, as Triton is not made for every system.
+    from services.engine.fusion.triton.substitution import fuse_on_gpu
+    from services.engine.generation.attention.triton.backend import TritonAttention
+
+    assert isinstance(backend, TritonAttention)
+    try:
+        fuse_on_gpu(substitutions, loaded.model, backend, run, loaded.context_tokens)
+    except Exception as error:  # a compiler raises anything
+        log.warning("Layers are computed by the model's own modules, since kernels failed: %s", error)
+        substitutions.undo()
+    torch.cuda.empty_cache()  # of weights that became parts of others
+
+
+def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> Parts:
+    """Returns the parts of an engine whose sequences each have the model's own cache; `reason` says why.
+
+    Raises:
+        ModelRefused: even so its results differ from the model's own.
+    """
+    memory = remember(loaded)
+    references = serial_references(loaded, memory)
+    given = nothing_given
+    if (check := MediaCheck.of(loaded)) is not None:
+        given, references = GivenMedia.of(loaded), [*references, *check.references]
+    continuation = accelerated(loaded, lambda: verify_serial(loaded, memory, references, given))
+    size = state_size(loaded, memory)
+    room = cache_bytes(settings, memory_of(loaded.device))
+    sequences = min(settings.max_sequences, max(room // max(size.fixed_bytes, 1), 1))
+    require_rows(loaded, sequences)
+    pool = PagePool(page_count(loaded, settings, size, sequences), PAGE_SIZE)
+    runner = SerialRunner(loaded.model, continuation, memory, given)
+    whole = continuation is not Continuation.CHUNKS
+    told = f"{reason} Each sequence has the model's own cache, which was compared with its own generate at load."
+    return Parts(runner, pool, sequences, whole, False, False, told)
+
+
+@torch.inference_mode()
+def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
+    """Returns what each attention layer stores, by running the model once on two tokens.
+
+    Raises:
+        NotPaged: a layer stores something else, or a token's keys depend on more than what is before it.
+        ModelRefused: tokens see those behind them.
+    """
+    config = loaded.model.config.get_text_config()
+    if by_length := frequencies_depend_on_length(config):
+        raise NotPaged(
+            f"{loaded.architecture} chooses its rotary frequencies by the longest sequence of a batch "
+            f"({', '.join(by_length)}), so neighbours would change each other's results."
+        )
+    loaded.attend_by(IMPLEMENTATION)
+    probe = LayoutProbe()
+    tokens = torch.zeros(1, 2, dtype=torch.int64, device=loaded.device)
+    positions = torch.arange(2, device=loaded.device).unsqueeze(0)
+    try:
+        loaded.model(
+            input_ids=tokens, position_ids=positions, use_cache=False, attention_call=AttentionCall(probe, None)
+        )
+    except LooksAhead as error:
+        if loaded.media is not None:  # by a mask of its own it may look ahead within media only
+            raise NotPaged(f"{loaded.architecture} is not run through a paged cache: {error}.") from error
+        raise ModelRefused(f"{loaded.architecture} cannot continue a text: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise NotPaged(f"{loaded.architecture} cannot be run through a paged cache: {error}.") from error
+    expected = config.num_hidden_layers
+    if len(probe.layouts) != expected:
+        raise NotPaged(
+            f"{loaded.architecture} has {expected} layers, of which {len(probe.layouts)} use transformers' attention "
+            "interface."
+        )
+    return probe.layouts

@@ -1,0 +1,140 @@
+"""Compares the paged engine with the model's own forward once, at load."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from services.engine.generation.attention.backend import IMPLEMENTATION
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.running.runner import ModelRunner
+from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.loading import LoadedModel
+
+CHUNK = 7
+"""Prompt tokens per step of the check, so that chunks begin inside a page."""
+_LENGTH = 24
+_LONGEST = 600
+_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
+_HALF = {torch.bfloat16, torch.float16}
+_NOISE = 2.0
+"""Times its noise that a model in half precision may be off."""
+_MOST = 0.25
+"""Never more than this, however noisy the model: the logits of another model are off by 1.4."""
+NARROW_ERROR = 0.2
+"""Relative error allowed of keys and values in 8 bits: each is off by up to a sixteenth, 3 % on average."""
+
+
+def tolerance(loaded: LoadedModel) -> float:
+    """Returns the relative error of the logits that rounding explains."""
+    return _TOLERANCE.get(loaded.model.dtype, 0.05)
+
+
+class NotPaged(Exception):
+    """A model's state does not go into pages, or not with equal results. The message says why in a sentence."""
+
+
+def check_prompts(loaded: LoadedModel, pool: PagePool) -> Tensor:
+    """Returns the prompts compared, `[prompts, tokens]`: long enough to leave a short sliding window."""
+    length = min(_length(loaded), pool.page_count * pool.page_size // 2, loaded.context_tokens)
+    return torch.randint(loaded.vocabulary_size, (2, length), generator=torch.Generator().manual_seed(0))
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the engine's logits are held against."""
+
+    logits: Tensor
+    """The model's own, `[prompts, vocabulary]`."""
+    allowed: float
+    """The relative error that rounding explains."""
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, prompts: Tensor) -> "Expected":
+        """Returns that of a model whose modules are its own, by how far rounding anew takes its logits."""
+        logits, allowed = model_logits(loaded, prompts), tolerance(loaded)
+        if loaded.model.dtype in _HALF:
+            with rounded_anew(loaded.model):
+                noise = model_logits(loaded, prompts) - logits
+            allowed = max(allowed, min(_NOISE * float(noise.norm() / logits.norm()), _MOST))
+        return cls(logits, allowed)
+
+
+def verify(
+    loaded: LoadedModel, runner: ModelRunner, pool: PagePool, expected: Expected, allowed: float | None = None
+) -> None:
+    """Runs the prompts in chunks, side by side, and compares their last logits with the model's own.
+
+    Raises:
+        NotPaged: they differ by more than `allowed`, which is what rounding explains unless it is given.
+    """
+    allowed = expected.allowed if allowed is None else allowed
+    found = engine_logits(runner, pool, check_prompts(loaded, pool))
+    error = float((found - expected.logits).norm() / expected.logits.norm())
+    if not error <= allowed:
+        raise NotPaged(
+            f"{loaded.architecture} computes other logits through the paged cache than by itself (relative error "
+            f"{error:.2g}, {allowed:.2g} allowed): it keeps state or a bias that the attention interface does "
+            "not show."
+        )
+
+
+@contextmanager
+def rounded_anew(model: nn.Module) -> Generator[None]:
+    """Lets each innermost module return numbers that are up to half a unit in the last place off, at random.
+
+    A kernel that adds in another order returns such numbers too, and deep models turn them into visible differences.
+    """
+    generators: dict[torch.device, torch.Generator] = {}
+
+    def disturb(_module: nn.Module, _arguments: Any, output: Any) -> Any:
+        if not isinstance(output, Tensor) or output.dtype not in _HALF:
+            return None
+        known = generators.get(output.device)
+        if known is None:
+            known = generators[output.device] = torch.Generator(output.device).manual_seed(0)
+        off = torch.rand(output.shape, generator=known, device=output.device) - 0.5
+        return (output * (1 + torch.finfo(output.dtype).eps * off)).to(output.dtype)
+
+    inner = [module for module in model.modules() if next(module.children(), None) is None]
+    hooks = [module.register_forward_hook(disturb) for module in inner]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _length(loaded: LoadedModel) -> int:
+    window = getattr(loaded.model.config.get_text_config(), "sliding_window", None) or 0
+    return window + 2 * CHUNK if _LENGTH <= window + 2 * CHUNK <= _LONGEST else _LENGTH
+
+
+@torch.inference_mode()
+def model_logits(loaded: LoadedModel, prompts: Tensor) -> Tensor:
+    """Returns the model's own last logits `[prompts, vocabulary]`, by its eager attention."""
+    loaded.attend_by("eager")
+    try:
+        output = loaded.model(input_ids=prompts.to(loaded.device), use_cache=False)
+    finally:
+        loaded.attend_by(IMPLEMENTATION)
+    return output.logits[:, -1].float()
+
+
+def engine_logits(runner: ModelRunner, pool: PagePool, prompts: Tensor) -> Tensor:
+    """Returns the engine's last logits `[prompts, vocabulary]`, the prompts computed in chunks beside each other."""
+    sequences = [CachedTokens(ids) for ids in prompts.tolist()]
+    logits = torch.empty(0)
+    for sequence in sequences:
+        pool.grow(sequence.pages, len(sequence.token_ids))
+    while sequences[0].remaining:
+        rows = [Row(sequence, min(CHUNK, sequence.remaining)) for sequence in sequences]
+        logits = runner.run(rows)
+        for row in rows:
+            row.sequence.computed += row.token_count
+    for sequence in sequences:
+        pool.release(sequence.pages)
+    return logits

@@ -1,0 +1,92 @@
+"""The paged cache of a decoder: of what size, and what it is made of once that is known."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from services.engine.device_memory import DeviceMemory, MemoryReading
+from services.engine.generation.attention.cpu import PAGE_SIZE
+from services.engine.generation.building.largest_step import step_costs
+from services.engine.generation.building.memory_plan import (
+    MemoryPlan,
+    StepCosts,
+    cache_room,
+    require_page,
+    require_room,
+)
+from services.engine.generation.building.parts import EngineSettings, most_pages, page_count
+from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.cache.state_size import StateSize
+from services.engine.generation.running.runner import ModelRunner
+from services.engine.loading import LoadedModel
+
+log = logging.getLogger(__name__)
+
+_TRIAL_PAGES = 512
+"""Of the cache with which a model is checked and steps are measured, before the size of its own is known."""
+
+
+class PagedCache:
+    """Makes the cache as large as the device has room for.
+
+    Where a device can be measured, the model is checked with a small cache, the largest step is run, and what that
+    leaves is the cache. Elsewhere it is a share of what is free, or as large as it was asked to be.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, settings: EngineSettings, layouts: dict[int, LayerLayout], memory: DeviceMemory
+    ) -> None:
+        self._loaded, self._settings, self._layouts, self._memory = loaded, settings, layouts, memory
+        self._token_bytes = sum(layout.bytes_per_token for layout in layouts.values())
+        self._page_bytes = PAGE_SIZE * self._token_bytes
+
+    def build(self, verified: Callable[[KVCache, PagePool], ModelRunner]) -> tuple[ModelRunner, PagePool, MemoryPlan]:
+        """Returns the runner that `verified` returns for a cache, with the cache it is to have, its pages and the plan.
+
+        Raises:
+            ModelRefused: there is not enough memory. The message says what to lower.
+        """
+        if not self._memory.measures:
+            return self._of_given_size(verified)
+        most = most_pages(self._loaded, self._settings.max_sequences)
+        before = self._memory.read()
+        require_room(self._page_bytes, before, StepCosts())
+        pool = PagePool(min(most, _TRIAL_PAGES, before.free // self._page_bytes), PAGE_SIZE)
+        runner = verified(self._cache(pool), pool)
+        fitting = self._memory.read().free // max(self._token_bytes, 1)
+        costs = step_costs(self._loaded, self._settings, runner, pool, self._memory, fitting)
+        runner.cache = KVCache({}, 0, PAGE_SIZE, self._loaded.device)  # lets go of the small one
+        reading = self._memory.read()
+        pool = PagePool(min(most, self._pages(reading, costs)), PAGE_SIZE)
+        require_room(pool.page_count * self._page_bytes, reading, costs)
+        runner.cache = self._cache(pool)
+        return runner, pool, self._told(MemoryPlan(reading, costs, *self._sizes(pool)))
+
+    def _of_given_size(
+        self, verified: Callable[[KVCache, PagePool], ModelRunner]
+    ) -> tuple[ModelRunner, PagePool, MemoryPlan]:
+        size = StateSize(0, self._token_bytes)
+        pool = PagePool(page_count(self._loaded, self._settings, size, memory=self._memory), PAGE_SIZE)
+        weights = int(self._loaded.model.get_memory_footprint())
+        reading = replace(self._memory.read(), held=weights)
+        runner = verified(self._cache(pool), pool)
+        return runner, pool, self._told(MemoryPlan(reading, StepCosts(), *self._sizes(pool)))
+
+    def _pages(self, reading: MemoryReading, costs: StepCosts) -> int:
+        settings = self._settings
+        if settings.cache_bytes is not None:
+            return max(settings.cache_bytes // self._page_bytes, 1)
+        room = cache_room(reading, costs, settings.memory_share)
+        require_page(self._page_bytes, room, reading, costs, settings.memory_share)
+        return room // self._page_bytes
+
+    def _cache(self, pool: PagePool) -> KVCache:
+        return KVCache(self._layouts, pool.page_count, PAGE_SIZE, self._loaded.device)
+
+    def _sizes(self, pool: PagePool) -> tuple[int, int]:
+        return pool.page_count * self._page_bytes, pool.page_count * PAGE_SIZE
+
+    def _told(self, plan: MemoryPlan) -> MemoryPlan:
+        log.info("Memory of %s:\n%s", self._loaded.device, plan.table())
+        return plan

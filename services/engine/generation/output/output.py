@@ -1,0 +1,161 @@
+"""The output of one sequence: from sampled ids to deltas and a finish. Depends on the ids alone, so that a resumed
+request that replays them holds the same state as the one that was interrupted.
+"""
+
+from contextlib import suppress
+from copy import copy
+
+from services.engine.generation.output.detokenizer import IncrementalDetokenizer
+from services.engine.generation.output.stop_strings import Match, StopScanner
+from services.engine.generation.output.token_texts import TokenTexts
+from services.engine.generation.requests.request import (
+    Alternative,
+    Delta,
+    Finish,
+    FinishReason,
+    Likelihood,
+    StoppingCriteria,
+    TokenLogprob,
+)
+from services.engine.structure.structure import Structure, StructureFailed
+
+
+class OutputBuilder:
+    """Collects ids, releases text in whole characters, and tells when and why the output ends."""
+
+    def __init__(
+        self,
+        detokenizer: IncrementalDetokenizer,
+        stopping: StoppingCriteria,
+        token_texts: TokenTexts,
+        candidate_index: int = 0,
+        structure: Structure | None = None,
+        forced_count: int = 0,
+    ) -> None:
+        """`token_texts` gives alternatives their text, where log-probabilities are asked for.
+
+        A structure holds what follows the first `forced_count` tokens. One that admits no token at all finishes the
+        output before its first.
+        """
+        self.candidate_index = candidate_index
+        self._token_texts = token_texts
+        self._detokenizer = detokenizer
+        self._stopping = stopping
+        self._scanner = StopScanner(stopping.stop_strings, include=stopping.include_stop_string)
+        self._ids: list[int] = []  # since the last delta
+        self._logprobs: list[TokenLogprob] = []  # of those ids
+        self._text = ""  # released since the last delta
+        self._lengths: list[int] = []  # of that text, with each of those ids
+        self.token_count = 0
+        """Ids taken, those replayed included."""
+        self._structure = structure.begin() if structure else None
+        self._forced_count = forced_count
+        self.finish: Finish | None = self._ended_by_structure()
+
+    def push(self, token_id: int, likelihood: Likelihood | None = None) -> Finish | None:
+        """Takes the next id and returns why the output ends with it, if it does. Nothing may follow a finish.
+
+        The likelihood is given for each id or for none.
+        """
+        self.token_count += 1
+        self._ids.append(token_id)
+        if likelihood:
+            self.note(likelihood)
+        self.finish = self._ended_by_token(token_id) or self._ended_by_text(token_id)
+        if self._structure and not self.finish and self.token_count > self._forced_count:
+            with suppress(StructureFailed):  # the sampler, which follows the output too, ends it and says so
+                self._structure.advance([token_id])
+        self.finish = self.finish or self._ended_by_structure() or self._ended_by_length()
+        if self.finish and self.finish.reason is not FinishReason.STOP_STRING:
+            self._text += self._scanner.flush() + self._detokenizer.flush()
+        self._lengths.append(len(self._text))
+        return self.finish
+
+    def note(self, likelihood: Likelihood) -> None:
+        """Takes the likelihood of the last id, where it is known later than the id."""
+        self._logprobs.append(self.logprob(self._ids[-1], likelihood))
+
+    def replay(self, token_ids: tuple[int, ...]) -> int:
+        """Takes ids that were delivered before, together with the text they released.
+
+        Returns how many were taken: fewer than given if the output ends before the last, or if its structure does not
+        admit the next.
+
+        Raises:
+            StructureFailed: the structure is too complex to follow them.
+        """
+        for token_id in token_ids:
+            if self.finish or not self._admits(token_id):
+                break
+            self.push(token_id)
+            if self._structure and self._structure.failure:
+                raise StructureFailed(self._structure.failure)
+        self._ids, self._text, self._lengths = [], "", []
+        return self.token_count
+
+    def fork(self) -> "OutputBuilder":
+        """Returns a builder that has taken the same ids and goes on by itself."""
+        twin = copy(self)
+        twin._detokenizer, twin._scanner = self._detokenizer.fork(), copy(self._scanner)
+        twin._structure = self._structure.fork() if self._structure else None
+        twin._ids, twin._logprobs, twin._lengths = [*self._ids], [*self._logprobs], [*self._lengths]
+        return twin
+
+    def take(self, behind: int = 0) -> Delta | None:
+        """Returns what was released since the last call; ids whose text is held back wait for it.
+
+        Leaves out the first `behind` ids, and the text that had been released with them.
+        """
+        text = self._text[self._lengths[behind - 1] :] if behind else self._text
+        if not text and not (self.finish and len(self._ids) > behind):
+            return None
+        delta = Delta(text, tuple(self._ids[behind:]), tuple(self._logprobs[behind:]), self.candidate_index)
+        self._ids, self._logprobs, self._text, self._lengths = [], [], "", []
+        return delta
+
+    def logprob(self, token_id: int, likelihood: Likelihood) -> TokenLogprob:
+        """Returns how likely a token was, with its alternatives in words."""
+        alternatives = tuple(
+            Alternative(other, logprob, self._token_texts[other]) for other, logprob in likelihood.likeliest
+        )
+        return TokenLogprob(token_id, likelihood.logprob, likelihood.rank, alternatives)
+
+    def _ended_by_token(self, token_id: int) -> Finish | None:
+        if self.token_count < self._stopping.min_new_tokens:
+            return None
+        if token_id in self._stopping.end_token_ids:
+            return Finish(FinishReason.END_OF_SEQUENCE, token_id=token_id)
+        if token_id in self._stopping.stop_token_ids:
+            return Finish(FinishReason.STOP_TOKEN, token_id=token_id)
+        return None
+
+    def _ended_by_text(self, token_id: int) -> Finish | None:
+        text = self._detokenizer.push(token_id)
+        if self.token_count < self._stopping.min_new_tokens:
+            self._text += text
+            return None
+        released = self._scanner.push(text)
+        if isinstance(released, Match):
+            self._text += released.text
+            return Finish(FinishReason.STOP_STRING, stop_string=released.stop_string)
+        self._text += released
+        return None
+
+    def _ended_by_structure(self) -> Finish | None:
+        # Whatever the minimum of tokens: there is nothing to go on with.
+        complete = self._structure and self._structure.complete
+        return Finish(FinishReason.STRUCTURE_COMPLETE) if complete else None
+
+    def _admits(self, token_id: int) -> bool:
+        """Returns whether the structure lets a token stand here: as an end where it may end, else as text."""
+        if not self._structure or self.token_count < self._forced_count:
+            return True
+        if token_id in self._stopping.ending_ids and self._structure.accepting:
+            return True
+        return token_id not in self._stopping.end_token_ids and self._structure.admits(token_id)
+
+    def _ended_by_length(self) -> Finish | None:
+        if self.token_count < self._stopping.max_new_tokens:
+            return None
+        limited = self._stopping.context_limited
+        return Finish(FinishReason.CONTEXT_LENGTH if limited else FinishReason.MAX_NEW_TOKENS)

@@ -1,0 +1,1 @@
+"""What a caller asks for: checked, and with nothing left open."""

@@ -1,0 +1,223 @@
+"""From what a caller asked for, and what the model says of itself, to parameters with nothing left open.
+
+`validation` says what is wrong with either.
+"""
+
+import secrets
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from services.engine.generation.requests.request import (
+    BeamParameters,
+    EarlyStopping,
+    OutputRules,
+    PromptLookup,
+    SamplingParameters,
+    StoppingCriteria,
+)
+from services.engine.generation.running.media import PromptMedia
+from services.engine.structure.format import StructureFormat
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """What a caller who asks for beams said of them."""
+
+    count: int
+    length_penalty: float | None = None
+    early_stopping: EarlyStopping | None = None
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """What a caller asked for; None or empty where it left the choice to the model."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    no_repeat_ngram_size: int | None = None
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    bad_words: tuple[str, ...] = ()
+    allowed_token_ids: tuple[int, ...] = ()
+    seed: int | None = None
+    max_new_tokens: int | None = None
+    min_new_tokens: int | None = None
+    stop_strings: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    include_stop_string: bool = False
+    skip_special_tokens: bool = True
+    logprob_count: int | None = None
+    prompt_logprob_count: int | None = None
+    candidate_count: int | None = None
+    beams: BeamOptions | None = None
+    structured_output: StructureFormat | None = None
+    lookup: PromptLookup | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class ModelDefaults:
+    """What the model's generation configuration says; None where it is silent."""
+
+    do_sample: bool = False
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repetition_penalty: float | None = None
+    no_repeat_ngram_size: int | None = None
+    bad_words: tuple[tuple[int, ...], ...] = ()
+    """Token ids that are never generated in this order."""
+    max_new_tokens: int | None = None
+    min_new_tokens: int | None = None
+    end_token_ids: frozenset[int] = field(default_factory=frozenset[int])
+    candidate_count: int | None = None
+    beam_count: int | None = None
+    length_penalty: float | None = None
+    early_stopping: EarlyStopping | None = None
+    rules: OutputRules = field(default_factory=OutputRules)
+    decoder_start_ids: tuple[int, ...] = ()
+    """What the decoder of an encoder-decoder starts with; empty for other models."""
+
+
+@dataclass(frozen=True)
+class GenerationLimits:
+    """What fits."""
+
+    context_tokens: int
+    """Prompt and output together: the model's context, or the whole cache if that is smaller."""
+    vocabulary_size: int
+    max_sequences: int = 32
+    """Rows of a step: one for each candidate or beam."""
+    cache_pages: int = 1 << 40
+    page_size: int = 16
+    prompt_logprob_bytes: int = 1 << 40
+    """Bytes of one message that a prompt's log-probabilities may take."""
+    token_logprob_bytes: tuple[int, ...] = ()
+    """What those of one token take at most, by the number of alternatives told."""
+    source_tokens: int = 0
+    """What an encoder reads at most; 0 where there is none."""
+    source_vocabulary_size: int = 0
+    shares_pages: bool = True
+    """Whether sequences that begin alike share what was computed; else each has all of it by itself."""
+    no_lookup: str = ""
+    """Why tokens cannot be proposed; empty where they can."""
+
+    def room(self, prompt_count: int, beam_count: int = 1, source_count: int = 0) -> int:
+        """Returns how many tokens may be generated behind a prompt, and behind what an encoder reads.
+
+        All beams share that, and the prompt up to its last full page, if sequences share anything.
+        """
+        room = self.context_tokens - prompt_count
+        if beam_count == 1:
+            return room
+        source = -(-source_count // self.page_size)
+        if self.shares_pages:
+            shared = prompt_count // self.page_size
+            each = shared + (self.cache_pages - source - shared) // beam_count
+        else:
+            each = self.cache_pages // beam_count - source
+        return min(room, each * self.page_size - prompt_count + 1)  # the last token is never computed
+
+
+@dataclass(frozen=True)
+class DeliveredTokens:
+    """What the caller already holds of one candidate."""
+
+    candidate_index: int
+    token_ids: list[int]
+
+
+@dataclass(frozen=True)
+class TokenizedInput:
+    """The tokens of a request, and the names of the fields they came from."""
+
+    prompt: list[int]
+    delivered: tuple[DeliveredTokens, ...] = ()
+    field: str = "prompt"
+    """Where the prompt came from, for the words of a violation."""
+    source: list[int] | None = None
+    """What an encoder reads, in place of the prompt that was sent; `prompt` is then what the decoder starts with."""
+    media: PromptMedia | None = None
+    """Images and recordings in the prompt."""
+
+
+def resolve(
+    options: GenerationOptions,
+    defaults: ModelDefaults,
+    limits: GenerationLimits,
+    prompt_count: int,
+    bad_words: tuple[tuple[int, ...], ...] = (),
+    source_count: int = 0,
+) -> tuple[SamplingParameters, StoppingCriteria]:
+    """Returns the parameters in force, for options without violations, whose bad words come encoded."""
+    beams = resolve_beams(options, defaults)
+    room = limits.room(prompt_count, beams.count if beams else 1, source_count)
+    return _sampling(options, defaults, bad_words), _stopping(options, defaults, room)
+
+
+def resolve_beams(options: GenerationOptions, defaults: ModelDefaults) -> BeamParameters | None:
+    """Returns how beams are searched; None where nobody asks for several."""
+    asked = options.beams or BeamOptions(defaults.beam_count or 1)
+    if asked.count < 2:
+        return None
+    return BeamParameters(
+        asked.count,
+        pick(asked.length_penalty, defaults.length_penalty, 1.0),
+        pick(asked.early_stopping, defaults.early_stopping, EarlyStopping.LIKELY),
+    )
+
+
+def resolve_candidates(options: GenerationOptions, defaults: ModelDefaults, beams: BeamParameters | None) -> int:
+    """Returns how many outputs are generated."""
+    own = defaults.candidate_count or 1
+    return pick(options.candidate_count, None, min(own, beams.count) if beams else own)
+
+
+def pick(asked: T | None, default: T | None, otherwise: T) -> T:
+    """Returns what was asked for, else the model's default, else `otherwise`."""
+    return asked if asked is not None else default if default is not None else otherwise
+
+
+def _sampling(
+    options: GenerationOptions, defaults: ModelDefaults, bad_words: tuple[tuple[int, ...], ...]
+) -> SamplingParameters:
+    own_temperature = pick(defaults.temperature, None, 1.0) if defaults.do_sample else 0.0
+    return SamplingParameters(
+        temperature=pick(options.temperature, None, own_temperature),
+        top_k=pick(options.top_k, defaults.top_k, 0),
+        top_p=pick(options.top_p, defaults.top_p, 1.0),
+        min_p=pick(options.min_p, defaults.min_p, 0.0),
+        typical_p=pick(options.typical_p, defaults.typical_p, 1.0),
+        repetition_penalty=pick(options.repetition_penalty, defaults.repetition_penalty, 1.0),
+        presence_penalty=pick(options.presence_penalty, None, 0.0),
+        frequency_penalty=pick(options.frequency_penalty, None, 0.0),
+        no_repeat_ngram_size=pick(options.no_repeat_ngram_size, defaults.no_repeat_ngram_size, 0),
+        logit_bias=options.logit_bias,
+        bad_words=bad_words or defaults.bad_words,
+        allowed_token_ids=options.allowed_token_ids,
+        seed=pick(options.seed, None, secrets.randbits(63)),
+        rules=defaults.rules,
+    )
+
+
+def _stopping(options: GenerationOptions, defaults: ModelDefaults, room: int) -> StoppingCriteria:
+    wanted = pick(options.max_new_tokens, defaults.max_new_tokens, room)
+    return StoppingCriteria(
+        max_new_tokens=min(wanted, room),
+        min_new_tokens=pick(options.min_new_tokens, defaults.min_new_tokens, 0),
+        stop_strings=options.stop_strings,
+        stop_token_ids=frozenset(options.stop_token_ids),
+        end_token_ids=frozenset() if options.ignore_eos else defaults.end_token_ids,
+        include_stop_string=options.include_stop_string,
+        context_limited=wanted > room or (options.max_new_tokens is None and defaults.max_new_tokens is None),
+    )

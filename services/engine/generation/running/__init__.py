@@ -1,0 +1,1 @@
+"""Ways to run a model on the rows of a step."""

@@ -1,0 +1,161 @@
+"""Runs the model on the rows of one step, packed into one sequence."""
+
+import inspect
+import time
+from collections.abc import Collection
+from collections.abc import Sequence as Sequences
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from services.engine.generation.attention.backend import AttentionBackend, AttentionCall
+from services.engine.generation.attention.batch import AttentionBatch, RowSpan
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.recorded.launched_step import LaunchedStep
+from services.engine.generation.running.media_rows import embedded, positions_of
+from services.engine.generation.sequence import CachedTokens, Row, Sequence
+
+
+class Runner(Protocol):
+    """What the engine needs of a model: to compute rows, and to let sequences go on from one another's state."""
+
+    forward_seconds: float
+    """Time spent in the model's own forward so far."""
+
+    def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
+        """Computes the rows' tokens and keeps what the next ones need. Running the same rows again is harmless.
+
+        Returns float32 logits `[n, vocabulary]`, row after row: behind each of a row's first `scored` tokens, and then
+        behind its last token if it completes its sequence.
+        """
+        ...
+
+    def fork(self, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
+        """Gives the second of each pair what the first has computed, up to `computed`. Both then go on by themselves.
+
+        They hold the same full pages already, and each the page behind those; no first is another pair's second.
+        """
+        ...
+
+
+def partial_pages(page_size: int, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> tuple[list[int], list[int]]:
+    """Returns the pages that the first of each pair is about to fill, and those of the second in their places."""
+    partial = [(parent, child, parent.computed // page_size) for parent, child in pairs if parent.computed % page_size]
+    return [parent.pages[place] for parent, _, place in partial], [child.pages[place] for _, child, place in partial]
+
+
+def fork_pages(cache: KVCache, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
+    """Copies the page that the first of each pair is about to fill to the second, which holds the full ones already."""
+    sources, targets = partial_pages(cache.page_size, pairs)
+    if sources:
+        cache.copy_pages(sources, targets)
+
+
+def batch_of(rows: Collection[Row[CachedTokens]], cache: KVCache, device: torch.device) -> AttentionBatch:
+    """Returns where the rows lie in the packed batch and in the cache."""
+    slots: list[int] = []
+    pages: list[int] = []
+    for row in rows:
+        first, own = row.sequence.computed, row.sequence.pages
+        slots += cache.slots(own, first, first + row.token_count)
+        pages += own
+    all_pages = tensor_of(pages, device)  # one for all, as making tensors takes longer than filling them
+    spans: list[RowSpan] = []
+    start = page = 0
+    for row in rows:
+        held, context = len(row.sequence.pages), row.sequence.computed + row.token_count
+        spans.append(RowSpan(start, row.token_count, context, all_pages[page : page + held]))
+        start += row.token_count
+        page += held
+    return AttentionBatch(spans, tensor_of(slots, device), cache)
+
+
+def tensor_of(values: Sequences[int], device: torch.device) -> Tensor:
+    """Returns the numbers as int64 on the device."""
+    tensor = torch.from_numpy(np.array(values, dtype=np.int64))
+    return tensor if device.type == "cpu" else tensor.to(device)
+
+
+class Recorded(Protocol):
+    """Forwards that were recorded and need only be replayed."""
+
+    def size_for(self, rows: Collection[Row[CachedTokens]]) -> int:
+        """Returns the recorded size that takes these rows; 0 if none does."""
+        ...
+
+    def run(self, rows: Collection[Row[CachedTokens]], size: int) -> Tensor:
+        """Computes what Runner.run does; `size` is what `size_for` returned."""
+        ...
+
+    def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
+        """See StepLauncher."""
+        ...
+
+
+class ModelRunner:
+    """A model whose state is the paged cache."""
+
+    def __init__(self, model: PreTrainedModel, backend: AttentionBackend, cache: KVCache, device: torch.device) -> None:
+        self._model = model
+        self._chooses = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self.backend = backend
+        self.cache = cache
+        self._device = device
+        self.recorded: Recorded | None = None
+        """Replayed for the rows it takes, if there is one."""
+        self.allowed_error = 0.0
+        """Relative error of its logits that was allowed when it was compared with the model."""
+        self.forward_seconds = 0.0
+
+    @torch.inference_mode()
+    def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
+        """See Runner. The same rows write the same slots."""
+        if self.recorded is not None and (size := self.recorded.size_for(rows)):
+            began = time.perf_counter()
+            logits = self.recorded.run(rows, size)
+            self.forward_seconds += time.perf_counter() - began
+            return logits
+        tokens: list[int] = []
+        wanted: list[int] = []
+        for row in rows:
+            start = len(tokens)
+            tokens += row.token_ids
+            if row.scored:
+                wanted += range(start, start + row.scored)
+            if row.completes:
+                wanted.append(len(tokens) - 1)
+        batch = batch_of(rows, self.cache, self._device)
+        given = self._given(rows, tokens)
+        logits = self._forward(given, wanted or [len(tokens) - 1], batch)
+        return logits[: len(wanted)]
+
+    @torch.inference_mode()
+    def fork(self, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
+        """See Runner."""
+        fork_pages(self.cache, pairs)
+
+    def _given(self, rows: Collection[Row[CachedTokens]], tokens: list[int]) -> dict[str, Tensor]:
+        """Returns what the model is given of the rows' tokens: ids or embeddings, and positions."""
+        ids = tensor_of(tokens, self._device)
+        if all(row.sequence.media is None for row in rows):
+            places: list[int] = []
+            for row in rows:
+                places += range(row.sequence.computed, row.sequence.computed + row.token_count)
+            return {"input_ids": ids.unsqueeze(0), "position_ids": tensor_of(places, self._device).unsqueeze(0)}
+        positions = torch.from_numpy(positions_of(rows)).to(self._device)
+        given = {"position_ids": positions if len(positions) == 1 else positions.unsqueeze(1)}
+        embeds = embedded(rows, ids, self._model.get_input_embeddings())
+        return given | ({"input_ids": ids.unsqueeze(0)} if embeds is None else {"inputs_embeds": embeds.unsqueeze(0)})
+
+    def _forward(self, given: dict[str, Tensor], wanted: list[int], batch: AttentionBatch) -> Tensor:
+        kept = tensor_of(wanted, self._device)
+        call = AttentionCall(self.backend, self.backend.plan(batch), kept)
+        chosen = {"logits_to_keep": kept} if self._chooses else {}
+        began = time.perf_counter()
+        output = self._model(**given, **chosen, use_cache=False, attention_call=call)
+        self.forward_seconds += time.perf_counter() - began
+        logits = output.logits[0] if self._chooses else output.logits[0, kept]
+        return logits.float()

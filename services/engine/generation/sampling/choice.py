@@ -1,0 +1,125 @@
+"""From a step's logits to what each of its sequences goes on with."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from services.engine.generation.requests.request import Likelihood
+from services.engine.generation.sampling.beam_search import BeamSearch
+from services.engine.generation.sampling.likelihood import RawLikelihoods
+from services.engine.generation.sampling.sampler import NoToken, sample
+from services.engine.generation.sequence import Row, Sequence
+
+Sampled = tuple[int | NoToken, Likelihood | None]
+
+
+@torch.inference_mode()
+def choose(rows: list[Row[Sequence]], logits: Tensor) -> list[tuple[Sequence, Sampled]]:
+    """Returns a token for each sequence that goes on by itself, and lets beam searches choose theirs.
+
+    For a row with proposed tokens there are more, in order: one behind each that was chosen as it was proposed.
+    Changes nothing that hinders a repetition.
+
+    Args:
+        rows: What was run.
+        logits: float32 `[n, vocabulary]`, as `Runner.run` returns them; changed in place.
+    """
+    sequences = [row.sequence for row in rows if row.completes]
+    all_logits, further = logits, dict[Sequence, _Further]()
+    if len(logits) > len(sequences):
+        logits, further = _first_places(rows, logits)
+    if any(sequence.branches for sequence in sequences):
+        sequences, logits = _spread(sequences, logits)
+    if not sequences:
+        return []
+    drawn = _draw(sequences, logits)
+    return drawn + _verify(drawn, further, all_logits) if further else drawn
+
+
+@dataclass(frozen=True)
+class _Further:
+    """Tokens proposed for a sequence, and where the logits behind them are."""
+
+    proposed: tuple[int, ...]
+    start: int
+
+
+def _draw(sequences: list[Sequence], logits: Tensor) -> list[tuple[Sequence, Sampled]]:
+    raw = RawLikelihoods(logits, sequences)
+    tokens = sample(logits, sequences)
+    return list(zip(sequences, zip(tokens, raw.of(tokens), strict=True), strict=True))
+
+
+def _verify(
+    drawn: list[tuple[Sequence, Sampled]], further: dict[Sequence, _Further], logits: Tensor
+) -> list[tuple[Sequence, Sampled]]:
+    """Returns what comes behind the tokens drawn, for as long as they are those proposed.
+
+    Each is drawn as it would be in a step of its own: from logits behind the same tokens, by processors that have seen
+    the same tokens, with the draw of its position. So nobody has to forget what was not accepted.
+    """
+    found: list[tuple[Sequence, Sampled]] = []
+    lengths = {sequence: len(sequence.token_ids) for sequence in further}
+    place = 0
+    try:
+        while going := [one for one in drawn if _accepted(one, further, place)]:
+            for sequence, (token, _) in going:
+                sequence.token_ids.append(int(token))  # type: ignore[arg-type]
+            place += 1
+            chosen = torch.tensor([further[sequence].start + place for sequence, _ in going], device=logits.device)
+            drawn = _draw([sequence for sequence, _ in going], logits[chosen])
+            found += drawn
+    finally:
+        for sequence, length in lengths.items():
+            del sequence.token_ids[length:]  # whoever takes the tokens drawn appends them
+    return found
+
+
+def _accepted(drawn: tuple[Sequence, Sampled], further: dict[Sequence, _Further], place: int) -> bool:
+    sequence, (token, _) = drawn
+    proposed = further[sequence].proposed if sequence in further else ()
+    return place < len(proposed) and token == proposed[place]
+
+
+def _first_places(rows: list[Row[Sequence]], logits: Tensor) -> tuple[Tensor, dict[Sequence, _Further]]:
+    """Returns the logits from which tokens are chosen, and where those behind proposed tokens are.
+
+    Notes the likelihood of prompts.
+    """
+    others: list[int] = []
+    further: dict[Sequence, _Further] = {}
+    start = 0
+    for row in rows:
+        if row.proposed:
+            further[row.sequence] = _Further(row.proposed, start)
+            others.append(start)
+        elif row.scored and (scoring := row.sequence.group.scoring):
+            scoring.note(row.sequence.computed, logits[start : start + row.scored])
+        start += row.scored
+        if row.completes:
+            others += () if row.proposed else (start,)
+            start += 1
+    return logits[others], further
+
+
+def _spread(sequences: list[Sequence], logits: Tensor) -> tuple[list[Sequence], Tensor]:
+    """Returns the sequences to sample for, candidates that begin alike among them, with the logits of each."""
+    sampled: list[Sequence] = []
+    rows: list[int] = []
+    searches: dict[BeamSearch, None] = {}
+    for i, sequence in enumerate(sequences):
+        if search := sequence.group.search:
+            if not sequence.followers:
+                sequence.logits = logits[i]
+                searches[search] = None
+            continue
+        for one in (sequence, *sequence.followers):
+            # Those that have more tokens, from before an interruption, compute these first.
+            if not one.tail and len(one.token_ids) == len(sequence.token_ids) and not one.output.finish:
+                sampled.append(one)
+                rows.append(i)
+    for search in searches:
+        if search.ready:
+            search.choose()
+    return sampled, logits[rows]
