@@ -17,14 +17,11 @@ from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library, load_library
 from services.engine.packing import pack_linears
+from services.engine.tolerance import tolerance
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-"""Greatest difference allowed, as a share of the greatest value."""
-
 
 Fuse = Callable[[Substitutions, Library | None, Arena], None]
 """Puts modules that are known to be faster in the place of a model's own."""
@@ -111,7 +108,7 @@ def _comparison(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> Callab
     def check() -> None:
         for own, found in zip(expected, run(), strict=True):
             difference = (found - own).abs().max() / own.abs().max().clamp_min(1e-6)
-            if not difference <= TOLERANCE.get(loaded.model.dtype, 1e-2):
+            if not difference <= tolerance(loaded.model.dtype):
                 raise RuntimeError(f"they differ by {difference:.2g}")
 
     return check

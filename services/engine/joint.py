@@ -13,12 +13,12 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.encoders.reader import TextReader
 from services.engine.images.reader import ModelInputs
 from services.engine.texts import Truncation
+from services.engine.tolerance import tolerance
 
 _PADDED_TO = 8
 """Texts are padded to multiples of this, so that those of about one length share a batch."""
 _SIGLIP_TOKENS = 64
 """SigLIP was trained on texts padded to this length, and sees the padding."""
-_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,5 +155,5 @@ class JointModel:
             found = self.logits(*vectors)
         except (AttributeError, TypeError, InvalidArgument) as error:
             raise ModelRefused(f"{loaded.architecture} does not compare {plural} with texts: {error}") from error
-        if not torch.allclose(found, own, rtol=_TOLERANCE.get(loaded.model.dtype, 1e-2), atol=1e-3):
+        if not torch.allclose(found, own, rtol=tolerance(loaded.model.dtype), atol=1e-3):
             raise ModelRefused(f"{loaded.architecture} compares {plural} with texts in a way that is not known here.")

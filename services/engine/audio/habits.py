@@ -10,11 +10,10 @@ from services.engine.audio.reader import AudioReader
 from services.engine.audio.runner import AudioRunner
 from services.engine.batching.job import Item
 from services.engine.media.recording import Samples
+from services.engine.tolerance import tolerance
 
 _SECONDS = 1.0
 _SHORTER = 0.7
-_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-"""Greatest difference that padding may make, as a share of the greatest value."""
 
 
 def noise(seconds: float, rate: int) -> Samples:
@@ -25,7 +24,7 @@ def noise(seconds: float, rate: int) -> Samples:
 def learn(reader: AudioReader, runner: AudioRunner, dtype: torch.dtype) -> None:
     """Tells the reader what the model cannot read, and whether recordings of unequal lengths can share a batch."""
     reader.fewest = _fewest(lambda count: _is_read(reader, runner, count), reader.rate)
-    reader.pads = _pads(reader, runner, _TOLERANCE.get(dtype, 1e-2))
+    reader.pads = _pads(reader, runner, tolerance(dtype))
 
 
 def _is_read(reader: AudioReader, runner: AudioRunner, count: int) -> bool:
@@ -48,7 +47,7 @@ def _fewest(is_read: Callable[[int], bool], enough: int) -> int:
     return found
 
 
-def _pads(reader: AudioReader, runner: AudioRunner, tolerance: float) -> bool:
+def _pads(reader: AudioReader, runner: AudioRunner, allowed: float) -> bool:
     """Returns whether the model gives a sound the same answer beside a longer one.
 
     One that is told of no padding, such as those of wav2vec2's first kind, takes it for silence.
@@ -62,6 +61,6 @@ def _pads(reader: AudioReader, runner: AudioRunner, tolerance: float) -> bool:
         if not value.is_floating_point():
             continue
         found = beside[name][: len(value)] if value.dim() else beside[name]
-        if (found - value).abs().max() > tolerance * value.abs().max().clamp_min(1e-6):
+        if (found - value).abs().max() > allowed * value.abs().max().clamp_min(1e-6):
             return False
     return True

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from services.engine.acceleration import TOLERANCE
 from services.engine.encoders.loading import LoadedEncoder
+from services.engine.tolerance import tolerance
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,6 @@ class ChosenRows:
             log.info("the head takes all rows: %s", error)
             return False
         else:
-            return bool(difference <= TOLERANCE.get(self._model.dtype, 1e-2))
+            return bool(difference <= tolerance(self._model.dtype))
         finally:
             self._rows = None

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from services.engine.acceleration import TOLERANCE
 from services.engine.encoders.acceleration import ordinary_ids
 from services.engine.encoders.loading import LoadedEncoder
 from services.engine.fusion.encoder import FusedEncoderLayer
 from services.engine.fusion.last_layer import last_layers, spares_unread
+from services.engine.tolerance import tolerance
 
 
 class PooledTokens:
@@ -55,7 +55,7 @@ class PooledTokens:
             for place in (0, 3, -1):
                 self._places = torch.tensor([place, place]) % mask.sum(1)
                 difference = (states() - whole)[texts, self._places].abs().max() / whole.abs().max()
-                if not difference <= TOLERANCE.get(self._model.dtype, 1e-2):
+                if not difference <= tolerance(self._model.dtype):
                     raise RuntimeError(f"they differ by {difference:.2g}")
 
         found = next((layer for layer in layers if spares_unread(layer, self._chosen, check)), None)
