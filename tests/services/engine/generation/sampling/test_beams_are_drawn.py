@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from services.engine.generation.requests.request import BeamParameters, EarlyStopping
 from services.engine.generation.sampling.beam_draws import draw_places
 from tests.services.bench import BenchMaker
-from tests.services.engine.generation.test_beams_equal_generate import EARLY, found, generate
+from tests.services.engine.generation.sampling.test_beams_equal_generate import EARLY, found, generate
 from tests.services.engine.generation.test_engine_equals_generate import prompts
 
 NEVER = float("-inf")
