@@ -53,6 +53,18 @@ FAULTS = {
             "two kinds of GPU": lambda o: _product(o)["values"].append("Tesla-T4"),
             "all kinds but one": lambda o: _product(o).update(operator="NotIn"),
             "asked for twice": lambda o: server(o).main["resources"].update(claims=[{"name": "gpu"}]),
+            "more ranks than GPUs": lambda o: tell(o, server(o), SENSORIUM_TENSOR_PARALLEL="2"),
+            "more GPUs than ranks": lambda o: [
+                server(o).main["resources"][key].update({"nvidia.com/gpu": "2"}) for key in ("requests", "limits")
+            ],
+        },
+    ),
+    room.what_several_gpus_exchange_has_room: (
+        "components/tensor-parallel",
+        {
+            "none of their own": lambda o: server(o).main["volumeMounts"].pop(),
+            "on a disk": lambda o: server(o).volumes["shm"]["emptyDir"].pop("medium"),
+            "too little": lambda o: server(o).volumes["shm"]["emptyDir"].update(sizeLimit="64Mi"),
         },
     ),
     room.gateways_have_room_for_what_waits: (

@@ -63,15 +63,30 @@ def threads_follow_the_processor(objects: list[Manifest]) -> Iterator[str]:
 def a_model_computes_where_it_was_placed(objects: list[Manifest]) -> Iterator[str]:
     for server in model_servers(objects):
         resources = server.main["resources"]
-        plugin = resources["limits"].get(_GPU) == resources["requests"].get(_GPU) == "1"
+        variables = environment(objects, server.main)
+        plugin = _GPU in resources["limits"] and resources["limits"][_GPU] == resources["requests"].get(_GPU)
         claims = [claim["name"] for claim in resources.get("claims", [])]
         if plugin and claims:
             yield f"{server.name} asks for a GPU twice"
-        device = environment(objects, server.main).get("SENSORIUM_DEVICE")
+        ranks, gpus = variables.get("SENSORIUM_TENSOR_PARALLEL", "1"), resources["limits"].get(_GPU, "1")
+        if ranks != gpus:
+            yield f"{server.name} divides its model among {ranks} GPUs and has {gpus}"
+        device = variables.get("SENSORIUM_DEVICE")
         if device != ("cuda" if plugin or claims else "cpu"):
             yield f"{server.name} has SENSORIUM_DEVICE={device}"
         if plugin or claims:
             yield from _placed(objects, server, claims)
+
+
+def what_several_gpus_exchange_has_room(objects: list[Manifest]) -> Iterator[str]:
+    """NCCL puts it into shared memory where GPUs do not reach each other's, some tens of MiB for each pair."""
+    for server in model_servers(objects):
+        if environment(objects, server.main).get("SENSORIUM_TENSOR_PARALLEL", "1") == "1":
+            continue
+        names = [mount["name"] for mount in server.main["volumeMounts"] if mount["mountPath"] == "/dev/shm"]
+        scratch = [server.volumes[name].get("emptyDir", {}) for name in names]
+        if [each.get("medium") for each in scratch] != ["Memory"] or quantity(scratch[0]["sizeLimit"]) < 2**30:
+            yield f"{server.name}: its GPUs have nowhere to exchange"
 
 
 def _placed(objects: list[Manifest], server: Workload, claims: list[str]) -> Iterator[str]:
@@ -123,5 +138,6 @@ POLICIES = [
     scratch_space_is_bounded,
     threads_follow_the_processor,
     a_model_computes_where_it_was_placed,
+    what_several_gpus_exchange_has_room,
     gateways_have_room_for_what_waits,
 ]
