@@ -12,6 +12,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     BartConfig,
     BloomConfig,
+    DeepseekV3Config,
     Gemma2Config,
     Gemma3TextConfig,
     GenerationConfig,
@@ -30,6 +31,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     ProphetNetConfig,
     Qwen3Config,
+    Qwen3MoeConfig,
     T5Config,
 )
 
@@ -128,6 +130,25 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
 }
 """Architectures by name: rotary and learned positions, sliding windows, softcap, sinks, experts."""
 
+MIXTURES: dict[str, Callable[[], PretrainedConfig]] = {
+    # More experts than a few rows choose.
+    "qwen3_moe": lambda: Qwen3MoeConfig(
+        **_shape(
+            head_dim=8, num_hidden_layers=2, num_experts=8, num_experts_per_tok=3, moe_intermediate_size=32,
+            decoder_sparse_step=1, mlp_only_layers=[],
+        )
+    ),
+    # Groups of experts are chosen, then experts of these, and all rows go through one of them besides.
+    "deepseek_v3": lambda: DeepseekV3Config(
+        **_shape(
+            num_hidden_layers=2, num_key_value_heads=4, n_routed_experts=8, num_experts_per_tok=2, n_group=2, topk_group=1,
+            moe_intermediate_size=32, first_k_dense_replace=0, q_lora_rank=16, kv_lora_rank=16, qk_rope_head_dim=8,
+            qk_nope_head_dim=8, v_head_dim=8,
+        )
+    ),
+}  # fmt: skip
+"""Further decoders whose rows choose experts."""
+
 STATEFUL: dict[str, Callable[[], PretrainedConfig]] = {
     # Reads a prompt at once, as its convolution does not go on in the middle of one.
     "mamba": lambda: MambaConfig(
@@ -191,7 +212,7 @@ def write_checkpoint(folder: Path, name: str, *, seed: int = 0, context: int = C
 
     `context` is its longest sequence; `generation` goes into its generation configuration.
     """
-    known = CONFIGS | STATEFUL | ENCODER_DECODERS | SERIAL_ENCODER_DECODERS
+    known = CONFIGS | MIXTURES | STATEFUL | ENCODER_DECODERS | SERIAL_ENCODER_DECODERS
     config = known[name]()
     if name not in STATEFUL:
         config.max_position_embeddings = context

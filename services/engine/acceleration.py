@@ -74,7 +74,7 @@ def _replace_narrow(substitutions: Substitutions, model: PreTrainedModel) -> Non
     if not any(isinstance(module, NarrowLinear) for module in model.modules()):
         return
     try:  # here, as Triton is not made for every system
-        from services.engine.fusion.triton.narrow import replace_narrow
+        from services.engine.fusion.triton.substitution import replace_narrow
     except ImportError:
         log.warning("Weights of 8 bits are made wide in each step, which is slow: there is no Triton here")
         return

@@ -19,13 +19,12 @@ from services.engine.narrow.model import narrow_weights, widen_weights
 from services.engine.narrow.numbers import NarrowKind
 from tests.gpu.conftest import GPU, Load
 from tests.services.bench import Bench, assemble, built_bench, eventually, real_bench
-from tests.tiny_models import CONFIGS, ENCODER_DECODERS
+from tests.tiny_models import CONFIGS, ENCODER_DECODERS, MIXTURES
 
 CPU = torch.device("cpu")
-NAMES = [name for name in CONFIGS if name != "wide_llama"]
-RECORDED = {"llama", "qwen3", "gemma3", "gemma2", "mistral", "gpt2"}
-"""Models whose forward can be recorded: it asks the GPU for nothing in between."""
-FUSED = RECORDED - {"gpt2"}
+NAMES = [name for name in CONFIGS if name != "wide_llama"] + [*MIXTURES]
+EXPERTS = {"mixtral", "gpt_oss", *MIXTURES}
+FUSED = set(NAMES) - EXPERTS - {"gpt2"}
 SAMPLED = {"temperature": 1.2, "top_p": 0.95, "top_k": 60, "repetition_penalty": 1.1}
 NEW_TOKENS = 24
 _SOURCE = random.Random(7)
@@ -82,8 +81,9 @@ async def test_greedy_tokens_of_a_mixed_batch_equal_generate(
     assert await all_of(bench) == own(folders(name), PROMPTS, NEW_TOKENS)
     runner: ModelRunner = bench.runner
     assert isinstance(runner.backend, ReferenceAttention) == plain
-    if name in RECORDED:
-        assert (runner.recorded is None) == plain
+    assert (runner.recorded is None) == plain
+    experts = sum(type(module).__name__ == "GpuExperts" for module in loaded.model.modules())
+    assert (experts > 0) == (name in EXPERTS and not plain)
     if name in FUSED:
         kinds = {type(layer).__name__ for layer in loaded.model.model.layers}
         assert (kinds == {"GpuDecoderLayer"}) == (not plain)
@@ -171,7 +171,7 @@ async def test_quantized_weights_equal_their_own_generate(quantization: str, loa
 
 
 @pytest.mark.parametrize("kind", ["int8", "fp8_e4m3"])
-@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt_oss"])
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt_oss", "mixtral", "qwen3_moe"])
 async def test_weights_of_8_bits_equal_generate_of_the_rounded_ones(
     name: str, kind: NarrowKind, load: Load, start: Start
 ) -> None:
@@ -184,14 +184,15 @@ async def test_weights_of_8_bits_equal_generate_of_the_rounded_ones(
     kinds = [type(module).__name__ for module in loaded.model.modules()]
     assert "GpuNarrowLinear" in kinds
     assert "NarrowLinear" not in kinds
-    if name in FUSED:
-        assert bench.runner.recorded is not None
-        assert "GpuDecoderLayer" in kinds
+    assert bench.runner.recorded is not None
+    assert ("GpuDecoderLayer" in kinds) == (name in FUSED)
+    assert ("GpuExperts" in kinds) == (name in EXPERTS)
 
 
+@pytest.mark.parametrize("name", ["llama", "mixtral", "gpt_oss"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-async def test_half_precision_runs_recorded_and_checked(dtype: str, load: Load, start: Start) -> None:
-    bench = start(load("llama", dtype=dtype))
+async def test_half_precision_runs_recorded_and_checked(name: str, dtype: str, load: Load, start: Start) -> None:
+    bench = start(load(name, dtype=dtype))
     assert bench.runner.recorded is not None
     assert all(len(ids) == NEW_TOKENS for ids in await all_of(bench))
 

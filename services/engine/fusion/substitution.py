@@ -6,12 +6,14 @@ from typing import Any, Protocol
 from torch import nn
 from transformers import PreTrainedModel
 
+from services.engine.experts import is_experts
 from services.engine.fusion.attention import fused_attention, is_attention
 from services.engine.fusion.decoder import FusedDecoderLayer, Workspace, fused_decoder_layer, is_decoder_layer
 from services.engine.fusion.mlp import fused_mlp, is_gated_mlp
 from services.engine.fusion.norm import fused_norm, is_norm
 from services.engine.fusion.survey import Observation, observe
 from services.engine.generation.attention.cpu import CpuAttention
+from services.engine.narrow.experts import is_narrow_experts
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
 
@@ -80,6 +82,9 @@ Maker = Callable[[nn.Module, Observation], Substitute | None]
 """Returns what may stand in for a module that was called like that, or None where there is nothing."""
 
 
+_KNOWN = (is_norm, is_gated_mlp, is_attention, is_decoder_layer, is_experts, is_narrow_experts)
+
+
 def fuse(
     substitutions: Substitutions,
     model: PreTrainedModel,
@@ -110,7 +115,7 @@ def substitute(substitutions: Substitutions, model: PreTrainedModel, make: Maker
     named = {
         name: module
         for name, module in model.named_modules()
-        if any(known(module) for known in (is_norm, is_gated_mlp, is_attention, is_decoder_layer))
+        if any(known(module) for known in _KNOWN)
     }
     observed = observe(named.values(), run)
     for name, module in named.items():

@@ -1,4 +1,4 @@
-"""Gives the linear layers of a model weights of 8 bits, one after another."""
+"""Gives the linear layers and the experts of a model weights of 8 bits, one after another."""
 
 import logging
 from collections import Counter
@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from services.engine.experts import is_experts, weight_names
 from services.engine.listed_modules import listed
+from services.engine.narrow.experts import NarrowExperts, NarrowWeights
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.narrow.numbers import NarrowKind
 
@@ -33,34 +35,52 @@ def unsuitable(kind: str, device: torch.device) -> str:
 
 @torch.no_grad()
 def narrow_weights(model: PreTrainedModel, kind: NarrowKind, device: torch.device) -> None:
-    """Replaces linear layers by narrow ones on `device` and moves the rest of the model there.
+    """Replaces linear layers and experts by narrow ones on `device` and moves the rest of the model there.
 
-    A layer's weight is gone before the next one's is made. Those stay as they are that make the logits or choose
+    The weights of each are gone before the next one's are made. Those stay as they are that make the logits or choose
     experts, whose weights something else uses too, and whose rows are of an odd length.
 
     Raises:
-        ValueError: the model has no layer to replace.
+        ValueError: the model has nothing to replace.
     """
-    names: dict[nn.Linear, list[str]] = {}
+    names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
-        if type(module) is nn.Linear:
+        if type(module) is nn.Linear or is_experts(module):
             names.setdefault(module, []).append(name)
     uses = Counter(id(own) for module in model.modules() for own in module._parameters.values())
     kept = listed(model) | {model.get_output_embeddings()}
-    total, narrow = model.num_parameters(), 0
-    for linear, places in names.items():
-        suits = linear.in_features % _LINE == 0 and uses[id(linear.weight)] == 1 and linear.weight.is_floating_point()
-        if linear in kept or not suits or any(place.rpartition(".")[2] in _ROUTERS for place in places):
+    total = model.num_parameters()
+    for module, places in names.items():
+        if module in kept or not _suits(module, uses) or any(place.rpartition(".")[2] in _ROUTERS for place in places):
             continue
-        made = NarrowLinear(linear, kind, device)
+        if isinstance(module, nn.Linear):
+            made = NarrowLinear(module, kind, device)
+            module.weight = None  # type: ignore[assignment]
+        else:
+            made = NarrowExperts(module, kind, device)
         for place in places:
             model.set_submodule(place, made)
-        linear.weight = None  # type: ignore[assignment]
-        narrow += made.bits.numel()
-    if not narrow:
-        raise ValueError(f"it has no linear layers for --quantization {kind}")
     model.to(device)  # type: ignore[arg-type]
-    log.info("%.0f %% of the weights are %s", 100 * narrow / total, kind)
+    linears, experts = (
+        [each.bits.numel() for each in model.modules() if isinstance(each, kind_of)]
+        for kind_of in (NarrowLinear, NarrowWeights)
+    )
+    if not linears and not experts:
+        raise ValueError(f"it has no linear layers for --quantization {kind}")
+    log.info(
+        "%.0f %% of the weights are %s: those of %d linear layers and of the experts of %d",
+        100 * (sum(linears) + sum(experts)) / total, kind, len(linears), len(experts) // 2,
+    )  # fmt: skip
+
+
+def _suits(module: nn.Module, uses: Counter[int]) -> bool:
+    """Returns whether these are weights of floats that nothing else uses, in rows that a kernel reads at once."""
+    names = ("weight",) if isinstance(module, nn.Linear) else weight_names(module)
+    weights = [module.get_parameter(name) for name in names]
+    across = -2 if getattr(module, "is_transposed", False) else -1
+    return all(
+        weight.shape[across] % _LINE == 0 and uses[id(weight)] == 1 and weight.is_floating_point() for weight in weights
+    )
 
 
 @torch.no_grad()
@@ -72,3 +92,6 @@ def widen_weights(model: nn.Module) -> None:
             linear.weight = nn.Parameter(module.widened())
             linear.register_parameter("bias", module.bias)
             model.set_submodule(name, linear)
+        elif isinstance(module, NarrowExperts):
+            module.lend(module.first.widened(), module.last.widened())
+            model.set_submodule(name, module.own)

@@ -14,17 +14,17 @@ _LARGEST: Mapping[str, float] = {"int8": 127.0, "fp8_e4m3": 448.0}
 
 
 def narrowed(weight: Tensor, kind: NarrowKind) -> tuple[Tensor, Tensor]:
-    """Returns the nearest numbers `[out, in]` of that kind, and what to multiply each row with, float32 `[out]`."""
+    """Returns the nearest numbers `[.., out, in]` of that kind, and what to multiply rows with, float32 `[.., out]`."""
     wide = weight.detach().float()
-    largest = wide.abs().amax(dim=1)
+    largest = wide.abs().amax(dim=-1)
     scales = torch.where(largest > 0, largest / _LARGEST[kind], 1.0)
-    scaled = wide / scales.unsqueeze(1)
+    scaled = wide / scales.unsqueeze(-1)
     return (scaled.round_() if kind == "int8" else scaled).to(_TYPES[kind]), scales
 
 
 def widened(numbers: Tensor, scales: Tensor, output: Tensor) -> Tensor:
-    """Writes the weights they stand for to `output` `[out, in]`, rounded once to its type, and returns that."""
-    column = scales.unsqueeze(1)
+    """Writes the weights they stand for to `output` `[.., out, in]`, rounded once to its type, and returns that."""
+    column = scales.unsqueeze(-1)
     if numbers.dtype is torch.int8:
         return torch.mul(numbers, column, out=output)
     return output.copy_(numbers).mul_(column)  # torch multiplies no 8-bit floats

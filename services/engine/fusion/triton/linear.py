@@ -15,7 +15,7 @@ from services.engine.fusion.triton.vector import multiply_row
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.linear import Gate
 
-_KINDS = {torch.float32, torch.bfloat16, torch.float16}
+KINDS = {torch.float32, torch.bfloat16, torch.float16}
 _WHOLE = 4096
 """Rows of up to so many numbers are taken whole, so that all weights are on the way before anything is waited for."""
 _NUMBERS = 8192
@@ -29,7 +29,7 @@ def takes(linear: AnyLinear) -> bool:
     if isinstance(linear, NarrowLinear):
         return True
     weight = linear.weight
-    return type(weight) is nn.Parameter and weight.dtype in _KINDS and weight.shape[1] % 8 == 0
+    return type(weight) is nn.Parameter and weight.dtype in KINDS and weight.shape[1] % 8 == 0
 
 
 class GpuLinear(nn.Module):

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from services.engine.fusion.mlp import AnyLinear, ordinary
-from services.engine.fusion.substitution import Substitutions
 from services.engine.fusion.triton.launch import following
 from services.engine.fusion.triton.linear import GpuLinear, merged
 from services.engine.fusion.triton.products import multiply_rows
@@ -133,9 +132,9 @@ class Room:
         if len(self._numbers) < count:
             self._numbers = self._numbers.new_empty(count)
 
-    def like(self, weight: Tensor) -> Tensor:
-        """Returns the room in that shape. What was there before is overwritten."""
-        return self._numbers[: weight.numel()].view(weight.shape)
+    def like(self, weight: Tensor, behind: int = 0) -> Tensor:
+        """Returns the room in that shape, behind so many numbers. What was there before is overwritten."""
+        return self._numbers[behind : behind + weight.numel()].view(weight.shape)
 
 
 @cache
@@ -154,10 +153,3 @@ def gpu_linear(linears: Sequence[AnyLinear]) -> GpuLinear:
     """Returns what computes layers that agree, side by side."""
     narrow = [linear for linear in linears if isinstance(linear, NarrowLinear)]
     return GpuNarrowLinear(narrow) if narrow else GpuLinear(ordinary(linears))
-
-
-def replace_narrow(substitutions: Substitutions, model: nn.Module) -> None:
-    """Replaces the narrow layers that are part of nothing larger that was replaced."""
-    for name, module in list(model.named_modules()):
-        if isinstance(module, NarrowLinear):
-            substitutions.put(name, GpuNarrowLinear([module]))

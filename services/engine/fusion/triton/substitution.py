@@ -9,11 +9,15 @@ from services.engine.fusion.substitution import Substitute, Substitutions, subst
 from services.engine.fusion.survey import Observation, observe
 from services.engine.fusion.triton.attention import gpu_attention
 from services.engine.fusion.triton.decoder import gpu_decoder_layer
+from services.engine.fusion.triton.experts import GpuExperts, gpu_experts
 from services.engine.fusion.triton.linear import GpuLinear, takes
 from services.engine.fusion.triton.mlp import gpu_mlp
+from services.engine.fusion.triton.narrow import GpuNarrowLinear
 from services.engine.fusion.triton.norm import gpu_norm
 from services.engine.fusion.triton.rotary import gpu_rotary, is_rotary
 from services.engine.generation.attention.triton.backend import TritonAttention
+from services.engine.narrow.experts import NarrowExperts
+from services.engine.narrow.linear import NarrowLinear
 
 
 def fuse_on_gpu(
@@ -34,6 +38,7 @@ def fuse_on_gpu(
             or gpu_norm(module)
             or gpu_mlp(module)
             or gpu_attention(module, seen, backend)
+            or gpu_experts(module, seen)
         )
 
     substitute(substitutions, model, made, run)
@@ -45,3 +50,14 @@ def fuse_on_gpu(
     if type(head) is nn.Linear and takes(head):
         name = next(name for name, module in model.named_modules() if module is head)
         substitutions.put(name, GpuLinear([head]))
+
+
+def replace_narrow(substitutions: Substitutions, model: nn.Module) -> None:
+    """Replaces the narrow layers and experts that are part of nothing larger that was replaced."""
+    for name, module in list(model.named_modules()):
+        if any(name.startswith(f"{outer}.") for outer in substitutions.names):
+            continue
+        if isinstance(module, NarrowLinear):
+            substitutions.put(name, GpuNarrowLinear([module]))
+        elif isinstance(module, NarrowExperts):
+            substitutions.put(name, GpuExperts(module))

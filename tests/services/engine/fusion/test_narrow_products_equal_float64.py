@@ -27,9 +27,9 @@ from tests.tiny_models import write_checkpoint
 
 pytest.importorskip("triton")
 from services.engine.fusion.triton.mlp import GpuMlp
-from services.engine.fusion.triton.narrow import MOST_ROWS, GpuNarrowLinear, Tile, replace_narrow, tile_for
+from services.engine.fusion.triton.narrow import MOST_ROWS, GpuNarrowLinear, Tile, tile_for
 from services.engine.fusion.triton.norm import GpuNorm
-from services.engine.fusion.triton.substitution import fuse_on_gpu
+from services.engine.fusion.triton.substitution import fuse_on_gpu, replace_narrow
 from services.engine.generation.attention.triton.backend import TritonAttention
 
 PAGE = 16

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from services.engine.checkpoint import ModelRefused
 from services.engine.loading import LoadedModel, load_language_model
+from services.engine.narrow.experts import NarrowExperts
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.narrow.model import narrow_weights, unsuitable, widen_weights
 from services.engine.narrow.numbers import NarrowKind, narrowed, widened
@@ -57,14 +58,20 @@ def load(folder: Path, kind: NarrowKind) -> LoadedModel:
 
 @pytest.mark.parametrize(
     ("name", "narrow", "kind"),
-    [("llama", 21, "int8"), ("gpt_oss", 12, "fp8_e4m3"), ("t5", 48, "int8"), ("mamba", 9, "fp8_e4m3")],
+    [
+        ("llama", 21, "int8"),
+        ("gpt_oss", 12 + 3, "fp8_e4m3"),
+        ("qwen3_moe", 8 + 2, "int8"),
+        ("t5", 48, "int8"),
+        ("mamba", 9, "fp8_e4m3"),
+    ],
 )
 async def test_the_engine_equals_generate_of_the_rounded_weights(
     name: str, narrow: int, kind: NarrowKind, tmp_path: Path
 ) -> None:
     """Fused layers, others, an encoder-decoder that asks for the type of a weight, a model that computes with one."""
     loaded = load(write_checkpoint(tmp_path, name), kind)
-    layers = [module for module in loaded.model.modules() if isinstance(module, NarrowLinear)]
+    layers = [module for module in loaded.model.modules() if isinstance(module, (NarrowLinear, NarrowExperts))]
     assert len(layers) == narrow
     assert type(loaded.model.get_output_embeddings()) is nn.Linear
     rounded = load_language_model(str(tmp_path), revision=None, device=CPU, dtype="float32")
@@ -72,7 +79,7 @@ async def test_the_engine_equals_generate_of_the_rounded_weights(
     assert rounded.model.get_memory_footprint() > loaded.model.get_memory_footprint()
     narrow_weights(rounded.model, kind, CPU)
     widen_weights(rounded.model)
-    assert not any(isinstance(module, NarrowLinear) for module in rounded.model.modules())
+    assert not any(isinstance(module, (NarrowLinear, NarrowExperts)) for module in rounded.model.modules())
     model: Any = rounded.model
     prompt, bench = [9, 40, 7, 33, 21], built_bench(loaded, serial=name in STATEFUL)
     starts, source = list(loaded.decoder_start_ids), prompt if loaded.decoder_start_ids else None

@@ -1,7 +1,6 @@
 """How rows are filled into the fixed places of a recording, with kernels interpreted and the recording played anew."""
 
 import random
-from typing import Any
 
 import pytest
 import torch
@@ -19,27 +18,10 @@ from tests.services.engine.kernel_devices import INTERPRETED, shorten
 
 pytest.importorskip("triton")
 from services.engine.generation.attention.triton.backend import TritonAttention
-from services.engine.generation.recorded.decode_graphs import DecodeGraph, DecodeGraphs
+from tests.services.engine.generation.recorded.played_graphs import PlayedGraphs
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled here")
 CPU = torch.device("cpu")
-
-
-class Replayed:
-    """Stands where a CUDA graph stands: computes what was recorded once more, into the same place."""
-
-    def __init__(self, graphs: "PlayedGraphs", size: int) -> None:
-        self.graphs, self.size = graphs, size
-        self.logits = graphs.forward(size)
-
-    def replay(self) -> None:
-        self.logits.copy_(self.graphs.forward(self.size))
-
-
-class PlayedGraphs(DecodeGraphs):
-    def recorded(self, size: int) -> DecodeGraph:
-        replayed: Any = Replayed(self, size)
-        return DecodeGraph(size, replayed, replayed.logits)
 
 
 def test_rows_at_any_position_beside_fillers_compute_the_same(fresh_llama: LoadedModel) -> None:

@@ -1,0 +1,151 @@
+"""Products with the weights of those experts that rows chose: each is read once, whoever chose it."""
+
+# ruff: noqa: N803 - constants of a kernel are written in capitals
+# pyright: reportPossiblyUnboundVariable=false, reportGeneralTypeIssues=false
+import triton
+import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+from services.engine.fusion.triton.activation import activated
+
+
+@triton.jit(do_not_specialize=["pairs"])
+def arrange_pairs(
+    chosen,
+    experts,
+    counts,
+    places,
+    pairs,
+    BLOCK: tl.constexpr,
+    EACH: tl.constexpr,
+    EARLY: tl.constexpr,
+):
+    """Tells of a slot which expert it is for, how many of the `pairs` of a row and a choice it has, and which.
+
+    There is a slot for each expert with EACH, else for each pair: of those with the same expert the first has all.
+    """
+    if EARLY:
+        gdc_launch_dependents()
+        gdc_wait()
+    slot = tl.program_id(0)
+    own = tl.arange(0, BLOCK)
+    found = tl.load(chosen + own, mask=own < pairs, other=-1).to(tl.int32)
+    if EACH:
+        expert = slot
+    else:
+        expert = tl.load(chosen + slot).to(tl.int32)
+    taken = (found == expert).to(tl.int32)
+    if not EACH:
+        earlier = tl.sum(tl.where(own < slot, taken, 0), axis=0)
+        taken = tl.where(earlier > 0, 0, taken)
+    tl.store(experts + slot, expert)
+    tl.store(counts + slot, tl.sum(taken, axis=0))
+    tl.store(places + slot * pairs + tl.cumsum(taken, axis=0) - 1, own, mask=taken > 0)
+
+
+@triton.jit(do_not_specialize=["length"])
+def multiply_chosen(
+    rows,
+    weights,
+    factors,
+    bias,
+    experts,
+    counts,
+    places,
+    output,
+    length,
+    UNITS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    CHOICES: tl.constexpr,
+    EXPERT_STRIDE: tl.constexpr,
+    UNIT_STRIDE: tl.constexpr,
+    COLUMN_STRIDE: tl.constexpr,
+    ROWS: tl.constexpr,
+    TILE: tl.constexpr,
+    BLOCK: tl.constexpr,
+    FACTORS: tl.constexpr,
+    BIAS: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    EARLY: tl.constexpr,
+):
+    """Writes TILE numbers of `[pairs, UNITS]` for all pairs of one slot, ROWS of them at a time.
+
+    Pair p multiplies row p // CHOICES of `[.., WIDTH]` with the weights of its expert, `[UNITS, WIDTH]`, with an
+    activation `[2 * UNITS, WIDTH]`: those of the gates, then the others. Places are `[slots, length]`.
+    """
+    if EARLY:
+        gdc_launch_dependents()
+        gdc_wait()
+    slot = tl.program_id(1)
+    count = tl.load(counts + slot)
+    expert = tl.load(experts + slot).to(tl.int64)
+    outputs: tl.constexpr = 2 * UNITS if ACTIVATION else UNITS
+    units = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    columns = tl.arange(0, BLOCK)
+    known = units < UNITS
+    read = units if UNITS % TILE == 0 else tl.minimum(units, UNITS - 1)  # what lies outside is not written
+    weights += expert * EXPERT_STRIDE + read.to(tl.int64)[:, None] * UNIT_STRIDE + columns[None, :] * COLUMN_STRIDE
+    for start in tl.range(0, count, ROWS):
+        within = start + tl.arange(0, ROWS)
+        pair = tl.load(places + slot * length + within, mask=within < count, other=0).to(tl.int64)
+        at = rows + (pair // CHOICES)[None, :] * WIDTH + columns[:, None]
+        total = tl.zeros([TILE, ROWS], dtype=tl.float32)
+        if ACTIVATION:
+            through = tl.zeros([TILE, ROWS], dtype=tl.float32)
+        for column in tl.range(0, WIDTH, BLOCK):
+            here = weights + column * COLUMN_STRIDE
+            if WIDTH % BLOCK == 0:
+                row = tl.load(at + column)
+                weight = tl.load(here)
+                if ACTIVATION:
+                    other = tl.load(here + UNITS * UNIT_STRIDE)
+            else:
+                inside = columns + column < WIDTH
+                row = tl.load(at + column, mask=inside[:, None], other=0.0)
+                weight = tl.load(here, mask=inside[None, :], other=0.0)
+                if ACTIVATION:
+                    other = tl.load(here + UNITS * UNIT_STRIDE, mask=inside[None, :], other=0.0)
+            total = tl.dot(weight.to(row.dtype), row, total, input_precision="ieee")
+            if ACTIVATION:
+                through = tl.dot(other.to(row.dtype), row, through, input_precision="ieee")
+        result = scaled(total, expert * outputs + units, known, factors, bias, FACTORS, BIAS)
+        if ACTIVATION:
+            let = scaled(through, expert * outputs + UNITS + units, known, factors, bias, FACTORS, BIAS)
+            result = activated(result, ACTIVATION) * let
+        place = output + pair[None, :] * UNITS + units[:, None]
+        tl.store(place, result.to(output.dtype.element_ty), mask=known[:, None] & (within < count)[None, :])
+
+
+@triton.jit
+def scaled(total, at, known, factors, bias, FACTORS: tl.constexpr, BIAS: tl.constexpr):
+    """Returns sums `[TILE, ROWS]` times the factors of their units, and with their bias added."""
+    if FACTORS:
+        total *= tl.load(factors + at, mask=known, other=0.0)[:, None]
+    if BIAS:
+        total += tl.load(bias + at, mask=known, other=0.0).to(tl.float32)[:, None]
+    return total
+
+
+@triton.jit
+def add_choices(
+    products,
+    shares,
+    output,
+    UNITS: tl.constexpr,
+    CHOICES: tl.constexpr,
+    BLOCK: tl.constexpr,
+    EARLY: tl.constexpr,
+):
+    """Writes BLOCK numbers of a row of `[T, UNITS]`: its products `[T, CHOICES, UNITS]`, each times its share."""
+    if EARLY:
+        gdc_launch_dependents()
+        gdc_wait()
+    row = tl.program_id(0).to(tl.int64)
+    columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = columns < UNITS
+    total = tl.zeros([BLOCK], dtype=tl.float32)
+    for choice in tl.static_range(CHOICES):
+        pair = row * CHOICES + choice
+        product = tl.load(products + pair * UNITS + columns, mask=inside, other=0.0).to(tl.float32)
+        total += product * tl.load(shares + pair).to(tl.float32)
+    tl.store(output + row * UNITS + columns, total.to(output.dtype.element_ty), mask=inside)

@@ -1,0 +1,77 @@
+"""Experts whose weights take 8 bits a number."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from services.engine.experts import weight_names, weights_of
+from services.engine.narrow.numbers import NarrowKind, narrowed, widened
+
+
+class NarrowWeights(nn.Module):
+    """The weights of one product of all experts, `[experts, out, in]`, with a scale for each output of each."""
+
+    def __init__(self, weights: Tensor, kind: NarrowKind, device: torch.device) -> None:
+        """Lies on `device`, to which one expert's are moved at a time."""
+        super().__init__()
+        pairs = [narrowed(weight.to(device), kind) for weight in weights]
+        numbers = torch.stack([numbers for numbers, _ in pairs])
+        self.dtype, self.number_type = weights.dtype, numbers.dtype
+        # See NarrowLinear.
+        self.bits = nn.Parameter(numbers.view(torch.int8), requires_grad=False)
+        self.register_buffer("scales", torch.stack([scales for _, scales in pairs]))
+        self.scales: Tensor
+
+    @property
+    def numbers(self) -> Tensor:
+        """`[experts, out, in]`, which times `scales` are the weights."""
+        return self.bits.view(self.number_type)
+
+    def widened(self, output: Tensor | None = None) -> Tensor:
+        """Returns the weights as wide as they are computed with, in `output` if that is given."""
+        if output is None:
+            output = torch.empty(self.bits.shape, dtype=self.dtype, device=self.bits.device)
+        return widened(self.numbers, self.scales, output)
+
+
+class NarrowExperts(nn.Module):
+    """Computes what experts compute, with weights that are all made wide anew at each call.
+
+    This is slow and plain: what faster products are compared with.
+    """
+
+    def __init__(self, experts: nn.Module, kind: NarrowKind, device: torch.device) -> None:
+        """Lies on `device`, and takes the weights of the experts given, one product after the other."""
+        super().__init__()
+        self.own, self.kind = experts, kind
+        self.first, self.last = (self._taken(name, device) for name in weight_names(experts))
+
+    def forward(self, *arguments: Any, **named: Any) -> Tensor:
+        """Computes what the experts given compute."""
+        return self.computed(self.first.widened(), self.last.widened(), *arguments, **named)
+
+    def computed(self, first: Tensor, last: Tensor, *arguments: Any, **named: Any) -> Tensor:
+        """Computes it with these weights, `[experts, out, in]`."""
+        self.lend(first, last)
+        try:
+            return self.own(*arguments, **named)
+        finally:
+            for name in weight_names(self.own):
+                delattr(self.own, name)
+
+    def lend(self, first: Tensor, last: Tensor) -> None:
+        """Gives the experts weights `[experts, out, in]`."""
+        for name, weights in zip(weight_names(self.own), (first, last), strict=True):
+            lying = weights.transpose(1, 2) if self.own.is_transposed else weights
+            setattr(self.own, name, nn.Parameter(lying, requires_grad=False))
+
+    def _taken(self, name: str, device: torch.device) -> NarrowWeights:
+        made = NarrowWeights(weights_of(self.own, name), self.kind, device)
+        delattr(self.own, name)
+        return made
+
+
+def is_narrow_experts(module: nn.Module) -> bool:
+    """Returns whether this stands in for experts."""
+    return isinstance(module, NarrowExperts)
