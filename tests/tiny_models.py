@@ -141,9 +141,9 @@ MIXTURES: dict[str, Callable[[], PretrainedConfig]] = {
     # Groups of experts are chosen, then experts of these, and all rows go through one of them besides.
     "deepseek_v3": lambda: DeepseekV3Config(
         **_shape(
-            num_hidden_layers=2, num_key_value_heads=4, n_routed_experts=8, num_experts_per_tok=2, n_group=2, topk_group=1,
-            moe_intermediate_size=32, first_k_dense_replace=0, q_lora_rank=16, kv_lora_rank=16, qk_rope_head_dim=8,
-            qk_nope_head_dim=8, v_head_dim=8,
+            num_hidden_layers=2, num_key_value_heads=4, n_routed_experts=8, num_experts_per_tok=2, n_group=2,
+            topk_group=1, moe_intermediate_size=32, first_k_dense_replace=0, q_lora_rank=16,
+            kv_lora_rank=16, qk_rope_head_dim=8, qk_nope_head_dim=8, v_head_dim=8,
         )
     ),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Experts that transformers keeps together, one tensor for each product: how they are told, and how their weights lie."""
+"""Experts that transformers keeps in one tensor for each product: how they are told, how their weights lie."""
 
 from torch import Tensor, nn
 

@@ -112,11 +112,7 @@ def fuse(
 
 def substitute(substitutions: Substitutions, model: PreTrainedModel, make: Maker, run: Callable[[], object]) -> None:
     """Replaces modules by what `make` makes of them, where that computes the same as they do while `run` runs."""
-    named = {
-        name: module
-        for name, module in model.named_modules()
-        if any(known(module) for known in _KNOWN)
-    }
+    named = {name: module for name, module in model.named_modules() if any(known(module) for known in _KNOWN)}
     observed = observe(named.values(), run)
     for name, module in named.items():
         inside = any(name.startswith(f"{outer}.") for outer in substitutions.names)

@@ -44,8 +44,8 @@ class NarrowExperts(nn.Module):
     def __init__(self, experts: nn.Module, kind: NarrowKind, device: torch.device) -> None:
         """Lies on `device`, and takes the weights of the experts given, one product after the other."""
         super().__init__()
-        self.own, self.kind = experts, kind
-        self.first, self.last = (self._taken(name, device) for name in weight_names(experts))
+        self.own = experts
+        self.first, self.last = (self._taken(name, kind, device) for name in weight_names(experts))
 
     def forward(self, *arguments: Any, **named: Any) -> Tensor:
         """Computes what the experts given compute."""
@@ -66,8 +66,8 @@ class NarrowExperts(nn.Module):
             lying = weights.transpose(1, 2) if self.own.is_transposed else weights
             setattr(self.own, name, nn.Parameter(lying, requires_grad=False))
 
-    def _taken(self, name: str, device: torch.device) -> NarrowWeights:
-        made = NarrowWeights(weights_of(self.own, name), self.kind, device)
+    def _taken(self, name: str, kind: NarrowKind, device: torch.device) -> NarrowWeights:
+        made = NarrowWeights(weights_of(self.own, name), kind, device)
         delattr(self.own, name)
         return made
 

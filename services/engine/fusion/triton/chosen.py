@@ -1,7 +1,7 @@
 """Products with the weights of those experts that rows chose: each is read once, whoever chose it."""
 
-# ruff: noqa: N803 - constants of a kernel are written in capitals
-# pyright: reportPossiblyUnboundVariable=false, reportGeneralTypeIssues=false
+# ruff: noqa: N803, SIM108 - constants of a kernel are written in capitals, and its branches are chosen by statements
+# pyright: reportPossiblyUnboundVariable=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait

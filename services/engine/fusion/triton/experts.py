@@ -1,4 +1,4 @@
-"""Experts of which rows choose some each: kernels that read those alone for up to some rows, the model's own for more."""
+"""Experts of which each row chooses some: kernels that read those alone for some rows, the model's own for more."""
 
 # Kernels are launched with other arguments than they are written with.
 # pyright: reportCallIssue=false
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.integrations import use_experts_implementation
+from transformers.integrations.moe import use_experts_implementation
 
 from services.engine.experts import is_experts, weight_names, weights_of
 from services.engine.fusion.mlp import activation_of

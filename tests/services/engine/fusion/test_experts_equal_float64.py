@@ -71,7 +71,8 @@ def close(found: Tensor, exact: Tensor) -> None:
 @torch.inference_mode()
 def test_rows_of_any_number(kind: type[nn.Module], narrow: NarrowKind | None, device: str) -> None:
     """Gates in the kernel, gates of a family's own over transposed weights with biases, and no gates."""
-    dtype = random.choice([torch.float32, torch.float16])
+    # The interpreter multiplies the bits of bfloat16.
+    dtype = random.choice([torch.float32, torch.float16, *([torch.bfloat16] if device == "cuda" else [])])
     own = experts_of(kind, device, dtype)
     if narrow:
         own = NarrowExperts(own, narrow, torch.device(device))
