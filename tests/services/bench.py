@@ -21,6 +21,7 @@ from services.engine.generation.building.build import (
     serial_parts,
 )
 from services.engine.generation.building.encoder_decoder_build import encoder_decoder_parts
+from services.engine.generation.building.parts import Parts
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.engine import GenerationEngine
@@ -179,9 +180,18 @@ def real_bench(loaded: LoadedModel, *, pages: int = 256, accelerated: bool = Fal
 
 def built_bench(loaded: LoadedModel, *, serial: bool = False, pages: int = 256, **sizes: int) -> Bench:
     """Starts an engine over whatever runner a service would choose for `loaded`, or over a serial one."""
+    return bench_of(parts_of(loaded, serial=serial), pages=pages, **sizes)
+
+
+def parts_of(loaded: LoadedModel, *, serial: bool = False) -> Parts:
+    """Returns what a service would choose for `loaded`, checked, or what is serial."""
     settings = EngineSettings(max_sequences=8)
     make = encoder_decoder_parts if loaded.decoder_start_ids else paged_parts
-    parts = serial_parts(loaded, settings, "As asked.") if serial else make(loaded, settings)
+    return serial_parts(loaded, settings, "As asked.") if serial else make(loaded, settings)
+
+
+def bench_of(parts: Parts, *, pages: int = 256, **sizes: int) -> Bench:
+    """Starts an engine over checked parts. Several may be made of the same, if one runs at a time."""
     planning = {"whole_prompts": parts.whole_prompts, "shares_pages": parts.shares_pages}
     return assemble(parts.runner, min(pages, parts.pool.page_count), share=False, **planning, **sizes)
 

@@ -1,6 +1,8 @@
 """What transformers' own `generate` makes of a prompt: the oracle of every path through the engine."""
 
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,12 @@ def reads_by_an_encoder(name: str) -> bool:
 
 
 def own_model(folder: Path, name: str) -> PreTrainedModel:
-    """Returns the checkpoint in float32, run by transformers alone."""
+    """Returns a fresh copy of the checkpoint in float32, run by transformers alone."""
+    return deepcopy(_loaded(folder, name))
+
+
+@lru_cache(4)
+def _loaded(folder: Path, name: str) -> PreTrainedModel:
     kind = AutoModelForSeq2SeqLM if reads_by_an_encoder(name) else AutoModelForCausalLM
     return kind.from_pretrained(folder, dtype=torch.float32).eval()
 

@@ -1,14 +1,16 @@
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from services.engine.generation.building.parts import Parts
 from services.engine.generation.requests.request import BeamParameters
 from services.engine.loading import load_language_model
-from tests.services.bench import Bench, Result, built_bench
+from tests.services.bench import Bench, Result, bench_of, parts_of
 from tests.services.engine.generation.own_generate import own_generate, own_model, reads_by_an_encoder, write
 from tests.tiny_models import ENCODER_DECODERS, SERIAL_ENCODER_DECODERS, STATEFUL
 
@@ -37,7 +39,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 class Model:
-    """One model in one way, with an engine that is made as a test wants it."""
+    """One model in one way, with engines that are made as a test wants them."""
 
     def __init__(self, folder: Path, name: str, serial: bool) -> None:
         self.name = name
@@ -46,11 +48,16 @@ class Model:
         self.start: list[int] = []
         self.benches: list[Bench] = []
 
-    def bench(self, **sizes: int) -> Bench:
-        """Starts an engine over a fresh copy of the model, as a process has only one."""
+    @cached_property
+    def parts(self) -> Parts:
+        """What all its engines run, loaded and checked once: a sequence must find nothing of those before it."""
         loaded = load_language_model(str(self.folder), revision=None, device=torch.device("cpu"), dtype="auto")
         self.start = list(loaded.decoder_start_ids)
-        self.benches.append(built_bench(loaded, serial=self.serial, **sizes))
+        return parts_of(loaded, serial=self.serial)
+
+    def bench(self, **sizes: int) -> Bench:
+        """Starts an engine. One may run at a time."""
+        self.benches.append(bench_of(self.parts, **sizes))
         return self.benches[-1]
 
     def ask(self, bench: Bench, prompt: list[int], **fields: Any) -> Any:
