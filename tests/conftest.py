@@ -32,6 +32,12 @@ def resizing_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "tvF", Functional, raising=False)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes a core: tests wait for sockets, timers and other processes half of the time."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Names bytes by how many they are: some hold the time they were made, and all processes name tests alike."""
     return f"{len(val)} bytes" if isinstance(val, bytes) else None

@@ -243,6 +243,11 @@ def random_model(config: PretrainedConfig, seed: int = 0) -> PreTrainedModel:
 
 def greedy(folder: Path, prompt: list[int], max_new_tokens: int) -> list[int]:
     """Returns what transformers' own `generate` continues `prompt` with, in float32 on the CPU."""
+    return [*_greedy(folder, tuple(prompt), max_new_tokens)]
+
+
+@cache
+def _greedy(folder: Path, prompt: tuple[int, ...], max_new_tokens: int) -> list[int]:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     ids = torch.tensor([prompt])
     output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False)
