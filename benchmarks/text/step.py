@@ -2,22 +2,23 @@
 
 Callers keep 64 tokens in and 64 out running. Afterwards the products of the recorded steps are done again by
 themselves, on the same weights in the same order, and so is attention to the same pages; the rest of a forward is what
-remains of it.
+remains of it. Each line is measured with the decoder in one call, and with the model's own forward around its layers.
 """
 
 import asyncio
 import gc
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import torch
 import typer
 from prometheus_client import CollectorRegistry
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.text.checkpoint import SHAPES, checkpoint
 from benchmarks.text.engine import token_times
@@ -28,15 +29,18 @@ from benchmarks.text.sample import Prompt, RequestSample
 from benchmarks.text.workload import WORKLOADS
 from services.engine.fusion.decoder import FusedDecoderLayer
 from services.engine.generation.attention.cpu import CpuPlan
-from services.engine.generation.building.build import BuiltEngine, EngineSettings, build_engine
+from services.engine.generation.building.build import BuiltEngine, EngineSettings, engine_of, paged_parts
+from services.engine.generation.running.runner import ModelRunner, batch_of
+from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.metrics import EngineMetrics
 from services.engine.native.library import Library, load_library
 from services.engine.native.linear import NativeLinear
 from services.engine.prompting import PromptEncoder
 
+_CPU = torch.device("cpu")
 _REQUESTS = 4
-"""Requests of each caller. A quarter of the steps at either end is left out."""
+"""Requests of each caller."""
 _SPREAD = 64
 """Numbers between rows, beyond their width: as in the library, so that rows share no lines of the first cache."""
 
@@ -50,26 +54,31 @@ class Step:
     kept: int
     """Tokens of which logits were computed."""
     began: float
+    noted: float
+    """Seconds before, for noting it."""
     ended: float = 0.0
     products: float = 0.0
     attention: float = 0.0
     multiplications: int = 0
 
 
-@dataclass
 class Recorder:
-    """Notes a model's forwards."""
+    """Notes a runner's forwards."""
 
-    steps: list[Step] = field(default_factory=list)
+    def __init__(self, runner: ModelRunner, library: Library) -> None:
+        self.steps: list[Step] = []
+        self._run, self._cache, self._threads = runner.run, runner.cache, library.threads
+        runner.run = self.run
 
-    def begin(self, _module: nn.Module, _arguments: Any, named: dict[str, Any]) -> None:
-        """Runs before a forward."""
-        call, tokens = named["attention_call"], named["input_ids"].shape[1]
-        self.steps.append(Step(call.plan, tokens, len(call.kept), time.thread_time()))
-
-    def end(self, _module: nn.Module, _arguments: Any, _output: Any) -> None:
-        """Runs behind it."""
-        self.steps[-1].ended = time.thread_time()
+    def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
+        """See Runner."""
+        asked = time.thread_time()
+        plan = CpuPlan(batch_of(rows, self._cache, _CPU), self._threads)
+        tokens, kept = sum(row.token_count for row in rows), sum(row.scored + row.completes for row in rows)
+        began = time.thread_time()
+        logits = self._run(rows)
+        self.steps.append(Step(plan, tokens, max(kept, 1), began, began - asked, time.thread_time()))
+        return logits
 
 
 class Replay:
@@ -131,15 +140,15 @@ class _Caller:
         return [RequestSample(sent, times)]
 
 
-def _told(rows: int, steps: list[Step], most: float) -> str:
-    inner, following = steps[len(steps) // 4 : -len(steps) // 4], steps[len(steps) // 4 + 1 :]
-    seconds = sum(after.began - step.began for step, after in zip(inner, following, strict=False))
+def _told(rows: int, way: str, steps: list[Step], most: float) -> str:
+    inner, following = steps[:-1], steps[1:]
+    seconds = sum(after.began - after.noted - step.began for step, after in zip(inner, following, strict=True))
     forward, products = sum(step.ended - step.began for step in inner), sum(step.products for step in inner)
     attention, multiplied = sum(step.attention for step in inner), sum(step.multiplications for step in inner)
     tokens, count = sum(step.kept for step in inner), len(inner)
     shares = (products, attention, forward - products - attention, seconds - forward)
     return (
-        f"| {rows} | {sum(step.tokens for step in inner) / count:.0f} | {1000 * seconds / count:.1f} | "
+        f"| {rows} | {way} | {sum(step.tokens for step in inner) / count:.0f} | {1000 * seconds / count:.1f} | "
         f"{tokens / seconds:.0f} | {' | '.join(f'{part / seconds:.1%}' for part in shares)} | "
         f"{multiplied / products / most:.0%} | {multiplied / seconds / most:.0%} |"
     )
@@ -153,25 +162,25 @@ def main(
     """Prints a line of a table for each number of callers."""
     torch.set_num_threads(1)
     model = str(checkpoint(SHAPES[shape], cache))
-    loaded = load_language_model(model, revision=None, device=torch.device("cpu"), dtype="auto")
-    built, library = build_engine(loaded, EngineSettings(), EngineMetrics(CollectorRegistry())), load_library()
-    assert library is not None
-    most, replay, recorder = peak(loaded.model.dtype), Replay(loaded.model, library), Recorder()
-    loaded.model.register_forward_pre_hook(recorder.begin, with_kwargs=True)
-    loaded.model.register_forward_hook(recorder.end)
+    loaded = load_language_model(model, revision=None, device=_CPU, dtype="auto")
+    parts, library = paged_parts(loaded, EngineSettings()), load_library()
+    built = engine_of(loaded, parts, EngineSettings(), EngineMetrics(CollectorRegistry()))
+    assert library is not None and isinstance(parts.runner, ModelRunner)
+    most, replay, recorder = peak(loaded.model.dtype), Replay(loaded.model, library), Recorder(parts.runner, library)
+    ways = {"one call": parts.runner.whole, "the model's": None}
     gc.collect()
     gc.freeze()  # as services do
     built.engine.start()
     print(f"{most / 1e9:.0f} thousand million multiplications a second at most; times are of the CPU")
-    print("| callers | tokens read | ms a step | tokens/s | products | attention | rest of forward | outside | "
-          "of the most, products | step |\n" + "| ---: " * 10 + "|")  # fmt: skip
-    for count in map(int, rows.split(",")):
+    print("| callers | forward | tokens read | ms a step | tokens/s | products | attention | rest of forward | "
+          "outside | of the most, products | step |\n" + "| ---: " * 11 + "|")  # fmt: skip
+    for count, (way, parts.runner.whole) in product(map(int, rows.split(",")), ways.items()):
         recorder.steps.clear()
         prompt = partial(WORKLOADS["64/64"].prompt, count)
         asyncio.run(closed_loop(_Caller(loaded, built), prompt, count, Amount(0.0, _REQUESTS * count)))
         for step in recorder.steps:
             replay.run(step)
-        print(_told(count, recorder.steps, most), flush=True)
+        print(_told(count, way, recorder.steps, most), flush=True)
     built.engine.close()
 
 

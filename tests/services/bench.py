@@ -13,15 +13,14 @@ from services.engine.generation.building.build import (
     PAGE_SIZE,
     BuiltEngine,
     EngineSettings,
-    accelerate_and_verify,
     build_engine,
-    choose_backend,
     paged_parts,
     probe_layouts,
     serial_parts,
 )
 from services.engine.generation.building.encoder_decoder_build import encoder_decoder_parts
-from services.engine.generation.building.parts import Parts
+from services.engine.generation.building.parts import Parts, choose_backend
+from services.engine.generation.building.verified_runner import accelerate_and_verify
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.engine import GenerationEngine

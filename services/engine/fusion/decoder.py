@@ -82,10 +82,10 @@ class FusedDecoderLayer(nn.Module):
             attention.layer.address,
             mlp.down.out_features,
         )
-        self._address = ctypes.addressof(self._struct)
+        self.address = ctypes.addressof(self._struct)
         self._decode = library.decode[mlp.down.dtype]
-        self._room = library.decoder_workspace(self._address)
-        self.native = attention.layer
+        self.room = library.decoder_workspace(self.address)
+        self.native, self.rotated = attention.layer, attention.rotation.rotated
         self.linears = (attention.projections, attention.output, mlp.gated, mlp.down)
         """In the order in which they are multiplied; a tuple, so that they are no modules of this one."""
         self.last = False
@@ -108,7 +108,7 @@ class FusedDecoderLayer(nn.Module):
         if kept is not None and len(kept) == hidden_states.shape[1]:
             kept = None
         self._decode(
-            self._address,
+            self.address,
             plan.step,
             None if kept is None else kept.data_ptr(),
             0 if kept is None else len(kept),
@@ -117,7 +117,7 @@ class FusedDecoderLayer(nn.Module):
             sines.data_ptr(),
             cache.keys(self.native.index).data_ptr(),
             cache.values(self.native.index).data_ptr(),
-            self._workspace.address(self._room * hidden_states.shape[1]),
+            self._workspace.address(self.room * hidden_states.shape[1]),
             output.data_ptr(),
         )
         return output

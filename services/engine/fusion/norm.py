@@ -17,13 +17,13 @@ class FusedNorm(nn.Module):
         super().__init__()
         self._library = library
         self.scales, self.epsilon = scales, epsilon
-        self.address, self._width = scales.data_ptr(), len(scales)
+        self.address, self.width = scales.data_ptr(), len(scales)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Returns a tensor of the shape and type of `inputs`."""
         inputs = inputs.contiguous()
         output = torch.empty_like(inputs)
-        width, count = self._width, inputs.numel() // self._width
+        width, count = self.width, inputs.numel() // self.width
         self._library.rms_norm[inputs.dtype](
             inputs.data_ptr(), width, self.address, self.epsilon, count, width, None, output.data_ptr(), width
         )

@@ -67,6 +67,24 @@ typedef struct {
     int64_t hidden;
 } Decoder;
 
+// A whole decoder, all of whose layers rotate alike.
+typedef struct {
+    const void *embeddings;  // [vocabulary][hidden]
+    const Decoder *const *layers;
+    void *const *keys, *const *values;  // of each layer
+    int64_t count;                      // of layers
+    const float *norm;                  // [hidden]
+    float epsilon;
+    const Linear *head;
+    int64_t hidden, rotated;
+    int64_t room;  // for the intermediate results of a layer: the most that `decoder_workspace` says
+} Whole;
+
+// One sequence's part of a step.
+typedef struct {
+    int64_t pages, length, context;  // how many pages it has, new tokens, and tokens in all
+} Span;
+
 typedef struct {
     const float *scales, *shifts;  // [hidden]
     float epsilon;
@@ -163,6 +181,7 @@ const int64_t linear_pays_bf16 = 0;
 #include "norm.inc"
 #include "attention.inc"
 #include "decoder.inc"
+#include "whole.inc"
 #include "encoder.inc"
 #undef KIND
 #undef TYPE
@@ -173,4 +192,5 @@ const int64_t linear_pays_bf16 = 0;
 #include "norm.inc"
 #include "attention.inc"
 #include "decoder.inc"
+#include "whole.inc"
 #include "encoder.inc"

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,34 +11,24 @@ from services.engine.acceleration import accelerated
 from services.engine.admission import Admission
 from services.engine.checkpoint import ModelRefused
 from services.engine.device_memory import DeviceMemory, memory_of
-from services.engine.fusion.substitution import Substitutions, fuse
-from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionBackend, AttentionCall, LooksAhead
-from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
+from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionCall, LooksAhead
+from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.attention.probe import LayoutProbe
-from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.building.encoder_decoder_build import encoder_decoder_parts
 from services.engine.generation.building.memory_plan import MemoryPlan
 from services.engine.generation.building.parts import (
     EngineSettings,
     Parts,
     cache_bytes,
-    choose_backend,
     fitting,
     page_count,
     require_rows,
     require_wide,
 )
 from services.engine.generation.building.serial_verification import remember, serial_references, verify_serial
-from services.engine.generation.building.verification import (
-    NARROW_ERROR,
-    Expected,
-    NotPaged,
-    check_prompts,
-    engine_logits,
-    tolerance,
-    verify,
-)
-from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
+from services.engine.generation.building.verification import NotPaged
+from services.engine.generation.building.verified_runner import verified_runner
+from services.engine.generation.cache.kv_cache import LayerLayout
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.cache.paged_cache import PagedCache
 from services.engine.generation.cache.state_size import state_size
@@ -58,8 +47,6 @@ from services.engine.multimodal.encoder import MediaEncoder
 from services.engine.multimodal.given import GivenMedia
 from services.engine.multimodal.media_cache import MediaCache
 from services.engine.multimodal.media_queue import MediaQueue
-from services.engine.native.arena import Arena
-from services.engine.native.library import Library
 from services.engine.pictures.build import picture_parts
 from services.engine.pictures.encoder import PictureEncoder
 
@@ -176,68 +163,6 @@ def paged_parts(loaded: LoadedModel, settings: EngineSettings, memory: DeviceMem
         reading = reading_seconds(loaded, runner, pool) if runner.recorded else 0.0
     reason = "Its paged forward was compared with its own at load."
     return Parts(runner, pool, settings.max_sequences, False, settings.share_prefixes, True, reason, reading, plan)
-
-
-def verified_runner(loaded: LoadedModel, cache: KVCache, pool: PagePool) -> ModelRunner:
-    """Returns a runner that was compared with the model itself, by the fastest attention with which it may be.
-
-    Raises:
-        NotPaged: the results differ with plain attention too.
-    """
-    backend = choose_backend(loaded, cache)
-    runner = ModelRunner(loaded.model, backend, cache, loaded.device)
-    try:
-        accelerate_and_verify(loaded, runner, backend, pool)
-    except Exception as error:  # a compiler raises anything
-        if loaded.device.type == "cpu" or isinstance(backend, ReferenceAttention):
-            raise
-        log.warning("Attention is computed without kernels, since with them it failed its check: %s", error)
-        backend = ReferenceAttention()
-        runner = ModelRunner(loaded.model, backend, cache, loaded.device)
-        accelerate_and_verify(loaded, runner, backend, pool)
-    return runner
-
-
-def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: AttentionBackend, pool: PagePool) -> None:
-    """Puts faster modules into the model where there are any, and compares the engine with the model itself.
-
-    Raises:
-        NotPaged: their results differ, with the model's own modules too.
-    """
-    expected, media = Expected.of(loaded, check_prompts(loaded, pool)), MediaCheck.of(loaded)
-    narrow = any(layout.narrow for layout in runner.cache.layouts.values())
-    allowed = runner.allowed_error = max(expected.allowed, NARROW_ERROR) if narrow else expected.allowed
-
-    def fuse_layers(substitutions: Substitutions, library: Library | None, arena: Arena) -> None:
-        run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
-        if isinstance(backend, CpuAttention) and library is not None:
-            fuse(substitutions, loaded.model, backend, library, arena, run)
-        elif loaded.device.type == "cuda" and not isinstance(backend, ReferenceAttention):
-            fuse_by_kernels(substitutions, loaded, backend, run)
-
-    def check() -> None:
-        verify(loaded, runner, pool, expected, allowed)
-        if media is not None:
-            media.verify(runner, pool, allowed if narrow else tolerance(loaded))
-
-    accelerated(loaded, check, fuse_layers)
-
-
-def fuse_by_kernels(
-    substitutions: Substitutions, loaded: LoadedModel, backend: AttentionBackend, run: Callable[[], object]
-) -> None:
-    """Puts faster modules into a model on a GPU, or none if a compiler fails."""
-    # Here, as Triton is not made for every system.
-    from services.engine.fusion.triton.substitution import fuse_on_gpu
-    from services.engine.generation.attention.triton.backend import TritonAttention
-
-    assert isinstance(backend, TritonAttention)
-    try:
-        fuse_on_gpu(substitutions, loaded.model, backend, run, loaded.context_tokens)
-    except Exception as error:  # a compiler raises anything
-        log.warning("Layers are computed by the model's own modules, since kernels failed: %s", error)
-        substitutions.undo()
-    torch.cuda.empty_cache()  # of weights that became parts of others
 
 
 def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> Parts:

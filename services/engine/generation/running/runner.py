@@ -95,6 +95,14 @@ class Recorded(Protocol):
         ...
 
 
+class Whole(Protocol):
+    """Computes a decoder without the model's own forward."""
+
+    def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor | None:
+        """Computes what Runner.run does; None if the rows are more than it knows."""
+        ...
+
+
 class ModelRunner:
     """A model whose state is the paged cache."""
 
@@ -106,6 +114,8 @@ class ModelRunner:
         self._device = device
         self.recorded: Recorded | None = None
         """Replayed for the rows it takes, if there is one."""
+        self.whole: Whole | None = None
+        """Runs the rows it knows, if there is one."""
         self.allowed_error = 0.0
         """Relative error of its logits that was allowed when it was compared with the model."""
         self.forward_seconds = 0.0
@@ -118,6 +128,15 @@ class ModelRunner:
             logits = self.recorded.run(rows, size)
             self.forward_seconds += time.perf_counter() - began
             return logits
+        if self.whole is not None:
+            began = time.perf_counter()
+            logits = self.whole.run(rows)
+            self.forward_seconds += time.perf_counter() - began
+            if logits is not None:
+                return logits
+        return self._run_model(rows)
+
+    def _run_model(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         tokens: list[int] = []
         wanted: list[int] = []
         for row in rows:

@@ -1,0 +1,126 @@
+"""A whole decoder in one call of the native library, from token ids to logits."""
+
+import ctypes
+from array import array
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from services.engine.fusion.angles import AngleTable
+from services.engine.fusion.decoder import FusedDecoderLayer, Workspace
+from services.engine.fusion.norm import FusedNorm
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.native.library import Library
+from services.engine.native.linear import NativeLinear
+
+
+class WholeStruct(ctypes.Structure):
+    """`Whole` of native.c."""
+
+    _fields_ = (
+        ("embeddings", ctypes.c_void_p),
+        ("layers", ctypes.c_void_p),
+        ("keys", ctypes.c_void_p),
+        ("values", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("norm", ctypes.c_void_p),
+        ("epsilon", ctypes.c_float),
+        ("head", ctypes.c_void_p),
+        ("hidden", ctypes.c_int64),
+        ("rotated", ctypes.c_int64),
+        ("room", ctypes.c_int64),
+    )
+
+
+@dataclass(frozen=True)
+class DecoderParts:
+    """What a decoder consists of, if it consists of nothing else."""
+
+    embeddings: nn.Embedding
+    layers: Sequence[FusedDecoderLayer]
+    """In order. All rotate by the same angles."""
+    angles: AngleTable
+    norm: FusedNorm
+    head: NativeLinear
+
+
+class WholeDecoder:
+    """Computes what the model's own forward computes of fused layers, by the bit, for rows that hold tokens only."""
+
+    def __init__(self, library: Library, parts: DecoderParts, cache: KVCache) -> None:
+        layers, dtype = parts.layers, parts.head.dtype
+        self._parts, self._cache = parts, cache  # keeps alive what the library is told of
+        self._count, self._width = parts.embeddings.weight.shape
+        indices = [layer.native.index for layer in layers]
+        self._addresses = (
+            array("q", [layer.address for layer in layers]),
+            array("q", [cache.keys(index).data_ptr() for index in indices]),
+            array("q", [cache.values(index).data_ptr() for index in indices]),
+        )
+        room, rotated = max(layer.room for layer in layers), parts.angles.rotated
+        self._struct = WholeStruct(
+            parts.embeddings.weight.data_ptr(),
+            *(_address(addresses) for addresses in self._addresses),
+            len(layers),
+            parts.norm.address,
+            parts.norm.epsilon,
+            parts.head.address,
+            self._width,
+            rotated,
+            room,
+        )
+        self._room = room + self._width + 2 * rotated
+        self._workspace = Workspace(dtype)
+        self._decode, self._library = library.decode_whole[dtype], library
+
+    def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor | None:
+        """Does what Runner.run does; returns None where the model has to do it itself."""
+        tokens: list[int] = []
+        kept: list[int] = []
+        spans: list[int] = []
+        pages: list[int] = []
+        for row in rows:
+            sequence, count, start = row.sequence, row.token_count, len(tokens)
+            if sequence.media is not None:
+                return None
+            tokens += row.token_ids
+            if row.scored:
+                kept += range(start, start + row.scored)
+            if row.completes:
+                kept.append(start + count - 1)
+            pages += sequence.pages
+            spans += len(sequence.pages), count, sequence.computed + count
+        if max(tokens) >= self._count or min(tokens) < 0:
+            return None  # to fail as the model does
+        wanted = len(kept)
+        logits = self._logits(tokens, kept or [len(tokens) - 1], spans, pages)
+        return logits[:wanted]
+
+    def _logits(self, tokens: list[int], kept: list[int], spans: list[int], pages: list[int]) -> Tensor:
+        given = [array("q", numbers) for numbers in (tokens, kept, spans, pages)]
+        at_tokens, at_kept, at_spans, at_pages = map(_address, given)
+        cosines, sines = self._parts.angles.up_to(max(spans[2::3]))
+        logits = torch.empty(len(kept), self._parts.head.out_features)
+        self._decode(
+            ctypes.addressof(self._struct),
+            at_tokens,
+            len(tokens),
+            at_kept,
+            len(kept),
+            at_spans,
+            len(spans) // 3,
+            at_pages,
+            cosines,
+            sines,
+            self._workspace.address(self._room * len(tokens)),
+            logits.data_ptr(),
+            self._library.threads,
+        )
+        return logits
+
+
+def _address(numbers: "array[int]") -> int:
+    return numbers.buffer_info()[0]

@@ -1,0 +1,95 @@
+"""A runner that was compared with the model itself, by the fastest modules and attention with which it may be."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from services.engine.acceleration import accelerated
+from services.engine.fusion.substitution import Substitutions, fuse
+from services.engine.generation.attention.backend import AttentionBackend
+from services.engine.generation.attention.cpu import CpuAttention
+from services.engine.generation.attention.reference import ReferenceAttention
+from services.engine.generation.building.parts import choose_backend
+from services.engine.generation.building.verification import (
+    NARROW_ERROR,
+    Expected,
+    check_prompts,
+    engine_logits,
+    tolerance,
+    verify,
+)
+from services.engine.generation.building.whole_forward import run_whole
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.running.runner import ModelRunner
+from services.engine.loading import LoadedModel
+from services.engine.multimodal.check import MediaCheck
+from services.engine.native.arena import Arena
+from services.engine.native.library import Library
+
+log = logging.getLogger(__name__)
+
+
+def verified_runner(loaded: LoadedModel, cache: KVCache, pool: PagePool) -> ModelRunner:
+    """Returns a runner that was compared with the model itself, by the fastest attention with which it may be.
+
+    Raises:
+        NotPaged: the results differ with plain attention too.
+    """
+    backend = choose_backend(loaded, cache)
+    runner = ModelRunner(loaded.model, backend, cache, loaded.device)
+    try:
+        accelerate_and_verify(loaded, runner, backend, pool)
+    except Exception as error:  # a compiler raises anything
+        if loaded.device.type == "cpu" or isinstance(backend, ReferenceAttention):
+            raise
+        log.warning("Attention is computed without kernels, since with them it failed its check: %s", error)
+        backend = ReferenceAttention()
+        runner = ModelRunner(loaded.model, backend, cache, loaded.device)
+        accelerate_and_verify(loaded, runner, backend, pool)
+    return runner
+
+
+def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: AttentionBackend, pool: PagePool) -> None:
+    """Puts faster modules into the model where there are any, and compares the engine with the model itself.
+
+    Raises:
+        NotPaged: their results differ, with the model's own modules too.
+    """
+    expected, media = Expected.of(loaded, check_prompts(loaded, pool)), MediaCheck.of(loaded)
+    narrow = any(layout.narrow for layout in runner.cache.layouts.values())
+    allowed = runner.allowed_error = max(expected.allowed, NARROW_ERROR) if narrow else expected.allowed
+
+    def fuse_layers(substitutions: Substitutions, library: Library | None, arena: Arena) -> None:
+        run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
+        if isinstance(backend, CpuAttention) and library is not None:
+            fuse(substitutions, loaded.model, backend, library, arena, run)
+        elif loaded.device.type == "cuda" and not isinstance(backend, ReferenceAttention):
+            fuse_by_kernels(substitutions, loaded, backend, run)
+
+    def check() -> None:
+        verify(loaded, runner, pool, expected, allowed)
+        if media is not None:
+            media.verify(runner, pool, allowed if narrow else tolerance(loaded))
+
+    accelerated(loaded, check, fuse_layers)
+    run_whole(loaded, runner, pool)
+
+
+def fuse_by_kernels(
+    substitutions: Substitutions, loaded: LoadedModel, backend: AttentionBackend, run: Callable[[], object]
+) -> None:
+    """Puts faster modules into a model on a GPU, or none if a compiler fails."""
+    # Here, as Triton is not made for every system.
+    from services.engine.fusion.triton.substitution import fuse_on_gpu
+    from services.engine.generation.attention.triton.backend import TritonAttention
+
+    assert isinstance(backend, TritonAttention)
+    try:
+        fuse_on_gpu(substitutions, loaded.model, backend, run, loaded.context_tokens)
+    except Exception as error:  # a compiler raises anything
+        log.warning("Layers are computed by the model's own modules, since kernels failed: %s", error)
+        substitutions.undo()
+    torch.cuda.empty_cache()  # of weights that became parts of others
