@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from services.engine.checkpoint import ModelRefused
 from services.engine.fusion.encoder import fuse_encoder_layers
 from services.engine.fusion.last_layer import spare_unread
-from services.engine.fusion.substitution import Substitutions
+from services.engine.fusion.substitution import Agreed, Substitutions
 from services.engine.generation.building.verification import NotPaged
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.arena import Arena
@@ -41,13 +41,13 @@ class OnDevice(Protocol):
         ...
 
 
-def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = None) -> T:
+def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = None, agreed: Agreed = bool) -> T:
     """Puts faster modules into the model where there are any, and returns what `check` of the engine returns.
 
     Layers whose weights the model computes with itself stay its own. Raises what `check` raises with the model's own
     modules.
     """
-    substitutions, arena = Substitutions(loaded.model), Arena()
+    substitutions, arena = Substitutions(loaded.model, agreed), Arena()
     library = load_library() if loaded.device.type == "cpu" else None
     if library is not None:
         library.threads = torch.get_num_threads()

@@ -56,12 +56,15 @@ class OneDnnLinear(nn.Module):
 def pack_linears(substitutions: Substitutions, model: nn.Module, library: Library | None, arena: Arena) -> None:
     """Replaces the linear layers of a model on the CPU by packed ones.
 
-    Layers of another class (quantized ones, say) and of other element types stay, what torch was built without oneDNN
-    to pack, and what a module has in a list beside its own, by which it would call the old one.
+    Layers of another class (quantized ones, say), whose weights are divided among ranks, and of other element types
+    stay, what torch was built without oneDNN to pack, and what a module has in a list beside its own, by which it would
+    call the old one.
     """
     kept = listed(model)
     for name, module in list(model.named_modules()):
-        if type(module) is not nn.Linear or module.weight.device.type != "cpu" or module in kept:
+        if type(module) is not nn.Linear or type(module.weight) is not nn.Parameter or module in kept:
+            continue
+        if module.weight.device.type != "cpu":
             continue
         if library is not None and takes(library, module):
             substitutions.put(name, NativeLinear(library, [module], arena))

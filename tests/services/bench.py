@@ -229,7 +229,7 @@ def prepare(
     budget = PrefillBudget(prefill_tokens, 2.0)
     scheduler = Scheduler(pool, budget, max_sequences=max_sequences, share_prefixes=share, **planning)
     admission = Admission(QueueLimits(requests=queue))
-    launcher = EagerLauncher(runner) if ahead else getattr(runner, "recorded", None)
+    launcher = EagerLauncher(runner) if ahead else getattr(runner, "launcher", None)
     metrics = EngineMetrics(registry)
     speculation = Speculation(pool, metrics)
     engine = GenerationEngine(runner, scheduler, pool, admission, metrics, launcher=launcher, speculation=speculation)

@@ -14,6 +14,7 @@ from services.engine.generation.attention.backend import AttentionCall
 from services.engine.generation.attention.cpu import CpuAttention, CpuPlan
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
+from services.engine.partial_linear import PartialLinear
 
 _NORMS_BEFORE = ("input_layernorm", None, "post_attention_layernorm", None)
 _NORMS_AROUND = (
@@ -151,8 +152,8 @@ def fused_decoder_layer(
     module: nn.Module, seen: Observation, backend: CpuAttention, library: Library, arena: Arena, workspace: Workspace
 ) -> FusedDecoderLayer | None:
     """Returns what may compute the same as `module`, or None where it is no layer known here."""
-    if not is_decoder_layer(module):
-        return None
+    if not is_decoder_layer(module) or any(isinstance(part, PartialLinear) for part in module.modules()):
+        return None  # ranks that add up sums within a layer do so between two calls
     children, own = dict(module.named_children()), norms_of(module)
     norms = tuple(norm and fused_norm(norm, library) for norm in own)
     if any(norm and fused is None for norm, fused in zip(own, norms, strict=True)):

@@ -11,6 +11,7 @@ from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
 from services.engine.native.linear import Gate, NativeLinear, takes
+from services.engine.partial_linear import PartialLinear
 
 AnyLinear = nn.Linear | NarrowLinear
 
@@ -39,16 +40,16 @@ def is_gated_mlp(module: nn.Module) -> bool:
 
 
 def linear_children(module: nn.Module) -> dict[str, AnyLinear]:
-    """Returns the linear layers directly in a module, ordinary and narrow ones, by their names there."""
+    """Returns the linear layers directly in a module, ordinary, partial and narrow ones, by their names there."""
     return {
         name: child
         for name, child in module.named_children()
-        if type(child) is nn.Linear or isinstance(child, NarrowLinear)
+        if type(child) is nn.Linear or isinstance(child, (PartialLinear, NarrowLinear))
     }
 
 
 def ordinary(linears: Iterable[AnyLinear]) -> list[nn.Linear]:
-    """Returns the ordinary ones."""
+    """Returns those that are not narrow."""
     return [linear for linear in linears if isinstance(linear, nn.Linear)]
 
 

@@ -30,11 +30,17 @@ class Substitute(Protocol):
         ...
 
 
+Agreed = Callable[[bool], bool]
+"""Returns whether what holds here holds on all ranks that run the model together; all ask in the same order."""
+
+
 class Substitutions:
     """What was replaced in one model, and the way back."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, agreed: Agreed = bool) -> None:
+        """Takes a model that no other rank has a part of, unless it is told how they agree."""
         self._model = model
+        self.agreed = agreed
         self._replaced: dict[str, tuple[nn.Module, Substitute]] = {}
 
     def __len__(self) -> int:
@@ -111,15 +117,22 @@ def fuse(
 
 
 def substitute(substitutions: Substitutions, model: PreTrainedModel, make: Maker, run: Callable[[], object]) -> None:
-    """Replaces modules by what `make` makes of them, where that computes the same as they do while `run` runs."""
+    """Replaces modules by what `make` makes of them, where that computes the same as they do while `run` runs.
+
+    What one rank has no substitute for, or a wrong one, stays on all of them.
+    """
     named = {name: module for name, module in model.named_modules() if any(known(module) for known in _KNOWN)}
     observed = observe(named.values(), run)
     for name, module in named.items():
         inside = any(name.startswith(f"{outer}.") for outer in substitutions.names)
         if inside or (seen := observed.get(module)) is None:
             continue
-        fused = make(module, seen)
-        if fused is not None and seen.matches(fused, residual=is_decoder_layer(module)):
+        fused, agreed = make(module, seen), substitutions.agreed
+        if (
+            agreed(fused is not None)
+            and fused is not None
+            and agreed(seen.matches(fused, residual=is_decoder_layer(module)))
+        ):
             substitutions.put(name, fused)
         elif fused is not None:
             fused.give_back()

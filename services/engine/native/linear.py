@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from services.engine.native.arena import Arena
 from services.engine.native.library import UNIT, Library
+from services.engine.partial_linear import exchange_of
 from services.engine.taken_weight import TakenWeight
 
 PANEL = 32
@@ -65,6 +66,7 @@ class NativeLinear(nn.Module):
         self.in_features = linears[0].in_features
         self.out_features = self.widths[0] if gate else sum(self.widths)
         self.dtype = linears[0].weight.dtype
+        self.exchange = exchange_of(linears[0])
         self.weight_read = False
         rows = [_filled(linear.weight.detach()) for linear in linears] if gate else [_stacked(linears)]
         self._packed = _pack(rows, arena)
@@ -117,7 +119,7 @@ class NativeLinear(nn.Module):
             self.out_features,
             self._library.threads,
         )
-        return output
+        return output if self.exchange is None else self.exchange(output)
 
     def give_back(self) -> None:
         """Returns their weights to the layers it was made of. It cannot be used any more."""

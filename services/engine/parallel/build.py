@@ -1,22 +1,25 @@
 """Puts a runner together on every rank, and compares it with the model's own forward under the same plan."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from services.engine.checkpoint import ModelRefused
 from services.engine.device_memory import memory_of
-from services.engine.generation.building.build import probe_layouts
+from services.engine.generation.building.build import asked_layouts
 from services.engine.generation.building.memory_plan import MemoryPlan
 from services.engine.generation.building.parts import EngineSettings, Parts, choose_backend
-from services.engine.generation.building.verification import Expected, NotPaged, check_prompts, verify
+from services.engine.generation.building.verification import NotPaged
+from services.engine.generation.building.verified_runner import accelerate_and_verify
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.cache.paged_cache import PagedCache
+from services.engine.generation.recorded.recording import reading_seconds, record_decoding
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel
 from services.engine.parallel.agreed_memory import AgreedMemory
 from services.engine.parallel.group import RankGroup
+from services.engine.parallel.plain_layers import make_plain
 from services.engine.parallel.plan import require_divided, weight_bytes
 from services.engine.parallel.runner import LeadingRunner
 
@@ -33,43 +36,50 @@ class RankParts:
     memory: MemoryPlan
     rank_bytes: tuple[int, ...]
     """What each rank holds of weights and of keys and values."""
+    reading_seconds: float
+    """See Parts."""
 
     def parts(self, settings: EngineSettings) -> Parts:
         """Returns those of the first rank's engine."""
         reason = f"Its paged forward was compared with its own at load, both over {len(self.rank_bytes)} ranks."
-        shares, memory = settings.share_prefixes, self.memory
-        return Parts(self.runner, self.pool, settings.max_sequences, False, shares, True, reason, memory=memory)
+        shares = settings.share_prefixes
+        sequences, reading = settings.max_sequences, self.reading_seconds
+        return Parts(self.runner, self.pool, sequences, False, shares, True, reason, reading, self.memory)
 
 
 def rank_parts(loaded: LoadedModel, settings: EngineSettings, group: RankGroup) -> RankParts:
     """Returns a checked runner. All ranks call it with the same settings, and run the model together.
 
-    Modules and steps stay the model's own: neither fused layers nor recorded steps know of the other ranks.
-
     Raises:
         ModelRefused: the results differ from the model's own, or the cache is too small.
     """
     require_divided(loaded.model, group.rank.size)
+    weights = weight_bytes(loaded.model)
     group.each(0)  # none waits within a step for one that still reads its weights
-    settings = replace(settings, record_decoding=False)
     try:
         memory = AgreedMemory(memory_of(loaded.device), group)
-        cache = PagedCache(loaded, settings, probe_layouts(loaded), memory)
-        runner, pool, plan = cache.build(partial(_verified, loaded))
+        cache = PagedCache(loaded, settings, asked_layouts(loaded, settings), memory)
+        runner, pool, plan = cache.build(partial(_verified, loaded, group))
     except NotPaged as reason:
         raise ModelRefused(f"--tensor-parallel {group.rank.size}: {reason} Serve it on one GPU.") from reason
-    held = group.each(weight_bytes(loaded.model) + plan.cache)
+    reading = 0.0
+    if settings.record_decoding:
+        runner.recorded = record_decoding(loaded, runner, pool, settings.max_sequences, group.agreed)
+    if runner.recorded is not None:
+        runner.recorded.share = group.share
+        reading = reading_seconds(loaded, runner, pool)
+    held = group.each(weights + plan.cache)
     if group.rank.leads:
         log.info("MiB of weights and cache on each rank: %s", ", ".join(f"{each / 2**20:.1f}" for each in held))
         leading = LeadingRunner(loaded, runner.backend, runner.cache, group)
-        leading.allowed_error = runner.allowed_error
+        leading.allowed_error, leading.recorded = runner.allowed_error, runner.recorded
         runner = leading
-    return RankParts(runner, pool, plan, tuple(held))
+    return RankParts(runner, pool, plan, tuple(held), reading)
 
 
-def _verified(loaded: LoadedModel, cache: KVCache, pool: PagePool) -> ModelRunner:
-    runner = ModelRunner(loaded.model, choose_backend(loaded, cache), cache, loaded.device)
-    expected = Expected.of(loaded, check_prompts(loaded, pool))
-    runner.allowed_error = expected.allowed
-    verify(loaded, runner, pool, expected)
+def _verified(loaded: LoadedModel, group: RankGroup, cache: KVCache, pool: PagePool) -> ModelRunner:
+    backend = choose_backend(loaded, cache)
+    runner = ModelRunner(loaded.model, backend, cache, loaded.device)
+    prepare = partial(make_plain, loaded.model, group.add_up, leads=group.rank.leads)
+    accelerate_and_verify(loaded, runner, backend, pool, group.agreed, prepare)
     return runner

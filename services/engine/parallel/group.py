@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 _JOIN_SECONDS = 600.0
@@ -95,6 +96,21 @@ class RankGroup:
         found = [torch.zeros(1, dtype=torch.int64) for _ in range(self.rank.size)]
         dist.all_gather(found, torch.tensor([number]), group=self._told)
         return [int(one) for one in found]
+
+    def agreed(self, holds: bool) -> bool:
+        """Returns whether it holds on every rank; waits as `each` does."""
+        return all(self.each(int(holds)))
+
+    @staticmethod
+    def add_up(numbers: Tensor) -> Tensor:
+        """Adds up what all ranks give, where that is, and returns it. A part of a forward."""
+        dist.all_reduce(numbers)
+        return numbers
+
+    @staticmethod
+    def share(numbers: Tensor) -> None:
+        """Gives all ranks what the first one has there. A part of a step."""
+        dist.broadcast(numbers, 0)
 
     def close(self) -> None:
         """Leaves the others."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-import torch
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 from transformers import PretrainedConfig, PreTrainedModel
 
@@ -58,11 +58,12 @@ def require_divided(model: PreTrainedModel, size: int) -> None:
 
 def weight_bytes(model: PreTrainedModel) -> int:
     """Returns how much of its weights this rank holds."""
-    held = {tensor.data_ptr(): tensor.nbytes for tensor in map(_local, model.parameters())}
+    held = {tensor.data_ptr(): tensor.nbytes for tensor in map(local, model.parameters())}
     return sum(held.values())
 
 
-def _local(parameter: torch.Tensor) -> torch.Tensor:
+def local(parameter: Tensor) -> Tensor:
+    """Returns what this rank holds of a parameter."""
     return parameter.to_local() if isinstance(parameter, DTensor) else parameter
 
 

@@ -10,11 +10,12 @@ from torch import Tensor
 from services.engine.device_faults import DeviceFault
 from services.engine.generation.attention.backend import AttentionBackend
 from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.recorded.launched_step import LaunchedStep, StepLauncher
 from services.engine.generation.running.runner import ModelRunner, partial_pages
-from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.generation.sequence import CachedTokens, Row, Sequence
 from services.engine.loading import LoadedModel
 from services.engine.parallel.group import RankGroup
-from services.engine.parallel.step import Order, packed_rows, rows_of
+from services.engine.parallel.step import Order, packed_launch, packed_rows, rows_of
 
 T = TypeVar("T")
 
@@ -38,11 +39,27 @@ class LeadingRunner(ModelRunner):
         """See Runner. Raises DeviceFault."""
 
         def all_ranks() -> Tensor:
-            self._group.tell(packed_rows(rows))
+            self._group.tell([Order.RUN, *packed_rows(rows)])
             logits = super(LeadingRunner, self).run(rows)
             if logits.is_cuda:  # a rank that hangs is noticed here
                 torch.cuda.current_stream(logits.device).synchronize()
             return logits
+
+        return self._together(all_ranks)
+
+    @property
+    def launcher(self) -> StepLauncher | None:
+        """See ModelRunner."""
+        return self if self.recorded else None
+
+    def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
+        """See StepLauncher. Raises DeviceFault."""
+        recorded = self.recorded
+        assert recorded is not None
+
+        def all_ranks() -> LaunchedStep | None:
+            self._group.tell(packed_launch(rows, after))
+            return recorded.launch(rows, after)
 
         return self._together(all_ranks)
 
@@ -77,9 +94,13 @@ class LeadingRunner(ModelRunner):
 
 def follow(runner: ModelRunner, group: RankGroup) -> None:
     """Runs what the first rank tells, until that ends."""
-    while (numbers := group.hear())[0] != Order.END:
-        if numbers[0] == Order.RUN:
+    while (told := group.hear())[0] != Order.END:
+        order, *numbers = told
+        if order == Order.RUN:
             runner.run(rows_of(numbers))
-        else:
-            count, pages = numbers[1], numbers[2:]
-            runner.cache.copy_pages(pages[:count], pages[count:])
+            continue
+        count, *numbers = numbers
+        if order == Order.COPY:
+            runner.cache.copy_pages(numbers[:count], numbers[count:])
+        elif runner.recorded is not None:
+            runner.recorded.follow(rows_of(numbers[count:]), numbers[:count])

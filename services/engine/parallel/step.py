@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from enum import IntEnum
 
-from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.generation.recorded.launched_step import LaunchedStep
+from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
 
 class Order(IntEnum):
@@ -14,11 +15,13 @@ class Order(IntEnum):
     """Run rows: for each its counts, its new tokens, and its pages."""
     COPY = 2
     """Copy pages: how many, these pages, and where each goes."""
+    LAUNCH = 3
+    """Replay a recorded step: how many rows continue one of the step before, which that is of each, and the rows."""
 
 
 def packed_rows(rows: Collection[Row[CachedTokens]]) -> list[int]:
     """Returns the rows in numbers."""
-    numbers: list[int] = [Order.RUN]
+    numbers: list[int] = []
     for row in rows:
         first, pages = row.sequence.computed, row.sequence.pages
         numbers += (first, row.token_count, row.scored, row.completes, len(pages), *row.token_ids, *pages)
@@ -28,7 +31,7 @@ def packed_rows(rows: Collection[Row[CachedTokens]]) -> list[int]:
 def rows_of(numbers: list[int]) -> list[Row[CachedTokens]]:
     """Returns rows by which a runner computes the same; of tokens computed before, only the number is true."""
     rows: list[Row[CachedTokens]] = []
-    place = 1  # behind the order
+    place = 0
     while place < len(numbers):
         first, count, scored, completes, page_count = numbers[place : place + 5]
         middle = place + 5 + count
@@ -36,3 +39,9 @@ def rows_of(numbers: list[int]) -> list[Row[CachedTokens]]:
         place = middle + page_count
         rows.append(Row(CachedTokens(tokens, numbers[middle:place], first), count, scored=scored))
     return rows
+
+
+def packed_launch(rows: Collection[Row[Sequence]], after: LaunchedStep | None) -> list[int]:
+    """Returns in numbers what a step is launched with."""
+    sources = [after.places[row.sequence] for row in rows] if after else []
+    return [Order.LAUNCH, len(sources), *sources, *packed_rows(rows)]

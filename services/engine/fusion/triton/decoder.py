@@ -55,6 +55,8 @@ def _summed(residual: Tensor, linear: GpuLinear, inputs: Tensor, norm: GpuNorm |
     """
     if norm is not None:
         return norm(linear(inputs), residual)
+    if linear.exchange is not None:  # the residual is added to the sums of all ranks, once
+        return linear(inputs).add_(residual)
     return linear.of_row(inputs, residual=residual) if len(inputs) == 1 else linear.add_to(residual, inputs)
 
 

@@ -14,6 +14,7 @@ from services.engine.fusion.triton.norm import GpuNorm
 from services.engine.fusion.triton.vector import multiply_row
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.linear import Gate
+from services.engine.partial_linear import Exchange, exchange_of
 
 KINDS = {torch.float32, torch.bfloat16, torch.float16}
 _WHOLE = 4096
@@ -40,13 +41,15 @@ class GpuLinear(nn.Module):
 
     factors: Tensor | None = None
     """What the products of each weight are multiplied with, float32 `[out]`, where they are."""
+    exchange: Exchange | None = None
+    """What products go through in `forward`, where other ranks have the rest of the sums."""
 
     def __init__(self, linears: Sequence[nn.Linear]) -> None:
         super().__init__()
         first = linears[0]
         self.in_features = first.in_features
         self.out_features = sum(linear.out_features for linear in linears)
-        self.weight, self.bias = first.weight, first.bias
+        self.weight, self.bias, self.exchange = first.weight, first.bias, exchange_of(first)
         if len(linears) > 1:
             # They require gradients as models' weights do: torch multiplies others in another, often slower way.
             self.weight = nn.Parameter(merged([linear.weight for linear in linears]))
@@ -56,8 +59,10 @@ class GpuLinear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """See nn.Linear."""
         if inputs.numel() == self.in_features:
-            return self.of_row(inputs).view(*inputs.shape[:-1], self.out_features)
-        return functional.linear(inputs, self.weight, self.bias)
+            products = self.of_row(inputs).view(*inputs.shape[:-1], self.out_features)
+        else:
+            products = functional.linear(inputs, self.weight, self.bias)
+        return products if self.exchange is None else self.exchange(products)
 
     def of_row(
         self,

@@ -127,7 +127,7 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
         media=MediaQueue(encoder, cache) if encoder and cache else None,
         unread_tokens=settings.unread_tokens,
         messages_per_second=settings.messages_per_second,
-        launcher=parts.runner.recorded if isinstance(parts.runner, ModelRunner) else None,
+        launcher=parts.runner.launcher if isinstance(parts.runner, ModelRunner) else None,
         speculation=None if no_lookup else Speculation(parts.pool, metrics, clock),
     )
     source_tokens, context_tokens = fitting(loaded, parts.pool)
@@ -154,8 +154,7 @@ def paged_parts(loaded: LoadedModel, settings: EngineSettings, memory: DeviceMem
         NotPaged: the model keeps other state, or the engine's results differ from its own.
         ModelRefused: there is not enough memory.
     """
-    layouts = {index: replace(layout, narrow=settings.narrow_cache) for index, layout in probe_layouts(loaded).items()}
-    cache = PagedCache(loaded, settings, layouts, memory or memory_of(loaded.device))
+    cache = PagedCache(loaded, settings, asked_layouts(loaded, settings), memory or memory_of(loaded.device))
     runner, pool, plan = cache.build(partial(verified_runner, loaded))
     reading = 0.0
     if settings.record_decoding and loaded.device.type == "cuda":
@@ -186,6 +185,11 @@ def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> 
     whole = continuation is not Continuation.CHUNKS
     told = f"{reason} Each sequence has the model's own cache, which was compared with its own generate at load."
     return Parts(runner, pool, sequences, whole, False, False, told)
+
+
+def asked_layouts(loaded: LoadedModel, settings: EngineSettings) -> dict[int, LayerLayout]:
+    """Returns what `probe_layouts` does, in the bits that keys and values are to have."""
+    return {index: replace(layout, narrow=settings.narrow_cache) for index, layout in probe_layouts(loaded).items()}
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from services.engine.acceleration import accelerated
-from services.engine.fusion.substitution import Substitutions, fuse
+from services.engine.fusion.substitution import Agreed, Substitutions, fuse
 from services.engine.generation.attention.backend import AttentionBackend
 from services.engine.generation.attention.cpu import CpuAttention
 from services.engine.generation.attention.reference import ReferenceAttention
@@ -52,8 +52,18 @@ def verified_runner(loaded: LoadedModel, cache: KVCache, pool: PagePool) -> Mode
     return runner
 
 
-def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: AttentionBackend, pool: PagePool) -> None:
+def accelerate_and_verify(
+    loaded: LoadedModel,
+    runner: ModelRunner,
+    backend: AttentionBackend,
+    pool: PagePool,
+    agreed: Agreed = bool,
+    prepare: Callable[[], None] = lambda: None,
+) -> None:
     """Puts faster modules into the model where there are any, and compares the engine with the model itself.
+
+    Ranks that each have a part of the model agree on what is put in. `prepare` is called as soon as the model's own
+    results are known.
 
     Raises:
         NotPaged: their results differ, with the model's own modules too.
@@ -61,12 +71,13 @@ def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: Att
     expected, media = Expected.of(loaded, check_prompts(loaded, pool)), MediaCheck.of(loaded)
     narrow = any(layout.narrow for layout in runner.cache.layouts.values())
     allowed = runner.allowed_error = max(expected.allowed, NARROW_ERROR) if narrow else expected.allowed
+    prepare()
 
     def fuse_layers(substitutions: Substitutions, library: Library | None, arena: Arena) -> None:
         run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
         if isinstance(backend, CpuAttention) and library is not None:
             fuse(substitutions, loaded.model, backend, library, arena, run)
-        elif loaded.device.type == "cuda" and not isinstance(backend, ReferenceAttention):
+        elif not isinstance(backend, (CpuAttention, ReferenceAttention)):
             fuse_by_kernels(substitutions, loaded, backend, run)
 
     def check() -> None:
@@ -74,7 +85,7 @@ def accelerate_and_verify(loaded: LoadedModel, runner: ModelRunner, backend: Att
         if media is not None:
             media.verify(runner, pool, allowed if narrow else tolerance(loaded))
 
-    accelerated(loaded, check, fuse_layers)
+    accelerated(loaded, check, fuse_layers, agreed)
     run_whole(loaded, runner, pool)
 
 

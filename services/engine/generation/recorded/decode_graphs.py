@@ -7,7 +7,7 @@ rows that store nothing and see nothing.
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from collections.abc import Sequence as Sequences
 from dataclasses import dataclass
 from functools import partial
@@ -61,6 +61,8 @@ class DecodeGraphs:
         self._model, self._backend, self._cache, self._device = model, backend, cache, device
         self._row_pages = -(-longest // cache.page_size)
         self._longest = longest
+        self.share: Callable[[Tensor], object] | None = None
+        """See Recorded."""
         self._graphs: list[DecodeGraph] = []
         self._pool: Any = None
         self._inputs = self._inputs_for(0)
@@ -121,6 +123,8 @@ class DecodeGraphs:
         tokens = self._tokens[:count]
         if sampled:
             tokens.copy_(choose(graph.logits[:count], tokens, self._inputs.numbers(size)[:, :count], sampled[1]))
+        if self.share is not None:
+            self.share(tokens)
         told = self._told[self._count % _UNREAD][:count]
         self._count += 1
         told.copy_(tokens, non_blocking=True)
@@ -128,6 +132,15 @@ class DecodeGraphs:
         if arrived is not None:
             arrived.record()
         return LaunchedStep(sequences, told, arrived, began)
+
+    @torch.inference_mode()
+    def follow(self, rows: Collection[Row[CachedTokens]], sources: list[int]) -> None:
+        """See Recorded."""
+        sequences = [row.sequence for row in rows]
+        if size := self._size_for(sequences) if sources else self.size_for(rows):
+            self._replay(sequences, size, sources or None)
+            assert self.share is not None
+            self.share(self._tokens[: len(sequences)])
 
     def recorded(self, size: int) -> DecodeGraph:
         """Returns one size, recorded."""

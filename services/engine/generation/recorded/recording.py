@@ -2,12 +2,15 @@
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
 
 from services.engine.device_memory import DeviceMemory
+from services.engine.fusion.substitution import Agreed
 from services.engine.generation.building.verification import check_prompts
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.runner import ModelRunner, Recorded
@@ -22,24 +25,39 @@ log = logging.getLogger(__name__)
 _ROUNDS = 5
 
 
-def record_decoding(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: int) -> Recorded | None:
-    """Returns recorded decode steps of up to so many rows; None where they cannot be had, or compute something else."""
+def record_decoding(
+    loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: int, agreed: Agreed = bool
+) -> Recorded | None:
+    """Returns recorded decode steps of up to so many rows; None where they cannot be had, or compute something else.
+
+    Where other ranks have parts of the model, all of them return some, or none does.
+    """
     longest = min(loaded.context_tokens, pool.page_count * pool.page_size)
     graphs = _graphs(loaded, runner, longest)
     if graphs is None:
         return None
+    for work in (partial(graphs.record, rows), partial(_require_equal, loaded, runner, pool, graphs)):
+        if not agreed(_succeeds(work)):
+            torch.cuda.synchronize(loaded.device)
+            torch.cuda.empty_cache()
+            return None
+    return graphs
+
+
+def _succeeds(work: Callable[[], object]) -> bool:
     try:
-        graphs.record(rows)
-        error = recorded_error(loaded, runner, pool, graphs)
+        work()
     except Exception as failure:  # whatever a model does that cannot be recorded
         log.warning("Decode steps are not recorded: %s", failure)
-        torch.cuda.synchronize(loaded.device)
-        torch.cuda.empty_cache()
-        return None
+        return False
+    return True
+
+
+def _require_equal(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, recorded: Recorded) -> None:
+    """Raises ArithmeticError where recorded steps compute something else."""
+    error = recorded_error(loaded, runner, pool, recorded)
     if not error <= runner.allowed_error:
-        log.warning("Decode steps are not recorded, since they differ then (relative error %.2g)", error)
-        return None
-    return graphs
+        raise ArithmeticError(f"they differ then (relative error {error:.2g})")
 
 
 def graph_bytes(loaded: LoadedModel, runner: ModelRunner, memory: DeviceMemory, rows: int) -> int:

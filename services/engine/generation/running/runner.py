@@ -2,7 +2,7 @@
 
 import inspect
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from collections.abc import Sequence as Sequences
 from typing import Protocol
 
@@ -14,9 +14,9 @@ from transformers import PreTrainedModel
 from services.engine.generation.attention.backend import AttentionBackend, AttentionCall
 from services.engine.generation.attention.batch import AttentionBatch, RowSpan
 from services.engine.generation.cache.kv_cache import KVCache
-from services.engine.generation.recorded.launched_step import LaunchedStep
+from services.engine.generation.recorded.launched_step import StepLauncher
 from services.engine.generation.running.media_rows import embedded, positions_of
-from services.engine.generation.sequence import CachedTokens, Row, Sequence
+from services.engine.generation.sequence import CachedTokens, Row
 
 
 class Runner(Protocol):
@@ -79,8 +79,11 @@ def tensor_of(values: Sequences[int], device: torch.device) -> Tensor:
     return tensor if device.type == "cpu" else tensor.to(device)
 
 
-class Recorded(Protocol):
+class Recorded(StepLauncher, Protocol):
     """Forwards that were recorded and need only be replayed."""
+
+    share: Callable[[Tensor], object] | None
+    """Is given the tokens of each step that is launched, on the device, where other ranks take them from there."""
 
     def size_for(self, rows: Collection[Row[CachedTokens]]) -> int:
         """Returns the recorded size that takes these rows; 0 if none does."""
@@ -90,8 +93,11 @@ class Recorded(Protocol):
         """Computes what Runner.run does; `size` is what `size_for` returned."""
         ...
 
-    def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
-        """See StepLauncher."""
+    def follow(self, rows: Collection[Row[CachedTokens]], sources: list[int]) -> None:
+        """Takes part in a step that another rank launches, which chooses its tokens.
+
+        `sources` says behind which token of the step before each row comes; empty where that is known.
+        """
         ...
 
 
@@ -119,6 +125,11 @@ class ModelRunner:
         self.allowed_error = 0.0
         """Relative error of its logits that was allowed when it was compared with the model."""
         self.forward_seconds = 0.0
+
+    @property
+    def launcher(self) -> StepLauncher | None:
+        """What launches steps ahead, where they are recorded."""
+        return self.recorded
 
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:

@@ -91,6 +91,21 @@ def test_a_module_that_computes_something_else_is_left_alone(llama_folder: Path)
     assert type(layers[1].mlp).__name__ == "FusedMlp"
 
 
+def test_what_another_rank_refuses_is_left_alone(llama_folder: Path) -> None:
+    engine = Engine(llama_folder)
+    asked = list[bool]()
+
+    def agreed(holds: bool) -> bool:
+        asked.append(holds)
+        return holds and len(asked) != 2  # the other rank finds that its first layer computes something else
+
+    engine.substitutions = Substitutions(engine.loaded.model, agreed)
+    engine.accelerate()
+    kinds = [type(layer).__name__ for layer in engine.loaded.model.model.layers]
+    assert kinds == ["LlamaDecoderLayer", "FusedDecoderLayer", "FusedDecoderLayer"]
+    torch.testing.assert_close(engine.run(PROMPTS), engine.own, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ["llama", "gemma3"])
 def test_logits_are_the_same_bits_alone_in_a_batch_and_in_any_chunks(name: str, dtype: str, tmp_path: Path) -> None:

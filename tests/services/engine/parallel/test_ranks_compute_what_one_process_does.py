@@ -12,6 +12,7 @@ from torch.distributed.tensor import DTensor
 from services.engine.checkpoint import Checkpoint
 from services.engine.generation.building.parts import EngineSettings
 from services.engine.loading import load_language_model
+from services.engine.native.library import load_library
 from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided
 from services.text.config import TextSettings
@@ -25,6 +26,11 @@ SAMPLED = {"temperature": 1.2, "top_p": 0.95, "repetition_penalty": 1.1}
 ENDS = frozenset({END_ID})
 PAGES = 24
 """Too few for all that is asked at once."""
+
+
+def library_pays() -> bool:
+    library = load_library()
+    return library is not None and library.linear_pays[torch.float32]
 
 
 class Two:
@@ -66,6 +72,14 @@ async def test_each_rank_holds_its_part(two: Two) -> None:
     assert set(divided) == {0.5}
     first, second = two.parts.rank_bytes
     assert first == second
+
+
+@pytest.mark.skipif(not library_pays(), reason="torch's linear layers are faster on this machine")
+async def test_what_lies_between_two_exchanges_is_computed_in_one_go(two: Two) -> None:
+    kinds = [type(module).__name__ for module in two.model.modules()]
+    layers = two.model.config.num_hidden_layers
+    assert kinds.count("FusedAttention") == layers
+    assert kinds.count("FusedMlp") == (0 if two.model.config.model_type == "mixtral" else layers)
 
 
 async def test_greedy_tokens_are_those_of_generate(two: Two) -> None:

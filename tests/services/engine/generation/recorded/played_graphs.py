@@ -1,8 +1,11 @@
 """Decode steps whose recording is played by computing it once more, where there are no CUDA graphs."""
 
+from collections.abc import Collection
 from typing import Any
 
 from services.engine.generation.recorded.decode_graphs import DecodeGraph, DecodeGraphs
+from services.engine.generation.recorded.launched_step import LaunchedStep
+from services.engine.generation.sequence import Row, Sequence
 
 
 class Replayed:
@@ -17,6 +20,14 @@ class Replayed:
 
 
 class PlayedGraphs(DecodeGraphs):
+    ahead = 0
+    """Steps launched behind one that was not read."""
+
+    def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
+        step = super().launch(rows, after)
+        self.ahead += bool(step and after)
+        return step
+
     def recorded(self, size: int) -> DecodeGraph:
         replayed: Any = Replayed(self, size)
         return DecodeGraph(size, replayed, replayed.logits)

@@ -1,0 +1,29 @@
+"""A rank that computes as on a GPU, on the CPU: its kernels are interpreted, and what it records is played anew."""
+
+import sys
+from functools import partial
+
+import torch
+
+from services.engine.generation.attention.triton.backend import TritonAttention
+from services.engine.generation.building import verification
+from services.engine.generation.cache import paged_cache
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.recorded import decode_graphs
+from services.engine.parallel import build
+from services.text.follower import main
+from tests.services.engine.generation.recorded.played_graphs import PlayedGraphs
+
+REPLACED = (
+    (build, "choose_backend", lambda loaded, cache: TritonAttention(loaded.device)),
+    (build, "reading_seconds", lambda *_: 0.0),
+    (verification, "_LENGTH", 9),
+    (paged_cache, "KVCache", partial(KVCache, by_token=True)),
+    (decode_graphs, "DecodeGraphs", PlayedGraphs),
+)
+"""What stands in for what a GPU is needed for: modules, names there, and the others."""
+
+if __name__ == "__main__":
+    for module, name, other in REPLACED:
+        setattr(module, name, other)
+    sys.exit(main())
