@@ -13,7 +13,8 @@ def is_experts(module: nn.Module) -> bool:
     if not known or getattr(module, "_is_expert_parallel", False):
         return False
     own = dict(module.named_parameters(recurse=False))
-    return all(name in own and own[name].dim() == 3 for name in weight_names(module))
+    # Where they have a part of each, the weight is of another type, and what they find is added up behind it.
+    return all(type(own.get(name)) is nn.Parameter and own[name].dim() == 3 for name in weight_names(module))
 
 
 def weight_names(experts: nn.Module) -> tuple[str, str]:

@@ -3,8 +3,6 @@
 import sys
 from functools import partial
 
-import torch
-
 from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.building import verification
 from services.engine.generation.cache import paged_cache

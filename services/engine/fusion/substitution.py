@@ -127,12 +127,8 @@ def substitute(substitutions: Substitutions, model: PreTrainedModel, make: Maker
         inside = any(name.startswith(f"{outer}.") for outer in substitutions.names)
         if inside or (seen := observed.get(module)) is None:
             continue
-        fused, agreed = make(module, seen), substitutions.agreed
-        if (
-            agreed(fused is not None)
-            and fused is not None
-            and agreed(seen.matches(fused, residual=is_decoder_layer(module)))
-        ):
+        fused, agreed, adds = make(module, seen), substitutions.agreed, is_decoder_layer(module)
+        if agreed(fused is not None) and fused is not None and agreed(seen.matches(fused, residual=adds)):
             substitutions.put(name, fused)
         elif fused is not None:
             fused.give_back()
