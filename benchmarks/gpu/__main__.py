@@ -16,7 +16,7 @@ from benchmarks.gpu.peers import run_continuous, run_generate
 from benchmarks.gpu.profile import write_profile
 from benchmarks.gpu.report import Line, Report
 from benchmarks.gpu.runner import Rates, prompts, run_engine
-from benchmarks.gpu.shapes import SHAPES, make
+from benchmarks.gpu.shapes import DEFAULT, SHAPES, make
 from services.engine.fusion.triton import launch
 from services.engine.generation.attention.backend import IMPLEMENTATION, register
 from services.engine.generation.building.build import paged_parts
@@ -60,7 +60,7 @@ Workload = tuple[int, int]
 
 
 def main(
-    shape: Annotated[list[ShapeName] | None, typer.Option(help="May be repeated. Default: all.")] = None,
+    shape: Annotated[list[ShapeName] | None, typer.Option(help="May be repeated. Default: 1B and 8B.")] = None,
     work: Annotated[list[str], typer.Option(help="ROWSxTOKENS of a prompt; may be repeated.")] = [  # noqa: B006
         "1x1024", "8x1024", "32x1024", "128x1024", "1x8192", "8x8192"
     ],
@@ -79,7 +79,7 @@ def main(
 ) -> None:  # fmt: skip
     """Measures in process, without a server: the engine's runner, and the whole engine."""
     ends, console = time.monotonic() + seconds, Console(width=160)
-    names = ["1B"] if quick else [str(name) for name in shape or SHAPES]
+    names = ["1B"] if quick else [str(name) for name in shape or DEFAULT]
     works = [_workload(each) for each in (["1x1024", "32x1024"] if quick else work)]
     sizes = Sizes(steps, generate_steps, together_steps, chunk, profiles, quantization and quantization.value)
     launch.overlapping = not apart
@@ -180,10 +180,11 @@ def _note(loaded: LoadedModel, parts: Parts, making: float, building: float) -> 
     assert isinstance(runner, ModelRunner)
     recorded = "recorded" if runner.recorded is not None else "not recorded"
     attention, allowed = type(runner.backend).__name__, runner.allowed_error
-    fused = sum(type(module).__name__ == "GpuDecoderLayer" for module in loaded.model.modules())
+    kinds = [type(module).__name__ for module in loaded.model.modules()]
+    fused = f"{kinds.count('GpuDecoderLayer')} layers and {kinds.count('GpuExperts')} times experts by kernels"
     held = loaded.model.get_memory_footprint() / 1e9
     return (
-        f"{held:.2f} GB of weights, {attention}, {fused} layers by kernels, decode steps {recorded}, error of "
+        f"{held:.2f} GB of weights, {attention}, {fused}, decode steps {recorded}, error of "
         f"{allowed:.2g} allowed; made in {making:.1f} s, checked and recorded in {building:.1f} s"
     )
 

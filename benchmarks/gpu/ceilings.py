@@ -50,7 +50,7 @@ class Work:
     """What a step of a model must do at least, in bfloat16, or with weights of 8 bits in its layers."""
 
     weight_bytes: int
-    """All weights but the embedding, of which a step reads a few rows; with the scales of narrow ones."""
+    """All weights but the embedding, of which a step reads a few rows, and experts; with the scales of narrow ones."""
     row_flops: int
     """Products of a token, logits included, but for attention."""
     token_bytes: int
@@ -59,22 +59,41 @@ class Work:
     """The same without logits."""
     attention_flops: int
     """Products with a token of the context."""
+    expert_bytes: int = 0
+    """The same expert of all layers, where there are any."""
+    experts: int = 1
+    choices: int = 1
 
     @staticmethod
     def of(config: PretrainedConfig, *, narrow: bool = False) -> "Work":
-        """Returns that of a Llama; `narrow` with weights of 8 bits."""
-        hidden, layers, feed = config.hidden_size, config.num_hidden_layers, config.intermediate_size
-        heads, kv_heads, width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        inner = layers * (hidden * width * (2 * heads + 2 * kv_heads) + 3 * hidden * feed)
-        head = hidden * config.vocab_size
+        """Returns that of a Llama or a mixture of experts; `narrow` with weights of 8 bits."""
+        hidden, layers = config.hidden_size, config.num_hidden_layers
+        heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+        width = getattr(config, "head_dim", None) or hidden // heads
+        experts, choices = getattr(config, "num_local_experts", 0), getattr(config, "num_experts_per_tok", 1)
+        feed = getattr(config, "moe_intermediate_size", config.intermediate_size)
+        attending, fed, head = (
+            hidden * width * (2 * heads + 2 * kv_heads),
+            3 * hidden * feed,
+            hidden * config.vocab_size,
+        )
+        inner = layers * (attending + choices * fed + experts * hidden)
         attention = 4 * layers * heads * width
-        scales = layers * (width * (heads + 2 * kv_heads) + 2 * hidden + 2 * feed)
-        read = inner + 4 * scales if narrow else 2 * inner
-        return Work(read + 2 * head, 2 * (inner + head), 4 * layers * kv_heads * width, 2 * inner, attention)
+        attending_scales, fed_scales = width * (heads + 2 * kv_heads) + hidden, hidden + 2 * feed
+
+        def held(numbers: int, scales: int) -> int:
+            return layers * (numbers + 4 * scales if narrow else 2 * numbers)
+
+        kept, one = held(attending, attending_scales) + 2 * layers * experts * hidden, held(fed, fed_scales)
+        return Work(
+            kept + 2 * head + (0 if experts else one), 2 * (inner + head), 4 * layers * kv_heads * width, 2 * inner,
+            attention, one if experts else 0, max(experts, 1), choices,
+        )  # fmt: skip
 
     def decode_seconds(self, ceilings: Ceilings, rows: int, context: int) -> float:
-        """Returns the least time of a step of so many rows, each with that context."""
-        moved = self.weight_bytes + rows * context * self.token_bytes
+        """Returns the least time of a step of so many rows, each with that context, if they choose by chance."""
+        chosen = self.experts * (1 - (1 - self.choices / self.experts) ** rows)
+        moved = self.weight_bytes + chosen * self.expert_bytes + rows * context * self.token_bytes
         counted = rows * (self.row_flops + context * self.attention_flops)
         return max(moved / ceilings.copy_bytes, counted / ceilings.matmul_flops)
 

@@ -1,10 +1,17 @@
-"""Llamas that exist, with random weights made on the GPU."""
+"""Llamas that exist, and mixtures of experts of their sizes, with random weights made on the GPU."""
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    MixtralConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    Qwen3MoeConfig,
+)
 
 from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.loading import LoadedModel
@@ -24,7 +31,7 @@ _COMMON: dict[str, Any] = {
     "pad_token_id": None,
 }
 
-SHAPES: dict[str, Callable[[], LlamaConfig]] = {
+SHAPES: dict[str, Callable[[], PretrainedConfig]] = {
     "1B": lambda: LlamaConfig(
         hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32, head_dim=64,
         tie_word_embeddings=True, **_COMMON
@@ -33,8 +40,18 @@ SHAPES: dict[str, Callable[[], LlamaConfig]] = {
         hidden_size=4096, intermediate_size=14_336, num_hidden_layers=32, num_attention_heads=32, head_dim=128,
         tie_word_embeddings=False, **_COMMON
     ),
+    "8x1B": lambda: MixtralConfig(
+        hidden_size=2048, intermediate_size=7168, num_hidden_layers=24, num_attention_heads=16,
+        num_local_experts=8, num_experts_per_tok=2, tie_word_embeddings=False, **_COMMON
+    ),
+    "128x110M": lambda: Qwen3MoeConfig(
+        hidden_size=2048, moe_intermediate_size=768, num_hidden_layers=24, num_attention_heads=32,
+        num_experts=128, num_experts_per_tok=8, norm_topk_prob=True, tie_word_embeddings=False,
+        **_COMMON | {"head_dim": 128}
+    ),
 }  # fmt: skip
-"""Those of Llama 3.2 and 3.1."""
+"""Those of Llama 3.2 and 3.1; Mixtral's at a sixth of its size; Qwen3's 30B-A3B with half of its layers."""
+DEFAULT = ("1B", "8B")
 
 
 def make(name: str, device: torch.device) -> LoadedModel:
