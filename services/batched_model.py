@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from sensorium.v1 import models_pb2 as pb
 from services.engine.batching.queue import BatchLimits
+from services.engine.narrow.model import narrow_count
 
 
 class LoadedModel(Protocol):
@@ -95,7 +96,7 @@ class BatchedModel:
         info.dtype = str(loaded.model.dtype).removeprefix("torch.")
         info.quantization = loaded.quantization
         info.device = str(loaded.device)
-        info.parameter_count = loaded.model.num_parameters()
+        info.parameter_count, info.rounded_parameter_count = loaded.model.num_parameters(), narrow_count(loaded.model)
         info.concurrency = self.concurrency
         info.labels[:] = loaded.labels
         info.sample_rate_hertz = self.sample_rate

@@ -336,6 +336,7 @@ class ModelInfo(_message.Message):
     MEMORY_FIELD_NUMBER: _builtins.int
     PROMPT_LOOKUP_FIELD_NUMBER: _builtins.int
     RANK_BYTES_FIELD_NUMBER: _builtins.int
+    ROUNDED_PARAMETER_COUNT_FIELD_NUMBER: _builtins.int
     state: Global___ModelState.ValueType
     """Whether it can be asked now."""
     state_detail: _builtins.str
@@ -363,6 +364,10 @@ class ModelInfo(_message.Message):
     prompt_lookup: _builtins.bool
     """Whether `GenerationParameters.prompt_lookup` is taken. False where the model does not generate token by token, reads its
     input by an encoder, is run on the serial path, or has its steps recorded on a GPU.
+    """
+    rounded_parameter_count: _builtins.int
+    """Parameters whose weights were rounded by `--quantization int8` or `fp8_e4m3`, of all `parameter_count`: linear layers and
+    experts, but not what makes logits or chooses experts. 0 for other methods.
     """
     @_builtins.property
     def identity(self) -> _common_pb2.ModelIdentity:
@@ -422,10 +427,11 @@ class ModelInfo(_message.Message):
         memory: Global___MemoryPlan | None = ...,
         prompt_lookup: _builtins.bool = ...,
         rank_bytes: _abc.Iterable[_builtins.int] | None = ...,
+        rounded_parameter_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "limits", b"limits", "memory", b"memory"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "memory", b"memory", "parameter_count", b"parameter_count", "prompt_lookup", b"prompt_lookup", "quantization", b"quantization", "rank_bytes", b"rank_bytes", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "voices", b"voices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "memory", b"memory", "parameter_count", b"parameter_count", "prompt_lookup", b"prompt_lookup", "quantization", b"quantization", "rank_bytes", b"rank_bytes", "rounded_parameter_count", b"rounded_parameter_count", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "voices", b"voices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

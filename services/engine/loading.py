@@ -36,6 +36,7 @@ from services.engine.generation.requests.request import EarlyStopping
 from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.model_rules import output_rules, token_ids
 from services.engine.multimodal.processor import MediaProcessor
+from services.engine.narrow.model import narrow_count
 from services.engine.pictures.model import PictureModel
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,8 @@ class LoadedModel:
     parameter_count: int
     quantization: str = ""
     """Method and kind; empty where the weights are as wide as they are computed in."""
+    rounded_parameter_count: int = 0
+    """Parameters whose weights take 8 bits behind loading."""
     decoder_start_ids: tuple[int, ...] = ()
     """What the decoder of an encoder-decoder starts with; empty for other models."""
     source_tokens: int = 0
@@ -156,6 +159,7 @@ def loaded_model(
         revision=revision_of(checkpoint),
         context_tokens=decoder_context(model.config, tokenizer),
         quantization=checkpoint.quantized_by(model.config),
+        rounded_parameter_count=narrow_count(model),
         vocabulary_size=_vocabulary_size(model),
         parameter_count=model.num_parameters(),
         decoder_start_ids=starts,

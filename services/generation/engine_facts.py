@@ -58,7 +58,7 @@ def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settin
     info.dtype = str(loaded.model.dtype).removeprefix("torch.")
     info.quantization = loaded.quantization
     info.device = str(loaded.device)
-    info.parameter_count = loaded.parameter_count
+    info.parameter_count, info.rounded_parameter_count = loaded.parameter_count, loaded.rounded_parameter_count
     info.concurrency = built.concurrency
     info.execution_path = pb.EXECUTION_PATH_SERIAL if built.serial else pb.EXECUTION_PATH_BATCHED
     info.execution_path_reason = built.reason

@@ -62,15 +62,19 @@ def narrow_weights(model: PreTrainedModel, kind: NarrowKind, device: torch.devic
             model.set_submodule(place, made)
     model.to(device)  # type: ignore[arg-type]
     linears, experts = (
-        [each.bits.numel() for each in model.modules() if isinstance(each, kind_of)]
-        for kind_of in (NarrowLinear, NarrowWeights)
+        sum(isinstance(module, kind_of) for module in model.modules()) for kind_of in (NarrowLinear, NarrowExperts)
     )
     if not linears and not experts:
         raise ValueError(f"it has no linear layers for --quantization {kind}")
     log.info(
-        "%.0f %% of the weights are %s: those of %d linear layers and of the experts of %d",
-        100 * (sum(linears) + sum(experts)) / total, kind, len(linears), len(experts) // 2,
+        "%.0f %% of the weights are %s: those of %d linear layers, and of the experts of %d layers",
+        100 * narrow_count(model) / total, kind, linears, experts,
     )  # fmt: skip
+
+
+def narrow_count(model: nn.Module) -> int:
+    """Returns how many weights take 8 bits."""
+    return sum(module.bits.numel() for module in model.modules() if isinstance(module, (NarrowLinear, NarrowWeights)))
 
 
 def _suits(module: nn.Module, uses: Counter[int]) -> bool:

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +29,8 @@ def test_a_folder_is_served_by_its_name_and_a_hub_id_as_it_is(tmp_path: Path, mo
 def test_what_is_told_of_a_model_is_what_it_accepts(fresh_llama: LoadedModel, own_llama: PreTrainedModel) -> None:
     info = pb.ModelInfo()
     settings = TextSettings(model="x", max_sequences=3, max_queued_requests=5, max_queued_tokens=7, max_batch_items=9)
-    describe(info, fresh_llama, build(fresh_llama, max_sequences=3), settings)
+    loaded = replace(fresh_llama, rounded_parameter_count=7)
+    describe(info, loaded, build(loaded, max_sequences=3), settings)
     describe_settings(info, settings)
     assert info.identity.revision == fresh_llama.revision
     assert (info.limits.context_token_count, info.limits.vocabulary_token_count) == (256, 320)
@@ -36,6 +38,7 @@ def test_what_is_told_of_a_model_is_what_it_accepts(fresh_llama: LoadedModel, ow
     assert (info.limits.batch_item_count, info.limits.message_bytes) == (9, settings.message_bytes)
     assert (info.architecture, info.dtype, info.device) == ("LlamaForCausalLM", "float32", "cpu")
     assert info.parameter_count == sum(parameter.numel() for parameter in own_llama.parameters())
+    assert info.rounded_parameter_count == 7
     assert (info.concurrency, info.execution_path) == (3, pb.EXECUTION_PATH_BATCHED)
     assert info.execution_path_reason
     assert info.prompt_lookup

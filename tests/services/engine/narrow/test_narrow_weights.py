@@ -127,7 +127,10 @@ def test_where_they_would_be_slow_they_are_refused(
     assert ("Use int8" in unsuitable(kind, torch.device("cuda:0"))) == (kind == "fp8_e4m3")
 
 
-def test_loading_narrows_behind_the_weights(llama_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_narrows_behind_the_weights(
+    llama_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     monkeypatch.setattr("services.engine.checkpoint.unsuitable", lambda _kind, _device: "")
     loaded = load_language_model(
         str(llama_folder), revision=None, device=CPU, dtype="bfloat16", quantization="fp8_e4m3"
@@ -135,3 +138,7 @@ def test_loading_narrows_behind_the_weights(llama_folder: Path, monkeypatch: pyt
     assert loaded.quantization == "fp8_e4m3"
     assert loaded.model.dtype is torch.bfloat16
     assert isinstance(loaded.model.model.layers[0].mlp.up_proj, NarrowLinear)
+    # Not the embedding, the norms, and what makes the logits.
+    assert loaded.rounded_parameter_count == 3 * (32 * 32 * 2 + 32 * 16 * 2 + 32 * 64 * 3)
+    share = loaded.rounded_parameter_count / loaded.parameter_count
+    assert f"{100 * share:.0f} % of the weights are fp8_e4m3: those of 21 linear layers" in caplog.text
