@@ -35,14 +35,15 @@ class PacedSettings(rpc.ServerSettings):
     """How fast tokens are made."""
 
     step_seconds: float = Field(0.03, gt=0, description="Time from one token of a stream to the next.")
+    max_messages_per_second: int = Field(2000, ge=0, description="As the services' own.")
 
 
 class PacedEngine:
     """Hands a token to every stream each step, from a thread of its own."""
 
-    def __init__(self, step_seconds: float) -> None:
+    def __init__(self, step_seconds: float, messages_per_second: int) -> None:
         self._step_seconds = step_seconds
-        self._pace = MessagePace(0)
+        self._pace = MessagePace(messages_per_second)
         self._left: dict[GenerationStream, int] = {}
         self._outbox = Outbox()
 
@@ -78,7 +79,7 @@ class PacedEngine:
 
 async def serve(settings: PacedSettings) -> None:
     """Serves until told to stop."""
-    engine = PacedEngine(settings.step_seconds)
+    engine = PacedEngine(settings.step_seconds, settings.max_messages_per_second)
     served = ServedModel("paced")
     served.info.concurrency = CONCURRENCY
     served.info.tasks.append(models_pb2.TASK_GENERATE_TEXT)

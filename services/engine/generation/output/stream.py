@@ -24,12 +24,12 @@ class GenerationStream:
         self._ended = False
         self._waiting_tokens = 0
         self._backlog_tokens = backlog_tokens
-        self._arrived = asyncio.Event()
         self._pace = pace or MessagePace(0)
         self._pace.open += 1
         self._whole = False
         self._due = 0.0
-        self._rest: asyncio.Future[None] | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def on_cancel(self, cancel: Callable[[], object]) -> None:
         """Sets what `cancel` calls; it must be safe from any thread and after the end."""
@@ -49,7 +49,6 @@ class GenerationStream:
     def cancel(self) -> None:
         """Frees the request's rows within a step. Harmless after the end."""
         self._end()
-        self._arrived.set()
         self._cancel()
 
     def deliver(self, event: Event | Exception) -> None:
@@ -65,54 +64,59 @@ class GenerationStream:
             self._events[type(event)] = event
             if isinstance(event, Completed):
                 self._end()
-        self._arrived.set()
+        self._stir()
 
     def __aiter__(self) -> "GenerationStream":
         return self
 
     async def __anext__(self) -> Event:
         """Returns the next event; raises the error that ended the stream once the events before it were read."""
-        await self._wait_for_turn()
-        while not self._events:
-            if self._error is not None:
-                raise self._error
-            if self._ended:
-                raise StopAsyncIteration
-            self._arrived.clear()
-            await self._arrived.wait()
+        while not (self._ended or (self._events and self._turn())):
+            self._reader = self.loop.create_future()
+            self._stir()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+                self._stop_timer()
+        if not self._events:
+            raise self._error or StopAsyncIteration
         event = self._events.pop(next(iter(self._events)))
         if isinstance(event, Delta):
             self._waiting_tokens -= len(event.token_ids)
             self._due = self.loop.time() + self._pace.gap_seconds
         return event
 
-    async def _wait_for_turn(self) -> None:
-        """Returns when the last delta lies far enough behind, or the stream has ended."""
-        left = self._due - self.loop.time()
-        if self._ended or (self._enough_waits() if self._whole else left <= 0):
+    def _turn(self) -> bool:
+        """Returns whether the last delta lies far enough behind."""
+        if self._whole:
+            return 2 * self._waiting_tokens >= self._backlog_tokens
+        return self._due <= self.loop.time()
+
+    def _stir(self) -> None:
+        """Wakes the reader once it may have what is there. Where it may at once, as mostly, that takes no timer."""
+        if self._reader is None or self._reader.done() or not (self._ended or self._events):
             return
-        self._rest = self.loop.create_future()
-        timer = None if self._whole else self.loop.call_later(left, self._wake)
-        try:
-            await self._rest
-        finally:
-            if timer is not None:
-                timer.cancel()
-            self._rest = None
+        if self._ended or self._turn():
+            self._reader.set_result(None)
+        elif self._timer is None and not self._whole:
+            self._timer = self.loop.call_later(self._due - self.loop.time(), self._expire)
 
-    def _enough_waits(self) -> bool:
-        return 2 * self._waiting_tokens >= self._backlog_tokens
+    def _expire(self) -> None:
+        self._timer, self._due = None, 0.0
+        self._stir()
 
-    def _wake(self) -> None:
-        if self._rest is not None and not self._rest.done():
-            self._rest.set_result(None)
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
             if not self._whole:
                 self._pace.open -= 1
-            self._wake()
+            self._stir()
 
     def _append(self, delta: Delta) -> None:
         self._waiting_tokens += len(delta.token_ids)
@@ -126,5 +130,3 @@ class GenerationStream:
         else:
             unread = self._events.get(delta.candidate_index)
             self._events[delta.candidate_index] = unread + delta if isinstance(unread, Delta) else delta
-            if self._whole and self._enough_waits():
-                self._wake()
