@@ -1,8 +1,9 @@
 """The HTTP port of a process, for Prometheus and for probes."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
-from socket import AF_INET6
+from socket import AF_INET6, create_connection
 from socketserver import TCPServer, ThreadingMixIn
 from threading import Thread
 from typing import Any
@@ -10,6 +11,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import prometheus_client
 from prometheus_client import CollectorRegistry
+
+_CLOSE_SECONDS = 1.0
 
 
 class MetricsPort:
@@ -30,14 +33,22 @@ class MetricsPort:
         paths = _paths(kit.make_wsgi_app(registry), {"/livez": alive, "/readyz": ready})
         self._server = make_server(host, port, paths, _ServerV6 if ":" in host else _Server, _Silent)
         self.port: int = self._server.server_port
-        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="metrics", daemon=True)
+        self._address = (host, self.port)
+        self._closing = False
+        self._thread = Thread(target=self._serve, name="metrics", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Frees the port. Blocks for up to a twentieth of a second."""
-        self._server.shutdown()
+        """Frees the port."""
+        self._closing = True
+        with suppress(OSError), create_connection(self._address, _CLOSE_SECONDS):
+            self._thread.join(_CLOSE_SECONDS)
         self._server.server_close()
-        self._thread.join()
+
+    def _serve(self) -> None:
+        # `serve_forever` would look up all the time, and each time take the interpreter from who works.
+        while not self._closing:
+            self._server.handle_request()
 
 
 class _Server(ThreadingMixIn, WSGIServer):

@@ -144,13 +144,13 @@ class GenerationEngine:
 
     def _compute(self, rows: list[Row[Sequence]]) -> None:
         """Runs the model, or takes what it has found meanwhile, and hands that out."""
-        began = time.monotonic()
+        began, worked = time.monotonic(), self._scheduler.budget.clock()
         self._begin(rows, began)
-        if landing := self._lookahead.run(rows):
-            rows, sampled, began = landing.rows, landing.drawn, landing.began
+        if landing := self._lookahead.run(rows):  # of a GPU, where both clocks are the same
+            rows, sampled, began, worked = landing.rows, landing.drawn, landing.began, landing.began
         else:
             rows, sampled = self._computation.run(rows)
-        self._account(rows, began)
+        self._account(rows, began, worked)
         self._branch([row.sequence for row in rows if row.sequence.branches])
         for sequence, (token, likelihood) in sampled:
             self._deliver(sequence, token, likelihood)
@@ -282,7 +282,7 @@ class GenerationEngine:
         for group in self._ledger.live:
             self._ledger.end(group, "error", error)
 
-    def _account(self, rows: list[Row[Sequence]], began: float) -> None:
+    def _account(self, rows: list[Row[Sequence]], began: float, worked: float) -> None:
         if not rows:  # all of a step that was launched ahead had ended by then
             return
         seconds = time.monotonic() - began
@@ -291,7 +291,7 @@ class GenerationEngine:
         self._metrics.steps.inc()
         self._metrics.batch_size.observe(len(rows))
         self._metrics.step_seconds.observe(seconds)
-        self._scheduler.observe(rows, seconds)
+        self._scheduler.observe(rows, self._scheduler.budget.clock() - worked)
 
     def _observe(self) -> None:
         self._metrics.preemptions.inc(self._scheduler.preemptions - self._preemptions_seen)

@@ -1,7 +1,8 @@
 """How many prompt tokens a step may take along, so that the streams beside them keep their pace."""
 
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 
 _RECENT = 16
@@ -38,7 +39,11 @@ class PrefillBudget:
     added: medians, as a busy machine holds up single steps. A row more is taken to add what a token adds.
     """
 
-    def __init__(self, most: int, slowdown: float, beginning: float = 0.0) -> None:
+    def __init__(
+        self, most: int, slowdown: float, beginning: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.clock = clock
+        """By which steps are measured."""
         self._most = most
         self._beginning = beginning
         self._slowdown = slowdown

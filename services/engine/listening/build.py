@@ -36,6 +36,7 @@ from services.engine.listening.runner import HeardSource, ListeningRunner
 from services.engine.metrics import EngineMetrics
 from services.engine.multimodal.media_cache import MediaCache
 from services.engine.multimodal.media_queue import MediaQueue
+from services.engine.work_clock import work_clock
 
 _LENGTHS = (1, 4)
 """Of the prompts that it is checked with."""
@@ -67,17 +68,17 @@ def build_listening_engine(model: ListeningModel, settings: EngineSettings, metr
         raise ModelRefused(str(reason)) from reason
     windows = [window_medium(_noise(model, 0), source_tokens)] * 2
     fuse_encoder(loaded, lambda: [torch.stack(encoder.encode(windows))])
+    budget = PrefillBudget(settings.prefill_tokens, settings.decode_slowdown, clock=work_clock(loaded.device))
     engine = GenerationEngine(
         runner,
-        Scheduler(pool, PrefillBudget(settings.prefill_tokens, settings.decode_slowdown),
-                  max_sequences=settings.max_sequences, share_prefixes=False),
+        Scheduler(pool, budget, max_sequences=settings.max_sequences, share_prefixes=False),
         pool,
         Admission(settings.queue),
         metrics,
         media=MediaQueue(encoder, MediaCache(0)),
         unread_tokens=settings.unread_tokens,
         messages_per_second=settings.messages_per_second,
-    )  # fmt: skip
+    )
     reason = "Its decoder, run through the paged cache, was compared with its own forward at load."
     return BuiltEngine(engine, context_tokens, source_tokens, settings.max_sequences, False, reason, pages)
 

@@ -1,7 +1,6 @@
 """Puts an engine together for a loaded model: probes what its layers store, sizes the cache, checks the result."""
 
 import logging
-import time
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -49,6 +48,7 @@ from services.engine.multimodal.media_cache import MediaCache
 from services.engine.multimodal.media_queue import MediaQueue
 from services.engine.pictures.build import picture_parts
 from services.engine.pictures.encoder import PictureEncoder
+from services.engine.work_clock import work_clock
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +102,10 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
 
 def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
     """Returns the engine that is put together from checked parts."""
+    clock = work_clock(loaded.device)
     scheduler = Scheduler(
         parts.pool,
-        PrefillBudget(settings.prefill_tokens, settings.decode_slowdown, parts.reading_seconds),
+        PrefillBudget(settings.prefill_tokens, settings.decode_slowdown, parts.reading_seconds, clock),
         max_sequences=parts.max_sequences,
         share_prefixes=parts.share_prefixes,
         shares_pages=parts.shares_pages,
@@ -112,8 +113,6 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
     )
     serial, pages = isinstance(parts.runner, SerialRunner), parts.pool.page_count
     no_lookup = hindrance(parts.runner)
-    # A processor's own time is the same whoever else is on the machine; of a GPU's work it says little.
-    clock = time.thread_time if loaded.device.type == "cpu" else time.perf_counter
     encoder = PictureEncoder(loaded.pictures) if loaded.pictures else MediaEncoder.of(loaded) if loaded.media else None
     cache = MediaCache(settings.media_cache_bytes, metrics.looked_up) if encoder else None
     if loaded.media and serial:

@@ -1,7 +1,9 @@
 """Tokens that come faster than messages may be sent share one."""
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 import pytest
 
@@ -49,6 +51,28 @@ async def test_streams_share_the_messages() -> None:
 async def test_slow_tokens_are_told_one_by_one() -> None:
     found = await told(GenerationStream(pace=MessagePace(10_000)), 5, 0.01)
     assert found == [[token] for token in range(5)]
+
+
+@pytest.mark.parametrize(("per_second", "timers"), [(10_000, 0), (50, 3)])
+async def test_a_timer_is_only_for_what_comes_too_early(
+    per_second: int, timers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, stream, set_ = asyncio.get_running_loop(), GenerationStream(pace=MessagePace(per_second)), list[float]()
+    original = loop.call_later
+
+    def counted(delay: float, callback: Callable[..., object], *arguments: Any) -> asyncio.TimerHandle:
+        set_.append(delay)
+        return original(delay, callback, *arguments)
+
+    for token in range(4):
+        reading = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0.005)
+        monkeypatch.setattr(loop, "call_later", counted)
+        stream.deliver(delta(token))
+        assert await reading == delta(token)
+        monkeypatch.undo()
+    assert len(set_) == timers
+    assert all(0 < delay <= 1 / per_second for delay in set_)
 
 
 async def test_the_end_is_not_held_back() -> None:
