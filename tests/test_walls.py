@@ -1,6 +1,7 @@
 """The walls of docs/architecture.md: who may import what. Read from the sources, without importing them."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ WIRING = (
 )
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Returns the modules a file imports, by their full names."""
     names: set[str] = set()

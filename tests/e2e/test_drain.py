@@ -31,10 +31,7 @@ async def drained(target: Server, address: str) -> tuple[list[str], ModelNotRead
     return seen, refused.value
 
 
-@pytest.mark.parametrize("module", ["services.text", "gateway"])
-async def test_sigterm_lets_streams_finish_and_refuses_new_calls(
-    module: str, checkpoints: Checkpoints, tmp_path: Path
-) -> None:
+async def test_sigterm_lets_streams_finish_and_refuses_new_calls(checkpoints: Checkpoints, tmp_path: Path) -> None:
     """The running stream comes to its end, a new call is told when to retry, and the process exits with 0."""
     quick = ("--drain-delay-seconds", "0")
     model = ("--model", str(checkpoints("llama")), *quick)
@@ -42,10 +39,10 @@ async def test_sigterm_lets_streams_finish_and_refuses_new_calls(
         server(tmp_path / "text.log", "services.text", *model) as text,
         server(tmp_path / "gateway.log", "gateway", "--static", text.address, *quick) as gateway,
     ):
-        target = text if module == "services.text" else gateway
-        events, refused = await drained(target, target.address)
-    assert events[0] == "started"
-    assert events[-1] == "completed"
-    assert refused.retry_after is not None
-    assert refused.retry_after > 0
-    assert target.process.returncode == 0, target.log
+        for target in (gateway, text):
+            events, refused = await drained(target, target.address)
+            assert events[0] == "started"
+            assert events[-1] == "completed"
+            assert refused.retry_after is not None
+            assert refused.retry_after > 0
+            assert target.process.returncode == 0, target.log

@@ -60,10 +60,10 @@ async def test_pixels_are_the_models(tmp_path: Path, name: str) -> None:
 
 
 async def test_the_type_is_the_callers(tmp_path: Path) -> None:
-    folder = write_vision_model(tmp_path / "swin2sr", "swin2sr", AutoModelForImageToImage, upscale=4)
-    async with vision_stack(folder, message_bytes=1 << 16) as stack:
+    folder = write_vision_model(tmp_path / "swin2sr", "swin2sr", AutoModelForImageToImage, upscale=2)
+    async with vision_stack(folder, message_bytes=1 << 15) as stack:
         for mime_type, kind in {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}.items():
-            answer = await transform(stack, landscape(20, 10), output_mime_type=mime_type)
+            answer = await transform(stack, landscape(40, 20), output_mime_type=mime_type)
             with Image.open(BytesIO(answer.image.data)) as found:
                 assert (found.format, found.size, answer.image.mime_type) == (kind, (80, 40), mime_type)
         with pytest.raises(InvalidArgument) as caught:
@@ -72,4 +72,4 @@ async def test_the_type_is_the_callers(tmp_path: Path) -> None:
         with pytest.raises(InvalidArgument, match="output_mime_type: holds at most 16383 pixels a side"):
             await transform(stack, Image.new("RGB", (9000, 1)), output_mime_type="image/webp")
         with pytest.raises(InvalidArgument, match=r"image: has an answer of .* ask for image/jpeg"):
-            await transform(stack, noise(120, 100))
+            await transform(stack, noise(100, 80))

@@ -51,8 +51,8 @@ def equal(found: Any, expected: list[dict[str, Any]], text: str) -> None:
 @pytest.mark.parametrize("name", ["bert", "roberta", "electra", "modernbert", "deberta"])
 async def test_spans_of_every_aggregation_are_the_pipelines(tmp_path: Path, name: str) -> None:
     folder = tagger(tmp_path / name, name)
-    texts = short_texts(folder, 100)
-    assert len(texts) > 60
+    texts = short_texts(folder, 50)
+    assert len(texts) > 30
     reference = transformers_pipeline("token-classification", folder)
     async with running_stack(folder) as stack:
         label = stack.client.text.classify_tokens

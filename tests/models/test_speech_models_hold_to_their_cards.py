@@ -62,7 +62,9 @@ def figures(name):
 
 def drawn_anew(name):
     """What the recipe draws in a process of its own: espeak-ng says a text a little otherwise after another one."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([f"models.recipes.speech.{each.replace('-', '_')}" for each in NAMES])
+    with ProcessPoolExecutor(1, context) as process:
         return process.submit(draw, name).result()
 
 
