@@ -118,7 +118,7 @@ async def test_streams_go_on_elsewhere_and_the_process_begins_anew(
                     assert await health == [HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING]
             resumed = gateway.registry.get_sample_value("sensorium_gateway_stream_resumes_total", {"result": "resumed"})
             assert resumed
-            await until(lambda: supervisor.process.exit_code is not None, 10)
+            await until(lambda: supervisor.process.exit_code is not None)
             assert supervisor.process.exit_code == code, supervisor.log
             assert supervisor.log.count(f"has stopped working ({reason})") == 1
             # Who hung where is in the log.

@@ -59,7 +59,7 @@ async def test_a_lost_rank_ends_the_service(checkpoints: Checkpoints, tmp_path: 
             with pytest.raises(Unavailable):
                 async for _ in stream:
                     pass
-        await until(lambda: running.ended, 15)
+        await until(lambda: running.ended)
     assert running.process.returncode == DEVICE_FAILED
     assert "rank_lost" in running.log
 

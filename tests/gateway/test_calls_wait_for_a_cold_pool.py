@@ -34,14 +34,14 @@ async def test_calls_that_name_the_model_or_mean_it_are_held_until_an_endpoint_a
             # Who asks before calling must not be kept from the call that wakes the pool.
             asked = HealthCheckRequest(service="sensorium.v1.TextService").SerializeToString()
             assert await gateway.channel.unary_unary("/grpc.health.v1.Health/Check")(asked) == b"\x08\x01"
-            await asyncio.sleep(2)
+            await asyncio.sleep(0.5)
             await cable.mend()
             await asyncio.gather(*calls)
-            assert time.monotonic() - begun > 2
+            assert time.monotonic() - begun > 0.5
             assert _depth(gateway) == 0
             wait = {"pool": "text", "outcome": "dispatched"}
             assert gateway.metric("sensorium_gateway_queue_wait_seconds_count", **wait) == 10
-            assert gateway.metric("sensorium_gateway_queue_wait_seconds_sum", **wait) > 20
+            assert gateway.metric("sensorium_gateway_queue_wait_seconds_sum", **wait) > 5
 
 
 async def test_none_that_appears_in_time_is_told_as_it_is():

@@ -14,7 +14,7 @@ async def test_one_that_begins_nothing_is_replaced():
     async with (
         silent,
         FakeTextService() as other,
-        rig(silent.address, other.address, first_token_seconds=0.3) as gateway,
+        rig(silent.address, other.address, first_token_seconds=1) as gateway,
     ):
         events = [event.WhichOneof("event") async for event in gateway.text.StreamGenerate(STREAM)]
         assert events == ["started", "delta", "delta", "delta", "completed"]

@@ -74,5 +74,5 @@ async def test_a_call_is_answered(confined: list[str], tmp_path: Path) -> None:
             for process in (gateway.process, service.process):
                 assert users(process.pid) == {str(USER)}
                 process.send_signal(signal.SIGTERM)
-                await until(lambda process=process: process.poll() is not None, 20)
+                await until(lambda process=process: process.poll() is not None)
                 assert process.returncode == 0

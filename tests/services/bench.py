@@ -1,13 +1,17 @@
 """An engine with its parts in reach, and what a test asks it for."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from services.engine.admission import Admission, QueueLimits
+from services.engine.generation import engine
 from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.building.build import (
     PAGE_SIZE,
@@ -120,6 +124,11 @@ async def first_delta(stream: GenerationStream) -> Delta:
     event = await anext(stream)
     assert isinstance(event, Delta)
     return event
+
+
+def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Sets the clocks of engines ahead."""
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds))
 
 
 async def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:

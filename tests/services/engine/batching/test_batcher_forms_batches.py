@@ -33,17 +33,17 @@ async def test_a_free_model_does_not_wait() -> None:
     async with bench() as made:
         began = time.monotonic()
         await made.run(items("a"))
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 5
 
 
 async def test_a_batch_waits_for_more_only_as_long_as_configured() -> None:
-    async with bench(wait_seconds=0.2) as made:
+    async with bench(wait_seconds=0.5) as made:
         first = made.run(items("a"))
-        await asyncio.sleep(0.05)
+        await settle()
         second = made.run(items("b"))
         computed = await asyncio.gather(first, second)
         assert made.runner.batches == [["a", "b"]]
-        assert 0.15 < computed[0].times.queue < 2
+        assert 0.4 < computed[0].times.queue < 10
 
 
 async def test_a_full_batch_does_not_wait() -> None:

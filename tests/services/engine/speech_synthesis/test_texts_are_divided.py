@@ -48,9 +48,9 @@ def test_a_long_sentence_is_divided_at_commas_else_at_spaces_else_anywhere() -> 
 @pytest.mark.parametrize("unit", [".", ". ", "a. ", '."', "\n ", "x", "a, ", "。", "é. ", "I. ", "(", "。」", "1. "])
 def test_no_text_takes_long(unit: str) -> None:
     text = (unit * 20_000)[:20_000]
-    began = time.perf_counter()
+    began = time.thread_time()
     found = sentences(text, 250)
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
     assert all(0 < len(sentence) <= 250 for sentence in found)
     letters = "".join(each for each in "".join(found) if each.isalnum())
     assert letters == "".join(each for each in text if each.isalnum())

@@ -101,18 +101,19 @@ HOSTILE = {
 async def test_what_cannot_be_compiled_in_bounds_is_refused_and_the_next_is_served(
     name: str, compiler: StructureCompiler
 ) -> None:
-    began = beat = time.monotonic()
+    began, beat = time.monotonic(), time.thread_time()
     hostile = asyncio.create_task(refusal(compiler, HOSTILE[name]))
     pause = 0.0
     while not hostile.done():
         await asyncio.sleep(0.001)
-        pause, beat = max(pause, time.monotonic() - beat), time.monotonic()
+        # What the loop itself computes, whoever else has the processor.
+        pause, beat = max(pause, time.thread_time() - beat), time.thread_time()
     violation = await hostile
     assert violation.field == HOSTILE[name].field
     assert 3 < len(violation.description) < 500
     assert "\n" not in violation.description
-    assert time.monotonic() - began < 15
-    assert pause < 2
+    assert time.monotonic() - began < 60
+    assert pause < 0.5
     assert accepts(await compiled(compiler, wanted("regex", f"next|{len(name)}")), "next")
 
 

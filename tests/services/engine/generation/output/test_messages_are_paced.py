@@ -34,12 +34,12 @@ async def told(stream: GenerationStream, tokens: int, seconds: float) -> list[li
 
 
 async def test_streams_share_the_messages() -> None:
-    pace = MessagePace(100)
+    pace = MessagePace(20)
     streams = [GenerationStream(pace=pace) for _ in range(5)]
-    assert pace.gap_seconds == pytest.approx(0.05)
+    assert pace.gap_seconds == pytest.approx(0.25)
     begun = monotonic()
-    told_of_all = await asyncio.gather(*(told(stream, 100, 0.002) for stream in streams))
-    most = (monotonic() - begun) / 0.05 + 2
+    told_of_all = await asyncio.gather(*(told(stream, 100, 0.005) for stream in streams))
+    most = (monotonic() - begun) / 0.25 + 2
     for found in told_of_all:
         # The first is not held back.
         assert found[0] == [0]
@@ -76,7 +76,9 @@ async def test_a_timer_is_only_for_what_comes_too_early(
 
 
 async def test_the_end_is_not_held_back() -> None:
-    stream = GenerationStream(pace=MessagePace(1))
+    pace = MessagePace(1)
+    stream, *_others = (GenerationStream(pace=pace) for _ in range(1000))
+    assert pace.gap_seconds == 1000
     stream.deliver(delta(0))
     await anext(stream)
     stream.deliver(delta(1))
@@ -84,7 +86,7 @@ async def test_the_end_is_not_held_back() -> None:
     await asyncio.sleep(0.05)
     assert not second.done()
     stream.deliver(Internal())
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(30):
         assert isinstance(await second, Delta)
         with pytest.raises(Internal):
             await anext(stream)
@@ -119,7 +121,7 @@ async def test_what_is_answered_in_one_piece_takes_no_messages_and_wakes_nobody(
     rest = asyncio.ensure_future(anext(whole))
     whole.deliver(delta(10))
     whole.cancel()
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(30):
         assert list((await rest).token_ids) == [10]
     assert pace.open == 1
     stream.cancel()
