@@ -49,6 +49,7 @@ class EngineMetrics:
             self.faults.labels(reason)
         for part in PLANNED:
             self.memory_plan_bytes.labels(part)
+        self.ranks.set(1)
 
     def _declare_gauges(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
@@ -69,6 +70,7 @@ class EngineMetrics:
             "gpu_memory_bytes", "The GPU's memory: allocated, peak, reserved, total. 0 on a CPU.", "kind"
         )
 
+        self.ranks = gauge("ranks", "Processes alive that each hold a part of the model; 1 where it is not divided.")
         self.memory_plan_bytes = gauge(
             "memory_plan_bytes",
             "What the memory of the device is meant for, as found at load; 0 where that was not measured.",
@@ -95,6 +97,9 @@ class EngineMetrics:
         self.steps = counter("steps", "Steps of the model.")
         self.busy_seconds = counter("busy_seconds", "Time the engine was at work, the model's included.")
         self.forward_seconds = counter("forward_seconds", "Time in the model's own forward.")
+        self.telling_seconds = counter(
+            "telling_seconds", "Time the first rank took to tell the others what to run; 0 where there are none."
+        )
         self.preemptions = counter("preemptions", "Sequences put back because no page was free.")
         self.faults = counter(
             "faults", "Why the model has stopped working; the process ends then and begins anew.", "reason"

@@ -44,6 +44,24 @@ DEVICE = Row(
             ],
         ),
         Panel(
+            title="Ranks of a model",
+            description="Processes alive that each hold a part of it, on a GPU each; 1 where it is not divided. One that "
+            "is lost ends the others.",
+            queries=[Query(f"min by (pool, instance) (sensorium_engine_ranks{{{SERVER}}})", "{{pool}} {{instance}}")],
+        ),
+        Panel(
+            title="Telling ranks what to run",
+            description="Share of the engine's time at work that the first rank takes to tell the others of its steps.",
+            queries=[
+                Query(
+                    f"sum by (pool) (rate(sensorium_engine_telling_seconds_total{{{SERVER}}}[$__rate_interval]))"
+                    f" / sum by (pool) (rate(sensorium_engine_busy_seconds_total{{{SERVER}}}[$__rate_interval]))",
+                    "{{pool}}",
+                )
+            ],
+            unit="percentunit",
+        ),
+        Panel(
             title="Memory of the GPU, by the process",
             description="Allocated by tensors, reserved by torch, and what there is. 0 on a CPU.",
             queries=[

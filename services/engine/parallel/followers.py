@@ -34,6 +34,11 @@ class Followers:
                 return f"Rank {number} has ended with code {code}; its log says why."
         return ""
 
+    @property
+    def ended(self) -> int:
+        """How many have ended."""
+        return sum(process.poll() is not None for process in self._processes)
+
     def close(self) -> None:
         """Ends them: by themselves if they can."""
         for process in self._processes:

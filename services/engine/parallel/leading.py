@@ -88,6 +88,9 @@ class Leading:
     def build(self, loaded: LoadedModel, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
         """Returns the engine of all ranks. Raises ModelRefused."""
         made = self.parts(loaded, settings)
+        if self._runner is not None:
+            self._runner.took = metrics.telling_seconds.inc
+        metrics.ranks.set_function(lambda: len(made.rank_bytes) - self._followers.ended)
         return replace(engine_of(loaded, made.parts(settings), settings, metrics), rank_bytes=made.rank_bytes)
 
     def parts(self, loaded: LoadedModel, settings: EngineSettings) -> RankParts:

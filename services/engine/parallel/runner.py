@@ -34,12 +34,14 @@ class LeadingRunner(ModelRunner):
         """When the exchange began that is going on, on the clock of `time.monotonic`."""
         self.lost = False
         """Whether no step can be run any more."""
+        self.took: Callable[[float], object] = lambda seconds: None
+        """Is told how many seconds it took to tell the others."""
 
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         """See Runner. Raises DeviceFault."""
 
         def all_ranks() -> Tensor:
-            self._group.tell([Order.RUN, *packed_rows(rows)])
+            self._tell([Order.RUN, *packed_rows(rows)])
             logits = super(LeadingRunner, self).run(rows)
             if logits.is_cuda:  # a rank that hangs is noticed here
                 torch.cuda.current_stream(logits.device).synchronize()
@@ -58,7 +60,7 @@ class LeadingRunner(ModelRunner):
         assert recorded is not None
 
         def all_ranks() -> LaunchedStep | None:
-            self._group.tell(packed_launch(rows, after))
+            self._tell(packed_launch(rows, after))
             return recorded.launch(rows, after)
 
         return self._together(all_ranks)
@@ -68,7 +70,7 @@ class LeadingRunner(ModelRunner):
         sources, targets = partial_pages(self.cache.page_size, pairs)
 
         def all_ranks() -> None:
-            self._group.tell([Order.COPY, len(sources), *sources, *targets])
+            self._tell([Order.COPY, len(sources), *sources, *targets])
             self.cache.copy_pages(sources, targets)
 
         if sources:
@@ -77,7 +79,12 @@ class LeadingRunner(ModelRunner):
     def end(self) -> None:
         """Lets the others go, unless they are lost."""
         if not self.lost:
-            self._together(lambda: self._group.tell([Order.END]))
+            self._together(lambda: self._tell([Order.END]))
+
+    def _tell(self, numbers: list[int]) -> None:
+        began = time.monotonic()
+        self._group.tell(numbers)
+        self.took(time.monotonic() - began)
 
     def _together(self, work: Callable[[], T]) -> T:
         if self.lost:

@@ -43,9 +43,10 @@ async def test_one_that_ends_is_told_of_and_the_others_are_let_go(tmp_path: Path
     paths = [tmp_path / "first", tmp_path / "second"]
     both = Followers(MODULE, list(map(str, paths)))
     await until(lambda: all(path.exists() for path in paths))
-    assert both.lost == ""
+    assert (both.lost, both.ended) == ("", 0)
     os.kill(int(paths[1].read_text()), signal.SIGKILL)
     await until(lambda: both.lost != "")
     assert both.lost.startswith("Rank 2 has ended with code -9")
+    assert both.ended == 1
     both.close()
     assert not any(runs(int(path.read_text())) for path in paths)
