@@ -1,7 +1,10 @@
 """A service whose model is divided among two processes, as an operator starts it."""
 
+import asyncio
 import os
+import re
 import signal
+import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -39,6 +42,16 @@ def ranks_of(running: Server) -> list[int]:
     return [pid for pid in found if b"follower" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+def metric(running: Server, name: str) -> float:
+    """Returns a metric without labels."""
+    told = re.search(r"metrics on (\S+)", running.log)
+    assert told
+    with urllib.request.urlopen(f"http://{told[1]}/metrics") as page:
+        found = re.search(rf"^{name} (\S+)$", page.read().decode(), re.MULTILINE)
+    assert found
+    return float(found[1])
+
+
 async def test_a_lost_rank_ends_the_service(checkpoints: Checkpoints, tmp_path: Path) -> None:
     """Streams end so that a gateway takes them elsewhere, and the process so that it is started anew."""
     folder = checkpoints("llama")
@@ -49,6 +62,8 @@ async def test_a_lost_rank_ends_the_service(checkpoints: Checkpoints, tmp_path: 
             assert min(info.rank_bytes) > 0
             answer = await read(client, request([9, 11, 13], max_new_tokens=9, temperature=0))
             assert answer.token_ids == greedy(folder, [9, 11, 13], 9)
+            assert await asyncio.to_thread(metric, running, "sensorium_engine_ranks") == 2
+            assert await asyncio.to_thread(metric, running, "sensorium_engine_telling_seconds_total") > 0
             stream: AsyncIterator[StreamGenerateResponse] = aiter(
                 client.text.stream_generate(request([9], max_new_tokens=230, ignore_eos=True))
             )

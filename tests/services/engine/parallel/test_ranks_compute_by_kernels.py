@@ -73,7 +73,7 @@ async def test_greedy_tokens_are_those_of_generate(two: Bench, folder: Path) -> 
 async def test_drawn_tokens_are_those_of_one_process(two: Bench, folder: Path) -> None:
     """The first rank draws; the others go on from its tokens."""
     alone = real_bench(load_language_model(str(folder), revision=None, device=CPU, dtype="float32"))
-    drawn = {"temperature": 1.2, "top_k": 20, "seed": 3, "max_new_tokens": 4}
+    drawn = {"temperature": 3.0, "seed": 3, "max_new_tokens": 6}
     before = two.runner.recorded.ahead
     try:
         found, expected = [
