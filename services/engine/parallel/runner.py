@@ -34,7 +34,7 @@ class LeadingRunner(ModelRunner):
         """When the exchange began that is going on, on the clock of `time.monotonic`."""
         self.lost = False
         """Whether no step can be run any more."""
-        self.took: Callable[[float], object] = lambda seconds: None
+        self.took: Callable[[float], object] = lambda _seconds: None
         """Is told how many seconds it took to tell the others."""
 
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
