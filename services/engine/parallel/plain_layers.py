@@ -1,11 +1,13 @@
 """Layers of a divided model as plain ones, which fused layers can take the place of."""
 
 import re
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from services.engine.experts import weight_names
 from services.engine.fusion.attention import is_attention
 from services.engine.fusion.mlp import AnyLinear, is_gated_mlp, linear_children
 from services.engine.parallel.plan import local
@@ -15,25 +17,61 @@ _SUMS = {"o_proj", "down_proj"}
 """Layers that are given what those beside them leave divided, so that each rank has a part of their sums."""
 
 
+class SummedExperts(nn.Module):
+    """Plain experts with a part of the weights of each, whose results are added up over all ranks."""
+
+    def __init__(self, experts: nn.Module, exchange: Exchange) -> None:
+        super().__init__()
+        self.experts = experts
+        self._exchange = exchange
+
+    def forward(self, *given: Tensor) -> Tensor:
+        """See `is_experts`."""
+        return self._exchange(self.experts(*given))
+
+
 @torch.no_grad()
 def make_plain(model: PreTrainedModel, exchange: Exchange, *, leads: bool) -> None:
     """Replaces the linear layers of attention and of gated feed-forward layers by plain ones of this rank's weights.
 
-    Those that transformers' plan divides in another way stay. The bias of a sum is left to the rank that `leads`.
+    Experts become plain too. What transformers' plan divides in another way stays. The bias of a sum is left to the
+    rank that `leads`.
     """
     for name, module in list(model.named_modules()):
-        if not is_attention(module) and not is_gated_mlp(module):
-            continue
-        linears = linear_children(module)
-        if any(_style(model, f"{name}.{child}") != ("rowwise" if child in _SUMS else "colwise") for child in linears):
-            continue
-        for child, linear in linears.items():
-            setattr(module, child, _plain(linear, exchange if child in _SUMS else None, leads=leads))
+        if is_attention(module) or is_gated_mlp(module):
+            linears = linear_children(module)
+            if all(_style(model, f"{name}.{child}") == _linear_style(child) for child in linears):
+                for child, linear in linears.items():
+                    setattr(module, child, _plain(linear, exchange if child in _SUMS else None, leads=leads))
+        elif _are_divided_experts(model, name, module):
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, SummedExperts(_plain_experts(module), exchange))
 
 
 def _style(model: PreTrainedModel, name: str) -> str | None:
     """Returns how the plan divides a layer, in transformers' words."""
     return model.tp_plan.get(re.sub(r"\.\d+(?=\.)", ".*", name))
+
+
+def _linear_style(name: str) -> str:
+    """Returns how linear layers of that name are divided as a rule."""
+    return "rowwise" if name in _SUMS else "colwise"
+
+
+def _are_divided_experts(model: PreTrainedModel, name: str, module: nn.Module) -> bool:
+    """Returns whether each rank has a part of every expert, and nothing is added to their products."""
+    if _style(model, name) != "moe_tp_experts" or not hasattr(module, "has_gate"):
+        return False
+    styles = {child: _style(model, f"{name}.{child}") for child, _ in module.named_parameters(recurse=False)}
+    return styles == dict(zip(weight_names(module), ("packed_colwise", "rowwise"), strict=True))
+
+
+def _plain_experts(experts: Any) -> nn.Module:
+    """Returns the same experts with this rank's weights and without an exchange."""
+    for name in weight_names(experts):
+        setattr(experts, name, nn.Parameter(local(getattr(experts, name))))
+    del experts.forward  # the plan's, with the class's behind it
+    return experts
 
 
 def _plain(linear: AnyLinear, exchange: Exchange | None, *, leads: bool) -> nn.Linear:

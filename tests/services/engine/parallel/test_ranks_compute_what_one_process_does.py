@@ -79,7 +79,8 @@ async def test_what_lies_between_two_exchanges_is_computed_in_one_go(two: Two) -
     kinds = [type(module).__name__ for module in two.model.modules()]
     layers = two.model.config.num_hidden_layers
     assert kinds.count("FusedAttention") == layers
-    assert kinds.count("FusedMlp") == (0 if two.model.config.model_type == "mixtral" else layers)
+    mixtral = two.model.config.model_type == "mixtral"
+    assert (kinds.count("FusedMlp"), kinds.count("SummedExperts")) == ((0, layers) if mixtral else (layers, 0))
 
 
 async def test_greedy_tokens_are_those_of_generate(two: Two) -> None:
