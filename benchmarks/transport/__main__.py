@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from sensorium.v1.text_pb2 import StreamGenerateRequest
 _WARM_SECONDS = 1.0
 _TOKENS = 100_000
 
+Clock = Callable[[], float]
+"""Seconds of processor time so far."""
+
 
 @dataclass
 class Count:
@@ -36,16 +40,21 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Measurements of each; the median is shown.")] = 3,
     logs: Annotated[Path, typer.Option(help="Folder for logs.")] = ROOT / ".bench/transport",
 ) -> None:
-    """Prints processor time per message, of all threads; the service makes a token each step for every stream."""
-    table = Table("streams", "service", "service behind the gateway", "gateway", title="µs a message")
+    """Prints processor time per message, of all threads; the service makes a token each step for every stream.
+
+    What the gateway's takes beside the thread of its event loop is gRPC's towards the endpoint.
+    """
+    table = Table("streams", "service", "service behind the gateway", "gateway", "its loop alone", title="µs a message")
     with ExitStack() as running, asyncio.Runner() as runner:
         service, port = _start(running, logs, "benchmarks.transport.service", "--step-seconds", str(step))
         gateway, front = _start(running, logs, "gateway", "--static", f"127.0.0.1:{port}")
         for count in streams:
             rounds = [
                 (
-                    *runner.run(_measure(port, [service], count, channels, seconds)),
-                    *runner.run(_measure(front, [service, gateway], count, channels, seconds)),
+                    *runner.run(_measure(port, [_all(service)], count, channels, seconds)),
+                    *runner.run(
+                        _measure(front, [_all(service), _all(gateway), _loop(gateway)], count, channels, seconds)
+                    ),
                 )
                 for _ in range(repeats)
             ]
@@ -53,14 +62,14 @@ def main(
     Console().print(table)
 
 
-async def _measure(port: int, processes: list[Process], streams: int, channels: int, seconds: float) -> list[float]:
+async def _measure(port: int, clocks: list[Clock], streams: int, channels: int, seconds: float) -> list[float]:
     clients = [AsyncClient(f"127.0.0.1:{port}", retry=None) for _ in range(channels)]
     count = Count()
     callers = [asyncio.ensure_future(_call(clients[index % channels], count)) for index in range(streams)]
     await asyncio.sleep(_WARM_SECONDS)
-    before, begun = [_seconds(process) for process in processes], count.messages
+    before, begun = [clock() for clock in clocks], count.messages
     await asyncio.sleep(seconds)
-    after, messages = [_seconds(process) for process in processes], count.messages - begun
+    after, messages = [clock() for clock in clocks], count.messages - begun
     for caller in callers:
         caller.cancel()
     await asyncio.gather(*callers, return_exceptions=True)
@@ -77,10 +86,19 @@ async def _call(client: AsyncClient, count: Count) -> None:
         count.messages += 1
 
 
-def _seconds(process: Process) -> float:
-    """Returns the processor time of all threads of a process so far."""
+def _all(process: Process) -> Clock:
+    """Returns what tells the processor time of all threads of a process so far."""
     tasks = Path(f"/proc/{process.popen.pid}/task")
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+    return lambda: sum(_seconds(task) for task in tasks.iterdir())
+
+
+def _loop(process: Process) -> Clock:
+    """Returns what tells that of its first thread, in which the event loop runs."""
+    return lambda: _seconds(Path(f"/proc/{process.popen.pid}/task/{process.popen.pid}"))
+
+
+def _seconds(task: Path) -> float:
+    return int((task / "schedstat").read_text().split()[0]) / 1e9
 
 
 def _start(running: ExitStack, logs: Path, module: str, *arguments: str) -> tuple[Process, int]:
