@@ -1,6 +1,6 @@
 """The product of one row, as fast as the weights come: with the norm before it, and the gate or the sum behind it."""
 
-# ruff: noqa: N803, SIM108 - constants of a kernel are written in capitals, and its branches are chosen by statements
+# ruff: noqa: N803, N806, SIM108 - constants of a kernel are written in capitals, and its branches are chosen by statements
 # pyright: reportPossiblyUnboundVariable=false, reportGeneralTypeIssues=false
 import triton
 import triton.language as tl
@@ -31,6 +31,13 @@ def load_row(row, columns, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def multiplied(weights, part, LANE: tl.constexpr):
+    """Returns float32 `[ROWS, BLOCK / LANE]`: products `[ROWS, BLOCK]`, of which LANE neighbours are added up."""
+    products = weights.to(tl.float32) * part[None, :]
+    return tl.sum(products.reshape([products.shape[0], products.shape[1] // LANE, LANE]), axis=2)
+
+
+@triton.jit
 def multiply_row(
     row,
     weights,
@@ -58,6 +65,9 @@ def multiply_row(
     """
     if EARLY:
         gdc_launch_dependents()
+    # Numbers that a thread reads at once it also adds up at once: a sum for each would take its registers, and those
+    # of the kernel behind, which is to begin before this one ends.
+    LANE: tl.constexpr = min(128 // weights.dtype.element_ty.primitive_bitwidth, BLOCK)
     units = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     columns = tl.arange(0, BLOCK)
     at = weights + units.to(tl.int64)[:, None] * WIDTH + columns[None, :]
@@ -65,7 +75,7 @@ def multiply_row(
     if ACTIVATION:
         other_at = at + UNITS * WIDTH
         other = load_weights(other_at, units, columns, UNITS, WIDTH, ROWS, BLOCK)
-        through = tl.zeros([ROWS, BLOCK], dtype=tl.float32)
+        through = tl.zeros([ROWS, BLOCK // LANE], dtype=tl.float32)
     if EARLY:
         gdc_wait()
     share = 1.0
@@ -75,7 +85,7 @@ def multiply_row(
             part = load_row(row, columns + start, WIDTH, BLOCK)
             squares += part * part
         share = tl.rsqrt(tl.sum(squares, axis=0) / WIDTH + epsilon)
-    total = tl.zeros([ROWS, BLOCK], dtype=tl.float32)
+    total = tl.zeros([ROWS, BLOCK // LANE], dtype=tl.float32)
     for start in tl.static_range(0, WIDTH, BLOCK):
         part = load_row(row, columns + start, WIDTH, BLOCK)
         if NORM:
@@ -88,9 +98,9 @@ def multiply_row(
             if ACTIVATION:
                 ahead = other_at + start + BLOCK
                 other = load_weights(ahead, units, columns + start + BLOCK, UNITS, WIDTH, ROWS, BLOCK)
-        total += mine.to(tl.float32) * part[None, :]
+        total += multiplied(mine, part, LANE)
         if ACTIVATION:
-            through += theirs.to(tl.float32) * part[None, :]
+            through += multiplied(theirs, part, LANE)
     result = tl.sum(total, axis=1) * share
     inside = units < UNITS
     if FACTORS:

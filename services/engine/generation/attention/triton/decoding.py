@@ -10,7 +10,7 @@ from services.engine.generation.attention.triton.narrow import load_scales, narr
 from services.engine.generation.attention.triton.own import load_turned
 from services.engine.generation.attention.triton.pages import load_block, load_pages
 from services.engine.generation.attention.triton.parts import sum_parts
-from services.engine.generation.attention.triton.softmax import logarithm, weigh_block
+from services.engine.generation.attention.triton.softmax import LOGARITHM, capped, weigh_block
 
 
 @triton.jit
@@ -105,7 +105,7 @@ def attend_token(
     page = load_pages(pages, begin, until, PAGE, N)
     some_keys, some_values = load_block(
         page, key_at, value_at, key_page, value_page, begin, until, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
-        VALUE_BLOCK, COLUMNS, True,
+        VALUE_BLOCK, COLUMNS,
     )  # fmt: skip
     key_scale, value_scale = 1.0, 1.0
     if NARROW:
@@ -154,20 +154,23 @@ def attend_token(
             tl.store(key_scales + at, own_key_scale, mask=stores)
             tl.store(value_scales + at, own_value_scale, mask=stores)
             # As whoever reads them later finds them.
-            key, value = widen(key_stored) * own_key_scale, widen(value_stored) * own_value_scale
+            key = widen(key_stored, tl.float32) * own_key_scale
+            value = widen(value_stored, tl.float32) * own_value_scale
         if part == 0:  # a token sees itself
             score = tl.sum(queries.to(tl.float32) * key.to(tl.float32), axis=1) * scaling
-            best = logarithm(score, softcap, SOFTCAP)
+            if SOFTCAP:
+                score = capped(score, softcap)
+            best = score * LOGARITHM
             weight += 1.0
             total += value.to(tl.float32)[None, :]
     else:
         inside = (rows < GROUP)[:, None] & (key_columns < KEY_WIDTH)[None, :]
         queries = tl.load(query + heads[:, None] * query_head + key_columns[None, :], mask=inside, other=0.0)
     positions = tl.zeros([M], dtype=tl.int32) + end - 1
-    for start in range(begin, tl.maximum(until, begin + 1), N):
+    for start in range(begin, until, N):
         next_keys, next_values = load_block(  # on their way while those before are worked on
             page, key_at, value_at, key_page, value_page, start + N, until, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
-            VALUE_BLOCK, COLUMNS, True,
+            VALUE_BLOCK, COLUMNS,
         )  # fmt: skip
         if NARROW:
             next_key_scale = load_scales(key_scales, page, scale_page, start + N, until, PAGE, N)
@@ -184,7 +187,7 @@ def attend_token(
     inside = (rows < GROUP)[:, None] & (value_columns < VALUE_WIDTH)[None, :]
     if parts == 1:
         if SINKS:
-            sink = tl.load(sinks + heads, mask=rows < GROUP, other=0.0).to(tl.float32) * 1.4426950408889634
+            sink = tl.load(sinks + heads, mask=rows < GROUP, other=0.0).to(tl.float32) * LOGARITHM
             higher = tl.maximum(best, sink)
             fading = tl.exp2(best - higher)
             weight = weight * fading + tl.exp2(sink - higher)

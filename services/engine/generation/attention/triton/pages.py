@@ -7,9 +7,25 @@ import triton.language as tl
 
 @triton.jit
 def load_pages(pages, start, end, PAGE: tl.constexpr, N: tl.constexpr):
-    """Returns the pages `[N]` in which the tokens [start, start + N) of a sequence are; any from `end` on."""
-    places = start + tl.arange(0, N)
-    return tl.load(pages + places // PAGE, mask=places < end, other=0).to(tl.int64)
+    """Returns the pages `[N / PAGE]` in which the tokens [start, start + N) of a sequence are; from `end` on the last.
+
+    N and `start` are multiples of PAGE, so each is read once and not for each of its tokens.
+    """
+    tl.static_assert(N % PAGE == 0)
+    places = tl.minimum(start // PAGE + tl.arange(0, N // PAGE), tl.maximum(end - 1, 0) // PAGE)
+    return tl.load(pages + places).to(tl.int32)
+
+
+@triton.jit
+def places_in(page, start, end, PAGE: tl.constexpr, N: tl.constexpr):
+    """Returns page and place in it, int64 and int32 `[N]`, of the tokens [start, start + N); from `end` on of the last.
+
+    So none needs a mask: a token that is read in the place of none must get no weight. `page` is what `load_pages`
+    returned.
+    """
+    each = tl.broadcast_to(page[:, None], [N // PAGE, PAGE]).reshape([N])
+    places = tl.minimum(start + tl.arange(0, N), tl.maximum(end - 1, 0))
+    return each.to(tl.int64), places % PAGE
 
 
 @triton.jit
@@ -28,31 +44,24 @@ def load_block(
     VALUE_WIDTH: tl.constexpr,
     VALUE_BLOCK: tl.constexpr,
     COLUMNS: tl.constexpr,
-    MASKED: tl.constexpr,
 ):
     """Returns keys `[KEY_BLOCK, N]` and values `[N, VALUE_BLOCK]` of the tokens [start, start + N) of a sequence.
 
-    `page` is what `load_pages` returned for them; `key_at` and `value_at` point at a head's first page. With MASKED
-    there are zeros from `end` on.
+    `page` is what `load_pages` returned for them; `key_at` and `value_at` point at a head's first page. From `end` on
+    they are those of the last token.
     """
-    places = start + tl.arange(0, N)
+    page, offset = places_in(page, start, end, PAGE, N)
     key_columns = tl.arange(0, KEY_BLOCK)
     value_columns = tl.arange(0, VALUE_BLOCK)
-    there = places < end
-    key_places = key_at + page * key_page + (places % PAGE) * KEY_WIDTH
-    value_places = value_at + page * value_page + (places % PAGE) * COLUMNS
-    if MASKED or KEY_WIDTH != KEY_BLOCK:
-        inside = there[None, :]
-        if KEY_WIDTH != KEY_BLOCK:
-            inside &= (key_columns < KEY_WIDTH)[:, None]
-        keys = tl.load(key_places[None, :] + key_columns[:, None], mask=inside, other=0)
-    else:
+    key_places = key_at + page * key_page + offset * KEY_WIDTH
+    value_places = value_at + page * value_page + offset * COLUMNS
+    if KEY_WIDTH == KEY_BLOCK:
         keys = tl.load(key_places[None, :] + key_columns[:, None])
-    if MASKED or VALUE_WIDTH != VALUE_BLOCK:
-        inside = there[:, None]
-        if VALUE_WIDTH != VALUE_BLOCK:
-            inside &= (value_columns < VALUE_WIDTH)[None, :]
-        values = tl.load(value_places[:, None] + value_columns[None, :], mask=inside, other=0)
     else:
+        keys = tl.load(key_places[None, :] + key_columns[:, None], mask=(key_columns < KEY_WIDTH)[:, None], other=0)
+    if VALUE_WIDTH == VALUE_BLOCK:
         values = tl.load(value_places[:, None] + value_columns[None, :])
+    else:
+        inside = (value_columns < VALUE_WIDTH)[None, :]
+        values = tl.load(value_places[:, None] + value_columns[None, :], mask=inside, other=0)
     return keys, values

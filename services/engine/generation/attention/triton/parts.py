@@ -5,6 +5,8 @@
 import triton
 import triton.language as tl
 
+from services.engine.generation.attention.triton.softmax import LOGARITHM
+
 _AT_ONCE = tl.constexpr(4096)
 """Numbers of the parts that are summed at once."""
 
@@ -38,7 +40,7 @@ def sum_parts(
     best = tl.full([HEADS], float("-inf"), dtype=tl.float32)
     weight = tl.zeros([HEADS], dtype=tl.float32)
     if SINKS:
-        best = tl.load(sinks + heads, mask=own, other=0.0).to(tl.float32) * 1.4426950408889634
+        best = tl.load(sinks + heads, mask=own, other=0.0).to(tl.float32) * LOGARITHM
         weight += 1.0
     for start in range(0, parts, COUNT):
         numbers = start + tl.arange(0, COUNT)

@@ -5,7 +5,7 @@
 import triton
 import triton.language as tl
 
-from services.engine.generation.attention.triton.softmax import attend_block
+from services.engine.generation.attention.triton.softmax import LOGARITHM, attend_block
 
 
 @triton.jit
@@ -85,7 +85,7 @@ def attend_reading(
             VALUE_BLOCK, COLUMNS, NARROW, SOFTCAP, WINDOW, True,
         )  # fmt: skip
     if SINKS:
-        sink = tl.load(sinks + head).to(tl.float32) * 1.4426950408889634
+        sink = tl.load(sinks + head).to(tl.float32) * LOGARITHM
         higher = tl.maximum(best, sink)
         fading = tl.exp2(best - higher)
         weight = weight * fading + tl.exp2(sink - higher)

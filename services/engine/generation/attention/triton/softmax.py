@@ -8,6 +8,9 @@ import triton.language as tl
 from services.engine.generation.attention.triton.narrow import load_scales, widen
 from services.engine.generation.attention.triton.pages import load_block, load_pages
 
+LOGARITHM = tl.constexpr(1.4426950408889634)
+"""Of e to the base of two, by which weights are computed."""
+
 
 @triton.jit
 def attend_block(
@@ -43,7 +46,7 @@ def attend_block(
     page = load_pages(pages, start, end, PAGE, N)
     keys, values = load_block(
         page, key_at, value_at, key_page, value_page, start, end, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
-        VALUE_BLOCK, COLUMNS, MASKED,
+        VALUE_BLOCK, COLUMNS,
     )  # fmt: skip
     key_scale, value_scale = 1.0, 1.0
     if NARROW:
@@ -84,21 +87,24 @@ def weigh_block(
     """
     total, best, weight = state
     if NARROW:  # in the queries' own type they are exact; scales come in where sums are float32
-        keys, values = widen(keys).to(query.dtype), widen(values).to(query.dtype)
-    scores = tl.dot(query, keys, input_precision="ieee") * scaling
+        keys, values = widen(keys, query.dtype), widen(values, query.dtype)
+    scores = tl.dot(query, keys, input_precision="ieee")
     if NARROW:
         scores *= key_scale[None, :]
-    scores = logarithm(scores, softcap, SOFTCAP)
+    factor = scaling * LOGARITHM
+    if SOFTCAP:
+        scores, factor = capped(scores * scaling, softcap), LOGARITHM
     if MASKED:
         places = start + tl.arange(0, N)
         seen = (places[None, :] <= positions[:, None]) & (places < end)[None, :]
         if WINDOW:
             seen &= places[None, :] > positions[:, None] - window
         scores = tl.where(seen, scores, float("-inf"))
-    higher = tl.maximum(best, tl.max(scores, axis=1))
+    # Scores become logarithms where they are subtracted, in one instruction with that.
+    higher = tl.maximum(best, tl.max(scores, axis=1) * factor)
     # A query that has seen nothing yet keeps minus infinity, of which no difference may be taken.
     base = tl.where(higher == float("-inf"), 0.0, higher) if MASKED else higher
-    shares = tl.exp2(scores - base[:, None])
+    shares = tl.exp2(scores * factor - base[:, None])
     fading = tl.exp2(best - base)
     weight = weight * fading + tl.sum(shares, axis=1)
     if NARROW:  # by the greatest scale of the block, so that no share becomes too small for its type
@@ -111,8 +117,6 @@ def weigh_block(
 
 
 @triton.jit
-def logarithm(scores, softcap, SOFTCAP: tl.constexpr):
-    """Returns scaled scores, capped if SOFTCAP, as logarithms to the base of two."""
-    if SOFTCAP:  # its tangent by exponentials, which never overflow into a quotient of infinities
-        scores = softcap * (1.0 - 2.0 / (tl.exp(tl.minimum(2.0 * scores / softcap, 80.0)) + 1.0))
-    return scores * 1.4426950408889634
+def capped(scores, softcap):
+    """Returns scores within ± softcap: its tangent by exponentials, which never overflow into a quotient."""
+    return softcap * (1.0 - 2.0 / (tl.exp(tl.minimum(2.0 * scores / softcap, 80.0)) + 1.0))
