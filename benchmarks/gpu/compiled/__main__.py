@@ -1,0 +1,61 @@
+"""`python -m benchmarks.gpu.compiled`: what the kernels of a GPU's steps become, compiled where there is no GPU."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks.gpu.compiled.compiling import Launch, compiling, kernels
+from benchmarks.gpu.compiled.lines import Line, lines_of, table_of
+from benchmarks.gpu.compiled.models import MODELS
+from benchmarks.gpu.compiled.steps import Steps
+from services.engine.narrow.numbers import NarrowKind
+
+_LEAST_FOR_FLOATS = 89
+"""The first capability that has floats of 8 bits."""
+
+
+def main(
+    model: Annotated[list[str] | None, typer.Option(help="Of `models`; may be repeated. Default: all.")] = None,
+    capability: Annotated[list[int], typer.Option(help="90 for 9.0; may be repeated.")] = [80, 89, 90, 100],  # noqa: B006
+    weights: Annotated[list[str], typer.Option(help="wide, int8 or fp8_e4m3, with keys and values alike.")] = [  # noqa: B006
+        "wide", "int8", "fp8_e4m3"
+    ],
+    rows: Annotated[list[int], typer.Option(help="Of decode steps; may be repeated.")] = [1, 32, 128],  # noqa: B006
+    tokens: Annotated[int, typer.Option(min=1, help="Of a prompt.")] = 1024,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where all figures are written.")] = None,
+) -> None:  # fmt: skip
+    """Compiles what decode steps and a prompt launch. Ends with 1 where a kernel does not fit, or spills."""
+    lines: list[Line] = []
+    for target in capability:
+        for name in model or MODELS:
+            for kind in weights:
+                if kind != "fp8_e4m3" or target >= _LEAST_FOR_FLOATS:
+                    lines += _lines(target, name, kind, rows, tokens)
+    missed = sorted(kernels() - {line.kernel for line in lines})
+    Console(width=190).print(table_of(lines), f"launched by none of these: {', '.join(missed) or 'no kernel'}")
+    if json_file is not None:
+        json_file.write_text(json.dumps({"missed": missed, "lines": [line.told() for line in lines]}) + "\n")
+    raise typer.Exit(any(line.binary.hindrance(line.capability) for line in lines))
+
+
+def _lines(capability: int, name: str, kind: str, rows: list[int], tokens: int) -> list[Line]:
+    done: list[tuple[str, list[Launch]]] = []
+    narrow: NarrowKind | None = None if kind == "wide" else kind  # type: ignore[assignment]
+    with compiling(capability) as launches:
+        steps = Steps(MODELS[name](), narrow, narrow_cache=narrow is not None)
+        done.append(("load", launches[:]))
+        for count in rows:
+            del launches[:]
+            steps.decode(count)
+            done.append((f"{count} rows", launches[:]))
+        del launches[:]
+        steps.read(1, tokens)
+        done.append((f"{tokens} tokens", launches[:]))
+    return lines_of(capability, f"{name}, {kind}", done)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,59 @@
+"""The kernels of some models' steps, each once."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.gpu.compiled.binary import Binary
+from benchmarks.gpu.compiled.compiling import Launch
+
+_COLUMNS = (
+    "for", "model", "step", "kernel", "programs", "warps", "registers", "shared", "instructions", "tensor", "loads",
+    "of 16 bytes", "spills", "",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Line:
+    """One compiled kernel."""
+
+    capability: int
+    model: str
+    step: str
+    """The first of the model's that launches it."""
+    kernel: str
+    programs: int
+    binary: Binary
+
+    def told(self) -> dict[str, Any]:
+        """Returns everything, for JSON."""
+        return asdict(self) | {"hindrance": self.binary.hindrance(self.capability)}
+
+    def cells(self) -> list[str]:
+        """Returns what the table shows."""
+        own = self.binary
+        numbers = (own.warps, own.registers, own.shared_bytes, own.instructions, own.tensor, own.loads, own.wide_loads)
+        named = (self.capability, self.model, self.step, self.kernel, self.programs, *numbers, own.spills)
+        return [*map(str, named), own.hindrance(self.capability)]
+
+
+def lines_of(capability: int, model: str, steps: list[tuple[str, list[Launch]]]) -> list[Line]:
+    """Returns those of a model's steps. Kernels that differ in what they are compiled with are different ones."""
+    known: set[int] = set()
+    found: list[Line] = []
+    for step, launches in steps:
+        for launch in launches:
+            if id(launch.kernel) not in known:
+                known.add(id(launch.kernel))
+                binary = Binary.of(launch.kernel)
+                found.append(Line(capability, model, step, launch.name, launch.programs, binary))
+    return found
+
+
+def table_of(lines: list[Line]) -> Table:
+    """Returns them as a table."""
+    table = Table(*_COLUMNS)
+    for line in lines:
+        table.add_row(*line.cells())
+    return table
