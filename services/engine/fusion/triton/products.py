@@ -53,7 +53,7 @@ def multiply_rows(
             inside = columns + start < WIDTH
             weight = tl.load(weights + start, mask=inside[None, :], other=0.0)
             row = tl.load(rows + start, mask=inside[:, None], other=0.0)
-        total = tl.dot(weight.to(row.dtype), row, total, input_precision="ieee")
+        total = tl.dot(widened(weight, row.dtype), row, total, input_precision="ieee")
     if SPLITS == 1:
         finish(total, units, own, factors, bias, residual, output, count, UNITS, BIAS, RESIDUAL)
     else:
@@ -68,6 +68,17 @@ def multiply_rows(
             for each in tl.static_range(SPLITS):
                 whole += tl.load(parts + each * TILE * ROWS, cache_modifier=".cg")
             finish(whole, units, own, factors, bias, residual, output, count, UNITS, BIAS, RESIDUAL)
+
+
+@triton.jit
+def widened(numbers, KIND: tl.constexpr):
+    """Returns weights in the type of the rows.
+
+    A float of 8 bits becomes one of 16 and then of 32 before it: to bfloat16 at once it goes by a slow instruction.
+    """
+    if numbers.dtype.is_fp8():
+        numbers = numbers.to(tl.float16).to(tl.float32)
+    return numbers.to(KIND)
 
 
 @triton.jit
