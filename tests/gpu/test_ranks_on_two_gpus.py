@@ -25,3 +25,4 @@ async def test_tokens_of_two_gpus_are_those_of_generate(
         for prompt in prompts:
             answer = await read(client, request(prompt, max_new_tokens=12, temperature=0))
             assert answer.token_ids == greedy(folder, prompt, 12)
+    assert "are recorded in" in running.log
