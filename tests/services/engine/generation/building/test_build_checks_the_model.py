@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,7 @@ def own_generate(loaded: LoadedModel, prompt: list[int]) -> list[int]:
 async def test_what_was_built_and_checked_runs(fresh_llama: LoadedModel) -> None:
     expected = own_generate(fresh_llama, [5, 6, 7])[:9]
     built = build(fresh_llama)
+    assert built.engine._scheduler.budget.clock is time.thread_time
     built.engine.start()
     try:
         asked = request([5, 6, 7], max_new_tokens=9)
