@@ -13,6 +13,7 @@ from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
 from transformers.models.mixtral.modeling_mixtral import MixtralExperts
 from transformers.models.nemotron_h.modeling_nemotron_h import NemotronHExperts
 
+from services.engine.experts import is_experts
 from services.engine.narrow.experts import NarrowExperts
 from services.engine.narrow.numbers import NarrowKind
 from tests.services.engine.kernel_devices import DEVICES
@@ -105,6 +106,16 @@ def test_more_rows_are_computed_by_the_models_own(narrow: NarrowKind | None, dev
         own = NarrowExperts(own, narrow, torch.device(device))
     rows, (chosen, shares) = torch.randn(MOST_ROWS + 1, HIDDEN, device=device), choices(MOST_ROWS + 1, device)
     assert torch.equal(GpuExperts(own)(rows, chosen, shares), own(rows, chosen, shares))
+
+
+def test_experts_of_which_there_is_only_a_part_are_left_alone() -> None:
+    class Part(nn.Parameter):
+        pass
+
+    own = experts_of(MixtralExperts, "cpu", torch.float32)
+    assert is_experts(own)
+    own.down_proj = Part(own.down_proj.detach())
+    assert not is_experts(own)
 
 
 def test_tiles_cover_processors_and_have_room() -> None:
