@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from services.engine.experts import is_experts
 from services.engine.fusion.attention import fused_attention, is_attention
 from services.engine.fusion.decoder import FusedDecoderLayer, Workspace, fused_decoder_layer, is_decoder_layer
+from services.engine.fusion.experts import fused_experts
 from services.engine.fusion.mlp import fused_mlp, is_gated_mlp
 from services.engine.fusion.norm import fused_norm, is_norm
 from services.engine.fusion.survey import Observation, observe
@@ -108,6 +109,7 @@ def fuse(
             or fused_norm(module, library)
             or fused_mlp(module, library, arena)
             or fused_attention(module, seen, backend, library, arena)
+            or fused_experts(module, seen, library, arena)
         )
 
     substitute(substitutions, model, made, run)

@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.integrations.moe import use_experts_implementation
 
 from services.engine.experts import is_experts, weight_names, weights_of
-from services.engine.fusion.mlp import activation_of
+from services.engine.fusion.experts import called_as_experts, known_gate
 from services.engine.fusion.survey import Observation
 from services.engine.fusion.triton.chosen import add_choices, arrange_pairs, multiply_chosen
 from services.engine.fusion.triton.launch import following, power
@@ -59,7 +58,7 @@ class GpuExperts(nn.Module):
         self._own = own
         plain: Any = own.own if isinstance(own, NarrowExperts) else own
         self._first, self._last = products_of(own)
-        self._activation, self._gate = _known_gate(plain), plain._apply_gate if plain.has_gate else plain.act_fn
+        self._activation, self._gate = known_gate(plain), plain._apply_gate if plain.has_gate else plain.act_fn
         self._norm = plain.post_expert_norm if getattr(plain, "has_post_expert_norm", False) else None
         self._experts, self._device = len(self._first.weights), self._first.weights.device
         self._processors = processors_of(self._device)
@@ -169,9 +168,7 @@ def products_of(experts: nn.Module) -> tuple[Products, Products]:
 def gpu_experts(module: nn.Module, seen: Observation) -> GpuExperts | None:
     """Returns what may compute the same as `module`, or None where that is not known or differs for one row alone."""
     narrow = isinstance(module, NarrowExperts)
-    if not (narrow or is_experts(module)) or seen.named or len(seen.arguments) != 3 or seen.arguments[0].dim() != 2:
-        return None
-    if seen.arguments[0].dtype not in KINDS:
+    if not (narrow or is_experts(module)) or not called_as_experts(seen) or seen.arguments[0].dtype not in KINDS:
         return None
     made = GpuExperts(module)
     first = tuple(given[:1] for given in seen.arguments)
@@ -187,11 +184,3 @@ def _compile(experts: GpuExperts, row: Sequence[Tensor]) -> None:
     """Runs every kind of tile once, which otherwise would be compiled while streams wait."""
     for count in (2**i for i in range(1, MOST_ROWS.bit_length())):
         experts(*(given.expand(count, -1) for given in row))
-
-
-def _known_gate(experts: Any) -> Gate:
-    """Returns by what the first half of a product lets the other through, if that is how and it is known."""
-    default = type(experts)._apply_gate.__module__ == use_experts_implementation.__module__
-    if not experts.has_gate or not experts.is_concatenated or not default:
-        return Gate.NONE
-    return activation_of(experts.act_fn) or Gate.NONE

@@ -1,10 +1,14 @@
+import copy
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import MixtralConfig
+from transformers.models.mixtral.modeling_mixtral import MixtralExperts
 
+from services.engine.fusion.experts import FusedExperts
 from services.engine.fusion.substitution import Substitutions, fuse
 from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
 from services.engine.generation.building.build import probe_layouts
@@ -31,8 +35,8 @@ KINDS = {
     "gemma3": "7 FusedDecoderLayer, 1 FusedNorm, 1 NativeLinear",
     "gemma2": "3 FusedDecoderLayer, 1 FusedNorm, 1 NativeLinear",
     "mistral": "3 FusedDecoderLayer, 1 FusedNorm, 1 NativeLinear",
-    "mixtral": "3 FusedAttention, 7 FusedNorm, 1 NativeLinear",
-    "gpt_oss": "7 FusedNorm, 13 NativeLinear",  # its attention gets half as many angles
+    "mixtral": "3 FusedAttention, 3 FusedExperts, 7 FusedNorm, 1 NativeLinear",
+    "gpt_oss": "3 FusedExperts, 7 FusedNorm, 13 NativeLinear",  # its attention gets half as many angles
     "gpt2": "1 NativeLinear",
     "wide_llama": "2 FusedDecoderLayer, 1 FusedNorm, 1 NativeLinear",
 }
@@ -69,7 +73,7 @@ def test_every_architecture_computes_its_own_logits(name: str, tmp_path: Path) -
     torch.testing.assert_close(engine.run(PROMPTS), engine.own, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma3"])
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma3", "mixtral"])
 def test_in_bfloat16_it_is_no_further_from_the_truth_than_the_models_own_modules(name: str, tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path, name)
     exact = Engine(folder).own
@@ -147,3 +151,27 @@ def logits(engine: Engine, prompts: list[list[int]], chunks: list[list[int]]) ->
     for sequence in sequences:
         engine.pool.release(sequence.pages)
     return [found[i] for i in range(len(prompts))]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_a_row_gets_the_same_bits_of_its_experts_in_any_company(dtype: torch.dtype) -> None:
+    assert LIBRARY is not None
+    config = MixtralConfig(
+        hidden_size=64, intermediate_size=96, num_local_experts=5, hidden_act="gelu", experts_implementation="eager"
+    )
+    own, rows = MixtralExperts(config).to(dtype), torch.randn(40, 64, dtype=dtype)
+    for parameter in own.parameters():
+        parameter.normal_(std=0.2)
+    before = {name: parameter.clone() for name, parameter in own.named_parameters()}
+    shares, chosen = torch.rand(40, 5).topk(3)
+    expected = copy.deepcopy(own).float()(rows.float(), chosen, shares)
+    fused = FusedExperts(own, LIBRARY, Arena())
+    found = fused(rows, chosen, shares.to(dtype))
+    torch.testing.assert_close(
+        found.float(), expected, rtol=0, atol=float(4 * torch.finfo(dtype).eps * expected.abs().max())
+    )
+    for i in range(len(rows)):
+        assert torch.equal(fused(rows[i : i + 1], chosen[i : i + 1], shares[i : i + 1].to(dtype))[0], found[i])
+    fused.give_back()
+    assert all(torch.equal(parameter, before[name]) for name, parameter in own.named_parameters())
