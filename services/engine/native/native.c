@@ -18,6 +18,7 @@ enum {
     PAGE = LANES,
     BLOCK_PAGES = 4,
     BLOCK = BLOCK_PAGES * PAGE,
+    AHEAD = 2,  // pages by which attention asks for those to come
     MAX_WIDTH = 576,
     QUERIES = 56,    // of one head that share what is read of the cache: whole tiles
     TOGETHER = 256,  // queries of all heads of a task
@@ -151,6 +152,12 @@ INLINE int64_t thread_number(void) {
 INLINE int64_t heads_at_once(int64_t queries, int64_t most) {
     if (queries > MAX_ROWS) return 1;
     return most * queries <= TOGETHER ? most : TOGETHER / queries;
+}
+
+// The first token of which a query at `position` sees anything, a whole block's.
+INLINE int64_t first_seen(const Layer *layer, int64_t position) {
+    const int64_t first = layer->window > 0 ? position + 1 - layer->window : 0;
+    return first > 0 ? first / BLOCK * BLOCK : 0;
 }
 
 // Numbers from row to row of an intermediate result: rows begin at whole lines that do not share lines of the first cache.
