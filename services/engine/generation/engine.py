@@ -63,15 +63,14 @@ class GenerationEngine:
         self.admission = admission
         self._metrics, self._media = metrics, media
         self._encoded, self._unread_tokens = False, unread_tokens
-        self._pace = MessagePace(messages_per_second)
-        self._outbox = Outbox()
+        self._pace, self._outbox = MessagePace(messages_per_second), Outbox()
         self._ledger = Ledger(scheduler, admission, metrics, self._outbox)
         if media is not None:
             media.lacked_memory = self._ledger.lacked_memory
         self._computation = Computation(runner, scheduler, self._ledger, speculation)
         self._lookahead = Lookahead(launcher, scheduler, pool, self._ledger.lacked_memory)
         self._new, self._cancelled = deque[SequenceGroup](), deque[SequenceGroup]()
-        self._preemptions_seen, self._forward_seen = 0, 0.0
+        self._preemptions_seen, self._forward_seen, self._generated = 0, 0.0, 0
         self._thread = ModelThread("generation-engine", self._loop)
         metrics.requests_running.set_function(lambda: len(scheduler.running))
         metrics.watch_queue(admission)
@@ -257,7 +256,7 @@ class GenerationEngine:
         if sequence.remaining and sequence in self._scheduler.running:  # what was proposed before it is computed
             self._scheduler.advance(Row(sequence, 1))
         sequence.token_ids.append(token)
-        self._metrics.generation_tokens.inc()
+        self._generated += 1
         group, output = sequence.group, sequence.output
         if group.timeline.first_output is None:
             group.timeline.first_output = time.monotonic()
@@ -297,4 +296,5 @@ class GenerationEngine:
         self._metrics.preemptions.inc(self._scheduler.preemptions - self._preemptions_seen)
         forward = self._runner.forward_seconds + self._lookahead.wait_seconds
         self._metrics.forward_seconds.inc(forward - self._forward_seen)
-        self._preemptions_seen, self._forward_seen = self._scheduler.preemptions, forward
+        self._metrics.generation_tokens.inc(self._generated)
+        self._preemptions_seen, self._forward_seen, self._generated = self._scheduler.preemptions, forward, 0

@@ -25,6 +25,7 @@ enum {
 
 typedef float Lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 typedef uint32_t Units __attribute__((vector_size(LANES * sizeof(uint32_t)), aligned(4)));
+typedef int32_t Places __attribute__((vector_size(LANES * sizeof(int32_t)), aligned(4)));
 typedef uint16_t Halves __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(2)));
 
 #define INLINE static inline __attribute__((always_inline))
@@ -146,6 +147,14 @@ INLINE Lanes maximum(Lanes a, Lanes b) {
 }
 
 INLINE Lanes minimum(Lanes a, Lanes b) { return -maximum(-a, -b); }
+
+// The lanes [first, last]; `otherwise` in the place of the others.
+INLINE Lanes within(Lanes lanes, int64_t first, int64_t last, float otherwise) {
+    const Places place = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const int32_t from = first > LANES ? LANES : (int32_t)(first < 0 ? 0 : first), to = last < -1 ? -1 : last > LANES ? LANES : (int32_t)last;
+    const Units kept = (Units)((place >= from) & (place <= to));  // all bits set, or none
+    return (Lanes)(((Units)lanes & kept) | ((Units)splat(otherwise) & ~kept));
+}
 
 // Two to the power of each lane, whole numbers of at most 127; 0 below -126.
 INLINE Lanes power_of_two(Lanes whole) {

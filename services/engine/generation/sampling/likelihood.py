@@ -47,12 +47,12 @@ class RawLikelihoods:
         """Takes float32 logits `[rows, vocabulary]` and the sequence of each row."""
         self._counts = [sequence.request.logprob_count for sequence in sequences]
         self._asking = [i for i, count in enumerate(self._counts) if count is not None]
-        self._logits = logits[self._asking] if self._asking else logits.new_empty(0)  # a copy
+        self._logits = logits[self._asking] if self._asking else None  # a copy
 
     def of(self, tokens: list[int | NoToken]) -> list[Likelihood | None]:
         """Returns the likelihood of each row's token; None where none was asked for or none was sampled."""
         found: list[Likelihood | None] = [None] * len(tokens)
-        if not self._asking:
+        if self._logits is None:
             return found
         ids = [token if isinstance(token := tokens[i], int) else 0 for i in self._asking]
         counts = [self._counts[i] or 0 for i in self._asking]

@@ -1,8 +1,8 @@
 """One token per row from its logits; greedy and sampled rows mixed in one batch."""
 
+import math
 from enum import Enum
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,8 +60,8 @@ def likeliest(logits: Tensor) -> tuple[list[int], list[bool]]:
     """Returns the likeliest token of each row `[rows, vocabulary]`, and whether its logit is a number and finite."""
     if logits.device.type == "cpu":  # where NumPy takes a tenth of the time
         array = logits.numpy()
-        indices = array.argmax(axis=-1)
-        return indices.tolist(), np.isfinite(array[np.arange(len(array)), indices]).tolist()
+        tokens: list[int] = array.argmax(axis=-1).tolist()
+        return tokens, [math.isfinite(array[place]) for place in enumerate(tokens)]
     best = logits.max(dim=-1)
     found: list[int] = torch.where(torch.isfinite(best.values), best.indices, -1).tolist()  # one transfer for both
     return [max(token, 0) for token in found], [token >= 0 for token in found]
@@ -72,9 +72,9 @@ def process(logits: Tensor, sequences: list[Sequence]) -> dict[int, bool]:
 
     Returns those rows, and whether the model had computed usable logits for each.
     """
-    for row, sequence in zip(logits, sequences, strict=True):
+    for i, sequence in enumerate(sequences):
         if sequence.processors is None:
-            sequence.processors = row_processors(sequence.request, row)
+            sequence.processors = row_processors(sequence.request, logits[i])
     rows = [i for i, sequence in enumerate(sequences) if sequence.processors]
     if not rows:
         return {}
