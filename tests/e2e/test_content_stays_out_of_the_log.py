@@ -15,6 +15,7 @@ from sensorium.v1 import multimodal_pb2 as multimodal
 from sensorium.v1 import speech_pb2 as speech
 from sensorium.v1 import text_pb2 as text
 from sensorium.v1 import vision_pb2 as vision
+from services.engine.generation.running.runner import ModelRunner
 from tests import tiny_multimodal_models
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.pictures import PICTURES, media
@@ -145,6 +146,7 @@ async def test_no_line_quotes_what_was_sent(
                 await _ask(channel, asked)
                 with monkeypatch.context() as broken:
                     broken.setattr(torch.nn.Module, "__call__", fail)
+                    broken.setattr(ModelRunner, "run", fail)  # a whole decoder is computed without its modules
                     await _ask(channel, asked)
                 # By the gateway, and behind it; what no model there can do gets no further.
                 await until(lambda: len(log.calls()) >= 4 * len(asked) - 4)
