@@ -1,21 +1,23 @@
-"""What a compiled kernel takes of a multiprocessor, and of what instructions it is made."""
+"""What a compiled kernel takes of a multiprocessor, and of what it is made."""
 
 import re
 import subprocess
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile
 
 import triton
 from triton.compiler import CompiledKernel
 
 SHARED_BYTES = {80: 163 << 10, 89: 99 << 10, 90: 227 << 10, 100: 227 << 10}
 """What a block may have, by compute capability."""
+_FEW_SPILLED = 64
+"""Bytes of a thread that may lie in memory: so few are written and read once, outside of loops."""
 _TOOL = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-_REGISTERS = re.compile(r"REG:(\d+)")
-_INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)")
-_OF_TENSORS = re.compile(r"[HQI]G?MMA|UTC[HQI]MMA|OMMA")
+_USAGE = re.compile(r"REG:(\d+) STACK:(\d+)")
+_OF_TENSORS = re.compile(r"^\s*(?:mma\.sync|wgmma\.mma_async|tcgen05\.mma)", re.MULTILINE)
+_LOADS = re.compile(r"\bld\.global\.\S+|\bcp\.async\.c[ag]\.shared\.global .*")
+_WIDE = re.compile(r"\.v4\.b32|\.v2\.b64|, 0x10\b")
 
 
 @dataclass(frozen=True)
@@ -25,46 +27,41 @@ class Binary:
     warps: int
     registers: int
     """Of a thread."""
+    spilled_bytes: int
+    """Of a thread, for what finds no register."""
     shared_bytes: int
     """Of a block."""
-    instructions: int
     tensor: int
     """Instructions for tensor cores."""
     loads: int
     """Those that read the GPU's memory."""
     wide_loads: int
     """Of them those that read 16 bytes for each thread."""
-    spills: int
-    """Those that write to memory, or read, what finds no register."""
 
     @staticmethod
     def of(kernel: CompiledKernel) -> "Binary":
         """Returns that of a compiled kernel."""
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / "kernel.cubin"
-            file.write_bytes(kernel.asm["cubin"])
-            usage, code = _told(file, "-res-usage"), _told(file, "-sass")
-        registers = _REGISTERS.search(usage)
-        assert registers is not None
-        names = Counter(_INSTRUCTION.findall(code))
-        loads = {name: count for name, count in names.items() if name.startswith(("LDG.", "LDGSTS."))}
+        code, usage = kernel.asm["ptx"], _USAGE.search(_usage(kernel.asm["cubin"]))
+        assert usage is not None
+        loads = _LOADS.findall(code)
         return Binary(
             warps=kernel.metadata.num_warps,
-            registers=int(registers[1]),
+            registers=int(usage[1]),
+            spilled_bytes=int(usage[2]),
             shared_bytes=kernel.metadata.shared,
-            instructions=names.total(),
-            tensor=sum(count for name, count in names.items() if _OF_TENSORS.match(name)),
-            loads=sum(loads.values()),
-            wide_loads=sum(count for name, count in loads.items() if "128" in name.split(".")),
-            spills=sum(count for name, count in names.items() if name.startswith(("LDL", "STL"))),
+            tensor=len(_OF_TENSORS.findall(code)),
+            loads=len(loads),
+            wide_loads=sum(bool(_WIDE.search(load)) for load in loads),
         )
 
     def hindrance(self, capability: int) -> str:
         """Returns why such a GPU does not run it, or is slow at it; nothing if neither is so."""
         if self.shared_bytes > SHARED_BYTES[capability]:
             return f"{self.shared_bytes >> 10} KiB of shared memory"
-        return "spills" if self.spills else ""
+        return "spills" if self.spilled_bytes > _FEW_SPILLED else ""
 
 
-def _told(file: Path, question: str) -> str:
-    return subprocess.run([_TOOL, question, file], check=True, capture_output=True, text=True).stdout
+def _usage(code: bytes) -> str:
+    with NamedTemporaryFile(suffix=".cubin") as file:
+        Path(file.name).write_bytes(code)
+        return subprocess.run([_TOOL, "-res-usage", file.name], check=True, capture_output=True, text=True).stdout

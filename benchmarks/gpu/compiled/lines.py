@@ -9,8 +9,8 @@ from benchmarks.gpu.compiled.binary import Binary
 from benchmarks.gpu.compiled.compiling import Launch
 
 _COLUMNS = (
-    "for", "model", "step", "kernel", "programs", "warps", "registers", "shared", "instructions", "tensor", "loads",
-    "of 16 bytes", "spills", "",
+    "for", "model", "step", "kernel", "programs", "warps", "registers", "spilled", "shared", "tensor", "loads",
+    "of 16 bytes", "",
 )  # fmt: skip
 
 
@@ -33,8 +33,8 @@ class Line:
     def cells(self) -> list[str]:
         """Returns what the table shows."""
         own = self.binary
-        numbers = (own.warps, own.registers, own.shared_bytes, own.instructions, own.tensor, own.loads, own.wide_loads)
-        named = (self.capability, self.model, self.step, self.kernel, self.programs, *numbers, own.spills)
+        numbers = (own.warps, own.registers, own.spilled_bytes, own.shared_bytes, own.tensor, own.loads, own.wide_loads)
+        named = (self.capability, self.model, self.step, self.kernel, self.programs, *numbers)
         return [*map(str, named), own.hindrance(self.capability)]
 
 
