@@ -363,7 +363,7 @@ class ModelInfo(_message.Message):
     """Samples per second of the audio it reads or writes itself; other rates are converted. 0 where it does neither."""
     prompt_lookup: _builtins.bool
     """Whether `GenerationParameters.prompt_lookup` is taken. False where the model does not generate token by token, reads its
-    input by an encoder, is run on the serial path, or has its steps recorded on a GPU.
+    input by an encoder, or is run on the serial path.
     """
     rounded_parameter_count: _builtins.int
     """Parameters whose weights were rounded by `--quantization int8` or `fp8_e4m3`, of all `parameter_count`: linear layers and

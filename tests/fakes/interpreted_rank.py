@@ -18,6 +18,7 @@ REPLACED = (
     (verification, "_LENGTH", 9),
     (paged_cache, "KVCache", partial(KVCache, by_token=True)),
     (decode_graphs, "DecodeGraphs", PlayedGraphs),
+    (decode_graphs, "_WIDE_SIZES", (4,)),
 )
 """What stands in for what a GPU is needed for: modules, names there, and the others."""
 

@@ -12,8 +12,10 @@ from transformers import AutoModelForCausalLM
 from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.building.build import paged_parts
 from services.engine.generation.building.parts import EngineSettings
+from services.engine.generation.requests.request import PromptLookup
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.generation.speculation import speculation
 from services.engine.loading import LoadedModel
 from services.engine.narrow.model import narrow_weights, widen_weights
 from services.engine.narrow.numbers import NarrowKind
@@ -65,7 +67,7 @@ def continued(model: Any, prompts: list[list[int]], count: int) -> list[list[int
     return outputs
 
 
-async def all_of(bench: Bench, **fields: float) -> list[list[int]]:
+async def all_of(bench: Bench, **fields: Any) -> list[list[int]]:
     asked = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS} | fields
     results = await asyncio.gather(*(bench.run(prompt, **asked) for prompt in PROMPTS))
     return [result.ids for result in results]
@@ -125,6 +127,32 @@ async def test_steps_are_launched_ahead(load: Load, start: Start) -> None:
         assert await all_of(bench, **fields) == await all_of(waits, **fields)
         assert sum(launched) > NEW_TOKENS / 2
         del launched[:]
+    await eventually(lambda: bench.idle)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gemma3", "gpt2", "gpt_oss", "mixtral"])
+async def test_proposed_tokens_are_checked_by_recorded_steps_and_change_nothing(
+    name: str, load: Load, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speculation, "_ALLOWANCE", 100.0)  # whatever it costs
+    bench = start(load(name))
+    taken, own_run, own_launch = list[bool](), bench.runner.recorded.run, bench.launcher.launch
+
+    def run(rows: Any, size: int) -> Any:
+        taken.append(any(row.proposed for row in rows))
+        return own_run(rows, size)
+
+    def launch(rows: Any, after: Any = None) -> Any:
+        step = own_launch(rows, after)
+        taken.append(any(row.proposed for row in rows) and step is not None)
+        return step
+
+    bench.runner.recorded.run, bench.launcher.launch = run, launch
+    lookup = PromptLookup(12, 2)
+    for fields in ({}, {"temperature": 0.2, "top_k": 40, "seed": 3}, {"repetition_penalty": 0.8, "logprob_count": 0}):
+        assert await all_of(bench, lookup=lookup, **fields) == await all_of(bench, **fields)
+    assert sum(taken) > 2
+    assert bench.metric("accepted_tokens_total") > 3
     await eventually(lambda: bench.idle)
 
 

@@ -240,7 +240,7 @@ def prepare(
     admission = Admission(QueueLimits(requests=queue))
     launcher = EagerLauncher(runner) if ahead else getattr(runner, "launcher", None)
     metrics = EngineMetrics(registry)
-    speculation = Speculation(pool, metrics)
+    speculation = Speculation(pool, metrics, ahead=launcher is not None)
     engine = GenerationEngine(runner, scheduler, pool, admission, metrics, launcher=launcher, speculation=speculation)
     return Bench(engine, scheduler, pool, runner, registry, launcher)
 

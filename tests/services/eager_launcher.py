@@ -16,8 +16,8 @@ class EagerLauncher:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self.first = self.ahead = 0
-        """Steps launched behind none, and behind one that was not read."""
+        self.first = self.ahead = self.wide = 0
+        """Steps launched behind none, and behind one that was not read; of the first, those with proposals."""
         self.changed: dict[int, dict[int, int]] = {}
         """By a step's number: what is told in place of some rows' tokens."""
         self.failing: set[int] = set()
@@ -26,21 +26,26 @@ class EagerLauncher:
     def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
         number = self.first + self.ahead
         self.first, self.ahead = (self.first, self.ahead + 1) if after else (self.first + 1, self.ahead)
+        self.wide += any(row.proposed for row in rows)
         if number in self.failing:
             raise RuntimeError("no room")
-        sequences = [row.sequence for row in rows]
-        logits = self._runner.run([Row(self._further(sequence, after), 1) for sequence in sequences])
+        sequences = [row.sequence for row in rows for _ in range(row.token_count)]
+        logits = self._runner.run([self._further(row, after) for row in rows])
         likeliest = torch.where(logits.amax(dim=-1).isfinite(), logits.argmax(dim=-1), NO_TOKEN)
-        if sampled := numbers_of(sequences, 1 if after else 0):
+        further = [i + (after is not None) for row in rows for i in range(row.token_count)]
+        if sampled := numbers_of(sequences, further):
             likeliest = choose(logits, likeliest, torch.from_numpy(sampled[0]), sampled[1])
         for place, token in self.changed.get(number, {}).items():
             likeliest[place] = token
         return LaunchedStep(sequences, likeliest, None, time.monotonic())
 
-    def _further(self, sequence: Sequence, after: LaunchedStep | None) -> CachedTokens:
-        """Returns the sequence with the token that the step before has found."""
+    def _further(self, row: Row[Sequence], after: LaunchedStep | None) -> Row[CachedTokens]:
+        """Returns the row of the sequence with the token that the step before has found."""
+        sequence = row.sequence
+        assert not (after and (row.proposed or len(after.places) < len(after.sequences)))
         found = [max(int(after.told[after.places[sequence]]), 0)] if after else []
         known = sequence.token_ids
         assert sequence.computed == len(known) - 1
         ids = [*known, *found]
-        return CachedTokens(ids, pages=sequence.pages, computed=len(ids) - 1, prompt_count=sequence.prompt_count)
+        held = CachedTokens(ids, pages=sequence.pages, computed=len(ids) - 1, prompt_count=sequence.prompt_count)
+        return Row(held, row.token_count, scored=row.scored, proposed=row.proposed)

@@ -1,6 +1,7 @@
 """Runs the rows of a step, and narrows a failure down to the requests that cause it."""
 
 import logging
+import time
 
 import torch
 from torch import Tensor
@@ -8,17 +9,15 @@ from torch import Tensor
 from services.engine.device_faults import require_device
 from services.engine.generation.group import SequenceGroup
 from services.engine.generation.ledger import Ledger
+from services.engine.generation.recorded.lookahead import Landing, Lookahead
 from services.engine.generation.running.runner import Runner
-from services.engine.generation.sampling.choice import Sampled, choose
+from services.engine.generation.sampling.choice import Drawn, choose, follow
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.speculation.speculation import Speculation
 from services.engine.memory_errors import lacks_memory, let_go
 
 log = logging.getLogger(__name__)
-
-Drawn = list[tuple[Sequence, Sampled]]
-"""The tokens a step has sampled, and whose they are."""
 
 
 class Computation:
@@ -30,34 +29,46 @@ class Computation:
     """
 
     def __init__(
-        self, runner: Runner, scheduler: Scheduler, ledger: Ledger, speculation: Speculation | None = None
+        self,
+        runner: Runner,
+        scheduler: Scheduler,
+        ledger: Ledger,
+        lookahead: Lookahead,
+        speculation: Speculation | None = None,
     ) -> None:
         self._runner = runner
+        self._lookahead = lookahead
         self._speculation = speculation
         self._scheduler = scheduler
         self._ledger = ledger
 
-    def run(self, rows: list[Row[Sequence]]) -> tuple[list[Row[Sequence]], Drawn]:
+    def run(self, rows: list[Row[Sequence]]) -> Landing:
         """Runs the rows, samples where one completes, and ends the requests that fail by themselves.
 
-        Returns the rows with what was proposed for them, and what was drawn. What is drawn behind the first token of a
-        row tells that the one before was computed too.
+        Rows of a step that is on its way are those to be given: what that has found is returned, and another is on its
+        way if there can be one. Rows of other steps may be returned with tokens that were proposed for them.
         """
         speculation = self._speculation
         if speculation is None:
-            return rows, self._run(rows)
-        wide = speculation.widen(rows)
-        began = speculation.clock()
-        drawn = self._run_wide(wide, speculation) if any(row.proposed for row in wide) else None
-        if drawn is None:
-            wide, drawn = rows, self._run(rows)
-        speculation.settle(wide, [sequence for sequence, _ in drawn], speculation.clock() - began)
-        return wide, drawn
+            return self._run_plain(rows)
+        wide = rows if self._lookahead.rows else speculation.widen(rows)
+        proposing = any(row.proposed for row in wide)
+        landing = (self._run_wide(wide, speculation) if proposing else None) or self._run_plain(rows)
+        speculation.settle(landing.rows, [sequence for sequence, _ in landing.drawn])
+        return landing
 
-    def _run_wide(self, rows: list[Row[Sequence]], speculation: Speculation) -> Drawn | None:
+    def _run_plain(self, rows: list[Row[Sequence]]) -> Landing:
+        began = time.monotonic()
+        return self._lookahead.run(rows) or Landing(rows, self._run(rows), began)
+
+    def _run_wide(self, rows: list[Row[Sequence]], speculation: Speculation) -> Landing | None:
         """Runs rows with proposals. Returns None where that fails: nothing was done then."""
+        began = time.monotonic()
         try:
-            drawn = choose(rows, self._runner.run(rows))
+            tokens = self._lookahead.at_once(rows)
+            drawn = None if tokens is None else follow(rows, tokens)
+            if drawn is None:
+                drawn = choose(rows, self._runner.run(rows))
         except Exception as error:
             require_device(error)
             if lacks_memory(error):
@@ -67,7 +78,7 @@ class Computation:
             return None
         for row in rows:
             self._scheduler.advance(Row(row.sequence, 1, decodes=True))
-        return drawn
+        return Landing(rows, drawn, began)
 
     def _run(self, rows: list[Row[Sequence]]) -> Drawn:
         try:

@@ -67,8 +67,8 @@ class GenerationEngine:
         self._ledger = Ledger(scheduler, admission, metrics, self._outbox)
         if media is not None:
             media.lacked_memory = self._ledger.lacked_memory
-        self._computation = Computation(runner, scheduler, self._ledger, speculation)
-        self._lookahead = Lookahead(launcher, scheduler, pool, self._ledger.lacked_memory)
+        self._lookahead = Lookahead(launcher, scheduler, pool, self._ledger.lacked_memory, speculation)
+        self._computation = Computation(runner, scheduler, self._ledger, self._lookahead, speculation)
         self._new, self._cancelled = deque[SequenceGroup](), deque[SequenceGroup]()
         self._preemptions_seen, self._forward_seen, self._generated = 0, 0.0, 0
         self._thread = ModelThread("generation-engine", self._loop)
@@ -145,13 +145,11 @@ class GenerationEngine:
         """Runs the model, or takes what it has found meanwhile, and hands that out."""
         began, worked = time.monotonic(), self._scheduler.budget.clock()
         self._begin(rows, began)
-        if landing := self._lookahead.run(rows):  # of a GPU, where both clocks are the same
-            rows, sampled, began, worked = landing.rows, landing.drawn, landing.began, landing.began
-        else:
-            rows, sampled = self._computation.run(rows)
-        self._account(rows, began, worked)
-        self._branch([row.sequence for row in rows if row.sequence.branches])
-        for sequence, (token, likelihood) in sampled:
+        landing = self._computation.run(rows)
+        # What was launched began at another time, of a GPU, where both clocks are the same.
+        self._account(landing.rows, landing.began, worked + landing.began - began)
+        self._branch([row.sequence for row in landing.rows if row.sequence.branches])
+        for sequence, (token, likelihood) in landing.drawn:
             self._deliver(sequence, token, likelihood)
 
     def _receive(self) -> None:

@@ -6,6 +6,9 @@ from enum import IntEnum
 from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
+_COUNTS = 6
+"""Numbers of a row before its tokens and pages."""
+
 
 class Order(IntEnum):
     """What the others are to do; it comes first."""
@@ -24,7 +27,8 @@ def packed_rows(rows: Collection[Row[CachedTokens]]) -> list[int]:
     numbers: list[int] = []
     for row in rows:
         first, pages = row.sequence.computed, row.sequence.pages
-        numbers += (first, row.token_count, row.scored, row.completes, len(pages), *row.token_ids, *pages)
+        counts = first, row.token_count, row.scored, len(row.proposed), row.completes, len(pages)
+        numbers += (*counts, *row.token_ids, *pages)
     return numbers
 
 
@@ -33,11 +37,12 @@ def rows_of(numbers: list[int]) -> list[Row[CachedTokens]]:
     rows: list[Row[CachedTokens]] = []
     place = 0
     while place < len(numbers):
-        first, count, scored, completes, page_count = numbers[place : place + 5]
-        middle = place + 5 + count
-        tokens = [0] * first + numbers[place + 5 : middle] + [0] * (not completes)
+        first, count, scored, proposed, completes, page_count = numbers[place : place + _COUNTS]
+        middle = place + _COUNTS + count
+        known, further = numbers[place + _COUNTS : middle - proposed], tuple(numbers[middle - proposed : middle])
+        tokens = [0] * first + known + [0] * (not completes)
         place = middle + page_count
-        rows.append(Row(CachedTokens(tokens, numbers[middle:place], first), count, scored=scored))
+        rows.append(Row(CachedTokens(tokens, numbers[middle:place], first), count, scored=scored, proposed=further))
     return rows
 
 

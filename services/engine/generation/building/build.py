@@ -117,6 +117,7 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
     cache = MediaCache(settings.media_cache_bytes, metrics.looked_up) if encoder else None
     if loaded.media and serial:
         encoder = None  # each sequence's own forward encodes what it is given
+    launcher = parts.runner.launcher if isinstance(parts.runner, ModelRunner) else None
     engine = GenerationEngine(
         parts.runner,
         scheduler,
@@ -126,8 +127,8 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
         media=MediaQueue(encoder, cache) if encoder and cache else None,
         unread_tokens=settings.unread_tokens,
         messages_per_second=settings.messages_per_second,
-        launcher=parts.runner.launcher if isinstance(parts.runner, ModelRunner) else None,
-        speculation=None if no_lookup else Speculation(parts.pool, metrics, clock),
+        launcher=launcher,
+        speculation=None if no_lookup else Speculation(parts.pool, metrics, clock, ahead=launcher is not None),
     )
     source_tokens, context_tokens = fitting(loaded, parts.pool)
     if parts.memory is not None:

@@ -12,10 +12,12 @@ from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.recorded.recording import graph_bytes
 from services.engine.generation.requests.request import SamplingParameters
 from services.engine.generation.running.runner import ModelRunner
+from services.engine.generation.sampling.device_choice import NUMBERS, choose
 from services.engine.generation.sampling.inversion import invert
 from services.engine.generation.sampling.sampler import scaled
 from services.engine.generation.sampling.truncation import truncate
 from services.engine.generation.sequence import SCORED_TOKEN_COST, CachedTokens, Row
+from services.engine.generation.speculation.speculation import MOST_TOKENS
 from services.engine.loading import LoadedModel
 from services.engine.memory_errors import lacks_memory
 
@@ -76,10 +78,17 @@ def largest_steps(settings: EngineSettings, pool: PagePool, longest: int) -> lis
 
 @torch.inference_mode()
 def _run(runner: ModelRunner, rows: list[Row[CachedTokens]]) -> None:
-    """Runs a step and draws from what it returns as the most demanding request would have it."""
+    """Runs a step and draws from what it returns as the most demanding request would have it.
+
+    Draws besides as the device does it for a step of as many proposed tokens as there may be.
+    """
     logits = runner.run(rows)
     _copy = logits.clone()  # kept where likelihoods are asked for
     ends = logits[-len(rows) :]
     parameters = [_DEMANDING] * len(ends)
     likely = truncate(scaled(ends, torch.ones(len(ends), device=ends.device)), parameters)
     invert(likely.exp(), torch.full((len(ends),), 0.5, dtype=torch.float64, device=ends.device))
+    wide = ends[-1:].expand(MOST_TOKENS, -1)
+    numbers = torch.tensor([1.0, 0.5, 0.0, 0.5, 0.0], dtype=torch.float64, device=ends.device)
+    likeliest = torch.zeros(MOST_TOKENS, dtype=torch.int64, device=ends.device)
+    choose(wide, likeliest, numbers.view(NUMBERS, 1).expand(-1, MOST_TOKENS), float("inf"))

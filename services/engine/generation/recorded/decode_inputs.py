@@ -1,6 +1,6 @@
-"""What recorded decode steps read: numbers of each row and its pages, in one place that is filled by one transfer."""
+"""What recorded decode steps read: numbers of each token and pages, in one place that is filled by one transfer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from services.engine.generation.sampling.device_choice import NUMBERS
-from services.engine.generation.sequence import CachedTokens
+from services.engine.generation.sequence import CachedTokens, Row
 
 _INTEGERS = 9
-"""Of a row beside its pages: its token or where that is found, position, slot, and its block of queries."""
+"""Of a token: itself or where it is found, its position, its slot, and a block of queries."""
 FIELDS = _INTEGERS + NUMBERS
-"""With the numbers by which its token is chosen."""
+"""With the numbers by which the next one is chosen."""
 
 
 class DecodeInputs:
@@ -21,14 +21,14 @@ class DecodeInputs:
 
     def __init__(
         self,
-        rows: int,
+        tokens: int,
         row_pages: int,
         page_size: int,
         device: torch.device,
         part_tokens: Callable[[Sequence[int]], int],
     ) -> None:
-        """Takes up to `rows` rows of up to `row_pages` pages. For `part_tokens` see `plan`."""
-        room, cuda = rows * (FIELDS + row_pages), device.type == "cuda"
+        """Takes up to `tokens` tokens, of rows of up to `row_pages` pages. For `part_tokens` see `plan`."""
+        room, cuda = tokens * (FIELDS + row_pages), device.type == "cuda"
         self._row_pages, self._page_size, self._part_tokens = row_pages, page_size, part_tokens
         self._host = torch.zeros(room, dtype=torch.int64, pin_memory=cuda)
         self._device = torch.zeros(room, dtype=torch.int64, device=device)
@@ -37,9 +37,9 @@ class DecodeInputs:
         self._laid_as = 0, 0
 
     def parts(self, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Returns where a step of `size` rows finds its tokens, their sources, positions, slots, blocks and pages.
+        """Returns where a step of `size` tokens finds them, their sources, positions, slots, blocks and pages.
 
-        A row whose source is not negative continues the token of that row of the step before.
+        Where a source is not negative, the token is what the step before has found in that place.
         """
         token, source, position, slot = self._device[: 4 * size].view(4, size)
         table = self._device[4 * size : _INTEGERS * size].view(size, 5)
@@ -51,43 +51,47 @@ class DecodeInputs:
 
     def fill(
         self,
-        sequences: Sequence[CachedTokens],
+        rows: Collection[Row[CachedTokens]],
         size: int,
+        queries: int = 1,
         sources: Sequence[int] | None = None,
         numbers: NDArray[np.float64] | None = None,
     ) -> None:
-        """Copies the rows to where a step of this size reads them, with `numbers` `[NUMBERS, rows]` if there are any.
+        """Copies the rows to where a step of this size reads them, with `numbers` `[NUMBERS, tokens]` if there are any.
 
-        With `sources`, the rows are one token further than their sequences: behind the tokens that the step before
-        finds in those of its rows.
+        A block takes up to `queries` tokens of a row. With `sources`, rows of one token are one further than their
+        sequences: behind the tokens that the step before finds in those places.
         """
         if self._copied is not None:
             self._copied.synchronize()  # of the last step's, from the same place
-        page, count = self._page_size, len(sequences)
-        stride = self._lay_pages([sequence.pages for sequence in sequences], size)
-        places = [sequence.computed for sequence in sequences]
+        page, behind = self._page_size, int(sources is not None)
+        stride = self._lay_pages([row.sequence.pages for row in rows], size)
+        tokens_of = [row.sequence for row in rows for _ in range(row.token_count)]
+        places = [row.sequence.computed + behind + i for row in rows for i in range(row.token_count)]
+        count = len(places)
         fields = self._host.numpy()[: FIELDS * size]
         tokens, origins, positions, slots = fields[: 4 * size].reshape(4, size)
         tokens[:], origins[:], positions[:], slots[:] = 0, -1, 0, -1
         if sources is None:
-            tokens[:count] = [sequence.token_ids[place] for sequence, place in zip(sequences, places, strict=True)]
+            tokens[:count] = [token for row in rows for token in row.token_ids]
         else:
-            places = [place + 1 for place in places]
             origins[:count] = sources
         positions[:count] = [
             place if sequence.media is None else place + sequence.media.shift
-            for sequence, place in zip(sequences, places, strict=True)
+            for sequence, place in zip(tokens_of, places, strict=True)
         ]
         slots[:count] = [
             sequence.pages[place // page] * page + place % page
-            for sequence, place in zip(sequences, places, strict=True)
+            for sequence, place in zip(tokens_of, places, strict=True)
         ]
         table = fields[4 * size : _INTEGERS * size].reshape(size, 5)
-        table[:, 0], table[:, 1:4], table[:, 4] = np.arange(size), 0, self._part_tokens(places)
-        table[:count, 1], table[:count, 2], table[:count, 3] = 1, places, np.arange(count) * stride
+        blocks = query_blocks([row.token_count for row in rows], places, size, queries)
+        table[:], table[: len(blocks), :4] = 0, blocks
+        table[:, 3] *= stride
+        table[:, 4] = self._part_tokens(blocks[:, 2].clip(0).tolist())
         if numbers is not None:
             fields[_INTEGERS * size :].view(np.float64).reshape(NUMBERS, size)[:, :count] = numbers
-        end = FIELDS * size + count * stride
+        end = FIELDS * size + len(rows) * stride
         self._device[:end].copy_(self._host[:end], non_blocking=True)
         if self._copied is not None:
             self._copied.record()
@@ -106,3 +110,19 @@ class DecodeInputs:
                 host[i * stride : i * stride + len(own)] = own
                 self._laid[i] = own.copy()
         return stride
+
+
+def query_blocks(lengths: Sequence[int], places: Sequence[int], size: int, queries: int) -> NDArray[np.int64]:
+    """Returns the blocks `[n, 4]` of `size` tokens: the first token, how many, its position, and its row.
+
+    Rows have `lengths` tokens, of which a block takes up to `queries`; the tokens stand at `places` of their sequences.
+    What is left of `size` is in blocks that end where a sequence begins, and so see nothing.
+    """
+    own, counts = np.arange(len(places)), np.array(lengths, dtype=np.int64)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    left = np.cumsum(counts)[rows] - own  # tokens from this one to the last of its row
+    heads = own[(counts[rows] - left) % queries == 0]
+    real = heads, np.minimum(left[heads], queries), np.array(places, dtype=np.int64)[heads], rows[heads]
+    rest = np.arange(len(places), size, queries)
+    fills = np.minimum(size - rest, queries)
+    return np.concatenate([np.stack(real, axis=1), np.stack([rest, fills, -fills, 0 * rest], axis=1)])

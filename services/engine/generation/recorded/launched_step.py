@@ -13,11 +13,12 @@ from services.engine.generation.sequence import Row, Sequence
 
 @dataclass(frozen=True)
 class LaunchedStep:
-    """One token for each of some sequences, on its way."""
+    """One token for each of some sequences, on its way; for rows with proposals one behind each of their tokens."""
 
     sequences: list[Sequence]
+    """Of each token."""
     told: Tensor
-    """int64 `[rows]` on the CPU, complete when it has arrived; NO_TOKEN and UNDECIDED as of `device_choice`."""
+    """int64 `[tokens]` on the CPU, complete when it has arrived; NO_TOKEN and UNDECIDED as of `device_choice`."""
     arrived: torch.cuda.Event | None
     """None where it has at once."""
     began: float
@@ -25,7 +26,7 @@ class LaunchedStep:
 
     @cached_property
     def places(self) -> dict[Sequence, int]:
-        """The row of each sequence."""
+        """Where the token of each sequence is."""
         return {sequence: i for i, sequence in enumerate(self.sequences)}
 
     def tokens(self) -> list[int]:
@@ -42,6 +43,7 @@ class StepLauncher(Protocol):
         """Launches a step that chooses a token for each row; None where it cannot take these rows.
 
         With `after`, which nobody has read yet, the rows' sequences are among its own: each row is one token further
-        than its sequence is, behind the token that the step before finds. At most two steps are unread.
+        than its sequence is, behind the token that the step before finds. At most two steps are unread, and neither
+        step of such a pair has proposals.
         """
         ...

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from services.engine.device_faults import require_device
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.recorded.launched_step import LaunchedStep, StepLauncher
-from services.engine.generation.sampling.choice import Sampled
+from services.engine.generation.sampling.choice import Drawn
 from services.engine.generation.sampling.device_choice import UNDECIDED, takes
 from services.engine.generation.sampling.sampler import NoToken
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
+from services.engine.generation.speculation.speculation import Speculation
 from services.engine.memory_errors import lacks_memory, let_go
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,13 @@ class _Flight:
 
 @dataclass(frozen=True)
 class Landing:
-    """What a step has found for the rows that still want it."""
+    """What a step has found for the rows that still want it.
+
+    What is drawn behind the first token of a row tells that the one before was computed too.
+    """
 
     rows: list[Row[Sequence]]
-    drawn: list[tuple[Sequence, Sampled]]
+    drawn: Drawn
     began: float
     """When it was launched or the one in front of it was done, on the clock of `time.monotonic`."""
 
@@ -49,12 +53,23 @@ class Lookahead:
     A step in which all rows decode, and nothing but a token is wanted of any, chooses its tokens on the device, where
     the next one finds them. So that is launched before they are read. What is known a step late, that a row has ended,
     costs the row a token that nobody asks for: it is thrown away, and what it has stored lies behind what is valid.
+
+    A step with proposed tokens is behind none and has none behind it, as nobody knows how many of them will be chosen.
     """
 
     def __init__(
-        self, launcher: StepLauncher | None, scheduler: Scheduler, pool: PagePool, lacked_memory: Callable[[], None]
+        self,
+        launcher: StepLauncher | None,
+        scheduler: Scheduler,
+        pool: PagePool,
+        lacked_memory: Callable[[], None],
+        speculation: Speculation | None = None,
     ) -> None:
-        """Does nothing without a launcher. `lacked_memory` is called where a step does not fit into memory."""
+        """Does nothing without a launcher. `lacked_memory` is called where a step does not fit into memory.
+
+        No step is launched behind another where `speculation` awaits its tokens.
+        """
+        self._speculation = speculation
         self._lacked_memory = lacked_memory
         self._launcher = launcher
         self._scheduler = scheduler
@@ -87,17 +102,31 @@ class Lookahead:
         following = self._following(current.wanted)
         self._flying = self._launch(following, current.step) if following else None
         began = max(current.step.began, self._landed)
-        waiting = time.monotonic()
         try:
-            tokens = current.step.tokens()
+            tokens = self._tokens(current.step)
         except Exception as error:
             self._look_at(error)
             log.warning("A step that was launched has failed and is repeated: %r", error)
             self._flying, self._failed = None, True
             return Landing([], [], began)
-        self._landed = time.monotonic()
-        self.wait_seconds += self._landed - waiting
         return self._land(current, tokens, began)
+
+    def at_once(self, rows: list[Row[Sequence]]) -> list[int] | None:
+        """Returns a token behind each token of these rows, chosen by a launched step; None where they cannot be one.
+
+        No step may be on its way. Raises what the step raises.
+        """
+        if self._launcher is None or not all(takes(row.sequence) for row in rows):
+            return None
+        step = self._launcher.launch(rows)
+        return None if step is None else self._tokens(step)
+
+    def _tokens(self, step: LaunchedStep) -> list[int]:
+        began = time.monotonic()
+        tokens = step.tokens()
+        self._landed = time.monotonic()
+        self.wait_seconds += self._landed - began
+        return tokens
 
     def _first(self, rows: list[Row[Sequence]]) -> _Flight | None:
         failed, self._failed = self._failed, False
@@ -108,13 +137,15 @@ class Lookahead:
     def _following(self, rows: list[Row[Sequence]]) -> list[Row[Sequence]]:
         """Returns the rows of the step behind one of these; none if others may take part in it or pages are lacking.
 
-        Sequences that will have all their tokens by then are left out.
+        None too if it may have proposals. Sequences that will have all their tokens by then are left out.
         """
         scheduler, decoding = self._scheduler, {row.sequence for row in rows}
         if not decoding.issuperset(scheduler.running) or (scheduler.free_rows > 0 and scheduler.waiting):
             return []
         running = set(scheduler.running)
         going = [row for row in rows if row.sequence in running and not row.sequence.ends_next]
+        if self._speculation is not None and self._speculation.awaits(going):
+            return []
         grown = all(self._pool.grow(row.sequence.pages, len(row.sequence.token_ids) + 1) for row in going)
         return going if grown else []
 
@@ -139,7 +170,7 @@ class Lookahead:
     def _land(self, flight: _Flight, tokens: list[int], began: float) -> Landing:
         running = set(self._scheduler.running) - flight.lost
         landed: list[Row[Sequence]] = []
-        drawn: list[tuple[Sequence, Sampled]] = []
+        drawn = Drawn()
         for row, token in zip(flight.rows, tokens, strict=True):
             sequence = row.sequence
             if sequence not in running:

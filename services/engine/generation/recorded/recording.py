@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ROUNDS = 5
+_PROPOSED = 3
+"""Of a row with which steps are compared."""
 
 
 def record_decoding(
@@ -30,25 +32,27 @@ def record_decoding(
 ) -> Recorded | None:
     """Returns recorded decode steps of up to so many rows; None where they cannot be had, or compute something else.
 
-    Where other ranks have parts of the model, all of them return some, or none does.
+    Those with proposed tokens are among them, unless that fails where the others do not. Where other ranks have parts
+    of the model, all of them return the same, or none does.
     """
     longest = min(loaded.context_tokens, pool.page_count * pool.page_size)
-    graphs = _graphs(loaded, runner, longest)
-    if graphs is None:
-        return None
-    for work in (partial(graphs.record, rows), partial(_require_equal, loaded, runner, pool, graphs)):
-        if not agreed(_succeeds(work)):
-            torch.cuda.synchronize(loaded.device)
-            torch.cuda.empty_cache()
+    for wide in (True, False):
+        graphs = _graphs(loaded, runner, longest)
+        if graphs is None:
             return None
-    return graphs
+        works = partial(graphs.record, rows, wide=wide), partial(_require_equal, loaded, runner, pool, graphs)
+        if all(agreed(_succeeds(work, wide)) for work in works):
+            return graphs
+        torch.cuda.synchronize(loaded.device)
+        torch.cuda.empty_cache()
+    return None
 
 
-def _succeeds(work: Callable[[], object]) -> bool:
+def _succeeds(work: Callable[[], object], wide: bool) -> bool:
     try:
         work()
     except Exception as failure:  # whatever a model does that cannot be recorded
-        log.warning("Decode steps are not recorded: %s", failure)
+        log.warning("Decode steps %sare not recorded: %s", "with proposed tokens " if wide else "", failure)
         return False
     return True
 
@@ -61,22 +65,24 @@ def _require_equal(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rec
 
 
 def graph_bytes(loaded: LoadedModel, runner: ModelRunner, memory: DeviceMemory, rows: int) -> int:
-    """Returns what recorded decode steps of up to so many rows take, from the largest: the others use its memory again.
+    """Returns what recorded decode steps of up to so many rows take, from the largest: others use their memory again.
 
     What the driver keeps of a recording each of them takes anew.
     """
-    graphs = _graphs(loaded, runner, loaded.context_tokens)
-    if graphs is None:
-        return 0
-    before = memory.read()
-    try:
-        graphs.record(rows, 1)
-    except Exception as failure:  # then none will be used
-        log.debug("Decode steps cannot be recorded: %s", failure)
-        return 0
-    after = memory.read()
-    held = after.held - before.held
-    return held + max(before.free - after.free - held, 0) * graphs.count_for(rows)
+    for wide in (True, False):
+        graphs = _graphs(loaded, runner, loaded.context_tokens)
+        if graphs is None:
+            return 0
+        before = memory.read()
+        try:
+            count = graphs.record(rows, wide=wide, largest=True)
+        except Exception as failure:  # then none will be used
+            log.debug("Decode steps cannot be recorded: %s", failure)
+            continue
+        after = memory.read()
+        held = after.held - before.held
+        return held + max(before.free - after.free - held, 0) * count // (2 if wide else 1)
+    return 0
 
 
 def _graphs(loaded: LoadedModel, runner: ModelRunner, longest: int) -> "DecodeGraphs | None":
@@ -108,7 +114,10 @@ def reading_seconds(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) ->
 
 
 def recorded_error(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, recorded: Recorded) -> float:
-    """Returns by how much recorded steps, of one row and of several, differ from others at most."""
+    """Returns by how much recorded steps, of one row and of several, differ from others at most.
+
+    So those in which a row has several tokens, where they are recorded.
+    """
     sequences = [CachedTokens(ids) for ids in check_prompts(loaded, pool).tolist()]
     for sequence in sequences:
         pool.grow(sequence.pages, len(sequence.token_ids))
@@ -118,7 +127,9 @@ def recorded_error(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rec
         for row in before:
             row.sequence.computed = row.token_count
         last = [Row(sequence, 1) for sequence in sequences]
-        return max(_difference(runner, recorded, rows) for rows in (last[:1], last))
+        errors = [_difference(runner, recorded, rows) for rows in (last[:1], last)]
+        wide = [_proposing(sequence) for sequence in sequences]
+        return max(*errors, *(_difference(runner, recorded, rows) for rows in (wide[:1], wide)))
     finally:
         for sequence in sequences:
             pool.release(sequence.pages)
@@ -131,3 +142,10 @@ def _difference(runner: ModelRunner, recorded: Recorded, rows: list[Row[CachedTo
     expected = runner.run(rows)
     found = recorded.run(rows, size)
     return float((found - expected).norm() / expected.norm())
+
+
+def _proposing(sequence: CachedTokens) -> Row[CachedTokens]:
+    """Returns a row to which the last tokens of a sequence were proposed."""
+    known, proposed = sequence.token_ids[:-_PROPOSED], sequence.token_ids[-_PROPOSED:]
+    row = CachedTokens(known, pages=sequence.pages, computed=len(known) - 1)
+    return Row(row, 1 + _PROPOSED, scored=_PROPOSED, proposed=tuple(proposed))

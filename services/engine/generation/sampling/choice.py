@@ -7,15 +7,18 @@ from torch import Tensor
 
 from services.engine.generation.requests.request import Likelihood
 from services.engine.generation.sampling.beam_search import BeamSearch
+from services.engine.generation.sampling.device_choice import UNDECIDED
 from services.engine.generation.sampling.likelihood import RawLikelihoods
 from services.engine.generation.sampling.sampler import NoToken, sample
 from services.engine.generation.sequence import Row, Sequence
 
 Sampled = tuple[int | NoToken, Likelihood | None]
+Drawn = list[tuple[Sequence, Sampled]]
+"""The tokens a step has sampled, and whose they are."""
 
 
 @torch.inference_mode()
-def choose(rows: list[Row[Sequence]], logits: Tensor) -> list[tuple[Sequence, Sampled]]:
+def choose(rows: list[Row[Sequence]], logits: Tensor) -> Drawn:
     """Returns a token for each sequence that goes on by itself, and lets beam searches choose theirs.
 
     For a row with proposed tokens there are more, in order: one behind each that was chosen as it was proposed.
@@ -37,6 +40,29 @@ def choose(rows: list[Row[Sequence]], logits: Tensor) -> list[tuple[Sequence, Sa
     return drawn + _verify(drawn, further, all_logits) if further else drawn
 
 
+def follow(rows: list[Row[Sequence]], tokens: list[int]) -> Drawn | None:
+    """Returns those of a step's tokens that stand behind tokens which were chosen as they were proposed.
+
+    None where a row needs its logits for the first: it is noted as undecided then.
+
+    Args:
+        rows: What was launched.
+        tokens: What was chosen behind each of their tokens; see `device_choice`.
+    """
+    drawn, chosen = Drawn(), iter(tokens)
+    for row in rows:
+        own = [next(chosen) for _ in range(row.token_count)]
+        right = next((i for i, token in enumerate(row.proposed) if token != own[i]), len(row.proposed))
+        found = own[: right + 1]
+        if UNDECIDED in found:
+            row.sequence.undecided = True
+            found = found[: found.index(UNDECIDED)]
+            if not found:
+                return None
+        drawn += [(row.sequence, (token if token >= 0 else NoToken.NOT_NUMBERS, None)) for token in found]
+    return drawn
+
+
 @dataclass(frozen=True)
 class _Further:
     """Tokens proposed for a sequence, and where the logits behind them are."""
@@ -45,21 +71,19 @@ class _Further:
     start: int
 
 
-def _draw(sequences: list[Sequence], logits: Tensor) -> list[tuple[Sequence, Sampled]]:
+def _draw(sequences: list[Sequence], logits: Tensor) -> Drawn:
     raw = RawLikelihoods(logits, sequences)
     tokens = sample(logits, sequences)
     return list(zip(sequences, zip(tokens, raw.of(tokens), strict=True), strict=True))
 
 
-def _verify(
-    drawn: list[tuple[Sequence, Sampled]], further: dict[Sequence, _Further], logits: Tensor
-) -> list[tuple[Sequence, Sampled]]:
+def _verify(drawn: Drawn, further: dict[Sequence, _Further], logits: Tensor) -> Drawn:
     """Returns what comes behind the tokens drawn, for as long as they are those proposed.
 
     Each is drawn as it would be in a step of its own: from logits behind the same tokens, by processors that have seen
     the same tokens, with the draw of its position. So nobody has to forget what was not accepted.
     """
-    found: list[tuple[Sequence, Sampled]] = []
+    found = Drawn()
     lengths = {sequence: len(sequence.token_ids) for sequence in further}
     place = 0
     try:

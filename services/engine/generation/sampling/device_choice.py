@@ -33,17 +33,17 @@ def takes(sequence: Sequence) -> bool:
     )
 
 
-def numbers_of(sequences: Rows[Sequence], further: int) -> tuple[NDArray[np.float64], float] | None:
+def numbers_of(sequences: Rows[Sequence], further: Rows[int]) -> tuple[NDArray[np.float64], float] | None:
     """Returns what `choose` needs to know, `[NUMBERS, rows]`, and the largest top-k; None where all rows are greedy.
 
-    The rows are `further` tokens further than their sequences.
+    Each row is so many tokens further than its sequence.
     """
     parameters = [sequence.request.sampling for sequence in sequences]
     if all(p.greedy for p in parameters):
         return None
     draws = uniform(
         [p.seed for p in parameters],
-        [sequence.output_count + further for sequence in sequences],
+        [sequence.output_count + more for sequence, more in zip(sequences, further, strict=True)],
         [sequence.candidate for sequence in sequences],
     )
     limits = Limits.of(parameters)

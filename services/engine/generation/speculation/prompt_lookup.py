@@ -28,12 +28,14 @@ class Lookup:
         self._rest_until, self._pause = 0, 1
         self.rate = 0.5
         """Share of proposed tokens that were accepted lately."""
+        self._foreseen: tuple[int, int] | None = None  # a place, and the token that was waited for there
 
     def propose(self, token_ids: list[int], most: int, reading: int) -> list[int]:
         """Returns at most `most` tokens for the places behind `token_ids`.
 
         Reads at most `reading` tokens that are new to it, and proposes nothing until it has read all.
         """
+        self._compare(token_ids)
         noted = [index.note(token_ids, reading) for index in self._indices]
         if max(noted) == reading or len(token_ids) < self._rest_until:
             self._source = None
@@ -47,6 +49,10 @@ class Lookup:
             proposed.append(token_ids[place] if place < known else proposed[place - known])
         return proposed
 
+    def foresee(self, known: int, token: int) -> None:
+        """Notes that a step was held back for the token behind the `known` ones, which costs if it is another."""
+        self._foreseen = known, token
+
     def learn(self, known: int, proposed: int, accepted: int) -> None:
         """Notes how many proposed tokens were accepted, with which the sequence has `known` tokens."""
         self.rate = _MEMORY * self.rate + (1 - _MEMORY) * accepted / proposed
@@ -56,6 +62,11 @@ class Lookup:
             self._width = max(self._width // 2, 1)
         self._pause = 1 if accepted else min(2 * self._pause, _LONGEST_PAUSE)
         self._rest_until = 0 if accepted else known + self._pause
+
+    def _compare(self, token_ids: list[int]) -> None:
+        foreseen, self._foreseen = self._foreseen, None
+        if foreseen is not None and token_ids[foreseen[0] :][:1] != [foreseen[1]]:
+            self.learn(len(token_ids), 1, 0)
 
     def _follow(self, token_ids: list[int]) -> int | None:
         """Goes on at the source if the new tokens stand there too; else looks for the latest, the longest run first."""

@@ -9,11 +9,12 @@ from statistics import median
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.runner import ModelRunner, Runner
 from services.engine.generation.running.serial_runner import SerialRunner
+from services.engine.generation.sampling.device_choice import takes
 from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.speculation.prompt_lookup import Lookup
 from services.engine.metrics import EngineMetrics
 
-_MOST_TOKENS = 64
+MOST_TOKENS = 64
 """Of a step with proposals."""
 _READING = 4096
 """Tokens that lookups take up in a step, which takes them less than a millisecond."""
@@ -29,43 +30,76 @@ _RECENT = 15
 """Steps of a kind that its price is the median of: few would be noise, which those that look cheap are chosen by."""
 
 
+Kind = tuple[int, bool]
+"""Of steps that take alike: how many rows, and whether nothing but a token is wanted of each."""
+
+
 class Speculation:
     """Widens the rows of steps in which all decode by tokens that may come next. Belongs to the engine's thread.
 
-    What proposals cost is measured: how long steps take without them, by the number of rows, and how much longer with
-    so many. Each row has a balance, in steps. It earns what of its own proposals is accepted and a small allowance, and
-    pays the time by which proposals, whosever, make a step longer. A step has proposals only if no row's balance is
-    expected to fall below zero by them: so no row, proposing or not, comes to be slower than without by more than the
-    allowance. Where processors are busy anyway, or rows many, that ends speculation by itself.
+    What proposals cost is measured: how long steps take without them, by their kind, and how much longer with so many,
+    from the end of the step before. Where steps are launched ahead that tells all they cost: a step with proposals has
+    none on its way behind it, so the GPU waits behind it as it did before it.
+
+    Each row has a balance, in steps. It earns what of its own proposals is accepted and a small allowance, and pays the
+    time by which proposals, whosever, make a step longer. A step has proposals only if no row's balance is expected to
+    fall below zero by them: so no row, proposing or not, comes to be slower than without by more than the allowance.
+    Where processors are busy anyway, or rows many, that ends speculation by itself.
     """
 
-    def __init__(self, pool: PagePool, metrics: EngineMetrics, clock: Callable[[], float] = time.perf_counter) -> None:
-        """Takes pages of `pool`; `clock` tells the seconds that steps are compared by."""
+    def __init__(
+        self,
+        pool: PagePool,
+        metrics: EngineMetrics,
+        clock: Callable[[], float] = time.perf_counter,
+        *,
+        ahead: bool = False,
+    ) -> None:
+        """Takes pages of `pool`; `clock` tells the seconds that steps are compared by.
+
+        `ahead`: steps of which nothing but tokens is wanted are launched before the one in front is read.
+        """
         self._pool = pool
-        self.clock = clock
+        self._clock = clock
         self._metrics = metrics
-        self._plain: defaultdict[int, deque[float]] = defaultdict(_recent)  # seconds, by rows
-        self._added: defaultdict[tuple[int, int], deque[float]] = defaultdict(_recent)  # steps, by rows and magnitude
+        self._ahead = ahead
+        self._plain: defaultdict[Kind, deque[float]] = defaultdict(_recent)  # seconds
+        self._added: defaultdict[tuple[Kind, int], deque[float]] = defaultdict(_recent)  # steps, by kind and magnitude
         self._since = 0
+        self._ended = clock()
+        self._awaited = self._alone = False  # whether none is launched behind this step, and none was in front of it
 
     def widen(self, rows: list[Row[Sequence]]) -> list[Row[Sequence]]:
         """Returns the rows with tokens proposed and pages for them; as they were where that is not worth it."""
-        asking = [row for row in rows if _looks_up(row.sequence)]
-        if not asking or not all(row.decodes for row in rows) or len(rows) >= _MOST_TOKENS:
-            return rows
-        if self._since >= _REFRESH or not self._plain[len(rows)]:
-            return rows
-        proposals = self._affordable(rows, self._proposals(asking, _MOST_TOKENS - len(rows)))
-        return [self._widened(row, proposals.get(row.sequence, ())) for row in rows]
+        proposals = self._affordable(rows, self._proposals(rows))
+        return [self._widened(row, proposals.get(row.sequence, ())) for row in rows] if proposals else rows
 
-    def settle(self, rows: Rows[Row[Sequence]], drawn: Rows[Sequence], seconds: float) -> None:
+    def awaits(self, rows: list[Row[Sequence]]) -> bool:
+        """Returns whether the step behind one that runs is to wait for its tokens.
+
+        It is if more tokens are likely to be proposed behind them: then it may be a step with proposals.
+        """
+        proposals = self._proposals(rows)
+        behind = {sequence: tokens[1:] for sequence, tokens in proposals.items() if len(tokens) > 1}
+        behind = self._affordable(rows, behind)
+        for sequence in behind:
+            assert sequence.lookup is not None
+            sequence.lookup.foresee(len(sequence.token_ids), proposals[sequence][0])
+        self._awaited = bool(behind)
+        return self._awaited
+
+    def settle(self, rows: Rows[Row[Sequence]], drawn: Rows[Sequence]) -> None:
         """Takes back pages of tokens that were not accepted, and notes what the step has cost and gained.
 
-        `drawn` are the sequences of the tokens that the step found, once for each.
+        To be called at the end of every step, from which the next one's time counts. `drawn` are the sequences of the
+        tokens that the step found, once for each.
         """
-        if not all(row.decodes for row in rows):
+        began, self._ended = self._ended, self._clock()
+        proposed, alone = sum(len(row.proposed) for row in rows), self._alone
+        self._alone, self._awaited = self._awaited or proposed > 0, False
+        if not any(_looks_up(row.sequence) for row in rows) or not all(row.decodes for row in rows):
             return
-        price = self._observe(len(rows), sum(len(row.proposed) for row in rows), seconds)
+        price = self._observe(_kind(rows), proposed, self._ended - began, alone)
         for row in rows:
             accepted = 0
             if row.proposed:
@@ -80,10 +114,16 @@ class Speculation:
             row.sequence.processors = None
             self._trim(row.sequence, len(row.sequence.token_ids))
 
-    def _proposals(self, rows: list[Row[Sequence]], most: int) -> dict[Sequence, tuple[int, ...]]:
+    def _proposals(self, rows: list[Row[Sequence]]) -> dict[Sequence, tuple[int, ...]]:
+        """Returns what is proposed to the rows that ask for it; nothing where the step is not to have any."""
         proposals: dict[Sequence, tuple[int, ...]] = {}
-        reading = _READING // len(rows)
-        for row in rows:
+        asking, most = [row for row in rows if _looks_up(row.sequence)], MOST_TOKENS - len(rows)
+        if not asking or most <= 0 or not all(row.decodes for row in rows):
+            return proposals
+        if self._since >= _REFRESH or not self._plain[_kind(rows)]:
+            return proposals
+        reading = _READING // len(asking)
+        for row in asking:
             sequence = row.sequence
             request, stopping = sequence.request, sequence.request.stopping
             if sequence.lookup is None and request.lookup:
@@ -102,7 +142,8 @@ class Speculation:
     ) -> dict[Sequence, tuple[int, ...]]:
         """Returns the proposals, or their first halves and so on, for which all rows can pay; else none."""
         while proposals:
-            price = self._price(len(rows), sum(map(len, proposals.values())))
+            kind = _kind(rows)
+            price = self._price(kind, sum(map(len, proposals.values()))) + self._price(kind, 0)
             if all(row.sequence.balance + _expected(row.sequence, proposals) >= price for row in rows):
                 break
             halves = ((sequence, tokens[: len(tokens) // 2]) for sequence, tokens in proposals.items())
@@ -132,20 +173,22 @@ class Speculation:
         del sequence.pages[needed:]
         self._pool.release(surplus)
 
-    def _observe(self, count: int, proposed: int, seconds: float) -> float:
-        """Notes how long a step took. Returns what its proposals cost, in steps."""
-        if not proposed:
+    def _observe(self, kind: Kind, proposed: int, seconds: float, alone: bool) -> float:
+        """Notes how long a step took. Returns what proposals, its own or those before it, cost, in steps."""
+        known = self._plain[kind]
+        if not proposed and not (alone and self._ahead and kind[1]):
             self._since = 0
-            self._plain[count].append(seconds)
+            known.append(seconds)
             return 0.0
-        self._since += 1
-        self._added[count, proposed.bit_length()].append(max(seconds / median(self._plain[count]) - 1, 0.0))
-        return self._price(count, proposed)
+        self._since += proposed > 0
+        if known:
+            self._added[kind, proposed.bit_length()].append(max(seconds / median(known) - 1, 0.0))
+        return self._price(kind, proposed)
 
-    def _price(self, count: int, proposed: int) -> float:
-        """Returns by how many steps so many proposals make one of `count` rows longer."""
-        known = self._added[count, proposed.bit_length()]
-        return median(known) if known else _UNKNOWN_PRICE
+    def _price(self, kind: Kind, proposed: int) -> float:
+        """Returns by how many steps so many proposals make one longer; of none, those of the step before."""
+        known = self._added[kind, proposed.bit_length()]
+        return median(known) if known else _UNKNOWN_PRICE if proposed else 0.0
 
 
 def hindrance(runner: Runner) -> str:
@@ -154,13 +197,15 @@ def hindrance(runner: Runner) -> str:
         return "the model's sequences are run one by one, each on its own cache"
     if not isinstance(runner, ModelRunner):
         return "the model reads its input by an encoder"
-    if runner.recorded is not None:
-        return "the model's decode steps are recorded, and those take one token of each sequence"
     return ""
 
 
 def _recent() -> deque[float]:
     return deque(maxlen=_RECENT)
+
+
+def _kind(rows: Rows[Row[Sequence]]) -> Kind:
+    return len(rows), all(takes(row.sequence) for row in rows)
 
 
 def _looks_up(sequence: Sequence) -> bool:

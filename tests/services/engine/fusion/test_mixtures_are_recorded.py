@@ -96,10 +96,10 @@ def test_a_step_asks_the_device_for_nothing(tmp_path: Path) -> None:
     assert "1 GpuExperts" in substitutions.counts()
     graphs = PlayedGraphs(loaded.model, backend, cache, CPU, longest=32)
     with Recording():
-        graphs.record(1)
+        graphs.record(1, wide=False)
     row = Row(CachedTokens([5, 6], pages=[3], computed=1), 1)
     torch.testing.assert_close(graphs.run([row], 1), runner.run([row]), rtol=1e-4, atol=1e-4)
     substitutions.undo()
     loaded.model.set_experts_implementation("eager")
     with pytest.raises(WaitsForTheDevice, match="nonzero"), Recording():
-        graphs.record(1)
+        graphs.record(1, wide=False)

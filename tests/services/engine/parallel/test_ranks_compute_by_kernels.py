@@ -10,6 +10,8 @@ from transformers import LlamaConfig
 
 from services.engine.checkpoint import Checkpoint
 from services.engine.generation.building.parts import EngineSettings
+from services.engine.generation.requests.request import PromptLookup
+from services.engine.generation.speculation import speculation
 from services.engine.loading import load_language_model
 from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided
@@ -68,6 +70,15 @@ async def test_greedy_tokens_are_those_of_generate(two: Bench, folder: Path) -> 
     found = await asyncio.gather(*(two.run(prompt, max_new_tokens=5) for prompt in PROMPTS))
     assert [result.ids for result in found] == [greedy(folder, prompt, 5) for prompt in PROMPTS]
     assert two.runner.recorded.ahead > 1
+
+
+async def test_proposed_tokens_are_checked_by_all_ranks(
+    two: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speculation, "_ALLOWANCE", 100.0)
+    found = await two.run([7, 8] * 5, max_new_tokens=14, lookup=PromptLookup(3, 1))
+    assert found.ids == greedy(folder, [7, 8] * 5, 14)
+    assert found.completed.proposed_token_count > 0
 
 
 async def test_drawn_tokens_are_those_of_one_process(two: Bench, folder: Path) -> None:

@@ -169,8 +169,9 @@ class TritonAttention:
     ) -> None:
         count, step = len(blocks.table), _tokens_decoding(query, launch)
         parts = self._parts(count * launch.kv_heads, -(-blocks.longest // step))
-        totals = torch.empty(count, launch.heads, parts, output.shape[-1], dtype=torch.float32, device=query.device)
-        measures = torch.empty(count, launch.heads, parts, 2, dtype=torch.float32, device=query.device)
+        rows, group = count * launch.heads * blocks.size, launch.heads // launch.kv_heads * blocks.size
+        totals = torch.empty(rows, parts, output.shape[-1], dtype=torch.float32, device=query.device)
+        measures = torch.empty(rows, parts, 2, dtype=torch.float32, device=query.device)
         rotation = own or OwnHeads(query, query, 0)
         strides = (query.stride(0), launch.widths["KEY_WIDTH"]) if own else query.stride()[:2]
         attend_token[(count, launch.kv_heads, parts)](
@@ -179,7 +180,7 @@ class TritonAttention:
             self._arrivals(count * launch.kv_heads), _sinks(layer, query), output, *strides, *launch.strides,
             *launch.scales,
             layer.scaling, *_bounds(layer), rotation.epsilon, HEADS=launch.heads, KV_HEADS=launch.kv_heads,
-            M=max(power(launch.heads // launch.kv_heads), 16), N=step, PARTS=parts, **launch.widths, **_kind(layer),
+            M=max(power(group), 16), N=step, QUERIES=blocks.size, PARTS=parts, **launch.widths, **_kind(layer),
             SINKS=layer.sinks is not None, ROTATED=rotation.rotated, NORM=bool(rotation.scales),
             **following(query.device), num_warps=_DECODING_WARPS, num_stages=1,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The kernel for rows of one token: all queries of a key head over a part of the context, and the sum of the parts."""
+"""The kernel for rows of a few tokens: queries of a key head over a part of the context, and the sum of the parts."""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
 # pyright: reportArgumentType=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
@@ -49,6 +49,7 @@ def attend_token(
     PAGE: tl.constexpr,
     M: tl.constexpr,
     N: tl.constexpr,
+    QUERIES: tl.constexpr,
     PARTS: tl.constexpr,
     KEY_WIDTH: tl.constexpr,
     KEY_BLOCK: tl.constexpr,
@@ -66,11 +67,12 @@ def attend_token(
     """Writes `[T, HEADS, VALUE_WIDTH]` for the queries of one key head and one row of `blocks`; see `QueryBlocks`.
 
     The context is split among at most PARTS programs, of which the last to be done sums what all have found: that lies
-    in `totals` and `measures` meanwhile, see `sum_parts`, and `arrivals` `[rows, KV_HEADS]` counts from zero to zero.
+    in `totals` and `measures` meanwhile, see `sum_parts`, and `arrivals` `[blocks, KV_HEADS]` counts from zero to zero.
 
-    Without ROTATED the rows' keys and values are in their pages already. With it `query` is
-    `[T, queries | keys | values]` as the projections leave it: the first ROTATED numbers of a head are rotated here,
-    normalized before if NORM, and the row's key and value are stored at its slot, or nowhere where that is negative.
+    Without ROTATED the rows' keys and values are in their pages already, and a block has up to QUERIES tokens. With it
+    it has one, and `query` is `[T, queries | keys | values]` as the projections leave it: the first ROTATED numbers of
+    a head are rotated here, normalized before if NORM, and the row's key and value are stored at its slot, or nowhere
+    where that is negative.
     """
     GROUP: tl.constexpr = HEADS // KV_HEADS
     if EARLY:
@@ -88,7 +90,7 @@ def attend_token(
     stored = end - count if ROTATED else end
     begin = 0
     if WINDOW:
-        begin = tl.maximum(end - window, 0) // N * N
+        begin = tl.maximum(end - count + 1 - window, 0) // N * N
     tokens = tl.load(block + 4).to(tl.int32)
     parts = tl.minimum(tl.maximum((stored - begin + tokens // 2) // tokens, 1), PARTS)
     length = tl.maximum(tl.cdiv(tl.cdiv(stored - begin, N), parts), 1) * N
@@ -112,10 +114,12 @@ def attend_token(
         key_scale = load_scales(key_scales, page, scale_page, begin, until, PAGE, N)
         value_scale = load_scales(value_scales, page, scale_page, begin, until, PAGE, N)
     page = load_pages(pages, begin + N, until, PAGE, N)
-    rows = tl.arange(0, M)
+    rows = tl.arange(0, M)  # those of one token's heads behind one another
+    lanes = rows // GROUP
+    used = rows < GROUP * count
     key_columns = tl.arange(0, KEY_BLOCK)
     value_columns = tl.arange(0, VALUE_BLOCK)
-    heads = kv_head * GROUP + rows
+    heads = kv_head * GROUP + rows % GROUP
     query += first * query_token
     total = tl.zeros([M, VALUE_BLOCK], dtype=tl.float32)
     best = tl.full([M], float("-inf"), dtype=tl.float32)
@@ -164,9 +168,10 @@ def attend_token(
             weight += 1.0
             total += value.to(tl.float32)[None, :]
     else:
-        inside = (rows < GROUP)[:, None] & (key_columns < KEY_WIDTH)[None, :]
-        queries = tl.load(query + heads[:, None] * query_head + key_columns[None, :], mask=inside, other=0.0)
-    positions = tl.zeros([M], dtype=tl.int32) + end - 1
+        inside = used[:, None] & (key_columns < KEY_WIDTH)[None, :]
+        at = query + lanes[:, None] * query_token + heads[:, None] * query_head
+        queries = tl.load(at + key_columns[None, :], mask=inside, other=0.0)
+    positions = tl.minimum(end - count + lanes, end - 1)
     for start in range(begin, until, N):
         next_keys, next_values = load_block(  # on their way while those before are worked on
             page, key_at, value_at, key_page, value_page, start + N, until, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
@@ -183,28 +188,30 @@ def attend_token(
         some_keys, some_values = next_keys, next_values
         if NARROW:
             key_scale, value_scale = next_key_scale, next_value_scale
-    output += (first * HEADS + kv_head * GROUP) * VALUE_WIDTH
-    inside = (rows < GROUP)[:, None] & (value_columns < VALUE_WIDTH)[None, :]
+    output += first * HEADS * VALUE_WIDTH
+    inside = used[:, None] & (value_columns < VALUE_WIDTH)[None, :]
     if parts == 1:
         if SINKS:
-            sink = tl.load(sinks + heads, mask=rows < GROUP, other=0.0).to(tl.float32) * LOGARITHM
+            sink = tl.load(sinks + heads, mask=used, other=0.0).to(tl.float32) * LOGARITHM
             higher = tl.maximum(best, sink)
             fading = tl.exp2(best - higher)
             weight = weight * fading + tl.exp2(sink - higher)
             total *= fading[:, None]
         result = (total / tl.where(weight > 0.0, weight, 1.0)[:, None]).to(output.dtype.element_ty)
-        tl.store(output + rows[:, None] * VALUE_WIDTH + value_columns[None, :], result, mask=inside)
+        own = output + (lanes * HEADS + heads)[:, None] * VALUE_WIDTH
+        tl.store(own + value_columns[None, :], result, mask=inside)
         return
-    places = (number * HEADS + heads) * PARTS + part
+    place = (number * KV_HEADS + kv_head) * GROUP * QUERIES
+    places = (place + rows) * PARTS + part
     tl.store(totals + places.to(tl.int64)[:, None] * VALUE_WIDTH + value_columns[None, :], total, mask=inside)
-    tl.store(measures + places * 2, best, mask=rows < GROUP)
-    tl.store(measures + places * 2 + 1, weight, mask=rows < GROUP)
+    tl.store(measures + places * 2, best, mask=used)
+    tl.store(measures + places * 2 + 1, weight, mask=used)
     tl.debug_barrier()  # all threads have stored theirs
     counter = arrivals + number * KV_HEADS + kv_head
     if tl.atomic_add(counter, 1, sem="acq_rel") == parts - 1:
         tl.store(counter, 0)
-        place = number * HEADS + kv_head * GROUP
         sum_parts(
-            totals + place.to(tl.int64) * PARTS * VALUE_WIDTH, measures + place * PARTS * 2, parts,
-            sinks + kv_head * GROUP, output, GROUP, PARTS, VALUE_WIDTH, VALUE_BLOCK, SINKS,
+            totals + place.to(tl.int64) * PARTS * VALUE_WIDTH, measures + place * PARTS * 2, parts, count,
+            sinks + kv_head * GROUP, output + kv_head * GROUP * VALUE_WIDTH, HEADS, GROUP, QUERIES, PARTS, VALUE_WIDTH,
+            VALUE_BLOCK, SINKS,
         )  # fmt: skip

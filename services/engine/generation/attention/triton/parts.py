@@ -1,4 +1,4 @@
-"""What several programs have found of one row's context, made one."""
+"""What several programs have found of one block's context, made one."""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
 # pyright: reportAssignmentType=false, reportArgumentType=false
@@ -16,35 +16,38 @@ def sum_parts(
     totals,
     measures,
     parts,
+    count,
     sinks,
     output,
+    HEADS: tl.constexpr,
     GROUP: tl.constexpr,
+    QUERIES: tl.constexpr,
     PARTS: tl.constexpr,
     VALUE_WIDTH: tl.constexpr,
     VALUE_BLOCK: tl.constexpr,
     SINKS: tl.constexpr,
 ):
-    """Writes `[GROUP, VALUE_WIDTH]`, zeros where no part has seen anything.
+    """Writes GROUP heads of `count` tokens `[tokens, HEADS, VALUE_WIDTH]`, zeros where no part has seen anything.
 
-    `totals` `[GROUP, PARTS, VALUE_WIDTH]` are sums of weighted values, `measures` `[GROUP, PARTS, 2]` the greatest
-    scores and the sums of weights; the first `parts` of them were written.
+    `totals` `[QUERIES, GROUP, PARTS, VALUE_WIDTH]` are sums of weighted values, `measures` `[QUERIES, GROUP, PARTS, 2]`
+    the greatest scores and the sums of weights; the first `parts` of them were written.
     """
-    HEADS: tl.constexpr = triton.next_power_of_2(GROUP)
-    FITTING: tl.constexpr = max(_AT_ONCE // (HEADS * VALUE_BLOCK), 1)
+    ROWS: tl.constexpr = triton.next_power_of_2(GROUP * QUERIES)
+    FITTING: tl.constexpr = max(_AT_ONCE // (ROWS * VALUE_BLOCK), 1)
     COUNT: tl.constexpr = min(FITTING, PARTS)
-    heads = tl.arange(0, HEADS)
+    rows = tl.arange(0, ROWS)
     columns = tl.arange(0, VALUE_BLOCK)
-    own = heads < GROUP
+    own = rows < GROUP * count
     inside = own[:, None] & (columns < VALUE_WIDTH)[None, :]
-    total = tl.zeros([HEADS, VALUE_BLOCK], dtype=tl.float32)
-    best = tl.full([HEADS], float("-inf"), dtype=tl.float32)
-    weight = tl.zeros([HEADS], dtype=tl.float32)
+    total = tl.zeros([ROWS, VALUE_BLOCK], dtype=tl.float32)
+    best = tl.full([ROWS], float("-inf"), dtype=tl.float32)
+    weight = tl.zeros([ROWS], dtype=tl.float32)
     if SINKS:
-        best = tl.load(sinks + heads, mask=own, other=0.0).to(tl.float32) * LOGARITHM
+        best = tl.load(sinks + rows % GROUP, mask=own, other=0.0).to(tl.float32) * LOGARITHM
         weight += 1.0
     for start in range(0, parts, COUNT):
         numbers = start + tl.arange(0, COUNT)
-        places = heads[None, :] * PARTS + numbers[:, None]
+        places = rows[None, :] * PARTS + numbers[:, None]
         written = own[None, :] & (numbers < parts)[:, None]
         bests = tl.load(measures + places * 2, mask=written, other=float("-inf"), cache_modifier=".cg")
         weights = tl.load(measures + places * 2 + 1, mask=written, other=0.0, cache_modifier=".cg")
@@ -57,4 +60,5 @@ def sum_parts(
         total = total * fading[:, None] + tl.sum(found * shares[:, :, None], axis=0)
         best = higher
     result = (total / tl.where(weight > 0.0, weight, 1.0)[:, None]).to(output.dtype.element_ty)
-    tl.store(output + heads[:, None] * VALUE_WIDTH + columns[None, :], result, mask=inside)
+    at = output + (rows // GROUP * HEADS + rows % GROUP)[:, None] * VALUE_WIDTH
+    tl.store(at + columns[None, :], result, mask=inside)

@@ -25,8 +25,8 @@ class QueryBlocks:
 
     table: Tensor
     """int64 `[blocks, 5]`: the packed token of the block's first query, how many queries it has, the position of the
-    first in its sequence, where that sequence's pages begin in the plan's, and for rows of one token about how many
-    tokens of its context a program should take.
+    first in its sequence, where that sequence's pages begin in the plan's, and for the decode kernel about how many
+    tokens of its context a program should take. What is before a sequence's first position sees nothing.
     """
     size: int
     """Queries of a block at most."""
@@ -36,7 +36,7 @@ class QueryBlocks:
 
 @dataclass(frozen=True)
 class TritonPlan:
-    """What a step stores where, and who attends to what. Rows of one token are apart: they are read otherwise."""
+    """What a step stores where, and who attends to what. Rows of a few tokens are apart: they are read otherwise."""
 
     cache: KVCache
     slots: Tensor
@@ -47,12 +47,19 @@ class TritonPlan:
     reading: QueryBlocks | None
     batch: AttentionBatch | None = None
     """What it was made of, for what no kernel knows."""
+    stored_first: bool = False
+    """Whether all tokens are stored before any attends, as those need it that are of one sequence."""
 
 
 def part_tokens(contexts: Sequence[int], cache: KVCache, processors: int) -> int:
     """Returns how many tokens of a context a program should take, so that all rows together occupy the GPU evenly."""
     kv_heads = max(layout.kv_heads for layout in cache.layouts.values())
     return max(sum(contexts) * kv_heads // (PROGRAMS * processors), 1)
+
+
+def most_queries(cache: KVCache) -> int:
+    """Returns how many tokens of a sequence the decode kernel takes at once, so that they cost no more than one."""
+    return max(_LEAST // max(layout.heads // layout.kv_heads for layout in cache.layouts.values()), 1)
 
 
 def plan_of(batch: AttentionBatch, processors: int) -> TritonPlan:

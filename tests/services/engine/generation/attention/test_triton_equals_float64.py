@@ -16,6 +16,8 @@ from tests.services.engine.kernel_devices import DEVICES
 
 pytest.importorskip("triton")
 from services.engine.generation.attention.triton.backend import OwnHeads, TritonAttention, takes
+from services.engine.generation.attention.triton.plan import QueryBlocks
+from services.engine.generation.recorded.decode_inputs import query_blocks
 
 PAGE, PAGES = 16, 96
 EPSILON = 1e-3
@@ -103,10 +105,13 @@ class Step:
     def draw(self, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self.generator).to(self.case.dtype)
 
-    def run(self) -> Tensor:
-        """Returns what the kernels make of it."""
+    def run(self, queries: int = 0) -> Tensor:
+        """Returns what the kernels make of it; with `queries`, the decode kernel with blocks of up to so many."""
         backend = TritonAttention(torch.device(self.device))
         assert takes(self.cache)
+        plan = backend.plan(self.batch)
+        if queries:
+            plan = replace(plan, decoding=self._blocks(queries), reading=None, stored_first=True)
         new = [(keys[-len(query) :], values[-len(query) :]) for query, (keys, values) in self._pairs()]
         # The heads of a token do not lie together, as models hand them over.
         packed = [torch.cat(column).to(self.device) for column in (self.queries, *zip(*new, strict=True))]
@@ -115,7 +120,16 @@ class Step:
         if layer.sinks is not None:
             layer = replace(layer, sinks=layer.sinks.to(self.device))
         with poisoned():
-            return backend.attend(layer, *scattered, backend.plan(self.batch)).cpu()
+            return backend.attend(layer, *scattered, plan).cpu()
+
+    def _blocks(self, queries: int) -> QueryBlocks:
+        rows = self.batch.rows
+        places = [place for row in rows for place in range(row.context - row.length, row.context)]
+        blocks = torch.from_numpy(query_blocks([row.length for row in rows], places, len(places), queries))
+        blocks[:, 3] = torch.tensor([0, *(len(row.pages) for row in rows)]).cumsum(0)[blocks[:, 3]]
+        blocks = torch.cat([blocks, torch.zeros(2, 4, dtype=torch.int64)])  # two that have no tokens
+        table = torch.cat([blocks, torch.full((len(blocks), 1), 20)], dim=1)
+        return QueryBlocks(table.to(self.device), queries, max(row.context for row in rows))
 
     def exact(self) -> Tensor:
         """Returns the formula written out in float64, row by row."""
@@ -153,9 +167,9 @@ def poisoned() -> Generator[None]:
         torch.use_deterministic_algorithms(False)
 
 
-def check(case: Case, device: str) -> None:
+def check(case: Case, device: str, queries: int = 0) -> None:
     step = Step(case, device)
-    found, exact = step.run(), step.exact()
+    found, exact = step.run(queries), step.exact()
     assert found.shape == exact.shape
     assert found.dtype == case.dtype
     for span in step.batch.rows:
@@ -183,6 +197,23 @@ def test_sizes_of_real_models_equal_the_formula(case: Case, device: str) -> None
 def test_a_long_context_is_split_and_summed(device: str) -> None:
     case = Case(heads=2, kv_heads=1, rows=((1, 400), (1, 30)), window=300, sinks=True)
     check(case, device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("rows", "queries"), [(((1, 60), (7, 130), (4, 4)), 3), (((5, 40), (2, 33)), 8)])
+def test_a_few_tokens_of_a_row_attend_to_those_before_them(
+    device: str, rows: tuple[tuple[int, int], ...], queries: int
+) -> None:
+    case = Case(heads=6, kv_heads=2, key_width=24, value_width=21, rows=rows)
+    check(case, device, queries)
+    check(replace(case, window=20, softcap=3.0, sinks=True, narrow=True), device, queries)
+
+
+@pytest.mark.parametrize("device", DEVICES[1:])
+@pytest.mark.parametrize("case", LARGE.values(), ids=LARGE.keys())
+def test_a_few_tokens_of_real_models_attend_to_those_before_them(case: Case, device: str) -> None:
+    rows = ((1, 1000), (4, 517), (7, 8192), (8, 8))
+    check(replace(case, rows=rows), device, max(16 * case.kv_heads // case.heads, 1))
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -11,12 +11,12 @@ from services.engine.generation.sequence import Row, Sequence
 class Replayed:
     """Stands where a CUDA graph stands: computes what was recorded once more, into the same place."""
 
-    def __init__(self, graphs: "PlayedGraphs", size: int) -> None:
-        self.graphs, self.size = graphs, size
-        self.logits = graphs.forward(size)
+    def __init__(self, graphs: "PlayedGraphs", size: int, wide: bool) -> None:
+        self.graphs, self.kind = graphs, (size, wide)
+        self.logits = graphs.forward(size, wide)
 
     def replay(self) -> None:
-        self.logits.copy_(self.graphs.forward(self.size))
+        self.logits.copy_(self.graphs.forward(*self.kind))
 
 
 class PlayedGraphs(DecodeGraphs):
@@ -28,6 +28,6 @@ class PlayedGraphs(DecodeGraphs):
         self.ahead += bool(step and after)
         return step
 
-    def recorded(self, size: int) -> DecodeGraph:
-        replayed: Any = Replayed(self, size)
-        return DecodeGraph(size, replayed, replayed.logits)
+    def recorded(self, size: int, wide: bool) -> DecodeGraph:
+        replayed: Any = Replayed(self, size, wide)
+        return DecodeGraph(size, wide, replayed, replayed.logits)

@@ -1,23 +1,33 @@
 """How rows are filled into the fixed places of a recording, with kernels interpreted and the recording played anew."""
 
+import asyncio
 import random
+from functools import partial
 
 import pytest
 import torch
 
+from services.engine.fusion.substitution import Substitutions
 from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.building.build import PAGE_SIZE, probe_layouts
+from services.engine.generation.building.verification import engine_logits
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.requests.request import PromptLookup
 from services.engine.generation.running.runner import ModelRunner
+from services.engine.generation.sampling.choice import choose, follow
 from services.engine.generation.sampling.sampler import sample
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
+from services.engine.generation.speculation import speculation
 from services.engine.loading import LoadedModel
+from tests.services.bench import assemble, eventually
 from tests.services.engine.generation.sequences import sequence as sequence_of
 from tests.services.engine.kernel_devices import INTERPRETED, shorten
 
 pytest.importorskip("triton")
+from services.engine.fusion.triton.substitution import fuse_on_gpu
 from services.engine.generation.attention.triton.backend import TritonAttention
+from services.engine.generation.recorded import decode_graphs
 from tests.services.engine.generation.recorded.played_graphs import PlayedGraphs
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled here")
@@ -31,7 +41,7 @@ def test_rows_at_any_position_beside_fillers_compute_the_same(fresh_llama: Loade
     backend, pool = TritonAttention(CPU), PagePool(40, PAGE_SIZE)
     runner = ModelRunner(llama.model, ReferenceAttention(), cache, CPU)
     graphs = PlayedGraphs(llama.model, backend, cache, CPU, longest=64)
-    graphs.record(3)
+    graphs.record(3, wide=False)
     source = random.Random(5)
     sequences = [CachedTokens([source.randrange(6, 300) for _ in range(length)]) for length in (1, 16, 18)]
     for sequence in sequences:
@@ -60,7 +70,7 @@ def test_steps_launched_behind_one_another_continue_its_tokens(fresh_llama: Load
     cache, pool = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU, by_token=True), PagePool(40, PAGE_SIZE)
     runner = ModelRunner(llama.model, ReferenceAttention(), cache, CPU)
     graphs = PlayedGraphs(llama.model, TritonAttention(CPU), cache, CPU, longest=64)
-    graphs.record(4)
+    graphs.record(4, wide=False)
     sampled = {"temperature": 0.9, "top_k": 5, "seed": 3}
     rows: list[Row[Sequence]] = []
     for prompt, fields in (([7, 8, 9], {}), ([*range(20, 36)], sampled), ([30], {}), ([40, 41], {"temperature": 1.0})):
@@ -89,12 +99,89 @@ def test_steps_launched_behind_one_another_continue_its_tokens(fresh_llama: Load
             sequence.computed += 1
 
 
+def test_rows_with_proposals_beside_others_compute_the_same(
+    fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode_graphs, "_WIDE_SIZES", (4, 8))
+    llama, source = fresh_llama, random.Random()
+    shorten(llama.model)
+    cache, pool = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU, by_token=True), PagePool(40, PAGE_SIZE)
+    backend, runner = TritonAttention(CPU), ModelRunner(llama.model, ReferenceAttention(), cache, CPU)
+    rows: list[Row[Sequence]] = []
+    for length, count, fields in ((2, 0, {}), (15, 4, {"temperature": 0.9, "seed": 3}), (30, 1, {"temperature": 0.5})):
+        sequence = sequence_of([source.randrange(6, 300) for _ in range(length)], **fields)
+        sequence.processors = ()
+        pool.grow(sequence.pages, length + count)
+        runner.run([Row(sequence, length - 1)])
+        sequence.computed = length - 1
+        proposed = [*continued(runner, sequence, count - 1), 300][:count]  # all but the last are right
+        rows.append(Row(sequence, 1 + count, decodes=True, scored=count, proposed=tuple(proposed)))
+    parts = rows, rows[1:2], rows[2:]
+    expected = [runner.run(part) for part in parts]
+    run = partial(engine_logits, ModelRunner(llama.model, backend, cache, CPU), pool, torch.tensor([[5, 6, 7, 8]]))
+    fuse_on_gpu(Substitutions(llama.model), llama.model, backend, run, 64)
+    kept = [(cache.keys(index).clone(), cache.values(index).clone()) for index in cache.layouts]
+    graphs = PlayedGraphs(llama.model, backend, cache, CPU, longest=64)
+    graphs.record(1)
+    assert [graphs.size_for(part) for part in (*parts, [*rows, *rows])] == [8, 8, 4, 0]
+    for part, logits in zip(parts, expected, strict=True):
+        torch.testing.assert_close(graphs.run(part, graphs.size_for(part)), logits, rtol=1e-4, atol=1e-4)
+        step = graphs.launch(part)
+        assert step is not None
+        drawn, others = follow(part, step.tokens()), choose(part, logits)
+        assert drawn is not None
+        for row in part:
+            tokens, same = ([token for one, token in each if one is row.sequence] for each in (drawn, others))
+            assert tokens == same
+            assert len(tokens) == max(len(row.proposed), 1)
+    for (keys, values), index in zip(kept, cache.layouts, strict=True):
+        torch.testing.assert_close(cache.keys(index), keys, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(cache.values(index), values, rtol=1e-4, atol=1e-5)
+
+
+def continued(runner: ModelRunner, sequence: Sequence, count: int) -> list[int]:
+    """Returns the tokens behind a sequence, which is left as it was."""
+    known = len(sequence.token_ids)
+    for _ in range(count):
+        [token] = sample(runner.run([Row(sequence, sequence.remaining)]), [sequence])
+        assert isinstance(token, int)
+        sequence.token_ids.append(token)
+    found, sequence.token_ids[known:] = sequence.token_ids[known:], []
+    return found
+
+
+async def test_an_engine_with_proposals_gives_the_same(
+    fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode_graphs, "_WIDE_SIZES", (8,))
+    monkeypatch.setattr(speculation, "_ALLOWANCE", 100.0)
+    shorten(fresh_llama.model)
+    cache = KVCache(probe_layouts(fresh_llama), 24, PAGE_SIZE, CPU, by_token=True)
+    runner = ModelRunner(fresh_llama.model, ReferenceAttention(), cache, CPU)
+    graphs = PlayedGraphs(fresh_llama.model, TritonAttention(CPU), cache, CPU, longest=64)
+    graphs.record(2)
+    prompts, kinds = ([6, 7, 6, 7, 6], [9]), ({"repetition_penalty": 0.8}, {"temperature": 0.3, "seed": 5})
+    found: list[list[list[int]]] = []
+    for recorded, lookup in ((None, None), (graphs, PromptLookup(5, 1))):
+        runner.recorded = recorded
+        bench = assemble(runner, 24, max_sequences=2)
+        try:
+            asked = [(prompts, {"max_new_tokens": 12, "lookup": lookup, **kind}) for kind in kinds]
+            each = [await asyncio.gather(*(bench.run(one, **fields) for one in some)) for some, fields in asked]
+            found.append([one.ids for some in each for one in some])
+            await eventually(lambda bench=bench: bench.idle)
+            assert (bench.metric("accepted_tokens_total") > 3) == (lookup is not None)
+        finally:
+            bench.engine.close()
+    assert found[0] == found[1]
+
+
 def test_prompts_and_sequences_beyond_the_recording_are_not_taken(fresh_llama: LoadedModel) -> None:
     llama = fresh_llama
     shorten(llama.model)
     cache = KVCache(probe_layouts(llama), 8, PAGE_SIZE, CPU, by_token=True)
     graphs = PlayedGraphs(llama.model, TritonAttention(CPU), cache, CPU, longest=32)
-    graphs.record(2)
+    graphs.record(2, wide=False)
     ready = CachedTokens([5, 6], pages=[3], computed=1)
     assert graphs.size_for([Row(ready, 1)]) == 1
     assert graphs.size_for([Row(ready, 1, scored=1)]) == 0

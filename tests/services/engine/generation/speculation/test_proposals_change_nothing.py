@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from sensorium.errors import Internal
 from services.engine.generation.requests.request import Completed, Delta, PromptLookup
+from services.engine.generation.sampling.device_choice import NO_TOKEN, UNDECIDED
 from services.engine.generation.speculation import speculation
 from services.engine.loading import LoadedModel
 from tests.services.bench import Bench, Result, eventually, fake_bench, first_delta, real_bench
@@ -33,6 +35,16 @@ KINDS: list[dict[str, Any]] = [
     {"structure": ("regex", NUMBER)},
     {"structure": ("schema", PERSON), "logprob_count": 1},
 ]
+
+QUICK: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.3, "top_p": 0.9, "top_k": 40},
+    {"temperature": 0.2, "min_p": 0.05},
+    {"stop_strings": ("st", "zz")},
+    {"temperature": 0.8, "top_p": 0.97},  # of more tokens than the device looks at
+    {"end_token_ids": frozenset(range(30, 60)), "temperature": 0.2},
+]
+"""Of which nothing but tokens is wanted, so that steps are launched."""
 
 
 @pytest.fixture(autouse=True)
@@ -65,11 +77,11 @@ def repeating(source: random.Random) -> list[int]:
     return [source.randrange(6, 320) for _ in range(source.randrange(5))] + piece * source.randrange(2, 5)
 
 
-def asked_of(source: random.Random, count: int) -> list[tuple[list[int], dict[str, Any]]]:
-    """Returns prompts, with what is asked of each."""
+def asked_of(source: random.Random, kinds: list[dict[str, Any]]) -> list[tuple[list[int], dict[str, Any]]]:
+    """Returns a prompt for each kind of request, with what is asked."""
     asked: list[tuple[list[int], dict[str, Any]]] = []
-    for i in range(count):
-        fields = {"seed": i, "max_new_tokens": source.randrange(20, 60), **KINDS[i % len(KINDS)]}
+    for i, kind in enumerate(kinds):
+        fields = {"seed": i, "max_new_tokens": source.randrange(20, 60), **kind}
         if made := fields.pop("structure", None):
             fields["structure"] = regex(made[1]) if made[0] == "regex" else compiled(schema(made[1]))
         asked.append((repeating(source), fields))
@@ -93,16 +105,26 @@ def same(found: Result, expected: Result) -> bool:
 
 
 @pytest.mark.parametrize(
-    "sizes",
-    [{}, {"pages": 10, "max_sequences": 4}, {"accelerated": True}],
-    ids=["plain attention", "too few pages", "in C"],
+    ("kinds", "sizes"),
+    [
+        (KINDS, {}),
+        (KINDS, {"pages": 10, "max_sequences": 4}),
+        (KINDS, {"accelerated": True}),
+        (QUICK * 2 + KINDS[1:4], {"ahead": True, "max_sequences": 2}),
+        (QUICK * 2, {"ahead": True, "max_sequences": 3, "pages": 8}),
+    ],
+    ids=["plain attention", "too few pages", "in C", "launched", "launched, too few pages"],
 )
 async def test_requests_of_every_kind_get_the_same(
-    llama: LoadedModel, fresh_llama: LoadedModel, benches: list[Bench], sizes: dict[str, int]
+    llama: LoadedModel,
+    fresh_llama: LoadedModel,
+    benches: list[Bench],
+    kinds: list[dict[str, Any]],
+    sizes: dict[str, int],
 ) -> None:
     source = dice()
     benches += [real_bench(llama), real_bench(fresh_llama if "accelerated" in sizes else llama, **sizes)]
-    asked = asked_of(source, len(KINDS))
+    asked = asked_of(source, kinds)
     expected = await asyncio.gather(*(benches[0].run(prompt, **fields) for prompt, fields in asked))
     found = await asyncio.gather(
         *(
@@ -113,11 +135,12 @@ async def test_requests_of_every_kind_get_the_same(
     for (prompt, fields), one, other in zip(asked, found, expected, strict=True):
         assert same(one, other), (prompt, fields)
     await eventually(lambda: benches[1].idle)
-    assert benches[1].metric("accepted_tokens_total") > 50
+    assert benches[1].metric("accepted_tokens_total") > (0 if "ahead" in sizes else 50)
     told = [one.completed for one in found]
     assert sum(one.proposed_token_count for one in told) == benches[1].metric("proposed_tokens_total")
     assert sum(one.accepted_token_count for one in told) == benches[1].metric("accepted_tokens_total")
     assert benches[1].metric("preemptions_total") > 0 or "pages" not in sizes
+    assert "ahead" not in sizes or min(benches[1].launcher.wide, benches[1].launcher.ahead) > 0
 
 
 async def test_later_requests_never_start_behind_what_was_not_accepted(
@@ -169,8 +192,9 @@ class Echo(FakeRunner):
 PROMPT = [*range(70, 78)] * 2
 
 
-async def test_accepted_tokens_take_as_many_steps_less(benches: list[Bench]) -> None:
-    benches.append(fake_bench(Echo()))
+@pytest.mark.parametrize("ahead", [False, True])
+async def test_accepted_tokens_take_as_many_steps_less(benches: list[Bench], ahead: bool) -> None:
+    benches.append(fake_bench(Echo(), ahead=ahead))
     result = await benches[0].run(PROMPT, max_new_tokens=100, lookup=PromptLookup(16, 3))
     assert result.ids == (PROMPT * 13)[:100]
     told = result.completed
@@ -213,8 +237,9 @@ async def test_a_stop_string_across_accepted_tokens_ends_the_output_there(benche
     await eventually(lambda: benches[0].idle)
 
 
-async def test_deltas_come_in_order_and_a_caller_who_leaves_frees_the_row(benches: list[Bench]) -> None:
-    benches.append(fake_bench(Echo()))
+@pytest.mark.parametrize("ahead", [False, True])
+async def test_deltas_come_in_order_and_a_caller_who_leaves_frees_the_row(benches: list[Bench], ahead: bool) -> None:
+    benches.append(fake_bench(Echo(), ahead=ahead))
     bench = benches[0]
     bench.runner.odd = 11
     expected = (await bench.run(PROMPT, max_new_tokens=90)).ids
@@ -232,6 +257,30 @@ async def test_deltas_come_in_order_and_a_caller_who_leaves_frees_the_row(benche
     stream.cancel()
     bench.runner.free()
     await eventually(lambda: bench.idle)
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+async def test_a_token_that_the_device_cannot_choose_is_drawn_from_its_logits(benches: list[Bench], place: int) -> None:
+    benches.append(fake_bench(Echo(), ahead=True))
+    launcher = benches[0].launcher
+    launcher.changed = {number: {place: UNDECIDED} for number in range(3, 20)}
+    launcher.failing = {20}
+    asked = {"max_new_tokens": 60, "lookup": PromptLookup(16, 3)}
+    for _ in range(3):
+        assert (await benches[0].run(PROMPT, **asked)).ids == (PROMPT * 8)[:60]
+    assert launcher.wide > 0
+    await eventually(lambda: benches[0].idle)
+
+
+async def test_logits_that_are_no_numbers_behind_accepted_tokens_end_their_row_there(benches: list[Bench]) -> None:
+    benches.append(fake_bench(Echo(), ahead=True))
+    benches[0].launcher.changed = {number: {2: NO_TOKEN} for number in range(1, 9)}
+    stream, ids = benches[0].submit(PROMPT, max_new_tokens=60, lookup=PromptLookup(16, 3)), list[int]()
+    with pytest.raises(Internal):
+        async for event in stream:
+            ids += getattr(event, "token_ids", ())
+    assert ids == (PROMPT * 8)[: len(ids)]
+    await eventually(lambda: benches[0].idle)
 
 
 async def test_a_step_that_fails_with_proposals_is_repeated_without(benches: list[Bench]) -> None:

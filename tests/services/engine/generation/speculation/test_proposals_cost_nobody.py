@@ -32,26 +32,31 @@ def random_text(seed: int) -> Text:
     return lambda place: tokens[place]
 
 
-def served(texts: list[tuple[Text, bool]], price: float, dice: random.Random) -> tuple[list[float], int]:
+def served(
+    texts: list[tuple[Text, bool]], price: float, dice: random.Random, gap: float | None = None
+) -> tuple[list[float], int]:
     """Returns the steps that each text has taken for a token, where `price` is what a proposed token costs of a step.
 
-    Also tells how many tokens were proposed.
+    Also tells how many tokens were proposed. With a `gap`, steps are launched ahead, and one that is not waits so long.
     """
-    pool = PagePool(4096, 16)
-    speculation = Speculation(pool, EngineMetrics(CollectorRegistry()))
+    pool, now = PagePool(4096, 16), 0.0
+    speculation = Speculation(pool, EngineMetrics(CollectorRegistry()), lambda: now, ahead=gap is not None)
     rows: list[Sequence] = []
     for text, asks in texts:
         lookup = PromptLookup(16, 3) if asks else None
         made = sequence([text(i) for i in range(24)], max_new_tokens=10 * TOKENS, lookup=lookup)
-        made.computed = 23
+        made.computed, made.processors = 23, ()
         rows.append(made)
-    spent, proposed = [0.0] * len(texts), 0
+    spent, proposed, launched = [0.0] * len(texts), 0, False
     while min(len(one.token_ids) for one in rows) < TOKENS:
         for one in rows:
             assert pool.grow(one.pages, len(one.token_ids))
-        wide = speculation.widen([Row(one, 1, decodes=True) for one in rows])
+        wide = [Row(one, 1, decodes=True) for one in rows]
+        seconds = 1 + (0 if launched or gap is None else gap)
+        wide = wide if launched else speculation.widen(wide)
         width = sum(len(row.proposed) for row in wide)
-        seconds, drawn = 1 + price * width, list[Sequence]()
+        launched = gap is not None and not width and not speculation.awaits(wide)
+        seconds, drawn = seconds + price * width, list[Sequence]()
         for i, row in enumerate(wide):
             known = len(row.sequence.token_ids)
             right = [texts[i][0](known + j) for j in range(len(row.proposed) + 1)]
@@ -59,7 +64,8 @@ def served(texts: list[tuple[Text, bool]], price: float, dice: random.Random) ->
             assert len(row.sequence.pages) >= pool.pages_for(known + len(row.proposed))
             spent[i] += seconds
             drawn += [row.sequence] * (count + 1)
-        speculation.settle(wide, drawn, seconds * dice.uniform(0.9, 1.1))
+        now += seconds * dice.uniform(0.9, 1.1)
+        speculation.settle(wide, drawn)
         proposed += width
         for i, one in enumerate(rows):
             new = drawn.count(one)
@@ -69,20 +75,22 @@ def served(texts: list[tuple[Text, bool]], price: float, dice: random.Random) ->
     return [time / (len(one.token_ids) - 24) for time, one in zip(spent, rows, strict=True)], proposed
 
 
+@pytest.mark.parametrize("gap", [None, 0.3])
 @pytest.mark.parametrize("price", [0.01, 0.1, 0.7])
 @pytest.mark.parametrize("neighbours", [1, 7])
-def test_neighbours_lose_a_few_percent_at_most(price: float, neighbours: int) -> None:
+def test_neighbours_lose_a_few_percent_at_most(price: float, neighbours: int, gap: float | None) -> None:
     dice = random.Random()
     texts = [(repeating, True), *((random_text(i), False) for i in range(neighbours))]
-    (asking, *others), proposed = served(texts, price, dice)
+    (asking, *others), proposed = served(texts, price, dice, gap)
     assert max(others) < 1.05
     assert asking < 1.05
     assert proposed > 0
 
 
+@pytest.mark.parametrize("gap", [None, 0.3, 1.5])
 @pytest.mark.parametrize("price", [0.01, 0.1, 0.7])
-def test_a_text_that_does_not_repeat_itself_costs_next_to_nothing(price: float) -> None:
-    (alone,), _ = served([(random_text(dice_seed()), True)], price, random.Random())
+def test_a_text_that_does_not_repeat_itself_costs_next_to_nothing(price: float, gap: float | None) -> None:
+    (alone,), _ = served([(random_text(dice_seed()), True)], price, random.Random(), gap)
     assert alone < 1.04
 
 
@@ -90,6 +98,8 @@ def test_a_text_that_repeats_itself_gains_alone_and_beside_others_that_do() -> N
     for count in (1, 4):
         spent, _ = served([(repeating, True)] * count, 0.05, random.Random())
         assert max(spent) < (0.3 if count == 1 else 0.5)
+        spent, _ = served([(repeating, True)] * count, 0.05, random.Random(), gap=0.3)
+        assert max(spent) < (0.35 if count == 1 else 0.6)
 
 
 def test_where_a_token_costs_more_than_a_step_proposals_cease() -> None:
