@@ -15,6 +15,8 @@ from services.engine.narrow.numbers import NarrowKind
 
 _LEAST_FOR_FLOATS = 89
 """The first capability that has floats of 8 bits."""
+_PROPOSED = 8
+"""Tokens of a step with proposals."""
 
 
 def main(
@@ -51,6 +53,9 @@ def _lines(capability: int, name: str, kind: str, rows: list[int], tokens: int) 
             del launches[:]
             steps.decode(count)
             done.append((f"{count} rows", launches[:]))
+        del launches[:]
+        steps.decode(_PROPOSED, wide=True)
+        done.append((f"{_PROPOSED} proposed", launches[:]))
         del launches[:]
         steps.read(1, tokens)
         done.append((f"{tokens} tokens", launches[:]))

@@ -22,7 +22,7 @@ from services.engine.fusion.triton.substitution import fuse_on_gpu, replace_narr
 from services.engine.generation.attention.backend import AttentionCall, register
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.attention.triton.backend import TritonAttention
-from services.engine.generation.attention.triton.plan import QueryBlocks, TritonPlan, part_tokens
+from services.engine.generation.attention.triton.plan import QueryBlocks, TritonPlan, most_queries, part_tokens
 from services.engine.generation.building.build import probe_layouts
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.recorded.decode_inputs import DecodeInputs
@@ -67,14 +67,15 @@ class Steps:
         self._runner.run([Row(CachedTokens([0] * tokens, pages), tokens) for _ in range(rows)])
 
     @torch.inference_mode()
-    def decode(self, rows: int) -> None:
-        """Runs a step as it is recorded."""
+    def decode(self, rows: int, *, wide: bool = False) -> None:
+        """Runs a step as it is recorded; if `wide`, one whose rows may have proposed tokens."""
         split = partial(part_tokens, cache=self._cache, processors=PROCESSORS)
         inputs = DecodeInputs(rows, -(-_LONGEST // PAGE_SIZE), PAGE_SIZE, NOWHERE, split)
         given, sources, positions, slots, table, pages = inputs.parts(rows)
         before, tokens = torch.empty(2, rows, dtype=torch.int64, device=NOWHERE)
         fill_in(given, sources, before, tokens)
-        plan = TritonPlan(self._cache, slots, pages, QueryBlocks(table, 1, _LONGEST), None)
+        blocks = QueryBlocks(table, most_queries(self._cache) if wide else 1, _LONGEST)
+        plan = TritonPlan(self._cache, slots, pages, blocks, None, stored_first=wide)
         logits = self._model(
             input_ids=tokens.unsqueeze(0), position_ids=positions.unsqueeze(0), logits_to_keep=0, use_cache=False,
             attention_call=AttentionCall(self._backend, plan),

@@ -65,7 +65,9 @@ class DecodeInputs:
         if self._copied is not None:
             self._copied.synchronize()  # of the last step's, from the same place
         page, behind = self._page_size, int(sources is not None)
-        stride = self._lay_pages([row.sequence.pages for row in rows], size)
+        # What fills up a step is read from the first page, as loads have no masks: there has to be one.
+        pages = [row.sequence.pages for row in rows] or [[0]]
+        stride = self._lay_pages(pages, size)
         tokens_of = [row.sequence for row in rows for _ in range(row.token_count)]
         places = [row.sequence.computed + behind + i for row in rows for i in range(row.token_count)]
         count = len(places)
@@ -91,7 +93,7 @@ class DecodeInputs:
         table[:, 4] = self._part_tokens(blocks[:, 2].clip(0).tolist())
         if numbers is not None:
             fields[_INTEGERS * size :].view(np.float64).reshape(NUMBERS, size)[:, :count] = numbers
-        end = FIELDS * size + len(rows) * stride
+        end = FIELDS * size + len(pages) * stride
         self._device[:end].copy_(self._host[:end], non_blocking=True)
         if self._copied is not None:
             self._copied.record()
