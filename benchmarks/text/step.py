@@ -163,8 +163,9 @@ def main(
     torch.set_num_threads(1)
     model = str(checkpoint(SHAPES[shape], cache))
     loaded = load_language_model(model, revision=None, device=_CPU, dtype="auto")
-    parts, library = paged_parts(loaded, EngineSettings()), load_library()
-    built = engine_of(loaded, parts, EngineSettings(), EngineMetrics(CollectorRegistry()))
+    settings = EngineSettings(share_prefixes=False)  # each line has the same prompts
+    parts, library = paged_parts(loaded, settings), load_library()
+    built = engine_of(loaded, parts, settings, EngineMetrics(CollectorRegistry()))
     assert library is not None and isinstance(parts.runner, ModelRunner)
     most, replay, recorder = peak(loaded.model.dtype), Replay(loaded.model, library), Recorder(parts.runner, library)
     ways = {"one call": parts.runner.whole, "the model's": None}
