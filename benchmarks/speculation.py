@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from benchmarks.gpu.engine import Letters
 from benchmarks.gpu.runner import prompts as random_tokens
 from benchmarks.gpu.shapes import make
+from services.engine.generation.attention.backend import register
 from services.engine.generation.building.build import EngineSettings, build_engine
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.output.detokenizer import Decoder, IncrementalDetokenizer
@@ -153,6 +154,7 @@ def main(
 ) -> None:
     """Measures the cases in turn and prints a table."""
     torch.set_num_threads(1)
+    register()
     place = torch.device(device)
     loaded = make(shape, place) if shape else load_language_model(str(MODEL), revision=None, device=place, dtype=dtype)
     built = build_engine(loaded, EngineSettings(), EngineMetrics(CollectorRegistry()))
