@@ -1,5 +1,6 @@
 import os
 import sys
+from collections import Counter
 
 import pytest
 
@@ -22,12 +23,20 @@ def test_memory_of_this_process_is_seen() -> None:
     assert sys.getsizeof(held) >= 64 << 20
 
 
+def told(ends: Counter[str]) -> Counter[str]:
+    """Whether the deadline or the fake's error comes first to what is too late, chance decides."""
+    found: Counter[str] = Counter()
+    for end, count in ends.items():
+        found["too late" if end.startswith("too late") else end] += count
+    return found
+
+
 async def test_a_request_of_a_number_is_always_the_same() -> None:
     async with FakeTextService() as service, sensorium.AsyncClient(service.address, retry=None) as client:
         first, second = Traffic(client), Traffic(client)
         for traffic in (first, second):
             for number in range(40):
                 await traffic.send(number)
-    assert first.ends == second.ends
+    assert told(first.ends) == told(second.ends)
     assert sum(first.ends.values()) == 40
     assert first.ends["stream"] > 10

@@ -18,6 +18,7 @@ from services.text.app import TextService
 from services.text.config import TextSettings
 from services.vision.app import VisionService
 from services.vision.config import VisionSettings
+from tests.waiting import until
 
 QUICK: dict[str, Any] = {
     "port": 0,
@@ -121,6 +122,8 @@ async def _gateway(running: RunningService, **changes: Any) -> AsyncIterator[Run
     gateway = Gateway(GatewaySettings(static=(running.address,), **QUICK, **changes))
     async with gateway, gateway.server as server:
         await gateway.prepare()
+        # It waits for one attempt only, which a busy machine may let fail.
+        await until(lambda: all(endpoint.learned for endpoint in gateway.pool.endpoints))
         server.ready()
         async with AsyncClient(f"127.0.0.1:{server.port}", timeout=60) as client:
             yield RunningStack(client, running, gateway)
