@@ -6,12 +6,13 @@ import pytest
 
 from sensorium import AsyncClient, ModelNotReady
 from sensorium.v1.text_pb2 import StreamGenerateResponse
-from tests.e2e.conftest import Checkpoints
 from tests.e2e.processes import Server, server
 from tests.e2e.requests import read, request
+from tests.tiny_models import write_checkpoint
 from tests.waiting import until
 
-TOKENS = 200
+TOKENS = 3000
+"""Enough to be on the way still when the refusal comes."""
 
 
 async def drained(target: Server, address: str) -> tuple[list[str], ModelNotReady]:
@@ -31,10 +32,10 @@ async def drained(target: Server, address: str) -> tuple[list[str], ModelNotRead
     return seen, refused.value
 
 
-async def test_sigterm_lets_streams_finish_and_refuses_new_calls(checkpoints: Checkpoints, tmp_path: Path) -> None:
+async def test_sigterm_lets_streams_finish_and_refuses_new_calls(tmp_path: Path) -> None:
     """The running stream comes to its end, a new call is told when to retry, and the process exits with 0."""
     quick = ("--drain-delay-seconds", "0")
-    model = ("--model", str(checkpoints("llama")), *quick)
+    model = ("--model", str(write_checkpoint(tmp_path / "llama", "llama", context=4096)), *quick)
     async with (
         server(tmp_path / "text.log", "services.text", *model) as text,
         server(tmp_path / "gateway.log", "gateway", "--static", text.address, *quick) as gateway,
