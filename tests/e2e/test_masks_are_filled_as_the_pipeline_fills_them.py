@@ -41,10 +41,16 @@ def spaceless(text: str) -> str:
 
 def equal(places: Any, expected: list[list[dict[str, Any]]]) -> None:
     for place, wanted in zip(places, expected, strict=True):
-        assert [one.token_id for one in place.candidates] == [one["token"] for one in wanted]
-        assert [one.text for one in place.candidates] == [one["token_str"] for one in wanted]
         scores = [one.score for one in place.candidates]
         np.testing.assert_allclose(scores, [one["score"] for one in wanted], atol=TOLERANCE)
+        known = {one["token"]: one for one in wanted}
+        for candidate, theirs in zip(place.candidates, wanted, strict=True):
+            same = known.get(candidate.token_id)
+            if same is None:  # of nearly equal scores either may be the last
+                assert theirs["score"] - wanted[-1]["score"] <= TOLERANCE
+            else:  # or come first
+                assert abs(same["score"] - theirs["score"]) <= TOLERANCE
+                assert candidate.text == same["token_str"]
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "electra", "modernbert", "distilbert", "albert"])
@@ -65,19 +71,22 @@ async def test_candidates_are_the_pipelines(tmp_path: Path, name: str) -> None:
         special = set(AutoTokenizer.from_pretrained(folder).all_special_tokens)
         for result, wanted in zip(single.results, reference(one), strict=True):
             equal(result.places, [wanted])
-            for candidate, theirs in zip(result.places[0].candidates, wanted, strict=True):
-                if candidate.text not in special:  # those the pipeline leaves out of the text
-                    assert spaceless(candidate.filled_text) == spaceless(theirs["sequence"].removeprefix("##"))
-        for result, wanted in zip(several.results, reference(three, top_k=9), strict=True):
+            sequences = {one["token"]: one["sequence"] for one in wanted}
+            for candidate in result.places[0].candidates:
+                if candidate.token_id in sequences and candidate.text not in special:  # the pipeline leaves those out
+                    theirs = sequences[candidate.token_id].removeprefix("##")
+                    assert spaceless(candidate.filled_text) == spaceless(theirs)
+        for result, same, text, wanted in zip(
+            marked.results, several.results, three, reference(three, top_k=9), strict=True
+        ):
+            equal(same.places, wanted)
             equal(result.places, wanted)
-        for result, same, text in zip(marked.results, several.results, three, strict=True):
-            assert [[c.token_id for c in place.candidates] for place in result.places] == [
-                [c.token_id for c in place.candidates] for place in same.places
-            ]
-            filled = result.places[1].candidates[0].filled_text
-            assert filled.count("___") == 2
-            assert same.places[1].candidates[0].filled_text == filled.replace("___", mask)
-            assert filled.startswith(text.split(mask)[0].rstrip())
+            filled, fills = result.places[1].candidates[0], same.places[1].candidates
+            assert filled.filled_text.count("___") == 2
+            assert filled.filled_text.replace("___", mask) == next(
+                one.filled_text for one in fills if one.token_id == filled.token_id
+            )
+            assert filled.filled_text.startswith(text.split(mask)[0].rstrip())
         for found, wanted in zip(alone, reference(one[:5], top_k=2), strict=True):
             equal(found.results[0].places, [wanted])
         info = (await stack.client.models.get_model(models.GetModelRequest())).model
