@@ -24,6 +24,8 @@ _SAVED = 2.0
 """Steps of that, or of what proposals gained it, that a row keeps."""
 _UNKNOWN_PRICE = 0.1
 """Of as many proposals as were not tried yet, in steps."""
+_TRIES = 3
+"""Steps that it takes to believe in another price: a single one may have been held up by something else."""
 _REFRESH = 32
 """Steps with proposals after which one has none, so that it stays known how long that takes."""
 _RECENT = 15
@@ -188,7 +190,9 @@ class Speculation:
     def _price(self, kind: Kind, proposed: int) -> float:
         """Returns by how many steps so many proposals make one longer; of none, those of the step before."""
         known = self._added[kind, proposed.bit_length()]
-        return median(known) if known else _UNKNOWN_PRICE if proposed else 0.0
+        if not proposed:
+            return median(known) if known else 0.0
+        return median([*known, *[_UNKNOWN_PRICE] * (_TRIES - len(known))])
 
 
 def hindrance(runner: Runner) -> str:
