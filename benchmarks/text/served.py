@@ -84,12 +84,12 @@ def _told(load: Load, shares: _Shares, steps: list[tuple[float, int, int, float]
     decoding = [1e3 * seconds for _, _, read, seconds in within if not read]
     reading = [1e3 * seconds for _, _, read, seconds in within if read]
     parts = [1e6 * part / tokens for part in (shares.engine, shares.loop, shares.others)]
-    lengths = [percentile(decoding, 0.5), *(percentile(reading, share) for share in (0.5, 0.95, 0.99))]
+    lengths = [(decoding, 0.5), (reading, 0.5), (reading, 0.95), (reading, 0.99)]
     return [
         f"{found.tokens_per_second:.0f}",
         f"{found.inter_token_p99:.1f}",
         *(f"{part:.0f}" for part in parts),
-        *(f"{length:.1f}" for length in lengths),
+        *(f"{percentile(of_kind, share):.1f}" if of_kind else "–" for of_kind, share in lengths),
     ]
 
 

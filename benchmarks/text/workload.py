@@ -34,7 +34,7 @@ WORKLOADS = {
     )
 }
 MIXED = "mixed"
-MIXED_STREAM = Workload("mixed-stream", 64, 700)
+MIXED_STREAM = Workload("mixed-stream", 64, 1000)
 MIXED_ARRIVAL = Workload("mixed-arrival", 4000, 8)
 
 

@@ -9,7 +9,7 @@ from gateway.discovery import Member
 from gateway.router import EndpointState
 from sensorium import rpc
 from sensorium.errors import Unavailable
-from sensorium.rpc.http2 import connection
+from sensorium.rpc.http2 import server
 from sensorium.v1 import text_pb2
 from tests.certificates import certificate
 from tests.fakes.discovery import FakeDiscovery
@@ -34,7 +34,7 @@ def served(pair: tuple[Path, Path], **more: Any) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def short_farewells(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that ends waits so long for a client's end of TLS, which gRPC's clients do not send."""
-    monkeypatch.setattr(connection, "_CLOSE_SECONDS", 0.2)
+    monkeypatch.setitem(server._TLS_SECONDS, "ssl_shutdown_timeout", 0.2)
 
 
 async def test_by_address_with_the_name_in_the_certificate_and_the_certificate_of_the_gateway(tmp_path: Path):

@@ -12,7 +12,8 @@ from sensorium.rpc.http2.metadata import Pairs
 from sensorium.rpc.http2.server_connection import ServerConnection
 
 _BACKLOG = 1024
-_HANDSHAKE_SECONDS = 20.0
+_TLS_SECONDS = {"ssl_handshake_timeout": 20.0, "ssl_shutdown_timeout": 2.0}
+"""The latter for what is still to be sent and for a client's own end of TLS, which gRPC's clients do not send."""
 
 
 class _Details(NamedTuple):
@@ -77,14 +78,14 @@ class Http2Server:
         loop = asyncio.get_running_loop()
         while self._sockets:
             bound, tls = self._sockets.pop(0)
-            handshake = None if tls is None else _HANDSHAKE_SECONDS
+            times = _TLS_SECONDS if tls else {}
             self._servers.append(
                 await loop.create_server(
                     lambda: ServerConnection(self),
                     sock=bound,
                     backlog=_BACKLOG,
                     ssl=tls,
-                    ssl_handshake_timeout=handshake,
+                    **times,
                 )
             )
 
