@@ -78,7 +78,7 @@ class Http2Server:
         loop = asyncio.get_running_loop()
         while self._sockets:
             bound, tls = self._sockets.pop(0)
-            times = _TLS_SECONDS if tls else {}
+            times: dict[str, Any] = dict(_TLS_SECONDS) if tls else {}
             self._servers.append(
                 await loop.create_server(
                     lambda: ServerConnection(self),
