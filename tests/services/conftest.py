@@ -40,29 +40,33 @@ def own_llama(llama_folder: Path) -> PreTrainedModel:
 
 
 @pytest.fixture
-def real(llama: LoadedModel) -> Iterator[BenchMaker]:
+def benches() -> Iterator[list[Bench]]:
+    """Benches that a test has made itself, to be ended with it."""
+    made: list[Bench] = []
+    yield made
+    for bench in made:
+        if isinstance(bench.runner, FakeRunner):
+            bench.runner.free()
+        bench.engine.close()
+
+
+@pytest.fixture
+def real(llama: LoadedModel, benches: list[Bench]) -> BenchMaker:
     """Makes running engines over the tiny llama."""
-    benches: list[Bench] = []
 
     def make(**sizes: int) -> Bench:
         benches.append(real_bench(llama, **sizes))
         return benches[-1]
 
-    yield make
-    for bench in benches:
-        bench.engine.close()
+    return make
 
 
 @pytest.fixture
-def fake() -> Iterator[BenchMaker]:
+def fake(benches: list[Bench]) -> BenchMaker:
     """Makes running engines over a fake runner, `bench.runner`, that fails and waits on demand."""
-    benches: list[Bench] = []
 
     def make(**sizes: int) -> Bench:
         benches.append(fake_bench(FakeRunner(), **sizes))
         return benches[-1]
 
-    yield make
-    for bench in benches:
-        bench.runner.free()
-        bench.engine.close()
+    return make

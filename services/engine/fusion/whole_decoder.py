@@ -76,28 +76,19 @@ class WholeDecoder:
         self._workspace = Workspace(dtype)
         self._decode, self._library = library.decode_whole[dtype], library
 
-    def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor | None:
-        """Does what Runner.run does; returns None where the model has to do it itself."""
-        tokens: list[int] = []
-        kept: list[int] = []
+    def run(self, rows: Collection[Row[CachedTokens]], tokens: list[int], kept: list[int]) -> Tensor | None:
+        """Returns logits behind the tokens `kept`, which ascend; None where the model has to do it itself."""
+        if max(tokens) >= self._count or min(tokens) < 0:
+            return None  # to fail as the model does
         spans: list[int] = []
         pages: list[int] = []
         for row in rows:
-            sequence, count, start = row.sequence, row.token_count, len(tokens)
+            sequence, count = row.sequence, row.token_count
             if sequence.media is not None:
                 return None
-            tokens += row.token_ids
-            if row.scored:
-                kept += range(start, start + row.scored)
-            if row.completes:
-                kept.append(start + count - 1)
             pages += sequence.pages
             spans += len(sequence.pages), count, sequence.computed + count
-        if max(tokens) >= self._count or min(tokens) < 0:
-            return None  # to fail as the model does
-        wanted = len(kept)
-        logits = self._logits(tokens, kept or [len(tokens) - 1], spans, pages)
-        return logits[:wanted]
+        return self._logits(tokens, kept, spans, pages)
 
     def _logits(self, tokens: list[int], kept: list[int], spans: list[int], pages: list[int]) -> Tensor:
         given = [array("q", numbers) for numbers in (tokens, kept, spans, pages)]

@@ -7,7 +7,7 @@ import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from services.engine.fusion.triton.activation import activated
-from services.engine.fusion.triton.products import widened
+from services.engine.fusion.triton.products import scaled, widened
 
 
 @triton.jit(do_not_specialize=["pairs"])
@@ -115,16 +115,6 @@ def multiply_chosen(
             result = activated(result, ACTIVATION) * let
         place = output + pair[None, :] * UNITS + units[:, None]
         tl.store(place, result.to(output.dtype.element_ty), mask=known[:, None] & (within < count)[None, :])
-
-
-@triton.jit
-def scaled(total, at, known, factors, bias, FACTORS: tl.constexpr, BIAS: tl.constexpr):
-    """Returns sums `[TILE, ROWS]` times the factors of their units, and with their bias added."""
-    if FACTORS:
-        total *= tl.load(factors + at, mask=known, other=0.0)[:, None]
-    if BIAS:
-        total += tl.load(bias + at, mask=known, other=0.0).to(tl.float32)[:, None]
-    return total
 
 
 @triton.jit

@@ -1,7 +1,7 @@
 """The product of a few rows with weights of 8 bits, which are made wide where they are multiplied."""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
-# pyright: reportGeneralTypeIssues=false
+# pyright: reportGeneralTypeIssues=false, reportArgumentType=false
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
@@ -82,6 +82,16 @@ def widened(numbers, KIND: tl.constexpr):
 
 
 @triton.jit
+def scaled(total, at, known, factors, bias, FACTORS: tl.constexpr, BIAS: tl.constexpr):
+    """Returns sums `[TILE, ROWS]` times the factors of their units, and with their bias added."""
+    if FACTORS:
+        total *= tl.load(factors + at, mask=known, other=0.0)[:, None]
+    if BIAS:
+        total += tl.load(bias + at, mask=known, other=0.0).to(tl.float32)[:, None]
+    return total
+
+
+@triton.jit
 def finish(
     total,
     units,
@@ -97,9 +107,7 @@ def finish(
 ):
     """Writes sums `[TILE, ROWS]`, multiplied with the factors of their units, and with bias and residual added."""
     known = units < UNITS
-    result = total * tl.load(factors + units, mask=known, other=0.0)[:, None]
-    if BIAS:
-        result += tl.load(bias + units, mask=known, other=0.0).to(tl.float32)[:, None]
+    result = scaled(total, units, known, factors, bias, True, BIAS)
     at = own.to(tl.int64)[None, :] * UNITS + units[:, None]
     inside = known[:, None] & (own < count)[None, :]
     if RESIDUAL:

@@ -79,6 +79,20 @@ def tensor_of(values: Sequences[int], device: torch.device) -> Tensor:
     return tensor if device.type == "cpu" else tensor.to(device)
 
 
+def gathered(rows: Collection[Row[CachedTokens]]) -> tuple[list[int], list[int]]:
+    """Returns the rows' tokens, one row's behind another's, and behind which of them logits are wanted; see Runner."""
+    tokens: list[int] = []
+    wanted: list[int] = []
+    for row in rows:
+        start = len(tokens)
+        tokens += row.token_ids
+        if row.scored:
+            wanted += range(start, start + row.scored)
+        if row.completes:
+            wanted.append(len(tokens) - 1)
+    return tokens, wanted
+
+
 class Recorded(StepLauncher, Protocol):
     """Forwards that were recorded and need only be replayed."""
 
@@ -104,8 +118,8 @@ class Recorded(StepLauncher, Protocol):
 class Whole(Protocol):
     """Computes a decoder without the model's own forward."""
 
-    def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor | None:
-        """Computes what Runner.run does; None if the rows are more than it knows."""
+    def run(self, rows: Collection[Row[CachedTokens]], tokens: list[int], kept: list[int]) -> Tensor | None:
+        """Returns logits behind the tokens `kept` of the rows' `tokens`; None if the rows are more than it knows."""
         ...
 
 
@@ -139,28 +153,20 @@ class ModelRunner:
             logits = self.recorded.run(rows, size)
             self.forward_seconds += time.perf_counter() - began
             return logits
-        if self.whole is not None:
-            began = time.perf_counter()
-            logits = self.whole.run(rows)
-            self.forward_seconds += time.perf_counter() - began
-            if logits is not None:
-                return logits
-        return self._run_model(rows)
-
-    def _run_model(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
-        tokens: list[int] = []
-        wanted: list[int] = []
-        for row in rows:
-            start = len(tokens)
-            tokens += row.token_ids
-            if row.scored:
-                wanted += range(start, start + row.scored)
-            if row.completes:
-                wanted.append(len(tokens) - 1)
-        batch = batch_of(rows, self.cache, self._device)
-        given = self._given(rows, tokens)
-        logits = self._forward(given, wanted or [len(tokens) - 1], batch)
+        tokens, wanted = gathered(rows)
+        kept = wanted or [len(tokens) - 1]
+        logits = self._run_whole(rows, tokens, kept)
+        if logits is None:
+            logits = self._forward(self._given(rows, tokens), kept, batch_of(rows, self.cache, self._device))
         return logits[: len(wanted)]
+
+    def _run_whole(self, rows: Collection[Row[CachedTokens]], tokens: list[int], kept: list[int]) -> Tensor | None:
+        if self.whole is None:
+            return None
+        began = time.perf_counter()
+        logits = self.whole.run(rows, tokens, kept)
+        self.forward_seconds += time.perf_counter() - began
+        return logits
 
     @torch.inference_mode()
     def fork(self, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,16 +20,6 @@ KINDS: list[dict[str, Any]] = [
     {"stop_strings": ("e", "st")},
     {"temperature": 0.7, "stop_token_ids": frozenset(range(6, 60))},
 ]
-
-
-@pytest.fixture
-def benches() -> Iterator[list[Bench]]:
-    made: list[Bench] = []
-    yield made
-    for bench in made:
-        if isinstance(bench.runner, FakeRunner):
-            bench.runner.free()
-        bench.engine.close()
 
 
 async def served(bench: Bench, asked: list[tuple[list[int], dict[str, Any]]], source: random.Random) -> list[Any]:

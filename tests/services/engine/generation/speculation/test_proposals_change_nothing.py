@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -52,16 +51,6 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Proposes whatever it costs: what is measured here is not time."""
     monkeypatch.setattr(speculation, "_ALLOWANCE", 100.0)
     monkeypatch.setattr(speculation, "_SAVED", 100.0)
-
-
-@pytest.fixture
-def benches() -> Iterator[list[Bench]]:
-    made: list[Bench] = []
-    yield made
-    for bench in made:
-        if isinstance(bench.runner, FakeRunner):
-            bench.runner.free()
-        bench.engine.close()
 
 
 def dice() -> random.Random:
