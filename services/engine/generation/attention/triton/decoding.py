@@ -6,10 +6,10 @@ import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
-from services.engine.generation.attention.triton.narrow import load_scales, narrow, scale_of, widen
-from services.engine.generation.attention.triton.own import load_turned
+from services.engine.generation.attention.triton.narrow import load_scales
+from services.engine.generation.attention.triton.own import load_turned, store_own
 from services.engine.generation.attention.triton.pages import load_block, load_pages
-from services.engine.generation.attention.triton.parts import sum_parts
+from services.engine.generation.attention.triton.parts import store_part, sum_parts, write_whole
 from services.engine.generation.attention.triton.softmax import LOGARITHM, capped, weigh_block
 
 
@@ -118,7 +118,6 @@ def attend_token(
     lanes = rows // GROUP
     used = rows < GROUP * count
     key_columns = tl.arange(0, KEY_BLOCK)
-    value_columns = tl.arange(0, VALUE_BLOCK)
     heads = kv_head * GROUP + rows % GROUP
     query += first * query_token
     total = tl.zeros([M, VALUE_BLOCK], dtype=tl.float32)
@@ -134,32 +133,11 @@ def attend_token(
         there = (rows < GROUP)[:, None]
         queries = load_turned(at, there, query_norm, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM)
         queries = queries.to(kind)
-        at = query + (HEADS + kv_head) * KEY_WIDTH + tl.zeros([1, 1], dtype=tl.int32)
-        there = tl.full([1, 1], True, dtype=tl.int1)
-        key = load_turned(at, there, key_norm, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM).to(kind)
-        at = query + (HEADS + KV_HEADS) * KEY_WIDTH + kv_head * VALUE_WIDTH
-        value = tl.load(at + value_columns, mask=value_columns < VALUE_WIDTH, other=0.0)
-        key_stored, value_stored = key, value
-        own_key_scale, own_value_scale = 1.0, 1.0
-        if NARROW:
-            wide_key, wide_value = key.to(tl.float32), value.to(tl.float32)
-            own_key_scale = scale_of(tl.max(tl.abs(wide_key))) + tl.sum(wide_key * 0.0)
-            own_value_scale = scale_of(tl.max(tl.abs(wide_value))) + tl.sum(wide_value * 0.0)
-            key_stored, value_stored = narrow(wide_key / own_key_scale), narrow(wide_value / own_value_scale)
-        slot = tl.load(slots + first).to(tl.int64)
-        own_page, offset = slot // PAGE, slot % PAGE
-        stores = (part == 0) & (slot >= 0)
-        at = key_at + own_page * key_page + offset * KEY_WIDTH + key_columns[None, :]
-        tl.store(at, key_stored, mask=(key_columns < tl.where(stores, KEY_WIDTH, 0))[None, :])
-        at = value_at + own_page * value_page + offset * COLUMNS + value_columns
-        tl.store(at, value_stored, mask=value_columns < tl.where(stores, VALUE_WIDTH, 0))
-        if NARROW:
-            at = own_page * scale_page + offset
-            tl.store(key_scales + at, own_key_scale, mask=stores)
-            tl.store(value_scales + at, own_value_scale, mask=stores)
-            # As whoever reads them later finds them.
-            key = widen(key_stored, tl.float32) * own_key_scale
-            value = widen(value_stored, tl.float32) * own_value_scale
+        key, value = store_own(
+            query, cosines, sines, key_norm, epsilon, slots + first, key_at, value_at, key_scales, value_scales,
+            key_page, value_page, scale_page, kv_head, part == 0, HEADS, KV_HEADS, PAGE, KEY_WIDTH, KEY_BLOCK,
+            VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, ROTATED, NORM,
+        )  # fmt: skip
         if part == 0:  # a token sees itself
             score = tl.sum(queries.to(tl.float32) * key.to(tl.float32), axis=1) * scaling
             if SOFTCAP:
@@ -189,23 +167,13 @@ def attend_token(
         if NARROW:
             key_scale, value_scale = next_key_scale, next_value_scale
     output += first * HEADS * VALUE_WIDTH
-    inside = used[:, None] & (value_columns < VALUE_WIDTH)[None, :]
     if parts == 1:
-        if SINKS:
-            sink = tl.load(sinks + heads, mask=used, other=0.0).to(tl.float32) * LOGARITHM
-            higher = tl.maximum(best, sink)
-            fading = tl.exp2(best - higher)
-            weight = weight * fading + tl.exp2(sink - higher)
-            total *= fading[:, None]
-        result = (total / tl.where(weight > 0.0, weight, 1.0)[:, None]).to(output.dtype.element_ty)
-        own = output + (lanes * HEADS + heads)[:, None] * VALUE_WIDTH
-        tl.store(own + value_columns[None, :], result, mask=inside)
+        write_whole(
+            total, best, weight, sinks, output, heads, lanes, used, HEADS, VALUE_WIDTH, VALUE_BLOCK, SINKS
+        )  # fmt: skip
         return
     place = (number * KV_HEADS + kv_head) * GROUP * QUERIES
-    places = (place + rows) * PARTS + part
-    tl.store(totals + places.to(tl.int64)[:, None] * VALUE_WIDTH + value_columns[None, :], total, mask=inside)
-    tl.store(measures + places * 2, best, mask=used)
-    tl.store(measures + places * 2 + 1, weight, mask=used)
+    store_part(total, best, weight, totals, measures, (place + rows) * PARTS + part, used, VALUE_WIDTH, VALUE_BLOCK)
     tl.debug_barrier()  # all threads have stored theirs
     counter = arrivals + number * KV_HEADS + kv_head
     if tl.atomic_add(counter, 1, sem="acq_rel") == parts - 1:

@@ -1,8 +1,11 @@
 """A row's own heads, as the projections leave them."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
+# pyright: reportArgumentType=false
 import triton
 import triton.language as tl
+
+from services.engine.generation.attention.triton.narrow import narrow, scale_of, widen
 
 
 @triton.jit
@@ -35,3 +38,67 @@ def load_turned(
     cosine = tl.load(cosines + columns, mask=turns, other=1.0).to(tl.float32)
     sine = tl.load(sines + columns, mask=turns, other=0.0).to(tl.float32)
     return found * cosine + partner * tl.where(columns < half, -sine, sine)
+
+
+@triton.jit
+def store_own(
+    query,
+    cosines,
+    sines,
+    key_norm,
+    epsilon,
+    slot_at,
+    key_at,
+    value_at,
+    key_scales,
+    value_scales,
+    key_page,
+    value_page,
+    scale_page,
+    kv_head,
+    stores,
+    HEADS: tl.constexpr,
+    KV_HEADS: tl.constexpr,
+    PAGE: tl.constexpr,
+    KEY_WIDTH: tl.constexpr,
+    KEY_BLOCK: tl.constexpr,
+    VALUE_WIDTH: tl.constexpr,
+    VALUE_BLOCK: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    NARROW: tl.constexpr,
+    ROTATED: tl.constexpr,
+    NORM: tl.constexpr,
+):
+    """Returns a head's key `[1, KEY_BLOCK]` and value `[VALUE_BLOCK]` of one token, as whoever reads them later does.
+
+    `query` is the token's `[queries | keys | values]`; see `load_turned`. If it `stores`, both go to the token's slot,
+    or nowhere where that is negative.
+    """
+    kind = query.dtype.element_ty
+    key_columns, value_columns = tl.arange(0, KEY_BLOCK), tl.arange(0, VALUE_BLOCK)
+    at = query + (HEADS + kv_head) * KEY_WIDTH + tl.zeros([1, 1], dtype=tl.int32)
+    there = tl.full([1, 1], True, dtype=tl.int1)
+    key = load_turned(at, there, key_norm, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM).to(kind)
+    at = query + (HEADS + KV_HEADS) * KEY_WIDTH + kv_head * VALUE_WIDTH
+    value = tl.load(at + value_columns, mask=value_columns < VALUE_WIDTH, other=0.0)
+    key_stored, value_stored = key, value
+    key_scale, value_scale = 1.0, 1.0
+    if NARROW:
+        wide_key, wide_value = key.to(tl.float32), value.to(tl.float32)
+        key_scale = scale_of(tl.max(tl.abs(wide_key))) + tl.sum(wide_key * 0.0)
+        value_scale = scale_of(tl.max(tl.abs(wide_value))) + tl.sum(wide_value * 0.0)
+        key_stored, value_stored = narrow(wide_key / key_scale), narrow(wide_value / value_scale)
+    slot = tl.load(slot_at).to(tl.int64)
+    page, offset = slot // PAGE, slot % PAGE
+    stores = stores & (slot >= 0)
+    at = key_at + page * key_page + offset * KEY_WIDTH + key_columns[None, :]
+    tl.store(at, key_stored, mask=(key_columns < tl.where(stores, KEY_WIDTH, 0))[None, :])
+    at = value_at + page * value_page + offset * COLUMNS + value_columns
+    tl.store(at, value_stored, mask=value_columns < tl.where(stores, VALUE_WIDTH, 0))
+    if NARROW:
+        at = page * scale_page + offset
+        tl.store(key_scales + at, key_scale, mask=stores)
+        tl.store(value_scales + at, value_scale, mask=stores)
+        key = widen(key_stored, tl.float32) * key_scale
+        value = widen(value_stored, tl.float32) * value_scale
+    return key, value

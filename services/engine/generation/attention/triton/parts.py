@@ -12,6 +12,46 @@ _AT_ONCE = tl.constexpr(4096)
 
 
 @triton.jit
+def write_whole(
+    total,
+    best,
+    weight,
+    sinks,
+    output,
+    heads,
+    lanes,
+    used,
+    HEADS: tl.constexpr,
+    VALUE_WIDTH: tl.constexpr,
+    VALUE_BLOCK: tl.constexpr,
+    SINKS: tl.constexpr,
+):
+    """Writes heads of tokens `[tokens, HEADS, VALUE_WIDTH]` whose context one program has seen; see `weigh_block`."""
+    if SINKS:
+        sink = tl.load(sinks + heads, mask=used, other=0.0).to(tl.float32) * LOGARITHM
+        higher = tl.maximum(best, sink)
+        fading = tl.exp2(best - higher)
+        weight = weight * fading + tl.exp2(sink - higher)
+        total *= fading[:, None]
+    columns = tl.arange(0, VALUE_BLOCK)
+    result = (total / tl.where(weight > 0.0, weight, 1.0)[:, None]).to(output.dtype.element_ty)
+    at = output + (lanes * HEADS + heads)[:, None] * VALUE_WIDTH + columns[None, :]
+    tl.store(at, result, mask=used[:, None] & (columns < VALUE_WIDTH)[None, :])
+
+
+@triton.jit
+def store_part(
+    total, best, weight, totals, measures, places, used, VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr
+):
+    """Leaves what one of several programs has found at `places` of `totals` and `measures`, for `sum_parts`."""
+    columns = tl.arange(0, VALUE_BLOCK)
+    at = totals + places.to(tl.int64)[:, None] * VALUE_WIDTH + columns[None, :]
+    tl.store(at, total, mask=used[:, None] & (columns < VALUE_WIDTH)[None, :])
+    tl.store(measures + places * 2, best, mask=used)
+    tl.store(measures + places * 2 + 1, weight, mask=used)
+
+
+@triton.jit
 def sum_parts(
     totals,
     measures,

@@ -1,7 +1,6 @@
 """By the reference's attention; the kernels are held against float64 in `attention/test_triton_equals_float64.py`."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,14 +58,6 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     folder = write_checkpoint(tmp_path_factory.mktemp("narrow"), "llama")
     loaded = load_language_model(str(folder), revision=None, device=CPU, dtype="float32")
     return paged_parts(loaded, EngineSettings(max_sequences=8, narrow_cache=True))
-
-
-@pytest.fixture
-def benches() -> Iterator[list[Bench]]:
-    made: list[Bench] = []
-    yield made
-    for bench in made:
-        bench.engine.close()
 
 
 async def all_of(bench: Bench) -> list[list[int]]:
