@@ -11,6 +11,7 @@ from services.engine.generation.sampling.device_choice import NO_TOKEN, UNDECIDE
 from services.engine.loading import LoadedModel
 from tests.services.bench import Bench, BenchMaker, eventually, fake_bench, real_bench
 from tests.services.fake_runner import FakeRunner, continuation
+from tests.services.near_ties import part_at_a_near_tie
 
 KINDS: list[dict[str, Any]] = [
     {},
@@ -58,9 +59,8 @@ async def test_mixed_requests_that_come_and_go_get_the_same(
     asked[:3] = [([source.randrange(6, 320) for _ in range(40)], {"max_new_tokens": 48}) for _ in range(3)]
     alone = [(await benches[0].run(prompt, **fields)).ids for prompt, fields in asked]
     found = await served(benches[1], asked, source)
-    assert [ids for ids in found if ids is not None] == [
-        ids for ids, got in zip(alone, found, strict=True) if got is not None
-    ]
+    for (prompt, fields), ids, whole in zip(asked, found, alone, strict=True):
+        assert ids in (None, whole) or await part_at_a_near_tie(llama, prompt, fields, [ids], [whole])
     assert benches[1].launcher.ahead > (0 if sizes else 10)  # prompts that wait for pages stop it
     assert sizes == {} or benches[1].metric("preemptions_total") > 0
     await eventually(lambda: benches[1].idle)

@@ -13,6 +13,7 @@ from services.engine.generation.speculation import speculation
 from services.engine.loading import LoadedModel
 from tests.services.bench import Bench, Result, eventually, fake_bench, first_delta, real_bench
 from tests.services.fake_runner import FakeRunner
+from tests.services.near_ties import part_at_a_near_tie
 from tests.services.structures import NUMBER, PERSON, compiled, regex, schema
 
 KINDS: list[dict[str, Any]] = [
@@ -83,14 +84,15 @@ def looking_up(source: random.Random, fields: dict[str, Any]) -> dict[str, Any]:
 
 def same(found: Result, expected: Result) -> bool:
     """Compares everything a caller is told; log-probabilities as far as float32 goes."""
-    plain = [(one.text, one.token_ids) for one in found.candidates] == [
-        (one.text, one.token_ids) for one in expected.candidates
-    ]
+    told = [[(one.text, one.token_ids) for one in result.candidates] for result in (found, expected)]
+    if told[0] != told[1]:
+        return False
     for one, other in zip(found.candidates, expected.candidates, strict=True):
         for a, b in zip(one.logprobs, other.logprobs, strict=True):
             assert a.logprob == pytest.approx(b.logprob, abs=1e-5)
-            assert [x.token_id for x in a.alternatives] == [x.token_id for x in b.alternatives]
-    return plain and found.completed.finishes == expected.completed.finishes
+            alternatives = [[x.logprob for x in entry.alternatives] for entry in (a, b)]
+            assert alternatives[0] == pytest.approx(alternatives[1], abs=1e-5)
+    return found.completed.finishes == expected.completed.finishes
 
 
 @pytest.mark.parametrize(
@@ -113,23 +115,36 @@ async def test_requests_of_every_kind_get_the_same(
 ) -> None:
     source = dice()
     benches += [real_bench(llama), real_bench(fresh_llama if "accelerated" in sizes else llama, **sizes)]
-    asked = asked_of(source, kinds)
-    expected = await asyncio.gather(*(benches[0].run(prompt, **fields) for prompt, fields in asked))
-    found = await asyncio.gather(
-        *(
-            benches[1].run(prompt, **(looking_up(source, fields) if source.random() < 0.8 else fields))
-            for prompt, fields in asked
+    plain, bench = benches
+    told: list[Completed] = []
+
+    def tried() -> bool:
+        if "ahead" in sizes and min(bench.launcher.wide, bench.launcher.ahead) == 0:
+            return False
+        return bench.metric("accepted_tokens_total") > (0 if "ahead" in sizes else 50)
+
+    for _ in range(8):  # since dice may give little to accept
+        asked = asked_of(source, kinds)
+        expected = await asyncio.gather(*(plain.run(prompt, **fields) for prompt, fields in asked))
+        found = await asyncio.gather(
+            *(
+                bench.run(prompt, **(looking_up(source, fields) if source.random() < 0.8 else fields))
+                for prompt, fields in asked
+            )
         )
-    )
-    for (prompt, fields), one, other in zip(asked, found, expected, strict=True):
-        assert same(one, other), (prompt, fields)
-    await eventually(lambda: benches[1].idle)
-    assert benches[1].metric("accepted_tokens_total") > (0 if "ahead" in sizes else 50)
-    told = [one.completed for one in found]
-    assert sum(one.proposed_token_count for one in told) == benches[1].metric("proposed_tokens_total")
-    assert sum(one.accepted_token_count for one in told) == benches[1].metric("accepted_tokens_total")
-    assert benches[1].metric("preemptions_total") > 0 or "pages" not in sizes
-    assert "ahead" not in sizes or min(benches[1].launcher.wide, benches[1].launcher.ahead) > 0
+        for (prompt, fields), one, other in zip(asked, found, expected, strict=True):
+            if not same(one, other):
+                ids = [[candidate.token_ids for candidate in result.candidates] for result in (one, other)]
+                assert ids[0] != ids[1], (prompt, fields)
+                assert await part_at_a_near_tie(llama, prompt, fields, *ids), (prompt, fields)
+        told += [one.completed for one in found]
+        if tried():
+            break
+    await eventually(lambda: bench.idle)
+    assert tried()
+    assert sum(one.proposed_token_count for one in told) == bench.metric("proposed_tokens_total")
+    assert sum(one.accepted_token_count for one in told) == bench.metric("accepted_tokens_total")
+    assert bench.metric("preemptions_total") > 0 or "pages" not in sizes
 
 
 async def test_later_requests_never_start_behind_what_was_not_accepted(
@@ -154,7 +169,8 @@ async def test_a_resumed_request_goes_on_with_the_same_tokens(llama: LoadedModel
     whole = (await benches[0].run(prompt, **fields)).ids
     for cut in (1, 17, 38, 39):
         resumed = await benches[0].run(prompt, delivered=tuple(whole[:cut]), **looking_up(source, fields))
-        assert resumed.ids == whole[cut:]
+        ids = [*whole[:cut], *resumed.ids]
+        assert ids == whole or await part_at_a_near_tie(llama, prompt, fields, [ids], [whole])
 
 
 class Echo(FakeRunner):
