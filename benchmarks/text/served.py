@@ -1,24 +1,29 @@
-"""`python -m benchmarks.text.served`: what serving adds to the engine's steps, by processor time (ADR 40).
+"""`python -m benchmarks.text.served`: what serving adds to the engine's steps (ADR 40).
 
-The service and the engine in process are started in turn. Of each: what a token takes of the engine's thread, of the
-event loop, and of all others; and how long steps are, those that only decode and those that read prompts too. By the
-processor's own time that says something on a machine that others use as well; tokens a second and pauses do not.
+The service and the engine in process are started together and loaded by turns, seconds apart, so that their tokens a
+second can be compared where the machine's speed changes by the minute. Of each: what a token takes of the engine's
+thread, of the event loop, and of all others, by the processor's own time; and how long steps are, those that only
+decode and those that read prompts too.
 """
 
 import asyncio
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 import typer
 
+from benchmarks.text.caller import Caller
 from benchmarks.text.checkpoint import SHAPES, checkpoint
-from benchmarks.text.load import Amount, Load, closed_loop
+from benchmarks.text.load import Amount, Load, MakePrompt, closed_loop
 from benchmarks.text.process import LOAD_CORE, ROOT, Process
-from benchmarks.text.statistics import numbers, percentile
+from benchmarks.text.statistics import numbers, percentile, spread
 from benchmarks.text.system import SYSTEMS, Running
 from benchmarks.text.workload import WORKLOADS
 
@@ -50,45 +55,94 @@ class _Shares:
     others: float
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What to measure in every repeat."""
+
+    systems: tuple[str, ...]
+    concurrency: int
+    turns: int
+    amount: Amount
+    cache: Path
+
+
+@dataclass
+class _Visit:
+    """A system that was started, and what its turns came to."""
+
+    running: _Recording
+    caller: Caller
+    loads: list[Load] = field(default_factory=list[Load])
+    shares: list[_Shares] = field(default_factory=list[_Shares])
+
+    async def turn(self, prompts: MakePrompt, concurrency: int, amount: Amount) -> None:
+        """Measures it once."""
+        before = _threads(self.running.processes)
+        self.loads.append(await closed_loop(self.caller, prompts, concurrency, amount))
+        self.shares.append(_shares(before, _threads(self.running.processes)))
+
+    def speeds(self) -> list[float]:
+        """Returns the tokens/s of each turn."""
+        return [numbers(load.samples, load.begin, load.end).tokens_per_second for load in self.loads]
+
+
 def main(
     system: Annotated[list[str], typer.Option(help="May be repeated.")] = ["sensorium", "engine"],  # noqa: B006
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 16,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds over all systems.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a measurement at least.")] = 6.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Times that all systems are started.")] = 3,
+    turns: Annotated[int, typer.Option(min=1, help="Turns of each system in a repeat.")] = 4,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a turn at least.")] = 3.0,
     cache: Annotated[Path, typer.Option(help="Folder for models and logs.")] = ROOT / ".bench",
 ) -> None:
-    """Prints a line for each system and round: µs of processor a token, and ms of the engine's thread a step."""
+    """Prints a line for each system and repeat, and how many tokens the first makes for one of each other."""
     os.sched_setaffinity(0, {LOAD_CORE})
+    plan = _Plan(tuple(system), concurrency, turns, Amount(seconds, 2 * concurrency), cache.resolve())
     print(_HEAD, flush=True)
+    ratios = {name: list[float]() for name in system[1:]}
     for index in range(repeats):
-        for name in system:
-            amount = Amount(seconds, 2 * concurrency)
-            told = asyncio.run(_measure(name, concurrency, amount, index, cache.resolve()))
-            print(f"| {name} | {' | '.join(told)} |", flush=True)
+        with ExitStack() as stack:
+            found = asyncio.run(_measure(plan, index, stack))
+        for name, visit in found.items():
+            print(f"| {name} | {' | '.join(_told(visit))} |", flush=True)
+        own = found[system[0]].speeds()
+        for name, pairs in ratios.items():
+            pairs += [one / other for one, other in zip(own, found[name].speeds(), strict=True)]
+    for name, pairs in ratios.items():
+        told = spread(pairs)
+        print(f"\ntokens/s, {system[0]} ÷ {name}: {told.median:.3f} in the middle of {len(pairs)} pairs", end=" ")
+        print(f"({told.lowest:.2f} to {told.highest:.2f})", flush=True)
 
 
-async def _measure(name: str, concurrency: int, amount: Amount, repeat: int, cache: Path) -> list[str]:
-    workload = WORKLOADS["64/64"]
-    with _Recording(checkpoint(SHAPES["wide"], cache), cache) as running:
-        async with SYSTEMS[name].start(running) as caller:
-            await closed_loop(caller, lambda index: workload.prompt("warm", index), concurrency, Amount(0, concurrency))
-            before = _threads(running.processes)
-            load = await closed_loop(caller, lambda index: workload.prompt(repeat, index), concurrency, amount)
-            shares = _shares(before, _threads(running.processes))
-    return _told(load, shares, json.loads(running.notes.read_text()))
+async def _measure(plan: _Plan, repeat: int, stack: ExitStack) -> dict[str, _Visit]:
+    """Starts all systems, which `stack` ends, and lets them take turns; who began a round ends the next."""
+    workload, model = WORKLOADS["64/64"], checkpoint(SHAPES["wide"], plan.cache)
+    visits: dict[str, _Visit] = {}
+    async with AsyncExitStack() as callers:
+        for name in plan.systems:
+            running = stack.enter_context(_Recording(model, plan.cache))
+            visits[name] = _Visit(running, await callers.enter_async_context(SYSTEMS[name].start(running)))
+            warm = partial(workload.prompt, "warm", repeat)
+            await closed_loop(visits[name].caller, warm, plan.concurrency, Amount(0, plan.concurrency))
+        for turn in range(plan.turns):
+            order = list(visits.values())
+            for visit in order if turn % 2 else reversed(order):
+                await visit.turn(partial(workload.prompt, repeat, turn), plan.concurrency, plan.amount)
+    return visits
 
 
-def _told(load: Load, shares: _Shares, steps: list[tuple[float, int, int, float]]) -> list[str]:
-    found, tokens = numbers(load.samples, load.begin, load.end), sum(sample.output_tokens for sample in load.samples)
-    within = [step for step in steps if load.begin <= step[0] <= load.end and step[1]]
+def _told(visit: _Visit) -> list[str]:
+    steps: list[tuple[float, int, int, float]] = json.loads(visit.running.notes.read_text())
+    tokens = sum(sample.output_tokens for load in visit.loads for sample in load.samples)
+    within = [step for step in steps if step[1] and any(load.begin <= step[0] <= load.end for load in visit.loads)]
     decoding = [1e3 * seconds for _, _, read, seconds in within if not read]
     reading = [1e3 * seconds for _, _, read, seconds in within if read]
-    parts = [1e6 * part / tokens for part in (shares.engine, shares.loop, shares.others)]
+    sums = [sum(each) for each in zip(*((one.engine, one.loop, one.others) for one in visit.shares), strict=True)]
+    pauses = [numbers(load.samples, load.begin, load.end).inter_token_p99 for load in visit.loads]
     lengths = [(decoding, 0.5), (reading, 0.5), (reading, 0.95), (reading, 0.99)]
     return [
-        f"{found.tokens_per_second:.0f}",
-        f"{found.inter_token_p99:.1f}",
-        *(f"{part:.0f}" for part in parts),
+        f"{median(visit.speeds()):.0f}",
+        f"{median(pauses):.1f}",
+        *(f"{1e6 * part / tokens:.0f}" for part in sums),
         *(f"{percentile(of_kind, share):.1f}" if of_kind else "–" for of_kind, share in lengths),
     ]
 
