@@ -33,9 +33,9 @@ from services.engine.generation.requests.request import (
     SamplingParameters,
     StoppingCriteria,
 )
+from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import load_language_model
 from services.engine.metrics import EngineMetrics
-from services.engine.prompting import PromptEncoder
 
 MODEL = Path(__file__).parents[1] / "models" / "chat"
 _DRAWN = 1.5

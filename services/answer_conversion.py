@@ -7,7 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from sensorium.v1 import common_pb2 as common
 from services.engine.batching.answer import Answer, RequestTimes
-from services.engine.label_scores import LabelScore
+from services.engine.labels.label_scores import LabelScore
 
 
 class Identified(TypedDict):

@@ -15,9 +15,9 @@ from sensorium.errors import ModelNotReady
 from sensorium.v1 import models_pb2 as pb
 from sensorium.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
 from services.answer_meter import AnswerMeter
-from services.engine import gpu_memory
 from services.engine.checkpoint import Checkpoint, ModelRefused, Trust
-from services.engine.device_name import resolve_device
+from services.engine.device import gpu_memory
+from services.engine.device.name import resolve_device
 from services.engine.metrics import EngineMetrics
 from services.handlers import handlers
 from services.model_servicer import ModelServicer
@@ -45,7 +45,7 @@ class LoadedService(Protocol):
         ...
 
     def trouble(self, seconds: float) -> str:
-        """Returns why it does not work, one of `device_faults.REASONS`, or nothing where it does. Any thread.
+        """Returns why it does not work, one of `faults.REASONS`, or nothing where it does. Any thread.
 
         No step may take longer than `seconds`, but for those that read.
         """
@@ -117,7 +117,7 @@ class ModelProcess(Generic[Settings]):
             watchdog.stop()
 
     async def fail(self, reason: str) -> None:
-        """Ends all calls, and lets none in again: the model has stopped working for one of `device_faults.REASONS`."""
+        """Ends all calls, and lets none in again: the model has stopped working for one of `faults.REASONS`."""
         self._metrics.faults.labels(reason).inc()
         detail = f"It has stopped working ({reason}); the process restarts."
         self._served.enter(pb.MODEL_STATE_FAILED, detail)

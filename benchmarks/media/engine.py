@@ -25,6 +25,7 @@ from services.engine.generation.requests.request import (
     StoppingCriteria,
 )
 from services.engine.generation.running.media import Medium, PromptMedia
+from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from services.engine.multimodal.encoder import MediaEncoder
@@ -32,7 +33,6 @@ from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.placing import MediaPlacer
 from services.engine.multimodal.processor import digest_of
-from services.engine.prompting import PromptEncoder
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from services.engine.generation.output.detokenizer import IncrementalDetokenizer
 from services.engine.generation.output.output import OutputBuilder
 from services.engine.generation.output.token_texts import TokenTexts
 from services.engine.generation.requests.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import load_language_model
 from services.engine.metrics import EngineMetrics
-from services.engine.prompting import PromptEncoder
 
 
 async def token_times(

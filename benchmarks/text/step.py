@@ -32,11 +32,11 @@ from services.engine.generation.attention.cpu import CpuPlan
 from services.engine.generation.building.build import BuiltEngine, EngineSettings, engine_of, paged_parts
 from services.engine.generation.running.runner import ModelRunner, batch_of
 from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.metrics import EngineMetrics
 from services.engine.native.library import Library, load_library
 from services.engine.native.linear import NativeLinear
-from services.engine.prompting import PromptEncoder
 
 _CPU = torch.device("cpu")
 _REQUESTS = 4

@@ -12,7 +12,7 @@ from sensorium.errors import InvalidArgument
 from services.engine.checkpoint import ModelRefused
 from services.engine.encoders.reader import TextReader
 from services.engine.images.reader import ModelInputs
-from services.engine.texts import Truncation
+from services.engine.language.texts import Truncation
 from services.engine.tolerance import tolerance
 
 _PADDED_TO = 8

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from sensorium.buckets import DURATION_SECONDS, FIRST_TOKEN_SECONDS, PER_TOKEN_SECONDS
 from services.engine.admission import Admission
 from services.engine.batching.job import BatchTimes
-from services.engine.device_faults import REASONS
+from services.engine.device.faults import REASONS
 from services.engine.generation.requests.request import FinishReason, GenerationTimes
 
 BATCH_BUCKETS = tuple(float(2**i) for i in range(11))

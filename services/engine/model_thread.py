@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sensorium.errors import ModelNotReady
 from services.engine.admission import Admission
-from services.engine.device_faults import DeviceFault, require_device
+from services.engine.device.faults import DeviceFault, require_device
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class ModelThread:
         return self.fault is not None
 
     def trouble(self, seconds: float) -> str:
-        """Returns why it does not work, one of `device_faults.REASONS`, or nothing where it does. Any thread.
+        """Returns why it does not work, one of `faults.REASONS`, or nothing where it does. Any thread.
 
         That is what its device has reported, a step that has lasted longer than `seconds`, or its end by itself.
         """

@@ -7,8 +7,8 @@ from services.engine.generation.output.stream import GenerationStream
 from services.engine.generation.requests.request import PromptLogprobs, TokenLogprob
 from services.engine.generation.requests.resolution import DeliveredTokens, GenerationOptions, ModelDefaults
 from services.engine.generation.running.media import PromptMedia
+from services.engine.language.texts import Chat
 from services.engine.multimodal.kind import MediaKind
-from services.engine.texts import Chat
 from services.sent_media import SentMedia
 
 

@@ -6,8 +6,8 @@ from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.building.build import BuiltEngine, EngineSettings
 from services.engine.generation.requests.resolution import GenerationLimits
 from services.engine.generation.requests.validation import MAX_LOGPROB_COUNT
+from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel
-from services.engine.prompting import PromptEncoder
 from services.generation.response_conversion import logprob_bytes
 from services.generation.settings import GenerationSettings
 

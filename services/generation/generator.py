@@ -20,8 +20,8 @@ from services.engine.generation.requests.resolution import (
     resolve_candidates,
 )
 from services.engine.generation.requests.validation import violations
+from services.engine.language.prompting import PromptEncoder
 from services.engine.preprocessing import Preprocessing
-from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import Found, StructureCompiler
 from services.engine.structure.format import StructureFormat
 from services.engine.structure.structure import Structure, StructureFailed

@@ -14,8 +14,8 @@ from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.encoders.reader import TextReader
 from services.engine.images.loading import LoadedVisionModel
 from services.engine.images.reader import ImageInputs, ModelInputs
-from services.engine.label_scores import ranked
-from services.engine.texts import Truncation
+from services.engine.labels.label_scores import ranked
+from services.engine.language.texts import Truncation
 from services.image_field import ImageField
 from services.multimodal.ask import ChosenAnswer, ImageQuestionAsk
 from services.multimodal.question import reading_violations

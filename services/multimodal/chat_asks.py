@@ -3,8 +3,8 @@
 from typing import Any
 
 from services.engine.generation.requests.resolution import GenerationOptions
+from services.engine.language.texts import Chat
 from services.engine.multimodal.kind import MediaKind
-from services.engine.texts import Chat
 from services.generation.ask import GenerationAsk, ShownMedium
 from services.multimodal.ask import AnswerAsk, CaptionAsk, DocumentQuestionAsk, ImageQuestionAsk
 from services.multimodal.question import NO_PAGE, writing_violations

@@ -7,6 +7,7 @@ from dataclasses import replace
 from sensorium.v1 import models_pb2 as pb
 from services.engine.checkpoint import Checkpoint
 from services.engine.generation.building.build import BuiltEngine, build_engine
+from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel
 from services.engine.media.image import ImageLimits
 from services.engine.media.recording import AudioLimits
@@ -16,7 +17,6 @@ from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.prompts import PromptComposer
 from services.engine.multimodal.reader import MediaReader
 from services.engine.preprocessing import Preprocessing
-from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
 from services.generation.engine_facts import engine_settings, generation_limits
 from services.multimodal import chat_asks

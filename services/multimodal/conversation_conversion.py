@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from sensorium.errors import Violation
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import multimodal_pb2 as pb
+from services.engine.language.texts import Chat
 from services.engine.multimodal.kind import MediaKind
-from services.engine.texts import Chat
 from services.enums import unknown_enum_numbers
 from services.generation.ask import GenerationAsk, ShownMedium
 from services.generation.chat_conversion import chat_violations, template_tools, template_turn, turn_violations

@@ -8,12 +8,12 @@ from sensorium.errors import DeadlineExceeded, InvalidArgument, Violation
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.requests.resolution import GenerationLimits, ModelDefaults, TokenizedInput
 from services.engine.generation.running.media import Medium
+from services.engine.language.prompting import PromptEncoder
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.processor import MediumRefused
 from services.engine.multimodal.prompts import FIELD, PromptComposer
 from services.engine.multimodal.reader import MediaReader
 from services.engine.preprocessing import Preprocessing
-from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
 from services.generation.ask import GenerationAsk, ShownMedium
 from services.generation.generator import TextGenerator

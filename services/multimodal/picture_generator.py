@@ -6,10 +6,10 @@ from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.requests.resolution import GenerationLimits, ModelDefaults, TokenizedInput
 from services.engine.generation.running.media import PromptMedia
+from services.engine.language.prompting import PromptEncoder
 from services.engine.media.refusal import ImageRefused
 from services.engine.pictures.reader import PictureReader
 from services.engine.preprocessing import Preprocessing
-from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
 from services.generation.ask import GenerationAsk
 from services.generation.generator import TextGenerator

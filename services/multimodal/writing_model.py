@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.generation.building.build import build_engine
+from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel
 from services.engine.media.image import ImageLimits
 from services.engine.metrics import EngineMetrics
@@ -13,7 +14,6 @@ from services.engine.pictures.families import Blip
 from services.engine.pictures.loading import load_picture_model
 from services.engine.pictures.reader import PictureReader
 from services.engine.preprocessing import Preprocessing
-from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
 from services.generation.engine_facts import engine_settings, generation_limits
 from services.multimodal.config import MultimodalSettings

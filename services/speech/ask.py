@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sensorium.errors import Violation
-from services.engine.label_scores import LabelScore
+from services.engine.labels.label_scores import LabelScore
 from services.sent_media import SentMedia
 
 

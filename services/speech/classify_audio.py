@@ -11,9 +11,9 @@ from services.engine.audio.loading import LoadedAudioModel
 from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
-from services.engine.label_list import wrong_top_k
-from services.engine.label_scores import ranked
-from services.engine.probabilities import probabilities
+from services.engine.labels.label_list import wrong_top_k
+from services.engine.labels.label_scores import ranked
+from services.engine.labels.probabilities import probabilities
 from services.speech.ask import ClassifyAsk, Labelled
 from services.speech.recording_list import RecordingList
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.requests.resolution import GenerationOptions
-from services.engine.languages import choose, tag_of
+from services.engine.language.languages import choose, tag_of
 from services.engine.listening.tokens import TRANSCRIBE, TRANSLATE, ListeningTokens
 from services.speech.transcribe_ask import TranscribeAsk
 from services.speech.transcribe_checks import MOST_TRANSCRIPTS

@@ -9,13 +9,13 @@ from services.answer_conversion import duration
 from services.engine.audio.reader import AudioReader
 from services.engine.checkpoint import Checkpoint
 from services.engine.generation.building.build import BuiltEngine
-from services.engine.languages import tags_of
+from services.engine.language.languages import tags_of
+from services.engine.language.prompting import PromptEncoder
 from services.engine.listening.build import build_listening_engine
 from services.engine.listening.loading import ListeningModel, load_listening_model
 from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
 from services.engine.preprocessing import Preprocessing
-from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
 from services.generation.engine_facts import describe, engine_settings, generation_limits
 from services.generation.generator import TextGenerator

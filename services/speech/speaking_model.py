@@ -8,7 +8,7 @@ from sensorium.v1 import models_pb2 as pb
 from services.batched_model import BatchedModel
 from services.engine.admission import Admission, QueueLimits
 from services.engine.checkpoint import Checkpoint
-from services.engine.languages import tags_of
+from services.engine.language.languages import tags_of
 from services.engine.metrics import EngineMetrics
 from services.engine.preprocessing import Preprocessing
 from services.engine.speech_synthesis.engine import SpeechEngine, SpeechLimits

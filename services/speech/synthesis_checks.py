@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.languages import choose
+from services.engine.language.languages import choose
 from services.engine.media.audio_encoding import AudioEncoding, RateRefused, check_rate
 from services.engine.speech_synthesis.model import Manner, SpeakingModel
 from services.speech.synthesis_ask import SynthesisAsk

@@ -13,7 +13,8 @@ from sensorium.errors import InvalidArgument, Violation
 from services.engine.audio.reader import AudioReader
 from services.engine.batching.answer import Answer, RequestTimes
 from services.engine.generation.running.media import Medium
-from services.engine.languages import tag_of
+from services.engine.language.languages import tag_of
+from services.engine.language.prompting import PromptEncoder
 from services.engine.listening.features import long_features, window_features, windowed
 from services.engine.listening.hearing import window_medium
 from services.engine.listening.loading import ListeningModel
@@ -21,7 +22,6 @@ from services.engine.listening.segments import Stretch
 from services.engine.media.recording import Samples
 from services.engine.media.refusal import AudioRefused
 from services.engine.preprocessing import Preprocessing
-from services.engine.prompting import PromptEncoder
 from services.speech.held_seconds import HeldSeconds
 from services.speech.listening_options import ListeningOptions, listening_options
 from services.speech.live.reading import Reading, spaced

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from services.engine.language.prompting import PromptEncoder
 from services.engine.listening.alignment import token_times
 from services.engine.listening.grouping import GroupedWord, grouped
 from services.engine.listening.loading import ListeningModel
 from services.engine.listening.segments import FRAMES_PER_TIME, SECONDS_PER_TIME, Stretch, stretches
-from services.engine.prompting import PromptEncoder
 from services.speech.transcribe_ask import Segment, Word
 from services.speech.window_reading import WindowReading, WindowReadings
 

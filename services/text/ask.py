@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from sensorium.errors import Violation
 from services.engine.generation.requests.resolution import DeliveredTokens, GenerationOptions
-from services.engine.texts import Truncation
+from services.engine.language.texts import Truncation
 
 
 @dataclass(frozen=True)

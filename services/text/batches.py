@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.requests.resolution import ModelDefaults
+from services.engine.language.translation import Frame
 from services.engine.loading import EARLY_STOPPING, behind
-from services.engine.translation import Frame
 from services.generation.ask import GenerationAsk
 from services.text.ask import TextsAsk
 from services.text.reading import Reader

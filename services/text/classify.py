@@ -10,7 +10,7 @@ from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.encoders.heads import ClassificationHead, Floats, Scoring, sigmoid, softmax
 from services.engine.encoders.reader import TextReader
-from services.engine.label_scores import LabelScore, ranked
+from services.engine.labels.label_scores import LabelScore, ranked
 from services.text.text_list import TextList, require_at_least_one
 from services.text.understanding_ask import ClassifyAsk
 from services.text.zero_shot import ZeroShot

@@ -28,8 +28,8 @@ from services.engine.encoders.pooled_tokens import PooledTokens
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import Focus, Read, TextRunner
 from services.engine.encoders.sentences import SentenceRecipe
+from services.engine.language.prompting import PromptEncoder
 from services.engine.metrics import EngineMetrics
-from services.engine.prompting import PromptEncoder
 from services.text.answer_question import QuestionAnswerer, read_span_logits
 from services.text.classify import TextClassifier
 from services.text.classify_tokens import TokenClassifier, read_token_logits

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from sensorium.v1 import models_pb2 as pb
 from services.engine.checkpoint import Checkpoint
 from services.engine.generation.building.build import BuiltEngine, build_engine
-from services.engine.languages import tags_of
+from services.engine.language.languages import tags_of
+from services.engine.language.translation import Translations, find_translations
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.metrics import EngineMetrics
 from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided, started_rank
 from services.engine.preprocessing import Preprocessing
 from services.engine.structure.compiler import StructureCompiler
-from services.engine.translation import Translations, find_translations
 from services.generation.engine_facts import describe, engine_settings
 from services.text.config import TextSettings
 from services.text.follower import letter_to, step_seconds

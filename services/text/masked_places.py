@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.tokens import TextTokens
-from services.engine.texts import Truncation
+from services.engine.language.texts import Truncation
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from typing import Protocol
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.requests.resolution import GenerationLimits, GenerationOptions, ModelDefaults, pick
-from services.engine.prompting import PromptEncoder
-from services.engine.texts import Chat, Truncation
-from services.engine.translation import Frame
+from services.engine.language.prompting import PromptEncoder
+from services.engine.language.texts import Chat, Truncation
+from services.engine.language.translation import Frame
 
 _OUTPUT_TOKENS = 256
 """Room for an output whose length nobody has said, or a quarter of the context where that is less."""

@@ -11,7 +11,7 @@ from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.encoders.heads import ClassificationHead, Floats, sigmoid
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.tokens import TextTokens
-from services.engine.texts import Truncation
+from services.engine.language.texts import Truncation
 from services.text.text_list import TextList, collecting, require_at_least_one
 from services.text.understanding_ask import RankedDocument, RerankAsk
 

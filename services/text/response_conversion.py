@@ -3,7 +3,7 @@
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
 from services.answer_conversion import duration
-from services.engine.texts import EncodedToken
+from services.engine.language.texts import EncodedToken
 
 
 def immediate_timing(seconds: float) -> common.Timing:

@@ -6,7 +6,7 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
 from services.answer_conversion import classification, identified
 from services.engine.batching.answer import Answer
-from services.engine.label_scores import LabelScore
+from services.engine.labels.label_scores import LabelScore
 from services.text.understanding_ask import ClassifyAsk, RankedDocument, RerankAsk
 from services.text.understanding_conversion import given, texts_input
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from functools import partial
 
 from services.engine.generation.requests.resolution import GenerationLimits, ModelDefaults
+from services.engine.language.prompting import PromptEncoder
+from services.engine.language.translation import Frame, Translations, plain_frame, task_parameters
 from services.engine.loading import LoadedModel
-from services.engine.prompting import PromptEncoder
-from services.engine.translation import Frame, Translations, plain_frame, task_parameters
 from services.generation.ask import Generation
 from services.generation.generator import TextGenerator
 from services.text.ask import TextsAsk

@@ -9,7 +9,7 @@ from sensorium.errors import InvalidArgument, Violation
 from services.engine.encoders.pairs import Part
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.tokens import TextTokens
-from services.engine.texts import Truncation
+from services.engine.language.texts import Truncation
 
 T = TypeVar("T")
 

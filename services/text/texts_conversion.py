@@ -7,7 +7,7 @@ from typing import TypeVar
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
 from services.engine.generation.requests.request import GenerationTimes
-from services.engine.texts import Truncation
+from services.engine.language.texts import Truncation
 from services.enums import unknown_enum_numbers
 from services.generation.ask import Generation
 from services.generation.parameters_conversion import delivered_tokens, generation_options

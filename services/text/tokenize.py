@@ -1,8 +1,8 @@
 """The verbs Tokenize and Detokenize."""
 
 from sensorium.errors import InvalidArgument, Violation
+from services.engine.language.prompting import EncodedToken, PromptEncoder
 from services.engine.preprocessing import Preprocessing
-from services.engine.prompting import EncodedToken, PromptEncoder
 
 
 class TextTokenizer:

@@ -3,7 +3,7 @@
 from functools import partial
 
 from services.engine.generation.requests.resolution import ModelDefaults
-from services.engine.translation import Translations, find_frame
+from services.engine.language.translation import Translations, find_frame
 from services.generation.ask import Generation
 from services.generation.generator import TextGenerator
 from services.text.ask import TextsAsk

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sensorium.errors import Violation
-from services.engine.texts import Truncation
+from services.engine.language.texts import Truncation
 
 
 @dataclass(frozen=True)

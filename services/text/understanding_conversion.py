@@ -10,7 +10,7 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
 from services.answer_conversion import embedding, identified
 from services.engine.batching.answer import Answer
-from services.engine.texts import Truncation
+from services.engine.language.texts import Truncation
 from services.enums import unknown_enum_numbers
 from services.text.understanding_ask import EmbedAsk, TextsInput, Vectors
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.engine.batching.answer import Answer
-from services.engine.label_scores import LabelScore
-from services.engine.texts import EncodedToken
+from services.engine.labels.label_scores import LabelScore
+from services.engine.language.texts import EncodedToken
 from services.generation.ask import Generation, GenerationAsk
 from services.text.ask import TextsAsk
 from services.text.understanding_ask import (

@@ -1,11 +1,11 @@
 """Puts together what a loaded model can do."""
 
 from services.engine.generation.building.build import BuiltEngine
+from services.engine.language.prompting import PromptEncoder
+from services.engine.language.translation import Translations
 from services.engine.loading import LoadedModel
 from services.engine.preprocessing import Preprocessing
-from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
-from services.engine.translation import Translations
 from services.generation.engine_facts import generation_limits
 from services.generation.generator import TextGenerator
 from services.text.config import TextSettings

@@ -11,8 +11,8 @@ from services.engine.encoders.heads import ClassificationHead, Entailment, Float
 from services.engine.encoders.pairs import Part
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.tokens import TextTokens
-from services.engine.label_scores import LabelScore, ranked
-from services.engine.texts import Truncation
+from services.engine.labels.label_scores import LabelScore, ranked
+from services.engine.language.texts import Truncation
 from services.text.text_list import TextList, collecting
 from services.text.understanding_ask import ClassifyAsk
 

@@ -11,8 +11,8 @@ from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.detection.objects import best_objects
 from services.engine.images.reader import ImageInputs, ModelInputs
-from services.engine.label_list import wrong_labels
-from services.engine.label_scores import LabelScore
+from services.engine.labels.label_list import wrong_labels
+from services.engine.labels.label_scores import LabelScore
 from services.vision.detection_ask import DetectAsk, DetectedObject, DetectedObjects
 from services.vision.image_list import ImageList
 from services.vision.vocabularies import Sought, Vocabulary

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.engine.label_scores import LabelScore
+from services.engine.labels.label_scores import LabelScore
 from services.vision.ask import ImagesInput
 
 

@@ -22,7 +22,7 @@ from services.engine.detection.open_labels import OpenLabelModel
 from services.engine.detection.phrases import compute_phrases, label_scores, read_phrases
 from services.engine.encoders.reader import TextReader
 from services.engine.images.loading import LoadedVisionModel
-from services.engine.texts import Truncation
+from services.engine.language.texts import Truncation
 
 Find = Callable[[dict[str, Tensor], Size, float], list[FoundObject]]
 """Returns what was found in one image, by the model's output, the image's size and the least score."""

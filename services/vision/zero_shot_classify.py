@@ -11,10 +11,10 @@ from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.joint import JointModel
-from services.engine.label_list import wrong_top_k
-from services.engine.label_scores import ranked
-from services.engine.label_sentences import LabelSentences
-from services.engine.probabilities import probabilities
+from services.engine.labels.label_list import wrong_top_k
+from services.engine.labels.label_scores import ranked
+from services.engine.labels.label_sentences import LabelSentences
+from services.engine.labels.probabilities import probabilities
 from services.vision.ask import ClassifyAsk, Labelled
 from services.vision.image_list import ImageList
 

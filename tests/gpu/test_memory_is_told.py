@@ -1,8 +1,8 @@
 import torch
 from prometheus_client import CollectorRegistry
 
-from services.engine import gpu_memory
-from services.engine.device_memory import CudaMemory
+from services.engine.device import gpu_memory
+from services.engine.device.memory import CudaMemory
 from services.engine.generation.building.build import paged_parts
 from services.engine.generation.building.largest_step import largest_steps
 from services.engine.generation.building.parts import EngineSettings

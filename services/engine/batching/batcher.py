@@ -13,8 +13,8 @@ from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, Sens
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.job import Computed, Item, Job
 from services.engine.batching.queue import BatchLimits, Entry, ItemQueue
-from services.engine.device_faults import require_device
-from services.engine.memory_errors import lacks_memory, let_go
+from services.engine.device.faults import require_device
+from services.engine.device.memory_errors import lacks_memory, let_go
 from services.engine.metrics import EngineMetrics
 from services.engine.model_thread import ModelThread
 

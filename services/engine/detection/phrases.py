@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.encoders.reader import TextReader
-from services.engine.texts import Truncation
+from services.engine.language.texts import Truncation
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,8 @@ import time
 import torch
 from torch import Tensor
 
-from services.engine.device_faults import require_device
+from services.engine.device.faults import require_device
+from services.engine.device.memory_errors import lacks_memory, let_go
 from services.engine.generation.group import SequenceGroup
 from services.engine.generation.ledger import Ledger
 from services.engine.generation.recorded.lookahead import Landing, Lookahead
@@ -15,7 +16,6 @@ from services.engine.generation.sampling.choice import Drawn, choose, follow
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.speculation.speculation import Speculation
-from services.engine.memory_errors import lacks_memory, let_go
 
 log = logging.getLogger(__name__)
 

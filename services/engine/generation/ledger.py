@@ -5,14 +5,14 @@ import time
 
 from sensorium.errors import DeviceOutOfMemory, Internal, InvalidArgument, SensoriumError, Violation
 from services.engine.admission import Admission
-from services.engine.device_faults import require_device
+from services.engine.device.faults import require_device
+from services.engine.device.memory_errors import lacks_memory
 from services.engine.generation.group import SequenceGroup
 from services.engine.generation.output.delivery import Outbox
 from services.engine.generation.sampling.sampler import NoToken
 from services.engine.generation.sampling.structure_mask import structure_failure
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Sequence
-from services.engine.memory_errors import lacks_memory
 from services.engine.metrics import EngineMetrics
 
 log = logging.getLogger(__name__)

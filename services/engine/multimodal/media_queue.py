@@ -7,10 +7,10 @@ from typing import Protocol
 
 import torch
 
-from services.engine.device_faults import require_device
+from services.engine.device.faults import require_device
+from services.engine.device.memory_errors import lacks_memory, let_go
 from services.engine.generation.group import SequenceGroup
 from services.engine.generation.running.media import Medium, Tensor
-from services.engine.memory_errors import lacks_memory, let_go
 from services.engine.multimodal.inputs import alike
 from services.engine.multimodal.media_cache import MediaCache
 from services.engine.multimodal.turns import Turns

@@ -9,11 +9,11 @@ from transformers import PreTrainedModel
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.running.media import Medium, PromptMedia
+from services.engine.language.prompting import PromptEncoder
+from services.engine.language.texts import Chat
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.placing import MediaPlacer
 from services.engine.multimodal.processor import MediaProcessor
-from services.engine.prompting import PromptEncoder
-from services.engine.texts import Chat
 
 FIELD = "prompt"
 """What the conversation is called in violations."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from services.engine.device_memory import DeviceMemory, MemoryReading
+from services.engine.device.memory import DeviceMemory, MemoryReading
 from services.engine.parallel.group import RankGroup
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from services.engine.checkpoint import ModelRefused
-from services.engine.device_memory import memory_of
+from services.engine.device.memory import memory_of
 from services.engine.generation.building.build import asked_layouts
 from services.engine.generation.building.memory_plan import MemoryPlan
 from services.engine.generation.building.parts import EngineSettings, Parts, choose_backend

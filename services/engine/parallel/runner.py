@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from services.engine.device_faults import DeviceFault
+from services.engine.device.faults import DeviceFault
 from services.engine.generation.attention.backend import AttentionBackend
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.recorded.launched_step import LaunchedStep, StepLauncher

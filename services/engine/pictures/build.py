@@ -9,7 +9,7 @@ from torch import Tensor
 
 from services.engine.acceleration import accelerated
 from services.engine.checkpoint import ModelRefused
-from services.engine.device_memory import memory_of
+from services.engine.device.memory import memory_of
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.attention.encoder_decoder import PagedCaches
 from services.engine.generation.building.encoder_decoder_build import layouts_of, verify_encoder_decoder

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, SensoriumError
 from services.engine.admission import Admission
-from services.engine.device_faults import require_device
+from services.engine.device.faults import require_device
+from services.engine.device.memory_errors import lacks_memory
 from services.engine.generation.requests.request import GenerationTimes
-from services.engine.memory_errors import lacks_memory
 from services.engine.metrics import EngineMetrics
 from services.engine.model_thread import ModelThread
 from services.engine.speech_synthesis.speech import Speech

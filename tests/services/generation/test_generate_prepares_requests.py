@@ -14,12 +14,12 @@ from services.engine.generation.requests.resolution import (
     ModelDefaults,
 )
 from services.engine.generation.sequence import Sequence
+from services.engine.language.prompting import PromptEncoder
+from services.engine.language.texts import Chat
 from services.engine.preprocessing import Preprocessing
-from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
 from services.engine.structure.format import StructureFormat, StructureKind
 from services.engine.structure.structure import Structure
-from services.engine.texts import Chat
 from services.generation.ask import GenerationAsk
 from services.generation.generator import TextGenerator
 from tests.services.bench import Bench, BenchMaker, read

@@ -7,8 +7,8 @@ import pytest
 from transformers import PreTrainedModel
 
 from sensorium.v1 import models_pb2 as pb
+from services.engine.language.translation import Frame, Pairs
 from services.engine.loading import LoadedModel
-from services.engine.translation import Frame, Pairs
 from services.generation.engine_facts import describe
 from services.process import describe_settings, served_name
 from services.text.config import TextSettings

@@ -3,9 +3,9 @@ from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument
 from services.engine.generation.requests.resolution import GenerationLimits, GenerationOptions, ModelDefaults
-from services.engine.prompting import PromptEncoder
-from services.engine.texts import Truncation
-from services.engine.translation import Frame
+from services.engine.language.prompting import PromptEncoder
+from services.engine.language.texts import Truncation
+from services.engine.language.translation import Frame
 from services.text.reading import ChatReader, EncoderReader
 
 TEXT = "Streams of tokens arrive one by one, and nobody waits for long. "

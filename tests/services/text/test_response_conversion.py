@@ -14,7 +14,7 @@ from services.engine.generation.requests.request import (
     PromptLogprobs,
     TokenLogprob,
 )
-from services.engine.texts import EncodedToken
+from services.engine.language.texts import EncodedToken
 from services.generation.ask import Generation
 from services.generation.response_conversion import logprob_bytes, timing
 from services.generation.response_conversion import started_event as started_event_of

@@ -15,7 +15,7 @@ from sensorium.v1 import models_pb2
 from sensorium.v1 import text_pb2 as pb
 from sensorium.v1.common_pb2 import TokenIds
 from services.engine.generation.requests.request import Delta, Event, GenerationTimes, PromptLogprobs, TokenLogprob
-from services.engine.texts import EncodedToken, Truncation
+from services.engine.language.texts import EncodedToken, Truncation
 from services.generation.ask import Generation, GenerationAsk
 from services.served_model import ServedModel
 from services.text.ask import TextsAsk

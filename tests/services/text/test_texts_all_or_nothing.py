@@ -18,12 +18,12 @@ from services.engine.generation.requests.resolution import (
     ModelDefaults,
 )
 from services.engine.generation.sequence import Sequence
+from services.engine.language.prompting import PromptEncoder
+from services.engine.language.texts import Truncation
+from services.engine.language.translation import Frame, Pairs
 from services.engine.preprocessing import Preprocessing
-from services.engine.prompting import PromptEncoder
 from services.engine.structure.compiler import StructureCompiler
 from services.engine.structure.format import StructureFormat, StructureKind
-from services.engine.texts import Truncation
-from services.engine.translation import Frame, Pairs
 from services.generation.generator import TextGenerator
 from services.text.ask import TextsAsk
 from services.text.batches import defaults_in

@@ -6,8 +6,8 @@ from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument, QueueFull
 from services.engine.admission import Admission, QueueLimits
+from services.engine.language.prompting import PromptEncoder
 from services.engine.preprocessing import Preprocessing
-from services.engine.prompting import PromptEncoder
 from services.text.tokenize import TextTokenizer
 
 

@@ -12,8 +12,8 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2
 from sensorium.v1 import text_pb2 as pb
 from services.engine.batching.answer import Answer, RequestTimes
-from services.engine.label_scores import LabelScore
-from services.engine.texts import Truncation
+from services.engine.labels.label_scores import LabelScore
+from services.engine.language.texts import Truncation
 from services.served_model import ServedModel
 from services.text.extraction_conversion import answer_question_ask, classify_tokens_ask, fill_mask_ask
 from services.text.scoring_conversion import classify_ask, rerank_ask

@@ -9,7 +9,7 @@ import torch
 from services.engine.acceleration import accelerated
 from services.engine.admission import Admission
 from services.engine.checkpoint import ModelRefused
-from services.engine.device_memory import DeviceMemory, memory_of
+from services.engine.device.memory import DeviceMemory, memory_of
 from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionCall, LooksAhead
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.attention.probe import LayoutProbe

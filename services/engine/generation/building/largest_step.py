@@ -5,7 +5,8 @@ import logging
 import torch
 
 from services.engine.checkpoint import ModelRefused
-from services.engine.device_memory import DeviceMemory
+from services.engine.device.memory import DeviceMemory
+from services.engine.device.memory_errors import lacks_memory
 from services.engine.generation.building.memory_plan import StepCosts
 from services.engine.generation.building.parts import EngineSettings
 from services.engine.generation.cache.page_pool import PagePool
@@ -19,7 +20,6 @@ from services.engine.generation.sampling.truncation import truncate
 from services.engine.generation.sequence import SCORED_TOKEN_COST, CachedTokens, Row
 from services.engine.generation.speculation.speculation import MOST_TOKENS
 from services.engine.loading import LoadedModel
-from services.engine.memory_errors import lacks_memory
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.engine.checkpoint import ModelRefused
-from services.engine.device_memory import DeviceMemory, MemoryReading
+from services.engine.device.memory import DeviceMemory, MemoryReading
 
 HOST_SHARE = 0.25
 """Of the memory that is free beside a model on a CPU: the rest is for steps, for files being read, and for others."""

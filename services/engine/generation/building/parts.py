@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from services.engine.admission import QueueLimits
 from services.engine.checkpoint import ModelRefused
-from services.engine.device_memory import DeviceMemory, memory_of
+from services.engine.device.memory import DeviceMemory, memory_of
 from services.engine.generation.attention.backend import AttentionBackend
 from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention, takes
 from services.engine.generation.attention.reference import ReferenceAttention

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from services.engine.device_memory import DeviceMemory, MemoryReading
+from services.engine.device.memory import DeviceMemory, MemoryReading
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.building.largest_step import step_costs
 from services.engine.generation.building.memory_plan import (

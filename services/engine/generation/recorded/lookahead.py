@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from services.engine.device_faults import require_device
+from services.engine.device.faults import require_device
+from services.engine.device.memory_errors import lacks_memory, let_go
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.recorded.launched_step import LaunchedStep, StepLauncher
 from services.engine.generation.sampling.choice import Drawn
@@ -14,7 +15,6 @@ from services.engine.generation.sampling.sampler import NoToken
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.speculation.speculation import Speculation
-from services.engine.memory_errors import lacks_memory, let_go
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from services.engine.device_memory import DeviceMemory
+from services.engine.device.memory import DeviceMemory
 from services.engine.fusion.substitution import Agreed
 from services.engine.generation.building.verification import check_prompts
 from services.engine.generation.cache.page_pool import PagePool

@@ -7,7 +7,7 @@ from transformers import PerceiverTokenizer, PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument
 from services.engine.encoders.reader import TextReader
-from services.engine.texts import Truncation
+from services.engine.language.texts import Truncation
 from tests.e2e.understanding import random_texts
 from tests.tiny_encoders import CONTEXT, bytelevel, wordpiece
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sensorium.errors import DeviceOutOfMemory
+from services.engine.device.memory_errors import lacks_memory
 from services.engine.generation.sequence import CachedTokens, Row
-from services.engine.memory_errors import lacks_memory
 from tests.services.bench import Bench, BenchMaker, eventually
 from tests.services.fake_runner import continuation
 

@@ -9,14 +9,14 @@ from prometheus_client import CollectorRegistry
 
 from services.engine.checkpoint import Checkpoint
 from services.engine.generation.building.build import BuiltEngine, EngineSettings, build_engine
+from services.engine.language.prompting import PromptEncoder
+from services.engine.language.texts import Chat
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.processor import digest_of
 from services.engine.multimodal.prompts import MultimodalPrompt, PromptComposer
-from services.engine.prompting import PromptEncoder
-from services.engine.texts import Chat
 from tests import tiny_multimodal_models as tiny
 from tests.own_multimodal import OwnModel, Said, part
 from tests.services.bench import Result, outputs_of, read, request

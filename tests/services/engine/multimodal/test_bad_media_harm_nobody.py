@@ -7,13 +7,13 @@ import torch
 from sensorium.errors import DeviceOutOfMemory, Internal, InvalidArgument
 from services.engine.checkpoint import Checkpoint
 from services.engine.generation.running.media import Medium
+from services.engine.language.prompting import PromptEncoder
+from services.engine.language.texts import Chat
 from services.engine.multimodal import check
 from services.engine.multimodal.encoder import MediaEncoder
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.prompts import PromptComposer
-from services.engine.prompting import PromptEncoder
-from services.engine.texts import Chat
 from tests import tiny_multimodal_models as tiny
 from tests.services.bench import Result, build, outputs_of, read, request
 from tests.services.engine.multimodal.rig import Rig

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from services.engine.checkpoint import ModelRefused
-from services.engine.device_memory import HostMemory, MemoryReading
+from services.engine.device.memory import HostMemory, MemoryReading
 from services.engine.generation.building.build import paged_parts
 from services.engine.generation.building.largest_step import largest_steps
 from services.engine.generation.building.parts import PAGE_SIZE, EngineSettings, Parts

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.joint import JointModel, TextInputs
-from services.engine.known_texts import KnownText, KnownTexts
-from services.engine.label_list import wrong_labels
+from services.engine.labels.label_list import wrong_labels
+from services.engine.language.known_texts import KnownText, KnownTexts
 
 MOST_LABELS = 1000
 PLACE = "{}"

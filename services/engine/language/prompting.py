@@ -10,7 +10,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.texts import Chat, EncodedToken
+from services.engine.language.texts import Chat, EncodedToken
 
 _LONGEST_CHARACTER = 4
 """Bytes in UTF-8."""

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from sensorium.errors import DeviceOutOfMemory, ModelNotReady
-from services.engine import device_faults
-from services.engine.device_faults import DeviceFault, require_device
+from services.engine.device import faults
+from services.engine.device.faults import DeviceFault, require_device
+from services.engine.device.memory_errors import lacks_memory
 from services.engine.generation import computation
 from services.engine.generation.sequence import CachedTokens, Row
-from services.engine.memory_errors import lacks_memory
 from tests.services.bench import Bench, BenchMaker, eventually, fake_bench
 from tests.services.engine.batching.bench import bench, items, settle
 from tests.services.fake_runner import FakeRunner, continuation
@@ -46,12 +46,12 @@ def test_what_cannot_be_undone_is_told_by_its_words(error: Exception, reason: st
         with pytest.raises(DeviceFault) as found:
             require_device(error)
         assert found.value.reason == reason
-        assert reason in device_faults.REASONS
+        assert reason in faults.REASONS
 
 
 def test_a_device_that_may_be_lost_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     unclear = RuntimeError("CUDA error: invalid configuration argument")
-    monkeypatch.setattr(device_faults, "_works", lambda: False)
+    monkeypatch.setattr(faults, "_works", lambda: False)
     with pytest.raises(DeviceFault, match="unknown"):
         require_device(unclear)
     require_device(ValueError("no device's doing"))

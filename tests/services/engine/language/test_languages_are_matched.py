@@ -4,7 +4,7 @@ import pytest
 from langcodes import Language
 
 from sensorium.errors import InvalidArgument
-from services.engine.languages import choose, tag_of, tags_of
+from services.engine.language.languages import choose, tag_of, tags_of
 
 NLLB = ["eng_Latn", "fra_Latn", "zho_Hans", "zho_Hant", "arb_Arab", "pes_Arab"]
 MBART = ["en_XX", "fr_XX", "zh_CN", "pt_XX", "ro_RO"]

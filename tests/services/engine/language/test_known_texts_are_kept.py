@@ -1,6 +1,6 @@
 import torch
 
-from services.engine.known_texts import KnownText, KnownTexts
+from services.engine.language.known_texts import KnownText, KnownTexts
 
 
 def known(value: float) -> KnownText:

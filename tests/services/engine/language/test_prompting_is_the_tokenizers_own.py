@@ -6,8 +6,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument
-from services.engine.prompting import PromptEncoder
-from services.engine.texts import Chat, EncodedToken
+from services.engine.language.prompting import PromptEncoder
+from services.engine.language.texts import Chat, EncodedToken
 from tests.services.engine.generation.vocabularies import byte_fallback
 from tests.tiny_models import tokenizer as tiny_tokenizer
 

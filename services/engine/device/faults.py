@@ -2,7 +2,7 @@
 
 import torch
 
-from services.engine.memory_errors import lacks_memory
+from services.engine.device.memory_errors import lacks_memory
 
 _REASONS = {
     "illegal memory access": "illegal_access",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.languages import choose
+from services.engine.language.languages import choose
 from services.engine.loading import LoadedModel
 
 _TASK = re.compile(r"translation_(\w+)_to_(\w+)")

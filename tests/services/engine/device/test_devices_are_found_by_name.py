@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from services.engine.checkpoint import ModelRefused
-from services.engine.device_name import Gpus, resolve_device
+from services.engine.device.name import Gpus, resolve_device
 
 TWO, ONE, NONE, NO_CUDA = Gpus(2, True, True), Gpus(1, True, True), Gpus(0, True, False), Gpus(0, False, False)
 SLICE = "MIG-1f0c3bd6-3e28-5f4c-a0a4-5d8d4a1e3e4b"

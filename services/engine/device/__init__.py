@@ -1,0 +1,1 @@
+"""What a model's device is, holds, and how it fails."""

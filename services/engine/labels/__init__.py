@@ -1,0 +1,1 @@
+"""What classifiers say: names of classes, their scores, and sentences about them."""

@@ -1,0 +1,1 @@
+"""Texts on their way to and from a model: prompts, tokens that stand for languages, translations."""
