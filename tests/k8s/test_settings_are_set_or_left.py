@@ -40,7 +40,7 @@ LEFT_AT_DEFAULT = {
     "gateway": (SERVER, "tls_client_ca_file", DISCOVERY, ADMISSION, RELAY),
     "services.text": (SERVER, MODEL, GENERATION, "dtype max_batch_tokens"),
     "services.vision": (SERVER, MODEL, IMAGES, "dtype transform_pixels"),
-    "services.speech": (SERVER, MODEL, GENERATION, SOUND),
+    "services.speech": (SERVER, MODEL, GENERATION, SOUND, "cache_mib"),
     "services.multimodal": (
         *(SERVER, MODEL, GENERATION, IMAGES),
         "dtype audio_seconds max_prompt_media max_image_tiles max_batch_images max_batch_tokens",

@@ -67,6 +67,10 @@ FAULTS = {
             "too little": lambda o: server(o).volumes["shm"]["emptyDir"].update(sizeLimit="64Mi"),
         },
     ),
+    room.a_gpu_tells_how_much_it_holds: (
+        L4,
+        {"a guess": lambda o: tell(o, server(o, "speech"), SENSORIUM_CACHE_MIB="4096")},
+    ),
     room.gateways_have_room_for_what_waits: (
         KIND,
         {"little memory": lambda o: gateway(o).main["resources"]["limits"].update(memory="64Mi")},

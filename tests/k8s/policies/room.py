@@ -89,6 +89,14 @@ def what_several_gpus_exchange_has_room(objects: list[Manifest]) -> Iterator[str
             yield f"{server.name}: its GPUs have nowhere to exchange"
 
 
+def a_gpu_tells_how_much_it_holds(objects: list[Manifest]) -> Iterator[str]:
+    """A size that a manifest names is a guess: larger than what is left is refused at start, smaller is waste."""
+    for server in model_servers(objects):
+        variables = environment(objects, server.main)
+        if variables.get("SENSORIUM_DEVICE") == "cuda" and "SENSORIUM_CACHE_MIB" in variables:
+            yield f"{server.name} guesses the size of its cache"
+
+
 def _placed(objects: list[Manifest], server: Workload, claims: list[str]) -> Iterator[str]:
     if _TOLERATION not in server.pod.get("tolerations", []):
         yield f"{server.name} is kept off nodes with GPUs"
@@ -139,5 +147,6 @@ POLICIES = [
     threads_follow_the_processor,
     a_model_computes_where_it_was_placed,
     what_several_gpus_exchange_has_room,
+    a_gpu_tells_how_much_it_holds,
     gateways_have_room_for_what_waits,
 ]
