@@ -79,8 +79,9 @@ sanitize: $(READY) ## Tests the native library under address and undefined-behav
 	@mkdir -p .sanitize
 	CC="cc -g -fsanitize=address,undefined -fno-sanitize-recover=undefined" XDG_CACHE_HOME=$(CURDIR)/.sanitize \
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/services/engine/fusion \
-	tests/services/engine/generation/attention tests/services/engine/native/test_linears_compute_the_same.py
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -p tests.services.engine.native.watched \
+	tests/services/engine/fusion tests/services/engine/generation/attention \
+	tests/services/engine/native/test_linears_compute_the_same.py
 
 bench-text: $(READY) ## Measures the text service beside its peers; ARGS="--quick" for a smoke run.
 	@$(BIN)/python -m benchmarks.text $(ARGS)

@@ -4,8 +4,13 @@ import os
 
 from services.engine.native.library import Library, load_library
 
+OPTIONS = {"native": (), "without bfloat16": ("-mno-avx512bf16",), "without AVX-512": ("-mno-avx512f",)}
+"""What the compiler is told, by a name for people."""
+
 
 def _compiled_for(*options: str) -> Library | None:
+    if not options:
+        return load_library()
     own = os.environ.get("CC")
     os.environ["CC"] = " ".join([own or "cc", *options])
     try:
@@ -18,12 +23,6 @@ def _compiled_for(*options: str) -> Library | None:
 
 
 LIBRARIES: dict[str, Library] = {
-    name: library
-    for name, library in {
-        "native": load_library(),
-        "without bfloat16": _compiled_for("-mno-avx512bf16"),
-        "without AVX-512": _compiled_for("-mno-avx512f"),
-    }.items()
-    if library is not None
+    name: library for name, options in OPTIONS.items() if (library := _compiled_for(*options)) is not None
 }
-"""By a name for people; empty where there is no compiler, and of one entry where it knows no such options."""
+"""By the names of `OPTIONS`; empty where there is no compiler, and of one entry where it knows no such options."""
