@@ -15,8 +15,9 @@ _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     # Minutes by default: an endpoint that came back would be found long after it did.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
+    # In spite of its name the time that an attempt may take: connecting, TLS and the peer's first frame.
+    ("grpc.min_reconnect_backoff_ms", 2000),
     # Endpoints are peers; a proxy in the environment is for the world outside.
     ("grpc.enable_http_proxy", 0),
 )

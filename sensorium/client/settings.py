@@ -61,8 +61,9 @@ class Settings:
             ("grpc.http2.max_pings_without_data", 0),
             # gRPC waits a second before it connects again, in which every retry of ours would be in vain.
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 5_000),
+            # In spite of its name the time that an attempt may take: connecting, TLS and the peer's first frame.
+            ("grpc.min_reconnect_backoff_ms", 5_000),
             # A name with several addresses is several replicas; the default would pin the first.
             ("grpc.lb_policy_name", "round_robin"),
         ]

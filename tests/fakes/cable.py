@@ -1,4 +1,4 @@
-"""A network connection that a test can cut."""
+"""A network connection that a test can cut or make long."""
 
 import asyncio
 from contextlib import suppress
@@ -7,8 +7,10 @@ from contextlib import suppress
 class Cable:
     """Passes TCP connections on to a port of loopback until it is cut, from entry to exit of `async with`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, seconds: float = 0.0) -> None:
+        """Whatever is sent takes `seconds` to arrive."""
         self._target = port
+        self._seconds = seconds
         self._writers: set[asyncio.StreamWriter] = set()
         self._flows: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -46,16 +48,17 @@ class Cable:
             return
         pairs = ((reader, there_writer), (there_reader, writer))
         self._writers |= {writer, there_writer}
-        flows = [asyncio.ensure_future(_flow(*pair)) for pair in pairs]
+        flows = [asyncio.ensure_future(_flow(*pair, self._seconds)) for pair in pairs]
         self._flows.update(flows)
         await asyncio.gather(*flows, return_exceptions=True)
         self._flows.difference_update(flows)
         self._writers -= {writer, there_writer}
 
 
-async def _flow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _flow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
     with suppress(OSError):
         while data := await reader.read(65536):
+            await asyncio.sleep(seconds)
             writer.write(data)
             await writer.drain()
     writer.transport.abort()
