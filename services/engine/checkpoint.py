@@ -18,6 +18,7 @@ from transformers.utils.hub import cached_file
 
 from services.engine.narrow.model import narrow_weights, unsuitable
 from services.engine.narrow.numbers import NARROW_KINDS, NarrowKind
+from services.engine.parallel.narrow_reading import NarrowConfig
 from services.engine.quantization import own_quantization, quantization_config, unloadable
 
 log = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ def read_incomplete_model(
         checkpoint.source,
         **checkpoint.shared,
         dtype=dtype,
-        quantization_config=quantization_config(checkpoint.quantization, dtype),
+        quantization_config=_quantization(checkpoint, dtype),
         **_placement(checkpoint, "cpu" if kind_of_weights else checkpoint.device),
         use_safetensors=None if checkpoint.trust.pickled_weights else True,
         output_loading_info=True,
@@ -151,9 +152,16 @@ def read_incomplete_model(
     model, found = pair
     if missing := [name for name in found["missing_keys"] if not name.startswith(optional)]:
         raise ModelRefused(f"{checkpoint.source} lacks {len(missing)} of the model's weights, such as {min(missing)}.")
-    if kind_of_weights:
+    if kind_of_weights and checkpoint.rank_count == 1:
         narrow_weights(model, kind_of_weights, checkpoint.device)
     return model, list(found["missing_keys"])
+
+
+def _quantization(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    """Returns how transformers quantizes while it reads: ranks, too, round their parts so."""
+    if checkpoint.narrow and checkpoint.rank_count > 1:
+        return NarrowConfig(checkpoint.narrow)
+    return quantization_config(checkpoint.quantization, dtype)
 
 
 def _placement(checkpoint: Checkpoint, device: torch.device | str) -> dict[str, Any]:

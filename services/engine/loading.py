@@ -36,7 +36,7 @@ from services.engine.generation.requests.request import EarlyStopping
 from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.model_rules import output_rules, token_ids
 from services.engine.multimodal.processor import MediaProcessor
-from services.engine.narrow.model import narrow_count
+from services.engine.parallel.narrow_reading import rounded_count
 from services.engine.pictures.model import PictureModel
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ def loaded_model(
         revision=revision_of(checkpoint),
         context_tokens=decoder_context(model.config, tokenizer),
         quantization=checkpoint.quantized_by(model.config),
-        rounded_parameter_count=narrow_count(model),
+        rounded_parameter_count=rounded_count(model),
         vocabulary_size=_vocabulary_size(model),
         parameter_count=model.num_parameters(),
         decoder_start_ids=starts,

@@ -3,6 +3,7 @@
 import sys
 from functools import partial
 
+from services.engine import checkpoint
 from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.building import verification
 from services.engine.generation.cache import paged_cache
@@ -13,6 +14,7 @@ from services.text.follower import main
 from tests.services.engine.generation.recorded.played_graphs import PlayedGraphs
 
 REPLACED = (
+    (checkpoint, "unsuitable", lambda *_: ""),
     (build, "choose_backend", lambda loaded, cache: TritonAttention(loaded.device)),
     (build, "reading_seconds", lambda *_: 0.0),
     (verification, "_LENGTH", 9),

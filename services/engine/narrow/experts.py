@@ -6,21 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from services.engine.experts import weight_names, weights_of
-from services.engine.narrow.numbers import NarrowKind, narrowed, widened
+from services.engine.narrow.numbers import Narrowed, NarrowKind, narrowed_by_one, widened
 
 
 class NarrowWeights(nn.Module):
     """The weights of one product of all experts, `[experts, out, in]`, with a scale for each output of each."""
 
-    def __init__(self, weights: Tensor, kind: NarrowKind, device: torch.device) -> None:
-        """Lies on `device`, to which one expert's are moved at a time."""
+    def __init__(self, weights: Tensor, kind: NarrowKind, device: torch.device, known: Narrowed | None = None) -> None:
+        """Lies on `device`, to which one expert's are moved at a time, unless the numbers are `known`."""
         super().__init__()
-        pairs = [narrowed(weight.to(device), kind) for weight in weights]
-        numbers = torch.stack([numbers for numbers, _ in pairs])
+        numbers, scales = known or narrowed_by_one(weights, kind, device)
         self.dtype, self.number_type = weights.dtype, numbers.dtype
         # See NarrowLinear.
         self.bits = nn.Parameter(numbers.view(torch.int8), requires_grad=False)
-        self.register_buffer("scales", torch.stack([scales for _, scales in pairs]))
+        self.register_buffer("scales", scales)
         self.scales: Tensor
 
     @property
@@ -41,11 +40,21 @@ class NarrowExperts(nn.Module):
     This is slow and plain: what faster products are compared with.
     """
 
-    def __init__(self, experts: nn.Module, kind: NarrowKind, device: torch.device) -> None:
-        """Lies on `device`, and takes the weights of the experts given, one product after the other."""
+    def __init__(
+        self,
+        experts: nn.Module,
+        kind: NarrowKind,
+        device: torch.device,
+        known: tuple[Narrowed | None, Narrowed | None] = (None, None),
+    ) -> None:
+        """Lies on `device`, and takes the weights of the experts given, one product after the other.
+
+        They are not read if their numbers are `known`.
+        """
         super().__init__()
         self.own = experts
-        self.first, self.last = (self._taken(name, kind, device) for name in weight_names(experts))
+        names = weight_names(experts)
+        self.first, self.last = (self._taken(*each, kind, device) for each in zip(names, known, strict=True))
 
     def forward(self, *arguments: Any, **named: Any) -> Tensor:
         """Computes what the experts given compute."""
@@ -66,8 +75,8 @@ class NarrowExperts(nn.Module):
             lying = weights.transpose(1, 2) if self.own.is_transposed else weights
             setattr(self.own, name, nn.Parameter(lying, requires_grad=False))
 
-    def _taken(self, name: str, kind: NarrowKind, device: torch.device) -> NarrowWeights:
-        made = NarrowWeights(weights_of(self.own, name), kind, device)
+    def _taken(self, name: str, known: Narrowed | None, kind: NarrowKind, device: torch.device) -> NarrowWeights:
+        made = NarrowWeights(weights_of(self.own, name), kind, device, known)
         delattr(self.own, name)
         return made
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._pytree import tree_map
 
-from services.engine.narrow.numbers import NarrowKind, narrowed, widened
+from services.engine.narrow.numbers import Narrowed, NarrowKind, narrowed, widened
+from services.engine.partial_linear import Exchange
 
 
 class NarrowLinear(nn.Module):
@@ -16,13 +17,18 @@ class NarrowLinear(nn.Module):
     This is slow and plain: what faster products are compared with.
     """
 
-    def __init__(self, linear: nn.Linear, kind: NarrowKind, device: torch.device) -> None:
-        """Lies on `device`. The layer given keeps its weight."""
+    exchange: Exchange | None = None
+    """What products go through, with the bias, where other ranks have the rest of the sums."""
+
+    def __init__(
+        self, linear: nn.Linear, kind: NarrowKind, device: torch.device, known: Narrowed | None = None
+    ) -> None:
+        """Lies on `device`. The layer given keeps its weight, which is not read if its numbers are `known`."""
         super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
         self.kind: NarrowKind = kind
         self.dtype = linear.weight.dtype
-        numbers, scales = narrowed(linear.weight.to(device), kind)
+        numbers, scales = known or narrowed(linear.weight.to(device), kind)
+        self.out_features, self.in_features = numbers.shape
         self.number_type = numbers.dtype
         # A parameter, so that it is counted as one, of a type that nobody takes for what the model computes in.
         self.bits = nn.Parameter(numbers.view(torch.int8), requires_grad=False)
@@ -47,7 +53,8 @@ class NarrowLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See nn.Linear."""
-        return functional.linear(inputs, self.widened(), self.bias)
+        products = functional.linear(inputs, self.widened(), self.bias)
+        return products if self.exchange is None else self.exchange(products)
 
     def extra_repr(self) -> str:
         """Describes the layer as nn.Linear does."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -43,15 +44,10 @@ def narrow_weights(model: PreTrainedModel, kind: NarrowKind, device: torch.devic
     Raises:
         ValueError: the model has nothing to replace.
     """
-    names: dict[nn.Module, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        if type(module) is nn.Linear or is_experts(module):
-            names.setdefault(module, []).append(name)
     uses = Counter(id(own) for module in model.modules() for own in module._parameters.values())
-    kept = listed(model) | {model.get_output_embeddings()}
     total = model.num_parameters()
-    for module, places in names.items():
-        if module in kept or not _suits(module, uses) or any(place.rpartition(".")[2] in _ROUTERS for place in places):
+    for module, places in replaceable(model).items():
+        if not (type(module) is nn.Linear or is_experts(module)) or not _suits(module, uses):
             continue
         if isinstance(module, nn.Linear):
             made = NarrowLinear(module, kind, device)
@@ -61,6 +57,15 @@ def narrow_weights(model: PreTrainedModel, kind: NarrowKind, device: torch.devic
         for place in places:
             model.set_submodule(place, made)
     model.to(device)  # type: ignore[arg-type]
+    tell(model, kind, narrow_count(model) / total)
+
+
+def tell(model: nn.Module, kind: NarrowKind, share: float) -> None:
+    """Logs what was replaced, which are so many of the weights.
+
+    Raises:
+        ValueError: nothing was.
+    """
     linears, experts = (
         sum(isinstance(module, kind_of) for module in model.modules()) for kind_of in (NarrowLinear, NarrowExperts)
     )
@@ -68,8 +73,29 @@ def narrow_weights(model: PreTrainedModel, kind: NarrowKind, device: torch.devic
         raise ValueError(f"it has no linear layers for --quantization {kind}")
     log.info(
         "%.0f %% of the weights are %s: those of %d linear layers, and of the experts of %d layers",
-        100 * narrow_count(model) / total, kind, linears, experts,
+        100 * share, kind, linears, experts,
     )  # fmt: skip
+
+
+def replaceable(model: PreTrainedModel) -> dict[nn.Module, list[str]]:
+    """Returns the modules, with all their names, that neither make the logits nor choose experts.
+
+    Nor does anything else hold them than the module they are part of.
+    """
+    kept, names = listed(model) | {model.get_output_embeddings()}, dict[nn.Module, list[str]]()
+    for name, module in model.named_modules(remove_duplicate=False):
+        if module not in kept:
+            names.setdefault(module, []).append(name)
+    return {
+        module: places
+        for module, places in names.items()
+        if not any(place.rpartition(".")[2] in _ROUTERS for place in places)
+    }
+
+
+def rows_suit(shape: Sequence[int]) -> bool:
+    """Returns whether rows of a weight `[.., out, in]` are of a length that a kernel reads at once."""
+    return shape[-1] % _LINE == 0
 
 
 def narrow_count(model: nn.Module) -> int:
@@ -81,10 +107,8 @@ def _suits(module: nn.Module, uses: Counter[int]) -> bool:
     """Returns whether these are weights of floats that nothing else uses, in rows that a kernel reads at once."""
     names = ("weight",) if isinstance(module, nn.Linear) else weight_names(module)
     weights = [module.get_parameter(name) for name in names]
-    across = -2 if getattr(module, "is_transposed", False) else -1
-    return all(
-        weight.shape[across] % _LINE == 0 and uses[id(weight)] == 1 and weight.is_floating_point() for weight in weights
-    )
+    shapes = [w.mT.shape if getattr(module, "is_transposed", False) else w.shape for w in weights]
+    return all(map(rows_suit, shapes)) and all(uses[id(each)] == 1 and each.is_floating_point() for each in weights)
 
 
 @torch.no_grad()

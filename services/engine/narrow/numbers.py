@@ -1,25 +1,33 @@
 """Weights as 8-bit numbers with a scale for each output, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 NarrowKind = Literal["int8", "fp8_e4m3"]
+Narrowed = tuple[Tensor, Tensor]
+"""Numbers of 8 bits `[.., out, in]`, and what to multiply their rows with, float32 `[.., out]`."""
 NARROW_KINDS: frozenset[str] = frozenset(get_args(NarrowKind))
 
 _TYPES: Mapping[str, torch.dtype] = {"int8": torch.int8, "fp8_e4m3": torch.float8_e4m3fn}
 _LARGEST: Mapping[str, float] = {"int8": 127.0, "fp8_e4m3": 448.0}
 
 
-def narrowed(weight: Tensor, kind: NarrowKind) -> tuple[Tensor, Tensor]:
-    """Returns the nearest numbers `[.., out, in]` of that kind, and what to multiply rows with, float32 `[.., out]`."""
+def narrowed(weight: Tensor, kind: NarrowKind) -> Narrowed:
+    """Returns the nearest numbers of that kind to a weight `[.., out, in]`."""
     wide = weight.detach().float()
     largest = wide.abs().amax(dim=-1)
     scales = torch.where(largest > 0, largest / _LARGEST[kind], 1.0)
     scaled = wide / scales.unsqueeze(-1)
     return (scaled.round_() if kind == "int8" else scaled).to(_TYPES[kind]), scales
+
+
+def narrowed_by_one(weights: Iterable[Tensor], kind: NarrowKind, device: torch.device) -> Narrowed:
+    """Returns those of several weights together, which are moved to `device` one at a time."""
+    pairs = [narrowed(weight.to(device), kind) for weight in weights]
+    return torch.stack([numbers for numbers, _ in pairs]), torch.stack([scales for _, scales in pairs])
 
 
 def widened(numbers: Tensor, scales: Tensor, output: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel
 from services.engine.parallel.agreed_memory import AgreedMemory
 from services.engine.parallel.group import RankGroup
+from services.engine.parallel.narrow_parts import place_narrow
 from services.engine.parallel.plain_layers import make_plain
 from services.engine.parallel.plan import require_divided, weight_bytes
 from services.engine.parallel.runner import LeadingRunner
@@ -54,6 +55,7 @@ def rank_parts(loaded: LoadedModel, settings: EngineSettings, group: RankGroup) 
         ModelRefused: the results differ from the model's own, or the cache is too small.
     """
     require_divided(loaded.model, group.rank.size)
+    place_narrow(loaded.model, loaded.device, group.add_up, leads=group.rank.leads)
     weights = weight_bytes(loaded.model)
     group.each(0)  # none waits within a step for one that still reads its weights
     try:

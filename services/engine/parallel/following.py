@@ -24,6 +24,7 @@ def run_rank(checkpoint: Checkpoint, settings: EngineSettings, rank: Rank, step_
         revision=checkpoint.revision,
         device=checkpoint.device,
         dtype=checkpoint.dtype,
+        quantization=checkpoint.quantization,
         trust=checkpoint.trust,
         rank_count=checkpoint.rank_count,
     )

@@ -1,6 +1,5 @@
 """Layers of a divided model as plain ones, which fused layers can take the place of."""
 
-import re
 from typing import Any
 
 import torch
@@ -9,8 +8,8 @@ from transformers import PreTrainedModel
 
 from services.engine.experts import weight_names
 from services.engine.fusion.attention import is_attention
-from services.engine.fusion.mlp import AnyLinear, is_gated_mlp, linear_children
-from services.engine.parallel.plan import local
+from services.engine.fusion.mlp import is_gated_mlp, linear_children
+from services.engine.parallel.styles import are_divided_experts, local, style_of
 from services.engine.partial_linear import Exchange, PartialLinear
 
 _SUMS = {"o_proj", "down_proj"}
@@ -40,17 +39,13 @@ def make_plain(model: PreTrainedModel, exchange: Exchange, *, leads: bool) -> No
     for name, module in list(model.named_modules()):
         if is_attention(module) or is_gated_mlp(module):
             linears = linear_children(module)
-            if all(_style(model, f"{name}.{child}") == _linear_style(child) for child in linears):
+            if all(style_of(model, f"{name}.{child}") == _linear_style(child) for child in linears):
                 for child, linear in linears.items():
-                    setattr(module, child, _plain(linear, exchange if child in _SUMS else None, leads=leads))
-        elif _are_divided_experts(model, name, module):
+                    if isinstance(linear, nn.Linear):  # narrow ones are plain
+                        setattr(module, child, _plain(linear, exchange if child in _SUMS else None, leads=leads))
+        elif are_divided_experts(model, name, module):
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, SummedExperts(_plain_experts(module), exchange))
-
-
-def _style(model: PreTrainedModel, name: str) -> str | None:
-    """Returns how the plan divides a layer, in transformers' words."""
-    return model.tp_plan.get(re.sub(r"\.\d+(?=\.)", ".*", name))
 
 
 def _linear_style(name: str) -> str:
@@ -58,23 +53,20 @@ def _linear_style(name: str) -> str:
     return "rowwise" if name in _SUMS else "colwise"
 
 
-def _are_divided_experts(model: PreTrainedModel, name: str, module: nn.Module) -> bool:
-    """Returns whether each rank has a part of every expert, and nothing is added to their products."""
-    if _style(model, name) != "moe_tp_experts" or not hasattr(module, "has_gate"):
-        return False
-    styles = {child: _style(model, f"{name}.{child}") for child, _ in module.named_parameters(recurse=False)}
-    return styles == dict(zip(weight_names(module), ("packed_colwise", "rowwise"), strict=True))
-
-
 def _plain_experts(experts: Any) -> nn.Module:
     """Returns the same experts with this rank's weights and without an exchange."""
     for name in weight_names(experts):
         setattr(experts, name, nn.Parameter(local(getattr(experts, name))))
+    return without_plan(experts)
+
+
+def without_plan(experts: Any) -> nn.Module:
+    """Returns the same experts, called without what the plan does around them."""
     del experts.forward  # the plan's, with the class's behind it
     return experts
 
 
-def _plain(linear: AnyLinear, exchange: Exchange | None, *, leads: bool) -> nn.Linear:
+def _plain(linear: nn.Linear, exchange: Exchange | None, *, leads: bool) -> nn.Linear:
     weight = local(linear.weight).contiguous()
     rows, columns = weight.shape
     made = (nn.Linear if exchange is None else PartialLinear)(columns, rows, bias=False, device="meta")

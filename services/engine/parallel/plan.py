@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterator
 
-from torch import Tensor
 from torch.distributed.tensor import DTensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.parallel.styles import local
 from services.engine.quantization import own_quantization
 
 _DIVIDED = ("num_attention_heads", "num_key_value_heads", "intermediate_size", "moe_intermediate_size", "vocab_size")
@@ -26,8 +26,16 @@ def require_divisible(checkpoint: Checkpoint, config: PretrainedConfig) -> None:
     asked = f"--tensor-parallel {size}: {checkpoint.source}"
     if config.is_encoder_decoder:
         raise ModelRefused(f"{asked} is an encoder-decoder; only decoders are divided among GPUs.")
-    if checkpoint.quantization != "none" or own_quantization(config):
-        raise ModelRefused(f"{asked} would be quantized; weights in 8 or 4 bits are not divided among GPUs.")
+    if method := own_quantization(config):
+        raise ModelRefused(
+            f"{asked} comes quantized by {method}, and such weights are not divided among GPUs. Serve the original "
+            "checkpoint, with --quantization int8 or fp8_e4m3."
+        )
+    if checkpoint.quantization != "none" and not checkpoint.narrow:
+        raise ModelRefused(
+            f"{asked} with --quantization {checkpoint.quantization}: weights of bitsandbytes are not divided among "
+            "GPUs. Use int8 or fp8_e4m3, which take as much as bitsandbytes-int8 and decode faster."
+        )
     if not getattr(text, "base_model_tp_plan", None):
         raise ModelRefused(
             f"{asked} is of a kind ({config.model_type}) for which transformers has no plan how to divide it. Serve it "
@@ -60,11 +68,6 @@ def weight_bytes(model: PreTrainedModel) -> int:
     """Returns how much of its weights this rank holds."""
     held = {tensor.data_ptr(): tensor.nbytes for tensor in map(local, model.parameters())}
     return sum(held.values())
-
-
-def local(parameter: Tensor) -> Tensor:
-    """Returns what this rank holds of a parameter."""
-    return parameter.to_local() if isinstance(parameter, DTensor) else parameter
 
 
 def _sizes(config: PretrainedConfig) -> Iterator[tuple[str, int]]:

@@ -61,7 +61,7 @@ class GpuNarrowLinear(GpuLinear):
         first = linears[0]
         self.in_features = first.in_features
         self.out_features = sum(linear.out_features for linear in linears)
-        bits, self.factors, self.bias = first.bits, first.scales, first.bias
+        bits, self.factors, self.bias, self.exchange = first.bits, first.scales, first.bias, first.exchange
         if len(linears) > 1:
             bits = merged([linear.bits for linear in linears])
             self.factors = merged([linear.scales for linear in linears])
@@ -81,10 +81,12 @@ class GpuNarrowLinear(GpuLinear):
         """See nn.Linear."""
         count = inputs.numel() // self.in_features
         if count > MOST_ROWS or count == 0:
-            return functional.linear(inputs, self._wide(), self.bias)
-        shape = (*inputs.shape[:-1], self.out_features)
-        rows = inputs.reshape(count, self.in_features)
-        return (self.of_row(rows) if count == 1 else self.of_rows(rows)).view(shape)
+            products = functional.linear(inputs, self._wide(), self.bias)
+        else:
+            rows = inputs.reshape(count, self.in_features)
+            products = self.of_row(rows) if count == 1 else self.of_rows(rows)
+        products = products.view(*inputs.shape[:-1], self.out_features)
+        return products if self.exchange is None else self.exchange(products)
 
     def add_to(self, residual: Tensor, inputs: Tensor) -> Tensor:
         """See GpuLinear."""

@@ -1,0 +1,43 @@
+"""Puts layers with weights of 8 bits, of which each rank has rounded its own part, in the place of a model's own."""
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from services.engine.experts import weight_names
+from services.engine.narrow.experts import NarrowExperts
+from services.engine.narrow.linear import NarrowLinear
+from services.engine.narrow.model import tell
+from services.engine.parallel.narrow_reading import reader_of, rounded_count
+from services.engine.parallel.plain_layers import SummedExperts, without_plan
+from services.engine.parallel.styles import local, style_of
+from services.engine.partial_linear import Exchange
+
+
+@torch.no_grad()
+def place_narrow(model: PreTrainedModel, device: torch.device, exchange: Exchange, *, leads: bool) -> None:
+    """Replaces the layers whose weights were rounded while they were read, if they were.
+
+    Layers with a part of a sum go through `exchange`; their bias is left to the rank that `leads`.
+
+    Raises:
+        ValueError: the model has nothing to replace.
+    """
+    reader = reader_of(model)
+    if reader is None:
+        return
+    share = rounded_count(model) / model.num_parameters()
+    for place in {name.rpartition(".")[0]: None for name in reader.read}:
+        module = model.get_submodule(place)
+        if isinstance(module, nn.Linear):
+            sums = style_of(model, place) == "rowwise"
+            bias = module.bias
+            module.bias = None if bias is None or (sums and not leads) else nn.Parameter(local(bias))
+            made = NarrowLinear(module, reader.kind, device, reader.read.pop(f"{place}.weight"))
+            made.exchange = exchange if sums else None
+        else:
+            first, last = (reader.read.pop(f"{place}.{name}") for name in weight_names(module))
+            made = SummedExperts(NarrowExperts(without_plan(module), reader.kind, device, (first, last)), exchange)
+        model.set_submodule(place, made)
+    reader.remove_quantization_config(model)
+    tell(model, reader.kind, share)
