@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from services.engine.checkpoint import ModelRefused
 from services.engine.experts import weight_names
 from services.engine.narrow.experts import NarrowExperts
 from services.engine.narrow.linear import NarrowLinear
@@ -21,18 +22,21 @@ def place_narrow(model: PreTrainedModel, device: torch.device, exchange: Exchang
     Layers with a part of a sum go through `exchange`; their bias is left to the rank that `leads`.
 
     Raises:
-        ValueError: the model has nothing to replace.
+        ModelRefused: there are none.
     """
     reader = reader_of(model)
     if reader is None:
         return
+    if not reader.read:
+        raise ModelRefused(f"{type(model).__name__} has no layers for --quantization {reader.kind} that ranks divide.")
     share = rounded_count(model) / model.num_parameters()
     for place in {name.rpartition(".")[0]: None for name in reader.read}:
         module = model.get_submodule(place)
         if isinstance(module, nn.Linear):
             sums = style_of(model, place) == "rowwise"
             bias = module.bias
-            module.bias = None if bias is None or (sums and not leads) else nn.Parameter(local(bias))
+            keeps = bias is not None and (leads or not sums)
+            module.register_parameter("bias", nn.Parameter(local(bias)) if keeps else None)
             made = NarrowLinear(module, reader.kind, device, reader.read.pop(f"{place}.weight"))
             made.exchange = exchange if sums else None
         else:

@@ -34,7 +34,7 @@ def require_divisible(checkpoint: Checkpoint, config: PretrainedConfig) -> None:
     if checkpoint.quantization != "none" and not checkpoint.narrow:
         raise ModelRefused(
             f"{asked} with --quantization {checkpoint.quantization}: weights of bitsandbytes are not divided among "
-            "GPUs. Use int8 or fp8_e4m3, which take as much as bitsandbytes-int8 and decode faster."
+            "GPUs. Use int8 or fp8_e4m3, which take a byte for each weight."
         )
     if not getattr(text, "base_model_tp_plan", None):
         raise ModelRefused(

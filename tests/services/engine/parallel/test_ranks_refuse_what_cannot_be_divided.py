@@ -22,7 +22,12 @@ LLAMA: dict[str, Any] = {
 CASES = [
     (LlamaConfig(**LLAMA), {"rank_count": 4}, r"num_key_value_heads 6\); 2 or 3 or 6 would work"),
     (LlamaConfig(**LLAMA | {"vocab_size": 241}), {}, "vocab_size 241.*no number of GPUs but one"),
-    (LlamaConfig(**LLAMA), {"quantization": "bitsandbytes-int8"}, "quantized"),
+    (LlamaConfig(**LLAMA), {"quantization": "bitsandbytes-int8"}, "are not divided among GPUs. Use int8 or fp8_e4m3"),
+    (
+        LlamaConfig(**LLAMA, quantization_config={"quant_method": "bitsandbytes"}),
+        {"quantization": "int8"},
+        "comes quantized by bitsandbytes.*Serve the original checkpoint, with --quantization int8",
+    ),
     (GPT2Config(), {}, "transformers has no plan"),
     (T5Config(), {}, "encoder-decoder"),
 ]
@@ -35,8 +40,10 @@ def test_the_configuration_is_refused_with_what_would_work(config: Any, changes:
         require_divisible(checkpoint, config)
 
 
-def test_what_can_be_divided_is_not_refused() -> None:
-    require_divisible(Checkpoint("model", torch.device("cpu"), rank_count=3), LlamaConfig(**LLAMA))
+@pytest.mark.parametrize("quantization", ["none", "int8", "fp8_e4m3"])
+def test_what_can_be_divided_is_not_refused(quantization: str) -> None:
+    checkpoint = Checkpoint("model", torch.device("cpu"), quantization=quantization, rank_count=3)
+    require_divisible(checkpoint, LlamaConfig(**LLAMA))
 
 
 def test_a_plan_that_divides_next_to_nothing_is_refused() -> None:
