@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
-from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen3MoeConfig
+from transformers import LlamaConfig, PretrainedConfig, Qwen3MoeConfig
 
 from services.engine import checkpoint as reading
 from services.engine.checkpoint import Checkpoint
@@ -21,7 +21,7 @@ from services.engine.generation.requests.request import PromptLookup
 from services.engine.generation.speculation import speculation
 from services.engine.loading import load_language_model
 from services.engine.narrow.model import narrow_count
-from services.engine.narrow.numbers import NarrowKind, narrowed, widened
+from services.engine.narrow.numbers import NarrowKind, narrowed
 from services.engine.parallel import narrow_reading
 from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided
@@ -29,6 +29,7 @@ from services.text.config import TextSettings
 from services.text.follower import letter_to
 from tests.services.bench import assemble
 from tests.services.engine.kernel_devices import INTERPRETED
+from tests.services.engine.parallel.rounded_parts import by_hand, generated
 from tests.tiny_models import random_model, tokenizer
 
 pytest.importorskip("triton")
@@ -41,9 +42,6 @@ SHAPE: dict[str, Any] = {
     "vocab_size": len(tokenizer()), "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2,
     "max_position_embeddings": 64, "attention_bias": True, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
-SUMMED = ("o_proj.weight", "down_proj.weight", "experts.down_proj")
-"""Of these each rank has some columns."""
-WIDE = ("embed_tokens", "lm_head", "mlp.gate.weight")
 
 
 LARGEST = 8 * 2 * 32 * 32 // 2
@@ -129,8 +127,7 @@ class Two:
         self.bench = assemble(self.parts.runner, 16, max_sequences=2)
 
     def generate(self, prompt: list[int], count: int) -> list[int]:
-        output = self.alone.generate(torch.tensor([prompt]), max_new_tokens=count, do_sample=False)
-        return output[0, len(prompt) :].tolist()
+        return generated(self.alone, prompt, count)
 
     def close(self) -> None:
         self.bench.engine.close()
@@ -144,25 +141,6 @@ def written(folder: Path, config: PretrainedConfig) -> None:
             nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(1))
     model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)
-
-
-@torch.no_grad()
-def by_hand(folder: Path, kind: NarrowKind) -> tuple[Any, dict[str, Tensor]]:
-    """Returns the model with rounded weights, in two parts where each rank has some columns; and the first rank's."""
-    model, firsts = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval(), dict[str, Tensor]()
-    for name, weight in model.named_parameters():
-        if weight.dim() < 2 or any(wide in name for wide in WIDE):
-            continue
-        parts = weight.chunk(2, dim=-1) if name.endswith(SUMMED) else [weight]
-        numbers = [narrowed(part, kind) for part in parts]
-        weight.copy_(torch.cat([widened(*each, torch.empty(each[0].shape)) for each in numbers], dim=-1))
-        first, rows = numbers[0][0], weight.shape[-2] // 2
-        if name.endswith("gate_up_proj"):  # half of the gates, and of what they let through
-            first = torch.cat([half[:, : rows // 2] for half in first.split(rows, dim=1)], dim=1)
-        elif not name.endswith(SUMMED):
-            first = first[:rows]
-        firsts[name] = first
-    return model, firsts
 
 
 @pytest.fixture(scope="module", params=CASES)
