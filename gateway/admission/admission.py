@@ -17,6 +17,7 @@ from gateway.endpoint import Endpoint
 from gateway.metrics import GatewayMetrics
 from gateway.pool import Pool
 from gateway.router import Choice, only_model, route
+from sensorium import rpc
 from sensorium.errors import ModelNotReady, NoEndpoint, QueueFull, SensoriumError, TaskNotSupported
 
 Known = Endpoint | StandIn
@@ -126,7 +127,8 @@ class Admission:
             waited = time.monotonic() - begun
             if outcome == "cancelled":
                 _give_back(ticket)
-                outcome = "deadline" if remaining is not None and waited >= remaining else outcome
+                if remaining is not None and waited >= remaining - rpc.HASTE_SECONDS:
+                    outcome = "deadline"
             self._metrics.admitted(lane.pool, outcome, waited)
 
     def _expire(self, lane: Lane, ask: Ask, seconds: float) -> NoReturn:

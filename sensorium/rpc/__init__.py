@@ -24,6 +24,7 @@ from sensorium.rpc.answers import consumption_of
 from sensorium.rpc.configuration import load
 from sensorium.rpc.gate import Gate
 from sensorium.rpc.health import Health
+from sensorium.rpc.interceptor import HASTE_SECONDS
 from sensorium.rpc.lifecycle import main, run
 from sensorium.rpc.observer import CallObserver, NobodyObserves
 from sensorium.rpc.options import channel_options
@@ -35,6 +36,7 @@ from sensorium.rpc.tracing import attempt, trace_headers
 from sensorium.rpc.writing import write_within
 
 __all__ = [
+    "HASTE_SECONDS",
     "REQUEST_ID",
     "CallObserver",
     "CannotServe",

@@ -25,7 +25,7 @@ _log = logging.getLogger("sensorium.rpc")
 
 _STANDARD_SERVICES = ("/grpc.",)
 _CODES = {code.value[0]: code for code in StatusCode}
-_HASTE_SECONDS = 0.1
+HASTE_SECONDS = 0.1
 """By which a caller's deadline may pass there before it passes here: the call was on its way to us for that long."""
 
 
@@ -147,7 +147,7 @@ async def _refuse(context: Context, error: SensoriumError, request_id: str) -> N
 
 def _gone(context: Context) -> StatusCode:
     remaining: Any = context.time_remaining()
-    passed = remaining is not None and remaining <= _HASTE_SECONDS
+    passed = remaining is not None and remaining <= HASTE_SECONDS
     return StatusCode.DEADLINE_EXCEEDED if passed else StatusCode.CANCELLED
 
 
