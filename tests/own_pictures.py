@@ -7,7 +7,8 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 
 class OwnPictures:

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModel, AutoModelForImageClassification, AutoTokenizer
+from transformers import AutoModel, AutoModelForImageClassification, AutoTokenizer
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from benchmarks.encoders.inputs import pictures, text
 

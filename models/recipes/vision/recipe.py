@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from models.recipes.vision.items import Item
 

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoImageProcessor, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES
 
 from services.engine.checkpoint import Checkpoint, read_config, read_incomplete_model, refusals, revision_of
 from services.engine.context import decoder_context
+from services.engine.images.processor import read_image_processor
 
 _LABELLED = ("Classification", "Detection", "Segmentation", "ViltForQuestionAnswering")
 _READ_LABELS = frozenset(MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES.values())
@@ -72,10 +73,7 @@ def load_vision_model(
     """
     with refusals(checkpoint.source):
         config: PretrainedConfig = read_config(checkpoint)
-        # The other backend needs torchvision; this one is the reference that checkpoints were evaluated with.
-        processor: Any = None
-        if reads_images:
-            processor = AutoImageProcessor.from_pretrained(checkpoint.source, **checkpoint.shared, backend="pil")
+        processor = read_image_processor(checkpoint) if reads_images else None
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared) if reads_text else None
         model, missing = read_incomplete_model(checkpoint, config, kind, optional)
     return LoadedVisionModel(

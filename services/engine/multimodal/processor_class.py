@@ -6,12 +6,14 @@ from transformers import AutoProcessor, PretrainedConfig
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from services.engine.checkpoint import Checkpoint
+from services.engine.images.processor import show_image_processors
 
 _VIDEO = "video_processor"
 
 
 def read_processor(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
     """Returns the checkpoint's processor, but for its part for videos. Raises what reading a checkpoint raises."""
+    show_image_processors()
     if type(config) not in PROCESSOR_MAPPING:
         return AutoProcessor.from_pretrained(checkpoint.source, **checkpoint.shared)
     kind: Any = PROCESSOR_MAPPING[type(config)]

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from transformers import (
-    AutoImageProcessor,
     AutoModelForImageTextToText,
     AutoModelForVisualQuestionAnswering,
     AutoTokenizer,
@@ -15,6 +14,7 @@ from transformers import (
 )
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, refusals, revision_of
+from services.engine.images.processor import read_image_processor
 from services.engine.loading import LoadedModel, behind, loaded_model
 from services.engine.pictures.families import Blip, BlipAnswerer, EncoderDecoder, Git
 from services.engine.pictures.model import PictureModel
@@ -46,7 +46,7 @@ def load_picture_model(checkpoint: Checkpoint) -> LoadedModel:
         if name not in ARCHITECTURES:
             raise ModelRefused(f"{checkpoint.source} was made as {name or 'nothing'}, which writes about no picture.")
         kind, family = _FAMILIES[name]
-        processor = AutoImageProcessor.from_pretrained(checkpoint.source, **checkpoint.shared, backend="pil")
+        processor = read_image_processor(checkpoint)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
         model = read_model(checkpoint, config, kind).eval()
         parts = (model, processor, tokenizer)

@@ -13,8 +13,8 @@ from transformers import (
     Mask2FormerImageProcessorPil,
     MaskFormerImageProcessorPil,
     OneFormerImageProcessorPil,
-    SegformerImageProcessorPil,
 )
+from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
 from transformers.utils.generic import ModelOutput
 
 from services.engine.segmentation.instances import competing_instances, separate_instances
