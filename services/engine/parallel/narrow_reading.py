@@ -80,10 +80,10 @@ class _Rounding(ConversionOps):
                 left[name] = given
                 continue
             weight: Tensor = given[0] if isinstance(given, list) else given
-            by_one = weight.dim() > 2
-            reader.read[name] = (
-                narrowed_by_one(weight, reader.kind, weight.device) if by_one else narrowed(weight, reader.kind)
-            )
+            if weight.dim() == 2:
+                reader.read[name] = narrowed(weight, reader.kind)
+            else:
+                reader.read[name] = narrowed_by_one(weight, reader.kind, weight.device)
             missing_keys.discard(name)
             model.get_parameter(name)._is_hf_initialized = True  # type: ignore[attr-defined]
         return left
