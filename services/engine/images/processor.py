@@ -1,6 +1,7 @@
 """Reading of transformers' image processors that need no torchvision."""
 
 import importlib
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -31,5 +32,6 @@ def read_image_processor(checkpoint: Checkpoint) -> Any:
 def show_image_processors() -> None:
     """Lets the packages of transformers give out the classes that are in their files."""
     for package, name in _MISJUDGED.items():
-        file = importlib.import_module(f"transformers.models.{package}.image_processing_pil_{package}")
-        setattr(importlib.import_module(f"transformers.models.{package}"), name, getattr(file, name))
+        with suppress(ImportError, AttributeError):  # of a version that has it elsewhere, and so gives it out
+            file = importlib.import_module(f"transformers.models.{package}.image_processing_pil_{package}")
+            setattr(importlib.import_module(f"transformers.models.{package}"), name, getattr(file, name))
