@@ -49,7 +49,7 @@ def test_sums_whose_parts_are_rounded_apart_err_no_more(kind: NarrowKind) -> Non
         parts = [widened(*narrowed(part, kind), torch.empty_like(part)) for part in weight.chunk(count, dim=1)]
         errors.append(float((inputs @ torch.cat(parts, dim=1).double().t() - exact).norm() / exact.norm()))
     whole, apart = errors
-    assert apart < whole * (0.9 if kind == "int8" else 1.05)
+    assert apart < whole * (0.9 if kind == "int8" else 1.1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
