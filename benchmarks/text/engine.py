@@ -67,9 +67,11 @@ def main() -> None:
     """Loads the model with the service's defaults and answers until standard input ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
+    parser.add_argument("--max-sequences", type=int, default=EngineSettings.max_sequences)
+    asked = parser.parse_args()
     torch.set_num_threads(1)
-    loaded = load_language_model(parser.parse_args().model, revision=None, device=torch.device("cpu"), dtype="auto")
-    built = build_engine(loaded, EngineSettings(), EngineMetrics(CollectorRegistry()))
+    loaded = load_language_model(asked.model, revision=None, device=torch.device("cpu"), dtype="auto")
+    built = build_engine(loaded, EngineSettings(asked.max_sequences), EngineMetrics(CollectorRegistry()))
     gc.collect()
     gc.freeze()  # as services do
     built.engine.start()

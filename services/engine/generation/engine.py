@@ -138,6 +138,8 @@ class GenerationEngine:
         self._thread.reads = not all(row.decodes for row in rows)
         if rows:
             self._compute(rows)
+        for group, error in self._outbox.collect(soon=bool(self._lookahead.rows)):
+            self._ledger.fail(group, error)
         self._observe()
         return bool(rows) or encoded
 
@@ -260,8 +262,7 @@ class GenerationEngine:
             group.timeline.first_output = time.monotonic()
             self._tell_prompt(group)
         finish = output.push(token, likelihood)
-        if delta := output.take():
-            self._outbox.add(group.stream, delta)
+        self._outbox.hold(group, output)
         if finish:
             self._scheduler.remove(sequence)
             group.sequences.remove(sequence)

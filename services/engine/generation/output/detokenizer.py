@@ -55,12 +55,35 @@ class IncrementalDetokenizer:
             self._slide(held=len(text) - certain)
         return text[before:certain]
 
+    def read(self, token_ids: Sequence[int]) -> tuple[str, int]:
+        """Returns the text that these ids make certain, as when pushed one by one, and how many of them it is of."""
+        if len(token_ids) > 1 and (text := self._read_plain(token_ids)) is not None:
+            return text, len(token_ids)
+        text, count = "", 0
+        for place, token_id in enumerate(token_ids, 1):
+            if more := self.push(token_id):
+                text, count = text + more, place
+        return text, count
+
     def flush(self) -> str:
         """Returns what was held back: replacement characters for bytes that nothing completed."""
         text = self._decode(self._window)
         held = text[len(self._returned) :]
         self._returned = text
         return held
+
+    def _read_plain(self, token_ids: Sequence[int]) -> str | None:
+        """Returns the text of ids that end with a character's end and hold nothing that is no character.
+
+        None where it is not so; nothing has changed then.
+        """
+        last = self._decode([token_ids[-1]])
+        text = self._decode([*self._window, *token_ids]) if last and _REPLACEMENT not in last else ""
+        new = text[len(self._returned) :]
+        if not new.endswith(last) or not text.startswith(self._returned) or _REPLACEMENT in new:
+            return None
+        self._window, self._settled, self._returned = [token_ids[-1]], 1, last
+        return new
 
     def _drop_context(self) -> str:
         """Leaves the tokens behind the settled ones alone in the window and returns their text."""

@@ -44,13 +44,21 @@ class OutputBuilder:
         self._scanner = StopScanner(stopping.stop_strings, include=stopping.include_stop_string)
         self._ids: list[int] = []  # since the last delta
         self._logprobs: list[TokenLogprob] = []  # of those ids
+        self._unread: list[int] = []  # the last of those ids, whose text nobody has asked for yet
         self._text = ""  # released since the last delta
-        self._lengths: list[int] = []  # of that text, with each of those ids
+        self._ready = 0  # how many of those ids that text is of
+        self._reads_each = bool(stopping.stop_strings)
+        self._lengths: list[int] = []  # of that text with each of those ids, where each is read
         self.token_count = 0
         """Ids taken, those replayed included."""
         self._structure = structure.begin() if structure else None
         self._forced_count = forced_count
         self.finish: Finish | None = self._ended_by_structure()
+
+    @property
+    def waiting(self) -> int:
+        """Ids taken since the last delta."""
+        return len(self._ids)
 
     def push(self, token_id: int, likelihood: Likelihood | None = None) -> Finish | None:
         """Takes the next id and returns why the output ends with it, if it does. Nothing may follow a finish.
@@ -61,14 +69,20 @@ class OutputBuilder:
         self._ids.append(token_id)
         if likelihood:
             self.note(likelihood)
-        self.finish = self._ended_by_token(token_id) or self._ended_by_text(token_id)
+        self.finish = self._ended_by_token(token_id)
+        if not self.finish:
+            self._unread.append(token_id)
+            if self._reads_each:
+                self.finish = self._read()
         if self._structure and not self.finish and self.token_count > self._forced_count:
             with suppress(StructureFailed):  # the sampler, which follows the output too, ends it and says so
                 self._structure.advance([token_id])
         self.finish = self.finish or self._ended_by_structure() or self._ended_by_length()
         if self.finish and self.finish.reason is not FinishReason.STOP_STRING:
+            self._read()
             self._text += self._scanner.flush() + self._detokenizer.flush()
-        self._lengths.append(len(self._text))
+        if self._reads_each:
+            self._lengths.append(len(self._text))
         return self.finish
 
     def note(self, likelihood: Likelihood) -> None:
@@ -90,12 +104,15 @@ class OutputBuilder:
             self.push(token_id)
             if self._structure and self._structure.failure:
                 raise StructureFailed(self._structure.failure)
-        self._ids, self._text, self._lengths = [], "", []
+        self._read()
+        self._ids, self._text, self._lengths, self._ready = [], "", [], 0
         return self.token_count
 
     def fork(self) -> "OutputBuilder":
-        """Returns a builder that has taken the same ids and goes on by itself."""
+        """Returns a builder that has taken the same ids and goes on by itself, reading each id as it comes."""
+        self._read()
         twin = copy(self)
+        twin._unread, twin._reads_each = [], True
         twin._detokenizer, twin._scanner = self._detokenizer.fork(), copy(self._scanner)
         twin._structure = self._structure.fork() if self._structure else None
         twin._ids, twin._logprobs, twin._lengths = [*self._ids], [*self._logprobs], [*self._lengths]
@@ -104,13 +121,16 @@ class OutputBuilder:
     def take(self, behind: int = 0) -> Delta | None:
         """Returns what was released since the last call; ids whose text is held back wait for it.
 
-        Leaves out the first `behind` ids, and the text that had been released with them.
+        Leaves out the first `behind` ids, and the text that had been released with them: of a builder that was forked.
         """
+        self._read()
         text = self._text[self._lengths[behind - 1] :] if behind else self._text
         if not text and not (self.finish and len(self._ids) > behind):
             return None
-        delta = Delta(text, tuple(self._ids[behind:]), tuple(self._logprobs[behind:]), self.candidate_index)
-        self._ids, self._logprobs, self._text, self._lengths = [], [], "", []
+        end = len(self._ids) if self.finish else self._ready
+        delta = Delta(text, tuple(self._ids[behind:end]), tuple(self._logprobs[behind:end]), self.candidate_index)
+        self._ids, self._logprobs, self._text = self._ids[end:], self._logprobs[end:], ""
+        self._lengths, self._ready = [0] * len(self._ids), 0
         return delta
 
     def logprob(self, token_id: int, likelihood: Likelihood) -> TokenLogprob:
@@ -129,17 +149,23 @@ class OutputBuilder:
             return Finish(FinishReason.STOP_TOKEN, token_id=token_id)
         return None
 
-    def _ended_by_text(self, token_id: int) -> Finish | None:
-        text = self._detokenizer.push(token_id)
-        if self.token_count < self._stopping.min_new_tokens:
-            self._text += text
+    def _read(self) -> Finish | None:
+        """Turns into text what was not yet: together, as that costs hardly more than one id. Returns what that ends."""
+        if not self._unread:
             return None
-        released = self._scanner.push(text)
-        if isinstance(released, Match):
-            self._text += released.text
-            return Finish(FinishReason.STOP_STRING, stop_string=released.stop_string)
-        self._text += released
-        return None
+        before, count = len(self._text), len(self._ids) - len(self._unread)
+        text, taken = self._detokenizer.read(self._unread)
+        self._unread = []
+        finish = None
+        if self._reads_each and self.token_count >= self._stopping.min_new_tokens:
+            released = self._scanner.push(text)
+            if isinstance(released, Match):
+                finish, released = Finish(FinishReason.STOP_STRING, stop_string=released.stop_string), released.text
+            text = released
+        self._text += text
+        if len(self._text) > before:
+            self._ready = count + taken
+        return finish
 
     def _ended_by_structure(self) -> Finish | None:
         # Whatever the minimum of tokens: there is nothing to go on with.

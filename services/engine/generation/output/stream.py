@@ -1,6 +1,8 @@
 """What the engine's thread tells the event loop about one request, with a bound on what waits there."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Hashable
 
 from sensorium.errors import SlowConsumer
@@ -27,7 +29,8 @@ class GenerationStream:
         self._pace = pace or MessagePace(0)
         self._pace.open += 1
         self._whole = False
-        self._due = 0.0
+        self.due = 0.0
+        """When the reader may have the next delta, on the clock of `time.monotonic`. May be asked by any thread."""
         self._reader: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -43,7 +46,7 @@ class GenerationStream:
         """
         if not self._whole and not self._ended:
             self._pace.open -= 1
-        self._whole = True
+        self._whole, self.due = True, math.inf
         return self
 
     def cancel(self) -> None:
@@ -84,14 +87,15 @@ class GenerationStream:
         event = self._events.pop(next(iter(self._events)))
         if isinstance(event, Delta):
             self._waiting_tokens -= len(event.token_ids)
-            self._due = self.loop.time() + self._pace.gap_seconds
+            if not self._whole:
+                self.due = time.monotonic() + self._pace.gap_seconds
         return event
 
     def _turn(self) -> bool:
         """Returns whether the last delta lies far enough behind."""
         if self._whole:
             return 2 * self._waiting_tokens >= self._backlog_tokens
-        return self._due <= self.loop.time()
+        return self.due <= time.monotonic()
 
     def _stir(self) -> None:
         """Wakes the reader once it may have what is there. Where it may at once, as mostly, that takes no timer."""
@@ -100,10 +104,10 @@ class GenerationStream:
         if self._ended or self._turn():
             self._reader.set_result(None)
         elif self._timer is None and not self._whole:
-            self._timer = self.loop.call_later(self._due - self.loop.time(), self._expire)
+            self._timer = self.loop.call_later(self.due - time.monotonic(), self._expire)
 
     def _expire(self) -> None:
-        self._timer, self._due = None, 0.0
+        self._timer, self.due = None, 0.0
         self._stir()
 
     def _stop_timer(self) -> None:

@@ -1,0 +1,190 @@
+"""`python -m benchmarks.gpu.paced`: what serving leaves of a GPU's pace, without a GPU.
+
+Where a GPU computes, the event loop and the engine's thread want the interpreter's lock at the same time, and what that
+costs is told by how long a step is and how many tokens it makes. So the service and the engine in process are run
+with steps that take a given time and no processor (see `pretended`), all else being what is served: admission, scheduler,
+detokenizer, delivery, gRPC, and a client in a process of its own. Both are started together and loaded by turns.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import typer
+
+from benchmarks.gpu.pretended import ENGINE
+from benchmarks.text.caller import Caller, GrpcCaller
+from benchmarks.text.checkpoint import Shape, checkpoint
+from benchmarks.text.pipe import PipeCaller
+from benchmarks.text.process import LOAD_CORE, ROOT, SERVER_CORE, Process, free_port
+from benchmarks.text.sample import RequestSample
+from benchmarks.text.statistics import MeasuredWrong
+from benchmarks.text.system import serves
+from benchmarks.text.workload import Workload
+
+_SHAPE = Shape("pretended", layers=1, hidden=64, feed_forward=64, heads=2, key_value_heads=1)
+_PROMPT = 16
+_ROWS = 32
+"""Of a step, by default."""
+_SERVED = "served"
+_HEAD = (
+    "| step, ms | streams | side | tokens/s | of what steps allow | served ÷ this | engine, µs a token | loop | others |"
+    "\n|" + " ---: |" * 9
+)
+_MOST_TOKENS = 40_000
+"""Of a turn, where steps cannot keep their pace."""
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Seconds of processor, by who took them."""
+
+    engine: float = 0.0
+    loop: float = 0.0
+    others: float = 0.0
+
+    def __sub__(self, before: "_Share") -> "_Share":
+        return _Share(self.engine - before.engine, self.loop - before.loop, self.others - before.others)
+
+
+@dataclass
+class _Side:
+    """One of the two, and what its turns came to."""
+
+    process: Process
+    caller: Caller
+    rates: list[float] = field(default_factory=list[float])
+    shares: list[tuple[float, float, float]] = field(default_factory=list[tuple[float, float, float]])
+    """Of each turn, µs a token."""
+
+    async def turn(self, workload: Workload, streams: int, *key: object) -> None:
+        """Loads it once."""
+        before = share_of(self.process)
+        prompts = [workload.prompt(*key, i) for i in range(streams)]
+        found = await asyncio.gather(*(self.caller.call([prompt]) for prompt in prompts))
+        taken, tokens = share_of(self.process) - before, streams * workload.new_tokens
+        self.rates.append(rate_of([sample for samples in found for sample in samples]))
+        self.shares.append((1e6 * taken.engine / tokens, 1e6 * taken.loop / tokens, 1e6 * taken.others / tokens))
+
+    def middle_shares(self) -> list[float]:
+        """Returns the medians of engine, loop and others."""
+        return [median(each) for each in zip(*self.shares, strict=True)]
+
+
+def main(
+    milliseconds: Annotated[list[float], typer.Option(help="Of a step; may be repeated.")] = [1.0, 1.5, 3.0, 7.0],  # noqa: B006
+    streams: Annotated[list[int], typer.Option(help="At a time; may be repeated.")] = [1, 8, 32, 128],  # noqa: B006
+    turns: Annotated[int, typer.Option(min=1, help="Of each side, with each number of streams.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a turn, if it keeps the pace.")] = 1.5,
+    both: Annotated[bool, typer.Option("--both", help="Server and client may use all cores.")] = False,
+    beside: Annotated[Path | None, typer.Option(help="Another checkout, whose service takes turns too.")] = None,
+    cache: Annotated[Path, typer.Option(help="Folder for models and logs.")] = ROOT / ".bench",
+) -> None:
+    """Prints a line for each side by step and number of streams: medians of turns, and of ratios of pairs of turns."""
+    if not both:
+        os.sched_setaffinity(0, {LOAD_CORE})
+    sides = _Sides(checkpoint(_SHAPE, cache.resolve()), cache, max(streams), None if both else SERVER_CORE, beside)
+    print(_HEAD, flush=True)
+    for step in milliseconds:
+        asyncio.run(_measure(sides, step, streams, turns, seconds))
+
+
+async def _measure(sides: "_Sides", step: float, streams: list[int], turns: int, seconds: float) -> None:
+    """Starts all sides with steps of so many milliseconds, and lets them take turns."""
+    async with AsyncExitStack() as stack:
+        started = await sides.start(step, stack)
+        for count in streams:
+            tokens = int(min(1e3 * seconds / step, _MOST_TOKENS / count))
+            workload = Workload("paced", _PROMPT, tokens)
+            for side in started.values():
+                await side.turn(workload, count, "warm")
+                side.rates.clear()
+                side.shares.clear()
+            for turn in range(turns):
+                order = list(started.values())
+                for side in order if turn % 2 else reversed(order):
+                    await side.turn(workload, count, turn)
+            for name, side in started.items():
+                ratio = median(one / other for one, other in zip(started[_SERVED].rates, side.rates, strict=True))
+                rate, (engine, loop, others) = median(side.rates), side.middle_shares()
+                parts = f"{engine:.1f} | {loop:.1f} | {others:.1f}"
+                allowed = 1e-3 * step * rate / count
+                print(
+                    f"| {step:g} | {count} | {name} | {rate:,.0f} | {allowed:.1%} | {ratio:.3f} | {parts} |", flush=True
+                )
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """How they are started."""
+
+    model: Path
+    cache: Path
+    rows: int
+    core: int | None
+    beside: Path | None
+
+    async def start(self, step: float, stack: AsyncExitStack) -> dict[str, _Side]:
+        """Returns all sides, by name, once they serve."""
+        found = {_SERVED: await self._service(_SERVED, ROOT, step, stack)}
+        if self.beside is not None:
+            found["served beside"] = await self._service("served beside", self.beside, step, stack)
+        process = self._process("in process", ROOT, step, stack, ["benchmarks.text.engine"], answers=True)
+        found["in process"] = _Side(process, await stack.enter_async_context(PipeCaller(process)))
+        return found
+
+    async def _service(self, name: str, tree: Path, step: float, stack: AsyncExitStack) -> _Side:
+        port = free_port()
+        ports = ["--port", str(port), "--metrics-port", str(free_port()), "--drain-delay-seconds", "0"]
+        process = self._process(name, tree, step, stack, ["services.text", "--device", "cpu", *ports])
+        process.wait(lambda: serves(port))
+        return _Side(process, await stack.enter_async_context(GrpcCaller(port)))
+
+    def _process(
+        self, name: str, tree: Path, step: float, stack: AsyncExitStack, module: list[str], *, answers: bool = False
+    ) -> Process:
+        sizes = ["--model", str(self.model), *(["--max-sequences", str(self.rows)] if self.rows > _ROWS else [])]
+        command = ["env", "-C", str(tree), sys.executable, "-m", "benchmarks.gpu.pretended", str(1e-3 * step)]
+        log = self.cache / f"logs/{name.replace(' ', '-')}.log"
+        process = Process([*command, *module, *sizes], log, answers=answers, core=self.core)
+        stack.callback(process.stop)
+        return process
+
+
+def rate_of(samples: Sequence[RequestSample]) -> float:
+    """Returns the tokens a second of all requests, while all of them decode: each from its first message then to its last.
+
+    What comes in the first message was made before it. Raises MeasuredWrong where a request failed.
+    """
+    if failed := [sample.error for sample in samples if sample.error]:
+        raise MeasuredWrong(f"{len(failed)} of {len(samples)} requests failed, the first by: {failed[0]}")
+    begin = max(sample.arrivals[0] for sample in samples)
+    rate = 0.0
+    for sample in samples:
+        first = next(time for time in sample.arrivals if time >= begin)
+        rate += sum(time > first for time in sample.arrivals) / (sample.arrivals[-1] - first)
+    return rate
+
+
+def share_of(process: Process) -> _Share:
+    """Returns what its threads have taken so far; the loop runs in the first."""
+    engine = loop = others = 0.0
+    for task in Path(f"/proc/{process.popen.pid}/task").iterdir():
+        taken = int((task / "schedstat").read_text().split()[0]) / 1e9
+        if (task / "comm").read_text().strip() == ENGINE:
+            engine += taken
+        elif int(task.name) == process.popen.pid:
+            loop += taken
+        else:
+            others += taken
+    return _Share(engine, loop, others)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,99 @@
+"""`python -m benchmarks.gpu.pretended SECONDS MODULE ARGUMENTS`: as `python -m MODULE`, with a GPU that is not there.
+
+Its decode steps are launched ahead by the real code and take so many seconds each, one behind the other, whatever is in
+them. Nothing computes meanwhile: who waits for a step sleeps, without the interpreter's lock, as with a GPU. The tokens
+are drawn from the vocabulary. Prompts are read by the real model on the processor. Launching a recording takes nothing
+here, and a real driver may need the processor while it waits: of these two this shows nothing.
+"""
+
+import ctypes
+import runpy
+import sys
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from services.engine.generation.building import build
+from services.engine.generation.building.parts import EngineSettings, Parts
+from services.engine.generation.recorded.decode_graphs import DecodeGraph, DecodeGraphs
+from services.engine.generation.recorded.launched_step import LaunchedStep
+from services.engine.generation.running.runner import ModelRunner
+from services.engine.generation.sequence import Row, Sequence
+from services.engine.loading import LoadedModel
+
+ENGINE = "engine"
+"""The name that the system knows the engine's thread by."""
+_SET_NAME, _SET_TIMER_SLACK = 15, 29
+_MULTIPROCESSORS = 132
+
+
+@dataclass(frozen=True)
+class _Arrived:
+    """Stands for a CUDA event."""
+
+    at: float
+
+    def synchronize(self) -> None:
+        """Returns when it has happened."""
+        if (left := self.at - time.monotonic()) > 0:
+            time.sleep(left)
+
+
+class PretendedGraphs(DecodeGraphs):
+    """Recorded steps that take their time and compute nothing. Whatever is in a step, `seconds` is how long it takes."""
+
+    def __init__(self, loaded: LoadedModel, runner: ModelRunner, longest: int, seconds: float) -> None:
+        """Takes the place of what `record_decoding` returns."""
+        backend: Any = SimpleNamespace(processors=_MULTIPROCESSORS)
+        super().__init__(loaded.model, backend, runner.cache, loaded.device, longest)
+        self._vocabulary, self._seconds = loaded.vocabulary_size, seconds
+        self._free = 0.0
+        self._found = torch.Generator().manual_seed(1)
+        self._named = False
+
+    def recorded(self, size: int, wide: bool) -> DecodeGraph:
+        """See DecodeGraphs."""
+        graph: Any = SimpleNamespace(replay=self._occupy)
+        return DecodeGraph(size, wide, graph, torch.rand(size, self._vocabulary, generator=self._found))
+
+    def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
+        """See StepLauncher."""
+        step = super().launch(rows, after)
+        arrived: Any = _Arrived(self._free)
+        return step and replace(step, arrived=arrived)
+
+    def _occupy(self) -> None:
+        if not self._named:
+            self._named = True
+            own = ctypes.CDLL(None)
+            own.prctl(_SET_NAME, ENGINE.encode(), 0, 0, 0)
+            own.prctl(_SET_TIMER_SLACK, 1, 0, 0, 0)  # else each sleep is 50 µs too long
+        self._free = max(self._free, time.monotonic()) + self._seconds
+        self._tokens.random_(self._vocabulary, generator=self._found)
+
+
+def main() -> None:
+    """Runs the module."""
+    seconds, module = float(sys.argv[1]), sys.argv[2]
+    sys.argv = sys.argv[2:]
+    paged_parts: Any = build.paged_parts
+
+    def pretending(loaded: LoadedModel, settings: EngineSettings) -> Parts:
+        parts: Parts = paged_parts(loaded, settings)
+        assert isinstance(parts.runner, ModelRunner)
+        graphs = PretendedGraphs(loaded, parts.runner, loaded.context_tokens, seconds)
+        graphs.record(settings.max_sequences, wide=False)
+        parts.runner.recorded = graphs
+        return parts
+
+    patched: Any = build
+    patched.paged_parts, patched.work_clock = pretending, lambda device: time.monotonic
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
