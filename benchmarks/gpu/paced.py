@@ -1,8 +1,8 @@
 """`python -m benchmarks.gpu.paced`: what serving leaves of a GPU's pace, without a GPU.
 
 Where a GPU computes, the event loop and the engine's thread want the interpreter's lock at the same time, and what that
-costs is told by how long a step is and how many tokens it makes. So the service and the engine in process are run
-with steps that take a given time and no processor (see `pretended`), all else being what is served: admission, scheduler,
+costs is told by how long a step is and how many tokens it makes. So the service and the engine in process are run with
+steps that take a given time and no processor (see `pretended`). All else is what is served: admission, scheduler,
 detokenizer, delivery, gRPC, and a client in a process of its own. Both are started together and loaded by turns.
 """
 
@@ -34,8 +34,8 @@ _ROWS = 32
 """Of a step, by default."""
 _SERVED = "served"
 _HEAD = (
-    "| step, ms | streams | side | tokens/s | of what steps allow | served ÷ this | engine, µs a token | loop | others |"
-    "\n|" + " ---: |" * 9
+    "| step, ms | streams | side | tokens/s | of what steps allow | served ÷ this | engine, µs a token | loop | "
+    "others |\n|" + " ---: |" * 9
 )
 _MOST_TOKENS = 40_000
 """Of a turn, where steps cannot keep their pace."""
@@ -158,7 +158,7 @@ class _Sides:
 
 
 def rate_of(samples: Sequence[RequestSample]) -> float:
-    """Returns the tokens a second of all requests, while all of them decode: each from its first message then to its last.
+    """Returns the tokens a second of all requests, each from its first message while all decode to its last.
 
     What comes in the first message was made before it. Raises MeasuredWrong where a request failed.
     """

@@ -44,7 +44,7 @@ class _Arrived:
 
 
 class PretendedGraphs(DecodeGraphs):
-    """Recorded steps that take their time and compute nothing. Whatever is in a step, `seconds` is how long it takes."""
+    """Recorded steps that compute nothing and take `seconds` each, whatever is in them."""
 
     def __init__(self, loaded: LoadedModel, runner: ModelRunner, longest: int, seconds: float) -> None:
         """Takes the place of what `record_decoding` returns."""
@@ -91,7 +91,7 @@ def main() -> None:
         return parts
 
     patched: Any = build
-    patched.paged_parts, patched.work_clock = pretending, lambda device: time.monotonic
+    patched.paged_parts, patched.work_clock = pretending, lambda _device: time.monotonic
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -47,11 +47,14 @@ class Outbox:
         """Keeps an event until `send`, behind what is held of its stream.
 
         Raises:
-            Exception: an output failed at making its delta, and the event is not one that ends the stream by an error.
+            Exception: what is new in an output could not be taken, and the event is no error itself.
         """
         for output in [output for output, group in self._held.items() if group.stream is stream]:
-            with suppress(Exception if isinstance(event, Exception) else ()):
+            try:
                 self._take(output)
+            except Exception:
+                if not isinstance(event, Exception):
+                    raise
         self._parcels[stream.loop].append((stream, event))
 
     def send(self) -> None:

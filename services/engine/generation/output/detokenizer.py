@@ -78,7 +78,9 @@ class IncrementalDetokenizer:
         None where it is not so; nothing has changed then.
         """
         last = self._decode([token_ids[-1]])
-        text = self._decode([*self._window, *token_ids]) if last and _REPLACEMENT not in last else ""
+        if not last or _REPLACEMENT in last:
+            return None
+        text = self._decode([*self._window, *token_ids])
         new = text[len(self._returned) :]
         if not new.endswith(last) or not text.startswith(self._returned) or _REPLACEMENT in new:
             return None

@@ -1,12 +1,20 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from sensorium.errors import Internal
+from services.engine.generation.group import SequenceGroup
 from services.engine.generation.output.delivery import Outbox
+from services.engine.generation.output.detokenizer import Decoder
+from services.engine.generation.output.message_pace import MessagePace
+from services.engine.generation.output.output import OutputBuilder
 from services.engine.generation.output.stream import GenerationStream
-from services.engine.generation.requests.request import Delta
+from services.engine.generation.requests.request import Completed, Delta, Finish, FinishReason, GenerationTimes
+from tests.services.bench import output_of, request
+
+COMPLETED = Completed((Finish(FinishReason.MAX_NEW_TOKENS),), 3, 2, GenerationTimes(0, 0, 0, 0, 0))
 
 
 async def test_a_step_costs_one_call_however_many_streams_move(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,3 +51,67 @@ def test_each_loop_gets_its_own_and_a_closed_one_is_harmless() -> None:
     outbox.send()
     assert open_.run_until_complete(anext(stream)) == Delta("kept", (2,))
     open_.close()
+
+
+def held(outbox: Outbox, stream: GenerationStream, decoder: Decoder | None = None) -> OutputBuilder:
+    """Returns an output that has something new, which the outbox holds."""
+    asked = request([5], max_new_tokens=200)
+    output = output_of(asked, decoder)
+    output.push(20)
+    outbox.hold(SequenceGroup(asked, (output,), stream, 0.0), output)
+    return output
+
+
+async def test_what_may_not_be_read_yet_is_taken_with_what_comes_behind_it() -> None:
+    outbox, stream, whole = Outbox(), GenerationStream(pace=MessagePace(1)), GenerationStream().whole()
+    output, unread = held(outbox, stream), held(outbox, whole)
+    assert outbox.collect(soon=True) == []
+    outbox.send()
+    first = await anext(stream)
+    assert isinstance(first, Delta)
+    assert (first.token_ids, unread.waiting) == ((20,), 1)  # the first is not held back, where it is sent at all
+    output.push(21)
+    outbox.hold(SequenceGroup(request([5]), (output,), stream, 0.0), output)
+    outbox.collect(soon=True)
+    assert output.waiting == 1
+    for _ in range(63):
+        output.push(22)
+    outbox.collect(soon=True)
+    assert output.waiting == 0  # there are bounds to what is held
+    output.push(23)
+    outbox.hold(SequenceGroup(request([5]), (output,), stream, 0.0), output)
+    outbox.collect(soon=False)  # nobody will come by
+    assert output.waiting == unread.waiting == 0
+    output.push(24)
+    outbox.hold(SequenceGroup(request([5]), (output,), stream, 0.0), output)
+    outbox.add(stream, Internal())
+    outbox.send()
+    second = await anext(stream)
+    assert isinstance(second, Delta)
+    assert second.token_ids == (21, *[22] * 63, 23, 24)
+    with pytest.raises(Internal):
+        await anext(stream)
+
+
+async def test_an_output_that_cannot_be_taken_fails_alone() -> None:
+    class Broken:
+        def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+            if 20 in ids:
+                raise ValueError("no such token")
+            return ""
+
+    outbox, stream, beside = Outbox(), GenerationStream(), GenerationStream()
+    held(outbox, stream, Broken())
+    held(outbox, beside)
+    ((group, error),) = outbox.collect(soon=False)
+    assert group.stream is stream
+    assert isinstance(error, ValueError)
+    held(outbox, stream, Broken())
+    with pytest.raises(ValueError, match="no such"):
+        outbox.add(stream, COMPLETED)
+    held(outbox, stream, Broken())
+    outbox.add(stream, Internal())
+    outbox.send()
+    assert isinstance(await anext(beside), Delta)
+    with pytest.raises(Internal):
+        await anext(stream)
