@@ -68,29 +68,32 @@ class DecodeInputs:
         # What fills up a step is read from the first page, as loads have no masks: there has to be one.
         pages = [row.sequence.pages for row in rows] or [[0]]
         stride = self._lay_pages(pages, size)
-        tokens_of = [row.sequence for row in rows for _ in range(row.token_count)]
-        places = [row.sequence.computed + behind + i for row in rows for i in range(row.token_count)]
-        count = len(places)
-        fields = self._host.numpy()[: FIELDS * size]
+        lengths = [row.token_count for row in rows]
+        count, host = sum(lengths), self._host.numpy()
+        owners = np.arange(len(rows))
+        places = np.array([row.sequence.computed + behind for row in rows], dtype=np.int64)
+        if count > len(rows):
+            owners = owners.repeat(lengths)
+            places = np.concatenate([np.arange(length) for length in lengths]) + places[owners]
+        fields, laid = host[: FIELDS * size], host[FIELDS * size :]
         tokens, origins, positions, slots = fields[: 4 * size].reshape(4, size)
         tokens[:], origins[:], positions[:], slots[:] = 0, -1, 0, -1
         if sources is None:
             tokens[:count] = [token for row in rows for token in row.token_ids]
         else:
             origins[:count] = sources
-        positions[:count] = [
-            place if sequence.media is None else place + sequence.media.shift
-            for sequence, place in zip(tokens_of, places, strict=True)
-        ]
-        slots[:count] = [
-            sequence.pages[place // page] * page + place % page
-            for sequence, place in zip(tokens_of, places, strict=True)
-        ]
+        shifts = [0 if row.sequence.media is None else row.sequence.media.shift for row in rows]
+        positions[:count] = places + np.array(shifts)[owners] if any(shifts) else places
+        slots[:count] = laid[owners * stride + places // page] * page + places % page
         table = fields[4 * size : _INTEGERS * size].reshape(size, 5)
-        blocks = query_blocks([row.token_count for row in rows], places, size, queries)
-        table[:], table[: len(blocks), :4] = 0, blocks
+        if queries > 1 or count > len(rows):
+            blocks = query_blocks(lengths, places, size, queries)
+            table[:], table[: len(blocks), :4] = 0, blocks
+        else:  # as mostly: a block for each row
+            table[:, 0], table[:, 1:4] = np.arange(size), (1, -1, 0)
+            table[:count, 2], table[:count, 3] = places, owners
+        table[:, 4] = self._part_tokens(table[:, 2].clip(0).tolist())
         table[:, 3] *= stride
-        table[:, 4] = self._part_tokens(blocks[:, 2].clip(0).tolist())
         if numbers is not None:
             fields[_INTEGERS * size :].view(np.float64).reshape(NUMBERS, size)[:, :count] = numbers
         end = FIELDS * size + len(pages) * stride
@@ -114,7 +117,9 @@ class DecodeInputs:
         return stride
 
 
-def query_blocks(lengths: Sequence[int], places: Sequence[int], size: int, queries: int) -> NDArray[np.int64]:
+def query_blocks(
+    lengths: Sequence[int], places: Sequence[int] | NDArray[np.int64], size: int, queries: int
+) -> NDArray[np.int64]:
     """Returns the blocks `[n, 4]` of `size` tokens: the first token, how many, its position, and its row.
 
     Rows have `lengths` tokens, of which a block takes up to `queries`; the tokens stand at `places` of their sequences.
