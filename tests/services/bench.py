@@ -173,7 +173,7 @@ class Bench:
 BenchMaker = Callable[..., Bench]
 
 
-def real_bench(loaded: LoadedModel, *, pages: int = 256, accelerated: bool = False, **sizes: int) -> Bench:
+def real_bench(loaded: LoadedModel, *, pages: int = 256, accelerated: bool = False, **sizes: Any) -> Bench:
     """Starts an engine over `loaded` with a cache of `pages` pages.
 
     It attends by the reference, or, if `accelerated`, does everything as a service would; that changes the model.
@@ -210,10 +210,10 @@ def fake_bench(runner: Any, *, pages: int = 1024, **sizes: int) -> Bench:
 
 
 def assemble(
-    runner: Any, pages: int, *, max_sequences: int = 8, prefill_tokens: int = 64, queue: int = 1000, **planning: bool
+    runner: Any, pages: int, *, max_sequences: int = 8, prefill_tokens: int = 64, queue: int = 1000, **more: Any
 ) -> Bench:
-    """Starts an engine over any runner; `planning` as of `prepare`."""
-    bench = prepare(runner, pages, max_sequences=max_sequences, prefill_tokens=prefill_tokens, queue=queue, **planning)
+    """Starts an engine over any runner; `more` as of `prepare`."""
+    bench = prepare(runner, pages, max_sequences=max_sequences, prefill_tokens=prefill_tokens, queue=queue, **more)
     bench.engine.start()
     return bench
 
@@ -227,11 +227,13 @@ def prepare(
     queue: int,
     share: bool = True,
     ahead: bool = False,
+    streams: dict[str, int] | None = None,
     **planning: bool,
 ) -> Bench:
     """Returns an engine whose thread was not started.
 
-    `share`: with a prefix cache; `ahead`: with steps launched ahead; `planning`: see Scheduler.
+    `share`: with a prefix cache; `ahead`: with steps launched ahead; `streams`: see GenerationEngine; `planning`: see
+    Scheduler.
     """
     registry = CollectorRegistry()
     pool = PagePool(pages, PAGE_SIZE)
@@ -241,7 +243,8 @@ def prepare(
     launcher = EagerLauncher(runner) if ahead else getattr(runner, "launcher", None)
     metrics = EngineMetrics(registry)
     speculation = Speculation(pool, metrics, ahead=launcher is not None)
-    engine = GenerationEngine(runner, scheduler, pool, admission, metrics, launcher=launcher, speculation=speculation)
+    modes: dict[str, Any] = {"launcher": launcher, "speculation": speculation, **(streams or {})}
+    engine = GenerationEngine(runner, scheduler, pool, admission, metrics, **modes)
     return Bench(engine, scheduler, pool, runner, registry, launcher)
 
 

@@ -100,7 +100,8 @@ class GenerationEngine:
         self.admission.enter(request.token_count, request.deadline)
         # Beams leave all at once at the end, and are no sign of a slow reader.
         at_once = request.candidate_count * request.stopping.max_new_tokens if request.beams else 0
-        stream = GenerationStream(backlog_tokens=max(self._unread_tokens, at_once), pace=self._pace)
+        backlog = max(self._unread_tokens, at_once)
+        stream = GenerationStream(backlog_tokens=backlog, pace=self._pace, outputs=len(outputs))
         group = SequenceGroup(request, outputs, stream, arrival=time.monotonic())
         stream.on_cancel(lambda: self._thread.post(self._cancelled, group))
         self._thread.submit(self._new, group, self.admission, request.token_count)

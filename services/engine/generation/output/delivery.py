@@ -12,8 +12,6 @@ from services.engine.generation.output.stream import GenerationStream
 from services.engine.generation.requests.request import Event
 
 Parcel = tuple[GenerationStream, Event | Exception]
-_MOST_HELD = 64
-"""Tokens that an output may hold."""
 
 
 class Outbox:
@@ -36,7 +34,7 @@ class Outbox:
         now = time.monotonic() if soon else math.inf
         failed: list[tuple[SequenceGroup, Exception]] = []
         for output, group in list(self._held.items()):
-            if not soon or group.stream.due <= now or output.waiting >= _MOST_HELD:
+            if not soon or group.stream.due <= now or output.waiting >= group.stream.most_held:
                 try:
                     self._take(output)
                 except Exception as error:

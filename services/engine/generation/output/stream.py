@@ -9,6 +9,9 @@ from sensorium.errors import SlowConsumer
 from services.engine.generation.output.message_pace import MessagePace
 from services.engine.generation.requests.request import Completed, Delta, Event
 
+_MOST_HELD = 64
+"""Tokens of an output that wait for a message before they are handed over all the same."""
+
 
 class GenerationStream:
     """An asynchronous iterator over one request's events. Belongs to the event loop on which it was made.
@@ -18,7 +21,7 @@ class GenerationStream:
     are freed.
     """
 
-    def __init__(self, *, backlog_tokens: int = 1024, pace: MessagePace | None = None) -> None:
+    def __init__(self, *, backlog_tokens: int = 1024, pace: MessagePace | None = None, outputs: int = 1) -> None:
         self.loop = asyncio.get_running_loop()
         self._cancel: Callable[[], object] = lambda: None
         self._events: dict[Hashable, Event] = {}  # by what they are about: a candidate, or the whole request
@@ -29,6 +32,8 @@ class GenerationStream:
         self._pace = pace or MessagePace(0)
         self._pace.open += 1
         self._whole = False
+        self.most_held = max(min(_MOST_HELD, backlog_tokens // (4 * outputs)), 1)
+        """Tokens that may wait in each of its outputs, so that a reader who keeps up is never taken for slow."""
         self.due = 0.0
         """When the reader may have the next delta, on the clock of `time.monotonic`. May be asked by any thread."""
         self._reader: asyncio.Future[None] | None = None

@@ -115,3 +115,27 @@ async def test_an_output_that_cannot_be_taken_fails_alone() -> None:
     assert isinstance(await anext(beside), Delta)
     with pytest.raises(Internal):
         await anext(stream)
+
+
+@pytest.mark.parametrize(("backlog", "count"), [(6, 1), (24, 3), (1024, 1), (1024, 40)])
+async def test_who_reads_whole_and_keeps_up_is_not_taken_for_slow(backlog: int, count: int) -> None:
+    stream = GenerationStream(backlog_tokens=backlog, outputs=count).whole()
+    asked = request([5], max_new_tokens=1000)
+    outputs = tuple(output_of(asked, candidate=i) for i in range(count))
+    outbox, group = Outbox(), SequenceGroup(asked, outputs, stream, 0.0)
+
+    async def taken() -> int:
+        return sum([len(event.token_ids) async for event in stream if isinstance(event, Delta)])
+
+    reading = asyncio.ensure_future(taken())
+    for _ in range(200):
+        for output in outputs:
+            output.push(20)
+            outbox.hold(group, output)
+        assert outbox.collect(soon=True) == []
+        outbox.send()
+        for _ in range(4):
+            await asyncio.sleep(0)
+    outbox.add(stream, COMPLETED)
+    outbox.send()
+    assert await reading == 200 * count

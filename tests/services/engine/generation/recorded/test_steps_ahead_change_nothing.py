@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from sensorium.errors import Internal
+from services.engine.generation.output.stream import GenerationStream
+from services.engine.generation.requests.request import Event
 from services.engine.generation.sampling.device_choice import NO_TOKEN, UNDECIDED
 from services.engine.loading import LoadedModel
 from tests.services.bench import Bench, BenchMaker, eventually, fake_bench, real_bench
@@ -136,3 +138,24 @@ async def test_a_request_that_comes_joins_soon(benches: list[Bench], fake: Bench
     assert (await short).ids == continuation([20], 2)
     bench.runner.free()
     assert (await long).ids == continuation([10], 60)
+
+
+async def test_tokens_that_may_not_be_told_yet_are_not_handed_over(
+    llama: LoadedModel, benches: list[Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benches += [real_bench(llama, ahead=True, streams={"messages_per_second": rate}) for rate in (0, 1)]
+    handed: list[Event | Exception] = []
+    deliver = GenerationStream.deliver
+
+    def counted(stream: GenerationStream, event: Event | Exception) -> None:
+        handed.append(event)
+        deliver(stream, event)
+
+    monkeypatch.setattr(GenerationStream, "deliver", counted)
+    counts: list[int] = []
+    for bench in benches:
+        handed.clear()
+        found = await asyncio.gather(*(bench.run([20 + i, 30, 40], max_new_tokens=60) for i in range(3)))
+        assert all(len(result.ids) == 60 for result in found)
+        counts.append(len(handed))
+    assert counts[1] < counts[0] / 3
