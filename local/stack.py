@@ -100,6 +100,11 @@ class Stack:
         """The gateway's address."""
         return f"127.0.0.1:{self.ports.gateway}"
 
+    @property
+    def processes(self) -> dict[str, int]:
+        """The id of each process, by its name."""
+        return {child.name: child.pid for child in self._children}
+
     def __enter__(self) -> Self:
         addresses: list[str] = []
         for member, (port, metrics_port) in zip(self.members, self.ports.services, strict=True):

@@ -13,6 +13,7 @@ from rich.table import Table
 import sensorium
 from benchmarks.soak.memory import Memory, resident_mib
 from benchmarks.soak.traffic import Traffic
+from local.fleet import fleet
 from local.stack import Ports, Stack
 
 SAMPLES = 20
@@ -27,7 +28,7 @@ def main(
     """Sends requests of every kind through the gateway to the embedded chat model, and watches the memory."""
     console = Console()
     began = time.monotonic()
-    with Stack(Ports.free()) as stack, Progress(console=console) as progress:
+    with Stack(Ports.free(1), fleet()[:1]) as stack, Progress(console=console) as progress:
         for _ in stack.wait_ready():
             pass
         memories, traffic = asyncio.run(_soak(stack, requests, concurrency, progress))

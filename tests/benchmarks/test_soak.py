@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 import sensorium
+from benchmarks.soak.__main__ import main
 from benchmarks.soak.memory import Memory, resident_mib
 from benchmarks.soak.traffic import Traffic
 from tests.fakes.text_service import FakeTextService
@@ -40,3 +41,11 @@ async def test_a_request_of_a_number_is_always_the_same() -> None:
     assert told(first.ends) == told(second.ends)
     assert sum(first.ends.values()) == 40
     assert first.ends["stream"] > 10
+
+
+def test_few_requests_tell_of_both_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):  # which says whether they grew: so soon they may
+        main(requests=40, concurrency=8)
+    told = capsys.readouterr().out
+    assert "40 requests in" in told
+    assert all(f"│ {name} " in told for name in ("chat", "gateway"))
