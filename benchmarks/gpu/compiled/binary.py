@@ -9,6 +9,8 @@ from tempfile import NamedTemporaryFile
 import triton
 from triton.compiler import CompiledKernel
 
+from benchmarks.gpu.compiled.loop import loop_length
+
 SHARED_BYTES = {80: 163 << 10, 89: 99 << 10, 90: 227 << 10, 100: 227 << 10}
 """What a block may have, by compute capability."""
 _FEW_SPILLED = 64
@@ -37,6 +39,8 @@ class Binary:
     """Those that read the GPU's memory."""
     wide_loads: int
     """Of them those that read 16 bytes for each thread."""
+    loop: int
+    """Instructions of the shortest loop with some for tensor cores; 0 where there is none."""
 
     @staticmethod
     def of(kernel: CompiledKernel) -> "Binary":
@@ -52,6 +56,7 @@ class Binary:
             tensor=len(_OF_TENSORS.findall(code)),
             loads=len(loads),
             wide_loads=sum(bool(_WIDE.search(load)) for load in loads),
+            loop=loop_length(kernel.asm["cubin"]) if "mma" in code else 0,
         )
 
     def hindrance(self, capability: int) -> str:

@@ -1,6 +1,6 @@
 """The kernels of some models' steps, each once."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 from rich.table import Table
@@ -10,7 +10,7 @@ from benchmarks.gpu.compiled.compiling import Launch
 
 _COLUMNS = (
     "for", "model", "step", "kernel", "programs", "warps", "registers", "spilled", "shared", "tensor", "loads",
-    "of 16 bytes", "",
+    "of 16 bytes", "loop", "",
 )  # fmt: skip
 
 
@@ -32,10 +32,8 @@ class Line:
 
     def cells(self) -> list[str]:
         """Returns what the table shows."""
-        own = self.binary
-        numbers = (own.warps, own.registers, own.spilled_bytes, own.shared_bytes, own.tensor, own.loads, own.wide_loads)
-        named = (self.capability, self.model, self.step, self.kernel, self.programs, *numbers)
-        return [*map(str, named), own.hindrance(self.capability)]
+        named = (self.capability, self.model, self.step, self.kernel, self.programs, *astuple(self.binary))
+        return [*map(str, named), self.binary.hindrance(self.capability)]
 
 
 def lines_of(capability: int, model: str, steps: list[tuple[str, list[Launch]]]) -> list[Line]:
