@@ -1,6 +1,7 @@
 """`python -m benchmarks.gpu.products`: products with weights of 8 bits beside those of torch."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from statistics import median
 from typing import Annotated, Any, cast
@@ -29,8 +30,8 @@ def main(
     rows: Annotated[list[int], typer.Option(help="May be repeated.")] = [1, 8, 32, 128, 256],  # noqa: B006
     tiles: Annotated[bool, typer.Option(help="Measures other tiles too, which takes minutes to compile.")] = False,
 ) -> None:
-    """Prints microseconds: torch in bfloat16, ours, the share of reading alone, making wide and multiplying."""
-    table = Table("layer", "rows", "bfloat16", "ours", "GB/s", "wide and torch", "best tile", "its time")
+    """Prints microseconds: torch in bfloat16, ours, making wide and multiplying, ours with columns in their order."""
+    table = Table("layer", "rows", "bfloat16", "ours", "GB/s", "wide and torch", "unpaired", "best tile", "its time")
     for name, (units, width) in layers(shape).items():
         for count in rows:
             table.add_row(name, str(count), *_measure(units, width, count, cast(NarrowKind, quantization), tiles))
@@ -64,7 +65,11 @@ def _measure(units: int, width: int, count: int, kind: NarrowKind, tiles: bool) 
     plain, ours = _seconds(lambda i: wide[i](given), copies), _seconds(lambda i: narrow[i](given), copies)
     found = [f"{plain * 1e6:.1f}", f"{ours * 1e6:.1f}", f"{units * width / ours / 1e9:.0f}"]
     found.append(f"{_seconds(by_torch, copies) * 1e6:.1f}")
-    if not tiles or count == 1:
+    if count == 1:
+        return [*found, "–", "–", "–"]
+    unpaired = replace(tile_for(count, units, width, processors_of(GPU)), paired=False)
+    found.append(f"{_tried(narrow, given, unpaired) * 1e6:.1f}")
+    if not tiles:
         return [*found, "–", "–"]
     times = {tile: _tried(narrow, given, tile) for tile in _others(count, units, width)}
     best = min(times, key=lambda tile: times[tile])

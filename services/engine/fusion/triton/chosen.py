@@ -7,7 +7,7 @@ import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from services.engine.fusion.triton.activation import activated
-from services.engine.fusion.triton.products import multiplied, scaled
+from services.engine.fusion.triton.products import dotted, scaled
 
 
 @triton.jit(do_not_specialize=["pairs"])
@@ -106,9 +106,9 @@ def multiply_chosen(
                 weight = tl.load(here, mask=inside[None, :], other=0.0)
                 if ACTIVATION:
                     other = tl.load(here + UNITS * UNIT_STRIDE, mask=inside[None, :], other=0.0)
-            total = multiplied(weight, row, total)
+            total = dotted(weight, row, total, True)
             if ACTIVATION:
-                through = multiplied(other, row, through)
+                through = dotted(other, row, through, True)
         result = scaled(total, expert * outputs + units, known, factors, bias, FACTORS, BIAS)
         if ACTIVATION:
             let = scaled(through, expert * outputs + UNITS + units, known, factors, bias, FACTORS, BIAS)

@@ -23,6 +23,11 @@ def following(device: torch.device) -> dict[str, Any]:
     return {"EARLY": True, "launch_pdl": True} if overlapping and _overlaps(device) else {"EARLY": False}
 
 
+def is_early(device: torch.device) -> bool:
+    """Returns whether tensor cores have all they multiply in registers: those before Hopper, and the interpreter."""
+    return not _overlaps(device)
+
+
 @cache
 def _overlaps(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _OVERLAPPING

@@ -37,6 +37,8 @@ class Tile:
     splits: int
     warps: int = 4
     stages: int = 4
+    paired: bool = True
+    """See `dotted`; off to show what it brings."""
 
 
 def tile_for(rows: int, units: int, width: int, processors: int) -> Tile:
@@ -106,8 +108,8 @@ class GpuNarrowLinear(GpuLinear):
         multiply_rows[grid](
             rows, self.weight, self.factors, rows if self.bias is None else self.bias, output, parts, self._arrivals,
             output, count, UNITS=units, WIDTH=self.in_features, ROWS=tile.rows, TILE=tile.units, BLOCK=tile.block,
-            SPLITS=tile.splits, BIAS=self.bias is not None, RESIDUAL=residual is not None, **following(rows.device),
-            num_warps=tile.warps, num_stages=tile.stages,
+            SPLITS=tile.splits, PAIRED=tile.paired, BIAS=self.bias is not None, RESIDUAL=residual is not None,
+            **following(rows.device), num_warps=tile.warps, num_stages=tile.stages,
         )  # fmt: skip
         return output
 

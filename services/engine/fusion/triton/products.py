@@ -24,6 +24,7 @@ def multiply_rows(
     TILE: tl.constexpr,
     BLOCK: tl.constexpr,
     SPLITS: tl.constexpr,
+    PAIRED: tl.constexpr,
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
     EARLY: tl.constexpr,
@@ -53,7 +54,7 @@ def multiply_rows(
             inside = columns + start < WIDTH
             weight = tl.load(weights + start, mask=inside[None, :], other=0.0)
             row = tl.load(rows + start, mask=inside[:, None], other=0.0)
-        total = multiplied(weight, row, total)
+        total = dotted(weight, row, total, PAIRED)
     if SPLITS == 1:
         finish(total, units, own, factors, bias, residual, output, count, UNITS, BIAS, RESIDUAL)
     else:
@@ -71,19 +72,19 @@ def multiply_rows(
 
 
 @triton.jit
-def multiplied(numbers, rows, total):
+def dotted(numbers, rows, total, PAIRED: tl.constexpr):
     """Returns `total` `[TILE, ROWS]` and the products of weights `[TILE, BLOCK]` and rows `[BLOCK, ROWS]`.
 
-    A thread gives the tensor cores pairs of columns that lie eight apart: of 8-bit numbers it would read two bytes at
-    once, and pack them. With pairs that take turns in weights and rows alike it reads those it needs in one piece. The
-    tensor cores before Hopper have other pairs, in an order that Triton chooses for such numbers by itself.
+    A thread gives Hopper's tensor cores pairs of columns that lie eight apart: of 8-bit numbers it would read two bytes
+    at once, and pack them. If PAIRED, pairs change places in weights and rows alike, and it reads eight bytes at once.
+    Other tensor cores, which on Hopper multiply tiles of fewer units too, have orders that Triton knows by itself.
     """
+    TILE: tl.constexpr = numbers.shape[0]
     BLOCK: tl.constexpr = numbers.shape[1]
     narrow: tl.constexpr = numbers.dtype.primitive_bitwidth == 8 and rows.dtype.primitive_bitwidth == 16
-    other: tl.constexpr = tl.target_info.is_cuda() and not tl.target_info.cuda_capability_geq(9, 0)
-    if narrow and BLOCK % 32 == 0 and not other:
-        numbers = numbers.reshape([numbers.shape[0], BLOCK // 32, 4, 4, 2]).permute([0, 1, 3, 2, 4])
-        numbers = numbers.reshape([numbers.shape[0], BLOCK])
+    hopper: tl.constexpr = tl.target_info.cuda_capability_geq(9, 0) and not tl.target_info.cuda_capability_geq(10, 0)
+    if PAIRED and narrow and TILE >= 64 and BLOCK % 32 == 0 and (hopper or not tl.target_info.is_cuda()):
+        numbers = numbers.reshape([TILE, BLOCK // 32, 4, 4, 2]).permute([0, 1, 3, 2, 4]).reshape([TILE, BLOCK])
         rows = rows.reshape([BLOCK // 32, 4, 4, 2, rows.shape[1]]).permute([0, 2, 1, 3, 4])
         rows = rows.reshape([BLOCK, rows.shape[4]])
     return tl.dot(widened(numbers, rows.dtype), rows, total, input_precision="ieee")

@@ -112,6 +112,7 @@ def test_gated_rows(device: str, kind: NarrowKind) -> None:
         (19, 208, [33], False, Tile(16, 32, 32, 4), torch.float32),  # the last split has a part of a block only
         (5, 96, [16, 16, 7], True, None, torch.float32),
         (40, 128, [130], False, Tile(32, 64, 64, 1), torch.bfloat16),
+        (18, 128, [65], False, Tile(16, 64, 64, 2, paired=False), torch.float16),
         (MOST_ROWS + 1, 32, [9], True, None, torch.bfloat16),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from services.engine.fusion.triton.launch import following, power
+from services.engine.fusion.triton.launch import following, is_early, power
 from services.engine.generation.attention.backend import AttentionLayer
 from services.engine.generation.attention.batch import AttentionBatch
 from services.engine.generation.attention.reference import ReferenceAttention
@@ -23,6 +23,8 @@ _MAX_WIDTH = 256
 _MAX_GROUP = 128
 _DECODING_BYTES, _DECODING_WARPS = 8192, 2
 """Of keys that a decode kernel takes at once, and by how many warps: measured on an H200."""
+_READING_BYTES = 256
+"""Of a key or value, of which a kernel for several tokens takes most at once."""
 _WAVES = 16
 """Programs of a decode kernel for each multiprocessor at most, if one of its rows has by far the longest context."""
 _MOST_PARTS = 64
@@ -200,12 +202,12 @@ class TritonAttention:
         blocks: QueryBlocks,
         launch: Launch,
     ) -> None:
+        tokens, warps = _tokens_reading(query, launch, blocks.size)
         attend_reading[(launch.heads, len(blocks.table))](
             query, output, plan.cache.keys(layer.index), plan.cache.values(layer.index), plan.pages, blocks.table,
             _sinks(layer, query), *query.stride()[:2], *launch.strides, *launch.scales, layer.scaling, *_bounds(layer),
-            HEADS=launch.heads, GROUP=launch.heads // launch.kv_heads, M=blocks.size, N=_tokens_at_once(query, launch),
-            **launch.widths, **_kind(layer), SINKS=layer.sinks is not None,
-            num_warps=8 if blocks.size == 128 else 4, num_stages=3,
+            HEADS=launch.heads, GROUP=launch.heads // launch.kv_heads, M=blocks.size, N=tokens,
+            **launch.widths, **_kind(layer), SINKS=layer.sinks is not None, num_warps=warps, num_stages=3,
         )  # fmt: skip
 
     def _parts(self, programs: int, steps: int) -> int:
@@ -214,10 +216,12 @@ class TritonAttention:
         return power(wanted)
 
 
-def _tokens_at_once(query: Tensor, launch: Launch) -> int:
-    """Returns how many tokens of the context a kernel takes at once, so that they fit its shared memory."""
-    narrow = max(launch.widths["KEY_BLOCK"], launch.widths["VALUE_BLOCK"]) * query.dtype.itemsize <= 256
-    return 64 if narrow else 32
+def _tokens_reading(query: Tensor, launch: Launch, size: int) -> tuple[int, int]:
+    """Returns how many tokens of the context a kernel takes at once, so that they fit its memory, and its warps."""
+    wide = max(launch.widths["KEY_BLOCK"], launch.widths["VALUE_BLOCK"]) * query.dtype.itemsize > _READING_BYTES
+    # Registers have to hold 8-bit numbers made wide as well.
+    crowded = launch.widths["NARROW"] and is_early(query.device)
+    return 32 if wide or crowded else 64, 8 if size == 128 or (size == 64 and wide and crowded) else 4
 
 
 def _tokens_decoding(query: Tensor, launch: Launch) -> int:
