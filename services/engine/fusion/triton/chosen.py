@@ -2,6 +2,7 @@
 
 # ruff: noqa: N803, SIM108 - constants of a kernel are written in capitals, and its branches are chosen by statements
 # pyright: reportPossiblyUnboundVariable=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
+# pyright: reportArgumentType=false
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait

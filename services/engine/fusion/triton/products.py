@@ -1,7 +1,7 @@
 """The product of a few rows with weights of 8 bits, which are made wide where they are multiplied."""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
-# pyright: reportGeneralTypeIssues=false, reportArgumentType=false
+# pyright: reportGeneralTypeIssues=false, reportArgumentType=false, reportAssignmentType=false
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
