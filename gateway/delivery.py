@@ -1,5 +1,6 @@
 """What the caller of one relayed call has been sent so far, and the only way to send it more."""
 
+import asyncio
 from time import perf_counter
 from typing import Any, NoReturn
 
@@ -60,6 +61,8 @@ class Delivery:
 
     async def whole(self, call: Any, lease: Lease) -> bytes:
         """Returns the one message of `call`, with its metadata on their way."""
+        # To be cancelled while `call` itself is awaited would leak what gRPC has under way (grpc/grpc#43360).
+        await asyncio.wait((call._call_response,))
         message: bytes = await call
         self._call.usage = self._shape.usage(message)
         await self._open(await call.initial_metadata(), lease)
