@@ -18,12 +18,12 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.gpu.pretended import ENGINE
 from benchmarks.text.caller import Caller, GrpcCaller
 from benchmarks.text.checkpoint import Shape, checkpoint
 from benchmarks.text.pipe import PipeCaller
 from benchmarks.text.process import LOAD_CORE, ROOT, SERVER_CORE, Process, free_port
 from benchmarks.text.sample import RequestSample
+from benchmarks.text.shares import shares_of
 from benchmarks.text.statistics import MeasuredWrong
 from benchmarks.text.system import serves
 from benchmarks.text.workload import Workload
@@ -42,18 +42,6 @@ _MOST_TOKENS = 40_000
 """Of a turn, where steps cannot keep their pace."""
 
 
-@dataclass(frozen=True)
-class _Share:
-    """Seconds of processor, by who took them."""
-
-    engine: float = 0.0
-    loop: float = 0.0
-    others: float = 0.0
-
-    def __sub__(self, before: "_Share") -> "_Share":
-        return _Share(self.engine - before.engine, self.loop - before.loop, self.others - before.others)
-
-
 @dataclass
 class _Side:
     """One of the two, and what its turns came to."""
@@ -68,15 +56,15 @@ class _Side:
         """Loads it once, or again where its streams did not decode together: a busy machine may hold up one of them."""
         prompts = [workload.prompt(*key, i) for i in range(streams)]
         for _ in range(_TRIES):
-            before = share_of(self.process)
+            before = shares_of([self.process])
             found = await asyncio.gather(*(self.caller.call([prompt]) for prompt in prompts))
-            taken, tokens = share_of(self.process) - before, streams * workload.new_tokens
+            taken, tokens = shares_of([self.process]) - before, streams * workload.new_tokens
             if rate := rate_of([sample for samples in found for sample in samples]):
                 break
         else:
             raise MeasuredWrong("the streams never decoded together; let turns be longer")
         self.rates.append(rate)
-        self.shares.append((1e6 * taken.engine / tokens, 1e6 * taken.loop / tokens, 1e6 * taken.others / tokens))
+        self.shares.append(taken.per_token(tokens))
 
     def middle_shares(self) -> list[float]:
         """Returns the medians of engine, loop and others."""
@@ -180,20 +168,6 @@ def rate_of(samples: Sequence[RequestSample]) -> float:
         if first < sample.arrivals[-1]:
             rate += sum(time > first for time in sample.arrivals) / (sample.arrivals[-1] - first)
     return rate
-
-
-def share_of(process: Process) -> _Share:
-    """Returns what its threads have taken so far; the loop runs in the first."""
-    engine = loop = others = 0.0
-    for task in Path(f"/proc/{process.popen.pid}/task").iterdir():
-        taken = int((task / "schedstat").read_text().split()[0]) / 1e9
-        if (task / "comm").read_text().strip() == ENGINE:
-            engine += taken
-        elif int(task.name) == process.popen.pid:
-            loop += taken
-        else:
-            others += taken
-    return _Share(engine, loop, others)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.text.shares import name_engine
 from services.engine.generation.prefill_budget import PrefillBudget
 
 _steps: list[tuple[float, int, int, float]] = []
@@ -23,6 +24,8 @@ def main() -> None:
     original = PrefillBudget.observe
 
     def observe(budget: PrefillBudget, decode_count: int, token_count: int, seconds: float) -> None:
+        if not _steps:
+            name_engine()
         _steps.append((time.perf_counter(), decode_count, token_count, seconds))
         original(budget, decode_count, token_count, seconds)
 

@@ -9,7 +9,7 @@ decode and those that read prompts too.
 import asyncio
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +23,7 @@ from benchmarks.text.caller import Caller
 from benchmarks.text.checkpoint import SHAPES, checkpoint
 from benchmarks.text.load import Amount, Load, MakePrompt, closed_loop
 from benchmarks.text.process import LOAD_CORE, ROOT, Process
+from benchmarks.text.shares import Shares, shares_of
 from benchmarks.text.statistics import numbers, percentile, spread
 from benchmarks.text.system import SYSTEMS, Running
 from benchmarks.text.workload import WORKLOADS
@@ -47,15 +48,6 @@ class _Recording(Running):
 
 
 @dataclass(frozen=True)
-class _Shares:
-    """Seconds of processor, by who took them."""
-
-    engine: float
-    loop: float
-    others: float
-
-
-@dataclass(frozen=True)
 class _Plan:
     """What to measure in every repeat."""
 
@@ -68,18 +60,16 @@ class _Plan:
 
 @dataclass
 class _Visit:
-    """A system that was started, and what its turns came to."""
+    """A system that was started, what its turns came to, and what they took of the processor."""
 
     running: _Recording
     caller: Caller
     loads: list[Load] = field(default_factory=list[Load])
-    shares: list[_Shares] = field(default_factory=list[_Shares])
+    shares: Shares = field(default_factory=Shares)
 
     async def turn(self, prompts: MakePrompt, concurrency: int, amount: Amount) -> None:
         """Measures it once."""
-        before = _threads(self.running.processes)
         self.loads.append(await closed_loop(self.caller, prompts, concurrency, amount))
-        self.shares.append(_shares(before, _threads(self.running.processes)))
 
     def speeds(self) -> list[float]:
         """Returns the tokens/s of each turn."""
@@ -123,10 +113,13 @@ async def _measure(plan: _Plan, repeat: int, stack: ExitStack) -> dict[str, _Vis
             visits[name] = _Visit(running, await callers.enter_async_context(SYSTEMS[name].start(running)))
             warm = partial(workload.prompt, "warm", repeat)
             await closed_loop(visits[name].caller, warm, plan.concurrency, Amount(0, plan.concurrency))
+        before = {name: shares_of(visit.running.processes) for name, visit in visits.items()}
         for turn in range(plan.turns):
             order = list(visits.values())
             for visit in order if turn % 2 else reversed(order):
                 await visit.turn(partial(workload.prompt, repeat, turn), plan.concurrency, plan.amount)
+        for name, visit in visits.items():
+            visit.shares = shares_of(visit.running.processes) - before[name]
     return visits
 
 
@@ -136,32 +129,14 @@ def _told(visit: _Visit) -> list[str]:
     within = [step for step in steps if step[1] and any(load.begin <= step[0] <= load.end for load in visit.loads)]
     decoding = [1e3 * seconds for _, _, read, seconds in within if not read]
     reading = [1e3 * seconds for _, _, read, seconds in within if read]
-    sums = [sum(each) for each in zip(*((one.engine, one.loop, one.others) for one in visit.shares), strict=True)]
     pauses = [numbers(load.samples, load.begin, load.end).inter_token_p99 for load in visit.loads]
     lengths = [(decoding, 0.5), (reading, 0.5), (reading, 0.95), (reading, 0.99)]
     return [
         f"{median(visit.speeds()):.0f}",
         f"{median(pauses):.1f}",
-        *(f"{1e6 * part / tokens:.0f}" for part in sums),
+        *(f"{part:.0f}" for part in visit.shares.per_token(tokens)),
         *(f"{percentile(of_kind, share):.1f}" if of_kind else "–" for of_kind, share in lengths),
     ]
-
-
-def _threads(processes: Sequence[Process]) -> dict[tuple[int, int], float]:
-    """Returns the seconds that each thread has taken of a processor, by its process and its own number."""
-    found: dict[tuple[int, int], float] = {}
-    for process in processes:
-        for task in Path(f"/proc/{process.popen.pid}/task").iterdir():
-            found[process.popen.pid, int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
-    return found
-
-
-def _shares(before: dict[tuple[int, int], float], after: dict[tuple[int, int], float]) -> _Shares:
-    """Divides what was taken: the engine's thread takes most, and loops run in the first thread of a process."""
-    taken = {thread: seconds - before.get(thread, 0.0) for thread, seconds in after.items()}
-    engine = max(taken, key=lambda thread: taken[thread])
-    loops = sum(seconds for (process, thread), seconds in taken.items() if process == thread)
-    return _Shares(taken[engine], loops, sum(taken.values()) - taken[engine] - loops)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from services.engine.generation.requests.request import Event
 from services.engine.generation.sampling.device_choice import NO_TOKEN, UNDECIDED
 from services.engine.loading import LoadedModel
 from tests.services.bench import Bench, BenchMaker, eventually, fake_bench, real_bench
+from tests.services.dice import dice
 from tests.services.fake_runner import FakeRunner, continuation
 from tests.services.near_ties import part_at_a_near_tie
 
@@ -46,9 +47,7 @@ async def served(bench: Bench, asked: list[tuple[list[int], dict[str, Any]]], so
 async def test_mixed_requests_that_come_and_go_get_the_same(
     llama: LoadedModel, benches: list[Bench], sizes: dict[str, int]
 ) -> None:
-    seed = random.SystemRandom().randrange(1 << 30)
-    print(f"seed {seed}")  # shown where the test fails
-    source = random.Random(seed)
+    source = dice()
     benches += [real_bench(llama), real_bench(llama, ahead=True, **sizes)]
     asked = [
         (

@@ -1,7 +1,6 @@
 """Tokens proposed by what stands earlier give every request what it gets without them."""
 
 import asyncio
-import random
 from typing import Any
 
 import pytest
@@ -12,39 +11,11 @@ from services.engine.generation.sampling.device_choice import NO_TOKEN, UNDECIDE
 from services.engine.generation.speculation import speculation
 from services.engine.loading import LoadedModel
 from tests.services.bench import Bench, Result, eventually, fake_bench, first_delta, real_bench
+from tests.services.dice import dice
+from tests.services.engine.generation.speculation.repeating import KINDS, QUICK, asked_of, looking_up, repeating
 from tests.services.fake_runner import FakeRunner
 from tests.services.near_ties import part_at_a_near_tie
-from tests.services.structures import NUMBER, PERSON, compiled, regex, schema
-
-KINDS: list[dict[str, Any]] = [
-    {},
-    {"logprob_count": 3},
-    {"temperature": 0.3, "top_p": 0.9, "top_k": 40, "logprob_count": 0},
-    {"temperature": 0.2, "min_p": 0.05, "typical_p": 0.9},
-    {"repetition_penalty": 0.7},
-    {"presence_penalty": -1.0, "frequency_penalty": 0.02, "temperature": 0.1},
-    {"no_repeat_ngram_size": 5},
-    {"bad_words": ((40,), (50, 51)), "logit_bias": ((60, 6.0), (61, 6.0))},
-    {"allowed_token_ids": (60, 61, 62), "temperature": 0.5},
-    {"allowed_token_ids": (60, 61), "stop_strings": ("zz",), "logit_bias": ((60, 9.0),)},
-    {"stop_token_ids": frozenset(range(6, 30)), "min_new_tokens": 9, "temperature": 0.4},
-    {"end_token_ids": frozenset(range(30, 60)), "min_new_tokens": 20},
-    {"stop_strings": ("e", "st", "a"), "min_new_tokens": 12, "include_stop_string": True},
-    {"candidate_count": 3, "temperature": 0.3},
-    {"structure": ("regex", "(ab|cd){0,20}[0-9]"), "temperature": 0.2},
-    {"structure": ("regex", NUMBER)},
-    {"structure": ("schema", PERSON), "logprob_count": 1},
-]
-
-QUICK: list[dict[str, Any]] = [
-    {},
-    {"temperature": 0.3, "top_p": 0.9, "top_k": 40},
-    {"temperature": 0.2, "min_p": 0.05},
-    {"stop_strings": ("st", "zz")},
-    {"temperature": 0.8, "top_p": 0.97},  # of more tokens than the device looks at
-    {"end_token_ids": frozenset(range(30, 60)), "temperature": 0.2},
-]
-"""Of which nothing but tokens is wanted, so that steps are launched."""
+from tests.services.structures import regex
 
 
 @pytest.fixture(autouse=True)
@@ -52,34 +23,6 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Proposes whatever it costs: what is measured here is not time."""
     monkeypatch.setattr(speculation, "_ALLOWANCE", 100.0)
     monkeypatch.setattr(speculation, "_SAVED", 100.0)
-
-
-def dice() -> random.Random:
-    """Returns fresh dice that a failing test tells."""
-    seed = random.SystemRandom().randrange(1 << 30)
-    print(f"seed {seed}")
-    return random.Random(seed)
-
-
-def repeating(source: random.Random) -> list[int]:
-    """Returns a prompt that repeats itself."""
-    piece = [source.randrange(6, 320) for _ in range(source.randrange(1, 12))]
-    return [source.randrange(6, 320) for _ in range(source.randrange(5))] + piece * source.randrange(2, 5)
-
-
-def asked_of(source: random.Random, kinds: list[dict[str, Any]]) -> list[tuple[list[int], dict[str, Any]]]:
-    """Returns a prompt for each kind of request, with what is asked."""
-    asked: list[tuple[list[int], dict[str, Any]]] = []
-    for i, kind in enumerate(kinds):
-        fields = {"seed": i, "max_new_tokens": source.randrange(20, 60), **kind}
-        if made := fields.pop("structure", None):
-            fields["structure"] = regex(made[1]) if made[0] == "regex" else compiled(schema(made[1]))
-        asked.append((repeating(source), fields))
-    return asked
-
-
-def looking_up(source: random.Random, fields: dict[str, Any]) -> dict[str, Any]:
-    return fields | {"lookup": PromptLookup(source.randrange(1, 17), source.randrange(1, 4))}
 
 
 def same(found: Result, expected: Result) -> bool:
