@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from gateway.wire import VARINT_END, Malformed, fields
+from sensorium.rpc.wire import VARINT_END, Malformed, Scan
 from sensorium.tasks import Method
 from sensorium.v1.common_pb2 import Usage
 
@@ -33,10 +33,10 @@ class AnswerShape:
 
         Its work grows with the number of the message's fields, such as the items of a batch, and not with their sizes.
         """
-        start, end = 0, len(last)
+        start, end, scan = 0, len(last), Scan(last)
         try:
             for number in self.usage_path:
-                spans = [found for found in fields(last, start, end, (number,)) if found[2] != VARINT_END]
+                spans = [found for found in scan.fields(start, end, (number,)) if found[2] != VARINT_END]
                 if not spans:
                     return None
                 _, start, end = spans[-1]

@@ -4,8 +4,8 @@ Field 1 of every request is `string model`; in a stream, field 1 of the first me
 model. Fields may come in any order, and as in protobuf, the last one wins.
 """
 
-from gateway.wire import VARINT_END, Malformed, fields
 from sensorium.errors import InvalidArgument
+from sensorium.rpc.wire import VARINT_END, Malformed, Scan
 
 _MODEL = 1
 _NOWHERE = (0, 0)
@@ -28,7 +28,7 @@ def model_and_priority_of(request: bytes, priority_field: int) -> tuple[str, int
     """
     span, priority = _NOWHERE, 0
     try:
-        for field, start, end in fields(request, 0, len(request), (_MODEL, priority_field)):
+        for field, start, end in Scan(request).fields(0, len(request), (_MODEL, priority_field)):
             if end == VARINT_END:
                 priority = start if field == priority_field else priority
             elif field == _MODEL:
@@ -46,18 +46,18 @@ def model_of_config(message: bytes) -> str:
     Raises:
         InvalidArgument: as `model_of`.
     """
-    span = _NOWHERE
+    span, scan = _NOWHERE, Scan(message)
     try:
-        for _, start, end in _lengths(message, 0, len(message)):
-            for _, first, last in _lengths(message, start, end):
+        for _, start, end in _lengths(scan, 0, len(message)):
+            for _, first, last in _lengths(scan, start, end):
                 span = first, last
     except Malformed as error:
         raise _invalid(error) from None
     return _text(message, span)
 
 
-def _lengths(data: bytes, start: int, end: int) -> list[tuple[int, int, int]]:
-    return [found for found in fields(data, start, end, (_MODEL,)) if found[2] != VARINT_END]
+def _lengths(scan: Scan, start: int, end: int) -> list[tuple[int, int, int]]:
+    return [found for found in scan.fields(start, end, (_MODEL,)) if found[2] != VARINT_END]
 
 
 def _text(data: bytes, span: tuple[int, int]) -> str:

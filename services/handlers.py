@@ -6,6 +6,7 @@ import grpc
 
 from sensorium.errors import TaskNotSupported
 from sensorium.tasks import METHODS, Method
+from services.request_parsing import parser
 
 
 def handlers(service: str, servicer: object, model: str) -> grpc.GenericRpcHandler:
@@ -25,7 +26,7 @@ def _handler(method: Method, behaviour: Any) -> "grpc.RpcMethodHandler[Any, Any]
         ("stream" if method.request_is_stream else "unary") + "_" + ("stream" if method.response_is_stream else "unary")
     )
     make = getattr(grpc, f"{kind}_rpc_method_handler")
-    return make(behaviour, method.request_type.FromString, method.response_type.SerializeToString)
+    return make(behaviour, parser(method.request_type), method.response_type.SerializeToString)
 
 
 def task_not_supported(name: str, model: str) -> TaskNotSupported:

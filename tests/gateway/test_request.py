@@ -80,8 +80,8 @@ def _compare(data: bytes) -> None:
 
 def test_merges_several_configs_as_protobuf_does():
     parts = [
-        speech_pb2.StreamTranscribeRequest(config={"model": "first"}),
-        speech_pb2.StreamTranscribeRequest(config={"language": "de"}),
+        speech_pb2.StreamTranscribeRequest(config=speech_pb2.StreamTranscribeConfig(model="first")),
+        speech_pb2.StreamTranscribeRequest(config=speech_pb2.StreamTranscribeConfig(language="de")),
     ]
     data = b"".join(part.SerializeToString() for part in parts)
     assert model_of_config(data) == speech_pb2.StreamTranscribeRequest.FromString(data).config.model == "first"
@@ -99,6 +99,12 @@ def test_reads_a_long_payload_without_copying_it():
 def test_gives_up_on_a_request_of_millions_of_fields():
     with pytest.raises(InvalidArgument):
         model_of(b"\x10\x00" * 5_000_000)
+
+
+def test_gives_up_on_many_configs_of_many_fields():
+    config = b"\x10\x00" * 60
+    with pytest.raises(InvalidArgument):
+        model_of_config((b"\x0a\x78" + config) * 200)
 
 
 @pytest.mark.parametrize(
