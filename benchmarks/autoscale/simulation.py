@@ -3,8 +3,9 @@
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from benchmarks.autoscale.fleet import Fleet
 from benchmarks.autoscale.hpa import SYNC_SECONDS
@@ -14,7 +15,9 @@ from benchmarks.autoscale.trace import Arrival
 
 SCRAPE_SECONDS = 15.0
 SAMPLE_SECONDS = 60.0
-_END, _READY, _EXPIRE, _SCRAPE, _SYNC, _SAMPLE = range(6)
+
+Happening = Callable[[float], None]
+"""Is told when it happens."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,16 @@ class Simulation:
         self._patience = patience
         self._queue: deque[Arrival] = deque()
         self._waiting: set[Arrival] = set()
-        self._events: list[tuple[float, int, int, object, int]] = []
+        self._events: list[tuple[float, int, Happening]] = []
         self._order = itertools.count()
         self._scraped = 0.0
 
     def run(self, arrivals: Sequence[Arrival], seconds: float) -> Outcome:
         """Returns the outcome after so long."""
         self._fleet.scale(0.0, self._scaler.first, at_once=True)
-        for kind, first in ((_SCRAPE, SCRAPE_SECONDS), (_SYNC, SYNC_SECONDS), (_SAMPLE, 0.0)):
-            self._plan(first, kind)
+        self._plan(SCRAPE_SECONDS, self._scrape)
+        self._plan(SYNC_SECONDS, self._sync)
+        self._plan(0.0, self._sample)
         for arrival in arrivals:
             self._until(arrival.time)
             self._arrive(arrival)
@@ -80,30 +84,23 @@ class Simulation:
 
     def _until(self, time: float) -> None:
         while self._events and self._events[0][0] <= time:
-            now, _, kind, subject, version = heapq.heappop(self._events)
-            if kind == _END:
-                self._end(now, subject, version)
-            elif kind == _READY:
-                self._dispatch(now)
-            elif kind == _EXPIRE:
-                self._expire(subject)
-            else:
-                self._look(now, kind)
+            now, _, happening = heapq.heappop(self._events)
+            happening(now)
 
-    def _look(self, now: float, kind: int) -> None:
-        """Takes one of the turns that come at regular times."""
-        if kind == _SCRAPE:
-            self._scraped = len(self._waiting) + self._fleet.in_flight()
-            self._plan(now + SCRAPE_SECONDS, kind)
-        elif kind == _SYNC:
-            wanted = self._scaler.replicas(now, self._fleet.desired, self._scraped)
-            for replica in self._fleet.scale(now, wanted):
-                self._plan(replica.ready_at, _READY)
-            self._plan(now + SYNC_SECONDS, kind)
-        else:
-            ready, leaving = len(self._fleet.ready(now)), len(self._fleet.leaving)
-            self.outcome.samples.append(Sample(now, ready, self._fleet.desired + leaving, len(self._waiting)))
-            self._plan(now + SAMPLE_SECONDS, kind)
+    def _scrape(self, now: float) -> None:
+        self._scraped = len(self._waiting) + self._fleet.in_flight()
+        self._plan(now + SCRAPE_SECONDS, self._scrape)
+
+    def _sync(self, now: float) -> None:
+        wanted = self._scaler.replicas(now, self._fleet.desired, self._scraped)
+        for replica in self._fleet.scale(now, wanted):
+            self._plan(replica.ready_at, self._dispatch)
+        self._plan(now + SYNC_SECONDS, self._sync)
+
+    def _sample(self, now: float) -> None:
+        ready, leaving = len(self._fleet.ready(now)), len(self._fleet.leaving)
+        self.outcome.samples.append(Sample(now, ready, self._fleet.desired + leaving, len(self._waiting)))
+        self._plan(now + SAMPLE_SECONDS, self._sample)
 
     def _arrive(self, arrival: Arrival) -> None:
         self.outcome.arrived += 1
@@ -113,7 +110,7 @@ class Simulation:
         if arrival in self._waiting:
             warm = bool(self._fleet.ready(arrival.time))
             patience = self._patience.queue if warm else self._patience.cold
-            self._plan(arrival.time + patience, _EXPIRE, arrival)
+            self._plan(arrival.time + patience, partial(self._expire, arrival))
 
     def _dispatch(self, now: float) -> None:
         """Begins what waits, first come first served, for as long as a replica has room."""
@@ -131,10 +128,9 @@ class Simulation:
     def _begun(self, now: float, replica: Replica, arrivals: Sequence[Arrival]) -> None:
         self.outcome.waits += [(now, now - arrival.time) for arrival in arrivals]
         if (following := replica.forecast(now)) is not None:
-            self._plan(following, _END, replica, replica.version)
+            self._plan(following, partial(self._end, replica, replica.version))
 
-    def _end(self, now: float, replica: object, version: int) -> None:
-        assert isinstance(replica, Replica)
+    def _end(self, replica: Replica, version: int, now: float) -> None:
         if version != replica.version:
             return  # something began or ended there since, and a newer forecast stands
         self.outcome.finished += 1
@@ -143,10 +139,10 @@ class Simulation:
             self._fleet.collect(now)
         self._dispatch(now)
 
-    def _expire(self, arrival: object) -> None:
+    def _expire(self, arrival: Arrival, _now: float) -> None:
         if arrival in self._waiting:
             self._waiting.remove(arrival)
             self.outcome.expired += 1
 
-    def _plan(self, time: float, kind: int, subject: object = None, version: int = 0) -> None:
-        heapq.heappush(self._events, (time, next(self._order), kind, subject, version))
+    def _plan(self, time: float, happening: Happening) -> None:
+        heapq.heappush(self._events, (time, next(self._order), happening))

@@ -49,7 +49,9 @@ def image_model(cache: Path) -> Path:
     if not (folder / "model.safetensors").exists():
         from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
-        _save(ViTForImageClassification, ViTConfig(num_labels=1000), folder)
+        config = ViTConfig()
+        config.num_labels = 1000
+        _save(ViTForImageClassification, config, folder)
         ViTImageProcessorPil().save_pretrained(folder)
     return folder
 

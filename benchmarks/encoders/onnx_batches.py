@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+import onnxruntime  # pyright: ignore[reportMissingImports] - which only the peer's environment has
 import torch
 from transformers import AutoModel, AutoTokenizer
 
@@ -77,7 +77,7 @@ def exported(folder: Path) -> Path:
         dynamo=False,
         opset_version=17,
     )
-    from onnxruntime.transformers.optimizer import optimize_model
+    from onnxruntime.transformers.optimizer import optimize_model  # pyright: ignore[reportMissingImports]
 
     optimized = optimize_model(str(plain), model_type="bert", num_heads=12, hidden_size=768)
     print(optimized.get_fused_operator_statistics())

@@ -78,7 +78,7 @@ def _of_every_server() -> dict[str, Work]:
 
 def _admitted(count: int) -> Work:
     endpoints: Any = KnownEndpoints(count)
-    settings = GatewaySettings(static=("127.0.0.1:1",))
+    settings = GatewaySettings.model_validate({"static": ("127.0.0.1:1",)})
     metrics = GatewayMetrics(CollectorRegistry(), task_label, modality_label, endpoints.catalog.names.__contains__)
     admission = Admission(endpoints, metrics, settings)
 

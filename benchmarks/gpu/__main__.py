@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from benchmarks.gpu.profile import write_profile
 from benchmarks.gpu.report import Line, Report
 from benchmarks.gpu.runner import Rates, prompts, run_engine
 from benchmarks.gpu.shapes import DEFAULT, SHAPES, make
+from benchmarks.options import one_of
 from services.engine.fusion.triton import launch
 from services.engine.generation.attention.backend import IMPLEMENTATION, register
 from services.engine.generation.building.build import paged_parts
@@ -26,8 +26,6 @@ from services.engine.loading import LoadedModel
 from services.engine.narrow.model import narrow_weights
 from services.engine.narrow.numbers import NARROW_KINDS, NarrowKind
 
-ShapeName = StrEnum("ShapeName", {name: name for name in SHAPES})
-Narrow = StrEnum("Narrow", {kind: kind for kind in sorted(NARROW_KINDS)})
 _CACHE = 24 << 30
 _CONTINUOUS_STEPS = 96
 _TOGETHER = 32
@@ -60,7 +58,7 @@ Workload = tuple[int, int]
 
 
 def main(
-    shape: Annotated[list[ShapeName] | None, typer.Option(help="May be repeated. Default: 1B and 8B.")] = None,
+    shape: Annotated[list[str] | None, one_of(SHAPES, help="May be repeated. Default: 1B and 8B.")] = None,
     work: Annotated[list[str], typer.Option(help="ROWSxTOKENS of a prompt; may be repeated.")] = [  # noqa: B006
         "1x1024", "8x1024", "32x1024", "128x1024", "1x8192", "8x8192"
     ],
@@ -69,7 +67,7 @@ def main(
     together_steps: Annotated[int, typer.Option(min=2, help="The same of whole engines.")] = 384,
     chunk: Annotated[int, typer.Option(min=1, help="Prompt tokens of a step.")] = 8192,
     quantization: Annotated[
-        Narrow | None, typer.Option(help="The engine's weights; transformers keeps its own.")
+        str | None, one_of(NARROW_KINDS, help="The engine's weights; transformers keeps its own.")
     ] = None,
     quick: Annotated[bool, typer.Option(help="The small shape, batches of 1 and 32.")] = False,
     seconds: Annotated[float, typer.Option(help="No new measurement begins after this time.")] = 540,
@@ -79,9 +77,11 @@ def main(
 ) -> None:  # fmt: skip
     """Measures in process, without a server: the engine's runner, and the whole engine."""
     ends, console = time.monotonic() + seconds, Console(width=160)
-    names = ["1B"] if quick else [str(name) for name in shape or DEFAULT]
+    names = ["1B"] if quick else shape or DEFAULT
     works = [_workload(each) for each in (["1x1024", "32x1024"] if quick else work)]
-    sizes = Sizes(steps, generate_steps, together_steps, chunk, profiles, quantization and quantization.value)
+    sizes = Sizes(
+        steps, generate_steps, together_steps, chunk, profiles, NARROW_KINDS[quantization] if quantization else None
+    )
     launch.overlapping = not apart
     register()
     report = Report(measure(), [], {})

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from unittest.mock import patch
 
 from prometheus_client import CollectorRegistry
 
@@ -36,16 +37,22 @@ def run_requests(
     runner = parts.runner
     assert isinstance(runner, ModelRunner)
     recorded = runner.recorded
-    timed = None if recorded is None else TimedSteps(recorded)
-    runner.recorded = timed  # which the engine launches steps by
+    if recorded is None:
+        return _measured(loaded, parts, settings, prompts, steps), float("nan")
+    timed = TimedSteps(recorded)
+    with patch.object(recorded, "launch", timed.launch):
+        return _measured(loaded, parts, settings, prompts, steps), timed.idle_share()
+
+
+def _measured(
+    loaded: LoadedModel, parts: Parts, settings: EngineSettings, prompts: list[list[int]], steps: int
+) -> Steady:
     engine = engine_of(loaded, parts, settings, EngineMetrics(CollectorRegistry())).engine
     engine.start()
     try:
-        found = steady(asyncio.run(_all(engine, prompts, steps)))
-        return found, timed.idle_share() if timed else float("nan")
+        return steady(asyncio.run(_all(engine, prompts, steps)))
     finally:
         engine.close()
-        runner.recorded = recorded
 
 
 async def _all(engine: GenerationEngine, prompts: list[list[int]], steps: int) -> list[list[float]]:

@@ -4,36 +4,27 @@ from collections.abc import Collection
 from itertools import pairwise
 
 import torch
-from torch import Tensor
 
 from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.running.runner import Recorded
-from services.engine.generation.sequence import CachedTokens, Row, Sequence
+from services.engine.generation.sequence import Row, Sequence
 
 Times = tuple[torch.cuda.Event, torch.cuda.Event]
 
 
 class TimedSteps:
-    """Recorded steps that note when the GPU begins with what was launched and when it is done."""
+    """Notes when the GPU begins with each step that is launched and when it is done."""
 
     def __init__(self, steps: Recorded) -> None:
-        self._steps = steps
+        self._launch = steps.launch
         self._runs: list[list[Times]] = []
         """Steps that were launched behind one another."""
 
-    def size_for(self, rows: Collection[Row[CachedTokens]]) -> int:
-        """See Recorded."""
-        return self._steps.size_for(rows)
-
-    def run(self, rows: Collection[Row[CachedTokens]], size: int) -> Tensor:
-        """See Recorded."""
-        return self._steps.run(rows, size)
-
     def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
-        """See Recorded."""
+        """See Recorded, whose place it takes."""
         times = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         times[0].record()
-        step = self._steps.launch(rows, after)
+        step = self._launch(rows, after)
         times[1].record()
         if after is None:
             self._runs.append([])

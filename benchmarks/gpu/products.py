@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from statistics import median
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -14,10 +14,11 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.gpu.ceilings import seconds_of
-from benchmarks.gpu.shapes import SHAPES
+from benchmarks.gpu.shapes import DEFAULT, SHAPES
+from benchmarks.options import one_of
 from services.engine.fusion.triton.narrow import GpuNarrowLinear, Tile, processors_of, tile_for
 from services.engine.narrow.linear import NarrowLinear
-from services.engine.narrow.numbers import NarrowKind, widened
+from services.engine.narrow.numbers import NARROW_KINDS, NarrowKind, widened
 
 GPU = torch.device("cuda:0")
 _BYTES = 512 << 20
@@ -25,8 +26,8 @@ _BYTES = 512 << 20
 
 
 def main(
-    shape: Annotated[str, typer.Option(help="1B or 8B.")] = "8B",
-    quantization: Annotated[str, typer.Option(help="int8 or fp8_e4m3.")] = "int8",
+    shape: Annotated[str, one_of(DEFAULT, help="Whose layers.")] = "8B",
+    quantization: Annotated[str, one_of(NARROW_KINDS, help="Of the weights.")] = "int8",
     rows: Annotated[list[int], typer.Option(help="May be repeated.")] = [1, 8, 32, 128, 256],  # noqa: B006
     tiles: Annotated[bool, typer.Option(help="Measures other tiles too, which takes minutes to compile.")] = False,
 ) -> None:
@@ -34,7 +35,7 @@ def main(
     table = Table("layer", "rows", "bfloat16", "ours", "GB/s", "wide and torch", "unpaired", "best tile", "its time")
     for name, (units, width) in layers(shape).items():
         for count in rows:
-            table.add_row(name, str(count), *_measure(units, width, count, cast(NarrowKind, quantization), tiles))
+            table.add_row(name, str(count), *_measure(units, width, count, NARROW_KINDS[quantization], tiles))
     Console(width=160).print(table)
 
 

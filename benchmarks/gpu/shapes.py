@@ -47,7 +47,7 @@ SHAPES: dict[str, Callable[[], PretrainedConfig]] = {
     "128x110M": lambda: Qwen3MoeConfig(
         hidden_size=2048, moe_intermediate_size=768, num_hidden_layers=24, num_attention_heads=32,
         num_experts=128, num_experts_per_tok=8, norm_topk_prob=True, tie_word_embeddings=False,
-        **_COMMON | {"head_dim": 128}
+        **dict[str, Any](_COMMON, head_dim=128)
     ),
 }  # fmt: skip
 """Those of Llama 3.2 and 3.1; Mixtral's at a sixth of its size; Qwen3's 30B-A3B with half of its layers."""

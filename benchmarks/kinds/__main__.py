@@ -1,7 +1,6 @@
 """`python -m benchmarks.kinds`: kinds of models beside ordinary decoders, against `generate` on a padded batch."""
 
 import random
-from enum import StrEnum
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -13,13 +12,12 @@ from rich.table import Table
 
 from benchmarks.kinds.contenders import Engine, Generate
 from benchmarks.kinds.shapes import SEED, SHAPES, checkpoint
+from benchmarks.options import one_of
 from benchmarks.text.process import ROOT
-
-ShapeName = StrEnum("ShapeName", {name: name for name in SHAPES})
 
 
 def main(
-    shape: Annotated[list[ShapeName] | None, typer.Option(help="May be repeated. Default: all.")] = None,
+    shape: Annotated[list[str] | None, one_of(SHAPES, help="May be repeated. Default: all.")] = None,
     dtype: Annotated[list[str], typer.Option(help="Element type; may be repeated.")] = ["bfloat16", "float32"],  # noqa: B006
     batch: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 16,
     longest: Annotated[int, typer.Option(min=2, help="Tokens of a prompt: half as many to as many.")] = 64,

@@ -31,7 +31,7 @@ SHAPES: dict[str, PreTrainedConfig] = {
     "bart-base": BartConfig(vocab_size=50265, **_transformer(768, layers=6, heads=12)),
     "t5-base": T5Config(
         vocab_size=32128, d_model=768, d_ff=3072, num_layers=12, num_decoder_layers=12, num_heads=12,
-        pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+        pad_token_id=0, eos_token_id=1, **dict[str, Any](decoder_start_token_id=0),
     ),
     "marian-base": MarianConfig(
         vocab_size=58101, **_transformer(512, layers=6, heads=8),

@@ -18,12 +18,7 @@ from services.engine.generation.building.build import BuiltEngine, EngineSetting
 from services.engine.generation.output.detokenizer import IncrementalDetokenizer
 from services.engine.generation.output.output import OutputBuilder
 from services.engine.generation.output.token_texts import TokenTexts
-from services.engine.generation.requests.request import (
-    Completed,
-    GenerationRequest,
-    SamplingParameters,
-    StoppingCriteria,
-)
+from services.engine.generation.requests.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
 from services.engine.generation.running.media import Medium, PromptMedia
 from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel
@@ -78,8 +73,8 @@ class Engine:
         detokenizer = IncrementalDetokenizer(self._encoder, prompt.token_ids, skip_special_tokens=True)
         request = GenerationRequest(prompt.token_ids, SamplingParameters(), stopping, media=prompt.media)
         async for event in self._built.engine.submit(request, OutputBuilder(detokenizer, stopping, self._texts)):
-            now = time.perf_counter()
-            times += [] if isinstance(event, Completed) else [now] * len(event.token_ids)
+            if isinstance(event, Delta):
+                times += [time.perf_counter()] * len(event.token_ids)
         return times
 
     def encode(self) -> float:

@@ -72,7 +72,8 @@ async def costs(count: int, seconds: float) -> Costs:
 
 
 async def _measured(addresses: list[str], told: Told, seconds: float) -> Costs:
-    settings = GatewaySettings(static=tuple(f"text={each}" for each in addresses), port=0, metrics_port=0)
+    static = tuple(f"text={each}" for each in addresses)
+    settings = GatewaySettings.model_validate({"static": static, "port": 0, "metrics_port": 0})
     count = len(addresses)
     gc.collect()
     before, (_, theirs_before) = resident_mib(os.getpid()), await told()

@@ -36,28 +36,40 @@ class Traffic:
             self.ends[kind] += 1
 
     async def _stream(self, draw: random.Random) -> None:
-        async for _ in self.client.text.stream_generate(StreamGenerateRequest(**_request(draw))):
+        async for _ in self.client.text.stream_generate(_stream_request(draw)):
             pass
 
     async def _whole(self, draw: random.Random) -> None:
-        await self.client.text.generate(GenerateRequest(**_request(draw)))
+        await self.client.text.generate(_whole_request(draw))
 
     async def _give_up(self, draw: random.Random) -> None:
-        async for event in self.client.text.stream_generate(StreamGenerateRequest(**_request(draw))):
+        async for event in self.client.text.stream_generate(_stream_request(draw)):
             if event.HasField("delta"):
                 break
 
     async def _refused(self, draw: random.Random) -> None:
-        request = _request(draw)
-        request["parameters"] = GenerationParameters(temperature=-1.0, top_p=7.0, stop_strings=[""])
-        await self.client.text.generate(GenerateRequest(**request))
+        request = _whole_request(draw)
+        request.parameters.CopyFrom(GenerationParameters(temperature=-1.0, top_p=7.0, stop_strings=[""]))
+        await self.client.text.generate(request)
 
     async def _too_late(self, draw: random.Random) -> None:
-        await self.client.text.generate(GenerateRequest(**_request(draw)), timeout=draw.uniform(0.001, 0.02))
+        await self.client.text.generate(_whole_request(draw), timeout=draw.uniform(0.001, 0.02))
 
 
-def _request(draw: random.Random) -> dict[str, object]:
-    parameters = GenerationParameters(
+def _whole_request(draw: random.Random) -> GenerateRequest:
+    return GenerateRequest(parameters=_parameters(draw), prompt=_prompt(draw))
+
+
+def _stream_request(draw: random.Random) -> StreamGenerateRequest:
+    return StreamGenerateRequest(parameters=_parameters(draw), prompt=_prompt(draw))
+
+
+def _prompt(draw: random.Random) -> str:
+    return " ".join(draw.choices(WORDS, k=draw.randint(1, 40)))
+
+
+def _parameters(draw: random.Random) -> GenerationParameters:
+    return GenerationParameters(
         max_new_tokens=draw.randint(1, 40),
         temperature=draw.choice((0.0, 0.8, 1.2)),
         top_p=draw.choice((1.0, 0.9)),
@@ -66,4 +78,3 @@ def _request(draw: random.Random) -> dict[str, object]:
         logprob_count=draw.choice((None, None, 3)),
         stop_strings=draw.choice(((), ("\n\n",))),
     )
-    return {"prompt": " ".join(draw.choices(WORDS, k=draw.randint(1, 40))), "parameters": parameters}

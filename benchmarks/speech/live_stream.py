@@ -51,8 +51,8 @@ def onset(samples: Samples, rate: int) -> float:
     return float(np.argmax(np.abs(samples) > _LOUD * np.abs(samples).max())) / rate
 
 
-async def hear(client: AsyncClient, samples: Samples, rate: int, pace: Pace, **options: bool) -> Heard:
-    """Streams a recording and returns what came back."""
+async def hear(client: AsyncClient, samples: Samples, rate: int, pace: Pace) -> Heard:
+    """Streams a recording and returns what came back, interim results too."""
     heard, stable, begun = Heard(), dict[int, str](), time.monotonic()
     speed = pace.speed or float("inf")
 
@@ -60,7 +60,7 @@ async def hear(client: AsyncClient, samples: Samples, rate: int, pace: Pace, **o
         return time.monotonic() - begun - seconds / speed
 
     begins = onset(samples, rate)
-    async for event in client.speech.stream_transcribe(_sent(samples, rate, pace, begun, options)):
+    async for event in client.speech.stream_transcribe(_sent(samples, rate, pace, begun)):
         if not event.HasField("result"):
             continue
         result = event.result
@@ -75,10 +75,9 @@ async def hear(client: AsyncClient, samples: Samples, rate: int, pace: Pace, **o
     return heard
 
 
-async def _sent(
-    samples: Samples, rate: int, pace: Pace, begun: float, options: dict[str, bool]
-) -> AsyncIterator[pb.StreamTranscribeRequest]:
-    config = pb.StreamTranscribeConfig(sample_rate_hertz=rate, encoding=pb.AUDIO_ENCODING_FLOAT32, **options)
+async def _sent(samples: Samples, rate: int, pace: Pace, begun: float) -> AsyncIterator[pb.StreamTranscribeRequest]:
+    encoding = pb.AUDIO_ENCODING_FLOAT32
+    config = pb.StreamTranscribeConfig(sample_rate_hertz=rate, encoding=encoding, interim_results=True)
     yield pb.StreamTranscribeRequest(config=config)
     for begin, end in _places(len(samples), pace.sizes):
         if pace.speed:

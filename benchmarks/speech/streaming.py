@@ -5,7 +5,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,7 +33,6 @@ _TOGETHER = 4
 """Streams at a time, where what is measured are words."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _IDLE_STREAMS, _IDLE_SECONDS, _IDLE_RATE = 100, 10, 16_000
-_INTERIM = {"interim_results": True}
 
 
 @dataclass
@@ -112,7 +111,7 @@ async def _words(
 
 async def _latency(client: AsyncClient, spoken: Sequence[Item], measured: Measured) -> None:
     clean = [item for item in spoken if item.expected["set"] in ("espeak", "flite")]
-    firsts = [(await hear(client, _samples(item), item.rate, Pace(), **_INTERIM)).first for item in clean]
+    firsts = [(await hear(client, _samples(item), item.rate, Pace())).first for item in clean]
     found = sorted(first for first in firsts if first is not None)
     measured.add("from the beginning of speech to the first result, median, s", median(found), "≤ 0.5")
     measured.add("the same, 90th percentile, s", quantiles(found, n=10)[-1])
@@ -124,7 +123,7 @@ async def _idle(client: AsyncClient, process: Process, measured: Measured) -> No
     draws = np.random.default_rng(0)
     noise = (draws.standard_normal(_IDLE_SECONDS * _IDLE_RATE) * 0.003).astype(np.float32)
     before = _cpu_seconds(process)
-    await asyncio.gather(*(hear(client, noise, _IDLE_RATE, Pace(), **_INTERIM) for _ in range(_IDLE_STREAMS)))
+    await asyncio.gather(*(hear(client, noise, _IDLE_RATE, Pace()) for _ in range(_IDLE_STREAMS)))
     busy = (_cpu_seconds(process) - before) / _IDLE_SECONDS
     measured.add(f"core that {_IDLE_STREAMS} silent streams take", busy)
 
@@ -140,7 +139,7 @@ async def _chunkings(
         Pace(tuple(draws.integers(1, draws.choice((200, 3200, 32_000)), 50).tolist()), float(draws.choice((0, 4, 12))))
         for _ in range(count)
     ]
-    heard = await _in_company([hear(client, _samples(item), item.rate, pace, **_INTERIM) for pace in paces])
+    heard = await _in_company([hear(client, _samples(item), item.rate, pace) for pace in paces])
     offline = word_error_rate([(said, whole[index])])
     rates = [word_error_rate([(said, each.text)]) for each in heard]
     measured.add(
@@ -151,15 +150,15 @@ async def _chunkings(
 
 
 async def _streamed(client: AsyncClient, items: Sequence[Item]) -> list[Heard]:
-    return await _in_company([hear(client, _samples(item), item.rate, Pace(), **_INTERIM) for item in items])
+    return await _in_company([hear(client, _samples(item), item.rate, Pace()) for item in items])
 
 
-async def _in_company(streams: Sequence[AsyncIterator[Heard] | object]) -> list[Heard]:
+async def _in_company(streams: Sequence[Awaitable[Heard]]) -> list[Heard]:
     places = asyncio.Semaphore(_TOGETHER)
 
-    async def one(stream: object) -> Heard:
+    async def one(stream: Awaitable[Heard]) -> Heard:
         async with places:
-            return await stream  # type: ignore[misc]
+            return await stream
 
     return await asyncio.gather(*map(one, streams))
 

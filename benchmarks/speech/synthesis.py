@@ -66,7 +66,7 @@ def main(
 
 def _hear(client: Client, text: str) -> Heard:
     began = time.perf_counter()
-    first = 0.0
+    first = audio = 0.0
     with client.speech.stream_synthesize(StreamSynthesizeRequest(text=text, seed=1)) as stream:
         for event in stream:
             if event.HasField("delta"):

@@ -22,7 +22,7 @@ def checkpoint(cache: Path) -> Path:
     torch.manual_seed(SEED)
     model = VitsModel(VitsConfig(vocab_size=len(_LETTERS)))
     with torch.no_grad():
-        model.duration_predictor.flows[0].translate[0].fill_(_LONGER)
+        model.get_parameter("duration_predictor.flows.0.translate")[0].fill_(_LONGER)
     model.save_pretrained(folder)
     letters = folder / "letters.json"
     letters.write_text(json.dumps({letter: i for i, letter in enumerate(_LETTERS)}))

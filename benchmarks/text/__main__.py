@@ -4,13 +4,13 @@ import asyncio
 import datetime
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from benchmarks.options import one_of
 from benchmarks.text.checkpoint import SHAPES
 from benchmarks.text.environment import TRANSFORMERS, VLLM, PeerMissing, environment, version
 from benchmarks.text.machine import machine_class, versions
@@ -22,15 +22,13 @@ from benchmarks.text.system import SYSTEMS
 from benchmarks.text.table import grids
 from benchmarks.text.workload import MIXED, WORKLOADS
 
-ShapeName = StrEnum("ShapeName", {name: name for name in SHAPES})
-SystemName = StrEnum("SystemName", {name: name for name in SYSTEMS})
-WorkloadName = StrEnum("WorkloadName", {name: name for name in [*WORKLOADS, MIXED]})
+_LOADS = (*WORKLOADS, MIXED)
 
 
 def main(
-    shape: Annotated[list[ShapeName], typer.Option(help="Model. May be repeated.")] = [ShapeName.wide],  # noqa: B006
-    system: Annotated[list[SystemName] | None, typer.Option(help="System; may be repeated. Default: all.")] = None,
-    workload: Annotated[list[WorkloadName] | None, typer.Option(help="Default: all. May be repeated.")] = None,
+    shape: Annotated[list[str], one_of(SHAPES, help="Model. May be repeated.")] = ["wide"],  # noqa: B006
+    system: Annotated[list[str] | None, one_of(SYSTEMS, help="May be repeated. Default: all.")] = None,
+    workload: Annotated[list[str] | None, one_of(_LOADS, help="May be repeated. Default: all.")] = None,
     concurrency: Annotated[str, typer.Option(help="Requests at a time, separated by commas.")] = "1,4,16,32",
     repeats: Annotated[int, typer.Option(min=1, help="Rounds over all systems.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of a measurement at least.")] = 8.0,
@@ -46,7 +44,7 @@ def main(
     plan = Plan(
         shapes=tuple(shape),
         systems=tuple(system or SYSTEMS),
-        workloads=tuple(workload or [*WORKLOADS, MIXED]),
+        workloads=tuple(workload or _LOADS),
         concurrency=(4,) if quick else levels,
         repeats=1 if quick else repeats,
         seconds=1.0 if quick else seconds,

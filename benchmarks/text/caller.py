@@ -11,6 +11,7 @@ import aiohttp
 import sensorium
 from benchmarks.text.sample import Prompt, RequestSample
 from benchmarks.text.vocabulary import text_of
+from sensorium.v1.common_pb2 import GenerationParameters, TokenIds
 from sensorium.v1.text_pb2 import StreamGenerateRequest
 
 
@@ -41,8 +42,8 @@ class GrpcCaller:
         """Sends one request; `prompts` holds one."""
         (prompt,) = prompts
         request = StreamGenerateRequest(
-            prompt_token_ids={"ids": prompt.token_ids},
-            parameters={"temperature": 0.0, "max_new_tokens": prompt.new_tokens, "ignore_eos": True},
+            prompt_token_ids=TokenIds(ids=prompt.token_ids),
+            parameters=GenerationParameters(temperature=0.0, max_new_tokens=prompt.new_tokens, ignore_eos=True),
         )
         sample = RequestSample(time.perf_counter())
         try:

@@ -23,11 +23,11 @@ def main() -> None:
     sys.argv = sys.argv[2:]
     original = PrefillBudget.observe
 
-    def observe(budget: PrefillBudget, decode_count: int, token_count: int, seconds: float) -> None:
+    def observe(self: PrefillBudget, decode_count: int, token_count: int, seconds: float) -> None:
         if not _steps:
             name_engine()
         _steps.append((time.perf_counter(), decode_count, token_count, seconds))
-        original(budget, decode_count, token_count, seconds)
+        original(self, decode_count, token_count, seconds)
 
     PrefillBudget.observe = observe
     atexit.register(lambda: Path(file).write_text(json.dumps(_steps)))

@@ -22,7 +22,7 @@ import typer
 from benchmarks.text.caller import Caller
 from benchmarks.text.checkpoint import SHAPES, checkpoint
 from benchmarks.text.load import Amount, Load, MakePrompt, closed_loop
-from benchmarks.text.process import LOAD_CORE, ROOT, Process
+from benchmarks.text.process import LOAD_CORE, ROOT, SERVER_CORE, Process
 from benchmarks.text.shares import Shares, shares_of
 from benchmarks.text.statistics import numbers, percentile, spread
 from benchmarks.text.system import SYSTEMS, Running
@@ -38,13 +38,21 @@ _HEAD = (
 class _Recording(Running):
     """A system of which the process with the engine notes its steps."""
 
-    def start(self, name: str, command: list[str], extra: Mapping[str, str] | None = None, **more: int) -> Process:
+    def start(
+        self,
+        name: str,
+        command: list[str],
+        extra: Mapping[str, str] | None = None,
+        *,
+        answers: bool = False,
+        core: int | None = SERVER_CORE,
+    ) -> Process:
         """See Running."""
         python, _, module, *arguments = command
         if module in _RECORDED:
             self.notes = self.cache / f"logs/{name}.steps.json"
             command = [python, "-m", "benchmarks.text.recorded", str(self.notes), module, *arguments]
-        return super().start(name, command, extra, **more)
+        return super().start(name, command, extra, answers=answers, core=core)
 
 
 @dataclass(frozen=True)

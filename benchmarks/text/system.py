@@ -32,9 +32,17 @@ class Running:
         while self.processes:
             self.processes.pop().stop()
 
-    def start(self, name: str, command: list[str], extra: Mapping[str, str] | None = None, **more: int) -> Process:
-        """Starts one more process of it."""
-        process = Process(command, self.cache / f"logs/{name}.log", extra, **more)
+    def start(
+        self,
+        name: str,
+        command: list[str],
+        extra: Mapping[str, str] | None = None,
+        *,
+        answers: bool = False,
+        core: int | None = SERVER_CORE,
+    ) -> Process:
+        """Starts one more process of it; see Process."""
+        process = Process(command, self.cache / f"logs/{name}.log", extra, answers=answers, core=core)
         self.processes.append(process)
         return process
 

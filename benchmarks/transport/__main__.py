@@ -16,6 +16,7 @@ from rich.table import Table
 from benchmarks.text.process import ROOT, Process, free_port
 from benchmarks.text.system import serves
 from sensorium import AsyncClient
+from sensorium.v1.common_pb2 import GenerationParameters, TokenIds
 from sensorium.v1.text_pb2 import StreamGenerateRequest
 
 _WARM_SECONDS = 1.0
@@ -80,7 +81,8 @@ async def _measure(port: int, clocks: list[Clock], streams: int, channels: int, 
 
 async def _call(client: AsyncClient, count: Count) -> None:
     request = StreamGenerateRequest(
-        prompt_token_ids={"ids": [1, 2, 3]}, parameters={"max_new_tokens": _TOKENS, "ignore_eos": True}
+        prompt_token_ids=TokenIds(ids=[1, 2, 3]),
+        parameters=GenerationParameters(max_new_tokens=_TOKENS, ignore_eos=True),
     )
     async for _ in client.text.stream_generate(request):
         count.messages += 1

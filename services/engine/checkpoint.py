@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -63,7 +63,7 @@ class Checkpoint:
     @property
     def narrow(self) -> NarrowKind | None:
         """How the weights are narrowed once they are read, if they are."""
-        return cast(NarrowKind, self.quantization) if self.quantization in NARROW_KINDS else None
+        return NARROW_KINDS.get(self.quantization)
 
     @property
     def shared(self) -> dict[str, Any]:

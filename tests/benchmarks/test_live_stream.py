@@ -27,7 +27,7 @@ class Speech:
 async def test_a_stream_is_sent_as_it_was_spoken_and_watched() -> None:
     client: Any = type("Client", (), {"speech": Speech()})()
     samples = np.concatenate([np.zeros(200), np.ones(130)]).astype(np.float32)
-    heard = await hear(client, samples, RATE, Pace((50, 7)), interim_results=True)
+    heard = await hear(client, samples, RATE, Pace((50, 7)))
     assert client.speech.audio == samples.astype("<f4").tobytes()
     assert client.speech.config.interim_results
     assert (heard.text, heard.interim_count, heard.taken_back) == ("one two", 2, 1)

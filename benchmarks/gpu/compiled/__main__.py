@@ -11,29 +11,29 @@ from benchmarks.gpu.compiled.compiling import Launch, compiling, kernels
 from benchmarks.gpu.compiled.lines import Line, lines_of, table_of
 from benchmarks.gpu.compiled.models import MODELS
 from benchmarks.gpu.compiled.steps import Steps
-from services.engine.narrow.numbers import NarrowKind
+from benchmarks.options import one_of
+from services.engine.narrow.numbers import NARROW_KINDS
 
 _LEAST_FOR_FLOATS = 89
 """The first capability that has floats of 8 bits."""
 _PROPOSED = 8
 """Tokens of a step with proposals."""
+_WEIGHTS = ("wide", *NARROW_KINDS)
 
 
 def main(
-    model: Annotated[list[str] | None, typer.Option(help="Of `models`; may be repeated. Default: all.")] = None,
+    model: Annotated[list[str] | None, one_of(MODELS, help="May be repeated. Default: all.")] = None,
     capability: Annotated[list[int], typer.Option(help="90 for 9.0; may be repeated.")] = [80, 89, 90, 100],  # noqa: B006
-    weights: Annotated[list[str], typer.Option(help="wide, int8 or fp8_e4m3, with keys and values alike.")] = [  # noqa: B006
-        "wide", "int8", "fp8_e4m3"
-    ],
+    weights: Annotated[list[str] | None, one_of(_WEIGHTS, help="Keys and values alike. Default: all.")] = None,
     rows: Annotated[list[int], typer.Option(help="Of decode steps; may be repeated.")] = [1, 32, 128],  # noqa: B006
     tokens: Annotated[int, typer.Option(min=1, help="Of a prompt.")] = 1024,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where all figures are written.")] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Compiles what decode steps and a prompt launch. Ends with 1 where a kernel does not fit, or spills."""
     lines: list[Line] = []
     for target in capability:
         for name in model or MODELS:
-            for kind in weights:
+            for kind in weights or _WEIGHTS:
                 if kind != "fp8_e4m3" or target >= _LEAST_FOR_FLOATS:
                     lines += _lines(target, name, kind, rows, tokens)
     missed = sorted(kernels() - {line.kernel for line in lines})
@@ -45,7 +45,7 @@ def main(
 
 def _lines(capability: int, name: str, kind: str, rows: list[int], tokens: int) -> list[Line]:
     done: list[tuple[str, list[Launch]]] = []
-    narrow: NarrowKind | None = None if kind == "wide" else kind  # type: ignore[assignment]
+    narrow = NARROW_KINDS.get(kind)
     with compiling(capability) as launches:
         steps = Steps(MODELS[name](), narrow, narrow_cache=narrow is not None)
         done.append(("load", launches[:]))

@@ -61,10 +61,12 @@ def compiling(capability: int) -> Generator[list[Launch]]:
 
     def compiled(kernel: Any, *arguments: Any, grid: tuple[int, ...], **named: Any) -> None:
         named["warmup"] = True
-        launches.append(Launch(kernel.__name__, math.prod(grid), run(kernel, *arguments, grid=grid, **named)))
+        made = run(kernel, *arguments, grid=grid, **named)
+        assert isinstance(made, CompiledKernel)
+        launches.append(Launch(kernel.__name__, math.prod(grid), made))
 
-    driver.set_active(AbsentGpu(capability))  # type: ignore[arg-type]
     with (
+        patch.object(driver, "_active", AbsentGpu(capability)),
         patch.object(JITFunction, "run", compiled),
         patch.object(launch, "_overlaps", lambda _: capability >= _FIRST_OVERLAPPING),
         patch.object(narrow, "processors_of", lambda _: PROCESSORS),

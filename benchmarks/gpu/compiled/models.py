@@ -39,9 +39,9 @@ MODELS: dict[str, Callable[[], PretrainedConfig]] = {
     ),
     # One layer with a feed-forward layer of its own, and one with experts: all kernels there are.
     "qwen3_moe": lambda: Qwen3MoeConfig(
-        hidden_size=2048, intermediate_size=6144, num_attention_heads=32, num_key_value_heads=4, head_dim=128,
+        hidden_size=2048, intermediate_size=6144, num_attention_heads=32, num_key_value_heads=4,
         num_experts=128, num_experts_per_tok=8, moe_intermediate_size=768, mlp_only_layers=[0],
-        **_PLAIN | {"num_hidden_layers": 2}
+        **dict[str, Any](_PLAIN, head_dim=128, num_hidden_layers=2)
     ),
     # Heads as wide as kernels take, caps, a window, norms around.
     "gemma2": lambda: Gemma2Config(

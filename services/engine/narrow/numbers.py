@@ -9,7 +9,8 @@ from torch import Tensor
 NarrowKind = Literal["int8", "fp8_e4m3"]
 Narrowed = tuple[Tensor, Tensor]
 """Numbers of 8 bits `[.., out, in]`, and what to multiply their rows with, float32 `[.., out]`."""
-NARROW_KINDS: frozenset[str] = frozenset(get_args(NarrowKind))
+NARROW_KINDS: Mapping[str, NarrowKind] = {kind: kind for kind in get_args(NarrowKind)}
+"""By their names."""
 
 _TYPES: Mapping[str, torch.dtype] = {"int8": torch.int8, "fp8_e4m3": torch.float8_e4m3fn}
 _LARGEST: Mapping[str, float] = {"int8": 127.0, "fp8_e4m3": 448.0}
