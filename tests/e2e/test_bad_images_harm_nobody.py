@@ -129,7 +129,7 @@ async def test_what_would_grow_too_large_for_the_model_is_refused(tmp_path: Path
     # 32 pixels high, it would be a million wide.
     line = media(Image.new("RGB", (32_000, 1)))
     async with vision_stack(resnet, image_pixels=1_000_000) as stack:
-        with pytest.raises(InvalidArgument, match=r"images\[0\]: is 32000 × 1 pixels; with 32 on its shorter side"):
+        with pytest.raises(InvalidArgument, match=r"images\[0\]: is 32000 × 1 pixels; on the way to .* have 32768000"):
             await classify(stack, line)
         with pytest.raises(InvalidArgument, match=r"images\[0\]: is 1 × 32768 pixels; at most 32767 a side"):
             await classify(stack, media(Image.new("RGB", (1, 32_768))))

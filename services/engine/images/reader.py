@@ -9,6 +9,8 @@ from typing import Any
 from PIL.Image import Image
 from torch import Tensor
 
+from services.engine.device.memory_errors import lacks_memory
+from services.engine.images.growth import check_growth
 from services.engine.media.image import ImageLimits, decode_image
 from services.engine.media.refusal import ImageRefused
 
@@ -68,32 +70,27 @@ class ImageReader:
         width, height = image.size
         if self._processor is None:
             return ImageInputs({}, width, height)
-        check_resized(self._processor, width, height, self.limits)
-        try:
-            found = self._processor(images=image, return_tensors="pt")
-        except (ValueError, ZeroDivisionError) as error:
-            # Of an image in RGB only the size can be what a processor fails at.
-            log.warning("An image of %d × %d pixels cannot be processed: %s", width, height, error)
-            raise ImageRefused(f"of {width} × {height} pixels cannot be resized to what the model reads") from error
-        tensors = {name: value[0] for name, value in found.items() if isinstance(value, Tensor)}
-        return ImageInputs(tensors, width, height)
+        check_growth(self._processor, width, height, self.limits)
+        return ImageInputs(processed(self._processor, image), width, height)
 
 
-def check_resized(processor: Any, width: int, height: int, limits: ImageLimits) -> None:
-    """Refuses what grows beyond the limit where an image processor resizes the shorter side and lets the other follow.
+def processed(processor: Any, image: Image) -> dict[str, Tensor]:
+    """Returns what an image processor makes of an image in RGB that does not grow beyond limits.
 
-    Raises ImageRefused.
+    Raises:
+        ImageRefused: its sides are so unequal, or it is so small, that it cannot be resized for the model.
     """
-    size = getattr(processor, "size", None)
-    if not getattr(processor, "do_resize", False) or size is None:
-        return
-    shortest = getattr(size, "shortest_edge", None)
-    if (
-        shortest
-        and not getattr(size, "longest_edge", None)
-        and max(width, height) / min(width, height) * shortest**2 > limits.pixels
-    ):
-        raise ImageRefused(
-            f"is {width} × {height} pixels; with {shortest} on its shorter side, as the model reads it, the other "
-            "is too long: cut it to a less narrow shape"
-        )
+    try:
+        found = processor(images=image, return_tensors="pt")
+    except (ValueError, ZeroDivisionError, RuntimeError) as error:
+        if lacks_memory(error):
+            raise
+        # Of an image in RGB only the size can be what a processor fails at.
+        log.warning("An image of %d × %d pixels cannot be processed: %s", *image.size, error)
+        raise unfit(image) from error
+    return {name: value[0] for name, value in found.items() if isinstance(value, Tensor)}
+
+
+def unfit(image: Image) -> ImageRefused:
+    """Returns the refusal of an image that nothing can be made of for the model."""
+    return ImageRefused(f"of {image.width} × {image.height} pixels cannot be resized to what the model reads")

@@ -2,7 +2,7 @@
 
 from services.engine.audio.reader import AudioReader
 from services.engine.generation.running.media import Medium
-from services.engine.images.reader import check_resized
+from services.engine.images.growth import check_growth
 from services.engine.media.image import ImageLimits, decode_image
 from services.engine.media.recording import AudioLimits
 from services.engine.media.refusal import AudioRefused, ImageRefused
@@ -44,5 +44,5 @@ class MediaReader:
             assert self._listener is not None
             return self._listener.decode(data, media_type, deadline).samples
         image = decode_image(data, media_type, self._image_limits)
-        check_resized(self._processor.seeing, *image.size, self._image_limits)
+        check_growth(self._processor.seeing, *image.size, self._image_limits)
         return image

@@ -8,9 +8,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from services.engine.images.reader import ImageReader
+from services.engine.images.growth import check_growth
+from services.engine.images.reader import processed, unfit
 from services.engine.media.image import ImageLimits
-from services.engine.media.refusal import ImageRefused
 
 
 class PictureModel(ABC):
@@ -64,6 +64,13 @@ class PictureModel(ABC):
     def encode(self, inputs: dict[str, Tensor]) -> Tensor:
         """Returns the features `[pictures, tokens, width]` of pictures whose inputs are of one shape."""
 
+    def check_growth(self, image: Image.Image, _question: str, limits: ImageLimits) -> None:
+        """Refuses a picture that would become larger than the limit on its way to what the model reads.
+
+        Raises ImageRefused.
+        """
+        check_growth(self.processor, *image.size, limits)
+
     def inputs(self, image: Image.Image, _question: str) -> dict[str, Tensor]:
         """Returns what the model reads of a picture, in batches of one.
 
@@ -76,7 +83,7 @@ class PictureModel(ABC):
         """Returns what the processor makes of an image in RGB, `[1, ...]`. Raises ImageRefused as `inputs` does."""
         found = _read(self.processor, image)
         if self._seen and tuple(found.shape) not in self._seen:
-            raise ImageRefused(f"of {image.width} × {image.height} pixels cannot be resized to what the model reads")
+            raise unfit(image)
         return found
 
     def token_count(self, inputs: dict[str, Tensor]) -> int:
@@ -102,5 +109,4 @@ class PictureModel(ABC):
 
 
 def _read(processor: Any, image: Image.Image) -> Tensor:
-    limits = ImageLimits(0, image.width * image.height, max(image.size))
-    return ImageReader(processor, limits).process(image).tensors["pixel_values"].unsqueeze(0)
+    return processed(processor, image)["pixel_values"].unsqueeze(0)

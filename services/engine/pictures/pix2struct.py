@@ -6,8 +6,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers.models.pix2struct.image_processing_pil_pix2struct import render_text
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, find_file
+from services.engine.images.growth import check_grown
+from services.engine.media.image import ImageLimits
 from services.engine.pictures.families import EncoderDecoder
 
 FONT = "Arial.TTF"
@@ -31,6 +34,14 @@ class Pix2Struct(EncoderDecoder):
                 f"with it: put that which it was trained with, {FONT} of ybelkada/fonts on the hub, beside its weights."
             )
         self._font = None if font is None else font.read_bytes()
+
+    def check_growth(self, image: Image.Image, question: str, limits: ImageLimits) -> None:
+        """See PictureModel. Image and question are both made as wide as the wider one."""
+        if self.reads_question:
+            header = render_text(question, font_bytes=self._font)
+            width = max(header.width, image.width)
+            height = width * max(part.height / part.width for part in (header, image))
+            check_grown(width * height, *image.size, limits)
 
     def inputs(self, image: Image.Image, question: str) -> dict[str, Tensor]:
         """See PictureModel."""

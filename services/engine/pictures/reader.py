@@ -25,14 +25,15 @@ class PictureReader:
         """Returns the picture in a file; `question` is what is asked of it, if the model reads that with it.
 
         Raises:
-            ImageRefused: see `decode_image`; or it cannot be resized to what the model reads.
+            ImageRefused: see `decode_image`; or it cannot be resized for the model, or would become too large.
         """
         image = decode_image(data, media_type, self.limits)
+        self.pictures.check_growth(image, question, self.limits)
         digest = hashlib.sha256(digest_of(MediaKind.IMAGE, image) + question.encode()).digest()
         return self.cache.find(digest) or self.cache.add(medium_of(self.pictures, image, question, digest))
 
 
 def medium_of(pictures: PictureModel, image: Image.Image, question: str, digest: bytes) -> Medium:
-    """Returns a picture that was not encoded yet. Raises ImageRefused as PictureReader does."""
+    """Returns a picture that was not encoded yet. Raises ImageRefused as PictureModel does."""
     inputs = pictures.inputs(image, question)
     return Medium(digest=digest, replacement="", token_count=pictures.token_count(inputs), inputs=inputs)
