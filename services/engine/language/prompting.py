@@ -91,7 +91,7 @@ class PromptEncoder:
                 continue_final_message=chat.continue_last,
                 tokenize=False,
             )
-        except (TemplateError, ValueError, TypeError, KeyError) as error:
+        except (TemplateError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise InvalidArgument([Violation(field, f"the model's chat template refuses it: {error}")]) from error
 
     def _require_length(self, text: str, field: str) -> None:
