@@ -1561,7 +1561,7 @@ class TokenizeRequest(_message.Message):
     """Adds the model's special tokens as for a prompt. Default true."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts; all or none are tokenized. 1 to `ModelLimits.batch_item_count`."""
+        """Texts; all or none are tokenized. 1 to `ModelLimits.batch_item_count`, which come to 1,048,576 tokens at most."""
 
     def __init__(
         self,
@@ -1702,7 +1702,7 @@ class DetokenizeRequest(_message.Message):
     """Leaves special tokens out of the text. Default false."""
     @_builtins.property
     def sequences(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.TokenIds]:
-        """Sequences of token ids; all or none are decoded. 1 to `ModelLimits.batch_item_count`."""
+        """Sequences of token ids; all or none are decoded. 1 to `ModelLimits.batch_item_count`, of 1,048,576 ids at most."""
 
     def __init__(
         self,

@@ -40,18 +40,19 @@ class TextServicer(UnderstandingServicer):
         """Turns texts into token ids."""
         began = time.monotonic()
         add = request.add_special_tokens if request.HasField("add_special_tokens") else True
-        results = await self._ready(request.model).tokenizer.tokenize(list(request.texts), add_special_tokens=add)
+        tokenizer = self._ready(request.model).tokenizer
+        results = await tokenizer.tokenize(list(request.texts), token_list, add_special_tokens=add)
         return pb.TokenizeResponse(
             model=self._served.identity,
-            results=[token_list(tokens) for tokens in results],
-            usage=Usage(input_token_count=sum(map(len, results))),
+            results=results,
+            usage=Usage(input_token_count=sum(len(result.tokens) for result in results)),
             timing=immediate_timing(time.monotonic() - began),
         )
 
     async def Detokenize(self, request: pb.DetokenizeRequest, context: Any) -> pb.DetokenizeResponse:
         """Turns token ids back into text."""
         began = time.monotonic()
-        sequences = [list(sequence.ids) for sequence in request.sequences]
+        sequences = [sequence.ids for sequence in request.sequences]
         tokenizer = self._ready(request.model).tokenizer
         texts = await tokenizer.detokenize(sequences, skip_special_tokens=request.skip_special_tokens)
         return pb.DetokenizeResponse(

@@ -1,8 +1,19 @@
 """The verbs Tokenize and Detokenize."""
 
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.language.prompting import EncodedToken, PromptEncoder
 from services.engine.preprocessing import Preprocessing
+
+MOST_TOKENS = 1 << 20
+"""Of one request, either way."""
+_MOST_TOLD = 1_000
+"""Wrong ids of one request: an error has room for a few dozen."""
+
+T = TypeVar("T")
 
 
 class TextTokenizer:
@@ -16,48 +27,61 @@ class TextTokenizer:
         self._batch_items = batch_items
         self._preprocessing = preprocessing
 
-    async def tokenize(self, texts: list[str], *, add_special_tokens: bool) -> list[list[EncodedToken]]:
-        """Returns the tokens of each text.
+    async def tokenize(
+        self, texts: list[str], convert: Callable[[list[EncodedToken]], T], *, add_special_tokens: bool
+    ) -> list[T]:
+        """Returns what `convert` makes of the tokens of each text, in the thread that found them.
 
         Raises:
-            InvalidArgument: there are no texts or too many, or some are too long.
+            InvalidArgument: there are no texts or too many, some are too long, or they come to too many tokens.
         """
         self._require_batch("texts", len(texts))
-        return await self._preprocessing.run(self._tokenize, texts, add_special_tokens)
+        return await self._preprocessing.run(self._tokenize, texts, convert, add_special_tokens)
 
-    async def detokenize(self, sequences: list[list[int]], *, skip_special_tokens: bool) -> list[str]:
+    async def detokenize(self, sequences: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
         """Returns the text of each sequence of ids.
 
         Raises:
-            InvalidArgument: there are no sequences or too many, or some ids are not in the vocabulary.
+            InvalidArgument: there are no sequences or too many, too many ids, or some that are not in the vocabulary.
         """
         self._require_batch("sequences", len(sequences))
+        if (count := sum(map(len, sequences))) > MOST_TOKENS:
+            raise InvalidArgument([Violation("sequences", f"must hold at most {MOST_TOKENS} ids, not {count}")])
         return await self._preprocessing.run(self._detokenize, sequences, skip_special_tokens)
 
-    def _tokenize(self, texts: list[str], add_special_tokens: bool) -> list[list[EncodedToken]]:
-        results: list[list[EncodedToken]] = []
+    def _tokenize(
+        self, texts: list[str], convert: Callable[[list[EncodedToken]], T], add_special_tokens: bool
+    ) -> list[T]:
+        results: list[T] = []
         wrong: list[Violation] = []
+        count = 0
         for i, text in enumerate(texts):
             try:
-                results.append(
-                    self._encoder.encode_tokens(text, field=f"texts[{i}]", add_special_tokens=add_special_tokens)
-                )
+                tokens = self._encoder.encode_tokens(text, field=f"texts[{i}]", add_special_tokens=add_special_tokens)
             except InvalidArgument as error:
                 wrong += error.violations
+                continue
+            count += len(tokens)
+            if count > MOST_TOKENS:
+                wrong.append(Violation("texts", f"come to more than {MOST_TOKENS} tokens"))
+                break
+            results.append(convert(tokens))
         if wrong:
             raise InvalidArgument(wrong)
         return results
 
-    def _detokenize(self, sequences: list[list[int]], skip_special_tokens: bool) -> list[str]:
-        wrong = [
-            Violation(f"sequences[{i}].ids[{j}]", f"must be in [0, {self._vocabulary_size}), not {token_id}")
-            for i, ids in enumerate(sequences)
-            for j, token_id in enumerate(ids)
-            if not 0 <= token_id < self._vocabulary_size
-        ]
-        if wrong:
+    def _detokenize(self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool) -> list[str]:
+        if wrong := list(islice(self._unknown_ids(sequences), _MOST_TOLD)):
             raise InvalidArgument(wrong)
         return [self._encoder.decode(ids, skip_special_tokens=skip_special_tokens) for ids in sequences]
+
+    def _unknown_ids(self, sequences: Sequence[Sequence[int]]) -> Iterator[Violation]:
+        for i, ids in enumerate(sequences):
+            for j, token_id in enumerate(ids):
+                if not 0 <= token_id < self._vocabulary_size:
+                    yield Violation(
+                        f"sequences[{i}].ids[{j}]", f"must be in [0, {self._vocabulary_size}), not {token_id}"
+                    )
 
     def _require_batch(self, field: str, count: int) -> None:
         if not 1 <= count <= self._batch_items:

@@ -1,8 +1,8 @@
 """What a text model can do, as the servicer sees it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from services.engine.batching.answer import Answer
 from services.engine.labels.label_scores import LabelScore
@@ -23,6 +23,8 @@ from services.text.understanding_ask import (
     Vectors,
 )
 
+T = TypeVar("T")
+
 
 class Generator(Protocol):
     """The verb Generate."""
@@ -35,11 +37,13 @@ class Generator(Protocol):
 class Tokenizer(Protocol):
     """The verbs Tokenize and Detokenize."""
 
-    async def tokenize(self, texts: list[str], *, add_special_tokens: bool) -> list[list[EncodedToken]]:
-        """Returns tokens."""
+    async def tokenize(
+        self, texts: list[str], convert: Callable[[list[EncodedToken]], T], *, add_special_tokens: bool
+    ) -> list[T]:
+        """Returns what becomes of the tokens of each text."""
         ...
 
-    async def detokenize(self, sequences: list[list[int]], *, skip_special_tokens: bool) -> list[str]:
+    async def detokenize(self, sequences: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
         """Returns texts."""
         ...
 

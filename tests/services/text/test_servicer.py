@@ -1,5 +1,5 @@
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeVar
 
 import pytest
 
@@ -23,6 +23,8 @@ from services.text.servicer import TextServicer
 from services.text.texts_conversion import texts_ask, together
 from services.text.verb_set import TextVerbs
 from tests.services.generation.generations import EVENTS, generation
+
+T = TypeVar("T")
 
 
 class Context:
@@ -56,11 +58,13 @@ class FakeTokenizer:
     def __init__(self) -> None:
         self.options: list[bool] = []
 
-    async def tokenize(self, texts: list[str], *, add_special_tokens: bool) -> list[list[EncodedToken]]:
+    async def tokenize(
+        self, texts: list[str], convert: Callable[[list[EncodedToken]], T], *, add_special_tokens: bool
+    ) -> list[T]:
         self.options.append(add_special_tokens)
-        return [[EncodedToken(i, c, False, i, i + 1) for i, c in enumerate(text)] for text in texts]
+        return [convert([EncodedToken(i, c, False, i, i + 1) for i, c in enumerate(text)]) for text in texts]
 
-    async def detokenize(self, sequences: list[list[int]], *, skip_special_tokens: bool) -> list[str]:
+    async def detokenize(self, sequences: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
         self.options.append(skip_special_tokens)
         return ["".join(map(chr, ids)) for ids in sequences]
 
@@ -127,7 +131,7 @@ async def test_a_whole_answer_has_everything(servicer: TextServicer, generator: 
 
 
 async def test_leaving_a_stream_early_frees_its_row(servicer: TextServicer, generator: FakeGenerator) -> None:
-    stream = servicer.StreamGenerate(pb.StreamGenerateRequest(prompt="x"), Context())
+    stream: Any = servicer.StreamGenerate(pb.StreamGenerateRequest(prompt="x"), Context())
     await anext(stream)
     await anext(stream)
     assert generator.cancelled == 0
@@ -248,7 +252,7 @@ async def test_one_text_is_streamed_in_the_messages_of_its_rpc(servicer: TextSer
 
 
 async def test_a_stream_of_a_text_that_is_left_frees_its_row(servicer: TextServicer, texts: FakeTexts) -> None:
-    stream = servicer.StreamSummarize(pb.StreamSummarizeRequest(text="a"), Context())
+    stream: Any = servicer.StreamSummarize(pb.StreamSummarizeRequest(text="a"), Context())
     await anext(stream)
     assert texts.cancelled == [0]
     await stream.aclose()

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ from sensorium.errors import InvalidArgument, QueueFull
 from services.engine.admission import Admission, QueueLimits
 from services.engine.language.prompting import PromptEncoder
 from services.engine.preprocessing import Preprocessing
+from services.text import tokenize
 from services.text.tokenize import TextTokenizer
 
 
@@ -24,7 +26,7 @@ def fields(error: pytest.ExceptionInfo[InvalidArgument]) -> list[str]:
 
 async def test_texts_become_tokens_and_tokens_texts(verb: TextTokenizer) -> None:
     texts = ["Tänze 🌊", "", "<end>"]
-    results = await verb.tokenize(texts, add_special_tokens=True)
+    results = await verb.tokenize(texts, list, add_special_tokens=True)
     assert [token.special for token in results[2]] == [True]
     ids = [[token.id for token in tokens] for tokens in results]
     assert await verb.detokenize(ids, skip_special_tokens=False) == texts
@@ -33,7 +35,7 @@ async def test_texts_become_tokens_and_tokens_texts(verb: TextTokenizer) -> None
 
 async def test_every_text_that_is_too_long_is_named(verb: TextTokenizer) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        await verb.tokenize(["x" * 10_000, "fine", "y" * 10_000], add_special_tokens=True)
+        await verb.tokenize(["x" * 10_000, "fine", "y" * 10_000], list, add_special_tokens=True)
     assert fields(refused) == ["texts[0]", "texts[2]"]
 
 
@@ -46,18 +48,36 @@ async def test_every_id_outside_the_vocabulary_is_named(verb: TextTokenizer) -> 
 @pytest.mark.parametrize("count", [0, 4])
 async def test_a_batch_has_one_item_at_least_and_no_more_than_the_limit(verb: TextTokenizer, count: int) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        await verb.tokenize(["x"] * count, add_special_tokens=True)
+        await verb.tokenize(["x"] * count, list, add_special_tokens=True)
     assert fields(refused) == ["texts"]
     with pytest.raises(InvalidArgument) as refused:
         await verb.detokenize([[1]] * count, skip_special_tokens=True)
     assert fields(refused) == ["sequences"]
 
 
+async def test_no_more_tokens_than_a_request_may_have(verb: TextTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenize, "MOST_TOKENS", 6)
+    texts = ["<end>" * 3] * 2
+    ids = await verb.tokenize(texts, lambda tokens: [token.id for token in tokens], add_special_tokens=False)
+    assert await verb.detokenize(ids, skip_special_tokens=False) == texts
+    with pytest.raises(InvalidArgument) as refused:
+        await verb.tokenize([*texts, "<end>"], list, add_special_tokens=False)
+    assert fields(refused) == ["texts"]
+    with pytest.raises(InvalidArgument) as refused:
+        await verb.detokenize([*ids, [1]], skip_special_tokens=False)
+    assert fields(refused) == ["sequences"]
+
+
+async def test_what_becomes_of_tokens_keeps_no_other_call_waiting(verb: TextTokenizer) -> None:
+    threads = await verb.tokenize(["a", "b"], lambda _: threading.get_ident(), add_special_tokens=True)
+    assert threading.get_ident() not in threads
+
+
 async def test_a_flood_is_refused_and_not_stored(verb: TextTokenizer) -> None:
     """More batches at once than may wait: the first are done, the others told to come back."""
     results = await asyncio.gather(
-        *(verb.tokenize(["a b c"], add_special_tokens=True) for _ in range(6)), return_exceptions=True
+        *(verb.tokenize(["a b c"], list, add_special_tokens=True) for _ in range(6)), return_exceptions=True
     )
     refused = [result for result in results if isinstance(result, QueueFull)]
     assert len(refused) == 4
-    assert await verb.tokenize(["a"], add_special_tokens=True)
+    assert await verb.tokenize(["a"], list, add_special_tokens=True)

@@ -75,15 +75,6 @@ def test_a_template_that_refuses_is_the_requests_fault(template: str | None) -> 
     assert field_of(refused) == "chat"
 
 
-def test_arguments_too_deep_for_the_template_are_the_requests_fault() -> None:
-    arguments: dict[str, object] = {}
-    for _ in range(2_000):
-        arguments = {"a": arguments}
-    with pytest.raises(InvalidArgument) as refused:
-        with_template("{{ messages[0].arguments | tojson }}").render(Chat([{"arguments": arguments}], [], False))
-    assert field_of(refused) == "chat"
-
-
 def test_a_prompt_gets_special_tokens_only_where_asked_for() -> None:
     from tokenizers.processors import TemplateProcessing
 
