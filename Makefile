@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 .PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speculation bench-speech bench-gpu bench-media bench-autoscale bench-gateway bench-transport soak images images-check image-locks models tools observe boards monitoring clean
 
 help: ## Lists the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-17s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Creates the environment in .venv; every other target does so itself.
 
@@ -32,7 +32,7 @@ $(READY): pyproject.toml
 tools: ## Fetches what is not on PyPI into .tools: prometheus, promtool.
 	@local/tools.sh prometheus prometheus promtool
 
-demo: $(READY) ## Starts the stack on the embedded model, streams an answer through the gateway, stops.
+demo: $(READY) ## Starts a service for every embedded model behind a gateway, asks each task, stops.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m local demo
 
 serve: $(READY) ## Keeps the stack running until Ctrl-C and says what to call.

@@ -21,7 +21,7 @@ def run(console: Console) -> None:
     ports = Ports.usual(len(members))
     with Stack(ports, members) as stack:
         wait(console, stack)
-        console.print(_directions(ports), highlight=False)
+        console.print(_directions(ports), highlight=False, soft_wrap=True)
         while not stop.wait(_WATCH_SECONDS):
             stack.check()
         with console.status("stopping"):

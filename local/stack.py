@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -23,7 +24,7 @@ _POLL_SECONDS = 0.1
 
 
 class StackFailed(Exception):
-    """A process ended, or did not get ready in time. The message holds the end of its log."""
+    """A port is taken, or a process ended or did not get ready in time: then the message holds the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,14 @@ class Ports:
         """Returns ports nobody listens on now."""
         gateway, metrics, *others = free_ports(2 + 2 * count)
         return cls(gateway, metrics, tuple(zip(others[::2], others[1::2], strict=True)))
+
+    def must_be_free(self) -> None:
+        """Raises StackFailed where somebody listens on one of them."""
+        for port in (self.gateway, self.gateway_metrics, *chain.from_iterable(self.services)):
+            try:
+                socket.create_server(("127.0.0.1", port)).close()
+            except OSError as error:
+                raise StackFailed(f"Port {port}: {error.strerror}. Is the stack running already?") from None
 
 
 def free_ports(count: int) -> list[int]:
@@ -90,6 +99,8 @@ class Stack:
     """The processes. As a context manager it stops them on exit, the gateway first."""
 
     def __init__(self, ports: Ports, members: Sequence[Member]) -> None:
+        """Raises StackFailed where somebody listens on one of `ports`, who would be taken for one of the processes."""
+        ports.must_be_free()
         self.ports = ports
         self.members = members
         self._logs = tempfile.TemporaryDirectory(prefix="sensorium-")

@@ -18,6 +18,7 @@ from services.answer_meter import AnswerMeter
 from services.engine.checkpoint import Checkpoint, ModelRefused, Trust
 from services.engine.device import gpu_memory
 from services.engine.device.name import resolve_device
+from services.engine.library_logs import adopt_library_logs
 from services.engine.metrics import EngineMetrics
 from services.handlers import handlers
 from services.model_servicer import ModelServicer
@@ -104,6 +105,7 @@ class ModelProcess(Generic[Settings]):
 
     async def serve(self) -> None:
         """Serves until told to stop."""
+        adopt_library_logs()
         loop = asyncio.get_running_loop()
         watchdog = Watchdog(
             self._trouble,

@@ -3,6 +3,8 @@
 from typing import Annotated
 
 import typer
+from rich.text import Text
+from typer import rich_utils
 
 import sensorium
 from sensorium.cli.command import RpcCommand
@@ -19,6 +21,7 @@ COMMANDS = {"ListModels": "list", "GetModel": "get"}
 
 def application() -> typer.Typer:
     """Returns the whole command line."""
+    rich_utils.highlighter = _Whole()
     app = typer.Typer(
         name="sensorium",
         help="Asks models of every modality, through a sensorium gateway or service.",
@@ -33,6 +36,15 @@ def application() -> typer.Typer:
         app.add_typer(_group(group, table), name=group, help=table.__doc__)
     app.command("top")(top.function())
     return app
+
+
+class _Whole(rich_utils.OptionHighlighter):
+    """Breaks long names in a narrow terminal, where typer would cut them: nobody could read how to spell them."""
+
+    def __call__(self, text: str | Text) -> Text:
+        shown = super().__call__(text)
+        shown.overflow = "fold"
+        return shown
 
 
 def _group(name: str, table: type[object]) -> typer.Typer:

@@ -17,7 +17,7 @@ from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library, load_library
 from services.engine.packing import pack_linears
-from services.engine.tolerance import tolerance
+from services.engine.tolerance import must_be_numbers, tolerance
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +102,13 @@ def fuse_encoder(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
 
 
 def _comparison(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> Callable[[], None]:
-    """Returns what compares later results of `run` with those of now. It raises RuntimeError: they differ."""
+    """Returns what compares later results of `run` with those of now. It raises RuntimeError: they differ.
+
+    Raises:
+        ModelRefused: those of now are no numbers.
+    """
     expected = run()
+    must_be_numbers(loaded.model, expected)
 
     def check() -> None:
         for own, found in zip(expected, run(), strict=True):

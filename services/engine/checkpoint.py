@@ -4,6 +4,7 @@ the operator says otherwise.
 
 import hashlib
 import logging
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,12 +97,27 @@ def find_file(checkpoint: Checkpoint, name: str) -> Path | None:
 
 
 @contextmanager
-def refusals(source: str) -> Generator[None]:
-    """Turns what goes wrong while a checkpoint is read into ModelRefused."""
+def refusals(source: str, part: str = "") -> Generator[None]:
+    """Turns what goes wrong while a checkpoint, or what is called a `part`, is read into ModelRefused."""
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise ModelRefused(f"{source} cannot be loaded: {error}{advice(error)}") from error
+        raise ModelRefused(f"{part}{source} cannot be loaded: {_reason(source, error)}") from error
+
+
+def _reason(source: str, error: Exception) -> str:
+    """Returns why a checkpoint failed with `error`, in sentences.
+
+    Libraries look for a folder that is mistyped on the hub, and take files that may not be read for missing.
+    """
+    told = f"{error}{advice(error)}"
+    if not os.path.isdir(source):  # noqa: PTH112 - a hub id is no path
+        return f"There is no such folder, and on the hub: {told}"
+    try:
+        unread = [path for path in Path(source).iterdir() if not os.access(path, os.R_OK)]
+    except PermissionError:
+        unread = [Path(source)]
+    return f"{unread[0]} cannot be read by user {os.geteuid()}." if unread else told
 
 
 def read_config(checkpoint: Checkpoint) -> PretrainedConfig:

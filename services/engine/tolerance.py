@@ -1,6 +1,12 @@
-"""How far from a model's own results those of faster code may be."""
+"""How far from a model's own results those of faster code may be, and which results none can be held against."""
+
+from collections.abc import Iterable
 
 import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from services.engine.checkpoint import ModelRefused
 
 _SHARES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
@@ -8,3 +14,12 @@ _SHARES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 def tolerance(dtype: torch.dtype) -> float:
     """Returns the greatest difference allowed to a model of this type, as a share of the greatest value."""
     return _SHARES.get(dtype, 1e-2)
+
+
+def must_be_numbers(model: PreTrainedModel, results: Iterable[Tensor]) -> None:
+    """Raises ModelRefused where a model's own results are no numbers (NaN)."""
+    if any(bool(result.isnan().any()) for result in results):
+        raise ModelRefused(
+            f"{type(model).__name__} computes what is no number (NaN), in {model.dtype}: its weights are damaged, or "
+            "do not fit that type."
+        )

@@ -12,11 +12,14 @@ from sensorium.cli.server import Server, server_parameters
 from sensorium.cli.top.scrape import ScrapeFailed
 from sensorium.cli.top.watch import Watch, forever, once
 
-METRICS = "http://127.0.0.1:9050/metrics"
-
 _Metrics = Annotated[
-    str,
-    typer.Option("--metrics", envvar="SENSORIUM_METRICS", help="The gateway's metrics port.", metavar="URL"),
+    str | None,
+    typer.Option(
+        "--metrics",
+        envvar="SENSORIUM_METRICS",
+        help="The gateway's metrics port. Absent: http://HOST:9050/metrics, on the host of the target.",
+        metavar="URL",
+    ),
 ]
 _Interval = Annotated[float, typer.Option("--interval", help="Seconds from one look to the next.", min=0.1)]
 _Once = Annotated[bool, typer.Option("--once", help="Prints what happens in one interval, and ends.")]
@@ -30,7 +33,7 @@ def function() -> Callable[..., None]:
         """Shows pools, models and endpoints of a gateway, and how fast they are, until Ctrl-C."""
         _run(given.pop("metrics"), given.pop("interval"), given.pop("once"), Server(**given))
 
-    marked = {"metrics": (_Metrics, METRICS), "interval": (_Interval, 2.0), "once": (_Once, False)}
+    marked = {"metrics": (_Metrics, None), "interval": (_Interval, 2.0), "once": (_Once, False)}
     marked |= {name: option for name, option in server_parameters().items() if name not in _OF_ONE_CALL}
     kind = inspect.Parameter.KEYWORD_ONLY
     signature = [inspect.Parameter(name, kind, annotation=a, default=d) for name, (a, d) in marked.items()]
@@ -39,7 +42,8 @@ def function() -> Callable[..., None]:
     return top
 
 
-def _run(url: str, interval: float, only_once: bool, server: Server) -> None:
+def _run(url: str | None, interval: float, only_once: bool, server: Server) -> None:
+    url = url or metrics_of(server.target)
     if not url.startswith(("http://", "https://")):
         raise typer.BadParameter(f"{url!r} is not http://HOST:PORT/PATH.", param_hint="--metrics")
     # Without a terminal there is no width to keep to: what reads the pipe wants all columns.
@@ -52,3 +56,9 @@ def _run(url: str, interval: float, only_once: bool, server: Server) -> None:
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         return
+
+
+def metrics_of(target: str) -> str:
+    """Returns where the gateway at a gRPC target serves its metrics unless told otherwise."""
+    address = target.rpartition("/")[2]
+    return f"http://{address.rpartition(':')[0] or address}:9050/metrics"

@@ -153,7 +153,7 @@ def _load_vocoder(checkpoint: Checkpoint, named: str | None) -> Any:
         )
     else:
         place = replace(place, subfolder=_VOCODER_FOLDER)
-    with refusals(f"The vocoder {place.source}"):
+    with refusals(place.source, "The vocoder "):
         config = SpeechT5HifiGanConfig.from_pretrained(place.source, **place.shared)
         return read_model(place, config, SpeechT5HifiGan).eval()
 

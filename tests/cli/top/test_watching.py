@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from sensorium.cli.top.command import metrics_of
 from sensorium.cli.top.scrape import ScrapeFailed
 from sensorium.cli.top.watch import Watch, forever
 from sensorium.client import Client
@@ -48,6 +49,14 @@ def metrics(*texts: str, port: int = 0) -> Iterator[str]:
 def listing(fake: Fake) -> Fake:
     fake.answers["ModelService/ListModels"] = lambda request, context: ListModelsResponse(models=MODELS)
     return fake
+
+
+@pytest.mark.parametrize(
+    ("target", "host"), [("127.0.0.1:50050", "127.0.0.1"), ("dns:///gw:1", "gw"), ("[::1]:50050", "[::1]"), ("gw", "gw")]
+)
+def test_metrics_are_those_of_the_target(target: str, host: str) -> None:
+    """Not those of another gateway that happens to run here."""
+    assert metrics_of(target) == f"http://{host}:9050/metrics"
 
 
 def test_one_frame_for_scripts(listing: Fake, invoke: Invoke) -> None:

@@ -1,10 +1,12 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
@@ -15,6 +17,7 @@ from transformers import (
     ViTConfig,
 )
 
+from services.engine.acceleration import accelerate
 from services.engine.checkpoint import ModelRefused, Trust
 from services.engine.generation.requests.request import EarlyStopping
 from services.engine.generation.running.rotary import rope_types
@@ -48,8 +51,32 @@ def change_config(folder: Path, **changes: object) -> None:
 
 
 def test_a_missing_folder_is_refused() -> None:
-    with pytest.raises(ModelRefused, match="/no/such/folder"):
+    with pytest.raises(ModelRefused, match=r"/no/such/folder.*no such folder"):
         load("/no/such/folder")
+
+
+def test_weights_that_may_not_be_read_are_not_said_to_be_missing(folder: Path) -> None:
+    """Nor is it advised to unpickle others. What root may not read either is a link that leads nowhere."""
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(folder / "nowhere")
+    with pytest.raises(ModelRefused, match=r"model\.safetensors cannot be read by user \d+\.$"):
+        load(folder)
+
+
+def test_weights_that_are_damaged_are_said_to_be(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.0.mlp.up_proj.weight"].fill_(float("nan"))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelRefused, match=r"no number .* damaged"):
+        build(load(folder))
+
+
+def test_so_are_those_of_what_reads_once() -> None:
+    model = AutoModel.from_config(BERT).eval()
+    model.encoder.layer[0].output.dense.weight.data.fill_(float("nan"))
+    loaded: Any = SimpleNamespace(model=model, device=CPU)
+    with pytest.raises(ModelRefused, match=r"BertModel .* no number"):
+        accelerate(loaded, lambda: [model(torch.tensor([[1, 2]])).last_hidden_state])
 
 
 def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from services.engine.generation.running.media import PromptMedia
 from services.engine.generation.running.runner import Runner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel
+from services.engine.tolerance import must_be_numbers
 
 _NEW_TOKENS = 8
 
@@ -37,7 +38,7 @@ def generated(loaded: LoadedModel, length: int) -> Reference:
     """Returns what `generate` makes of `length` random tokens.
 
     Raises:
-        ModelRefused: it fails.
+        ModelRefused: it fails, or computes what is no number.
     """
     generator = torch.Generator().manual_seed(length)
     given = torch.randint(loaded.source_vocabulary_size, (1, length), generator=generator).to(loaded.device)
@@ -54,7 +55,7 @@ def continued(
     """Returns what `generate` makes of its `inputs`, in which an encoder reads `source` or `media` stand.
 
     Raises:
-        ModelRefused: it fails.
+        ModelRefused: it fails, or computes what is no number.
     """
     config = GenerationConfig(
         do_sample=False, num_beams=1, use_cache=True, max_new_tokens=_NEW_TOKENS, min_new_tokens=_NEW_TOKENS,
@@ -66,6 +67,7 @@ def continued(
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ModelRefused(f"{loaded.architecture} is not run by transformers' own generate: {error}") from error
     ids, logits = made.sequences[0].tolist(), torch.stack(made.logits)[:, 0].float()
+    must_be_numbers(loaded.model, [logits])
     prompt = ids[: len(ids) - len(logits)]
     return Reference(source, prompt, ids[len(prompt) :], logits, media)
 

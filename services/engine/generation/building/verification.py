@@ -13,6 +13,7 @@ from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel
+from services.engine.tolerance import must_be_numbers
 
 CHUNK = 7
 """Prompt tokens per step of the check, so that chunks begin inside a page."""
@@ -54,8 +55,13 @@ class Expected:
 
     @classmethod
     def of(cls, loaded: LoadedModel, prompts: Tensor) -> "Expected":
-        """Returns that of a model whose modules are its own, by how far rounding anew takes its logits."""
+        """Returns that of a model whose modules are its own, by how far rounding anew takes its logits.
+
+        Raises:
+            ModelRefused: it computes what is no number.
+        """
         logits, allowed = model_logits(loaded, prompts), tolerance(loaded)
+        must_be_numbers(loaded.model, [logits])
         if loaded.model.dtype in _HALF:
             with rounded_anew(loaded.model):
                 noise = model_logits(loaded, prompts) - logits

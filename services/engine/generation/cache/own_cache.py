@@ -104,7 +104,9 @@ def _prepared(model: Any, tokens: Tensor, source_ids: Sequence[int], given: Mapp
         prepared.update(model_kwargs)
         return input_ids
 
-    plain = GenerationConfig(do_sample=False, num_beams=1, use_cache=True, max_length=_UNBOUNDED)
+    # By the name that the model's own limit has: the library warns, each time, where there are both.
+    limit = "max_length" if model.generation_config.max_new_tokens is None else "max_new_tokens"
+    plain = GenerationConfig(do_sample=False, num_beams=1, use_cache=True, **{limit: _UNBOUNDED})
     options = {"generation_config": plain, "custom_generate": take}
     if model.config.is_encoder_decoder and given is not None:
         model.generate(decoder_input_ids=tokens, **given, **options)
