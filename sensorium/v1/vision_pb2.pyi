@@ -384,7 +384,7 @@ class SegmentImageRequest(_message.Message):
         BOX_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentImageRequest.PointPrompt]:
-            """Points inside and outside."""
+            """Points inside and outside; up to `ModelLimits.batch_item_count`."""
 
         @_builtins.property
         def box(self) -> _common_pb2.BoundingBox:

@@ -162,6 +162,11 @@ async def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         assert list(found) == ["image", "prompts[0].points[0].x"]
         assert list(await violations(stack, image=media(PICTURES[0]))) == ["prompts"]
         assert list(await violations(stack, image=media(PICTURES[0]), prompts=PROMPTS * 4)) == ["prompts"]
+        many = [PROMPTS[0], prompt(*[(1, 1, False)] * 21), prompt()]
+        assert await violations(stack, image=media(PICTURES[0]), prompts=many) == {
+            "prompts[1].points": "must hold at most 20 items, not 21",
+            "prompts[2]": "must have at least one point or a box",
+        }
         assert list(await violations(stack, image=media(PICTURES[0]), prompts=PROMPTS, min_visible_share=0.5)) == [
             "min_visible_share"
         ]

@@ -28,16 +28,15 @@ def read_phrases(reader: TextReader, labels: Sequence[str]) -> Phrases:
     Raises:
         InvalidArgument: together they are longer than the model reads, or one comes to no token.
     """
-    text, starts = "", []
+    text, stretches = "", []
     for label in labels:
-        starts.append(len(text))
-        text += f"{label.strip().lower()}. "
+        written = label.strip().lower()  # which may be longer than the label: so is İ
+        stretches.append((len(text), len(text) + len(written)))
+        text += f"{written}. "
     tokens = reader.read(text.rstrip(), Truncation.NONE, field="labels")
-    ends = [start + len(label.strip()) for start, label in zip(starts, labels, strict=True)]
     offsets = [] if tokens.offsets is None else tokens.offsets
     places = [
-        [place for place, (low, high) in enumerate(offsets) if start <= low < high <= end]
-        for start, end in zip(starts, ends, strict=True)
+        [place for place, (low, high) in enumerate(offsets) if start <= low < high <= end] for start, end in stretches
     ]
     if silent := [i for i, found in enumerate(places) if not found]:
         raise InvalidArgument(Violation(f"labels[{i}]", "comes to nothing the model can read") for i in silent)

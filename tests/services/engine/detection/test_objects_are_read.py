@@ -25,7 +25,9 @@ from services.engine.detection.objects import (
     pixel_boxes,
 )
 from services.engine.detection.open_labels import LabelEmbeddings
-from services.engine.detection.phrases import label_scores
+from services.engine.detection.phrases import label_scores, read_phrases
+from services.engine.encoders.reader import TextReader
+from tests.tiny_open_detectors import bert_tokenizer
 
 SIZE = (50, 90)
 
@@ -93,6 +95,12 @@ def test_objects_are_cut_to_the_image_and_the_best_come_first() -> None:
 def test_a_label_is_as_likely_as_its_likeliest_token() -> None:
     tokens = torch.tensor([[0.9, 0.1, 0.4, 0.8, 0.3]])
     assert label_scores(tokens, [[1, 2], [4]]).tolist() == [[pytest.approx(0.4), pytest.approx(0.3)]]
+
+
+def test_a_label_has_its_tokens_though_small_letters_take_more_room() -> None:
+    """Two characters are what `İ` becomes."""
+    phrases = read_phrases(TextReader(bert_tokenizer(), 64), ["the İİİİİİ dog", "fox"])
+    assert [len(tokens) for tokens in phrases.places] == [8, 1]
 
 
 class Texts:
