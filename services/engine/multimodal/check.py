@@ -93,6 +93,7 @@ def _reference(loaded: LoadedModel, drawn: list[tuple[MediaKind, int]]) -> Refer
         ids += [*medium.inputs["input_ids"][0].tolist(), *text[i * _TEXT : (i + 1) * _TEXT]]
     placer = MediaPlacer(processor, loaded.model)
     placed = placer.place(ids, media, "")
+    assert placed is not None
     return continued(loaded, on_device(placer.inputs(ids, placed), loaded.model), media=placed)
 
 

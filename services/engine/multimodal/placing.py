@@ -22,9 +22,12 @@ class MediaPlacer:
     def __init__(self, processor: MediaProcessor, model: PreTrainedModel) -> None:
         self._model: Any = _apart(model)
         self._token_ids = {kind: processor.token_id(kind) for kind in processor.kinds}
+        self._unread = processor.unread_ids
 
-    def place(self, token_ids: list[int], ordered: Sequence[tuple[MediaKind, Medium]], field: str) -> PromptMedia:
-        """Returns at least one medium, given in the order of their replacements in the prompt, with their places.
+    def place(
+        self, token_ids: list[int], ordered: Sequence[tuple[MediaKind, Medium]], field: str
+    ) -> PromptMedia | None:
+        """Returns media, given in the order of their replacements in the prompt, with their places; None without any.
 
         Raises:
             InvalidArgument: the prompt holds more or less tokens that stand for media. `field` is its name.
@@ -36,8 +39,11 @@ class MediaPlacer:
             start = taken[kind]
             taken[kind] += medium.token_count
             places.append(of_kind[kind][start : taken[kind]])
-        if any(len(of_kind[kind]) != count for kind, count in taken.items()):
+        others = any(len(of_kind[kind]) != count for kind, count in taken.items())
+        if others or not self._unread.isdisjoint(token_ids):
             raise InvalidArgument([Violation(field, "has other tokens that stand for media than those of its media")])
+        if not ordered:
+            return None
         return self._positioned(token_ids, PromptMedia([medium for _, medium in ordered], places))
 
     def inputs(self, token_ids: list[int], media: PromptMedia) -> dict[str, Tensor]:

@@ -60,6 +60,12 @@ class MediaProcessor:
         own = tokenizer.convert_ids_to_tokens(list(self._token_ids.values()))
         return list(dict.fromkeys([*self._placeholders.values(), *own, *self._processor.all_special_multimodal_tokens]))
 
+    @property
+    def unread_ids(self) -> frozenset[int]:
+        """Tokens that stand for videos, which are not read: no prompt has any."""
+        token = getattr(self._processor, "video_token", None)
+        return frozenset() if token is None else frozenset({self._processor.tokenizer.convert_tokens_to_ids(token)})
+
     def placeholder(self, kind: MediaKind) -> str:
         """Returns what chat templates write for a medium."""
         return self._placeholders[kind]

@@ -71,8 +71,6 @@ class PromptComposer:
             if left:
                 raise _other_count(kind)
         token_ids = self._encoder.encode(text, field=FIELD, add_special_tokens=False)
-        if not ordered:
-            return MultimodalPrompt(rendered, token_ids, None)
         return MultimodalPrompt(rendered, token_ids, self._placer.place(token_ids, ordered, FIELD))
 
     def _written_out(self, chat: Chat) -> Chat:

@@ -83,6 +83,16 @@ def test_a_prompt_with_more_or_less_places_than_media_is_refused(llava: Rig, par
     assert [violation.field for violation in refused.value.violations] == ["prompt"]
 
 
+@pytest.mark.parametrize(("name", "halves"), [("gemma3", ("<im", "g>")), ("qwen2_vl", ("<|video_", "pad|>"))])
+def test_what_only_the_template_puts_together_is_refused(tmp_path: Path, name: str, halves: tuple[str, str]) -> None:
+    loaded = load_multimodal_model(Checkpoint(str(tiny.write_checkpoint(tmp_path, name)), torch.device("cpu")))
+    assert loaded.media is not None
+    composer = PromptComposer(loaded.media, PromptEncoder(loaded.tokenizer, 500), loaded.model)
+    assert composer.compose(chat(text("none")), []).media is None
+    with pytest.raises(InvalidArgument, match="prompt: has other tokens that stand for media"):
+        composer.compose(chat(*map(text, halves)), [])
+
+
 def test_a_template_of_text_alone_is_given_text(llava: Rig) -> None:
     known = llava.compose("Look: ", tiny.picture(1), "!")
     tokenizer = llava.loaded.tokenizer
