@@ -86,7 +86,7 @@ def _reference(loaded: LoadedModel, drawn: list[tuple[MediaKind, int]]) -> Refer
         ]
     except MediumRefused as refused:
         raise ModelRefused(f"The processor of {loaded.architecture} fails: what was drawn {refused}") from refused
-    reserved = {processor.token_id(kind) for kind in processor.kinds}
+    reserved = processor.unread_ids.union(map(processor.token_id, processor.kinds))
     text = [token for token in range(loaded.vocabulary_size - 1, 0, -1) if token not in reserved]
     ids = text[:_TEXT]
     for i, (_, medium) in enumerate(media, start=1):
