@@ -24,6 +24,8 @@ _WINDOW = 4 * 1024 * 1024
 _CLOSE_SECONDS = 10.0
 # Frames that say nothing new. Data that is sent earns some: its reader opens its windows again.
 _IDLE_FRAMES, _IDLE_FRAMES_PER_SECOND = 2000, 500.0
+# Data from the middle of a message come in large parts, but for what a window has left.
+_LEAST_PART_BYTES = 64
 _LIVELINESS = b"alive?\0\0"
 
 StreamT = TypeVar("StreamT", bound=Stream)
@@ -171,25 +173,24 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
         size, ended = len(payload), bool(flags & frames.END_STREAM)
         if not number or not self._has_begun(number):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "data for no stream")
-        if not size and not ended:
-            self._idle()
         if not self._window.take(size):
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more was sent than the window allows")
         if back := self._window.give_back():
             self.output.put(frames.window_frame(0, back))
         data = unpadded(payload, flags & frames.PADDED) if flags & frames.PADDED else payload
         stream = self.streams.get(number)
+        if not ended and (not data or (len(data) < _LEAST_PART_BYTES and (stream is None or stream.midway))):
+            self._idle()
         if stream is None:
             return  # it was reset on this end while the data was on its way
         if stream.ended_by_peer:
             raise ConnectionFault(ErrorCode.STREAM_CLOSED, "data behind the end of a stream")
         try:
             stream.receive(data, size)
+            if ended:
+                stream.end_by_peer()
         except (BadMessage, MessageTooLarge) as error:
             self._on_bad_message(stream, error)
-            return
-        if ended:
-            stream.end_by_peer()
 
     def _take_headers(self, flags: int, number: int, payload: bytes) -> None:
         if not number:
@@ -233,8 +234,12 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
             if payload:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an answer to settings says something")
             return
+        before = self.peer_window
         for setting, value in frames.read_settings(payload):
+            self._idle()
             self._set(setting, value)
+        if not all(stream.widen(self.peer_window - before) for stream in list(self.streams.values())):
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
         self.output.put(frame(frames.SETTINGS, ACK, 0))
 
     def _set(self, setting: int, value: int) -> None:
@@ -243,10 +248,7 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
         elif setting == frames.INITIAL_WINDOW_SIZE:
             if value > frames.LARGEST_WINDOW:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
-            change, self.peer_window = value - self.peer_window, value
-            for stream in list(self.streams.values()):
-                if not stream.widen(change):
-                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
+            self.peer_window = value
         elif setting == frames.MAX_FRAME_SIZE:
             if not frames.FRAME_BYTES <= value < 2**24:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a size of frames is not allowed")
@@ -258,9 +260,8 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
 
     def _take_ping(self, flags: int, number: int, payload: bytes) -> None:
         if number or len(payload) != 8:
-            raise ConnectionFault(
-                ErrorCode.PROTOCOL_ERROR if number else ErrorCode.FRAME_SIZE_ERROR, "a ping is malformed"
-            )
+            code = ErrorCode.PROTOCOL_ERROR if number else ErrorCode.FRAME_SIZE_ERROR
+            raise ConnectionFault(code, "a ping is malformed")
         self._idle()
         if flags & ACK:
             self._on_ping_answer(payload)

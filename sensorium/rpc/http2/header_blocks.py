@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
 from hpack.exceptions import OversizedHeaderListError
+from hpack.hpack import decode_integer
 
 from sensorium.rpc.http2.frames import END_HEADERS, ConnectionFault, ErrorCode
 from sensorium.rpc.http2.metadata import Header
@@ -15,6 +16,9 @@ HEADER_LIST_BYTES = 16 * 1024
 _BLOCK_BYTES = 64 * 1024
 _READ_BYTES = 256 * 1024
 _TABLE_BYTES = 4096
+# RFC 7541, section 4.2: the least size since the last block, and the last one.
+_MOST_RESIZES = 2
+_RESIZE, _RESIZE_MASK, _RESIZE_BITS = 0x20, 0xE0, 5
 # Of these there are few, and the same ones again and again; others would push them out of the peer's table.
 _REPEATED = frozenset(
     {b":status", b":method", b":scheme", b":authority", b":path", b"content-type", b"te", b"grpc-status"}
@@ -74,11 +78,22 @@ class HeaderBlocks:
 
     def _decoded(self, block: bytes) -> list[Header]:
         try:
+            _require_few_resizes(block)
             return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
         except OversizedHeaderListError:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the headers are too large") from None
         except (HPACKError, IndexError, ValueError):
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "the headers cannot be read") from None
+
+
+def _require_few_resizes(block: bytes) -> None:
+    """Raises ConnectionFault where a block begins by resizing the table more often than there is reason to."""
+    position = resizes = 0
+    while position < len(block) and block[position] & _RESIZE_MASK == _RESIZE:
+        resizes += 1
+        if resizes > _MOST_RESIZES:
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "the headers resize their table too often")
+        position += decode_integer(memoryview(block)[position:], _RESIZE_BITS)[1]
 
 
 def header_bytes(headers: Iterable[Header]) -> int:

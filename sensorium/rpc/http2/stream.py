@@ -123,6 +123,11 @@ class Stream:
             self._output.wait(self)
         return self._send_window <= LARGEST_WINDOW
 
+    @property
+    def midway(self) -> bool:
+        """Whether a part of a message has come, and not its end."""
+        return self._assembler.begun
+
     def receive(self, data: bytes, size: int) -> None:
         """Takes the data of a frame that used up `size` of the window.
 

@@ -10,6 +10,7 @@ from tests.rpc.peer import EXCHANGE, UNARY, ended, peer
 
 Attack = Callable[[Wire], None]
 CALM = ErrorCode.ENHANCE_YOUR_CALM
+_BYTES = [frame(frames.DATA, 0, 1, b"x")] * 5000
 WRONG = ErrorCode.PROTOCOL_ERROR
 SIZE = ErrorCode.FRAME_SIZE_ERROR
 FLOW = ErrorCode.FLOW_CONTROL_ERROR
@@ -34,6 +35,13 @@ def _resets(there: Wire) -> None:
     there.greet()
     for number in range(1, 10_001, 2):
         there.send(header_frames(number, there.block(), 0, 16_384), reset_frame(number, ErrorCode.CANCEL))
+
+
+def _late(there: Wire) -> None:
+    """Goes on with a stream that was reset, since there is no such method."""
+    there.greet()
+    there.send(header_frames(1, there.block([*REQUEST[:2], (":path", "/no/such"), *REQUEST[3:]]), 0, 16_384))
+    there.send(reset_frame(1, ErrorCode.CANCEL), *_BYTES)
 
 
 def _bomb(there: Wire) -> None:
@@ -89,6 +97,14 @@ ATTACKS: dict[str, tuple[ErrorCode, Attack]] = {
     "windows": (CALM, _frames(*[window_frame(0, 1)] * 5000)),
     "unknown frames": (CALM, _frames(*[frame(99, 0, 0)] * 5000)),
     "empty data": (CALM, lambda there: _open(there, *[frame(frames.DATA, 0, 1)] * 5000)),
+    "padding alone": (CALM, lambda there: _open(there, *[frame(frames.DATA, frames.PADDED, 1, b"\1\0")] * 5000)),
+    "single bytes": (CALM, lambda there: _open(there, *[frame(frames.DATA, 0, 1, bytes([0, 0, 1, 0, 0]))], *_BYTES)),
+    "single bytes behind the end": (CALM, _late),
+    "many settings in a frame": (CALM, _frames(frame(frames.SETTINGS, 0, 0, b"\0\4\0\0\0\0" * 2700))),
+    "a table that is resized again and again": (
+        ErrorCode.COMPRESSION_ERROR,
+        _frames(header_frames(1, b"\x20" * 3, 0, 16_384)),
+    ),
     "rapid resets": (CALM, _resets),
     "headers without end": (CALM, _continued),
     "headers that expand": (CALM, _bomb),
