@@ -15,19 +15,16 @@ from typing import Annotated
 
 import torch
 import typer
-from prometheus_client import CollectorRegistry
 
 from benchmarks.gpu.engine import Letters
 from benchmarks.gpu.runner import prompts as random_tokens
 from benchmarks.gpu.shapes import make
+from benchmarks.text.bare_engine import BareEngine, started
 from services.engine.generation.attention.backend import register
-from services.engine.generation.building.build import EngineSettings, build_engine
-from services.engine.generation.engine import GenerationEngine
-from services.engine.generation.output.detokenizer import Decoder, IncrementalDetokenizer
-from services.engine.generation.output.output import OutputBuilder
-from services.engine.generation.output.token_texts import TokenTexts
+from services.engine.generation.building.parts import EngineSettings
 from services.engine.generation.requests.request import (
     Completed,
+    Delta,
     GenerationRequest,
     PromptLookup,
     SamplingParameters,
@@ -35,7 +32,6 @@ from services.engine.generation.requests.request import (
 )
 from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import load_language_model
-from services.engine.metrics import EngineMetrics
 
 MODEL = Path(__file__).parents[1] / "models" / "chat"
 _DRAWN = 1.5
@@ -77,8 +73,8 @@ class Run:
 class Bench:
     """The engine of a text service, without a server."""
 
-    def __init__(self, engine: GenerationEngine, decoder: Decoder) -> None:
-        self._engine, self._decoder, self._texts = engine, decoder, TokenTexts(decoder)
+    def __init__(self, engine: BareEngine) -> None:
+        self._engine = engine
 
     async def run(self, case: Case, prompts: list[list[int]], new_tokens: int, *, lookup: bool) -> Run:
         """Runs a case once."""
@@ -103,11 +99,11 @@ class Bench:
         stopping = StoppingCriteria(max_new_tokens=new_tokens)
         sampling = SamplingParameters(temperature=case.temperature, seed=seed)
         request = GenerationRequest(tuple(prompt), sampling, stopping, lookup=PromptLookup() if lookup else None)
-        detokenizer = IncrementalDetokenizer(self._decoder, prompt, skip_special_tokens=True)
-        async for event in self._engine.submit(request, OutputBuilder(detokenizer, stopping, self._texts)):
+        async for event in self._engine.submit(request):
             if isinstance(event, Completed):
                 return tuple(ids), event, time.perf_counter() - began
-            ids += getattr(event, "token_ids", ())
+            if isinstance(event, Delta):
+                ids += event.token_ids
         raise AssertionError("a stream ends with Completed, or raises")
 
 
@@ -157,17 +153,15 @@ def main(
     register()
     place = torch.device(device)
     loaded = make(shape, place) if shape else load_language_model(str(MODEL), revision=None, device=place, dtype=dtype)
-    built = build_engine(loaded, EngineSettings(), EngineMetrics(CollectorRegistry()))
-    if shape:
-        decoder, pieces = Letters(), random_tokens(8, piece, loaded.vocabulary_size)
-    else:
-        decoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
-        texts = [json.loads(line) for line in (MODEL / "held_out.jsonl").read_text().splitlines()[:8]]
-        pieces = [decoder.encode(json.dumps(text), field="prompt")[:piece] for text in texts]
-    built.engine.start()
-    bench, exact = Bench(built.engine, decoder), device == "cpu" and not shape
-    asyncio.run(measure(bench, [2 * each for each in pieces], rounds, new_tokens, exact=exact))
-    built.engine.close()
+    with started(loaded, EngineSettings()) as built:
+        if shape:
+            decoder, pieces = Letters(), random_tokens(8, piece, loaded.vocabulary_size)
+        else:
+            decoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
+            texts = [json.loads(line) for line in (MODEL / "held_out.jsonl").read_text().splitlines()[:8]]
+            pieces = [decoder.encode(json.dumps(text), field="prompt")[:piece] for text in texts]
+        bench, exact = Bench(BareEngine(built.engine, decoder)), device == "cpu" and not shape
+        asyncio.run(measure(bench, [2 * each for each in pieces], rounds, new_tokens, exact=exact))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import shlex
-import sys
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -14,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.encoders.schedule import Measured, Plan, measure
-from benchmarks.text.machine import machine_class, versions
+from benchmarks.text.machine import Setting
 from benchmarks.text.process import ROOT
 
 RATIOS = (
@@ -48,9 +46,7 @@ def main(
         console.print("stopped by hand before everything planned was measured")
     for table in tables(measured):
         console.print(table)
-    command = shlex.join(["python", "-m", "benchmarks.encoders", *sys.argv[1:]])
-    setting = {"date": datetime.now(UTC).date().isoformat(), "machine": machine_class(), "command": command}
-    result = {**setting, "versions": versions(), "values": measured.values}
+    result = {**asdict(Setting.now("benchmarks.encoders")), "values": measured.values}
     (cache / "encoders.json").write_text(json.dumps(result, indent=1) + "\n")
     console.print(f"written to {cache}/encoders.json", markup=False)
 

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from benchmarks.encoders.checkpoints import class_token_model, image_model, text
 from benchmarks.encoders.load import closed, open_loop
 from benchmarks.text.caller import GrpcCaller
 from benchmarks.text.checkpoint import SHAPES, checkpoint
+from benchmarks.text.environment import PeerMissing
 from benchmarks.text.process import LOAD_CORE
+from benchmarks.text.running import Running, Server
 from benchmarks.text.statistics import percentile
-from benchmarks.text.system import Running
 from benchmarks.text.workload import Workload
 
 CALLERS = 32
@@ -60,9 +62,9 @@ async def measure(plan: Plan, measured: Measured, say: Callable[[str], None]) ->
 
 async def _texts(plan: Plan, measured: Measured, repeat: int, say: Callable[[str], None]) -> None:
     model = text_model(plan.cache)
-    with Running(model, plan.cache) as running:
-        address = systems.service(running, "services.text", "--model", str(model), "--task", "embed")
-        async with systems.embedding(address) as call:
+    with Running(plan.cache) as running:
+        server = running.serve("services.text", *_of(model), "--task", "embed")
+        async with systems.embedding(server.address) as call:
             found = await closed(call, CALLERS, plan.seconds)
             measured.add("texts/s, sensorium", found.per_second, say)
             one = await closed(call, 1, plan.seconds / 2)
@@ -70,52 +72,65 @@ async def _texts(plan: Plan, measured: Measured, repeat: int, say: Callable[[str
             opened = await open_loop(call, UTILIZATION * found.per_second, 3 * plan.seconds, seed=repeat)
             for share in (0.5, 0.99):
                 measured.add(f"open loop p{100 * share:.0f}, ms", 1000 * percentile(opened.seconds, share), say)
-    with Running(model, plan.cache) as running:
+    with _if_it_is_to_be_had(say), Running(plan.cache) as running:
         url = systems.infinity(running, model)
         async with systems.posting(url) as call:
             measured.add("texts/s, infinity", (await closed(call, CALLERS, plan.seconds)).per_second, say)
             one = await closed(call, 1, plan.seconds / 2)
             measured.add("texts/s, infinity, one caller", one.per_second, say)
-    with Running(model, plan.cache) as running:
+    with _if_it_is_to_be_had(say), Running(plan.cache) as running:
         measured.add("texts/s, onnxruntime fp32", systems.onnx_runtime(running, model, plan.seconds), say)
-    with Running(model, plan.cache) as running:
+    with Running(plan.cache) as running:
         measured.add("texts/s, transformers", systems.plain(running, "text", model, plan.seconds), say)
 
 
 async def _texts_by_class_token(plan: Plan, measured: Measured, say: Callable[[str], None]) -> None:
     """Measures the same weights where the first token stands for a text: of the last layer little else is read."""
     model = class_token_model(plan.cache)
-    with Running(model, plan.cache) as running:
-        address = systems.service(running, "services.text", "--model", str(model))
-        async with systems.embedding(address) as call:
+    with Running(plan.cache) as running:
+        server = running.serve("services.text", *_of(model))
+        async with systems.embedding(server.address) as call:
             measured.add("texts/s by [CLS], sensorium", (await closed(call, CALLERS, plan.seconds)).per_second, say)
-    with Running(model, plan.cache) as running:
+    with _if_it_is_to_be_had(say), Running(plan.cache) as running:
         async with systems.posting(systems.infinity(running, model)) as call:
             measured.add("texts/s by [CLS], infinity", (await closed(call, CALLERS, plan.seconds)).per_second, say)
 
 
 async def _images(plan: Plan, measured: Measured, say: Callable[[str], None]) -> None:
     model = image_model(plan.cache)
-    with Running(model, plan.cache) as running:
-        address = systems.service(running, "services.vision", "--model", str(model))
-        async with systems.classifying(address) as call:
+    with Running(plan.cache) as running:
+        server = running.serve("services.vision", *_of(model))
+        async with systems.classifying(server.address) as call:
             found = await closed(call, IMAGE_CALLERS, 2 * plan.seconds)
             measured.add("images/s, sensorium", found.per_second, say)
         text = checkpoint(SHAPES["wide"], plan.cache)
-        beside = systems.service(running, "services.text", "--model", str(text), core=LOAD_CORE)
+        beside = running.serve("services.text", *_of(text), core=LOAD_CORE)
         measured.add("stream alone, tokens/s", await _streamed(beside, plan.seconds), say)
-        async with systems.classifying(address) as call:
+        async with systems.classifying(server.address) as call:
             load = asyncio.create_task(closed(call, IMAGE_CALLERS, 2 * plan.seconds + 4))
             await asyncio.sleep(2)
             measured.add("stream beside images, tokens/s", await _streamed(beside, plan.seconds), say)
             await load
-    with Running(model, plan.cache) as running:
+    with Running(plan.cache) as running:
         measured.add("images/s, transformers", systems.plain(running, "images", model, plan.seconds), say)
 
 
-async def _streamed(address: str, seconds: float) -> float:
+@contextmanager
+def _if_it_is_to_be_had(say: Callable[[str], None]) -> Generator[None]:
+    """Passes over a peer that cannot be installed."""
+    try:
+        yield
+    except PeerMissing as error:
+        say(f"  a peer is not measured: {error}")
+
+
+async def _streamed(server: Server, seconds: float) -> float:
     """Returns tokens a second of one stream over so long."""
-    async with GrpcCaller(int(address.rpartition(":")[2])) as caller:
+    async with GrpcCaller(server.port) as caller:
         (sample,) = await caller.call([replace(_STREAM.prompt(0), new_tokens=max(int(seconds * 100), 50))])
         arrivals = sample.arrivals
         return (len(arrivals) - 1) / (arrivals[-1] - arrivals[0])
+
+
+def _of(model: Path) -> tuple[str, ...]:
+    return "--model", str(model), "--device", "cpu"

@@ -1,6 +1,5 @@
 """The systems compared: how each is started on the servers' core, and how it is called."""
 
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,23 +10,14 @@ import sensorium
 from benchmarks.encoders.inputs import pictures, text
 from benchmarks.encoders.load import Call
 from benchmarks.text.environment import INFINITY, ONNX_RUNTIME, environment
-from benchmarks.text.process import ROOT, SERVER_CORE, free_port
-from benchmarks.text.system import Running, answers, serves
+from benchmarks.text.process import ROOT, Process
+from benchmarks.text.running import Running, answers
+from local.stack import free_ports
 from sensorium.v1.common_pb2 import Media
 from sensorium.v1.text_pb2 import EmbedRequest
 from sensorium.v1.vision_pb2 import ClassifyImageRequest
 
 WIDTH = 768
-
-
-def service(running: Running, module: str, *arguments: str, core: int = SERVER_CORE) -> str:
-    """Starts a service of this repository and returns its address once it serves."""
-    port = free_port()
-    ports = ["--port", str(port), "--metrics-port", str(free_port()), "--drain-delay-seconds", "0"]
-    command = [sys.executable, "-m", module, "--device", "cpu", *arguments, *ports]
-    process = running.start(module, command, core=core)
-    process.wait(lambda: serves(port))
-    return f"127.0.0.1:{port}"
 
 
 @asynccontextmanager
@@ -58,7 +48,7 @@ async def classifying(address: str) -> AsyncIterator[Call]:
 
 def infinity(running: Running, model: Path) -> str:
     """Starts infinity's server, with as many items to a batch as ours at most, and returns its URL."""
-    port = free_port()
+    (port,) = free_ports(1)
     program = environment(INFINITY, running.cache) / "infinity_emb"
     arguments = ["v2", "--model-id", str(model), "--engine", "torch", "--device", "cpu", "--dtype", "bfloat16"]
     more = ["--no-bettertransformer", "--batch-size", "64", "--log-level", "error", "--served-model-name", "m"]
@@ -86,21 +76,15 @@ async def posting(url: str) -> AsyncIterator[Call]:
 def onnx_runtime(running: Running, model: Path, seconds: float) -> float:
     """Returns items per second of ONNX Runtime in process."""
     python = environment(ONNX_RUNTIME, running.cache) / "python"
-    script = str(ROOT / "benchmarks/encoders/onnx_batches.py")
-    return _rate(running, "onnxruntime", [str(python), script, "--model", str(model), "--seconds", str(seconds)])
+    command = [str(python), str(ROOT / "benchmarks/encoders/onnx_batches.py"), "--model", str(model)]
+    return _rate(running.start("onnxruntime", [*command, "--seconds", str(seconds)], answers=True))
 
 
 def plain(running: Running, kind: str, model: Path, seconds: float) -> float:
     """Returns items per second of transformers in process, in bfloat16."""
-    command = [sys.executable, "-m", "benchmarks.encoders.batches", kind, "--model", str(model)]
-    return _rate(running, f"plain-{kind}", [*command, "--seconds", str(seconds)])
+    arguments = (kind, "--model", str(model), "--seconds", str(seconds))
+    return _rate(running.run("benchmarks.encoders.batches", *arguments, answers=True))
 
 
-def _rate(running: Running, name: str, command: list[str]) -> float:
-    process = running.start(name, command, answers=True)
-    assert process.popen.stdout is not None
-    lines = process.popen.stdout.read().decode().split()
-    process.popen.wait()
-    if process.popen.returncode or not lines:
-        raise RuntimeError(f"{name} failed:\n{process.last_lines()}")
-    return float(lines[-1])
+def _rate(process: Process) -> float:
+    return float(process.output()[-1])

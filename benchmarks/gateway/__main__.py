@@ -11,6 +11,7 @@ from rich.table import Table
 
 from benchmarks.gateway.occupancy import Occupancy, measure, stack
 from benchmarks.text.process import ROOT
+from benchmarks.text.running import Running
 
 _OVER_COMMITS = [1.0, 1.25, 1.5, 2.0]
 
@@ -19,19 +20,20 @@ def main(
     rows: Annotated[list[int], typer.Option(help="Rows of the chat model's batch; may be repeated.")] = [4, 16],  # noqa: B006
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; each measures every setting in turn.")] = 3,
     seconds: Annotated[float, typer.Option(min=1, help="Length of a measurement.")] = 5.0,
-    logs: Annotated[Path, typer.Option(help="Folder for logs.")] = ROOT / ".bench/gateway",
+    cache: Annotated[Path, typer.Option(help="Folder for logs.")] = ROOT / ".bench",
 ) -> None:
     """Measures the rows in use, straight and through gateways that give a service more or less at once."""
     table = Table("rows", "direct", *(f"by {factor:g}" for factor in _OVER_COMMITS))
     for count in rows:
-        table.add_row(str(count), *asyncio.run(_cells(count, repeats, seconds, logs)))
+        table.add_row(str(count), *asyncio.run(_cells(count, repeats, seconds, cache)))
     Console().print("Rows of a step in use (tokens a second), by --over-commit; means.", table)
 
 
-async def _cells(rows: int, repeats: int, seconds: float, logs: Path) -> list[str]:
-    with stack(rows, _OVER_COMMITS, logs) as (service, gateways):
-        targets = [service.target, *(gateway.target for gateway in gateways.values())]
-        rounds = [[await measure(target, service, rows, seconds) for target in targets] for _ in range(repeats)]
+async def _cells(rows: int, repeats: int, seconds: float, cache: Path) -> list[str]:
+    with Running(cache) as running:
+        service, gateways = stack(running, rows, _OVER_COMMITS)
+        fronts = [service, *gateways]
+        rounds = [[await measure(front, service, rows, seconds) for front in fronts] for _ in range(repeats)]
     return [_cell(measured) for measured in zip(*rounds, strict=True)]
 
 

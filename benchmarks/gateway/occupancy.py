@@ -2,43 +2,18 @@
 
 import asyncio
 import re
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
-from benchmarks.text.process import LOAD_CORE, ROOT, Process, free_port
+from benchmarks.text.process import LOAD_CORE, ROOT
+from benchmarks.text.running import Running, Server
 from sensorium import AsyncClient
 from sensorium.v1.text_pb2 import StreamGenerateRequest
 
 _TOKENS = 32
 _CALLERS_PER_ROW = 4
 _WARM_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where a running program listens."""
-
-    target: str
-    metrics: str
-
-    def metric(self, name: str) -> float:
-        """Returns a metric without labels."""
-        found = re.search(rf"^{name} (\S+)$", _read(f"{self.metrics}/metrics"), re.MULTILINE)
-        assert found is not None, name
-        return float(found.group(1))
-
-    def ready(self) -> bool:
-        """Whether it serves."""
-        try:
-            return bool(_read(f"{self.metrics}/readyz"))
-        except (URLError, ConnectionError):
-            return False
 
 
 @dataclass(frozen=True)
@@ -50,22 +25,23 @@ class Occupancy:
     tokens_per_second: float
 
 
-@contextmanager
-def stack(rows: int, over_commits: list[float], logs: Path) -> Iterator[tuple[Server, dict[float, Server]]]:
-    """Runs the chat model with so many rows, and before it a gateway for each setting."""
-    with ExitStack() as running:
-        model = ("--model", str(ROOT / "models/chat"), "--max-sequences", str(rows))
-        service = _start(running, logs, "services.text", *model)
-        gateways = {
-            factor: _start(running, logs, "gateway", "--static", service.target, "--over-commit", str(factor))
-            for factor in over_commits
-        }
-        yield service, gateways
+def stack(running: Running, rows: int, over_commits: list[float]) -> tuple[Server, list[Server]]:
+    """Starts the chat model with so many rows, and before it a gateway for each setting."""
+    model = ("--model", str(ROOT / "models/chat"), "--device", "cpu")
+    service = running.serve("services.text", *model, "--max-sequences", str(rows))
+    gateways = [
+        running.serve(
+            "gateway", "--static", service.address, "--over-commit", str(factor),
+            name=f"gateway-{factor:g}", core=LOAD_CORE,
+        )
+        for factor in over_commits
+    ]  # fmt: skip
+    return service, gateways
 
 
-async def measure(target: str, service: Server, rows: int, seconds: float) -> Occupancy:
-    """Returns what happens while four times as many callers as rows send one request after the other."""
-    async with AsyncClient(target) as client:
+async def measure(front: Server, service: Server, rows: int, seconds: float) -> Occupancy:
+    """Returns what happens behind `front` while four times as many callers as rows send one request after the other."""
+    async with AsyncClient(front.address) as client:
         callers = [asyncio.ensure_future(_call(client, number)) for number in range(_CALLERS_PER_ROW * rows)]
         await asyncio.sleep(_WARM_SECONDS)
         before, begun = await _counts(service), time.monotonic()
@@ -90,23 +66,21 @@ async def _call(client: AsyncClient, number: int) -> None:
         turn += 1
 
 
-async def _counts(service: Server) -> tuple[float, float, float]:
-    names = ("batch_size_sum", "batch_size_count", "generation_tokens_total")
-    values = [await asyncio.to_thread(service.metric, f"sensorium_engine_{name}") for name in names]
-    return values[0], values[1], values[2]
+async def _counts(service: Server) -> list[float]:
+    """Returns how many rows all steps had, how many steps there were, and how many tokens they made."""
+    text = await asyncio.to_thread(_metrics, service)
+    return [
+        _metric(text, f"sensorium_engine_{name}")
+        for name in ("batch_size_sum", "batch_size_count", "generation_tokens_total")
+    ]
 
 
-def _start(running: ExitStack, logs: Path, module: str, *arguments: str) -> Server:
-    port, metrics = free_port(), free_port()
-    command = [sys.executable, "-m", module, *arguments, "--port", str(port), "--metrics-port", str(metrics)]
-    core = 0 if module.startswith("services") else LOAD_CORE
-    process = Process(command, logs / f"{module}-{port}.log", core=core)
-    running.callback(process.stop)
-    server = Server(f"127.0.0.1:{port}", f"http://127.0.0.1:{metrics}")
-    process.wait(server.ready)
-    return server
+def _metric(text: str, name: str) -> float:
+    found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+    assert found is not None, name
+    return float(found[1])
 
 
-def _read(url: str) -> str:
-    with urlopen(url, timeout=5) as answer:  # noqa: S310 - a port of this machine
+def _metrics(server: Server) -> str:
+    with urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics", timeout=5) as answer:
         return answer.read().decode()

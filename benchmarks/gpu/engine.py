@@ -1,7 +1,6 @@
 """The whole engine in this process: scheduling, sampling, streams, with a request for each prompt."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from unittest.mock import patch
 
@@ -9,13 +8,10 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks.gpu.idle import TimedSteps
 from benchmarks.gpu.steady import Steady, steady
+from benchmarks.text.bare_engine import BareEngine
 from services.engine.generation.building.build import engine_of
 from services.engine.generation.building.parts import EngineSettings, Parts
-from services.engine.generation.engine import GenerationEngine
-from services.engine.generation.output.detokenizer import IncrementalDetokenizer
-from services.engine.generation.output.output import OutputBuilder
-from services.engine.generation.output.token_texts import TokenTexts
-from services.engine.generation.requests.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.generation.requests.request import GenerationRequest, SamplingParameters, StoppingCriteria
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
@@ -50,25 +46,18 @@ def _measured(
     engine = engine_of(loaded, parts, settings, EngineMetrics(CollectorRegistry())).engine
     engine.start()
     try:
-        return steady(asyncio.run(_all(engine, prompts, steps)))
+        return steady(asyncio.run(_all(BareEngine(engine, Letters()), prompts, steps)))
     finally:
         engine.close()
 
 
-async def _all(engine: GenerationEngine, prompts: list[list[int]], steps: int) -> list[list[float]]:
+async def _all(engine: BareEngine, prompts: list[list[int]], steps: int) -> list[list[float]]:
     return await asyncio.gather(*(_arrivals(engine, prompt, steps) for prompt in prompts))
 
 
-async def _arrivals(engine: GenerationEngine, prompt: list[int], steps: int) -> list[float]:
+async def _arrivals(engine: BareEngine, prompt: list[int], steps: int) -> list[float]:
     stopping = StoppingCriteria(max_new_tokens=steps, min_new_tokens=steps)
-    request = GenerationRequest(tuple(prompt), sampling=SamplingParameters(), stopping=stopping)
-    letters = Letters()
-    detokenizer = IncrementalDetokenizer(letters, prompt, skip_special_tokens=True)
-    output = OutputBuilder(detokenizer, stopping, TokenTexts(letters))
-    times: list[float] = []
-    async for event in engine.submit(request, output):
-        if isinstance(event, Delta):
-            times += [time.perf_counter()] * len(event.token_ids)
+    times = await engine.token_times(GenerationRequest(tuple(prompt), SamplingParameters(), stopping))
     if len(times) != steps:
         raise RuntimeError(f"{len(times)} tokens came instead of {steps}")
     return times

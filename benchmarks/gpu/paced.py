@@ -8,10 +8,9 @@ detokenizer, delivery, gRPC, and a client in a process of its own. Both are star
 
 import asyncio
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -21,11 +20,11 @@ import typer
 from benchmarks.text.caller import Caller, GrpcCaller
 from benchmarks.text.checkpoint import Shape, checkpoint
 from benchmarks.text.pipe import PipeCaller
-from benchmarks.text.process import LOAD_CORE, ROOT, SERVER_CORE, Process, free_port
+from benchmarks.text.process import LOAD_CORE, ROOT, SERVER_CORE, Process
+from benchmarks.text.running import Running
 from benchmarks.text.sample import RequestSample
-from benchmarks.text.shares import shares_of
+from benchmarks.text.shares import Shares, shares_of
 from benchmarks.text.statistics import MeasuredWrong
-from benchmarks.text.system import serves
 from benchmarks.text.workload import Workload
 
 _SHAPE = Shape("pretended", layers=1, hidden=64, feed_forward=64, heads=2, key_value_heads=1)
@@ -49,8 +48,8 @@ class _Side:
     process: Process
     caller: Caller
     rates: list[float] = field(default_factory=list[float])
-    shares: list[tuple[float, float, float]] = field(default_factory=list[tuple[float, float, float]])
-    """Of each turn, µs a token."""
+    shares: list[Shares] = field(default_factory=list[Shares])
+    """Of each turn, of a token."""
 
     async def turn(self, workload: Workload, streams: int, *key: object) -> None:
         """Loads it once, or again where its streams did not decode together: a busy machine may hold up one of them."""
@@ -64,11 +63,11 @@ class _Side:
         else:
             raise MeasuredWrong("the streams never decoded together; let turns be longer")
         self.rates.append(rate)
-        self.shares.append(taken.per_token(tokens))
+        self.shares.append(taken / tokens)
 
     def middle_shares(self) -> list[float]:
         """Returns the medians of engine, loop and others."""
-        return [median(each) for each in zip(*self.shares, strict=True)]
+        return [median(each) for each in zip(*map(astuple, self.shares), strict=True)]
 
 
 def main(
@@ -107,7 +106,7 @@ async def _measure(sides: "_Sides", step: float, streams: list[int], turns: int,
             for name, side in started.items():
                 ratio = median(one / other for one, other in zip(started[_SERVED].rates, side.rates, strict=True))
                 rate, (engine, loop, others) = median(side.rates), side.middle_shares()
-                parts = f"{engine:.1f} | {loop:.1f} | {others:.1f}"
+                parts = f"{1e6 * engine:.1f} | {1e6 * loop:.1f} | {1e6 * others:.1f}"
                 allowed = 1e-3 * step * rate / count
                 print(
                     f"| {step:g} | {count} | {name} | {rate:,.0f} | {allowed:.1%} | {ratio:.3f} | {parts} |", flush=True
@@ -126,29 +125,33 @@ class _Sides:
 
     async def start(self, step: float, stack: AsyncExitStack) -> dict[str, _Side]:
         """Returns all sides, by name, once they serve."""
-        found = {_SERVED: await self._service(_SERVED, ROOT, step, stack)}
-        if self.beside is not None:
-            found["served beside"] = await self._service("served beside", self.beside, step, stack)
-        process = self._process("in process", ROOT, step, stack, ["benchmarks.text.engine"], answers=True)
+        trees = {_SERVED: ROOT} | ({"served beside": self.beside} if self.beside is not None else {})
+        found = {name: await self._service(name, tree, step, stack) for name, tree in trees.items()}
+        running = stack.enter_context(_Pretending(self.cache, seconds=1e-3 * step))
+        process = running.run("benchmarks.text.engine", *self._sizes(), answers=True, core=self.core)
         found["in process"] = _Side(process, await stack.enter_async_context(PipeCaller(process)))
         return found
 
     async def _service(self, name: str, tree: Path, step: float, stack: AsyncExitStack) -> _Side:
-        port = free_port()
-        ports = ["--port", str(port), "--metrics-port", str(free_port()), "--drain-delay-seconds", "0"]
-        process = self._process(name, tree, step, stack, ["services.text", "--device", "cpu", *ports])
-        process.wait(lambda: serves(port))
-        return _Side(process, await stack.enter_async_context(GrpcCaller(port)))
+        running = stack.enter_context(_Pretending(self.cache, seconds=1e-3 * step, tree=tree))
+        arguments = ("--device", "cpu", *self._sizes())
+        server = running.serve("services.text", *arguments, name=name.replace(" ", "-"), core=self.core)
+        return _Side(server.process, await stack.enter_async_context(GrpcCaller(server.port)))
 
-    def _process(
-        self, name: str, tree: Path, step: float, stack: AsyncExitStack, module: list[str], *, answers: bool = False
-    ) -> Process:
-        sizes = ["--model", str(self.model), *(["--max-sequences", str(self.rows)] if self.rows > _ROWS else [])]
-        command = ["env", "-C", str(tree), sys.executable, "-m", "benchmarks.gpu.pretended", str(1e-3 * step)]
-        log = self.cache / f"logs/{name.replace(' ', '-')}.log"
-        process = Process([*command, *module, *sizes], log, answers=answers, core=self.core)
-        stack.callback(process.stop)
-        return process
+    def _sizes(self) -> list[str]:
+        return ["--model", str(self.model), *(["--max-sequences", str(self.rows)] if self.rows > _ROWS else [])]
+
+
+@dataclass
+class _Pretending(Running):
+    """Modules of a checkout whose steps take so many seconds."""
+
+    seconds: float = field(kw_only=True)
+    tree: Path = ROOT
+
+    def by(self, module: str) -> list[str]:
+        """See Running."""
+        return ["env", "-C", str(self.tree), *super().by(module), "benchmarks.gpu.pretended", str(self.seconds)]
 
 
 def rate_of(samples: Sequence[RequestSample]) -> float:

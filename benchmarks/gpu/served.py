@@ -3,17 +3,15 @@
 import asyncio
 import gc
 import json
-import sys
 import time
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
 import uvloop
-from prometheus_client import CollectorRegistry
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -21,19 +19,14 @@ import sensorium
 from benchmarks.gpu.runner import prompts
 from benchmarks.gpu.shapes import make
 from benchmarks.gpu.steady import Steady, steady
-from benchmarks.text.process import Process, free_port
-from benchmarks.text.system import serves
+from benchmarks.text.bare_engine import BareEngine, started
+from benchmarks.text.running import Running, Server
 from sensorium.v1.common_pb2 import GenerationParameters, TokenIds
 from sensorium.v1.text_pb2 import StreamGenerateRequest
-from services.engine.generation.building.build import BuiltEngine, build_engine
 from services.engine.generation.building.parts import EngineSettings
-from services.engine.generation.output.detokenizer import IncrementalDetokenizer
-from services.engine.generation.output.output import OutputBuilder
-from services.engine.generation.output.token_texts import TokenTexts
-from services.engine.generation.requests.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.generation.requests.request import GenerationRequest, SamplingParameters, StoppingCriteria
 from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import load_language_model
-from services.engine.metrics import EngineMetrics
 
 _CACHE_MIB, _CHUNK = 12 << 10, 8192
 _GPU = torch.device("cuda:0")
@@ -82,57 +75,28 @@ def _save(shape: str, folder: Path) -> None:
 def _in_process(folder: str, asked: list[list[int]], steps: int, rounds: int) -> list[Steady]:
     loaded = load_language_model(folder, revision=None, device=_GPU, dtype="auto")
     settings = EngineSettings(len(asked), _CHUNK, cache_bytes=_CACHE_MIB << 20, share_prefixes=False)
-    built = build_engine(loaded, settings, EngineMetrics(CollectorRegistry()))
-    built.engine.start()
-    encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
-    try:
-        return [uvloop.run(_all_inside(built, encoder, asked, steps)) for _ in range(rounds)]
-    finally:
-        built.engine.close()
+    with started(loaded, settings) as built:
+        engine = BareEngine(built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens))
+        return [uvloop.run(_all_inside(engine, asked, steps)) for _ in range(rounds)]
 
 
-async def _all_inside(built: BuiltEngine, encoder: PromptEncoder, asked: list[list[int]], steps: int) -> Steady:
-    async def one(prompt: list[int]) -> list[float]:
-        stopping = StoppingCriteria(max_new_tokens=steps)
-        detokenizer = IncrementalDetokenizer(encoder, tuple(prompt), skip_special_tokens=True)
-        output = OutputBuilder(detokenizer, stopping, TokenTexts(encoder))
-        request = GenerationRequest(tuple(prompt), SamplingParameters(), stopping)
-        return [
-            time.perf_counter()
-            async for event in built.engine.submit(request, output)
-            if isinstance(event, Delta)
-            for _ in event.token_ids
-        ]
-
-    return steady(await asyncio.gather(*map(one, asked)))
+async def _all_inside(engine: BareEngine, asked: list[list[int]], steps: int) -> Steady:
+    stopping = StoppingCriteria(max_new_tokens=steps)
+    requests = [GenerationRequest(tuple(prompt), SamplingParameters(), stopping) for prompt in asked]
+    return steady(await asyncio.gather(*map(engine.token_times, requests)))
 
 
 def _served(folder: Path, asked: list[list[int]], steps: int, rounds: int) -> list[Steady]:
-    port = free_port()
-    sizes: dict[str, Any] = {"max-sequences": len(asked), "cache-mib": _CACHE_MIB, "prefill-tokens": _CHUNK}
+    sizes = {"max-sequences": len(asked), "cache-mib": _CACHE_MIB, "prefill-tokens": _CHUNK}
     options = [part for name, size in sizes.items() for part in (f"--{name}", str(size))]
-    command = [
-        sys.executable,
-        "-m",
-        "services.text",
-        "--model",
-        str(folder),
-        "--device",
-        str(_GPU),
-        "--port",
-        str(port),
-    ]
-    command += ["--metrics-port", str(free_port()), "--no-prefix-cache", *options]
-    process = Process(command, folder / "service.log", core=None)
-    try:
-        process.wait(lambda: serves(port))
-        return [uvloop.run(_all_outside(port, asked, steps)) for _ in range(rounds)]
-    finally:
-        process.stop()
+    model = ("--model", str(folder), "--device", str(_GPU), "--no-prefix-cache")
+    with Running(folder) as running:
+        server = running.serve("services.text", *model, *options, core=None)
+        return [uvloop.run(_all_outside(server, asked, steps)) for _ in range(rounds)]
 
 
-async def _all_outside(port: int, asked: list[list[int]], steps: int) -> Steady:
-    async with sensorium.AsyncClient(f"127.0.0.1:{port}", retry=None) as client:
+async def _all_outside(server: Server, asked: list[list[int]], steps: int) -> Steady:
+    async with sensorium.AsyncClient(server.address, retry=None) as client:
 
         async def one(prompt: list[int]) -> list[float]:
             request = StreamGenerateRequest(

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.kinds.contenders import Engine, Generate
+from benchmarks.kinds.contenders import Generate, running
 from benchmarks.kinds.shapes import SEED, SHAPES, checkpoint
 from benchmarks.options import one_of
 from benchmarks.text.process import ROOT
@@ -45,9 +45,8 @@ def _prompts(batch: int, longest: int) -> list[list[int]]:
 
 def _measure(folder: Path, prompts: list[list[int]], new_tokens: int, repeats: int) -> tuple[str, str, str, str]:
     """Returns the path of the engine, tokens per second of both, and the ratio of them within a round."""
-    generate, engine = Generate(folder), Engine(folder)
-    rounds: list[tuple[float, float]] = []
-    with engine.started():
+    generate, rounds = Generate(folder), list[tuple[float, float]]()
+    with running(folder) as engine:
         for _ in range(repeats + 1):
             rounds.append((generate.run(prompts, new_tokens), engine.run(prompts, new_tokens)))
     plain, own = (median(seconds) for seconds in zip(*rounds[1:], strict=True))

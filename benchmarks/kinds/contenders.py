@@ -2,23 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from prometheus_client import CollectorRegistry
 
-from services.engine.generation.building.build import build_engine
+from benchmarks.text.bare_engine import BareEngine, started
+from services.engine.generation.building.build import BuiltEngine
 from services.engine.generation.building.parts import EngineSettings
-from services.engine.generation.output.detokenizer import IncrementalDetokenizer
-from services.engine.generation.output.output import OutputBuilder
-from services.engine.generation.output.token_texts import TokenTexts
-from services.engine.generation.requests.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.generation.requests.request import GenerationRequest, SamplingParameters, StoppingCriteria
 from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel, load_language_model
-from services.engine.metrics import EngineMetrics
 
 
 class Generate:
@@ -49,25 +45,11 @@ class Generate:
 class Engine:
     """The engine of the text service without the service, on the path it chooses."""
 
-    def __init__(self, folder: Path) -> None:
-        self._loaded = _load(folder)
-        self._built = build_engine(self._loaded, EngineSettings(), EngineMetrics(CollectorRegistry()))
-        self._encoder = PromptEncoder(self._loaded.tokenizer, self._built.context_tokens)
-        self._texts = TokenTexts(self._encoder)
-
-    @property
-    def path(self) -> str:
-        """How the engine runs the model."""
-        return "serial" if self._built.serial else "paged"
-
-    @contextmanager
-    def started(self) -> Iterator[None]:
-        """The engine runs inside the `with`."""
-        self._built.engine.start()
-        try:
-            yield
-        finally:
-            self._built.engine.close()
+    def __init__(self, loaded: LoadedModel, built: BuiltEngine) -> None:
+        self._begun = tuple(loaded.decoder_start_ids)
+        self._engine = BareEngine(built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens))
+        self.path = "serial" if built.serial else "paged"
+        """How it runs the model."""
 
     def run(self, prompts: list[list[int]], new_tokens: int) -> float:
         """See Generate.run. All requests come at once."""
@@ -79,20 +61,20 @@ class Engine:
         return time.process_time() - began
 
     async def _request(self, prompt: list[int], new_tokens: int) -> None:
-        started = tuple(self._loaded.decoder_start_ids)
         stopping = StoppingCriteria(max_new_tokens=new_tokens, min_new_tokens=new_tokens)
-        request = GenerationRequest(
-            prompt_token_ids=started or tuple(prompt),
-            sampling=SamplingParameters(),
-            stopping=stopping,
-            source_token_ids=tuple(prompt) if started else (),
-        )
-        detokenizer = IncrementalDetokenizer(self._encoder, request.prompt_token_ids, skip_special_tokens=True)
-        output = OutputBuilder(detokenizer, stopping, self._texts)
-        events = [event async for event in self._built.engine.submit(request, output)]
-        count = sum(len(event.token_ids) for event in events if isinstance(event, Delta))
-        if count != new_tokens:
-            raise RuntimeError(f"{count} tokens came instead of {new_tokens}")
+        begun, source = (self._begun, tuple(prompt)) if self._begun else (tuple(prompt), ())
+        request = GenerationRequest(begun, SamplingParameters(), stopping, source_token_ids=source)
+        times = await self._engine.token_times(request)
+        if len(times) != new_tokens:
+            raise RuntimeError(f"{len(times)} tokens came instead of {new_tokens}")
+
+
+@contextmanager
+def running(folder: Path) -> Generator[Engine]:
+    """Starts the engine with a service's defaults."""
+    loaded = _load(folder)
+    with started(loaded, EngineSettings()) as built:
+        yield Engine(loaded, built)
 
 
 def _load(folder: Path) -> LoadedModel:

@@ -9,20 +9,16 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from prometheus_client import CollectorRegistry
 
 from benchmarks.media.checkpoint import SIDE, TOKENS
+from benchmarks.text.bare_engine import BareEngine, started
 from benchmarks.text.vocabulary import first_word_id, words
 from services.engine.checkpoint import Checkpoint
-from services.engine.generation.building.build import BuiltEngine, EngineSettings, build_engine
-from services.engine.generation.output.detokenizer import IncrementalDetokenizer
-from services.engine.generation.output.output import OutputBuilder
-from services.engine.generation.output.token_texts import TokenTexts
-from services.engine.generation.requests.request import Delta, GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.generation.building.build import BuiltEngine, EngineSettings
+from services.engine.generation.requests.request import GenerationRequest, SamplingParameters, StoppingCriteria
 from services.engine.generation.running.media import Medium, PromptMedia
 from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel
-from services.engine.metrics import EngineMetrics
 from services.engine.multimodal.encoder import MediaEncoder
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
@@ -43,9 +39,7 @@ class Engine:
 
     def __init__(self, loaded: LoadedModel, built: BuiltEngine) -> None:
         self._loaded = loaded
-        self._built = built
-        self._encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
-        self._texts = TokenTexts(self._encoder)
+        self._engine = BareEngine(built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens))
         self._chance = random.Random(0)
 
     def medium(self) -> Medium:
@@ -69,13 +63,9 @@ class Engine:
 
     async def run(self, prompt: Prompt, new_tokens: int) -> list[float]:
         """Returns when each of the tokens that continue a prompt came."""
-        stopping, times = StoppingCriteria(max_new_tokens=new_tokens), list[float]()
-        detokenizer = IncrementalDetokenizer(self._encoder, prompt.token_ids, skip_special_tokens=True)
+        stopping = StoppingCriteria(max_new_tokens=new_tokens)
         request = GenerationRequest(prompt.token_ids, SamplingParameters(), stopping, media=prompt.media)
-        async for event in self._built.engine.submit(request, OutputBuilder(detokenizer, stopping, self._texts)):
-            if isinstance(event, Delta):
-                times += [time.perf_counter()] * len(event.token_ids)
-        return times
+        return await self._engine.token_times(request)
 
     def encode(self) -> float:
         """Returns how long the model's own encoder takes for one image, while the engine has nothing to do."""
@@ -90,9 +80,5 @@ def running(folder: Path) -> Iterator[Engine]:
     """Starts an engine with a service's defaults, but for the prefix cache, on one thread."""
     torch.set_num_threads(1)
     loaded = load_multimodal_model(Checkpoint(str(folder), torch.device("cpu")))
-    built = build_engine(loaded, EngineSettings(share_prefixes=False), EngineMetrics(CollectorRegistry()))
-    built.engine.start()
-    try:
+    with started(loaded, EngineSettings(share_prefixes=False)) as built:
         yield Engine(loaded, built)
-    finally:
-        built.engine.close()

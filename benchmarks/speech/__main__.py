@@ -1,13 +1,9 @@
 """`python -m benchmarks.speech`: transcription over gRPC beside transformers' pipeline in process."""
 
 import asyncio
-import os
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -17,17 +13,15 @@ from rich.console import Console
 from rich.table import Table
 
 import sensorium
-from benchmarks.encoders.systems import service
 from benchmarks.speech.listening_shapes import frame_model, writing_model
 from benchmarks.speech.recordings import recordings, total_seconds
-from benchmarks.text.machine import machine_class, versions
+from benchmarks.text.machine import Setting
 from benchmarks.text.process import ROOT
-from benchmarks.text.system import Running
+from benchmarks.text.running import Running
 from sensorium.v1.common_pb2 import GenerationParameters, Media
 from sensorium.v1.speech_pb2 import TranscribeRequest
 
 _AIM = 1.3
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -70,17 +64,18 @@ def main(
         for dtype in dtypes.split(","):
             pipelined: dict[int, list[Took]] = {}
             for batch in (callers, 1):
-                with Running(folder, cache) as running:
-                    pipelined[batch] = _pipelined(running, shape, dtype, batch, count, rounds)
-            with Running(folder, cache) as running:
-                served = asyncio.run(_served(running, shape, dtype, callers, files, rounds))
+                with Running(cache) as running:
+                    pipelined[batch] = _pipelined(running, folder, shape, dtype, batch, count, rounds)
+            with Running(cache) as running:
+                served = asyncio.run(_served(running, folder, shape, dtype, callers, files, rounds))
             table.add_row(shape.name, dtype, f"gRPC, {callers} callers", *_rates(seconds, served), "")
             for batch, aim in ((callers, f", aim ≥ {_AIM}"), (1, "")):
                 told = _times(pipelined[batch], served) + aim
                 table.add_row("", "", f"pipeline, batches of {batch}", *_rates(seconds, pipelined[batch]), told)
     console.print(table)
-    console.print(f"{count} recordings, {seconds:.0f} s; {datetime.now(UTC).date()}; {machine_class()}; {versions()}")
-    console.print(shlex.join(["python", "-m", "benchmarks.speech", *sys.argv[1:]]), markup=False)
+    setting = Setting.now("benchmarks.speech")
+    console.print(f"{count} recordings, {seconds:.0f} s; {setting.date}; {setting.machine}; {setting.versions}")
+    console.print(setting.command, markup=False)
 
 
 def _times(pipelined: list[Took], served: list[Took]) -> str:
@@ -94,27 +89,26 @@ def _rates(seconds: float, rounds: list[Took]) -> tuple[str, str]:
     return f"{processor:.2f}", f"{clock:.2f}"
 
 
-def _pipelined(running: Running, shape: Shape, dtype: str, batch: int, count: int, rounds: int) -> list[Took]:
-    command = [sys.executable, "-m", "benchmarks.speech.pipeline_batches", "--model", str(running.model)]
-    command += ["--dtype", dtype, "--batch", str(batch), "--count", str(count), "--rounds", str(rounds)]
-    process = running.start("pipeline", [*command, "--tokens", str(shape.tokens)], answers=True)
-    assert process.popen.stdout is not None
-    lines = process.popen.stdout.read().decode().splitlines()
-    if process.popen.wait() or len(lines) != rounds:
-        raise RuntimeError(f"the pipeline failed:\n{process.last_lines()}")
-    return [Took(*map(float, line.split())) for line in lines]
+def _pipelined(
+    running: Running, folder: Path, shape: Shape, dtype: str, batch: int, count: int, rounds: int
+) -> list[Took]:
+    sizes = {"batch": batch, "count": count, "rounds": rounds, "tokens": shape.tokens}
+    options = [part for name, size in sizes.items() for part in (f"--{name}", str(size))]
+    module = "benchmarks.speech.pipeline_batches"
+    process = running.run(module, "--model", str(folder), "--dtype", dtype, *options, answers=True)
+    return [Took(*map(float, line.split())) for line in process.output()[-rounds:]]
 
 
 async def _served(
-    running: Running, shape: Shape, dtype: str, callers: int, files: list[bytes], rounds: int
+    running: Running, folder: Path, shape: Shape, dtype: str, callers: int, files: list[bytes], rounds: int
 ) -> list[Took]:
-    address = service(running, "services.speech", "--model", str(running.model), "--dtype", dtype)
-    (process,) = running.processes
+    server = running.serve("services.speech", "--model", str(folder), "--device", "cpu", "--dtype", dtype)
+    processor_seconds = server.process.processor_seconds
     asks = [TranscribeRequest(audio=Media(data=file), language="en") for file in files]
     if shape.tokens:
         for ask in asks:
             ask.parameters.CopyFrom(GenerationParameters(temperature=0, max_new_tokens=shape.tokens))
-    async with sensorium.AsyncClient(address, retry=None, timeout=600) as client:
+    async with sensorium.AsyncClient(server.address, retry=None, timeout=600) as client:
         gate = asyncio.Semaphore(callers)
 
         async def one(ask: TranscribeRequest) -> None:
@@ -125,15 +119,10 @@ async def _served(
         await asyncio.gather(*map(one, asks[:2]))
         took: list[Took] = []
         for _ in range(rounds):
-            clock, processor = time.perf_counter(), _processor_seconds(process.popen.pid)
+            clock, processor = time.perf_counter(), processor_seconds()
             await asyncio.gather(*map(one, asks))
-            took.append(Took(time.perf_counter() - clock, _processor_seconds(process.popen.pid) - processor))
+            took.append(Took(time.perf_counter() - clock, processor_seconds() - processor))
         return took
-
-
-def _processor_seconds(pid: int) -> float:
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / _TICKS
 
 
 if __name__ == "__main__":

@@ -3,12 +3,8 @@
 import asyncio
 import json
 import os
-import shlex
-import sys
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Annotated
@@ -19,14 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.speech.live_stream import Heard, Pace, Samples, hear
-from benchmarks.text.machine import machine_class, versions
-from benchmarks.text.process import LOAD_CORE, ROOT, Process, free_port
+from benchmarks.text.machine import Setting
+from benchmarks.text.process import LOAD_CORE, ROOT, Process
+from benchmarks.text.running import Running
 from models.recipes.speech.hearing_test import draw
 from models.recipes.speech.items import Item, read_items
 from models.recipes.speech.measures import word_error_rate
-from sensorium import AsyncClient, SensoriumError
+from sensorium import AsyncClient
 from sensorium.v1 import common_pb2 as common
-from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
 
 _TOGETHER = 4
@@ -62,13 +58,8 @@ def main(
     for name, (value, aim) in measured.figures.items():
         table.add_row(name, f"{value:.3g}", aim)
     console.print(table)
-    command = shlex.join(["python", "-m", "benchmarks.speech.streaming", *sys.argv[1:]])
-    setting = {"date": datetime.now(UTC).date().isoformat(), "machine": machine_class(), "command": command}
-    result = {
-        **setting,
-        "versions": versions(),
-        "values": {name: value for name, (value, _) in measured.figures.items()},
-    }
+    values = {name: value for name, (value, _) in measured.figures.items()}
+    result = {**asdict(Setting.now("benchmarks.speech.streaming")), "values": values}
     (cache / "speech-streaming.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
@@ -76,33 +67,39 @@ async def measure(model: Path, items: Sequence[Item], chunkings: int, cache: Pat
     """Returns all figures."""
     os.sched_setaffinity(0, {LOAD_CORE % (os.cpu_count() or 1)})
     measured = Measured()
-    async with _serving(model, cache) as (client, process):
-        spoken = [item for item in items if item.expected["text"]]
-        whole = [await _offline(client, item) for item in spoken]
-        rate = word_error_rate(_pairs(spoken, whole))
-        measured.add("word error rate, whole", rate)
-        await _words(client, process, spoken, rate, measured)
-        silent = [item for item in items if not item.expected["text"]]
-        heard = await _streamed(client, silent)
-        measured.add(
-            "recordings without speech, of which words were heard", sum(bool(each.text) for each in heard), "0"
-        )
-        await _latency(client, spoken, measured)
-        await _idle(client, process, measured)
-        await _chunkings(client, spoken, whole, chunkings, measured)
+    with Running(cache) as running:
+        server = running.serve("services.speech", "--model", str(model), "--device", "cpu")
+        async with AsyncClient(server.address, timeout=600) as client:
+            await _all(client, server.process, items, chunkings, measured)
     return measured
+
+
+async def _all(
+    client: AsyncClient, process: Process, items: Sequence[Item], chunkings: int, measured: Measured
+) -> None:
+    spoken = [item for item in items if item.expected["text"]]
+    whole = [await _offline(client, item) for item in spoken]
+    rate = word_error_rate(_pairs(spoken, whole))
+    measured.add("word error rate, whole", rate)
+    await _words(client, process, spoken, rate, measured)
+    silent = [item for item in items if not item.expected["text"]]
+    heard = await _streamed(client, silent)
+    measured.add("recordings without speech, of which words were heard", sum(bool(each.text) for each in heard), "0")
+    await _latency(client, spoken, measured)
+    await _idle(client, process, measured)
+    await _chunkings(client, spoken, whole, chunkings, measured)
 
 
 async def _words(
     client: AsyncClient, process: Process, spoken: Sequence[Item], whole_rate: float, measured: Measured
 ) -> None:
-    before = _cpu_seconds(process)
+    before = process.processor_seconds()
     heard = await _streamed(client, spoken)
     seconds = sum(len(_samples(item)) / item.rate for item in spoken)
     rate = word_error_rate(_pairs(spoken, [each.text for each in heard]))
     measured.add("word error rate, streamed in real time", rate)
     measured.add("streamed ÷ whole", rate / whole_rate if whole_rate else float(rate > 0), "≤ 1.2")
-    measured.add("real-time factor of the service, all in", (_cpu_seconds(process) - before) / seconds, "< 0.3")
+    measured.add("real-time factor of the service, all in", (process.processor_seconds() - before) / seconds, "< 0.3")
     measured.add("interim results a second of audio", sum(each.interim_count for each in heard) / seconds)
     measured.add("results that took back what was stable", sum(each.taken_back for each in heard), "0")
     waits = [wait for each in heard for wait in each.final_waits]
@@ -122,9 +119,9 @@ async def _idle(client: AsyncClient, process: Process, measured: Measured) -> No
     """Streams in which nobody speaks, as many as there may be, each a message of noise every 100 ms."""
     draws = np.random.default_rng(0)
     noise = (draws.standard_normal(_IDLE_SECONDS * _IDLE_RATE) * 0.003).astype(np.float32)
-    before = _cpu_seconds(process)
+    before = process.processor_seconds()
     await asyncio.gather(*(hear(client, noise, _IDLE_RATE, Pace()) for _ in range(_IDLE_STREAMS)))
-    busy = (_cpu_seconds(process) - before) / _IDLE_SECONDS
+    busy = (process.processor_seconds() - before) / _IDLE_SECONDS
     measured.add(f"core that {_IDLE_STREAMS} silent streams take", busy)
 
 
@@ -177,36 +174,6 @@ def _samples(item: Item) -> Samples:
 
 def _pairs(items: Sequence[Item], heard: Sequence[str]) -> list[tuple[str, str]]:
     return [(item.expected["text"], text) for item, text in zip(items, heard, strict=True)]
-
-
-def _cpu_seconds(process: Process) -> float:
-    fields = Path(f"/proc/{process.popen.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-@asynccontextmanager
-async def _serving(model: Path, cache: Path) -> AsyncIterator[tuple[AsyncClient, Process]]:
-    port = free_port()
-    command = [sys.executable, "-m", "services.speech", "--model", str(model), "--device", "cpu", "--port", str(port)]
-    process = Process([*command, "--metrics-port", "0"], cache / "speech-streaming.log")
-    try:
-        async with AsyncClient(f"127.0.0.1:{port}", timeout=600) as client:
-            await _until_ready(client, process)
-            yield client, process
-    finally:
-        process.stop()
-
-
-async def _until_ready(client: AsyncClient, process: Process) -> None:
-    while True:
-        try:
-            info = (await client.models.get_model(models.GetModelRequest(), timeout=5)).model
-            if info.state == models.MODEL_STATE_READY:
-                return
-        except SensoriumError:
-            pass
-        assert process.popen.poll() is None, process.last_lines()
-        await asyncio.sleep(0.3)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
 """`python -m benchmarks.text`: the text service beside the servers one would pick instead."""
 
 import asyncio
-import datetime
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +10,9 @@ from rich.console import Console
 from benchmarks.options import one_of
 from benchmarks.text.checkpoint import SHAPES
 from benchmarks.text.environment import TRANSFORMERS, VLLM, PeerMissing, environment, version
-from benchmarks.text.machine import machine_class, versions
+from benchmarks.text.machine import Setting
 from benchmarks.text.process import ROOT
-from benchmarks.text.report import Setting, markdown, write_json
+from benchmarks.text.report import markdown, write_json
 from benchmarks.text.result import Result
 from benchmarks.text.schedule import Plan, measure
 from benchmarks.text.system import SYSTEMS
@@ -51,12 +48,7 @@ def main(
         cache=cache.resolve(),
     )
     result = Result(notes=plan.left_out())
-    setting = Setting(
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        machine=machine_class(),
-        versions=_versions(plan, result, console),
-        command=shlex.join(["python", "-m", "benchmarks.text", *sys.argv[1:]]),
-    )
+    setting = Setting.now("benchmarks.text", _versions(plan, result, console))
     try:
         asyncio.run(measure(plan, result, console.print))
     except KeyboardInterrupt:
@@ -66,8 +58,8 @@ def main(
 
 
 def _versions(plan: Plan, result: Result, console: Console) -> dict[str, str]:
-    """Returns all versions, and installs the peers now, as nothing may be installed while others are measured."""
-    found = versions()
+    """Returns those of the peers, and installs them now, as nothing may be installed while others are measured."""
+    found: dict[str, str] = {}
     for peer in (TRANSFORMERS, VLLM):
         if peer.name in plan.systems:
             console.print(f"environment of {peer.name}")

@@ -1,7 +1,6 @@
 """Calls the process of `benchmarks.text.generate`."""
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 from typing import Any, Self
@@ -15,7 +14,8 @@ class BatchCaller:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._answer()
+        self._answers = process.answers()
+        self._answer()  # that it is ready
 
     async def __aenter__(self) -> Self:
         return self
@@ -27,9 +27,7 @@ class BatchCaller:
         """Returns one sample per prompt; all are of one length and ask for as many tokens."""
         sent = time.perf_counter()
         batch = {"prompts": [prompt.token_ids for prompt in prompts], "new_tokens": prompts[0].new_tokens}
-        assert self._process.popen.stdin is not None
-        self._process.popen.stdin.write(json.dumps(batch).encode() + b"\n")
-        self._process.popen.stdin.flush()
+        self._process.tell(batch)
         times = (await asyncio.to_thread(self._answer))["times"]
         return [
             RequestSample(sent, list(times), prompt_tokens=len(prompt.token_ids), output_tokens=len(times))
@@ -37,8 +35,6 @@ class BatchCaller:
         ]
 
     def _answer(self) -> dict[str, Any]:
-        assert self._process.popen.stdout is not None
-        while line := self._process.popen.stdout.readline():
-            if line.startswith(b"{"):
-                return json.loads(line)
-        raise SystemFailed(f"generate ended:\n{self._process.last_lines()}")
+        if (answer := next(self._answers, None)) is None:
+            raise SystemFailed(f"generate ended:\n{self._process.last_lines()}")
+        return answer

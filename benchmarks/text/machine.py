@@ -3,9 +3,14 @@
 import importlib.metadata
 import os
 import platform
+import shlex
+import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 FOREIGN_LIMIT = 0.2
@@ -43,6 +48,23 @@ def machine_class() -> str:
     flags = next((line for line in lines if line.startswith("flags")), "")
     wide = "AVX-512 with bf16" if "avx512_bf16" in flags else "AVX-512" if "avx512f" in flags else "AVX2"
     return f"{os.cpu_count()} cores of {' and '.join(sorted(kinds)) or platform.machine()} ({wide})"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Under what a result holds."""
+
+    date: str
+    machine: str
+    versions: Mapping[str, str]
+    command: str
+
+    @classmethod
+    def now(cls, module: str, peers: Mapping[str, str] | None = None) -> Self:
+        """Returns that of this process, which runs `module`; with the versions of its peers."""
+        today = datetime.now(UTC).date().isoformat()
+        command = shlex.join(["python", "-m", module, *sys.argv[1:]])
+        return cls(today, machine_class(), versions() | dict(peers or {}), command)
 
 
 def versions() -> dict[str, str]:

@@ -1,11 +1,10 @@
 """Calls the process of `benchmarks.text.engine`."""
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 from itertools import count
-from typing import Any, Self
+from typing import Self
 
 from benchmarks.text.process import Process, SystemFailed
 from benchmarks.text.sample import Prompt, RequestSample
@@ -18,7 +17,9 @@ class PipeCaller:
         self._process = process
         self._ids = count()
         self._waiting: dict[int, asyncio.Future[list[float]]] = {}
-        self._wait_until_ready()
+        self._answers = process.answers()
+        if next(self._answers, None) is None:  # that it is ready
+            raise SystemFailed(f"the engine ended:\n{process.last_lines()}")
 
     async def __aenter__(self) -> Self:
         self._reader = asyncio.create_task(asyncio.to_thread(self._read, asyncio.get_running_loop()))
@@ -36,29 +37,15 @@ class PipeCaller:
         answer = self._waiting[identifier] = asyncio.get_running_loop().create_future()
         asked = {"id": identifier, "prompt": prompt.token_ids, "new_tokens": prompt.new_tokens}
         sent = time.perf_counter()
-        assert self._process.popen.stdin is not None
-        self._process.popen.stdin.write(json.dumps(asked).encode() + b"\n")
-        self._process.popen.stdin.flush()
+        self._process.tell(asked)
         try:
             times = await answer
         except SystemFailed as error:
             return [RequestSample(sent, error=str(error))]
         return [RequestSample(sent, times, prompt_tokens=len(prompt.token_ids), output_tokens=len(times))]
 
-    def _wait_until_ready(self) -> None:
-        for answer in self._answers():
-            if "ready" in answer:
-                return
-        raise SystemFailed(f"the engine ended:\n{self._process.last_lines()}")
-
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
-        for answer in self._answers():
+        for answer in self._answers:
             loop.call_soon_threadsafe(self._waiting.pop(answer["id"]).set_result, answer["times"])
         for left in list(self._waiting.values()):
             loop.call_soon_threadsafe(left.set_exception, SystemFailed("the engine ended"))
-
-    def _answers(self) -> Any:
-        assert self._process.popen.stdout is not None
-        while line := self._process.popen.stdout.readline():
-            if line.startswith(b"{"):
-                yield json.loads(line)

@@ -1,20 +1,21 @@
 """A program under measurement: pinned to its core, in a session of its own, its output in a file."""
 
 import contextlib
+import json
 import os
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 SERVER_CORE = 0
 LOAD_CORE = 1
 START_SECONDS = 240.0
 STOP_SECONDS = 15.0
 ROOT = Path(__file__).parent.parent.parent
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
@@ -27,7 +28,7 @@ class Process:
     """One program on one core, the servers' unless told otherwise, with one thread for arithmetic. Nothing of its
     session outlives `stop`. With None for its core it runs where it likes.
 
-    Its output goes to `log`; with `answers`, its standard output can be read from `popen` instead.
+    Its output goes to `log`; with `answers`, what it prints can be read here instead.
     """
 
     def __init__(
@@ -65,6 +66,32 @@ class Process:
                 raise SystemFailed(f"{self.popen.args!r} did not get ready:\n{self.last_lines()}")
             time.sleep(0.2)
 
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Writes a line of JSON to its standard input."""
+        assert self.popen.stdin is not None
+        self.popen.stdin.write(json.dumps(message).encode() + b"\n")
+        self.popen.stdin.flush()
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        """Yields what it prints in lines of JSON, until it ends; what libraries print is passed over."""
+        assert self.popen.stdout is not None
+        while line := self.popen.stdout.readline():
+            if line.startswith(b"{"):
+                yield json.loads(line)
+
+    def output(self) -> list[str]:
+        """Waits for its end and returns the lines it printed. Raises SystemFailed if it failed, or printed none."""
+        assert self.popen.stdout is not None
+        lines = self.popen.stdout.read().decode().splitlines()
+        if self.popen.wait() or not lines:
+            raise SystemFailed(f"{self.popen.args!r} failed:\n{self.last_lines()}")
+        return lines
+
+    def processor_seconds(self) -> float:
+        """Returns what all its threads have taken of the processor so far, those that have ended too."""
+        user, system = Path(f"/proc/{self.popen.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / _TICKS
+
     def last_lines(self, count: int = 12) -> str:
         """Returns the end of its output."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-count:])
@@ -83,9 +110,3 @@ class Process:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.popen.pid, number)
-
-
-def free_port() -> int:
-    """Returns a port nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as opened:
-        return opened.getsockname()[1]

@@ -1,23 +1,12 @@
 """The written report: what was measured, where, by which command, and what was not."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.text.machine import Setting
 from benchmarks.text.result import Result
 from benchmarks.text.table import grids
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Under what a result holds."""
-
-    date: str
-    machine: str
-    versions: Mapping[str, str]
-    command: str
-
 
 _METHOD = """\
 Every system runs on one core with one thread for arithmetic, gateway included; the callers run on another core. Random
@@ -42,7 +31,7 @@ def markdown(result: Result, setting: Setting) -> str:
 
 def write_json(result: Result, setting: Setting, path: Path) -> None:
     """Writes every measurement of every repeat."""
-    everything = {"setting": {**vars(setting), "versions": dict(setting.versions)}, **result.as_json()}
+    everything = {"setting": asdict(setting), **result.as_json()}
     path.write_text(json.dumps(everything, indent=1) + "\n")
 
 

@@ -13,8 +13,9 @@ from benchmarks.text.machine import FOREIGN_LIMIT, CpuTime, cpu_time, foreign_co
 from benchmarks.text.mixed import mixed
 from benchmarks.text.process import LOAD_CORE, SystemFailed
 from benchmarks.text.result import Cell, Measurement, MixedMeasurement, Result
+from benchmarks.text.running import Running
 from benchmarks.text.statistics import MeasuredWrong, check_counts, numbers
-from benchmarks.text.system import SYSTEMS, Running, System
+from benchmarks.text.system import SYSTEMS, System
 from benchmarks.text.workload import MIXED, WORKLOADS, Workload
 
 Say = Callable[[str], None]
@@ -55,9 +56,9 @@ async def measure(plan: Plan, result: Result, say: Say) -> None:
                 if name in missing or SYSTEMS[name].only not in (None, *plan.workloads):
                     continue
                 try:
-                    with Running(model, plan.cache) as running:
+                    with Running(plan.cache) as running:
                         say(f"repeat {repeat + 1}/{plan.repeats}, {shape}: {name}")
-                        caller = SYSTEMS[name].start(running)
+                        caller = SYSTEMS[name].start(running, model)
                         visit = _Visit(plan, SYSTEMS[name], shape, repeat, running, result, say)
                         await visit.measure(caller)
                 except PeerMissing as error:

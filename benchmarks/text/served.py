@@ -9,9 +9,8 @@ decode and those that read prompts too.
 import asyncio
 import json
 import os
-from collections.abc import Mapping
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -19,40 +18,35 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.tables import Rows
 from benchmarks.text.caller import Caller
 from benchmarks.text.checkpoint import SHAPES, checkpoint
 from benchmarks.text.load import Amount, Load, MakePrompt, closed_loop
-from benchmarks.text.process import LOAD_CORE, ROOT, SERVER_CORE, Process
+from benchmarks.text.process import LOAD_CORE, ROOT
+from benchmarks.text.running import Running
 from benchmarks.text.shares import Shares, shares_of
 from benchmarks.text.statistics import numbers, percentile, spread
-from benchmarks.text.system import SYSTEMS, Running
+from benchmarks.text.system import SYSTEMS
 from benchmarks.text.workload import WORKLOADS
 
 _RECORDED = ("services.text", "benchmarks.text.engine")
-_HEAD = (
-    "| system | tokens/s | inter-token p99, ms | engine, µs a token | loop | others | "
-    "decode-only step p50, ms | reading step p50 | p95 | p99 |\n" + "| --- " + "| ---: " * 9 + "|"
-)
+_COLUMNS = (
+    "system", "tokens/s", "inter-token p99, ms", "engine, µs a token", "loop", "others", "decode-only step p50, ms",
+    "reading step p50", "p95", "p99",
+)  # fmt: skip
 
 
+@dataclass
 class _Recording(Running):
     """A system of which the process with the engine notes its steps."""
 
-    def start(
-        self,
-        name: str,
-        command: list[str],
-        extra: Mapping[str, str] | None = None,
-        *,
-        answers: bool = False,
-        core: int | None = SERVER_CORE,
-    ) -> Process:
+    notes: Path = field(kw_only=True)
+    """Where they are, once it has ended."""
+
+    def by(self, module: str) -> list[str]:
         """See Running."""
-        python, _, module, *arguments = command
-        if module in _RECORDED:
-            self.notes = self.cache / f"logs/{name}.steps.json"
-            command = [python, "-m", "benchmarks.text.recorded", str(self.notes), module, *arguments]
-        return super().start(name, command, extra, answers=answers, core=core)
+        command = super().by(module)
+        return [*command, "benchmarks.text.recorded", str(self.notes)] if module in _RECORDED else command
 
 
 @dataclass(frozen=True)
@@ -95,13 +89,13 @@ def main(
     """Prints a line for each system and repeat, and how many tokens the first makes for one of each other."""
     os.sched_setaffinity(0, {LOAD_CORE})
     plan = _Plan(tuple(system), concurrency, turns, Amount(seconds, 2 * concurrency), cache.resolve())
-    print(_HEAD, flush=True)
+    table = Rows(*_COLUMNS)
     ratios = {name: list[float]() for name in system[1:]}
     for index in range(repeats):
         with ExitStack() as stack:
             found = asyncio.run(_measure(plan, index, stack))
         for name, visit in found.items():
-            print(f"| {name} | {' | '.join(_told(visit))} |", flush=True)
+            table.add(name, *_told(visit))
         own = found[system[0]].speeds()
         for name, pairs in ratios.items():
             pairs += [one / other for one, other in zip(own, found[name].speeds(), strict=True)]
@@ -117,8 +111,8 @@ async def _measure(plan: _Plan, repeat: int, stack: ExitStack) -> dict[str, _Vis
     visits: dict[str, _Visit] = {}
     async with AsyncExitStack() as callers:
         for name in plan.systems:
-            running = stack.enter_context(_Recording(model, plan.cache))
-            visits[name] = _Visit(running, await callers.enter_async_context(SYSTEMS[name].start(running)))
+            running = stack.enter_context(_Recording(plan.cache, notes=plan.cache / f"logs/{name}.steps.json"))
+            visits[name] = _Visit(running, await callers.enter_async_context(SYSTEMS[name].start(running, model)))
             warm = partial(workload.prompt, "warm", repeat)
             await closed_loop(visits[name].caller, warm, plan.concurrency, Amount(0, plan.concurrency))
         before = {name: shares_of(visit.running.processes) for name, visit in visits.items()}
@@ -142,7 +136,7 @@ def _told(visit: _Visit) -> list[str]:
     return [
         f"{median(visit.speeds()):.0f}",
         f"{median(pauses):.1f}",
-        *(f"{part:.0f}" for part in visit.shares.per_token(tokens)),
+        *(f"{1e6 * part / tokens:.0f}" for part in astuple(visit.shares)),
         *(f"{percentile(of_kind, share):.1f}" if of_kind else "–" for of_kind, share in lengths),
     ]
 

@@ -22,9 +22,13 @@ class Shares:
     def __sub__(self, before: "Shares") -> "Shares":
         return Shares(self.engine - before.engine, self.loop - before.loop, self.others - before.others)
 
-    def per_token(self, tokens: int) -> tuple[float, float, float]:
-        """Returns engine, loop and others in µs for each of so many tokens."""
-        return 1e6 * self.engine / tokens, 1e6 * self.loop / tokens, 1e6 * self.others / tokens
+    def __truediv__(self, count: int) -> "Shares":
+        return Shares(self.engine / count, self.loop / count, self.others / count)
+
+    @property
+    def all(self) -> float:
+        """Of all together."""
+        return self.engine + self.loop + self.others
 
 
 def name_engine() -> None:

@@ -20,8 +20,9 @@ import typer
 from prometheus_client import CollectorRegistry
 from torch import Tensor, nn
 
+from benchmarks.tables import Rows
+from benchmarks.text.bare_engine import BareEngine
 from benchmarks.text.checkpoint import SHAPES, checkpoint
-from benchmarks.text.engine import token_times
 from benchmarks.text.load import Amount, closed_loop
 from benchmarks.text.peak import peak
 from benchmarks.text.process import ROOT
@@ -30,6 +31,7 @@ from benchmarks.text.workload import WORKLOADS
 from services.engine.fusion.decoder import FusedDecoderLayer
 from services.engine.generation.attention.cpu import CpuPlan
 from services.engine.generation.building.build import BuiltEngine, EngineSettings, engine_of, paged_parts
+from services.engine.generation.requests.request import GenerationRequest, SamplingParameters, StoppingCriteria
 from services.engine.generation.running.runner import ModelRunner, batch_of
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.language.prompting import PromptEncoder
@@ -125,7 +127,7 @@ class Replay:
 
 class _Caller:
     def __init__(self, loaded: LoadedModel, built: BuiltEngine) -> None:
-        self._engine, self._encoder = built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens)
+        self._engine = BareEngine(built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens))
 
     async def __aenter__(self) -> Self:
         return self
@@ -136,22 +138,26 @@ class _Caller:
     async def call(self, prompts: Sequence[Prompt]) -> list[RequestSample]:
         (prompt,) = prompts
         sent = time.perf_counter()
-        times = await token_times(self._engine, self._encoder, prompt.token_ids, prompt.new_tokens)
+        stopping = StoppingCriteria(max_new_tokens=prompt.new_tokens)
+        times = await self._engine.token_times(GenerationRequest(prompt.token_ids, SamplingParameters(), stopping))
         return [RequestSample(sent, times)]
 
 
-def _told(rows: int, way: str, steps: list[Step], most: float) -> str:
+def _told(steps: list[Step], most: float) -> list[str]:
     inner, following = steps[:-1], steps[1:]
     seconds = sum(after.began - after.noted - step.began for step, after in zip(inner, following, strict=True))
     forward, products = sum(step.ended - step.began for step in inner), sum(step.products for step in inner)
     attention, multiplied = sum(step.attention for step in inner), sum(step.multiplications for step in inner)
     tokens, count = sum(step.kept for step in inner), len(inner)
     shares = (products, attention, forward - products - attention, seconds - forward)
-    return (
-        f"| {rows} | {way} | {sum(step.tokens for step in inner) / count:.0f} | {1000 * seconds / count:.1f} | "
-        f"{tokens / seconds:.0f} | {' | '.join(f'{part / seconds:.1%}' for part in shares)} | "
-        f"{multiplied / products / most:.0%} | {multiplied / seconds / most:.0%} |"
-    )
+    return [
+        f"{sum(step.tokens for step in inner) / count:.0f}",
+        f"{1000 * seconds / count:.1f}",
+        f"{tokens / seconds:.0f}",
+        *(f"{part / seconds:.1%}" for part in shares),
+        f"{multiplied / products / most:.0%}",
+        f"{multiplied / seconds / most:.0%}",
+    ]
 
 
 def main(
@@ -173,15 +179,17 @@ def main(
     gc.freeze()  # as services do
     built.engine.start()
     print(f"{most / 1e9:.0f} thousand million multiplications a second at most; times are of the CPU")
-    print("| callers | forward | tokens read | ms a step | tokens/s | products | attention | rest of forward | "
-          "outside | of the most, products | step |\n" + "| ---: " * 11 + "|")  # fmt: skip
+    table = Rows(
+        "callers", "forward", "tokens read", "ms a step", "tokens/s", "products", "attention", "rest of forward",
+        "outside", "of the most, products", "step",
+    )  # fmt: skip
     for count, (way, parts.runner.whole) in product(map(int, rows.split(",")), ways.items()):
         recorder.steps.clear()
         prompt = partial(WORKLOADS["64/64"].prompt, count)
         asyncio.run(closed_loop(_Caller(loaded, built), prompt, count, Amount(0.0, _REQUESTS * count)))
         for step in recorder.steps:
             replay.run(step)
-        print(_told(count, way, recorder.steps, most), flush=True)
+        table.add(str(count), way, *_told(recorder.steps, most))
     built.engine.close()
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from benchmarks.tables import table_of
 from benchmarks.text.result import Cell, Result
 from benchmarks.text.statistics import Spread, spread
 
@@ -22,9 +23,7 @@ class Grid:
 
     def rich(self) -> Table:
         """Returns it for the terminal."""
-        table = Table(title=self.title, title_justify="left")
-        for index, name in enumerate(self.header):
-            table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
+        table = table_of(*self.header, title=self.title)
         for row in self.rows:
             table.add_row(*row)
         return table

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kinds import shapes
-from benchmarks.kinds.contenders import Engine, Generate
+from benchmarks.kinds.contenders import Generate, running
 from tests.tiny_models import ENCODER_DECODERS, STATEFUL
 
 
@@ -13,7 +13,7 @@ def test_both_contenders_answer_every_prompt(
 ) -> None:
     monkeypatch.setitem(shapes.SHAPES, name, (ENCODER_DECODERS | STATEFUL)[name]())
     folder = shapes.checkpoint(name, "float32", tmp_path)
-    generate, engine = Generate(folder), Engine(folder)
-    assert engine.path == path
-    with engine.started():
+    generate = Generate(folder)
+    with running(folder) as engine:
+        assert engine.path == path
         assert all(contender.run([[3, 4, 5], [6]], 4) > 0 for contender in (generate, engine))

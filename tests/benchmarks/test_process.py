@@ -36,6 +36,24 @@ def test_a_program_that_ends_at_once_says_why(tmp_path: Path) -> None:
         process.stop()
 
 
+def test_what_a_program_printed_is_told_when_it_has_ended(tmp_path: Path) -> None:
+    process = Process([sys.executable, "-c", "print('loading', 7, sep='\\n')"], tmp_path / "it.log", answers=True)
+    try:
+        assert process.output() == ["loading", "7"]
+    finally:
+        process.stop()
+
+
+def test_what_a_program_printed_before_it_failed_is_no_answer(tmp_path: Path) -> None:
+    code = "print(7); raise SystemExit('no model there')"
+    process = Process([sys.executable, "-c", code], tmp_path / "it.log", answers=True)
+    try:
+        with pytest.raises(SystemFailed, match="no model there"):
+            process.output()
+    finally:
+        process.stop()
+
+
 def test_foreign_time_is_what_is_busy_and_not_ours() -> None:
     assert foreign_cores(CpuTime(0, busy=10, own=2), CpuTime(2, busy=13, own=4)) == 0.5
 

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.text.machine import Setting
 from benchmarks.text.mixed import disturbance
-from benchmarks.text.report import Setting, markdown, write_json
+from benchmarks.text.report import markdown, write_json
 from benchmarks.text.result import MixedMeasurement
 from benchmarks.text.statistics import MeasuredWrong
 from benchmarks.text.table import grids
