@@ -18,7 +18,9 @@ import typer
 
 from benchmarks.gpu.engine import Letters
 from benchmarks.gpu.runner import prompts as random_tokens
-from benchmarks.gpu.shapes import make
+from benchmarks.gpu.shapes import SHAPES, make
+from benchmarks.options import one_of
+from benchmarks.tables import Rows
 from benchmarks.text.bare_engine import BareEngine, started
 from services.engine.generation.attention.backend import register
 from services.engine.generation.building.parts import EngineSettings
@@ -109,9 +111,10 @@ class Bench:
 
 async def measure(bench: Bench, prompts: list[list[int]], rounds: int, new_tokens: int, *, exact: bool) -> None:
     """Runs every case with and without lookup in turn, and prints medians. `exact`: tokens must be the same."""
-    columns = ("case", "tokens/s without", "with", "times", "CPU time, times", "accepted of proposed")
-    print(f"| {' | '.join(columns)} | neighbours, times | outputs alike |")
-    print("|---|---|---|---|---|---|---|---|")
+    table = Rows(
+        "case", "tokens/s without", "with", "times", "CPU time, times", "accepted of proposed", "neighbours, times",
+        "outputs alike",
+    )  # fmt: skip
     for case in CASES:
         pairs: list[tuple[Run, Run]] = []
         for _ in range(rounds + 1):  # the first warms up
@@ -122,10 +125,10 @@ async def measure(bench: Bench, prompts: list[list[int]], rounds: int, new_token
                 )
             )
         assert not exact or all(one.tokens == other.tokens for one, other in pairs), "lookup has changed tokens"
-        print(_line(case, pairs[1:]), flush=True)
+        table.add(case.name, *_told(pairs[1:]))
 
 
-def _line(case: Case, pairs: list[tuple[Run, Run]]) -> str:
+def _told(pairs: list[tuple[Run, Run]]) -> list[str]:
     plain, wide = (median(run.tokens_per_second for run in runs) for runs in zip(*pairs, strict=True))
     faster = median(other.tokens_per_second / one.tokens_per_second for one, other in pairs)
     cpu = median(other.cpu_seconds / one.cpu_seconds for one, other in pairs)
@@ -134,8 +137,8 @@ def _line(case: Case, pairs: list[tuple[Run, Run]]) -> str:
     beside = [b.neighbours_per_second / a.neighbours_per_second for a, b in pairs if a.neighbours_per_second]
     told = f"{median(beside):.2f}" if beside else "–"
     alike = [a == b for one, other in pairs for a, b in zip(one.tokens, other.tokens, strict=True)]
-    rates = f"{plain:.0f} | {wide:.0f} | {faster:.2f} | {cpu:.2f}"
-    return f"| {case.name} | {rates} | {share} | {told} | {sum(alike) / len(alike):.0%} |"
+    rates = [f"{plain:.0f}", f"{wide:.0f}", f"{faster:.2f}", f"{cpu:.2f}"]
+    return [*rates, share, told, f"{sum(alike) / len(alike):.0%}"]
 
 
 def main(
@@ -145,7 +148,7 @@ def main(
         str, typer.Option(help="float32, in which tokens are compared on a CPU, or bfloat16.")
     ] = "float32",
     device: Annotated[str, typer.Option(help="cpu, or cuda:0.")] = "cpu",
-    shape: Annotated[str, typer.Option(help="1B or 8B: a Llama with random weights in bfloat16.")] = "",
+    shape: Annotated[str | None, one_of(SHAPES, help="Instead, one with random weights in bfloat16.")] = None,
     piece: Annotated[int, typer.Option(min=8, help="Tokens that each prompt has twice.")] = 48,
 ) -> None:
     """Measures the cases in turn and prints a table."""

@@ -8,6 +8,7 @@ from rich.table import Table
 from benchmarks.autoscale.plot import COLOURS, Line, Panel, svg
 from benchmarks.autoscale.simulation import SAMPLE_SECONDS, Outcome
 from benchmarks.autoscale.trace import Trace
+from benchmarks.tables import table_of
 
 BIN_SECONDS = 300.0
 
@@ -20,10 +21,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def table(title: str, outcomes: Mapping[str, Outcome]) -> Table:
     """Returns a row for each fleet."""
-    found = Table(title=title, title_justify="left")
-    found.add_column("fleet", no_wrap=True)
-    for name in ("replicas", "GPU-hours", "wait p50", "p99", "waited", "expired"):
-        found.add_column(name, justify="right", no_wrap=True)
+    found = table_of("fleet", "replicas", "GPU-hours", "wait p50", "p99", "waited", "expired", title=title)
     for name, outcome in outcomes.items():
         found.add_row(name, *_cells(outcome))
     return found

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.encoders.schedule import Measured, Plan, measure
+from benchmarks.options import one_of
 from benchmarks.text.machine import Setting
 from benchmarks.text.process import ROOT
 
@@ -31,7 +32,7 @@ RATIOS = (
 def main(
     repeats: Annotated[int, typer.Option(min=1, help="Rounds over all systems.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.5, help="Length of a measurement.")] = 8.0,
-    only: Annotated[str, typer.Option(help="`texts` or `images`; default: both.")] = "",
+    only: Annotated[str | None, one_of(("texts", "images"), help="Default: both.")] = None,
     quick: Annotated[bool, typer.Option(help="Smoke run: once, two seconds each.")] = False,
     cache: Annotated[Path, typer.Option(help="Folder for models, peers' environments, logs.")] = ROOT / ".bench",
 ) -> None:

@@ -6,8 +6,7 @@ Processor time of the thread that does it, the least of many short runs, without
 import asyncio
 import logging
 import os
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.gateway.known_endpoints import MODEL, KnownEndpoints
+from benchmarks.gateway.least_time import Work, microseconds, now
 from gateway.admission import Admission, Ask
 from gateway.answer import AnswerShape
 from gateway.config import GatewaySettings
@@ -38,19 +38,16 @@ from services.engine.generation.requests.request import Delta
 
 _METHOD = "/sensorium.v1.TextService/StreamGenerate"
 _USAGE = Usage(input_token_count=100, output_token_count=50)
-_REPEATS, _SECONDS = 7, 0.02
-
-Work = Callable[[], Awaitable[object]]
 
 
 async def main() -> None:
     """Prints the table."""
     table = Table("what", "µs of processor")
     for name, work in {**_of_the_gateway(), **_of_every_server()}.items():
-        table.add_row(name, f"{await _microseconds(work):.1f}")
+        table.add_row(name, f"{await microseconds(work):.1f}")
     for form in ("line", "json"):
         with _logging(form) as work:
-            table.add_row(f"line of a call, {form}, without its writing", f"{await _microseconds(work):.1f}")
+            table.add_row(f"line of a call, {form}, without its writing", f"{await microseconds(work):.1f}")
     Console().print(table)
 
 
@@ -60,7 +57,7 @@ def _of_the_gateway() -> dict[str, Work]:
     admissions = {count: _admitted(count) for count in (10, 1000)}
     return {
         **{f"call let through to one of {count} endpoints, and ended": work for count, work in admissions.items()},
-        "usage found in a stream's last message": _now(lambda: shape.usage(answer)),
+        "usage found in a stream's last message": now(lambda: shape.usage(answer)),
     }
 
 
@@ -68,9 +65,9 @@ def _of_every_server() -> dict[str, Work]:
     histogram = Histogram("seconds", "", registry=CollectorRegistry(), buckets=DURATION_SECONDS)
     exemplar = {"request_id": "8333eb67ad34429bae4d826553f55167"}
     return {
-        "record of a call, and its usage": _now(lambda: _record().consumption),
-        "observation": _now(lambda: histogram.observe(0.1)),
-        "observation with an exemplar": _now(lambda: histogram.observe(0.1, exemplar)),
+        "record of a call, and its usage": now(lambda: _record().consumption),
+        "observation": now(lambda: histogram.observe(0.1)),
+        "observation with an exemplar": now(lambda: histogram.observe(0.1, exemplar)),
         "delta through a stream, without a bound on messages": _told(0),
         "delta through a stream, with a bound that is not reached": _told(10**9),
     }
@@ -114,29 +111,9 @@ def _logging(form: Literal["line", "json"]) -> Iterator[Work]:
     with open(os.devnull, "w") as nothing:  # noqa: PTH123 - a device
         handler, record = LogWriter(nothing, most=10**9), _record()
         configure("info", form, handler=handler)
-        yield _now(lambda: log_call(record, StatusCode.OK, 0.1, "ipv4:10.0.0.7:51234"))
+        yield now(lambda: log_call(record, StatusCode.OK, 0.1, "ipv4:10.0.0.7:51234"))
         handler.close()
         root.handlers[:], root.level = before
-
-
-def _now(work: Callable[[], object]) -> Work:
-    async def ran() -> object:
-        return work()
-
-    return ran
-
-
-async def _microseconds(work: Work) -> float:
-    once = max(await _timed(work, 10) / 10, 1e-7)
-    times = int(_SECONDS / once) + 1
-    return min([await _timed(work, times) / times for _ in range(_REPEATS)]) * 1e6
-
-
-async def _timed(work: Work, times: int) -> float:
-    begun = time.thread_time()
-    for _ in range(times):
-        await work()
-    return time.thread_time() - begun
 
 
 if __name__ == "__main__":

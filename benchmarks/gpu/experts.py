@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks.gpu.ceilings import seconds_of
 from benchmarks.gpu.shapes import SHAPES
+from benchmarks.options import one_of
 from services.engine.experts import is_experts
 from services.engine.fusion.triton.experts import GpuExperts
 from services.engine.narrow.experts import NarrowExperts
@@ -19,15 +20,17 @@ from services.engine.narrow.experts import NarrowExperts
 GPU = torch.device("cuda:0")
 _LAYERS = 4
 """So that weights are not found in a cache."""
+_SHAPES = ("8x1B", "128x110M")
+"""Those with experts."""
 
 
 def main(
-    shape: Annotated[list[str], typer.Option(help="May be repeated.")] = ["8x1B", "128x110M"],  # noqa: B006
+    shape: Annotated[list[str] | None, one_of(_SHAPES, help="May be repeated. Default: all.")] = None,
     rows: Annotated[list[int], typer.Option(help="May be repeated.")] = [1, 4, 16, 64, 256],  # noqa: B006
 ) -> None:
     """Prints microseconds of one layer's experts, and the rate at which weights are read by ours."""
     table = Table("shape", "rows", "grouped_mm", "batched_mm", "ours", "GB/s", "int8", "GB/s", "fp8_e4m3", "GB/s")
-    for name in shape:
+    for name in shape or _SHAPES:
         for count in rows:
             table.add_row(name, str(count), *_measure(name, count))
     Console(width=160).print(table)

@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.tables import Rows
 from benchmarks.text.caller import Caller, GrpcCaller
 from benchmarks.text.checkpoint import Shape, checkpoint
 from benchmarks.text.pipe import PipeCaller
@@ -32,10 +33,10 @@ _PROMPT = 16
 _ROWS = 32
 """Of a step, by default."""
 _SERVED = "served"
-_HEAD = (
-    "| step, ms | streams | side | tokens/s | of what steps allow | served ÷ this | engine, µs a token | loop | "
-    "others |\n|" + " ---: |" * 9
-)
+_COLUMNS = (
+    "step, ms", "streams", "side", "tokens/s", "of what steps allow", "served ÷ this", "engine, µs a token", "loop",
+    "others",
+)  # fmt: skip
 _TRIES = 5
 _MOST_TOKENS = 40_000
 """Of a turn, where steps cannot keep their pace."""
@@ -83,12 +84,12 @@ def main(
     if not both:
         os.sched_setaffinity(0, {LOAD_CORE})
     sides = _Sides(checkpoint(_SHAPE, cache.resolve()), cache, max(streams), None if both else SERVER_CORE, beside)
-    print(_HEAD, flush=True)
+    table = Rows(*_COLUMNS)
     for step in milliseconds:
-        asyncio.run(_measure(sides, step, streams, turns, seconds))
+        asyncio.run(_measure(sides, step, streams, turns, seconds, table))
 
 
-async def _measure(sides: "_Sides", step: float, streams: list[int], turns: int, seconds: float) -> None:
+async def _measure(sides: "_Sides", step: float, streams: list[int], turns: int, seconds: float, table: Rows) -> None:
     """Starts all sides with steps of so many milliseconds, and lets them take turns."""
     async with AsyncExitStack() as stack:
         started = await sides.start(step, stack)
@@ -105,12 +106,10 @@ async def _measure(sides: "_Sides", step: float, streams: list[int], turns: int,
                     await side.turn(workload, count, turn)
             for name, side in started.items():
                 ratio = median(one / other for one, other in zip(started[_SERVED].rates, side.rates, strict=True))
-                rate, (engine, loop, others) = median(side.rates), side.middle_shares()
-                parts = f"{1e6 * engine:.1f} | {1e6 * loop:.1f} | {1e6 * others:.1f}"
+                rate = median(side.rates)
+                shares = (f"{1e6 * share:.1f}" for share in side.middle_shares())
                 allowed = 1e-3 * step * rate / count
-                print(
-                    f"| {step:g} | {count} | {name} | {rate:,.0f} | {allowed:.1%} | {ratio:.3f} | {parts} |", flush=True
-                )
+                table.add(f"{step:g}", str(count), name, f"{rate:,.0f}", f"{allowed:.1%}", f"{ratio:.3f}", *shares)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 import transformers
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.gpu.ceilings import Ceilings
+from benchmarks.tables import table_of
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,10 @@ class Report:
         )
         for name, note in self.notes.items():
             console.print(f"{name}: {note}")
-        table = Table()
-        for column in (
+        table = table_of(
             "model", "batch", "context", "decode tok/s", "of roofline", "engine", "of roofline", "idle", "generate",
             "times", "continuous", "times", "prompt tok/s", "of product", "generate",
-        ):  # fmt: skip
-            table.add_column(column, justify="right", no_wrap=True)
+        )  # fmt: skip
         for line in self.lines:
             table.add_row(
                 line.model, str(line.batch), str(line.context), _rate(line.engine_decode),

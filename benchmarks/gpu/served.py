@@ -17,8 +17,9 @@ from transformers import PreTrainedTokenizerFast
 
 import sensorium
 from benchmarks.gpu.runner import prompts
-from benchmarks.gpu.shapes import make
+from benchmarks.gpu.shapes import SHAPES, make
 from benchmarks.gpu.steady import Steady, steady
+from benchmarks.options import one_of
 from benchmarks.text.bare_engine import BareEngine, started
 from benchmarks.text.running import Running, Server
 from sensorium.v1.common_pb2 import GenerationParameters, TokenIds
@@ -33,7 +34,7 @@ _GPU = torch.device("cuda:0")
 
 
 def main(
-    shape: Annotated[str, typer.Option()] = "8B",
+    shape: Annotated[str, one_of(SHAPES, help="Model.")] = "8B",
     rows: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 32,
     prompt: Annotated[int, typer.Option(min=1, help="Tokens of each prompt.")] = 1024,
     steps: Annotated[int, typer.Option(min=2, help="Tokens decoded for each.")] = 384,

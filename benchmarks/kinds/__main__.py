@@ -7,12 +7,11 @@ from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.kinds.contenders import Generate, running
 from benchmarks.kinds.shapes import SEED, SHAPES, checkpoint
 from benchmarks.options import one_of
+from benchmarks.tables import Rows
 from benchmarks.text.process import ROOT
 
 
@@ -27,15 +26,11 @@ def main(
 ) -> None:
     """Measures both in turn, on one thread, in tokens per second of CPU time."""
     torch.set_num_threads(1)
-    console = Console()
-    table = Table("model", "path", "generate, tokens/s", "engine, tokens/s", "the engine is … times as fast")
+    table = Rows("model", "path", "generate, tokens/s", "engine, tokens/s", "the engine is … times as fast")
     for name in shape or SHAPES:
         for element in dtype:
             folder = checkpoint(name, element, cache)
-            row = _measure(folder, _prompts(batch, longest), new_tokens, repeats)
-            table.add_row(f"{name} {element}", *row)
-            console.print(" | ".join((f"{name} {element}", *row)))
-    console.print(table)
+            table.add(f"{name} {element}", *_measure(folder, _prompts(batch, longest), new_tokens, repeats))
 
 
 def _prompts(batch: int, longest: int) -> list[list[int]]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from benchmarks.scale.choice import Shape, waits
 from benchmarks.scale.costs import Costs, costs
 from benchmarks.scale.slices import roll_out_bytes, slice_bytes
+from benchmarks.tables import table_of
 
 _REFRESH_SECONDS, _SCRAPE_SECONDS = 10.0, 15.0
 _SKEW = 0.3
@@ -53,7 +54,7 @@ def _choices(gateways: int, replicas: int, seconds: float, seed: int) -> Table:
         f"{gateways} with parts, told": replace(every, sharing=10, told=True),
         f"{gateways} unequal with parts, told": replace(unequal, sharing=10, told=True),
     }
-    table = _titled(f"Waits in the queues of {replicas} replicas at 85 % load", "who chooses", "waited", "p99")
+    table = table_of("who chooses", "waited", "p99", title=f"Waits in the queues of {replicas} replicas at 85 % load")
     for name, shape in shapes.items():
         found = waits(shape, seconds, seed)
         table.add_row(name, f"{100 * found.waited:.1f} %", f"{found.p99:.1f} s")
@@ -61,7 +62,7 @@ def _choices(gateways: int, replicas: int, seconds: float, seed: int) -> Table:
 
 
 def _table_of(measured: list[Costs]) -> Table:
-    table = _titled("One gateway, measured", "endpoints", *(str(each.endpoints) for each in measured))
+    table = table_of("endpoints", *(str(each.endpoints) for each in measured), title="One gateway, measured")
     rows = {
         "all found and ready, s": [f"{each.found_seconds:.1f}" for each in measured],
         "to choose one for a call, CPU µs": [f"{each.route_us:.0f}" for each in measured],
@@ -81,7 +82,7 @@ def _table_of(measured: list[Costs]) -> Table:
 
 def _sums(one: Costs, gateways: int, replicas: int) -> Table:
     polls = gateways / _REFRESH_SECONDS
-    table = _titled(f"{gateways} gateways and {replicas} replicas, added up from that", "what", "comes to")
+    table = table_of("what", "comes to", title=f"{gateways} gateways and {replicas} replicas, added up from that")
     rows = {
         "connections, with a health watch each": f"{gateways * replicas:,}",
         "calls per second at which choosing takes a gateway's core": f"{1e6 / one.route_us:,.0f}",
@@ -95,14 +96,6 @@ def _sums(one: Costs, gateways: int, replicas: int) -> Table:
     }
     for name, cell in rows.items():
         table.add_row(name, cell)
-    return table
-
-
-def _titled(title: str, first: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column(first, no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 

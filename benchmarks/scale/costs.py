@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from prometheus_client import generate_latest
 
+from benchmarks.gateway.least_time import microseconds, now
 from benchmarks.scale.replicas import MODEL
 from benchmarks.soak.memory import resident_mib
 from gateway.app import Gateway
@@ -94,13 +95,13 @@ async def _measured(addresses: list[str], told: Told, seconds: float) -> Costs:
             found_seconds=found,
             memory_kib=(after - before) * 1024 / count,
             replica_memory_kib=(theirs_after - theirs_before) * 1024 / count,
-            route_us=_microseconds(lambda: _choose(gateway)),
-            change_us=_microseconds(gateway.pool.on_change),
+            route_us=await microseconds(now(lambda: _choose(gateway))),
+            change_us=await microseconds(now(gateway.pool.on_change)),
             poll_us=cpu / polls * 1e6,
             replica_poll_us=(theirs_later - theirs_cpu) / polls * 1e6,
             idle_cpu=cpu / since,
             scrape_kib=len(scrape) / 1024,
-            scrape_ms=_microseconds(lambda: generate_latest(gateway.registry)) / 1000,
+            scrape_ms=await microseconds(now(lambda: generate_latest(gateway.registry))) / 1000,
         )
 
 
@@ -115,18 +116,3 @@ async def _all_ready(gateway: Gateway, count: int) -> None:
     # To look at every change would cost as much as what is measured.
     while sum(each.state is EndpointState.READY for each in gateway.pool.endpoints) < count:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
-
-
-def _microseconds(work: Callable[[], object]) -> float:
-    """Returns the CPU time of one run: the least of five means."""
-    work()
-    once = max(_timed(work, 1), 1e-6)
-    times = max(int(0.1 / once), 1)
-    return min(_timed(work, times) / times for _ in range(5)) * 1e6
-
-
-def _timed(work: Callable[[], object], times: int) -> float:
-    begun = time.process_time()
-    for _ in range(times):
-        work()
-    return time.process_time() - begun

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sensorium
+from benchmarks.options import one_of
 from benchmarks.speech.listening_shapes import frame_model, writing_model
 from benchmarks.speech.recordings import recordings, total_seconds
 from benchmarks.text.machine import Setting
@@ -49,7 +50,7 @@ def main(
     callers: Annotated[int, typer.Option(min=1, help="Requests at once, and recordings of a batch.")] = 8,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds over all recordings.")] = 3,
     dtypes: Annotated[str, typer.Option(help="Element types, of both sides.")] = "float32,bfloat16",
-    only: Annotated[str, typer.Option(help="One of the shapes; default: all.")] = "",
+    only: Annotated[str | None, one_of([shape.name for shape in SHAPES], help="Default: all.")] = None,
     cache: Annotated[Path, typer.Option(help="Folder for models and logs.")] = ROOT / ".bench",
 ) -> None:
     """Measures both sides in turn, each on one core with one thread for arithmetic; the callers are on the other."""
@@ -59,7 +60,7 @@ def main(
     files = recordings(count)
     seconds = total_seconds(files)
     table = Table("model", "weights", "side", "s of audio a s of processor", "a s by the clock", "gRPC against it")
-    for shape in (each for each in SHAPES if only in ("", each.name)):
+    for shape in (each for each in SHAPES if only in (None, each.name)):
         folder = shape.folder(cache)
         for dtype in dtypes.split(","):
             pipelined: dict[int, list[Took]] = {}

@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.options import one_of
 from benchmarks.tables import Rows
 from benchmarks.text.caller import Caller
 from benchmarks.text.checkpoint import SHAPES, checkpoint
@@ -29,6 +30,8 @@ from benchmarks.text.statistics import numbers, percentile, spread
 from benchmarks.text.system import SYSTEMS
 from benchmarks.text.workload import WORKLOADS
 
+_SYSTEMS = ("sensorium", "sensorium-uncached", "sensorium-gateway", "engine")
+"""Those with an engine of ours."""
 _RECORDED = ("services.text", "benchmarks.text.engine")
 _COLUMNS = (
     "system", "tokens/s", "inter-token p99, ms", "engine, µs a token", "loop", "others", "decode-only step p50, ms",
@@ -79,7 +82,7 @@ class _Visit:
 
 
 def main(
-    system: Annotated[list[str], typer.Option(help="May be repeated.")] = ["sensorium", "engine"],  # noqa: B006
+    system: Annotated[list[str], one_of(_SYSTEMS, help="May be repeated.")] = ["sensorium", "engine"],  # noqa: B006
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 16,
     repeats: Annotated[int, typer.Option(min=1, help="Times that all systems are started.")] = 3,
     turns: Annotated[int, typer.Option(min=1, help="Turns of each system in a repeat.")] = 4,

@@ -20,6 +20,7 @@ import typer
 from prometheus_client import CollectorRegistry
 from torch import Tensor, nn
 
+from benchmarks.options import one_of
 from benchmarks.tables import Rows
 from benchmarks.text.bare_engine import BareEngine
 from benchmarks.text.checkpoint import SHAPES, checkpoint
@@ -162,7 +163,7 @@ def _told(steps: list[Step], most: float) -> list[str]:
 
 def main(
     rows: Annotated[str, typer.Option(help="Callers at a time, separated by commas.")] = "1,4,16,32",
-    shape: Annotated[str, typer.Option(help=f"Model: {', '.join(SHAPES)}.")] = "wide",
+    shape: Annotated[str, one_of(SHAPES, help="Model.")] = "wide",
     cache: Annotated[Path, typer.Option(help="Folder for models.")] = ROOT / ".bench",
 ) -> None:
     """Prints a line of a table for each number of callers."""
