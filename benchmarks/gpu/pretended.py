@@ -20,8 +20,9 @@ import torch
 from benchmarks.text.shares import name_engine
 from services.engine.generation.building import build
 from services.engine.generation.building.parts import EngineSettings, Parts
-from services.engine.generation.recorded.decode_graphs import DecodeGraph, DecodeGraphs
 from services.engine.generation.recorded.launched_step import LaunchedStep
+from services.engine.generation.recorded.step_graphs import StepGraph, StepGraphs
+from services.engine.generation.recorded.step_shape import Extent, StepShape
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import Row, Sequence
 from services.engine.loading import LoadedModel
@@ -42,11 +43,11 @@ class _Arrived:
             time.sleep(left)
 
 
-class PretendedGraphs(DecodeGraphs):
+class PretendedGraphs(StepGraphs):
     """Recorded steps that compute nothing and take `seconds` each, whatever is in them."""
 
     def __init__(self, loaded: LoadedModel, runner: ModelRunner, longest: int, seconds: float) -> None:
-        """Takes the place of what `record_decoding` returns."""
+        """Takes the place of what `record_steps` returns."""
         backend: Any = SimpleNamespace(processors=_MULTIPROCESSORS)
         super().__init__(loaded.model, backend, runner.cache, loaded.device, longest)
         self._vocabulary, self._seconds = loaded.vocabulary_size, seconds
@@ -54,10 +55,10 @@ class PretendedGraphs(DecodeGraphs):
         self._found = torch.Generator().manual_seed(1)
         self._named = False
 
-    def recorded(self, size: int, wide: bool) -> DecodeGraph:
-        """See DecodeGraphs."""
+    def recorded(self, shape: StepShape) -> StepGraph:
+        """See StepGraphs."""
         graph: Any = SimpleNamespace(replay=self._occupy)
-        return DecodeGraph(size, wide, graph, torch.rand(size, self._vocabulary, generator=self._found))
+        return StepGraph(shape, graph, torch.rand(shape.outputs, self._vocabulary, generator=self._found))
 
     def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
         """See StepLauncher."""
@@ -84,7 +85,7 @@ def main() -> None:
         parts: Parts = paged_parts(loaded, settings)
         assert isinstance(parts.runner, ModelRunner)
         graphs = PretendedGraphs(loaded, parts.runner, loaded.context_tokens, seconds)
-        graphs.record(settings.max_sequences, wide=False)
+        graphs.record(settings.max_sequences, Extent())
         parts.runner.recorded = graphs
         return parts
 

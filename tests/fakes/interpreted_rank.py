@@ -8,7 +8,7 @@ from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.building import verification
 from services.engine.generation.cache import paged_cache
 from services.engine.generation.cache.kv_cache import KVCache
-from services.engine.generation.recorded import decode_graphs
+from services.engine.generation.recorded import step_graphs, step_shape
 from services.engine.parallel import build
 from services.text.follower import main
 from tests.services.engine.generation.recorded.played_graphs import PlayedGraphs
@@ -19,8 +19,9 @@ REPLACED = (
     (build, "reading_seconds", lambda *_: 0.0),
     (verification, "_LENGTH", 9),
     (paged_cache, "KVCache", partial(KVCache, by_token=True)),
-    (decode_graphs, "DecodeGraphs", PlayedGraphs),
-    (decode_graphs, "_WIDE_SIZES", (4,)),
+    (step_graphs, "StepGraphs", PlayedGraphs),
+    (step_shape, "_PROPOSED", (4,)),
+    (step_shape, "_READ", (16,)),
 )
 """What stands in for what a GPU is needed for: modules, names there, and the others."""
 

@@ -12,7 +12,7 @@ from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
 
 class EagerLauncher:
-    """Stands where DecodeGraphs stands. Whoever reads a step too early, or never, changes what comes behind it."""
+    """Stands where StepGraphs stands. Whoever reads a step too early, or never, changes what comes behind it."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -29,10 +29,11 @@ class EagerLauncher:
         self.wide += any(row.proposed for row in rows)
         if number in self.failing:
             raise RuntimeError("no room")
-        sequences = [row.sequence for row in rows for _ in range(row.token_count)]
+        told = [row for row in rows if after or row.completes]
+        sequences = [row.sequence for row in told for _ in range(1 + len(row.proposed))]
         logits = self._runner.run([self._further(row, after) for row in rows])
         likeliest = torch.where(logits.amax(dim=-1).isfinite(), logits.argmax(dim=-1), NO_TOKEN)
-        further = [i + (after is not None) for row in rows for i in range(row.token_count)]
+        further = [i + (after is not None) for row in told for i in range(1 + len(row.proposed))]
         if sampled := numbers_of(sequences, further):
             likeliest = choose(logits, likeliest, torch.from_numpy(sampled[0]), sampled[1])
         for place, token in self.changed.get(number, {}).items():
@@ -43,9 +44,8 @@ class EagerLauncher:
         """Returns the row of the sequence with the token that the step before has found."""
         sequence = row.sequence
         assert not (after and (row.proposed or len(after.places) < len(after.sequences)))
-        found = [max(int(after.told[after.places[sequence]]), 0)] if after else []
-        known = sequence.token_ids
-        assert sequence.computed == len(known) - 1
-        ids = [*known, *found]
-        held = CachedTokens(ids, pages=sequence.pages, computed=len(ids) - 1, prompt_count=sequence.prompt_count)
+        ids, computed = sequence.token_ids, sequence.computed
+        if after:
+            ids, computed = [*ids, max(int(after.told[after.places[sequence]]), 0)], len(ids)
+        held = CachedTokens(ids, pages=sequence.pages, computed=computed, prompt_count=sequence.prompt_count)
         return Row(held, row.token_count, scored=row.scored, proposed=row.proposed)

@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from services.engine.generation.recorded.decode_inputs import DecodeInputs
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
@@ -25,7 +26,6 @@ from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.attention.triton.plan import QueryBlocks, TritonPlan, most_queries, part_tokens
 from services.engine.generation.building.build import probe_layouts
 from services.engine.generation.cache.kv_cache import KVCache
-from services.engine.generation.recorded.decode_inputs import DecodeInputs
 from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row

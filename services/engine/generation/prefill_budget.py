@@ -33,19 +33,26 @@ class PrefillBudget:
     tokens.
 
     Where it takes `beginning` seconds to read at all, beside steps that are recorded, a step that does so reads for as
-    long again: with less, prompts would take many such steps.
+    long again: with less, prompts would take many such steps. Steps that are recorded to read have one of these
+    `sizes`, decoded tokens included, and are filled: what is left of one costs as much as what is used.
 
     How long a step takes that only decodes is what the last ones took, and what a token of a prompt adds is what they
     added: medians, as a busy machine holds up single steps. A row more is taken to add what a token adds.
     """
 
     def __init__(
-        self, most: int, slowdown: float, beginning: float = 0.0, clock: Callable[[], float] = time.monotonic
+        self,
+        most: int,
+        slowdown: float,
+        beginning: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        sizes: Sequence[int] = (),
     ) -> None:
         self.clock = clock
         """By which steps are measured."""
         self._most = most
         self._beginning = beginning
+        self._sizes = sorted(sizes)
         self._slowdown = slowdown
         self._decoded: deque[tuple[int, float]] = deque(maxlen=3)
         self._tokens: deque[float] = deque(maxlen=_RECENT)
@@ -63,11 +70,11 @@ class PrefillBudget:
             return min(_UNKNOWN_BESIDE if decode_count else _UNKNOWN_ALONE, self._most)
         token = median(self._tokens)
         if not decode_count:
-            return min(max(int(self._reading(_ALONE_SECONDS) / token), _LEAST_ALONE), self._most)
+            return self._filled(0, max(int(self._reading(_ALONE_SECONDS) / token), _LEAST_ALONE))
         decode, together = self._decode_seconds(decode_count), self._decode_seconds(decode_count + len(prompts))
         haste = min((sum(prompts[1:]) * token / _PATIENCE) ** 2, _HASTE)
         seconds = max(self._slowdown * together - decode, haste * together)
-        return min(max(int(self._reading(seconds) / token), _FLOOR), self._most)
+        return self._filled(decode_count, max(int(self._reading(seconds) / token), _FLOOR))
 
     def seconds(self, decode_count: int) -> float:
         """Returns how long a step may work on something else beside `decode_count` rows."""
@@ -91,6 +98,11 @@ class PrefillBudget:
     def _reading(self, seconds: float) -> float:
         """Returns for how long tokens may be read in a step that reads for so long in all."""
         return max(seconds - self._beginning, self._beginning)
+
+    def _filled(self, decode_count: int, token_count: int) -> int:
+        """Returns how many tokens the step takes in which there is room for so many."""
+        size = next((size for size in self._sizes if size >= decode_count + token_count), 0)
+        return min(max(size - decode_count, token_count), self._most)
 
     def _decode_seconds(self, count: int) -> float:
         """Returns how long a step takes that only decodes so many rows."""

@@ -14,7 +14,7 @@ from services.engine.generation.building.verified_runner import accelerate_and_v
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.cache.paged_cache import PagedCache
-from services.engine.generation.recorded.recording import reading_seconds, record_decoding
+from services.engine.generation.recorded.recording import reading_seconds, record_steps
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel
 from services.engine.parallel.agreed_memory import AgreedMemory
@@ -66,7 +66,7 @@ def rank_parts(loaded: LoadedModel, settings: EngineSettings, group: RankGroup) 
         raise ModelRefused(f"--tensor-parallel {group.rank.size}: {reason} Serve it on one GPU.") from reason
     reading = 0.0
     if settings.record_decoding:
-        runner.recorded = record_decoding(loaded, runner, pool, settings.max_sequences, group.agreed)
+        runner.recorded = record_steps(loaded, runner, pool, settings.max_sequences, group.agreed)
     if runner.recorded is not None:
         runner.recorded.share = group.share
         reading = reading_seconds(loaded, runner, pool)

@@ -48,5 +48,13 @@ def rows_of(numbers: list[int]) -> list[Row[CachedTokens]]:
 
 def packed_launch(rows: Collection[Row[Sequence]], after: LaunchedStep | None) -> list[int]:
     """Returns in numbers what a step is launched with."""
-    sources = [after.places[row.sequence] for row in rows] if after else []
-    return [Order.LAUNCH, len(sources), *sources, *packed_rows(rows)]
+    if after is None:
+        return [Order.LAUNCH, 0, *packed_rows(rows)]
+    sources = [after.places[row.sequence] for row in rows]
+    return [Order.LAUNCH, len(sources), *sources, *packed_rows([_last_token(row.sequence) for row in rows])]
+
+
+def _last_token(sequence: CachedTokens) -> Row[CachedTokens]:
+    """Returns a row of the last token that is known, which the step before may have yet to compute with others."""
+    known = len(sequence.token_ids)
+    return Row(CachedTokens([0] * known, sequence.pages, known - 1), 1)

@@ -33,7 +33,7 @@ from services.engine.generation.cache.paged_cache import PagedCache
 from services.engine.generation.cache.state_size import state_size
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.prefill_budget import PrefillBudget
-from services.engine.generation.recorded.recording import reading_seconds, record_decoding
+from services.engine.generation.recorded.recording import reading_seconds, record_steps
 from services.engine.generation.running.rotary import frequencies_depend_on_length
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.running.serial_runner import Continuation, SerialRunner, nothing_given
@@ -103,9 +103,11 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
 def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
     """Returns the engine that is put together from checked parts."""
     clock = work_clock(loaded.device)
+    recorded = parts.runner.recorded if isinstance(parts.runner, ModelRunner) else None
+    sizes = recorded.reading_sizes if recorded else ()
     scheduler = Scheduler(
         parts.pool,
-        PrefillBudget(settings.prefill_tokens, settings.decode_slowdown, parts.reading_seconds, clock),
+        PrefillBudget(settings.prefill_tokens, settings.decode_slowdown, parts.reading_seconds, clock, sizes),
         max_sequences=parts.max_sequences,
         share_prefixes=parts.share_prefixes,
         shares_pages=parts.shares_pages,
@@ -158,7 +160,7 @@ def paged_parts(loaded: LoadedModel, settings: EngineSettings, memory: DeviceMem
     runner, pool, plan = cache.build(partial(verified_runner, loaded))
     reading = 0.0
     if settings.record_decoding and loaded.device.type == "cuda":
-        runner.recorded = record_decoding(loaded, runner, pool, settings.max_sequences)
+        runner.recorded = record_steps(loaded, runner, pool, settings.max_sequences)
         reading = reading_seconds(loaded, runner, pool) if runner.recorded else 0.0
     reason = "Its paged forward was compared with its own at load."
     return Parts(runner, pool, settings.max_sequences, False, settings.share_prefixes, True, reason, reading, plan)

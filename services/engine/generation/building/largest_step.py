@@ -11,6 +11,7 @@ from services.engine.generation.building.memory_plan import StepCosts
 from services.engine.generation.building.parts import EngineSettings
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.recorded.recording import graph_bytes
+from services.engine.generation.recorded.step_shape import MOST_PROPOSING
 from services.engine.generation.requests.request import SamplingParameters
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sampling.device_choice import NUMBERS, choose
@@ -18,7 +19,6 @@ from services.engine.generation.sampling.inversion import invert
 from services.engine.generation.sampling.sampler import scaled
 from services.engine.generation.sampling.truncation import truncate
 from services.engine.generation.sequence import SCORED_TOKEN_COST, CachedTokens, Row
-from services.engine.generation.speculation.speculation import MOST_TOKENS
 from services.engine.loading import LoadedModel
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def _run(runner: ModelRunner, rows: list[Row[CachedTokens]]) -> None:
     parameters = [_DEMANDING] * len(ends)
     likely = truncate(scaled(ends, torch.ones(len(ends), device=ends.device)), parameters)
     invert(likely.exp(), torch.full((len(ends),), 0.5, dtype=torch.float64, device=ends.device))
-    wide = ends[-1:].expand(MOST_TOKENS, -1)
+    wide = ends[-1:].expand(MOST_PROPOSING, -1)
     numbers = torch.tensor([1.0, 0.5, 0.0, 0.5, 0.0], dtype=torch.float64, device=ends.device)
-    likeliest = torch.zeros(MOST_TOKENS, dtype=torch.int64, device=ends.device)
-    choose(wide, likeliest, numbers.view(NUMBERS, 1).expand(-1, MOST_TOKENS), float("inf"))
+    likeliest = torch.zeros(MOST_PROPOSING, dtype=torch.int64, device=ends.device)
+    choose(wide, likeliest, numbers.view(NUMBERS, 1).expand(-1, MOST_PROPOSING), float("inf"))

@@ -41,7 +41,7 @@ class EngineSettings:
     share_prefixes: bool = True
     """Whether requests start behind beginnings that others have computed."""
     record_decoding: bool = True
-    """Whether decode steps are recorded as CUDA graphs, where there is a GPU."""
+    """Whether steps are recorded as CUDA graphs, where there is a GPU."""
     unread_tokens: int = 1024
     """Generated tokens that may wait for a slow reader."""
     messages_per_second: int = 0
@@ -64,7 +64,7 @@ class Parts:
     """Whether pages hold what is computed; else they only stand for the memory it takes."""
     reason: str
     reading_seconds: float = 0.0
-    """How long a step takes for reading at all, beside steps that are recorded."""
+    """How much longer a step takes for reading at all, beside steps that are recorded."""
     memory: MemoryPlan | None = None
     """Where the device's memory goes, where steps share pages."""
 

@@ -13,7 +13,7 @@ from services.engine.generation.sequence import Row, Sequence
 
 @dataclass(frozen=True)
 class LaunchedStep:
-    """One token for each of some sequences, on its way; for rows with proposals one behind each of their tokens."""
+    """One token for each row that completes, on its way; for rows with proposals one behind each of their tokens."""
 
     sequences: list[Sequence]
     """Of each token."""
@@ -37,13 +37,13 @@ class LaunchedStep:
 
 
 class StepLauncher(Protocol):
-    """What runs decode steps without waiting for them."""
+    """What runs steps without waiting for them."""
 
     def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
-        """Launches a step that chooses a token for each row; None where it cannot take these rows.
+        """Launches a step that chooses a token for each row that completes; None where it cannot take these rows.
 
-        With `after`, which nobody has read yet, the rows' sequences are among its own: each row is one token further
-        than its sequence is, behind the token that the step before finds. At most two steps are unread, and neither
-        step of such a pair has proposals.
+        With `after`, which nobody has read yet, the rows' sequences are among its own: each row is the token that the
+        step before finds for its sequence, behind all that are known. At most two steps are unread, and neither step
+        of such a pair has proposals.
         """
         ...

@@ -50,9 +50,10 @@ class Landing:
 class Lookahead:
     """Keeps the GPU busy while tokens are handed out. Belongs to the engine's thread.
 
-    A step in which all rows decode, and nothing but a token is wanted of any, chooses its tokens on the device, where
-    the next one finds them. So that is launched before they are read. What is known a step late, that a row has ended,
-    costs the row a token that nobody asks for: it is thrown away, and what it has stored lies behind what is valid.
+    A step of whose rows nothing but a token is wanted chooses them on the device, where the next one finds them. So
+    that is launched before they are read, if all its rows decode; the one in front of it may have read prompts to their
+    ends. What is known a step late, that a row has ended, costs the row a token that nobody asks for: it is thrown
+    away, and what it has stored lies behind what is valid.
 
     A step with proposed tokens is behind none and has none behind it, as nobody knows how many of them will be chosen.
     """
@@ -130,7 +131,7 @@ class Lookahead:
 
     def _first(self, rows: list[Row[Sequence]]) -> _Flight | None:
         failed, self._failed = self._failed, False
-        if failed or not all(row.decodes and takes(row.sequence) for row in rows):
+        if failed or not any(row.completes for row in rows) or not all(_wants_no_logits(row) for row in rows):
             return None
         return self._launch(rows, None)
 
@@ -143,7 +144,10 @@ class Lookahead:
         if not decoding.issuperset(scheduler.running) or (scheduler.free_rows > 0 and scheduler.waiting):
             return []
         running = set(scheduler.running)
-        going = [row for row in rows if row.sequence in running and not row.sequence.ends_next]
+        if not all(row.completes for row in rows):
+            return []
+        staying = [row.sequence for row in rows if row.sequence in running and not row.sequence.ends_next]
+        going = [Row(sequence, 1, decodes=True) for sequence in staying]
         if self._speculation is not None and self._speculation.awaits(going):
             return []
         grown = all(self._pool.grow(row.sequence.pages, len(row.sequence.token_ids) + 1) for row in going)
@@ -171,10 +175,12 @@ class Lookahead:
         running = set(self._scheduler.running) - flight.lost
         landed: list[Row[Sequence]] = []
         drawn = Drawn()
-        for row, token in zip(flight.rows, tokens, strict=True):
+        places = flight.step.places
+        for row in flight.rows:
             sequence = row.sequence
             if sequence not in running:
                 continue
+            token = tokens[places[sequence]] if sequence in places else None
             if token == UNDECIDED:
                 sequence.undecided = True
                 if self._flying:
@@ -182,5 +188,11 @@ class Lookahead:
                 continue
             self._scheduler.advance(row)
             landed.append(row)
-            drawn.append((sequence, (token if token >= 0 else NoToken.NOT_NUMBERS, None)))
+            if token is not None:
+                drawn.append((sequence, (token if token >= 0 else NoToken.NOT_NUMBERS, None)))
         return Landing(landed, drawn, began)
+
+
+def _wants_no_logits(row: Row[Sequence]) -> bool:
+    """Returns whether all that is wanted of a row is a token, or only that it is computed."""
+    return not row.scored and (not row.completes or takes(row.sequence))

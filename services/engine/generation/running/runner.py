@@ -15,6 +15,7 @@ from services.engine.generation.attention.backend import AttentionBackend, Atten
 from services.engine.generation.attention.batch import AttentionBatch, RowSpan
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.recorded.launched_step import StepLauncher
+from services.engine.generation.recorded.step_shape import StepShape
 from services.engine.generation.running.media_rows import embedded, positions_of
 from services.engine.generation.sequence import CachedTokens, Row
 
@@ -96,15 +97,20 @@ def gathered(rows: Collection[Row[CachedTokens]]) -> tuple[list[int], list[int]]
 class Recorded(StepLauncher, Protocol):
     """Forwards that were recorded and need only be replayed."""
 
+    @property
+    def reading_sizes(self) -> list[int]:
+        """Tokens of the steps that read prompts; none where such steps are not recorded."""
+        ...
+
     share: Callable[[Tensor], object] | None
     """Is given the tokens of each step that is launched, on the device, where other ranks take them from there."""
 
-    def size_for(self, rows: Collection[Row[CachedTokens]]) -> int:
-        """Returns the recorded size that takes these rows; 0 if none does."""
+    def shape_for(self, rows: Collection[Row[CachedTokens]]) -> StepShape | None:
+        """Returns the recorded shape that takes these rows; None if none does."""
         ...
 
-    def run(self, rows: Collection[Row[CachedTokens]], size: int) -> Tensor:
-        """Computes what Runner.run does; `size` is what `size_for` returned."""
+    def run(self, rows: Collection[Row[CachedTokens]], shape: StepShape) -> Tensor:
+        """Computes what Runner.run does; `shape` is what `shape_for` returned."""
         ...
 
     def follow(self, rows: Collection[Row[CachedTokens]], sources: list[int]) -> None:
@@ -148,9 +154,9 @@ class ModelRunner:
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         """See Runner. The same rows write the same slots."""
-        if self.recorded is not None and (size := self.recorded.size_for(rows)):
+        if self.recorded is not None and (shape := self.recorded.shape_for(rows)):
             began = time.perf_counter()
-            logits = self.recorded.run(rows, size)
+            logits = self.recorded.run(rows, shape)
             self.forward_seconds += time.perf_counter() - began
             return logits
         tokens, wanted = gathered(rows)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from services.engine.generation.sampling.draws import uniform
 from services.engine.generation.sampling.inversion import invert
-from services.engine.generation.sampling.sampler import scaled
+from services.engine.generation.sampling.sampler import row_processors, scaled
 from services.engine.generation.sampling.truncation import Limits, keep_of_head
 from services.engine.generation.sequence import Sequence
 
@@ -19,11 +19,15 @@ UNDECIDED = -2
 """Where more tokens may be drawn than the device has looked at: the row is to be computed again, with its logits."""
 NUMBERS = 5
 """Of a row: its temperature, its draw, and its limits."""
+_NO_LOGITS = torch.empty(0)
+"""Stands where processors are made for a row, of which there has been none yet, to see whether there will be any."""
 
 
 def takes(sequence: Sequence) -> bool:
     """Returns whether a token is all that is wanted of the sequence's next logits, as they are."""
     request = sequence.request
+    if sequence.processors is None and not request.structure and not row_processors(request, _NO_LOGITS):
+        sequence.processors = ()  # before its first token
     return (
         sequence.processors == ()
         and not sequence.branches

@@ -7,6 +7,7 @@ from collections.abc import Sequence as Rows
 from statistics import median
 
 from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.recorded.step_shape import MOST_PROPOSING
 from services.engine.generation.running.runner import ModelRunner, Runner
 from services.engine.generation.running.serial_runner import SerialRunner
 from services.engine.generation.sampling.device_choice import takes
@@ -14,8 +15,6 @@ from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.speculation.prompt_lookup import Lookup
 from services.engine.metrics import EngineMetrics
 
-MOST_TOKENS = 64
-"""Of a step with proposals."""
 _READING = 4096
 """Tokens that lookups take up in a step, which takes them less than a millisecond."""
 _ALLOWANCE = 0.02
@@ -119,7 +118,7 @@ class Speculation:
     def _proposals(self, rows: list[Row[Sequence]]) -> dict[Sequence, tuple[int, ...]]:
         """Returns what is proposed to the rows that ask for it; nothing where the step is not to have any."""
         proposals: dict[Sequence, tuple[int, ...]] = {}
-        asking, most = [row for row in rows if _looks_up(row.sequence)], MOST_TOKENS - len(rows)
+        asking, most = [row for row in rows if _looks_up(row.sequence)], MOST_PROPOSING - len(rows)
         if not asking or most <= 0 or not all(row.decodes for row in rows):
             return proposals
         if self._since >= _REFRESH or not self._plain[_kind(rows)]:

@@ -14,6 +14,8 @@ from services.engine.generation.building.build import PAGE_SIZE, probe_layouts
 from services.engine.generation.building.verification import engine_logits, model_logits
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.recorded import step_shape
+from services.engine.generation.recorded.step_shape import Extent
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
@@ -85,7 +87,8 @@ async def test_rows_beside_each_other_continue_as_generate_does(
     assert [result.ids for result in results] == own(tmp_path, kind)
 
 
-def test_a_step_asks_the_device_for_nothing(tmp_path: Path) -> None:
+def test_a_step_asks_the_device_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_shape, "_READ", (16,))
     loaded = load(write_checkpoint(tmp_path, "mixtral"))
     shorten(loaded.model)
     cache, pool = KVCache(probe_layouts(loaded), 4, PAGE_SIZE, CPU, by_token=True), PagePool(4, PAGE_SIZE)
@@ -96,10 +99,12 @@ def test_a_step_asks_the_device_for_nothing(tmp_path: Path) -> None:
     assert "1 GpuExperts" in substitutions.counts()
     graphs = PlayedGraphs(loaded.model, backend, cache, CPU, longest=32)
     with Recording():
-        graphs.record(1, wide=False)
-    row = Row(CachedTokens([5, 6], pages=[3], computed=1), 1)
-    torch.testing.assert_close(graphs.run([row], 1), runner.run([row]), rtol=1e-4, atol=1e-4)
+        graphs.record(1, Extent(reading=16))
+    for row in (Row(CachedTokens([5, 6, 7, 8], pages=[3]), 4), Row(CachedTokens([5, 6], pages=[3], computed=1), 1)):
+        shape = graphs.shape_for([row])
+        assert shape is not None
+        torch.testing.assert_close(graphs.run([row], shape), runner.run([row]), rtol=1e-4, atol=1e-4)
     substitutions.undo()
     loaded.model.set_experts_implementation("eager")
     with pytest.raises(WaitsForTheDevice, match="nonzero"), Recording():
-        graphs.record(1, wide=False)
+        graphs.record(1, Extent())

@@ -65,7 +65,7 @@ def most_queries(cache: KVCache) -> int:
 def plan_of(batch: AttentionBatch, processors: int) -> TritonPlan:
     """Returns the plan of a step for a GPU of so many multiprocessors, with one transfer to it."""
     longest = max((row.length for row in batch.rows), default=1)
-    size = min(max(1 << (longest - 1).bit_length(), _LEAST), _most(batch.cache))
+    size = min(max(1 << (longest - 1).bit_length(), _LEAST), reading_queries(batch.cache))
     single: list[tuple[int, ...]] = []
     several: list[tuple[int, ...]] = []
     tokens = part_tokens([row.context for row in batch.rows if row.length == 1], batch.cache, processors)
@@ -87,8 +87,8 @@ def plan_of(batch: AttentionBatch, processors: int) -> TritonPlan:
     return TritonPlan(batch.cache, batch.slots, pages, decoding, reading, batch)
 
 
-def _most(cache: KVCache) -> int:
-    """Returns how many queries of a block fit a multiprocessor, for all layers."""
+def reading_queries(cache: KVCache) -> int:
+    """Returns how many queries of a block of a prompt fit a multiprocessor, for all layers."""
     layouts = cache.layouts.values()
     if any(layout.dtype.itemsize > 2 for layout in layouts):
         return _LEAST  # no tensor core multiplies these exactly, and registers are soon full

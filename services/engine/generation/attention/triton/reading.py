@@ -68,7 +68,8 @@ def attend_reading(
     begin = 0
     if WINDOW:
         begin = tl.maximum(position - window + 1, 0) // N * N
-    whole = begin if WINDOW else (position + 1) // N * N  # up to here every query sees every token
+    # Up to here every query sees every token. What fills up a step stands before the first, and sees none.
+    whole = begin if WINDOW else tl.maximum(position + 1, 0) // N * N
     total = tl.zeros([M, VALUE_BLOCK], dtype=tl.float32)
     best = tl.full([M], float("-inf"), dtype=tl.float32)
     weight = tl.zeros([M], dtype=tl.float32)
@@ -92,5 +93,5 @@ def attend_reading(
         total *= fading[:, None]
     output += (first * HEADS + head) * VALUE_WIDTH
     inside = there[:, None] & (value_columns < VALUE_WIDTH)[None, :]
-    result = (total / weight[:, None]).to(output.dtype.element_ty)
+    result = (total / tl.where(weight > 0.0, weight, 1.0)[:, None]).to(output.dtype.element_ty)
     tl.store(output + rows[:, None] * HEADS * VALUE_WIDTH + value_columns[None, :], result, mask=inside)

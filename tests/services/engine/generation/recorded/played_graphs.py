@@ -1,25 +1,26 @@
-"""Decode steps whose recording is played by computing it once more, where there are no CUDA graphs."""
+"""Steps whose recording is played by computing it once more, where there are no CUDA graphs."""
 
 from collections.abc import Collection
 from typing import Any
 
-from services.engine.generation.recorded.decode_graphs import DecodeGraph, DecodeGraphs
 from services.engine.generation.recorded.launched_step import LaunchedStep
+from services.engine.generation.recorded.step_graphs import StepGraph, StepGraphs
+from services.engine.generation.recorded.step_shape import StepShape
 from services.engine.generation.sequence import Row, Sequence
 
 
 class Replayed:
     """Stands where a CUDA graph stands: computes what was recorded once more, into the same place."""
 
-    def __init__(self, graphs: "PlayedGraphs", size: int, wide: bool) -> None:
-        self.graphs, self.kind = graphs, (size, wide)
-        self.logits = graphs.forward(size, wide)
+    def __init__(self, graphs: "PlayedGraphs", shape: StepShape) -> None:
+        self.graphs, self.shape = graphs, shape
+        self.logits = graphs.forward(shape)
 
     def replay(self) -> None:
-        self.logits.copy_(self.graphs.forward(*self.kind))
+        self.logits.copy_(self.graphs.forward(self.shape))
 
 
-class PlayedGraphs(DecodeGraphs):
+class PlayedGraphs(StepGraphs):
     ahead = 0
     """Steps launched behind one that was not read."""
 
@@ -28,6 +29,6 @@ class PlayedGraphs(DecodeGraphs):
         self.ahead += bool(step and after)
         return step
 
-    def recorded(self, size: int, wide: bool) -> DecodeGraph:
-        replayed: Any = Replayed(self, size, wide)
-        return DecodeGraph(size, wide, replayed, replayed.logits)
+    def recorded(self, shape: StepShape) -> StepGraph:
+        replayed: Any = Replayed(self, shape)
+        return StepGraph(shape, replayed, replayed.logits)

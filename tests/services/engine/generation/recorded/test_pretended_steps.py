@@ -8,6 +8,7 @@ from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.building.build import probe_layouts
 from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.recorded.step_shape import Extent
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel
 from tests.services.bench import Bench, assemble
@@ -20,7 +21,7 @@ async def test_tokens_come_no_faster_than_its_steps(llama: LoadedModel, benches:
         llama.model, ReferenceAttention(), KVCache(probe_layouts(llama), 64, PAGE_SIZE, llama.device), llama.device
     )
     graphs = PretendedGraphs(llama, runner, 200, SECONDS)
-    graphs.record(8, wide=False)
+    graphs.record(8, Extent())
     runner.recorded = graphs
     benches.append(assemble(runner, 64))
     began = time.monotonic()

@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -27,11 +29,25 @@ from tests.services.engine.kernel_devices import INTERPRETED, shorten
 pytest.importorskip("triton")
 from services.engine.fusion.triton.substitution import fuse_on_gpu
 from services.engine.generation.attention.triton.backend import TritonAttention
-from services.engine.generation.recorded import decode_graphs
+from services.engine.generation.recorded import step_shape
+from services.engine.generation.recorded.step_shape import Extent
 from tests.services.engine.generation.recorded.played_graphs import PlayedGraphs
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled here")
 CPU = torch.device("cpu")
+
+
+def size(graphs: PlayedGraphs, rows: list[Row[Any]]) -> int:
+    """Returns how many tokens the recorded step has that takes these rows; 0 if none does."""
+    shape = graphs.shape_for(rows)
+    return shape.size if shape else 0
+
+
+def played(graphs: PlayedGraphs, rows: list[Row[Any]]) -> torch.Tensor:
+    """Returns the logits of a recorded step."""
+    shape = graphs.shape_for(rows)
+    assert shape is not None
+    return graphs.run(rows, shape)
 
 
 def test_rows_at_any_position_beside_fillers_compute_the_same(fresh_llama: LoadedModel) -> None:
@@ -41,7 +57,7 @@ def test_rows_at_any_position_beside_fillers_compute_the_same(fresh_llama: Loade
     backend, pool = TritonAttention(CPU), PagePool(40, PAGE_SIZE)
     runner = ModelRunner(llama.model, ReferenceAttention(), cache, CPU)
     graphs = PlayedGraphs(llama.model, backend, cache, CPU, longest=64)
-    graphs.record(3, wide=False)
+    graphs.record(3, Extent())
     source = random.Random(5)
     sequences = [CachedTokens([source.randrange(6, 300) for _ in range(length)]) for length in (1, 16, 18)]
     for sequence in sequences:
@@ -50,12 +66,12 @@ def test_rows_at_any_position_beside_fillers_compute_the_same(fresh_llama: Loade
             runner.run([Row(sequence, before)])
             sequence.computed = before
     rows = [Row(sequence, 1) for sequence in sequences]
-    assert [graphs.size_for(rows[:count]) for count in (1, 2, 3)] == [1, 2, 3]
-    assert graphs.size_for([*rows, *rows]) == 0
+    assert [size(graphs, rows[:count]) for count in (1, 2, 3)] == [1, 2, 3]
+    assert size(graphs, [*rows, *rows]) == 0
     expected = runner.run(rows)
     kept = {index: (cache.keys(index).clone(), cache.values(index).clone()) for index in cache.layouts}
-    for part, size in ((rows[1:], 3), (rows[:1], 1)):
-        found = graphs.run(part, size)
+    for part in (rows[1:], rows[:1]):
+        found = played(graphs, part)
         torch.testing.assert_close(found, expected[[rows.index(row) for row in part]], rtol=1e-4, atol=1e-4)
     for index, (keys, values) in kept.items():  # fillers have stored nothing
         torch.testing.assert_close(cache.keys(index), keys, rtol=1e-4, atol=1e-5)
@@ -70,7 +86,7 @@ def test_steps_launched_behind_one_another_continue_its_tokens(fresh_llama: Load
     cache, pool = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU, by_token=True), PagePool(40, PAGE_SIZE)
     runner = ModelRunner(llama.model, ReferenceAttention(), cache, CPU)
     graphs = PlayedGraphs(llama.model, TritonAttention(CPU), cache, CPU, longest=64)
-    graphs.record(4, wide=False)
+    graphs.record(4, Extent())
     sampled = {"temperature": 0.9, "top_k": 5, "seed": 3}
     rows: list[Row[Sequence]] = []
     for prompt, fields in (([7, 8, 9], {}), ([*range(20, 36)], sampled), ([30], {}), ([40, 41], {"temperature": 1.0})):
@@ -102,7 +118,7 @@ def test_steps_launched_behind_one_another_continue_its_tokens(fresh_llama: Load
 def test_rows_with_proposals_beside_others_compute_the_same(
     fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decode_graphs, "_WIDE_SIZES", (4, 8))
+    monkeypatch.setattr(step_shape, "_PROPOSED", (4, 8))
     llama, source = fresh_llama, random.Random()
     shorten(llama.model)
     cache, pool = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU, by_token=True), PagePool(40, PAGE_SIZE)
@@ -122,10 +138,10 @@ def test_rows_with_proposals_beside_others_compute_the_same(
     fuse_on_gpu(Substitutions(llama.model), llama.model, backend, run, 64)
     kept = [(cache.keys(index).clone(), cache.values(index).clone()) for index in cache.layouts]
     graphs = PlayedGraphs(llama.model, backend, cache, CPU, longest=64)
-    graphs.record(1)
-    assert [graphs.size_for(part) for part in (*parts, [*rows, *rows])] == [8, 8, 4, 0]
+    graphs.record(1, Extent(proposing=True))
+    assert [size(graphs, part) for part in (*parts, [*rows, *rows])] == [8, 8, 4, 0]
     for part, logits in zip(parts, expected, strict=True):
-        torch.testing.assert_close(graphs.run(part, graphs.size_for(part)), logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(played(graphs, part), logits, rtol=1e-4, atol=1e-4)
         step = graphs.launch(part)
         assert step is not None
         drawn, others = follow(part, step.tokens()), choose(part, logits)
@@ -137,6 +153,44 @@ def test_rows_with_proposals_beside_others_compute_the_same(
     for (keys, values), index in zip(kept, cache.layouts, strict=True):
         torch.testing.assert_close(cache.keys(index), keys, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(cache.values(index), values, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["whole layers", "modules", "8 bits"])
+def test_prompts_beside_rows_that_decode_compute_the_same(
+    fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(step_shape, "_READ", (8, 48))
+    llama, source = fresh_llama, random.Random()
+    shorten(llama.model)
+    layouts = {i: replace(layout, narrow=kind == "8 bits") for i, layout in probe_layouts(llama).items()}
+    cache, pool = KVCache(layouts, 40, PAGE_SIZE, CPU, by_token=True), PagePool(40, PAGE_SIZE)
+    backend = TritonAttention(CPU)
+    runner = ModelRunner(llama.model, backend if kind == "8 bits" else ReferenceAttention(), cache, CPU)
+    rows: list[Row[CachedTokens]] = []
+    # One that decodes, a whole prompt, the end of one, a part in the midst of one that is all scored, a last token.
+    for known, computed, count, scored in ((17, 16, 1, 0), (20, 0, 20, 0), (19, 16, 3, 0), (30, 5, 7, 7), (9, 8, 1, 0)):
+        sequence = CachedTokens([source.randrange(6, 300) for _ in range(known)])
+        pool.grow(sequence.pages, known)
+        if computed:
+            runner.run([Row(sequence, computed)])
+            sequence.computed = computed
+        rows.append(Row(sequence, count, scored=scored))
+    parts = rows, rows[3:4], rows[::-1]
+    expected = [runner.run(part) for part in parts]
+    if kind == "whole layers":
+        run = partial(engine_logits, ModelRunner(llama.model, backend, cache, CPU), pool, torch.tensor([[5, 6, 7, 8]]))
+        fuse_on_gpu(Substitutions(llama.model), llama.model, backend, run, 64)
+    kept = [(cache.keys(index).clone(), cache.values(index).clone()) for index in cache.layouts]
+    graphs = PlayedGraphs(llama.model, backend, cache, CPU, longest=64)
+    graphs.record(4, Extent(reading=48))
+    assert graphs.reading_sizes == [8, 48]
+    assert [size(graphs, part) for part in (*parts, rows[:1] * 5, rows[1:2] * 2)] == [48, 8, 48, 0, 48]
+    for part, logits in zip(parts, expected, strict=True):
+        torch.testing.assert_close(played(graphs, part), logits, rtol=1e-4, atol=1e-4)
+    for (keys, values), index in zip(kept, cache.layouts, strict=True):
+        if kind != "8 bits":
+            torch.testing.assert_close(cache.keys(index), keys, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(cache.values(index), values, rtol=1e-4, atol=1e-5)
 
 
 def continued(runner: ModelRunner, sequence: Sequence, count: int) -> list[int]:
@@ -153,13 +207,13 @@ def continued(runner: ModelRunner, sequence: Sequence, count: int) -> list[int]:
 async def test_an_engine_with_proposals_gives_the_same(
     fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decode_graphs, "_WIDE_SIZES", (8,))
+    monkeypatch.setattr(step_shape, "_PROPOSED", (8,))
     monkeypatch.setattr(speculation, "_ALLOWANCE", 100.0)
     shorten(fresh_llama.model)
     cache = KVCache(probe_layouts(fresh_llama), 24, PAGE_SIZE, CPU, by_token=True)
     runner = ModelRunner(fresh_llama.model, ReferenceAttention(), cache, CPU)
     graphs = PlayedGraphs(fresh_llama.model, TritonAttention(CPU), cache, CPU, longest=64)
-    graphs.record(2)
+    graphs.record(2, Extent(proposing=True))
     prompts, kinds = ([6, 7, 6, 7, 6], [9]), ({"repetition_penalty": 0.8}, {"temperature": 0.3, "seed": 5})
     found: list[list[list[int]]] = []
     for recorded, lookup in ((None, None), (graphs, PromptLookup(5, 1))):
@@ -181,10 +235,10 @@ def test_prompts_and_sequences_beyond_the_recording_are_not_taken(fresh_llama: L
     shorten(llama.model)
     cache = KVCache(probe_layouts(llama), 8, PAGE_SIZE, CPU, by_token=True)
     graphs = PlayedGraphs(llama.model, TritonAttention(CPU), cache, CPU, longest=32)
-    graphs.record(2, wide=False)
+    graphs.record(2, Extent())
     ready = CachedTokens([5, 6], pages=[3], computed=1)
-    assert graphs.size_for([Row(ready, 1)]) == 1
-    assert graphs.size_for([Row(ready, 1, scored=1)]) == 0
-    assert graphs.size_for([Row(CachedTokens([5, 6], pages=[3]), 2)]) == 0
-    assert graphs.size_for([Row(CachedTokens([5, 6], pages=[3]), 1)]) == 0
-    assert graphs.size_for([Row(CachedTokens([5] * 41, pages=[1, 2, 3], computed=40), 1)]) == 0
+    assert size(graphs, [Row(ready, 1)]) == 1
+    assert size(graphs, [Row(ready, 1, scored=1)]) == 0
+    assert size(graphs, [Row(CachedTokens([5, 6], pages=[3]), 2)]) == 0
+    assert size(graphs, [Row(CachedTokens([5, 6], pages=[3]), 1)]) == 0
+    assert size(graphs, [Row(CachedTokens([5] * 41, pages=[1, 2, 3], computed=40), 1)]) == 0

@@ -121,7 +121,7 @@ async def test_no_step_is_launched_behind_the_last_token(benches: list[Bench]) -
     assert (await benches[0].run([10], max_new_tokens=9)).ids == continuation([10], 9)
     await eventually(lambda: benches[0].idle)
     assert benches[0].runner.steps == 9  # one for the prompt, and one for each token but the last
-    assert (benches[0].launcher.first, benches[0].launcher.ahead) == (1, 7)
+    assert (benches[0].launcher.first, benches[0].launcher.ahead) == (1, 8)
 
 
 async def test_a_request_that_comes_joins_soon(benches: list[Bench], fake: BenchMaker) -> None:

@@ -1,0 +1,221 @@
+"""Steps as CUDA graphs: the model's forward is recorded once for each of some shapes, and replayed.
+
+Launching a model's hundreds of small kernels one by one takes longer than a small batch's arithmetic; a graph launches
+them at once. It reads its inputs from fixed places, so rows are copied there first; a smaller batch is filled up with
+tokens that are stored nowhere and see nothing.
+
+Most steps decode. Those with proposed tokens have recordings of their own, by the number of tokens, whosever they are,
+and so have those that read prompts. Tokens of one sequence attend to one another there, so all are stored before any
+attends.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from services.engine.fusion.triton.likeliest import LikeliestTokens, fill_in
+from services.engine.generation.attention.backend import AttentionCall
+from services.engine.generation.attention.triton.backend import TritonAttention
+from services.engine.generation.attention.triton.plan import (
+    QueryBlocks,
+    TritonPlan,
+    most_queries,
+    part_tokens,
+    reading_queries,
+)
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.recorded.launched_step import LaunchedStep
+from services.engine.generation.recorded.step_inputs import StepInputs
+from services.engine.generation.recorded.step_shape import Extent, Kind, StepShape, shapes_of
+from services.engine.generation.sampling.device_choice import choose, numbers_of
+from services.engine.generation.sequence import CachedTokens, Row, Sequence
+
+log = logging.getLogger(__name__)
+
+_WARM_UPS = 2
+_UNREAD = 2
+"""Steps at most whose tokens nobody has read yet."""
+
+
+@dataclass(frozen=True)
+class StepGraph:
+    """One shape, recorded."""
+
+    shape: StepShape
+    graph: torch.cuda.CUDAGraph
+    logits: Tensor
+    """`[outputs, vocabulary]`, written by a replay."""
+
+
+class StepGraphs:
+    """The recorded shapes with the inputs they share. Belongs to the thread that runs the model."""
+
+    def __init__(
+        self, model: nn.Module, backend: TritonAttention, cache: KVCache, device: torch.device, longest: int
+    ) -> None:
+        """Takes no sequence beyond `longest` tokens."""
+        self._model, self._backend, self._cache, self._device = model, backend, cache, device
+        self._row_pages = -(-longest // cache.page_size)
+        self._longest = longest
+        self.share: Callable[[Tensor], object] | None = None
+        """See Recorded."""
+        self._graphs: list[StepGraph] = []
+        self._pool: Any = None
+        self._inputs = self._inputs_for([])
+        self._likeliest: LikeliestTokens | None = None
+        self._given = self._tokens = torch.empty(0, dtype=torch.int64)
+        self._told: list[Tensor] = []
+        self._count = 0
+
+    @torch.inference_mode()
+    def record(self, most: int, extent: Extent, *, largest: bool = False) -> tuple[int, int]:
+        """Records shapes for steps of up to `most` rows; if `largest`, one of each kind only.
+
+        The largest comes first, whose memory the others use again. Returns how many there are in all, and how many were
+        recorded.
+
+        Raises:
+            Exception: the model's forward cannot be recorded. Nothing is used then.
+        """
+        kinds = shapes_of(extent, most, most_queries(self._cache), reading_queries(self._cache))
+        shapes = [shape for kind in kinds for shape in kind]
+        chosen = [kind[-1] for kind in kinds] if largest else shapes
+        self._inputs = self._inputs_for(chosen)
+        room = max(shape.size for shape in chosen)
+        self._given, self._tokens = torch.zeros(2, room, dtype=torch.int64, device=self._device)
+        pinned = self._device.type == "cuda"
+        self._told = [torch.zeros(room, dtype=torch.int64, pin_memory=pinned) for _ in range(_UNREAD)]
+        self._graphs = []
+        graphs = dict[StepShape, StepGraph]()
+        for shape in sorted(chosen, key=lambda shape: shape.size, reverse=True):
+            self._inputs.fill([], shape)
+            graphs[shape] = self.recorded(shape)
+        self._graphs = [graphs[shape] for shape in chosen]
+        log.info("Steps are recorded in %d graphs, of up to %d tokens", len(graphs), room)
+        return len(shapes), len(chosen)
+
+    @property
+    def reading_sizes(self) -> list[int]:
+        """See Recorded."""
+        return [graph.shape.size for graph in self._graphs if graph.shape.kind is Kind.READING]
+
+    def shape_for(self, rows: Collection[Row[CachedTokens]]) -> StepShape | None:
+        """Returns the recorded shape that takes these rows; None if none does."""
+        if any(row.sequence.media is not None and row.sequence.computed < row.sequence.prompt_count for row in rows):
+            return None  # it may be a medium's, whose embedding is none of the model's
+        if max(len(row.sequence.pages) for row in rows) > self._row_pages:
+            return None
+        return next((graph.shape for graph in self._graphs if graph.shape.fits(rows)), None)
+
+    @torch.inference_mode()
+    def run(self, rows: Collection[Row[CachedTokens]], shape: StepShape) -> Tensor:
+        """Returns float32 logits `[n, vocabulary]`, as Runner.run does; `shape` is what `shape_for` returned."""
+        graph = self._replay(rows, shape)
+        return graph.logits[: shape.told(rows)].to(torch.float32, copy=True)
+
+    @torch.inference_mode()
+    def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
+        """See StepLauncher."""
+        shape = self._shape_behind(rows) if after else self.shape_for(rows)
+        if shape is None:
+            return None
+        began = time.monotonic()
+        tokens = [(row.sequence, i) for row in rows for i in range(shape.told([row]))]
+        sequences = [sequence for sequence, _ in tokens]
+        sources = [after.places[sequence] for sequence in sequences] if after else None
+        sampled = numbers_of(sequences, [i + int(after is not None) for _, i in tokens])
+        graph = self._replay(rows, shape, sources, sampled and sampled[0])
+        count = len(sequences)
+        chosen = self._tokens[:count]
+        if sampled:
+            chosen.copy_(choose(graph.logits[:count], chosen, self._inputs.numbers(shape)[:, :count], sampled[1]))
+        if self.share is not None:
+            self.share(chosen)
+        told = self._told[self._count % _UNREAD][:count]
+        self._count += 1
+        told.copy_(chosen, non_blocking=True)
+        arrived = torch.cuda.Event() if self._device.type == "cuda" else None
+        if arrived is not None:
+            arrived.record()
+        return LaunchedStep(sequences, told, arrived, began)
+
+    @torch.inference_mode()
+    def follow(self, rows: Collection[Row[CachedTokens]], sources: list[int]) -> None:
+        """See Recorded."""
+        shape = self._shape_behind(rows) if sources else self.shape_for(rows)
+        if shape is not None:
+            self._replay(rows, shape, sources or None)
+            assert self.share is not None
+            self.share(self._tokens[: shape.told(rows)])
+
+    def recorded(self, shape: StepShape) -> StepGraph:
+        """Returns one shape, recorded."""
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        stream = torch.cuda.Stream(self._device)
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):  # compiles kernels and takes workspaces, neither of which can be recorded
+            for _ in range(_WARM_UPS):
+                self.forward(shape)
+        torch.cuda.current_stream(self._device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+            logits = self.forward(shape)
+        return StepGraph(shape, graph, logits)
+
+    def forward(self, shape: StepShape) -> Tensor:
+        """Runs the model on the tokens that were filled in. Returns the logits of those that have outputs."""
+        given, sources, positions, slots, blocks, listed, pages = self._inputs.parts(shape)
+        fill_in(given, sources, self._tokens, self._given[: shape.size])
+        reads = shape.kind is Kind.READING
+        plan = TritonPlan(
+            self._cache,
+            slots,
+            pages,
+            QueryBlocks(blocks[: shape.decoding], shape.queries, self._longest),
+            QueryBlocks(blocks[shape.decoding :], shape.span, self._longest) if reads else None,
+            stored_first=shape.kind is not Kind.DECODING,
+        )
+        output = self._model(
+            input_ids=self._given[: shape.size].unsqueeze(0),
+            position_ids=positions.unsqueeze(0),
+            logits_to_keep=listed if reads else 0,
+            use_cache=False,
+            attention_call=AttentionCall(self._backend, plan),
+        )
+        logits = output.logits[0]
+        if self._likeliest is None:
+            self._likeliest = LikeliestTokens(len(self._tokens), logits.shape[-1], self._device)
+        self._likeliest.find(logits, self._tokens)
+        return logits
+
+    def _inputs_for(self, shapes: Collection[StepShape]) -> StepInputs:
+        split = partial(part_tokens, cache=self._cache, processors=self._backend.processors)
+        return StepInputs(shapes, self._row_pages, self._cache.page_size, self._device, split)
+
+    def _shape_behind(self, rows: Collection[Row[CachedTokens]]) -> StepShape | None:
+        """Returns the shape of rows whose tokens the step before has yet to find."""
+        if max(len(row.sequence.pages) for row in rows) > self._row_pages:
+            return None
+        return next(
+            (one.shape for one in self._graphs if one.shape.kind is Kind.DECODING and one.shape.size >= len(rows)), None
+        )
+
+    def _replay(
+        self,
+        rows: Collection[Row[CachedTokens]],
+        shape: StepShape,
+        sources: list[int] | None = None,
+        numbers: NDArray[np.float64] | None = None,
+    ) -> StepGraph:
+        self._inputs.fill(rows, shape, sources, numbers)
+        graph = next(graph for graph in self._graphs if graph.shape == shape)
+        graph.graph.replay()
+        return graph

@@ -1,0 +1,177 @@
+"""What recorded steps read: numbers of each token and pages, in one place that is filled by one transfer."""
+
+from collections.abc import Callable, Collection, Sequence
+from itertools import accumulate, pairwise
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from services.engine.generation.recorded.step_shape import Kind, StepShape
+from services.engine.generation.running.runner import gathered
+from services.engine.generation.sampling.device_choice import NUMBERS
+from services.engine.generation.sequence import CachedTokens, Row
+
+Numbers = TypeVar("Numbers", Tensor, NDArray[np.int64])
+
+_OF_TOKEN = 4
+"""Itself, where it is found, its position and its slot."""
+_OF_BLOCK = 5
+"""See QueryBlocks."""
+
+
+class StepInputs:
+    """Pinned memory, and the device's that it is copied to. Belongs to the thread that runs the model."""
+
+    def __init__(
+        self,
+        shapes: Collection[StepShape],
+        row_pages: int,
+        page_size: int,
+        device: torch.device,
+        part_tokens: Callable[[Sequence[int]], int],
+    ) -> None:
+        """Has room for steps of these shapes, of rows of up to `row_pages` pages. For `part_tokens` see `plan`."""
+        room = max((_ends(shape)[-1] + _most_rows(shape) * row_pages for shape in shapes), default=0)
+        cuda = device.type == "cuda"
+        self._row_pages, self._page_size, self._part_tokens = row_pages, page_size, part_tokens
+        self._host = torch.zeros(room, dtype=torch.int64, pin_memory=cuda)
+        self._device = torch.zeros(room, dtype=torch.int64, device=device)
+        self._copied = torch.cuda.Event() if cuda else None
+        self._laid: list[list[int]] = []  # pages of each row where they are now
+        self._laid_as = 0, 0
+
+    def parts(self, shape: StepShape) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Returns where a step finds them, their sources, positions, slots, blocks, those with outputs, and pages.
+
+        Where a source is not negative, the token is what the step before has found in that place.
+        """
+        fields, blocks, listed, _, pages = _cut(self._device, shape)
+        token, source, position, slot = fields.view(_OF_TOKEN, shape.size)
+        return token, source, position, slot, blocks.view(-1, _OF_BLOCK), listed, pages
+
+    def numbers(self, shape: StepShape) -> Tensor:
+        """Returns where it finds the numbers by which tokens are chosen, float64 `[NUMBERS, outputs]`."""
+        return _cut(self._device, shape)[3].view(torch.float64).view(NUMBERS, shape.outputs)
+
+    def fill(
+        self,
+        rows: Collection[Row[CachedTokens]],
+        shape: StepShape,
+        sources: Sequence[int] | None = None,
+        numbers: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Copies the rows to where a step of this shape reads them, with `numbers` `[NUMBERS, tokens]` for choices.
+
+        With `sources`, rows are one token behind all those of their sequences: the one that the step before finds in
+        that place.
+        """
+        if self._copied is not None:
+            self._copied.synchronize()  # of the last step's, from the same place
+        page = self._page_size
+        # What fills up a step is read from the first page, as loads have no masks: there has to be one.
+        pages = [row.sequence.pages for row in rows] or [[0]]
+        fields, table, listed, chosen, laid = _cut(self._host.numpy(), shape)
+        stride = self._lay_pages(pages, shape, laid)
+        lengths = [row.token_count for row in rows]
+        count = sum(lengths)
+        owners = np.arange(len(rows))
+        known = [row.sequence.computed if sources is None else len(row.sequence.token_ids) for row in rows]
+        places = np.array(known, dtype=np.int64)
+        if count > len(rows):
+            owners = owners.repeat(lengths)
+            places = np.concatenate([np.arange(length) for length in lengths]) + places[owners]
+        tokens, origins, positions, slots = fields.reshape(_OF_TOKEN, shape.size)
+        tokens[:], origins[:], positions[:], slots[:] = 0, -1, 0, -1
+        if sources is None:
+            tokens[:count] = [token for row in rows for token in row.token_ids]
+        else:
+            origins[:count] = sources
+        shifts = [0 if row.sequence.media is None else row.sequence.media.shift for row in rows]
+        positions[:count] = places + np.array(shifts)[owners] if any(shifts) else places
+        slots[:count] = laid[owners * stride + places // page] * page + places % page
+        blocks = table.reshape(-1, _OF_BLOCK)
+        lay_blocks(blocks, lengths, places, shape)
+        blocks[: shape.decoding, 4] = self._part_tokens(blocks[: shape.decoding, 2].clip(0).tolist())
+        blocks[:, 3] *= stride
+        if len(listed):
+            wanted = gathered(rows)[1]
+            listed[:], listed[: len(wanted)] = max(wanted, default=0), wanted
+        if numbers is not None:
+            chosen.view(np.float64).reshape(NUMBERS, shape.outputs)[:, : numbers.shape[1]] = numbers
+        end = _ends(shape)[-1] + len(pages) * stride
+        self._device[:end].copy_(self._host[:end], non_blocking=True)
+        if self._copied is not None:
+            self._copied.record()
+
+    def _lay_pages(self, pages: list[list[int]], shape: StepShape, laid: NDArray[np.int64]) -> int:
+        """Writes each row's pages where it has not those of the step before. Returns how far apart rows begin."""
+        longest = max(map(len, pages), default=1)
+        stride = min(1 << (longest - 1).bit_length(), self._row_pages)
+        if self._laid_as != (_ends(shape)[-1], stride):
+            self._laid_as, self._laid = (_ends(shape)[-1], stride), []
+        for i, own in enumerate(pages):
+            if i == len(self._laid):
+                self._laid.append([])
+            if self._laid[i] != own:
+                laid[i * stride : i * stride + len(own)] = own
+                self._laid[i] = own.copy()
+        return stride
+
+
+def lay_blocks(table: NDArray[np.int64], lengths: Sequence[int], places: NDArray[np.int64], shape: StepShape) -> None:
+    """Writes the blocks of rows of so many tokens, which stand at `places` of their sequences, and of what is left.
+
+    They are numbered by their rows and not by those rows' pages; what is left is of the first row and before its first
+    token, and so sees nothing.
+    """
+    single = len(places) == len(lengths)
+    if single and shape.kind is Kind.DECODING:  # as mostly: a block for each row
+        table[:, 0], table[:, 1:4] = np.arange(shape.size), (1, -1, 0)
+        table[: len(places), 2], table[: len(places), 3] = places, np.arange(len(lengths))
+        return
+    table[:] = 0
+    blocks = query_blocks(lengths, places, shape.size, shape.span or shape.queries)
+    if not shape.span:
+        table[: len(blocks), :4] = blocks
+        return
+    alone = (blocks[:, 0] < len(places)) & (np.array([*lengths, 0])[blocks[:, 3]] == 1)
+    table[: alone.sum(), :4] = blocks[alone]
+    table[shape.decoding : shape.decoding + (~alone).sum(), :4] = blocks[~alone]
+
+
+def query_blocks(
+    lengths: Sequence[int], places: Sequence[int] | NDArray[np.int64], size: int, queries: int
+) -> NDArray[np.int64]:
+    """Returns the blocks `[n, 4]` of `size` tokens: the first token, how many, its position, and its row.
+
+    Rows have `lengths` tokens, of which a block takes up to `queries`; the tokens stand at `places` of their sequences.
+    What is left of `size` is in blocks that end where a sequence begins, and so see nothing.
+    """
+    own, counts = np.arange(len(places)), np.array(lengths, dtype=np.int64)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    left = np.cumsum(counts)[rows] - own  # tokens from this one to the last of its row
+    heads = own[(counts[rows] - left) % queries == 0]
+    real = heads, np.minimum(left[heads], queries), np.array(places, dtype=np.int64)[heads], rows[heads]
+    rest = np.arange(len(places), size, queries)
+    fills = np.minimum(size - rest, queries)
+    return np.concatenate([np.stack(real, axis=1), np.stack([rest, fills, -fills, 0 * rest], axis=1)])
+
+
+def _ends(shape: StepShape) -> list[int]:
+    """Returns where each part of a step's numbers ends, behind which there are pages."""
+    tokens, blocks = _OF_TOKEN * shape.size, _OF_BLOCK * (shape.decoding + shape.reading)
+    listed = shape.outputs if shape.kind is Kind.READING else 0
+    return list(accumulate((tokens, blocks, listed, NUMBERS * shape.outputs)))
+
+
+def _cut(numbers: Numbers, shape: StepShape) -> list[Numbers]:
+    """Returns the parts of a step's numbers: of tokens, of blocks, those with outputs, for choices, and pages."""
+    ends = [0, *_ends(shape), len(numbers)]
+    return [numbers[begin:end] for begin, end in pairwise(ends)]
+
+
+def _most_rows(shape: StepShape) -> int:
+    return shape.size if shape.kind is not Kind.READING else shape.outputs

@@ -1,0 +1,121 @@
+"""Sizes of recorded steps: how many tokens one takes, in which form, and whose."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from services.engine.generation.sequence import CachedTokens, Row
+
+MOST_PROPOSING = 64
+"""Tokens of a step with proposals."""
+_ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256)
+_PROPOSED = (4, 8, 16, 32, MOST_PROPOSING)
+_READ = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""Tokens of steps that read. Longer ones take a GPU longer than it takes to launch their kernels."""
+_DECODING_PART, _LEAST_DECODING, _MOST_DECODING = 4, 32, 128
+"""Of a step that reads, what part may be rows of one token. For all there may be the decode kernel has programs: with
+too many of them it splits no context."""
+_PROMPTS = 32
+"""Rows of several tokens in such a step."""
+
+
+class Kind(Enum):
+    """What rows a recorded step takes."""
+
+    DECODING = auto()
+    """One token of each."""
+    PROPOSING = auto()
+    """A few tokens of each, behind all of which logits are wanted."""
+    READING = auto()
+    """Any number of tokens of each: prompts, beside rows that decode."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What is recorded besides steps that decode."""
+
+    proposing: bool = False
+    """Whether steps with proposals are."""
+    reading: int = 0
+    """How many tokens the longest step has that reads prompts; 0 where none is recorded."""
+
+
+@dataclass(frozen=True)
+class StepShape:
+    """What one recording takes at most."""
+
+    kind: Kind
+    size: int
+    """Tokens."""
+    decoding: int
+    """Blocks of queries for the decode kernel."""
+    queries: int
+    """Tokens of a row in such a block."""
+    outputs: int
+    """Tokens behind which there are logits: all, or of a step that reads those which are listed."""
+    reading: int = 0
+    """Blocks for the kernel that reads prompts, what fills up the step included."""
+    span: int = 0
+    """Tokens of a row in such a block."""
+
+    def fits(self, rows: Collection[Row[CachedTokens]]) -> bool:
+        """Returns whether it takes these rows."""
+        if sum(row.token_count for row in rows) > self.size:
+            return False
+        if self.kind is not Kind.READING:
+            several = self.kind is Kind.PROPOSING
+            return all(
+                row.completes
+                and row.token_count == 1 + len(row.proposed) == 1 + row.scored
+                and (several or not row.scored)
+                for row in rows
+            )
+        alone = sum(row.token_count == 1 for row in rows)
+        return alone <= self.decoding and len(rows) - alone <= _PROMPTS and self.told(rows) <= self.outputs
+
+    def told(self, rows: Collection[Row[CachedTokens]]) -> int:
+        """Returns behind how many of these rows' tokens there are logits."""
+        if self.kind is Kind.READING:
+            return sum(row.scored + row.completes for row in rows)
+        return sum(row.token_count for row in rows)
+
+
+def shapes_of(extent: Extent, most: int, queries: int, span: int) -> list[list[StepShape]]:
+    """Returns the shapes of each kind that is recorded, in the order in which they are looked through.
+
+    Args:
+        extent: Which kinds.
+        most: Rows of a step.
+        queries: Tokens of a row that a block of the decode kernel takes.
+        span: The same of the kernel that reads prompts.
+    """
+    kinds = [decoding_shapes(most)]
+    if extent.proposing:
+        kinds.append(proposing_shapes(queries))
+    if reading := reading_shapes(most, span, extent.reading):
+        kinds.append(reading)
+    return kinds
+
+
+def decoding_shapes(most: int) -> list[StepShape]:
+    """Returns those of steps of up to `most` rows, the smallest first."""
+    sizes = sorted({size for size in _ROWS if size < most} | {min(most, _ROWS[-1])})
+    return [StepShape(Kind.DECODING, size, size, 1, size) for size in sizes]
+
+
+def proposing_shapes(queries: int) -> list[StepShape]:
+    """Returns those of steps with proposals, of which a block of the decode kernel takes up to `queries` of a row."""
+    return [StepShape(Kind.PROPOSING, size, size, queries, size) for size in _PROPOSED]
+
+
+def reading_shapes(most: int, span: int, longest: int) -> list[StepShape]:
+    """Returns those of steps of up to `longest` tokens that read prompts beside up to `most` rows, of which a block of
+    the kernel that reads takes up to `span` tokens of a row.
+    """
+    shapes: list[StepShape] = []
+    for size in (size for size in _READ if size <= longest):
+        decoding = min(most, max(size // _DECODING_PART, _LEAST_DECODING), _MOST_DECODING)
+        several = min(_PROMPTS, size // 2)
+        blocks = -(-size // span) + several + 1
+        shapes.append(StepShape(Kind.READING, size, decoding, 1, min(decoding + several, size), blocks, span))
+    return shapes
