@@ -12,6 +12,7 @@ from benchmarks.gpu.compiled.lines import Line, lines_of, table_of
 from benchmarks.gpu.compiled.models import MODELS
 from benchmarks.gpu.compiled.steps import Steps
 from benchmarks.options import one_of
+from services.engine.generation.recorded.step_shape import Kind
 from services.engine.narrow.numbers import NARROW_KINDS
 
 _LEAST_FOR_FLOATS = 89
@@ -26,10 +27,10 @@ def main(
     capability: Annotated[list[int], typer.Option(help="90 for 9.0; may be repeated.")] = [80, 89, 90, 100],  # noqa: B006
     weights: Annotated[list[str] | None, one_of(_WEIGHTS, help="Keys and values alike. Default: all.")] = None,
     rows: Annotated[list[int], typer.Option(help="Of decode steps; may be repeated.")] = [1, 32, 128],  # noqa: B006
-    tokens: Annotated[int, typer.Option(min=1, help="Of a prompt.")] = 1024,
+    tokens: Annotated[int, typer.Option(min=32, max=1024, help="Of a step that reads prompts.")] = 1024,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where all figures are written.")] = None,
 ) -> None:
-    """Compiles what decode steps and a prompt launch. Ends with 1 where a kernel does not fit, or spills."""
+    """Compiles what recorded steps launch. Ends with 1 where a kernel does not fit, or spills."""
     lines: list[Line] = []
     for target in capability:
         for name in model or MODELS:
@@ -51,13 +52,13 @@ def _lines(capability: int, name: str, kind: str, rows: list[int], tokens: int) 
         done.append(("load", launches[:]))
         for count in rows:
             del launches[:]
-            steps.decode(count)
+            steps.run(Kind.DECODING, count)
             done.append((f"{count} rows", launches[:]))
         del launches[:]
-        steps.decode(_PROPOSED, wide=True)
+        steps.run(Kind.PROPOSING, _PROPOSED)
         done.append((f"{_PROPOSED} proposed", launches[:]))
         del launches[:]
-        steps.read(1, tokens)
+        steps.run(Kind.READING, tokens)
         done.append((f"{tokens} tokens", launches[:]))
     return lines_of(capability, f"{name}, {kind}", done)
 

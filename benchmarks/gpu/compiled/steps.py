@@ -3,12 +3,10 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from services.engine.generation.recorded.decode_inputs import DecodeInputs
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
@@ -17,15 +15,16 @@ from services.engine.fusion import attention as fused_attention
 from services.engine.fusion.substitution import Substitutions
 from services.engine.fusion.survey import Observation
 from services.engine.fusion.triton import norm, substitution
-from services.engine.fusion.triton.likeliest import LikeliestTokens, fill_in
 from services.engine.fusion.triton.rotary import GpuRotary
 from services.engine.fusion.triton.substitution import fuse_on_gpu, replace_narrow
-from services.engine.generation.attention.backend import AttentionCall, register
+from services.engine.generation.attention.backend import register
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.attention.triton.backend import TritonAttention
-from services.engine.generation.attention.triton.plan import QueryBlocks, TritonPlan, most_queries, part_tokens
+from services.engine.generation.attention.triton.plan import most_queries, reading_queries
 from services.engine.generation.building.build import probe_layouts
 from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.recorded.step_graphs import StepGraphs
+from services.engine.generation.recorded.step_shape import Extent, Kind, shapes_of
 from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
@@ -52,35 +51,27 @@ class Steps:
         if weights is not None:
             narrow_weights(model, weights, NOWHERE)
         layouts = {index: replace(layout, narrow=narrow_cache) for index, layout in probe_layouts(loaded).items()}
-        self._model, self._cache = model, KVCache(layouts, 1 << 14, PAGE_SIZE, NOWHERE, by_token=True)
-        self._backend = TritonAttention(NOWHERE)
-        self._backend.processors = PROCESSORS
-        self._runner = ModelRunner(model, self._backend, self._cache, NOWHERE)
+        self._cache = KVCache(layouts, 1 << 14, PAGE_SIZE, NOWHERE, by_token=True)
+        backend = TritonAttention(NOWHERE)
+        backend.processors = PROCESSORS
+        self._runner = ModelRunner(model, backend, self._cache, NOWHERE)
+        self._graphs = StepGraphs(model, backend, self._cache, NOWHERE, _LONGEST)
         substitutions = Substitutions(model)
         with _taken_for_granted():
-            fuse_on_gpu(substitutions, model, self._backend, partial(self.read, 1, 8), _LONGEST)
+            fuse_on_gpu(substitutions, model, backend, self._read, _LONGEST)
         replace_narrow(substitutions, model)
 
-    def read(self, rows: int, tokens: int) -> None:
-        """Reads prompts."""
-        pages = list(range(-(-tokens // PAGE_SIZE)))
-        self._runner.run([Row(CachedTokens([0] * tokens, pages), tokens) for _ in range(rows)])
-
     @torch.inference_mode()
-    def decode(self, rows: int, *, wide: bool = False) -> None:
-        """Runs a step as it is recorded; if `wide`, one whose rows may have proposed tokens."""
-        split = partial(part_tokens, cache=self._cache, processors=PROCESSORS)
-        inputs = DecodeInputs(rows, -(-_LONGEST // PAGE_SIZE), PAGE_SIZE, NOWHERE, split)
-        given, sources, positions, slots, table, pages = inputs.parts(rows)
-        before, tokens = torch.empty(2, rows, dtype=torch.int64, device=NOWHERE)
-        fill_in(given, sources, before, tokens)
-        blocks = QueryBlocks(table, most_queries(self._cache) if wide else 1, _LONGEST)
-        plan = TritonPlan(self._cache, slots, pages, blocks, None, stored_first=wide)
-        logits = self._model(
-            input_ids=tokens.unsqueeze(0), position_ids=positions.unsqueeze(0), logits_to_keep=0, use_cache=False,
-            attention_call=AttentionCall(self._backend, plan),
-        ).logits[0]  # fmt: skip
-        LikeliestTokens(rows, logits.shape[-1], NOWHERE).find(logits, before)
+    def run(self, kind: Kind, size: int) -> None:
+        """Runs the step that is recorded for so many tokens, or rows that decode."""
+        extent = Extent(proposing=True, reading=size)
+        shapes = shapes_of(extent, size, most_queries(self._cache), reading_queries(self._cache))
+        [*_, shape] = (shape for each in shapes for shape in each if shape.kind is kind and shape.size <= size)
+        self._graphs.prepare([shape])
+        self._graphs.forward(shape)
+
+    def _read(self) -> None:
+        self._runner.run([Row(CachedTokens([0] * 8, [0]), 8)])
 
 
 @contextmanager

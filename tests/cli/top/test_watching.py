@@ -52,7 +52,8 @@ def listing(fake: Fake) -> Fake:
 
 
 @pytest.mark.parametrize(
-    ("target", "host"), [("127.0.0.1:50050", "127.0.0.1"), ("dns:///gw:1", "gw"), ("[::1]:50050", "[::1]"), ("gw", "gw")]
+    ("target", "host"),
+    [("127.0.0.1:50050", "127.0.0.1"), ("dns:///gw:1", "gw"), ("[::1]:50050", "[::1]"), ("gw", "gw")],
 )
 def test_metrics_are_those_of_the_target(target: str, host: str) -> None:
     """Not those of another gateway that happens to run here."""

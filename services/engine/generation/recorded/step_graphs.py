@@ -88,19 +88,22 @@ class StepGraphs:
         kinds = shapes_of(extent, most, most_queries(self._cache), reading_queries(self._cache))
         shapes = [shape for kind in kinds for shape in kind]
         chosen = [kind[-1] for kind in kinds] if largest else shapes
-        self._inputs = self._inputs_for(chosen)
-        room = max(shape.size for shape in chosen)
-        self._given, self._tokens = torch.zeros(2, room, dtype=torch.int64, device=self._device)
-        pinned = self._device.type == "cuda"
-        self._told = [torch.zeros(room, dtype=torch.int64, pin_memory=pinned) for _ in range(_UNREAD)]
-        self._graphs = []
+        self.prepare(chosen)
         graphs = dict[StepShape, StepGraph]()
         for shape in sorted(chosen, key=lambda shape: shape.size, reverse=True):
             self._inputs.fill([], shape)
             graphs[shape] = self.recorded(shape)
         self._graphs = [graphs[shape] for shape in chosen]
-        log.info("Steps are recorded in %d graphs, of up to %d tokens", len(graphs), room)
+        log.info("Steps are recorded in %d graphs, of up to %d tokens", len(graphs), len(self._tokens))
         return len(shapes), len(chosen)
+
+    def prepare(self, shapes: Collection[StepShape]) -> None:
+        """Makes room for the numbers of such steps, in place of those that were recorded."""
+        self._graphs = []
+        self._inputs, room = self._inputs_for(shapes), max(shape.size for shape in shapes)
+        self._given, self._tokens = torch.zeros(2, room, dtype=torch.int64, device=self._device)
+        pinned = self._device.type == "cuda"
+        self._told = [torch.zeros(room, dtype=torch.int64, pin_memory=pinned) for _ in range(_UNREAD)]
 
     @property
     def reading_sizes(self) -> list[int]:

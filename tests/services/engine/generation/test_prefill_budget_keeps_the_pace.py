@@ -51,6 +51,22 @@ def test_the_pace_is_that_of_all_who_will_stream() -> None:
     assert duration(1, tokens) == pytest.approx(2 * duration(17), rel=0.1)
 
 
+def test_steps_of_recorded_sizes_are_filled() -> None:
+    def tokens(most: int, *sizes: int) -> int:
+        budget = PrefillBudget(most, 2.0, sizes=sizes)
+        for _ in range(20):
+            budget.observe(16, 32, duration(16, 32))
+            budget.observe(16, 0, duration(16))
+        return budget.tokens(16, [4000])
+
+    asked = tokens(2048)
+    assert 16 < asked < 100
+    assert tokens(2048, 1000, 16, 200, 20) == 200 - 16
+    assert tokens(2048, asked + 16) == asked
+    assert tokens(2048, asked) == asked  # beyond the largest
+    assert tokens(50, 200) == 50
+
+
 def test_where_prompts_never_end_a_step_now_and_then_only_decodes() -> None:
     budget, taken = learned(), list[int]()
     for _ in range(100):

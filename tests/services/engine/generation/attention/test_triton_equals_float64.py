@@ -15,10 +15,9 @@ from services.engine.generation.cache.kv_cache import KVCache, LayerLayout, narr
 from tests.services.engine.kernel_devices import DEVICES
 
 pytest.importorskip("triton")
-from services.engine.generation.recorded.step_inputs import query_blocks
-
 from services.engine.generation.attention.triton.backend import OwnHeads, TritonAttention, takes
 from services.engine.generation.attention.triton.plan import QueryBlocks
+from services.engine.generation.recorded.step_inputs import query_blocks
 
 PAGE, PAGES = 16, 96
 EPSILON = 1e-3

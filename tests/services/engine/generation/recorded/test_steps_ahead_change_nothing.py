@@ -124,6 +124,19 @@ async def test_no_step_is_launched_behind_the_last_token(benches: list[Bench]) -
     assert (benches[0].launcher.first, benches[0].launcher.ahead) == (1, 8)
 
 
+async def test_prompts_are_read_by_steps_that_are_launched(benches: list[Bench]) -> None:
+    benches.append(fake_bench(FakeRunner(), ahead=True))
+    asked = [([10], 30, 0.0), ([20, 21, 22, 23], 9, 0.01), ([30] * 9, 5, 0.02)]
+
+    async def one(prompt: list[int], tokens: int, delay: float) -> list[int]:
+        await asyncio.sleep(delay)
+        return (await benches[0].run(prompt, max_new_tokens=tokens)).ids
+
+    assert await asyncio.gather(*(one(*each) for each in asked)) == [continuation(p, count) for p, count, _ in asked]
+    await eventually(lambda: benches[0].idle)
+    assert benches[0].runner.steps == benches[0].launcher.first + benches[0].launcher.ahead
+
+
 async def test_a_request_that_comes_joins_soon(benches: list[Bench], fake: BenchMaker) -> None:
     benches.append(fake_bench(FakeRunner(), ahead=True))
     bench = benches[0]
