@@ -155,6 +155,8 @@ class ServerCall(Stream):
             _log.exception("a handler failed")
             self.end(StatusCode.UNKNOWN, "The handler failed.")
         finally:
+            # A task that was cancelled keeps what was raised in it, and with that all that its frames held.
+            self.task = None
             self._home.served(self)
 
     def end(self, code: StatusCode, details: str = "", trailing: Pairs = ()) -> None:
