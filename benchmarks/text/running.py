@@ -1,5 +1,6 @@
 """Programs under measurement that belong together, and when they serve."""
 
+import signal
 import sys
 import urllib.request
 from collections.abc import Mapping
@@ -36,11 +37,14 @@ class Running:
     processes: list[Process] = field(default_factory=list[Process])
 
     def __enter__(self) -> Self:
+        # As by Ctrl-C, so that what ends this process, `timeout` for one, leaves no servers behind.
+        self._told_before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         return self
 
     def __exit__(self, *_: object) -> None:
         while self.processes:
             self.processes.pop().stop()
+        signal.signal(signal.SIGTERM, self._told_before)
 
     def start(
         self,
