@@ -14,7 +14,7 @@ SERVER_CORE = 0
 LOAD_CORE = 1
 START_SECONDS = 240.0
 STOP_SECONDS = 15.0
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 import sensorium
-from benchmarks.text.process import SERVER_CORE, Process
+from benchmarks.process import SERVER_CORE, Process
 from local.stack import free_ports
 from sensorium.v1.models_pb2 import MODEL_STATE_READY, ListModelsRequest
 

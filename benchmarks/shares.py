@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.text.process import Process
+from benchmarks.process import Process
 
 _ENGINE = "engine"
 _SET_NAME = 15

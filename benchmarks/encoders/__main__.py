@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.encoders.schedule import Measured, Plan, measure
+from benchmarks.machine import Setting
 from benchmarks.options import one_of
-from benchmarks.text.machine import Setting
-from benchmarks.text.process import ROOT
+from benchmarks.process import ROOT
 
 RATIOS = (
     ("texts/s, sensorium", "texts/s, infinity", "≥ 1.4"),

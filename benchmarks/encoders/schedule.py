@@ -10,11 +10,11 @@ from pathlib import Path
 from benchmarks.encoders import systems
 from benchmarks.encoders.checkpoints import class_token_model, image_model, text_model
 from benchmarks.encoders.load import closed, open_loop
+from benchmarks.environment import PeerMissing
+from benchmarks.process import LOAD_CORE
+from benchmarks.running import Running, Server
 from benchmarks.text.caller import GrpcCaller
 from benchmarks.text.checkpoint import SHAPES, checkpoint
-from benchmarks.text.environment import PeerMissing
-from benchmarks.text.process import LOAD_CORE
-from benchmarks.text.running import Running, Server
 from benchmarks.text.statistics import percentile
 from benchmarks.text.workload import Workload
 

@@ -9,9 +9,9 @@ import aiohttp
 import sensorium
 from benchmarks.encoders.inputs import pictures, text
 from benchmarks.encoders.load import Call
-from benchmarks.text.environment import INFINITY, ONNX_RUNTIME, environment
-from benchmarks.text.process import ROOT, Process
-from benchmarks.text.running import Running, answers
+from benchmarks.environment import INFINITY, ONNX_RUNTIME, environment
+from benchmarks.process import ROOT, Process
+from benchmarks.running import Running, answers
 from local.stack import free_ports
 from sensorium.v1.common_pb2 import Media
 from sensorium.v1.text_pb2 import EmbedRequest

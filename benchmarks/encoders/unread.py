@@ -19,7 +19,7 @@ from transformers import AutoModel
 
 from benchmarks.encoders.checkpoints import text_model
 from benchmarks.encoders.inputs import TEXT_TOKENS
-from benchmarks.text.process import ROOT
+from benchmarks.process import ROOT
 from services.engine.checkpoint import Checkpoint
 from services.engine.encoders.acceleration import accelerate
 from services.engine.encoders.loading import load_text_encoder

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.gateway.occupancy import Occupancy, measure, stack
-from benchmarks.text.process import ROOT
-from benchmarks.text.running import Running
+from benchmarks.process import ROOT
+from benchmarks.running import Running
 
 _OVER_COMMITS = [1.0, 1.25, 1.5, 2.0]
 

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from urllib.request import urlopen
 
-from benchmarks.text.process import LOAD_CORE, ROOT
-from benchmarks.text.running import Running, Server
+from benchmarks.process import LOAD_CORE, ROOT
+from benchmarks.running import Running, Server
 from sensorium import AsyncClient
 from sensorium.v1.text_pb2 import StreamGenerateRequest
 

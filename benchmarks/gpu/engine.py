@@ -6,9 +6,9 @@ from unittest.mock import patch
 
 from prometheus_client import CollectorRegistry
 
+from benchmarks.bare_engine import BareEngine
 from benchmarks.gpu.idle import TimedSteps
 from benchmarks.gpu.steady import Steady, steady
-from benchmarks.text.bare_engine import BareEngine
 from services.engine.generation.building.build import engine_of
 from services.engine.generation.building.parts import EngineSettings, Parts
 from services.engine.generation.requests.request import GenerationRequest, SamplingParameters, StoppingCriteria

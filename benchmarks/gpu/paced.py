@@ -17,14 +17,14 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.process import LOAD_CORE, ROOT, SERVER_CORE, Process
+from benchmarks.running import Running
+from benchmarks.shares import Shares, shares_of
 from benchmarks.tables import Rows
 from benchmarks.text.caller import Caller, GrpcCaller
 from benchmarks.text.checkpoint import Shape, checkpoint
 from benchmarks.text.pipe import PipeCaller
-from benchmarks.text.process import LOAD_CORE, ROOT, SERVER_CORE, Process
-from benchmarks.text.running import Running
 from benchmarks.text.sample import RequestSample
-from benchmarks.text.shares import Shares, shares_of
 from benchmarks.text.statistics import MeasuredWrong
 from benchmarks.text.workload import Workload
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.text.shares import name_engine
+from benchmarks.shares import name_engine
 from services.engine.generation.building import build
 from services.engine.generation.building.parts import EngineSettings, Parts
 from services.engine.generation.recorded.launched_step import LaunchedStep

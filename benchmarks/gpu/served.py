@@ -16,12 +16,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import sensorium
+from benchmarks.bare_engine import BareEngine, started
 from benchmarks.gpu.runner import prompts
 from benchmarks.gpu.shapes import SHAPES, make
 from benchmarks.gpu.steady import Steady, steady
 from benchmarks.options import one_of
-from benchmarks.text.bare_engine import BareEngine, started
-from benchmarks.text.running import Running, Server
+from benchmarks.running import Running, Server
 from sensorium.v1.common_pb2 import GenerationParameters, TokenIds
 from sensorium.v1.text_pb2 import StreamGenerateRequest
 from services.engine.generation.building.parts import EngineSettings

@@ -11,8 +11,8 @@ import typer
 from benchmarks.kinds.contenders import Generate, running
 from benchmarks.kinds.shapes import SEED, SHAPES, checkpoint
 from benchmarks.options import one_of
+from benchmarks.process import ROOT
 from benchmarks.tables import Rows
-from benchmarks.text.process import ROOT
 
 
 def main(

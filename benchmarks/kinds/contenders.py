@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.text.bare_engine import BareEngine, started
+from benchmarks.bare_engine import BareEngine, started
 from services.engine.generation.building.build import BuiltEngine
 from services.engine.generation.building.parts import EngineSettings
 from services.engine.generation.requests.request import GenerationRequest, SamplingParameters, StoppingCriteria

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from benchmarks.media.checkpoint import TOKENS, checkpoint
 from benchmarks.media.engine import Engine, running
-from benchmarks.text.process import ROOT
+from benchmarks.process import ROOT
 from benchmarks.text.statistics import percentile
 
 _TEXT = 60

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from benchmarks.bare_engine import BareEngine, started
 from benchmarks.media.checkpoint import SIDE, TOKENS
-from benchmarks.text.bare_engine import BareEngine, started
 from benchmarks.text.vocabulary import first_word_id, words
 from services.engine.checkpoint import Checkpoint
 from services.engine.generation.building.build import BuiltEngine, EngineSettings

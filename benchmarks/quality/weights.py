@@ -14,8 +14,8 @@ from rich.table import Table
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
+from benchmarks.process import ROOT
 from benchmarks.quality.conversations import conversations
-from benchmarks.text.process import ROOT
 from services.engine.narrow.model import narrow_weights, widen_weights
 from services.engine.narrow.numbers import NarrowKind
 

@@ -9,19 +9,19 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Annotated
 
 import torch
 import typer
 
+from benchmarks.bare_engine import BareEngine, started
 from benchmarks.gpu.engine import Letters
 from benchmarks.gpu.runner import prompts as random_tokens
 from benchmarks.gpu.shapes import SHAPES, make
 from benchmarks.options import one_of
+from benchmarks.process import ROOT
 from benchmarks.tables import Rows
-from benchmarks.text.bare_engine import BareEngine, started
 from services.engine.generation.attention.backend import register
 from services.engine.generation.building.parts import EngineSettings
 from services.engine.generation.requests.request import (
@@ -35,7 +35,7 @@ from services.engine.generation.requests.request import (
 from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import load_language_model
 
-MODEL = Path(__file__).parents[1] / "models" / "chat"
+MODEL = ROOT / "models/chat"
 _DRAWN = 1.5
 """A temperature at which a text hardly repeats itself."""
 

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 import sensorium
+from benchmarks.machine import Setting
 from benchmarks.options import one_of
+from benchmarks.process import ROOT
+from benchmarks.running import Running
 from benchmarks.speech.listening_shapes import frame_model, writing_model
 from benchmarks.speech.recordings import recordings, total_seconds
-from benchmarks.text.machine import Setting
-from benchmarks.text.process import ROOT
-from benchmarks.text.running import Running
 from sensorium.v1.common_pb2 import GenerationParameters, Media
 from sensorium.v1.speech_pb2 import TranscribeRequest
 

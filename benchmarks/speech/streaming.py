@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import Setting
+from benchmarks.process import LOAD_CORE, ROOT, Process
+from benchmarks.running import Running
 from benchmarks.speech.live_stream import Heard, Pace, Samples, hear
-from benchmarks.text.machine import Setting
-from benchmarks.text.process import LOAD_CORE, ROOT, Process
-from benchmarks.text.running import Running
 from models.recipes.speech.hearing_test import draw
 from models.recipes.speech.items import Item, read_items
 from models.recipes.speech.measures import word_error_rate

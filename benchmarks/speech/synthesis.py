@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.process import ROOT
 from benchmarks.speech.synthesis_shape import checkpoint
-from benchmarks.text.process import ROOT
 from local.fleet import Member
 from local.stack import Ports, Stack
 from sensorium import Client

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from benchmarks.environment import TRANSFORMERS, VLLM, PeerMissing, environment, version
+from benchmarks.machine import Setting
 from benchmarks.options import one_of
+from benchmarks.process import ROOT
 from benchmarks.text.checkpoint import SHAPES
-from benchmarks.text.environment import TRANSFORMERS, VLLM, PeerMissing, environment, version
-from benchmarks.text.machine import Setting
-from benchmarks.text.process import ROOT
 from benchmarks.text.report import markdown, write_json
 from benchmarks.text.result import Result
 from benchmarks.text.schedule import Plan, measure

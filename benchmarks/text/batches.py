@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Self
 
-from benchmarks.text.process import Process, SystemFailed
+from benchmarks.process import Process, SystemFailed
 from benchmarks.text.sample import Prompt, RequestSample
 
 

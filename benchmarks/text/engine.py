@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import uvloop
 
-from benchmarks.text.bare_engine import BareEngine, started
+from benchmarks.bare_engine import BareEngine, started
 from services.engine.generation.building.parts import EngineSettings
 from services.engine.generation.requests.request import GenerationRequest, SamplingParameters, StoppingCriteria
 from services.engine.language.prompting import PromptEncoder

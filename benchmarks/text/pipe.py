@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Self
 
-from benchmarks.text.process import Process, SystemFailed
+from benchmarks.process import Process, SystemFailed
 from benchmarks.text.sample import Prompt, RequestSample
 
 

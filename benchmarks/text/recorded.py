@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.text.shares import name_engine
+from benchmarks.shares import name_engine
 from services.engine.generation.prefill_budget import PrefillBudget
 
 _steps: list[tuple[float, int, int, float]] = []

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.text.machine import Setting
+from benchmarks.machine import Setting
 from benchmarks.text.result import Result
 from benchmarks.text.table import grids
 

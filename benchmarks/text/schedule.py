@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.environment import PeerMissing
+from benchmarks.machine import FOREIGN_LIMIT, CpuTime, cpu_time, foreign_cores
+from benchmarks.process import LOAD_CORE, SystemFailed
+from benchmarks.running import Running
 from benchmarks.text.caller import Caller
 from benchmarks.text.checkpoint import SHAPES, checkpoint
-from benchmarks.text.environment import PeerMissing
 from benchmarks.text.load import Amount, Load, closed_loop, static_batches
-from benchmarks.text.machine import FOREIGN_LIMIT, CpuTime, cpu_time, foreign_cores
 from benchmarks.text.mixed import mixed
-from benchmarks.text.process import LOAD_CORE, SystemFailed
 from benchmarks.text.result import Cell, Measurement, MixedMeasurement, Result
-from benchmarks.text.running import Running
 from benchmarks.text.statistics import MeasuredWrong, check_counts, numbers
 from benchmarks.text.system import SYSTEMS, System
 from benchmarks.text.workload import MIXED, WORKLOADS, Workload

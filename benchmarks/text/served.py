@@ -19,13 +19,13 @@ from typing import Annotated
 import typer
 
 from benchmarks.options import one_of
+from benchmarks.process import LOAD_CORE, ROOT
+from benchmarks.running import Running
+from benchmarks.shares import Shares, shares_of
 from benchmarks.tables import Rows
 from benchmarks.text.caller import Caller
 from benchmarks.text.checkpoint import SHAPES, checkpoint
 from benchmarks.text.load import Amount, Load, MakePrompt, closed_loop
-from benchmarks.text.process import LOAD_CORE, ROOT
-from benchmarks.text.running import Running
-from benchmarks.text.shares import Shares, shares_of
 from benchmarks.text.statistics import numbers, percentile, spread
 from benchmarks.text.system import SYSTEMS
 from benchmarks.text.workload import WORKLOADS

@@ -20,13 +20,13 @@ import typer
 from prometheus_client import CollectorRegistry
 from torch import Tensor, nn
 
+from benchmarks.bare_engine import BareEngine
 from benchmarks.options import one_of
+from benchmarks.process import ROOT
 from benchmarks.tables import Rows
-from benchmarks.text.bare_engine import BareEngine
 from benchmarks.text.checkpoint import SHAPES, checkpoint
 from benchmarks.text.load import Amount, closed_loop
 from benchmarks.text.peak import peak
-from benchmarks.text.process import ROOT
 from benchmarks.text.sample import Prompt, RequestSample
 from benchmarks.text.workload import WORKLOADS
 from services.engine.fusion.decoder import FusedDecoderLayer

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.environment import TRANSFORMERS, VLLM, environment
+from benchmarks.process import SERVER_CORE
+from benchmarks.running import Running, Server, answers
 from benchmarks.text.batches import BatchCaller
 from benchmarks.text.caller import Caller, Dialect, GrpcCaller, HttpCaller
-from benchmarks.text.environment import TRANSFORMERS, VLLM, environment
 from benchmarks.text.pipe import PipeCaller
-from benchmarks.text.process import SERVER_CORE
-from benchmarks.text.running import Running, Server, answers
 from benchmarks.text.workload import SHARED
 from local.stack import free_ports
 

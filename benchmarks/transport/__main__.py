@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.text.process import ROOT
-from benchmarks.text.running import Running, Server
-from benchmarks.text.shares import Shares, shares_of
+from benchmarks.process import ROOT
+from benchmarks.running import Running, Server
+from benchmarks.shares import Shares, shares_of
 from sensorium import AsyncClient
 from sensorium.v1.common_pb2 import GenerationParameters, TokenIds
 from sensorium.v1.text_pb2 import StreamGenerateRequest

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.process import Process, SystemFailed
 from benchmarks.text.pipe import PipeCaller
-from benchmarks.text.process import Process, SystemFailed
 from benchmarks.text.sample import Prompt
 from tests.tiny_models import write_checkpoint
 

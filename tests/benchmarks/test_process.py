@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.text.machine import CpuTime, cpu_time, foreign_cores
-from benchmarks.text.process import SERVER_CORE, Process, SystemFailed
+from benchmarks.machine import CpuTime, cpu_time, foreign_cores
+from benchmarks.process import SERVER_CORE, Process, SystemFailed
 
 PRINT = (
     "import os; print(os.environ['OMP_NUM_THREADS'], os.sched_getaffinity(0), flush=True); import time; time.sleep(60)"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.text.machine import Setting
+from benchmarks.machine import Setting
 from benchmarks.text.mixed import disturbance
 from benchmarks.text.report import markdown, write_json
 from benchmarks.text.result import MixedMeasurement

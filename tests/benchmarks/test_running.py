@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.running import Running
 from benchmarks.text.caller import GrpcCaller
-from benchmarks.text.running import Running
 from benchmarks.text.sample import Prompt
 
 
