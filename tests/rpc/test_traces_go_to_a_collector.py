@@ -68,7 +68,9 @@ async def test_what_is_left_is_sent_before_a_process_ends() -> None:
     assert [span.name for scope in received.scope_spans for span in scope.spans] == [UNARY[1:]]
 
 
-async def test_a_collector_that_hangs_holds_up_neither_calls_nor_the_end() -> None:
+async def test_a_collector_that_hangs_holds_up_neither_calls_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What waited for the collector would wait so long; a machine that stands still for seconds is no such thing.
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "100")
     async with silent_collector() as (endpoint, connected):
         async with peer(otlp_endpoint=endpoint) as server:
             longest = 0.0
@@ -77,9 +79,9 @@ async def test_a_collector_that_hangs_holds_up_neither_calls_nor_the_end() -> No
                 assert await ended(server.call(UNARY)) is StatusCode.OK
                 longest = max(longest, time.monotonic() - began)
             assert connected
-            assert longest < 2, "a call waited for the collector"
+            assert longest < 50, "a call waited for the collector"
             began = time.monotonic()
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 50
 
 
 def test_the_library_is_not_even_imported_where_no_traces_are_wanted() -> None:
