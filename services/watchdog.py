@@ -4,6 +4,7 @@ import faulthandler
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -14,6 +15,10 @@ DEVICE_FAILED = 3
 STEP_HUNG = 4
 """Exit code where a step never ended, or the thread that owns the model did."""
 _LOOK_SECONDS = 0.5
+_LEAST_NET_SECONDS = 30.0
+"""Of no thread being run, before the process is ended: it may have been stopped from outside."""
+_LEFT = 10.0
+"""Times as long as a step may take what is left of one may take at most, as steps that read may."""
 _FAREWELL_SECONDS = 5.0
 """For calls to be told; an event loop that takes longer is stuck itself."""
 _OF_THE_ENGINE = ("hung", "ended")
@@ -22,7 +27,9 @@ _OF_THE_ENGINE = ("hung", "ended")
 class Watchdog:
     """Looks after a model from a thread of its own: that of the model may be the one that hangs.
 
-    A process that cannot run any thread for `seconds`, as one extension keeps the interpreter to itself, is ended too.
+    A process that cannot run any thread for twice as long, as one extension keeps the interpreter to itself, is ended
+    too. One that was stopped from outside, as its machine was, is given the time that it was stopped for: its step has
+    not taken that.
     """
 
     def __init__(
@@ -53,10 +60,16 @@ class Watchdog:
 
     def _watch(self) -> None:
         # Runs without the interpreter's lock, unlike all else here.
-        net = max(2 * self._seconds, 10 * _LOOK_SECONDS)
-        while not self._stopped.wait(min(_LOOK_SECONDS, self._seconds / 4)):
+        net = max(2 * self._seconds, _LEAST_NET_SECONDS)
+        look, looked, until = min(_LOOK_SECONDS, self._seconds / 4), time.monotonic(), 0.0
+        while not self._stopped.wait(look):
             faulthandler.dump_traceback_later(net, exit=True, file=2)
-            if reason := self._trouble():
+            now = time.monotonic()
+            if (late := now - looked - look) > _LOOK_SECONDS:
+                until = now + min(late, _LEFT * self._seconds)
+            looked = now
+            reason = self._trouble()
+            if reason and (reason != "hung" or now >= until):
                 self._end(reason)
                 return
 

@@ -1,8 +1,11 @@
 import threading
+import time
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 
+from services import watchdog
 from services.watchdog import DEVICE_FAILED, STEP_HUNG, Watchdog
 
 
@@ -26,14 +29,36 @@ def test_calls_are_told_before_the_process_leaves(reason: str, code: int) -> Non
         left.append(with_code)
         gone.set()
 
-    watchdog = Watchdog(lambda: said[0], farewell, 0.1, leave)
+    made = Watchdog(lambda: said[0], farewell, 0.1, leave)
     try:
         assert not gone.wait(0.1)
         said[0] = reason
         assert gone.wait(10)
         assert (told, left) == ([reason], [code])
     finally:
-        watchdog.stop()
+        made.stop()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_step_has_the_time_for_which_its_machine_stood_still(monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    real, ahead, gone, looks = time.monotonic, [0.0], threading.Event(), list[float]()
+    began = real()
+
+    def trouble() -> str:
+        looks.append(real())
+        hung = real() + ahead[0] - began > 60 and not (ends and len(looks) > 8)
+        return "hung" if hung else ""
+
+    monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=lambda: real() + ahead[0]))
+    made = Watchdog(trouble, lambda _: done(), 0.1, lambda _: gone.set())
+    try:
+        while not looks:
+            time.sleep(0.01)
+        ahead[0] = 100.0
+        assert gone.wait(2 if ends else 30) is not ends
+        assert len(looks) > 8
+    finally:
+        made.stop()
 
 
 def test_a_farewell_that_fails_keeps_nobody() -> None:
@@ -42,8 +67,8 @@ def test_a_farewell_that_fails_keeps_nobody() -> None:
     def farewell(_: str) -> "Future[None]":
         raise RuntimeError("the loop is closed")
 
-    watchdog = Watchdog(lambda: "lost", farewell, 0.1, lambda _: gone.set())
+    made = Watchdog(lambda: "lost", farewell, 0.1, lambda _: gone.set())
     try:
         assert gone.wait(10)
     finally:
-        watchdog.stop()
+        made.stop()
