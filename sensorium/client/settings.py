@@ -58,6 +58,8 @@ class Settings:
             # A long prefill sends nothing for a while: pings must go on, and find a dead peer meanwhile.
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 10_000),
+            # Which alone is not heeded: what waits for the answer to such a ping does so for a minute by default.
+            ("grpc.http2.ping_timeout_ms", 10_000),
             ("grpc.http2.max_pings_without_data", 0),
             # gRPC waits a second before it connects again, in which every retry of ours would be in vain.
             ("grpc.initial_reconnect_backoff_ms", 100),

@@ -11,6 +11,8 @@ def channel_options(message_bytes: int) -> Options:
         # A third of what servers here tolerate, and below the idle limits of most proxies.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # Which alone is not heeded: what waits for the answer to such a ping does so for a minute by default.
+        ("grpc.http2.ping_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         # gRPC's own retries cannot tell whether a stream has begun to be read.
         ("grpc.enable_retries", 0),

@@ -13,6 +13,8 @@ class Cable:
         self._seconds = seconds
         self._writers: set[asyncio.StreamWriter] = set()
         self._flows: set[asyncio.Task[None]] = set()
+        self._passing = asyncio.Event()
+        self._passing.set()
         self.port = 0
 
     @property
@@ -35,10 +37,15 @@ class Cable:
     async def cut(self) -> None:
         """Breaks every connection without a word, as a machine that loses power, and refuses new ones."""
         self._server.close()
+        self._passing.set()
         for writer in self._writers:
             writer.transport.abort()
         await asyncio.gather(*self._flows, return_exceptions=True)
         await self._server.wait_closed()
+
+    def hold(self) -> None:
+        """Passes nothing on any more and breaks nothing, as where a machine hangs that its network speaks for."""
+        self._passing.clear()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -48,17 +55,20 @@ class Cable:
             return
         pairs = ((reader, there_writer), (there_reader, writer))
         self._writers |= {writer, there_writer}
-        flows = [asyncio.ensure_future(_flow(*pair, self._seconds)) for pair in pairs]
+        flows = [asyncio.ensure_future(_flow(*pair, self._seconds, self._passing)) for pair in pairs]
         self._flows.update(flows)
         await asyncio.gather(*flows, return_exceptions=True)
         self._flows.difference_update(flows)
         self._writers -= {writer, there_writer}
 
 
-async def _flow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
+async def _flow(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float, passing: asyncio.Event
+) -> None:
     with suppress(OSError):
         while data := await reader.read(65536):
             await asyncio.sleep(seconds)
+            await passing.wait()
             writer.write(data)
             await writer.drain()
     writer.transport.abort()
