@@ -23,6 +23,8 @@ from sensorium.v1 import models_pb2, models_pb2_grpc
 
 _MODEL_SERVICE = models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 _LAG_INTERVAL_SECONDS = 0.25
+_UNFINISHED_MESSAGES = 8
+"""Of the largest that may come, so much may be there of all that are not whole: nothing else bounds these."""
 
 
 class Gateway:
@@ -35,6 +37,7 @@ class Gateway:
         self.admission = Admission(self.pool, self.metrics, settings)
         names = (*(service.full_name for service in SERVICES), _MODEL_SERVICE)
         self.server = rpc.Server(settings, names, name="gateway", observer=self.metrics, registry=self.registry)
+        self.server.grpc.most_unfinished_bytes = _UNFINISHED_MESSAGES * settings.message_bytes
         self.registry.register(EndpointCollector(self.admission.pools, self.pool.with_leaving))
         self.registry.register(PoolCollector(self.admission.pools, self.pool.with_leaving, self.admission.depths))
         self.metrics.begin(self.admission.pools)

@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
             self.output.put(frames.window_frame(0, back))
         data = unpadded(payload, flags & frames.PADDED) if flags & frames.PADDED else payload
         stream = self.streams.get(number)
-        if not ended and (not data or (len(data) < _LEAST_PART_BYTES and (stream is None or stream.midway))):
+        if not ended and (not data or (len(data) < _LEAST_PART_BYTES and (stream is None or stream.unfinished))):
             self._idle()
         if stream is None:
             return  # it was reset on this end while the data was on its way

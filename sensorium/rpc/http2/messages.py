@@ -25,9 +25,13 @@ class Assembler:
         self._buffer = bytearray()
 
     @property
-    def begun(self) -> bool:
-        """Whether there is a part of a message."""
-        return bool(self._buffer)
+    def size(self) -> int:
+        """Bytes that are there of a message that is not whole."""
+        return len(self._buffer)
+
+    def drop(self) -> None:
+        """Drops them."""
+        self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[tuple[bool, bytes]]:
         """Returns the messages that are whole with `data`, each with whether it is compressed.

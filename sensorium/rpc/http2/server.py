@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
 import grpc
+from grpc import StatusCode
 
 from sensorium.rpc.http2.metadata import Pairs
 from sensorium.rpc.http2.server_connection import ServerConnection
@@ -38,6 +39,10 @@ class Http2Server:
         """Takes messages of so many bytes, and connections of so many seconds; None: of any age."""
         self.message_bytes = message_bytes
         self.max_age_seconds = max_age_seconds
+        self.most_unfinished_bytes: int | None = None
+        """Bytes that may be there of messages that are not whole, of all calls together; None: any."""
+        self.unfinished = 0
+        """Those that are."""
         self._interceptor = interceptor
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._sockets: list[tuple[socket.socket, ssl.SSLContext | None]] = []
@@ -119,6 +124,17 @@ class Http2Server:
             return self._interceptor.intercept_service(ask, details)
 
         return find
+
+    def hold(self, size: int) -> None:
+        """See House. Where there are too many, the largest message goes of the connection that has most of them."""
+        self.unfinished += size
+        most = self.most_unfinished_bytes
+        while most is not None and self.unfinished > most:
+            connection = max(self._connections, key=lambda each: each.unfinished)
+            call = max(connection.streams.values(), key=lambda each: each.unfinished)
+            text = f"More than {most} bytes have come of messages that are not whole, and this is the largest."
+            call.cut(StatusCode.RESOURCE_EXHAUSTED, text)
+            call.drop_unfinished()  # one whose status is on its way already is still open
 
     def entered(self, connection: ServerConnection) -> None:
         """See House."""

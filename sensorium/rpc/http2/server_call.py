@@ -239,4 +239,5 @@ class ServerCall(Stream):
         if not self.ended_by_peer:
             self.reset(ErrorCode.NO_ERROR)
         self.gone = True
+        self.drop_unfinished()
         self._home.forget(self)

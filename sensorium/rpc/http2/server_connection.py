@@ -34,6 +34,10 @@ class House(Protocol):
     message_bytes: int
     max_age_seconds: float | None
 
+    def hold(self, size: int) -> None:
+        """Takes that so many bytes more, or fewer, are there of messages that are not whole."""
+        ...
+
     def find(self, method: str) -> Callable[[Any], Awaitable[Any]]:
         """Returns what finds the handler of a method, given the metadata of a call."""
         ...
@@ -54,6 +58,8 @@ class ServerConnection(Connection[ServerCall]):
         super().__init__(server.message_bytes)
         self.peer = ""
         """Who is at the other end, as `ipv4:ADDRESS:PORT`."""
+        self.unfinished = 0
+        """Bytes that are there of messages that are not whole."""
         self._server = server
         self._preface = b""
         self._last = 0
@@ -91,6 +97,11 @@ class ServerConnection(Connection[ServerCall]):
     def empty(self) -> bool:
         """Whether no call is open and no handler runs."""
         return not self.streams and not self._running
+
+    def hold(self, size: int) -> None:
+        """See Carrier."""
+        self.unfinished += size
+        self._server.hold(size)
 
     def drain(self) -> None:
         """Lets the peer go elsewhere with new calls; closes when those that run have ended."""

@@ -34,6 +34,10 @@ class Carrier(Protocol):
     peer_window: int
     message_bytes: int
 
+    def hold(self, size: int) -> None:
+        """Takes that so many bytes more, or fewer, are there of a message that is not whole."""
+        ...
+
 
 class Stream:
     """One stream of a connection. Belongs to the event loop."""
@@ -50,6 +54,7 @@ class Stream:
         self.gone = False
         """Whether the call is over for one of both, so that nothing can be sent or read any more."""
         self._loop = asyncio.get_running_loop()
+        self._connection = connection
         self._output = connection.output
         self._limit = connection.message_bytes
         self._send_window = connection.peer_window
@@ -124,9 +129,9 @@ class Stream:
         return self._send_window <= LARGEST_WINDOW
 
     @property
-    def midway(self) -> bool:
-        """Whether a part of a message has come, and not its end."""
-        return self._assembler.begun
+    def unfinished(self) -> int:
+        """Bytes that have come of a message, and not its end."""
+        return self._assembler.size
 
     def receive(self, data: bytes, size: int) -> None:
         """Takes the data of a frame that used up `size` of the window.
@@ -138,7 +143,12 @@ class Stream:
         self.begun_by_peer = True
         if not self._window.take(size):
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more was sent than the window of a stream allows")
-        self._messages += self._assembler.feed(data)
+        before = self.unfinished
+        try:
+            self._messages += self._assembler.feed(data)
+        finally:
+            if self.unfinished != before:
+                self._connection.hold(self.unfinished - before)
         # What is a part of a message only must not wait for its reader, who waits for the rest.
         if self._messages:
             self._wake(self._arrived)
@@ -158,7 +168,7 @@ class Stream:
         """
         while not self._messages:
             if self.gone or self.ended_by_peer:
-                if self._assembler.begun and not self.gone:
+                if self.unfinished and not self.gone:
                     raise BadMessage("The stream ended in the middle of a message.")
                 return None
             self._arrived = self._loop.create_future()
@@ -179,10 +189,17 @@ class Stream:
     def let_go(self) -> None:
         """Drops what was not sent yet, and wakes who waits for the peer."""
         self.gone = True
+        self.drop_unfinished()
         self._pending.clear()
         self._behind = None
         self._wake(self._drained)
         self._wake(self._arrived)
+
+    def drop_unfinished(self) -> None:
+        """Drops what has come of a message that nobody waits for any more."""
+        if self.unfinished:
+            self._connection.hold(-self.unfinished)
+            self._assembler.drop()
 
     def reset(self, code: ErrorCode) -> None:
         """Tells the peer that the stream is over."""
