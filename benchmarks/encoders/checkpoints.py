@@ -1,12 +1,12 @@
-"""The models measured: random weights in the shapes of BERT-base and ViT-base, made once with a fixed seed."""
+"""The models measured: random weights in the shapes of BERT-base and ViT-base."""
 
 import json
 from itertools import product
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any
 
-SEED = 20_260_102
+from benchmarks.random_weights import made_once
+
 WORDS = ["".join(letters) for letters in product(ascii_lowercase, repeat=3)]
 """One token each."""
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -15,13 +15,7 @@ _VOCABULARY = 30_522
 
 def text_model(cache: Path) -> Path:
     """Returns the folder of a BERT of 110 M parameters in bfloat16, made if `cache` does not hold it."""
-    folder = cache / "models/bert-base"
-    if not (folder / "model.safetensors").exists():
-        from transformers import BertConfig, BertModel
-
-        _save(BertModel, BertConfig(), folder)
-        _save_tokenizer(folder)
-    return folder
+    return made_once(cache, "bert-base", _make_bert)
 
 
 def class_token_model(cache: Path) -> Path:
@@ -45,22 +39,23 @@ def class_token_model(cache: Path) -> Path:
 
 def image_model(cache: Path) -> Path:
     """Returns the folder of a ViT of 86 M parameters that knows 1,000 classes, likewise."""
-    folder = cache / "models/vit-base"
-    if not (folder / "model.safetensors").exists():
-        from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
-
-        config = ViTConfig()
-        config.num_labels = 1000
-        _save(ViTForImageClassification, config, folder)
-        ViTImageProcessorPil().save_pretrained(folder)
-    return folder
+    return made_once(cache, "vit-base", _make_vit)
 
 
-def _save(kind: Any, config: Any, folder: Path) -> None:
-    import torch
+def _make_bert(folder: Path) -> None:
+    from transformers import BertConfig, BertModel
 
-    torch.manual_seed(SEED)
-    kind(config).to(torch.bfloat16).save_pretrained(folder)
+    BertModel(BertConfig()).bfloat16().save_pretrained(folder)
+    _save_tokenizer(folder)
+
+
+def _make_vit(folder: Path) -> None:
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+
+    config = ViTConfig()
+    config.num_labels = 1000
+    ViTForImageClassification(config).bfloat16().save_pretrained(folder)
+    ViTImageProcessorPil().save_pretrained(folder)
 
 
 def _save_tokenizer(folder: Path) -> None:

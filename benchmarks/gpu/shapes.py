@@ -13,10 +13,10 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
+from benchmarks.random_weights import SEED
 from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.loading import LoadedModel
 
-SEED = 20_260_101
 CONTEXT = 16_384
 
 _COMMON: dict[str, Any] = {

@@ -9,9 +9,10 @@ import torch
 import typer
 
 from benchmarks.kinds.contenders import Generate, running
-from benchmarks.kinds.shapes import SEED, SHAPES, checkpoint
+from benchmarks.kinds.shapes import SHAPES, checkpoint
 from benchmarks.options import one_of
 from benchmarks.process import ROOT
+from benchmarks.random_weights import SEED
 from benchmarks.tables import Rows
 
 

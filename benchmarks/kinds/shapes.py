@@ -1,5 +1,6 @@
-"""The models measured: random weights in the shapes of models in wide use, made once with a fixed seed."""
+"""The models measured: random weights in the shapes of models in wide use."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from transformers import (
     T5Config,
 )
 
+from benchmarks.random_weights import made_once
 from benchmarks.text.vocabulary import save_tokenizer
-
-SEED = 20_260_101
 
 
 def _transformer(width: int, layers: int, heads: int) -> dict[str, Any]:
@@ -44,14 +44,12 @@ SHAPES: dict[str, PreTrainedConfig] = {
 
 def checkpoint(name: str, dtype: str, cache: Path) -> Path:
     """Returns the folder of a checkpoint of this shape and element type, made if `cache` does not hold it."""
-    folder = cache / "models" / f"{name}-{dtype}"
-    if not (folder / "model.safetensors").exists():
-        config = SHAPES[name]
-        automatic = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        torch.manual_seed(SEED)
-        model = automatic.from_config(config, dtype=getattr(torch, dtype))
-        model.generation_config.forced_eos_token_id = None
-        folder.mkdir(parents=True, exist_ok=True)
-        save_tokenizer(folder)
-        model.save_pretrained(folder)
-    return folder
+    return made_once(cache, f"{name}-{dtype}", partial(_make, SHAPES[name], dtype))
+
+
+def _make(config: PreTrainedConfig, dtype: str, folder: Path) -> None:
+    automatic = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    model = automatic.from_config(config, dtype=getattr(torch, dtype))
+    model.generation_config.forced_eos_token_id = None
+    save_tokenizer(folder)
+    model.save_pretrained(folder)

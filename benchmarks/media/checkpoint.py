@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from benchmarks.text.checkpoint import CONTEXT_TOKENS, SEED, SHAPES
+from benchmarks.random_weights import made_once
+from benchmarks.text.checkpoint import CONTEXT_TOKENS, SHAPES
 from benchmarks.text.vocabulary import SIZE, save_tokenizer
 
 SIDE, PATCH = 224, 16
@@ -12,11 +13,7 @@ TOKENS = (SIDE // PATCH) ** 2
 
 def checkpoint(cache: Path) -> Path:
     """Returns the folder of the checkpoint, made if `cache` does not hold it."""
-    folder = cache / "models" / "llava"
-    if not (folder / "model.safetensors").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _make(folder)
-    return folder
+    return made_once(cache, "llava", _make)
 
 
 def _make(folder: Path) -> None:
@@ -49,6 +46,5 @@ def _make(folder: Path) -> None:
         },
         image_token_index=SIZE, tie_word_embeddings=False,
     )  # fmt: skip
-    torch.manual_seed(SEED)
     AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)

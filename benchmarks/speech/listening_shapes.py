@@ -1,4 +1,4 @@
-"""Models that transcribe, of random weights in the shapes of those in wide use, made once with a fixed seed."""
+"""Models that transcribe, of random weights in the shapes of those in wide use."""
 
 import json
 from itertools import product
@@ -19,7 +19,8 @@ from transformers import (
     WhisperTokenizer,
 )
 
-SEED = 20_260_101
+from benchmarks.random_weights import made_once
+
 _TEXT_TOKENS = 50_257
 _TIMES = 1_501
 _CONTROL = (
@@ -32,25 +33,24 @@ _APART = 4.0
 
 def frame_model(cache: Path) -> Path:
     """Returns the folder of a CTC model in the shape of wav2vec2-base, made if `cache` does not hold it."""
-    folder = cache / "models" / "wav2vec2-base-shape"
-    if (folder / "model.safetensors").exists():
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *ascii_lowercase, "'"]
-    letters = folder / "vocab.json"
-    letters.write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    Wav2Vec2CTCTokenizer(str(letters)).save_pretrained(folder)
-    torch.manual_seed(SEED)
-    Wav2Vec2ForCTC(Wav2Vec2Config(vocab_size=len(tokens), pad_token_id=0)).save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(return_attention_mask=False).save_pretrained(folder)
-    return folder
+    return made_once(cache, "wav2vec2-base-shape", _make_frame_model)
 
 
 def writing_model(cache: Path) -> Path:
     """Returns the folder of a Whisper in the shape of the tiny one, likewise. It writes until it is stopped."""
-    folder = cache / "models" / "whisper-tiny-shape"
-    if (folder / "model.safetensors").exists():
-        return folder
+    return made_once(cache, "whisper-tiny-shape", _make_writing_model)
+
+
+def _make_frame_model(folder: Path) -> None:
+    tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *ascii_lowercase, "'"]
+    letters = folder / "vocab.json"
+    letters.write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    Wav2Vec2CTCTokenizer(str(letters)).save_pretrained(folder)
+    Wav2Vec2ForCTC(Wav2Vec2Config(vocab_size=len(tokens), pad_token_id=0)).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(return_attention_mask=False).save_pretrained(folder)
+
+
+def _make_writing_model(folder: Path) -> None:
     tokenizer = _tokenizer()
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in _CONTROL}
     end = _TEXT_TOKENS - 1
@@ -59,7 +59,6 @@ def writing_model(cache: Path) -> Path:
         decoder_attention_heads=6, encoder_ffn_dim=1536, decoder_ffn_dim=1536, pad_token_id=end, bos_token_id=end,
         eos_token_id=end, decoder_start_token_id=ids["<|startoftranscript|>"], tie_word_embeddings=False,
     )  # fmt: skip
-    torch.manual_seed(SEED)
     model: Any = WhisperForConditionalGeneration(config)
     with torch.no_grad():
         away = torch.nn.functional.normalize(torch.randn(config.d_model), dim=0) * _APART
@@ -74,7 +73,6 @@ def writing_model(cache: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     WhisperFeatureExtractor().save_pretrained(folder)
-    return folder
 
 
 def _tokenizer() -> Any:

@@ -1,4 +1,4 @@
-"""A model that speaks, of random weights in the shape of those in wide use, made once with a fixed seed."""
+"""A model that speaks, of random weights in the shape of those in wide use."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from transformers import VitsConfig, VitsModel, VitsTokenizer
 
-SEED = 20_260_101
+from benchmarks.random_weights import made_once
+
 _LETTERS = "_abcdefghijklmnopqrstuvwxyz' -"
 _TOKENIZER: dict[str, Any] = {"pad_token": "_", "unk_token": "_", "language": "eng", "phonemize": False}
 _LONGER = -1.0
@@ -16,10 +17,10 @@ _LONGER = -1.0
 
 def checkpoint(cache: Path) -> Path:
     """Returns the folder of a VITS in the shape of MMS, made if `cache` does not hold it."""
-    folder = cache / "models" / "mms-tts-shape"
-    if (folder / "model.safetensors").exists():
-        return folder
-    torch.manual_seed(SEED)
+    return made_once(cache, "mms-tts-shape", _make)
+
+
+def _make(folder: Path) -> None:
     model = VitsModel(VitsConfig(vocab_size=len(_LETTERS)))
     with torch.no_grad():
         model.get_parameter("duration_predictor.flows.0.translate")[0].fill_(_LONGER)
@@ -27,4 +28,3 @@ def checkpoint(cache: Path) -> Path:
     letters = folder / "letters.json"
     letters.write_text(json.dumps({letter: i for i, letter in enumerate(_LETTERS)}))
     VitsTokenizer(str(letters), **_TOKENIZER).save_pretrained(folder)
-    return folder

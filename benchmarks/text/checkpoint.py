@@ -1,11 +1,12 @@
-"""The models measured: random weights in shapes that exist, made once with a fixed seed."""
+"""The models measured: random weights in shapes that exist."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from benchmarks.random_weights import made_once
 from benchmarks.text.vocabulary import SIZE, save_tokenizer
 
-SEED = 20_260_101
 CONTEXT_TOKENS = 8192
 
 
@@ -33,12 +34,7 @@ SHAPES = {
 
 def checkpoint(shape: Shape, cache: Path) -> Path:
     """Returns the folder of a checkpoint of this shape, made if `cache` does not hold it."""
-    folder = cache / "models" / shape.name
-    folder.mkdir(parents=True, exist_ok=True)
-    save_tokenizer(folder)
-    if not (folder / "model.safetensors").exists():
-        _make(shape, folder)
-    return folder
+    return made_once(cache, shape.name, partial(_make, shape))
 
 
 def _make(shape: Shape, folder: Path) -> None:
@@ -59,6 +55,6 @@ def _make(shape: Shape, folder: Path) -> None:
         eos_token_id=None,
         pad_token_id=None,
     )
-    torch.manual_seed(SEED)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.save_pretrained(folder)
+    save_tokenizer(folder)

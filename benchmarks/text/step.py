@@ -192,6 +192,7 @@ def main(
             replay.run(step)
         table.add(str(count), way, *_told(recorder.steps, most))
     built.engine.close()
+    gc.unfreeze()  # else libraries tell at the end of what they take for leaks
 
 
 if __name__ == "__main__":
