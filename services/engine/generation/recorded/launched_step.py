@@ -13,7 +13,10 @@ from services.engine.generation.sequence import Row, Sequence
 
 @dataclass(frozen=True)
 class LaunchedStep:
-    """One token for each row that completes, on its way; for rows with proposals one behind each of their tokens."""
+    """One token for each row that completes, on its way; for rows with proposals one behind each of their tokens.
+
+    None of a step that only reads parts of prompts: whoever asks for its tokens waits for its end.
+    """
 
     sequences: list[Sequence]
     """Of each token."""

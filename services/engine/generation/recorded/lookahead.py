@@ -131,7 +131,7 @@ class Lookahead:
 
     def _first(self, rows: list[Row[Sequence]]) -> _Flight | None:
         failed, self._failed = self._failed, False
-        if failed or not any(row.completes for row in rows) or not all(_wants_no_logits(row) for row in rows):
+        if failed or not all(_wants_no_logits(row) for row in rows):
             return None
         return self._launch(rows, None)
 

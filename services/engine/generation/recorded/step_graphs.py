@@ -140,7 +140,7 @@ class StepGraphs:
         chosen = self._tokens[:count]
         if sampled:
             chosen.copy_(choose(graph.logits[:count], chosen, self._inputs.numbers(shape)[:, :count], sampled[1]))
-        if self.share is not None:
+        if self.share is not None and count:
             self.share(chosen)
         told = self._told[self._count % _UNREAD][:count]
         self._count += 1
@@ -157,7 +157,8 @@ class StepGraphs:
         if shape is not None:
             self._replay(rows, shape, sources or None)
             assert self.share is not None
-            self.share(self._tokens[: shape.told(rows)])
+            if count := shape.told(rows):
+                self.share(self._tokens[:count])
 
     def recorded(self, shape: StepShape) -> StepGraph:
         """Returns one shape, recorded."""

@@ -126,7 +126,7 @@ async def test_no_step_is_launched_behind_the_last_token(benches: list[Bench]) -
 
 async def test_prompts_are_read_by_steps_that_are_launched(benches: list[Bench]) -> None:
     benches.append(fake_bench(FakeRunner(), ahead=True))
-    asked = [([10], 30, 0.0), ([20, 21, 22, 23], 9, 0.01), ([30] * 9, 5, 0.02)]
+    asked = [([10], 30, 0.0), ([20, 21, 22, 23], 9, 0.01), ([30] * 70, 5, 0.02)]
 
     async def one(prompt: list[int], tokens: int, delay: float) -> list[int]:
         await asyncio.sleep(delay)
