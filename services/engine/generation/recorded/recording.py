@@ -55,7 +55,8 @@ def _succeeds(work: Callable[[], object], extent: Extent) -> bool:
     try:
         work()
     except Exception as failure:  # whatever a model does that cannot be recorded
-        log.warning("Steps cannot be recorded as %s: %s", extent, failure)
+        kinds = f"{'with' if extent.proposing else 'without'} proposals, prompts of {extent.reading} tokens"
+        log.warning("Steps are not recorded (%s): %s", kinds, failure)
         return False
     return True
 

@@ -99,7 +99,7 @@ class StepGraphs:
 
     def prepare(self, shapes: Collection[StepShape]) -> None:
         """Makes room for the numbers of such steps, in place of those that were recorded."""
-        self._graphs = []
+        self._graphs, self._likeliest = [], None
         self._inputs, room = self._inputs_for(shapes), max(shape.size for shape in shapes)
         self._given, self._tokens = torch.zeros(2, room, dtype=torch.int64, device=self._device)
         pinned = self._device.type == "cuda"
