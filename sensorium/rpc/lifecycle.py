@@ -75,6 +75,8 @@ async def run(server: Server, prepare: Callable[[], Awaitable[None]] | None = No
             gc.freeze()
             server.ready()
             await stop.wait()
+    # What is still frozen when Python ends is never freed, and libraries complain of it in the log's last lines.
+    gc.unfreeze()
 
 
 async def _prepared(prepare: Callable[[], Awaitable[None]], stop: asyncio.Event) -> bool:

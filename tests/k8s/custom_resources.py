@@ -1,7 +1,7 @@
 """What Kubernetes' own schemas do not know, held to the definitions that operators bring.
 
 Of KEDA, cert-manager and the Prometheus operator there are models made from their definitions. Those of the Gateway API
-are small enough to be written down here, as far as they are used.
+and of Envoy Gateway are small enough to be written down here, as far as they are used.
 """
 
 import importlib
@@ -56,6 +56,10 @@ _LISTENER = _object(
     allowedRoutes=_object("namespaces", namespaces=_NAMESPACES),
 )
 _RULE = _object("backendRefs", backendRefs=_list(_object("name port", name=_NAME, port=_PORT), 16))
+_TARGET = _object(
+    "group kind name", group={"const": "gateway.networking.k8s.io"}, kind={"enum": ["Gateway", "GRPCRoute"]}, name=_NAME
+)
+_TIMEOUT = _object("requestTimeout", requestTimeout={"type": "string", "pattern": r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"})
 
 SCHEMAS: dict[tuple[str, str], dict[str, Any]] = {
     ("gateway.networking.k8s.io/v1", "Gateway"): _object(
@@ -66,6 +70,9 @@ SCHEMAS: dict[tuple[str, str], dict[str, Any]] = {
         parentRefs=_list(_object("name sectionName", name=_NAME, sectionName=_NAME), 32),
         hostnames=_list(_NAME, 16),
         rules=_list(_RULE, 16),
+    ),
+    ("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy"): _object(
+        "targetRefs timeout", targetRefs=_list(_TARGET, 16), timeout=_object("http", http=_TIMEOUT)
     ),
 }
 

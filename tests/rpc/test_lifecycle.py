@@ -108,12 +108,14 @@ def test_the_log_can_be_json():
         assert process.wait(60) == 0
 
 
-def test_what_was_prepared_is_kept_from_the_garbage_collector():
+def test_what_was_prepared_is_kept_from_the_garbage_collector_until_the_end():
     prepare = (
-        "import gc; asyncio.get_running_loop().call_later(0.2, lambda: print(gc.get_freeze_count(), file=sys.stderr))"
+        "import atexit, gc; tell = lambda: print(gc.get_freeze_count(), file=sys.stderr); atexit.register(tell); "
+        "asyncio.get_running_loop().call_later(0.2, tell)"
     )
     with _start(prepare, "--drain-delay-seconds", "0") as process:
         _until(process, "ready")
         assert int(process.stderr.readline()) > 10_000
         process.send_signal(signal.SIGTERM)
+        assert process.stderr.read().splitlines()[-1] == "0"
         assert process.wait(60) == 0

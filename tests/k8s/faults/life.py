@@ -1,6 +1,7 @@
 """Pods that are killed, asked or replaced at the wrong time."""
 
 from tests.k8s.faults.places import H100, KIND, L4, gateway, server, spec, tell
+from tests.k8s.manifests import of_kind
 from tests.k8s.policies import life
 
 _CHECK = {"grpc": {"port": 50051}}
@@ -83,6 +84,25 @@ FAULTS = {
             "stuck nodes": lambda o: spec(o, "PodDisruptionBudget", "sensorium-gateway").pop(
                 "unhealthyPodEvictionPolicy"
             ),
+        },
+    ),
+    life.proxies_end_no_stream: (
+        H100,
+        {
+            "no policy": lambda o: o.remove(of_kind(o, "BackendTrafficPolicy")[0]),
+            "ten minutes": lambda o: spec(o, "BackendTrafficPolicy", "sensorium")["timeout"]["http"].update(
+                requestTimeout="10m"
+            ),
+            "of another route": lambda o: spec(o, "BackendTrafficPolicy", "sensorium")["targetRefs"][0].update(
+                name="x"
+            ),
+        },
+    ),
+    life.ends_are_told: (
+        L4,
+        {
+            "of a server": lambda o: server(o).main.pop("terminationMessagePolicy"),
+            "of a gateway, by a file": lambda o: gateway(o).main.update(terminationMessagePolicy="File"),
         },
     ),
 }

@@ -75,7 +75,7 @@ def _drain(objects: list[Manifest], workload: Workload) -> list[float]:
     """Returns delay and grace."""
     variables = environment(objects, workload.main)
     names = ("drain_delay_seconds", "drain_grace_seconds")
-    return [float(variables.get(f"SENSORIUM_{n.upper()}", ServerSettings.model_fields[n].default)) for n in names]
+    return [float(variables.get(f"SENSORIUM_{n.upper()}") or ServerSettings.model_fields[n].default) for n in names]
 
 
 def rollouts_take_nothing_away(objects: list[Manifest]) -> Iterator[str]:
@@ -122,6 +122,27 @@ def evictions_leave_most_pods(objects: list[Manifest]) -> Iterator[str]:
             yield f"{budget['metadata']['name']} is not the budget of one workload"
 
 
+def proxies_end_no_stream(objects: list[Manifest]) -> Iterator[str]:
+    """Envoy would, 15 s after the request; its Gateway API has no field for it in a GRPCRoute."""
+    unlimited = [
+        target["name"]
+        for policy in of_kind(objects, "BackendTrafficPolicy")
+        if policy["spec"]["timeout"]["http"]["requestTimeout"] == "0s"
+        for target in policy["spec"]["targetRefs"]
+        if target["kind"] == "GRPCRoute"
+    ]
+    for route in of_kind(objects, "GRPCRoute"):
+        if route["metadata"]["name"] not in unlimited:
+            yield f"{route['metadata']['name']} ends streams after 15 s"
+
+
+def ends_are_told(objects: list[Manifest]) -> Iterator[str]:
+    """In the pod's status: the log of a container that begins anew every minute is hard to catch."""
+    for workload in workloads(objects):
+        if workload.main.get("terminationMessagePolicy") != "FallbackToLogsOnError":
+            yield f"{workload.name} does not say why it ended"
+
+
 POLICIES = [
     probes_ask_what_they_are_for,
     probes_are_not_inverted,
@@ -132,4 +153,6 @@ POLICIES = [
     there_is_more_than_one_gateway,
     pods_are_spread,
     evictions_leave_most_pods,
+    proxies_end_no_stream,
+    ends_are_told,
 ]
