@@ -221,7 +221,7 @@ class GenerationEngine:
     def _extend(self, group: SequenceGroup, search: BeamSearch) -> None:
         """Takes a beam search one token further, or ends it with what it found."""
         if search.broken:
-            self._ledger.end_without(NoToken.NOT_NUMBERS, group.sequences[0])
+            self._ledger.end_without(*search.broken)
             return
         self._tell_prompt(group)
         for sequence in search.advance():

@@ -49,8 +49,12 @@ class Structure:
 
     def begin(self) -> "StructureState":
         """Returns the state of an empty output, in microseconds; to take a token on takes about two more."""
+        return self.follow(self._matcher)
+
+    def follow(self, matcher: LLMatcher) -> "StructureState":
+        """Returns the state of an output that has come as far as a matcher."""
         self._begun += 1
-        return StructureState(self, self._matcher.deep_copy())
+        return StructureState(self, matcher.deep_copy())
 
     @property
     def bytes(self) -> int:
@@ -97,7 +101,7 @@ class StructureState:
 
     def fork(self) -> "StructureState":
         """Returns the state of an output that has the same tokens and goes on by itself."""
-        twin = StructureState(self._structure, self._matcher.deep_copy())
+        twin = self._structure.follow(self._matcher)
         twin.failure = self.failure
         return twin
 

@@ -13,7 +13,8 @@ from services.engine.generation.output.output import OutputBuilder
 from services.engine.generation.requests.request import BeamParameters, EarlyStopping
 from services.engine.generation.sampling.beam_draws import draw_places
 from services.engine.generation.sampling.likelihood import likelihoods
-from services.engine.generation.sampling.sampler import process
+from services.engine.generation.sampling.sampler import NoToken, process
+from services.engine.generation.sampling.structure_mask import structure_failure
 from services.engine.generation.sampling.truncation import truncate
 from services.engine.generation.sequence import Sequence
 
@@ -65,8 +66,8 @@ class BeamSearch:
         self.found: list[Hypothesis] = []
         """The best first; at most as many as there may be beams."""
         self.done = False
-        self.broken = False
-        """Whether the model computed what are no numbers."""
+        self.broken: tuple[NoToken, Sequence] | None = None
+        """Why it cannot go on, and the sequence for which there is no token."""
         self._request = lead.request
         self._parameters = parameters
         self._ending_ids = lead.request.stopping.ending_ids
@@ -86,12 +87,17 @@ class BeamSearch:
     def choose(self) -> None:
         """Chooses how the beams go on."""
         logits = torch.stack([logits for beam in self.beams if (logits := beam.sequence.logits) is not None])
-        self.broken = not torch.isfinite(logits.amax(dim=-1)).all()
-        if self.broken:
-            self._chosen = []
+        sequences = [beam.sequence for beam in self.beams]
+        self._chosen, self.broken = [], None
+        if not torch.isfinite(logits.amax(dim=-1)).all():
+            self.broken = NoToken.NOT_NUMBERS, sequences[0]
             return
         scores = torch.log_softmax(logits, dim=-1)
-        process(scores, [beam.sequence for beam in self.beams])
+        process(scores, sequences)
+        # A beam whose structure admits nothing for want of room is no beam that the structure ends.
+        if failed := next((each for each in sequences if structure_failure(each.processors)), None):
+            self.broken = NoToken.ALL_FORBIDDEN, failed
+            return
         if not self._request.sampling.greedy:
             scores = self._warped(scores)
         scores += torch.tensor([[beam.score] for beam in self.beams], device=scores.device)

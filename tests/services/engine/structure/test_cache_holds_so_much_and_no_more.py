@@ -57,3 +57,13 @@ def test_a_lexer_that_others_may_have_filled_is_spent_and_no_fault_of_the_struct
         with pytest.raises(StructureFailed, match="too complex"):
             structure.worked(1e-5, "lexer error: too many states: 20000 >= 20000")
         assert (structure.spent, structure.failure is None) == (spent, spent)
+
+
+def test_a_lexer_that_the_beams_of_an_output_filled_is_no_fault_of_the_structure() -> None:
+    structure = regex("a+")
+    for state in (structure.begin(), structure.begin()):
+        state.fork()
+    with pytest.raises(StructureFailed, match="too complex"):
+        structure.worked(1e-5, "lexer error: too many states: 20000 >= 20000")
+    assert structure.spent
+    assert structure.failure is None

@@ -1,13 +1,14 @@
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument
-from services.engine.generation.requests.request import FinishReason, StoppingCriteria
+from services.engine.generation.requests.request import BeamParameters, FinishReason, StoppingCriteria
 from services.engine.generation.sampling import sampler
 from services.engine.generation.sampling.sampler import NoToken, process, sample
 from services.engine.generation.sampling.structure_mask import StructureMask
@@ -154,6 +155,29 @@ async def test_a_structure_that_becomes_too_much_ends_its_request_alone_and_says
     assert (await beside).ids == continuation([9, 10], 20)
     assert len((await also).ids) == 12
     await eventually(lambda: bench.idle)
+
+
+async def test_no_beam_is_lost_because_its_structure_became_too_much(
+    fake: BenchMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = fake()
+    structure = regex("[a-z]*")
+    bits, calls = StructureMask.bits, 0
+
+    def full(mask: StructureMask, token_ids: list[int]) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 7:  # of one beam, and not of those beside it
+            mask.failure = "is too complex"
+            return np.zeros_like(bits(mask, token_ids))
+        return bits(mask, token_ids)
+
+    monkeypatch.setattr(StructureMask, "bits", full)
+    with pytest.raises(InvalidArgument) as caught:
+        await read(bench.submit([5], structure=structure, max_new_tokens=9, beams=BeamParameters(4)))
+    (violation,) = caught.value.violations
+    assert violation.field == "parameters.structured_output.regex"
+    assert "too complex" in violation.description
 
 
 async def test_a_step_that_fails_and_is_repeated_follows_no_token_twice(
