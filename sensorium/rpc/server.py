@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
@@ -27,6 +28,8 @@ _log = logging.getLogger("sensorium.rpc")
 
 # Time for the last statuses and the ends of health watches to leave, once nothing runs any more.
 _FAREWELL_SECONDS = 1.0
+# Below the time that probes are given; a loop that is merely busy comes round in a fraction of it.
+_STUCK_SECONDS = 4.0
 
 
 class CannotServe(Exception):
@@ -97,7 +100,14 @@ class Server:
         self.port = self._bind()
         host, port = self.settings.host, self.settings.metrics_port
         try:
-            self._metrics = MetricsPort(host, port, self._registry, self._alive, lambda: self.health.serving)
+            loop = asyncio.get_running_loop()
+            self._metrics = MetricsPort(
+                host,
+                port,
+                self._registry,
+                lambda: _answers(loop) and self._alive(),
+                lambda: _answers(loop) and self.health.serving,
+            )
         except OSError as error:
             await self.grpc.stop(None)
             raise PortTaken(f"Cannot listen on {host}:{port} for metrics: {error.strerror or error}.") from error
@@ -175,6 +185,16 @@ class Server:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _answers(loop: asyncio.AbstractEventLoop) -> bool:
+    """Returns whether an event loop still does what it is given; called in another thread."""
+    done = threading.Event()
+    try:
+        loop.call_soon_threadsafe(done.set)
+    except RuntimeError:  # it was closed
+        return False
+    return done.wait(_STUCK_SECONDS)
 
 
 def _tracer(settings: ServerSettings, name: str) -> Tracer | None:

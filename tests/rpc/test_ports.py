@@ -2,6 +2,7 @@ import asyncio
 import socket
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -28,6 +29,19 @@ async def test_probes_tell_alive_from_ready():
         there.server.ready()
         assert (await _get(there, "/readyz"))[0] == 200
         assert (await _get(there, "/other"))[0] == 404
+
+
+async def test_a_process_whose_event_loop_is_stuck_is_neither(monkeypatch: pytest.MonkeyPatch):
+    """The threads that answer probes live on then."""
+    monkeypatch.setattr("sensorium.rpc.server._STUCK_SECONDS", 0.2)
+    async with peer() as there:
+        there.server.ready()
+        for path in ("/livez", "/readyz"):
+            assert (await _get(there, path))[0] == 200
+            # Asked from another thread, while this one, which is the loop's, waits for the answer.
+            with ThreadPoolExecutor(1) as other:
+                assert other.submit(asyncio.run, _get(there, path)).result()[0] == 503
+            assert (await _get(there, path))[0] == 200
 
 
 async def test_metrics_are_those_of_the_registry():
