@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("triton")
-STEPS = ("--model", "qwen3_moe", "--weights", "fp8_e4m3", "--rows", "1", "--tokens", "8", "--capability", "90")
+STEPS = ("--model", "qwen3_moe", "--weights", "fp8_e4m3", "--rows", "1", "--tokens", "32", "--capability", "90")
 BY_TENSOR_CORES = {"attend_token", "attend_reading", "multiply_rows", "multiply_chosen"}
 
 
