@@ -40,7 +40,7 @@ def start() -> Iterator[Start]:
     """Starts the engine of a service over a model, or one that attends by the reference."""
     benches: list[Bench] = []
 
-    def make(loaded: LoadedModel, *, plain: bool = False, **sizes: int) -> Bench:
+    def make(loaded: LoadedModel, *, plain: bool = False, **sizes: Any) -> Bench:
         benches.append(real_bench(loaded, **sizes) if plain else built_bench(loaded, **sizes))
         return benches[-1]
 
@@ -51,7 +51,8 @@ def start() -> Iterator[Start]:
 
 def own(folder: Path, prompts: list[list[int]], count: int) -> list[list[int]]:
     """Returns what `generate` on the GPU makes of each prompt alone."""
-    return continued(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().to(GPU), prompts, count)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return continued(model.eval().to(GPU), prompts, count)
 
 
 def continued(model: Any, prompts: list[list[int]], count: int) -> list[list[int]]:
@@ -84,8 +85,8 @@ async def test_greedy_tokens_of_a_mixed_batch_equal_generate(
     runner: ModelRunner = bench.runner
     assert isinstance(runner.backend, ReferenceAttention) == plain
     assert (runner.recorded is None) == plain
-    experts = sum(type(module).__name__ == "GpuExperts" for module in loaded.model.modules())
-    assert (experts > 0) == (name in EXPERTS and not plain)
+    kinds = [type(module).__name__ for module in loaded.model.modules()]
+    assert ("GpuExperts" in kinds) == ("GpuRouter" in kinds) == (name in EXPERTS and not plain)
     if name in FUSED:
         kinds = {type(layer).__name__ for layer in loaded.model.model.layers}
         assert (kinds == {"GpuDecoderLayer"}) == (not plain)
@@ -192,9 +193,10 @@ async def test_quantized_weights_equal_their_own_generate(quantization: str, loa
     loaded = load("wide_llama", dtype="float16", quantization=quantization)
     bench = start(loaded)
     found = await bench.run(PROMPTS[2], max_new_tokens=8)
-    loaded.model.set_attn_implementation("eager")
+    model: Any = loaded.model
+    model.set_attn_implementation("eager")
     ids = torch.tensor([PROMPTS[2]], device=GPU)
-    made = loaded.model.generate(ids, max_new_tokens=8, do_sample=False)
+    made = model.generate(ids, max_new_tokens=8, do_sample=False)
     assert found.ids == made[0, len(PROMPTS[2]) :].tolist()
 
 

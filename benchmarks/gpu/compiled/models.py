@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import (
     Gemma2Config,
+    Glm4MoeConfig,
     GptOssConfig,
     MixtralConfig,
     Phi3Config,
@@ -57,6 +58,12 @@ MODELS: dict[str, Callable[[], PretrainedConfig]] = {
     "mixtral": lambda: MixtralConfig(
         hidden_size=4096, intermediate_size=14_336, num_attention_heads=32, num_key_value_heads=8, num_local_experts=8,
         **_PLAIN
+    ),
+    # Experts chosen by sigmoids, by a router with weights of 32 bits.
+    "glm4_moe": lambda: Glm4MoeConfig(
+        hidden_size=4096, intermediate_size=10_944, num_attention_heads=96, num_key_value_heads=8,
+        n_routed_experts=128, num_experts_per_tok=8, moe_intermediate_size=1408, first_k_dense_replace=0,
+        **dict[str, Any](_PLAIN, head_dim=128)
     ),
     # Heads of 96 numbers, which is no power of two, and one product for queries, keys and values.
     "phi3": lambda: Phi3Config(

@@ -12,9 +12,10 @@ from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from benchmarks.gpu.compiled.compiling import PROCESSORS
 from services.engine.fusion import attention as fused_attention
+from services.engine.fusion.router import Rule
 from services.engine.fusion.substitution import Substitutions
 from services.engine.fusion.survey import Observation
-from services.engine.fusion.triton import norm, substitution
+from services.engine.fusion.triton import norm, router, substitution
 from services.engine.fusion.triton.rotary import GpuRotary
 from services.engine.fusion.triton.substitution import fuse_on_gpu, replace_narrow
 from services.engine.generation.attention.backend import register
@@ -82,6 +83,8 @@ def _taken_for_granted() -> Generator[None]:
         patch.object(norm, "scales_of", _scales),
         patch.object(fused_attention, "scales_of", _scales),
         patch.object(substitution, "gpu_rotary", _rotary),
+        patch.object(router, "rule_of", _rule),
+        patch.object(Rule, "holds", lambda *_: True),
     ):
         yield
 
@@ -94,3 +97,8 @@ def _rotary(module: nn.Module, seen: Observation, length: int) -> GpuRotary:
     cosine: Tensor = seen.output[0]
     table = cosine.new_empty(length, cosine.shape[-1])
     return GpuRotary(module, (table, table.clone()))
+
+
+def _rule(module: Any, _: Observation) -> Rule:
+    correction: Tensor | None = getattr(module, "e_score_correction_bias", None)
+    return Rule(module.top_k, correction is not None, correction, 1, 1, normalized=True, scale=1.0, rounded=True)

@@ -12,6 +12,7 @@ from services.engine.fusion.decoder import FusedDecoderLayer, Workspace, fused_d
 from services.engine.fusion.experts import fused_experts
 from services.engine.fusion.mlp import fused_mlp, is_gated_mlp
 from services.engine.fusion.norm import fused_norm, is_norm
+from services.engine.fusion.router import is_router
 from services.engine.fusion.survey import Observation, observe
 from services.engine.generation.attention.cpu import CpuAttention
 from services.engine.narrow.experts import is_narrow_experts
@@ -89,7 +90,7 @@ Maker = Callable[[nn.Module, Observation], Substitute | None]
 """Returns what may stand in for a module that was called like that, or None where there is nothing."""
 
 
-_KNOWN = (is_norm, is_gated_mlp, is_attention, is_decoder_layer, is_experts, is_narrow_experts)
+_KNOWN = (is_norm, is_gated_mlp, is_attention, is_decoder_layer, is_experts, is_narrow_experts, is_router)
 
 
 def fuse(

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("triton")
 STEPS = ("--model", "qwen3_moe", "--weights", "fp8_e4m3", "--rows", "1", "--tokens", "32", "--capability", "90")
-BY_TENSOR_CORES = {"attend_token", "attend_reading", "multiply_rows", "multiply_chosen"}
+BY_TENSOR_CORES = {"attend_token", "attend_reading", "multiply_rows", "multiply_chosen", "choose_experts"}
 
 
 @pytest.mark.timeout(300)

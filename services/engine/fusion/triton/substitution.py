@@ -15,6 +15,7 @@ from services.engine.fusion.triton.mlp import gpu_mlp
 from services.engine.fusion.triton.narrow import GpuNarrowLinear
 from services.engine.fusion.triton.norm import gpu_norm
 from services.engine.fusion.triton.rotary import gpu_rotary, is_rotary
+from services.engine.fusion.triton.router import gpu_router
 from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.narrow.experts import NarrowExperts
 from services.engine.narrow.linear import NarrowLinear
@@ -39,6 +40,7 @@ def fuse_on_gpu(
             or gpu_mlp(module)
             or gpu_attention(module, seen, backend)
             or gpu_experts(module, seen)
+            or gpu_router(module, seen)
         )
 
     substitute(substitutions, model, made, run)

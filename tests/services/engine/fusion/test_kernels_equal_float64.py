@@ -42,8 +42,8 @@ KINDS = {
     "gemma3": "7 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm",
     "gemma2": "3 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm, 1 GpuRotary",
     "mistral": "3 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm, 1 GpuRotary",
-    "mixtral": "3 GpuAttention, 3 GpuExperts, 1 GpuLinear, 7 GpuNorm, 1 GpuRotary",
-    "gpt_oss": "3 GpuExperts, 1 GpuLinear, 7 GpuNorm, 1 GpuRotary",
+    "mixtral": "3 GpuAttention, 3 GpuExperts, 1 GpuLinear, 7 GpuNorm, 1 GpuRotary, 3 GpuRouter",
+    "gpt_oss": "3 GpuExperts, 1 GpuLinear, 7 GpuNorm, 1 GpuRotary, 3 GpuRouter",
     "gpt2": "1 GpuLinear",
     "wide_llama": "2 GpuDecoderLayer, 1 GpuLinear, 1 GpuNorm, 1 GpuRotary",
 }

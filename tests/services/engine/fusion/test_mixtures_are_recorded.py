@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from services.engine.fusion.substitution import Substitutions, substitute
+from services.engine.fusion.substitution import Substitute, Substitutions, substitute
+from services.engine.fusion.survey import Observation
 from services.engine.generation.building.build import PAGE_SIZE, probe_layouts
 from services.engine.generation.building.verification import engine_logits, model_logits
 from services.engine.generation.cache.kv_cache import KVCache
@@ -27,6 +29,7 @@ from tests.tiny_models import write_checkpoint
 
 pytest.importorskip("triton")
 from services.engine.fusion.triton.experts import gpu_experts
+from services.engine.fusion.triton.router import gpu_router
 from services.engine.fusion.triton.substitution import fuse_on_gpu
 from services.engine.generation.attention.triton.backend import TritonAttention
 from tests.services.engine.generation.recorded.played_graphs import PlayedGraphs
@@ -42,13 +45,21 @@ class WaitsForTheDevice(Exception):
 
 
 class Recording(TorchDispatchMode):
-    """Refuses what no CUDA graph can be recorded with: results whose shape or branches follow from numbers."""
+    """Refuses what no CUDA graph can be recorded with: results whose shape or branches follow from numbers.
+
+    It notes whatever else torch is asked for.
+    """
 
     _WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "grouped_mm_fallback")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(name in str(func) for name in self._WAITING):
             raise WaitsForTheDevice(str(func))
+        self.asked.add(func.overloadpacket.__name__)
         return func(*args, **(kwargs or {}))
 
 
@@ -75,9 +86,13 @@ async def test_rows_beside_each_other_continue_as_generate_does(
 ) -> None:
     loaded = load(write_checkpoint(tmp_path, name), kind)
     substitutions, prompt = Substitutions(loaded.model), torch.tensor(PROMPTS[:1])
-    substitute(substitutions, loaded.model, gpu_experts, lambda: model_logits(loaded, prompt))
+
+    def made(module: nn.Module, seen: Observation) -> Substitute | None:
+        return gpu_experts(module, seen) or gpu_router(module, seen)
+
+    substitute(substitutions, loaded.model, made, lambda: model_logits(loaded, prompt))
     layers = loaded.model.config.num_hidden_layers
-    assert substitutions.counts() == f"{layers} GpuExperts"
+    assert substitutions.counts() == f"{layers} GpuExperts, {layers} GpuRouter"
     bench = real_bench(loaded)
     try:
         asked = {"max_new_tokens": STEPS, "min_new_tokens": STEPS}
@@ -98,13 +113,15 @@ def test_a_step_asks_the_device_for_nothing(tmp_path: Path, monkeypatch: pytest.
     fuse_on_gpu(substitutions, loaded.model, backend, run, loaded.context_tokens)
     assert "1 GpuExperts" in substitutions.counts()
     graphs = PlayedGraphs(loaded.model, backend, cache, CPU, longest=32)
-    with Recording():
+    with Recording() as recording:
         graphs.record(1, Extent(reading=16))
+    assert "topk" not in recording.asked  # routers are kernels too
     for row in (Row(CachedTokens([5, 6, 7, 8], pages=[3]), 4), Row(CachedTokens([5, 6], pages=[3], computed=1), 1)):
         shape = graphs.shape_for([row])
         assert shape is not None
         torch.testing.assert_close(graphs.run([row], shape), runner.run([row]), rtol=1e-4, atol=1e-4)
     substitutions.undo()
     loaded.model.set_experts_implementation("eager")
-    with pytest.raises(WaitsForTheDevice, match="nonzero"), Recording():
+    with pytest.raises(WaitsForTheDevice, match="nonzero"), Recording() as recording:
         graphs.record(1, Extent())
+    assert "topk" in recording.asked

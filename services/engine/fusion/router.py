@@ -1,0 +1,120 @@
+"""Routers: layers by which each row chooses some of the experts, told by their parts and by what they return."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from services.engine.fusion.survey import TOLERANCE, Observation
+
+_DRAWN = 256
+"""Rows that a router is tried with: rules may differ for few of them."""
+_SPREAD = 2.0
+"""How wide their logits are spread: among logits that are all alike, rules differ little."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a router makes of the logits of a row, one for each expert."""
+
+    choices: int
+    sigmoid: bool
+    """Whether scores are sigmoids of the logits, each by itself; else their softmax."""
+    correction: Tensor | None
+    """What is added to scores, `[experts]`, before the best are chosen, and to no share."""
+    groups: int
+    """Groups of experts, of which only the best are open to choices: those whose two best are the best together."""
+    open_groups: int
+    normalized: bool
+    """Whether the scores of those chosen are divided by their sum."""
+    scale: float
+    """What shares are multiplied with in the end."""
+    rounded: bool
+    """Whether logits are rounded to the type of the rows before anything is made of them."""
+
+    def holds(self, output: Sequence[Tensor]) -> bool:
+        """Returns whether shares and experts follow from the logits beside them. Of equals any may be chosen."""
+        logits, shares, chosen = output
+        scores = logits.float().sigmoid() if self.sigmoid else logits.float().softmax(-1)
+        merits = self._open(scores if self.correction is None else scores + self.correction)
+        best, taken = merits.topk(self.choices).values, merits.gather(1, chosen).sort(descending=True).values
+        expected = scores.gather(1, chosen)
+        if self.normalized:
+            expected = expected / expected.sum(-1, keepdim=True)
+        return _close(taken, best, shares.dtype) and _close(shares.float(), expected * self.scale, shares.dtype)
+
+    def _open(self, merits: Tensor) -> Tensor:
+        if self.groups == 1:
+            return merits
+        grouped = merits.unflatten(1, (self.groups, -1))
+        worth = grouped.topk(2).values.sum(-1)
+        least = worth.topk(self.open_groups).values[:, -1:]
+        return grouped.where((worth >= least).unsqueeze(-1), -torch.inf).flatten(1)
+
+
+def _close(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+    return torch.allclose(found, expected, rtol=TOLERANCE[dtype], atol=1e-6)
+
+
+def is_router(module: nn.Module) -> bool:
+    """Returns whether this chooses by the product with one weight, `[experts, hidden]`, by what it consists of."""
+    if not isinstance(getattr(module, "top_k", None), int):
+        return False
+    own, weight = dict(module.named_parameters()), getattr(module, "weight", None)
+    return (
+        type(weight) is nn.Parameter  # where ranks have a part of each, it is of another type
+        and weight.dim() == 2
+        and own.keys() <= {"weight", "bias"}
+        and dict(module.named_buffers()).keys() <= {"e_score_correction_bias"}
+    )
+
+
+@torch.inference_mode()
+def rule_of(router: Any, seen: Observation) -> Rule | None:
+    """Returns by what rule a router chooses, or None where that is not known.
+
+    It returned `logits, shares, chosen`: `[T, experts]`, and for each choice of a row its share and its expert.
+    """
+    if not _called_as_router(router, seen):
+        return None
+    rows = drawn_rows(router, seen.arguments[0].dtype)
+    drawn = router(rows)
+    for sigmoid, normalized in product((False, True), repeat=2):
+        rule = Rule(
+            choices=router.top_k,
+            sigmoid=sigmoid,
+            correction=getattr(router, "e_score_correction_bias", None),
+            groups=getattr(router, "num_group", 1),
+            open_groups=getattr(router, "topk_group", 1),
+            normalized=normalized,
+            scale=float(getattr(router, "routed_scaling_factor", 1.0)),
+            rounded=torch.equal(drawn[0], drawn[0].to(rows.dtype).to(drawn[0].dtype)),
+        )
+        if rule.holds(seen.output) and rule.holds(drawn):
+            return rule
+    return None
+
+
+def _called_as_router(router: Any, seen: Observation) -> bool:
+    if seen.named or len(seen.arguments) != 1 or not isinstance(seen.output, tuple) or len(seen.output) != 3:
+        return False
+    (given,), (experts, width) = seen.arguments, router.weight.shape
+    logits, shares, chosen = seen.output
+    rows = given.numel() // width
+    return (
+        given.shape[-1] == width
+        and logits.shape == (rows, experts)
+        and shares.shape == chosen.shape == (rows, router.top_k)
+        and shares.dtype in TOLERANCE
+        and chosen.dtype == torch.int64
+    )
+
+
+def drawn_rows(router: Any, dtype: torch.dtype) -> Tensor:
+    """Returns rows that are the same each time, by which a router shows what it does."""
+    weight: Tensor = router.weight
+    drawn = torch.randn(_DRAWN, weight.shape[1], generator=torch.Generator().manual_seed(1)).to(weight.device)
+    return (drawn * _SPREAD / weight.float().norm(dim=1).mean()).to(dtype)
