@@ -26,5 +26,6 @@ def test_all_kernels_fit_an_h100_without_spilling(tmp_path: Path) -> None:
         own = line["binary"]
         assert line["hindrance"] == ""
         assert (own["tensor"] > 0) == (line["kernel"] in BY_TENSOR_CORES)
-        if line["kernel"] in ("multiply_row", "multiply_rows"):  # weights, but for what they add and multiply with
-            assert own["wide_loads"] >= own["loads"] - 2
+        # Weights, but for what they add and multiply with: four such loads where a tile has 32 rows.
+        if line["kernel"] in ("multiply_row", "multiply_rows"):
+            assert own["wide_loads"] >= own["loads"] - 4
