@@ -1,7 +1,7 @@
 """Threads for what is done to a request before and after the model, with a bound on how much of it waits."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
@@ -31,6 +31,14 @@ class Preprocessing:
         with self._admission.preparing(), phase("preprocess"):
             return await asyncio.wrap_future(self._executor.submit(function, *arguments, **named))
 
+    async def take_turns(self, work: Generator[None, None, T]) -> T:
+        """Returns what `work` returns, which yields wherever others may have their turn. Raises what `run` raises."""
+        with self._admission.preparing(), phase("preprocess"):
+            while True:
+                found = await asyncio.wrap_future(self._executor.submit(_step, work))
+                if found is not None:
+                    return found[0]
+
     async def finish(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Returns what `function` returns, which makes an answer of what the model computed. It is never refused."""
         return await asyncio.wrap_future(self._executor.submit(function, *arguments, **named))
@@ -38,3 +46,12 @@ class Preprocessing:
     def close(self) -> None:
         """Drops what has not begun and lets the threads end."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _step(work: Generator[None, None, T]) -> tuple[T] | None:
+    """Goes on to where work yields, or returns what it returned."""
+    try:
+        next(work)
+    except StopIteration as end:
+        return (end.value,)
+    return None
