@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 from grpc import StatusCode
 from prometheus_client import CollectorRegistry, Histogram
@@ -74,7 +74,7 @@ def _of_every_server() -> dict[str, Work]:
 
 
 def _admitted(count: int) -> Work:
-    endpoints: Any = KnownEndpoints(count)
+    endpoints = KnownEndpoints(count)
     settings = GatewaySettings.model_validate({"static": ("127.0.0.1:1",)})
     metrics = GatewayMetrics(CollectorRegistry(), task_label, modality_label, endpoints.catalog.names.__contains__)
     admission = Admission(endpoints, metrics, settings)

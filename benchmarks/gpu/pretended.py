@@ -14,6 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -79,19 +80,21 @@ def main() -> None:
     """Runs the module."""
     seconds, module = float(sys.argv[1]), sys.argv[2]
     sys.argv = sys.argv[2:]
-    paged_parts: Any = build.paged_parts
+    paged_parts = build.paged_parts
 
     def pretending(loaded: LoadedModel, settings: EngineSettings) -> Parts:
-        parts: Parts = paged_parts(loaded, settings)
+        parts = paged_parts(loaded, settings)
         assert isinstance(parts.runner, ModelRunner)
         graphs = PretendedGraphs(loaded, parts.runner, loaded.context_tokens, seconds)
         graphs.record(settings.max_sequences, Extent())
         parts.runner.recorded = graphs
         return parts
 
-    patched: Any = build
-    patched.paged_parts, patched.work_clock = pretending, lambda _device: time.monotonic
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    with (
+        patch.object(build, "paged_parts", pretending),
+        patch.object(build, "work_clock", lambda _device: time.monotonic),
+    ):
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

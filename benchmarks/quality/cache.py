@@ -32,11 +32,10 @@ def texts_of(loaded: LoadedModel) -> list[tuple[list[int], int]]:
 @torch.inference_mode()
 def logits_of(parts: Parts, tokens: list[int]) -> torch.Tensor:
     """Returns the logits behind each token."""
-    runner: Any = parts.runner
     sequence = CachedTokens(tokens)
     parts.pool.grow(sequence.pages, len(tokens))
     try:
-        return runner.run([Row(sequence, len(tokens), scored=len(tokens) - 1)])
+        return parts.runner.run([Row(sequence, len(tokens), scored=len(tokens) - 1)])
     finally:
         parts.pool.release(sequence.pages)
 

@@ -8,7 +8,6 @@ import asyncio
 import sys
 import time
 from threading import Thread
-from types import SimpleNamespace
 from typing import Any
 
 from pydantic import Field
@@ -25,6 +24,7 @@ from services.handlers import handlers
 from services.model_servicer import ModelServicer
 from services.served_model import ServedModel
 from services.text.servicer import TextServicer
+from services.text.verb_set import TextVerbs
 
 SERVICES = ("sensorium.v1.TextService", "sensorium.v1.ModelService")
 CONCURRENCY = 64
@@ -84,8 +84,8 @@ async def serve(settings: PacedSettings) -> None:
     served.info.concurrency = CONCURRENCY
     served.info.tasks.append(models_pb2.TASK_GENERATE_TEXT)
     servicer = TextServicer(served)
-    verbs: Any = SimpleNamespace(generator=engine)
-    servicer.verbs = verbs
+    nothing: Any = None
+    servicer.verbs = TextVerbs(tokenizer=nothing, generator=engine)
     server = rpc.Server(settings, SERVICES, name="text")
     server.grpc.add_generic_rpc_handlers((handlers(SERVICES[0], servicer, served.name),))
     add_ModelServiceServicer_to_server(ModelServicer(served), server.grpc)

@@ -5,17 +5,17 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import NoReturn, cast
+from typing import NoReturn, Protocol, cast
 
 from gateway.admission.ask import Ask
 from gateway.admission.cold import ColdModels, StandIn
 from gateway.admission.lane import Lane
 from gateway.admission.lease import Lease
 from gateway.admission.line import Ticket
+from gateway.catalog import Catalog
 from gateway.config import GatewaySettings
 from gateway.endpoint import Endpoint
 from gateway.metrics import GatewayMetrics
-from gateway.pool import Pool
 from gateway.router import Choice, only_model, route
 from sensorium import rpc
 from sensorium.errors import ModelNotReady, NoEndpoint, QueueFull, SensoriumError, TaskNotSupported
@@ -27,10 +27,29 @@ _log = logging.getLogger("gateway")
 _TICK_SECONDS = 0.25
 
 
+class Endpoints(Protocol):
+    """What it asks of the pool."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The pools there are, as discovery tells."""
+        ...
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        """All of them, ready or not."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog:
+        """What they serve, until one of them changes."""
+        ...
+
+
 class Admission:
     """Decides when a call gets an endpoint, and which. Belongs to the event loop."""
 
-    def __init__(self, pool: Pool, metrics: GatewayMetrics, settings: GatewaySettings) -> None:
+    def __init__(self, pool: Endpoints, metrics: GatewayMetrics, settings: GatewaySettings) -> None:
         self._pool = pool
         self._metrics = metrics
         self._settings = settings
