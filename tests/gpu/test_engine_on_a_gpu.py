@@ -85,6 +85,7 @@ async def test_greedy_tokens_of_a_mixed_batch_equal_generate(
     runner: ModelRunner = bench.runner
     assert isinstance(runner.backend, ReferenceAttention) == plain
     assert (runner.recorded is None) == plain
+    assert plain or (runner.recorded is not None and max(runner.recorded.reading_sizes) >= 256)
     kinds = [type(module).__name__ for module in loaded.model.modules()]
     assert ("GpuExperts" in kinds) == ("GpuRouter" in kinds) == (name in EXPERTS and not plain)
     if name in FUSED:
@@ -116,18 +117,21 @@ async def test_seeded_draws_equal_those_of_the_cpu(load: Load, start: Start) -> 
 async def test_steps_are_launched_ahead(load: Load, start: Start) -> None:
     bench, waits = start(load("llama")), start(load("llama"))
     waits.launcher.launch = lambda *_: None
-    launched = list[bool]()
+    launched, read = list[bool](), list[bool]()
     own = bench.launcher.launch
 
     def launch(rows: Any, after: Any = None) -> Any:
         launched.append(after is not None)
-        return own(rows, after)
+        step = own(rows, after)
+        read.append(step is not None and any(row.token_count > 1 for row in rows))
+        return step
 
     bench.launcher.launch = launch
     for fields in ({}, {"temperature": 0.9, "top_k": 40, "top_p": 0.95}, {"temperature": 1.1}):
         assert await all_of(bench, **fields) == await all_of(waits, **fields)
         assert sum(launched) > NEW_TOKENS / 2
-        del launched[:]
+        assert any(read)
+        del launched[:], read[:]
     await eventually(lambda: bench.idle)
 
 
