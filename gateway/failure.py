@@ -45,6 +45,8 @@ class Failure:
     @classmethod
     def of(cls, error: grpc.aio.AioRpcError | EndpointSilent | CannotGoOn) -> "Failure":
         """Reads an error. What fails by a bug does not go elsewhere: it would meet the same bug there."""
+        # The frames it went through hold the failure, once it is made: they would keep each other, and the request.
+        error.__traceback__ = None
         if isinstance(error, CannotGoOn):
             return cls(error, "CANNOT_GO_ON", worked=True, elsewhere=True, lost=True)
         if isinstance(error, EndpointSilent):

@@ -66,6 +66,7 @@ class Upstream:
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
+            self._reader = None  # which keeps its exception, and by its frames what was read
 
     async def _read(self) -> None:
         message: Any = None

@@ -1,3 +1,5 @@
+import gc
+import sys
 import threading
 
 import pytest
@@ -33,6 +35,27 @@ def test_a_unary_call_returns_the_response(fake: Fake, client: Client) -> None:
 async def test_a_unary_call_is_awaited(fake: Fake, async_client: AsyncClient) -> None:
     fake.answers[TOKENIZE] = tokens
     assert len((await async_client.text.tokenize(REQUEST)).results) == 2
+
+
+async def test_an_error_that_was_dealt_with_keeps_no_request(
+    fake: Fake, client: Client, async_client: AsyncClient
+) -> None:
+    def fail(request: object, context: object) -> None:
+        raise InvalidArgument([Violation("texts", "are wrong")])
+
+    fake.answers[TOKENIZE] = fail
+    request = text_pb2.TokenizeRequest(texts=["large"])
+    gc.collect()
+    gc.disable()
+    try:
+        before = sys.getrefcount(request)
+        with pytest.raises(InvalidArgument):
+            client.text.tokenize(request)
+        with pytest.raises(InvalidArgument):
+            await async_client.text.tokenize(request)
+        assert sys.getrefcount(request) == before
+    finally:
+        gc.enable()
 
 
 def test_a_reply_tells_request_id_and_endpoint(fake: Fake, client: Client) -> None:

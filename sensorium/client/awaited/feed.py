@@ -41,6 +41,13 @@ class AsyncFeed(Generic[Q]):
         self._task = asyncio.create_task(self._write(call))
 
     async def _write(self, call: WritableCall) -> None:
+        try:
+            await self._write_all(call)
+        finally:
+            # A cancelled task keeps its exception, whose frames keep the feed, and what it was about to send.
+            self._task = None
+
+    async def _write_all(self, call: WritableCall) -> None:
         # A call that has ended refuses to be written to; whoever reads from it learns how it ended.
         with suppress(grpc.RpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
             await call.wait_for_connection()

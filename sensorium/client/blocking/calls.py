@@ -41,7 +41,10 @@ class BlockingUnary(Generic[Q, R]):
                 failure = failure_of(error, call.request_id)
             wait = settings.retry.wait(failure, attempt, call) if settings.retry else None
             if wait is None:
-                raise failure
+                try:
+                    raise failure
+                finally:
+                    del failure  # or this frame and it would keep each other, and the request
             time.sleep(wait)
         raise AssertionError("unreachable")
 

@@ -38,6 +38,8 @@ class SpeechStream:
     def cancel(self) -> None:
         """Lets the rest be. Harmless after the end."""
         self._left()
+        # They know the engine's side, which knows this one: each would keep the other, and what was not heard.
+        self._taken = self._left = _nothing
 
     def __aiter__(self) -> "SpeechStream":
         return self
@@ -55,3 +57,7 @@ class SpeechStream:
         piece = self._pieces.popleft()
         self._taken(len(piece))
         return piece
+
+
+def _nothing(_samples: int = 0) -> None:
+    """Stands for what nobody is to be told any more."""

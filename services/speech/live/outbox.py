@@ -34,7 +34,10 @@ class Outbox:
     async def __anext__(self) -> LiveEvent:
         while not self._events:
             if self._error is not None:
-                raise self._error
+                try:
+                    raise self._error
+                finally:
+                    self._error = None  # or it and its frames, in which the stream is, would keep each other
             if self._ended:
                 raise StopAsyncIteration
             self._arrived.clear()
