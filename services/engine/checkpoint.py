@@ -8,10 +8,12 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.constants import HF_HUB_CACHE
 from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.distributed.configuration_utils import DistributedConfig
@@ -110,14 +112,21 @@ def _reason(source: str, error: Exception) -> str:
 
     Libraries look for a folder that is mistyped on the hub, and take files that may not be read for missing.
     """
-    told = f"{error}{advice(error)}"
-    if not os.path.isdir(source):  # noqa: PTH112 - a hub id is no path
-        return f"There is no such folder, and on the hub: {told}"
-    try:
-        unread = [path for path in Path(source).iterdir() if not os.access(path, os.R_OK)]
-    except PermissionError:
-        unread = [Path(source)]
-    return f"{unread[0]} cannot be read by user {os.geteuid()}." if unread else told
+    of_hub = not os.path.isdir(source)  # noqa: PTH112 - a hub id is no path
+    place = Path(HF_HUB_CACHE, "models--" + source.replace("/", "--")) if of_hub else Path(source)
+    unread = _unreadable(place)
+    if unread:
+        return f"{unread} cannot be read by user {os.geteuid()}."
+    nowhere = f"There is no such folder, and on the hub, or in {HF_HUB_CACHE}: "
+    return f"{'' if place.is_dir() else nowhere}{error}{advice(error)}"
+
+
+def _unreadable(place: Path) -> Path | None:
+    """Returns what this process may not read of a folder and what is in it, or a link that leads nowhere."""
+    for path in chain((place.parent, place), place.rglob("*")):  # not beyond what cannot be looked into
+        if not os.access(path, os.X_OK if path.is_dir() else os.R_OK) and os.path.lexists(path):
+            return path
+    return None
 
 
 def read_config(checkpoint: Checkpoint) -> PretrainedConfig:

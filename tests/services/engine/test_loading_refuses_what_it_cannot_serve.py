@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,6 +62,18 @@ def test_weights_that_may_not_be_read_are_not_said_to_be_missing(folder: Path) -
     (folder / "model.safetensors").symlink_to(folder / "nowhere")
     with pytest.raises(ModelRefused, match=r"model\.safetensors cannot be read by user \d+\.$"):
         load(folder)
+
+
+def test_nor_are_those_of_the_hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.engine.checkpoint.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelRefused, match=re.escape(f"There is no such folder, and on the hub, or in {tmp_path}")):
+        load("acme/chat")
+    kept = tmp_path / "models--acme--chat/snapshots/main"
+    shutil.copytree(folder, kept)
+    (kept / "model.safetensors").unlink()
+    (kept / "model.safetensors").symlink_to("../blobs/gone")
+    with pytest.raises(ModelRefused, match=r"snapshots/main/model\.safetensors cannot be read by user \d+\.$"):
+        load("acme/chat")
 
 
 def test_weights_that_are_damaged_are_said_to_be(folder: Path) -> None:
