@@ -1,18 +1,21 @@
 """Threads for what is done to a request before and after the model, with a bound on how much of it waits."""
 
 import asyncio
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from sensorium.call_record import phase
 from services.engine.admission import Admission
+from services.engine.turns import Turns
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-THREADS = 2
+AT_ONCE = 2
 """More would take time from the model's thread on small machines."""
+_BEGUN = 64
+"""That may rest between their texts, so that a request of one text need not wait for one of hundreds."""
 
 
 class Preprocessing:
@@ -20,7 +23,8 @@ class Preprocessing:
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="preprocessing")
+        self._executor = ThreadPoolExecutor(_BEGUN, thread_name_prefix="preprocessing")
+        self._turns = Turns(AT_ONCE)
 
     async def run(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Returns what `function` returns.
@@ -29,29 +33,24 @@ class Preprocessing:
             QueueFull: as many requests as may wait are here already.
         """
         with self._admission.preparing(), phase("preprocess"):
-            return await asyncio.wrap_future(self._executor.submit(function, *arguments, **named))
-
-    async def take_turns(self, work: Generator[None, None, T]) -> T:
-        """Returns what `work` returns, which yields wherever others may have their turn. Raises what `run` raises."""
-        with self._admission.preparing(), phase("preprocess"):
-            while True:
-                found = await asyncio.wrap_future(self._executor.submit(_step, work))
-                if found is not None:
-                    return found[0]
+            return await self.finish(function, *arguments, **named)
 
     async def finish(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Returns what `function` returns, which makes an answer of what the model computed. It is never refused."""
-        return await asyncio.wrap_future(self._executor.submit(function, *arguments, **named))
+        given_up = False
+
+        def work() -> T:
+            with self._turns.worked():
+                if given_up:  # before its first turn
+                    raise CancelledError
+                return function(*arguments, **named)
+
+        try:
+            return await asyncio.wrap_future(self._executor.submit(work))
+        except asyncio.CancelledError:
+            given_up = True
+            raise
 
     def close(self) -> None:
         """Drops what has not begun and lets the threads end."""
         self._executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _step(work: Generator[None, None, T]) -> tuple[T] | None:
-    """Goes on to where work yields, or returns what it returned."""
-    try:
-        next(work)
-    except StopIteration as end:
-        return (end.value,)
-    return None

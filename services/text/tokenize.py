@@ -1,17 +1,16 @@
 """The verbs Tokenize and Detokenize."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.language.prompting import EncodedToken, PromptEncoder
 from services.engine.preprocessing import Preprocessing
+from services.engine.turns import give_way
 
 MOST_TOKENS = 1 << 20
 """Of one request, either way."""
-_TURN_TOKENS = 4_096
-"""After so many, a few milliseconds of work, other requests have their turn."""
 _MOST_TOLD = 1_000
 """Wrong ids of one request: an error has room for a few dozen."""
 
@@ -38,7 +37,7 @@ class TextTokenizer:
             InvalidArgument: there are no texts or too many, some are too long, or they come to too many tokens.
         """
         self._require_batch("texts", len(texts))
-        return await self._preprocessing.take_turns(self._tokenize(texts, convert, add_special_tokens))
+        return await self._preprocessing.run(self._tokenize, texts, convert, add_special_tokens)
 
     async def detokenize(self, sequences: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
         """Returns the text of each sequence of ids.
@@ -49,14 +48,14 @@ class TextTokenizer:
         self._require_batch("sequences", len(sequences))
         if (count := sum(map(len, sequences))) > MOST_TOKENS:
             raise InvalidArgument([Violation("sequences", f"must hold at most {MOST_TOKENS} ids, not {count}")])
-        return await self._preprocessing.take_turns(self._detokenize(sequences, skip_special_tokens))
+        return await self._preprocessing.run(self._detokenize, sequences, skip_special_tokens)
 
     def _tokenize(
         self, texts: list[str], convert: Callable[[list[EncodedToken]], T], add_special_tokens: bool
-    ) -> Generator[None, None, list[T]]:
+    ) -> list[T]:
         results: list[T] = []
         wrong: list[Violation] = []
-        count = turn = 0
+        count = 0
         for i, text in enumerate(texts):
             try:
                 tokens = self._encoder.encode_tokens(text, field=f"texts[{i}]", add_special_tokens=add_special_tokens)
@@ -68,27 +67,17 @@ class TextTokenizer:
                 wrong.append(Violation("texts", f"come to more than {MOST_TOKENS} tokens"))
                 break
             results.append(convert(tokens))
-            turn += len(tokens)
-            if turn > _TURN_TOKENS:
-                turn = 0
-                yield
         if wrong:
             raise InvalidArgument(wrong)
         return results
 
-    def _detokenize(
-        self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool
-    ) -> Generator[None, None, list[str]]:
+    def _detokenize(self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool) -> list[str]:
         if wrong := list(islice(self._unknown_ids(sequences), _MOST_TOLD)):
             raise InvalidArgument(wrong)
         results: list[str] = []
-        turn = 0
         for ids in sequences:
+            give_way()
             results.append(self._encoder.decode(ids, skip_special_tokens=skip_special_tokens))
-            turn += len(ids)
-            if turn > _TURN_TOKENS:
-                turn = 0
-                yield
         return results
 
     def _unknown_ids(self, sequences: Sequence[Sequence[int]]) -> Iterator[Violation]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.engine.encoders.tokens import TextTokens
+from services.engine.turns import give_way
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,12 @@ def windows(whole: TextTokens, context: int, overlap: int, sequence: int = 0) ->
     starts = range(0, len(places) - overlap, held - overlap)
     ends = [min(start + held, len(places)) for start in starts]
     bounds = [0, *((start + end + 1) // 2 for start, end in zip(starts[1:], ends, strict=False)), len(places)]
-    return [
-        Window(whole.select([*head, *places[start:end], *tail]), len(head), start, end, range(bounds[i], bounds[i + 1]))
-        for i, (start, end) in enumerate(zip(starts, ends, strict=True))
-    ]
+    found: list[Window] = []
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        give_way()
+        tokens = whole.select([*head, *places[start:end], *tail])
+        found.append(Window(tokens, len(head), start, end, range(bounds[i], bounds[i + 1])))
+    return found
 
 
 def own_tokens(whole: TextTokens, sequence: int = 0) -> Sequence[int]:

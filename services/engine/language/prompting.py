@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.language.texts import Chat, EncodedToken
+from services.engine.turns import give_way
 
 _LONGEST_CHARACTER = 4
 """Bytes in UTF-8."""
@@ -37,11 +38,13 @@ class PromptEncoder:
             InvalidArgument: it is so long that it cannot fit the context, whatever its tokens. `field` is its name.
         """
         self._require_length(text, field)
+        give_way()
         return self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
 
     def encode_tokens(self, text: str, *, field: str, add_special_tokens: bool) -> list[EncodedToken]:
         """Returns the tokens of `text` with pieces and offsets. Raises what `encode` raises."""
         self._require_length(text, field)
+        give_way()
         fast: bool = self._tokenizer.is_fast
         encoded = self._tokenizer(text, add_special_tokens=add_special_tokens, return_offsets_mapping=fast)
         ids: list[int] = encoded["input_ids"]

@@ -1,7 +1,6 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from transformers import PreTrainedTokenizerFast
@@ -72,25 +71,6 @@ async def test_no_more_tokens_than_a_request_may_have(verb: TextTokenizer, monke
 async def test_what_becomes_of_tokens_keeps_no_other_call_waiting(verb: TextTokenizer) -> None:
     threads = await verb.tokenize(["a", "b"], lambda _: threading.get_ident(), add_special_tokens=True)
     assert threading.get_ident() not in threads
-
-
-async def test_many_tokens_keep_few_waiting_for_a_turn_and_no_longer(
-    verb: TextTokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tokenize, "_TURN_TOKENS", 1)
-    order: list[str] = []
-
-    async def many() -> None:
-        await verb.tokenize(["many"] * 3, lambda _: order.append("many"), add_special_tokens=True)
-
-    async def few() -> None:
-        await verb.tokenize(["few"], lambda _: order.append("few"), add_special_tokens=True)
-
-    # Two threads work for all: with two that have much to do, none would be free.
-    with ThreadPoolExecutor(1) as one:
-        monkeypatch.setattr(verb._preprocessing, "_executor", one)
-        await asyncio.gather(many(), few())
-    assert order == ["many", "few", "many", "many"]
 
 
 async def test_a_flood_is_refused_and_not_stored(verb: TextTokenizer) -> None:
