@@ -57,7 +57,8 @@ class Learner:
                 if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNAVAILABLE:
                     self._lost = True
                 wait = _FIRST_WAIT_SECONDS if self._endpoint.health is not EndpointState.CONNECTING else wait * 2
-                _log.debug("%s cannot be reached: %s", self._endpoint.address, error)
+                if not self.tried.is_set() or self._endpoint.health is not EndpointState.CONNECTING:
+                    _log.info("%s cannot be reached: %s", self._endpoint.address, _said(error))
             except Exception:
                 _log.exception("%s: learning failed", self._endpoint.address)
             self._set(EndpointState.CONNECTING)
@@ -126,3 +127,8 @@ class Learner:
             self._endpoint.health = health
             _log.info("%s is %s", self._endpoint.address, health.value)
             self._changed()
+
+
+def _said(error: grpc.aio.AioRpcError | TimeoutError) -> str:
+    """Returns why an endpoint was not reached, for the log: a port, a name, a certificate."""
+    return error.details() or error.code().name if isinstance(error, grpc.aio.AioRpcError) else "no answer in time"

@@ -121,7 +121,7 @@ class Pool:
                 leaving.append(address)
             elif member != seat.endpoint.member:
                 seat.endpoint.member = member
-                _log.info("%s in pool %s: %s", address, member.pool, _words(member))
+                _log.info("%s in pool %s is told to be %s", address, member.pool, _words(member))
         for address in leaving:
             self._remove(address)
             await asyncio.sleep(0)
@@ -171,7 +171,7 @@ class Pool:
     def _add(self, member: Member, delay: float) -> None:
         self._seats[member.address] = self._seat(member, delay)
         self._forget()
-        _log.info("%s added to pool %s: %s", member.address, member.pool, _words(member))
+        _log.info("%s added to pool %s, told to be %s", member.address, member.pool, _words(member))
 
     def _seat(self, member: Member, delay: float) -> _Seat:
         endpoint = Endpoint(member, self._channels.open, self._forget)

@@ -142,3 +142,21 @@ async def test_an_endpoint_that_stops_answering_is_left_alone():
         await until(lambda: gateway.endpoint(fake.address).state is EndpointState.CONNECTING)
         fake.answers.set()
         await until(lambda: gateway.endpoint(fake.address).state is EndpointState.READY)
+
+
+async def test_the_log_says_once_why_an_endpoint_is_not_reached(caplog: pytest.LogCaptureFixture):
+    """Not that it is ready, which is but what the settings tell of it."""
+    caplog.set_level("INFO", "gateway")
+    async with FakeTextService() as fake, Cable(fake.port) as cable:
+        await cable.cut()
+        async with rig(cable.address, reachable=False) as gateway:
+            told = f"{cable.address} cannot be reached: "
+            await until(lambda: told in caplog.text)
+            await cable.mend()
+            await until(lambda: gateway.endpoint(cable.address).learned)
+            await cable.cut()
+            await until(lambda: caplog.text.count(told) == 2)
+            lines = [record.getMessage() for record in caplog.records if cable.address in record.getMessage()]
+            assert "Connection refused" in lines[1]
+            assert lines[2] == f"{cable.address} is ready"
+            assert lines[3].startswith(told)
