@@ -11,7 +11,7 @@ import grpc
 from gateway.delivery import Context
 from gateway.endpoint import EOF
 from sensorium import rpc
-from sensorium.errors import InvalidArgument
+from sensorium.errors import InvalidArgument, Violation
 
 # Messages of audio read ahead; each is at most as large as the message limit, and usually a few kilobytes.
 _AHEAD = 2
@@ -42,7 +42,7 @@ class Upstream:
         """
         message: Any = await rpc.read_within(self._context.read(), self._silent_seconds)
         if message is EOF:
-            raise InvalidArgument([], "The stream ended before its first message, which holds the config.")
+            raise InvalidArgument([Violation("config", "must be in the first message of the stream")])
         self._first = message
         self._reader = asyncio.ensure_future(self._read())
         return self._first

@@ -39,6 +39,7 @@ async def test_one_utterance_completes_a_stream_that_goes_on(one_folder: Path) -
 ODD = AUDIO + b"x"
 NAN = np.full(1000, np.nan, "<f4").tobytes()
 WRONG: dict[str, tuple[list[pb.StreamTranscribeRequest], set[str]]] = {
+    "nothing": ([], {"config"}),
     "audio first": ([pb.StreamTranscribeRequest(audio=AUDIO)], {"config"}),
     "two configs": ([config(), config()], {"config"}),
     "an empty message": ([config(), pb.StreamTranscribeRequest()], {"audio"}),
