@@ -11,7 +11,7 @@ import grpc
 from gateway.discovery import Member
 from gateway.ejection import Ejection
 from gateway.router import EndpointState, ServedModel
-from sensorium.v1 import models_pb2
+from sensorium.v1 import common_pb2, models_pb2
 
 if TYPE_CHECKING:
     from gateway.ranking import Ranking
@@ -160,6 +160,10 @@ class Endpoint:
         if models != self.models or not self.learned:
             self.models, self.learned = models, True
             self._changed()
+
+    def has_another(self, model: common_pb2.ModelIdentity) -> bool:
+        """Returns whether it told last that it serves another revision of this model."""
+        return any(info.identity.name == model.name and info.identity != model for info in self.infos)
 
     def call(self, arity: str, method: str) -> Any:
         """Returns the callable for a method on raw bytes; `arity` is the channel's name for it: `unary_stream`."""

@@ -188,7 +188,7 @@ class Relay(grpc.GenericRpcHandler):
         result, lease, resumption = "lost" if failure.lost else "error", None, delivery.resumption
         if failure.elsewhere and resumption is not None:
             able = resumption.possible and len(tried) <= _EXTRA_ATTEMPTS
-            choice = self._admission.alternative(ask, tried) if able else None
+            choice = self._admission.alternative(ask, tried, resumption.model) if able else None
             if choice is not None:
                 result, lease = "resumed", self._admission.take(choice, ask)
             else:

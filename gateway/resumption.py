@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from gateway.kept_bytes import KeptBytes
 from sensorium.tasks import Method
+from sensorium.v1.common_pb2 import ModelIdentity
 
 # Of the list and the object that hold a message, on the safe side.
 _OVERHEAD_BYTES = 64
@@ -47,6 +48,15 @@ class Resumption:
         """Whether the caller has the event that closes the stream: only the status is missing."""
         return bool(self._messages) and self._messages[-1].startswith(self._completed_tag)
 
+    @property
+    def model(self) -> ModelIdentity | None:
+        """The model and the revision of it that began the stream; None where what was sent does not tell."""
+        try:
+            first = next(self._events(), None)
+        except CannotGoOn:
+            return None
+        return first.started.model if first is not None and first.HasField("started") else None
+
     def keep(self, message: bytes) -> None:
         """Takes a message that the caller was sent. Where there is no room for it, all are let go."""
         size = len(message) + _OVERHEAD_BYTES
@@ -81,8 +91,8 @@ class Resumption:
         Raises:
             CannotGoOn: it is of another model, or another revision of it, or does not begin a stream.
         """
-        first, again = next(self._events(), None), self._event(message)
-        if first is None or not again.HasField("started") or first.started.model != again.started.model:
+        again = self._event(message)
+        if not again.HasField("started") or self.model != again.started.model:
             raise CannotGoOn
 
     def __enter__(self) -> "Resumption":

@@ -19,6 +19,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.router import Choice, only_model, route
 from sensorium import rpc
 from sensorium.errors import ModelNotReady, NoEndpoint, QueueFull, SensoriumError, TaskNotSupported
+from sensorium.v1.common_pb2 import ModelIdentity
 
 Known = Endpoint | StandIn
 
@@ -96,8 +97,16 @@ class Admission:
             return self._grant(lane, choice, ask)
         return await self._wait(lane, ask, remaining, cold=False)
 
-    def alternative(self, ask: Ask, tried: Collection[str]) -> Choice[Endpoint] | None:
-        """Returns an endpoint that was not tried yet, for a call that others have failed; None if there is none."""
+    def alternative(
+        self, ask: Ask, tried: Collection[str], model: ModelIdentity | None = None
+    ) -> Choice[Endpoint] | None:
+        """Returns an endpoint that was not tried yet, for a call that others have failed; None if there is none.
+
+        With a `model`, none that has told of another revision of it.
+        """
+        if model is not None:
+            others = (endpoint.address for endpoint in self._pool.endpoints if endpoint.has_another(model))
+            tried = {*tried, *others}
         try:
             return self._route(self._known(), ask, tried)
         except SensoriumError:

@@ -67,10 +67,21 @@ async def test_without_another_endpoint_the_stream_breaks() -> None:
 
 
 async def test_another_revision_does_not_go_on() -> None:
-    async with failing() as lost, whole(revision="r2") as other, rig(lost.address, other.address) as gateway:
+    async with failing() as lost, whole() as other, rig(lost.address, other.address, refresh_seconds=600) as gateway:
+        other.revision = "r2"  # which it has not told yet
         assert isinstance(await error_of(gateway.text.StreamGenerate(REQUEST)), BackendLost)
         assert resumes(gateway, "refused") == 1
         assert other.running == 0
+
+
+async def test_endpoints_that_tell_of_another_revision_are_not_asked() -> None:
+    # In a roll-out they are new and idle: they would use up the attempts.
+    one, two = (whole(revision="r2", concurrency=50) for _ in range(2))
+    old = failing(), whole(concurrency=1)
+    async with old[0], old[1], one, two, rig(*(each.address for each in (*old, one, two))) as gateway:
+        events = [event async for event in gateway.text.StreamGenerate(REQUEST)]
+    assert [event.delta.token_ids[0] for event in events[1:-1]] == [0, 1, 2, 3, 4]
+    assert not one.seen and not two.seen
 
 
 async def test_what_an_endpoint_refuses_is_not_the_callers_fault() -> None:
