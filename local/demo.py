@@ -63,9 +63,8 @@ def wait(console: Console, stack: Stack) -> None:
     with console.status("starting") as status:
         for awaited in stack.wait_ready():
             status.update(f"{awaited} … {time.monotonic() - began:.0f} s")
-    console.print(
-        f"Gateway and {len(stack.members)} services ready after {time.monotonic() - began:.1f} s at {stack.target}.\n"
-    )
+    services = "1 service" if len(stack.members) == 1 else f"{len(stack.members)} services"
+    console.print(f"Gateway and {services} ready after {time.monotonic() - began:.1f} s at {stack.target}.\n")
 
 
 def converse(console: Console, client: Client) -> list[Measured]:
