@@ -5,6 +5,7 @@ import sys
 
 from sensorium.rpc.logs import configure
 from services.engine.checkpoint import ModelRefused
+from services.engine.library_logs import adopt_library_logs
 from services.engine.parallel.followers import live_while_led
 from services.engine.parallel.following import run_rank
 from services.engine.parallel.group import Rank
@@ -21,6 +22,7 @@ def letter_to(rank: Rank, settings: TextSettings) -> str:
 
 def follow(settings: TextSettings, rank: Rank) -> None:
     """Runs a rank to its end. Raises ModelRefused."""
+    adopt_library_logs()
     checkpoint = divided(checkpoint_of(settings), settings.device, rank)
     run_rank(checkpoint, engine_settings(settings), rank, step_seconds(settings))
 
