@@ -112,7 +112,11 @@ def _before(
         wrong += [Violation(field, "does not apply: the model takes none") for field in fields]
         return ()
     texts = [part.strip() for part in (", ".join(ask.hotwords), ask.prompt)]
-    ids = encode(" " + " ".join(filter(None, texts)))
+    try:
+        ids = encode(" " + " ".join(filter(None, texts)))
+    except InvalidArgument as error:  # it is too long to be looked at
+        wrong += [Violation(fields[-1], violation.description) for violation in error.violations]
+        return ()
     if special := [i for i in ids if tokens.is_special(i)]:
         wrong.append(Violation(fields[-1], f"holds {len(special)} of the model's own special tokens: leave them out"))
         return ()

@@ -198,6 +198,9 @@ async def test_what_does_not_apply_is_refused_all_at_once(tmp_path: Path, folder
             await transcribe(stack, SOUNDS[1], transcript_count=2, parameters=sampling)
         with pytest.raises(InvalidArgument, match=r"parameters.temperature: must be in \[0, 100\]"):
             await transcribe(stack, SOUNDS[1], language="en", parameters=common.GenerationParameters(temperature=-1))
+        with pytest.raises(InvalidArgument) as caught:
+            await transcribe(stack, SOUNDS[0], prompt="x" * 100_000, hotwords=["y"], transcript_count=99)
+        assert [violation.field for violation in caught.value.violations] == ["transcript_count", "prompt"]
         with pytest.raises(InvalidArgument, match="language: is 'pt'; the model knows de, en, fr"):
             await transcribe(stack, SOUNDS[0], language="pt")
     one = write_listening_model(tmp_path / "one", languages=False, aligned=False)
