@@ -55,10 +55,10 @@ def frame(seen: Seen, width: int, height: int | None = None) -> RenderableType:
 
 def _head(seen: Seen) -> Text:
     change = seen.change
-    requests, ok = change.rate(tables.REQUESTS), change.rate(tables.REQUESTS, code="OK")
+    requests, ok = (sum(tables.requests(change, **where).values()) for where in ({}, {"code": "OK"}))
     facts = [
-        f"{number(requests)} requests/s",
-        f"{share(None if not requests or ok is None else 1 - ok / requests)} not OK",
+        f"{number(requests if change.seconds > 0 else None)} requests/s",
+        f"{share(1 - ok / requests if requests else None)} not OK",
         f"{number(change.rate(tables.TOKENS, direction='output'))} tokens/s",
         f"{number(change.after.value(tables.RUNNING))} running",
         f"{number(change.after.value(tables.QUEUED))} queued",

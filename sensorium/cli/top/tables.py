@@ -40,11 +40,19 @@ def pools(now: Scrape) -> list[Column]:
     ]
 
 
+def requests(change: Change, **where: str) -> dict[str, float]:
+    """Returns calls a second for each model, of those with labels `where`; none for no time.
+
+    Without those that only ask for models, as whoever looks at this does every now and then.
+    """
+    listed = change.rates(REQUESTS, "model", task="models", **where)
+    return {name: rate - listed.get(name, 0.0) for name, rate in change.rates(REQUESTS, "model", **where).items()}
+
+
 def models(change: Change, listed: Sequence[ModelInfo]) -> list[Column]:
     """Returns what each model is asked, and how fast it answers; those listed first, then others that are asked for."""
     known = {info.identity.name: info for info in listed}
-    asked = change.rates(REQUESTS, "model")
-    ok = change.rates(REQUESTS, "model", code="OK")
+    asked, ok = requests(change), requests(change, code="OK")
     failed = {name: rate - ok.get(name, 0.0) for name, rate in asked.items()}
     tokens = change.rates(TOKENS, "model", direction="output")
     names = [*sorted(known), *sorted(name for name, rate in asked.items() if rate and name not in known)]

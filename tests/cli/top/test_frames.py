@@ -25,6 +25,12 @@ def test_a_recorded_gateway_is_drawn() -> None:
     assert drawn(change()) == WIDE.splitlines()
 
 
+def test_who_looks_is_no_load() -> None:
+    own = 'sensorium_gateway_requests_total{code="OK",model="other",task="models"}'
+    assert f"{own} 1.0" in LATER
+    assert drawn(change(later=LATER.replace(f"{own} 1.0", f"{own} 3.0"))) == WIDE.splitlines()
+
+
 @pytest.mark.parametrize("width", [24, 30, 40, 60, 79, 100])
 def test_a_narrow_terminal_leaves_columns_out_and_never_breaks_a_row(width: int) -> None:
     lines = drawn(change(), width)
