@@ -16,7 +16,6 @@ from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import TextBatch
 from services.engine.encoders.tokens import TextTokens
 from services.engine.encoders.windows import Window, own_tokens, room, windows
-from services.engine.language.texts import Truncation
 from services.text.answer_pieces import ContextPieces
 from services.text.answer_spans import WindowScores, best_answers
 from services.text.length_limit import LengthLimit
@@ -90,7 +89,7 @@ class QuestionAnswerer:
         most = self._reader.context_tokens
         whole = TextTokens([], [], offsets=[])
         with collecting(wrong):
-            question = self._reader.part(ask.question, Truncation.NONE, field="question")
+            question = self._reader.part(ask.question, None, field="question")
             whole = self._reader.pair(question, self._reader.whole_part(context, field="context"))
         held = room(whole, most, 1)
         if 2 * held < most:

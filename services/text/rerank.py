@@ -11,7 +11,6 @@ from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.encoders.heads import ClassificationHead, Floats, sigmoid
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.tokens import TextTokens
-from services.engine.language.texts import Truncation
 from services.text.text_list import TextList, collecting, require_at_least_one
 from services.text.understanding_ask import RankedDocument, RerankAsk
 
@@ -52,7 +51,7 @@ class TextReranker:
         if not ask.query:
             wrong.append(Violation("query", "must not be empty"))
         with collecting(wrong):
-            query = self._reader.part(ask.query, Truncation.NONE, field="query")
+            query = self._reader.part(ask.query, None, field="query")
         truncation, pairs = ask.input.truncation, list[TextTokens]()
         for document in self._documents.parts(ask.input.texts, truncation, wrong, self._reader):
             if query is not None:

@@ -12,7 +12,6 @@ from services.engine.encoders.pairs import Part
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.tokens import TextTokens
 from services.engine.labels.label_scores import LabelScore, ranked
-from services.engine.language.texts import Truncation
 from services.text.text_list import TextList, collecting
 from services.text.understanding_ask import ClassifyAsk
 
@@ -68,7 +67,7 @@ class ZeroShot:
         for i, label in enumerate(ask.labels):
             with collecting(wrong):
                 sentence = template.replace(PLACE, label)
-                sentences.append(self._reader.part(sentence, Truncation.NONE, field=f"labels[{i}]"))
+                sentences.append(self._reader.part(sentence, None, field=f"labels[{i}]"))
         pairs: list[TextTokens] = []
         for text in texts:
             for sentence in sentences:

@@ -15,6 +15,8 @@ from services.engine.turns import give_way
 _SPARE = 4
 """How many times as many characters as could fit are looked at: spaces and the like may come to no token."""
 
+_SHORTEN = "shorten it"
+
 
 class TextReader:
     """Encodes without truncation and padding, which are state of a fast tokenizer that threads would share.
@@ -27,7 +29,7 @@ class TextReader:
         tokenizer: PreTrainedTokenizerBase,
         context_tokens: int,
         *,
-        advice: str = "shorten it, or set `truncation`",
+        advice: str = f"{_SHORTEN}, or set `truncation`",
     ) -> None:
         """Makes one that reads up to `context_tokens`; `advice` is for callers whose texts have more."""
         self._tokenizer: Any = tokenizer  # its own types tell one result for each of many ways to call it
@@ -67,8 +69,10 @@ class TextReader:
             raise InvalidArgument([Violation(field, "comes to no token")])
         return self._cut(whole, 0, truncation, field, field)
 
-    def part(self, text: str, truncation: Truncation, *, field: str) -> Part:
+    def part(self, text: str, truncation: Truncation | None, *, field: str) -> Part:
         """Returns a text to be read in pairs; one of which `truncation` leaves too much is cut there.
+
+        None is for a text that is cut in no case: who sends it is not told that it could be.
 
         Raises:
             InvalidArgument: it does not even fit alone, and must not be cut.
@@ -77,8 +81,8 @@ class TextReader:
         count, most = len(part.tokens), self.context_tokens
         if count <= most:
             return part
-        if truncation is Truncation.NONE:
-            raise self._too_long(field, count)
+        if truncation is None or truncation is Truncation.NONE:
+            raise self._too_long(field, count, _SHORTEN if truncation is None else self._advice)
         return Part(
             field, part.tokens.select(range(most) if truncation is Truncation.END else range(count - most, count))
         )
@@ -100,12 +104,12 @@ class TextReader:
         cuttable, other = (first, second) if cut == 0 else (second, first)
         return self._cut(self.pair(first, second), cut, truncation, cuttable.field, other.field)
 
-    def _readable(self, text: str, truncation: Truncation, field: str) -> str:
+    def _readable(self, text: str, truncation: Truncation | None, field: str) -> str:
         """Returns as much of a text as could fit."""
         most = self._most_characters
         if len(text) <= most:
             return text
-        if truncation is Truncation.NONE:
+        if truncation is None or truncation is Truncation.NONE:
             raise InvalidArgument([Violation(field, f"has {len(text)} characters, more than the model can read")])
         return text[:most] if truncation is Truncation.END else text[-most:]
 
@@ -120,15 +124,13 @@ class TextReader:
                            "of the text it goes with")]
             )  # fmt: skip
         if truncation is Truncation.NONE:
-            raise self._too_long(field, len(whole))
+            raise self._too_long(field, len(whole), self._advice)
         dropped = set(places[-excess:] if truncation is Truncation.END else places[:excess])
         return whole.select([place for place in range(len(whole)) if place not in dropped])
 
-    def _too_long(self, field: str, tokens: int) -> InvalidArgument:
-        return InvalidArgument(
-            [Violation(field, f"has {tokens} tokens, and the model reads at most {self.context_tokens}; "
-                       f"{self._advice}")]
-        )  # fmt: skip
+    def _too_long(self, field: str, tokens: int, advice: str) -> InvalidArgument:
+        said = f"has {tokens} tokens, and the model reads at most {self.context_tokens}; {advice}"
+        return InvalidArgument([Violation(field, said)])
 
     def _found(self, texts: Sequence[str | None], ids: Sequence[int]) -> list[int | None]:
         """Tells to which text each token belongs where the tokenizer does not: finds the tokens of each by itself."""

@@ -82,6 +82,9 @@ def test_what_must_not_be_cut_is_refused(tokenizer: Any) -> None:
     assert "the model reads at most 64; be brief" in wrong["texts[3]"]
     wrong = fields(reader.read, "dog " * 100_000, Truncation.NONE, field="texts[3]")
     assert "400000 characters" in wrong["texts[3]"]
+    for truncation, advice in ((Truncation.NONE, "be brief"), (None, "shorten it")):
+        wrong = fields(reader.part, "dog " * 70, truncation, field="query")
+        assert wrong["query"].endswith(f"the model reads at most 64; {advice}")
     short, long = reader.whole_part("dog fox", field="query"), reader.whole_part("fox " * 70, field="documents[0]")
     assert list(fields(reader.read_pair, short, long, Truncation.NONE, cut=1)) == ["documents[0]"]
     # What is not cut and leaves no room is to blame, whatever may be cut.
