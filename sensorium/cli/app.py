@@ -8,6 +8,7 @@ from typer import rich_utils
 
 import sensorium
 from sensorium.cli.command import RpcCommand
+from sensorium.cli.ending import prepare_streams
 from sensorium.cli.top import command as top
 from sensorium.client.contract import TABLES
 from sensorium.client.rpc import rpcs_of
@@ -71,4 +72,5 @@ def _global(
 
 def run() -> None:
     """Runs the command line on the process's arguments and ends the process."""
+    prepare_streams()
     application()()

@@ -1,8 +1,6 @@
 """One RPC as a command."""
 
 import inspect
-import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
@@ -12,15 +10,13 @@ from rich.console import Console
 
 from sensorium.cli import audio, failure, values
 from sensorium.cli.documentation import rpc_documentation
+from sensorium.cli.ending import as_a_shell_expects
 from sensorium.cli.fields import Parameter, merge_json, parameters
 from sensorium.cli.output import JsonLines, Output, Readable, carries_media
 from sensorium.cli.prompts import prompt_fields, prompt_parameters
 from sensorium.cli.server import Server, server_parameters
 from sensorium.client.rpc import Bidi, Rpc, Unary
 from sensorium.errors import SensoriumError
-
-INTERRUPTED = 130
-BROKEN_PIPE = 141
 
 _Json = Annotated[bool, typer.Option("--json", help="Prints protobuf JSON, one message a line.")]
 _Request = Annotated[
@@ -80,17 +76,11 @@ class RpcCommand:
         own = {parameter.name for parameter in self._parameters}
         server = Server(**{name: given[name] for name in server_parameters() if name in given and name not in own})
         try:
-            self._call(server, given, output)
-            sys.stdout.flush()
+            with as_a_shell_expects():
+                self._call(server, given, output)
         except SensoriumError as error:
             failure.show(error, server.target, Console(stderr=True))
             raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            # Python would fail once more when it flushes at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(BROKEN_PIPE) from None
 
     def _call(self, server: Server, given: dict[str, Any], output: Output) -> None:
         requests = self._requests(given)

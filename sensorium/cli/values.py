@@ -69,15 +69,15 @@ def json_value(typed: str) -> Any:
 
 def json_values(typed: str) -> list[Any]:
     """Returns the JSON values, one behind the other, given in place, as `@file` or as `-`."""
-    source = content(typed.removeprefix("@")) if typed.startswith("@") or typed == STANDARD_INPUT else typed.encode()
+    named = typed.startswith("@") or typed == STANDARD_INPUT
     values: list[Any] = []
     try:
-        rest = source.decode().strip()
+        rest = (content(typed.removeprefix("@")) if named else typed.encode()).decode().strip()
         while rest:
             value, end = json.JSONDecoder().raw_decode(rest)
             values.append(value)
             rest = rest[end:].lstrip()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"This is not JSON: {error}.") from None
     return values
 

@@ -15,6 +15,9 @@ R = TypeVar("R", bound=Message)
 
 ENDPOINT = "x-sensorium-endpoint"
 
+# Far beyond it, gRPC takes a deadline for one that has passed.
+_LONGEST_SECONDS = 1e9
+
 
 class CallOptions(TypedDict, total=False):
     """What every method takes beside its request."""
@@ -49,7 +52,7 @@ class Call:
         return cls(
             request_id,
             ((REQUEST_ID_KEY, request_id), *metadata, *options.get("metadata", ())),
-            None if timeout is None else time.monotonic() + timeout,
+            None if timeout is None else time.monotonic() + min(timeout, _LONGEST_SECONDS),
         )
 
     def remaining(self) -> float | None:

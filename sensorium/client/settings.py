@@ -30,7 +30,10 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.target:
             raise ValueError("target must not be empty.")
-        if self.timeout is not None and self.timeout <= 0:
+        if any("\ud800" <= character <= "\udfff" for character in self.model):
+            raise ValueError("model must be text that UTF-8 can hold.")
+        # Written so that it refuses NaN too.
+        if self.timeout is not None and not self.timeout > 0:
             raise ValueError("timeout must be positive.")
         if self.message_bytes <= 0:
             raise ValueError("message_bytes must be positive.")

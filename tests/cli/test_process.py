@@ -6,6 +6,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import pytest
+
 import sensorium
 from sensorium.v1 import text_pb2
 from tests.client.events import STARTED, Endless, completed, delta
@@ -24,6 +26,23 @@ def start(fake: Fake, *arguments: str) -> subprocess.Popen[bytes]:
         # Python must buffer as it does for everybody, or what the command forgets to flush would still arrive.
         env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
     )
+
+
+def shell(fake: Fake, command: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m sensorium.cli {command}'],
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "SENSORIUM_TARGET": fake.target, **environment},
+        timeout=PATIENCE,
+    )
+
+
+def answer_in_japanese(fake: Fake) -> None:
+    fake.answers["TextService/Generate"] = lambda request, context: text_pb2.GenerateResponse(
+        candidates=[{"text": "日本"}]
+    )
+    fake.answers["TextService/StreamGenerate"] = lambda request, context: iter([STARTED, delta("日本"), completed()])
 
 
 def finish(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
@@ -89,6 +108,21 @@ def test_a_reader_that_leaves_ends_the_command_quietly(fake: Fake) -> None:
     assert process.stderr is not None and process.stderr.read() == b""
     process.stderr.close()
     assert endless.left.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("command", ["text generate Hi", "text stream-generate Hi", "text generate Hi --json"])
+def test_a_full_disk_is_told(fake: Fake, command: str) -> None:
+    answer_in_japanese(fake)
+    done = shell(fake, f"{command} > /dev/full")
+    assert (done.returncode, done.stderr) == (1, b"[Errno 28] No space left on device\n")
+
+
+def test_streams_may_be_closed_and_encodings_narrow(fake: Fake) -> None:
+    answer_in_japanese(fake)
+    done = shell(fake, "text generate - <&- >&-")
+    assert (done.returncode, done.stderr) == (0, b"")
+    done = shell(fake, "text generate Hi", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout) == (0, b"\\u65e5\\u672c\n")
 
 
 def test_the_version(fake: Fake) -> None:

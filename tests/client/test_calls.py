@@ -32,6 +32,12 @@ def test_a_unary_call_returns_the_response(fake: Fake, client: Client) -> None:
     assert fake.seen[0].request == REQUEST
 
 
+@pytest.mark.parametrize("seconds", [1e30, float("inf")])
+def test_a_deadline_beyond_all_measure_has_not_passed(fake: Fake, client: Client, seconds: float) -> None:
+    fake.answers[TOKENIZE] = tokens
+    assert len(client.text.tokenize(REQUEST, timeout=seconds).results) == 2
+
+
 async def test_a_unary_call_is_awaited(fake: Fake, async_client: AsyncClient) -> None:
     fake.answers[TOKENIZE] = tokens
     assert len((await async_client.text.tokenize(REQUEST)).results) == 2

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
+from sensorium.cli.ending import as_a_shell_expects
 from sensorium.cli.server import Server, server_parameters
 from sensorium.cli.top.scrape import ScrapeFailed
 from sensorium.cli.top.watch import Watch, forever, once
@@ -48,14 +50,15 @@ def _run(url: str | None, interval: float, only_once: bool, server: Server) -> N
         raise typer.BadParameter(f"{url!r} is not http://HOST:PORT/PATH.", param_hint="--metrics")
     # Without a terminal there is no width to keep to: what reads the pipe wants all columns.
     console = Console() if sys.stdout.isatty() else Console(width=100_000)
-    try:
-        with server.client() as client:
-            (once if only_once else forever)(Watch(client, server.target, url), console, interval)
-    except ScrapeFailed as error:
-        Console(stderr=True).print(f"[bold red]{error}[/]", soft_wrap=True)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        return
+    with as_a_shell_expects():
+        try:
+            with server.client() as client:
+                (once if only_once else forever)(Watch(client, server.target, url), console, interval)
+        except ScrapeFailed as error:
+            Console(stderr=True).print(Text(str(error), style="bold red"), soft_wrap=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            return
 
 
 def metrics_of(target: str) -> str:

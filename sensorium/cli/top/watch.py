@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from sensorium.cli.top.frame import Seen, frame
 from sensorium.cli.top.scrape import Change, Scrape, ScrapeFailed, fetch
@@ -74,7 +75,7 @@ def forever(watch: Watch, console: Console, interval: float, more: Callable[[], 
             try:
                 shown = frame(watch.look(), console.width, console.height if console.is_terminal else None)
             except ScrapeFailed as error:
-                shown = f"{error} Asking again every {interval:g} s."
+                shown = Text(f"{error} Asking again every {interval:g} s.")
             if console.is_terminal:
                 live.update(shown, refresh=True)
             else:

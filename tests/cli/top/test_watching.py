@@ -90,9 +90,9 @@ def test_a_gateway_that_goes_away_and_comes_back(listing: Fake) -> None:
 
 
 def test_nobody_there_is_a_sentence(listing: Fake, invoke: Invoke) -> None:
-    done = invoke("top", "--once", "--metrics", "http://127.0.0.1:9/metrics")
+    done = invoke("top", "--once", "--metrics", "http://127.0.0.1:9/[/x]")
     assert done.exit_code == 1
-    assert done.stderr.startswith("http://127.0.0.1:9/metrics does not answer: ")
+    assert done.stderr.startswith("http://127.0.0.1:9/[/x] does not answer: ")
     assert done.stderr.count("\n") == 1
 
 
@@ -112,7 +112,7 @@ def test_it_waits_for_a_gateway_that_is_not_there_yet(listing: Fake) -> None:
     console = Console(file=io.StringIO(), width=200)
     turns = iter([True, True, False])
     with Client(listing.target) as client:
-        watch = Watch(client, listing.target, "http://127.0.0.1:9/metrics")
+        watch = Watch(client, listing.target, "http://127.0.0.1:9/[/x]")
         began = time.monotonic()
         forever(watch, console, 0.05, lambda: next(turns))
     assert time.monotonic() - began < 5
