@@ -156,7 +156,7 @@ class Delivery:
 
 def _in_our_words(error: grpc.aio.AioRpcError, lost: bool) -> SensoriumError:
     code = error.code()
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         # gRPC's text names addresses inside the cluster.
         when = "in the middle of the stream" if lost else "before it answered"
         return BackendLost(f"The endpoint was lost {when}.")

@@ -9,9 +9,9 @@ from gateway.resumption import CannotGoOn
 from sensorium.errors import QueueFull
 from sensorium.status import from_rpc_error
 
-_BLAMED = frozenset({StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.UNKNOWN})
-# The caller's doing, or nobody's.
-_NEUTRAL = frozenset({StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED})
+# A caller who cancels ends the gateway's task: a call that fails so was dropped by the endpoint, or on the way to it.
+_LOST = frozenset({StatusCode.UNAVAILABLE, StatusCode.CANCELLED})
+_BLAMED = _LOST | {StatusCode.INTERNAL, StatusCode.UNKNOWN}
 _FULL_SECONDS = 1.0
 
 
@@ -52,10 +52,11 @@ class Failure:
         if isinstance(error, EndpointSilent):
             return cls(error, "SILENT", worked=False, elsewhere=True, lost=True)
         code = error.code()
-        lost = code is StatusCode.UNAVAILABLE
+        lost = code in _LOST
         refusal = from_rpc_error(error) if code is StatusCode.RESOURCE_EXHAUSTED else None
         full = isinstance(refusal, QueueFull)
         # What it says is when its queue will be empty; a place in it is free much sooner.
         seconds = min(refusal.retry_after or _FULL_SECONDS, _FULL_SECONDS) if full else 0.0
-        worked = None if code in _NEUTRAL else code not in _BLAMED
+        # A deadline is nobody's fault.
+        worked = None if code is StatusCode.DEADLINE_EXCEEDED else code not in _BLAMED
         return cls(error, code.name, worked, elsewhere=lost or full, lost=lost, full_seconds=seconds)

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
+
 from sensorium import rpc
 from sensorium.errors import QueueFull
 from sensorium.v1 import models_pb2, models_pb2_grpc, speech_pb2, speech_pb2_grpc, text_pb2, text_pb2_grpc
@@ -27,7 +29,7 @@ class Seen:
 class Script:
     """What the service does with a call: `error` is raised after `tokens` deltas, or by a call without a stream.
 
-    A stream's tokens are numbered from 0; those delivered before are left out.
+    Instead, a stream may end with a bare `status`. Its tokens are numbered from 0; those delivered before are left out.
 
     `gate`, when given, is waited for before the deltas from the second on, and by calls without a stream; `before`, by
     streams before anything else.
@@ -36,6 +38,7 @@ class Script:
     tokens: int = 3
     text: str = "word "
     error: Exception | None = None
+    status: grpc.StatusCode | None = None
     gate: asyncio.Event | None = None
     before: asyncio.Event | None = None
 
@@ -143,6 +146,8 @@ class _Text(text_pb2_grpc.TextServiceServicer):
                 yield text_pb2.StreamGenerateResponse(delta={"text": script.text, "token_ids": [index]})
             if script.error is not None:
                 raise script.error
+            if script.status is not None:
+                await context.abort(script.status)
             usage = {"input_token_count": 7, "output_token_count": script.tokens}
             yield text_pb2.StreamGenerateResponse(completed={"usage": usage})
         except BaseException as error:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import grpc
 import pytest
 
 from gateway.kept_bytes import KeptBytes
@@ -57,6 +58,15 @@ async def test_a_second_one_that_is_lost_is_replaced_too() -> None:
             assert resumes(gateway, "resumed") == 2
         assert [event.delta.token_ids[0] for event in events[1:-1]] == [0, 1, 2, 3, 4]
         assert list(third.seen[0].request.delivered[0].token_ids) == [0, 1, 2, 3]
+
+
+async def test_an_endpoint_that_drops_a_call_is_lost_to_it() -> None:
+    dropping = FakeTextService(script=Script(tokens=2, status=grpc.StatusCode.CANCELLED), concurrency=100)
+    async with dropping, whole() as other, rig(dropping.address, other.address) as gateway:
+        events = [event async for event in gateway.text.StreamGenerate(REQUEST)]
+        assert [event.delta.token_ids[0] for event in events[1:-1]] == [0, 1, 2, 3, 4]
+    async with dropping, rig(dropping.address) as gateway:
+        assert isinstance(await error_of(gateway.text.StreamGenerate(REQUEST)), BackendLost)
 
 
 async def test_without_another_endpoint_the_stream_breaks() -> None:
