@@ -53,9 +53,9 @@ async def test_slow_tokens_are_told_one_by_one() -> None:
     assert found == [[token] for token in range(5)]
 
 
-@pytest.mark.parametrize(("per_second", "timers"), [(10_000, 0), (50, 3)])
+@pytest.mark.parametrize(("per_second", "least", "most"), [(10_000, 0, 0), (50, 1, 3)])
 async def test_a_timer_is_only_for_what_comes_too_early(
-    per_second: int, timers: int, monkeypatch: pytest.MonkeyPatch
+    per_second: int, least: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop, stream, set_ = asyncio.get_running_loop(), GenerationStream(pace=MessagePace(per_second)), list[float]()
     original = loop.call_later
@@ -71,7 +71,7 @@ async def test_a_timer_is_only_for_what_comes_too_early(
         stream.deliver(delta(token))
         assert await reading == delta(token)
         monkeypatch.undo()
-    assert len(set_) == timers
+    assert least <= len(set_) <= most  # fewer where the machine was late itself
     assert all(0 < delay <= 1 / per_second for delay in set_)
 
 

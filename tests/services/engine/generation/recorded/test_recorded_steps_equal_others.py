@@ -164,7 +164,7 @@ def test_rows_with_proposals_beside_others_compute_the_same(
 def test_prompts_beside_rows_that_decode_compute_the_same(
     fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(step_shape, "_READ", (8, 48))
+    monkeypatch.setattr(step_shape, "_READ", (8, 24))
     llama, source = fresh_llama, random.Random()
     shorten(llama.model)
     layouts = {i: replace(layout, narrow=kind == "8 bits") for i, layout in probe_layouts(llama).items()}
@@ -173,23 +173,23 @@ def test_prompts_beside_rows_that_decode_compute_the_same(
     runner = ModelRunner(llama.model, backend if kind == "8 bits" else ReferenceAttention(), cache, CPU)
     rows: list[Row[CachedTokens]] = []
     # One that decodes, a whole prompt, the end of one, a part in the midst of one that is all scored, a last token.
-    for known, computed, count, scored in ((17, 16, 1, 0), (20, 0, 20, 0), (19, 16, 3, 0), (30, 5, 7, 7), (9, 8, 1, 0)):
+    for known, computed, count, scored in ((17, 16, 1, 0), (9, 0, 9, 0), (19, 16, 3, 0), (30, 5, 4, 4), (9, 8, 1, 0)):
         sequence = CachedTokens([source.randrange(6, 300) for _ in range(known)])
         pool.grow(sequence.pages, known)
         if computed:
             runner.run([Row(sequence, computed)])
             sequence.computed = computed
         rows.append(Row(sequence, count, scored=scored))
-    parts = rows, rows[3:4]
+    parts = (rows,) if kind == "8 bits" else (rows, rows[3:4])
     expected = [runner.run(part) for part in parts]
     if kind == "whole layers":
         run = partial(engine_logits, ModelRunner(llama.model, backend, cache, CPU), pool, torch.tensor([[5, 6, 7, 8]]))
         fuse_on_gpu(Substitutions(llama.model), llama.model, backend, run, 64)
     kept = [(cache.keys(index).clone(), cache.values(index).clone()) for index in cache.layouts]
     graphs = PlayedGraphs(llama.model, backend, cache, CPU, longest=64)
-    graphs.record(4, Extent(reading=48))
-    assert graphs.reading_sizes == [8, 48]
-    assert [size(graphs, part) for part in (*parts, rows[:1] * 5, rows[1:2] * 2)] == [48, 8, 0, 48]
+    graphs.record(4, Extent(reading=24))
+    assert graphs.reading_sizes == [8, 24]
+    assert [size(graphs, part) for part in (rows, rows[3:4], rows[:1] * 5, rows[1:2] * 2)] == [24, 8, 0, 24]
     for part, logits in zip(parts, expected, strict=True):
         torch.testing.assert_close(played(graphs, part), logits, rtol=1e-4, atol=1e-4)
     for (keys, values), index in zip(kept, cache.layouts, strict=True):
