@@ -1,5 +1,6 @@
 """One call: its deadline, its request id and its metadata."""
 
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,9 @@ Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
 
 ENDPOINT = "x-sensorium-endpoint"
+
+_KEY = re.compile(r"[0-9a-z_.-]+")
+_TEXT = re.compile(rb"[ -~]*")
 
 # Far beyond it, gRPC takes a deadline for one that has passed.
 _LONGEST_SECONDS = 1e9
@@ -43,15 +47,21 @@ class Call:
         """Returns the call of `options`, over the client's own `timeout` in seconds and `metadata`.
 
         Raises:
-            ValueError: the request id cannot be sent.
+            ValueError: the request id, or metadata, cannot be sent.
+            TypeError: there is no such option.
         """
+        # Without a type checker, nothing else tells of a misspelt timeout.
+        if unknown := options.keys() - CallOptions.__annotations__:
+            raise TypeError(f"There is no option {', '.join(sorted(unknown))}.")
         request_id = options.get("request_id") or uuid.uuid4().hex
         if not request_id.isascii() or not request_id.isprintable():
             raise ValueError("request_id must be printable ASCII.")
+        further = tuple(options.get("metadata", ()))
+        _check(further)
         timeout = options.get("timeout", timeout)
         return cls(
             request_id,
-            ((REQUEST_ID_KEY, request_id), *metadata, *options.get("metadata", ())),
+            ((REQUEST_ID_KEY, request_id), *metadata, *further),
             None if timeout is None else time.monotonic() + min(timeout, _LONGEST_SECONDS),
         )
 
@@ -73,6 +83,16 @@ class Reply(Generic[R]):
     def endpoint(self) -> str | None:
         """The endpoint that answered, if the server tells."""
         return endpoint_in(self.metadata)
+
+
+def _check(metadata: Sequence[tuple[str, str | bytes]]) -> None:
+    # gRPC tells of these as a server's mistake, and where a call is awaited by an error of its inside.
+    for key, value in metadata:
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"metadata: {key!r} is no key, which has small letters, digits and _.- only.")
+        text = value.encode() if isinstance(value, str) else value
+        if not key.endswith("-bin") and not _TEXT.fullmatch(text):
+            raise ValueError(f"metadata: the value of {key!r} must be printable ASCII; bytes need a key with -bin.")
 
 
 def endpoint_in(metadata: Mapping[str, str | bytes]) -> str | None:

@@ -1,6 +1,7 @@
 import gc
 import sys
 import threading
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,32 @@ def test_a_unary_call_returns_the_response(fake: Fake, client: Client) -> None:
 def test_a_deadline_beyond_all_measure_has_not_passed(fake: Fake, client: Client, seconds: float) -> None:
     fake.answers[TOKENIZE] = tokens
     assert len(client.text.tokenize(REQUEST, timeout=seconds).results) == 2
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [("Key", "v"), ("a key", "v"), ("key", "v\n"), ("key", "ü"), ("key", b"\xff")],
+    ids=lambda entry: str(entry),
+)
+async def test_metadata_that_cannot_be_sent_are_the_callers_mistake(
+    client: Client, async_client: AsyncClient, entry: tuple[str, str | bytes]
+) -> None:
+    with pytest.raises(ValueError, match="metadata"):
+        client.text.tokenize(REQUEST, metadata=[entry])
+    with pytest.raises(ValueError, match="metadata"):
+        await async_client.text.tokenize(REQUEST, metadata=[entry])
+
+
+def test_a_misspelt_option_is_refused(client: Client) -> None:
+    options: Any = {"timout": 1}
+    with pytest.raises(TypeError, match="timout"):
+        client.text.tokenize(REQUEST, **options)
+
+
+def test_metadata_of_bytes_are_sent(fake: Fake, client: Client) -> None:
+    fake.answers[TOKENIZE] = tokens
+    client.text.tokenize(REQUEST, metadata=[("traceparent", "00 ~"), ("key-bin", b"\xff\n")])
+    assert fake.seen[0].metadata["key-bin"] == b"\xff\n"
 
 
 async def test_a_unary_call_is_awaited(fake: Fake, async_client: AsyncClient) -> None:
