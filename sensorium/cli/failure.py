@@ -28,7 +28,7 @@ def show(error: SensoriumError, target: str, console: Console) -> None:
     for step in _next_steps(error, target):
         block.append(f"\n  → {step}", style="yellow")
     if error.request_id:
-        block.append(f"\n  request id {error.request_id}", style="dim")
+        block.append(printable(f"\n  request id {error.request_id}"), style="dim")
     console.print(block, soft_wrap=True)
 
 

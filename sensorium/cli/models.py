@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sensorium.cli.descriptors import short_name
+from sensorium.cli.terminal import printable
 from sensorium.v1.models_pb2 import (
     MODEL_STATE_DRAINING,
     MODEL_STATE_FAILED,
@@ -46,12 +47,15 @@ def _row(info: ModelInfo, one_per_line: bool) -> list[Text]:
     tasks = [short_name(fields["tasks"], task) for task in info.tasks]
     context = info.limits.context_token_count
     return [
-        Text(info.identity.name, style="bold"),
-        Text(info.identity.revision[:12]),
-        Text(f"{state}: {info.state_detail}" if info.state_detail else state, style=_STYLES.get(info.state, "")),
+        Text(printable(info.identity.name), style="bold"),
+        Text(printable(info.identity.revision[:12])),
+        Text(
+            printable(f"{state}: {info.state_detail}" if info.state_detail else state),
+            style=_STYLES.get(info.state, ""),
+        ),
         Text((",\n" if one_per_line else ", ").join(tasks)),
-        Text(f"{info.dtype} {info.quantization}".strip()),
-        Text(info.device),
+        Text(printable(f"{info.dtype} {info.quantization}".strip())),
+        Text(printable(info.device)),
         Text(str(context) if context else "–"),
         Text(str(info.endpoint_count)),
     ]

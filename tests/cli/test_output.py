@@ -1,10 +1,14 @@
+import io
 import wave
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf import json_format
+from rich.console import Console
 
+from sensorium.cli.failure import show
+from sensorium.cli.models import print_models
 from sensorium.cli.terminal import printable
 from sensorium.errors import InvalidArgument, ModelNotServed, QueueFull, TaskNotSupported, Violation
 from sensorium.v1 import common_pb2 as common
@@ -199,6 +203,19 @@ def test_streamed_audio_for_a_wav_file_gets_its_head(fake: Fake, invoke: Invoke,
 
 def test_a_terminal_is_not_spoken_to() -> None:
     assert printable("a\x1b[31m\x9b\x07b\tc\n") == "a[31mb\tc\n"
+
+
+def test_a_server_does_not_speak_to_the_terminal_by_names_either() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    assert isinstance(console.file, io.StringIO)
+    said = "x\x1b]0;y"
+    info = models.ModelInfo(identity={"name": said, "revision": said}, state_detail=said, dtype=said, device=said)
+    print_models(models.ListModelsResponse(models=[info]), console)
+    error = TaskNotSupported(said)
+    error.request_id = said
+    show(error, "here", console)
+    assert console.file.getvalue().count("x]0;y") == 7
+    assert "\x1b" not in console.file.getvalue()
 
 
 @pytest.mark.parametrize(
