@@ -94,7 +94,8 @@ def from_status(
     error.metadata = metadata
     retry = _detail(status, RetryInfo)
     if retry.HasField("retry_delay"):
-        error.retry_after = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+        # Nobody can sleep for less than no time.
+        error.retry_after = max(retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9, 0.0)
     return error
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, RetryInfo
 from google.rpc.status_pb2 import Status
 
@@ -16,6 +17,7 @@ from sensorium.errors import (
     DeadlineExceeded,
     Internal,
     InvalidArgument,
+    QueueFull,
     QuotaExceeded,
     ResourceExhausted,
     SensoriumError,
@@ -219,3 +221,11 @@ def test_no_error_of_the_tree_exceeds_the_limit(kind: type[SensoriumError], text
     status = to_status(error, "r" * 128)
     assert len(status.message.encode()) + status.ByteSize() < STATUS_LIMIT_BYTES
     assert from_status(status, kind.code).request_id == "r" * 128
+
+
+def test_a_wait_that_is_over_is_none() -> None:
+    status = to_status(QueueFull("x", retry_after=1))
+    for detail in status.details:
+        if detail.Is(RetryInfo.DESCRIPTOR):
+            detail.Pack(RetryInfo(retry_delay=Duration(seconds=-5)))
+    assert from_status(status, grpc.StatusCode.RESOURCE_EXHAUSTED).retry_after == 0
