@@ -1,5 +1,6 @@
 """The rest of a stream that lost its replica is what that replica would have sent."""
 
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from gateway.app import Gateway
 from gateway.config import GatewaySettings
 from sensorium import AsyncClient
 from sensorium.v1 import text_pb2 as pb
+from services.engine.generation.computation import Computation
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.stack import QUICK, text_service
 from tests.fakes.cable import Cable
@@ -37,7 +39,7 @@ async def read(client: AsyncClient, request: pb.StreamGenerateRequest, cable: Ca
         texts[event.delta.candidate_index] += event.delta.text
         tokens[event.delta.candidate_index] += event.delta.token_ids
         logprobs += [each.logprob for each in event.delta.logprobs]
-        if count == 9 and cable is not None:
+        if count == 5 and cable is not None:
             await cable.cut()
     assert starts == 1
     finishes = [(each.candidate_index, each.finish) for each in event.completed.candidates]
@@ -55,8 +57,21 @@ async def gateway_of(*addresses: str) -> AsyncIterator[tuple[Gateway, AsyncClien
             yield gateway, client
 
 
+def slow_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets steps take longer, so that no stream is over before whoever is to cut it has read its beginning."""
+    run = Computation.run
+
+    def slowly(computation: Computation, rows: Any) -> Any:
+        time.sleep(0.003)
+        return run(computation, rows)
+
+    monkeypatch.setattr(Computation, "run", slowly)
+
+
 @pytest.mark.parametrize("case", CASES)
-async def test_nothing_tells_that_a_replica_was_lost(checkpoints: Checkpoints, case: str) -> None:
+async def test_nothing_tells_that_a_replica_was_lost(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
     request = pb.StreamGenerateRequest(prompt="Once", parameters=CASES[case] | {"max_new_tokens": 150})
     folder = checkpoints("llama")
     # The one with more rows is the first to be chosen.
@@ -64,6 +79,7 @@ async def test_nothing_tells_that_a_replica_was_lost(checkpoints: Checkpoints, c
     async with text_service(folder, **many) as lost, text_service(folder, **few) as other:
         async with AsyncClient(other.address, timeout=60) as client:
             expected, likely = await read(client, request)
+        slow_down(monkeypatch)
         async with (
             Cable(lost.service.server.port) as cable,
             gateway_of(cable.address, other.address) as (gateway, client),
