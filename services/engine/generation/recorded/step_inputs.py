@@ -70,30 +70,13 @@ class StepInputs:
         """
         if self._copied is not None:
             self._copied.synchronize()  # of the last step's, from the same place
-        page = self._page_size
         # What fills up a step is read from the first page, as loads have no masks: there has to be one.
         pages = [row.sequence.pages for row in rows] or [[0]]
         fields, table, listed, chosen, laid = _cut(self._host.numpy(), shape)
         stride = self._lay_pages(pages, shape, laid)
-        lengths = [row.token_count for row in rows]
-        count = sum(lengths)
-        owners = np.arange(len(rows))
-        known = [row.sequence.computed if sources is None else len(row.sequence.token_ids) for row in rows]
-        places = np.array(known, dtype=np.int64)
-        if count > len(rows):
-            owners = owners.repeat(lengths)
-            places = np.concatenate([np.arange(length) for length in lengths]) + places[owners]
-        tokens, origins, positions, slots = fields.reshape(_OF_TOKEN, shape.size)
-        tokens[:], origins[:], positions[:], slots[:] = 0, -1, 0, -1
-        if sources is None:
-            tokens[:count] = [token for row in rows for token in row.token_ids]
-        else:
-            origins[:count] = sources
-        shifts = [0 if row.sequence.media is None else row.sequence.media.shift for row in rows]
-        positions[:count] = places + np.array(shifts)[owners] if any(shifts) else places
-        slots[:count] = laid[owners * stride + places // page] * page + places % page
+        places = self._lay_tokens(fields.reshape(_OF_TOKEN, shape.size), rows, sources, laid, stride)
         blocks = table.reshape(-1, _OF_BLOCK)
-        lay_blocks(blocks, lengths, places, shape)
+        lay_blocks(blocks, [row.token_count for row in rows], places, shape)
         blocks[: shape.decoding, 4] = self._part_tokens(blocks[: shape.decoding, 2].clip(0).tolist())
         blocks[:, 3] *= stride
         if len(listed):
@@ -105,6 +88,34 @@ class StepInputs:
         self._device[:end].copy_(self._host[:end], non_blocking=True)
         if self._copied is not None:
             self._copied.record()
+
+    def _lay_tokens(
+        self,
+        fields: NDArray[np.int64],
+        rows: Collection[Row[CachedTokens]],
+        sources: Sequence[int] | None,
+        pages: NDArray[np.int64],
+        stride: int,
+    ) -> NDArray[np.int64]:
+        """Writes the rows' tokens, sources, positions and slots. Returns where each stands in its sequence."""
+        lengths = [row.token_count for row in rows]
+        count, owners = sum(lengths), np.arange(len(rows))
+        known = [row.sequence.computed if sources is None else len(row.sequence.token_ids) for row in rows]
+        places = np.array(known, dtype=np.int64)
+        if count > len(rows):
+            owners = owners.repeat(lengths)
+            places = np.concatenate([np.arange(length) for length in lengths]) + places[owners]
+        tokens, origins, positions, slots = fields
+        tokens[:], origins[:], positions[:], slots[:] = 0, -1, 0, -1
+        if sources is None:
+            tokens[:count] = [token for row in rows for token in row.token_ids]
+        else:
+            origins[:count] = sources
+        shifts = [0 if row.sequence.media is None else row.sequence.media.shift for row in rows]
+        positions[:count] = places + np.array(shifts)[owners] if any(shifts) else places
+        size = self._page_size
+        slots[:count] = pages[owners * stride + places // size] * size + places % size
+        return places
 
     def _lay_pages(self, pages: list[list[int]], shape: StepShape, laid: NDArray[np.int64]) -> int:
         """Writes each row's pages where it has not those of the step before. Returns how far apart rows begin."""
