@@ -197,9 +197,9 @@ class Stream:
 
     def drop_unfinished(self) -> None:
         """Drops what has come of a message that nobody waits for any more."""
-        if self.unfinished:
-            self._connection.hold(-self.unfinished)
+        if size := self.unfinished:
             self._assembler.drop()
+            self._connection.hold(-size)
 
     def reset(self, code: ErrorCode) -> None:
         """Tells the peer that the stream is over."""

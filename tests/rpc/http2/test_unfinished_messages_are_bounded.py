@@ -34,6 +34,20 @@ async def test_the_largest_goes_of_who_sent_most() -> None:
         assert server.unfinished == 25_000
 
 
+async def test_as_many_go_as_have_to() -> None:
+    async with peer() as there, wire(there.server.port) as caller:
+        server = there.server.grpc
+        caller.greet()
+        for number in (1, 3, 5, 7):
+            begin(caller, number, 15_000)
+        await until(lambda: server.unfinished == 60_000)
+        server.most_unfinished_bytes = 20_000
+        begin(caller, 9, 10_000)
+        for number in (1, 3, 5, 7):
+            assert (await caller.trailers(number))["grpc-status"] == FULL
+        assert server.unfinished == 10_000
+
+
 async def test_what_is_whole_or_given_up_does_not_count() -> None:
     async with peer() as there, wire(there.server.port) as caller:
         server = there.server.grpc
