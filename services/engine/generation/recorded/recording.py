@@ -7,6 +7,7 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from services.engine.device.memory import DeviceMemory
@@ -128,7 +129,7 @@ def _seconds(loaded: LoadedModel, runner: ModelRunner, row: Row[CachedTokens]) -
 
 
 def recorded_error(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, recorded: Recorded) -> float:
-    """Returns by how much recorded steps, of one row and of several, differ from others at most.
+    """Returns by how much recorded steps, of one row and of several, differ from others at most; NaN is for no numbers.
 
     So those in which rows have several tokens, where they are recorded: prompts, and tokens that were proposed.
     """
@@ -144,7 +145,8 @@ def recorded_error(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rec
         several = [_proposing(sequence) for sequence in sequences]
         halves = [_second_half(sequence) for sequence in sequences[1:]]
         steps = (last[:1], last, several[:1], several, [*last[:1], *halves])
-        return max(*errors, *(_difference(runner, recorded, rows) for rows in steps))
+        errors += [_difference(runner, recorded, rows) for rows in steps]
+        return float(np.max(errors))  # which is NaN where any of them is, unlike Python's own
     finally:
         for sequence in sequences:
             pool.release(sequence.pages)
