@@ -59,7 +59,7 @@ class PretendedGraphs(StepGraphs):
     def recorded(self, shape: StepShape) -> StepGraph:
         """See StepGraphs."""
         graph: Any = SimpleNamespace(replay=self._occupy)
-        return StepGraph(shape, graph, torch.rand(shape.outputs, self._vocabulary, generator=self._found))
+        return StepGraph(graph, torch.rand(shape.outputs, self._vocabulary, generator=self._found))
 
     def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
         """See StepLauncher."""

@@ -50,11 +50,8 @@ def packed_launch(rows: Collection[Row[Sequence]], after: LaunchedStep | None) -
     """Returns in numbers what a step is launched with."""
     if after is None:
         return [Order.LAUNCH, 0, *packed_rows(rows)]
-    sources = [after.places[row.sequence] for row in rows]
-    return [Order.LAUNCH, len(sources), *sources, *packed_rows([_last_token(row.sequence) for row in rows])]
-
-
-def _last_token(sequence: CachedTokens) -> Row[CachedTokens]:
-    """Returns a row of the last token that is known, which the step before may have yet to compute with others."""
-    known = len(sequence.token_ids)
-    return Row(CachedTokens([0] * known, sequence.pages, known - 1), 1)
+    numbers = [Order.LAUNCH, len(rows), *(after.places[row.sequence] for row in rows)]
+    for row in rows:  # of the last token that is known, which the step before may have yet to compute
+        known, pages = len(row.sequence.token_ids), row.sequence.pages
+        numbers += (known - 1, 1, 0, 0, True, len(pages), 0, *pages)
+    return numbers

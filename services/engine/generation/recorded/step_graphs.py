@@ -49,7 +49,6 @@ _UNREAD = 2
 class StepGraph:
     """One shape, recorded."""
 
-    shape: StepShape
     graph: torch.cuda.CUDAGraph
     logits: Tensor
     """`[outputs, vocabulary]`, written by a replay."""
@@ -67,7 +66,7 @@ class StepGraphs:
         self._longest = longest
         self.share: Callable[[Tensor], object] | None = None
         """See Recorded."""
-        self._graphs: list[StepGraph] = []
+        self._graphs: dict[StepShape, StepGraph] = {}
         self._pool: Any = None
         self._inputs = self._inputs_for([])
         self._likeliest: LikeliestTokens | None = None
@@ -93,13 +92,13 @@ class StepGraphs:
         for shape in sorted(chosen, key=lambda shape: shape.size, reverse=True):
             self._inputs.fill([], shape)
             graphs[shape] = self.recorded(shape)
-        self._graphs = [graphs[shape] for shape in chosen]
+        self._graphs = {shape: graphs[shape] for shape in chosen}
         log.info("Steps are recorded in %d graphs, of up to %d tokens", len(graphs), len(self._tokens))
         return len(shapes), len(chosen)
 
     def prepare(self, shapes: Collection[StepShape]) -> None:
         """Makes room for the numbers of such steps, in place of those that were recorded."""
-        self._graphs, self._likeliest = [], None
+        self._graphs, self._likeliest = {}, None
         self._inputs, room = self._inputs_for(shapes), max(shape.size for shape in shapes)
         self._given, self._tokens = torch.zeros(2, room, dtype=torch.int64, device=self._device)
         pinned = self._device.type == "cuda"
@@ -108,7 +107,7 @@ class StepGraphs:
     @property
     def reading_sizes(self) -> list[int]:
         """See Recorded."""
-        return [graph.shape.size for graph in self._graphs if graph.shape.kind is Kind.READING]
+        return [shape.size for shape in self._graphs if shape.kind is Kind.READING]
 
     def shape_for(self, rows: Collection[Row[CachedTokens]]) -> StepShape | None:
         """Returns the recorded shape that takes these rows; None if none does."""
@@ -116,7 +115,7 @@ class StepGraphs:
             return None  # it may be a medium's, whose embedding is none of the model's
         if max(len(row.sequence.pages) for row in rows) > self._row_pages:
             return None
-        return next((graph.shape for graph in self._graphs if graph.shape.fits(rows)), None)
+        return next((shape for shape in self._graphs if shape.fits(rows)), None)
 
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]], shape: StepShape) -> Tensor:
@@ -172,7 +171,7 @@ class StepGraphs:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
             logits = self.forward(shape)
-        return StepGraph(shape, graph, logits)
+        return StepGraph(graph, logits)
 
     def forward(self, shape: StepShape) -> Tensor:
         """Runs the model on the tokens that were filled in. Returns the logits of those that have outputs."""
@@ -208,9 +207,7 @@ class StepGraphs:
         """Returns the shape of rows whose tokens the step before has yet to find."""
         if max(len(row.sequence.pages) for row in rows) > self._row_pages:
             return None
-        return next(
-            (one.shape for one in self._graphs if one.shape.kind is Kind.DECODING and one.shape.size >= len(rows)), None
-        )
+        return next((one for one in self._graphs if one.kind is Kind.DECODING and one.size >= len(rows)), None)
 
     def _replay(
         self,
@@ -220,6 +217,6 @@ class StepGraphs:
         numbers: NDArray[np.float64] | None = None,
     ) -> StepGraph:
         self._inputs.fill(rows, shape, sources, numbers)
-        graph = next(graph for graph in self._graphs if graph.shape == shape)
+        graph = self._graphs[shape]
         graph.graph.replay()
         return graph

@@ -31,4 +31,4 @@ class PlayedGraphs(StepGraphs):
 
     def recorded(self, shape: StepShape) -> StepGraph:
         replayed: Any = Replayed(self, shape)
-        return StepGraph(shape, replayed, replayed.logits)
+        return StepGraph(replayed, replayed.logits)
