@@ -18,7 +18,7 @@ _CLOSE_SECONDS = 1.0
 class MetricsPort:
     """Serves /metrics of one registry, /livez (it is not stuck) and /readyz (it serves), in a thread of its own.
 
-    `alive` and `ready` are called in that thread.
+    `alive` and `ready` are called in a thread of each request, and may wait there.
     """
 
     def __init__(
