@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.engine.encoders.tokens import TextTokens
+from services.engine.turns import give_way, resting
 
 Integers = NDArray[np.intp]
 
@@ -28,11 +29,12 @@ class ContextPieces:
         self.text = text
         points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
         offsets = np.array(tokens.offsets, dtype=np.intp).reshape(-1, 2)
-        inside = np.array([unicodedata.category(character)[0] in _WORD for character in text], dtype=bool)
+        inside = np.array([unicodedata.category(character)[0] in _WORD for character in resting(text)], dtype=bool)
         for low, high in _UNSPACED:
             inside &= (points < low) | (points > high)
         starts, ends = _whole_words(offsets, inside)
-        ink = np.flatnonzero([not character.isspace() for character in text])
+        ink = np.flatnonzero([not character.isspace() for character in resting(text)])
+        give_way()
         self._starts = np.append(ink, len(text))[np.searchsorted(ink, starts)]
         self._ends = np.insert(ink + 1, 0, 0)[np.searchsorted(ink, ends)]
         powers = np.cumprod(np.full(len(text), _BASE, dtype=np.uint64))

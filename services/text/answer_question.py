@@ -16,6 +16,7 @@ from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import TextBatch
 from services.engine.encoders.tokens import TextTokens
 from services.engine.encoders.windows import Window, own_tokens, room, windows
+from services.engine.turns import give_way
 from services.text.answer_pieces import ContextPieces
 from services.text.answer_spans import WindowScores, best_answers
 from services.text.length_limit import LengthLimit
@@ -71,6 +72,7 @@ class QuestionAnswerer:
             if not text
         ]
         whole, overlap = self._read(ask, "".join(self._limit.readable([context], wrong)), wrong)
+        give_way()
         pieces = ContextPieces(context, whole.select(own_tokens(whole, 1)))
         has_null = whole.sequences[:1] == [None]
         if len(whole) and pieces.is_blank and not any(violation.field == "context" for violation in wrong):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.engine.encoders.heads import Floats, softmax
+from services.engine.turns import give_way
 from services.text.answer_pieces import ContextPieces
 from services.text.understanding_ask import FoundAnswer
 
@@ -47,6 +48,7 @@ def best_answers(
     """Returns the best answers of at most `most_tokens`, no two of the same text; fewer if there are no more."""
     found: dict[str, FoundAnswer] = {}
     for window in windows:
+        give_way()
         for answer in _of_window(window, pieces, most_tokens, count):
             if answer.text not in found or answer.score > found[answer.text].score:
                 found[answer.text] = answer

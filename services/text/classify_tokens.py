@@ -16,6 +16,7 @@ from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import TextBatch
 from services.engine.encoders.tokens import TextTokens
 from services.engine.encoders.windows import own_tokens, windows
+from services.engine.turns import give_way
 from services.text.length_limit import LengthLimit
 from services.text.text_list import TextList
 from services.text.token_spans import Aggregation, LabelledTokens, SpanMaker
@@ -96,6 +97,7 @@ class TokenClassifier:
         for text, tokens, count in zip(ask.input.texts, read, counts, strict=True):
             logits = np.concatenate(list(outputs[taken : taken + count]))
             taken += count
+            give_way()
             labelled = LabelledTokens.of(text, tokens.select(own_tokens(tokens)), softmax(logits))
             made = self._spans.spans(labelled, Aggregation[ask.aggregation], include_outside=ask.include_outside)
             results.append([span for span in made if ask.min_score is None or span.score >= ask.min_score])

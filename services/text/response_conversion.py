@@ -4,6 +4,7 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
 from services.answer_conversion import duration
 from services.engine.language.texts import EncodedToken
+from services.engine.turns import resting
 
 
 def immediate_timing(seconds: float) -> common.Timing:
@@ -19,6 +20,6 @@ def token_list(tokens: list[EncodedToken]) -> pb.TokenizeResponse.TokenList:
     return pb.TokenizeResponse.TokenList(
         tokens=[
             pb.TokenizeResponse.Token(id=t.id, piece=t.piece, special=t.special, start=t.start, end=t.end)
-            for t in tokens
+            for t in resting(tokens)
         ]
     )

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from services.engine.encoders.heads import Floats
 from services.engine.encoders.tokens import TextTokens
+from services.engine.turns import resting
 from services.text.understanding_ask import LabelledSpan
 
 OUTSIDE = "O"
@@ -89,7 +90,7 @@ class SpanMaker:
             named = [self._kinds[int(label)] for label in labels[units]]
         return [
             LabelledSpan(name, float(score), tokens.text[start:end], int(start), int(end))
-            for name, score, start, end in zip(named, confidence, starts, ends, strict=True)
+            for name, score, start, end in resting(zip(named, confidence, starts, ends, strict=True))
             if include_outside or name != OUTSIDE
         ]
 

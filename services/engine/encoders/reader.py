@@ -10,7 +10,7 @@ from sensorium.errors import InvalidArgument, Violation
 from services.engine.encoders.pairs import PairLayout, Part
 from services.engine.encoders.tokens import TextTokens
 from services.engine.language.texts import Truncation
-from services.engine.turns import give_way
+from services.engine.turns import tokenizing
 
 _SPARE = 4
 """How many times as many characters as could fit are looked at: spaces and the like may come to no token."""
@@ -50,8 +50,8 @@ class TextReader:
 
     def encode(self, text: str, pair: str | None = None, *, add_special_tokens: bool = True) -> TextTokens:
         """Returns all tokens, however many."""
-        give_way()
-        encoded = self._tokenizer(text, pair, add_special_tokens=add_special_tokens, verbose=False)
+        with tokenizing(len(text) + len(pair or "")):
+            encoded = self._tokenizer(text, pair, add_special_tokens=add_special_tokens, verbose=False)
         ids, types = encoded["input_ids"], encoded.get("token_type_ids")
         if not self.is_fast:
             return TextTokens(ids, self._found((text, pair), ids), types)

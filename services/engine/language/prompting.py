@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.language.texts import Chat, EncodedToken
-from services.engine.turns import give_way
+from services.engine.turns import resting, tokenizing
 
 _LONGEST_CHARACTER = 4
 """Bytes in UTF-8."""
@@ -38,21 +38,21 @@ class PromptEncoder:
             InvalidArgument: it is so long that it cannot fit the context, whatever its tokens. `field` is its name.
         """
         self._require_length(text, field)
-        give_way()
-        return self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
+        with tokenizing(len(text)):
+            return self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
 
     def encode_tokens(self, text: str, *, field: str, add_special_tokens: bool) -> list[EncodedToken]:
         """Returns the tokens of `text` with pieces and offsets. Raises what `encode` raises."""
         self._require_length(text, field)
-        give_way()
         fast: bool = self._tokenizer.is_fast
-        encoded = self._tokenizer(text, add_special_tokens=add_special_tokens, return_offsets_mapping=fast)
+        with tokenizing(len(text)):
+            encoded = self._tokenizer(text, add_special_tokens=add_special_tokens, return_offsets_mapping=fast)
         ids: list[int] = encoded["input_ids"]
         offsets: list[tuple[int | None, int | None]] = encoded["offset_mapping"] if fast else [(None, None)] * len(ids)
         pieces: list[str] = self._tokenizer.convert_ids_to_tokens(ids)
         return [
             EncodedToken(token_id, piece, token_id in self._special_ids, *span)
-            for token_id, piece, span in zip(ids, pieces, offsets, strict=True)
+            for token_id, piece, span in resting(zip(ids, pieces, offsets, strict=True))
         ]
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
