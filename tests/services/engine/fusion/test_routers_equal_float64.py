@@ -32,6 +32,7 @@ KINDS = [
     (Qwen3MoeTopKRouter, {"norm_topk_prob": False}),
     (GptOssTopKRouter, {}),
     (GraniteMoeTopKRouter, {}),
+    (DeepseekV2TopkRouter, {"topk_method": "greedy", "n_group": None, "topk_group": None}),
     (DeepseekV3TopkRouter, {}),
     (DeepseekV3TopkRouter, GROUPED),
 ]
