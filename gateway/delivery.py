@@ -11,7 +11,7 @@ from gateway.answer import AnswerShape
 from gateway.call import BEFORE_FIRST_MESSAGE, BEFORE_FIRST_TOKEN, CALL, STREAMING
 from gateway.config import GatewaySettings
 from gateway.endpoint import EOF
-from gateway.failure import EndpointSilent, Failure
+from gateway.failure import EndpointSilent, Failure, NoAnswer
 from gateway.headers import initial_to_caller, trailing_to_caller
 from gateway.metrics import GatewayMetrics
 from gateway.resumption import CannotGoOn, Resumption
@@ -60,10 +60,17 @@ class Delivery:
         return remaining
 
     async def whole(self, call: Any, lease: Lease) -> bytes:
-        """Returns the one message of `call`, with its metadata on their way."""
+        """Returns the one message of `call`, with its metadata on their way.
+
+        Raises:
+            AioRpcError: the endpoint's call failed.
+            NoAnswer: it ended well, and without the message.
+        """
         # To be cancelled while `call` itself is awaited would leak what gRPC has under way (grpc/grpc#43360).
         await asyncio.wait((call._call_response,))
-        message: bytes = await call
+        message: bytes | None = await call
+        if message is None:
+            raise NoAnswer
         self._call.usage = self._shape.usage(message)
         await self._open(await call.initial_metadata(), lease)
         self._context.set_trailing_metadata(trailing_to_caller(await call.trailing_metadata()))
@@ -108,6 +115,9 @@ class Delivery:
             raise BackendLost(
                 "The endpoint was lost in the middle of the stream, and no other one would go on with it."
             )
+        if isinstance(error, NoAnswer):
+            await self._open((), lease)
+            raise BackendLost("The endpoint ended the call without an answer.")
         if not self.begun:
             await self._open(error.initial_metadata() or (), lease)
         trailing = trailing_to_caller(error.trailing_metadata() or ())

@@ -23,15 +23,22 @@ class EndpointSilent(Exception):
         self.seconds = seconds
 
 
+class NoAnswer(Exception):
+    """An endpoint ended a call as if it had answered, and had not."""
+
+    def __init__(self) -> None:
+        super().__init__("the call ended without a message")
+
+
 @dataclass(frozen=True)
 class Failure:
     """One failed attempt.
 
-    `reason` is the gRPC code's name; `SILENT` where the gateway gave the endpoint up, `CANNOT_GO_ON` where it would not
-    go on with another one's stream.
+    `reason` is the gRPC code's name; `SILENT` where the gateway gave the endpoint up, `NO_ANSWER` where a message was
+    missing, `CANNOT_GO_ON` where it would not go on with another one's stream.
     """
 
-    error: grpc.aio.AioRpcError | EndpointSilent | CannotGoOn
+    error: grpc.aio.AioRpcError | EndpointSilent | NoAnswer | CannotGoOn
     reason: str
     worked: bool | None
     """Whether the endpoint did its part all the same; None where that cannot be told."""
@@ -43,7 +50,7 @@ class Failure:
     """For how long the endpoint has no room for others either."""
 
     @classmethod
-    def of(cls, error: grpc.aio.AioRpcError | EndpointSilent | CannotGoOn) -> "Failure":
+    def of(cls, error: grpc.aio.AioRpcError | EndpointSilent | NoAnswer | CannotGoOn) -> "Failure":
         """Reads an error. What fails by a bug does not go elsewhere: it would meet the same bug there."""
         # The frames it went through hold the failure, once it is made: they would keep each other, and the request.
         error.__traceback__ = None
@@ -51,6 +58,8 @@ class Failure:
             return cls(error, "CANNOT_GO_ON", worked=True, elsewhere=True, lost=True)
         if isinstance(error, EndpointSilent):
             return cls(error, "SILENT", worked=False, elsewhere=True, lost=True)
+        if isinstance(error, NoAnswer):
+            return cls(error, "NO_ANSWER", worked=False, elsewhere=True, lost=True)
         code = error.code()
         lost = code in _LOST
         refusal = from_rpc_error(error) if code is StatusCode.RESOURCE_EXHAUSTED else None

@@ -75,7 +75,7 @@ class GatewayMetrics:
         self.attempts = counter(
             "sensorium_gateway_attempts_total",
             "Calls to endpoints, by how they ended: ok, error, lost, retried, resumed, or budget_exhausted; reason is "
-            "the gRPC code, SILENT, or CANNOT_GO_ON.",
+            "the gRPC code, SILENT, NO_ANSWER, or CANNOT_GO_ON.",
             ("result", "reason"),
         )
         self.resumes = counter(

@@ -19,7 +19,7 @@ from gateway.answer import AnswerShape
 from gateway.call import BEFORE_FIRST_MESSAGE, CALL, QUEUE
 from gateway.config import GatewaySettings
 from gateway.delivery import Context, Delivery
-from gateway.failure import EndpointSilent, Failure
+from gateway.failure import EndpointSilent, Failure, NoAnswer
 from gateway.headers import Metadata, tenant_of, towards_endpoint
 from gateway.kept_bytes import KeptBytes
 from gateway.metrics import GatewayMetrics
@@ -138,7 +138,7 @@ class Relay(grpc.GenericRpcHandler):
                 try:
                     with rpc.attempt(lease.endpoint.address):
                         answer = await attempt(lease, delivery.remaining())
-                except (grpc.aio.AioRpcError, EndpointSilent, CannotGoOn) as error:
+                except (grpc.aio.AioRpcError, EndpointSilent, NoAnswer, CannotGoOn) as error:
                     failure = Failure.of(error)
                     lease.worked, lease.full_seconds = failure.worked, failure.full_seconds
                 else:

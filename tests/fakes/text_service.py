@@ -57,6 +57,8 @@ class FakeTextService:
     script: Script = field(default_factory=Script)
     port: int = 0
     message_bytes: int = 32 * 1024 * 1024
+    mute: bool = False
+    """Whether Tokenize ends well without its message."""
     grace_seconds: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
@@ -83,6 +85,8 @@ class FakeTextService:
             **self.settings,
         )
         self.server = rpc.Server(settings, SERVICES)
+        if self.mute:
+            self.server.grpc.add_generic_rpc_handlers((_Mute(self),))
         text_pb2_grpc.add_TextServiceServicer_to_server(_Text(self), self.server.grpc)
         speech_pb2_grpc.add_SpeechServiceServicer_to_server(_Speech(self), self.server.grpc)
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self), self.server.grpc)
@@ -155,6 +159,24 @@ class _Text(text_pb2_grpc.TextServiceServicer):
             raise
         finally:
             fake.end(ended)
+
+
+class _Mute(grpc.GenericRpcHandler):
+    """A stream without messages, which is on the wire what a call without its message is."""
+
+    def __init__(self, fake: FakeTextService) -> None:
+        self.fake = fake
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        if handler_call_details.method != "/sensorium.v1.TextService/Tokenize":
+            return None
+        return grpc.unary_stream_rpc_method_handler(self.answer)  # type: ignore[arg-type]
+
+    async def answer(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        self.fake.begin("Tokenize", request, context)
+        self.fake.end(None)
+        return
+        yield b""
 
 
 class _Speech(speech_pb2_grpc.SpeechServiceServicer):

@@ -5,6 +5,7 @@ import grpc
 import pytest
 
 from sensorium.errors import (
+    BackendLost,
     DeviceOutOfMemory,
     Internal,
     InvalidArgument,
@@ -79,6 +80,13 @@ async def test_a_bug_of_a_service_is_told_without_its_text():
         assert isinstance(error, Internal)
         assert "secret" not in str(error)
         assert error.request_id
+
+
+async def test_a_call_that_ends_without_its_message_is_a_fault_of_the_endpoint():
+    async with FakeTextService(mute=True) as fake, rig(fake.address) as gateway:
+        call = gateway.text.Tokenize(text_pb2.TokenizeRequest(texts=["a"]))
+        assert isinstance(await error_of(call), BackendLost)
+        assert dict(await call.initial_metadata())["x-sensorium-endpoint"] == fake.address
 
 
 @pytest.mark.parametrize("request_bytes", [b"\xff", b"\x0a\x05ab", b"\x0a\x02\xff\xfe", b"\x12\x02\xff\xfe"])

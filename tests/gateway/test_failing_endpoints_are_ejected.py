@@ -145,6 +145,17 @@ async def test_a_flapping_endpoint_is_ejected_and_no_caller_sees_an_error():
         assert endpoint.state is EndpointState.READY
 
 
+async def test_one_that_ends_calls_without_a_message_is_ejected_and_no_caller_sees_an_error():
+    mute, other = FakeTextService(mute=True, concurrency=100), FakeTextService()
+    async with mute, other, rig(mute.address, other.address) as gateway:
+        for _ in range(30):
+            answer = await gateway.text.Tokenize(REQUEST)
+            assert len(answer.results) == 1
+        assert gateway.endpoint(mute.address).state is EndpointState.EJECTED
+        assert (len(mute.seen), len(other.seen)) == (5, 30)
+        assert gateway.metric("sensorium_gateway_attempts_total", result="retried", reason="NO_ANSWER") == 5
+
+
 async def test_at_most_half_of_a_pool_is_ejected():
     services = [FakeTextService(script=Script(error=ModelNotReady("ill"))) for _ in range(3)]
     async with services[0], services[1], services[2], rig(*(service.address for service in services)) as gateway:
