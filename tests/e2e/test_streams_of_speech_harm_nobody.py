@@ -100,6 +100,7 @@ async def test_whoever_leaves_or_falls_silent_leaves_nothing_behind(one_folder: 
     async with speech_stack(one_folder, silent_client_seconds=0.5) as stack:
         assert await ended(stack, falls_silent()) is DeadlineExceeded
         await closed(stack)
+    async with speech_stack(one_folder) as stack:
         assert await ended(stack, sent(requests(AUDIO * 9), pace=1), timeout=0.7) is DeadlineExceeded
         await closed(stack)
         async with stack.client.speech.stream_transcribe(sent(requests(AUDIO * 9), pace=2)) as stream:
