@@ -56,6 +56,6 @@ def _row(info: ModelInfo, one_per_line: bool) -> list[Text]:
         Text((",\n" if one_per_line else ", ").join(tasks)),
         Text(printable(f"{info.dtype} {info.quantization}".strip())),
         Text(printable(info.device)),
-        Text(str(context) if context else "–"),
+        Text(f"{context:,}" if context else "–"),
         Text(str(info.endpoint_count)),
     ]

@@ -4,6 +4,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from sensorium.v1.common_pb2 import Timing, Usage
 
+_MIB = 2**20
+
 
 def seconds(span: Duration) -> float:
     """Returns `span` in seconds."""
@@ -14,6 +16,11 @@ def spoken(span: Duration) -> str:
     """Returns `span` as a person reads it, such as `120 ms` or `2.5 s`."""
     length = seconds(span)
     return f"{length * 1000:.3g} ms" if length < 1 else f"{length:.3g} s"
+
+
+def sized(count: int) -> str:
+    """Returns so many bytes as a person reads them, such as `1,177.4 MiB`."""
+    return f"{count:,} bytes" if count < _MIB else f"{count / _MIB:,.1f}".removesuffix(".0") + " MiB"
 
 
 def generation(usage: Usage, timing: Timing) -> list[str]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sensorium.cli.descriptors import container_of, fields_of, message_of, short_name
-from sensorium.cli.numbers import spoken
+from sensorium.cli.numbers import sized, spoken
 from sensorium.cli.terminal import printable
 from sensorium.v1.common_pb2 import BoundingBox, Embedding, GeneratedCandidate, LabelScore, Media
 from sensorium.v1.vision_pb2 import RunLengthMask
@@ -23,6 +23,8 @@ ASIDE = {"model", "usage", "timing", "seed"}
 _SPREAD = (LabelScore.DESCRIPTOR, BoundingBox.DESCRIPTOR)
 """Messages whose fields are columns of the table they are in."""
 _SHOWN = 8
+_COUNT, _BYTES = "_count", "_bytes"
+"""How the names of fields end that hold how many there are of something, and how large it is."""
 _NUMBERS = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_FLOAT}
 
 
@@ -30,7 +32,7 @@ def print_result(result: Message, console: Console) -> None:
     """Prints the content of `result`: lists as tables, generated texts as they are, the rest as `name: value`."""
     for field, value in result.ListFields():
         if field.name not in ASIDE or container_of(field).name == "GetModelResponse":
-            _print(field.name, field, value, console)
+            _print(_named(field), field, value, console)
 
 
 def _print(name: str, field: FieldDescriptor, value: Any, console: Console) -> None:
@@ -42,7 +44,7 @@ def _print(name: str, field: FieldDescriptor, value: Any, console: Console) -> N
         _print_list(name, inner, value, console)
     elif inner is not None and any(message_of(part) is not None for part in fields_of(inner)):
         for part, one in value.ListFields():
-            _print(f"{name}.{part.name}", part, one, console)
+            _print(f"{name}.{_named(part)}", part, one, console)
     else:
         console.print(Text(f"{name}: ", style="bold") + Text(cell(field, value)), soft_wrap=True)
 
@@ -57,7 +59,7 @@ def _print_list(name: str, kind: Descriptor, values: Sequence[Message], console:
             continue
         for field, part in value.ListFields():
             inside = f"{name}[{index}]"
-            _print(inside if field in _lists(kind) else f"{inside}.{field.name}", field, part, console)
+            _print(inside if field in _lists(kind) else f"{inside}.{_named(field)}", field, part, console)
 
 
 def _print_text(text: str, console: Console) -> None:
@@ -88,7 +90,7 @@ def _table(name: str, rows: Sequence[Message], console: Console) -> Table:
     columns = list(_columns(rows))
     for column in columns:
         number = column.field.cpp_type in _NUMBERS
-        table.add_column(column.field.name, justify="right" if number else "left", overflow="fold")
+        table.add_column(_named(column.field), justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(column.cell(row)) for column in columns))
     return table
@@ -105,6 +107,18 @@ def _columns(rows: Sequence[Message]) -> Iterator[_Column]:
             yield from (_Column(part, field) for part in fields_of(inner))
         elif field.name in present or not (field.has_presence or field.is_repeated):
             yield _Column(field)
+
+
+def _named(field: FieldDescriptor) -> str:
+    """Returns what a person is told a field is: its name, but `tokens` for `token_count` and `weights` for the bytes.
+
+    How much that is stands behind it with its unit.
+    """
+    if field.name.endswith(_COUNT):
+        return field.name.removesuffix(_COUNT) + "s"
+    if field.name.endswith(_BYTES):
+        return field.name.removesuffix(_BYTES) + ("s" if field.is_repeated else "")
+    return field.name
 
 
 def cell(field: FieldDescriptor, value: Any, row: Message | None = None) -> str:
@@ -133,12 +147,16 @@ def _one(field: FieldDescriptor, value: Any) -> str:
             return f"{len(value.run_lengths)} runs"
         case int() if field.enum_type is not None:
             return short_name(field, value)
+        case int() if field.name.endswith(_BYTES):
+            return sized(value)
+        case int() if field.name.endswith(_COUNT):
+            return f"{value:,}"
         case Duration():
             return spoken(value)
         case Message():
             shown = {
-                inner.name: cell(inner, getattr(value, inner.name), value) for inner in fields_of(value.DESCRIPTOR)
+                _named(inner): cell(inner, getattr(value, inner.name), value) for inner in fields_of(value.DESCRIPTOR)
             }
-            return " ".join(f"{name}={text}" for name, text in shown.items() if text)
+            return ", ".join(f"{name}={text}" for name, text in shown.items() if text)
         case _:
             return printable(str(value))

@@ -104,7 +104,7 @@ def test_regions_are_a_table(fake: Fake, invoke: Invoke) -> None:
     second = kind.Segment(label="cat", label_index=1, pixel_count=2)
     fake.answers["VisionService/SegmentImage"] = answering(kind(segments=[first, second]))
     done = invoke("vision", "segment-image", "https://example.com/cat.png").stdout.splitlines()
-    assert done[1].split() == ["label", "label_index", "x_min", "y_min", "x_max", "y_max", "pixel_count", "mask"]
+    assert done[1].split() == ["label", "label_index", "x_min", "y_min", "x_max", "y_max", "pixels", "mask"]
     assert done[2].split() == ["sky", "0", "0", "0", "4", "0", "5", "run_length=3", "runs"]
     assert done[3].split() == ["cat", "1", "2"]
 
@@ -145,15 +145,34 @@ def test_models_are_a_table(fake: Fake, invoke: Invoke) -> None:
     fake.answers["ModelService/ListModels"] = answering(listed)
     heading, ready, failed = invoke("models", "list").stdout.splitlines()
     assert heading.split() == ["name", "revision", "state", "tasks", "dtype", "device", "context", "endpoints"]
-    assert " ".join(ready.split()) == "tiny 0123456789ab ready generate-text, tokenize float32 cpu 2048 2"
+    assert " ".join(ready.split()) == "tiny 0123456789ab ready generate-text, tokenize float32 cpu 2,048 2"
     assert "failed: No file." in failed
 
 
 def test_one_model_is_told_in_full(fake: Fake, invoke: Invoke) -> None:
-    fake.answers["ModelService/GetModel"] = answering(models.GetModelResponse(model=tiny(models.MODEL_STATE_READY)))
-    done = invoke("models", "get", "tiny")
-    assert "model.state: ready" in done.stdout
-    assert "model.limits.context_token_count: 2048" in done.stdout
+    info = tiny(models.MODEL_STATE_READY)
+    info.parameter_count = 1_234_567
+    info.rank_bytes.extend([3 << 20, 2 << 30])
+    info.memory.weights_bytes, info.memory.steps_bytes = 1_234_567_890, 1_000
+    info.memory.cache_token_count = 12_345
+    fake.answers["ModelService/GetModel"] = answering(models.GetModelResponse(model=info))
+    told = invoke("models", "get", "tiny").stdout.splitlines()
+    assert "model.state: ready" in told
+    assert "model.limits.context_tokens: 2,048" in told
+    assert "model.parameters: 1,234,567" in told
+    assert "model.ranks: 3 MiB, 2,048 MiB" in told
+    (memory,) = [line for line in told if line.startswith("model.memory: ")]
+    assert "weights=1,177.4 MiB, steps=1,000 bytes, " in memory and memory.endswith(", cache_tokens=12,345")
+    told_programs = json_format.Parse(invoke("models", "get", "tiny", "--json").stdout, models.GetModelResponse())
+    assert told_programs.model == info
+
+
+def test_vectors_are_counted_in_words(fake: Fake, invoke: Invoke) -> None:
+    found = common.Embedding(values=[0.5] * 2000, vector_count=2, dimension_count=1000)
+    fake.answers["TextService/Embed"] = answering(text_pb2.EmbedResponse(embeddings=[found]))
+    _, heading, row = invoke("text", "embed", "a").stdout.splitlines()
+    assert heading.split() == ["values", "vectors", "dimensions"]
+    assert row.split()[-2:] == ["2", "1,000"]
 
 
 def test_media_go_into_a_file(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
