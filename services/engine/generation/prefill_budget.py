@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from statistics import median
 
+from services.engine.generation.recorded.step_shape import StepShape
+
 _RECENT = 16
 _FLOOR = 8
 """Prompt tokens that every step may take: fewer would cost more than they spare."""
@@ -34,7 +36,7 @@ class PrefillBudget:
 
     Where it takes `beginning` seconds to read at all, beside steps that are recorded, a step that does so reads for as
     long again: with less, prompts would take many such steps. Steps that are recorded to read have one of these
-    `sizes`, decoded tokens included, and are filled: what is left of one costs as much as what is used.
+    `shapes`, the smallest first, and are filled whatever `slowdown` is: what is left costs as much as what is used.
 
     How long a step takes that only decodes is what the last ones took, and what a token of a prompt adds is what they
     added: medians, as a busy machine holds up single steps. A row more is taken to add what a token adds.
@@ -46,13 +48,13 @@ class PrefillBudget:
         slowdown: float,
         beginning: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
-        sizes: Sequence[int] = (),
+        shapes: Sequence[StepShape] = (),
     ) -> None:
         self.clock = clock
         """By which steps are measured."""
         self._most = most
         self._beginning = beginning
-        self._sizes = sorted(sizes)
+        self._shapes = shapes
         self._slowdown = slowdown
         self._decoded: deque[tuple[int, float]] = deque(maxlen=3)
         self._tokens: deque[float] = deque(maxlen=_RECENT)
@@ -101,7 +103,8 @@ class PrefillBudget:
 
     def _filled(self, decode_count: int, token_count: int) -> int:
         """Returns how many tokens the step takes in which there is room for so many."""
-        size = next((size for size in self._sizes if size >= decode_count + token_count), 0)
+        count = decode_count + token_count
+        size = next((one.size for one in self._shapes if one.size >= count and one.decoding >= decode_count), 0)
         return min(max(size - decode_count, token_count), self._most)
 
     def _decode_seconds(self, count: int) -> float:

@@ -104,10 +104,10 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
     """Returns the engine that is put together from checked parts."""
     clock = work_clock(loaded.device)
     recorded = parts.runner.recorded if isinstance(parts.runner, ModelRunner) else None
-    sizes = recorded.reading_sizes if recorded else ()
+    shapes = recorded.reading_shapes if recorded else ()
     scheduler = Scheduler(
         parts.pool,
-        PrefillBudget(settings.prefill_tokens, settings.decode_slowdown, parts.reading_seconds, clock, sizes),
+        PrefillBudget(settings.prefill_tokens, settings.decode_slowdown, parts.reading_seconds, clock, shapes),
         max_sequences=parts.max_sequences,
         share_prefixes=parts.share_prefixes,
         shares_pages=parts.shares_pages,

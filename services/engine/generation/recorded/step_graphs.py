@@ -105,9 +105,9 @@ class StepGraphs:
         self._told = [torch.zeros(room, dtype=torch.int64, pin_memory=pinned) for _ in range(_UNREAD)]
 
     @property
-    def reading_sizes(self) -> list[int]:
+    def reading_shapes(self) -> list[StepShape]:
         """See Recorded."""
-        return [shape.size for shape in self._graphs if shape.kind is Kind.READING]
+        return [shape for shape in self._graphs if shape.kind is Kind.READING]
 
     def shape_for(self, rows: Collection[Row[CachedTokens]]) -> StepShape | None:
         """Returns the recorded shape that takes these rows; None if none does."""

@@ -98,8 +98,8 @@ class Recorded(StepLauncher, Protocol):
     """Forwards that were recorded and need only be replayed."""
 
     @property
-    def reading_sizes(self) -> list[int]:
-        """Tokens of the steps that read prompts; none where such steps are not recorded."""
+    def reading_shapes(self) -> list[StepShape]:
+        """Those of steps that read prompts, the smallest first; none where such steps are not recorded."""
         ...
 
     share: Callable[[Tensor], object] | None

@@ -2,6 +2,7 @@ import pytest
 
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.prefill_budget import PrefillBudget
+from services.engine.generation.recorded.step_shape import Kind, StepShape
 from services.engine.generation.scheduler import Scheduler
 from tests.services.engine.generation.sequences import sequence
 
@@ -52,8 +53,9 @@ def test_the_pace_is_that_of_all_who_will_stream() -> None:
 
 
 def test_steps_of_recorded_sizes_are_filled() -> None:
-    def tokens(most: int, *sizes: int) -> int:
-        budget = PrefillBudget(most, 2.0, sizes=sizes)
+    def tokens(most: int, *sizes: int, decoding: int = 16) -> int:
+        shapes = [StepShape(Kind.READING, size, min(decoding, size // 2), 1, size) for size in sizes]
+        budget = PrefillBudget(most, 2.0, shapes=shapes)
         for _ in range(20):
             budget.observe(16, 32, duration(16, 32))
             budget.observe(16, 0, duration(16))
@@ -61,9 +63,10 @@ def test_steps_of_recorded_sizes_are_filled() -> None:
 
     asked = tokens(2048)
     assert 16 < asked < 100
-    assert tokens(2048, 1000, 16, 200, 20) == 200 - 16
-    assert tokens(2048, asked + 16) == asked
+    assert tokens(2048, 16, 20, 200, 1000) == 200 - 16
+    assert tokens(2048, 16, asked + 16) == asked
     assert tokens(2048, asked) == asked  # beyond the largest
+    assert tokens(2048, 200, decoding=15) == asked  # which takes no 16 rows that decode
     assert tokens(50, 200) == 50
 
 
