@@ -114,9 +114,10 @@ def _reason(source: str, error: Exception) -> str:
     """
     of_hub = not os.path.isdir(source)  # noqa: PTH112 - a hub id is no path
     place = Path(HF_HUB_CACHE, "models--" + source.replace("/", "--")) if of_hub else Path(source)
-    unread = _unreadable(place)
-    if unread:
-        return f"{unread} cannot be read by user {os.geteuid()}."
+    if unread := _unreadable(place):
+        # What says that a file is missing would mislead; what says anything else may have nothing to do with this one.
+        own = "" if isinstance(error, OSError) else f" {error}"
+        return f"{unread} cannot be read by user {os.geteuid()}.{own}"
     nowhere = f"There is no such folder, and on the hub, or in {HF_HUB_CACHE}: "
     return f"{'' if place.is_dir() else nowhere}{error}{advice(error)}"
 

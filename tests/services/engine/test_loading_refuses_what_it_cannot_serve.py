@@ -64,6 +64,13 @@ def test_weights_that_may_not_be_read_are_not_said_to_be_missing(folder: Path) -
         load(folder)
 
 
+def test_a_file_that_nothing_asks_for_is_not_blamed_alone(folder: Path) -> None:
+    (folder / "lost").symlink_to(folder / "nowhere")
+    change_config(folder, model_type="unheard-of")
+    with pytest.raises(ModelRefused, match="unheard-of"):
+        load(folder)
+
+
 def test_nor_are_those_of_the_hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.engine.checkpoint.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelRefused, match=re.escape(f"There is no such folder, and on the hub, or in {tmp_path}")):
