@@ -12,7 +12,7 @@ _ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256)
 _PROPOSED = (4, 8, 16, 32, MOST_PROPOSING)
 _READ = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Tokens of steps that read. Longer ones take a GPU longer than it takes to launch their kernels."""
-_DECODING_PART, _LEAST_DECODING, _MOST_DECODING = 4, 32, 128
+_DECODING_PART, _LEAST_DECODING, _MOST_DECODING = 2, 32, 128
 """Of a step that reads, what part may be rows of one token. For all there may be the decode kernel has programs: with
 too many of them it splits no context."""
 _PROMPTS = 32
