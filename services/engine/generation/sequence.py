@@ -131,6 +131,11 @@ class Row(Generic[S]):
         """Whether a token is sampled after this row: nothing remains uncomputed."""
         return self.token_count == self.sequence.remaining + len(self.proposed)
 
+    @property
+    def outputs(self) -> int:
+        """Tokens behind which logits are computed."""
+        return self.scored + self.completes
+
     def halved(self) -> "Row[S] | None":
         """Returns a row of half the tokens, or without those proposed; None if there is but one."""
         if self.proposed:

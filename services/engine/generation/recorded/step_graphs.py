@@ -34,7 +34,7 @@ from services.engine.generation.attention.triton.plan import (
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.recorded.step_inputs import StepInputs
-from services.engine.generation.recorded.step_shape import Extent, Kind, StepShape, shapes_of
+from services.engine.generation.recorded.step_shape import Demand, Extent, Kind, StepShape, shapes_of
 from services.engine.generation.sampling.device_choice import choose, numbers_of
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
@@ -115,13 +115,14 @@ class StepGraphs:
             return None  # it may be a medium's, whose embedding is none of the model's
         if max(len(row.sequence.pages) for row in rows) > self._row_pages:
             return None
-        return next((shape for shape in self._graphs if shape.fits(rows)), None)
+        demand = Demand.of(rows)
+        return next((shape for shape in self._graphs if shape.fits(demand)), None)
 
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]], shape: StepShape) -> Tensor:
         """Returns float32 logits `[n, vocabulary]`, as Runner.run does; `shape` is what `shape_for` returned."""
         graph = self._replay(rows, shape)
-        return graph.logits[: shape.told(rows)].to(torch.float32, copy=True)
+        return graph.logits[: sum(row.outputs for row in rows)].to(torch.float32, copy=True)
 
     @torch.inference_mode()
     def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
@@ -130,12 +131,14 @@ class StepGraphs:
         if shape is None:
             return None
         began = time.monotonic()
-        tokens = [(row.sequence, i) for row in rows for i in range(shape.told([row]))]
-        sequences = [sequence for sequence, _ in tokens]
-        sources = [after.places[sequence] for sequence in sequences] if after else None
-        sampled = numbers_of(sequences, [i + int(after is not None) for _, i in tokens])
+        if after:
+            sequences, further = [row.sequence for row in rows], [1] * len(rows)
+        else:
+            sequences = [row.sequence for row in rows for _ in range(row.outputs)]
+            further = [i for row in rows for i in range(row.outputs)]
+        count, sources = len(sequences), [after.places[sequence] for sequence in sequences] if after else None
+        sampled = numbers_of(sequences, further)
         graph = self._replay(rows, shape, sources, sampled and sampled[0])
-        count = len(sequences)
         chosen = self._tokens[:count]
         if sampled:
             chosen.copy_(choose(graph.logits[:count], chosen, self._inputs.numbers(shape)[:, :count], sampled[1]))
@@ -156,7 +159,7 @@ class StepGraphs:
         if shape is not None:
             self._replay(rows, shape, sources or None)
             assert self.share is not None
-            if count := shape.told(rows):
+            if count := len(sources) or sum(row.outputs for row in rows):
                 self.share(self._tokens[:count])
 
     def recorded(self, shape: StepShape) -> StepGraph:

@@ -20,7 +20,7 @@ _PROMPTS = 32
 
 
 class Kind(Enum):
-    """What rows a recorded step takes."""
+    """What rows a recorded step takes: each kind what those before it do, at a higher price."""
 
     DECODING = auto()
     """One token of each."""
@@ -58,26 +58,36 @@ class StepShape:
     span: int = 0
     """Tokens of a row in such a block."""
 
-    def fits(self, rows: Collection[Row[CachedTokens]]) -> bool:
-        """Returns whether it takes these rows."""
-        if sum(row.token_count for row in rows) > self.size:
+    def fits(self, demand: "Demand") -> bool:
+        """Returns whether it takes such rows."""
+        if demand.kind.value > self.kind.value or demand.tokens > self.size:
             return False
-        if self.kind is not Kind.READING:
-            several = self.kind is Kind.PROPOSING
-            return all(
-                row.completes
-                and row.token_count == 1 + len(row.proposed) == 1 + row.scored
-                and (several or not row.scored)
-                for row in rows
-            )
-        alone = sum(row.token_count == 1 for row in rows)
-        return alone <= self.decoding and len(rows) - alone <= _PROMPTS and self.told(rows) <= self.outputs
+        return self.kind is not Kind.READING or (
+            demand.alone <= self.decoding and demand.several <= _PROMPTS and demand.outputs <= self.outputs
+        )
 
-    def told(self, rows: Collection[Row[CachedTokens]]) -> int:
-        """Returns behind how many of these rows' tokens there are logits."""
-        if self.kind is Kind.READING:
-            return sum(row.scored + row.completes for row in rows)
-        return sum(row.token_count for row in rows)
+
+@dataclass(frozen=True)
+class Demand:
+    """What rows need of a recording."""
+
+    kind: Kind
+    """The first that takes them: each takes what those before it do."""
+    tokens: int
+    alone: int
+    """Rows of one token."""
+    several: int
+    """Rows of more."""
+    outputs: int
+
+    @staticmethod
+    def of(rows: Collection[Row[CachedTokens]]) -> "Demand":
+        """Returns what these rows need."""
+        alone = sum(row.token_count == 1 for row in rows)
+        tokens, outputs = sum(row.token_count for row in rows), sum(row.outputs for row in rows)
+        proposing = all(row.completes and len(row.proposed) == row.scored == row.token_count - 1 for row in rows)
+        kind = Kind.READING if not proposing else Kind.DECODING if tokens == alone else Kind.PROPOSING
+        return Demand(kind, tokens, alone, len(rows) - alone, outputs)
 
 
 def shapes_of(extent: Extent, most: int, queries: int, span: int) -> list[list[StepShape]]:
