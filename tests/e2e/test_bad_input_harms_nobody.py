@@ -128,7 +128,8 @@ async def beside_neighbours(stack: RunningStack, check: Callable[[AsyncClient], 
         )
         for prompt in NEIGHBOURS
     ]
-    await until(lambda: stack.text.metric("sensorium_engine_requests_running") == len(NEIGHBOURS))
+    running = "sensorium_engine_requests_running"  # or ended already, where this loop was held up
+    await until(lambda: stack.text.metric(running) + sum(one.done() for one in streams) >= len(NEIGHBOURS))
     await check(stack.client)
     for prompt, stream in zip(NEIGHBOURS, await asyncio.gather(*streams), strict=True):
         wanted = greedy(folder, prompt, NEIGHBOUR_TOKENS)
