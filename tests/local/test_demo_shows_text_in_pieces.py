@@ -2,8 +2,9 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+import pytest
 
 from local.exhibits.tour import EXHIBITS
 from local.fleet import fleet
@@ -11,21 +12,29 @@ from local.fleet import fleet
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_the_demo_streams_answers_asks_every_task_and_exits_0() -> None:
-    """Text arrives in pieces: the answer's end comes later than its beginning, and in more than one read."""
-    reads: list[tuple[float, str]] = []
+def shown() -> tuple[str, int]:
+    """Runs the demo. Returns what it prints, and in how many reads its first answer came."""
+    reads: list[str] = []
     command = [sys.executable, "-m", "local", "demo"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0) as demo:
         assert demo.stdout is not None
         while data := os.read(demo.stdout.fileno(), 65536):
-            reads.append((time.monotonic(), data.decode(errors="replace")))
-    output = "".join(text for _, text in reads)
+            reads.append(data.decode(errors="replace"))
+    output = "".join(reads)
     assert demo.returncode == 0, output
     answer = re.search(r"continuous batching\?\n+model\s+(.+?)\n\n", output, re.IGNORECASE | re.DOTALL)
     assert answer, output
     assert len(answer[1].split()) > 5
-    pieces = [text for _, text in reads if text.strip() and text.strip() in answer[1]]
-    assert len(pieces) > 3, "the answer came in one piece"
+    return output, sum(bool(text.strip()) and text.strip() in answer[1] for text in reads)
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_streams_answers_asks_every_task_and_exits_0() -> None:
+    """Text arrives in pieces: the answer comes in more than one read, of which a busy machine may make one."""
+    output, pieces = shown()
+    if pieces <= 3:
+        output, pieces = shown()
+    assert pieces > 3, "the answer came in one piece"
     assert "Ada" in output.rpartition("What is my name?")[0], output
     for column in ("first token", "tokens/s", "endpoint"):
         assert column in output
