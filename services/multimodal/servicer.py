@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from sensorium.v1 import multimodal_pb2 as pb
 from services.generation.ask import Generation
-from services.generation.response_conversion import started_event, stream_event, whole_response
+from services.generation.response_conversion import stream_events, whole_response
 from services.multimodal.answers_conversion import answer_events, document_answers, image_answers
 from services.multimodal.caption_conversion import caption_ask
 from services.multimodal.conversation_conversion import conversation_ask
@@ -36,9 +36,8 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
         verb = self._able("Generate", self._ready(request.model).generator)
         kind = pb.MultimodalServiceStreamGenerateResponse
         async with _started(verb, conversation_ask(request, context.time_remaining())) as generation:
-            yield await started_event(generation, self._served.identity, kind)
-            async for event in generation.stream:
-                yield stream_event(event, kind)
+            async for event in stream_events(generation, self._served.identity, kind, context):
+                yield event
 
     async def Caption(self, request: pb.CaptionRequest, context: Any) -> pb.CaptionResponse:
         """Describes an image and returns the caption whole."""
@@ -52,9 +51,8 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
         """Describes an image and streams the caption."""
         verb = self._able("StreamCaption", self._ready(request.model).captioner)
         async with _started(verb, caption_ask(request, context.time_remaining())) as generation:
-            yield await started_event(generation, self._served.identity, pb.StreamCaptionResponse)
-            async for event in generation.stream:
-                yield stream_event(event, pb.StreamCaptionResponse)
+            async for event in stream_events(generation, self._served.identity, pb.StreamCaptionResponse, context):
+                yield event
 
     async def AnswerImageQuestion(
         self, request: pb.AnswerImageQuestionRequest, context: Any
@@ -78,9 +76,8 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
             return
         verb = self._able("StreamAnswerImageQuestion", verbs.image_writer)
         async with _started(verb, ask) as generation:
-            yield await started_event(generation, self._served.identity, kind)
-            async for event in generation.stream:
-                yield stream_event(event, kind)
+            async for event in stream_events(generation, self._served.identity, kind, context):
+                yield event
 
     async def AnswerDocumentQuestion(
         self, request: pb.AnswerDocumentQuestionRequest, context: Any
@@ -104,9 +101,8 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
             return
         verb = self._able("StreamAnswerDocumentQuestion", verbs.document_writer)
         async with _started(verb, ask) as generation:
-            yield await started_event(generation, self._served.identity, kind)
-            async for event in generation.stream:
-                yield stream_event(event, kind)
+            async for event in stream_events(generation, self._served.identity, kind, context):
+                yield event
 
 
 @asynccontextmanager

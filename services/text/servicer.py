@@ -8,7 +8,7 @@ from typing import Any
 from sensorium.v1 import text_pb2 as pb
 from sensorium.v1.common_pb2 import Usage
 from services.generation.ask import Generation
-from services.generation.response_conversion import started_event, stream_event, whole_response
+from services.generation.response_conversion import stream_events, whole_response
 from services.served_model import ServedModel
 from services.text.request_conversion import generation_ask
 from services.text.response_conversion import immediate_timing, token_list
@@ -32,9 +32,8 @@ class TextServicer(UnderstandingServicer):
     ) -> AsyncIterator[pb.StreamGenerateResponse]:
         """Generates text and streams it."""
         async with self._generation(request, context) as generation:
-            yield await started_event(generation, self._served.identity, pb.StreamGenerateResponse)
-            async for event in generation.stream:
-                yield stream_event(event, pb.StreamGenerateResponse)
+            async for event in stream_events(generation, self._served.identity, pb.StreamGenerateResponse, context):
+                yield event
 
     async def Tokenize(self, request: pb.TokenizeRequest, context: Any) -> pb.TokenizeResponse:
         """Turns texts into token ids."""
@@ -72,9 +71,8 @@ class TextServicer(UnderstandingServicer):
     ) -> AsyncIterator[pb.StreamSummarizeResponse]:
         """Summarizes a text and streams the summary."""
         async with self._generations("Summarize", request, context) as (generation,):
-            yield await started_event(generation, self._served.identity, pb.StreamSummarizeResponse)
-            async for event in generation.stream:
-                yield stream_event(event, pb.StreamSummarizeResponse)
+            async for event in stream_events(generation, self._served.identity, pb.StreamSummarizeResponse, context):
+                yield event
 
     async def Translate(self, request: pb.TranslateRequest, context: Any) -> pb.TranslateResponse:
         """Translates texts and returns the translations whole."""
@@ -86,9 +84,8 @@ class TextServicer(UnderstandingServicer):
     ) -> AsyncIterator[pb.StreamTranslateResponse]:
         """Translates a text and streams the translation."""
         async with self._generations("Translate", request, context) as (generation,):
-            yield await started_event(generation, self._served.identity, pb.StreamTranslateResponse)
-            async for event in generation.stream:
-                yield stream_event(event, pb.StreamTranslateResponse)
+            async for event in stream_events(generation, self._served.identity, pb.StreamTranslateResponse, context):
+                yield event
 
     @asynccontextmanager
     async def _generations(self, rpc: str, request: TextsRequest, context: Any) -> AsyncGenerator[list[Generation]]:

@@ -45,6 +45,8 @@ class Text(text_pb2_grpc.TextServiceServicer, speech_pb2_grpc.SpeechServiceServi
         self.behaviour: Behaviour = nothing
         self.ids: list[str] = []
         self.closed = 0
+        self.context: Any = None
+        """Of the stream that runs."""
 
     async def Tokenize(self, request: Any, context: Any) -> Any:
         self.ids.append(rpc.REQUEST_ID.get())
@@ -52,12 +54,14 @@ class Text(text_pb2_grpc.TextServiceServicer, speech_pb2_grpc.SpeechServiceServi
         return text_pb2.TokenizeResponse()
 
     async def StreamGenerate(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        self.context = context
         try:
             yield text_pb2.StreamGenerateResponse()
             await self.behaviour()
             yield text_pb2.StreamGenerateResponse()
         finally:
             self.closed += 1
+            self.context = None
 
     async def StreamTranscribe(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
         async for _ in request_iterator:

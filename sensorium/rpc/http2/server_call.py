@@ -122,6 +122,13 @@ class ServerCall(Stream):
         else:  # mostly, and then no timer is worth its price
             await self.take_turn()
 
+    def offer(self, message: Any) -> bool:
+        """Sends a message, not the first, if it can leave at once. Returns False where it is to be written instead."""
+        if not self._opened or self.gone or self._ended:
+            return False
+        data: bytes = message if self._serializer is None else self._serializer(message)
+        return len(data) <= self._limit and self.send_at_once(data)
+
     async def read(self) -> Any:
         """Returns the caller's next message as bytes; EOF at their end. Raises AbortError where it cannot be read."""
         message = await self._next()

@@ -69,6 +69,12 @@ class Stream:
 
     def send(self, message: bytes) -> None:
         """Sends a message as soon as the peer takes it; see `drained`."""
+        if not self.send_at_once(message):
+            self._pending.append(memoryview(prefixed(message)))
+            self._output.wait(self)
+
+    def send_at_once(self, message: bytes) -> bool:
+        """Sends a message if the peer takes it now; returns whether it did."""
         size, output = len(message) + 5, self._output
         if (
             size <= self._send_window
@@ -80,9 +86,8 @@ class Stream:
             self._send_window -= size
             output.window -= size
             output.put(message_frame(self.number, message))
-            return
-        self._pending.append(memoryview(prefixed(message)))
-        output.wait(self)
+            return True
+        return False
 
     def behind(self, action: Callable[[], None]) -> None:
         """Does something once all messages have left; at once if they have."""

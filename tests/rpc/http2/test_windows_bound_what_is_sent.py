@@ -2,14 +2,17 @@ import asyncio
 from typing import Any
 
 import pytest
+from grpc import StatusCode
 
 from sensorium.rpc.http2 import frames
 from sensorium.rpc.http2.frames import frame, header_frames, prefixed, settings_frame, window_frame
 from sensorium.rpc.http2.output import Output
 from sensorium.rpc.http2.stream import WINDOW
+from sensorium.v1.common_pb2 import GenerationDelta
+from sensorium.v1.text_pb2 import StreamGenerateResponse
 from tests.rpc.http2.test_one_call_that_cannot_be_answered import changed
 from tests.rpc.http2.wire import Wire, wire
-from tests.rpc.peer import COLLECT, EXCHANGE, STREAM, peer
+from tests.rpc.peer import COLLECT, EXCHANGE, STREAM, ended, peer
 from tests.waiting import until
 
 BODY = b"0123456789" * 5
@@ -72,6 +75,40 @@ async def test_a_reader_that_takes_nothing_gets_the_status_behind_what_waits() -
         while len(came) < 5:
             came += (await caller.until(frames.DATA, 1))[1]
         assert (await caller.trailers(1))["grpc-status"] == "8"
+
+
+async def test_what_is_offered_leaves_at_once_or_not_at_all() -> None:
+    message = StreamGenerateResponse(delta=GenerationDelta(text="ab"))  # eleven bytes
+    contexts, taken = list[Any](), list[bool]()
+    async with peer() as there, wire(there.server.port) as caller:
+
+        async def offer() -> None:
+            contexts.append(there.text.context)
+            taken.extend(there.text.context.offer(message) for _ in range(2))
+
+        there.text.behaviour = offer
+        caller.greet(initial_window_size=5 + 11 + 10)
+        caller.send(header_frames(1, caller.block(changed(path=STREAM)), 0, 16_384))
+        caller.send(frame(frames.DATA, frames.END_STREAM, 1, prefixed(b"")))
+        came = [(await caller.until(frames.DATA, 1))[1] for _ in range(3)]
+        assert came == [prefixed(b""), prefixed(message.SerializeToString()), prefixed(b"")]
+        assert (await caller.trailers(1))["grpc-status"] == "0"
+        assert taken == [True, False]
+        caller.send(window_frame(1, 100))
+        assert not contexts[0].offer(message)  # the call has ended
+
+
+async def test_what_is_too_large_to_be_sent_is_not_taken() -> None:
+    taken: list[bool] = []
+    async with peer(message_bytes=2**20) as there:
+
+        async def offer() -> None:
+            message = StreamGenerateResponse(delta=GenerationDelta(text="a" * 2**20))
+            taken.append(there.text.context.offer(message))
+
+        there.text.behaviour = offer
+        assert await ended(there.call(STREAM)) == StatusCode.OK
+    assert taken == [False]
 
 
 async def test_what_a_handler_does_not_read_is_not_asked_for() -> None:

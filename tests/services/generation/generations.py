@@ -1,5 +1,6 @@
 """A generation whose events are written down, in place of the engine's."""
 
+from collections.abc import Callable
 from typing import Any
 
 from services.engine.generation.requests.request import (
@@ -25,6 +26,9 @@ class ScriptedStream:
         self._events = events
         self._left = iter(events)
         self.cancelled = 0
+
+    def pass_to(self, take: Callable[[Delta], bool]) -> None:
+        """Offers nothing."""
 
     def whole(self) -> "ScriptedStream":
         return self

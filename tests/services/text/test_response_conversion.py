@@ -1,8 +1,12 @@
+import asyncio
+from types import SimpleNamespace
+
 import pytest
 
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
 from services.answer_conversion import duration
+from services.engine.generation.output.stream import GenerationStream
 from services.engine.generation.requests.request import (
     Alternative,
     Completed,
@@ -16,7 +20,7 @@ from services.engine.generation.requests.request import (
 )
 from services.engine.language.texts import EncodedToken
 from services.generation.ask import Generation
-from services.generation.response_conversion import logprob_bytes, timing
+from services.generation.response_conversion import logprob_bytes, stream_events, timing
 from services.generation.response_conversion import started_event as started_event_of
 from services.generation.response_conversion import stream_event as stream_event_of
 from services.generation.response_conversion import whole_response as whole_response_of
@@ -192,3 +196,17 @@ def test_a_token_at_the_start_has_an_offset_of_zero_and_one_without_offsets_has_
     assert (at_start.id, at_start.piece, at_start.special, at_start.start, at_start.end) == (0, "a", True, 0, 1)
     assert not nowhere.HasField("start")
     assert not nowhere.HasField("end")
+
+
+async def test_what_can_be_sent_at_once_wakes_no_call() -> None:
+    stream, sent = GenerationStream(), list[pb.StreamGenerateResponse]()
+    context = SimpleNamespace(offer=lambda message: not sent.append(message))
+    events = stream_events(Generation(stream, 3, 77, None), IDENTITY, pb.StreamGenerateResponse, context)
+    assert (await anext(events)).started.seed == 77
+    rest = asyncio.ensure_future(anext(events))
+    await asyncio.sleep(0)
+    for delta in (first := Delta("a", (1,)), second := Delta("b", (2,), candidate_index=1)):
+        stream.deliver(delta)
+    assert sent == [stream_event(first), stream_event(second)]
+    stream.deliver(COMPLETED)
+    assert await rest == stream_event(COMPLETED)

@@ -36,12 +36,19 @@ class GenerationStream:
         """Tokens that may wait in each of its outputs, so that a reader who keeps up is never taken for slow."""
         self.due = 0.0
         """When the reader may have the next delta, on the clock of `time.monotonic`. May be asked by any thread."""
+        self._take: Callable[[Delta], bool] | None = None
         self._reader: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     def on_cancel(self, cancel: Callable[[], object]) -> None:
         """Sets what `cancel` calls; it must be safe from any thread and after the end."""
         self._cancel = cancel
+
+    def pass_to(self, take: Callable[[Delta], bool]) -> None:
+        """Offers deltas to `take` while the reader waits; one that it takes (True) is read, and wakes nobody.
+
+        What it raises is the reader's to find: it gets that delta.
+        """
+        self._take = take
 
     def whole(self) -> "GenerationStream":
         """Returns the stream for a reader that sends nothing of it before its end.
@@ -86,15 +93,17 @@ class GenerationStream:
                 await self._reader
             finally:
                 self._reader = None
-                self._stop_timer()
         if not self._events:
             raise self._error or StopAsyncIteration
         event = self._events.pop(next(iter(self._events)))
         if isinstance(event, Delta):
-            self._waiting_tokens -= len(event.token_ids)
-            if not self._whole:
-                self.due = time.monotonic() + self._pace.gap_seconds
+            self._read(event)
         return event
+
+    def _read(self, delta: Delta) -> None:
+        self._waiting_tokens -= len(delta.token_ids)
+        if not self._whole:
+            self.due = self._pace.sent(time.monotonic())
 
     def _turn(self) -> bool:
         """Returns whether the last delta lies far enough behind."""
@@ -103,26 +112,35 @@ class GenerationStream:
         return self.due <= time.monotonic()
 
     def _stir(self) -> None:
-        """Wakes the reader once it may have what is there. Where it may at once, as mostly, that takes no timer."""
-        if self._reader is None or self._reader.done() or not (self._ended or self._events):
+        """Gives a reader who waits what it may have. What came too early waits for what comes next, as a rule."""
+        if self._reader is None or self._reader.done():
             return
-        if self._ended or self._turn():
+        while self._events and not self._ended and self._turn():
+            if not self._pass():
+                self._reader.set_result(None)
+                return
+        if self._ended:
             self._reader.set_result(None)
-        elif self._timer is None and not self._whole:
-            self._timer = self.loop.call_later(self.due - time.monotonic(), self._expire)
+        elif self._events and not self._whole:
+            self._pace.hold(self._stir)
 
-    def _expire(self) -> None:
-        self._timer, self.due = None, 0.0
-        self._stir()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _pass(self) -> bool:
+        """Returns whether the first event was taken for the reader."""
+        about, event = next(iter(self._events.items()))
+        if self._take is None or not isinstance(event, Delta):
+            return False
+        try:
+            taken = self._take(event)
+        except Exception:
+            return False
+        if taken:
+            del self._events[about]
+            self._read(event)
+        return taken
 
     def _end(self) -> None:
         if not self._ended:
-            self._ended = True
+            self._ended, self._take = True, None
             if not self._whole:
                 self._pace.open -= 1
             self._stir()
