@@ -36,14 +36,18 @@ def note(record: CallRecord, answer: Any) -> None:
     if shape.usage:
         record.consumption = consumption_of(told.usage, _seconds(told.timing.compute))
     if shape.candidates:
-        reasons = (common_pb2.FinishReason.Name(one.finish.reason) for one in told.candidates)
-        record.finish_reasons = tuple(dict.fromkeys(name.removeprefix(_PREFIX).lower() for name in reasons))
+        record.finish_reasons = tuple(dict.fromkeys(_name(one.finish.reason) for one in told.candidates))
 
 
 @cache
 def _shape(kind: type[Message]) -> _Shape:
     fields = kind.DESCRIPTOR.fields_by_name
     return _Shape("completed" in fields, "usage" in fields, "candidates" in fields)
+
+
+@cache
+def _name(reason: common_pb2.FinishReason.ValueType) -> str:
+    return common_pb2.FinishReason.Name(reason).removeprefix(_PREFIX).lower()
 
 
 def consumption_of(usage: common_pb2.Usage, compute_seconds: float = 0.0) -> Consumption:

@@ -71,9 +71,11 @@ def _whole(behaviour: Any, decode: Decode, encode: Callable[[Any], bytes], guard
 
 
 def _stream(behaviour: Any, decode: Decode, guard: Guard, patience: Patience) -> Any:
+    generates = inspect.isasyncgenfunction(behaviour)
+
     async def answer(request: Any, context: Context) -> None:
         async with guard(context) as record:
-            if inspect.isasyncgenfunction(behaviour):
+            if generates:
                 # Closed here, and not by the garbage collector: a handler's `finally` runs before the call ends.
                 async with aclosing(behaviour(_decoded(request, decode, patience), context)) as messages:
                     message = None

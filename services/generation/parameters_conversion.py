@@ -1,6 +1,6 @@
 """The edge of everything that generates, inward: how to generate, as plain values."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sensorium.v1 import common_pb2 as common
@@ -22,11 +22,7 @@ def delivered_tokens(delivered: Iterable[common.DeliveredTokens]) -> tuple[Deliv
 
 def generation_options(parameters: common.GenerationParameters, priority: int = 0) -> GenerationOptions:
     """Returns how to generate as plain values."""
-    message: Any = parameters
-
-    def given(name: str) -> Any:
-        return getattr(message, name) if message.HasField(name) else None
-
+    given: Callable[[str], Any] = {field.name: value for field, value in parameters.ListFields()}.get
     return GenerationOptions(
         temperature=given("temperature"),
         top_k=given("top_k"),

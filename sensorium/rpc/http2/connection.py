@@ -243,9 +243,7 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
         self.output.put(frame(frames.SETTINGS, ACK, 0))
 
     def _set(self, setting: int, value: int) -> None:
-        if setting == frames.HEADER_TABLE_SIZE:
-            self._headers.resize(value)
-        elif setting == frames.INITIAL_WINDOW_SIZE:
+        if setting == frames.INITIAL_WINDOW_SIZE:
             if value > frames.LARGEST_WINDOW:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
             self.peer_window = value

@@ -1,10 +1,11 @@
 """Header compression, and header blocks that come in several frames. All limits on headers are here."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
-from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
+from hpack import Decoder, HPACKError
 from hpack.exceptions import OversizedHeaderListError
-from hpack.hpack import decode_integer
+from hpack.hpack import decode_integer, encode_integer
 
 from sensorium.rpc.http2.frames import END_HEADERS, ConnectionFault, ErrorCode
 from sensorium.rpc.http2.metadata import Header
@@ -19,11 +20,13 @@ _TABLE_BYTES = 4096
 # RFC 7541, section 4.2: the least size since the last block, and the last one.
 _MOST_RESIZES = 2
 _RESIZE, _RESIZE_MASK, _RESIZE_BITS = 0x20, 0xE0, 5
-# Of these there are few, and the same ones again and again; others would push them out of the peer's table.
-_REPEATED = frozenset(
-    {b":status", b":method", b":scheme", b":authority", b":path", b"content-type", b"te", b"grpc-status"}
-    | {b"grpc-accept-encoding", b"user-agent", b"x-sensorium-endpoint"}
-)
+# RFC 7541, appendix A.
+_STATUS_200 = b"\x88"
+# The first block says that there is no table, which suits every size that the peer may allow.
+_NO_TABLE = b"\x20"
+# Of these there are few, and the same ones again and again; others would push them out of a proxy's table.
+_REPEATED = frozenset({b":status", b"content-type", b"grpc-status", b"grpc-accept-encoding", b"x-sensorium-endpoint"})
+_UNINDEXED, _NEVER_INDEXED = b"\x00", b"\x10"
 
 
 class HeaderBlocks:
@@ -32,7 +35,7 @@ class HeaderBlocks:
     def __init__(self) -> None:
         self._decoder = Decoder(max_header_list_size=_READ_BYTES)
         self._decoder.max_allowed_table_size = _TABLE_BYTES
-        self._encoder = Encoder()
+        self._no_table = _NO_TABLE
         self._stream = 0
         self._flags = 0
         self._pieces: list[bytes] = []
@@ -44,14 +47,13 @@ class HeaderBlocks:
         return self._stream
 
     def encode(self, headers: Iterable[Header]) -> bytes:
-        """Returns a block, which must leave in the order in which blocks are made."""
-        return self._encoder.encode(
-            [each if each[0] in _REPEATED else NeverIndexedHeaderTuple(*each) for each in headers], huffman=False
-        )
+        """Returns a block, which must leave in the order in which blocks are made.
 
-    def resize(self, table_bytes: int) -> None:
-        """Takes what the peer's table may hold; more than the usual is not made use of."""
-        self._encoder.header_table_size = min(table_bytes, _TABLE_BYTES)
+        It holds each header as it is. A table, of which the peer has the other half, would save some ninety bytes of a
+        call, for three times the work.
+        """
+        no_table, self._no_table = self._no_table, b""
+        return no_table + b"".join(_repeated(each) if each[0] in _REPEATED else _literal(each) for each in headers)
 
     def begin(self, stream: int, flags: int, piece: bytes) -> tuple[int, list[Header]] | None:
         """Takes the first frame of a block. Returns its flags and headers if it is whole.
@@ -94,6 +96,16 @@ def _require_few_resizes(block: bytes) -> None:
         if resizes > _MOST_RESIZES:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "the headers resize their table too often")
         position += decode_integer(memoryview(block)[position:], _RESIZE_BITS)[1]
+
+
+def _literal(header: Header, mark: bytes = _NEVER_INDEXED) -> bytes:
+    name, value = header
+    return b"".join((mark, encode_integer(len(name), 7), name, encode_integer(len(value), 7), value))
+
+
+@lru_cache(256)
+def _repeated(header: Header) -> bytes:
+    return _STATUS_200 if header == (b":status", b"200") else _literal(header, _UNINDEXED)
 
 
 def header_bytes(headers: Iterable[Header]) -> int:

@@ -32,6 +32,7 @@ class Wire:
         """Sends preface and settings, by the names of `frames`."""
         told = {getattr(frames, name.upper()): value for name, value in settings.items()}
         self.send(frames.PREFACE + frames.settings_frame(told))
+        self._decoder.max_allowed_table_size = told.get(frames.HEADER_TABLE_SIZE, 4096)
 
     def send(self, *data: bytes) -> None:
         self._writer.write(b"".join(data))
