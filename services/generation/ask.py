@@ -11,6 +11,11 @@ from services.engine.language.texts import Chat
 from services.engine.multimodal.kind import MediaKind
 from services.sent_media import SentMedia
 
+_FEW = 1024
+"""Token ids, which are checked in a tenth of a millisecond."""
+_SHORT = 512
+"""Characters, of which a fast tokenizer makes tokens in that time."""
+
 
 @dataclass(frozen=True)
 class ShownMedium:
@@ -47,6 +52,17 @@ class GenerationAsk:
     """What an encoder reads in the place of the prompt, where that is no text."""
     defaults: ModelDefaults | None = None
     """What holds where the options are silent, if not what holds for Generate."""
+
+    @property
+    def is_light(self) -> bool:
+        """Whether a fast tokenizer leaves so little to prepare that a thread would take longer to wake (ADR 50)."""
+        options = self.options
+        listed = (options.logit_bias, options.bad_words, options.allowed_token_ids, options.stop_strings)
+        if any(listed) or self.delivered or options.structured_output or len(options.stop_token_ids) > _FEW:
+            return False
+        if self.prompt is not None:
+            return len(self.prompt) <= _SHORT
+        return self.prompt_token_ids is not None and len(self.prompt_token_ids) <= _FEW
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ class TextGenerator:
             InvalidArgument: holds every violation.
             QueueFull, DeadlineExceeded, ModelNotReady: see Admission.enter.
         """
+        if ask.is_light and self._encoder.is_fast:
+            return self._submit(self._preprocessing.at_once(self._prepare_all, lambda: [ask], (None, ())))[0]
         return (await self.start_all(lambda: [ask], ask.options.structured_output))[0]
 
     async def start_all(
@@ -68,9 +70,12 @@ class TextGenerator:
         `structured` is what all of them hold their outputs to. Raises what `start` raises, and what `make` raises.
         """
         found = await self._structures.find(structured)
+        return self._submit(await self._preprocessing.run(self._prepare_all, make, found))
+
+    def _submit(self, prepared: list[Prepared]) -> list[Generation]:
         started: list[Generation] = []
         try:
-            for request, outputs, rendered in await self._preprocessing.run(self._prepare_all, make, found):
+            for request, outputs, rendered in prepared:
                 stream, seed = self._engine.submit(request, *outputs), request.sampling.seed
                 scores_prompt = request.prompt_logprob_count is not None
                 started.append(Generation(stream, request.input_token_count, seed, rendered, scores_prompt))

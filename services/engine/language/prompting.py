@@ -25,6 +25,8 @@ class PromptEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, context_tokens: int) -> None:
         # Its own types tell one result for each of many ways to call it.
         self._tokenizer: Any = tokenizer
+        self.is_fast = bool(tokenizer.is_fast)
+        """Whether the tokenizer is compiled code."""
         self._decoder: Any = tokenizer.backend_tokenizer if _decodes_plainly(tokenizer) else None
         self._special_ids = frozenset(tokenizer.all_special_ids)
         longest = max(map(len, tokenizer.get_vocab()), default=1)
@@ -44,7 +46,7 @@ class PromptEncoder:
     def encode_tokens(self, text: str, *, field: str, add_special_tokens: bool) -> list[EncodedToken]:
         """Returns the tokens of `text` with pieces and offsets. Raises what `encode` raises."""
         self._require_length(text, field)
-        fast: bool = self._tokenizer.is_fast
+        fast = self.is_fast
         with tokenizing(len(text)):
             encoded = self._tokenizer(text, add_special_tokens=add_special_tokens, return_offsets_mapping=fast)
         ids: list[int] = encoded["input_ids"]

@@ -70,6 +70,36 @@ async def test_every_form_of_input_is_generated_from(verb: TextGenerator, tokeni
     assert (await read(chat.stream)).ids == continuation(rendered, 5)
 
 
+LIGHT = [
+    GenerationAsk(prompt="Hello", options=options()),
+    GenerationAsk(prompt_token_ids=[5, 6], options=options(stop_token_ids=(7,))),
+]
+HEAVY = [
+    GenerationAsk(chat=CHAT, options=options()),
+    GenerationAsk(prompt="Hi" * 300, options=options()),
+    GenerationAsk(prompt_token_ids=[5] * 1025, options=options()),
+    GenerationAsk(prompt="x", options=options(bad_words=("a",))),
+    GenerationAsk(prompt="x", options=options(), delivered=(DeliveredTokens(0, [5]),)),
+]
+
+
+async def test_only_what_takes_no_longer_than_a_thread_to_wake_is_done_on_the_loop(
+    verb: TextGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def handed_over(_self: Preprocessing, *_arguments: object) -> None:
+        raise ChildProcessError
+
+    monkeypatch.setattr(Preprocessing, "finish", handed_over)
+    for ask in LIGHT:
+        assert (await read((await verb.start(ask)).stream)).ids
+    for ask in HEAVY:
+        with pytest.raises(ChildProcessError):
+            await verb.start(ask)
+    monkeypatch.setattr(verb._encoder, "is_fast", False)
+    with pytest.raises(ChildProcessError):
+        await verb.start(LIGHT[0])
+
+
 async def test_bad_words_are_forbidden_with_and_without_a_space_before(
     verb: TextGenerator, bench: Bench, tokenizer: PreTrainedTokenizerFast
 ) -> None:
