@@ -1,4 +1,4 @@
-"""What the gateway looks at in an answer: its first generated output, and the usage at its end."""
+"""What the gateway looks at in an answer: its first generated output, the event that closes it, and the usage there."""
 
 from dataclasses import dataclass
 
@@ -15,6 +15,8 @@ class AnswerShape:
 
     delta_tag: bytes
     """How a message begins that holds generated output; empty where none does."""
+    completed: int
+    """The field of the event that closes a stream; 0 where the answers are no streams."""
     usage_path: tuple[int, ...]
     """The fields that lead to the usage, from the last message of a stream or the only one of a call; empty if none."""
 
@@ -25,8 +27,16 @@ class AnswerShape:
         delta, completed, usage = (answer.get(name) for name in ("delta", "completed", "usage"))
         tag = bytes([delta.number << 3 | 2]) if delta is not None else b""
         if completed is not None and completed.message_type is not None:
-            return cls(tag, (completed.number, completed.message_type.fields_by_name["usage"].number))
-        return cls(tag, (usage.number,) if usage is not None else ())
+            usage = completed.message_type.fields_by_name["usage"]
+            return cls(tag, completed.number, (completed.number, usage.number))
+        return cls(tag, 0, (usage.number,) if usage is not None else ())
+
+    def closes(self, last: bytes) -> bool:
+        """Returns whether a stream may end well behind this message: it holds the event that closes it."""
+        try:
+            return any(True for _ in Scan(last).fields(0, len(last), (self.completed,)))
+        except Malformed:
+            return False
 
     def usage(self, last: bytes) -> Usage | None:
         """Returns the usage in the last message of an answer; None where it holds none, or cannot be read.

@@ -82,6 +82,7 @@ class Delivery:
         Raises:
             AioRpcError: the endpoint's call failed.
             EndpointSilent: the endpoint sent nothing for too long.
+            NoAnswer: it ended well, and without the event that closes a stream.
             CannotGoOn: the endpoint was to go on with what another one began, and will not.
             SlowConsumer: the caller took nothing for too long.
         """
@@ -90,17 +91,17 @@ class Delivery:
         if self.begun:
             await self._go_on(silence, call, lease)
         # Read and written one by one, gRPC's flow control reaches from the caller to the endpoint.
-        while (message := await self._next(call, silence)) is not EOF:
+        while (message := await self._next(call, silence, last)) is not EOF:
             if not self.begun:
                 await self._open(await call.initial_metadata(), lease)
             await self._send(message)
             if self.resumption is not None:
                 self.resumption.keep(message)
             last = message
+        if not self._shape.closes(last):
+            raise NoAnswer
         self._call.last_message = perf_counter()
         self._call.usage = self._shape.usage(last)
-        if not self.begun:
-            await self._open(await call.initial_metadata(), lease)
         self._context.set_trailing_metadata(trailing_to_caller(await call.trailing_metadata()))
 
     async def fail(self, failure: Failure, lease: Lease) -> NoReturn:
@@ -116,6 +117,8 @@ class Delivery:
                 "The endpoint was lost in the middle of the stream, and no other one would go on with it."
             )
         if isinstance(error, NoAnswer):
+            if lost:
+                raise BackendLost("The endpoint ended the stream before it was complete.")
             await self._open((), lease)
             raise BackendLost("The endpoint ended the call without an answer.")
         if not self.begun:
@@ -125,13 +128,13 @@ class Delivery:
             await self._context.abort(error.code(), error.details() or "", trailing)
         raise _in_our_words(error, lost)
 
-    async def _next(self, call: Any, silence: Silence) -> Any:
-        """Returns the next message, or EOF."""
+    async def _next(self, call: Any, silence: Silence, last: bytes) -> Any:
+        """Returns the message behind `last`, or EOF."""
         try:
             return await silence.within(call.read(), first=bool(self._delta_tag))
         except grpc.aio.AioRpcError as error:
             # Nothing is missing but the status, which after this message is always OK.
-            if self.resumption is not None and self.resumption.completed and Failure.of(error).lost:
+            if Failure.of(error).lost and self._shape.closes(last):
                 return EOF
             raise
 
@@ -145,7 +148,7 @@ class Delivery:
                 raise CannotGoOn from error
             raise
         if message is EOF:
-            raise CannotGoOn
+            raise NoAnswer
         self.resumption.check(message)
         lease.answered()
         self._metrics.resumes.labels("resumed").inc()

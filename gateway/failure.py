@@ -24,18 +24,18 @@ class EndpointSilent(Exception):
 
 
 class NoAnswer(Exception):
-    """An endpoint ended a call as if it had answered, and had not."""
+    """An endpoint ended a call as if it had answered, and had not: without a message, or in mid-stream."""
 
     def __init__(self) -> None:
-        super().__init__("the call ended without a message")
+        super().__init__("the call ended without its answer")
 
 
 @dataclass(frozen=True)
 class Failure:
     """One failed attempt.
 
-    `reason` is the gRPC code's name; `SILENT` where the gateway gave the endpoint up, `NO_ANSWER` where a message was
-    missing, `CANNOT_GO_ON` where it would not go on with another one's stream.
+    `reason` is the gRPC code's name; `SILENT` where the gateway gave the endpoint up, `NO_ANSWER` where the message
+    was missing that ends an answer, `CANNOT_GO_ON` where it would not go on with another one's stream.
     """
 
     error: grpc.aio.AioRpcError | EndpointSilent | NoAnswer | CannotGoOn

@@ -35,18 +35,11 @@ class Resumption:
         self._messages: list[bytes] = []
         self._bytes = 0
         self._whole = True
-        number = method.response_type.DESCRIPTOR.fields_by_name["completed"].number
-        self._completed_tag = bytes([number << 3 | 2])
 
     @property
     def possible(self) -> bool:
         """Whether another endpoint can be asked to go on: all that was sent is known."""
         return self._whole
-
-    @property
-    def completed(self) -> bool:
-        """Whether the caller has the event that closes the stream: only the status is missing."""
-        return bool(self._messages) and self._messages[-1].startswith(self._completed_tag)
 
     @property
     def model(self) -> ModelIdentity | None:

@@ -29,7 +29,8 @@ class Seen:
 class Script:
     """What the service does with a call: `error` is raised after `tokens` deltas, or by a call without a stream.
 
-    Instead, a stream may end with a bare `status`. Its tokens are numbered from 0; those delivered before are left out.
+    Instead, a stream may end with a bare `status`, in place of its `completed` or `late`, behind it; or well, and not
+    `completed`. Its tokens are numbered from 0; those delivered before are left out.
 
     `gate`, when given, is waited for before the deltas from the second on, and by calls without a stream; `before`, by
     streams before anything else.
@@ -39,6 +40,8 @@ class Script:
     text: str = "word "
     error: Exception | None = None
     status: grpc.StatusCode | None = None
+    late: bool = False
+    completed: bool = True
     gate: asyncio.Event | None = None
     before: asyncio.Event | None = None
 
@@ -150,10 +153,13 @@ class _Text(text_pb2_grpc.TextServiceServicer):
                 yield text_pb2.StreamGenerateResponse(delta={"text": script.text, "token_ids": [index]})
             if script.error is not None:
                 raise script.error
+            if script.status is not None and not script.late:
+                await context.abort(script.status)
+            if script.completed:
+                usage = {"input_token_count": 7, "output_token_count": script.tokens}
+                yield text_pb2.StreamGenerateResponse(completed={"usage": usage})
             if script.status is not None:
                 await context.abort(script.status)
-            usage = {"input_token_count": 7, "output_token_count": script.tokens}
-            yield text_pb2.StreamGenerateResponse(completed={"usage": usage})
         except BaseException as error:
             ended = error
             raise
@@ -191,6 +197,8 @@ class _Speech(speech_pb2_grpc.SpeechServiceServicer):
                 raise fake.script.error
             async for _ in request_iterator:
                 yield speech_pb2.StreamTranscribeResponse()
+            if fake.script.completed:
+                yield speech_pb2.StreamTranscribeResponse(completed={})
         finally:
             fake.end(None)
 

@@ -90,6 +90,7 @@ async def test_a_stream_of_requests_is_replayed_from_its_first_message():
         await call.write(speech_pb2.StreamTranscribeRequest(audio=b"00"))
         assert await call.read() == speech_pb2.StreamTranscribeResponse()
         await call.done_writing()
+        assert (await call.read()).HasField("completed")
         assert await call.read() is grpc.aio.EOF
         assert (len(first.seen), len(second.seen)) == (0, 1)
 

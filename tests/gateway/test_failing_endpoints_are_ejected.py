@@ -156,6 +156,16 @@ async def test_one_that_ends_calls_without_a_message_is_ejected_and_no_caller_se
         assert gateway.metric("sensorium_gateway_attempts_total", result="retried", reason="NO_ANSWER") == 5
 
 
+async def test_one_that_ends_streams_before_they_are_complete_is_ejected_and_no_caller_sees_an_error():
+    leaving = FakeTextService(script=Script(tokens=2, completed=False), concurrency=100)
+    async with leaving, FakeTextService() as other, rig(leaving.address, other.address) as gateway:
+        for _ in range(10):
+            events = [event async for event in gateway.text.StreamGenerate(text_pb2.StreamGenerateRequest(prompt="x"))]
+            assert events[-1].HasField("completed")
+        assert gateway.endpoint(leaving.address).state is EndpointState.EJECTED
+        assert len(leaving.seen) == 5
+
+
 async def test_at_most_half_of_a_pool_is_ejected():
     services = [FakeTextService(script=Script(error=ModelNotReady("ill"))) for _ in range(3)]
     async with services[0], services[1], services[2], rig(*(service.address for service in services)) as gateway:

@@ -55,6 +55,7 @@ async def test_a_stream_of_requests_reaches_the_endpoint_message_by_message():
             await call.write(speech_pb2.StreamTranscribeRequest(audio=b"\0" * 640))
             await call.read()
         await call.done_writing()
+        assert (await call.read()).HasField("completed")
         assert await call.read() is grpc.aio.EOF
         assert (await call.code()).name == "OK"
 

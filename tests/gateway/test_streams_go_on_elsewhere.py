@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
+from gateway.answer import AnswerShape
 from gateway.kept_bytes import KeptBytes
 from gateway.resumption import CannotGoOn, Resumption
 from sensorium.errors import BackendLost, InvalidArgument, ModelNotReady, Violation
@@ -67,6 +68,39 @@ async def test_an_endpoint_that_drops_a_call_is_lost_to_it() -> None:
         assert [event.delta.token_ids[0] for event in events[1:-1]] == [0, 1, 2, 3, 4]
     async with dropping, rig(dropping.address) as gateway:
         assert isinstance(await error_of(gateway.text.StreamGenerate(REQUEST)), BackendLost)
+
+
+@pytest.mark.parametrize("tokens", [0, 2])
+async def test_an_endpoint_that_ends_a_stream_before_it_is_complete_is_lost_to_it(tokens: int) -> None:
+    leaving = FakeTextService(script=Script(tokens=tokens, completed=False), concurrency=100)
+    async with leaving, whole() as other, rig(leaving.address, other.address) as gateway:
+        events = [event async for event in gateway.text.StreamGenerate(REQUEST)]
+        assert [event.WhichOneof("event") for event in events] == ["started", *["delta"] * 5, "completed"]
+        assert [event.delta.token_ids[0] for event in events[1:-1]] == [0, 1, 2, 3, 4]
+        result = "resumed" if tokens else "retried"
+        assert gateway.metric("sensorium_gateway_attempts_total", result=result, reason="NO_ANSWER") == 1
+    async with leaving, rig(leaving.address) as gateway:
+        assert isinstance(await error_of(gateway.text.StreamGenerate(REQUEST)), BackendLost)
+        broken = gateway.metric("sensorium_gateway_streams_broken_total", phase="streaming")
+        assert broken == (1 if tokens else 0)
+
+
+async def test_one_that_is_to_go_on_and_ends_at_once_is_replaced_too() -> None:
+    mute = FakeTextService(script=Script(tokens=0, completed=False), concurrency=50)
+    async with failing() as lost, mute, whole() as other:
+        async with rig(lost.address, mute.address, other.address) as gateway:
+            events = [event async for event in gateway.text.StreamGenerate(REQUEST)]
+            assert gateway.metric("sensorium_gateway_attempts_total", result="resumed", reason="NO_ANSWER") == 1
+        assert [event.delta.token_ids[0] for event in events[1:-1]] == [0, 1, 2, 3, 4]
+        assert len(mute.seen) == 1
+
+
+@pytest.mark.parametrize("resume_mib", [0, 64])
+async def test_a_stream_whose_status_alone_is_lost_has_ended_well(resume_mib: int) -> None:
+    late = FakeTextService(script=Script(status=grpc.StatusCode.UNAVAILABLE, late=True))
+    async with late, rig(late.address, resume_mib=resume_mib) as gateway:
+        events = [event async for event in gateway.text.StreamGenerate(REQUEST)]
+        assert events[-1].HasField("completed")
 
 
 async def test_without_another_endpoint_the_stream_breaks() -> None:
@@ -140,9 +174,13 @@ def test_what_cannot_be_read_is_not_gone_on_with() -> None:
             resumption.request()
 
 
-def test_a_stream_is_complete_with_its_last_event() -> None:
-    with Resumption(METHOD, b"", KeptBytes(1000)) as resumption:
-        resumption.keep(message(started={}))
-        assert not resumption.completed
-        resumption.keep(message(completed={}))
-        assert resumption.completed
+def test_a_stream_is_complete_with_its_last_event_wherever_that_stands_in_its_message() -> None:
+    shape, unknown = AnswerShape.of(METHOD), b"\x78\x01"
+    assert shape.closes(message(completed={}))
+    assert shape.closes(unknown + message(completed={}) + unknown)
+    assert not any(shape.closes(last) for last in (b"", unknown, b"\xff", message(delta={"text": "x"})))
+
+
+def test_every_stream_of_the_contract_has_an_event_that_closes_it() -> None:
+    streams = [method for method in METHODS.values() if method.response_is_stream]
+    assert streams and all(AnswerShape.of(method).completed for method in streams)
