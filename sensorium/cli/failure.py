@@ -46,7 +46,7 @@ def _next_steps(error: SensoriumError, target: str) -> list[str]:
         case DeadlineExceeded():
             steps.append("Give it longer with --timeout.")
         case Unavailable() if type(error) is Unavailable:
-            steps.append(f"Is the server running at {target}? Is --tls what it expects?")
+            steps.append(f"Is the server running at {target}? Does it expect --tls, or --cert-file and --key-file?")
         case _:
             pass
     return steps

@@ -29,7 +29,30 @@ class Server:
     tls: Annotated[bool, typer.Option("--tls", help="Secures the channel.", rich_help_panel=_PANEL)] = False
     ca_file: Annotated[
         str | None,
-        typer.Option("--ca-file", help="Certificate authorities, PEM; implies --tls.", rich_help_panel=_PANEL),
+        typer.Option(
+            "--ca-file",
+            envvar="SENSORIUM_CA_FILE",
+            help="Certificate authorities, PEM; implies --tls.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    cert_file: Annotated[
+        str | None,
+        typer.Option(
+            "--cert-file",
+            envvar="SENSORIUM_CERT_FILE",
+            help="Client certificate where the server demands one, PEM; implies --tls.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    key_file: Annotated[
+        str | None,
+        typer.Option(
+            "--key-file",
+            envvar="SENSORIUM_KEY_FILE",
+            help="Private key of the client certificate, PEM.",
+            rich_help_panel=_PANEL,
+        ),
     ] = None
     server_name: Annotated[
         str | None,
@@ -61,14 +84,12 @@ class Server:
         Raises:
             BadParameter: they do not go together, or a file of theirs cannot be read.
         """
-        secured = self.tls or self.ca_file is not None
-        tls = TLS(ca_file=self.ca_file, server_name=self.server_name) if secured else None
         try:
             return Client(
                 self.target,
                 model=self.model,
                 timeout=self.timeout,
-                tls=tls,
+                tls=self._tls(),
                 token=self.token or None,
                 plaintext_token=self.plaintext_token,
             )
@@ -76,6 +97,13 @@ class Server:
             raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
+
+    def _tls(self) -> TLS | None:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise typer.BadParameter("A client certificate needs both --cert-file and --key-file.")
+        if not self.tls and self.ca_file is None and self.cert_file is None:
+            return None
+        return TLS(ca_file=self.ca_file, cert_file=self.cert_file, key_file=self.key_file, server_name=self.server_name)
 
     def call_options(self) -> CallOptions:
         """Returns the options of the call itself.

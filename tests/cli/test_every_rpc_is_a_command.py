@@ -10,6 +10,7 @@ from sensorium.cli.app import COMMANDS, GROUPS, application
 from sensorium.cli.command import RpcCommand
 from sensorium.cli.descriptors import fields_of, message_of
 from sensorium.cli.fields import Parameter, parameters
+from sensorium.cli.server import server_parameters
 from sensorium.client.contract import TABLES
 from sensorium.client.rpc import Rpc, rpcs_of
 from tests.client.fake import SERVICES
@@ -48,8 +49,7 @@ def test_there_is_no_other_command_but_top() -> None:
 def test_no_two_parameters_share_a_name(rpc: Rpc) -> None:
     own: list[Parameter] = RpcCommand("", "", rpc)._parameters
     assert [name for name, count in Counter(parameter.name for parameter in own).items() if count > 1] == []
-    taken = {"target", "timeout", "tls", "ca_file", "server_name", "token", "plaintext_token", "request_id"}
-    taken |= {"json", "request", "output"}
+    taken = {*server_parameters(), "json", "request", "output"} - {"model"}
     assert not taken & {parameter.name for parameter in own}
 
 
