@@ -1,8 +1,8 @@
 """Which metadata pass the gateway.
 
-Towards the endpoint: the request id and the trace context. `authorization` does not pass: a caller's credential is
-meant for the gateway, and no replica should hold it. Back to the caller: everything the endpoint sends, its status
-details among it, and the name of the endpoint that answered.
+Towards the endpoint: the request id and the trace context, unless it cannot be sent. `authorization` does not pass: a
+caller's credential is meant for the gateway, and no replica should hold it. Back to the caller: everything the endpoint
+sends, its status details among it, and the name of the endpoint that answered.
 """
 
 from collections.abc import Iterable
@@ -22,8 +22,13 @@ _FORWARDED = frozenset({"traceparent", "tracestate"})
 def towards_endpoint(received: Iterable[tuple[str, str | bytes]]) -> Metadata:
     """Returns the metadata of the endpoint's call, from those of the caller's, within the current attempt."""
     traced = trace_headers()
-    passed = traced if traced is not None else tuple((key, value) for key, value in received if key in _FORWARDED)
+    passed = traced if traced is not None else tuple(pair for pair in received if _may_pass(*pair))
     return ((REQUEST_ID_KEY, REQUEST_ID.get()), *passed)
+
+
+def _may_pass(key: str, value: str | bytes) -> bool:
+    # gRPC would break the call off for a tab or a letter beyond ASCII, which HTTP/2 lets callers send.
+    return key in _FORWARDED and isinstance(value, str) and value.isascii() and value.isprintable()
 
 
 def tenant_of(received: Iterable[tuple[str, str | bytes]], key: str) -> str:

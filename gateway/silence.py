@@ -12,12 +12,15 @@ T = TypeVar("T")
 
 
 class Silence:
-    """Watches over one attempt, from its beginning. Streams that generate nothing have no such limit."""
+    """Watches over one attempt. Streams that generate nothing have no such limit.
+
+    What passes between two messages while the caller takes nothing does not count: the endpoint may have sent long ago.
+    """
 
     def __init__(self, settings: RelaySettings, generates: bool) -> None:
         self._first = settings.first_token_seconds if generates else None
         self._gap = settings.token_gap_seconds if generates else None
-        self._begun = perf_counter()
+        self._waited = 0.0
 
     async def within(self, message: Awaitable[T], first: bool) -> T:
         """Returns the next message; `first` tells that nothing generated has come yet.
@@ -28,9 +31,11 @@ class Silence:
         seconds = self._first if first else self._gap
         if seconds is None:
             return await message
-        left = seconds - (perf_counter() - self._begun) if first else seconds
+        begun = perf_counter()
         try:
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(seconds - self._waited if first else seconds):
                 return await message
         except TimeoutError:
             raise EndpointSilent(seconds) from None
+        finally:
+            self._waited += perf_counter() - begun

@@ -1,9 +1,12 @@
 import grpc
 import pytest
 
+from sensorium.rpc.http2 import frames
 from sensorium.v1 import speech_pb2, text_pb2, text_pb2_grpc
 from tests.fakes.text_service import FakeTextService, Script
 from tests.gateway.rig import rig
+from tests.rpc.http2.wire import REQUEST, wire
+from tests.rpc.peer import STREAM, UNARY
 
 
 async def test_a_unary_answer_arrives_as_it_was_sent():
@@ -30,6 +33,20 @@ async def test_request_id_and_trace_reach_the_endpoint_and_credentials_do_not():
         seen = fake.seen[0].metadata
         assert (seen["x-request-id"], seen["traceparent"]) == ("r-1", "t")
         assert "authorization" not in seen
+
+
+@pytest.mark.parametrize("state", ["a=1,\tb=2", "a=ü"])
+@pytest.mark.parametrize("path", [UNARY, STREAM])
+async def test_a_trace_context_that_cannot_be_sent_breaks_no_call(path: str, state: str):
+    async with FakeTextService() as fake, rig(fake.address) as gateway, wire(gateway.gateway.server.port) as caller:
+        caller.greet()
+        headers = [(key, path if key == ":path" else value) for key, value in REQUEST]
+        block = caller.block(headers, traceparent="t", tracestate=state)
+        caller.send(frames.header_frames(1, block, 0, 16_384))
+        caller.send(frames.frame(frames.DATA, frames.END_STREAM, 1, frames.prefixed(b"")))
+        assert (await caller.trailers(1))["grpc-status"] == "0"
+        assert fake.seen[0].metadata["traceparent"] == "t"
+        assert "tracestate" not in fake.seen[0].metadata
 
 
 async def test_a_stream_arrives_event_by_event():

@@ -1,5 +1,10 @@
 import asyncio
 
+import pytest
+
+from gateway.failure import EndpointSilent
+from gateway.relay_settings import RelaySettings
+from gateway.silence import Silence
 from sensorium.errors import BackendLost, DeadlineExceeded
 from sensorium.v1 import speech_pb2, text_pb2
 from tests.fakes.text_service import FakeTextService, Script
@@ -21,6 +26,23 @@ async def test_one_that_begins_nothing_is_replaced():
         assert (len(silent.seen), len(other.seen)) == (1, 1)
         await until(lambda: silent.running == 0)
         assert gateway.metric("sensorium_gateway_attempts_total", result="retried", reason="SILENT") == 1
+
+
+async def test_the_wait_for_a_caller_that_takes_nothing_is_not_the_endpoints(monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    monkeypatch.setattr("gateway.silence.perf_counter", lambda: now[0])
+    silence = Silence(RelaySettings(first_token_seconds=60), generates=True)
+
+    async def message(seconds: float) -> str:
+        now[0] += seconds
+        await asyncio.sleep(0)
+        return "started"
+
+    for _ in range(3):
+        assert await silence.within(message(25), first=True) == "started"
+        now[0] += 90
+    with pytest.raises(EndpointSilent):
+        await silence.within(message(0), first=True)
 
 
 async def test_one_that_goes_on_with_nothing_ends_the_stream():
