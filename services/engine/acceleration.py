@@ -78,11 +78,7 @@ def _replace_narrow(substitutions: Substitutions, model: PreTrainedModel) -> Non
     except ImportError:
         log.warning("Weights of 8 bits are made wide in each step, which is slow: there is no Triton here")
         return
-    try:
-        replace_narrow(substitutions, model)
-    except Exception as error:  # a compiler raises anything
-        log.warning("Weights of 8 bits are made wide in each step, which is slow: kernels failed: %s", error)
-        substitutions.undo()
+    replace_narrow(substitutions, model)
 
 
 def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:

@@ -1,7 +1,9 @@
 """Puts faster modules in the place of a model's own, and back."""
 
-from collections.abc import Callable, Collection
-from typing import Any, Protocol
+import logging
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -18,6 +20,10 @@ from services.engine.generation.attention.cpu import CpuAttention
 from services.engine.narrow.experts import is_narrow_experts
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Substitute(Protocol):
@@ -44,6 +50,8 @@ class Substitutions:
         self._model = model
         self.agreed = agreed
         self._replaced: dict[str, tuple[nn.Module, Substitute]] = {}
+        self.left_out: set[str] = set()
+        """Kinds of substitutes of which one failed or computed something else."""
 
     def __len__(self) -> int:
         return len(self._replaced)
@@ -57,6 +65,27 @@ class Substitutions:
         """Replaces the module of that name."""
         self._replaced[name] = self._model.get_submodule(name), substitute
         _set(self._model, name, substitute)  # type: ignore[arg-type]
+
+    def attempt(self, kind: str, module: nn.Module, work: Callable[[], T]) -> T | None:
+        """Returns what `work` returns for a substitute of this kind; None where it fails, so that others are kept."""
+        try:
+            return work()
+        except Exception as error:  # a compiler raises anything
+            self._leave_out(kind, module, f"{type(error).__name__}: {error}")
+            return None
+
+    def equal(self, kind: str, module: nn.Module, substitute: Substitute, seen: Observation) -> bool:
+        """Returns whether a substitute of this kind computes what `module` did."""
+        same = self.attempt(kind, module, partial(seen.matches, substitute, residual=is_decoder_layer(module)))
+        if same is False:
+            self._leave_out(kind, module, "its results differ from the module's own")
+        return bool(same)
+
+    def _leave_out(self, kind: str, module: nn.Module, reason: str) -> None:
+        """Tells of the first module of each kind, as others of a model mostly fail alike."""
+        if kind not in self.left_out:
+            self.left_out.add(kind)
+            log.warning("%s is left out for %s, and perhaps for more: %s", kind, type(module).__name__, reason)
 
     def undo(self) -> None:
         """Puts all the model's own modules back."""
@@ -89,6 +118,9 @@ class Substitutions:
 Maker = Callable[[nn.Module, Observation], Substitute | None]
 """Returns what may stand in for a module that was called like that, or None where there is nothing."""
 
+Makers = Mapping[str, Maker]
+"""By the kind of what they make."""
+
 
 _KNOWN = (is_norm, is_gated_mlp, is_attention, is_decoder_layer, is_experts, is_narrow_experts, is_router)
 
@@ -103,35 +135,36 @@ def fuse(
 ) -> None:
     """Replaces what the library knows and computes the same while `run` runs: layers, or their norms and the like."""
     workspace = Workspace(model.dtype)
-
-    def made(module: nn.Module, seen: Observation) -> Substitute | None:
-        return (
-            fused_decoder_layer(module, seen, backend, library, arena, workspace)
-            or fused_norm(module, library)
-            or fused_mlp(module, library, arena)
-            or fused_attention(module, seen, backend, library, arena)
-            or fused_experts(module, seen, library, arena)
-        )
-
-    substitute(substitutions, model, made, run)
+    makers: Makers = {
+        "FusedDecoderLayer": lambda module, seen: fused_decoder_layer(module, seen, backend, library, arena, workspace),
+        "FusedNorm": lambda module, _: fused_norm(module, library),
+        "FusedMlp": lambda module, _: fused_mlp(module, library, arena),
+        "FusedAttention": lambda module, seen: fused_attention(module, seen, backend, library, arena),
+        "FusedExperts": lambda module, seen: fused_experts(module, seen, library, arena),
+    }
+    substitute(substitutions, model, makers, run)
     for module in model.modules():
         if isinstance(module, FusedDecoderLayer):  # only now, as it was compared with one that computes all
             module.last = module.native.index == model.config.get_text_config().num_hidden_layers - 1
 
 
-def substitute(substitutions: Substitutions, model: PreTrainedModel, make: Maker, run: Callable[[], object]) -> None:
-    """Replaces modules by what `make` makes of them, where that computes the same as they do while `run` runs.
+def substitute(substitutions: Substitutions, model: PreTrainedModel, makers: Makers, run: Callable[[], object]) -> None:
+    """Replaces modules by what the first of `makers` makes of them, where that computes the same as they do.
 
-    What one rank has no substitute for, or a wrong one, stays on all of them.
+    What they compute is seen while `run` runs. What fails stays the model's own and keeps nothing else from being
+    replaced. What one rank has no substitute for, or a wrong one, stays on all of them.
     """
     named = {name: module for name, module in model.named_modules() if any(known(module) for known in _KNOWN)}
-    observed = observe(named.values(), run)
+    observed, agreed = observe(named.values(), run), substitutions.agreed
     for name, module in named.items():
         inside = any(name.startswith(f"{outer}.") for outer in substitutions.names)
         if inside or (seen := observed.get(module)) is None:
             continue
-        fused, agreed, adds = make(module, seen), substitutions.agreed, is_decoder_layer(module)
-        if agreed(fused is not None) and fused is not None and agreed(seen.matches(fused, residual=adds)):
+        made = (
+            (kind, substitutions.attempt(kind, module, partial(make, module, seen))) for kind, make in makers.items()
+        )
+        kind, fused = next((one for one in made if one[1] is not None), ("", None))
+        if agreed(fused is not None) and fused is not None and agreed(substitutions.equal(kind, module, fused, seen)):
             substitutions.put(name, fused)
         elif fused is not None:
             fused.give_back()

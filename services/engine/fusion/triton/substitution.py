@@ -1,11 +1,13 @@
 """Which modules of a model have a faster one on a GPU."""
 
 from collections.abc import Callable
+from functools import partial
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from services.engine.fusion.substitution import Substitute, Substitutions, substitute
+from services.engine.fusion.substitution import Makers, Substitutions, substitute
 from services.engine.fusion.survey import Observation, observe
 from services.engine.fusion.triton.attention import gpu_attention
 from services.engine.fusion.triton.decoder import gpu_decoder_layer
@@ -30,36 +32,49 @@ def fuse_on_gpu(
 ) -> None:
     """Replaces what is known and computes the same while `run` runs: layers, or their parts, and the last product.
 
-    No sequence is longer than `longest` tokens.
+    No sequence is longer than `longest` tokens. A kind of kernel that fails is left out, and others are not.
     """
-
-    def made(module: nn.Module, seen: Observation) -> Substitute | None:
-        return (
-            gpu_decoder_layer(module, seen, backend)
-            or gpu_norm(module)
-            or gpu_mlp(module)
-            or gpu_attention(module, seen, backend)
-            or gpu_experts(module, seen)
-            or gpu_router(module, seen)
-        )
-
-    substitute(substitutions, model, made, run)
-    rotary = {name: module for name, module in model.named_modules() if is_rotary(module)}
-    for module, seen in observe(rotary.values(), run).items():
-        if (table := gpu_rotary(module, seen, longest)) is not None:
-            substitutions.put(next(name for name, one in rotary.items() if one is module), table)
+    makers: Makers = {
+        "GpuDecoderLayer": lambda module, seen: gpu_decoder_layer(module, seen, backend),
+        "GpuNorm": lambda module, _: gpu_norm(module),
+        "GpuMlp": lambda module, _: gpu_mlp(module),
+        "GpuAttention": lambda module, seen: gpu_attention(module, seen, backend),
+        "GpuExperts": gpu_experts,
+        "GpuRouter": gpu_router,
+    }
+    substitute(substitutions, model, makers, run)
+    rotary = {module: name for name, module in model.named_modules() if is_rotary(module)}
+    for module, seen in observe(rotary, run).items():
+        table = substitutions.attempt("GpuRotary", module, partial(gpu_rotary, module, seen, longest))
+        if table is not None and substitutions.equal("GpuRotary", module, table, seen):
+            substitutions.put(rotary[module], table)
     head = model.get_output_embeddings()
     if type(head) is nn.Linear and takes(head):
-        name = next(name for name, module in model.named_modules() if module is head)
-        substitutions.put(name, GpuLinear([head]))
+        name, product = next(name for name, module in model.named_modules() if module is head), GpuLinear([head])
+        if substitutions.equal("GpuLinear", head, product, _one_row(head)):
+            substitutions.put(name, product)
+
+
+@torch.inference_mode()
+def _one_row(linear: nn.Linear) -> Observation:
+    """Returns a call with the one row that its kernel is for; of several the product is torch's own."""
+    row = torch.ones(1, linear.in_features, dtype=linear.weight.dtype, device=linear.weight.device)
+    return Observation((row,), {}, linear(row))
 
 
 def replace_narrow(substitutions: Substitutions, model: nn.Module) -> None:
-    """Replaces the narrow layers and experts that are part of nothing larger that was replaced."""
+    """Replaces the narrow layers and experts that are part of nothing larger that was replaced.
+
+    Experts stay as they are where some of this model were compared with their kernels, and failed.
+    """
     for name, module in list(model.named_modules()):
         if any(name.startswith(f"{outer}.") for outer in substitutions.names):
             continue
         if isinstance(module, NarrowLinear):
-            substitutions.put(name, GpuNarrowLinear([module]))
-        elif isinstance(module, NarrowExperts):
-            substitutions.put(name, GpuExperts(module))
+            one = substitutions.attempt("GpuNarrowLinear", module, partial(GpuNarrowLinear, [module]))
+        elif isinstance(module, NarrowExperts) and "GpuExperts" not in substitutions.left_out:
+            one = substitutions.attempt("GpuExperts", module, partial(GpuExperts, module))
+        else:
+            continue
+        if one is not None:
+            substitutions.put(name, one)

@@ -92,7 +92,7 @@ def accelerate_and_verify(
 def fuse_by_kernels(
     substitutions: Substitutions, loaded: LoadedModel, backend: AttentionBackend, run: Callable[[], object]
 ) -> None:
-    """Puts faster modules into a model on a GPU, or none if a compiler fails."""
+    """Puts faster modules into a model on a GPU, or none if `run` fails; what else fails is left out alone."""
     # Here, as Triton is not made for every system.
     from services.engine.fusion.triton.substitution import fuse_on_gpu
     from services.engine.generation.attention.triton.backend import TritonAttention

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from services.engine.fusion.substitution import Substitute, Substitutions, substitute
-from services.engine.fusion.survey import Observation
+from services.engine.fusion.substitution import Makers, Substitutions, substitute
 from services.engine.generation.building.build import PAGE_SIZE, probe_layouts
 from services.engine.generation.building.verification import engine_logits, model_logits
 from services.engine.generation.cache.kv_cache import KVCache
@@ -86,11 +84,8 @@ async def test_rows_beside_each_other_continue_as_generate_does(
 ) -> None:
     loaded = load(write_checkpoint(tmp_path, name), kind)
     substitutions, prompt = Substitutions(loaded.model), torch.tensor(PROMPTS[:1])
-
-    def made(module: nn.Module, seen: Observation) -> Substitute | None:
-        return gpu_experts(module, seen) or gpu_router(module, seen)
-
-    substitute(substitutions, loaded.model, made, lambda: model_logits(loaded, prompt))
+    makers: Makers = {"GpuExperts": gpu_experts, "GpuRouter": gpu_router}
+    substitute(substitutions, loaded.model, makers, lambda: model_logits(loaded, prompt))
     layers = loaded.model.config.num_hidden_layers
     assert substitutions.counts() == f"{layers} GpuExperts, {layers} GpuRouter"
     bench = real_bench(loaded)
