@@ -1,11 +1,15 @@
 import asyncio
+from typing import Any
 
 import grpc
+import pytest
 
+from gateway.router import EndpointState
 from sensorium.errors import ResourceExhausted
-from sensorium.v1 import text_pb2
-from tests.fakes.text_service import FakeTextService, Script
-from tests.gateway.rig import error_of, rig
+from sensorium.v1 import speech_pb2, text_pb2
+from sensorium.v1.models_pb2 import TASK_STREAM_TRANSCRIBE
+from tests.fakes.text_service import TASKS, FakeTextService, Script
+from tests.gateway.rig import Rig, error_of, rig
 
 OVERSIZE = 40 * 1024 * 1024
 
@@ -30,3 +34,22 @@ async def test_an_answer_over_the_limit_is_refused():
     async with FakeTextService(script=script) as fake, rig(fake.address, message_bytes=65536) as gateway:
         error = await error_of(gateway.text.StreamGenerate(text_pb2.StreamGenerateRequest(prompt="x")))
         assert isinstance(error, ResourceExhausted)
+
+
+@pytest.mark.parametrize("arity", ["call", "stream", "exchange"])
+async def test_one_too_large_for_an_endpoint_is_its_callers_doing(arity: str):
+    one, two = (FakeTextService(tasks=(*TASKS, TASK_STREAM_TRANSCRIBE), message_bytes=65536) for _ in range(2))
+    async with one, two, rig(one.address, two.address) as gateway:
+        for _ in range(12):
+            assert isinstance(await error_of(_too_large(gateway, arity)), ResourceExhausted)
+        assert gateway.metric("sensorium_gateway_attempts_total", result="error", reason="RESOURCE_EXHAUSTED") == 12
+        assert all(endpoint.state is EndpointState.READY for endpoint in gateway.gateway.pool.endpoints)
+
+
+def _too_large(gateway: Rig, arity: str) -> Any:
+    if arity == "call":
+        return gateway.text.Tokenize(text_pb2.TokenizeRequest(texts=["x" * 70_000]))
+    if arity == "stream":
+        return gateway.text.StreamGenerate(text_pb2.StreamGenerateRequest(prompt="x" * 70_000))
+    config = speech_pb2.StreamTranscribeRequest(config={"model": "tiny"})
+    return gateway.speech.StreamTranscribe(iter([config, speech_pb2.StreamTranscribeRequest(audio=bytes(70_000))]))
