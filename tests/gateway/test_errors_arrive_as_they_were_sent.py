@@ -89,6 +89,12 @@ async def test_a_call_that_ends_without_its_message_is_a_fault_of_the_endpoint()
         assert dict(await call.initial_metadata())["x-sensorium-endpoint"] == fake.address
 
 
+async def test_live_audio_that_ends_before_it_is_complete_is_a_fault_of_the_endpoint():
+    config = speech_pb2.StreamTranscribeRequest(config={"model": "tiny"})
+    async with FakeTextService(tasks=(41,), script=Script(completed=False)) as fake, rig(fake.address) as gateway:
+        assert isinstance(await error_of(gateway.speech.StreamTranscribe(iter([config]))), BackendLost)
+
+
 @pytest.mark.parametrize("request_bytes", [b"\xff", b"\x0a\x05ab", b"\x0a\x02\xff\xfe", b"\x12\x02\xff\xfe"])
 async def test_garbage_is_an_invalid_argument(request_bytes):
     async with FakeTextService() as fake, rig(fake.address) as gateway:
