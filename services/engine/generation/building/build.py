@@ -1,6 +1,7 @@
 """Puts an engine together for a loaded model: probes what its layers store, sizes the cache, checks the result."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -103,16 +104,6 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
 def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
     """Returns the engine that is put together from checked parts."""
     clock = work_clock(loaded.device)
-    recorded = parts.runner.recorded if isinstance(parts.runner, ModelRunner) else None
-    shapes = recorded.reading_shapes if recorded else ()
-    scheduler = Scheduler(
-        parts.pool,
-        PrefillBudget(settings.prefill_tokens, settings.decode_slowdown, parts.reading_seconds, clock, shapes),
-        max_sequences=parts.max_sequences,
-        share_prefixes=parts.share_prefixes,
-        shares_pages=parts.shares_pages,
-        whole_prompts=parts.whole_prompts,
-    )
     serial, pages = isinstance(parts.runner, SerialRunner), parts.pool.page_count
     no_lookup = hindrance(parts.runner)
     encoder = PictureEncoder(loaded.pictures) if loaded.pictures else MediaEncoder.of(loaded) if loaded.media else None
@@ -122,7 +113,7 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
     launcher = parts.runner.launcher if isinstance(parts.runner, ModelRunner) else None
     engine = GenerationEngine(
         parts.runner,
-        scheduler,
+        _scheduler_of(parts, settings, clock),
         parts.pool,
         Admission(settings.queue),
         metrics,
@@ -146,6 +137,19 @@ def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metri
         parts.memory,
         cache,
         no_lookup,
+    )
+
+
+def _scheduler_of(parts: Parts, settings: EngineSettings, clock: Callable[[], float]) -> Scheduler:
+    recorded = parts.runner.recorded if isinstance(parts.runner, ModelRunner) else None
+    shapes = recorded.reading_shapes if recorded else ()
+    return Scheduler(
+        parts.pool,
+        PrefillBudget(settings.prefill_tokens, settings.decode_slowdown, parts.reading_seconds, clock, shapes),
+        max_sequences=parts.max_sequences,
+        share_prefixes=parts.share_prefixes,
+        shares_pages=parts.shares_pages,
+        whole_prompts=parts.whole_prompts,
     )
 
 
