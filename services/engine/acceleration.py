@@ -61,9 +61,11 @@ def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = No
             result = check()
         except (AttributeError, RuntimeError, ModelRefused, NotPaged) as error:
             if not substitutions.undo_read():
-                log.info("the model's own modules are used: %s", error)
+                faster = substitutions.counts()
                 substitutions.undo()
-                return check()
+                result = check()
+                log.warning("the model's own modules are used, as its check failed with %s: %s", faster, error)
+                return result
         else:
             log.info("replaced by faster ones: %s", substitutions.counts())
             return result
