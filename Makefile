@@ -26,6 +26,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check --no-compile torch==2.13.0
 	$(BIN)/pip install --disable-pip-version-check --no-compile --editable '.[dev]'
+	@echo "Compiling what was installed, in half a minute."
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 

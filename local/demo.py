@@ -1,8 +1,10 @@
 """The demo: a short conversation through the gateway, shown as it arrives, and what it took."""
 
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Event
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +12,7 @@ from rich.table import Table
 from local.exhibits.tour import tour
 from local.fleet import fleet
 from local.stack import Ports, Stack
+from local.stopping import told_to_stop
 from sensorium import Client
 from sensorium.v1.common_pb2 import ROLE_ASSISTANT, ROLE_USER, ChatMessage, GenerationCompleted
 
@@ -46,9 +49,13 @@ def run(console: Console) -> None:
     Raises:
         StackFailed: a process did not start, or ended.
     """
+    stop = told_to_stop()
     members = fleet()
+    console.print("Starting.")
     with Stack(Ports.free(len(members)), members) as stack:
-        wait(console, stack)
+        if not wait(console, stack, stop):
+            return
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ends the conversation where it is
         with Client(stack.target, timeout=60) as client:
             console.print(_table(converse(console, client)))
             tour(console, client, members)
@@ -57,14 +64,19 @@ def run(console: Console) -> None:
     console.print("Stopped. [bold]make serve[/] keeps it running; README.md shows how to call it.")
 
 
-def wait(console: Console, stack: Stack) -> None:
-    """Shows what is awaited until the stack is ready."""
+def wait(console: Console, stack: Stack, stop: Event | None = None) -> bool:
+    """Shows what is awaited until the stack is ready; stops it and returns False if told to `stop` before."""
     began = time.monotonic()
     with console.status("starting") as status:
         for awaited in stack.wait_ready():
+            if stop is not None and stop.is_set():
+                status.update("stopping")
+                stack.stop()
+                return False
             status.update(f"{awaited} … {time.monotonic() - began:.0f} s")
     services = "1 service" if len(stack.members) == 1 else f"{len(stack.members)} services"
     console.print(f"Gateway and {services} ready after {time.monotonic() - began:.1f} s at {stack.target}.\n")
+    return True
 
 
 def converse(console: Console, client: Client) -> list[Measured]:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -28,7 +29,13 @@ class Fork:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         self._process: ForkServerProcess = context.Process(target=_serve, args=(module, list(arguments), str(log)))
-        self._process.start()
+        # Ctrl-C goes to the process all are forked from too, and would end it while it imports.
+        resource_tracker.ensure_running()  # which would let the signal through
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @property
     def pid(self) -> int:
@@ -61,6 +68,7 @@ def _serve(module: str, arguments: list[str], log: str) -> None:
     """Runs the service `module` with its output in a file, in a session of its own."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     for stream in (1, 2):
         os.dup2(file, stream)

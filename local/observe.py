@@ -33,8 +33,10 @@ def run(console: Console, *, only: Collection[str] = (), quiet: bool = False, fr
     if unknown := {*only} - {member.name for member in members}:
         raise StackFailed(f"There is no embedded model {', '.join(sorted(unknown))}.")
     ports = (Ports.free if free else Ports.usual)(len(members))
+    console.print("Starting.")
     with Stack(ports, members) as stack:
-        wait(console, stack)
+        if not wait(console, stack, stop):
+            return
         told = configuration(ports, members, _SCRAPE_SECONDS)
         with Prometheus(told, rules(), 0 if free else PROMETHEUS_PORT) as prometheus:
             try:

@@ -19,8 +19,10 @@ def run(console: Console) -> None:
     stop = told_to_stop()
     members = fleet()
     ports = Ports.usual(len(members))
+    console.print("Starting.")
     with Stack(ports, members) as stack:
-        wait(console, stack)
+        if not wait(console, stack, stop):
+            return
         console.print(_directions(ports), highlight=False, soft_wrap=True)
         while not stop.wait(_WATCH_SECONDS):
             stack.check()

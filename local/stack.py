@@ -1,5 +1,6 @@
 """Gateway and services on the embedded models, from start to ready to stopped."""
 
+import os
 import random
 import socket
 import tempfile
@@ -48,12 +49,21 @@ class Ports:
         return cls(gateway, metrics, tuple(zip(others[::2], others[1::2], strict=True)))
 
     def must_be_free(self) -> None:
-        """Raises StackFailed where somebody listens on one of them."""
+        """Raises StackFailed where somebody listens on one of them, or has it for a connection."""
         for port in (self.gateway, self.gateway_metrics, *chain.from_iterable(self.services)):
             try:
                 socket.create_server(("127.0.0.1", port)).close()
             except OSError as error:
-                raise StackFailed(f"Port {port}: {error.strerror}. Is the stack running already?") from None
+                # The kernel gives such ports to callers too, and keeps them for a minute after the connection.
+                cause = (
+                    "Is the stack running already?" if _answers(port) else "A connection has it: try again in a minute."
+                )
+                raise StackFailed(f"Port {port}: {os.strerror(error.errno or 0)}. {cause}") from None
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_ports(count: int) -> list[int]:

@@ -1,0 +1,18 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+PATIENCE = 120
+
+
+def test_ctrl_c_while_services_start_ends_them_quietly() -> None:
+    command = [sys.executable, "-m", "local", "observe", "--only", "chat", "--free-ports"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as stack:
+        assert stack.stdout is not None
+        assert stack.stdout.readline() == b"Starting.\n"
+        time.sleep(0.5)  # what all services are forked from is there, and imports torch
+        os.killpg(stack.pid, signal.SIGINT)
+        rest, _ = stack.communicate(timeout=PATIENCE)
+    assert (stack.returncode, rest) == (0, b"")
