@@ -238,9 +238,10 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
         for setting, value in frames.read_settings(payload):
             self._idle()
             self._set(setting, value)
+        # Before all that new windows let go: a peer widens its own when it reads that.
+        self.output.put(frame(frames.SETTINGS, ACK, 0))
         if not all(stream.widen(self.peer_window - before) for stream in list(self.streams.values())):
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
-        self.output.put(frame(frames.SETTINGS, ACK, 0))
 
     def _set(self, setting: int, value: int) -> None:
         if setting == frames.INITIAL_WINDOW_SIZE:

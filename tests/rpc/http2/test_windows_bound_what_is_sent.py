@@ -43,6 +43,19 @@ async def test_a_message_leaves_as_far_as_the_stream_s_window_goes_and_others_pa
         assert (await caller.trailers(1))["grpc-status"] == "0"
 
 
+async def test_what_a_setting_lets_go_leaves_behind_the_answer_to_it() -> None:
+    async with peer() as there, wire(there.server.port) as caller:
+        caller.greet(initial_window_size=0)
+        collect(caller, 1, BODY)
+        await caller.until(frames.HEADERS, 1)
+        # A peer takes its windows for as narrow as before until it reads the answer.
+        caller.send(settings_frame({frames.INITIAL_WINDOW_SIZE: 1000}))
+        came = await caller.frame()
+        assert came is not None
+        assert came[:2] == (frames.SETTINGS, frames.ACK)
+        assert (await caller.until(frames.DATA, 1))[1] == prefixed(BODY)
+
+
 async def test_streams_share_the_window_of_their_connection() -> None:
     async with peer() as there, wire(there.server.port) as caller:
         caller.greet(initial_window_size=10**6)
