@@ -17,8 +17,8 @@ class GenerationStream:
     """An asynchronous iterator over one request's events. Belongs to the event loop on which it was made.
 
     Deltas of one candidate that nobody has read yet are merged, and so are those that come faster than `pace` allows.
-    When more than `backlog_tokens` wait in all, the reader is too slow: the stream ends with SlowConsumer and its rows
-    are freed.
+    When more than `backlog_tokens` wait in all while the reader does something else, it is too slow: the stream ends
+    with SlowConsumer and its rows are freed.
     """
 
     def __init__(self, *, backlog_tokens: int = 1024, pace: MessagePace | None = None, outputs: int = 1) -> None:
@@ -46,9 +46,10 @@ class GenerationStream:
     def pass_to(self, take: Callable[[Delta], bool]) -> None:
         """Offers deltas to `take` while the reader waits; one that it takes (True) is read, and wakes nobody.
 
-        What it raises is the reader's to find: it gets that delta.
+        What it raises is the reader's to find: it gets that delta. Without effect after the end.
         """
-        self._take = take
+        if not self._ended:
+            self._take = take
 
     def whole(self) -> "GenerationStream":
         """Returns the stream for a reader that sends nothing of it before its end.
@@ -147,7 +148,8 @@ class GenerationStream:
 
     def _append(self, delta: Delta) -> None:
         self._waiting_tokens += len(delta.token_ids)
-        if self._waiting_tokens > self._backlog_tokens:
+        # Who waits for an event is not slow: tokens without text leave all at once, of every candidate, with the end.
+        if self._waiting_tokens > self._backlog_tokens and self._reader is None:
             self._events.clear()
             self._error = SlowConsumer(
                 f"More than {self._backlog_tokens} generated tokens waited to be read. Read the stream faster, or ask "

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import weakref
 
 import pytest
 
@@ -80,3 +81,30 @@ async def test_what_is_held_back_is_passed_on_together() -> None:
     assert taken == [Delta("xx", (1, 2))]
     reading.cancel()
     stream.cancel()
+
+
+@pytest.mark.parametrize("ended_before", [False, True])
+async def test_who_takes_them_is_let_go_at_the_end(ended_before: bool) -> None:
+    class Sender:
+        def take(self, delta: Delta) -> bool:
+            return True
+
+    stream, sender = GenerationStream(), Sender()
+    kept = weakref.ref(sender)
+    if ended_before:  # before its reader had sent what comes first
+        stream.deliver(COMPLETED)
+    stream.pass_to(sender.take)
+    if not ended_before:
+        stream.deliver(COMPLETED)
+    del sender
+    assert kept() is None
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_reader_who_waits_is_not_slow_whatever_comes_at_once(whole: bool) -> None:
+    stream = GenerationStream(backlog_tokens=5, outputs=2)
+    reading = await waited(stream.whole() if whole else stream)
+    last = [Delta("x", (1, 2, 3, 4), candidate_index=candidate) for candidate in range(2)]
+    for event in (*last, COMPLETED):  # as where tokens had no text of their own until the end
+        stream.deliver(event)
+    assert [await reading, *[event async for event in stream]] == [*last, COMPLETED]
