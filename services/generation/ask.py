@@ -14,7 +14,7 @@ from services.sent_media import SentMedia
 _FEW = 1024
 """Token ids, which are checked in a tenth of a millisecond."""
 _SHORT = 512
-"""Characters, of which a fast tokenizer makes tokens in that time."""
+"""Bytes in UTF-8, of which a fast tokenizer makes tokens in that time; a rare character may become dozens of tokens."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class GenerationAsk:
         if any(listed) or self.delivered or options.structured_output or len(options.stop_token_ids) > _FEW:
             return False
         if self.prompt is not None:
-            return len(self.prompt) <= _SHORT
+            return len(self.prompt) <= _SHORT and len(self.prompt.encode()) <= _SHORT
         return self.prompt_token_ids is not None and len(self.prompt_token_ids) <= _FEW
 
 

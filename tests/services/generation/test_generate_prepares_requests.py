@@ -77,6 +77,7 @@ LIGHT = [
 HEAVY = [
     GenerationAsk(chat=CHAT, options=options()),
     GenerationAsk(prompt="Hi" * 300, options=options()),
+    GenerationAsk(prompt="\ufdfa" * 171, options=options()),  # 18 letters each where a tokenizer takes them apart
     GenerationAsk(prompt_token_ids=[5] * 1025, options=options()),
     GenerationAsk(prompt="x", options=options(bad_words=("a",))),
     GenerationAsk(prompt="x", options=options(), delivered=(DeliveredTokens(0, [5]),)),
