@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from services.engine.checkpoint import ModelRefused
 from services.engine.fusion.encoder import fuse_encoder_layers
 from services.engine.fusion.last_layer import spare_unread
 from services.engine.fusion.substitution import Agreed, Substitutions
-from services.engine.generation.building.verification import NotPaged
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library, load_library
@@ -59,7 +57,7 @@ def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = No
     while True:
         try:
             result = check()
-        except (AttributeError, RuntimeError, ModelRefused, NotPaged) as error:
+        except Exception as error:  # a compiler of kernels raises anything
             if not substitutions.undo_read():
                 faster = substitutions.counts()
                 substitutions.undo()

@@ -11,6 +11,7 @@ import torch
 from services.engine.fusion.substitution import Substitutions
 from services.engine.generation.building.build import PAGE_SIZE, probe_layouts
 from services.engine.generation.building.verification import engine_logits, model_logits
+from services.engine.generation.building.verified_runner import accelerate_and_verify
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.runner import ModelRunner
@@ -86,3 +87,17 @@ def test_what_fails_is_left_out_alone(
     assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == told.split()
     assert all("Refused: " in record.getMessage() for record in caplog.records)
     torch.testing.assert_close(run(), own, rtol=1e-3, atol=1e-4)
+
+
+def test_a_kernel_of_one_row_that_fails_takes_out_all_at_the_latest_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_language_model(str(write_checkpoint(tmp_path, "llama")), revision=None, device=CPU, dtype="float32")
+    shorten(loaded.model)
+    cache, pool = KVCache(probe_layouts(loaded), 8, PAGE_SIZE, CPU, by_token=True), PagePool(8, PAGE_SIZE)
+    backend = TritonAttention(CPU)
+    runner = ModelRunner(loaded.model, backend, cache, CPU)
+    monkeypatch.setattr(linear, "multiply_row", BROKEN)
+    accelerate_and_verify(loaded, runner, backend, pool)
+    one = torch.tensor([[5]])
+    torch.testing.assert_close(engine_logits(runner, pool, one), model_logits(loaded, one), rtol=1e-3, atol=1e-4)

@@ -82,6 +82,15 @@ def test_an_attention_that_differs_is_found_in_half_precision(
         verified(loaded, Tampered(**changes))
 
 
+def test_what_is_only_wrong_of_one_row_that_decodes_is_found(llama_folder: Path) -> None:
+    loaded = load(llama_folder)
+    layer = loaded.model.model.layers[1].mlp
+    original = layer.forward
+    layer.forward = lambda hidden: original(hidden) * (hidden.shape[:2].numel() > 1)
+    with pytest.raises(NotPaged, match="relative error"):
+        verified(loaded, ReferenceAttention())
+
+
 def test_a_model_that_differs_through_the_paged_cache_is_run_on_its_own(llama_folder: Path) -> None:
     loaded = load(llama_folder)
     layer = loaded.model.model.layers[1].mlp
