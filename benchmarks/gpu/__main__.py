@@ -1,5 +1,6 @@
 """`python -m benchmarks.gpu`: decoding and reading on one GPU, beside transformers and what the hardware allows."""
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,8 @@ def main(
     profiles: Annotated[Path | None, typer.Option(help="Folder for the kernels of decode steps.")] = None,
 ) -> None:  # fmt: skip
     """Measures in process, without a server: the engine's runner, and the whole engine."""
+    if not torch.cuda.is_available():
+        sys.exit("This needs a GPU, and torch sees none.")
     ends, console = time.monotonic() + seconds, Console(width=160)
     names = ["1B"] if quick else shape or DEFAULT
     works = [_workload(each) for each in (["1x1024", "32x1024"] if quick else work)]
