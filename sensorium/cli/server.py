@@ -102,6 +102,8 @@ class Server:
         if (self.cert_file is None) != (self.key_file is None):
             raise typer.BadParameter("A client certificate needs both --cert-file and --key-file.")
         if not self.tls and self.ca_file is None and self.cert_file is None:
+            if self.server_name is not None:
+                raise typer.BadParameter("--server-name needs --tls or --ca-file.")
             return None
         return TLS(ca_file=self.ca_file, cert_file=self.cert_file, key_file=self.key_file, server_name=self.server_name)
 

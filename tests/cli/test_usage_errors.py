@@ -28,6 +28,7 @@ from tests.client.fake import Fake
         (["text", "tokenize", "a", "--ca-file", "/no/such.pem"], "No such file"),
         (["text", "tokenize", "a", "--cert-file", "/no/such.pem", "--key-file", "/no/such.key"], "/no/such."),
         (["text", "tokenize", "a", "--cert-file", "/no/such.pem"], "both --cert-file and --key-file"),
+        (["text", "tokenize", "a", "--server-name", "gateway"], "needs --tls"),
         (["top", "--key-file", "/no/such.key"], "both --cert-file and --key-file"),
         (["text", "tokenize", "a", "--target", "gateway:1", "--token", "t"], "clear text"),
         (["speech", "synthesize", "a", "--output", "/no/such/file"], "No such file"),
