@@ -14,8 +14,8 @@ _ALONE_SECONDS = 0.1
 """Length of a step that only reads prompts. Whoever arrives meanwhile, and whoever is answered, waits for its end."""
 _LEAST_ALONE = 64
 """Prompt tokens of such a step at least: fewer would leave a processor without enough to do."""
-_PATIENCE = 0.75
-"""Seconds of work on prompts behind the first for which a step reads as long as it takes all rows to decode."""
+_PATIENCE = 24
+"""Decode steps of all rows: a step reads for as long as one where work on prompts behind the first lasts so many."""
 _HASTE = 3.0
 """How many times as long it reads at most for what waits: streams that have to go on take turns with those to come."""
 _UNKNOWN_ALONE, _UNKNOWN_BESIDE = 256, 32
@@ -74,7 +74,7 @@ class PrefillBudget:
         if not decode_count:
             return self._filled(0, max(int(self._reading(_ALONE_SECONDS) / token), _LEAST_ALONE))
         decode, together = self._decode_seconds(decode_count), self._decode_seconds(decode_count + len(prompts))
-        haste = min((sum(prompts[1:]) * token / _PATIENCE) ** 2, _HASTE)
+        haste = min((sum(prompts[1:]) * token / (_PATIENCE * together)) ** 2, _HASTE)
         seconds = max(self._slowdown * together - decode, haste * together)
         return self._filled(decode_count, max(int(self._reading(seconds) / token), _FLOOR))
 

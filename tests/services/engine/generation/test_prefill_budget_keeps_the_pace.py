@@ -14,11 +14,11 @@ def duration(rows: int, prompt_tokens: int = 0, token: float = TOKEN) -> float:
     return CONSTANT + (rows + prompt_tokens) * token
 
 
-def learned(most: int = 2048, slowdown: float = 2.0) -> PrefillBudget:
+def learned(most: int = 2048, slowdown: float = 2.0, speed: float = 1.0) -> PrefillBudget:
     budget = PrefillBudget(most, slowdown)
     for _ in range(20):
-        budget.observe(16, 0, duration(16))
-        budget.observe(16, 32, duration(16, 32))
+        budget.observe(16, 0, duration(16) / speed)
+        budget.observe(16, 32, duration(16, 32) / speed)
     return budget
 
 
@@ -90,7 +90,11 @@ def test_streams_that_take_longer_are_noticed_though_prompts_never_end() -> None
 def test_a_long_prompt_alone_is_no_reason_for_haste_but_those_behind_it_are() -> None:
     budget = learned()
     assert budget.tokens(16, [100_000]) == budget.tokens(16, [100])
-    assert budget.tokens(16, [100, 1500]) < budget.tokens(16, [100, 2000]) < budget.tokens(16, [100, 2400])
+    assert budget.tokens(16, [100, 1000]) < budget.tokens(16, [100, 1200]) < budget.tokens(16, [100, 1500])
+
+
+def test_haste_does_not_depend_on_how_fast_the_processor_is() -> None:
+    assert learned(speed=4.0).tokens(16, [100, 1200]) == learned().tokens(16, [100, 1200])
 
 
 def test_haste_has_an_end() -> None:
