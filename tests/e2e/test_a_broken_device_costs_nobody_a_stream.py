@@ -1,7 +1,6 @@
 """A device fails, or a kernel hangs: streams go on elsewhere, the process ends, is started anew, and serves again."""
 
 import asyncio
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from gateway.app import Gateway
 from gateway.config import GatewaySettings
 from local.nursery import Fork
+from local.stack import free_ports
 from sensorium import AsyncClient
 from sensorium.errors import ModelNotReady
 from sensorium.v1 import text_pb2 as pb
@@ -38,7 +38,8 @@ class Supervisor:
             *("--fault", str(tmp_path / "fault"), "--model", str(folder), "--name", "m", "--device", "cpu"),
             *("--dtype", "float32", "--metrics-port", "0", "--stuck-step-seconds", "1", "--max-sequences", "16"),
         )
-        self._tmp_path, self._starts, self.port = tmp_path, 0, 0
+        # Not a port that the kernel gives to callers, who could take it while no process has it.
+        self._tmp_path, self._starts, (self.port,) = tmp_path, 0, free_ports(1)
         self.fault = tmp_path / "fault"
 
     async def start(self) -> None:
@@ -46,9 +47,7 @@ class Supervisor:
         log = self._tmp_path / f"replica-{self._starts}.log"
         self.process = Fork("replica", "tests.e2e.faulty", (*self._arguments, "--port", str(self.port)), log)
         await until(lambda: "ready" in self.log.split() or self.process.exit_code is not None, 90)
-        found = re.search(r"listening on 127\.0\.0\.1:(\d+)", self.log)
-        assert found, self.log
-        self.port = int(found[1])
+        assert f"listening on 127.0.0.1:{self.port}" in self.log, self.log
 
     @property
     def log(self) -> str:

@@ -3,6 +3,8 @@
 import asyncio
 from contextlib import suppress
 
+from local.stack import free_ports
+
 
 class Cable:
     """Passes TCP connections on to a port of loopback until it is cut, from entry to exit of `async with`."""
@@ -15,7 +17,8 @@ class Cable:
         self._flows: set[asyncio.Task[None]] = set()
         self._passing = asyncio.Event()
         self._passing.set()
-        self.port = 0
+        # Not one that the kernel gives to callers, who could take it while the cable is cut.
+        (self.port,) = free_ports(1)
 
     @property
     def address(self) -> str:
@@ -32,7 +35,6 @@ class Cable:
         """Listens (again, on the same port), and passes connections on to `target`, by default as before."""
         self._target = target or self._target
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         """Breaks every connection without a word, as a machine that loses power, and refuses new ones."""

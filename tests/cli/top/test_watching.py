@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from local.stack import free_ports
 from sensorium.cli.top.command import metrics_of
 from sensorium.cli.top.scrape import ScrapeFailed
 from sensorium.cli.top.watch import Watch, forever
@@ -71,11 +72,11 @@ def test_one_frame_for_scripts(listing: Fake, invoke: Invoke) -> None:
 
 
 def test_a_gateway_that_goes_away_and_comes_back(listing: Fake) -> None:
-    with Client(listing.target) as client, metrics(EARLIER, LATER) as url:
+    (port,) = free_ports(1)
+    with Client(listing.target) as client, metrics(EARLIER, LATER, port=port) as url:
         watch = Watch(client, listing.target, url)
         assert watch.look().change.seconds == 0
         assert watch.look().change.seconds > 0
-        port = int(url.split(":")[2].split("/")[0])
         heard = watch.look().change
     listing.answers.clear()
     with Client(listing.target) as client:
