@@ -74,7 +74,7 @@ def verify(
 ) -> None:
     """Runs the prompts in chunks, side by side, and compares their last logits with the model's own.
 
-    Then one of them alone, of which the last step is one token: such steps may have kernels of their own.
+    So one of them alone, of which the last step is one token: such steps may have kernels of their own.
 
     Raises:
         NotPaged: they differ by more than `allowed`, which is what rounding explains unless it is given.
