@@ -99,16 +99,17 @@ class IncrementalDetokenizer:
     def _slide(self, *, held: int) -> None:
         """Drops the settled tokens if those behind them have text of their own to give the next token its context.
 
-        A window that is too long drops them whatever is behind, or what is behind if it has no text at all.
+        A window that is too long drops them as soon as all that is held lies behind them, and until then what is behind
+        and has no text at all.
         """
         too_long = len(self._window) > _LONGEST_WINDOW
         behind = self._window[self._settled :]
         text = self._decode(behind)
-        if len(text) > held or (text and too_long):
+        if len(text) > held or (text and too_long and len(text) == held):
             self._window, self._settled = behind, len(behind)
-            self._returned = text[: max(len(text) - held, 0)]
+            self._returned = text[: len(text) - held]
         elif too_long:
-            del self._window[self._settled :]
+            self._window[self._settled :] = [token_id for token_id in behind if self._decode([token_id])]
 
     def _decode(self, token_ids: list[int]) -> str:
         return self._decoder.decode(token_ids, skip_special_tokens=self._skip_special_tokens)

@@ -80,7 +80,9 @@ class OutputBuilder:
         self.finish = self.finish or self._ended_by_structure() or self._ended_by_length()
         if self.finish and self.finish.reason is not FinishReason.STOP_STRING:
             self._read()
-            self._text += self._scanner.flush() + self._detokenizer.flush()
+            # Bytes of a character that nothing completes are text from now on, and may be a stop string's last.
+            self.finish = self._scan(self._detokenizer.flush()) or self.finish
+            self._text += self._scanner.flush()
         if self._reads_each:
             self._lengths.append(len(self._text))
         return self.finish
@@ -156,16 +158,22 @@ class OutputBuilder:
         before, count = len(self._text), len(self._ids) - len(self._unread)
         text, taken = self._detokenizer.read(self._unread)
         self._unread = []
-        finish = None
-        if self._reads_each and self.token_count >= self._stopping.min_new_tokens:
-            released = self._scanner.push(text)
-            if isinstance(released, Match):
-                finish, released = Finish(FinishReason.STOP_STRING, stop_string=released.stop_string), released.text
-            text = released
-        self._text += text
+        finish = self._scan(text)
         if len(self._text) > before:
             self._ready = count + taken
         return finish
+
+    def _scan(self, text: str) -> Finish | None:
+        """Releases text as far as it cannot begin a stop string. Returns the end that it comes to if it holds one."""
+        if not self._reads_each or self.token_count < self._stopping.min_new_tokens:
+            self._text += text
+            return None
+        released = self._scanner.push(text)
+        if isinstance(released, Match):
+            self._text += released.text
+            return Finish(FinishReason.STOP_STRING, stop_string=released.stop_string)
+        self._text += released
+        return None
 
     def _ended_by_structure(self) -> Finish | None:
         # Whatever the minimum of tokens: there is nothing to go on with.

@@ -25,7 +25,7 @@ class StopScanner:
         found = [(self._held.find(stop), -len(stop), stop) for stop in self._stop_strings if stop in self._held]
         if found:
             start, _, stop = min(found)
-            return Match(stop, self._held[: start + len(stop) * self._include])
+            return Match(stop, self.flush()[: start + len(stop) * self._include])
         keep = self._possible_start()
         released, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
         return released

@@ -45,6 +45,15 @@ def test_text_in_many_scripts_comes_out_in_whole_characters(tokenizer: PreTraine
         assert all(text.startswith("".join(got[:k])) for k in range(len(got)))
 
 
+def test_long_runs_of_bytes_that_are_no_character_lose_none(tokenizer: PreTrainedTokenizerFast) -> None:
+    generator = random.Random(6)
+    prompt = tokenizer("A prompt.")["input_ids"]
+    for _ in range(100):
+        few = [generator.randrange(len(tokenizer)) for _ in range(generator.randint(1, 3))]
+        ids = generator.choices(few, k=150)
+        assert "".join(pieces(tokenizer, prompt, ids)) == behind(tokenizer, prompt, ids)
+
+
 def test_a_character_leaves_with_its_last_byte_and_no_earlier() -> None:
     tokenizer = byte_fallback()
     ids = as_bytes("é東🌊")

@@ -146,6 +146,15 @@ def test_the_stop_string_that_matched_is_told(tokenizer: PreTrainedTokenizerFast
     assert stopped.finish == Finish(FinishReason.STOP_STRING, stop_string="阪")
 
 
+def test_a_stop_string_is_found_where_its_last_character_is_bytes_that_nothing_completes(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    ids = tokenizer("ab🌊")["input_ids"][:-1]
+    stopped = output(max_new_tokens=len(ids), stop_strings=("b\N{REPLACEMENT CHARACTER}",))
+    assert text_of(finished(stopped, ids)) == "a"
+    assert stopped.finish == Finish(FinishReason.STOP_STRING, stop_string="b\N{REPLACEMENT CHARACTER}")
+
+
 @pytest.mark.parametrize("fields", CASES.values(), ids=CASES.keys())
 def test_a_fork_goes_on_alike_and_by_itself(fields: dict[str, object], tokenizer: PreTrainedTokenizerFast) -> None:
     ids = [*tokenizer(MIXED)["input_ids"], END_ID]
