@@ -73,8 +73,8 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
         """Takes the headers of a stream, or its trailers."""
 
     @abstractmethod
-    def _on_reset(self, stream: StreamT) -> None:
-        """Takes that a stream was reset, by either end, or has gone with the connection."""
+    def _on_reset(self, stream: StreamT, code: int | None) -> None:
+        """Takes that a stream was reset, by either end, or has gone with the connection, and then has no code."""
 
     @abstractmethod
     def _on_bad_message(self, stream: StreamT, error: Exception) -> None:
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
         if self._heartbeat is not None:
             self._heartbeat.stop()
         for stream in list(self.streams.values()):
-            self._on_reset(stream)
+            self._on_reset(stream, None)
         self.streams.clear()
         if not self.closed.done():
             self.closed.set_result(None)
@@ -217,14 +217,14 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
 
     def _take_reset(self, flags: int, number: int, payload: bytes) -> None:
         del flags
-        frames.number(payload)  # whatever the reason, it has to be one
+        code = frames.number(payload)
         if not number or not self._has_begun(number):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the end of no stream")
         stream = self.streams.get(number)
         if stream is None:
             self._idle()
         else:
-            self._on_reset(stream)
+            self._on_reset(stream, code)
 
     def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
@@ -290,7 +290,7 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
         stream = self.streams.get(number)
         if stream is not None and not (size and stream.widen(size)):
             stream.reset(ErrorCode.FLOW_CONTROL_ERROR)
-            self._on_reset(stream)
+            self._on_reset(stream, ErrorCode.FLOW_CONTROL_ERROR)
 
     def _idle(self) -> None:
         self._idle_frames.take(time.monotonic())

@@ -150,6 +150,18 @@ def goaway_frame(last: int, code: int, text: str = "") -> bytes:
     return frame(GOAWAY, 0, 0, _TWO_NUMBERS.pack(last, code) + text.encode())
 
 
+def read_goaway(payload: bytes) -> tuple[int, int]:
+    """Returns the last stream that is worked on, and the code.
+
+    Raises:
+        ConnectionFault: it is no such frame.
+    """
+    if len(payload) < _TWO_NUMBERS.size:
+        raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a farewell is cut off")
+    last, code = _TWO_NUMBERS.unpack_from(payload)
+    return last & LARGEST_WINDOW, code
+
+
 def number(payload: bytes) -> int:
     """Returns what a frame of one number holds.
 

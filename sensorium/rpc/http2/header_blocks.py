@@ -25,7 +25,12 @@ _STATUS_200 = b"\x88"
 # The first block says that there is no table, which suits every size that the peer may allow.
 _NO_TABLE = b"\x20"
 # Of these there are few, and the same ones again and again; others would push them out of a proxy's table.
-_REPEATED = frozenset({b":status", b"content-type", b"grpc-status", b"grpc-accept-encoding", b"x-sensorium-endpoint"})
+_REPEATED = frozenset(
+    {
+        *(b":method", b":scheme", b":path", b":authority", b"te", b"user-agent"),
+        *(b":status", b"content-type", b"grpc-status", b"grpc-accept-encoding", b"x-sensorium-endpoint"),
+    }
+)
 _UNINDEXED, _NEVER_INDEXED = b"\x00", b"\x10"
 
 

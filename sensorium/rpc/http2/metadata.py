@@ -3,6 +3,7 @@
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
+from math import ceil
 from urllib.parse import quote
 
 from grpc import StatusCode
@@ -13,6 +14,7 @@ Header = tuple[bytes, bytes]
 ENCODINGS = b"identity,deflate,gzip"
 
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_MOST_UNITS = 99_999_999
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _NAME = re.compile(rb":?[0-9a-z_.-]+")
 _TEXT = re.compile(rb"[\x20-\x7e\x80-\xff\t]*")
@@ -101,6 +103,15 @@ def seconds_of(timeout: bytes) -> float:
     if found is None:
         raise Malformed("grpc-timeout is not a number of at most eight digits and its unit")
     return int(found[1]) * _UNITS[found[2]]
+
+
+def timeout_of(seconds: float) -> bytes:
+    """Returns `grpc-timeout` for so many seconds, in the finest unit that has room for them."""
+    for unit, size in (("u", 1e-6), ("m", 1e-3), ("S", 1.0)):
+        count = max(ceil(seconds / size), 1)
+        if count <= _MOST_UNITS:
+            return f"{count}{unit}".encode()
+    return f"{_MOST_UNITS}S".encode()
 
 
 def _binary(value: bytes) -> bytes:

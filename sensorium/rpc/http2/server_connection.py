@@ -213,7 +213,8 @@ class ServerConnection(Connection[ServerCall]):
         else:
             call.end_by_peer()
 
-    def _on_reset(self, stream: ServerCall) -> None:
+    def _on_reset(self, stream: ServerCall, code: int | None) -> None:
+        del code
         self.streams.pop(stream.number, None)
         stream.abandon()
         if not self._transport.is_closing():

@@ -66,6 +66,7 @@ class Stream:
         self._at_once = 0
         self._assembler = Assembler(self._limit)
         self._arrived: asyncio.Future[None] | None = None
+        self._taker: Callable[[bytes], bool] | None = None
 
     def send(self, message: bytes) -> None:
         """Sends a message as soon as the peer takes it; see `drained`."""
@@ -154,6 +155,8 @@ class Stream:
         finally:
             if self.unfinished != before:
                 self._connection.hold(self.unfinished - before)
+        if self._taker is not None and self._arrived is not None and not self._arrived.done():
+            self._hand_over(self._taker)
         # What is a part of a message only must not wait for its reader, who waits for the rest.
         if self._messages:
             self._wake(self._arrived)
@@ -191,12 +194,16 @@ class Stream:
             self._at_once = 0
             await asyncio.sleep(0)
 
+    def pass_to(self, taker: Callable[[bytes], bool]) -> None:
+        """Hands messages that come while `next_message` waits to `taker` first; it returns whether it took one."""
+        self._taker = taker
+
     def let_go(self) -> None:
         """Drops what was not sent yet, and wakes who waits for the peer."""
         self.gone = True
         self.drop_unfinished()
         self._pending.clear()
-        self._behind = None
+        self._behind = self._taker = None
         self._wake(self._drained)
         self._wake(self._arrived)
 
@@ -209,6 +216,13 @@ class Stream:
     def reset(self, code: ErrorCode) -> None:
         """Tells the peer that the stream is over."""
         self._output.put(reset_frame(self.number, code))
+
+    def _hand_over(self, taker: Callable[[bytes], bool]) -> None:
+        while self._messages:
+            compressed, message = self._messages[0]
+            if compressed or not taker(message):
+                return
+            self._messages.popleft()
 
     def _give_back(self) -> None:
         back = 0 if self.ended_by_peer else self._window.give_back()

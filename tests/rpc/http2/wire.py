@@ -1,4 +1,4 @@
-"""A client that says what no client should, frame by frame."""
+"""A client, or the server's end of a connection, that says what none should, frame by frame."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -27,6 +27,8 @@ class Wire:
         self._cut = frames.FrameReader()
         self._encoder, self._decoder = Encoder(), Decoder()
         self._came: list[frames.Frame] = []
+        self.request: dict[str, str] = {}
+        """Headers of the call that was asked for last."""
 
     def greet(self, **settings: int) -> None:
         """Sends preface and settings, by the names of `frames`."""
@@ -67,6 +69,18 @@ class Wire:
             if came[0] == kind and number in (0, came[2]):
                 return came[1], came[3]
         raise AssertionError("the connection ended before")
+
+    async def asked(self) -> int:
+        """Returns the number of the next stream that is opened."""
+        while True:
+            came = await self.frame()
+            assert came is not None
+            if came[0] == frames.HEADERS:
+                self.request = self.headers(came[3])
+                return came[2]
+
+    def cut(self) -> None:
+        self._writer.transport.abort()
 
     def headers(self, block: bytes) -> dict[str, str]:
         return dict(self._decoder.decode(block))
