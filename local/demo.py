@@ -64,12 +64,12 @@ def run(console: Console) -> None:
     console.print("Stopped. [bold]make serve[/] keeps it running; README.md shows how to call it.")
 
 
-def wait(console: Console, stack: Stack, stop: Event | None = None) -> bool:
+def wait(console: Console, stack: Stack, stop: Event) -> bool:
     """Shows what is awaited until the stack is ready; stops it and returns False if told to `stop` before."""
     began = time.monotonic()
     with console.status("starting") as status:
         for awaited in stack.wait_ready():
-            if stop is not None and stop.is_set():
+            if stop.is_set():
                 status.update("stopping")
                 stack.stop()
                 return False

@@ -13,6 +13,7 @@ from local.fleet import CHECKOUT, fleet
 from local.prometheus import Prometheus
 from local.scraping import configuration, rules
 from local.stack import Ports, Stack
+from local.stopping import told_to_stop
 from local.traffic import Traffic
 
 FOLDER = CHECKOUT / "docs/boards"
@@ -23,19 +24,23 @@ _INTERVAL = 10.0
 
 
 def run(console: Console, seconds: float, folder: Path = FOLDER) -> None:
-    """Writes a picture of each board after so many seconds of load.
+    """Writes a picture of each board after so many seconds of load; none if told to stop before.
 
     Raises:
         StackFailed: a process did not start, or ended.
     """
+    stop = told_to_stop()
     members = [member for member in fleet() if member.name in SHOWN]
     ports = Ports.free(len(members))
+    console.print("Starting.")
     with Stack(ports, members) as stack:
-        wait(console, stack)
+        if not wait(console, stack, stop):
+            return
         with Prometheus(configuration(ports, members), rules()) as prometheus, Traffic(stack.target, members):
             start = time.time() + _INTERVAL
             with console.status(f"under load for {seconds + _INTERVAL:.0f} s"):
-                time.sleep(seconds + _INTERVAL)
+                if stop.wait(seconds + _INTERVAL):
+                    return
             span = Span(start, time.time(), step=max(seconds / 90, 1), interval=_INTERVAL)
             drawn = {board.name: sheet(board, lambda panel: answers(prometheus, panel, span), span) for board in BOARDS}
     folder.mkdir(parents=True, exist_ok=True)

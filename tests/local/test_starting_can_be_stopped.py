@@ -4,11 +4,14 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 PATIENCE = 120
 
 
-def test_ctrl_c_while_services_start_ends_them_quietly() -> None:
-    command = [sys.executable, "-m", "local", "observe", "--only", "chat", "--free-ports"]
+@pytest.mark.parametrize("told", [["observe", "--only", "chat", "--free-ports"], ["boards"]])
+def test_ctrl_c_while_services_start_ends_them_quietly(told: list[str]) -> None:
+    command = [sys.executable, "-m", "local", *told]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as stack:
         assert stack.stdout is not None
         assert stack.stdout.readline() == b"Starting.\n"
