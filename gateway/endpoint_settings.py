@@ -2,7 +2,7 @@
 
 from pydantic import Field, FilePath, ValidationInfo, field_validator
 
-from sensorium import rpc
+from sensorium import pem, rpc
 
 
 class EndpointSettings(rpc.ServerSettings):
@@ -22,6 +22,13 @@ class EndpointSettings(rpc.ServerSettings):
     )
     endpoint_tls_key_file: FilePath | None = Field(None, description="PEM key of that certificate.")
 
+    @field_validator("endpoint_tls_ca_file")
+    @classmethod
+    def _endpoint_authorities(cls, authorities: FilePath | None) -> FilePath | None:
+        if authorities is not None:
+            pem.check_authorities(authorities)
+        return authorities
+
     @field_validator("endpoint_tls_name", "endpoint_tls_certificate_file", "endpoint_tls_key_file")
     @classmethod
     def _with_authorities(cls, value: object, info: ValidationInfo) -> object:
@@ -35,4 +42,6 @@ class EndpointSettings(rpc.ServerSettings):
         certificate = info.data.get("endpoint_tls_certificate_file", key)
         if (key is None) != (certificate is None):
             raise ValueError("a TLS certificate and its key come together; one of them is missing")
+        if key is not None and certificate is not None:
+            pem.check_pair(certificate, key)
         return key

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, FilePath, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sensorium import pem
+
 PREFIX = "SENSORIUM_"
 """Begins the name of every environment variable read."""
 
@@ -101,6 +103,8 @@ class ServerSettings(BaseSettings):
         certificate = info.data.get("tls_certificate_file", key)
         if (key is None) != (certificate is None):
             raise ValueError("a TLS certificate and its key come together; one of them is missing")
+        if key is not None and certificate is not None:
+            pem.check_pair(certificate, key)
         return key
 
     @field_validator("tls_client_ca_file")
@@ -108,4 +112,6 @@ class ServerSettings(BaseSettings):
     def _authority_and_certificate(cls, authority: FilePath | None, info: ValidationInfo) -> FilePath | None:
         if authority is not None and info.data.get("tls_certificate_file", authority) is None:
             raise ValueError("clients can only be asked for certificates under TLS; give this server's certificate too")
+        if authority is not None:
+            pem.check_authorities(authority)
         return authority

@@ -91,6 +91,34 @@ def test_a_file_that_cannot_be_read_is_told_at_once(kind: type[Client] | type[As
         kind(tls=TLS(ca_file="no-such.pem"))
 
 
+def test_files_that_hold_something_else_are_told_at_once(authority: Path) -> None:
+    certificate, key = authority / "cert.pem", authority / "key.pem"
+    encrypted = authority / "encrypted.pem"
+    command = f"openssl ec -in {key} -aes256 -passout pass:secret -out {encrypted}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    for tls, said in (
+        (TLS(ca_file=key), f"no certificate in PEM in {key}"),
+        (TLS(cert_file=key, key_file=key), f"no certificate in PEM in {key}"),
+        (
+            TLS(cert_file=certificate, key_file=certificate),
+            f"no private key in PEM without a passphrase in {certificate}",
+        ),
+        (TLS(cert_file=certificate, key_file=encrypted), "without a passphrase"),
+        (
+            TLS(cert_file=certificate, key_file=another_key(authority)),
+            f"is not that of the certificate in {certificate}",
+        ),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Client(tls=tls)
+
+
+def another_key(folder: Path) -> Path:
+    command = f"openssl ecparam -name prime256v1 -genkey -noout -out {folder / 'other.pem'}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    return folder / "other.pem"
+
+
 def test_half_a_client_certificate_is_refused() -> None:
     with pytest.raises(ValueError, match="key_file"):
         TLS(cert_file="cert.pem")

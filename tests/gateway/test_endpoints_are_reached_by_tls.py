@@ -91,4 +91,6 @@ def test_what_belongs_together_is_given_together(tmp_path: Path, capsys: pytest.
     assert f"--endpoint-tls-key-file {file}: it is not used in plaintext" in told
     with pytest.raises(SystemExit):
         rpc.load(GatewaySettings, "gateway", ["--endpoint-tls-ca-file", str(file), *given])
-    assert "come together" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "come together" in told
+    assert f"--endpoint-tls-ca-file {file}: there is no certificate in PEM in {file}" in told

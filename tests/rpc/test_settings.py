@@ -2,6 +2,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from sensorium import rpc
+from tests.certificates import certificate
 
 
 class Settings(rpc.ServerSettings):
@@ -93,3 +94,12 @@ def test_tls_files_come_together(given: tuple[str], tmp_path, capsys: pytest.Cap
     file.write_text("x")
     flags = [text for name in given for text in ("--" + name.replace("_", "-"), str(file))]
     assert "certificate" in _problems(capsys, "--model", "m", *flags)
+
+
+def test_tls_files_that_hold_something_else_are_a_sentence(tmp_path, capsys: pytest.CaptureFixture[str]):
+    good, key = certificate(tmp_path)
+    told = _problems(capsys, "--model", "m", "--tls-certificate-file", str(good), "--tls-key-file", str(good))
+    assert f"--tls-key-file {good}: there is no private key in PEM without a passphrase in {good}.\n" in told
+    given = ["--model", "m", "--tls-certificate-file", str(good), "--tls-key-file", str(key)]
+    told = _problems(capsys, *given, "--tls-client-ca-file", str(key))
+    assert f"--tls-client-ca-file {key}: there is no certificate in PEM in {key}.\n" in told

@@ -43,7 +43,7 @@ class Client:
         retry: which failures are tried again. None: none.
 
     Raises:
-        ValueError: an argument is out of range, or the token would travel in clear text.
+        ValueError: an argument is out of range, a file of `tls` holds no PEM, or the token would travel in clear text.
         OSError: a file of `tls` cannot be read.
     """
 
