@@ -21,13 +21,14 @@ def log_call(record: CallRecord, code: StatusCode, seconds: float, peer: str) ->
     """Writes what became of a call: names, numbers and codes, and nothing of what was sent either way."""
     level = logging.DEBUG if record.method.startswith(FREQUENT) else logging.INFO
     if _log.isEnabledFor(level):
-        facts = facts_of(record, code, seconds, host_of(peer))
-        _log.log(level, "%s %s", record.method, code.name, extra={"facts": facts})
+        said = {"method": record.method, "code": code.name}
+        facts = _facts_of(record, seconds, host_of(peer))
+        _log.log(level, "%s %s", *said.values(), extra={"said": said, "facts": facts})
 
 
-def facts_of(record: CallRecord, code: StatusCode, seconds: float, host: str) -> Mapping[str, object]:
+def _facts_of(record: CallRecord, seconds: float, host: str) -> Mapping[str, object]:
     """Returns what is known of a call, by the names of docs/observing.md; what is not known is left out."""
-    facts: dict[str, object] = {"method": record.method, "code": code.name, "seconds": round(seconds, 6)}
+    facts: dict[str, object] = {"seconds": round(seconds, 6)}
     told = {
         "model": record.model,
         "reason": record.reason,

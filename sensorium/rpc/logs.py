@@ -30,7 +30,7 @@ class _Line(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Returns the line of a record, with its facts."""
-        facts = "".join(f" {key}={value}" for key, value in _facts(record).items())
+        facts = "".join(f" {key}={value}" for key, value in _extra(record, "facts").items())
         return super().formatMessage(record) + facts
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
@@ -46,7 +46,9 @@ class _Json(_Line):
             "logger": record.name,
             "request_id": getattr(record, "request_id", "-"),
             "message": record.getMessage(),
-            **_facts(record),
+            # What the message says already, by name: only programs need it twice.
+            **_extra(record, "said"),
+            **_extra(record, "facts"),
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
@@ -86,9 +88,9 @@ def _add_request_id(record: logging.LogRecord) -> bool:
     return True
 
 
-def _facts(record: logging.LogRecord) -> Mapping[str, object]:
-    facts: Mapping[str, object] = getattr(record, "facts", {})
-    return facts
+def _extra(record: logging.LogRecord, name: str) -> Mapping[str, object]:
+    values: Mapping[str, object] = getattr(record, name, {})
+    return values
 
 
 def _places(error: BaseException, seen: set[int]) -> Iterator[str]:

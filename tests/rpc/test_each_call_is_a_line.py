@@ -31,6 +31,15 @@ async def test_a_call_is_found_by_its_ids(method: str) -> None:
     assert "CANARY" not in log.text
 
 
+async def test_a_line_of_text_says_method_and_code_once() -> None:
+    with logged("line") as log:
+        async with peer() as server:
+            await ended(server.call(UNARY, metadata=METADATA))
+            await until(lambda: f"{UNARY} OK seconds=" in log.text)
+    (line,) = (line for line in log.text.splitlines() if " sensorium.calls " in line)
+    assert (line.count(UNARY), line.count("OK")) == (1, 1)
+
+
 async def test_the_reason_of_an_error_is_told() -> None:
     async def full() -> None:
         raise QueueFull("too many: CANARY", metadata={"x": "CANARY"})
