@@ -31,10 +31,7 @@ def _handler(method: Method, behaviour: Any) -> "grpc.RpcMethodHandler[Any, Any]
 
 def task_not_supported(name: str, model: str) -> TaskNotSupported:
     """Returns the error for an RPC that a model cannot do."""
-    return TaskNotSupported(
-        f"{model} cannot do {name}. `sensorium models list` shows which model can do what.",
-        metadata={"model": model, "rpc": name},
-    )
+    return TaskNotSupported(f"{model} cannot do {name}.", metadata={"model": model, "rpc": name})
 
 
 def _refusal(name: str, model: str) -> Any:

@@ -7,6 +7,8 @@ def main() -> None:
     """Runs the command line. Ends the process: 0 done, 1 the server refused, 2 wrong usage, 130 interrupted."""
     try:
         from sensorium.cli.app import run
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in {"typer", "rich", "prometheus_client"}:
             raise

@@ -25,11 +25,13 @@ _SAMPLE_BYTES: dict[int, int] = {
 
 def _configure(request: Any, given: str) -> None:
     """Tells the encoding of a WAV file; bare samples need `--encoding` and `--sample-rate-hertz`."""
+    # There even if no option fills it, so that the service says what is missing in it.
+    request.config.SetInParent()
     if given == values.STANDARD_INPUT:
         return
     if not _is_wav(given):
         if not Path(given).is_file():
-            raise typer.BadParameter(f"{given}: no such file.")
+            raise typer.BadParameter(f"{given}: No such file.")
         return
     with _wav(given) as source:
         request.config.encoding = speech.AUDIO_ENCODING_LINEAR16
@@ -93,8 +95,10 @@ def _is_wav(path: str) -> bool:
 def _wav(path: str) -> wave.Wave_read:
     try:
         source = wave.open(path, "rb")  # noqa: SIM115 - the caller closes it
-    except (OSError, EOFError, wave.Error) as error:
-        raise typer.BadParameter(f"{path}: {error}") from None
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}") from None
+    except (EOFError, wave.Error) as error:
+        raise typer.BadParameter(f"{path}: this is no WAV file of plain samples ({error}).") from None
     if source.getsampwidth() != 2:
         source.close()
         raise typer.BadParameter(f"{path}: only WAV files of 16-bit samples can be streamed.")

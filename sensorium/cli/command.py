@@ -79,7 +79,8 @@ class RpcCommand:
             with as_a_shell_expects():
                 self._call(server, given, output)
         except SensoriumError as error:
-            failure.show(error, server.target, Console(stderr=True))
+            model = "the argument MODEL" if "model" in own else "--model"
+            failure.show(error, server.target, Console(stderr=True), model)
             raise typer.Exit(1) from None
 
     def _call(self, server: Server, given: dict[str, Any], output: Output) -> None:

@@ -15,8 +15,8 @@ from sensorium.errors import (
 )
 
 
-def show(error: SensoriumError, target: str, console: Console) -> None:
-    """Prints `error`, met at `target`, as one block."""
+def show(error: SensoriumError, target: str, console: Console, model: str = "--model") -> None:
+    """Prints `error`, met at `target`, as one block; a model is named by what `model` says."""
     violations = error.violations if isinstance(error, InvalidArgument) else ()
     block = Text()
     block.append(f"{error.reason}", style="bold red")
@@ -25,20 +25,24 @@ def show(error: SensoriumError, target: str, console: Console) -> None:
     for violation in violations:
         block.append(printable(f"\n  {violation.field}"), style="bold")
         block.append(printable(f": {violation.description}"))
-    for step in _next_steps(error, target):
+    for step in _next_steps(error, target, model):
         block.append(f"\n  → {step}", style="yellow")
     if error.request_id:
         block.append(printable(f"\n  request id {error.request_id}"), style="dim")
     console.print(block, soft_wrap=True)
 
 
-def _next_steps(error: SensoriumError, target: str) -> list[str]:
+def _next_steps(error: SensoriumError, target: str, model: str) -> list[str]:
     steps: list[str] = []
     if error.retry_after is not None:
         steps.append(f"Try again in {error.retry_after:g} s.")
     match error:
+        case InvalidArgument() if any(violation.field == "model" for violation in error.violations):
+            steps.append(f"Name one with {model}; `sensorium models list` shows what each can do.")
         case ModelNotServed():
             steps.append("`sensorium models list` shows what is served.")
+        case TaskNotSupported() if "code" in error.metadata:  # gRPC's own, as from a web server
+            steps.append(f"Is it a sensorium gateway or service that answers at {target}?")
         case TaskNotSupported():
             steps.append("`sensorium models list` shows what each model can do.")
         case Unauthenticated():

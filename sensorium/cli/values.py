@@ -1,7 +1,6 @@
 """What a person types, as values of the contract's fields."""
 
 import json
-import mimetypes
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,10 +33,8 @@ def media(typed: str) -> Media:
     """Returns the media in the file named, on standard input for `-`, or at a URI, which the service fetches."""
     if "://" in typed:
         return Media(uri=typed)
-    kind = mimetypes.guess_type(typed)[0] or ""
-    # The service tells from the bytes what it was not told; a wrong guess it would refuse.
-    known = kind if kind in {"image/png", "image/jpeg", "audio/flac"} else ""
-    return Media(mime_type=known, data=content(typed))
+    # Of no declared type: the service tells it from the bytes, and would refuse what the file's name belies.
+    return Media(data=content(typed))
 
 
 def token_ids(typed: str) -> TokenIds:

@@ -1,8 +1,10 @@
 import io
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf import json_format
 from rich.console import Console
@@ -199,7 +201,8 @@ def test_what_explains_media_is_told_beside_them(fake: Fake, invoke: Invoke, tmp
 def test_streamed_audio_goes_to_standard_output(fake: Fake, invoke: Invoke) -> None:
     pieces = [speech_pb2.SynthesisDelta(audio=audio) for audio in (b"\x00\x01", b"\xff")]
     events = [speech_pb2.StreamSynthesizeResponse(delta=piece) for piece in pieces]
-    fake.answers["SpeechService/StreamSynthesize"] = answering(events)
+    end = speech_pb2.StreamSynthesizeResponse(completed=speech_pb2.SynthesisCompleted())
+    fake.answers["SpeechService/StreamSynthesize"] = answering([*events, end])
     assert invoke("speech", "stream-synthesize", "Hi", "-o", "-").stdout_bytes == b"\x00\x01\xff"
     assert "3 bytes" in invoke("speech", "stream-synthesize", "Hi").stderr
 
@@ -244,6 +247,7 @@ def test_a_server_does_not_speak_to_the_terminal_by_names_either() -> None:
             InvalidArgument([Violation("texts[0]", "is empty"), Violation("top_n", "is below 1")]),
             ["INVALID_REQUEST", "\n  texts[0]: is empty\n", "\n  top_n: is below 1\n"],
         ),
+        (InvalidArgument([Violation("model", "must be given")]), ["→ Name one with --model; `sensorium models list`"]),
         (ModelNotServed.of("x", ["tiny"]), ["MODEL_NOT_SERVED", "Served: tiny.", "`sensorium models list`"]),
         (TaskNotSupported("Cannot."), ["TASK_NOT_SUPPORTED", "`sensorium models list`"]),
         (QueueFull("Full.", retry_after=2.5), ["QUEUE_FULL  Full.", "Try again in 2.5 s."]),
@@ -257,6 +261,16 @@ def test_an_error_is_one_block(fake: Fake, invoke: Invoke, error: Exception, sai
     done = invoke("text", "tokenize", "a", "--request-id", "mine")
     assert (done.exit_code, done.stdout) == (1, "")
     assert all(text in done.stderr for text in [*said, "request id mine"]), done.stderr
+
+
+def test_what_is_no_sensorium_is_asked_about(invoke: Invoke) -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    done = invoke("models", "list", "--target", f"127.0.0.1:{port}")
+    server.stop(None)
+    assert done.exit_code == 1
+    assert f"Is it a sensorium gateway or service that answers at 127.0.0.1:{port}?" in done.stderr
 
 
 def test_a_missing_server_is_asked_about(invoke: Invoke) -> None:

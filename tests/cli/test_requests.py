@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sensorium.errors import InvalidArgument, Violation
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2, multimodal_pb2, speech_pb2, text_pb2, vision_pb2
 from tests.cli.conftest import Invoke
@@ -66,11 +67,11 @@ def test_token_ids_are_numbers(fake: Fake, invoke: Invoke) -> None:
 
 
 def test_media_are_files_or_uris(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
-    image = tmp_path / "cat.png"
+    image = tmp_path / "cat.jpg"  # a name that does not speak for the bytes
     image.write_bytes(b"png")
     request = sent(fake, invoke, "vision", "classify-image", str(image), "https://example.com/cat.png", "--top-k", "2")
     assert [medium.WhichOneof("source") for medium in request.images] == ["data", "uri"]
-    assert (request.images[0].data, request.images[0].mime_type, request.top_k) == (b"png", "image/png", 2)
+    assert (request.images[0].data, request.images[0].mime_type, request.top_k) == (b"png", "", 2)
 
 
 def test_only_the_audio_is_an_argument(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
@@ -156,6 +157,7 @@ def test_a_wav_file_is_streamed_as_samples(fake: Fake, invoke: Invoke, tmp_path:
         received.extend(requests)
         yield speech_pb2.StreamTranscribeResponse(result=speech_pb2.TranscriptionResult(text="interim"))
         yield speech_pb2.StreamTranscribeResponse(result=speech_pb2.TranscriptionResult(text="hello", final=True))
+        yield speech_pb2.StreamTranscribeResponse(completed=speech_pb2.TranscriptionCompleted())
 
     fake.answers["SpeechService/StreamTranscribe"] = hear
     path = wav(tmp_path, 20_000)
@@ -167,6 +169,19 @@ def test_a_wav_file_is_streamed_as_samples(fake: Fake, invoke: Invoke, tmp_path:
     )  # fmt: skip
     assert b"".join(request.audio for request in received[1:]) == b"ab" * 20_000
     assert len(received) > 2
+
+
+def test_bare_samples_without_options_bring_an_empty_configuration(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
+    received: list[Any] = []
+
+    def hear(requests: Any, context: Any) -> Any:
+        received.extend(requests)
+        raise InvalidArgument([Violation("config.encoding", "must be set")])
+
+    fake.answers["SpeechService/StreamTranscribe"] = hear
+    (tmp_path / "a.raw").write_bytes(b"ab")
+    assert "config.encoding" in invoke("speech", "stream-transcribe", str(tmp_path / "a.raw")).stderr
+    assert [request.WhichOneof("payload") for request in received] == ["config", "audio"]
 
 
 def test_a_stream_takes_the_same_prompt(fake: Fake, invoke: Invoke) -> None:

@@ -26,6 +26,8 @@ from tests.client.fake import Fake
         (["text", "tokenize", "a", "--timeout", "nan"], "positive"),
         (["text", "tokenize", "a", "--model", "\udcff"], "UTF-8"),
         (["text", "tokenize", "a", "--ca-file", "/no/such.pem"], "No such file"),
+        (["text", "tokenize", "a", "--ca-file", __file__], "There is no certificate in PEM in"),
+        (["speech", "stream-transcribe", "/no/such.raw"], "No such file"),
         (["text", "tokenize", "a", "--cert-file", "/no/such.pem", "--key-file", "/no/such.key"], "/no/such."),
         (["text", "tokenize", "a", "--cert-file", "/no/such.pem"], "both --cert-file and --key-file"),
         (["text", "tokenize", "a", "--server-name", "gateway"], "needs --tls"),

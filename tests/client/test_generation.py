@@ -1,8 +1,8 @@
 import pytest
 
-from sensorium import AsyncClient, Client, ModelNotServed
+from sensorium import AsyncClient, BackendLost, Client, ModelNotServed
 from sensorium.v1.common_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_USER, ChatMessage
-from tests.client.events import says
+from tests.client.events import STARTED, delta, says
 from tests.client.fake import ENDPOINT, Fake
 
 STREAM = "TextService/StreamGenerate"
@@ -46,3 +46,21 @@ def test_an_error_is_raised_while_iterating(fake: Fake, client: Client) -> None:
     stream = client.text.stream_text("Hi")
     with pytest.raises(ModelNotServed):
         next(stream)
+
+
+def test_a_stream_that_ends_before_its_completed_is_no_answer(fake: Fake, client: Client) -> None:
+    fake.answers[STREAM] = lambda request, context: iter([STARTED, delta("Hel")])
+    stream = client.text.stream_text("Hi", request_id="mine")
+    assert next(stream) == "Hel"
+    with pytest.raises(BackendLost, match="before it was complete") as raised:
+        next(stream)
+    assert raised.value.request_id == "mine"
+
+
+async def test_nor_is_an_asynchronous_one(fake: Fake, async_client: AsyncClient) -> None:
+    fake.answers[STREAM] = lambda request, context: iter([STARTED, delta("Hel")])
+    stream = async_client.text.stream_text("Hi")
+    assert await anext(stream) == "Hel"
+    for _ in range(2):
+        with pytest.raises(BackendLost):
+            await anext(stream)

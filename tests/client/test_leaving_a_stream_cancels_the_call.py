@@ -147,6 +147,9 @@ async def test_cancelling_the_task_cancels_a_unary_call(fake: Fake, async_client
     assert await asyncio.to_thread(gone.wait, PATIENCE)
 
 
+ENDED = speech_pb2.StreamTranscribeResponse(completed=speech_pb2.TranscriptionCompleted())
+
+
 def config_then(pieces: int) -> Iterator[speech_pb2.StreamTranscribeRequest]:
     yield speech_pb2.StreamTranscribeRequest(config=speech_pb2.StreamTranscribeConfig(sample_rate_hertz=16000))
     for _ in range(pieces):
@@ -157,6 +160,7 @@ def echo(requests: Iterator[Any], context: Any) -> Iterator[speech_pb2.StreamTra
     for request in requests:
         text = request.config.model if request.HasField("config") else str(len(request.audio))
         yield speech_pb2.StreamTranscribeResponse(result=speech_pb2.TranscriptionResult(text=text))
+    yield ENDED
 
 
 async def asynchronous(requests: Iterator[Any]) -> AsyncIterator[Any]:
@@ -168,14 +172,14 @@ def test_a_fed_stream_goes_both_ways(fake: Fake) -> None:
     fake.answers["SpeechService/StreamTranscribe"] = echo
     with Client(fake.target, model="ears", timeout=30) as client:
         results = [event.result.text for event in client.speech.stream_transcribe(config_then(2))]
-    assert results == ["ears", "2", "2"]
+    assert results == ["ears", "2", "2", ""]
 
 
 async def test_a_fed_async_stream_goes_both_ways(fake: Fake) -> None:
     fake.answers["SpeechService/StreamTranscribe"] = echo
     async with AsyncClient(fake.target, model="ears", timeout=30) as client:
         stream = client.speech.stream_transcribe(asynchronous(config_then(2)))
-        assert [event.result.text async for event in stream] == ["ears", "2", "2"]
+        assert [event.result.text async for event in stream] == ["ears", "2", "2", ""]
 
 
 def failing() -> Iterator[speech_pb2.StreamTranscribeRequest]:
@@ -207,7 +211,7 @@ async def test_a_feed_that_waits_forever_ends_with_its_call(fake: Fake, async_cl
             closed.set()
 
     def one(requests: Iterator[Any], context: Any) -> Iterator[speech_pb2.StreamTranscribeResponse]:
-        yield speech_pb2.StreamTranscribeResponse(started=speech_pb2.TranscriptionStarted())
+        yield ENDED
 
     fake.answers["SpeechService/StreamTranscribe"] = one
     assert len([event async for event in async_client.speech.stream_transcribe(silence())]) == 1

@@ -19,7 +19,7 @@ class AsyncIteration(ABC, Generic[T]):
         """Waits for the next element.
 
         Raises:
-            StopAsyncIteration: the call ended with OK.
+            StopAsyncIteration: the call ended with OK, behind its `completed`.
             SensoriumError: the call failed; `Cancelled` after `cancel`.
         """
 

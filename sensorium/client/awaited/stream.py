@@ -11,7 +11,7 @@ from grpc import aio
 from sensorium.client.awaited.feed import AsyncFeed
 from sensorium.client.awaited.iteration import AsyncIteration
 from sensorium.client.call import Call, Q, R, endpoint_in
-from sensorium.client.failure import cancelled, failure_of
+from sensorium.client.failure import cancelled, failure_of, incomplete
 from sensorium.client.retry import Retry
 from sensorium.errors import SensoriumError
 
@@ -38,6 +38,7 @@ class AsyncStream(AsyncIteration[R]):
         self._retry = retry
         self._feed = feed
         self._begun = False
+        self._complete = False
         self._attempt = 1
         self._cancelled = asyncio.Event()
         self._failure: Exception | None = None
@@ -53,7 +54,10 @@ class AsyncStream(AsyncIteration[R]):
                 event = await anext(self._events)
             except StopAsyncIteration:
                 self._stop_feed()
-                raise
+                if self._complete:
+                    raise
+                self._failure = incomplete(self.request_id)
+                raise self._failure from None
             except grpc.RpcError as error:
                 failure = failure_of(error, self.request_id)
             except asyncio.CancelledError:
@@ -65,6 +69,7 @@ class AsyncStream(AsyncIteration[R]):
                 raise self._failure from None
             else:
                 self._begun = True
+                self._complete = event.WhichOneof("event") == "completed"
                 return event
             await self._recover(failure)
 

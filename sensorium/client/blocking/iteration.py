@@ -19,7 +19,7 @@ class Iteration(ABC, Generic[T]):
         """Waits for the next element.
 
         Raises:
-            StopIteration: the call ended with OK.
+            StopIteration: the call ended with OK, behind its `completed`.
             SensoriumError: the call failed; `Cancelled` after `cancel`.
         """
 

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from sensorium.client.blocking.iteration import Iteration
 from sensorium.client.call import Call, Q, R, endpoint_in, with_model
-from sensorium.client.failure import cancelled, failure_of
+from sensorium.client.failure import cancelled, failure_of, incomplete
 from sensorium.client.retry import Retry
 
 EventT_co = TypeVar("EventT_co", bound=Message, covariant=True)
@@ -56,6 +56,7 @@ class Stream(Iteration[R]):
         self._retry = retry
         self._feed = feed
         self._begun = False
+        self._complete = False
         self._attempt = 1
         self._cancelled = threading.Event()
         self._events = open_call()
@@ -64,10 +65,15 @@ class Stream(Iteration[R]):
         while True:
             try:
                 event = next(self._events)
+            except StopIteration:
+                if self._complete:
+                    raise
+                raise incomplete(self.request_id) from None
             except grpc.RpcError as error:
                 failure = error
             else:
                 self._begun = True
+                self._complete = event.WhichOneof("event") == "completed"
                 return event
             self._recover(failure)
 
