@@ -6,6 +6,12 @@ from k8s.monitoring.rule import Alert, Group
 
 _CALLS = "sum by (namespace) (rate(sensorium_gateway_requests_total[10m]))"
 
+_PODS = 'pod=~"sensorium-.*"'
+# What does not pass by itself; a pod that waits for its weights or its node has other reasons.
+_WAITS_IN_VAIN = (
+    "CrashLoopBackOff|CreateContainerConfigError|CreateContainerError|ErrImagePull|ImagePullBackOff|InvalidImageName"
+)
+
 _SERVERS = 'pod=~"sensorium-.*", container="server"'
 
 GATEWAY = Group(
@@ -138,6 +144,24 @@ DEVICES = Group(
 CLUSTER = Group(
     "sensorium-cluster",
     [
+        Alert(
+            alert="PodFails",
+            # One that loads for minutes before it ends is hardly ever seen to wait for its next start: both are asked.
+            expr=(
+                "sum by (namespace, pod, container) "
+                f"(increase(kube_pod_container_status_restarts_total{{{_PODS}}}[1h])) >= 3\n"
+                "or\n"
+                "max by (namespace, pod, container) (max_over_time("
+                f'kube_pod_container_status_waiting_reason{{{_PODS}, reason=~"{_WAITS_IN_VAIN}"}}[5m])) > 0'
+            ),
+            lasting="15m",
+            severity="warning",
+            summary="{{ $labels.pod }} does not run.",
+            description=(
+                "Its container {{ $labels.container }} ends again and again, or cannot be started: others of its pool, "
+                "if there are any, do its work."
+            ),
+        ),
         Alert(
             alert="ScaledAtMax",
             expr=(

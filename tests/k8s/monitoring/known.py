@@ -36,6 +36,7 @@ FOREIGN: Metrics = {
     "kube_horizontalpodautoscaler_spec_max_replicas": TARGET | {"horizontalpodautoscaler"},
     "kube_pod_status_phase": TARGET | {"phase"},
     "kube_pod_container_status_restarts_total": TARGET | {"container"},
+    "kube_pod_container_status_waiting_reason": TARGET | {"container", "reason"},
     # The kubelet's cAdvisor.
     "container_cpu_cfs_throttled_seconds_total": TARGET,
     # cert-manager.
