@@ -105,4 +105,11 @@ FAULTS = {
             "of a gateway, by a file": lambda o: gateway(o).main.update(terminationMessagePolicy="File"),
         },
     ),
+    life.downloads_are_not_given_up: (
+        L4,
+        {
+            "the default of Kubernetes": lambda o: spec(o, "Job", "sensorium-download-text").pop("backoffLimit"),
+            "a deadline": lambda o: spec(o, "Job", "sensorium-download-text").update(activeDeadlineSeconds=600),
+        },
+    ),
 }

@@ -143,6 +143,13 @@ def ends_are_told(objects: list[Manifest]) -> Iterator[str]:
             yield f"{workload.name} does not say why it ended"
 
 
+def downloads_are_not_given_up(objects: list[Manifest]) -> Iterator[str]:
+    """Servers wait for them; a Job that failed takes its pod, with the reason in it, along."""
+    for job in of_kind(objects, "Job"):
+        if job["spec"].get("backoffLimit", 6) < 100 or "activeDeadlineSeconds" in job["spec"]:
+            yield f"{job['metadata']['name']} is given up, and nobody sees why"
+
+
 POLICIES = [
     probes_ask_what_they_are_for,
     probes_are_not_inverted,
@@ -155,4 +162,5 @@ POLICIES = [
     evictions_leave_most_pods,
     proxies_end_no_stream,
     ends_are_told,
+    downloads_are_not_given_up,
 ]
