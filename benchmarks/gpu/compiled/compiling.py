@@ -14,7 +14,7 @@ from triton.compiler import CompiledKernel
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
-from services.engine.fusion.triton import experts, launch, narrow
+from services.engine.fusion.triton import experts, few_rows, launch
 
 PROCESSORS = 132
 """Of an H100 and an H200."""
@@ -69,7 +69,7 @@ def compiling(capability: int) -> Generator[list[Launch]]:
         patch.object(driver, "_active", AbsentGpu(capability)),
         patch.object(JITFunction, "run", compiled),
         patch.object(launch, "_overlaps", lambda _: capability >= _FIRST_OVERLAPPING),
-        patch.object(narrow, "processors_of", lambda _: PROCESSORS),
+        patch.object(few_rows, "processors_of", lambda _: PROCESSORS),
         patch.object(experts, "processors_of", lambda _: PROCESSORS),
     ):
         yield launches

@@ -16,6 +16,9 @@ from services.engine.fusion.router import Rule
 from services.engine.fusion.substitution import Substitutions
 from services.engine.fusion.survey import Observation
 from services.engine.fusion.triton import norm, router, substitution
+from services.engine.fusion.triton.few_rows import FewRows
+from services.engine.fusion.triton.linear import GpuLinear
+from services.engine.fusion.triton.race import RACED
 from services.engine.fusion.triton.rotary import GpuRotary
 from services.engine.fusion.triton.substitution import fuse_on_gpu, replace_narrow
 from services.engine.generation.attention.backend import register
@@ -61,6 +64,9 @@ class Steps:
         with _taken_for_granted():
             fuse_on_gpu(substitutions, model, backend, self._read, _LONGEST)
         replace_narrow(substitutions, model)
+        for linear in model.modules():
+            if type(linear) is GpuLinear:  # whether it is faster than torch's product nobody can tell here
+                linear.few_rows = FewRows(linear.weight, None, linear.bias, RACED)
 
     @torch.inference_mode()
     def run(self, kind: Kind, size: int) -> None:

@@ -13,9 +13,10 @@ from services.engine.experts import is_experts, weight_names, weights_of
 from services.engine.fusion.experts import called_as_experts, known_gate
 from services.engine.fusion.survey import Observation
 from services.engine.fusion.triton.chosen import add_choices, arrange_pairs, multiply_chosen
+from services.engine.fusion.triton.few_rows import Tile, processors_of
 from services.engine.fusion.triton.launch import following, power
 from services.engine.fusion.triton.linear import KINDS
-from services.engine.fusion.triton.narrow import Tile, processors_of, room_for
+from services.engine.fusion.triton.narrow import room_for
 from services.engine.narrow.experts import NarrowExperts
 from services.engine.native.linear import Gate
 

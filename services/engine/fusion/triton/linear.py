@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from services.engine.fusion.mlp import AnyLinear
+from services.engine.fusion.triton.few_rows import FewRows
 from services.engine.fusion.triton.launch import following, power
 from services.engine.fusion.triton.norm import GpuNorm
 from services.engine.fusion.triton.vector import multiply_row
@@ -41,6 +42,8 @@ class GpuLinear(nn.Module):
 
     factors: Tensor | None = None
     """What the products of each weight are multiplied with, float32 `[out]`, where they are."""
+    few_rows: FewRows | None = None
+    """What computes products of a few rows instead of torch, where there is anything faster."""
     exchange: Exchange | None = None
     """What products go through in `forward`, where other ranks have the rest of the sums."""
 
@@ -58,11 +61,19 @@ class GpuLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See nn.Linear."""
-        if inputs.numel() == self.in_features:
-            products = self.of_row(inputs).view(*inputs.shape[:-1], self.out_features)
+        count = inputs.numel() // self.in_features
+        if count == 1:
+            products = self.of_row(inputs)
+        elif self.few_rows is not None and self.few_rows.takes(count):
+            products = self.few_rows(inputs.reshape(count, self.in_features))
         else:
-            products = functional.linear(inputs, self.weight, self.bias)
+            products = self.of_many(inputs)
+        products = products.view(*inputs.shape[:-1], self.out_features)
         return products if self.exchange is None else self.exchange(products)
+
+    def of_many(self, rows: Tensor) -> Tensor:
+        """Returns `[..., out]` by torch's own product."""
+        return functional.linear(rows, self.weight, self.bias)
 
     def of_row(
         self,
@@ -89,8 +100,14 @@ class GpuLinear(nn.Module):
 
     def add_to(self, residual: Tensor, inputs: Tensor) -> Tensor:
         """Adds the product to `residual` `[T, out]`, in place, and returns that."""
-        residual.addmm_(inputs, self.weight.t())
+        if self.few_rows is not None and self.few_rows.takes(len(inputs)):
+            return self.few_rows(inputs, residual=residual)
+        self.add_many(residual, inputs)
         return residual if self.bias is None else residual.add_(self.bias)
+
+    def add_many(self, residual: Tensor, inputs: Tensor) -> None:
+        """Adds the product without the bias, by torch's own."""
+        residual.addmm_(inputs, self.weight.t())
 
     def give_back(self) -> None:
         """Does nothing: the layers it was made of have their weights still."""

@@ -1,7 +1,8 @@
-"""The product of a few rows with weights of 8 bits, which are made wide where they are multiplied."""
+"""The product of a few rows; weights of 8 bits are made wide where they are multiplied."""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
 # pyright: reportGeneralTypeIssues=false, reportArgumentType=false, reportAssignmentType=false
+# pyright: reportPossiblyUnboundVariable=false
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
@@ -24,7 +25,9 @@ def multiply_rows(
     TILE: tl.constexpr,
     BLOCK: tl.constexpr,
     SPLITS: tl.constexpr,
+    AHEAD: tl.constexpr,
     PAIRED: tl.constexpr,
+    FACTORS: tl.constexpr,
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
     EARLY: tl.constexpr,
@@ -32,31 +35,37 @@ def multiply_rows(
     """Writes ROWS rows of TILE numbers of `[count, UNITS]`, of rows `[count, WIDTH]` and weights `[UNITS, WIDTH]`.
 
     The width is split among SPLITS programs, of which the last to be done adds up what all have found, in their order.
+    Of its part of the width a program reads AHEAD columns of the weights before it waits for the rows. FACTORS as in
+    `multiply_row`.
     """
     if EARLY:
         gdc_launch_dependents()
     LENGTH: tl.constexpr = (WIDTH + BLOCK * SPLITS - 1) // (BLOCK * SPLITS) * BLOCK
+    WHOLE: tl.constexpr = WIDTH % (BLOCK * SPLITS) == 0
     units = tl.program_id(0) * TILE + tl.arange(0, TILE)
     own = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     split = tl.program_id(2)
-    columns = split * LENGTH + tl.arange(0, BLOCK)
     # What lies outside reads the last row again, and is not written.
-    weights += tl.minimum(units, UNITS - 1).to(tl.int64)[:, None] * WIDTH + columns[None, :]
-    rows += tl.minimum(own, count - 1).to(tl.int64)[None, :] * WIDTH + columns[:, None]
+    weights += tl.minimum(units, UNITS - 1).to(tl.int64)[:, None] * WIDTH
+    rows += tl.minimum(own, count - 1).to(tl.int64)[None, :] * WIDTH
     total = tl.zeros([TILE, ROWS], dtype=tl.float32)
+    if AHEAD:
+        first = split * LENGTH + tl.arange(0, AHEAD)
+        ahead = loaded(weights + first[None, :], (first < WIDTH)[None, :], WHOLE)
     if EARLY:
         gdc_wait()
-    for start in tl.range(0, LENGTH, BLOCK):
-        if WIDTH % (BLOCK * SPLITS) == 0:
-            weight = tl.load(weights + start)
-            row = tl.load(rows + start)
-        else:
-            inside = columns + start < WIDTH
-            weight = tl.load(weights + start, mask=inside[None, :], other=0.0)
-            row = tl.load(rows + start, mask=inside[:, None], other=0.0)
+    if AHEAD:
+        total = dotted(ahead, loaded(rows + first[:, None], (first < WIDTH)[:, None], WHOLE), total, PAIRED)
+    columns = split * LENGTH + tl.arange(0, BLOCK)
+    weights += columns[None, :]
+    rows += columns[:, None]
+    for start in tl.range(AHEAD, LENGTH, BLOCK):
+        inside = columns + start < WIDTH
+        weight = loaded(weights + start, inside[None, :], WHOLE)
+        row = loaded(rows + start, inside[:, None], WHOLE)
         total = dotted(weight, row, total, PAIRED)
     if SPLITS == 1:
-        finish(total, units, own, factors, bias, residual, output, count, UNITS, BIAS, RESIDUAL)
+        finish(total, units, own, factors, bias, residual, output, count, UNITS, FACTORS, BIAS, RESIDUAL)
     else:
         place = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
         within = tl.arange(0, TILE)[:, None] * ROWS + tl.arange(0, ROWS)[None, :]
@@ -68,7 +77,13 @@ def multiply_rows(
             whole = tl.zeros([TILE, ROWS], dtype=tl.float32)
             for each in tl.static_range(SPLITS):
                 whole += tl.load(parts + each * TILE * ROWS, cache_modifier=".cg")
-            finish(whole, units, own, factors, bias, residual, output, count, UNITS, BIAS, RESIDUAL)
+            finish(whole, units, own, factors, bias, residual, output, count, UNITS, FACTORS, BIAS, RESIDUAL)
+
+
+@triton.jit
+def loaded(at, inside, WHOLE: tl.constexpr):
+    """Returns what lies there, and zeros for what is not inside; of a WHOLE all is."""
+    return tl.load(at) if WHOLE else tl.load(at, mask=inside, other=0.0)
 
 
 @triton.jit
@@ -122,12 +137,13 @@ def finish(
     output,
     count,
     UNITS: tl.constexpr,
+    FACTORS: tl.constexpr,
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
 ):
     """Writes sums `[TILE, ROWS]`, multiplied with the factors of their units, and with bias and residual added."""
     known = units < UNITS
-    result = scaled(total, units, known, factors, bias, True, BIAS)
+    result = scaled(total, units, known, factors, bias, FACTORS, BIAS)
     at = own.to(tl.int64)[None, :] * UNITS + units[:, None]
     inside = known[:, None] & (own < count)[None, :]
     if RESIDUAL:

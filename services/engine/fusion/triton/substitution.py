@@ -16,6 +16,7 @@ from services.engine.fusion.triton.linear import GpuLinear, takes
 from services.engine.fusion.triton.mlp import gpu_mlp
 from services.engine.fusion.triton.narrow import GpuNarrowLinear
 from services.engine.fusion.triton.norm import gpu_norm
+from services.engine.fusion.triton.race import race
 from services.engine.fusion.triton.rotary import gpu_rotary, is_rotary
 from services.engine.fusion.triton.router import gpu_router
 from services.engine.generation.attention.triton.backend import TritonAttention
@@ -32,7 +33,8 @@ def fuse_on_gpu(
 ) -> None:
     """Replaces what is known and computes the same while `run` runs: layers, or their parts, and the last product.
 
-    No sequence is longer than `longest` tokens. A kind of kernel that fails is left out, and others are not.
+    No sequence is longer than `longest` tokens. A kind of kernel that fails is left out, and others are not. Products
+    of a few rows are torch's own or a kernel's, whichever is faster.
     """
     makers: Makers = {
         "GpuDecoderLayer": lambda module, seen: gpu_decoder_layer(module, seen, backend),
@@ -53,6 +55,8 @@ def fuse_on_gpu(
         name, product = next(name for name, module in model.named_modules() if module is head), GpuLinear([head])
         if substitutions.equal("GpuLinear", head, product, _one_row(head)):
             substitutions.put(name, product)
+    if model.device.type == "cuda":
+        race(model)
 
 
 @torch.inference_mode()

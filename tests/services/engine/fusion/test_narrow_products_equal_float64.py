@@ -26,8 +26,9 @@ from tests.services.engine.kernel_devices import DEVICES, shorten
 from tests.tiny_models import write_checkpoint
 
 pytest.importorskip("triton")
+from services.engine.fusion.triton.few_rows import MOST_ROWS, Tile, tile_for
 from services.engine.fusion.triton.mlp import GpuMlp
-from services.engine.fusion.triton.narrow import MOST_ROWS, GpuNarrowLinear, Tile, tile_for
+from services.engine.fusion.triton.narrow import GpuNarrowLinear
 from services.engine.fusion.triton.norm import GpuNorm
 from services.engine.fusion.triton.substitution import fuse_on_gpu, replace_narrow
 from services.engine.generation.attention.triton.backend import TritonAttention
@@ -138,8 +139,8 @@ def test_products_of_rows(
             close(linear(given.unsqueeze(0))[0], exact)
             assert linear.add_to(residual, given) is residual
         else:
-            close(linear.of_rows(given, tile=tile), exact)
-            linear.of_rows(given, residual=residual, tile=tile)  # nothing is left of the first time
+            close(linear.few_rows(given, tile=tile), exact)
+            linear.few_rows(given, residual=residual, tile=tile)  # nothing is left of the first time
         close(residual, sums)
 
 

@@ -1,0 +1,111 @@
+"""Products of a few rows, by the kernel in `products`: what its programs take, and its launch."""
+
+# Kernels are launched with other arguments than they are written with.
+# pyright: reportCallIssue=false
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from services.engine.fusion.triton.launch import following
+from services.engine.fusion.triton.products import multiply_rows
+
+TILED = (16, 32, 64, 128)
+"""Rows of a tile."""
+MOST_ROWS = 256
+"""Of more, making a narrow weight wide for torch's product is cheaper than making it wide in each tile."""
+_LEAST_UNITS = 32
+_PROGRAMS = 2
+"""For each processor, before the width of narrow weights is split no further."""
+_MOST_SPLITS = 8
+_AHEAD = 256
+"""Columns of weights of 16 bits that a program reads before the rows are there, at most."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What a program of `multiply_rows` takes, and how it is run."""
+
+    rows: int
+    units: int
+    block: int
+    splits: int
+    warps: int = 4
+    stages: int = 4
+    ahead: int = 0
+    """Columns of the weights that are read before the rows are waited for."""
+    paired: bool = True
+    """See `dotted`; off to show what it brings."""
+
+
+def tile_for(rows: int, units: int, width: int, processors: int) -> Tile:
+    """Returns the tile for so many rows and narrow weights, of which there are few: each is compiled for each layer.
+
+    Chosen by what fits a processor; `benchmarks.gpu.products` measures others.
+    """
+    size = size_for(rows)
+    small = size <= 32
+    tile, block = (64, 128) if small else (128, 64)
+    programs, splits = -(-units // tile), 1
+    while splits < _MOST_SPLITS and programs * splits < _PROGRAMS * processors and width >= 4 * block * splits:
+        splits *= 2
+    return Tile(size, tile, block, splits, 4 if small else 8, 5 if small else 3)
+
+
+def wide_tile_for(rows: int, units: int, width: int, processors: int) -> Tile:
+    """Returns the same for weights of 16 bits, of which twice as much is on the way in as many columns."""
+    size, tile, block, splits = size_for(rows), 64, 64, 1
+    programs = -(-units // tile)
+    while splits < _MOST_SPLITS and programs * splits < processors and width >= 2 * _AHEAD * splits:
+        splits *= 2
+    length = -(-width // (block * splits)) * block
+    ahead = next(columns for columns in (_AHEAD, _AHEAD // 2, block) if columns <= length)
+    return Tile(size, tile, block, splits, ahead=ahead)
+
+
+def size_for(rows: int) -> int:
+    """Returns how many rows a tile has for so many."""
+    return next(size for size in TILED if rows <= size or size == TILED[-1])
+
+
+class FewRows:
+    """Computes the products of a few rows with the weight `[out, in]` of a layer."""
+
+    def __init__(self, weight: Tensor, factors: Tensor | None, bias: Tensor | None, sizes: Collection[int]) -> None:
+        """`factors` as in `GpuLinear`. It is to be used for numbers of rows with tiles of these sizes."""
+        self._weight, self._factors, self._bias, self._sizes = weight, factors, bias, sizes
+        self.device = weight.device
+        self._processors = processors_of(weight.device)
+        # Never made anew, as recorded steps go on using it: one for each of the smallest tiles.
+        places = -(-len(weight) // _LEAST_UNITS) * (MOST_ROWS // TILED[0])
+        self._arrivals = torch.zeros(places, dtype=torch.int32, device=self.device)
+
+    def takes(self, count: int) -> bool:
+        """Returns whether it is to be used for so many rows."""
+        return 0 < count <= MOST_ROWS and size_for(count) in self._sizes
+
+    def __call__(self, rows: Tensor, *, residual: Tensor | None = None, tile: Tile | None = None) -> Tensor:
+        """Returns `[T, out]` of `[T, in]`; with a residual `[T, out]`, that is added to in place and returned."""
+        rows, count, (units, width) = rows.contiguous(), len(rows), self._weight.shape
+        choose = wide_tile_for if self._factors is None else tile_for
+        tile = tile or choose(count, units, width, self._processors)
+        output = rows.new_empty(count, units) if residual is None else residual
+        grid = (-(-units // tile.units), -(-count // tile.rows), tile.splits)
+        places = grid[0] * grid[1] if tile.splits > 1 else 0
+        parts = rows.new_empty(places * tile.splits * tile.units * tile.rows, dtype=torch.float32)
+        multiply_rows[grid](
+            rows, self._weight, rows if self._factors is None else self._factors,
+            rows if self._bias is None else self._bias, output, parts, self._arrivals, output, count,
+            UNITS=units, WIDTH=width, ROWS=tile.rows, TILE=tile.units, BLOCK=tile.block, SPLITS=tile.splits,
+            AHEAD=tile.ahead, PAIRED=tile.paired, FACTORS=self._factors is not None, BIAS=self._bias is not None,
+            RESIDUAL=residual is not None, **following(rows.device), num_warps=tile.warps, num_stages=tile.stages,
+        )  # fmt: skip
+        return output
+
+
+@cache
+def processors_of(device: torch.device) -> int:
+    """Returns how many programs of a kernel run beside each other at least."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1

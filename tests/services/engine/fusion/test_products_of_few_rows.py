@@ -1,0 +1,185 @@
+"""Products of a few rows with weights of 16 bits: what they compute, and when they stand in for torch's own."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from services.engine.generation.building.build import probe_layouts
+from services.engine.generation.building.verification import engine_logits, model_logits
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.running.runner import ModelRunner
+from services.engine.loading import load_language_model
+from tests.services.engine.kernel_devices import DEVICES, shorten
+
+pytest.importorskip("triton")
+from services.engine.fusion.substitution import Substitutions
+from services.engine.fusion.triton import race as racing
+from services.engine.fusion.triton.few_rows import FewRows, Tile, wide_tile_for
+from services.engine.fusion.triton.linear import GpuLinear
+from services.engine.fusion.triton.race import race
+from services.engine.fusion.triton.substitution import fuse_on_gpu
+from services.engine.generation.attention.triton.backend import TritonAttention
+
+PAGE = 16
+Work = Callable[[], object]
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    drawn = random.SystemRandom().randrange(1 << 30)
+    print(f"seed {drawn}")  # shown where a test fails
+    torch.manual_seed(drawn)
+
+
+@pytest.fixture
+def ours() -> list[int]:
+    """The rows that each call of a kernel had."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def _counted(monkeypatch: pytest.MonkeyPatch, ours: list[int]) -> None:
+    call = FewRows.__call__
+
+    def counted(kernel: FewRows, rows: torch.Tensor, **named: object) -> torch.Tensor:
+        ours.append(len(rows))
+        return call(kernel, rows, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FewRows, "__call__", counted)
+
+
+def timed(ours: list[int], fast: set[int]) -> Callable[[Work], float]:
+    """Returns what takes a second for torch's products and for kernels of other numbers of rows, and less of these."""
+
+    def seconds(work: Work) -> float:
+        before = len(ours)
+        work()
+        return 0.9 if set(ours[before:]) & fast else 1.0
+
+    return seconds
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("rows", "width", "units", "bias", "tile"),
+    [
+        (2, 512, 70, True, Tile(16, 64, 64, 1, ahead=256)),
+        (19, 400, 33, False, Tile(16, 32, 32, 2, ahead=64)),  # the last split has a part of a block only
+        (17, 520, 66, True, Tile(16, 64, 64, 2, ahead=256)),  # and nothing behind what is read ahead
+        (30, 200, 65, True, None),
+    ],
+)
+def test_products_equal_float64(device: str, rows: int, width: int, units: int, bias: bool, tile: Tile | None) -> None:
+    with torch.inference_mode():
+        linear = nn.Linear(width, units, bias, dtype=torch.float16, device=device)
+        kernel = FewRows(linear.weight, None, linear.bias, (16,))
+        given = torch.randn(rows, width, dtype=torch.float16, device=device)
+        residual = torch.randn(rows, units, dtype=torch.float16, device=device)
+        exact = functional.linear(given.double(), linear.weight.double(), linear.bias.double() if bias else None)
+        sums = exact + residual.double()
+        for found, wanted in (
+            (kernel(given, tile=tile), exact),
+            (kernel(given, residual=residual, tile=tile), sums),  # nothing is left of the first time
+        ):
+            assert float((found.double() - wanted).norm() / wanted.norm()) <= 1e-3
+        assert found is residual
+
+
+def test_wide_tiles_cover_processors_and_have_room() -> None:
+    for rows in (2, 16, 17, 32):
+        for units in (1024, 4096, 28_672, 128_256):
+            for width in (256, 2048, 4096, 14_336):
+                tile = wide_tile_for(rows, units, width, 132)
+                length = -(-width // (tile.block * tile.splits)) * tile.block
+                assert tile.ahead <= length
+                assert (length - tile.ahead) % tile.block == 0
+                shared = 2 * (tile.units + tile.rows) * (tile.stages * tile.block + tile.ahead)
+                assert shared <= 99 << 10  # of an L4, that has the least
+
+
+def test_a_kernel_is_used_for_as_many_rows_as_it_is_faster_for(ours: list[int]) -> None:
+    model = nn.ModuleList([_layer(64, 48), _layer(64, 48), _layer(48, 64)])
+    race(model, timed(ours, {32}))
+    first, second, other = model
+    for linear in (first, second, other):
+        kernel = linear.few_rows
+        assert isinstance(kernel, FewRows)
+        assert [kernel.takes(count) for count in (0, 1, 16, 17, 32, 33)] == [False, False, False, True, True, False]
+    rows = torch.randn(20, 64, dtype=torch.float16)
+    with torch.inference_mode():
+        exact, residual = functional.linear(rows, first.weight), torch.randn(20, 48, dtype=torch.float16)
+        sums = residual + exact
+        del ours[:]
+        torch.testing.assert_close(first(rows), exact, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(first.add_to(residual, rows), sums, rtol=1e-2, atol=1e-2)
+        assert ours == [20, 20]
+        first(rows[:16])
+        assert ours == [20, 20]
+
+
+def test_torchs_product_stays_where_a_kernel_is_not_faster_or_wrong(
+    ours: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = nn.ModuleList([_layer(64, 48), _layer(48, 64)])
+    race(model, timed(ours, set()))
+    assert [linear.few_rows for linear in model] == [None, None]
+
+    call = FewRows.__call__
+    monkeypatch.setattr(FewRows, "__call__", lambda kernel, rows, **named: call(kernel, rows, **named) * 1.1)
+    race(model, timed(ours, {16, 32}))
+    assert [linear.few_rows for linear in model] == [None, None]
+
+
+def test_one_kernel_that_fails_costs_its_own_layers_alone(ours: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, call = nn.ModuleList([_layer(64, 48), _layer(48, 64)]), FewRows.__call__
+
+    def failing(kernel: FewRows, rows: torch.Tensor, **named: object) -> torch.Tensor:
+        if rows.shape[1] == 48:
+            raise RuntimeError("out of resources")
+        return call(kernel, rows, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FewRows, "__call__", failing)
+    race(model, timed(ours, {16, 32}))
+    assert [linear.few_rows is None for linear in model] == [False, True]
+
+
+def test_wide_types_alone_run() -> None:
+    """Tensor cores multiply no float32 as exactly as torch does, and narrow weights have their kernel anyway."""
+    model = nn.ModuleList([GpuLinear([nn.Linear(32, 32, bias=False)])])
+    race(model, lambda _: pytest.fail("it was timed"))
+    assert model[0].few_rows is None
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_engine_with_kernels_computes_what_the_model_does(
+    device: str, llama_folder: Path, monkeypatch: pytest.MonkeyPatch, ours: list[int]
+) -> None:
+    place, prompt = torch.device(device), torch.randint(300, (1, 8))  # in chunks of seven tokens and of one
+    loaded = load_language_model(str(llama_folder), revision=None, device=place, dtype="float16")
+    shorten(loaded.model)
+    loaded.model.lm_head.to(place, torch.float16)
+    cache, pool = KVCache(probe_layouts(loaded), 8, PAGE, place, by_token=True), PagePool(8, PAGE)
+    backend = TritonAttention(place)
+    own, substitutions = model_logits(loaded, prompt), Substitutions(loaded.model)
+    monkeypatch.setattr(racing, "recorded_seconds", timed(ours, {16, 32}))
+
+    def run() -> torch.Tensor:
+        return engine_logits(ModelRunner(loaded.model, backend, cache, place), pool, prompt)
+
+    fuse_on_gpu(substitutions, loaded.model, backend, run, loaded.context_tokens)
+    race(loaded.model)
+    del ours[:]
+    torch.testing.assert_close(run(), own, rtol=5e-2, atol=5e-2)
+    assert ours == [7] * 4  # the products of its one layer; the last is asked for one row only
+    substitutions.undo()
+    assert torch.equal(model_logits(loaded, prompt), own)
+
+
+def _layer(width: int, units: int) -> GpuLinear:
+    return GpuLinear([nn.Linear(width, units, bias=False, dtype=torch.float16)])
