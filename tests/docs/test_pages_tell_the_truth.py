@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from gateway.config import GatewaySettings
+from sensorium.errors import SensoriumError
 from sensorium.rpc.configuration import flag
+from sensorium.status import tree
 from services.multimodal.config import MultimodalSettings
 from services.speech.config import SpeechSettings
 from services.text.config import TextSettings
@@ -41,6 +43,16 @@ def test_flags_of_servers_exist(path: Path) -> None:
         told |= set(re.findall(r"(--[a-z-]+)", line))
     assert told
     assert told <= known | {"--help"}
+
+
+def test_every_error_is_told_with_its_code() -> None:
+    """Each row of the page's last table names reasons of one code, or of codes that are called as they are."""
+    told: dict[str, str] = {}
+    for reasons, code in re.findall(
+        r"^\| (`[A-Z_`, ]+`) \| ([A-Za-z_ ]+) \|", (ROOT / "docs/clients.md").read_text(), re.M
+    ):
+        told |= {reason: reason if code == "the same" else code for reason in re.findall(r"`(\w+)`", reasons)}
+    assert told == {kind.reason: kind.code.name for kind in tree() if kind is not SensoriumError}
 
 
 def test_targets_of_make_in_the_pages_exist() -> None:
