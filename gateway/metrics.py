@@ -81,7 +81,7 @@ class GatewayMetrics:
         self.resumes = counter(
             "sensorium_gateway_stream_resumes_total",
             "Streams of generated text whose endpoint was lost, by what became of them: resumed by another one, or why "
-            "not: refused, no_endpoint, not_kept.",
+            "not: refused, no_endpoint, not_kept, too_large.",
             ("result",),
         )
         self.broken = counter(
@@ -145,7 +145,7 @@ class GatewayMetrics:
             self.cancellations.labels(phase)
         for phase in (BEFORE_FIRST_TOKEN, STREAMING):
             self.broken.labels(phase)
-        for result in ("resumed", "refused", "no_endpoint", "not_kept"):
+        for result in ("resumed", "refused", "no_endpoint", "not_kept", "too_large"):
             self.resumes.labels(result)
         for result in ("lost", "retried", "resumed", "budget_exhausted"):
             self.attempts.labels(result, StatusCode.UNAVAILABLE.name)

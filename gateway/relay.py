@@ -187,13 +187,14 @@ class Relay(grpc.GenericRpcHandler):
         """
         result, lease, resumption = "lost" if failure.lost else "error", None, delivery.resumption
         if failure.elsewhere and resumption is not None:
-            able = resumption.possible and len(tried) <= _EXTRA_ATTEMPTS
+            hindrance = resumption.hindrance(self._settings.message_bytes)
+            able = not hindrance and len(tried) <= _EXTRA_ATTEMPTS
             choice = self._admission.alternative(ask, tried, resumption.model) if able else None
             if choice is not None:
                 result, lease = "resumed", self._admission.take(choice, ask)
             else:
                 reason = "refused" if isinstance(failure.error, CannotGoOn) else "no_endpoint"
-                self._metrics.resumes.labels(reason if resumption.possible else "not_kept").inc()
+                self._metrics.resumes.labels(hindrance or reason).inc()
         self._metrics.attempts.labels(result, failure.reason).inc()
         if failure.lost and lease is None:
             self._metrics.broken.labels(CALL.get().phase).inc()

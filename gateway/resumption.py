@@ -36,10 +36,17 @@ class Resumption:
         self._bytes = 0
         self._whole = True
 
-    @property
-    def possible(self) -> bool:
-        """Whether another endpoint can be asked to go on: all that was sent is known."""
-        return self._whole
+    def hindrance(self, most_bytes: int) -> str:
+        """Returns why no endpoint that takes messages of so many bytes can be asked to go on; empty if one can.
+
+        `not_kept`: what was sent is not known any more; `too_large`: with it the request has outgrown a message.
+        """
+        if not self._whole:
+            return "not_kept"
+        try:
+            return "too_large" if len(self.request()) > most_bytes else ""
+        except CannotGoOn:
+            return ""  # whoever is to ask is told so again
 
     @property
     def model(self) -> ModelIdentity | None:

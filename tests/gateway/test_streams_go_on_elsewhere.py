@@ -135,6 +135,16 @@ async def test_what_an_endpoint_refuses_is_not_the_callers_fault() -> None:
         assert resumes(gateway, "refused") == 1
 
 
+async def test_no_endpoint_is_asked_with_more_than_a_message_may_hold() -> None:
+    async with failing() as lost, whole() as other:
+        request = text_pb2.StreamGenerateRequest(prompt="x" * 1024, parameters={"temperature": 0.7})
+        most = request.ByteSize() + 4  # and the tokens delivered take more
+        async with rig(lost.address, other.address, message_bytes=most) as gateway:
+            assert isinstance(await error_of(gateway.text.StreamGenerate(request)), ModelNotReady)
+            assert resumes(gateway, "too_large") == 1
+        assert len(other.seen) == 0
+
+
 async def test_a_silent_endpoint_is_replaced_in_mid_stream() -> None:
     silent = FakeTextService(script=Script(gate=asyncio.Event()), concurrency=100)
     async with silent, whole() as other, rig(silent.address, other.address, token_gap_seconds=0.3) as gateway:
@@ -158,9 +168,9 @@ def test_memory_is_bounded_over_all_streams_and_given_back() -> None:
     with Resumption(METHOD, b"", room) as first, Resumption(METHOD, b"", room) as second:
         for _ in range(4):
             first.keep(message(delta={"text": "x" * 100}))
-        assert first.possible
+        assert not first.hindrance(1000)
         second.keep(message(delta={"text": "x" * 400}))
-        assert not second.possible
+        assert second.hindrance(1000) == "not_kept"
         held = room.held
         second.keep(message(delta={"text": ""}))
         assert room.held == held
