@@ -20,7 +20,6 @@ from k8s.monitoring.promql import or_zero, quantile, rate
 MODEL = f'{HERE}, model=~"$model"'
 HPA = f'{HERE}, horizontalpodautoscaler=~".*sensorium.*"'
 PODS = f'{HERE}, pod=~"sensorium-.*"'
-FIRING = 'ALERTS{product="sensorium", alertstate="firing"}'
 PACES = [Step(burn.factor, "red" if burn.severity == "critical" else "orange") for burn in reversed(BURNS)]
 TITLES = {AVAILABILITY.slo: "Availability", FIRST_TOKEN.slo: "First token", TOKEN_PACE.slo: "Pace of tokens"}
 

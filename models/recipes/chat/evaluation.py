@@ -86,14 +86,3 @@ def write_held_out(prompts: list[HeldOut], path: Path) -> None:
         for p in prompts
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def read_held_out(path: Path) -> list[HeldOut]:
-    """Reads what `write_held_out` wrote."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        skill, turns, expected = json.loads(line)
-        roles = ("user", "assistant")
-        messages = [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)]
-        found.append(HeldOut(skill, messages, expected))
-    return found

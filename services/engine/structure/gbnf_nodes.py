@@ -46,7 +46,6 @@ class Repetition:
 
 
 Node = Characters | Reference | Concatenation | Choice | Repetition
-EMPTY = Concatenation(())
 
 
 def children(node: Node) -> tuple[Node, ...]:
