@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from sensorium.call_record import phase
@@ -45,9 +45,7 @@ class Preprocessing:
         given_up = False
 
         def work() -> T:
-            with self._turns.worked():
-                if given_up:  # before its first turn
-                    raise CancelledError
+            with self._turns.worked(lambda: given_up):
                 return function(*arguments, **named)
 
         try:

@@ -3,7 +3,8 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -55,16 +56,24 @@ class Turns:
     def __init__(self, count: int) -> None:
         self._line = _Line(count)
         self._restless = _Line(1)
+        self._large = _Line(count)
 
     @contextmanager
-    def worked(self) -> Generator[None]:
-        """Waits for a turn and holds it, but where `give_way` or `tokenizing` is called within."""
+    def worked(self, given_up: Callable[[], bool]) -> Generator[None]:
+        """Waits for a turn and holds it, but where `give_way`, `restless` or `hold_much` is called within.
+
+        Raises:
+            CancelledError: before the turn, nobody wanted the work any more. The other calls raise it too.
+        """
         self._line.take()
-        _MINE.turns, _MINE.since = self, time.monotonic()
+        _MINE.turns, _MINE.since, _MINE.given_up, _MINE.holds_much = self, time.monotonic(), given_up, False
         try:
+            _check_wanted()
             yield
         finally:
             _MINE.turns = None
+            if _MINE.holds_much:
+                self._large.leave()
             self._line.leave()
 
     def pass_on(self) -> None:
@@ -84,20 +93,53 @@ class Turns:
         finally:
             self._restless.leave()
 
+    def enlarge(self) -> None:
+        """Waits, without a turn, until there are fewer large works than turns."""
+        self._line.leave()
+        self._large.take()
+        self._line.take()
+
 
 class _Mine(threading.local):
     turns: Turns | None = None
     since = 0.0
+    given_up: Callable[[], bool] = bool
+    holds_much = False
 
 
 _MINE = _Mine()
 
 
+def _check_wanted() -> None:
+    if _MINE.given_up():
+        raise CancelledError
+
+
 def give_way() -> None:
-    """To be called where a request may rest, such as between its texts. Does nothing in a thread without a turn."""
-    if _MINE.turns is not None and time.monotonic() - _MINE.since > TURN_SECONDS:
+    """To be called where a request may rest, such as between its texts. Does nothing in a thread without a turn.
+
+    Raises:
+        CancelledError: nobody wants the work any more.
+    """
+    if _MINE.turns is None:
+        return
+    _check_wanted()
+    if time.monotonic() - _MINE.since > TURN_SECONDS:
         _MINE.turns.pass_on()
         _MINE.since = time.monotonic()
+
+
+def hold_much() -> None:
+    """To be called before what takes many turns and holds much memory between them, such as a long recording.
+
+    From then on to the end of the work it is one of as many as there are turns, so that what waits for others to rest
+    holds little. Does nothing in a thread without a turn, or when called again. Raises what `give_way` raises.
+    """
+    if _MINE.turns is None or _MINE.holds_much:
+        return
+    _MINE.turns.enlarge()
+    _MINE.holds_much, _MINE.since = True, time.monotonic()
+    _check_wanted()
 
 
 def resting(values: Iterable[T]) -> Iterator[T]:
@@ -109,16 +151,24 @@ def resting(values: Iterable[T]) -> Iterator[T]:
 
 
 @contextmanager
-def tokenizing(characters: int) -> Generator[None]:
-    """Around what makes tokens of one text of so many characters, which cannot rest meanwhile.
+def restless(*, long: bool) -> Generator[None]:
+    """Around what cannot rest meanwhile. Where it takes long, one at a time is let in, so that others find a turn.
 
-    Of long texts it lets in one at a time, so that short ones find a turn. Does nothing in a thread without a turn.
+    Does nothing in a thread without a turn. Raises what `give_way` raises.
     """
     turns = _MINE.turns
-    if turns is None or characters < _MANY_CHARACTERS:
+    if turns is None or not long:
         give_way()
         yield
         return
     with turns.restless():
         _MINE.since = time.monotonic()
+        _check_wanted()
+        yield
+
+
+@contextmanager
+def tokenizing(characters: int) -> Generator[None]:
+    """Around what makes tokens of one text of so many characters, as `restless` is."""
+    with restless(long=characters >= _MANY_CHARACTERS):
         yield

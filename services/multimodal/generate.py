@@ -15,6 +15,7 @@ from services.engine.multimodal.prompts import FIELD, PromptComposer
 from services.engine.multimodal.reader import MediaReader
 from services.engine.preprocessing import Preprocessing
 from services.engine.structure.compiler import StructureCompiler
+from services.engine.turns import give_way, hold_much
 from services.generation.ask import GenerationAsk, ShownMedium
 from services.generation.generator import TextGenerator
 
@@ -71,7 +72,10 @@ class MultimodalGenerator(TextGenerator):
             wrong.append(Violation(f"{FIELD}.messages", many))
             return []  # so many are not looked at
         found: list[tuple[MediaKind, Medium]] = []
-        for each in shown:
+        for i, each in enumerate(shown):
+            if i:  # the first one is most often the only one
+                hold_much()
+            give_way()
             if deadline is not None and time.monotonic() > deadline:
                 raise DeadlineExceeded("The deadline passed while media were read.")
             if each.sent.wrong:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sensorium.errors import DeadlineExceeded, Violation
 from services.engine.audio.reader import FRAMES_PER_SECOND, AudioInputs, AudioReader
 from services.engine.media.refusal import AudioRefused
+from services.engine.turns import give_way, hold_much
 from services.sent_media import SentMedia
 
 
@@ -42,6 +43,9 @@ class RecordingList:
             return []  # so many are not looked at
         found: list[ReadRecording] = []
         for i, recording in enumerate(recordings):
+            if i:  # the first one is most often the only one
+                hold_much()
+            give_way()
             if deadline is not None and time.monotonic() > deadline:
                 raise DeadlineExceeded("The deadline passed while recordings were read.")
             if (read := self._read_one(recording, wrong, f"recordings[{i}]", deadline)) is not None:

@@ -7,6 +7,7 @@ import numpy as np
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.media.masks import bounding_box, mask_png, pixel_count, run_lengths
 from services.engine.segmentation.region import Region
+from services.engine.turns import give_way
 from services.vision.segmentation_ask import MaskFormat, SegmentedRegion
 
 _ASIDE_BYTES = 64
@@ -26,6 +27,7 @@ def encoded_regions(
     found: list[SegmentedRegion] = []
     taken = 0
     for region in regions:
+        give_way()
         if not (pixels := pixel_count(region.mask)):
             continue
         lengths = run_lengths(region.mask) if mask_format is MaskFormat.RUN_LENGTH else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sensorium.errors import DeadlineExceeded, Violation
 from services.engine.images.reader import ImageInputs, ImageReader
+from services.engine.turns import give_way, hold_much
 from services.image_field import ImageField
 from services.sent_media import SentMedia
 
@@ -33,6 +34,9 @@ class ImageList:
             return []  # so many are not looked at
         found: list[ImageInputs] = []
         for i, image in enumerate(images):
+            if i:  # the first one is most often the only one
+                hold_much()
+            give_way()
             if deadline is not None and time.monotonic() > deadline:
                 raise DeadlineExceeded("The deadline passed while images were read.")
             if (read := self.read_one(image, wrong, field=f"images[{i}]")) is not None:

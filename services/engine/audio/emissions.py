@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from services.engine.audio.words import TimedWord
+from services.engine.turns import resting
 
 _WORD_BEGINS = ("▁", "Ġ")
 """Stand for the space before a word in the tokens of SentencePiece, and of byte-level vocabularies."""
@@ -58,7 +59,7 @@ class EmissionReader:
         A word's log-probability is the mean over its tokens.
         """
         found: list[TimedWord] = []
-        for group in self._grouped(emitted):
+        for group in resting(self._grouped(emitted)):
             if text := self.text(group):
                 mean = math.fsum(each.log_probability for each in group) / len(group)
                 start, end = group[0].start * self._seconds, group[-1].end * self._seconds

@@ -13,10 +13,13 @@ from sensorium.errors import DeadlineExceeded
 from services.engine.media.recording import AudioLimits, Samples, open_recording
 from services.engine.media.refusal import AudioRefused
 from services.engine.media.resampling import Resampler
+from services.engine.turns import give_way, hold_much
 
 FRAMES_PER_SECOND = 50
 """What batches and queues are counted in: most models make one state of 20 ms of sound."""
 _FEATURES_PER_SECOND = 100
+_LONG_SECONDS = 60
+"""Of a recording that others need not wait for: it takes a tenth of a second or so, and 64 kB each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,9 @@ class AudioReader:
             if deadline is not None and time.monotonic() > deadline:
                 raise DeadlineExceeded("The deadline passed while audio was decoded.")
             count += len(block)
+            if count > _LONG_SECONDS * recording.rate:
+                hold_much()
+            give_way()
             pieces.append(resampler.push(block))
         pieces.append(resampler.push(np.empty(0, np.float32), last=True))
         return Sound(np.concatenate(pieces), count / recording.rate)

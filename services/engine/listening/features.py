@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from services.engine.media.recording import Samples
+from services.engine.turns import give_way
 
 _BLOCK_SECONDS = 60
 _FLOOR, _SHIFT, _SCALE = 8.0, 4.0, 4.0
@@ -31,6 +32,7 @@ def long_features(extractor: Any, samples: Samples) -> Tensor:
     total = len(samples) // hop
     blocks: list[Tensor] = []
     for first in range(0, total, step):
+        give_way()
         start, stop = max(first - beside, 0), min(first + step + beside, total)
         end = len(samples) if stop == total else stop * hop
         block = _plain(extractor, samples[start * hop : end])

@@ -16,6 +16,7 @@ from services.engine.media.image_format import ImageFormat, check_declared, form
 from services.engine.media.orientation import orientation, upright
 from services.engine.media.refusal import Damaged, ImageRefused
 from services.engine.media.survey import Survey
+from services.engine.turns import restless
 
 _SURVEYS = {
     ImageFormat.PNG: png.survey,
@@ -30,6 +31,10 @@ _DECODERS = {
     ImageFormat.WEBP: WebPImageFile,
     ImageFormat.GIF: GifImageFile,
 }
+
+
+_LARGE = 1 << 24
+"""Pixels of an image that takes half a second or so, more than most cameras make."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,13 @@ def decode_image(data: bytes, media_type: str, limits: ImageLimits) -> Image.Ima
     except (Damaged, IndexError, struct.error):
         raise _damaged(found) from None
     _check_size(survey, limits)
-    try:
-        image, exif = _decoded(found, survey)
-    except MemoryError:
-        raise
-    except Exception:  # Whatever a decoder makes of bytes that are not what they should be.
-        raise _damaged(found) from None
+    with restless(long=survey.width * survey.height > _LARGE):
+        try:
+            image, exif = _decoded(found, survey)
+        except MemoryError:
+            raise
+        except Exception:  # Whatever a decoder makes of bytes that are not what they should be.
+            raise _damaged(found) from None
     return upright(image, orientation(exif))
 
 
