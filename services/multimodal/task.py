@@ -58,5 +58,5 @@ def choose_task(source: str, name: str, wanted: str) -> MultimodalTask:
         return MultimodalTask(wanted)
     raise ModelRefused(
         f"{source} was made as {name or 'nothing its configuration names'}, which is no multimodal task known here. "
-        "--task chooses one."
+        "--task chooses one, or another service serves it: text, vision, speech or multimodal."
     )

@@ -55,5 +55,5 @@ def choose_task(checkpoint: Checkpoint, wanted: str) -> SpeechTask:
             return task
     raise ModelRefused(
         f"{checkpoint.source} was made as {name or 'nothing its configuration names'}, which is no task of audio known "
-        "here. --task chooses one."
+        "here. --task chooses one, or another service serves it: text, vision, speech or multimodal."
     )

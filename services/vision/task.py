@@ -65,5 +65,5 @@ def choose_task(checkpoint: Checkpoint, wanted: str) -> VisionTask:
             return task
     raise ModelRefused(
         f"{checkpoint.source} was made as {name or 'nothing its configuration names'}, which is no vision task known "
-        "here. --task chooses one."
+        "here. --task chooses one, or another service serves it: text, vision, speech or multimodal."
     )
