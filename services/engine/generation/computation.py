@@ -52,9 +52,12 @@ class Computation:
         if speculation is None:
             return self._run_plain(rows)
         wide = rows if self._lookahead.rows else speculation.widen(rows)
-        proposing = any(row.proposed for row in wide)
+        proposing = wide is not rows and any(row.proposed for row in wide)
         landing = (self._run_wide(wide, speculation) if proposing else None) or self._run_plain(rows)
-        speculation.settle(landing.rows, [sequence for sequence, _ in landing.drawn])
+        if landing.cohort is None:
+            speculation.settle(landing.rows, [sequence for sequence, _ in landing.drawn])
+        else:
+            speculation.end()
         return landing
 
     def _run_plain(self, rows: list[Row[Sequence]]) -> Landing:

@@ -15,12 +15,12 @@ from services.engine.generation.output.delivery import Outbox
 from services.engine.generation.output.message_pace import MessagePace
 from services.engine.generation.output.output import OutputBuilder
 from services.engine.generation.output.stream import GenerationStream
+from services.engine.generation.progress import Progress
 from services.engine.generation.recorded.launched_step import StepLauncher
-from services.engine.generation.recorded.lookahead import Lookahead
-from services.engine.generation.requests.request import GenerationRequest, Likelihood
+from services.engine.generation.recorded.lookahead import Landing, Lookahead
+from services.engine.generation.requests.request import GenerationRequest
 from services.engine.generation.running.runner import Runner
 from services.engine.generation.sampling.beam_search import BeamSearch
-from services.engine.generation.sampling.sampler import NoToken
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.speculation.speculation import Speculation
@@ -70,7 +70,8 @@ class GenerationEngine:
         self._lookahead = Lookahead(launcher, scheduler, pool, self._ledger.lacked_memory, speculation)
         self._computation = Computation(runner, scheduler, self._ledger, self._lookahead, speculation)
         self._new, self._cancelled = deque[SequenceGroup](), deque[SequenceGroup]()
-        self._preemptions_seen, self._forward_seen, self._generated = 0, 0.0, 0
+        self._progress = Progress(scheduler, self._ledger, self._outbox)
+        self._preemptions_seen, self._forward_seen, self._generated_seen = 0, 0.0, 0
         self._thread = ModelThread("generation-engine", self._loop)
         metrics.requests_running.set_function(lambda: len(scheduler.running))
         metrics.watch_queue(admission)
@@ -136,7 +137,7 @@ class GenerationEngine:
         self._expire()
         encoded = self._encode()
         rows = self._lookahead.rows or self._scheduler.schedule()
-        self._thread.reads = not all(row.decodes for row in rows)
+        self._thread.reads = self._lookahead.cohort is None and not all(row.decodes for row in rows)
         if rows:
             self._compute(rows)
         for group, error in self._outbox.collect(soon=bool(self._lookahead.rows)):
@@ -147,13 +148,14 @@ class GenerationEngine:
     def _compute(self, rows: list[Row[Sequence]]) -> None:
         """Runs the model, or takes what it has found meanwhile, and hands that out."""
         began, worked = time.monotonic(), self._scheduler.budget.clock()
-        self._begin(rows, began)
+        if self._lookahead.cohort is None:  # whose sequences have tokens already
+            self._begin(rows, began)
         landing = self._computation.run(rows)
         # What was launched began at another time, of a GPU, where both clocks are the same.
-        self._account(landing.rows, landing.began, worked + landing.began - began)
-        self._branch([row.sequence for row in landing.rows if row.sequence.branches])
-        for sequence, (token, likelihood) in landing.drawn:
-            self._deliver(sequence, token, likelihood)
+        self._account(landing, worked + landing.began - began)
+        if landing.cohort is None:
+            self._branch([row.sequence for row in landing.rows if row.sequence.branches])
+        self._progress.take(landing)
 
     def _receive(self) -> None:
         while self._new:
@@ -188,10 +190,8 @@ class GenerationEngine:
         return self._encoded
 
     def _expire(self) -> None:
-        now = time.monotonic()
-        for group in self._ledger.live:
-            if group.request.deadline is not None and now >= group.request.deadline:
-                self._ledger.end(group, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
+        for group in self._ledger.overdue(time.monotonic()):
+            self._ledger.end(group, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
 
     def _begin(self, rows: list[Row[Sequence]], now: float) -> None:
         for group in (row.sequence.group for row in rows if row.sequence.group.timeline.started is None):
@@ -215,7 +215,7 @@ class GenerationEngine:
         elif sequence.followers:
             self._runner.fork(self._scheduler.split(sequence))
         elif group.search is None:  # it was there for its prompt alone
-            self._tell_prompt(group)
+            self._progress.tell_prompt(group)
             self._ledger.complete(group)
 
     def _extend(self, group: SequenceGroup, search: BeamSearch) -> None:
@@ -223,7 +223,7 @@ class GenerationEngine:
         if search.broken:
             self._ledger.end_without(*search.broken)
             return
-        self._tell_prompt(group)
+        self._progress.tell_prompt(group)
         for sequence in search.advance():
             self._scheduler.remove(sequence)
         if search.done:
@@ -240,61 +240,31 @@ class GenerationEngine:
         group.timeline.first_output = time.monotonic()
         self._ledger.complete(group)
 
-    def _deliver(self, sequence: Sequence, token: int | NoToken, likelihood: Likelihood | None) -> None:
-        """Takes a sampled token on. A failure, such as a tokenizer's, ends this request only."""
-        if sequence.group.ended or sequence.output.finish:  # by another of its candidates, or a token before
-            return
-        try:
-            self._advance(sequence, token, likelihood)
-        except Exception as error:
-            self._ledger.fail(sequence.group, error)
-
-    def _advance(self, sequence: Sequence, token: int | NoToken, likelihood: Likelihood | None) -> None:
-        """Appends a sampled token and hands out the text it releases."""
-        if isinstance(token, NoToken):
-            self._ledger.end_without(token, sequence)
-            return
-        if sequence.remaining and sequence in self._scheduler.running:  # what was proposed before it is computed
-            self._scheduler.advance(Row(sequence, 1))
-        sequence.token_ids.append(token)
-        self._generated += 1
-        group, output = sequence.group, sequence.output
-        if group.timeline.first_output is None:
-            group.timeline.first_output = time.monotonic()
-            self._tell_prompt(group)
-        finish = output.push(token, likelihood)
-        self._outbox.hold(group, output)
-        if finish:
-            self._scheduler.remove(sequence)
-            group.sequences.remove(sequence)
-            if not group.sequences:
-                self._ledger.complete(group)
-
-    def _tell_prompt(self, group: SequenceGroup) -> None:
-        """Hands out the prompt's log-probabilities, if they were asked for and not told yet."""
-        if group.scoring is not None:
-            self._outbox.add(group.stream, group.scoring.told())
-            group.scoring = None
-
     def _end_all(self, error: SensoriumError) -> None:
         self._receive()
         for group in self._ledger.live:
             self._ledger.end(group, "error", error)
 
-    def _account(self, rows: list[Row[Sequence]], began: float, worked: float) -> None:
+    def _account(self, landing: Landing, worked: float) -> None:
+        rows, cohort = landing.rows, landing.cohort
         if not rows:  # all of a step that was launched ahead had ended by then
             return
-        seconds = time.monotonic() - began
-        for row in rows:
-            row.sequence.request.work.add(began, seconds)
+        seconds = time.monotonic() - landing.began
+        for work in cohort.works if cohort else [row.sequence.request.work for row in rows]:
+            work.add(landing.began, seconds)
         self._metrics.steps.inc()
         self._metrics.batch_size.observe(len(rows))
         self._metrics.step_seconds.observe(seconds)
-        self._scheduler.observe(rows, self._scheduler.budget.clock() - worked)
+        worked = self._scheduler.budget.clock() - worked
+        if cohort:
+            self._scheduler.budget.observe(len(rows), 0, worked)
+        else:
+            self._scheduler.observe(rows, worked)
 
     def _observe(self) -> None:
         self._metrics.preemptions.inc(self._scheduler.preemptions - self._preemptions_seen)
         forward = self._runner.forward_seconds + self._lookahead.wait_seconds
         self._metrics.forward_seconds.inc(forward - self._forward_seen)
-        self._metrics.generation_tokens.inc(self._generated)
-        self._preemptions_seen, self._forward_seen, self._generated = self._scheduler.preemptions, forward, 0
+        self._metrics.generation_tokens.inc(self._progress.generated - self._generated_seen)
+        self._preemptions_seen, self._forward_seen = self._scheduler.preemptions, forward
+        self._generated_seen = self._progress.generated

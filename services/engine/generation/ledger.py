@@ -1,6 +1,7 @@
 """Which requests live, and how each of them ends."""
 
 import logging
+import math
 import time
 
 from sensorium.errors import DeviceOutOfMemory, Internal, InvalidArgument, SensoriumError, Violation
@@ -27,6 +28,7 @@ class Ledger:
         self._metrics = metrics
         self._outbox = outbox
         self._live: dict[SequenceGroup, None] = {}
+        self._first_deadline = math.inf  # of those that live, or before it
 
     @property
     def live(self) -> list[SequenceGroup]:
@@ -36,6 +38,15 @@ class Ledger:
     def enter(self, group: SequenceGroup) -> None:
         """Takes a request in."""
         self._live[group] = None
+        self._first_deadline = min(self._first_deadline, _deadline(group))
+
+    def overdue(self, now: float) -> list[SequenceGroup]:
+        """Returns the requests whose deadline has come; to be ended then."""
+        if now < self._first_deadline:
+            return []
+        late = [group for group in self._live if _deadline(group) <= now]
+        self._first_deadline = min((each for group in self._live if (each := _deadline(group)) > now), default=math.inf)
+        return late
 
     def begin(self, group: SequenceGroup) -> None:
         """Lets a request be scheduled; one of which nothing is left to compute ends at once."""
@@ -105,3 +116,7 @@ class Ledger:
         # A stream that somebody keeps would keep their tensors.
         group.sequences, group.search, group.scoring = [], None, None
         self._live.pop(group, None)
+
+
+def _deadline(group: SequenceGroup) -> float:
+    return math.inf if group.request.deadline is None else group.request.deadline

@@ -5,8 +5,8 @@ import logging
 from bisect import insort
 from itertools import count
 
-from services.engine.generation.cache.page_keys import PageKeys
 from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.cache.prefixes import Prefixes
 from services.engine.generation.prefill_budget import PrefillBudget
 from services.engine.generation.sequence import SCORED_TOKEN_COST, Row, Sequence
 
@@ -50,9 +50,8 @@ class Scheduler:
             whole_prompts: Whether a prompt is read at once: the budget then bounds how many begin in a step.
         """
         self._pool = pool
-        self._share_prefixes, self._shares_pages = share_prefixes, shares_pages
-        self._whole_prompts, self._max_sequences = whole_prompts, max_sequences
-        self._keys: dict[Sequence, PageKeys] = {}
+        self._shares_pages, self._whole_prompts, self._max_sequences = shares_pages, whole_prompts, max_sequences
+        self._prefixes = Prefixes(pool, published=share_prefixes, shares_pages=shares_pages)
         self.budget = budget
         self._waiting: list[tuple[float, int, Sequence]] = []
         self._arrivals = count()
@@ -69,6 +68,11 @@ class Scheduler:
         """Rows that are neither taken nor kept for followers; negative where there are too many."""
         return self._max_sequences - sum(sequence.rows for sequence in self.running)
 
+    @property
+    def admits(self) -> bool:
+        """Whether a sequence waits and a row is free."""
+        return bool(self._waiting) and self.free_rows > 0
+
     def add(self, sequence: Sequence) -> None:
         """Puts a sequence among the waiting."""
         heapq.heappush(self._waiting, (sequence.order, next(self._arrivals), sequence))
@@ -81,17 +85,20 @@ class Scheduler:
             self._waiting = [entry for entry in self._waiting if entry[2] is not sequence]
             heapq.heapify(self._waiting)
         self._release(sequence)
-        self._keys.pop(sequence, None)
+        self._prefixes.forget(sequence)
 
     def advance(self, row: Row[Sequence]) -> None:
         """Notes that a row's tokens are in the cache, and publishes the pages it has filled."""
-        sequence, size = row.sequence, self._pool.page_size
-        filled = sequence.computed // size
-        sequence.computed += row.token_count
-        if self._share_prefixes and sequence.computed // size > filled:
-            keys = self._keys_of(sequence).first(sequence.computed // size)
-            for page, key in zip(sequence.pages[filled:], keys[filled:], strict=False):
-                self._pool.publish(page, key)
+        self._prefixes.advance(row.sequence, row.token_count)
+
+    def advance_each(self, sequences: list[Sequence]) -> None:
+        """Does the same for rows of one token of these sequences."""
+        size = self._pool.page_size
+        for sequence in sequences:
+            if (sequence.computed + 1) % size:
+                sequence.computed += 1
+            else:
+                self._prefixes.advance(sequence, 1)
 
     def halve(self, row: Row[Sequence]) -> Row[Sequence] | None:
         """Returns a row with half the tokens of a prompt, or None where it cannot be read in pieces."""
@@ -168,13 +175,7 @@ class Scheduler:
         """Returns how many tokens are left of each prompt that is being read or for which a row is free."""
         begun = [sequence.remaining for sequence in self.running if sequence.remaining > 1]
         free = self._waiting[: max(self.free_rows, 0)]
-        return begun + [sequence.remaining - self._known(sequence) for _, _, sequence in free]
-
-    def _known(self, sequence: Sequence) -> int:
-        """Returns how many tokens a sequence would start behind that others have computed."""
-        if not self._share_prefixes or not self._shares_pages or sequence.group.scoring:
-            return 0
-        return self._pool.published(self._keys_of(sequence).before_last()) * self._pool.page_size
+        return begun + [sequence.remaining - self._prefixes.known(sequence) for _, _, sequence in free]
 
     def _decode_rows(self) -> list[Row[Sequence]]:
         rows: list[Row[Sequence]] = []
@@ -192,7 +193,7 @@ class Scheduler:
         if not self._waiting or not self._has_rows(self._waiting[0][2].rows):
             return None
         sequence = self._waiting[0][2]
-        shared = self._shared(sequence)
+        shared = self._prefixes.shared(sequence)
         sequence.pages += shared
         if not self._has_pages(sequence):
             self._release(sequence)
@@ -259,25 +260,6 @@ class Scheduler:
             count = scored = max(budget // SCORED_TOKEN_COST, 1)
         return Row(sequence, count, scored=scored)
 
-    def _shared(self, sequence: Sequence) -> list[int]:
-        """Takes hold of pages a sequence begins with that others have filled; its last token is computed anew.
-
-        What others published, or else what another candidate of its request holds of the prompt.
-        """
-        if sequence.group.scoring or not self._shares_pages:
-            return []
-        if self._share_prefixes:
-            return self._pool.share(self._keys_of(sequence).before_last())
-        alike = min(len(sequence.request.prompt_token_ids), len(sequence.token_ids) - 1) // self._pool.page_size
-        fullest = max(sequence.group.sequences, key=lambda other: other.computed)
-        return self._pool.hold(fullest.pages[: min(alike, fullest.computed // self._pool.page_size)])
-
-    def _keys_of(self, sequence: Sequence) -> PageKeys:
-        if sequence not in self._keys:
-            salt, media = sequence.request.cache_salt, sequence.media
-            self._keys[sequence] = PageKeys(sequence.token_ids, self._pool.page_size, salt, media)
-        return self._keys[sequence]
-
     def _preempt(self, sequence: Sequence) -> None:
         """Puts a sequence back among the waiting, with all beams it belongs to."""
         group = sequence.group
@@ -289,7 +271,7 @@ class Scheduler:
             one.logits = None
         if group.search:
             sequence = group.gather()
-            self._keys.pop(sequence, None)  # its tokens were cut
+            self._prefixes.forget(sequence)  # its tokens were cut
         self.preemptions += 1
         self.add(sequence)
 

@@ -88,6 +88,11 @@ class Sequence(CachedTokens):
         return self.group.order
 
     @property
+    def looks_up(self) -> bool:
+        """Whether tokens may be proposed to it."""
+        return self.request.lookup is not None and not self.branches
+
+    @property
     def ends_next(self) -> bool:
         """Whether one more token makes the output as long as it may be."""
         return self.output.token_count + 1 >= self.request.stopping.max_new_tokens

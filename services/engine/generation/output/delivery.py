@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 
 from services.engine.generation.group import SequenceGroup
@@ -24,6 +25,10 @@ class Outbox:
     def hold(self, group: SequenceGroup, output: OutputBuilder) -> None:
         """Notes that there is something new in an output. It is taken before anything that is added for its stream."""
         self._held[output] = group
+
+    def hold_all(self, outputs: Mapping[OutputBuilder, SequenceGroup]) -> None:
+        """Does what `hold` does for many."""
+        self._held.update(outputs)
 
     def collect(self, *, soon: bool) -> list[tuple[SequenceGroup, Exception]]:
         """Takes what is new in outputs: where another step ends `soon`, only what may be read at once.

@@ -60,6 +60,17 @@ class OutputBuilder:
         """Ids taken since the last delta."""
         return len(self._ids)
 
+    @property
+    def plain(self) -> bool:
+        """Whether each id ends it or not by what it is and how many there are, whatever it says."""
+        return self._structure is None and not self._reads_each
+
+    def append(self, token_id: int) -> None:
+        """Takes the next id as `push` does: one that ends nothing, of an output that is plain."""
+        self.token_count += 1
+        self._ids.append(token_id)
+        self._unread.append(token_id)
+
     def push(self, token_id: int, likelihood: Likelihood | None = None) -> Finish | None:
         """Takes the next id and returns why the output ends with it, if it does. Nothing may follow a finish.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory, let_go
 from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.recorded.cohort import Cohort
 from services.engine.generation.recorded.launched_step import LaunchedStep, StepLauncher
 from services.engine.generation.sampling.choice import Drawn
 from services.engine.generation.sampling.device_choice import UNDECIDED, takes
@@ -25,13 +26,10 @@ class _Flight:
 
     rows: list[Row[Sequence]]
     step: LaunchedStep
+    cohort: Cohort | None
+    """Whose rows they are; None of a step that was launched behind none."""
     lost: set[Sequence] = field(default_factory=set[Sequence])
     """Those that did not get the token which they go on from."""
-
-    @property
-    def wanted(self) -> list[Row[Sequence]]:
-        """The rows whose tokens mean something."""
-        return [row for row in self.rows if row.sequence not in self.lost]
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,10 @@ class Landing:
     drawn: Drawn
     began: float
     """When it was launched or the one in front of it was done, on the clock of `time.monotonic`."""
+    cohort: Cohort | None = None
+    """Whose rows they are, if it goes on as it is: no output ends."""
+    tokens: list[int] = field(default_factory=list[int])
+    """What was found for the cohort, in the place of what is drawn."""
 
 
 class Lookahead:
@@ -91,6 +93,11 @@ class Lookahead:
         """The rows of the step that is on its way; none if there is none. No other step may be run before."""
         return self._flying.rows if self._flying else []
 
+    @property
+    def cohort(self) -> Cohort | None:
+        """Whose rows these are; None if no step is on its way, or one that was launched behind none."""
+        return self._flying and self._flying.cohort
+
     def run(self, rows: list[Row[Sequence]]) -> Landing | None:
         """Returns what the step on its way finds, or else one of these rows, with the next one on its way if it can be.
 
@@ -100,8 +107,8 @@ class Lookahead:
         self._flying = None
         if current is None:
             return None
-        following = self._following(current.wanted)
-        self._flying = self._launch(following, current.step) if following else None
+        following = self._following(current)
+        self._flying = self._launch(following.rows, current.step, following) if following else None
         began = max(current.step.began, self._landed)
         try:
             tokens = self._tokens(current.step)
@@ -133,27 +140,29 @@ class Lookahead:
         failed, self._failed = self._failed, False
         if failed or not all(_wants_no_logits(row) for row in rows):
             return None
-        return self._launch(rows, None)
+        return self._launch(rows)
 
-    def _following(self, rows: list[Row[Sequence]]) -> list[Row[Sequence]]:
-        """Returns the rows of the step behind one of these; none if others may take part in it or pages are lacking.
+    def _following(self, flight: _Flight) -> Cohort | None:
+        """Returns whose step may be launched behind one; None if others may take part in it or pages are lacking.
 
         None too if it may have proposals. Sequences that will have all their tokens by then are left out.
         """
-        scheduler, decoding = self._scheduler, {row.sequence for row in rows}
-        if not decoding.issuperset(scheduler.running) or (scheduler.free_rows > 0 and scheduler.waiting):
-            return []
-        running = set(scheduler.running)
-        if not all(row.completes for row in rows):
-            return []
-        staying = [row.sequence for row in rows if row.sequence in running and not row.sequence.ends_next]
-        going = [Row(sequence, 1, decodes=True) for sequence in staying]
-        if self._speculation is not None and self._speculation.awaits(going):
-            return []
-        grown = all(self._pool.grow(row.sequence.pages, len(row.sequence.token_ids) + 1) for row in going)
-        return going if grown else []
+        running, decoding = self._scheduler.running, flight.step.sequences
+        if flight.lost or self._scheduler.admits or not (decoding == running or set(decoding).issuperset(running)):
+            return None
+        cohort = flight.cohort
+        if cohort is None or cohort.steps_left == 0 or cohort.sequences != running:
+            staying = [sequence for sequence in running if not sequence.ends_next]
+            cohort = Cohort(staying) if staying else None
+        if cohort is None or (cohort.looks_up and self._speculation and self._speculation.awaits(cohort.rows)):
+            return None
+        size = self._pool.page_size
+        full = [one for one in cohort.sequences if len(one.token_ids) >= len(one.pages) * size]
+        return cohort if all(self._pool.grow(one.pages, len(one.token_ids) + 1) for one in full) else None
 
-    def _launch(self, rows: list[Row[Sequence]], after: LaunchedStep | None) -> _Flight | None:
+    def _launch(
+        self, rows: list[Row[Sequence]], after: LaunchedStep | None = None, cohort: Cohort | None = None
+    ) -> _Flight | None:
         if self._launcher is None:
             return None
         try:
@@ -163,7 +172,9 @@ class Lookahead:
             self._look_at(error)
             log.warning("A step of %d rows could not be launched: %r", len(rows), error)
             return None
-        return _Flight(rows, step) if step else None
+        if cohort is not None:
+            cohort.steps_left -= 1
+        return _Flight(rows, step, cohort) if step else None
 
     def _look_at(self, error: Exception) -> None:
         require_device(error)
@@ -172,6 +183,10 @@ class Lookahead:
             let_go(error)
 
     def _land(self, flight: _Flight, tokens: list[int], began: float) -> Landing:
+        cohort = flight.cohort
+        if cohort is not None and self.cohort is cohort and cohort.goes_on(tokens):
+            self._scheduler.advance_each(cohort.sequences)
+            return Landing(cohort.rows, [], began, cohort, tokens)
         running = set(self._scheduler.running) - flight.lost
         landed: list[Row[Sequence]] = []
         drawn = Drawn()

@@ -95,10 +95,9 @@ class Speculation:
         To be called at the end of every step, from which the next one's time counts. `drawn` are the sequences of the
         tokens that the step found, once for each.
         """
-        began, self._ended = self._ended, self._clock()
-        proposed, alone = sum(len(row.proposed) for row in rows), self._alone
-        self._alone, self._awaited = self._awaited or proposed > 0, False
-        if not any(_looks_up(row.sequence) for row in rows) or not all(row.decodes for row in rows):
+        proposed = sum(len(row.proposed) for row in rows)
+        began, alone = self.end(proposing=proposed > 0)
+        if not any(row.sequence.looks_up for row in rows) or not all(row.decodes for row in rows):
             return
         price = self._observe(_kind(rows), proposed, self._ended - began, alone)
         for row in rows:
@@ -109,6 +108,16 @@ class Speculation:
             balance = row.sequence.balance + _ALLOWANCE + accepted - price
             row.sequence.balance = min(balance, _SAVED)
 
+    def end(self, *, proposing: bool = False) -> tuple[float, bool]:
+        """Notes that a step has ended, which is all that is to be done where none of its rows looks anything up.
+
+        Returns when the step before had, and whether none was in front of this one.
+        """
+        before = self._ended, self._alone
+        self._ended = self._clock()
+        self._alone, self._awaited = self._awaited or proposing, False
+        return before
+
     def withdraw(self, rows: Rows[Row[Sequence]]) -> None:
         """Takes back the pages of proposed tokens, and what processors may have noted of them, after a failure."""
         for row in rows:
@@ -118,7 +127,7 @@ class Speculation:
     def _proposals(self, rows: list[Row[Sequence]]) -> dict[Sequence, tuple[int, ...]]:
         """Returns what is proposed to the rows that ask for it; nothing where the step is not to have any."""
         proposals: dict[Sequence, tuple[int, ...]] = {}
-        asking, most = [row for row in rows if _looks_up(row.sequence)], MOST_PROPOSING - len(rows)
+        asking, most = [row for row in rows if row.sequence.looks_up], MOST_PROPOSING - len(rows)
         if not asking or most <= 0 or not all(row.decodes for row in rows):
             return proposals
         if self._since >= _REFRESH or not self._plain[_kind(rows)]:
@@ -209,10 +218,6 @@ def _recent() -> deque[float]:
 
 def _kind(rows: Rows[Row[Sequence]]) -> Kind:
     return len(rows), all(takes(row.sequence) for row in rows)
-
-
-def _looks_up(sequence: Sequence) -> bool:
-    return sequence.request.lookup is not None and not sequence.branches
 
 
 def _expected(sequence: Sequence, proposals: dict[Sequence, tuple[int, ...]]) -> float:

@@ -103,6 +103,27 @@ async def test_a_deadline_that_passes_while_running_ends_the_request_at_the_next
     assert bench.metric("requests_total", finish_reason="deadline_exceeded") == 1
 
 
+async def test_every_deadline_ends_its_own_request_in_whatever_order_they_come(
+    fake: BenchMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = fake()
+    bench.runner.hold()
+    now = time.monotonic()
+    streams = [
+        bench.submit([10 + hours], max_new_tokens=1000, deadline=now + 3600 * hours if hours else None)
+        for hours in (3, 0, 1, 2)
+    ]
+    for hours, late in ((1, 2), (2, 3), (3, 0)):
+        pass_time(monkeypatch, 3600 * hours)
+        bench.runner.permit(2)  # the one that is held, and the one behind the deadline
+        with pytest.raises(DeadlineExceeded):
+            await read(streams[late])
+        assert bench.metric("requests_total", finish_reason="deadline_exceeded") == hours
+    streams[1].cancel()
+    bench.runner.free()
+    await eventually(lambda: bench.idle)
+
+
 async def test_closing_ends_the_rest_and_takes_nobody_new(fake: BenchMaker) -> None:
     bench = fake(max_sequences=2)
     streams = [bench.submit([10 + i], max_new_tokens=5000) for i in range(4)]
