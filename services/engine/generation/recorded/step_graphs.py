@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from services.engine.fusion.triton.likeliest import LikeliestTokens, fill_in
@@ -33,9 +31,10 @@ from services.engine.generation.attention.triton.plan import (
 )
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.recorded.launched_step import LaunchedStep
+from services.engine.generation.recorded.replay import Replay, ReplayedStep, Sampling
 from services.engine.generation.recorded.step_inputs import StepInputs
 from services.engine.generation.recorded.step_shape import Demand, Extent, Kind, StepShape, shapes_of
-from services.engine.generation.sampling.device_choice import choose, numbers_of
+from services.engine.generation.sampling.device_choice import Draws, numbers_of
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
 log = logging.getLogger(__name__)
@@ -72,6 +71,7 @@ class StepGraphs:
         self._likeliest: LikeliestTokens | None = None
         self._given = self._tokens = torch.empty(0, dtype=torch.int64)
         self._told: list[Tensor] = []
+        self._arrived: list[torch.cuda.Event] = []
         self._count = 0
 
     @torch.inference_mode()
@@ -103,6 +103,7 @@ class StepGraphs:
         self._given, self._tokens = torch.zeros(2, room, dtype=torch.int64, device=self._device)
         pinned = self._device.type == "cuda"
         self._told = [torch.zeros(room, dtype=torch.int64, pin_memory=pinned) for _ in range(_UNREAD)]
+        self._arrived = [torch.cuda.Event() for _ in range(_UNREAD)] if pinned else []
 
     @property
     def reading_shapes(self) -> list[StepShape]:
@@ -127,30 +128,19 @@ class StepGraphs:
     @torch.inference_mode()
     def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
         """See StepLauncher."""
-        shape = self._shape_behind(rows) if after else self.shape_for(rows)
-        if shape is None:
-            return None
         began = time.monotonic()
-        if after:
-            sequences, further = [row.sequence for row in rows], [1] * len(rows)
-        else:
-            sequences = [row.sequence for row in rows for _ in range(row.outputs)]
-            further = [i for row in rows for i in range(row.outputs)]
-        count, sources = len(sequences), [after.places[sequence] for sequence in sequences] if after else None
-        sampled = numbers_of(sequences, further)
-        graph = self._replay(rows, shape, sources, sampled and sampled[0])
-        chosen = self._tokens[:count]
-        if sampled:
-            chosen.copy_(choose(graph.logits[:count], chosen, self._inputs.numbers(shape)[:, :count], sampled[1]))
-        if self.share is not None and count:
-            self.share(chosen)
-        told = self._told[self._count % _UNREAD][:count]
-        self._count += 1
-        told.copy_(chosen, non_blocking=True)
-        arrived = torch.cuda.Event() if self._device.type == "cuda" else None
+        replay = self._again(rows, after) or self._filled(rows, after)
+        if replay is None:
+            return None
+        replay.choose()
+        if self.share is not None and replay.sequences:
+            self.share(replay.chosen)
+        turn, self._count = self._count % _UNREAD, self._count + 1
+        replay.told[turn].copy_(replay.chosen, non_blocking=True)
+        arrived = self._arrived[turn] if self._arrived else None
         if arrived is not None:
             arrived.record()
-        return LaunchedStep(sequences, told, arrived, began)
+        return ReplayedStep(replay.sequences, replay.told[turn], arrived, began, replay)
 
     @torch.inference_mode()
     def follow(self, rows: Collection[Row[CachedTokens]], sources: list[int]) -> None:
@@ -212,14 +202,39 @@ class StepGraphs:
             return None
         return next((one for one in self._graphs if one.kind is Kind.DECODING and one.size >= len(rows)), None)
 
+    def _again(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None) -> Replay | None:
+        """Fills in the rows of the step before, each one token further; None where they are others, or lack room."""
+        replay = after.replay if isinstance(after, ReplayedStep) else None
+        if replay is None or replay.rows is not rows or replay.laid is None:
+            return None
+        draws = replay.sampling and replay.sampling.draws.take()
+        return replay if self._inputs.go_on(replay.laid, draws) else None
+
+    def _filled(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None) -> Replay | None:
+        """Fills in any rows; None where no recording takes them."""
+        shape = self._shape_behind(rows) if after else self.shape_for(rows)
+        if shape is None:
+            return None
+        if after:
+            sequences, further = [row.sequence for row in rows], [1] * len(rows)
+        else:
+            sequences = [row.sequence for row in rows for _ in range(row.outputs)]
+            further = [i for row in rows for i in range(row.outputs)]
+        count, sources = len(sequences), [after.places[sequence] for sequence in sequences] if after else None
+        found = numbers_of(sequences, further)
+        laid = self._inputs.fill(rows, shape, sources, found and found[0])
+        sampling = found and Sampling(self._inputs.numbers(shape)[:, :count], found[1], Draws(sequences))
+        told = [tokens[:count] for tokens in self._told]
+        graph, chosen = self._graphs[shape], self._tokens[:count]
+        return Replay(rows, sequences, laid, graph.graph.replay, graph.logits[:count], chosen, told, sampling)
+
     def _replay(
         self,
         rows: Collection[Row[CachedTokens]],
         shape: StepShape,
         sources: list[int] | None = None,
-        numbers: NDArray[np.float64] | None = None,
     ) -> StepGraph:
-        self._inputs.fill(rows, shape, sources, numbers)
+        self._inputs.fill(rows, shape, sources)
         graph = self._graphs[shape]
         graph.graph.replay()
         return graph

@@ -1,6 +1,7 @@
 """What recorded steps read: numbers of each token and pages, in one place that is filled by one transfer."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from services.engine.generation.recorded.step_shape import Kind, StepShape
 from services.engine.generation.running.runner import gathered
-from services.engine.generation.sampling.device_choice import NUMBERS
+from services.engine.generation.sampling.device_choice import DRAWS, NUMBERS
 from services.engine.generation.sequence import CachedTokens, Row
 
 Numbers = TypeVar("Numbers", Tensor, NDArray[np.int64])
@@ -20,6 +21,28 @@ _OF_TOKEN = 4
 """Itself, where it is found, its position and its slot."""
 _OF_BLOCK = 5
 """See QueryBlocks."""
+
+
+@dataclass(frozen=True)
+class LaidRows:
+    """Where rows of one token each lie in a step's numbers: views, by which they go on."""
+
+    pages: list[list[int]]
+    """Of each row, its own list."""
+    places: NDArray[np.int64]
+    """Of each row's token in its sequence."""
+    positions: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    contexts: NDArray[np.int64]
+    """What stands before each token, as its block has it."""
+    parts: NDArray[np.int64]
+    draws: NDArray[np.float64]
+    table: NDArray[np.int64]
+    """Pages `[rows, most]`."""
+    numbers: tuple[Tensor, Tensor]
+    """On the device and on the host, without pages."""
+    all: tuple[Tensor, Tensor]
 
 
 class StepInputs:
@@ -42,6 +65,7 @@ class StepInputs:
         self._copied = torch.cuda.Event() if cuda else None
         self._laid: list[list[int]] = []  # pages of each row where they are now
         self._laid_as = 0, 0
+        self._last: LaidRows | None = None
 
     def parts(self, shape: StepShape) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Returns where a step finds them, their sources, positions, slots, blocks, those with outputs, and pages.
@@ -62,11 +86,11 @@ class StepInputs:
         shape: StepShape,
         sources: Sequence[int] | None = None,
         numbers: NDArray[np.float64] | None = None,
-    ) -> None:
+    ) -> LaidRows | None:
         """Copies the rows to where a step of this shape reads them, with `numbers` `[NUMBERS, tokens]` for choices.
 
         With `sources`, rows are one token behind all those of their sequences: the one that the step before finds in
-        that place.
+        that place. Returns what `go_on` takes, if each row is one token of a step that decodes.
         """
         if self._copied is not None:
             self._copied.synchronize()  # of the last step's, from the same place
@@ -85,7 +109,56 @@ class StepInputs:
         if numbers is not None:
             chosen.view(np.float64).reshape(NUMBERS, shape.outputs)[:, : numbers.shape[1]] = numbers
         end = _ends(shape)[-1] + len(pages) * stride
-        self._device[:end].copy_(self._host[:end], non_blocking=True)
+        self._copy(self._device[:end], self._host[:end])
+        self._last = self._laid_rows(pages, places, shape, stride) if shape.kind is Kind.DECODING else None
+        return self._last
+
+    def go_on(self, laid: LaidRows, draws: NDArray[np.float64] | None = None) -> bool:
+        """Copies the rows that were filled in last, each one token further, where the step before finds it.
+
+        The tokens of that step are in the order of the rows. False, and nothing was done, where there is no room.
+        """
+        size, count = self._page_size, len(laid.places)
+        begun = np.flatnonzero((laid.places + 1) % size == 0).tolist()
+        if laid is not self._last or any(len(laid.pages[i]) > laid.table.shape[1] for i in begun):
+            return False
+        if self._copied is not None:
+            self._copied.synchronize()
+        for numbers in (laid.places, laid.positions, laid.slots, laid.contexts):
+            numbers += 1
+        laid.sources[:] = np.arange(count)
+        for i in begun:
+            place = int(laid.places[i]) // size
+            page = laid.pages[i][place]
+            laid.table[i, place], laid.slots[i] = page, page * size
+            self._laid[i] = laid.pages[i].copy()
+        laid.parts[:] = self._part_tokens([int(laid.places.sum())])
+        if draws is not None:
+            laid.draws[:] = draws
+        self._copy(*(laid.all if begun else laid.numbers))
+        return True
+
+    def _laid_rows(self, pages: list[list[int]], places: NDArray[np.int64], shape: StepShape, stride: int) -> LaidRows:
+        count, end = len(places), _ends(shape)[-1]
+        fields, blocks, _, chosen, laid = _cut(self._host.numpy(), shape)
+        _, sources, positions, slots = fields.reshape(_OF_TOKEN, shape.size)[:, :count]
+        blocks = blocks.reshape(-1, _OF_BLOCK)
+        return LaidRows(
+            pages,
+            places,
+            positions,
+            sources,
+            slots,
+            blocks[:count, 2],
+            blocks[: shape.decoding, 4],
+            chosen.view(np.float64).reshape(NUMBERS, shape.outputs)[DRAWS, :count],
+            laid[: count * stride].reshape(count, stride),
+            (self._device[:end], self._host[:end]),
+            (self._device[: end + count * stride], self._host[: end + count * stride]),
+        )
+
+    def _copy(self, device: Tensor, host: Tensor) -> None:
+        device.copy_(host, non_blocking=True)
         if self._copied is not None:
             self._copied.record()
 

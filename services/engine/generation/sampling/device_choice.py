@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from services.engine.generation.sampling.draws import uniform
+from services.engine.generation.sampling.draws import uniform, uniform_ahead
 from services.engine.generation.sampling.inversion import invert
 from services.engine.generation.sampling.sampler import row_processors, scaled
 from services.engine.generation.sampling.truncation import Limits, keep_of_head
@@ -19,6 +19,10 @@ UNDECIDED = -2
 """Where more tokens may be drawn than the device has looked at: the row is to be computed again, with its logits."""
 NUMBERS = 5
 """Of a row: its temperature, its draw, and its limits."""
+DRAWS = 1
+"""Which of them is the draw, the only one that is another in each step."""
+_AHEAD = 16
+"""Steps that draws are made for at a time."""
 _NO_LOGITS = torch.empty(0)
 """Stands where processors are made for a row, of which there has been none yet, to see whether there will be any."""
 
@@ -54,6 +58,23 @@ def numbers_of(sequences: Rows[Sequence], further: Rows[int]) -> tuple[NDArray[n
     return np.vstack([[p.temperature for p in parameters], draws, limits.columns.numpy()]), limits.largest_k
 
 
+class Draws:
+    """The draws of rows that go on together, made for some steps at a time: so many cost hardly more than one."""
+
+    def __init__(self, sequences: Rows[Sequence]) -> None:
+        self._sequences = sequences
+        self._left: list[NDArray[np.float64]] = []
+
+    def take(self) -> NDArray[np.float64]:
+        """Returns those of the tokens behind one that is not among the sequences' yet; to be called for each step."""
+        if not self._left:
+            parameters = [sequence.request.sampling for sequence in self._sequences]
+            behind = [sequence.output_count + 1 for sequence in self._sequences]
+            seeds, candidates = [p.seed for p in parameters], [sequence.candidate for sequence in self._sequences]
+            self._left = [*uniform_ahead(seeds, behind, candidates, _AHEAD)[::-1]]
+        return self._left.pop()
+
+
 def choose(logits: Tensor, likeliest: Tensor, numbers: Tensor, largest_k: float) -> Tensor:
     """Returns int64 `[rows]`: the likeliest token where a row is greedy, else one drawn as `sampler` draws it.
 
@@ -63,7 +84,7 @@ def choose(logits: Tensor, likeliest: Tensor, numbers: Tensor, largest_k: float)
         numbers: float64 `[NUMBERS, rows]` of `numbers_of`, on the same device.
         largest_k: The other thing that it returned.
     """
-    temperature, draws = numbers[0].float(), numbers[1]
+    temperature, draws = numbers[0].float(), numbers[DRAWS]
     usable = likeliest >= 0
     weighed = torch.where(usable.unsqueeze(1), scaled(logits.float(), temperature), 0.0)
     kept, whole = keep_of_head(weighed, Limits(numbers[2:], largest_k), 1)

@@ -32,9 +32,14 @@ def uniform(seeds: list[int], positions: list[int], candidates: list[int] | None
 
     `seeds` are non-negative and below 2**64; `positions` count generated tokens from 0; `candidates` default to 0.
     """
-    seed = np.array(seeds, dtype=np.uint64)
-    position = np.array(positions, dtype=np.uint64)
-    candidate = np.array(candidates or [0] * len(seeds), dtype=np.uint64)
+    return uniform_ahead(seeds, positions, candidates or [0] * len(seeds), 1)[0]
+
+
+def uniform_ahead(seeds: list[int], positions: list[int], candidates: list[int], count: int) -> NDArray[np.float64]:
+    """Returns `[count, n]`: the draws of these positions, of those behind them, and so on."""
+    seed, candidate = np.array(seeds, dtype=np.uint64), np.array(candidates, dtype=np.uint64)
+    position = np.array(positions, dtype=np.uint64) + np.arange(count, dtype=np.uint64)[:, np.newaxis]
+    seed, candidate = np.broadcast_to(seed, position.shape), np.broadcast_to(candidate, position.shape)
     counter = (position & _LOW, position >> _SHIFT, candidate, np.zeros_like(candidate))
     high, low, _, _ = philox(counter, (seed & _LOW, seed >> _SHIFT))
     bits = ((high << _SHIFT) | low) >> np.uint64(11)

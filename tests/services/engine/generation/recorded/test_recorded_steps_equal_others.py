@@ -103,8 +103,9 @@ def test_steps_launched_behind_one_another_continue_its_tokens(
             runner.run([Row(rows[-1].sequence, before)])
             rows[-1].sequence.computed = before
     step, found = None, dict[Sequence, list[int]]()
-    for count in (4, 4, 3, 3, 1):
-        going = [row if step else Row(row.sequence, row.sequence.remaining) for row in rows[-count:]]
+    cohorts = {count: rows[-count:] for count in (4, 3, 1)}
+    for count in (4, 4, 4, 3, 3, 1):
+        going = cohorts[count] if step else [Row(row.sequence, row.sequence.remaining) for row in rows]
         before, step = step, graphs.launch(going, step)
         assert step is not None
         for sequence, token in zip(before.sequences, before.tokens(), strict=True) if before else ():

@@ -1,0 +1,52 @@
+"""What a recording is replayed with: the next step of the same rows takes most of it over."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from services.engine.generation.recorded.launched_step import LaunchedStep
+from services.engine.generation.recorded.step_inputs import LaidRows
+from services.engine.generation.sampling.device_choice import Draws, choose
+from services.engine.generation.sequence import Row, Sequence
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """By what tokens are drawn, where not all rows are greedy."""
+
+    numbers: Tensor
+    """See `choose`."""
+    largest_k: float
+    draws: Draws
+    """Of the steps to come."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Some rows in the places of a recording, and the parts of all that is read and written which are theirs."""
+
+    rows: Collection[Row[Sequence]]
+    sequences: list[Sequence]
+    """Of each token that is chosen."""
+    laid: LaidRows | None
+    """None where the rows cannot go on from where they lie."""
+    run: Callable[[], object]
+    logits: Tensor
+    chosen: Tensor
+    told: list[Tensor]
+    """For one step and the next by turns."""
+    sampling: Sampling | None
+
+    def choose(self) -> None:
+        """Replays the recording and chooses the tokens."""
+        self.run()
+        if (by := self.sampling) is not None:
+            self.chosen.copy_(choose(self.logits, self.chosen, by.numbers, by.largest_k))
+
+
+@dataclass(frozen=True)
+class ReplayedStep(LaunchedStep):
+    """A step that was launched by replaying a recording."""
+
+    replay: Replay

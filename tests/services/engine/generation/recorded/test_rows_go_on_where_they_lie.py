@@ -1,0 +1,101 @@
+"""What a step finds in its places is the same, whether all was filled in anew or what was there has gone on."""
+
+import random
+from collections.abc import Sequence as Numbers
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.recorded.step_inputs import LaidRows, StepInputs
+from services.engine.generation.recorded.step_shape import StepShape, decoding_shapes
+from services.engine.generation.sampling.device_choice import DRAWS, Draws, numbers_of
+from services.engine.generation.sequence import CachedTokens, Row
+from tests.services.dice import dice
+from tests.services.engine.generation.sequences import sequence as sequence_of
+
+PAGE, LONGEST, STEPS = 4, 40, 24
+
+
+class Places(StepInputs):
+    """Those of a step of up to four rows, in memory that tells what it holds."""
+
+    def __init__(self) -> None:
+        super().__init__(decoding_shapes(4), LONGEST // PAGE, PAGE, torch.device("cpu"), self.part)
+
+    @staticmethod
+    def part(contexts: Numbers[int]) -> int:
+        return sum(contexts) // 3 + 1
+
+    def held(self, shape: StepShape) -> list[Any]:
+        """Returns all that a step of this shape reads, but pages, of which those behind a row's own mean nothing."""
+        token, source, *parts, _ = self.parts(shape)
+        return [part.tolist() for part in (token.where(source < 0, 0), source, *parts, self.numbers(shape))]
+
+    def tables(self, shape: StepShape, pages: list[list[int]]) -> list[list[int]]:
+        """Returns the pages that the blocks of these rows name."""
+        *_, blocks, _, laid = self.parts(shape)
+        firsts = blocks[: len(pages), 3].tolist()
+        return [laid[first : first + len(own)].tolist() for first, own in zip(firsts, pages, strict=True)]
+
+
+def rows_of(source: random.Random, pool: PagePool, count: int) -> list[Row[Any]]:
+    sequences = [CachedTokens([1] * source.randrange(1, 2 * PAGE)) for _ in range(count)]
+    for sequence in sequences:
+        sequence.computed = len(sequence.token_ids) - 1
+        pool.grow(sequence.pages, len(sequence.token_ids))
+    shifted: Any = SimpleNamespace(shift=-1)  # as media shift positions
+    sequences[0].media = shifted
+    return [Row(sequence, 1) for sequence in sequences]
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_rows_that_go_on_lie_as_if_they_were_filled_in(count: int) -> None:
+    source, pool = dice(), PagePool(4 * LONGEST // PAGE, PAGE)
+    shape = next(shape for shape in decoding_shapes(4) if shape.size >= count)
+    rows, kept = rows_of(source, pool, count), Places()
+    went_on, laid = 0, kept.fill(rows, shape, None, np.zeros((5, count)))
+    for _ in range(STEPS):
+        for row in rows:  # whose last token nobody has read yet
+            pool.grow(row.sequence.pages, len(row.sequence.token_ids) + 1)
+        numbers = np.zeros((5, count))
+        numbers[DRAWS] = [source.random() for _ in range(count)]
+        assert laid is not None
+        if kept.go_on(laid, numbers[DRAWS]):
+            went_on += 1
+        else:
+            laid = kept.fill(rows, shape, range(count), numbers)
+        anew = Places()
+        anew.fill(rows, shape, range(count), numbers)
+        pages = [row.sequence.pages for row in rows]
+        assert kept.held(shape) == anew.held(shape)
+        assert kept.tables(shape, pages) == pages
+        for row in rows:
+            row.sequence.token_ids.append(1)
+    assert went_on >= STEPS - 4  # where rows get longer, they are laid farther apart
+
+
+def test_rows_do_not_go_on_where_others_were_filled_in() -> None:
+    pool, inputs = PagePool(4 * LONGEST // PAGE, PAGE), Places()
+    shape = decoding_shapes(4)[-1]
+    rows, others = rows_of(dice(), pool, 2), rows_of(dice(), pool, 2)
+    laid: LaidRows | None = inputs.fill(rows, shape)
+    inputs.fill(others, shape)
+    held = inputs.held(shape)
+    assert laid is not None
+    assert not inputs.go_on(laid)
+    assert inputs.held(shape) == held
+
+
+def test_draws_that_are_made_for_some_steps_are_those_of_each() -> None:
+    sequences = [sequence_of([5] * length, temperature=1.0, seed=7 * length) for length in (1, 2, 9)]
+    draws = Draws(sequences)
+    for _ in range(40):
+        found = numbers_of(sequences, [1] * len(sequences))
+        assert found is not None
+        assert draws.take().tolist() == found[0][DRAWS].tolist()
+        for sequence in sequences:
+            sequence.token_ids.append(1)
