@@ -1,26 +1,14 @@
 """Channels to endpoints."""
 
 import logging
-
-import grpc
+import ssl
+from pathlib import Path
 
 from gateway.discovery import Member
 from gateway.endpoint_settings import EndpointSettings
-from sensorium import rpc
+from sensorium.rpc.http2.channel import Channel
 
 _log = logging.getLogger("gateway")
-
-_OPTIONS = (
-    # Connections are shared between channels by default, and with them their backoff.
-    ("grpc.use_local_subchannel_pool", 1),
-    # Minutes by default: an endpoint that came back would be found long after it did.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-    # In spite of its name the time that an attempt may take: connecting, TLS and the peer's first frame.
-    ("grpc.min_reconnect_backoff_ms", 2000),
-    # Endpoints are peers; a proxy in the environment is for the world outside.
-    ("grpc.enable_http_proxy", 0),
-)
 
 
 class Channels:
@@ -30,39 +18,48 @@ class Channels:
         """Reads the TLS files.
 
         Raises:
-            OSError: one cannot be read.
+            OSError: one cannot be read, or holds no key or certificate.
         """
-        self._options = [*rpc.channel_options(settings.message_bytes), *_OPTIONS]
+        self._message_bytes = settings.message_bytes
         self._name = settings.endpoint_tls_name
-        self._files = (
-            settings.endpoint_tls_ca_file,
-            settings.endpoint_tls_key_file,
-            settings.endpoint_tls_certificate_file,
-        )
+        self._authorities = settings.endpoint_tls_ca_file
+        self._key = settings.endpoint_tls_key_file
+        self._certificate = settings.endpoint_tls_certificate_file
         self._last = self._read()
+        self._tls = self._made()
 
-    def open(self, member: Member) -> grpc.aio.Channel:
+    def open(self, member: Member) -> Channel:
         """Returns a channel, which connects when it is first used."""
-        authorities, key, certificate = self._last
-        if authorities is None:
-            return grpc.aio.insecure_channel(member.address, self._options)
-        options = [*self._options]
-        if self._name is not None:
-            options.append(("grpc.ssl_target_name_override", self._name.replace("{pool}", member.pool)))
-        return grpc.aio.secure_channel(
-            member.address, grpc.ssl_channel_credentials(authorities, key, certificate), options
-        )
+        name = None if self._name is None else self._name.replace("{pool}", member.pool)
+        return Channel(member.address, self._message_bytes, self._tls, name)
 
     def renewed(self) -> bool:
         """Returns whether the TLS files were replaced since this was last asked. Later channels use the new ones."""
         try:
             now = self._read()
+            if now == self._last:
+                return False
+            self._tls = self._made()
         except OSError as error:
-            _log.warning("the TLS files for endpoints cannot be read, what was read last stands: %s", error)
+            # A key and a certificate that do not belong together, as while they are being replaced, come here too.
+            _log.warning("the TLS files for endpoints cannot be used, what was read last stands: %s", error)
             return False
-        changed = now != self._last
         self._last = now
-        return changed
+        return True
 
     def _read(self) -> tuple[bytes | None, ...]:
-        return tuple(None if path is None else path.read_bytes() for path in self._files)
+        files: tuple[Path | None, ...] = (self._authorities, self._key, self._certificate)
+        return tuple(None if path is None else path.read_bytes() for path in files)
+
+    def _made(self) -> ssl.SSLContext | None:
+        if self._authorities is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["h2"])
+        # Whoever is given is trusted, an authority between the first and the endpoints too.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(self._authorities)
+        if self._certificate is not None:
+            context.load_cert_chain(self._certificate, self._key)
+        return context

@@ -1,6 +1,6 @@
 """What the caller of one relayed call has been sent so far, and the only way to send it more."""
 
-import asyncio
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NoReturn
 
@@ -10,7 +10,6 @@ from gateway.admission import Lease
 from gateway.answer import AnswerShape
 from gateway.call import BEFORE_FIRST_MESSAGE, BEFORE_FIRST_TOKEN, CALL, STREAMING
 from gateway.config import GatewaySettings
-from gateway.endpoint import EOF
 from gateway.failure import EndpointSilent, Failure, NoAnswer
 from gateway.headers import initial_to_caller, trailing_to_caller
 from gateway.metrics import GatewayMetrics
@@ -18,6 +17,7 @@ from gateway.resumption import CannotGoOn, Resumption
 from gateway.silence import Silence
 from sensorium import rpc
 from sensorium.errors import BackendLost, DeadlineExceeded, Internal, SensoriumError
+from sensorium.rpc.http2.client_call import ClientCall
 from sensorium.status import STATUS_KEY, from_rpc_error
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -39,11 +39,14 @@ class Delivery:
         """Whether anything of an answer was sent: from then on no other endpoint can answer from the beginning."""
         self.resumption = resumption
         self._context = context
+        server: Any = context
+        self._offer: Callable[[bytes], bool] = server.offer
         self._metrics = metrics
         self._settings = settings
         self._shape = shape
         self._delta_tag = shape.delta_tag
         self._call = CALL.get()
+        self._last = b""
 
     def remaining(self) -> float | None:
         """Returns the seconds until the caller's deadline or the gateway's, or None if there is none.
@@ -59,24 +62,26 @@ class Delivery:
             raise DeadlineExceeded("The deadline has passed.")
         return remaining
 
-    async def whole(self, call: Any, lease: Lease) -> bytes:
+    def silence(self) -> Silence:
+        """Returns what watches over one attempt."""
+        return Silence(self._settings, bool(self._shape.delta_tag))
+
+    async def whole(self, call: ClientCall, lease: Lease) -> bytes:
         """Returns the one message of `call`, with its metadata on their way.
 
         Raises:
             AioRpcError: the endpoint's call failed.
             NoAnswer: it ended well, and without the message.
         """
-        # To be cancelled while `call` itself is awaited would leak what gRPC has under way (grpc/grpc#43360).
-        await asyncio.wait((call._call_response,))
-        message: bytes | None = await call
+        message = await call.answer()
         if message is None:
             raise NoAnswer
         self._call.usage = self._shape.usage(message)
-        await self._open(await call.initial_metadata(), lease)
-        self._context.set_trailing_metadata(trailing_to_caller(await call.trailing_metadata()))
+        await self._open(call.initial, lease)
+        self._context.set_trailing_metadata(trailing_to_caller(call.trailing))
         return message
 
-    async def stream(self, call: Any, lease: Lease) -> None:
+    async def stream(self, call: ClientCall, lease: Lease, silence: Silence) -> None:
         """Sends all messages of `call`.
 
         Raises:
@@ -86,23 +91,22 @@ class Delivery:
             CannotGoOn: the endpoint was to go on with what another one began, and will not.
             SlowConsumer: the caller took nothing for too long.
         """
-        last = b""
-        silence = Silence(self._settings, bool(self._shape.delta_tag))
+        self._last = b""
         if self.begun:
             await self._go_on(silence, call, lease)
-        # Read and written one by one, gRPC's flow control reaches from the caller to the endpoint.
-        while (message := await self._next(call, silence, last)) is not EOF:
+        call.pass_to(lambda message: self._pass_on(message, silence))
+        # Read and written one by one, flow control reaches from the caller to the endpoint.
+        while (message := await self._next(call, silence)) is not None:
             if not self.begun:
-                await self._open(await call.initial_metadata(), lease)
+                await self._open(call.initial, lease)
             await self._send(message)
-            if self.resumption is not None:
-                self.resumption.keep(message)
-            last = message
+            self._sent(message)
+        last = self._last
         if not self._shape.closes(last):
             raise NoAnswer
         self._call.last_message = perf_counter()
         self._call.usage = self._shape.usage(last)
-        self._context.set_trailing_metadata(trailing_to_caller(await call.trailing_metadata()))
+        self._context.set_trailing_metadata(trailing_to_caller(call.trailing))
 
     async def fail(self, failure: Failure, lease: Lease) -> NoReturn:
         """Ends the caller's call as the endpoint's ended.
@@ -128,17 +132,33 @@ class Delivery:
             await self._context.abort(error.code(), error.details() or "", trailing)
         raise _in_our_words(error, lost)
 
-    async def _next(self, call: Any, silence: Silence, last: bytes) -> Any:
-        """Returns the message behind `last`, or EOF."""
+    def _pass_on(self, message: bytes, silence: Silence) -> bool:
+        """Sends a message right where it came, if the caller takes it at once; returns whether it did.
+
+        The task of the call is not woken for it. Until the first tokens are on their way, it does everything itself.
+        """
+        if self._call.phase is not STREAMING or not self._offer(message):
+            return False
+        self._sent(message)
+        silence.broken()
+        return True
+
+    def _sent(self, message: bytes) -> None:
+        self._last = message
+        if self.resumption is not None:
+            self.resumption.keep(message)
+
+    async def _next(self, call: ClientCall, silence: Silence) -> bytes | None:
+        """Returns the message behind the last one that was sent; None at their end."""
         try:
             return await silence.within(call.read(), first=bool(self._delta_tag))
         except grpc.aio.AioRpcError as error:
             # Nothing is missing but the status, which after this message is always OK.
-            if Failure.of(error).lost and self._shape.closes(last):
-                return EOF
+            if Failure.of(error).lost and self._shape.closes(self._last):
+                return None
             raise
 
-    async def _go_on(self, silence: Silence, call: Any, lease: Lease) -> None:
+    async def _go_on(self, silence: Silence, call: ClientCall, lease: Lease) -> None:
         """Takes the first message of a stream that goes on with another endpoint's; the caller has had its like."""
         assert self.resumption is not None
         try:
@@ -147,7 +167,7 @@ class Delivery:
             if Failure.of(error).worked:  # what it refuses is the gateway's request, not the caller's
                 raise CannotGoOn from error
             raise
-        if message is EOF:
+        if message is None:
             raise NoAnswer
         self.resumption.check(message)
         lease.answered()

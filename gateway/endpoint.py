@@ -4,24 +4,19 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-import grpc
+from typing import TYPE_CHECKING
 
 from gateway.discovery import Member
 from gateway.ejection import Ejection
 from gateway.router import EndpointState, ServedModel
+from sensorium.rpc.http2.channel import Channel
 from sensorium.v1 import common_pb2, models_pb2
 
 if TYPE_CHECKING:
     from gateway.ranking import Ranking
 
-_aio: Any = grpc.aio
 # Asked for by every call, of every endpoint: on Python 3.11, looking it up in the class takes ten times as long.
 _READY = EndpointState.READY
-
-EOF: Any = _aio.EOF
-"""What reading from a call gives at the end of its messages; the type stubs of gRPC do not know it."""
 
 
 class Endpoint:
@@ -30,7 +25,7 @@ class Endpoint:
     def __init__(
         self,
         member: Member,
-        open_channel: Callable[[Member], grpc.aio.Channel],
+        open_channel: Callable[[Member], Channel],
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         """`changed` is called at once when what it serves has changed, or what `state` is made of but for ejections."""
@@ -57,7 +52,6 @@ class Endpoint:
         self._removed = False
         self._changed = changed
         self._open_channel = open_channel
-        self._calls: dict[tuple[str, str], Any] = {}
 
     @property
     def member(self) -> Member:
@@ -130,7 +124,7 @@ class Endpoint:
 
     # Made when it is first needed: a thousand of them at once would hold the event loop up.
     @cached_property
-    def channel(self) -> grpc.aio.Channel:
+    def channel(self) -> Channel:
         """The one connection to it."""
         return self._open_channel(self.member)
 
@@ -164,13 +158,6 @@ class Endpoint:
     def has_another(self, model: common_pb2.ModelIdentity) -> bool:
         """Returns whether it told last that it serves another revision of this model."""
         return any(info.identity.name == model.name and info.identity != model for info in self.infos)
-
-    def call(self, arity: str, method: str) -> Any:
-        """Returns the callable for a method on raw bytes; `arity` is the channel's name for it: `unary_stream`."""
-        known = self._calls.get((arity, method))
-        if known is None:
-            known = self._calls[arity, method] = getattr(self.channel, arity)(method)
-        return known
 
     def begin(self, slots: int) -> None:
         """Counts one call more in flight, which takes so many slots."""

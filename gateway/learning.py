@@ -4,14 +4,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from typing import Any
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from gateway.config import GatewaySettings
-from gateway.endpoint import EOF, Endpoint
+from gateway.endpoint import Endpoint
 from gateway.router import EndpointState
+from sensorium.rpc.http2.client_call import ClientCall
 from sensorium.v1 import models_pb2
 
 _log = logging.getLogger("gateway")
@@ -67,26 +67,31 @@ class Learner:
 
     async def _follow(self) -> None:
         """Follows one health watch to its end."""
-        watch: Any = self._endpoint.channel.unary_stream(
-            "/grpc.health.v1.Health/Watch", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
-        )(HealthCheckRequest())
-        try:
-            # `wait_for` of Python 3.11 loses a cancellation that comes together with the answer.
-            async with asyncio.timeout(self._settings.probe_timeout_seconds):
-                status = await watch.read()
-            while status is not EOF:
-                serving = status.status == HealthCheckResponse.SERVING
-                following: asyncio.Future[Any] = asyncio.ensure_future(watch.read())
+        # `wait_for` of Python 3.11 loses a cancellation that comes together with the answer.
+        async with asyncio.timeout(self._settings.probe_timeout_seconds):
+            watch, status = await self._watch()
+        with watch:
+            while status is not None:
+                serving = HealthCheckResponse.FromString(status).status == HealthCheckResponse.SERVING
+                following = asyncio.ensure_future(watch.read())
                 try:
                     await self._ask_until(following, serving)
                     status = await following
                 finally:
                     following.cancel()
                     await asyncio.gather(following, return_exceptions=True)
-        finally:
-            watch.cancel()
 
-    async def _ask_until(self, following: asyncio.Future[Any], serving: bool) -> None:
+    async def _watch(self) -> tuple[ClientCall, bytes | None]:
+        """Returns a health watch and its first message."""
+        watch = await self._endpoint.channel.open("/grpc.health.v1.Health/Watch")
+        try:
+            watch.ask(HealthCheckRequest().SerializeToString())
+            return watch, await watch.read()
+        except BaseException:
+            watch.cancel()
+            raise
+
+    async def _ask_until(self, following: asyncio.Future[bytes | None], serving: bool) -> None:
         """Asks for the models every now and then until the next status is there."""
         while not following.done():
             await self._ask(serving)
@@ -99,7 +104,7 @@ class Learner:
         if not serving:
             self._set(EndpointState.NOT_SERVING)
         try:
-            response = await self._list(models_pb2.ListModelsRequest())
+            response = await self._list()
         except grpc.aio.AioRpcError:
             if serving:
                 raise
@@ -114,13 +119,11 @@ class Learner:
         self._set(EndpointState.READY if serving else EndpointState.NOT_SERVING)
         self.tried.set()
 
-    async def _list(self, request: models_pb2.ListModelsRequest) -> models_pb2.ListModelsResponse:
-        ask: Any = self._endpoint.channel.unary_unary(
-            "/sensorium.v1.ModelService/ListModels",
-            models_pb2.ListModelsRequest.SerializeToString,
-            models_pb2.ListModelsResponse.FromString,
-        )
-        return await ask(request, timeout=self._settings.probe_timeout_seconds)
+    async def _list(self) -> models_pb2.ListModelsResponse:
+        seconds = self._settings.probe_timeout_seconds
+        with await self._endpoint.channel.open("/sensorium.v1.ModelService/ListModels", (), seconds) as call:
+            call.ask(models_pb2.ListModelsRequest().SerializeToString())
+            return models_pb2.ListModelsResponse.FromString(await call.answer() or b"")
 
     def _set(self, health: EndpointState) -> None:
         if health is not self._endpoint.health:

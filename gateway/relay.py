@@ -7,7 +7,7 @@ one too, as often, and needs no budget.
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from gateway.retry_budget import RetryBudget
 from gateway.upstream import Upstream
 from sensorium import rpc
 from sensorium.call_record import phase
+from sensorium.rpc.http2.client_call import ClientCall
 from sensorium.tasks import METHODS, Method
 from sensorium.v1.models_pb2 import TASK_TOKENIZE
 
@@ -79,12 +80,9 @@ class Relay(grpc.GenericRpcHandler):
         delivery = self._delivery(method, context)
 
         async def attempt(lease: Lease, timeout: float | None) -> bytes:
-            metadata = towards_endpoint(_received(context))
-            call = lease.endpoint.call("unary_unary", method.name)(request, timeout=timeout, metadata=metadata)
-            try:
+            with await _opened(lease, method, context, timeout) as call:
+                call.ask(request)
                 return await delivery.whole(call, lease)
-            finally:
-                call._cancel("given up")  # and no more: `cancel` leaks what it interrupts (grpc/grpc#43360)
 
         return await self._answered(self._ask(method, request, context), delivery, attempt)
 
@@ -95,12 +93,10 @@ class Relay(grpc.GenericRpcHandler):
 
             async def attempt(lease: Lease, timeout: float | None) -> None:
                 message = resumption.request() if resumption is not None and delivery.begun else request
-                metadata = towards_endpoint(_received(context))
-                call = lease.endpoint.call("unary_stream", method.name)(message, timeout=timeout, metadata=metadata)
-                try:
-                    await delivery.stream(call, lease)
-                finally:
-                    call.cancel()
+                silence = delivery.silence()
+                with await silence.within(_opened(lease, method, context, timeout), first=True) as call:
+                    call.ask(message)
+                    await delivery.stream(call, lease, silence)
 
             await self._answered(self._ask(method, request, context), delivery, attempt)
 
@@ -112,13 +108,9 @@ class Relay(grpc.GenericRpcHandler):
             ask = Ask(method.tasks, model_of_config(first), 0, tenant, len(first), _slots(method))
 
             async def attempt(lease: Lease, timeout: float | None) -> None:
-                metadata = towards_endpoint(_received(context))
-                call = lease.endpoint.call("stream_stream", method.name)(timeout=timeout, metadata=metadata)
-                try:
+                with await _opened(lease, method, context, timeout) as call:
                     async with upstream.flowing_into(call):
-                        await delivery.stream(call, lease)
-                finally:
-                    call.cancel()
+                        await delivery.stream(call, lease, delivery.silence())
 
             await self._answered(ask, delivery, attempt, lambda: upstream.replayable)
 
@@ -207,6 +199,10 @@ class Relay(grpc.GenericRpcHandler):
 
     def _delivery(self, method: Method, context: Context) -> Delivery:
         return Delivery(context, self._metrics, self._settings, self._shapes[method.name])
+
+
+def _opened(lease: Lease, method: Method, context: Context, timeout: float | None) -> Coroutine[Any, Any, ClientCall]:
+    return lease.endpoint.channel.open(method.name, towards_endpoint(_received(context)), timeout)
 
 
 def _received(context: Context) -> Metadata:

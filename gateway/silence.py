@@ -21,6 +21,7 @@ class Silence:
         self._first = settings.first_token_seconds if generates else None
         self._gap = settings.token_gap_seconds if generates else None
         self._waited = 0.0
+        self._limit: asyncio.Timeout | None = None
 
     async def within(self, message: Awaitable[T], first: bool) -> T:
         """Returns the next message; `first` tells that nothing generated has come yet.
@@ -33,9 +34,15 @@ class Silence:
             return await message
         begun = perf_counter()
         try:
-            async with asyncio.timeout(seconds - self._waited if first else seconds):
+            async with asyncio.timeout(seconds - self._waited if first else seconds) as self._limit:
                 return await message
         except TimeoutError:
             raise EndpointSilent(seconds) from None
         finally:
+            self._limit = None
             self._waited += perf_counter() - begun
+
+    def broken(self) -> None:
+        """Takes that a message has come and been passed on while `within` waits on: it gives the next one its time."""
+        if self._limit is not None and self._gap is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._gap)

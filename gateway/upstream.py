@@ -9,13 +9,17 @@ from typing import Any
 import grpc
 
 from gateway.delivery import Context
-from gateway.endpoint import EOF
 from sensorium import rpc
 from sensorium.errors import InvalidArgument, Violation
+from sensorium.rpc.http2.client_call import ClientCall
+
+_aio: Any = grpc.aio
+
+EOF: Any = _aio.EOF
+"""What reading from a caller gives at the end of its messages; the type stubs of gRPC do not know it."""
 
 # Messages of audio read ahead; each is at most as large as the message limit, and usually a few kilobytes.
 _AHEAD = 2
-_STATUS_SECONDS = 5.0
 
 
 class Upstream:
@@ -48,7 +52,7 @@ class Upstream:
         return self._first
 
     @asynccontextmanager
-    async def flowing_into(self, call: Any) -> AsyncGenerator[None]:
+    async def flowing_into(self, call: ClientCall) -> AsyncGenerator[None]:
         """Writes the first message and those after it into `call`, as fast as it takes them, for the time inside."""
         writer = asyncio.ensure_future(self._write(call))
         try:
@@ -74,26 +78,12 @@ class Upstream:
             message = await self._context.read()
             await self._queue.put(message)
 
-    async def _write(self, call: Any) -> None:
+    async def _write(self, call: ClientCall) -> None:
         # A call that has ended refuses to be written to; whoever reads from it learns how it ended.
-        with suppress(grpc.aio.AioRpcError, grpc.aio.InternalError):
-            await call.wait_for_connection()
-            await _send(call, self._first)
+        with suppress(_aio.InternalError):
+            await call.write(self._first)
             while (message := await self._queue.get()) is not EOF:
                 self.replayable = False
-                await _send(call, message)
+                await call.write(message)
             self.replayable = False
-            await call.done_writing()
-            return
-        # A status is on its way, unless gRPC refused the write itself: then nothing else would end the call.
-        await asyncio.sleep(_STATUS_SECONDS)
-        call.cancel()
-
-
-async def _send(call: Any, message: bytes) -> None:
-    """Writes as `call.write` does, but a failure leaves the status alone with which the endpoint ended the call.
-
-    `call.write` replaces that status with INTERNAL whenever the write was issued before the status had been seen, as
-    it is while audio flows (grpc/grpc#36066).
-    """
-    await call._cython_call.send_serialized_message(message)
+            call.done_writing()

@@ -37,10 +37,7 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Measurements of each; the median is shown.")] = 3,
     cache: Annotated[Path, typer.Option(help="Folder for logs.")] = ROOT / ".bench",
 ) -> None:
-    """Prints processor time per message, of all threads; the service makes a token each step for every stream.
-
-    What the gateway's takes beside the thread of its event loop is gRPC's towards the endpoint.
-    """
+    """Prints processor time per message, of all threads; the service makes a token each step for every stream."""
     table = Table("streams", "service", "service behind the gateway", "gateway", "its loop alone", title="µs a message")
     with Running(cache) as running, asyncio.Runner() as runner:
         service = running.serve("benchmarks.transport.service", "--step-seconds", str(step))

@@ -27,7 +27,6 @@ from sensorium.rpc.health import Health
 from sensorium.rpc.interceptor import HASTE_SECONDS
 from sensorium.rpc.lifecycle import main, run
 from sensorium.rpc.observer import CallObserver, NobodyObserves
-from sensorium.rpc.options import channel_options
 from sensorium.rpc.reading import read_within
 from sensorium.rpc.request_ids import REQUEST_ID, request_id_of
 from sensorium.rpc.server import CannotServe, PortTaken, Server
@@ -49,7 +48,6 @@ __all__ = [
     "Server",
     "ServerSettings",
     "attempt",
-    "channel_options",
     "consumption_of",
     "load",
     "main",

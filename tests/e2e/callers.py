@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc
 
-from sensorium import rpc
 from sensorium.status import from_rpc_error
 from sensorium.v1 import text_pb2, text_pb2_grpc
 
@@ -88,7 +87,7 @@ async def calling(address: str, *, streams: int, wholes: int, tokens: int) -> As
     """Runs callers for the time inside."""
     parameters = {"max_new_tokens": tokens, "ignore_eos": True, "temperature": 0.8, "seed": 7}
     asked = {"prompt": "The sea is", "parameters": parameters}
-    options = [*rpc.channel_options(2**20), ("grpc.enable_http_proxy", 0)]
+    options = [("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0)]
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         callers = Callers(channel, text_pb2.StreamGenerateRequest(**asked), text_pb2.GenerateRequest(**asked))
         tasks = [asyncio.ensure_future(callers.call(callers.stream, "stream")) for _ in range(streams)]

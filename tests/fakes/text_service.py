@@ -33,7 +33,7 @@ class Script:
     `completed`. Its tokens are numbered from 0; those delivered before are left out.
 
     `gate`, when given, is waited for before the deltas from the second on, and by calls without a stream; `before`, by
-    streams before anything else.
+    streams before anything else, and `pause`, before the first delta.
     """
 
     tokens: int = 3
@@ -44,6 +44,7 @@ class Script:
     completed: bool = True
     gate: asyncio.Event | None = None
     before: asyncio.Event | None = None
+    pause: asyncio.Event | None = None
 
 
 @dataclass
@@ -145,6 +146,8 @@ class _Text(text_pb2_grpc.TextServiceServicer):
                 model = {"name": fake.name, "revision": fake.revision}
                 started = {"model": model, "prompt_token_count": 7, "seed": request.parameters.seed or fake.port}
                 yield text_pb2.StreamGenerateResponse(started=started)
+            if script.pause is not None:
+                await script.pause.wait()
             first = sum(len(known.token_ids) for known in request.delivered)
             for index in range(first, script.tokens):
                 if index > first and script.gate is not None:

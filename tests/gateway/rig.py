@@ -9,13 +9,24 @@ import grpc
 from gateway.app import Gateway
 from gateway.config import GatewaySettings
 from gateway.discovery import Discovery
-from sensorium import rpc
 from sensorium.errors import SensoriumError
 from sensorium.status import from_rpc_error
 from sensorium.v1 import models_pb2_grpc, speech_pb2_grpc, text_pb2_grpc
 from tests.waiting import until
 
 MESSAGE_BYTES = 32 * 1024 * 1024
+
+_CLIENT = (
+    # The client's own limits are out of the way: these are tests of the gateway's.
+    ("grpc.max_receive_message_length", 2**31 - 1),
+    ("grpc.max_send_message_length", 2**31 - 1),
+    ("grpc.enable_retries", 0),
+    # By default the window of a stream nobody reads grows on and on.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 256 * 1024),
+    # Connections are shared between channels by default, and with them their backoff.
+    ("grpc.use_local_subchannel_pool", 1),
+)
 
 
 class Rig:
@@ -62,9 +73,7 @@ async def rig(
         server.ready()
         if reachable:
             await until(lambda: all(endpoint.learned for endpoint in gateway.pool.endpoints))
-        # The client's own limits are out of the way: these are tests of the gateway's.
-        options = [*rpc.channel_options(2**31 - 1), ("grpc.use_local_subchannel_pool", 1)]
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=_CLIENT) as channel:
             yield Rig(gateway, channel)
 
 

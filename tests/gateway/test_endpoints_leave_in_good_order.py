@@ -84,11 +84,11 @@ async def test_a_removed_endpoint_finishes_its_work_and_then_its_channel_closes(
             await until(lambda: gateway.gateway.pool.endpoints == [])
             assert gauge(gateway, "draining") == 1
             assert gateway.metric("sensorium_gateway_endpoint_inflight", pool="text", endpoint=fake.address) == 1
-            assert channel.get_state() is grpc.ChannelConnectivity.READY
+            assert not channel.closed
             gate.set()
             assert await finished(call)
             await until(lambda: gauge(gateway, "draining") == 0)
-            await until(lambda: channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN)
+            await until(lambda: channel.closed)
 
 
 @pytest.mark.parametrize(("replicas", "away"), [(("", ""), True), (("a", "b"), False)])
@@ -114,7 +114,7 @@ async def test_an_endpoint_that_returns_while_its_old_self_drains_gets_a_fresh_c
             assert gateway.metric("sensorium_gateway_endpoint_inflight", pool="text", endpoint=fake.address) == 2
             gate.set()
             assert await finished(call)
-            await until(lambda: old.channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN)
+            await until(lambda: old.channel.closed)
             assert await finished(other)
             assert await finished(await begun(gateway))
 

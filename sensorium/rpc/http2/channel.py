@@ -101,7 +101,7 @@ class Channel:
             await asyncio.wait((self._attempt,))
         if self._connection is None or not self._stands():
             why = self._failure if self._connection is None else self._connection.reason
-            raise Outcome(StatusCode.UNAVAILABLE, f"{self.address}: {why}").error()
+            raise Outcome(StatusCode.UNAVAILABLE, why).error()
         return self._connection
 
     def _stands(self) -> bool:

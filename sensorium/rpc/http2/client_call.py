@@ -97,6 +97,18 @@ class ClientCall(Stream):
             raise self._error()
         return message
 
+    async def answer(self) -> bytes | None:
+        """Returns the only message of a call that is no stream; None where it ended well without one.
+
+        Raises:
+            AioRpcError: the call has failed, or has more messages.
+        """
+        message = await self.read()
+        if message is not None and await self.read() is not None:
+            self.refuse(BadMessage("The answer has more than one message."))
+            raise self._error()
+        return message
+
     def cancel(self) -> None:
         """Gives the call up. Without effect if it has ended."""
         self._end(Outcome(StatusCode.CANCELLED, "The call was given up."), ErrorCode.CANCEL)

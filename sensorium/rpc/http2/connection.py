@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         assert self._heartbeat is not None
-        self._heartbeat.heard = True
+        self._heartbeat.heard = self.loop.time()
         try:
             for kind, flags, number, payload in self._frames(data):
                 self._take(kind, flags, number, payload)

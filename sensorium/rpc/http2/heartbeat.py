@@ -9,11 +9,12 @@ _ANSWER_SECONDS = 10.0
 
 
 class Heartbeat:
-    """Gives a peer up that does not greet, or that later answers nothing to a ping."""
+    """Gives a peer up that does not greet, or that later is quiet and then answers nothing to a ping."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ping: Callable[[], None], give_up: Callable[[], None]) -> None:
-        self.heard = True
-        """To be set by whatever comes from the peer."""
+        self.heard = loop.time()
+        """When anything came from the peer last, on the loop's clock. To be set by whoever takes it."""
+        self._asked = 0.0
         self._loop = loop
         self._ping = ping
         self._give_up = give_up
@@ -29,15 +30,17 @@ class Heartbeat:
         self._timer.cancel()
 
     def _look(self) -> None:
-        if self.heard:
-            self.heard = False
-            self._timer = self._loop.call_later(_QUIET_SECONDS, self._look)
+        now = self._loop.time()
+        left = self.heard + _QUIET_SECONDS - now
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
         else:
+            self._asked = now
             self._ping()
             self._timer = self._loop.call_later(_ANSWER_SECONDS, self._expect)
 
     def _expect(self) -> None:
-        if self.heard:
+        if self.heard >= self._asked:
             self._look()
         else:
             self._give_up()

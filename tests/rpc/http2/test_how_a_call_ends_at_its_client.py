@@ -68,7 +68,7 @@ ANSWERS: dict[str, tuple[StatusCode, Answer]] = {
     "a page": (StatusCode.UNKNOWN, _headers((":status", "200"), ("content-type", "text/html"), flags=0)),
     "no HTTP status": (FAILED, _headers(("content-type", "application/grpc"))),
     "a bad HTTP status": (FAILED, _headers((":status", "2"))),
-    "a request": (FAILED, _headers(*ANSWER, (":path", "/"))),
+    "a request": (FAILED, _headers((":path", "/"), *ANSWER, *WELL)),
     "an end before the beginning": (FAILED, _headers((":status", "100"))),
     "headers that HTTP forbids": (FAILED, _headers(*ANSWER, ("connection", "close"), flags=0)),
     "headers twice": (FAILED, lambda there: there.send(
@@ -156,6 +156,21 @@ async def test_all_that_came_with_a_failure_is_told() -> None:
         assert (caught.value.code(), caught.value.details()) == (StatusCode.UNAVAILABLE, "größe %")
         assert tuple(caught.value.initial_metadata()) == (("x-first", "a"),)
         assert tuple(caught.value.trailing_metadata()) == (("grpc-status-details-bin", b"\0\1"),)
+
+
+async def test_one_message_is_an_answer_and_two_are_not() -> None:
+    async with endpoint() as there:
+        wire, call = await there.called()
+        answer(wire, 1)
+        assert await call.answer() is None
+        call = await there.channel.open(METHOD)
+        answer(wire, 3, b"one")
+        assert await call.answer() == b"one"
+        call = await there.channel.open(METHOD)
+        answer(wire, 5, b"one", b"two")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.answer()
+        assert caught.value.code() is StatusCode.INTERNAL
 
 
 async def test_what_comes_behind_the_end_changes_nothing() -> None:
