@@ -71,16 +71,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def _call(self, method: str, context: Context, counted: bool) -> AsyncGenerator[CallRecord]:
         record = _begin(method, context)
         request_id = record.request_id
-        code = StatusCode.UNKNOWN
-        trace = self._started(record, context) if counted else None
+        code, trace = StatusCode.UNKNOWN, self._started(record, context) if counted else None
         try:
             with self._gate.admitted() if counted else nullcontext():
                 yield record
             await echo(context, request_id)
             code = _CODES.get(_number(context.code()), StatusCode.OK)
         except SensoriumError as error:
-            code = error.code
-            record.reason = error.reason
+            code, record.reason = error.code, error.reason
             await _refuse(context, error, request_id)
         except grpc.aio.AbortError:
             code = _CODES.get(_number(context.code()), StatusCode.UNKNOWN)
