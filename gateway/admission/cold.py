@@ -54,6 +54,7 @@ def _unready(name: str, tasks: frozenset[int]) -> ServedModel:
 
 
 def _tasks_of(pool: str) -> frozenset[int]:
-    """Returns the tasks of the service that a pool is named after, such as `text`; empty, not known, if of none."""
-    methods = [method for method in METHODS.values() if modality_label(method.name) == pool]
+    """Returns the tasks of the service that a pool is named after, as `text` and `text-small` are; empty if of none."""
+    modality = pool.partition("-")[0]
+    methods = [method for method in METHODS.values() if modality_label(method.name) == modality]
     return frozenset(task for method in methods for task in method.tasks)

@@ -4,12 +4,14 @@ import time
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 
+from gateway.admission.cold import ColdModels
 from gateway.app import Gateway
 from gateway.config import GatewaySettings
-from gateway.router import EndpointState
+from gateway.router import EndpointState, only_model
 from sensorium import rpc
-from sensorium.errors import ModelNotServed, NoEndpoint, QueueFull, TaskNotSupported
+from sensorium.errors import InvalidArgument, ModelNotServed, NoEndpoint, QueueFull, TaskNotSupported
 from sensorium.v1 import text_pb2
+from sensorium.v1.models_pb2 import TASK_CLASSIFY_IMAGE, TASK_GENERATE_TEXT
 from tests.fakes.cable import Cable
 from tests.fakes.text_service import FakeTextService
 from tests.gateway.rig import Rig, error_of, rig
@@ -104,3 +106,11 @@ async def test_a_pool_that_discovery_does_not_know_is_told(caplog: pytest.LogCap
     assert [record.getMessage() for record in caplog.records if record.name == "gateway"] == [
         "--cold-models names pool tetx, which no endpoint can ever be of"
     ]
+
+
+def test_a_second_pool_of_a_modality_is_taken_for_its_service() -> None:
+    """Else calls of all others without a model's name would be told that several may do them."""
+    places = ColdModels.of(("text=large", "text-small=small", "vision=eyes", "speech=ears")).stand_ins.values()
+    assert only_model(places, {TASK_CLASSIFY_IMAGE}) == "eyes"
+    with pytest.raises(InvalidArgument, match="large, small"):
+        only_model(places, {TASK_GENERATE_TEXT})
