@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from gateway import pool
+from gateway.channels import Channels
 from gateway.config import GatewaySettings
 from gateway.discovery import Member
 from gateway.router import EndpointState
@@ -78,6 +79,22 @@ async def test_files_that_are_replaced_count_for_new_connections_and_no_call_fai
             assert gateway.endpoint(fake.address) is second
             assert second.state is EndpointState.READY
             await gateway.text.Tokenize(REQUEST)
+
+
+def test_files_that_do_not_belong_together_are_not_taken_over_until_they_do(tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    own, other = certificate(tmp_path, NAME), certificate(tmp_path / "other", NAME)
+    files = {"endpoint_tls_certificate_file": own[0], "endpoint_tls_key_file": own[1]}
+    channels = Channels(GatewaySettings(static=("a:1",), endpoint_tls_ca_file=own[0], **files))
+    first = channels._tls
+    assert not channels.renewed()
+    own[0].write_bytes(other[0].read_bytes())
+    assert not channels.renewed()
+    assert channels._tls is first
+    own[1].write_bytes(other[1].read_bytes())
+    assert channels.renewed()
+    assert channels._tls is not first
+    assert not channels.renewed()
 
 
 def test_what_belongs_together_is_given_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -6,9 +7,11 @@ from gateway.failure import EndpointSilent
 from gateway.relay_settings import RelaySettings
 from gateway.silence import Silence
 from sensorium.errors import BackendLost, DeadlineExceeded
+from sensorium.rpc.http2 import frames
 from sensorium.v1 import speech_pb2, text_pb2
 from tests.fakes.text_service import FakeTextService, Script
 from tests.gateway.rig import error_of, rig
+from tests.rpc.http2.endpoint import Endpoint, endpoint
 from tests.waiting import until
 
 STREAM = text_pb2.StreamGenerateRequest(prompt="x")
@@ -77,3 +80,20 @@ async def test_a_call_without_a_deadline_ends_at_the_gateways():
         assert isinstance(error, DeadlineExceeded)
         assert 0 < fake.seen[0].seconds_left < 0.4
         await until(lambda: fake.running == 0)
+
+
+async def test_one_that_tells_nothing_of_its_health_is_told_that_nobody_waits():
+    async with endpoint() as there:
+        code = asyncio.ensure_future(_reset_code(there))
+        async with rig(f"127.0.0.1:{there.port}", reachable=False, probe_timeout_seconds=0.2):
+            assert await code == frames.ErrorCode.CANCEL.to_bytes(4)
+
+
+async def _reset_code(there: Endpoint) -> bytes:
+    """Returns the code with which a call is reset that is not answered."""
+    while True:
+        wire = await there.taken()
+        with suppress(AssertionError):  # a connection that was given up before it was greeted
+            number = await wire.asked()
+            assert wire.request[":path"] == "/grpc.health.v1.Health/Watch"
+            return (await wire.until(frames.RST_STREAM, number))[1]
