@@ -24,18 +24,18 @@ class OwnModel:
         self._model: Any = AutoModelForMultimodalLM.from_pretrained(folder, dtype=torch.float32).eval()
         self._model.generation_config.eos_token_id = None  # so that outputs have one length
 
-    def generate(self, *said: Said, count: int = 12) -> list[int]:
-        """Returns the tokens that continue one turn of a user, greedily."""
-        inputs = self._inputs(said)
+    def generate(self, *said: Said, count: int = 12, template: str | None = None) -> list[int]:
+        """Returns the tokens that continue one turn of a user, greedily; written by the model's template or this."""
+        inputs = self._inputs(said, template)
         with torch.inference_mode():
             output = self._model.generate(**inputs, max_new_tokens=count, do_sample=False)
         return output[0, inputs["input_ids"].shape[1] :].tolist()
 
-    def _inputs(self, said: tuple[Said, ...]) -> dict[str, Any]:
+    def _inputs(self, said: tuple[Said, ...], template: str | None) -> dict[str, Any]:
         processor = tiny.processor(self._name)
         chat = [{"role": "user", "content": [part(each) for each in said]}]
         text = processor.tokenizer.apply_chat_template(
-            chat, chat_template=processor.chat_template, add_generation_prompt=True, tokenize=False
+            chat, chat_template=template or processor.chat_template, add_generation_prompt=True, tokenize=False
         )
         images = [each for each in said if isinstance(each, Image.Image)]
         audio = [each for each in said if isinstance(each, np.ndarray)]

@@ -13,11 +13,13 @@ from transformers import (
     BartConfig,
     BloomConfig,
     DeepseekV3Config,
+    FSMTConfig,
     Gemma2Config,
     Gemma3TextConfig,
     GenerationConfig,
     GPT2Config,
     GptOssConfig,
+    JetMoeConfig,
     Lfm2Config,
     LlamaConfig,
     M2M100Config,
@@ -25,6 +27,7 @@ from transformers import (
     MarianConfig,
     MistralConfig,
     MixtralConfig,
+    MoshiConfig,
     Phi3Config,
     PretrainedConfig,
     PreTrainedModel,
@@ -206,13 +209,28 @@ SERIAL_ENCODER_DECODERS: dict[str, Callable[[], PretrainedConfig]] = {
     ),
 }  # fmt: skip
 
+PECULIAR: dict[str, Callable[[], PretrainedConfig]] = {
+    # Takes for granted that what attention returns is contiguous.
+    "jetmoe": lambda: JetMoeConfig(
+        **_shape(kv_channels=8, num_hidden_layers=2, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2)
+    ),
+    # Its cache forgets what is behind a window, of which its attention knows nothing.
+    "moshi": lambda: MoshiConfig(**_shape(sliding_window=16, ffn_dim=64, head_dim=8)),
+    # Its decoder is a bare module.
+    "fsmt": lambda: FSMTConfig(
+        langs=["en", "de"], src_vocab_size=len(tokenizer()), tgt_vocab_size=len(tokenizer()),
+        **{name: value for name, value in _encoder_decoder().items() if name != "vocab_size"}
+    ),
+}  # fmt: skip
+"""Models of which one thing is unlike all others."""
+
 
 def write_checkpoint(folder: Path, name: str, *, seed: int = 0, context: int = CONTEXT, **generation: object) -> Path:
     """Writes the random model `name` with its tokenizer to `folder` and returns it.
 
     `context` is its longest sequence; `generation` goes into its generation configuration.
     """
-    known = CONFIGS | MIXTURES | STATEFUL | ENCODER_DECODERS | SERIAL_ENCODER_DECODERS
+    known = CONFIGS | MIXTURES | STATEFUL | ENCODER_DECODERS | SERIAL_ENCODER_DECODERS | PECULIAR
     config = known[name]()
     if name not in STATEFUL:
         config.max_position_embeddings = context

@@ -11,8 +11,11 @@ from transformers import (
     AutoModelForMultimodalLM,
     Gemma3Config,
     GenerationConfig,
+    Idefics2Config,
     Idefics3Config,
     LlavaConfig,
+    LlavaOnevisionConfig,
+    PaliGemmaConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -26,8 +29,11 @@ from transformers import (
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from services.engine.multimodal.processor_class import without_video
@@ -53,12 +59,22 @@ _TOKENS: dict[str, list[str]] = {
     "gemma3": ["<boi>", "<eoi>", "<img>"],
     "qwen2_audio": ["<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"],
 }  # fmt: skip
+_TOKENS["idefics2"] = ["<image>", "<fake_token_around_image>", "<end_of_utterance>"]
+_TOKENS["paligemma"] = ["<image>"]
+_TOKENS["llava_onevision"] = ["<image>", "<video>"]
 _TOKENS["smolvlm"] = _TOKENS["idefics3"]
 _TOKENS["qwen2_5_vl"] = _TOKENS["qwen3_vl"] = _TOKENS["qwen2_vl"]
-_NAMED = {"gemma3": {"boi_token": "<boi>", "eoi_token": "<eoi>", "image_token": "<img>"}}
+_NAMED = {
+    "gemma3": {"boi_token": "<boi>", "eoi_token": "<eoi>", "image_token": "<img>"},
+    "paligemma": {"image_token": "<image>"},
+    "llava_onevision": {"image_token": "<image>", "video_token": "<video>"},
+}
 """Tokens that a processor asks its tokenizer for."""
 _IN_TEMPLATE = {
     "llava": "<image>",
+    "llava_onevision": "<image>",
+    "paligemma": "<image>",
+    "idefics2": "<image>",
     "idefics3": "<image>",
     "smolvlm": "<image>",
     "qwen2_vl": "<|vision_start|><|image_pad|><|vision_end|>",
@@ -177,8 +193,45 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
 }  # fmt: skip
 """By name: images of one size, of any size with positions in two dimensions, cut in pieces; recordings."""
 
+_PINPOINTS = [[32, 64], [64, 32], [64, 64]]
+OTHER_PROMPTS: dict[str, Callable[[], PretrainedConfig]] = {
+    # Writes the start of a text behind the last image, and ends it with a line.
+    "paligemma": lambda: PaliGemmaConfig(
+        vision_config=_LAYERS
+        | {"model_type": "siglip_vision_model", "image_size": 32, "patch_size": 8, "projection_dim": 32},
+        text_config=_text("paligemma", model_type="gemma", head_dim=8, num_image_tokens=16),
+        image_token_index=_id("paligemma", "<image>"), projection_dim=32, hidden_size=32, tie_word_embeddings=False,
+    ),
+    # Writes a space between an image and a word.
+    "idefics2": lambda: Idefics2Config(
+        vision_config=_LAYERS | {"image_size": 48, "patch_size": 8},
+        perceiver_config={
+            "hidden_size": 32, "resampler_n_latents": 4, "resampler_depth": 1, "resampler_n_heads": 4,
+            "resampler_head_dim": 8, "num_key_value_heads": 2,
+        },
+        text_config=_text("idefics2", model_type="mistral", head_dim=8, sliding_window=None),
+        image_token_id=_id("idefics2", "<image>"), tie_word_embeddings=False,
+    ),
+    # Cuts an image into pieces only where a prompt shows no other.
+    "llava_onevision": lambda: LlavaOnevisionConfig(
+        vision_config=_LAYERS | {"model_type": "siglip_vision_model", "image_size": 32, "patch_size": 8},
+        text_config=_text("llava_onevision", model_type="qwen2"), image_grid_pinpoints=_PINPOINTS,
+        image_token_index=_id("llava_onevision", "<image>"), video_token_index=_id("llava_onevision", "<video>"),
+        tie_word_embeddings=False,
+    ),
+}  # fmt: skip
+"""Those whose processors write otherwise than by a replacement for each image by itself."""
+
 
 def _reader(name: str) -> Any:
+    if name == "paligemma":
+        reader = SiglipImageProcessorPil(size={"height": 32, "width": 32})
+        reader.image_seq_length = 16
+        return reader
+    if name == "idefics2":
+        return Idefics2ImageProcessorPil(size={"shortest_edge": 32, "longest_edge": 48}, do_image_splitting=False)
+    if name == "llava_onevision":
+        return LlavaOnevisionImageProcessorPil(size={"height": 32, "width": 32}, image_grid_pinpoints=_PINPOINTS)
     if name == "llava":
         return CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     if name == "idefics3":
@@ -194,9 +247,11 @@ def _reader(name: str) -> Any:
 
 def processor(name: str) -> Any:
     """Returns the processor of model `name`, without what needs torchvision."""
-    kind = without_video(PROCESSOR_MAPPING[type(CONFIGS[name]())])
+    kind = without_video(PROCESSOR_MAPPING[type((CONFIGS | OTHER_PROMPTS)[name]())])
     own = {
         "llava": {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1},
+        "idefics2": {"image_seq_len": 4},
+        "llava_onevision": {"num_image_tokens": 16, "vision_feature_select_strategy": "full"},
         "idefics3": {"image_seq_len": 4},
         "smolvlm": {"image_seq_len": 4, "video_processor": None},
         "gemma3": {"image_seq_length": 4},
@@ -206,7 +261,7 @@ def processor(name: str) -> Any:
 
 def write_checkpoint(folder: Path, name: str, *, seed: int = 0, **generation: object) -> Path:
     """Writes the random model `name` with its processor to `folder` and returns it."""
-    model = random_model(CONFIGS[name](), seed)
+    model = random_model((CONFIGS | OTHER_PROMPTS)[name](), seed)
     model.generation_config = GenerationConfig(eos_token_id=END_ID, pad_token_id=0, bos_token_id=1, **generation)
     model.save_pretrained(folder)
     processor(name).save_pretrained(folder)

@@ -31,6 +31,10 @@ class ModelRefused(Exception):
     """The checkpoint cannot be served here. The message says why and what to do."""
 
 
+MODEL_ERRORS = (AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError)
+"""What the code of a model or of its processor raises that is given what it was not written for."""
+
+
 @dataclass(frozen=True)
 class Trust:
     """What an operator lets a checkpoint do."""

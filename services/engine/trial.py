@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from services.engine.acceleration import OnDevice, accelerate
-from services.engine.checkpoint import ModelRefused
+from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 
 _ALIKE = 1e-2
 """How much the answers for equal items of one batch may differ, in bfloat16 too."""
@@ -26,5 +26,5 @@ def try_out(loaded: OnDevice, run: Callable[[], Sequence[Tensor]], thing: str) -
             if not torch.allclose(value[0], value[1], rtol=_ALIKE, atol=_ALIKE, equal_nan=True):
                 raise ModelRefused(f"{name} answers the same {thing} once this way and once another.")
         accelerate(loaded, run)
-    except (TypeError, ValueError, IndexError) as error:
+    except MODEL_ERRORS as error:
         raise ModelRefused(f"{name} cannot be run on what its processor makes of one {thing}: {error}") from error

@@ -83,4 +83,5 @@ def _prompts(
     images = ImageLimits(settings.media_bytes, settings.image_pixels, _LONGEST_SIDE)
     recordings = AudioLimits(settings.media_bytes, settings.audio_seconds)
     reader = MediaReader(loaded.media, built.media_cache, images, recordings)
-    return MediaPrompts(reader, PromptComposer(loaded.media, encoder, loaded.model), settings.max_prompt_media)
+    most = min(settings.max_prompt_media, loaded.media.manner.most or settings.max_prompt_media)
+    return MediaPrompts(reader, PromptComposer(loaded.media, encoder, loaded.model), most)

@@ -13,9 +13,11 @@ from services.engine.batching.batcher import Batcher, BatchRunner
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline
 from services.engine.batching.queue import BatchLimits
+from services.engine.checkpoint import ModelRefused
 from services.engine.images.loading import LoadedVisionModel
 from services.engine.images.reader import ImageInputs, ImageReader, ModelInputs
 from services.engine.images.runner import Compute, ImageRunner
+from services.engine.media.refusal import ImageRefused
 from services.engine.metrics import EngineMetrics
 from services.engine.trial import try_out
 from services.vision.config import VisionSettings
@@ -66,10 +68,17 @@ class Workbench:
         return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
 
     def drawn(self) -> ImageInputs:
-        """Returns an image of noise: nothing in it is alike, so that no two places compute the same."""
+        """Returns an image of noise: nothing in it is alike, so that no two places compute the same.
+
+        Raises:
+            ModelRefused: the processor makes nothing of it.
+        """
         height, width = _DRAWN
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-        return self.reader.process(Image.fromarray(pixels))
+        try:
+            return self.reader.process(Image.fromarray(pixels))
+        except ImageRefused as refused:
+            raise ModelRefused(f"The processor of {self.loaded.architecture} fails: an image {refused}.") from refused
 
     def tried(self, compute: Compute, image: ImageInputs) -> dict[str, Tensor]:
         """Returns the output for an image, as ImageRunner gives it."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from services.engine import acceleration
-from services.engine.checkpoint import ModelRefused
+from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.encoders.loading import LoadedEncoder
 
 _CHECKED_TOKENS = 24
@@ -43,7 +43,7 @@ def _first_output(loaded: LoadedEncoder, ids: Tensor) -> list[Tensor]:
     shorter[1, _CHECKED_TOKENS // 2 :] = 0
     try:
         uneven, even = (loaded.model(input_ids=ids, attention_mask=mask)[0] for mask in (shorter, torch.ones_like(ids)))
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+    except MODEL_ERRORS as error:
         raise ModelRefused(f"{loaded.architecture} cannot read texts by themselves: {error}") from error
     whole = uneven[shorter.bool()] if uneven.shape[:2] == ids.shape else uneven
     return [even.float(), whole.float()]

@@ -82,6 +82,11 @@ class PromptEncoder:
             longest = sorted([*longest, size], reverse=True)[:count]
         return longest
 
+    @property
+    def has_template(self) -> bool:
+        """Whether the model has a chat template."""
+        return bool(self._tokenizer.chat_template)
+
     def render(self, chat: Chat, field: str = "chat") -> str:
         """Returns the conversation as the model's chat template writes it. `field` is its name.
 

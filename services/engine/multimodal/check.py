@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from services.engine.checkpoint import ModelRefused
+from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.generation.building.generated import Reference, continued, relative_error
 from services.engine.generation.building.verification import NotPaged
 from services.engine.generation.cache.page_pool import PagePool
@@ -49,7 +49,7 @@ class MediaCheck:
         loaded.attend_by("eager")
         try:
             return cls(loaded, [_reference(loaded, drawn) for drawn in (pair, pair[1:])])
-        except (RuntimeError, ValueError, TypeError) as error:
+        except MODEL_ERRORS as error:
             raise ModelRefused(f"{loaded.architecture} cannot be tried with media: {error}") from error
         finally:
             loaded.attend_by(own)
@@ -82,7 +82,8 @@ def _reference(loaded: LoadedModel, drawn: list[tuple[MediaKind, int]]) -> Refer
     processor = loaded.media
     try:
         media = [
-            (kind, processor.read(kind, _drawn(kind, index, processor.sampling_rate), b"")) for kind, index in drawn
+            (kind, processor.read(kind, drawn_medium(kind, index, processor.sampling_rate), b""))
+            for kind, index in drawn
         ]
     except MediumRefused as refused:
         raise ModelRefused(f"The processor of {loaded.architecture} fails: what was drawn {refused}") from refused
@@ -97,7 +98,7 @@ def _reference(loaded: LoadedModel, drawn: list[tuple[MediaKind, int]]) -> Refer
     return continued(loaded, on_device(placer.inputs(ids, placed), loaded.model), media=placed)
 
 
-def _drawn(kind: MediaKind, index: int, sampling_rate: int) -> Decoded:
+def drawn_medium(kind: MediaKind, index: int, sampling_rate: int) -> Decoded:
     """Returns an image or a recording of noise."""
     generator = torch.Generator().manual_seed(index)
     if kind is MediaKind.AUDIO:

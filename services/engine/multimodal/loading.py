@@ -5,6 +5,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPI
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, refusals
 from services.engine.loading import LoadedModel, loaded_model
+from services.engine.multimodal.manner import settle_manner
 from services.engine.multimodal.processor import MediaProcessor
 from services.engine.multimodal.processor_class import read_processor
 
@@ -13,7 +14,7 @@ def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
     """Loads a decoder that reads media among its tokens.
 
     Raises:
-        ModelRefused: it is of another kind, or its files are missing or unsafe to load.
+        ModelRefused: it is of another kind, its files are missing or unsafe to load, or its prompts cannot be written.
     """
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
@@ -24,7 +25,9 @@ def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
             )
         processor = _processor(checkpoint, config)
         model = read_model(checkpoint, config, AutoModelForMultimodalLM)
-    return loaded_model(checkpoint, model, processor.tokenizer, processor)
+    loaded = loaded_model(checkpoint, model, processor.tokenizer, processor)
+    settle_manner(loaded)
+    return loaded
 
 
 def _processor(checkpoint: Checkpoint, config: PretrainedConfig) -> MediaProcessor:

@@ -1,6 +1,8 @@
 """From decoded images and recordings to what the model takes, by its own processor."""
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,20 @@ class MediumRefused(Exception):
     """The model cannot read it. The message completes a sentence that begins with the field's name."""
 
 
+@dataclass(frozen=True)
+class PromptManner:
+    """How prompts are put together so that they are those that the processor itself would write."""
+
+    lays_out: bool = False
+    """It writes more into a text than what it puts in the places of media, as PaliGemma's does."""
+    most: int | None = None
+    """Media of one prompt at most, where it prepares several otherwise than each alone; None: any number."""
+
+
 class MediaProcessor:
     """A checkpoint's processor. Its methods may run in any thread."""
+
+    manner = PromptManner()
 
     def __init__(self, processor: Any, config: PretrainedConfig) -> None:
         """Takes the processor of the model that `config` describes.
@@ -98,6 +112,28 @@ class MediaProcessor:
             raise MediumRefused("is too short or too small for the model: nothing of it would be left")
         seconds = None if isinstance(decoded, Image.Image) else len(decoded) / self.sampling_rate
         return Medium(digest, replacement, count, inputs, seconds)
+
+    def laid_out(self, text: str, images: int) -> str:
+        """Returns a text that shows so many images as the processor changes it before it puts anything in their places.
+
+        Raises what a processor raises that was made for other arguments.
+        """
+        if not (self.manner.lays_out and images):
+            return text
+        blank = Image.new("RGB", (1, 1))
+        return self._processor.prepare_inputs_layout(images=[[blank] * images], text=[text])[1][0]
+
+    def own_tokens(self, text: str, shown: Sequence[tuple[MediaKind, Decoded]]) -> list[int]:
+        """Returns what the processor itself makes of a text in which placeholders stand for media.
+
+        Raises what a processor raises.
+        """
+        images = [decoded for kind, decoded in shown if kind is MediaKind.IMAGE]
+        media: dict[str, Any] = {"images": [images]} if images else {}  # those of each text, as its chat template does
+        if sounds := [decoded for kind, decoded in shown if kind is MediaKind.AUDIO]:
+            media |= {"audio": sounds, "sampling_rate": self.sampling_rate}
+        found = self._processor(text=[text], return_tensors="pt", add_special_tokens=False, **media)
+        return found["input_ids"][0].tolist()
 
     def _text_of(self, token_ids: list[int]) -> str:
         """Returns the text of a replacement that the processor does not tell, which must be tokenized to the same.

@@ -47,7 +47,9 @@ class PromptComposer:
         Raises:
             InvalidArgument: the template refuses it, or leaves a medium out or writes one twice.
         """
-        rendered = self._encoder.render(chat if self._reads_parts else self._written_out(chat), field=FIELD)
+        rendered = None if self._encoder.has_template else self._plain(chat)
+        if rendered is None:
+            rendered = self._encoder.render(chat if self._reads_parts else self._written_out(chat), field=FIELD)
         return self.expand(rendered, media)
 
     def expand(self, rendered: str, media: Sequence[tuple[MediaKind, Medium]]) -> MultimodalPrompt:
@@ -56,6 +58,13 @@ class PromptComposer:
         Raises:
             InvalidArgument: there are more or less of them.
         """
+        token_ids, ordered = self.tokens(rendered, media)
+        return MultimodalPrompt(rendered, token_ids, self._placer.place(token_ids, ordered, FIELD))
+
+    def tokens(
+        self, rendered: str, media: Sequence[tuple[MediaKind, Medium]]
+    ) -> tuple[list[int], list[tuple[MediaKind, Medium]]]:
+        """Returns the tokens of the same, and the media in the order in which they stand there. Raises as `expand`."""
         waiting = {kind: [medium for its, medium in media if its is kind] for kind in self._processor.kinds}
         ordered: list[tuple[MediaKind, Medium]] = []
 
@@ -66,12 +75,21 @@ class PromptComposer:
             ordered.append((kind, waiting[kind].pop(0)))
             return ordered[-1][1].replacement
 
-        text = self._placeholder.sub(replacement, rendered)
+        images = sum(kind is MediaKind.IMAGE for kind, _ in media)
+        text = self._placeholder.sub(replacement, self._processor.laid_out(rendered, images))
         for kind, left in waiting.items():
             if left:
                 raise _other_count(kind)
-        token_ids = self._encoder.encode(text, field=FIELD, add_special_tokens=False)
-        return MultimodalPrompt(rendered, token_ids, self._placer.place(token_ids, ordered, FIELD))
+        return self._encoder.encode(text, field=FIELD, add_special_tokens=False), ordered
+
+    def _plain(self, chat: Chat) -> str | None:
+        """Returns the parts of a user's only turn one behind another: what models without a template were trained on.
+
+        None for all else, which takes a template.
+        """
+        if len(chat.messages) != 1 or chat.messages[0]["role"] != "user" or chat.tools or chat.continue_last:
+            return None
+        return "".join(map(self._text_of, chat.messages[0]["content"]))
 
     def _written_out(self, chat: Chat) -> Chat:
         """Returns a conversation each of whose turns is one text, for templates of text alone."""

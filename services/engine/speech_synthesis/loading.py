@@ -20,6 +20,7 @@ from transformers import (
 from transformers.utils.import_utils import is_phonemizer_available, is_uroman_available
 
 from services.engine.checkpoint import (
+    MODEL_ERRORS,
     Checkpoint,
     ModelRefused,
     find_file,
@@ -99,7 +100,7 @@ def try_out(loaded: LoadedSpeaker) -> None:
         with torch.inference_mode():
             steps = islice(speaker.speak(tokens, manner, Draws(0, loaded.device)), _TRIED_STEPS)
             sound = torch.cat([torch.empty(0), *(piece.cpu() for piece in steps if piece is not None)])
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+    except MODEL_ERRORS as error:
         raise ModelRefused(f"{loaded.architecture} cannot be run: {error}") from error
     if sound.dim() != 1 or not torch.isfinite(sound).all():
         raise ModelRefused(f"{loaded.architecture} makes sound that is no number, in {loaded.model.dtype}.")

@@ -9,6 +9,8 @@ from transformers import (
     AutoModel,
     AutoModelForDepthEstimation,
     AutoModelForImageClassification,
+    ImageGPTConfig,
+    ImageGPTForImageClassification,
     ViTMAEConfig,
     ViTMAEModel,
 )
@@ -67,6 +69,14 @@ def test_a_model_that_answers_at_random_is_refused(tmp_path: Path) -> None:
     ViTMAEModel(ViTMAEConfig(**shape, image_size=SIDE, patch_size=8)).save_pretrained(tmp_path)
     processor_class("vit")(size={"height": SIDE, "width": SIDE}).save_pretrained(tmp_path)
     with pytest.raises(ModelRefused, match="answers the same image once this way and once another"):
+        loaded(tmp_path)
+
+
+def test_a_processor_that_makes_no_image_of_an_image_is_refused(tmp_path: Path) -> None:
+    config = ImageGPTConfig(vocab_size=33, n_positions=64, n_embd=16, n_layer=1, n_head=2)
+    ImageGPTForImageClassification(config).save_pretrained(tmp_path)
+    processor_class("imagegpt")(size={"height": 8, "width": 8}).save_pretrained(tmp_path)
+    with pytest.raises(ModelRefused, match="processor of ImageGPTForImageClassification fails"):
         loaded(tmp_path)
 
 

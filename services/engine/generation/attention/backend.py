@@ -101,7 +101,7 @@ def attend_paged(
     )
     queries, keys, values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     output = attention_call.backend.attend(layer, queries, keys, values, attention_call.plan)
-    return output.unsqueeze(0), None
+    return output.unsqueeze(0).contiguous(), None  # as transformers' own functions return it
 
 
 def register() -> None:

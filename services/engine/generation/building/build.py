@@ -4,17 +4,19 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
+from transformers import DynamicCache, PretrainedConfig
 
 from services.engine.acceleration import accelerated
 from services.engine.admission import Admission
-from services.engine.checkpoint import ModelRefused
+from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.device.memory import DeviceMemory, memory_of
 from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionCall, LooksAhead
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.attention.probe import LayoutProbe
-from services.engine.generation.building.encoder_decoder_build import encoder_decoder_parts
+from services.engine.generation.building.encoder_decoder_build import encoder_decoder_parts, first_line
 from services.engine.generation.building.memory_plan import MemoryPlan
 from services.engine.generation.building.parts import (
     EngineSettings,
@@ -224,12 +226,26 @@ def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
         if loaded.media is not None:  # by a mask of its own it may look ahead within media only
             raise NotPaged(f"{loaded.architecture} is not run through a paged cache: {error}.") from error
         raise ModelRefused(f"{loaded.architecture} cannot continue a text: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise NotPaged(f"{loaded.architecture} cannot be run through a paged cache: {error}.") from error
+    except MODEL_ERRORS as error:
+        raise NotPaged(f"{loaded.architecture} cannot be run through a paged cache: {first_line(error)}.") from error
     expected = config.num_hidden_layers
     if len(probe.layouts) != expected:
         raise NotPaged(
             f"{loaded.architecture} has {expected} layers, of which {len(probe.layouts)} use transformers' attention "
             "interface."
         )
+    if _forgets(config, probe):
+        raise NotPaged(
+            f"The cache of {loaded.architecture}'s own generate forgets tokens that its attention would still see."
+        )
     return probe.layouts
+
+
+def _forgets(config: PretrainedConfig, probe: LayoutProbe) -> bool:
+    """Returns whether a layer of the model's own cache keeps a window only, whose attention knows of none."""
+    own: list[Any] = DynamicCache(config=config).layers
+    return any(
+        getattr(own[index], "is_sliding", False) and not layer.sliding_window
+        for index, layer in probe.layers.items()
+        if index < len(own)
+    )

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import EncoderDecoderCache
+from transformers import EncoderDecoderCache, PreTrainedModel
 
 from services.engine.acceleration import accelerated
+from services.engine.checkpoint import MODEL_ERRORS
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.building.generated import Reference, generated, relative_error
 from services.engine.generation.building.parts import EngineSettings, Parts, choose_backend, page_count
@@ -21,8 +22,6 @@ from services.engine.generation.running.rotary import frequencies_depend_on_leng
 from services.engine.loading import LoadedModel
 
 _LENGTHS = (24, 10)
-_ERRORS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
-"""What code raises that is given a cache it was not written for."""
 
 
 def encoder_decoder_parts(loaded: LoadedModel, settings: EngineSettings) -> Parts:
@@ -59,7 +58,7 @@ def verify_encoder_decoder(
     """
     try:
         error = relative_error(runner, references, pool=pool)
-    except _ERRORS as failure:
+    except MODEL_ERRORS as failure:
         raise NotPaged(
             f"{loaded.architecture} cannot be run through a paged cache: {first_line(failure)}."
         ) from failure
@@ -77,6 +76,8 @@ def decoder_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
         NotPaged: it stores something else, or different things.
     """
     model: Any = loaded.model
+    if not isinstance(model.get_decoder(), PreTrainedModel):  # FSMT's
+        raise NotPaged(f"The decoder of {loaded.architecture} tells nothing of how it attends.")
     return layouts_of(loaded, model.config, partial(_run, model))
 
 
@@ -96,7 +97,7 @@ def layouts_of(loaded: LoadedModel, of_model: Any, run: Callable[..., Any]) -> d
     tokens = torch.zeros(1, 2, dtype=torch.int64, device=loaded.device)
     try:
         output = run(input_ids=tokens)
-    except _ERRORS as failure:
+    except MODEL_ERRORS as failure:
         raise NotPaged(f"{loaded.architecture} cannot be run on two tokens: {first_line(failure)}.") from failure
     caches = output.get("cache") or output.get("past_key_values")
     if not isinstance(caches, EncoderDecoderCache):

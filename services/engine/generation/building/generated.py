@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from services.engine.checkpoint import ModelRefused
+from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.media import PromptMedia
 from services.engine.generation.running.runner import Runner
@@ -64,7 +64,7 @@ def continued(
     model: Any = loaded.model
     try:
         made = model.generate(**inputs, generation_config=config)
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+    except MODEL_ERRORS as error:
         raise ModelRefused(f"{loaded.architecture} is not run by transformers' own generate: {error}") from error
     ids, logits = made.sequences[0].tolist(), torch.stack(made.logits)[:, 0].float()
     must_be_numbers(loaded.model, [logits])

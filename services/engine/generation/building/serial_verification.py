@@ -1,6 +1,6 @@
 """Compares sequences that take turns with the model's own `generate`, once, at load."""
 
-from services.engine.checkpoint import ModelRefused
+from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.generation.building.generated import Reference, generated, relative_error
 from services.engine.generation.building.verification import CHUNK, tolerance
 from services.engine.generation.cache.module_memory import ModuleMemory
@@ -46,7 +46,7 @@ def verify_serial(
         chunk = CHUNK if continuation is Continuation.CHUNKS else None
         try:
             errors.append(relative_error(runner, references, chunk=chunk))
-        except (TypeError, ValueError, IndexError, RuntimeError):
+        except MODEL_ERRORS:
             errors.append(float("inf"))
         if errors[-1] <= tolerance(loaded):
             return continuation

@@ -1,0 +1,54 @@
+"""How a checkpoint's prompts are put together, found by comparing some with those that its own processor writes."""
+
+from dataclasses import replace
+
+from sensorium.errors import InvalidArgument
+from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
+from services.engine.language.prompting import PromptEncoder
+from services.engine.loading import LoadedModel
+from services.engine.multimodal.check import drawn_medium
+from services.engine.multimodal.kind import MediaKind
+from services.engine.multimodal.processor import MediaProcessor, MediumRefused, PromptManner
+from services.engine.multimodal.prompts import PromptComposer
+
+_ALONE = ("{}Now", "Then {} again")
+_SEVERAL = ("{}{}Now", "{}Now {}")
+"""Texts in which media stand at the beginning, right before a word, and beside each other."""
+_ERRORS = (*MODEL_ERRORS, InvalidArgument, MediumRefused)
+
+
+def settle_manner(loaded: LoadedModel) -> None:
+    """Sets the manner of a model's processor.
+
+    Raises:
+        ModelRefused: prompts are not the processor's own in any manner known here.
+    """
+    processor = loaded.media
+    assert processor is not None
+    composer = PromptComposer(processor, PromptEncoder(loaded.tokenizer, loaded.context_tokens), loaded.model)
+    for manner in (PromptManner(), PromptManner(lays_out=True)):
+        processor.manner = manner
+        if _same(processor, composer, _ALONE):
+            if not _same(processor, composer, _SEVERAL):
+                processor.manner = replace(manner, most=1)
+            return
+    raise ModelRefused(
+        f"The processor of {loaded.architecture} writes more around media than what stands for each of them, so it "
+        "would be served other prompts than its own."
+    )
+
+
+def _same(processor: MediaProcessor, composer: PromptComposer, texts: tuple[str, ...]) -> bool:
+    """Returns whether prompts of these texts are the processor's own, for media of each kind."""
+    return all(_is_own(processor, composer, kind, text) for kind in processor.kinds for text in texts)
+
+
+def _is_own(processor: MediaProcessor, composer: PromptComposer, kind: MediaKind, text: str) -> bool:
+    count = text.count("{}")
+    written = text.format(*[processor.placeholder(kind)] * count)
+    shown = [(kind, drawn_medium(kind, index, processor.sampling_rate)) for index in range(count)]
+    try:
+        media = [(kind, processor.read(kind, decoded, b"")) for kind, decoded in shown]
+        return composer.tokens(written, media)[0] == processor.own_tokens(written, shown)
+    except _ERRORS:
+        return False

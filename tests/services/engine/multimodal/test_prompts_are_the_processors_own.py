@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from sensorium import InvalidArgument
+from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.language.texts import Chat
+from services.engine.multimodal.loading import load_multimodal_model
+from tests import tiny_multimodal_models as tiny
+from tests.own_multimodal import shown
+from tests.services.engine.multimodal.rig import Rig
+
+# PaliGemma's processor makes arrays of tensors.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+async def test_what_a_processor_writes_besides_is_written_too(tmp_path: Path) -> None:
+    rig = Rig.start(tiny.write_checkpoint(tmp_path, "paligemma"), "paligemma")
+    try:
+        first, second, *_ = shown("paligemma")
+        for turn in [(first, "What is this?"), ("Both ", first, second, " say")]:
+            assert (await rig.run(*turn, max_new_tokens=8)).ids == rig.own.generate(*turn, count=8)
+    finally:
+        rig.built.engine.close()
+
+
+async def test_a_turn_needs_no_template(tmp_path: Path) -> None:
+    rig = Rig.start(tiny.write_checkpoint(tmp_path, "paligemma"), "paligemma")
+    try:
+        turn = (shown("paligemma")[0], "caption en")
+        own = rig.own.generate(*turn, count=8, template="{{ '<image>' + messages[0].content[1].text }}")
+        assert (await rig.run(*turn, max_new_tokens=8)).ids != own
+        rig.loaded.tokenizer.chat_template = rig.loaded.media._processor.chat_template = None
+        assert (await rig.run(*turn, max_new_tokens=8)).ids == own
+        two = [{"role": role, "content": [{"type": "text", "text": "Hello"}]} for role in ("user", "assistant")]
+        with pytest.raises(InvalidArgument, match="no chat template"):
+            rig.composer.compose(Chat(two, tools=[], continue_last=False), [])
+    finally:
+        rig.built.engine.close()
+
+
+def test_a_processor_that_writes_otherwise_is_refused(tmp_path: Path) -> None:
+    folder = tiny.write_checkpoint(tmp_path, "idefics2")
+    with pytest.raises(ModelRefused, match="other prompts than its own"):
+        load_multimodal_model(Checkpoint(str(folder), torch.device("cpu")))
+
+
+@pytest.mark.parametrize(("name", "most"), [("llava_onevision", 1), ("llava", None)])
+def test_several_images_are_taken_where_each_is_prepared_as_alone(tmp_path: Path, name: str, most: int | None) -> None:
+    loaded = load_multimodal_model(Checkpoint(str(tiny.write_checkpoint(tmp_path, name)), torch.device("cpu")))
+    assert loaded.media is not None
+    assert loaded.media.manner.most == most
