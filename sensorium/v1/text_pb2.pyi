@@ -1561,7 +1561,9 @@ class TokenizeRequest(_message.Message):
     """Adds the model's special tokens as for a prompt. Default true."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts; all or none are tokenized. 1 to `ModelLimits.batch_item_count`, which come to 1,048,576 tokens at most."""
+        """Texts, of any length; all or none are tokenized. 1 to `ModelLimits.batch_item_count`, which come to 2,097,152
+        characters and 1,048,576 tokens at most.
+        """
 
     def __init__(
         self,

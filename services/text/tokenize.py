@@ -11,6 +11,8 @@ from services.engine.turns import give_way
 
 MOST_TOKENS = 1 << 20
 """Of one request, either way."""
+_CHARACTERS = 2
+"""More of them than this, for each token that a request may come to, are not even made into tokens."""
 _MOST_TOLD = 1_000
 """Wrong ids of one request: an error has room for a few dozen."""
 
@@ -34,9 +36,11 @@ class TextTokenizer:
         """Returns what `convert` makes of the tokens of each text, in the thread that found them.
 
         Raises:
-            InvalidArgument: there are no texts or too many, some are too long, or they come to too many tokens.
+            InvalidArgument: there are no texts or too many, or they come to too many characters or tokens.
         """
         self._require_batch("texts", len(texts))
+        if (count := sum(map(len, texts))) > (most := _CHARACTERS * MOST_TOKENS):
+            raise InvalidArgument([Violation("texts", f"come to {count} characters, and at most {most} are read")])
         return await self._preprocessing.run(self._tokenize, texts, convert, add_special_tokens)
 
     async def detokenize(self, sequences: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
@@ -54,21 +58,13 @@ class TextTokenizer:
         self, texts: list[str], convert: Callable[[list[EncodedToken]], T], add_special_tokens: bool
     ) -> list[T]:
         results: list[T] = []
-        wrong: list[Violation] = []
-        count = 0
-        for i, text in enumerate(texts):
-            try:
-                tokens = self._encoder.encode_tokens(text, field=f"texts[{i}]", add_special_tokens=add_special_tokens)
-            except InvalidArgument as error:
-                wrong += error.violations
-                continue
-            count += len(tokens)
-            if count > MOST_TOKENS:
-                wrong.append(Violation("texts", f"come to more than {MOST_TOKENS} tokens"))
-                break
+        left = MOST_TOKENS
+        for text in texts:
+            tokens = self._encoder.encode_tokens(text, left, add_special_tokens=add_special_tokens)
+            if tokens is None:
+                raise InvalidArgument([Violation("texts", f"come to more than {MOST_TOKENS} tokens")])
+            left -= len(tokens)
             results.append(convert(tokens))
-        if wrong:
-            raise InvalidArgument(wrong)
         return results
 
     def _detokenize(self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool) -> list[str]:

@@ -43,13 +43,14 @@ class PromptEncoder:
         with tokenizing(len(text)):
             return self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
 
-    def encode_tokens(self, text: str, *, field: str, add_special_tokens: bool) -> list[EncodedToken]:
-        """Returns the tokens of `text` with pieces and offsets. Raises what `encode` raises."""
-        self._require_length(text, field)
+    def encode_tokens(self, text: str, most: int, *, add_special_tokens: bool) -> list[EncodedToken] | None:
+        """Returns the tokens of `text`, of any length, with pieces and offsets; None if they are more than `most`."""
         fast = self.is_fast
         with tokenizing(len(text)):
             encoded = self._tokenizer(text, add_special_tokens=add_special_tokens, return_offsets_mapping=fast)
         ids: list[int] = encoded["input_ids"]
+        if len(ids) > most:
+            return None
         offsets: list[tuple[int | None, int | None]] = encoded["offset_mapping"] if fast else [(None, None)] * len(ids)
         pieces: list[str] = self._tokenizer.convert_ids_to_tokens(ids)
         return [

@@ -107,7 +107,7 @@ class Slow:
 READERS: list[Callable[[Any, str], Any]] = [
     lambda slow, text: TextReader(slow, 512).encode(text),
     lambda slow, text: PromptEncoder(slow, MANY).encode(text, field="text"),
-    lambda slow, text: PromptEncoder(slow, MANY).encode_tokens(text, field="text", add_special_tokens=True),
+    lambda slow, text: PromptEncoder(slow, MANY).encode_tokens(text, 9 * MANY, add_special_tokens=True),
 ]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from sensorium.errors import InvalidArgument, QueueFull
+from sensorium.errors import InvalidArgument, QueueFull, Violation
 from services.engine.admission import Admission, QueueLimits
 from services.engine.language.prompting import PromptEncoder
 from services.engine.preprocessing import Preprocessing
@@ -33,10 +33,17 @@ async def test_texts_become_tokens_and_tokens_texts(verb: TextTokenizer) -> None
     assert await verb.detokenize(ids, skip_special_tokens=True) == [*texts[:2], ""]
 
 
-async def test_every_text_that_is_too_long_is_named(verb: TextTokenizer) -> None:
+async def test_texts_need_not_fit_the_context(verb: TextTokenizer) -> None:
+    assert await verb.tokenize(["x" * 10_000, "fine"], len, add_special_tokens=False) == [10_000, 3]
+
+
+async def test_no_more_characters_than_could_come_to_that_many_tokens(
+    verb: TextTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenize, "MOST_TOKENS", 5)
     with pytest.raises(InvalidArgument) as refused:
-        await verb.tokenize(["x" * 10_000, "fine", "y" * 10_000], list, add_special_tokens=True)
-    assert fields(refused) == ["texts[0]", "texts[2]"]
+        await verb.tokenize([" " * 6, " " * 5], list, add_special_tokens=False)
+    assert refused.value.violations[0] == Violation("texts", "come to 11 characters, and at most 10 are read")
 
 
 async def test_every_id_outside_the_vocabulary_is_named(verb: TextTokenizer) -> None:
@@ -57,11 +64,11 @@ async def test_a_batch_has_one_item_at_least_and_no_more_than_the_limit(verb: Te
 
 async def test_no_more_tokens_than_a_request_may_have(verb: TextTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenize, "MOST_TOKENS", 6)
-    texts = ["<end>" * 3] * 2
+    texts = ["zzz"] * 2
     ids = await verb.tokenize(texts, lambda tokens: [token.id for token in tokens], add_special_tokens=False)
     assert await verb.detokenize(ids, skip_special_tokens=False) == texts
     with pytest.raises(InvalidArgument) as refused:
-        await verb.tokenize([*texts, "<end>"], list, add_special_tokens=False)
+        await verb.tokenize([*texts, "z"], list, add_special_tokens=False)
     assert fields(refused) == ["texts"]
     with pytest.raises(InvalidArgument) as refused:
         await verb.detokenize([*ids, [1]], skip_special_tokens=False)

@@ -32,6 +32,12 @@ def with_template(template: str | None, *, start: bool = False) -> PromptEncoder
     return PromptEncoder(own, context_tokens=256)
 
 
+def tokens_of(encoder: PromptEncoder, text: str, *, add_special_tokens: bool = False) -> list[EncodedToken]:
+    tokens = encoder.encode_tokens(text, 1000, add_special_tokens=add_special_tokens)
+    assert tokens is not None
+    return tokens
+
+
 def field_of(error: pytest.ExceptionInfo[InvalidArgument]) -> str:
     (violation,) = error.value.violations
     return violation.field
@@ -84,13 +90,13 @@ def test_a_prompt_gets_special_tokens_only_where_asked_for() -> None:
     bare = tiny_tokenizer()("hi")["input_ids"]
     assert encoder.encode("hi", field="prompt") == [1, *bare]
     assert encoder.encode("hi", field="prompt", add_special_tokens=False) == bare
-    first = encoder.encode_tokens("hi", field="texts[0]", add_special_tokens=True)[0]
+    first = tokens_of(encoder, "hi", add_special_tokens=True)[0]
     assert first == EncodedToken(1, "<start>", special=True, start=0, end=0)
 
 
 def test_offsets_count_code_points(encoder: PromptEncoder) -> None:
     text = "Tänze 東京🌊 x"
-    tokens = encoder.encode_tokens(text, field="texts[0]", add_special_tokens=False)
+    tokens = tokens_of(encoder, text)
     assert [token.id for token in tokens] == encoder.encode(text, field="texts[0]")
     assert tokens[-1].end == len(text)
     wave = [token for token in tokens if text[token.start : token.end] == "🌊"]
@@ -114,7 +120,7 @@ def test_offsets_are_absent_where_the_tokenizer_keeps_none() -> None:
         def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
             return [["<s>", "a"][token_id] for token_id in ids]
 
-    tokens = PromptEncoder(Slow(), 8).encode_tokens("a", field="texts[0]", add_special_tokens=True)  # type: ignore[arg-type]
+    tokens = tokens_of(PromptEncoder(Slow(), 8), "a", add_special_tokens=True)  # type: ignore[arg-type]
     assert tokens == [EncodedToken(0, "<s>", True, None, None), EncodedToken(1, "a", False, None, None)]
 
 
@@ -137,14 +143,15 @@ def test_a_text_too_long_for_any_tokens_is_refused_untouched(tokenizer: PreTrain
     longest = max(map(len, tokenizer.get_vocab()))
     encoder.encode("x" * (4 * longest), field="prompt")
     assert Watched.calls == 1
-    for refuse in (
-        lambda: encoder.encode("x" * (4 * longest + 1), field="prompt"),
-        lambda: encoder.encode_tokens("x" * (4 * longest + 1), field="prompt", add_special_tokens=False),
-    ):
-        with pytest.raises(InvalidArgument) as refused:
-            refuse()
-        assert field_of(refused) == "prompt"
+    with pytest.raises(InvalidArgument) as refused:
+        encoder.encode("x" * (4 * longest + 1), field="prompt")
+    assert field_of(refused) == "prompt"
     assert Watched.calls == 1
+
+
+def test_no_more_tokens_are_told_than_are_wanted(encoder: PromptEncoder) -> None:
+    count = len(tokens_of(encoder, "Tänze"))
+    assert encoder.encode_tokens("Tänze", count - 1, add_special_tokens=False) is None
 
 
 def test_many_threads_encode_and_decode_texts_of_different_lengths_at_once(encoder: PromptEncoder) -> None:
@@ -154,7 +161,7 @@ def test_many_threads_encode_and_decode_texts_of_different_lengths_at_once(encod
 
     def both(text: str) -> tuple[list[int], list[EncodedToken], str]:
         ids = encoder.encode(text, field="prompt")
-        tokens = encoder.encode_tokens(text, field="prompt", add_special_tokens=False)
+        tokens = tokens_of(encoder, text)
         return ids, tokens, encoder.decode(ids, skip_special_tokens=True)
 
     with ThreadPoolExecutor(8) as pool:
