@@ -46,7 +46,7 @@ class StepLauncher(Protocol):
         """Launches a step that chooses a token for each row that completes; None where it cannot take these rows.
 
         With `after`, which nobody has read yet, the rows' sequences are among its own: each row is the token that the
-        step before finds for its sequence, behind all that are known. At most two steps are unread, and neither step
-        of such a pair has proposals.
+        step before finds for its sequence, behind all that are known. That step's own list of rows may be given again,
+        for a token more of each. At most two steps are unread, and neither step of such a pair has proposals.
         """
         ...
