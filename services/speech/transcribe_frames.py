@@ -72,7 +72,7 @@ class FrameTranscriber:
         window = Window(0, len(samples), 0, 0)
         prepared = Prepared([self._item(samples)], lambda outputs: self._emitted([window], outputs))
         answer = await self._pipeline.run(lambda: prepared, ask.deadline)
-        words = self._texts.words(answer.result)
+        words = self._texts.words(answer.result, len(samples) / self.rate)
         return Reading(
             [LiveWord(word.text, " ", word.start, word.end, word.confidence) for word in words],
             ask.language,
@@ -96,7 +96,7 @@ class FrameTranscriber:
         items = [self._item(sound.samples[window.start : window.stop]) for window in found]
         return Prepared(
             items,
-            lambda outputs: self._transcribed(self._emitted(found, outputs), ask),
+            lambda outputs: self._transcribed(self._emitted(found, outputs), ask, sound.seconds),
             audio_seconds=sound.seconds,
         )
 
@@ -114,8 +114,8 @@ class FrameTranscriber:
 
         return emissions(joined("ids"), joined("log_probabilities"), self._blank)
 
-    def _transcribed(self, emitted: Sequence[Emission], ask: TranscribeAsk) -> Transcribed:
-        words = self._texts.words(emitted)
+    def _transcribed(self, emitted: Sequence[Emission], ask: TranscribeAsk, seconds: float) -> Transcribed:
+        words = self._texts.words(emitted, seconds)
         segments = [_segment(stretch, with_words=ask.word_times) for stretch in stretches(words)]
         transcript = Transcript(self._texts.text(emitted), confidence(words), segments)
         return Transcribed([transcript], ask.language)

@@ -124,6 +124,17 @@ async def test_pieces_of_words_have_times(tmp_path: Path) -> None:
     assert all(0 < word.confidence <= 1 for word in words)
 
 
+async def test_no_word_ends_behind_the_sound(tmp_path: Path) -> None:
+    """Here a frame is begun by every sample of its 40 ms, so that the last one reaches behind the recording."""
+    folder = write_ctc_model(tmp_path / "parakeet", "parakeet")
+    cut = [sound(2, seed)[:-1] for seed in range(6)]
+    async with speech_stack(folder) as stack:
+        answers = await asyncio.gather(*(transcribe(stack, each, word_times=True) for each in cut))
+    last = [answer.transcripts[0].segments[-1] for answer in answers]
+    ends = [seconds(end) for segment in last for end in (segment.end, segment.words[-1].end)]
+    assert max(ends) == pytest.approx(2 - 1 / RATE)
+
+
 async def test_what_does_not_apply_is_refused_all_at_once(tmp_path: Path) -> None:
     async with speech_stack(write_ctc_model(tmp_path / "wav2vec2", "wav2vec2")) as stack:
         with pytest.raises(InvalidArgument) as caught:

@@ -53,8 +53,8 @@ class EmissionReader:
         ids = [each.token_id for each in emitted]
         return self._tokenizer.decode(ids, group_tokens=False, skip_special_tokens=False).strip()
 
-    def words(self, emitted: Sequence[Emission]) -> list[TimedWord]:
-        """Returns the words, each from the start of its first token to the end of its last.
+    def words(self, emitted: Sequence[Emission], seconds: float) -> list[TimedWord]:
+        """Returns the words of sound of that length, each from the start of its first token to the end of its last.
 
         A word's log-probability is the mean over its tokens.
         """
@@ -62,7 +62,8 @@ class EmissionReader:
         for group in resting(self._grouped(emitted)):
             if text := self.text(group):
                 mean = math.fsum(each.log_probability for each in group) / len(group)
-                start, end = group[0].start * self._seconds, group[-1].end * self._seconds
+                # A model's last frame may reach behind the sound.
+                start, end = (min(frame * self._seconds, seconds) for frame in (group[0].start, group[-1].end))
                 found.append(TimedWord(text, start, end, mean, len(group)))
         return found
 
