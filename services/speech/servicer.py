@@ -28,7 +28,8 @@ class SpeechServicer(VerbServicer[SpeechVerbs]):
         """Transcribes a recording."""
         verb = self._able("Transcribe", self._ready(request.model).transcriber)
         answer = await verb.transcribe(transcribe_ask(request, context.time_remaining()))
-        return transcribe_response(answer, self._served.identity)
+        # An hour has thousands of words.
+        return await asyncio.to_thread(transcribe_response, answer, self._served.identity)
 
     async def StreamTranscribe(
         self, requests: AsyncIterator[pb.StreamTranscribeRequest], context: Any

@@ -13,25 +13,32 @@ from services.engine.detection.objects import best_objects
 from services.engine.images.reader import ImageInputs, ModelInputs
 from services.engine.labels.label_list import wrong_labels
 from services.engine.labels.label_scores import LabelScore
+from services.engine.turns import give_way, hold_much
 from services.vision.detection_ask import DetectAsk, DetectedObject, DetectedObjects
 from services.vision.image_list import ImageList
+from services.vision.room import Room
 from services.vision.vocabularies import Sought, Vocabulary
+
+_TOO_MANY = "lets through more objects than a message holds: raise it, set `top_k`, or send fewer images or labels"
+_OBJECT_BYTES = 35
+"""What an object takes in a message beside its label's name."""
 
 
 class ObjectDetector:
     """Searches batches; a batch is done whole or not at all."""
 
-    def __init__(self, pipeline: Pipeline, vocabulary: Vocabulary, images: ImageList) -> None:
+    def __init__(self, pipeline: Pipeline, vocabulary: Vocabulary, images: ImageList, room: Room) -> None:
         self._pipeline = pipeline
         self._vocabulary = vocabulary
         self.takes_labels = vocabulary.takes_labels
         self._images = images
+        self._room = room
 
     async def detect(self, ask: DetectAsk) -> Answer[Sequence[DetectedObjects]]:
         """Returns the objects of each image.
 
         Raises:
-            InvalidArgument: an image, a label or an option is wrong.
+            InvalidArgument: an image, a label or an option is wrong, or there are more objects than a message holds.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 
@@ -46,7 +53,17 @@ class ObjectDetector:
         items = [Item(each, each.length, each.kind) for each in inputs]
 
         def finish(outputs: Sequence[dict[str, Tensor]]) -> list[DetectedObjects]:
-            return [self._found(*pair, sought, ask) for pair in zip(outputs, images, strict=True)]
+            found: list[DetectedObjects] = []
+            taken = 0
+            for pair in zip(outputs, images, strict=True):
+                if found:
+                    hold_much()
+                give_way()
+                found.append(self._found(*pair, sought, ask))
+                taken += sum(_OBJECT_BYTES + len(each.label.label.encode()) for each in found[-1].objects)
+                if not self._room.holds(taken):
+                    raise InvalidArgument([Violation("min_score", _TOO_MANY)])
+            return found
 
         return Prepared(items, finish, sought.token_count, images=len(items))
 

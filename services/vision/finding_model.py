@@ -49,7 +49,7 @@ def _detector(bench: Workbench, vocabulary: Vocabulary, labels: Sequence[str]) -
         return [value.flatten(1).sort(1).values for value in runner.compute([tensors, tensors]).values()]
 
     pipeline = bench.pipeline_of(runner, run)
-    return pipeline, ObjectDetector(pipeline, vocabulary, bench.images)
+    return pipeline, ObjectDetector(pipeline, vocabulary, bench.images, bench.room)
 
 
 def _segmenting(bench: Workbench) -> Served:

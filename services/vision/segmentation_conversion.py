@@ -1,5 +1,7 @@
 """The edge of SegmentImage, both ways."""
 
+from collections.abc import Sequence
+
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import vision_pb2 as pb
 from services.answer_conversion import identified
@@ -17,6 +19,8 @@ _MODES = {
     pb.SegmentImageRequest.MODE_PROMPTED: SegmentationMode.PROMPTED,
 }
 _NUMBERS = {mode: number for number, mode in _MODES.items()}
+_TOGETHER = 65_536
+"""Numbers that are put into a message before other threads may go on; of noise a mask has millions."""
 _FORMATS = {
     pb.SegmentImageRequest.MASK_FORMAT_PNG: MaskFormat.PNG,
     pb.SegmentImageRequest.MASK_FORMAT_NONE: MaskFormat.NONE,
@@ -60,7 +64,7 @@ def segment_response(answer: Answer[SegmentedImage], identity: common.ModelIdent
 def _segment(region: SegmentedRegion) -> pb.SegmentImageResponse.Segment:
     mask = None
     if region.run_lengths is not None:
-        mask = pb.Mask(run_length=pb.RunLengthMask(run_lengths=region.run_lengths))
+        mask = pb.Mask(run_length=_run_length_mask(region.run_lengths))
     elif region.png is not None:
         mask = pb.Mask(png=region.png)
     return pb.SegmentImageResponse.Segment(
@@ -72,3 +76,10 @@ def _segment(region: SegmentedRegion) -> pb.SegmentImageResponse.Segment:
         mask=mask,
         prompt_index=region.prompt_index,
     )
+
+
+def _run_length_mask(lengths: Sequence[int]) -> pb.RunLengthMask:
+    mask = pb.RunLengthMask()
+    for begin in range(0, len(lengths), _TOGETHER):
+        mask.run_lengths.extend(lengths[begin : begin + _TOGETHER])
+    return mask

@@ -15,27 +15,30 @@ from services.vision.verb_set import VisionVerbs
 
 
 class VisionServicer(VerbServicer[VisionVerbs]):
-    """The RPCs of VisionService that this model serves; `services.handlers` refuses the others."""
+    """The RPCs of VisionService that this model serves; `services.handlers` refuses the others.
+
+    What may hold hundreds of thousands of numbers, labels or objects becomes a message off the event loop.
+    """
 
     async def ClassifyImage(self, request: pb.ClassifyImageRequest, context: Any) -> pb.ClassifyImageResponse:
         """Classifies images."""
         verb = self._able("ClassifyImage", self._ready(request.model).classifier)
         self._require_labels("ClassifyImage", wanted=verb.takes_labels, sent=bool(request.labels))
         answer = await verb.classify(classify_ask(request, context.time_remaining()))
-        return classify_response(answer, self._served.identity)
+        return await asyncio.to_thread(classify_response, answer, self._served.identity)
 
     async def DetectObjects(self, request: pb.DetectObjectsRequest, context: Any) -> pb.DetectObjectsResponse:
         """Finds objects in images."""
         verb = self._able("DetectObjects", self._ready(request.model).detector)
         self._require_labels("DetectObjects", wanted=verb.takes_labels, sent=bool(request.labels))
         answer = await verb.detect(detect_ask(request, context.time_remaining()))
-        return detect_response(answer, self._served.identity)
+        return await asyncio.to_thread(detect_response, answer, self._served.identity)
 
     async def SegmentImage(self, request: pb.SegmentImageRequest, context: Any) -> pb.SegmentImageResponse:
         """Divides an image into regions."""
         verb = self._able("SegmentImage", self._ready(request.model).segmenter)
         answer = await verb.segment(segment_ask(request, context.time_remaining()))
-        return segment_response(answer, self._served.identity)
+        return await asyncio.to_thread(segment_response, answer, self._served.identity)
 
     async def EstimateDepth(self, request: pb.EstimateDepthRequest, context: Any) -> pb.EstimateDepthResponse:
         """Estimates how far away every pixel is."""
@@ -53,5 +56,4 @@ class VisionServicer(VerbServicer[VisionVerbs]):
         """Embeds images, and texts, as vectors."""
         verb = self._able("EmbedImage", self._ready(request.model).embedder)
         answer = await verb.embed(embed_ask(request, context.time_remaining()))
-        # Vectors of many tokens are millions of numbers.
         return await asyncio.to_thread(embed_response, answer, self._served.identity)
