@@ -8,7 +8,7 @@ import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from services.engine.fusion.triton.activation import activated
-from services.engine.fusion.triton.products import dotted, scaled
+from services.engine.fusion.triton.products import dotted, loaded, scaled
 
 
 @triton.jit(do_not_specialize=["pairs"])
@@ -47,29 +47,11 @@ def arrange_pairs(
 
 @triton.jit(do_not_specialize=["length"])
 def multiply_chosen(
-    rows,
-    weights,
-    factors,
-    bias,
-    experts,
-    counts,
-    places,
-    output,
-    length,
-    UNITS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    CHOICES: tl.constexpr,
-    EXPERT_STRIDE: tl.constexpr,
-    UNIT_STRIDE: tl.constexpr,
-    COLUMN_STRIDE: tl.constexpr,
-    ROWS: tl.constexpr,
-    TILE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    FACTORS: tl.constexpr,
-    BIAS: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-    EARLY: tl.constexpr,
-):
+    rows, weights, factors, bias, experts, counts, places, output, length,
+    UNITS: tl.constexpr, WIDTH: tl.constexpr, CHOICES: tl.constexpr, EXPERT_STRIDE: tl.constexpr,
+    UNIT_STRIDE: tl.constexpr, COLUMN_STRIDE: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
+    BLOCK: tl.constexpr, FACTORS: tl.constexpr, BIAS: tl.constexpr, ACTIVATION: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
     """Writes TILE numbers of `[pairs, UNITS]` for all pairs of one slot, ROWS of them at a time.
 
     Pair p multiplies row p // CHOICES of `[.., WIDTH]` with the weights of its expert, `[UNITS, WIDTH]`, with an
@@ -91,31 +73,40 @@ def multiply_chosen(
         within = start + tl.arange(0, ROWS)
         pair = tl.load(places + slot * length + within, mask=within < count, other=0).to(tl.int64)
         at = rows + (pair // CHOICES)[None, :] * WIDTH + columns[:, None]
-        total = tl.zeros([TILE, ROWS], dtype=tl.float32)
-        if ACTIVATION:
-            through = tl.zeros([TILE, ROWS], dtype=tl.float32)
-        for column in tl.range(0, WIDTH, BLOCK):
-            here = weights + column * COLUMN_STRIDE
-            if WIDTH % BLOCK == 0:
-                row = tl.load(at + column)
-                weight = tl.load(here)
-                if ACTIVATION:
-                    other = tl.load(here + UNITS * UNIT_STRIDE)
-            else:
-                inside = columns + column < WIDTH
-                row = tl.load(at + column, mask=inside[:, None], other=0.0)
-                weight = tl.load(here, mask=inside[None, :], other=0.0)
-                if ACTIVATION:
-                    other = tl.load(here + UNITS * UNIT_STRIDE, mask=inside[None, :], other=0.0)
-            total = dotted(weight, row, total, True)
-            if ACTIVATION:
-                through = dotted(other, row, through, True)
+        total, through = summed(
+            at, weights, UNITS * UNIT_STRIDE, COLUMN_STRIDE, WIDTH, ROWS, TILE, BLOCK, ACTIVATION
+        )  # fmt: skip
         result = scaled(total, expert * outputs + units, known, factors, bias, FACTORS, BIAS)
         if ACTIVATION:
             let = scaled(through, expert * outputs + UNITS + units, known, factors, bias, FACTORS, BIAS)
             result = activated(result, ACTIVATION) * let
         place = output + pair[None, :] * UNITS + units[:, None]
         tl.store(place, result.to(output.dtype.element_ty), mask=known[:, None] & (within < count)[None, :])
+
+
+@triton.jit
+def summed(
+    at, weights, OTHERS: tl.constexpr, COLUMN_STRIDE: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
+    TILE: tl.constexpr, BLOCK: tl.constexpr, ACTIVATION: tl.constexpr,
+):  # fmt: skip
+    """Returns the products `[TILE, ROWS]` of weights `[TILE, WIDTH]` and rows, and with an activation those of the
+    weights that lie OTHERS behind them.
+
+    `at` `[BLOCK, ROWS]` and `weights` `[TILE, BLOCK]` point at their first columns.
+    """
+    columns = tl.arange(0, BLOCK)
+    total = tl.zeros([TILE, ROWS], dtype=tl.float32)
+    through = total
+    for column in tl.range(0, WIDTH, BLOCK):
+        here, inside = weights + column * COLUMN_STRIDE, columns + column < WIDTH
+        row = loaded(at + column, inside[:, None], WIDTH % BLOCK == 0)
+        weight = loaded(here, inside[None, :], WIDTH % BLOCK == 0)
+        if ACTIVATION:
+            other = loaded(here + OTHERS, inside[None, :], WIDTH % BLOCK == 0)
+        total = dotted(weight, row, total, True)
+        if ACTIVATION:
+            through = dotted(other, row, through, True)
+    return total, through
 
 
 @triton.jit

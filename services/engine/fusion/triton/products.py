@@ -10,28 +10,11 @@ from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 @triton.jit(do_not_specialize=["count"])
 def multiply_rows(
-    rows,
-    weights,
-    factors,
-    bias,
-    residual,
-    parts,
-    arrivals,
-    output,
-    count,
-    UNITS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ROWS: tl.constexpr,
-    TILE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    SPLITS: tl.constexpr,
-    AHEAD: tl.constexpr,
-    PAIRED: tl.constexpr,
-    FACTORS: tl.constexpr,
-    BIAS: tl.constexpr,
-    RESIDUAL: tl.constexpr,
-    EARLY: tl.constexpr,
-):
+    rows, weights, factors, bias, residual, parts, arrivals, output, count,
+    UNITS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr,
+    SPLITS: tl.constexpr, AHEAD: tl.constexpr, PAIRED: tl.constexpr, FACTORS: tl.constexpr, BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
     """Writes ROWS rows of TILE numbers of `[count, UNITS]`, of rows `[count, WIDTH]` and weights `[UNITS, WIDTH]`.
 
     The width is split among SPLITS programs, of which the last to be done adds up what all have found, in their order.
@@ -40,10 +23,35 @@ def multiply_rows(
     """
     if EARLY:
         gdc_launch_dependents()
-    LENGTH: tl.constexpr = (WIDTH + BLOCK * SPLITS - 1) // (BLOCK * SPLITS) * BLOCK
-    WHOLE: tl.constexpr = WIDTH % (BLOCK * SPLITS) == 0
     units = tl.program_id(0) * TILE + tl.arange(0, TILE)
     own = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    total = part_of_products(
+        rows, weights, units, own, count, UNITS, WIDTH, ROWS, TILE, BLOCK, SPLITS, AHEAD, PAIRED, EARLY
+    )  # fmt: skip
+    if SPLITS == 1:
+        finish(total, units, own, factors, bias, residual, output, count, UNITS, FACTORS, BIAS, RESIDUAL)
+    else:
+        place = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
+        within = tl.arange(0, TILE)[:, None] * ROWS + tl.arange(0, ROWS)[None, :]
+        parts += place.to(tl.int64) * SPLITS * TILE * ROWS + within
+        tl.store(parts + tl.program_id(2) * TILE * ROWS, total)
+        tl.debug_barrier()
+        if tl.atomic_add(arrivals + place, 1, sem="acq_rel") == SPLITS - 1:
+            tl.store(arrivals + place, 0)
+            whole = tl.zeros([TILE, ROWS], dtype=tl.float32)
+            for each in tl.static_range(SPLITS):
+                whole += tl.load(parts + each * TILE * ROWS, cache_modifier=".cg")
+            finish(whole, units, own, factors, bias, residual, output, count, UNITS, FACTORS, BIAS, RESIDUAL)
+
+
+@triton.jit
+def part_of_products(
+    rows, weights, units, own, count, UNITS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
+    BLOCK: tl.constexpr, SPLITS: tl.constexpr, AHEAD: tl.constexpr, PAIRED: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """Returns the products `[TILE, ROWS]` of the weights of `units` and the rows `own`, over this program's columns."""
+    LENGTH: tl.constexpr = (WIDTH + BLOCK * SPLITS - 1) // (BLOCK * SPLITS) * BLOCK
+    WHOLE: tl.constexpr = WIDTH % (BLOCK * SPLITS) == 0
     split = tl.program_id(2)
     # What lies outside reads the last row again, and is not written.
     weights += tl.minimum(units, UNITS - 1).to(tl.int64)[:, None] * WIDTH
@@ -64,20 +72,7 @@ def multiply_rows(
         weight = loaded(weights + start, inside[None, :], WHOLE)
         row = loaded(rows + start, inside[:, None], WHOLE)
         total = dotted(weight, row, total, PAIRED)
-    if SPLITS == 1:
-        finish(total, units, own, factors, bias, residual, output, count, UNITS, FACTORS, BIAS, RESIDUAL)
-    else:
-        place = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
-        within = tl.arange(0, TILE)[:, None] * ROWS + tl.arange(0, ROWS)[None, :]
-        parts += place.to(tl.int64) * SPLITS * TILE * ROWS + within
-        tl.store(parts + split * TILE * ROWS, total)
-        tl.debug_barrier()
-        if tl.atomic_add(arrivals + place, 1, sem="acq_rel") == SPLITS - 1:
-            tl.store(arrivals + place, 0)
-            whole = tl.zeros([TILE, ROWS], dtype=tl.float32)
-            for each in tl.static_range(SPLITS):
-                whole += tl.load(parts + each * TILE * ROWS, cache_modifier=".cg")
-            finish(whole, units, own, factors, bias, residual, output, count, UNITS, FACTORS, BIAS, RESIDUAL)
+    return total
 
 
 @triton.jit

@@ -1,6 +1,6 @@
 """The kernel between the products of an attention layer: heads are normalized and rotated, keys and values stored."""
 
-# ruff: noqa: N803 - constants of a kernel are written in capitals
+# ruff: noqa: N803, SIM108 - constants of a kernel are written in capitals, and its branches are chosen by statements
 # pyright: reportPossiblyUnboundVariable=false, reportOperatorIssue=false
 import triton
 import triton.language as tl
@@ -11,39 +11,12 @@ from services.engine.generation.attention.triton.narrow import narrow, scale_of
 
 @triton.jit
 def rotate_and_store(
-    packed,
-    cosines,
-    sines,
-    slots,
-    keys,
-    values,
-    query_norm,
-    key_norm,
-    epsilon,
-    token_stride,
-    key_page,
-    key_head,
-    value_page,
-    value_head,
-    key_scales,
-    value_scales,
-    scale_page,
-    scale_head,
-    HEADS: tl.constexpr,
-    KV_HEADS: tl.constexpr,
-    ROWS: tl.constexpr,
-    ROTATED: tl.constexpr,
-    HALF_BLOCK: tl.constexpr,
-    REST_BLOCK: tl.constexpr,
-    NORM: tl.constexpr,
-    EARLY: tl.constexpr,
-    PAGE: tl.constexpr,
-    KEY_WIDTH: tl.constexpr,
-    VALUE_WIDTH: tl.constexpr,
-    VALUE_BLOCK: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    NARROW: tl.constexpr,
-):
+    packed, cosines, sines, slots, keys, values, query_norm, key_norm, epsilon, token_stride, key_page, key_head,
+    value_page, value_head, key_scales, value_scales, scale_page, scale_head,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, ROWS: tl.constexpr, ROTATED: tl.constexpr, HALF_BLOCK: tl.constexpr,
+    REST_BLOCK: tl.constexpr, NORM: tl.constexpr, EARLY: tl.constexpr, PAGE: tl.constexpr, KEY_WIDTH: tl.constexpr,
+    VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr,
+):  # fmt: skip
     """Takes one key head of one token of `[T, queries | keys | values]`, and the queries that look at it.
 
     Queries are written back, the key and the value to the token's slot, or nowhere where that is negative. The first
@@ -52,17 +25,47 @@ def rotate_and_store(
     if EARLY:
         gdc_launch_dependents()
         gdc_wait()
-    token = tl.program_id(0).to(tl.int64)
-    kv_head = tl.program_id(1)
+    token, kv_head = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    rows, columns = tl.arange(0, ROWS)[:, None], tl.arange(0, HALF_BLOCK)[None, :]  # behind the queries' is the key's
+    packed += token * token_stride
+    low, high, rest = turned(
+        packed, token, kv_head, rows, columns, cosines, sines, query_norm, key_norm, epsilon, HEADS, KV_HEADS, ROTATED,
+        REST_BLOCK, NORM, KEY_WIDTH,
+    )  # fmt: skip
+    slot = tl.load(slots + token).to(tl.int64)
+    page, offset = slot // PAGE, slot % PAGE
+    query = packed + (kv_head * (HEADS // KV_HEADS) + rows) * KEY_WIDTH
+    key = keys + page * key_page + kv_head * key_head + offset * KEY_WIDTH + rows * 0
+    store_heads(
+        low, high, rest, query, key, key_scales, scale_page, scale_head, page, kv_head, offset, slot, rows, columns,
+        HEADS // KV_HEADS, ROTATED, REST_BLOCK, KEY_WIDTH, NARROW,
+    )  # fmt: skip
+    columns = tl.arange(0, VALUE_BLOCK)
+    at = packed + (HEADS + KV_HEADS) * KEY_WIDTH + kv_head * VALUE_WIDTH + columns
+    value = tl.load(at, mask=columns < VALUE_WIDTH, other=0.0)
+    if NARROW:
+        value = value.to(tl.float32)
+        scale = scale_of(tl.max(tl.abs(value))) + tl.sum(value * 0.0)
+        tl.store(value_scales + (page * scale_page + kv_head * scale_head + offset), scale, mask=slot >= 0)
+        value = narrow(value / scale)
+    place = values + page * value_page + kv_head * value_head + offset * COLUMNS
+    tl.store(place + columns, value, mask=columns < tl.where(slot < 0, 0, VALUE_WIDTH))
+
+
+@triton.jit
+def turned(
+    packed, token, kv_head, rows, columns, cosines, sines, query_norm, key_norm, epsilon,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, ROTATED: tl.constexpr, REST_BLOCK: tl.constexpr, NORM: tl.constexpr,
+    KEY_WIDTH: tl.constexpr,
+):  # fmt: skip
+    """Returns float32 heads, normalized if NORM: both halves `[ROWS, HALF_BLOCK]` of what is rotated, and the rest."""
     group: tl.constexpr = HEADS // KV_HEADS
     half: tl.constexpr = ROTATED // 2
-    rows = tl.arange(0, ROWS)[:, None]
-    columns = tl.arange(0, HALF_BLOCK)[None, :]
-    packed += token * token_stride
     head = tl.where(rows == group, HEADS + kv_head, kv_head * group + rows)
     inside = (rows <= group) & (columns < half)
     low = tl.load(packed + head * KEY_WIDTH + columns, mask=inside, other=0.0).to(tl.float32)
     high = tl.load(packed + head * KEY_WIDTH + half + columns, mask=inside, other=0.0).to(tl.float32)
+    rest = low
     if REST_BLOCK:
         others = ROTATED + tl.arange(0, REST_BLOCK)[None, :]
         within = (rows <= group) & (others < KEY_WIDTH)
@@ -77,50 +80,53 @@ def rotate_and_store(
         if REST_BLOCK:
             rest *= share * head_scales(query_norm, key_norm, others, rows == group, others < KEY_WIDTH)
     angle = token * ROTATED + columns
-    turned = low * load_angle(cosines, angle, columns < half) - high * load_angle(sines, angle, columns < half)
+    first = low * load_angle(cosines, angle, columns < half) - high * load_angle(sines, angle, columns < half)
     angle += half
     high = high * load_angle(cosines, angle, columns < half) + low * load_angle(sines, angle, columns < half)
-    slot = tl.load(slots + token).to(tl.int64)
-    page, offset = slot // PAGE, slot % PAGE
-    query = packed + (kv_head * group + rows) * KEY_WIDTH
-    key = keys + page * key_page + kv_head * key_head + offset * KEY_WIDTH + rows * 0
-    kind = packed.dtype.element_ty
-    to_query, to_key = rows < group, rows == tl.where(slot < 0, -1, group)
-    tl.store(query + columns, turned.to(kind), mask=inside & to_query)
+    return first, high, rest
+
+
+@triton.jit
+def store_heads(
+    low, high, rest, query, key, scales, scale_page, scale_head, page, kv_head, offset, slot, rows, columns,
+    GROUP: tl.constexpr, ROTATED: tl.constexpr, REST_BLOCK: tl.constexpr, KEY_WIDTH: tl.constexpr, NARROW: tl.constexpr,
+):  # fmt: skip
+    """Stores the rows of queries and that of the key, in the type of the queries; the key only if it has a slot."""
+    half: tl.constexpr = ROTATED // 2
+    kind = query.dtype.element_ty
+    inside = (rows <= GROUP) & (columns < half)
+    to_query, to_key = rows < GROUP, rows == tl.where(slot < 0, -1, GROUP)
+    tl.store(query + columns, low.to(kind), mask=inside & to_query)
     tl.store(query + half + columns, high.to(kind), mask=inside & to_query)
     scale_at = page * scale_page + kv_head * scale_head + offset
+    others = ROTATED + tl.arange(0, REST_BLOCK if REST_BLOCK else 1)[None, :]
+    within = (rows <= GROUP) & (others < KEY_WIDTH)
+    scale = 1.0
     if NARROW:
-        turned, high = turned.to(kind).to(tl.float32), high.to(kind).to(tl.float32)
-        of_key = tl.where(inside & (rows == group), tl.maximum(tl.abs(turned), tl.abs(high)), 0.0)
+        low, high = low.to(kind).to(tl.float32), high.to(kind).to(tl.float32)
+        of_key = tl.where(inside & (rows == GROUP), tl.maximum(tl.abs(low), tl.abs(high)), 0.0)
         greatest = tl.max(of_key) + tl.sum(of_key * 0.0)
         if REST_BLOCK:
             rest = rest.to(kind).to(tl.float32)
-            of_rest = tl.where(within & (rows == group), tl.abs(rest), 0.0)
+            of_rest = tl.where(within & (rows == GROUP), tl.abs(rest), 0.0)
             greatest = tl.maximum(greatest, tl.max(of_rest)) + tl.sum(of_rest * 0.0)
         scale = scale_of(greatest) + greatest * 0.0
-        tl.store(key_scales + scale_at, scale, mask=slot >= 0)
-        tl.store(key + columns, narrow(turned / scale), mask=inside & to_key)
-        tl.store(key + half + columns, narrow(high / scale), mask=inside & to_key)
-    else:
-        tl.store(key + columns, turned.to(kind), mask=inside & to_key)
-        tl.store(key + half + columns, high.to(kind), mask=inside & to_key)
+        tl.store(scales + scale_at, scale, mask=slot >= 0)
+    tl.store(key + columns, as_stored(low, scale, kind, NARROW), mask=inside & to_key)
+    tl.store(key + half + columns, as_stored(high, scale, kind, NARROW), mask=inside & to_key)
     if REST_BLOCK:
         tl.store(query + others, rest.to(kind), mask=within & to_query)
-        if NARROW:
-            tl.store(key + others, narrow(rest / scale), mask=within & to_key)
-        else:
-            tl.store(key + others, rest.to(kind), mask=within & to_key)
-    columns = tl.arange(0, VALUE_BLOCK)
-    value = tl.load(
-        packed + (HEADS + KV_HEADS) * KEY_WIDTH + kv_head * VALUE_WIDTH + columns, mask=columns < VALUE_WIDTH, other=0.0
-    )
+        tl.store(key + others, as_stored(rest, scale, kind, NARROW), mask=within & to_key)
+
+
+@triton.jit
+def as_stored(numbers, scale, KIND: tl.constexpr, NARROW: tl.constexpr):
+    """Returns float32 numbers as the cache has them."""
     if NARROW:
-        value = value.to(tl.float32)
-        scale = scale_of(tl.max(tl.abs(value))) + tl.sum(value * 0.0)
-        tl.store(value_scales + scale_at, scale, mask=slot >= 0)
-        value = narrow(value / scale)
-    place = values + page * value_page + kv_head * value_head + offset * COLUMNS
-    tl.store(place + columns, value, mask=columns < tl.where(slot < 0, 0, VALUE_WIDTH))
+        found = narrow(numbers / scale)
+    else:
+        found = numbers.to(KIND)
+    return found
 
 
 @triton.jit

@@ -10,33 +10,12 @@ from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 @triton.jit(do_not_specialize=["count", "scale"])
 def choose_experts(
-    rows,
-    weights,
-    bias,
-    correction,
-    parts,
-    arrivals,
-    logits,
-    shares,
-    chosen,
-    count,
-    scale,
-    EXPERTS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    CHOICES: tl.constexpr,
-    GROUPS: tl.constexpr,
-    OPEN: tl.constexpr,
-    ROWS: tl.constexpr,
-    TILE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    SPLITS: tl.constexpr,
-    BIAS: tl.constexpr,
-    ROUNDED: tl.constexpr,
-    SIGMOID: tl.constexpr,
-    CORRECTED: tl.constexpr,
-    NORMALIZED: tl.constexpr,
+    rows, weights, bias, correction, parts, arrivals, logits, shares, chosen, count, scale,
+    EXPERTS: tl.constexpr, WIDTH: tl.constexpr, CHOICES: tl.constexpr, GROUPS: tl.constexpr, OPEN: tl.constexpr,
+    ROWS: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr, SPLITS: tl.constexpr, BIAS: tl.constexpr,
+    ROUNDED: tl.constexpr, SIGMOID: tl.constexpr, CORRECTED: tl.constexpr, NORMALIZED: tl.constexpr,
     EARLY: tl.constexpr,
-):
+):  # fmt: skip
     """Multiplies ROWS rows of `[count, WIDTH]` with a part of the weights of TILE experts, `[EXPERTS, WIDTH]`.
 
     The width is split among SPLITS programs. Of all programs of these rows the last to be done adds up what they have
@@ -44,10 +23,38 @@ def choose_experts(
     """
     if EARLY:
         gdc_launch_dependents()
-    LENGTH: tl.constexpr = (WIDTH + BLOCK * SPLITS - 1) // (BLOCK * SPLITS) * BLOCK
     experts = tl.program_id(0) * TILE + tl.arange(0, TILE)
     place = tl.program_id(1)
     own = place * ROWS + tl.arange(0, ROWS)
+    total = part_of_logits(rows, weights, experts, own, count, EXPERTS, WIDTH, ROWS, TILE, BLOCK, SPLITS, EARLY)
+    parts += place * (SPLITS * ROWS * EXPERTS)
+    found = parts + (tl.program_id(2) * ROWS + tl.arange(0, ROWS))[None, :] * EXPERTS + experts[:, None]
+    tl.store(found, total, mask=(experts < EXPERTS)[:, None])
+    tl.debug_barrier()
+    if tl.atomic_add(arrivals + place, 1, sem="acq_rel") == tl.num_programs(0) * SPLITS - 1:
+        tl.store(arrivals + place, 0)
+        each = tl.arange(0, triton.next_power_of_2(EXPERTS))
+        known = (each < EXPERTS)[None, :]
+        logit = logits_of(parts, bias, each, known, EXPERTS, ROWS, SPLITS, BIAS)
+        if ROUNDED:
+            logit = logit.to(rows.dtype.element_ty).to(tl.float32)
+        there, number = (own < count)[:, None], own.to(tl.int64)[:, None]
+        at = logits + number * EXPERTS + each[None, :]
+        tl.store(at, logit.to(logits.dtype.element_ty), mask=there & known)
+        best, share = chosen_of(logit, correction, each, known, CHOICES, GROUPS, OPEN, SIGMOID, CORRECTED, NORMALIZED)
+        choice = tl.arange(0, best.shape[1])[None, :]
+        at = number * CHOICES + choice
+        tl.store(shares + at, (share * scale).to(shares.dtype.element_ty), mask=there & (choice < CHOICES))
+        tl.store(chosen + at, best.to(tl.int64), mask=there & (choice < CHOICES))
+
+
+@triton.jit
+def part_of_logits(
+    rows, weights, experts, own, count, EXPERTS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
+    TILE: tl.constexpr, BLOCK: tl.constexpr, SPLITS: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """Returns the products `[TILE, ROWS]` of the experts' weights and the rows `own`, over this program's columns."""
+    LENGTH: tl.constexpr = (WIDTH + BLOCK * SPLITS - 1) // (BLOCK * SPLITS) * BLOCK
     columns = tl.program_id(2) * LENGTH + tl.arange(0, BLOCK)
     # What lies outside reads the last row again, and is not written.
     weights += tl.minimum(experts, EXPERTS - 1)[:, None] * WIDTH + columns[None, :]
@@ -63,40 +70,41 @@ def choose_experts(
             weight = tl.load(weights + start + BLOCK, mask=ahead[None, :], other=0.0)
         row = tl.load(rows + start, mask=(columns + start < WIDTH)[:, None], other=0.0)
         total = tl.dot(mine, row.to(mine.dtype), total, input_precision="ieee")
-    parts += place * (SPLITS * ROWS * EXPERTS)
-    found = parts + (tl.program_id(2) * ROWS + tl.arange(0, ROWS))[None, :] * EXPERTS + experts[:, None]
-    tl.store(found, total, mask=(experts < EXPERTS)[:, None])
-    tl.debug_barrier()
-    if tl.atomic_add(arrivals + place, 1, sem="acq_rel") == tl.num_programs(0) * SPLITS - 1:
-        tl.store(arrivals + place, 0)
-        each = tl.arange(0, triton.next_power_of_2(EXPERTS))
-        known = (each < EXPERTS)[None, :]
-        logit = tl.zeros([ROWS, each.shape[0]], dtype=tl.float32)
-        for split in tl.range(SPLITS):
-            part = parts + (split * ROWS + tl.arange(0, ROWS))[:, None] * EXPERTS + each[None, :]
-            logit += tl.load(part, mask=known, other=0.0, cache_modifier=".cg")
-        if BIAS:
-            logit += tl.load(bias + each[None, :], mask=known, other=0.0).to(tl.float32)
-        if ROUNDED:
-            logit = logit.to(rows.dtype.element_ty).to(tl.float32)
-        there = (own < count)[:, None]
-        number = own.to(tl.int64)[:, None]
-        tl.store(logits + number * EXPERTS + each[None, :], logit.to(logits.dtype.element_ty), mask=there & known)
-        score = scored(logit, known, SIGMOID)
-        merit = score
-        if CORRECTED:
-            merit += tl.load(correction + each[None, :], mask=known, other=0.0).to(tl.float32)
-        # What is no number is the least there is: no expert is chosen twice, and none that is not there.
-        merit = tl.where(known, tl.maximum(merit, -1.0e38), float("-inf"))
-        if GROUPS > 1:
-            merit = within_best(merit, GROUPS, OPEN)
-        best, share = best_of(score, merit, CHOICES)
-        if NORMALIZED:
-            share /= tl.sum(share, axis=1)[:, None] + 1e-20
-        choice = tl.arange(0, best.shape[1])[None, :]
-        at = number * CHOICES + choice
-        tl.store(shares + at, (share * scale).to(shares.dtype.element_ty), mask=there & (choice < CHOICES))
-        tl.store(chosen + at, best.to(tl.int64), mask=there & (choice < CHOICES))
+    return total
+
+
+@triton.jit
+def logits_of(
+    parts, bias, each, known, EXPERTS: tl.constexpr, ROWS: tl.constexpr, SPLITS: tl.constexpr, BIAS: tl.constexpr
+):  # fmt: skip
+    """Returns the logits `[ROWS, ALL]` of which programs have left parts `[SPLITS, ROWS, EXPERTS]`."""
+    logit = tl.zeros([ROWS, each.shape[0]], dtype=tl.float32)
+    for split in tl.range(SPLITS):
+        part = parts + (split * ROWS + tl.arange(0, ROWS))[:, None] * EXPERTS + each[None, :]
+        logit += tl.load(part, mask=known, other=0.0, cache_modifier=".cg")
+    if BIAS:
+        logit += tl.load(bias + each[None, :], mask=known, other=0.0).to(tl.float32)
+    return logit
+
+
+@triton.jit
+def chosen_of(
+    logit, correction, each, known, CHOICES: tl.constexpr, GROUPS: tl.constexpr, OPEN: tl.constexpr,
+    SIGMOID: tl.constexpr, CORRECTED: tl.constexpr, NORMALIZED: tl.constexpr,
+):  # fmt: skip
+    """Returns what `best_of` does of logits `[ROWS, ALL]`, the shares of a row together one if NORMALIZED."""
+    score = scored(logit, known, SIGMOID)
+    merit = score
+    if CORRECTED:
+        merit += tl.load(correction + each[None, :], mask=known, other=0.0).to(tl.float32)
+    # What is no number is the least there is: no expert is chosen twice, and none that is not there.
+    merit = tl.where(known, tl.maximum(merit, -1.0e38), float("-inf"))
+    if GROUPS > 1:
+        merit = within_best(merit, GROUPS, OPEN)
+    best, share = best_of(score, merit, CHOICES)
+    if NORMALIZED:
+        share /= tl.sum(share, axis=1)[:, None] + 1e-20
+    return best, share
 
 
 @triton.jit

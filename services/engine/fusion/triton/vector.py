@@ -39,25 +39,10 @@ def multiplied(weights, part, LANE: tl.constexpr):
 
 @triton.jit
 def multiply_row(
-    row,
-    weights,
-    factors,
-    scales,
-    bias,
-    residual,
-    output,
-    epsilon,
-    UNITS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ROWS: tl.constexpr,
-    BLOCK: tl.constexpr,
-    FACTORS: tl.constexpr,
-    NORM: tl.constexpr,
-    BIAS: tl.constexpr,
-    RESIDUAL: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-    EARLY: tl.constexpr,
-):
+    row, weights, factors, scales, bias, residual, output, epsilon,
+    UNITS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, FACTORS: tl.constexpr,
+    NORM: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, ACTIVATION: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
     """Writes ROWS numbers of `[UNITS]`, of a row `[WIDTH]` that is normalized before if NORM.
 
     The weights are `[UNITS, WIDTH]`, with an activation `[2 * UNITS, WIDTH]`: those of the gates, then the others. With
@@ -65,34 +50,66 @@ def multiply_row(
     """
     if EARLY:
         gdc_launch_dependents()
-    # Numbers that a thread reads at once it also adds up at once: a sum for each would take its registers, and those
-    # of the kernel behind, which is to begin before this one ends.
-    LANE: tl.constexpr = min(128 // weights.dtype.element_ty.primitive_bitwidth, BLOCK)
     units = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     columns = tl.arange(0, BLOCK)
     at = weights + units.to(tl.int64)[:, None] * WIDTH + columns[None, :]
     own = load_weights(at, units, columns, UNITS, WIDTH, ROWS, BLOCK)
+    other_at, other = at, own
     if ACTIVATION:
         other_at = at + UNITS * WIDTH
         other = load_weights(other_at, units, columns, UNITS, WIDTH, ROWS, BLOCK)
-        through = tl.zeros([ROWS, BLOCK // LANE], dtype=tl.float32)
     if EARLY:
         gdc_wait()
     share = 1.0
     if NORM:
-        squares = tl.zeros([BLOCK], dtype=tl.float32)
-        for start in tl.static_range(0, WIDTH, BLOCK):
-            part = load_row(row, columns + start, WIDTH, BLOCK)
-            squares += part * part
-        share = tl.rsqrt(tl.sum(squares, axis=0) / WIDTH + epsilon)
+        share = share_of(row, epsilon, WIDTH, BLOCK)
+    total, through = lanes_of(
+        row, scales, at, own, other_at, other, units, UNITS, WIDTH, ROWS, BLOCK, NORM, ACTIVATION
+    )  # fmt: skip
+    result = tl.sum(total, axis=1) * share
+    inside = units < UNITS
+    result = finished(result, factors, bias, units, inside, FACTORS, BIAS)
+    if ACTIVATION:
+        factor = tl.sum(through, axis=1) * share
+        factor = finished(factor, factors + UNITS, bias + UNITS, units, inside, FACTORS, BIAS)
+        result = activated(result, ACTIVATION) * factor
+    if RESIDUAL:
+        result += tl.load(residual + units, mask=inside, other=0.0).to(tl.float32)
+    tl.store(output + units, result.to(output.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def share_of(row, epsilon, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    """Returns what a row is multiplied with to be normalized: one by its root mean square."""
+    squares = tl.zeros([BLOCK], dtype=tl.float32)
+    columns = tl.arange(0, BLOCK)
+    for start in tl.static_range(0, WIDTH, BLOCK):
+        part = load_row(row, columns + start, WIDTH, BLOCK)
+        squares += part * part
+    return tl.rsqrt(tl.sum(squares, axis=0) / WIDTH + epsilon)
+
+
+@triton.jit
+def lanes_of(
+    row, scales, at, own, other_at, other, units, UNITS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
+    BLOCK: tl.constexpr, NORM: tl.constexpr, ACTIVATION: tl.constexpr,
+):  # fmt: skip
+    """Returns sums of products `[ROWS, BLOCK / LANE]` of weights and the row, which are still to be added up, and with
+    an activation those of the other weights.
+
+    `own` and `other` are the first weights, of which `at` and `other_at` `[ROWS, BLOCK]` tell where they are.
+    """
+    # Numbers that a thread reads at once it also adds up at once: a sum for each would take its registers, and those
+    # of the kernel behind, which is to begin before this one ends.
+    LANE: tl.constexpr = min(128 // own.dtype.primitive_bitwidth, BLOCK)
+    columns = tl.arange(0, BLOCK)
     total = tl.zeros([ROWS, BLOCK // LANE], dtype=tl.float32)
+    through = total
     for start in tl.static_range(0, WIDTH, BLOCK):
         part = load_row(row, columns + start, WIDTH, BLOCK)
         if NORM:
             part *= load_row(scales, columns + start, WIDTH, BLOCK)
-        mine = own
-        if ACTIVATION:
-            theirs = other
+        mine, theirs = own, other
         if start + BLOCK < WIDTH:  # the next ones are on the way while these are multiplied
             own = load_weights(at + start + BLOCK, units, columns + start + BLOCK, UNITS, WIDTH, ROWS, BLOCK)
             if ACTIVATION:
@@ -101,19 +118,14 @@ def multiply_row(
         total += multiplied(mine, part, LANE)
         if ACTIVATION:
             through += multiplied(theirs, part, LANE)
-    result = tl.sum(total, axis=1) * share
-    inside = units < UNITS
+    return total, through
+
+
+@triton.jit
+def finished(sums, factors, bias, units, inside, FACTORS: tl.constexpr, BIAS: tl.constexpr):
+    """Returns sums `[ROWS]` times the factors of their units, and with their bias added."""
     if FACTORS:
-        result *= tl.load(factors + units, mask=inside, other=0.0)
+        sums *= tl.load(factors + units, mask=inside, other=0.0)
     if BIAS:
-        result += tl.load(bias + units, mask=inside, other=0.0).to(tl.float32)
-    if ACTIVATION:
-        factor = tl.sum(through, axis=1) * share
-        if FACTORS:
-            factor *= tl.load(factors + UNITS + units, mask=inside, other=0.0)
-        if BIAS:
-            factor += tl.load(bias + UNITS + units, mask=inside, other=0.0).to(tl.float32)
-        result = activated(result, ACTIVATION) * factor
-    if RESIDUAL:
-        result += tl.load(residual + units, mask=inside, other=0.0).to(tl.float32)
-    tl.store(output + units, result.to(output.dtype.element_ty), mask=inside)
+        sums += tl.load(bias + units, mask=inside, other=0.0).to(tl.float32)
+    return sums

@@ -6,64 +6,23 @@ import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
-from services.engine.generation.attention.triton.narrow import load_scales
 from services.engine.generation.attention.triton.own import load_turned, store_own
-from services.engine.generation.attention.triton.pages import load_block, load_pages
+from services.engine.generation.attention.triton.pages import load_pages
 from services.engine.generation.attention.triton.parts import store_part, sum_parts, write_whole
-from services.engine.generation.attention.triton.softmax import LOGARITHM, capped, weigh_block
+from services.engine.generation.attention.triton.softmax import LOGARITHM, capped, load_tokens, weigh_block
 
 
 @triton.jit
 def attend_token(
-    query,
-    cosines,
-    sines,
-    query_norm,
-    key_norm,
-    slots,
-    keys,
-    values,
-    pages,
-    blocks,
-    totals,
-    measures,
-    arrivals,
-    sinks,
-    output,
-    query_token,
-    query_head,
-    key_page,
-    key_head,
-    value_page,
-    value_head,
-    key_scales,
-    value_scales,
-    scale_page,
-    scale_head,
-    scaling,
-    softcap,
-    window,
-    epsilon,
-    HEADS: tl.constexpr,
-    KV_HEADS: tl.constexpr,
-    PAGE: tl.constexpr,
-    M: tl.constexpr,
-    N: tl.constexpr,
-    QUERIES: tl.constexpr,
-    PARTS: tl.constexpr,
-    KEY_WIDTH: tl.constexpr,
-    KEY_BLOCK: tl.constexpr,
-    VALUE_WIDTH: tl.constexpr,
-    VALUE_BLOCK: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    NARROW: tl.constexpr,
-    SOFTCAP: tl.constexpr,
-    WINDOW: tl.constexpr,
-    SINKS: tl.constexpr,
-    ROTATED: tl.constexpr,
-    NORM: tl.constexpr,
+    query, cosines, sines, query_norm, key_norm, slots, keys, values, pages, blocks, totals, measures, arrivals, sinks,
+    output, query_token, query_head, key_page, key_head, value_page, value_head, key_scales, value_scales, scale_page,
+    scale_head, scaling, softcap, window, epsilon,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, PAGE: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
+    QUERIES: tl.constexpr, PARTS: tl.constexpr, KEY_WIDTH: tl.constexpr, KEY_BLOCK: tl.constexpr,
+    VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr,
+    SOFTCAP: tl.constexpr, WINDOW: tl.constexpr, SINKS: tl.constexpr, ROTATED: tl.constexpr, NORM: tl.constexpr,
     EARLY: tl.constexpr,
-):
+):  # fmt: skip
     """Writes `[T, HEADS, VALUE_WIDTH]` for the queries of one key head and one row of `blocks`; see `QueryBlocks`.
 
     The context is split among at most PARTS programs, of which the last to be done sums what all have found: that lies
@@ -74,51 +33,75 @@ def attend_token(
     a head are rotated here, normalized before if NORM, and the row's key and value are stored at its slot, or nowhere
     where that is negative.
     """
-    GROUP: tl.constexpr = HEADS // KV_HEADS
     if EARLY:
         gdc_launch_dependents()
         if not ROTATED:
             gdc_wait()
-    number = tl.program_id(0)
-    kv_head = tl.program_id(1)
-    part = tl.program_id(2)
+    number, kv_head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     block = blocks + number * 5
     first = tl.load(block).to(tl.int64)
     count = tl.load(block + 1).to(tl.int32)
     end = tl.load(block + 2).to(tl.int32) + count
     pages += tl.load(block + 3)
     stored = end - count if ROTATED else end
-    begin = 0
-    if WINDOW:
-        begin = tl.maximum(end - count + 1 - window, 0) // N * N
-    tokens = tl.load(block + 4).to(tl.int32)
-    parts = tl.minimum(tl.maximum((stored - begin + tokens // 2) // tokens, 1), PARTS)
-    length = tl.maximum(tl.cdiv(tl.cdiv(stored - begin, N), parts), 1) * N
-    parts = tl.maximum(tl.cdiv(stored - begin, length), 1)
+    begin, length, parts = shared_out(block, end - count, stored, window, N, PARTS, WINDOW)
     if part >= parts:
         return
     begin += part * length
     until = tl.minimum(begin + length, stored)
-    key_at = keys + kv_head * key_head
-    value_at = values + kv_head * value_head
-    key_scales += kv_head * scale_head
-    value_scales += kv_head * scale_head
+    keys, values = keys + kv_head * key_head, values + kv_head * value_head
+    key_scales, value_scales = key_scales + kv_head * scale_head, value_scales + kv_head * scale_head
     # What was stored in earlier steps may be read before the kernel in front has ended.
     page = load_pages(pages, begin, until, PAGE, N)
-    some_keys, some_values = load_block(
-        page, key_at, value_at, key_page, value_page, begin, until, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
-        VALUE_BLOCK, COLUMNS,
+    tokens = load_tokens(
+        page, keys, values, key_scales, value_scales, key_page, value_page, scale_page, begin, until, PAGE, N,
+        KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW,
     )  # fmt: skip
-    key_scale, value_scale = 1.0, 1.0
-    if NARROW:
-        key_scale = load_scales(key_scales, page, scale_page, begin, until, PAGE, N)
-        value_scale = load_scales(value_scales, page, scale_page, begin, until, PAGE, N)
     page = load_pages(pages, begin + N, until, PAGE, N)
+    GROUP: tl.constexpr = HEADS // KV_HEADS
     rows = tl.arange(0, M)  # those of one token's heads behind one another
-    lanes = rows // GROUP
-    used = rows < GROUP * count
-    key_columns = tl.arange(0, KEY_BLOCK)
-    heads = kv_head * GROUP + rows % GROUP
+    lanes, used, heads = rows // GROUP, rows < GROUP * count, kv_head * GROUP + rows % GROUP
+    queries, total, best, weight = queries_of(
+        query, cosines, sines, query_norm, key_norm, slots, keys, values, first, heads, lanes, used, part, query_token,
+        query_head, key_page, value_page, key_scales, value_scales, scale_page, kv_head, scaling, softcap, epsilon,
+        HEADS, KV_HEADS, PAGE, M, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, SOFTCAP, ROTATED,
+        NORM, EARLY,
+    )  # fmt: skip
+    positions = tl.minimum(end - count + lanes, end - 1)
+    total, best, weight = seen_of_part(
+        queries, (total, best, weight), tokens, page, pages, keys, values, key_scales, value_scales, key_page,
+        value_page, scale_page, begin, until, positions, window, scaling, softcap, PAGE, N, KEY_WIDTH, KEY_BLOCK,
+        VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, SOFTCAP, WINDOW,
+    )  # fmt: skip
+    output += first * HEADS * VALUE_WIDTH
+    write_or_leave(
+        total, best, weight, totals, measures, arrivals, sinks, output, number, kv_head, heads, lanes, used, part,
+        parts, count, HEADS, KV_HEADS, M, QUERIES, PARTS, VALUE_WIDTH, VALUE_BLOCK, SINKS,
+    )  # fmt: skip
+
+
+@triton.jit
+def shared_out(block, position, stored, window, N: tl.constexpr, PARTS: tl.constexpr, WINDOW: tl.constexpr):
+    """Returns where the tokens begin that a block sees, how many a program takes, and how many programs have some."""
+    begin = 0
+    if WINDOW:
+        begin = tl.maximum(position + 1 - window, 0) // N * N
+    tokens = tl.load(block + 4).to(tl.int32)
+    parts = tl.minimum(tl.maximum((stored - begin + tokens // 2) // tokens, 1), PARTS)
+    length = tl.maximum(tl.cdiv(tl.cdiv(stored - begin, N), parts), 1) * N
+    return begin, length, tl.maximum(tl.cdiv(stored - begin, length), 1)
+
+
+@triton.jit
+def queries_of(
+    query, cosines, sines, query_norm, key_norm, slots, keys, values, first, heads, lanes, used, part, query_token,
+    query_head, key_page, value_page, key_scales, value_scales, scale_page, kv_head, scaling, softcap, epsilon,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, PAGE: tl.constexpr, M: tl.constexpr, KEY_WIDTH: tl.constexpr,
+    KEY_BLOCK: tl.constexpr, VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr,
+    NARROW: tl.constexpr, SOFTCAP: tl.constexpr, ROTATED: tl.constexpr, NORM: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """Returns queries `[M, KEY_BLOCK]` and what they have seen before their context: with ROTATED, each itself."""
+    rows, columns = tl.arange(0, M), tl.arange(0, KEY_BLOCK)
     query += first * query_token
     total = tl.zeros([M, VALUE_BLOCK], dtype=tl.float32)
     best = tl.full([M], float("-inf"), dtype=tl.float32)
@@ -126,15 +109,14 @@ def attend_token(
     if ROTATED:
         if EARLY:
             gdc_wait()
-        kind = query.dtype.element_ty
         cosines += first * ROTATED
         sines += first * ROTATED
         at = query + heads[:, None] * KEY_WIDTH
-        there = (rows < GROUP)[:, None]
+        there = (rows < HEADS // KV_HEADS)[:, None]
         queries = load_turned(at, there, query_norm, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM)
-        queries = queries.to(kind)
+        queries = queries.to(query.dtype.element_ty)
         key, value = store_own(
-            query, cosines, sines, key_norm, epsilon, slots + first, key_at, value_at, key_scales, value_scales,
+            query, cosines, sines, key_norm, epsilon, slots + first, keys, values, key_scales, value_scales,
             key_page, value_page, scale_page, kv_head, part == 0, HEADS, KV_HEADS, PAGE, KEY_WIDTH, KEY_BLOCK,
             VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, ROTATED, NORM,
         )  # fmt: skip
@@ -146,40 +128,63 @@ def attend_token(
             weight += 1.0
             total += value.to(tl.float32)[None, :]
     else:
-        inside = used[:, None] & (key_columns < KEY_WIDTH)[None, :]
+        inside = used[:, None] & (columns < KEY_WIDTH)[None, :]
         at = query + lanes[:, None] * query_token + heads[:, None] * query_head
-        queries = tl.load(at + key_columns[None, :], mask=inside, other=0.0)
-    positions = tl.minimum(end - count + lanes, end - 1)
+        queries = tl.load(at + columns[None, :], mask=inside, other=0.0)
+    return queries, total, best, weight
+
+
+@triton.jit
+def seen_of_part(
+    queries, state, tokens, page, pages, key_at, value_at, key_scales, value_scales, key_page, value_page, scale_page,
+    begin, until, positions, window, scaling, softcap,
+    PAGE: tl.constexpr, N: tl.constexpr, KEY_WIDTH: tl.constexpr, KEY_BLOCK: tl.constexpr, VALUE_WIDTH: tl.constexpr,
+    VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr, SOFTCAP: tl.constexpr,
+    WINDOW: tl.constexpr,
+):  # fmt: skip
+    """Returns `state` with the tokens [begin, until) taken into it; see `weigh_block`.
+
+    `tokens` are the first N of them, as `load_tokens` returns them, and `page` has the next.
+    """
+    keys, values, key_scale, value_scale = tokens
     for start in range(begin, until, N):
-        next_keys, next_values = load_block(  # on their way while those before are worked on
-            page, key_at, value_at, key_page, value_page, start + N, until, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
-            VALUE_BLOCK, COLUMNS,
+        next_keys, next_values, next_key_scale, next_value_scale = load_tokens(  # while those before are worked on
+            page, key_at, value_at, key_scales, value_scales, key_page, value_page, scale_page, start + N, until, PAGE,
+            N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW,
         )  # fmt: skip
-        if NARROW:
-            next_key_scale = load_scales(key_scales, page, scale_page, start + N, until, PAGE, N)
-            next_value_scale = load_scales(value_scales, page, scale_page, start + N, until, PAGE, N)
         page = load_pages(pages, start + 2 * N, until, PAGE, N)
-        total, best, weight = weigh_block(
-            queries, (total, best, weight), some_keys, some_values, key_scale, value_scale, start, positions, until,
-            window, scaling, softcap, N, NARROW, SOFTCAP, WINDOW, True,
+        state = weigh_block(
+            queries, state, keys, values, key_scale, value_scale, start, positions, until, window, scaling, softcap, N,
+            NARROW, SOFTCAP, WINDOW, True,
         )  # fmt: skip
-        some_keys, some_values = next_keys, next_values
+        keys, values = next_keys, next_values
         if NARROW:
             key_scale, value_scale = next_key_scale, next_value_scale
-    output += first * HEADS * VALUE_WIDTH
+    return state
+
+
+@triton.jit
+def write_or_leave(
+    total, best, weight, totals, measures, arrivals, sinks, output, number, kv_head, heads, lanes, used, part, parts,
+    count, HEADS: tl.constexpr, KV_HEADS: tl.constexpr, M: tl.constexpr, QUERIES: tl.constexpr, PARTS: tl.constexpr,
+    VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, SINKS: tl.constexpr,
+):  # fmt: skip
+    """Writes what one program has found, or leaves it for the last one of its block, which writes what all have."""
+    GROUP: tl.constexpr = HEADS // KV_HEADS
+    rows = tl.arange(0, M)
     if parts == 1:
         write_whole(
             total, best, weight, sinks, output, heads, lanes, used, HEADS, VALUE_WIDTH, VALUE_BLOCK, SINKS
         )  # fmt: skip
-        return
-    place = (number * KV_HEADS + kv_head) * GROUP * QUERIES
-    store_part(total, best, weight, totals, measures, (place + rows) * PARTS + part, used, VALUE_WIDTH, VALUE_BLOCK)
-    tl.debug_barrier()  # all threads have stored theirs
-    counter = arrivals + number * KV_HEADS + kv_head
-    if tl.atomic_add(counter, 1, sem="acq_rel") == parts - 1:
-        tl.store(counter, 0)
-        sum_parts(
-            totals + place.to(tl.int64) * PARTS * VALUE_WIDTH, measures + place * PARTS * 2, parts, count,
-            sinks + kv_head * GROUP, output + kv_head * GROUP * VALUE_WIDTH, HEADS, GROUP, QUERIES, PARTS, VALUE_WIDTH,
-            VALUE_BLOCK, SINKS,
-        )  # fmt: skip
+    else:
+        place = (number * KV_HEADS + kv_head) * GROUP * QUERIES
+        store_part(total, best, weight, totals, measures, (place + rows) * PARTS + part, used, VALUE_WIDTH, VALUE_BLOCK)
+        tl.debug_barrier()  # all threads have stored theirs
+        counter = arrivals + number * KV_HEADS + kv_head
+        if tl.atomic_add(counter, 1, sem="acq_rel") == parts - 1:
+            tl.store(counter, 0)
+            sum_parts(
+                totals + place.to(tl.int64) * PARTS * VALUE_WIDTH, measures + place * PARTS * 2, parts, count,
+                sinks + kv_head * GROUP, output + kv_head * GROUP * VALUE_WIDTH, HEADS, GROUP, QUERIES, PARTS,
+                VALUE_WIDTH, VALUE_BLOCK, SINKS,
+            )  # fmt: skip

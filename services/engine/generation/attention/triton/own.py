@@ -42,33 +42,12 @@ def load_turned(
 
 @triton.jit
 def store_own(
-    query,
-    cosines,
-    sines,
-    key_norm,
-    epsilon,
-    slot_at,
-    key_at,
-    value_at,
-    key_scales,
-    value_scales,
-    key_page,
-    value_page,
-    scale_page,
-    kv_head,
-    stores,
-    HEADS: tl.constexpr,
-    KV_HEADS: tl.constexpr,
-    PAGE: tl.constexpr,
-    KEY_WIDTH: tl.constexpr,
-    KEY_BLOCK: tl.constexpr,
-    VALUE_WIDTH: tl.constexpr,
-    VALUE_BLOCK: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    NARROW: tl.constexpr,
-    ROTATED: tl.constexpr,
-    NORM: tl.constexpr,
-):
+    query, cosines, sines, key_norm, epsilon, slot_at, key_at, value_at, key_scales, value_scales, key_page, value_page,
+    scale_page, kv_head, stores,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, PAGE: tl.constexpr, KEY_WIDTH: tl.constexpr, KEY_BLOCK: tl.constexpr,
+    VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr,
+    ROTATED: tl.constexpr, NORM: tl.constexpr,
+):  # fmt: skip
     """Returns a head's key `[1, KEY_BLOCK]` and value `[VALUE_BLOCK]` of one token, as whoever reads them later does.
 
     `query` is the token's `[queries | keys | values]`; see `load_turned`. If it `stores`, both go to the token's slot,

@@ -5,7 +5,7 @@
 import triton
 import triton.language as tl
 
-from services.engine.generation.attention.triton.softmax import LOGARITHM
+from services.engine.generation.attention.triton.softmax import LOGARITHM, with_sink
 
 _AT_ONCE = tl.constexpr(4096)
 """Numbers of the parts that are summed at once."""
@@ -29,10 +29,7 @@ def write_whole(
     """Writes heads of tokens `[tokens, HEADS, VALUE_WIDTH]` whose context one program has seen; see `weigh_block`."""
     if SINKS:
         sink = tl.load(sinks + heads, mask=used, other=0.0).to(tl.float32) * LOGARITHM
-        higher = tl.maximum(best, sink)
-        fading = tl.exp2(best - higher)
-        weight = weight * fading + tl.exp2(sink - higher)
-        total *= fading[:, None]
+        total, best, weight = with_sink(total, best, weight, sink)
     columns = tl.arange(0, VALUE_BLOCK)
     result = (total / tl.where(weight > 0.0, weight, 1.0)[:, None]).to(output.dtype.element_ty)
     at = output + (lanes * HEADS + heads)[:, None] * VALUE_WIDTH + columns[None, :]
@@ -53,20 +50,9 @@ def store_part(
 
 @triton.jit
 def sum_parts(
-    totals,
-    measures,
-    parts,
-    count,
-    sinks,
-    output,
-    HEADS: tl.constexpr,
-    GROUP: tl.constexpr,
-    QUERIES: tl.constexpr,
-    PARTS: tl.constexpr,
-    VALUE_WIDTH: tl.constexpr,
-    VALUE_BLOCK: tl.constexpr,
-    SINKS: tl.constexpr,
-):
+    totals, measures, parts, count, sinks, output, HEADS: tl.constexpr, GROUP: tl.constexpr, QUERIES: tl.constexpr,
+    PARTS: tl.constexpr, VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, SINKS: tl.constexpr,
+):  # fmt: skip
     """Writes GROUP heads of `count` tokens `[tokens, HEADS, VALUE_WIDTH]`, zeros where no part has seen anything.
 
     `totals` `[QUERIES, GROUP, PARTS, VALUE_WIDTH]` are sums of weighted values, `measures` `[QUERIES, GROUP, PARTS, 2]`

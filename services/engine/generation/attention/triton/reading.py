@@ -5,46 +5,17 @@
 import triton
 import triton.language as tl
 
-from services.engine.generation.attention.triton.softmax import LOGARITHM, attend_block
+from services.engine.generation.attention.triton.softmax import LOGARITHM, attend_block, with_sink
 
 
 @triton.jit
 def attend_reading(
-    query,
-    output,
-    keys,
-    values,
-    pages,
-    blocks,
-    sinks,
-    query_token,
-    query_head,
-    key_page,
-    key_head,
-    value_page,
-    value_head,
-    key_scales,
-    value_scales,
-    scale_page,
-    scale_head,
-    scaling,
-    softcap,
-    window,
-    HEADS: tl.constexpr,
-    GROUP: tl.constexpr,
-    PAGE: tl.constexpr,
-    M: tl.constexpr,
-    N: tl.constexpr,
-    KEY_WIDTH: tl.constexpr,
-    KEY_BLOCK: tl.constexpr,
-    VALUE_WIDTH: tl.constexpr,
-    VALUE_BLOCK: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    NARROW: tl.constexpr,
-    SOFTCAP: tl.constexpr,
-    WINDOW: tl.constexpr,
-    SINKS: tl.constexpr,
-):
+    query, output, keys, values, pages, blocks, sinks, query_token, query_head, key_page, key_head, value_page,
+    value_head, key_scales, value_scales, scale_page, scale_head, scaling, softcap, window,
+    HEADS: tl.constexpr, GROUP: tl.constexpr, PAGE: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
+    KEY_WIDTH: tl.constexpr, KEY_BLOCK: tl.constexpr, VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr,
+    COLUMNS: tl.constexpr, NARROW: tl.constexpr, SOFTCAP: tl.constexpr, WINDOW: tl.constexpr, SINKS: tl.constexpr,
+):  # fmt: skip
     """Writes `[T, HEADS, VALUE_WIDTH]` for one block of `blocks` and one head. See `QueryBlocks`."""
     head = tl.program_id(0)
     block = blocks + tl.program_id(1) * 5
@@ -52,19 +23,36 @@ def attend_reading(
     count = tl.load(block + 1).to(tl.int32)
     position = tl.load(block + 2).to(tl.int32)
     pages += tl.load(block + 3)
-    rows = tl.arange(0, M)
-    key_columns = tl.arange(0, KEY_BLOCK)
-    value_columns = tl.arange(0, VALUE_BLOCK)
+    rows, key_columns, value_columns = tl.arange(0, M), tl.arange(0, KEY_BLOCK), tl.arange(0, VALUE_BLOCK)
     there = rows < count
     query += first * query_token + head * query_head
     inside = there[:, None] & (key_columns < KEY_WIDTH)[None, :]
     queries = tl.load(query + rows[:, None] * query_token + key_columns[None, :], mask=inside, other=0.0)
-    key_at = keys + (head // GROUP) * key_head
-    value_at = values + (head // GROUP) * value_head
-    key_scales += (head // GROUP) * scale_head
-    value_scales += (head // GROUP) * scale_head
-    end = position + count
-    positions = tl.minimum(position + rows, end - 1)  # of rows without a query too, so that they see something
+    kv_head = head // GROUP
+    total, best, weight = seen_of_context(
+        queries, keys + kv_head * key_head, values + kv_head * value_head, key_scales + kv_head * scale_head,
+        value_scales + kv_head * scale_head, pages, key_page, value_page, scale_page, position, position + count,
+        scaling, softcap, window, PAGE, M, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, SOFTCAP,
+        WINDOW,
+    )  # fmt: skip
+    if SINKS:
+        total, best, weight = with_sink(total, best, weight, tl.load(sinks + head).to(tl.float32) * LOGARITHM)
+    output += (first * HEADS + head) * VALUE_WIDTH
+    inside = there[:, None] & (value_columns < VALUE_WIDTH)[None, :]
+    result = (total / tl.where(weight > 0.0, weight, 1.0)[:, None]).to(output.dtype.element_ty)
+    tl.store(output + rows[:, None] * HEADS * VALUE_WIDTH + value_columns[None, :], result, mask=inside)
+
+
+@triton.jit
+def seen_of_context(
+    queries, key_at, value_at, key_scales, value_scales, pages, key_page, value_page, scale_page, position, end,
+    scaling, softcap, window,
+    PAGE: tl.constexpr, M: tl.constexpr, N: tl.constexpr, KEY_WIDTH: tl.constexpr, KEY_BLOCK: tl.constexpr,
+    VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr,
+    SOFTCAP: tl.constexpr, WINDOW: tl.constexpr,
+):  # fmt: skip
+    """Returns what queries `[M, KEY_BLOCK]`, the first at `position`, see before `end`; see `weigh_block`."""
+    positions = tl.minimum(position + tl.arange(0, M), end - 1)  # of rows without a query too, so that they see some
     begin = 0
     if WINDOW:
         begin = tl.maximum(position - window + 1, 0) // N * N
@@ -85,13 +73,4 @@ def attend_reading(
             scale_page, start, positions, end, window, scaling, softcap, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
             VALUE_BLOCK, COLUMNS, NARROW, SOFTCAP, WINDOW, True,
         )  # fmt: skip
-    if SINKS:
-        sink = tl.load(sinks + head).to(tl.float32) * LOGARITHM
-        higher = tl.maximum(best, sink)
-        fading = tl.exp2(best - higher)
-        weight = weight * fading + tl.exp2(sink - higher)
-        total *= fading[:, None]
-    output += (first * HEADS + head) * VALUE_WIDTH
-    inside = there[:, None] & (value_columns < VALUE_WIDTH)[None, :]
-    result = (total / tl.where(weight > 0.0, weight, 1.0)[:, None]).to(output.dtype.element_ty)
-    tl.store(output + rows[:, None] * HEADS * VALUE_WIDTH + value_columns[None, :], result, mask=inside)
+    return total, best, weight

@@ -14,36 +14,31 @@ LOGARITHM = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def attend_block(
-    query,
-    state,
-    key_at,
-    value_at,
-    key_scale_at,
-    value_scale_at,
-    pages,
-    key_page,
-    value_page,
-    scale_page,
-    start,
-    positions,
-    end,
-    window,
-    scaling,
-    softcap,
-    PAGE: tl.constexpr,
-    N: tl.constexpr,
-    KEY_WIDTH: tl.constexpr,
-    KEY_BLOCK: tl.constexpr,
-    VALUE_WIDTH: tl.constexpr,
-    VALUE_BLOCK: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    NARROW: tl.constexpr,
-    SOFTCAP: tl.constexpr,
-    WINDOW: tl.constexpr,
-    MASKED: tl.constexpr,
-):
+    query, state, key_at, value_at, key_scale_at, value_scale_at, pages, key_page, value_page, scale_page, start,
+    positions, end, window, scaling, softcap,
+    PAGE: tl.constexpr, N: tl.constexpr, KEY_WIDTH: tl.constexpr, KEY_BLOCK: tl.constexpr, VALUE_WIDTH: tl.constexpr,
+    VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr, SOFTCAP: tl.constexpr,
+    WINDOW: tl.constexpr, MASKED: tl.constexpr,
+):  # fmt: skip
     """Loads the tokens [start, start + N) and takes them into `state`; see `load_block` and `weigh_block`."""
     page = load_pages(pages, start, end, PAGE, N)
+    keys, values, key_scale, value_scale = load_tokens(
+        page, key_at, value_at, key_scale_at, value_scale_at, key_page, value_page, scale_page, start, end, PAGE, N,
+        KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW,
+    )  # fmt: skip
+    return weigh_block(
+        query, state, keys, values, key_scale, value_scale, start, positions, end, window, scaling, softcap, N, NARROW,
+        SOFTCAP, WINDOW, MASKED,
+    )  # fmt: skip
+
+
+@triton.jit
+def load_tokens(
+    page, key_at, value_at, key_scale_at, value_scale_at, key_page, value_page, scale_page, start, end,
+    PAGE: tl.constexpr, N: tl.constexpr, KEY_WIDTH: tl.constexpr, KEY_BLOCK: tl.constexpr, VALUE_WIDTH: tl.constexpr,
+    VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr,
+):  # fmt: skip
+    """Returns what `load_block` does and the scales of keys and of values `[N]`, which are ones if not NARROW."""
     keys, values = load_block(
         page, key_at, value_at, key_page, value_page, start, end, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
         VALUE_BLOCK, COLUMNS,
@@ -52,32 +47,14 @@ def attend_block(
     if NARROW:
         key_scale = load_scales(key_scale_at, page, scale_page, start, end, PAGE, N)
         value_scale = load_scales(value_scale_at, page, scale_page, start, end, PAGE, N)
-    return weigh_block(
-        query, state, keys, values, key_scale, value_scale, start, positions, end, window, scaling, softcap, N, NARROW,
-        SOFTCAP, WINDOW, MASKED,
-    )  # fmt: skip
+    return keys, values, key_scale, value_scale
 
 
 @triton.jit
 def weigh_block(
-    query,
-    state,
-    keys,
-    values,
-    key_scale,
-    value_scale,
-    start,
-    positions,
-    end,
-    window,
-    scaling,
-    softcap,
-    N: tl.constexpr,
-    NARROW: tl.constexpr,
-    SOFTCAP: tl.constexpr,
-    WINDOW: tl.constexpr,
-    MASKED: tl.constexpr,
-):
+    query, state, keys, values, key_scale, value_scale, start, positions, end, window, scaling, softcap,
+    N: tl.constexpr, NARROW: tl.constexpr, SOFTCAP: tl.constexpr, WINDOW: tl.constexpr, MASKED: tl.constexpr,
+):  # fmt: skip
     """Takes the tokens [start, start + N) into `state`: sums of weighted values, greatest scores, sums of weights.
 
     `positions` `[M]` are those of the queries `[M, KEY_BLOCK]`; `end` is how many tokens there are. Scores are
@@ -114,6 +91,15 @@ def weigh_block(
     else:
         found = tl.dot(shares.to(values.dtype), values, input_precision="ieee")
     return total * fading[:, None] + found, higher, weight
+
+
+@triton.jit
+def with_sink(total, best, weight, sink):
+    """Returns what was seen beside a sink: a score that has weight, and no value."""
+    higher = tl.maximum(best, sink)
+    fading = tl.exp2(best - higher)
+    weight = weight * fading + tl.exp2(sink - higher)
+    return total * fading[:, None], higher, weight
 
 
 @triton.jit

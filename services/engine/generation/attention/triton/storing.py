@@ -9,33 +9,12 @@ from services.engine.generation.attention.triton.narrow import narrow, scale_of
 
 @triton.jit
 def store_token(
-    key,
-    value,
-    slots,
-    keys,
-    values,
-    key_token,
-    key_stride,
-    value_token,
-    value_stride,
-    key_page,
-    key_head,
-    value_page,
-    value_head,
-    key_scales,
-    value_scales,
-    scale_page,
-    scale_head,
-    KV_HEADS: tl.constexpr,
-    HEADS_BLOCK: tl.constexpr,
-    PAGE: tl.constexpr,
-    KEY_WIDTH: tl.constexpr,
-    KEY_BLOCK: tl.constexpr,
-    VALUE_WIDTH: tl.constexpr,
-    VALUE_BLOCK: tl.constexpr,
-    COLUMNS: tl.constexpr,
+    key, value, slots, keys, values, key_token, key_stride, value_token, value_stride, key_page, key_head, value_page,
+    value_head, key_scales, value_scales, scale_page, scale_head,
+    KV_HEADS: tl.constexpr, HEADS_BLOCK: tl.constexpr, PAGE: tl.constexpr, KEY_WIDTH: tl.constexpr,
+    KEY_BLOCK: tl.constexpr, VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr,
     NARROW: tl.constexpr,
-):
+):  # fmt: skip
     """Stores all heads of one token `[T, KV_HEADS, width]` at its slot; nothing where that is negative."""
     token = tl.program_id(0).to(tl.int64)
     slot = tl.load(slots + token).to(tl.int64)
