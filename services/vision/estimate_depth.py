@@ -12,6 +12,7 @@ from services.engine.images.reader import ImageInputs
 from services.engine.media.depth_map import depth_floats, depth_png, depth_range
 from services.vision.ask import Depth, DepthAsk
 from services.vision.image_list import ImageList
+from services.vision.large_images import make_pixels
 from services.vision.room import Room
 
 _NUMBER_BYTES = 4
@@ -46,6 +47,7 @@ class DepthEstimator:
         return Prepared(items, lambda outputs: self._depth(outputs, image, ask), images=1)
 
     def _depth(self, outputs: Sequence[Any], image: ImageInputs, ask: DepthAsk) -> Depth:
+        make_pixels(image.width, image.height)
         depths = self._maps.of(outputs[0], image)
         least, greatest = depth_range(depths)
         if ask.as_floats:

@@ -14,6 +14,7 @@ from services.engine.segmentation.models import SegmentationModel
 from services.engine.segmentation.panoptic import Thresholds
 from services.vision.encoded_regions import encoded_regions
 from services.vision.image_list import ImageList
+from services.vision.large_images import make_pixels
 from services.vision.segmentation_ask import SegmentAsk, SegmentedImage
 
 _SHARED_OUT = (SegmentationMode.INSTANCE, SegmentationMode.PANOPTIC)
@@ -62,6 +63,7 @@ class ImageSegmenter:
 
         @torch.inference_mode()
         def finish(outputs: Sequence[dict[str, Tensor]]) -> SegmentedImage:
+            make_pixels(image.width, image.height)
             regions = self._model.regions(outputs[0], mode, size, thresholds)
             found = encoded_regions(regions, self._names, ask.mask_format, self._most_bytes)
             return SegmentedImage(found, mode, width=image.width, height=image.height)

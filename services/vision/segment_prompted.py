@@ -13,6 +13,7 @@ from services.engine.segmentation.mode import SegmentationMode
 from services.engine.segmentation.prompts import PromptedInputs, prompted_regions
 from services.vision.encoded_regions import encoded_regions
 from services.vision.image_list import ImageList
+from services.vision.large_images import make_pixels
 from services.vision.prompt_checks import wrong_prompts
 from services.vision.segment_image import wrong_thresholds
 from services.vision.segmentation_ask import SegmentAsk, SegmentedImage
@@ -56,6 +57,7 @@ class PromptedSegmenter:
 
         @torch.inference_mode()
         def finish(outputs: Sequence[Any]) -> SegmentedImage:
+            make_pixels(image.width, image.height)
             regions = prompted_regions(self._processor, outputs[0], inputs, min_score, threshold)
             found = encoded_regions(regions, {}, ask.mask_format, self._most_bytes)
             return SegmentedImage(found, _MODE, width=image.width, height=image.height)

@@ -13,6 +13,7 @@ from services.engine.media.output_image import DEFAULT_TYPE, check_output_size, 
 from services.engine.media.refusal import ImageRefused
 from services.vision.ask import NewImage, TransformAsk
 from services.vision.image_list import ImageList
+from services.vision.large_images import make_pixels
 from services.vision.room import Room
 
 
@@ -50,6 +51,7 @@ class ImageTransformer:
         return Prepared(items, lambda outputs: self._encoded(outputs, image, wanted), images=1)
 
     def _encoded(self, outputs: Sequence[Any], image: ImageInputs, media_type: str) -> NewImage:
+        make_pixels(image.width * self._transformation.scale, image.height * self._transformation.scale)
         pixels = self._transformation.of(outputs[0], image)
         data = self._room.check(
             encode_image(pixels, media_type), "ask for image/jpeg or image/webp, or send it smaller"

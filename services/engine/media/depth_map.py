@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from services.engine.media import output_image
+from services.engine.turns import restless
+
 DepthMap = NDArray[np.float32]
 
 _GREATEST = 65_535
@@ -37,7 +40,8 @@ def depth_png(depth: DepthMap) -> DepthPng:
     steps = (depth.astype(np.float64) - least) / scale
     values = np.minimum(np.rint(steps), _GREATEST).astype(np.uint16)
     file = BytesIO()
-    Image.fromarray(values).save(file, "PNG")
+    with restless(long=values.size > output_image.LARGE):
+        Image.fromarray(values).save(file, "PNG")
     return DepthPng(file.getvalue(), scale, least)
 
 

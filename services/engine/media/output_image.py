@@ -10,8 +10,11 @@ from PIL import Image
 
 from services.engine.media.media_type import essence
 from services.engine.media.refusal import ImageRefused
+from services.engine.turns import restless
 
 DEFAULT_TYPE = "image/png"
+LARGE = 1 << 22
+"""Pixels from which on a PNG takes half a second or more to be written."""
 _ACCEPTED = "must be image/png, image/jpeg or image/webp"
 
 
@@ -71,5 +74,6 @@ def encode_image(pixels: NDArray[np.uint8], media_type: str = DEFAULT_TYPE) -> b
     check_output_size(media_type, width, height)
     encoding = _ENCODINGS[check_output_type(media_type)]
     file = BytesIO()
-    Image.fromarray(pixels).save(file, encoding.name, **encoding.options)
+    with restless(long=height * width > LARGE):
+        Image.fromarray(pixels).save(file, encoding.name, **encoding.options)
     return file.getvalue()

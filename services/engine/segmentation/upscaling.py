@@ -6,13 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from services.engine.turns import give_way, hold_much
+from services.engine.turns import give_way
 
 Size = tuple[int, int]
 """Height and width in pixels."""
-
-_LARGE = 1 << 22
-"""Pixels of an image from which on a contest holds dozens of megabytes."""
 
 
 def upscaled(maps: Tensor, size: Size) -> Tensor:
@@ -34,8 +31,6 @@ class Contest:
     """
 
     def __init__(self, size: Size) -> None:
-        if math.prod(size) > _LARGE:
-            hold_much()
         self._best = torch.full(size, -math.inf)
         self.owners = torch.zeros(size, dtype=torch.int16)
         """Number of the map a pixel belongs to; 0 where no map was greater than minus infinity."""

@@ -19,7 +19,8 @@ from services.engine.admission import Admission, QueueLimits
 from services.engine.audio import reader
 from services.engine.audio.reader import AudioReader
 from services.engine.listening.features import long_features
-from services.engine.media import image
+from services.engine.media import image, output_image
+from services.engine.media.depth_map import depth_png
 from services.engine.media.recording import AudioLimits
 from services.engine.multimodal.kind import MediaKind
 from services.engine.preprocessing import AT_ONCE, Preprocessing
@@ -152,8 +153,22 @@ async def test_what_is_given_up_ends_at_its_next_rest(preprocessing: Preprocessi
     assert await asyncio.to_thread(ended.wait, 30)
 
 
-async def test_one_large_image_is_decoded_at_a_time(
-    preprocessing: Preprocessing, monkeypatch: pytest.MonkeyPatch
+def decoded(side: int) -> None:
+    file = BytesIO()
+    Image.new("RGB", (side, side)).save(file, "PNG")
+    image.decode_image(file.getvalue(), "", image.ImageLimits(10**6, 10**6, 10**3))
+
+
+ALONE: dict[str, Callable[[int], object]] = {
+    "decoded": decoded,
+    "made": lambda side: output_image.encode_image(np.zeros((side, side, 3), np.uint8)),
+    "a depth map": lambda side: depth_png(np.zeros((side, side), np.float32)),
+}
+
+
+@pytest.mark.parametrize("work", ALONE.values(), ids=ALONE)
+async def test_one_large_image_at_a_time(
+    preprocessing: Preprocessing, monkeypatch: pytest.MonkeyPatch, work: Callable[[int], object]
 ) -> None:
     entered: list[int] = []
 
@@ -164,9 +179,7 @@ async def test_one_large_image_is_decoded_at_a_time(
 
     monkeypatch.setattr(turns.Turns, "restless", restless)
     monkeypatch.setattr(image, "_LARGE", 99)
-    limits = image.ImageLimits(10**6, 10**6, 10**3)
+    monkeypatch.setattr(output_image, "LARGE", 99)
     for side in (10, 9):
-        file = BytesIO()
-        Image.new("RGB", (side, 10)).save(file, "PNG")
-        await preprocessing.run(image.decode_image, file.getvalue(), "", limits)
+        await preprocessing.run(work, side)
     assert len(entered) == 1
