@@ -8,6 +8,7 @@ from sensorium.v1 import models_pb2 as pb
 from services.batched_model import BatchedModel
 from services.engine.checkpoint import Checkpoint, refusals
 from services.engine.encoders.acceleration import accelerate
+from services.engine.encoders.company import company_of
 from services.engine.encoders.loading import load_text_encoder
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.sentences import SentenceRecipe, sentence_recipe
@@ -31,7 +32,8 @@ def load_encoder_model(
     warming()
     began = time.monotonic()
     accelerate(loaded)
-    bench = Workbench(loaded, TextReader(loaded.tokenizer, loaded.context_tokens), settings, metrics)
+    reader = TextReader(loaded.tokenizer, loaded.context_tokens)
+    bench = Workbench(loaded, reader, settings, metrics, company_of(loaded))
     served = serve(task, bench, recipe)
     metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
     limits = pb.ModelLimits(

@@ -21,6 +21,7 @@ from services.engine.batching.pipeline import Pipeline
 from services.engine.batching.queue import BatchLimits
 from services.engine.checkpoint import ModelRefused
 from services.engine.encoders.chosen_rows import ChosenRows
+from services.engine.encoders.company import Company
 from services.engine.encoders.heads import classification_head
 from services.engine.encoders.loading import LoadedEncoder
 from services.engine.encoders.outputs import read_logits
@@ -65,6 +66,8 @@ class Workbench:
     reader: TextReader
     settings: TextSettings
     metrics: EngineMetrics
+    company: Company
+    """Which texts go through the model together."""
 
     def pipeline(self, read: Read, focus: Focus | None = None, most_tokens: int | None = None) -> Pipeline:
         """Returns the way through the model that takes its outputs by `read`. There is one for each model.
@@ -72,7 +75,7 @@ class Workbench:
         A batch holds at most `most_tokens`, if that is less than the settings say.
         """
         settings, loaded = self.settings, self.loaded
-        runner = TextRunner(loaded.model, loaded.device, loaded.pad_id, read, focus)
+        runner = TextRunner(loaded.model, loaded.device, loaded.pad_id, read, focus, company=self.company)
         admission = BatchAdmission(QueueLimits(settings.max_queued_requests, settings.max_queued_tokens))
         limits = BatchLimits(length=min(settings.max_batch_tokens, most_tokens or settings.max_batch_tokens))
         wait = settings.batch_wait_ms / 1000

@@ -17,10 +17,13 @@ def accelerate(loaded: LoadedEncoder) -> None:
     """Puts faster modules into the model where they compute the same on an ordinary text.
 
     Raises:
-        ModelRefused: the model fails on one by itself.
+        ModelRefused: the model fails on one by itself, or answers one in several ways.
     """
     ids = ordinary_ids(loaded).to(loaded.device)
-    acceleration.accelerate(loaded, partial(_first_output, loaded, ids))
+    try:
+        acceleration.accelerate(loaded, partial(_first_output, loaded, ids))
+    except RuntimeError as error:
+        raise ModelRefused(f"{loaded.architecture} answers a text once this way and once another: {error}") from error
 
 
 def ordinary_ids(loaded: LoadedEncoder) -> Tensor:

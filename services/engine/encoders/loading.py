@@ -30,7 +30,11 @@ class LoadedEncoder:
     @property
     def vocabulary_size(self) -> int:
         """Token ids are below it."""
-        return int(self.model.get_input_embeddings().num_embeddings)  # type: ignore[union-attr]
+        try:
+            embeddings: Any = self.model.get_input_embeddings()
+        except NotImplementedError:  # CANINE's are of characters
+            return len(self.tokenizer)
+        return int(embeddings.weight.shape[0])  # I-BERT's tell nothing else
 
     @property
     def pad_id(self) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from services.engine.batching.job import Item
+from services.engine.encoders.company import Company
 from services.engine.encoders.tokens import TextTokens
 
 Read = Callable[[Any, "TextBatch", Sequence[Item]], Sequence[Any]]
@@ -33,17 +34,37 @@ class TextRunner:
     """A BatchRunner over items whose inputs are TextTokens, or have them as `tokens`."""
 
     def __init__(
-        self, model: PreTrainedModel, device: torch.device, pad_id: int, read: Read, focus: Focus | None = None
+        self,
+        model: PreTrainedModel,
+        device: torch.device,
+        pad_id: int,
+        read: Read,
+        focus: Focus | None = None,
+        *,
+        company: Company = Company.ANY,
     ) -> None:
+        """`company` are the texts that go through the model together."""
         self._model = model
         self._device = device
         self._pad_id = pad_id
         self._read = read
         self._focus = focus
+        self._company = company
 
     @torch.inference_mode()
     def run(self, items: Sequence[Item]) -> Sequence[Any]:
         """See BatchRunner."""
+        if self._company is Company.ANY:
+            return self._together(items)
+        groups: dict[int, list[int]] = {}
+        for place, item in enumerate(items):
+            groups.setdefault(len(tokens_of(item)) if self._company is Company.EVEN else place, []).append(place)
+        found: dict[int, Any] = {}
+        for places in groups.values():
+            found |= zip(places, self._together([items[place] for place in places]), strict=True)
+        return [found[place] for place in range(len(items))]
+
+    def _together(self, items: Sequence[Item]) -> Sequence[Any]:
         batch = self._side_by_side([tokens_of(item) for item in items])
         if self._focus is not None:
             self._focus(batch, items)

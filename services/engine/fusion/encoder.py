@@ -2,11 +2,13 @@
 
 import ctypes
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from services.engine.checkpoint import MODEL_ERRORS
 from services.engine.fusion.encoder_parts import EncoderParts, encoder_parts
 from services.engine.fusion.survey import Observation, observe
 from services.engine.native.library import Library
@@ -174,7 +176,8 @@ def _fuse(layer: nn.Module, seen: Observation, library: Library, room: Bytes) ->
     for norm_first in (False, True):
         fused = FusedEncoderLayer(library, parts, own, room, norm_first=norm_first, returns_tuple=returns_tuple)
         layer.forward = fused
-        if seen.matches(layer, residual=norm_first) and fused.used:
-            return True
+        with suppress(*MODEL_ERRORS):  # of a layer that names its arguments otherwise, such as Reformer's
+            if seen.matches(layer, residual=norm_first) and fused.used:
+                return True
         del layer.forward
     return False
