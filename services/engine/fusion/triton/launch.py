@@ -17,8 +17,12 @@ def following(device: torch.device) -> dict[str, Any]:
     """Returns the options of a kernel that waits itself for the results of the kernel in front of it.
 
     Such a kernel begins as soon as there is room, and has its weights on the way before it waits. Whatever it writes
-    and whatever else it reads comes after `gdc_wait`, in every program of it, so that its own followers may rely on all
-    that was before.
+    and whatever else it reads comes after `gdc_wait`, in every program that writes anything, so that its own followers
+    may rely on all that was before.
+
+    Attention reads more before it waits: what earlier steps have stored, and the step's own numbers of pages. It may,
+    because no step begins with such a kernel: tokens and their embeddings are found by kernels that begin only when all
+    before them have ended.
     """
     return {"EARLY": True, "launch_pdl": True} if overlapping and _overlaps(device) else {"EARLY": False}
 

@@ -45,7 +45,7 @@ def attend_token(
     pages += tl.load(block + 3)
     stored = end - count if ROTATED else end
     begin, length, parts = shared_out(block, end - count, stored, window, N, PARTS, WINDOW)
-    if part >= parts:
+    if part >= parts:  # the first program waits for the kernel in front, and this one leaves nothing to read
         return
     begin += part * length
     until = tl.minimum(begin + length, stored)
