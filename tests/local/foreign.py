@@ -35,6 +35,10 @@ SERIES: dict[str, tuple[dict[str, str], float]] = {
             ("last_terminated_timestamp", 1e9),
         )
     },
+    "kube_pod_container_status_waiting_reason": (
+        {"pod": "sensorium-text-0", "container": "server", "reason": "ImagePullBackOff"},
+        0.0,
+    ),
     "certmanager_certificate_expiration_timestamp_seconds": ({"name": "sensorium-gateway"}, 4e9),
 }
 """Labels beside the namespace, and the value, by name."""
