@@ -31,7 +31,9 @@ def takes(linear: AnyLinear) -> bool:
     if isinstance(linear, NarrowLinear):
         return True
     weight = linear.weight
-    return type(weight) is nn.Parameter and weight.dtype in KINDS and weight.shape[1] % 8 == 0
+    return (
+        type(weight) is nn.Parameter and weight.dtype in KINDS and weight.shape[1] % 8 == 0 and weight.is_contiguous()
+    )
 
 
 class GpuLinear(nn.Module):
