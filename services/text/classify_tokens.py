@@ -76,7 +76,9 @@ class TokenClassifier:
         texts = self._limit.readable(self._texts.check(ask.input.texts, wrong), wrong)
         if wrong:
             raise InvalidArgument(wrong)
-        read = [self._reader.encode(text) for text in texts]
+        read = self._texts.wholes(texts, wrong, self._reader)
+        if wrong:
+            raise InvalidArgument(wrong)
         items = [self._items(tokens, overlap) for tokens in read]
         counts = [len(each) for each in items]
         flat = [item for each in items for item in each]

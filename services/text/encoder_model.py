@@ -32,7 +32,7 @@ def load_encoder_model(
     warming()
     began = time.monotonic()
     accelerate(loaded)
-    reader = TextReader(loaded.tokenizer, loaded.context_tokens)
+    reader = TextReader(loaded.tokenizer, loaded.context_tokens, vocabulary_size=loaded.vocabulary_size)
     bench = Workbench(loaded, reader, settings, metrics, company_of(loaded))
     served = serve(task, bench, recipe)
     metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)

@@ -35,6 +35,10 @@ class TextList:
         """Returns the tokens of each text. Adds what is wrong to `wrong`, and leaves that text out."""
         return self._each(texts, wrong, lambda text, field: reader.read(text, truncation, field=field))
 
+    def wholes(self, texts: Sequence[str], wrong: list[Violation], reader: TextReader) -> list[TextTokens]:
+        """Returns all tokens of each text. Adds what is wrong to `wrong`, and leaves that text out."""
+        return self._each(texts, wrong, lambda text, field: reader.whole(text, field=field))
+
     def parts(
         self, texts: Sequence[str], truncation: Truncation, wrong: list[Violation], reader: TextReader
     ) -> list[Part]:

@@ -30,11 +30,16 @@ class TextReader:
         context_tokens: int,
         *,
         advice: str = f"{_SHORTEN}, or set `truncation`",
+        vocabulary_size: int | None = None,
     ) -> None:
-        """Makes one that reads up to `context_tokens`; `advice` is for callers whose texts have more."""
+        """Makes one that reads up to `context_tokens`; `advice` is for callers whose texts have more.
+
+        The model has embeddings for token ids below `vocabulary_size`; None: for all that the tokenizer makes.
+        """
         self._tokenizer: Any = tokenizer  # its own types tell one result for each of many ways to call it
         self.context_tokens = context_tokens
         self._advice = advice
+        self._vocabulary_size = vocabulary_size
         self.is_fast = bool(self._tokenizer.is_fast)
         """Whether offsets are known."""
         longest = max(map(len, tokenizer.get_vocab()), default=1)
@@ -58,13 +63,23 @@ class TextReader:
         own = encoded.encodings[0]
         return TextTokens(ids, own.sequence_ids, types, own.offsets)
 
+    def whole(self, text: str, *, field: str) -> TextTokens:
+        """Returns all tokens, however many, to be read in windows.
+
+        Raises:
+            InvalidArgument: it has one that the model lacks.
+        """
+        tokens = self.encode(text)
+        self._must_know(tokens, field)
+        return tokens
+
     def read(self, text: str, truncation: Truncation, *, field: str) -> TextTokens:
         """Returns at least one token and no more than fit the model.
 
         Raises:
-            InvalidArgument: they do not fit, and nothing may be cut; or there are none.
+            InvalidArgument: they do not fit, and nothing may be cut; or there are none, or one that the model lacks.
         """
-        whole = self.encode(self._readable(text, truncation, field))
+        whole = self.whole(self._readable(text, truncation, field), field=field)
         if not len(whole):
             raise InvalidArgument([Violation(field, "comes to no token")])
         return self._cut(whole, 0, truncation, field, field)
@@ -88,8 +103,14 @@ class TextReader:
         )
 
     def whole_part(self, text: str, *, field: str) -> Part:
-        """Returns a text of any length, to be read in pairs or windows of them."""
-        return Part(field, self.encode(text, add_special_tokens=False))
+        """Returns a text of any length, to be read in pairs or windows of them.
+
+        Raises:
+            InvalidArgument: it has a token that the model lacks.
+        """
+        tokens = self.encode(text, add_special_tokens=False)
+        self._must_know(tokens, field)
+        return Part(field, tokens)
 
     def pair(self, first: Part, second: Part) -> TextTokens:
         """Returns all tokens of a pair, however many: those that `encode` returns."""
@@ -127,6 +148,13 @@ class TextReader:
             raise self._too_long(field, len(whole), self._advice)
         dropped = set(places[-excess:] if truncation is Truncation.END else places[:excess])
         return whole.select([place for place in range(len(whole)) if place not in dropped])
+
+    def _must_know(self, tokens: TextTokens, field: str) -> None:
+        """Raises InvalidArgument for an id behind the last embedding: on a GPU, looking it up would end the process."""
+        largest = max(tokens.ids, default=0)
+        if self._vocabulary_size is not None and largest >= self._vocabulary_size:
+            name = self._tokenizer.convert_ids_to_tokens(largest)
+            raise InvalidArgument([Violation(field, f"has the token {name!r}, which the model has no embedding for")])
 
     def _too_long(self, field: str, tokens: int, advice: str) -> InvalidArgument:
         said = f"has {tokens} tokens, and the model reads at most {self.context_tokens}; {advice}"

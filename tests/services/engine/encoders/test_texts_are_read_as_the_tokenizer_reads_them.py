@@ -98,6 +98,16 @@ def test_a_text_of_no_token_is_refused() -> None:
     assert list(reader.read("dog", Truncation.NONE, field="texts[0]").ids) == [1]
 
 
+def test_a_token_that_the_model_has_no_embedding_for_is_refused() -> None:
+    """As tokenizers with tokens that were added later make them, and embeddings that were not resized."""
+    reader = TextReader(bare(), CONTEXT, vocabulary_size=2)
+    said = "has the token 'fox', which the model has no embedding for"
+    assert fields(reader.read, "dog fox", Truncation.NONE, field="texts[0]") == {"texts[0]": said}
+    assert fields(reader.whole, "fox", field="texts[2]") == {"texts[2]": said}
+    assert fields(reader.part, "fox a", Truncation.END, field="documents[1]") == {"documents[1]": said}
+    assert list(reader.read("a dog", Truncation.NONE, field="texts[0]").ids) == [0, 1]
+
+
 def test_long_texts_are_cut_before_all_of_them_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer: Any = wordpiece()
     reader, read = TextReader(tokenizer, CONTEXT), list[int]()
