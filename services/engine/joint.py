@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sensorium.errors import InvalidArgument
 from services.engine.checkpoint import ModelRefused
-from services.engine.encoders.reader import TextReader
+from services.engine.encoders.reader import TextReader, embedded_tokens
 from services.engine.images.reader import ModelInputs
 from services.engine.language.texts import Truncation
 from services.engine.tolerance import tolerance
@@ -93,7 +93,9 @@ class JointModel:
         """Whether it was trained to judge each pair of image and text by itself."""
         context = loaded.context_tokens
         self.context_tokens = min(context, _SIGLIP_TOKENS) if self.independent else context
-        self._reader = TextReader(loaded.tokenizer, self.context_tokens, advice="shorten it")
+        self._reader = TextReader(
+            loaded.tokenizer, self.context_tokens, advice="shorten it", vocabulary_size=embedded_tokens(loaded.model)
+        )
         found: Any = loaded.tokenizer.pad_token_id
         self._pad_id: int = found or 0
         self._padded_left = loaded.tokenizer.padding_side == "left"

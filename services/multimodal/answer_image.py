@@ -11,7 +11,7 @@ from sensorium.errors import InvalidArgument
 from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
-from services.engine.encoders.reader import TextReader
+from services.engine.encoders.reader import TextReader, embedded_tokens
 from services.engine.images.loading import LoadedVisionModel
 from services.engine.images.reader import ImageInputs, ModelInputs
 from services.engine.labels.label_scores import ranked
@@ -42,7 +42,9 @@ class QuestionReader:
 
     def __init__(self, loaded: LoadedVisionModel) -> None:
         assert loaded.tokenizer is not None
-        self._reader = TextReader(loaded.tokenizer, loaded.context_tokens, advice="shorten it")
+        self._reader = TextReader(
+            loaded.tokenizer, loaded.context_tokens, advice="shorten it", vocabulary_size=embedded_tokens(loaded.model)
+        )
         self._pad_id: Any = loaded.tokenizer.pad_token_id or 0
 
     def read(self, question: str, image: ImageInputs) -> QuestionInputs:

@@ -20,7 +20,7 @@ from services.engine.detection.objects import (
 )
 from services.engine.detection.open_labels import OpenLabelModel
 from services.engine.detection.phrases import compute_phrases, label_scores, read_phrases
-from services.engine.encoders.reader import TextReader
+from services.engine.encoders.reader import TextReader, embedded_tokens
 from services.engine.images.loading import LoadedVisionModel
 from services.engine.language.texts import Truncation
 
@@ -88,7 +88,9 @@ class SeparateLabels:
     def __init__(self, loaded: LoadedVisionModel) -> None:
         assert loaded.tokenizer is not None
         self._processor = loaded.processor
-        self._reader = TextReader(loaded.tokenizer, loaded.context_tokens, advice="shorten it")
+        self._reader = TextReader(
+            loaded.tokenizer, loaded.context_tokens, advice="shorten it", vocabulary_size=embedded_tokens(loaded.model)
+        )
         self._pad_id: int = loaded.tokenizer.pad_token_id or 0  # type: ignore[assignment]
         self.compute = OpenLabelModel(loaded.model).compute
 
@@ -121,7 +123,12 @@ class JoinedLabels:
     def __init__(self, loaded: LoadedVisionModel) -> None:
         assert loaded.tokenizer is not None
         self._processor = loaded.processor
-        self._reader = TextReader(loaded.tokenizer, loaded.context_tokens, advice="look for fewer things at once")
+        self._reader = TextReader(
+            loaded.tokenizer,
+            loaded.context_tokens,
+            advice="look for fewer things at once",
+            vocabulary_size=embedded_tokens(loaded.model),
+        )
         self.compute = partial(compute_phrases, loaded.model)
 
     def sought(self, labels: Sequence[str], wrong: list[Violation]) -> Sought | None:

@@ -129,7 +129,9 @@ class ClientConnection(Connection[ClientCall]):
         if not self.greeted.done():
             self.greeted.set_result(False)
         while self._waiting:
-            self._wake(self._waiting.popleft())
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _greet(self) -> None:
         super()._greet()
@@ -154,10 +156,6 @@ class ClientConnection(Connection[ClientCall]):
             if not waiter.done():
                 waiter.set_result(None)
                 return
-
-    def _wake(self, waiter: asyncio.Future[None]) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
 
     def _close_if_left(self) -> None:
         if not (self.usable or self.streams or self._transport.is_closing()):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.encoders.pairs import PairLayout, Part
@@ -16,6 +16,11 @@ _SPARE = 4
 """How many times as many characters as could fit are looked at: spaces and the like may come to no token."""
 
 _SHORTEN = "shorten it"
+
+
+def embedded_tokens(model: PreTrainedModel) -> int | None:
+    """Returns how many token ids a model that reads more than texts has embeddings for, if its configuration tells."""
+    return getattr(model.config.get_text_config(), "vocab_size", None)
 
 
 class TextReader:

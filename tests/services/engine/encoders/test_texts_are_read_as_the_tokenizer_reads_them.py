@@ -1,12 +1,13 @@
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PerceiverTokenizer, PreTrainedTokenizerFast
+from transformers import CLIPConfig, PerceiverTokenizer, PreTrainedTokenizerFast, ViltConfig, ViTConfig
 
 from sensorium.errors import InvalidArgument
-from services.engine.encoders.reader import TextReader
+from services.engine.encoders.reader import TextReader, embedded_tokens
 from services.engine.language.texts import Truncation
 from tests.e2e.understanding import random_texts
 from tests.tiny_encoders import CONTEXT, bytelevel, wordpiece
@@ -106,6 +107,15 @@ def test_a_token_that_the_model_has_no_embedding_for_is_refused() -> None:
     assert fields(reader.whole, "fox", field="texts[2]") == {"texts[2]": said}
     assert fields(reader.part, "fox a", Truncation.END, field="documents[1]") == {"documents[1]": said}
     assert list(reader.read("a dog", Truncation.NONE, field="texts[0]").ids) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("config", "known"),
+    [(CLIPConfig(text_config={"vocab_size": 7}), 7), (ViltConfig(vocab_size=8), 8), (ViTConfig(), None)],
+)
+def test_models_of_more_than_texts_tell_how_many_tokens_they_know(config: Any, known: int | None) -> None:
+    model: Any = SimpleNamespace(config=config)
+    assert embedded_tokens(model) == known
 
 
 def test_long_texts_are_cut_before_all_of_them_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
