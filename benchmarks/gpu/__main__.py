@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.gpu.ceilings import Work, measure
-from benchmarks.gpu.engine import run_requests
+from benchmarks.gpu.engine import requests_of, run_requests
 from benchmarks.gpu.peers import run_continuous, run_generate
 from benchmarks.gpu.profile import write_profile
 from benchmarks.gpu.report import Line, Report
@@ -44,6 +44,8 @@ class Sizes:
     profiles: Path | None
     kind: NarrowKind | None
     """Of the weights, where they are narrow."""
+    drawn: bool
+    """Whether the requests of the whole engine are."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,9 @@ def main(
     quantization: Annotated[
         str | None, one_of(NARROW_KINDS, help="The engine's weights; transformers keeps its own.")
     ] = None,
+    drawn: Annotated[
+        bool, typer.Option("--drawn", help="Whole engines draw: temperature 0.8, top-k 50, top-p 0.95, own seeds.")
+    ] = False,
     quick: Annotated[bool, typer.Option(help="The small shape, batches of 1 and 32.")] = False,
     seconds: Annotated[float, typer.Option(help="No new measurement begins after this time.")] = 540,
     json: Annotated[Path | None, typer.Option(help="Where all figures are written.")] = None,
@@ -82,9 +87,8 @@ def main(
     ends, console = time.monotonic() + seconds, Console(width=160)
     names = ["1B"] if quick else shape or DEFAULT
     works = [_workload(each) for each in (["1x1024", "32x1024"] if quick else work)]
-    sizes = Sizes(
-        steps, generate_steps, together_steps, chunk, profiles, NARROW_KINDS[quantization] if quantization else None
-    )
+    kind = NARROW_KINDS[quantization] if quantization else None
+    sizes = Sizes(steps, generate_steps, together_steps, chunk, profiles, kind, drawn)
     launch.overlapping = not apart
     register()
     report = Report(measure(), [], {})
@@ -158,7 +162,8 @@ def _measure(
     loaded.model.set_attn_implementation(IMPLEMENTATION)
     run_engine(parts, asked, 2, sizes.chunk)
     engine = run_engine(parts, asked, steps, sizes.chunk)
-    together, idle = run_requests(loaded, parts, settings, asked, sizes.together_steps)
+    requests = requests_of(asked, sizes.together_steps, drawn=sizes.drawn)
+    together, idle = run_requests(loaded, parts, settings, requests)
     if sizes.profiles is not None and rows in (1, _TOGETHER) and context < 2048:
         write_profile(sizes.profiles / f"profile-{name}-{rows}.txt", parts, asked, sizes.chunk)
     return Line(
