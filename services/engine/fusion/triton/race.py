@@ -12,8 +12,8 @@ from services.engine.fusion.triton.linear import GpuLinear
 
 log = logging.getLogger(__name__)
 
-Timed = Callable[[Callable[[], object]], float]
-"""Returns how long work takes the GPU, in seconds."""
+Timer = Callable[[Callable[[], object]], Callable[[], float]]
+"""Makes of work what tells, each time it is called, how long it takes the GPU, in seconds."""
 
 RACED = (16, 32)
 """Rows of the tiles that run. Of more rows torch's product has enough to do."""
@@ -25,7 +25,7 @@ _ERROR = 1e-2
 
 
 @torch.inference_mode()
-def race(model: nn.Module, timed: Timed | None = None) -> None:
+def race(model: nn.Module, timer: Timer | None = None) -> None:
     """Lets linear layers with weights of 16 bits use a kernel for as many rows as it is faster for than torch.
 
     Layers of the same shape are measured together, one behind the other as in a step, so that no weight is found in a
@@ -37,7 +37,7 @@ def race(model: nn.Module, timed: Timed | None = None) -> None:
             alike[module.out_features, module.in_features, module.weight.dtype, module.bias is not None].append(module)
     for (units, width, *_), linears in alike.items():
         try:
-            won = [size for size in RACED if _wins(linears, size, timed or recorded_seconds)]
+            won = [size for size in RACED if _wins(linears, size, timer or recording)]
         except Exception as error:  # a compiler raises anything
             log.warning("products of %d by %d are torch's own, as a kernel failed: %s", units, width, error)
             continue
@@ -46,35 +46,35 @@ def race(model: nn.Module, timed: Timed | None = None) -> None:
             linear.few_rows = FewRows(linear.weight, None, linear.bias, won)
 
 
-def _wins(linears: Sequence[GpuLinear], size: int, timed: Timed) -> bool:
+def _wins(linears: Sequence[GpuLinear], size: int, timer: Timer) -> bool:
     kernels = [FewRows(linear.weight, None, linear.bias, (size,)) for linear in linears]
     rows = torch.randn(size, linears[0].in_features, device=linears[0].weight.device).to(linears[0].weight.dtype)
     if not _agree(linears[0].of_many(rows), kernels[0](rows)):
         raise ValueError("it computes something else")
-    theirs, ours = float("inf"), float("inf")
-    for _ in range(_TURNS):
-        theirs = min(theirs, timed(lambda: [linear.of_many(rows) for linear in linears]))
-        ours = min(ours, timed(lambda: [kernel(rows) for kernel in kernels]))
-    return ours < _GAIN * theirs
+    theirs = timer(lambda: [linear.of_many(rows) for linear in linears])
+    ours = timer(lambda: [kernel(rows) for kernel in kernels])
+    times = [(ours(), theirs()) for _ in range(_TURNS)]  # in turns: a GPU's pace changes
+    return min(time for time, _ in times) < _GAIN * min(time for _, time in times)
 
 
 def _agree(own: Tensor, found: Tensor) -> bool:
     return bool((own.float() - found.float()).norm() <= _ERROR * own.float().norm())
 
 
-def recorded_seconds(work: Callable[[], object]) -> float:
-    """Returns the least time of some rounds of a recording: to launch kernels one by one would take longer."""
+def recording(work: Callable[[], object]) -> Callable[[], float]:
+    """Returns what tells the least time of some rounds of a recording: launching kernels one by one takes longer."""
     work()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         work()
-    times: list[float] = []
-    for _ in range(_ROUNDS):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end) / 1000)
-    return min(times)
+    return lambda: min(_replay_seconds(graph) for _ in range(_ROUNDS))
+
+
+def _replay_seconds(graph: torch.cuda.CUDAGraph) -> float:
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    graph.replay()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / 1000
