@@ -10,6 +10,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from gateway.config import GatewaySettings
 from gateway.endpoint import Endpoint
+from gateway.failure import NoAnswer
 from gateway.router import EndpointState
 from sensorium.rpc.http2.client_call import ClientCall
 from sensorium.v1 import models_pb2
@@ -52,7 +53,7 @@ class Learner:
                 await self._follow()
                 self._lost = True
                 wait = _FIRST_WAIT_SECONDS
-            except (grpc.aio.AioRpcError, TimeoutError) as error:
+            except (grpc.aio.AioRpcError, TimeoutError, NoAnswer) as error:
                 # One that is reached and does not answer in time is the same as before.
                 if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNAVAILABLE:
                     self._lost = True
@@ -105,7 +106,7 @@ class Learner:
             self._set(EndpointState.NOT_SERVING)
         try:
             response = await self._list()
-        except grpc.aio.AioRpcError:
+        except (grpc.aio.AioRpcError, NoAnswer):
             if serving:
                 raise
         else:
@@ -123,7 +124,10 @@ class Learner:
         seconds = self._settings.probe_timeout_seconds
         with await self._endpoint.channel.open("/sensorium.v1.ModelService/ListModels", (), seconds) as call:
             call.ask(models_pb2.ListModelsRequest().SerializeToString())
-            return models_pb2.ListModelsResponse.FromString(await call.answer() or b"")
+            message = await call.answer()
+            if message is None:  # which is not the same as an empty one, that tells of no models
+                raise NoAnswer
+            return models_pb2.ListModelsResponse.FromString(message)
 
     def _set(self, health: EndpointState) -> None:
         if health is not self._endpoint.health:
@@ -132,6 +136,8 @@ class Learner:
             self._changed()
 
 
-def _said(error: grpc.aio.AioRpcError | TimeoutError) -> str:
+def _said(error: grpc.aio.AioRpcError | TimeoutError | NoAnswer) -> str:
     """Returns why an endpoint was not reached, for the log: a port, a name, a certificate."""
-    return error.details() or error.code().name if isinstance(error, grpc.aio.AioRpcError) else "no answer in time"
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.details() or error.code().name
+    return str(error) if isinstance(error, NoAnswer) else "no answer in time"

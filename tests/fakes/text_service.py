@@ -61,8 +61,8 @@ class FakeTextService:
     script: Script = field(default_factory=Script)
     port: int = 0
     message_bytes: int = 32 * 1024 * 1024
-    mute: bool = False
-    """Whether Tokenize ends well without its message."""
+    mute: str = ""
+    """The path of a method that ends well without its message."""
     grace_seconds: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
@@ -177,12 +177,12 @@ class _Mute(grpc.GenericRpcHandler):
         self.fake = fake
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        if handler_call_details.method != "/sensorium.v1.TextService/Tokenize":
+        if handler_call_details.method != self.fake.mute:
             return None
         return grpc.unary_stream_rpc_method_handler(self.answer)  # type: ignore[arg-type]
 
     async def answer(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
-        self.fake.begin("Tokenize", request, context)
+        self.fake.begin(self.fake.mute, request, context)
         self.fake.end(None)
         return
         yield b""

@@ -145,6 +145,18 @@ async def test_an_endpoint_that_stops_answering_is_left_alone():
         await until(lambda: gateway.endpoint(fake.address).state is EndpointState.READY)
 
 
+async def test_one_that_ends_the_question_for_its_models_without_an_answer_is_at_fault(
+    caplog: pytest.LogCaptureFixture,
+):
+    caplog.set_level("INFO")
+    mute = FakeTextService(mute="/sensorium.v1.ModelService/ListModels")
+    async with mute, rig(mute.address, reachable=False) as gateway:
+        await until(lambda: len(mute.seen) > 2)
+        endpoint = gateway.endpoint(mute.address)
+        assert (endpoint.state, endpoint.learned) == (EndpointState.CONNECTING, False)
+        assert caplog.text.count(f"{mute.address} cannot be reached: the call ended without its answer") == 1
+
+
 async def test_the_log_says_once_why_an_endpoint_is_not_reached(caplog: pytest.LogCaptureFixture):
     """Not that it is ready, which is but what the settings tell of it."""
     caplog.set_level("INFO", "gateway")

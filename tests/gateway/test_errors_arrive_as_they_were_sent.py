@@ -83,7 +83,7 @@ async def test_a_bug_of_a_service_is_told_without_its_text():
 
 
 async def test_a_call_that_ends_without_its_message_is_a_fault_of_the_endpoint():
-    async with FakeTextService(mute=True) as fake, rig(fake.address) as gateway:
+    async with FakeTextService(mute="/sensorium.v1.TextService/Tokenize") as fake, rig(fake.address) as gateway:
         call = gateway.text.Tokenize(text_pb2.TokenizeRequest(texts=["a"]))
         assert isinstance(await error_of(call), BackendLost)
         assert dict(await call.initial_metadata())["x-sensorium-endpoint"] == fake.address

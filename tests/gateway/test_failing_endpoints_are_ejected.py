@@ -146,7 +146,7 @@ async def test_a_flapping_endpoint_is_ejected_and_no_caller_sees_an_error():
 
 
 async def test_one_that_ends_calls_without_a_message_is_ejected_and_no_caller_sees_an_error():
-    mute, other = FakeTextService(mute=True, concurrency=100), FakeTextService()
+    mute, other = FakeTextService(mute="/sensorium.v1.TextService/Tokenize", concurrency=100), FakeTextService()
     async with mute, other, rig(mute.address, other.address) as gateway:
         for _ in range(30):
             answer = await gateway.text.Tokenize(REQUEST)

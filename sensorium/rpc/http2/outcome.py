@@ -19,6 +19,9 @@ _HTTP = {
     b"401": StatusCode.UNAUTHENTICATED,
     b"403": StatusCode.PERMISSION_DENIED,
     b"404": StatusCode.UNIMPLEMENTED,
+    # Not gRPC's: a proxy finds the message or its metadata too large, which is their sender's doing.
+    b"413": StatusCode.RESOURCE_EXHAUSTED,
+    b"431": StatusCode.RESOURCE_EXHAUSTED,
     b"429": StatusCode.UNAVAILABLE,
     b"502": StatusCode.UNAVAILABLE,
     b"503": StatusCode.UNAVAILABLE,

@@ -61,6 +61,8 @@ ANSWERS: dict[str, tuple[StatusCode, Answer]] = {
     "HTTP 401": (StatusCode.UNAUTHENTICATED, _headers((":status", "401"))),
     "HTTP 403": (StatusCode.PERMISSION_DENIED, _headers((":status", "403"))),
     "HTTP 404 and its page": (StatusCode.UNIMPLEMENTED, _headers((":status", "404"), flags=0)),
+    "HTTP 413 of a proxy": (StatusCode.RESOURCE_EXHAUSTED, _headers((":status", "413"), ("content-type", "text/html"))),
+    "HTTP 431": (StatusCode.RESOURCE_EXHAUSTED, _headers((":status", "431"))),
     "HTTP 429": (StatusCode.UNAVAILABLE, _headers((":status", "429"))),
     "HTTP 503 of a proxy": (StatusCode.UNAVAILABLE, _headers((":status", "503"), ("content-type", "text/html"))),
     "HTTP 500": (StatusCode.UNKNOWN, _headers((":status", "500"))),
