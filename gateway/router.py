@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, NoReturn, Protocol, TypeVar
 
+from gateway.labels import task_name
 from sensorium.errors import (
     InvalidArgument,
     ModelNotReady,
@@ -185,12 +186,22 @@ def only_model(endpoints: Iterable[RoutableEndpoint], tasks: Collection[int]) ->
     endpoints = list(endpoints)
     names = sorted({name for endpoint in endpoints for name in endpoint.models if _able(endpoint, name, tasks)})
     if len(names) > 1:
-        raise InvalidArgument([Violation("model", f"must be given, as several serve this task: {', '.join(names)}")])
+        told = ", ".join(_named(endpoints, name, tasks) for name in names)
+        raise InvalidArgument([Violation("model", f"must be given, as several serve this task: {told}")])
     if names:
         return names[0]
     if not endpoints or not all(endpoint.learned for endpoint in endpoints):
         raise _no_endpoint()
     raise TaskNotSupported("No model that is served here can do this task.")
+
+
+def _named(endpoints: Iterable[RoutableEndpoint], name: str, tasks: Collection[int]) -> str:
+    """Returns a model's name, and where the call is one of several tasks, those of them that it does."""
+    served = [endpoint.models[name].tasks for endpoint in endpoints if name in endpoint.models]
+    does = [task for task in tasks if any(task in each for each in served)]
+    if len(tasks) == 1 or not does:
+        return name
+    return f"{name} ({', '.join(task_name(task) for task in does)})"
 
 
 def unknown_model(endpoints: Sequence[RoutableEndpoint], model: str) -> SensoriumError:

@@ -5,8 +5,10 @@ import pytest
 
 from gateway.router import EndpointState, ServedModel, route
 from sensorium.errors import InvalidArgument, ModelNotReady, ModelNotServed, NoEndpoint, TaskNotSupported
+from sensorium.v1.models_pb2 import TASK_CLASSIFY_TEXT, TASK_ZERO_SHOT_CLASSIFY_TEXT
 
 GENERATE, EMBED = 1, 2
+CLASSIFY, ZERO_SHOT = TASK_CLASSIFY_TEXT, TASK_ZERO_SHOT_CLASSIFY_TEXT
 
 
 @dataclass
@@ -71,6 +73,14 @@ def test_no_name_among_several_models_is_an_error_that_names_them():
     (violation,) = caught.value.violations
     assert violation.field == "model"
     assert "m, n" in violation.description
+
+
+def test_models_that_do_different_tasks_of_a_call_are_told_with_theirs():
+    endpoints = [endpoint("a", "m", tasks=(CLASSIFY, ZERO_SHOT, EMBED)), endpoint("b", "n", tasks=(CLASSIFY,))]
+    with pytest.raises(InvalidArgument) as caught:
+        route(endpoints, [CLASSIFY, ZERO_SHOT], "")
+    (violation,) = caught.value.violations
+    assert violation.description.endswith(": m (classify-text, zero-shot-classify-text), n (classify-text)")
 
 
 def test_no_name_and_no_model_for_the_task():
