@@ -108,8 +108,11 @@ class Readable:
                     transcript.take(event)
             finally:
                 transcript.end()
-        if file is None and transcript.unsaved:
-            self._aside.print(f"{transcript.unsaved} bytes of audio; give --output FILE to keep them.")
+        came = f"{transcript.audio_bytes} bytes of audio"
+        if file is None and transcript.audio_bytes:
+            self._aside.print(f"{came}; give --output FILE to keep them.")
+        elif file is not None and self._path != "-":
+            self._aside.print(f"{came} written to {self._path}", markup=False, highlight=False)
         self._close([*transcript.figures(), getattr(events, "endpoint", lambda: None)() or ""])
 
     def _close(self, parts: list[str]) -> None:

@@ -31,8 +31,8 @@ class Transcript:
         self._others: defaultdict[int, str] = defaultdict(str)
         self._open = False
         self._completed: Any = None
-        self.unsaved = 0
-        """Bytes of audio that had no file to go to."""
+        self.audio_bytes = 0
+        """Bytes of audio that came, whether there was a file for them or not."""
 
     def take(self, event: Message) -> None:
         """Shows one event."""
@@ -60,8 +60,8 @@ class Transcript:
         self._wav.setparams((started.channel_count, 2, started.sample_rate_hertz, 0, "NONE", ""))
 
     def _keep(self, audio: bytes) -> None:
+        self.audio_bytes += len(audio)
         if self._file is None:
-            self.unsaved += len(audio)
             return
         if self._wav is not None:
             # Writes the length into the head each time, so that a stream that breaks leaves a file that plays.

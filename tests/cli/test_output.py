@@ -203,8 +203,18 @@ def test_streamed_audio_goes_to_standard_output(fake: Fake, invoke: Invoke) -> N
     events = [speech_pb2.StreamSynthesizeResponse(delta=piece) for piece in pieces]
     end = speech_pb2.StreamSynthesizeResponse(completed=speech_pb2.SynthesisCompleted())
     fake.answers["SpeechService/StreamSynthesize"] = answering([*events, end])
-    assert invoke("speech", "stream-synthesize", "Hi", "-o", "-").stdout_bytes == b"\x00\x01\xff"
+    done = invoke("speech", "stream-synthesize", "Hi", "-o", "-")
+    assert (done.stdout_bytes, done.stderr) == (b"\x00\x01\xff", "")
     assert "3 bytes" in invoke("speech", "stream-synthesize", "Hi").stderr
+
+
+def test_streamed_audio_is_told_to_be_in_its_file(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
+    delta = speech_pb2.StreamSynthesizeResponse(delta=speech_pb2.SynthesisDelta(audio=b"\x00\x01\xff"))
+    end = speech_pb2.StreamSynthesizeResponse(completed=speech_pb2.SynthesisCompleted())
+    fake.answers["SpeechService/StreamSynthesize"] = answering([delta, end])
+    done = invoke("speech", "stream-synthesize", "Hi", "-o", str(tmp_path / "said.raw"))
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert " ".join(done.stderr.split()) == f"3 bytes of audio written to {tmp_path / 'said.raw'}"
 
 
 def test_streamed_audio_for_a_wav_file_gets_its_head(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:
@@ -218,7 +228,8 @@ def test_streamed_audio_for_a_wav_file_gets_its_head(fake: Fake, invoke: Invoke,
             *(speech_pb2.StreamSynthesizeResponse(delta=piece) for piece in pieces),
         ]
     )
-    invoke("speech", "stream-synthesize", "Hi", "-o", str(tmp_path / "said.wav"))
+    done = invoke("speech", "stream-synthesize", "Hi", "-o", str(tmp_path / "said.wav"))
+    assert "BACKEND_LOST" in done.stderr and "written" not in done.stderr  # and what came is kept
     with wave.open(str(tmp_path / "said.wav"), "rb") as said:
         assert (said.getframerate(), said.getnchannels(), said.readframes(9)) == (8000, 1, b"\x00\x01\xff\x00\x02\x00")
 
