@@ -11,20 +11,11 @@ _MODEL = 1
 _NOWHERE = (0, 0)
 
 
-def model_of(request: bytes) -> str:
-    """Returns the model named in a request; empty where it names none.
+def model_and_priority_of(request: bytes, priority_field: int) -> tuple[str, int]:
+    """Returns the model named in a request, and the `int32` in its field of this number; empty and 0 where not there.
 
     Raises:
         InvalidArgument: the bytes are not a protobuf message, or the name is not UTF-8.
-    """
-    return model_and_priority_of(request, 0)[0]
-
-
-def model_and_priority_of(request: bytes, priority_field: int) -> tuple[str, int]:
-    """Returns the model and the `int32` in a request's field of this number; 0 where it has none.
-
-    Raises:
-        InvalidArgument: as `model_of`.
     """
     span, priority = _NOWHERE, 0
     try:
@@ -44,7 +35,7 @@ def model_of_config(message: bytes) -> str:
     As in protobuf, several configs count as one whose later fields win.
 
     Raises:
-        InvalidArgument: as `model_of`.
+        InvalidArgument: as `model_and_priority_of`.
     """
     span, scan = _NOWHERE, Scan(message)
     try:

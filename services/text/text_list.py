@@ -33,21 +33,25 @@ class TextList:
         self, texts: Sequence[str], truncation: Truncation, wrong: list[Violation], reader: TextReader
     ) -> list[TextTokens]:
         """Returns the tokens of each text. Adds what is wrong to `wrong`, and leaves that text out."""
-        return self._each(texts, wrong, lambda text, field: reader.read(text, truncation, field=field))
+        return self._each(
+            self.check(texts, wrong), wrong, lambda text, field: reader.read(text, truncation, field=field)
+        )
 
     def wholes(self, texts: Sequence[str], wrong: list[Violation], reader: TextReader) -> list[TextTokens]:
-        """Returns all tokens of each text. Adds what is wrong to `wrong`, and leaves that text out."""
+        """Returns all tokens of each text of a list that is checked. Adds what is wrong, and leaves that text out."""
         return self._each(texts, wrong, lambda text, field: reader.whole(text, field=field))
 
     def parts(
         self, texts: Sequence[str], truncation: Truncation, wrong: list[Violation], reader: TextReader
     ) -> list[Part]:
         """Returns each text to be read in pairs. Adds what is wrong to `wrong`, and leaves that text out."""
-        return self._each(texts, wrong, lambda text, field: reader.part(text, truncation, field=field))
+        return self._each(
+            self.check(texts, wrong), wrong, lambda text, field: reader.part(text, truncation, field=field)
+        )
 
     def _each(self, texts: Sequence[str], wrong: list[Violation], read: Callable[[str, str], T]) -> list[T]:
         found: list[T] = []
-        for i, text in enumerate(self.check(texts, wrong)):
+        for i, text in enumerate(texts):
             if text:
                 with collecting(wrong):
                     found.append(read(text, f"{self.name}[{i}]"))

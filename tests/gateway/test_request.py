@@ -6,10 +6,12 @@ import tracemalloc
 import pytest
 from google.protobuf.message import DecodeError
 
-from gateway.request import model_of, model_of_config
+from gateway.request import model_and_priority_of, model_of_config
 from sensorium.errors import InvalidArgument
 from sensorium.tasks import METHODS
 from sensorium.v1 import speech_pb2, text_pb2
+
+PRIORITY = text_pb2.StreamGenerateRequest.DESCRIPTOR.fields_by_name["priority"].number
 
 
 def _fields(rng: random.Random) -> list[bytes]:
@@ -30,7 +32,8 @@ def _fields(rng: random.Random) -> list[bytes]:
 @pytest.mark.parametrize("seed", range(50))
 def test_finds_the_model_in_any_order_of_fields(seed: int):
     data = b"".join(_fields(random.Random(seed)))
-    assert model_of(data) == text_pb2.StreamGenerateRequest.FromString(data).model
+    read = text_pb2.StreamGenerateRequest.FromString(data)
+    assert model_and_priority_of(data, PRIORITY) == (read.model, read.priority)
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)
@@ -41,8 +44,12 @@ def test_finds_the_model_in_every_request_of_the_contract(method):
         assert model_of_config(request.SerializeToString()) == "tiny"
     else:
         request.model = "tiny"
-        assert model_of(request.SerializeToString()) == "tiny"
-    assert (model_of_config if method.request_is_stream else model_of)(b"") == ""
+        assert model_and_priority_of(request.SerializeToString(), 0) == ("tiny", 0)
+
+
+def test_a_request_of_no_bytes_names_no_model():
+    assert model_and_priority_of(b"", PRIORITY) == ("", 0)
+    assert model_of_config(b"") == ""
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -65,11 +72,12 @@ def test_agrees_with_protobuf_on_random_bytes(seed: int):
 def _compare(data: bytes) -> None:
     """What protobuf reads, the peek reads alike; the peek refuses nothing else than groups, which proto3 has not."""
     try:
-        expected = text_pb2.StreamGenerateRequest.FromString(data).model
+        read = text_pb2.StreamGenerateRequest.FromString(data)
+        expected = read.model, read.priority
     except DecodeError:
         expected = None
     try:
-        found = model_of(data)
+        found = model_and_priority_of(data, PRIORITY)
     except InvalidArgument:
         found = None
     if expected is not None and found is None:
@@ -90,7 +98,7 @@ def test_merges_several_configs_as_protobuf_does():
 def test_reads_a_long_payload_without_copying_it():
     data = text_pb2.TokenizeRequest(texts=["x" * 30_000_000], model="tiny").SerializeToString()
     tracemalloc.start()
-    assert model_of(data) == "tiny"
+    assert model_and_priority_of(data, PRIORITY) == ("tiny", 0)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10_000
@@ -98,7 +106,7 @@ def test_reads_a_long_payload_without_copying_it():
 
 def test_gives_up_on_a_request_of_millions_of_fields():
     with pytest.raises(InvalidArgument):
-        model_of(b"\x10\x00" * 5_000_000)
+        model_and_priority_of(b"\x10\x00" * 5_000_000, PRIORITY)
 
 
 def test_gives_up_on_many_configs_of_many_fields():
@@ -123,4 +131,4 @@ def test_gives_up_on_many_configs_of_many_fields():
 )
 def test_refuses_what_is_no_message(data: bytes):
     with pytest.raises(InvalidArgument):
-        model_of(data)
+        model_and_priority_of(data, PRIORITY)
