@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from services.engine.device.graph_recording import recording
 from services.engine.fusion.triton.likeliest import LikeliestTokens, fill_in
 from services.engine.generation.attention.backend import AttentionCall
 from services.engine.generation.attention.triton.backend import TritonAttention
@@ -67,6 +68,7 @@ class StepGraphs:
         """See Recorded."""
         self._graphs: dict[StepShape, StepGraph] = {}
         self._pool: Any = None
+        self._stream: torch.cuda.Stream | None = None
         self._inputs = self._inputs_for([])
         self._likeliest: LikeliestTokens | None = None
         self._given = self._tokens = torch.empty(0, dtype=torch.int64)
@@ -155,14 +157,14 @@ class StepGraphs:
     def recorded(self, shape: StepShape) -> StepGraph:
         """Returns one shape, recorded."""
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        stream = torch.cuda.Stream(self._device)
+        stream = self._stream = self._stream or torch.cuda.Stream(self._device)
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):  # compiles kernels and takes workspaces, neither of which can be recorded
             for _ in range(_WARM_UPS):
                 self.forward(shape)
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+        with recording(graph, stream, self._pool):
             logits = self.forward(shape)
         return StepGraph(graph, logits)
 
