@@ -17,6 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch import Tensor
 
 from benchmarks.shares import name_engine
 from services.engine.generation.building import build
@@ -60,6 +61,12 @@ class PretendedGraphs(StepGraphs):
         """See StepGraphs."""
         graph: Any = SimpleNamespace(replay=self._occupy)
         return StepGraph(graph, torch.rand(shape.outputs, self._vocabulary, generator=self._found))
+
+    def recorded_draw(self, shape: StepShape, logits: Tensor) -> torch.cuda.CUDAGraph:
+        """See StepGraphs."""
+        del shape, logits
+        graph: Any = SimpleNamespace(replay=lambda: None)  # whatever is chosen is drawn anyway
+        return graph
 
     def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
         """See StepLauncher."""

@@ -114,8 +114,9 @@ async def test_seeded_draws_equal_those_of_the_cpu(load: Load, start: Start) -> 
     assert [result.ids for result in together] == alone
 
 
-async def test_steps_are_launched_ahead(load: Load, start: Start) -> None:
+async def test_steps_are_launched_ahead(load: Load, start: Start, caplog: pytest.LogCaptureFixture) -> None:
     bench, waits = start(load("llama")), start(load("llama"))
+    assert "not recorded" not in caplog.text  # neither steps nor draws
     waits.launcher.launch = lambda *_: None
     launched, read = list[bool](), list[bool]()
     own = bench.launcher.launch

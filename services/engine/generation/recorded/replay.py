@@ -20,6 +20,8 @@ class Sampling:
     largest_k: float
     draws: Draws
     """Of the steps to come."""
+    run: Callable[[], object] | None
+    """Replays the recorded choice, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,11 @@ class Replay:
     def choose(self) -> None:
         """Replays the recording and chooses the tokens."""
         self.run()
-        if (by := self.sampling) is not None:
+        if (by := self.sampling) is None:
+            return
+        if by.run is not None:
+            by.run()
+        else:
             self.chosen.copy_(choose(self.logits, self.chosen, by.numbers, by.largest_k))
 
 

@@ -7,19 +7,21 @@ tokens that are stored nowhere and see nothing.
 Most steps decode. Those with proposed tokens have recordings of their own, by the number of tokens, whosever they are,
 and so have those that read prompts. Tokens of one sequence attend to one another there, so all are stored before any
 attends.
+
+Where not all rows of a step that decodes are greedy, its tokens are chosen anew by a second recording behind its own.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from services.engine.device.graph_recording import recording
 from services.engine.fusion.triton.likeliest import LikeliestTokens, fill_in
 from services.engine.generation.attention.backend import AttentionCall
 from services.engine.generation.attention.triton.backend import TritonAttention
@@ -31,16 +33,16 @@ from services.engine.generation.attention.triton.plan import (
     reading_queries,
 )
 from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.recorded.capture import Captures
 from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.recorded.replay import Replay, ReplayedStep, Sampling
 from services.engine.generation.recorded.step_inputs import StepInputs
 from services.engine.generation.recorded.step_shape import Demand, Extent, Kind, StepShape, shapes_of
-from services.engine.generation.sampling.device_choice import Draws, numbers_of
+from services.engine.generation.sampling.device_choice import NO_TOKEN, NUMBERS, Draws, choose, numbers_of
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
 log = logging.getLogger(__name__)
 
-_WARM_UPS = 2
 _UNREAD = 2
 """Steps at most whose tokens nobody has read yet."""
 
@@ -52,6 +54,8 @@ class StepGraph:
     graph: torch.cuda.CUDAGraph
     logits: Tensor
     """`[outputs, vocabulary]`, written by a replay."""
+    draw: torch.cuda.CUDAGraph | None = None
+    """Chooses the tokens anew, by the numbers that were filled in; None where that was not recorded."""
 
 
 class StepGraphs:
@@ -67,8 +71,7 @@ class StepGraphs:
         self.share: Callable[[Tensor], object] | None = None
         """See Recorded."""
         self._graphs: dict[StepShape, StepGraph] = {}
-        self._pool: Any = None
-        self._stream: torch.cuda.Stream | None = None
+        self._captures = Captures(device)
         self._inputs = self._inputs_for([])
         self._likeliest: LikeliestTokens | None = None
         self._given = self._tokens = torch.empty(0, dtype=torch.int64)
@@ -80,8 +83,8 @@ class StepGraphs:
     def record(self, most: int, extent: Extent, *, largest: bool = False) -> tuple[int, int]:
         """Records shapes for steps of up to `most` rows; if `largest`, one of each kind only.
 
-        The largest comes first, whose memory the others use again. Returns how many there are in all, and how many were
-        recorded.
+        The largest comes first, whose memory the others use again. Returns how many recordings there are in all, and
+        how many were made.
 
         Raises:
             Exception: the model's forward cannot be recorded. Nothing is used then.
@@ -95,8 +98,28 @@ class StepGraphs:
             self._inputs.fill([], shape)
             graphs[shape] = self.recorded(shape)
         self._graphs = {shape: graphs[shape] for shape in chosen}
-        log.info("Steps are recorded in %d graphs, of up to %d tokens", len(graphs), len(self._tokens))
-        return len(shapes), len(chosen)
+        draws = self._record_draws()
+        log.info("Steps are recorded in %d graphs, of up to %d tokens", len(graphs) + draws, len(self._tokens))
+        return len(shapes) + (len(kinds[0]) if draws else 0), len(chosen) + draws
+
+    def _record_draws(self) -> int:
+        """Records the choice of drawn tokens behind each step that decodes, if it can be. Returns how many it has.
+
+        In other steps, whose shapes have far more places than rows with tokens, fewer are chosen without a recording.
+        """
+        decoding = [shape for shape in self._graphs if shape.kind is Kind.DECODING]
+        drawn = dict[StepShape, StepGraph]()
+        try:
+            for shape in reversed(decoding):
+                graph = self._graphs[shape]
+                self._inputs.fill([], shape, numbers=np.empty((NUMBERS, 0)))
+                self._tokens.fill_(NO_TOKEN)  # as no logits have been computed yet
+                drawn[shape] = replace(graph, draw=self.recorded_draw(shape, graph.logits))
+        except Exception as failure:  # a release of torch may have an operation that cannot be recorded
+            log.warning("The choice of drawn tokens is not recorded: %s", failure)
+            return 0
+        self._graphs |= drawn
+        return len(drawn)
 
     def prepare(self, shapes: Collection[StepShape]) -> None:
         """Makes room for the numbers of such steps, in place of those that were recorded."""
@@ -156,17 +179,16 @@ class StepGraphs:
 
     def recorded(self, shape: StepShape) -> StepGraph:
         """Returns one shape, recorded."""
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
-        stream = self._stream = self._stream or torch.cuda.Stream(self._device)
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):  # compiles kernels and takes workspaces, neither of which can be recorded
-            for _ in range(_WARM_UPS):
-                self.forward(shape)
-        torch.cuda.current_stream(self._device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with recording(graph, stream, self._pool):
-            logits = self.forward(shape)
-        return StepGraph(graph, logits)
+        return StepGraph(*self._captures.take(partial(self.forward, shape)))
+
+    def recorded_draw(self, shape: StepShape, logits: Tensor) -> torch.cuda.CUDAGraph:
+        """Returns the choice of the tokens of such a step by the numbers that are filled in, recorded."""
+        return self._captures.take(partial(self.draw, shape, logits))[0]
+
+    def draw(self, shape: StepShape, logits: Tensor) -> None:
+        """Chooses the tokens behind the logits of a step by the numbers that were filled in."""
+        tokens = self._tokens[: shape.outputs]
+        tokens.copy_(choose(logits, tokens, self._inputs.numbers(shape), math.inf))
 
     def forward(self, shape: StepShape) -> Tensor:
         """Runs the model on the tokens that were filled in. Returns the logits of those that have outputs."""
@@ -225,10 +247,11 @@ class StepGraphs:
         count, sources = len(sequences), [after.places[sequence] for sequence in sequences] if after else None
         found = numbers_of(sequences, further)
         laid = self._inputs.fill(rows, shape, sources, found and found[0])
-        sampling = found and Sampling(self._inputs.numbers(shape)[:, :count], found[1], Draws(sequences))
-        told = [tokens[:count] for tokens in self._told]
         graph, chosen = self._graphs[shape], self._tokens[:count]
-        return Replay(rows, sequences, laid, graph.graph.replay, graph.logits[:count], chosen, told, sampling)
+        logits, numbers = graph.logits[:count], self._inputs.numbers(shape)[:, :count]
+        sampling = found and Sampling(numbers, found[1], Draws(sequences), graph.draw and graph.draw.replay)
+        told = [tokens[:count] for tokens in self._told]
+        return Replay(rows, sequences, laid, graph.graph.replay, logits, chosen, told, sampling)
 
     def _replay(
         self,

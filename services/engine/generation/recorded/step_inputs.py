@@ -107,6 +107,7 @@ class StepInputs:
             wanted = gathered(rows)[1]
             listed[:], listed[: len(wanted)] = max(wanted, default=0), wanted
         if numbers is not None:
+            chosen[:] = 0  # a row that fills up is greedy
             chosen.view(np.float64).reshape(NUMBERS, shape.outputs)[:, : numbers.shape[1]] = numbers
         end = _ends(shape)[-1] + len(pages) * stride
         self._copy(self._device[:end], self._host[:end])

@@ -1,7 +1,11 @@
 """Steps whose recording is played by computing it once more, where there are no CUDA graphs."""
 
 from collections.abc import Collection
+from types import SimpleNamespace
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.recorded.step_graphs import StepGraph, StepGraphs
@@ -23,6 +27,8 @@ class Replayed:
 class PlayedGraphs(StepGraphs):
     ahead = 0
     """Steps launched behind one that was not read."""
+    drawn = 0
+    """Times that a recorded choice was played."""
 
     def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
         step = super().launch(rows, after)
@@ -32,3 +38,11 @@ class PlayedGraphs(StepGraphs):
     def recorded(self, shape: StepShape) -> StepGraph:
         replayed: Any = Replayed(self, shape)
         return StepGraph(replayed, replayed.logits)
+
+    def recorded_draw(self, shape: StepShape, logits: Tensor) -> torch.cuda.CUDAGraph:
+        def replay() -> None:
+            self.drawn += 1
+            self.draw(shape, logits)
+
+        replayed: Any = SimpleNamespace(replay=replay)
+        return replayed
