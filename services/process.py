@@ -18,6 +18,7 @@ from services.answer_meter import AnswerMeter
 from services.engine.checkpoint import Checkpoint, ModelRefused, Trust
 from services.engine.device import gpu_memory
 from services.engine.device.name import resolve_device
+from services.engine.hub import require_hub
 from services.engine.library_logs import adopt_library_logs
 from services.engine.metrics import EngineMetrics
 from services.handlers import handlers
@@ -170,8 +171,9 @@ def checkpoint_of(settings: ModelSettings) -> Checkpoint:
     """Returns what is to be loaded, and gives torch its threads.
 
     Raises:
-        ModelRefused: there is no such device here.
+        ModelRefused: there is no such device here, or the model cannot be had.
     """
+    require_hub(settings.model)
     torch.set_num_threads(settings.threads)
     return Checkpoint(
         settings.model,

@@ -29,6 +29,7 @@ from services.engine.checkpoint import (
     refusals,
     revision_of,
 )
+from services.engine.hub import require_hub
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.model import LoadedSpeaker, Manner, SpeakingModel
 from services.engine.speech_synthesis.musicgen import MusicGen
@@ -146,6 +147,7 @@ def _load_vocoder(checkpoint: Checkpoint, named: str | None) -> Any:
     """Returns a vocoder: a checkpoint of its own, or the subfolder of another."""
     place = replace(checkpoint, quantization="none")
     if named is not None:
+        require_hub(named)
         place = replace(place, source=named, revision=None)
     elif find_file(checkpoint, f"{_VOCODER_FOLDER}/config.json") is None:
         raise ModelRefused(
