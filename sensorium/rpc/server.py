@@ -1,6 +1,7 @@
 """One gRPC server of a process, from the bound port to the end of its drain."""
 
 import asyncio
+import errno
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -110,7 +111,7 @@ class Server:
             )
         except OSError as error:
             await self.grpc.stop(None)
-            raise PortTaken(f"Cannot listen on {host}:{port} for metrics: {error.strerror or error}.") from error
+            raise _cannot_listen(f"{host}:{port} for metrics", "--metrics-port", port, error) from error
         self.metrics_port = self._metrics.port
         await self.grpc.start()
         _log.info("listening on %s:%d, metrics on %s:%d", host, self.port, host, self.metrics_port)
@@ -157,7 +158,7 @@ class Server:
         try:
             return self.grpc.add_port(address, self._tls)
         except OSError as error:
-            raise PortTaken(f"Cannot listen on {address} for gRPC: is another process using it?") from error
+            raise _cannot_listen(f"{address} for gRPC", "--port", port, error) from error
 
     async def _drain(self) -> None:
         self.health.retire()
@@ -185,6 +186,16 @@ class Server:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _cannot_listen(what: str, flag: str, port: int, error: OSError) -> PortTaken:
+    told = f"Cannot listen on {what}: {error.strerror or error}."
+    if error.errno != errno.EADDRINUSE:
+        return PortTaken(told)
+    return PortTaken(
+        f"{told} A server has the port, or a connection that was opened from it, which Linux does from the ports of "
+        f"net.ipv4.ip_local_port_range: `ss -tanp | grep :{port}` shows whose. Give another with {flag}, or try again."
+    )
 
 
 def _answers(loop: asyncio.AbstractEventLoop) -> bool:

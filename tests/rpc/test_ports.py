@@ -65,6 +65,15 @@ async def test_a_port_in_use_is_said_in_a_sentence(port: str):
                 pass
 
 
+@pytest.mark.parametrize(("port", "flag"), [("port", "--port"), ("metrics_port", "--metrics-port")])
+async def test_a_port_that_a_connection_was_opened_from_is_said_with_what_to_do(port: str, flag: str):
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as opened:
+        number = opened.getsockname()[1]
+        with pytest.raises(rpc.PortTaken, match=rf"a connection .* grep :{number}` .* {flag}\b"):
+            async with peer(**{port: number}):
+                pass
+
+
 async def test_two_servers_do_not_share_a_port_silently():
     async with peer() as there:
         with pytest.raises(rpc.PortTaken):
