@@ -102,8 +102,8 @@ class Hearing:
         return Turn(utterance, began=False, seconds=seconds)
 
     def _place(self, frame: int) -> int:
-        """Returns the place where a frame begins. The last one may reach behind the audio."""
-        return min(_samples(frame, self._rate), self._tape.end)
+        """Returns the place where a frame begins. The last one may reach behind the audio, as the last sample may."""
+        return min(_samples(frame, self._rate), self._tape.end, self._intake.within)
 
 
 def _samples(frames: int, rate: int) -> int:

@@ -42,6 +42,7 @@ class Intake:
         self._encoding = encoding
         self._rate = rate
         self._channels = channels
+        self._wanted = wanted
         self._resampler = Resampler(rate, wanted)
         self._rest = b""
         self._frames = 0
@@ -50,6 +51,11 @@ class Intake:
     def seconds(self) -> float:
         """Length of the audio taken so far."""
         return self._frames / self._rate
+
+    @property
+    def within(self) -> int:
+        """Samples, of those it gives, that lie within the audio taken so far: the last of all may end behind it."""
+        return self._frames * self._wanted // self._rate
 
     def push(self, piece: bytes) -> Iterator[Samples]:
         """Yields the samples that a piece completes, `[n]` in blocks of at most a quarter of a second or so.

@@ -84,9 +84,10 @@ def live(
     network: Any = None,
     unfinished: float = 60,
     context: float = 0,
+    rate: int = RATE,
     **options: bool,
 ) -> LiveTranscription:
-    intake, reach = Intake(Encoding.LINEAR16, RATE, 1, RATE), Reach(60 * RATE, int(context * RATE))
+    intake, reach = Intake(Encoding.LINEAR16, rate, 1, RATE), Reach(60 * RATE, int(context * RATE))
     hearing = Hearing(intake, network or LoudNetwork(), endpointing or Endpointing(), RATE, reach)
     return LiveTranscription(hearing, recognizer, RATE, LiveOptions(word_times=True, **options), unfinished)
 

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from sensorium.errors import DeviceOutOfMemory, InvalidArgument, QueueFull
 from services.speech.live.endpointing import Endpointing
 from services.speech.live.event import Completed, Result, SpeechTurn, Started
+from services.speech.live.reading import Reading, Word
 from tests.services.speech.live.speaker import (
+    RATE,
     LoudnessRecognizer,
     finals,
     heard,
@@ -46,6 +49,25 @@ async def test_times_are_on_the_clock_of_the_stream() -> None:
     ]
     assert result.start == pytest.approx(2.58 - 0.2, abs=0.05)
     assert result.end == pytest.approx(3.24)
+
+
+class _ToTheEnd:
+    """Reads one word, which lasts as long as what it is given."""
+
+    async def recognize(self, samples: np.ndarray[Any, Any]) -> Reading:
+        return Reading([Word("on", " ", 0.0, len(samples) / RATE, 0.9)], "en")
+
+
+@pytest.mark.parametrize("count", [22_050, 22_054, 22_063])  # to 16,000 samples, 16,003 (2.9) and 16,009 (9.4)
+async def test_no_time_lies_behind_the_end_of_the_audio(count: int) -> None:
+    stream = live(_ToTheEnd(), rate=22_050, speech_events=True)
+    events = await heard(stream, np.full(count, 9000, np.int16))
+    done, (result,) = events[-1], finals(events)
+    assert isinstance(done, Completed)
+    assert done.audio == count / 22_050
+    ends = [result.end, *(word.end or 0 for word in result.words)]
+    ends += [event.seconds for event in events if isinstance(event, SpeechTurn)]
+    assert done.audio - 1 / RATE < max(ends) <= done.audio
 
 
 async def test_the_stream_tells_what_it_took() -> None:
