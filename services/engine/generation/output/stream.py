@@ -23,7 +23,7 @@ class GenerationStream:
 
     def __init__(self, *, backlog_tokens: int = 1024, pace: MessagePace | None = None, outputs: int = 1) -> None:
         self.loop = asyncio.get_running_loop()
-        self._cancel: Callable[[], object] = lambda: None
+        self._cancel: Callable[[], object] = _nothing
         self._events: dict[Hashable, Event] = {}  # by what they are about: a candidate, or the whole request
         self._error: Exception | None = None
         self._ended = False
@@ -65,7 +65,9 @@ class GenerationStream:
     def cancel(self) -> None:
         """Frees the request's rows within a step. Harmless after the end."""
         self._end()
-        self._cancel()
+        # It knows the engine's side, which knows this one: each would keep the other.
+        cancel, self._cancel = self._cancel, _nothing
+        cancel()
 
     def deliver(self, event: Event | Exception) -> None:
         """Takes the next event, or the error that ends the stream. Called on the event loop."""
@@ -95,7 +97,10 @@ class GenerationStream:
             finally:
                 self._reader = None
         if not self._events:
-            raise self._error or StopAsyncIteration
+            try:
+                raise self._error or StopAsyncIteration
+            finally:
+                self._error = None  # whose traceback knows this stream from now on
         event = self._events.pop(next(iter(self._events)))
         if isinstance(event, Delta):
             self._read(event)
@@ -159,3 +164,7 @@ class GenerationStream:
         else:
             unread = self._events.get(delta.candidate_index)
             self._events[delta.candidate_index] = unread + delta if isinstance(unread, Delta) else delta
+
+
+def _nothing() -> None:
+    """Stands for what nobody is to be told."""

@@ -1,7 +1,11 @@
 import asyncio
+import gc
 import random
 import time
+import weakref
 from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -172,6 +176,37 @@ async def test_waiting_requests_start_by_priority_and_then_by_arrival(fake: Benc
     bench.runner.free()
     await asyncio.gather(*map(read, streams))
     assert [step[0][0] for step in bench.runner.seen] == [10, 12, 14, 11, 13]
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("end", ["complete", "left", "late"])
+async def test_what_has_ended_waits_for_no_garbage_collector(
+    fake: BenchMaker, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = fake()
+    bench.runner.hold()
+    stream = bench.submit([10] * 20, max_new_tokens=5, deadline=time.monotonic() + 50)
+    await in_step(bench, 1)
+    if end == "late":
+        pass_time(monkeypatch, 60)
+    bench.runner.free()
+    if end == "complete":
+        await read(stream)
+    elif end == "late":
+        with suppress(DeadlineExceeded):  # pytest would keep it, and by its frames the stream
+            await read(stream)
+    stream.cancel()  # as handlers do in any case
+    held = weakref.ref(stream)
+    del stream
+    await eventually(lambda: held() is None)
 
 
 async def test_nothing_leaks_over_many_requests_that_end_in_every_way(real: BenchMaker) -> None:
