@@ -19,8 +19,9 @@ Said = str | Image.Image | Samples
 class OwnModel:
     """One of the tiny models, run by transformers alone, in float32 on the CPU."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._name = name
+    def __init__(self, folder: Path, name: str, processor: Any = None) -> None:
+        """Takes the processor of a model that is not among the tiny ones."""
+        self._processor = processor or tiny.processor(name)
         self._model: Any = AutoModelForMultimodalLM.from_pretrained(folder, dtype=torch.float32).eval()
         self._model.generation_config.eos_token_id = None  # so that outputs have one length
 
@@ -32,7 +33,7 @@ class OwnModel:
         return output[0, inputs["input_ids"].shape[1] :].tolist()
 
     def _inputs(self, said: tuple[Said, ...], template: str | None) -> dict[str, Any]:
-        processor = tiny.processor(self._name)
+        processor = self._processor
         chat = [{"role": "user", "content": [part(each) for each in said]}]
         text = processor.tokenizer.apply_chat_template(
             chat, chat_template=template or processor.chat_template, add_generation_prompt=True, tokenize=False
@@ -42,7 +43,9 @@ class OwnModel:
         media: dict[str, Any] = {"images": images} if images else {}
         if audio:
             media |= {"audio": audio, "sampling_rate": tiny.RATE}
-        return processor(text=text, return_tensors="pt", add_special_tokens=False, **media)
+        inputs = processor(text=text, return_tensors="pt", add_special_tokens=False, **media)
+        # Llama 4's makes bfloat16 of pixels for whatever model.
+        return {name: each.float() if each.is_floating_point() else each for name, each in inputs.items()}
 
 
 def part(said: Said) -> dict[str, str]:

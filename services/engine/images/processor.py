@@ -1,15 +1,20 @@
-"""Reading of transformers' image processors that need no torchvision."""
+"""Reading of transformers' image processors, without torchvision."""
 
 import importlib
 from contextlib import suppress
 from functools import cache
 from typing import Any
 
+from transformers import image_processing_backends
+from transformers.models.auto import image_processing_auto
+
 # transformers 5.17 takes each file that has the name of its torchvision backend in it, be it in a comment, for one that
 # needs torchvision, and gives out an empty class from its packages. This file is one of them.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
+from transformers.utils.import_utils import is_torchvision_available
 
 from services.engine.checkpoint import Checkpoint
+from services.engine.images import tensor_images
 
 _MISJUDGED = {
     "idefics2": "Idefics2ImageProcessorPil",
@@ -24,7 +29,7 @@ _MISJUDGED = {
 def read_image_processor(checkpoint: Checkpoint) -> Any:
     """Returns the checkpoint's processor. Raises what reading a checkpoint raises."""
     show_image_processors()
-    # The other backend needs torchvision; this one is the reference that checkpoints were evaluated with.
+    # Where there are two, this one is the reference that checkpoints were evaluated with.
     return AutoImageProcessor.from_pretrained(checkpoint.source, **checkpoint.shared, backend="pil")
 
 
@@ -32,6 +37,31 @@ def read_image_processor(checkpoint: Checkpoint) -> Any:
 def show_image_processors() -> None:
     """Lets the packages of transformers give out the classes that are in their files."""
     for package, name in _MISJUDGED.items():
-        with suppress(ImportError, AttributeError):  # of a version that has it elsewhere, and so gives it out
-            file = importlib.import_module(f"transformers.models.{package}.image_processing_pil_{package}")
-            setattr(importlib.import_module(f"transformers.models.{package}"), name, getattr(file, name))
+        _show(package, f"image_processing_pil_{package}", name)
+    if is_torchvision_available():
+        return
+    own: Any = image_processing_backends
+    own.tvF = tensor_images
+    own.pil_torch_interpolation_mapping = tensor_images.BY_PILLOWS_NAME
+    own.is_torchvision_greater_or_equal = lambda _: True  # what torch knows of interpolation, this knows
+    _file("zoedepth", "image_processing_pil_zoedepth").tvF = tensor_images  # of what comes out of the model
+    auto: Any = image_processing_auto
+    with tensor_images.in_place_of_torchvision():
+        for model_type, names in auto.IMAGE_PROCESSOR_MAPPING_NAMES.items():
+            if "pil" not in names:
+                package = auto.model_type_to_module_name(model_type)
+                _show(package, f"image_processing_{package}", names["torchvision"])
+        _show("pixtral", "processing_pixtral", "PixtralProcessor")
+
+
+def _show(package: str, file: str, name: str) -> None:
+    # Of a version that has it elsewhere, and so gives it out, or of a model whose class is another's.
+    with suppress(ImportError, AttributeError):
+        found = getattr(_file(package, file), name)
+        # transformers is looked up each time: while it is imported it puts another module in its own place.
+        for shown_by in ("transformers", f"transformers.models.{package}"):
+            setattr(importlib.import_module(shown_by), name, found)
+
+
+def _file(package: str, file: str) -> Any:
+    return importlib.import_module(f"transformers.models.{package}.{file}")

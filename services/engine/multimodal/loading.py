@@ -1,6 +1,9 @@
 """Loads a checkpoint that generates text from text, images and recordings."""
 
+from typing import Any
+
 from transformers import AutoModelForMultimodalLM, PretrainedConfig
+from transformers.modeling_outputs import MoeCausalLMOutputWithPast
 from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, refusals
@@ -18,6 +21,9 @@ def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
     """
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
+        # Llama 4 of transformers 5.24 asks the output of its decoder for this, and so fails in its own `generate`.
+        output: Any = MoeCausalLMOutputWithPast
+        output.image_outputs = None
         if type(config) not in MODEL_FOR_MULTIMODAL_LM_MAPPING or config.is_encoder_decoder:
             raise ModelRefused(
                 f"{checkpoint.source} is a {config.model_type} checkpoint, which does not read media among the tokens "

@@ -1,25 +1,38 @@
 """The class that prepares images and recordings for a model, without what cannot be had here."""
 
+import json
 from typing import Any
 
 from transformers import AutoProcessor, PretrainedConfig
-from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 
-from services.engine.checkpoint import Checkpoint
+from services.engine.checkpoint import Checkpoint, find_file
 from services.engine.images.processor import show_image_processors
 
 _VIDEO = "video_processor"
+_NAMING = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
+"""Files that may name the processor's class, the first that does so before the others."""
 
 
 def read_processor(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
     """Returns the checkpoint's processor, but for its part for videos. Raises what reading a checkpoint raises."""
     show_image_processors()
-    if type(config) not in PROCESSOR_MAPPING:
+    of_configurations: Any = PROCESSOR_MAPPING
+    kind = _named_class(checkpoint) or of_configurations.get(type(config), None)
+    if kind is None:
         return AutoProcessor.from_pretrained(checkpoint.source, **checkpoint.shared)
-    kind: Any = PROCESSOR_MAPPING[type(config)]
     if _VIDEO not in kind.get_attributes():
         return kind.from_pretrained(checkpoint.source, **checkpoint.shared)
     return without_video(kind).from_pretrained(checkpoint.source, **checkpoint.shared, **{_VIDEO: None})
+
+
+def _named_class(checkpoint: Checkpoint) -> Any:
+    """Returns the class that the checkpoint names, as AutoProcessor finds it: Pixtral is a LLaVA with another's."""
+    for file in _NAMING:
+        path = find_file(checkpoint, file)
+        if path is not None and (name := json.loads(path.read_text()).get("processor_class")):
+            return processor_class_from_name(name)
+    return None
 
 
 def without_video(kind: type[Any]) -> type[Any]:

@@ -17,7 +17,6 @@ from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.processor import digest_of
 from services.engine.multimodal.prompts import MultimodalPrompt, PromptComposer
-from tests import tiny_multimodal_models as tiny
 from tests.own_multimodal import OwnModel, Said, part
 from tests.services.bench import Result, outputs_of, read, request
 
@@ -34,14 +33,14 @@ class Rig:
     registry: CollectorRegistry
 
     @classmethod
-    def start(cls, folder: Path, name: str, **settings: Any) -> "Rig":
+    def start(cls, folder: Path, name: str, processor: Any = None, **settings: Any) -> "Rig":
         loaded = load_multimodal_model(Checkpoint(str(folder), torch.device("cpu")))
         registry = CollectorRegistry()
         built = build_engine(loaded, EngineSettings(**settings), EngineMetrics(registry))
         built.engine.start()
         assert loaded.media is not None
-        composer = PromptComposer(loaded.media, PromptEncoder(loaded.tokenizer, tiny.CONTEXT), loaded.model)
-        return cls(name, loaded, built, composer, OwnModel(folder, name), registry)
+        composer = PromptComposer(loaded.media, PromptEncoder(loaded.tokenizer, loaded.context_tokens), loaded.model)
+        return cls(name, loaded, built, composer, OwnModel(folder, name, processor), registry)
 
     def compose(self, *said: Said) -> MultimodalPrompt:
         """Returns the prompt of one turn of a user."""

@@ -1,0 +1,105 @@
+"""What transformers' image processors call torchvision for, by torch alone: on the CPU the numbers are the same."""
+
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from types import ModuleType
+
+import torch
+from PIL.Image import Resampling
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+_PACKAGES = (
+    "torchvision",
+    "torchvision.transforms",
+    "torchvision.transforms.v2",
+    "torchvision.ops",
+    "torchvision.ops.boxes",
+)
+
+
+class InterpolationMode(Enum):
+    """Values are those of `interpolate`; torch knows no others of torchvision's."""
+
+    NEAREST_EXACT = "nearest-exact"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+BY_PILLOWS_NAME = {
+    Resampling.NEAREST: InterpolationMode.NEAREST_EXACT,
+    Resampling.BILINEAR: InterpolationMode.BILINEAR,
+    Resampling.BICUBIC: InterpolationMode.BICUBIC,
+    Resampling.LANCZOS: InterpolationMode.LANCZOS,
+}
+"""The same modes as processors' configurations number them."""
+
+
+def resize(
+    image: Tensor,
+    size: Sequence[int],
+    interpolation: InterpolationMode | Resampling = InterpolationMode.BILINEAR,
+    antialias: bool = True,
+) -> Tensor:
+    """Returns images `[..., channels, height, width]` in another size, in bytes if they are in bytes."""
+    if tuple(size) == image.shape[-2:]:
+        return image
+    mode = BY_PILLOWS_NAME[interpolation] if isinstance(interpolation, int) else interpolation
+    smooth = mode is not InterpolationMode.NEAREST_EXACT
+    resized = interpolate(
+        image.reshape(-1, *image.shape[-3:]),
+        list(size),
+        mode=mode.value,
+        align_corners=False if smooth else None,
+        antialias=antialias and smooth,
+    )
+    return resized.reshape(*image.shape[:-2], *size)
+
+
+def pad(
+    image: Tensor, padding: Sequence[int], fill: float | Sequence[float] = 0, padding_mode: str = "constant"
+) -> Tensor:
+    """Returns images with so many pixels more on the left, above, on the right and below, of one colour."""
+    assert padding_mode == "constant", "processors that fill up otherwise have a form on Pillow"
+    left, top, right, bottom = padding
+    *others, height, width = image.shape
+    padded = image.new_empty(*others, top + height + bottom, left + width + right)
+    padded[...] = torch.as_tensor(fill, dtype=image.dtype).reshape(-1, 1, 1)
+    padded[..., top : top + height, left : left + width] = image
+    return padded
+
+
+def crop(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+    """Returns a part of images that lies within them."""
+    return image[..., top : top + height, left : left + width]
+
+
+def normalize(
+    image: Tensor, mean: float | Sequence[float] | Tensor, std: float | Sequence[float] | Tensor, inplace: bool = False
+) -> Tensor:
+    """Returns images with `mean` taken from each channel and divided by `std`."""
+    shift, scale = (torch.as_tensor(value, dtype=image.dtype).reshape(-1, 1, 1) for value in (mean, std))
+    return (image.sub_(shift) if inplace else image.sub(shift)).div_(scale)
+
+
+@contextmanager
+def in_place_of_torchvision() -> Generator[None]:
+    """Lets files that import torchvision be imported: they find this file in its place. Not for several threads."""
+    whole, transforms, second, ops, boxes = map(ModuleType, _PACKAGES)
+    own = sys.modules[__name__]
+    vars(whole).update(transforms=transforms, ops=ops)
+    vars(transforms).update(v2=second)
+    vars(second).update(functional=own)
+    vars(ops).update(boxes=boxes)
+    vars(boxes).update(batched_nms=None)  # of SAM's automatic masks, which are not served
+    found = dict(zip(_PACKAGES, (whole, transforms, second, ops, boxes), strict=True))
+    found |= {"torchvision.transforms.v2.functional": own}
+    sys.modules.update(found)
+    try:
+        yield
+    finally:
+        for name in found:
+            del sys.modules[name]

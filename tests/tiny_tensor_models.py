@@ -1,0 +1,124 @@
+"""Tiny random checkpoints of models whose processors transformers writes with torchvision, and these processors."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerFast
+from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
+
+from services.engine.images.processor import show_image_processors
+from tests import tiny_models
+from tests.tiny_models import END_ID
+from tests.tiny_multimodal_models import random_model
+
+_LAYERS: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+_TOKENS = {
+    "mistral3": ["[IMG]", "[IMG_BREAK]", "[IMG_END]"],
+    "llama4": [
+        "<|image|>",
+        "<|image_start|>",
+        "<|image_end|>",
+        "<|patch|>",
+        "<|tile_x_separator|>",
+        "<|tile_y_separator|>",
+    ],
+    "phi4_multimodal": ["<|endoftext10|>", "<|endoftext11|>"],
+}
+"""What stands for media in a prompt; the first is what a template writes for an image."""
+_TOKENS["pixtral"] = _TOKENS["mistral3"]
+_NAMED = {"phi4_multimodal": {"image_token": "<|endoftext10|>", "audio_token": "<|endoftext11|>"}}
+
+
+def _tokenizer(name: str) -> PreTrainedTokenizerFast:
+    whole = deepcopy(tiny_models.tokenizer())
+    whole.add_special_tokens({"additional_special_tokens": _TOKENS[name]})  # type: ignore[arg-type]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=whole.backend_tokenizer, pad_token="<pad>", bos_token="<start>", eos_token="<end>",
+        extra_special_tokens=_NAMED.get(name, {}),
+    )  # fmt: skip
+
+
+def _id(name: str, token: str) -> int:
+    found = _tokenizer(name).convert_tokens_to_ids(token)
+    assert isinstance(found, int)
+    return found
+
+
+def _text(name: str, **more: Any) -> dict[str, Any]:
+    return _LAYERS | {
+        "vocab_size": len(_tokenizer(name)), "num_key_value_heads": 2, "max_position_embeddings": 2048,
+        "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": END_ID, "tie_word_embeddings": False,
+    } | more  # fmt: skip
+
+
+CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
+    "mistral3": lambda: transformers.Mistral3Config(
+        vision_config=_LAYERS | {"model_type": "pixtral", "image_size": 64, "patch_size": 8, "head_dim": 8},
+        text_config=_text("mistral3", model_type="mistral", head_dim=8, sliding_window=None),
+        image_token_index=_id("mistral3", "[IMG]"), tie_word_embeddings=False,
+    ),
+    # Is a LLaVA, but for its processor.
+    "pixtral": lambda: transformers.LlavaConfig(
+        vision_config=_LAYERS | {"model_type": "pixtral", "image_size": 64, "patch_size": 8, "head_dim": 8},
+        text_config=_text("pixtral", model_type="mistral", head_dim=8, sliding_window=None),
+        image_token_index=_id("pixtral", "[IMG]"), vision_feature_layer=-1, vision_feature_select_strategy="full",
+    ),
+    "llama4": lambda: transformers.Llama4Config(
+        vision_config=_LAYERS
+        | {
+            "intermediate_size": 128, "vision_output_dim": 32, "image_size": 56, "patch_size": 14,
+            "projector_input_dim": 32, "projector_output_dim": 32,
+        },
+        text_config=_text("llama4", head_dim=8, intermediate_size_mlp=64, num_local_experts=2, attention_chunk_size=64),
+        image_token_index=_id("llama4", "<|patch|>"), boi_token_index=_id("llama4", "<|image_start|>"),
+        eoi_token_index=_id("llama4", "<|image_end|>"),
+    ),
+    # Reads images and recordings.
+    "phi4_multimodal": lambda: transformers.Phi4MultimodalConfig(
+        **_text("phi4_multimodal", original_max_position_embeddings=2048),
+        vision_config=_LAYERS | {"image_token_id": _id("phi4_multimodal", "<|endoftext10|>")},
+        audio_config={
+            "hidden_size": 32, "intermediate_size": 64, "num_blocks": 2, "num_attention_heads": 4,
+            "ext_pw_out_channel": 32, "depthwise_separable_out_channel": 32, "nemo_conv_channels": 32,
+            "audio_token_id": _id("phi4_multimodal", "<|endoftext11|>"),
+        },
+    ),
+}  # fmt: skip
+
+
+def processor(name: str) -> Any:
+    """Returns the processor of model `name`."""
+    show_image_processors()
+    image: Any
+    tokens: dict[str, Any] = {"tokenizer": _tokenizer(name), "chat_template": _template(name)}
+    given: Any = transformers
+    if name == "llama4":
+        image = given.Llama4ImageProcessor(size={"height": 56, "width": 56}, max_patches=4)
+        return given.Llama4Processor(image, patch_size=14, **tokens)
+    if name == "phi4_multimodal":
+        image = given.Phi4MultimodalImageProcessor(dynamic_hd=2)
+        return given.Phi4MultimodalProcessor(image, given.Phi4MultimodalFeatureExtractor(), **tokens)
+    image = PixtralImageProcessorPil(size={"longest_edge": 64}, patch_size={"height": 8, "width": 8})
+    return given.PixtralProcessor(image, patch_size=8, spatial_merge_size=2 if name == "mistral3" else 1, **tokens)
+
+
+def _template(name: str) -> str:
+    """Returns a chat template that writes the parts of turns one behind another."""
+    image, *others = _TOKENS[name]
+    return (
+        "{% for m in messages %}<|{{ m.role }}|>{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}"
+        "{% elif p.type == 'image' %}" + image + "{% else %}" + others[0] + "{% endif %}{% endfor %}<end>{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+
+
+def write_checkpoint(folder: Path, name: str) -> Path:
+    """Writes the random model `name` with its processor to `folder` and returns it."""
+    model = random_model(CONFIGS[name]())
+    model.generation_config = GenerationConfig(eos_token_id=END_ID, pad_token_id=0, bos_token_id=1)
+    model.save_pretrained(folder)
+    processor(name).save_pretrained(folder)
+    return folder
