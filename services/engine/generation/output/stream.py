@@ -63,10 +63,10 @@ class GenerationStream:
         return self
 
     def cancel(self) -> None:
-        """Frees the request's rows within a step. Harmless after the end."""
+        """Frees the request's rows within a step, of a stream that is not read any more. Harmless after the end."""
         self._end()
-        # It knows the engine's side, which knows this one: each would keep the other.
-        cancel, self._cancel = self._cancel, _nothing
+        # Both know this stream, one by the engine's side, one by its traceback: each would keep the other.
+        cancel, self._cancel, self._error = self._cancel, _nothing, None
         cancel()
 
     def deliver(self, event: Event | Exception) -> None:
@@ -97,10 +97,7 @@ class GenerationStream:
             finally:
                 self._reader = None
         if not self._events:
-            try:
-                raise self._error or StopAsyncIteration
-            finally:
-                self._error = None  # whose traceback knows this stream from now on
+            raise self._error or StopAsyncIteration
         event = self._events.pop(next(iter(self._events)))
         if isinstance(event, Delta):
             self._read(event)
@@ -156,11 +153,11 @@ class GenerationStream:
         # Who waits for an event is not slow: tokens without text leave all at once, of every candidate, with the end.
         if self._waiting_tokens > self._backlog_tokens and self._reader is None:
             self._events.clear()
+            self.cancel()
             self._error = SlowConsumer(
                 f"More than {self._backlog_tokens} generated tokens waited to be read. Read the stream faster, or ask "
                 "for fewer tokens."
             )
-            self.cancel()
         else:
             unread = self._events.get(delta.candidate_index)
             self._events[delta.candidate_index] = unread + delta if isinstance(unread, Delta) else delta
