@@ -34,8 +34,8 @@ class EagerLauncher:
         logits = self._runner.run([self._further(row, after) for row in rows])
         likeliest = torch.where(logits.amax(dim=-1).isfinite(), logits.argmax(dim=-1), NO_TOKEN)
         further = [i + (after is not None) for row in told for i in range(1 + len(row.proposed))]
-        if sampled := numbers_of(sequences, further):
-            likeliest = choose(logits, likeliest, torch.from_numpy(sampled[0]), sampled[1])
+        if (numbers := numbers_of(sequences, further)) is not None:
+            likeliest = choose(logits, likeliest, torch.from_numpy(numbers))
         for place, token in self.changed.get(number, {}).items():
             likeliest[place] = token
         return LaunchedStep(sequences, likeliest, None, time.monotonic())

@@ -89,6 +89,6 @@ def _run(runner: ModelRunner, rows: list[Row[CachedTokens]]) -> None:
     likely = truncate(scaled(ends, torch.ones(len(ends), device=ends.device)), parameters)
     invert(likely.exp(), torch.full((len(ends),), 0.5, dtype=torch.float64, device=ends.device))
     wide = ends[-1:].expand(MOST_PROPOSING, -1)
-    numbers = torch.tensor([1.0, 0.5, 0.0, 0.5, 0.0], dtype=torch.float64, device=ends.device)
+    numbers = torch.tensor([1.0, 0.5, float("inf"), 0.5, 0.0, 1.0], dtype=torch.float64, device=ends.device)
     likeliest = torch.zeros(MOST_PROPOSING, dtype=torch.int64, device=ends.device)
-    choose(wide, likeliest, numbers.view(NUMBERS, 1).expand(-1, MOST_PROPOSING), float("inf"))
+    choose(wide, likeliest, numbers.view(NUMBERS, 1).expand(-1, MOST_PROPOSING))

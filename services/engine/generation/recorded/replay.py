@@ -17,7 +17,6 @@ class Sampling:
 
     numbers: Tensor
     """See `choose`."""
-    largest_k: float
     draws: Draws
     """Of the steps to come."""
     run: Callable[[], object] | None
@@ -48,7 +47,7 @@ class Replay:
         if by.run is not None:
             by.run()
         else:
-            self.chosen.copy_(choose(self.logits, self.chosen, by.numbers, by.largest_k))
+            self.chosen.copy_(choose(self.logits, self.chosen, by.numbers))
 
 
 @dataclass(frozen=True)

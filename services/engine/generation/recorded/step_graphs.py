@@ -12,7 +12,6 @@ Where not all rows of a step that decodes are greedy, its tokens are chosen anew
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -188,7 +187,7 @@ class StepGraphs:
     def draw(self, shape: StepShape, logits: Tensor) -> None:
         """Chooses the tokens behind the logits of a step by the numbers that were filled in."""
         tokens = self._tokens[: shape.outputs]
-        tokens.copy_(choose(logits, tokens, self._inputs.numbers(shape), math.inf))
+        tokens.copy_(choose(logits, tokens, self._inputs.numbers(shape)))
 
     def forward(self, shape: StepShape) -> Tensor:
         """Runs the model on the tokens that were filled in. Returns the logits of those that have outputs."""
@@ -245,13 +244,15 @@ class StepGraphs:
             sequences = [row.sequence for row in rows for _ in range(row.outputs)]
             further = [i for row in rows for i in range(row.outputs)]
         count, sources = len(sequences), [after.places[sequence] for sequence in sequences] if after else None
-        found = numbers_of(sequences, further)
-        laid = self._inputs.fill(rows, shape, sources, found and found[0])
+        numbers = numbers_of(sequences, further)
+        laid = self._inputs.fill(rows, shape, sources, numbers)
         graph, chosen = self._graphs[shape], self._tokens[:count]
-        logits, numbers = graph.logits[:count], self._inputs.numbers(shape)[:, :count]
-        sampling = found and Sampling(numbers, found[1], Draws(sequences), graph.draw and graph.draw.replay)
         told = [tokens[:count] for tokens in self._told]
-        return Replay(rows, sequences, laid, graph.graph.replay, logits, chosen, told, sampling)
+        sampling = None
+        if numbers is not None:
+            laid_numbers = self._inputs.numbers(shape)[:, :count]
+            sampling = Sampling(laid_numbers, Draws(sequences), graph.draw and graph.draw.replay)
+        return Replay(rows, sequences, laid, graph.graph.replay, graph.logits[:count], chosen, told, sampling)
 
     def _replay(
         self,

@@ -1,5 +1,6 @@
 """Tokens chosen where the logits are, of rows from which nothing but a token is wanted: nobody waits for them."""
 
+import math
 from collections.abc import Sequence as Rows
 
 import numpy as np
@@ -10,17 +11,18 @@ from torch import Tensor
 from services.engine.generation.sampling.draws import uniform, uniform_ahead
 from services.engine.generation.sampling.inversion import invert
 from services.engine.generation.sampling.sampler import row_processors, scaled
-from services.engine.generation.sampling.truncation import Limits, keep_of_head
+from services.engine.generation.sampling.truncation import Limits, limited, look_at_head
 from services.engine.generation.sequence import Sequence
 
 NO_TOKEN = -1
 """Where logits are not numbers."""
 UNDECIDED = -2
 """Where more tokens may be drawn than the device has looked at: the row is to be computed again, with its logits."""
-NUMBERS = 5
-"""Of a row: its temperature, its draw, and its limits."""
+NUMBERS = 6
+"""Of a row: its temperature, its draw, its limits, and whether they limit anything."""
 DRAWS = 1
 """Which of them is the draw, the only one that is another in each step."""
+_LIMITS, _LIMITED = slice(2, 5), 5
 _AHEAD = 16
 """Steps that draws are made for at a time."""
 _NO_LOGITS = torch.empty(0)
@@ -41,8 +43,8 @@ def takes(sequence: Sequence) -> bool:
     )
 
 
-def numbers_of(sequences: Rows[Sequence], further: Rows[int]) -> tuple[NDArray[np.float64], float] | None:
-    """Returns what `choose` needs to know, `[NUMBERS, rows]`, and the largest top-k; None where all rows are greedy.
+def numbers_of(sequences: Rows[Sequence], further: Rows[int]) -> NDArray[np.float64] | None:
+    """Returns what `choose` needs to know, `[NUMBERS, rows]`; None where all rows are greedy.
 
     Each row is so many tokens further than its sequence.
     """
@@ -54,8 +56,8 @@ def numbers_of(sequences: Rows[Sequence], further: Rows[int]) -> tuple[NDArray[n
         [sequence.output_count + more for sequence, more in zip(sequences, further, strict=True)],
         [sequence.candidate for sequence in sequences],
     )
-    limits = Limits.of(parameters)
-    return np.vstack([[p.temperature for p in parameters], draws, limits.columns.numpy()]), limits.largest_k
+    limits, narrow = Limits.of(parameters).columns.numpy(), [limited(p) for p in parameters]
+    return np.vstack([[p.temperature for p in parameters], draws, limits, narrow])
 
 
 class Draws:
@@ -75,21 +77,20 @@ class Draws:
         return self._left.pop()
 
 
-def choose(logits: Tensor, likeliest: Tensor, numbers: Tensor, largest_k: float) -> Tensor:
+def choose(logits: Tensor, likeliest: Tensor, numbers: Tensor) -> Tensor:
     """Returns int64 `[rows]`: the likeliest token where a row is greedy, else one drawn as `sampler` draws it.
 
     Args:
         logits: `[rows, vocabulary]`.
         likeliest: int64 `[rows]`, NO_TOKEN where logits are not numbers.
         numbers: float64 `[NUMBERS, rows]` of `numbers_of`, on the same device.
-        largest_k: The other thing that it returned.
     """
-    temperature, draws = numbers[0].float(), numbers[DRAWS]
-    usable = likeliest >= 0
-    weighed = torch.where(usable.unsqueeze(1), scaled(logits.float(), temperature), 0.0)
-    kept, whole = keep_of_head(weighed, Limits(numbers[2:], largest_k), 1)
-    top_k, top_p, min_p = numbers[2:]
-    limited = (top_k > 0) | (top_p < 2) | (min_p > 0)
-    drawn = invert(torch.where(limited.unsqueeze(1), kept, weighed).exp(), draws)
-    drawn = torch.where(whole | ~limited, drawn, UNDECIDED)
-    return torch.where(usable & (temperature > 0), drawn, likeliest)
+    temperature, narrow = numbers[0].float(), numbers[_LIMITED] > 0
+    weighed = scaled(logits, temperature)
+    weights = weighed.exp()
+    limits = Limits(numbers[_LIMITS], largest_k=math.inf)
+    head = look_at_head(weighed, limits, 1, total=weights.sum(dim=-1, keepdim=True))
+    kept = weights.gather(1, head.order) * head.keep  # all of them where nothing is limited
+    weights = weights.masked_fill_(narrow.unsqueeze(1), 0.0).scatter_(1, head.order, kept)
+    drawn = invert(weights, numbers[DRAWS]).masked_fill_(head.more & narrow, UNDECIDED)
+    return torch.where((likeliest >= 0) & (temperature > 0), drawn, likeliest)

@@ -5,6 +5,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 _STRIDE = 256
+_BELOW_ONE = 1 - 2.0**-53
+"""The last float64 below 1, and the largest draw. A float64 times this is the last below that one."""
 
 
 def invert(weights: Tensor, draws: Tensor) -> Tensor:
@@ -15,19 +17,16 @@ def invert(weights: Tensor, draws: Tensor) -> Tensor:
 
     Args:
         weights: float32 `[rows, vocabulary]`, none negative, at least one of each row above 0.
-        draws: float64 `[rows]`, in [0, 1).
+        draws: float64 `[rows]`, in [0, 1) and of 53 bits, as those of `uniform`.
     """
-    strides = pad(weights, (0, -weights.shape[1] % _STRIDE)).unflatten(1, (-1, _STRIDE))
+    if rest := -weights.shape[1] % _STRIDE:
+        weights = pad(weights, (0, rest))
+    strides = weights.unflatten(1, (-1, _STRIDE))
     sums = strides.sum(dim=-1).double().cumsum(dim=-1)
-    target = draws.unsqueeze(1) * sums[:, -1:]
-    stride = _first_above(sums, target)
-    before = torch.where(stride > 0, sums.gather(1, (stride - 1).clamp(min=0)), 0.0)
-    rows = torch.arange(len(weights), device=weights.device)
-    within = strides[rows, stride.squeeze(1)].cumsum(dim=-1, dtype=torch.float64)
-    return (stride * _STRIDE + _first_above(within, target - before)).squeeze(1)
-
-
-def _first_above(cumulative: Tensor, target: Tensor) -> Tensor:
-    """Returns where `cumulative` `[rows, n]` first is above `target` `[rows, 1]`; where it ends to grow, if nowhere."""
-    last = torch.searchsorted(cumulative, cumulative[:, -1:].contiguous())
-    return torch.minimum(torch.searchsorted(cumulative, target, right=True), last)
+    target = draws.unsqueeze(1) * sums[:, -1:]  # below the last sum, as draws are of 53 bits
+    # Where weights are no numbers nothing is above it: whatever is returned then, no place beyond the last is read.
+    stride = torch.searchsorted(sums, target, right=True).clamp(max=sums.shape[1] - 1)
+    within = strides.gather(1, stride.unsqueeze(2).expand(-1, -1, _STRIDE)).squeeze(1).cumsum(-1, dtype=torch.float64)
+    # Summed up anew they may end below what is left of the target: then it is the last that adds something.
+    left = torch.minimum(target - pad(sums, (1, 0)).gather(1, stride), within[:, -1:] * _BELOW_ONE)
+    return (stride * _STRIDE + torch.searchsorted(within, left, right=True)).squeeze(1)

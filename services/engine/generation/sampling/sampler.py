@@ -135,7 +135,7 @@ def draw(logits: Tensor, sequences: list[Sequence]) -> list[int]:
 
 
 def scaled(logits: Tensor, temperature: Tensor) -> Tensor:
-    """Returns float32 logits `[rows, vocabulary]` by their temperatures `[rows]`."""
+    """Returns logits `[rows, vocabulary]` by their temperatures `[rows]`, float32."""
     # The highest logit becomes 0, so that the smallest temperatures overflow to minus infinity, which is right, and
     # never to infinity, which would leave no distribution.
-    return (logits - logits.amax(dim=-1, keepdim=True)).div_(temperature.clamp(min=_SMALLEST).unsqueeze(1))
+    return (logits - logits.amax(dim=-1, keepdim=True).float()).div_(temperature.clamp(min=_SMALLEST).unsqueeze(1))

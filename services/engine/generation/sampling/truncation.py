@@ -14,13 +14,18 @@ _HEADS = (256, 4096)
 """Likeliest tokens looked at first, and then: what is kept is seldom more."""
 
 
+def limited(parameters: SamplingParameters) -> bool:
+    """Returns whether top-k, top-p or min-p may exclude a token."""
+    return bool(parameters.top_k or parameters.top_p < 1 or parameters.min_p)
+
+
 def truncate(logits: Tensor, parameters: list[SamplingParameters], least: int = 1) -> Tensor:
     """Returns the logits `[rows, vocabulary]` with minus infinity where a token is excluded.
 
     First by top-k, then by top-p and min-p, then by typicality, which is the order of transformers' `generate`. Each
     leaves at least `least` tokens.
     """
-    if any(p.top_k or p.top_p < 1 or p.min_p for p in parameters):
+    if any(limited(p) for p in parameters):
         logits = _likely(logits, parameters, least)
     typical = [i for i, p in enumerate(parameters) if p.typical_p < 1]
     if typical:
@@ -33,10 +38,12 @@ def truncate(logits: Tensor, parameters: list[SamplingParameters], least: int = 
 def _likely(logits: Tensor, parameters: list[SamplingParameters], least: int) -> Tensor:
     """Keeps what top-k, top-p and min-p keep: as a rule a few tokens, so that only the likeliest need be sorted."""
     kept, rows = torch.empty_like(logits), list(range(len(parameters)))
-    for head in (*_HEADS, logits.shape[1]):
+    for size in (*_HEADS, logits.shape[1]):
         limits = Limits.of([parameters[i] for i in rows]).to(logits.device)
-        kept[rows], whole = keep_of_head(logits[rows], limits, least, head)
-        rows = [i for i, fits in zip(rows, whole.tolist(), strict=True) if not fits]
+        left = logits[rows]
+        head = look_at_head(left, limits, least, size)
+        kept[rows] = torch.full_like(left, _NEVER).scatter(1, head.order, head.logits.masked_fill(~head.keep, _NEVER))
+        rows = [i for i, more in zip(rows, head.more.tolist(), strict=True) if more]
         if not rows:
             break
     return kept
@@ -44,52 +51,71 @@ def _likely(logits: Tensor, parameters: list[SamplingParameters], least: int) ->
 
 @dataclass(frozen=True)
 class Limits:
-    """Top-k, top-p and min-p of some rows, in this order float64 `[3, rows]`; 0, 2 and 0 where they limit nothing."""
+    """Top-k, top-p and min-p of some rows, in this order float64 `[3, rows]`; infinity, 2 and 0 limit nothing."""
 
     columns: Tensor
     largest_k: float
-    """The largest top-k; infinity where a row has none."""
+    """The largest top-k, or something above it."""
 
     @staticmethod
     def of(parameters: Sequence[SamplingParameters]) -> "Limits":
         """Returns those of the parameters, on the CPU."""
         # Top-p of 1 keeps all, whatever the rounding of the sum.
-        rows = [(p.top_k, p.top_p if p.top_p < 1 else 2.0, p.min_p) for p in parameters]
+        rows = [(p.top_k or float("inf"), p.top_p if p.top_p < 1 else 2.0, p.min_p) for p in parameters]
         columns = torch.from_numpy(np.array(rows, dtype=np.float64).T.copy())
-        return Limits(columns, max(p.top_k or float("inf") for p in parameters))
+        return Limits(columns, max(most for most, _, _ in rows))
 
     def to(self, device: torch.device) -> "Limits":
         """Returns the same on a device."""
         return Limits(self.columns.to(device), self.largest_k)
 
 
-def keep_of_head(logits: Tensor, limits: Limits, least: int, head: int = _HEADS[0]) -> tuple[Tensor, Tensor]:
-    """Returns what is kept of the `head` likeliest tokens, and bool `[rows]`: whether that is all there is to keep.
+@dataclass(frozen=True)
+class Head:
+    """The likeliest tokens of some rows, the likeliest first, and which of them are kept."""
 
-    Asks the device for nothing.
+    logits: Tensor
+    """`[rows, n]`."""
+    order: Tensor
+    """Tokens, int64 `[rows, n]`."""
+    keep: Tensor
+    """Bool `[rows, n]`."""
+    more: Tensor
+    """Bool `[rows]`: whether tokens beyond them may be kept too."""
+
+
+def look_at_head(
+    logits: Tensor, limits: Limits, least: int, size: int = _HEADS[0], total: Tensor | None = None
+) -> Head:
+    """Returns the `size` likeliest tokens. Asks the device for nothing.
+
+    Args:
+        logits: float32 `[rows, vocabulary]`.
+        limits: What is kept.
+        least: As many tokens are kept whatever the limits say.
+        size: Fewer if there are not so many tokens.
+        total: `[rows, 1]`, what the exponentials of the logits add up to, if it is known and the highest of each is 0.
     """
-    vocabulary = logits.shape[1]
-    ordered, order = torch.topk(logits, min(head, vocabulary))
-    size = ordered.shape[1]
-    top_k, top_p, min_p = limits.columns.unsqueeze(2)
-    most = torch.where(top_k > 0, top_k, float(vocabulary)).clamp(min=least).long()
+    vocabulary, size = logits.shape[1], min(size, logits.shape[1])
+    ordered, order = torch.topk(logits, size)
+    most, top_p, min_p = limits.columns.unsqueeze(2)
+    most = most.clamp(min=least)
     # All tokens as likely as the last of the k stay too: which of them came first would be chance.
-    keep = ordered >= ordered.gather(1, most.clamp(max=size) - 1)
-    weights = (ordered - ordered[:, :1]).double().exp()
+    keep = ordered >= ordered.gather(1, most.clamp(max=size).long() - 1)
+    weights = (ordered - ordered[:, :1]).double().exp() * keep
     # What top-k leaves of a row is 1; where it cuts nothing of the head, that is all tokens.
-    cut = (top_k > 0) & (most < size)
-    mass = torch.where(keep, weights, 0.0).sum(dim=-1, keepdim=True)
+    mass, cut = weights.sum(dim=-1, keepdim=True), most < size
     if max(limits.largest_k, least) >= size:
-        mass = torch.where(cut, mass, (logits - ordered[:, :1]).exp().sum(dim=-1, keepdim=True).double())
-    reaches_end = keep[:, -1:] & cut
-    probabilities = torch.where(keep, weights / mass, 0.0)
+        total = (logits - ordered[:, :1]).exp().sum(dim=-1, keepdim=True) if total is None else total
+        mass = torch.where(cut, mass, total.double())
+    more = keep[:, -1:] & cut
+    probabilities = weights / mass
     before = probabilities.cumsum(dim=-1) - probabilities
     # A token stays while those before it have not reached top_p.
     keep &= (before < top_p) & (probabilities >= min_p * probabilities[:, :1])
     keep[:, :least] = True
-    reaches_end |= keep[:, -1:]
-    kept = torch.full_like(logits, _NEVER).scatter(1, order, ordered.masked_fill(~keep, _NEVER))
-    return kept, (~reaches_end | (size == vocabulary)).squeeze(1)
+    more |= keep[:, -1:]
+    return Head(ordered, order, keep, more.squeeze(1) if size < vocabulary else torch.zeros_like(more[:, 0]))
 
 
 def _typical(logits: Tensor, mass: Tensor, least: int) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.recorded.step_inputs import LaidRows, StepInputs
 from services.engine.generation.recorded.step_shape import StepShape, decoding_shapes
-from services.engine.generation.sampling.device_choice import DRAWS, Draws, numbers_of
+from services.engine.generation.sampling.device_choice import DRAWS, NUMBERS, Draws, numbers_of
 from services.engine.generation.sequence import CachedTokens, Row
 from tests.services.dice import dice
 from tests.services.engine.generation.sequences import sequence as sequence_of
@@ -57,11 +57,11 @@ def test_rows_that_go_on_lie_as_if_they_were_filled_in(count: int) -> None:
     source, pool = dice(), PagePool(4 * LONGEST // PAGE, PAGE)
     shape = next(shape for shape in decoding_shapes(4) if shape.size >= count)
     rows, kept = rows_of(source, pool, count), Places()
-    went_on, laid = 0, kept.fill(rows, shape, None, np.zeros((5, count)))
+    went_on, laid = 0, kept.fill(rows, shape, None, np.zeros((NUMBERS, count)))
     for _ in range(STEPS):
         for row in rows:  # whose last token nobody has read yet
             pool.grow(row.sequence.pages, len(row.sequence.token_ids) + 1)
-        numbers = np.zeros((5, count))
+        numbers = np.zeros((NUMBERS, count))
         numbers[DRAWS] = [source.random() for _ in range(count)]
         assert laid is not None
         if kept.go_on(laid, numbers[DRAWS]):
@@ -96,6 +96,6 @@ def test_draws_that_are_made_for_some_steps_are_those_of_each() -> None:
     for _ in range(40):
         found = numbers_of(sequences, [1] * len(sequences))
         assert found is not None
-        assert draws.take().tolist() == found[0][DRAWS].tolist()
+        assert draws.take().tolist() == found[DRAWS].tolist()
         for sequence in sequences:
             sequence.token_ids.append(1)

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from services.engine.generation.sampling import sampler
+from services.engine.generation.sampling.device_choice import NO_TOKEN, choose, numbers_of
 from services.engine.generation.sampling.inversion import invert
 from services.engine.generation.sampling.sampler import NoToken, sample
 from services.engine.generation.sequence import Sequence
@@ -49,6 +50,19 @@ def test_a_row_that_is_no_numbers_has_no_token_and_its_neighbours_are_right(bad:
     alone = [sample(logits[i : i + 1].clone(), [rows[i]])[0] for i in (0, 2)]
     logits[1, 17] = bad
     assert sample(logits, rows) == [alone[0], NoToken.NOT_NUMBERS, alone[1]]
+
+
+def test_the_device_draws_as_the_host_does_beside_rows_that_are_no_numbers() -> None:
+    logits = torch.randn(40, 700, generator=torch.Generator().manual_seed(3)).bfloat16() * 4
+    kinds = ({}, {"top_k": 7}, {"top_p": 0.6}, {"top_k": 300, "min_p": 0.2}, {"temperature": 0.0})
+    rows = [at(i, **{"temperature": 0.8, "seed": i, **kinds[i % 5]}) for i in range(40)]
+    logits[7, 600], logits[8, 5], logits[9, 6] = float("nan"), float("inf"), float("nan")
+    expected = [NO_TOKEN if token is NoToken.NOT_NUMBERS else token for token in sample(logits.float(), rows)]
+    assert [i for i, token in enumerate(expected) if token == NO_TOKEN] == [7, 8, 9]
+    numbers = numbers_of(rows, [0] * 40)
+    assert numbers is not None
+    likeliest = torch.where(logits.amax(dim=-1).isfinite(), logits.argmax(dim=-1), NO_TOKEN)
+    assert choose(logits, likeliest, torch.from_numpy(numbers)).tolist() == expected
 
 
 def test_a_row_whose_model_forbids_everything_has_no_token() -> None:
