@@ -71,18 +71,18 @@ class Substitutions:
         try:
             return work()
         except Exception as error:  # a compiler raises anything
-            self._leave_out(kind, module, f"{type(error).__name__}: {error}")
+            self.leave_out(kind, module, f"{type(error).__name__}: {error}")
             return None
 
     def equal(self, kind: str, module: nn.Module, substitute: Substitute, seen: Observation) -> bool:
         """Returns whether a substitute of this kind computes what `module` did."""
         same = self.attempt(kind, module, partial(seen.matches, substitute, residual=is_decoder_layer(module)))
         if same is False:
-            self._leave_out(kind, module, "its results differ from the module's own")
+            self.leave_out(kind, module, "its results differ from the module's own")
         return bool(same)
 
-    def _leave_out(self, kind: str, module: nn.Module, reason: str) -> None:
-        """Tells of the first module of each kind, as others of a model mostly fail alike."""
+    def leave_out(self, kind: str, module: nn.Module, reason: str) -> None:
+        """Tells why a kind is left out, for the first module of each: others of a model mostly fail alike."""
         if kind not in self.left_out:
             self.left_out.add(kind)
             log.warning("%s is left out for %s, and perhaps for more: %s", kind, type(module).__name__, reason)
@@ -168,6 +168,7 @@ def substitute(substitutions: Substitutions, model: PreTrainedModel, makers: Mak
             substitutions.put(name, fused)
         elif fused is not None:
             fused.give_back()
+            substitutions.leave_out(kind, module, "another rank has none")  # unless its own fault was told above
 
 
 def _set(model: nn.Module, name: str, module: nn.Module) -> None:

@@ -167,14 +167,19 @@ def products_of(experts: nn.Module) -> tuple[Products, Products]:
 
 
 def gpu_experts(module: nn.Module, seen: Observation) -> GpuExperts | None:
-    """Returns what may compute the same as `module`, or None where that is not known or differs for one row alone."""
-    narrow = isinstance(module, NarrowExperts)
-    if not (narrow or is_experts(module)) or not called_as_experts(seen) or seen.arguments[0].dtype not in KINDS:
+    """Returns what may compute the same as `module`, or None where those are no experts.
+
+    Raises:
+        ValueError: they are, and it would not compute the same.
+    """
+    if not (isinstance(module, NarrowExperts) or is_experts(module)):
         return None
+    if not called_as_experts(seen) or seen.arguments[0].dtype not in KINDS:
+        raise ValueError("they are called in another way, or with numbers of another type")
     made = GpuExperts(module)
     first = tuple(given[:1] for given in seen.arguments)
     if not Observation(first, {}, seen.output[:1]).matches(made):
-        return None
+        raise ValueError("it computes something else for one row alone")
     if first[0].device.type == "cuda":
         _compile(made, first)
     return made

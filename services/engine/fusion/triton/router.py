@@ -64,14 +64,22 @@ class GpuRouter(nn.Module):
 
 @torch.inference_mode()
 def gpu_router(module: Any, seen: Observation) -> GpuRouter | None:
-    """Returns what may compute the same as `module`, or None where that is not known or other rows show it does not."""
-    rule = rule_of(module, seen) if is_router(module) else None
-    if rule is None or not _takes(module.weight, rule, seen.arguments[0].dtype):
+    """Returns what may compute the same as `module`, or None where that is no router.
+
+    Raises:
+        ValueError: it is, and this would not compute the same.
+    """
+    if not is_router(module):
         return None
+    rule = rule_of(module, seen)
+    if rule is None:
+        raise ValueError("it chooses by no rule that is known")
+    if not _takes(module.weight, rule, seen.arguments[0].dtype):
+        raise ValueError("its weight is of another type, or it has too many experts, or groups of another number")
     made, drawn = GpuRouter(module, rule, seen.output), drawn_rows(module, seen.arguments[0].dtype)
     for rows in (drawn[: 2 * _ROWS], drawn[:1], seen.arguments[0]):
         if not (Observation((rows,), {}, module(rows)).matches(made) and rule.holds(made(rows))):
-            return None
+            raise ValueError("it chooses otherwise for other rows")
     return made
 
 

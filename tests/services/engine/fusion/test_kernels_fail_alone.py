@@ -89,6 +89,31 @@ def test_what_fails_is_left_out_alone(
     torch.testing.assert_close(run(), own, rtol=1e-3, atol=1e-4)
 
 
+def test_experts_that_are_wrong_for_one_row_are_left_out_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = load_language_model(str(write_checkpoint(tmp_path, "mixtral")), revision=None, device=CPU, dtype="float32")
+    shorten(loaded.model)
+    narrow_weights(loaded.model, "int8", CPU)
+    cache, pool = KVCache(probe_layouts(loaded), 4, PAGE_SIZE, CPU, by_token=True), PagePool(4, PAGE_SIZE)
+    backend, forward, substitutions = TritonAttention(CPU), experts.GpuExperts.forward, Substitutions(loaded.model)
+    run = partial(
+        engine_logits, ModelRunner(loaded.model, backend, cache, CPU), pool, torch.tensor([[7, 9, 40, 3, 21]])
+    )
+
+    def wrong(made: Any, *given: torch.Tensor) -> torch.Tensor:
+        return forward(made, *given) * (2 if len(given[0]) == 1 else 1)
+
+    monkeypatch.setattr(experts.GpuExperts, "forward", wrong)
+    with caplog.at_level(logging.WARNING):
+        fuse_on_gpu(substitutions, loaded.model, backend, run, loaded.context_tokens)
+        replace_narrow(substitutions, loaded.model)
+    assert "GpuExperts" not in substitutions.counts()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("GpuExperts is left out for NarrowExperts")
+    assert "for one row alone" in record.getMessage()
+
+
 def test_a_kernel_of_one_row_that_fails_takes_out_all_at_the_latest_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

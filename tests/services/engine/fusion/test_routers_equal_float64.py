@@ -146,17 +146,20 @@ def test_more_rows_are_computed_by_the_models_own(device: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
-    ("kind", "fields"),
+    ("kind", "fields", "reason"),
     [
         # Groups by the best expert of each.
-        (DeepseekV2TopkRouter, GROUPED | {"topk_method": "group_limited_greedy", "num_experts": 16}),
+        (DeepseekV2TopkRouter, GROUPED | {"topk_method": "group_limited_greedy", "num_experts": 16}, "no rule"),
         # Shares are sigmoids, but the best are chosen by what was there before.
-        (Kolibri1TopKRouter, {}),
+        (Kolibri1TopKRouter, {}, "no rule"),
         # Groups whose number is no power of two.
-        (DeepseekV3TopkRouter, {"num_local_experts": 24, "n_group": 3, "topk_group": 2}),
+        (DeepseekV3TopkRouter, {"num_local_experts": 24, "n_group": 3, "topk_group": 2}, "groups of another number"),
     ],
 )
 @torch.inference_mode()
-def test_routers_that_do_something_else_are_left_alone(kind: Any, fields: dict[str, Any], device: str) -> None:
+def test_routers_that_do_something_else_are_left_alone(
+    kind: Any, fields: dict[str, Any], reason: str, device: str
+) -> None:
     own = router_of(kind, fields, device, torch.float32)
-    assert kernel_of(own, torch.randn(4, HIDDEN, device=device)) is None
+    with pytest.raises(ValueError, match=reason):
+        kernel_of(own, torch.randn(4, HIDDEN, device=device))
