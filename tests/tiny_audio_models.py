@@ -17,6 +17,8 @@ from transformers import (
     ClapConfig,
     ClapFeatureExtractor,
     HubertConfig,
+    OmniASRCTCConfig,
+    OmniASRFeatureExtractor,
     ParakeetCTCConfig,
     ParakeetFeatureExtractor,
     ParakeetTokenizer,
@@ -65,6 +67,10 @@ def _samples(mask: bool) -> Callable[[], Any]:
 _MAKERS: dict[str, Maker] = {
     "wav2vec2": (_samples(False), lambda **more: Wav2Vec2Config(**_WAV2VEC2, **more)),
     "wav2vec2-masked": (_samples(True), lambda **more: Wav2Vec2Config(**_WAV2VEC2 | _MASKED, **more)),
+    "wav2vec2-adapter": (
+        _samples(True),
+        lambda **more: Wav2Vec2Config(**_WAV2VEC2 | _MASKED, add_adapter=True, **more),
+    ),
     "hubert": (_samples(True), lambda **more: HubertConfig(**_WAV2VEC2 | _MASKED, **more)),
     "wavlm": (_samples(False), lambda **more: WavLMConfig(**_WAV2VEC2, num_buckets=32, **more)),
     "parakeet": (
@@ -81,6 +87,20 @@ _MAKERS: dict[str, Maker] = {
         SeamlessM4TFeatureExtractor,
         lambda **more: Wav2Vec2BertConfig(
             **_LAYERS, feature_projection_input_dim=160, conv_depthwise_kernel_size=7, classifier_proj_size=16, **more
+        ),
+    ),
+    "wav2vec2-bert-adapter": (
+        SeamlessM4TFeatureExtractor,
+        lambda **more: Wav2Vec2BertConfig(
+            **_LAYERS, feature_projection_input_dim=160, conv_depthwise_kernel_size=7, classifier_proj_size=16,
+            add_adapter=True, **more,
+        ),
+    ),
+    "omniasr": (
+        OmniASRFeatureExtractor,
+        lambda **more: OmniASRCTCConfig(
+            audio_config={name: value for name, value in _WAV2VEC2.items() if name != "classifier_proj_size"},
+            blank_token_id=PIECES.index("▁s") + 1, **more,
         ),
     ),
     "ast": (
@@ -121,7 +141,7 @@ def piece_tokenizer() -> ParakeetTokenizer:
 def write_ctc_model(folder: Path, name: str, *, seed: int = 0) -> Path:
     """Writes a random model that writes one token a frame, its extractor and its tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = piece_tokenizer() if name == "parakeet" else character_tokenizer(folder)
+    tokenizer = piece_tokenizer() if name in {"parakeet", "omniasr"} else character_tokenizer(folder)
     tokenizer.save_pretrained(folder)
     sizes = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     write_audio_model(folder, name, AutoModelForCTC, seed=seed, **sizes)

@@ -107,7 +107,7 @@ def refusals(source: str, part: str = "") -> Generator[None]:
     """Turns what goes wrong while a checkpoint, or what is called a `part`, is read into ModelRefused."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+    except (*MODEL_ERRORS, OSError, SafetensorError) as error:
         raise ModelRefused(f"{part}{source} cannot be loaded: {_reason(source, error)}") from error
 
 
@@ -225,4 +225,6 @@ def advice(error: Exception) -> str:
             " It has no weights in safetensors. With --allow-pickle-weights others are unpickled, which may run code "
             "of whoever made them; converting them is safer."
         )
+    if isinstance(error, TypeError) and "NoneType" in str(error):
+        return ": a file of its tokenizer or its processor seems to be missing."
     return ""

@@ -38,7 +38,8 @@ class FrameTranscriber:
         self._pipeline = pipeline
         self._reader = reader
         self._per_frame = model.samples_per_frame
-        blank: Any = loaded.tokenizer.pad_token_id
+        # OmniASR's differs from what it pads with.
+        blank: Any = getattr(loaded.config, "blank_token_id", loaded.tokenizer.pad_token_id)
         self._blank: int = blank
         self._texts = EmissionReader(loaded.tokenizer, model.samples_per_frame / reader.rate)
         self._longest = self._whole_frames(window_seconds)

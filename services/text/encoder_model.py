@@ -12,6 +12,7 @@ from services.engine.encoders.company import company_of
 from services.engine.encoders.loading import load_text_encoder
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.sentences import SentenceRecipe, sentence_recipe
+from services.engine.encoders.trial import try_reading
 from services.engine.metrics import EngineMetrics
 from services.text.config import TextSettings
 from services.text.encoder_tasks import AUTO_CLASSES, Workbench, serve
@@ -33,6 +34,7 @@ def load_encoder_model(
     began = time.monotonic()
     accelerate(loaded)
     reader = TextReader(loaded.tokenizer, loaded.context_tokens, vocabulary_size=loaded.vocabulary_size)
+    try_reading(loaded, reader)
     bench = Workbench(loaded, reader, settings, metrics, company_of(loaded))
     served = serve(task, bench, recipe)
     metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)

@@ -16,7 +16,7 @@ from transformers import (
 from sensorium.v1 import models_pb2 as pb
 from services.batched_model import BatchedModel
 from services.engine.batching.pipeline import Pipeline
-from services.engine.checkpoint import Checkpoint, read_config, refusals
+from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, refusals
 from services.engine.images.depth import DepthMaps
 from services.engine.images.loading import LoadedVisionModel, load_vision_model
 from services.engine.images.reader import ImageReader
@@ -90,8 +90,15 @@ def _embedding(bench: Workbench) -> Served:
 
 
 def _classifying(bench: Workbench) -> Served:
-    pipeline = bench.pipeline(partial(compute_logits, bench.loaded))
-    classifier = ImageClassifier(pipeline, bench.loaded, bench.images)
+    compute, loaded = partial(compute_logits, bench.loaded), bench.loaded
+    pipeline = bench.pipeline(compute)
+    count = len(bench.tried(compute, bench.drawn())["logits"])
+    if count != len(loaded.labels):  # PVT's configuration counts its labels once more, and may be wrong
+        raise ModelRefused(
+            f"{loaded.architecture} gives {count} scores, and its configuration names {len(loaded.labels)} labels: "
+            "id2label in config.json has to name each, and only those."
+        )
+    classifier = ImageClassifier(pipeline, loaded, bench.images)
     return pipeline, VisionVerbs(classifier=classifier), [pb.TASK_CLASSIFY_IMAGE]
 
 

@@ -87,6 +87,30 @@ async def test_texts_are_the_models_own_in_company(folder: Path) -> None:
         assert seconds(answer.usage.audio_duration) == pytest.approx(len(samples) / RATE)
 
 
+@pytest.mark.parametrize("name", ["wav2vec2-adapter", "wav2vec2-bert-adapter"])
+async def test_adapters_hear_to_the_end_and_no_neighbours(tmp_path: Path, name: str) -> None:
+    """Their frames are long, so that the last one reaches far behind the sound: into what pads it beside others."""
+    folder = write_ctc_model(tmp_path / name, name)
+    reference = Reference(folder)
+    async with speech_stack(folder, batch_wait_ms=200) as stack:
+        answers = await asyncio.gather(*(transcribe(stack, each) for each in SOUNDS))
+    assert [answer.transcripts[0].text for answer in answers] == [reference.text(each) for each in SOUNDS]
+
+
+async def test_a_blank_need_not_be_the_padding(tmp_path: Path) -> None:
+    reference = Reference(write_ctc_model(tmp_path / "omniasr", "omniasr"))
+    blank, wanted, runs = reference.model.config.blank_token_id, list[str](), list[int]()
+    for each in SOUNDS:
+        with torch.inference_mode():
+            best = reference.model(**reference.extractor(each, sampling_rate=RATE)).logits[0].argmax(-1).tolist()
+        runs = [token for token, _ in groupby(best)]
+        wanted.append(reference.tokenizer.decode([token for token in runs if token != blank], group_tokens=False))
+    assert blank in runs
+    async with speech_stack(tmp_path / "omniasr", batch_wait_ms=200) as stack:
+        answers = await asyncio.gather(*(transcribe(stack, each) for each in SOUNDS))
+    assert [answer.transcripts[0].text for answer in answers] == [text.strip() for text in wanted]
+
+
 @pytest.mark.parametrize("name", CHARACTERS)
 async def test_words_of_long_recordings_are_the_pipelines(tmp_path: Path, name: str) -> None:
     """Cut where the pipeline cuts, with the same words at the same times."""

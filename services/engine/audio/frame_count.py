@@ -8,6 +8,7 @@ from torch import Tensor
 
 _COUNTERS = ("_get_feat_extract_output_lengths", "_get_subsampling_output_length")
 """What models call how many frames they make of so many inputs."""
+_MASKS = ("attention_mask", "padding_mask")
 
 
 class FrameCount:
@@ -24,7 +25,7 @@ class FrameCount:
 
     def of(self, batch: dict[str, Tensor], frames: int) -> Tensor:
         """Returns the number of each item's own frames, `[items]`; all `frames` where there is no padding."""
-        mask = batch.get("attention_mask")
+        mask = next((value for name, value in batch.items() if name in _MASKS), None)
         if mask is None or self._count is None:
             return torch.full((len(next(iter(batch.values()))),), frames)
         return self._count(mask.sum(-1)).to(torch.long)

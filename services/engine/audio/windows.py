@@ -64,7 +64,7 @@ class WindowInputs:
 
 
 def cut(values: Any, window: Window, samples_per_frame: int) -> Any:
-    """Returns those of a window's frames that it answers for."""
+    """Returns those of a window's frames that it answers for. The last one's go to its end: models round up."""
     total = round(len(window) / samples_per_frame)
     left, right = (round(side / len(window) * total) for side in (window.left, window.right))
-    return values[left : total - right]
+    return values[left : total - right if window.right else None]

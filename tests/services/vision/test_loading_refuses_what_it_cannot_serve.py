@@ -11,6 +11,8 @@ from transformers import (
     AutoModelForImageClassification,
     ImageGPTConfig,
     ImageGPTForImageClassification,
+    PvtConfig,
+    PvtForImageClassification,
     ViTMAEConfig,
     ViTMAEModel,
 )
@@ -52,6 +54,19 @@ def test_a_folder_without_a_processor_is_refused(tmp_path: Path) -> None:
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(ModelRefused, match="preprocessor_config"):
         loaded(folder)
+
+
+def test_a_model_with_more_scores_than_labels_is_refused(tmp_path: Path) -> None:
+    """PVT's configuration has a number of labels beside their names."""
+    config = PvtConfig(
+        image_size=SIDE, num_encoder_blocks=2, depths=[1, 1], sequence_reduction_ratios=[2, 1], hidden_sizes=[8, 16],
+        patch_sizes=[4, 2], strides=[4, 2], num_attention_heads=[1, 2], mlp_ratios=[2, 2], num_labels=7,
+        id2label={0: "cat", 1: "dog"},
+    )  # fmt: skip
+    PvtForImageClassification(config).save_pretrained(tmp_path)
+    processor_class("vit")(size={"height": SIDE, "width": SIDE}).save_pretrained(tmp_path)
+    with pytest.raises(ModelRefused, match="gives 7 scores, and its configuration names 2 labels"):
+        loaded(tmp_path)
 
 
 def test_pickled_weights_are_refused_unless_allowed(tmp_path: Path) -> None:

@@ -63,6 +63,12 @@ def test_a_tokenizer_that_needs_another_package(
     assert load_speaker(Checkpoint(str(folder), CPU), ALONE).speaker.sample_rate == 8000
 
 
+def test_a_vocabulary_that_is_missing(tmp_path: Path) -> None:
+    folder = write_vits(tmp_path)
+    (folder / "vocab.json").unlink()
+    assert "a file of its tokenizer or its processor seems to be missing." in refusal(folder)
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
