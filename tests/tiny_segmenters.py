@@ -27,6 +27,8 @@ from transformers import (
     OneFormerProcessor,
     PretrainedConfig,
     ResNetConfig,
+    Sam2Config,
+    Sam2Processor,
     SamConfig,
     SamImageProcessorPil,
     SamProcessor,
@@ -35,7 +37,9 @@ from transformers import (
     SwinConfig,
     UperNetConfig,
 )
+from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 
+from services.engine.images.processor import show_image_processors
 from tests.tiny_open_detectors import bert_tokenizer
 
 LABELS = ["sky", "grass", "cat", "cup", "tree"]
@@ -181,10 +185,35 @@ def _sam(_folder: Path) -> Made:
     return AutoModelForMaskGeneration, config, SamProcessor(images)
 
 
+def _sam2(_folder: Path) -> Made:
+    show_image_processors()
+    config = Sam2Config(
+        vision_config={
+            "backbone_config": {
+                "model_type": "sam2_hiera_det_model", "hidden_size": 8, "image_size": [128, 128],
+                "embed_dim_per_stage": [8, 16, 32, 64], "num_attention_heads_per_stage": [1, 1, 2, 2],
+            },
+            "backbone_channel_list": [64, 32, 16, 8], "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+            "fpn_hidden_size": 32,
+        },
+        prompt_encoder_config={"hidden_size": 32, "image_size": 128, "patch_size": 16, "mask_input_channels": 8},
+        mask_decoder_config={
+            "hidden_size": 32, "mlp_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "iou_head_hidden_dim": 16,
+        },
+    )  # fmt: skip
+    images: Any = get_image_processor_class_from_name("Sam2ImageProcessor")
+    return (
+        AutoModelForMaskGeneration,
+        config,
+        Sam2Processor(images(size={"height": 128, "width": 128})),
+    )
+
+
 _MAKERS: dict[str, Callable[[Path], Made]] = {
     "segformer": _segformer, "mobilevit": _mobilevit, "beit": _beit, "dpt": _dpt, "upernet": _upernet,
     "maskformer": _maskformer, "mask2former": _mask2former,
-    "oneformer": _oneformer, "detr": _detr, "sam": _sam,
+    "oneformer": _oneformer, "detr": _detr, "sam": _sam, "sam2": _sam2,
 }  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import transformers
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerFast
+from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
+from transformers.models.auto.processing_auto import processor_class_from_name
 from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
 
 from services.engine.images.processor import show_image_processors
@@ -94,15 +96,19 @@ def processor(name: str) -> Any:
     show_image_processors()
     image: Any
     tokens: dict[str, Any] = {"tokenizer": _tokenizer(name), "chat_template": _template(name)}
-    given: Any = transformers
     if name == "llama4":
-        image = given.Llama4ImageProcessor(size={"height": 56, "width": 56}, max_patches=4)
-        return given.Llama4Processor(image, patch_size=14, **tokens)
+        image = _shown("Llama4ImageProcessor")(size={"height": 56, "width": 56}, max_patches=4)
+        return transformers.Llama4Processor(image, patch_size=14, **tokens)
     if name == "phi4_multimodal":
-        image = given.Phi4MultimodalImageProcessor(dynamic_hd=2)
-        return given.Phi4MultimodalProcessor(image, given.Phi4MultimodalFeatureExtractor(), **tokens)
+        image = _shown("Phi4MultimodalImageProcessor")(dynamic_hd=2)
+        return transformers.Phi4MultimodalProcessor(image, transformers.Phi4MultimodalFeatureExtractor(), **tokens)
     image = PixtralImageProcessorPil(size={"longest_edge": 64}, patch_size={"height": 8, "width": 8})
-    return given.PixtralProcessor(image, patch_size=8, spatial_merge_size=2 if name == "mistral3" else 1, **tokens)
+    named: Any = processor_class_from_name("PixtralProcessor")
+    return named(image, patch_size=8, spatial_merge_size=2 if name == "mistral3" else 1, **tokens)
+
+
+def _shown(name: str) -> Any:
+    return get_image_processor_class_from_name(name)
 
 
 def _template(name: str) -> str:

@@ -31,7 +31,16 @@ class ModelRefused(Exception):
     """The checkpoint cannot be served here. The message says why and what to do."""
 
 
-MODEL_ERRORS = (AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError)
+MODEL_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 """What the code of a model or of its processor raises that is given what it was not written for."""
 
 

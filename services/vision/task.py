@@ -42,7 +42,8 @@ _BY_CLASS = {
         auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES,
         auto.MODEL_FOR_IMAGE_SEGMENTATION_MAPPING_NAMES,
         auto.MODEL_FOR_MASK_GENERATION_MAPPING_NAMES,
-    ),
+    )
+    | {"Sam2VideoModel"},  # as which SAM 2 is published; that for images is a part of it
     VisionTask.ESTIMATE_DEPTH: _classes(auto.MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES),
     VisionTask.TRANSFORM: _classes(auto.MODEL_FOR_IMAGE_TO_IMAGE_MAPPING_NAMES),
     VisionTask.EMBED: _classes(auto.MODEL_FOR_IMAGE_MAPPING_NAMES),

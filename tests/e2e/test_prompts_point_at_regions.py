@@ -62,9 +62,8 @@ def by_hand(
     inputs = processor(images=image, return_tensors="pt", **more)
     with torch.inference_mode():
         output = model(**inputs)
-    (masks,) = processor.post_process_masks(
-        output.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"], mask_threshold=cut
-    )
+    sizes = {name: inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs}
+    (masks,) = processor.post_process_masks(output.pred_masks, **sizes, mask_threshold=cut)
     scores = output.iou_scores[0, 0].tolist()
     order = sorted(range(len(scores)), key=lambda place: -scores[place])
     return [(min(max(scores[place], 0.0), 1.0), masks[0, place].numpy()) for place in order]
@@ -84,8 +83,9 @@ def same(answer: pb.SegmentImageResponse, wanted: list[tuple[int, float, Any]]) 
         assert found.pixel_count == pixels.sum()
 
 
-async def test_regions_are_what_the_model_makes_of_each_prompt_alone(tmp_path: Path) -> None:
-    folder = write_segmenter(tmp_path / "sam", "sam", seed=1)
+@pytest.mark.parametrize("name", ["sam", "sam2"])
+async def test_regions_are_what_the_model_makes_of_each_prompt_alone(tmp_path: Path, name: str) -> None:
+    folder = write_segmenter(tmp_path / name, name, seed=1)
     async with vision_stack(folder) as stack:
         answers = await asyncio.gather(
             *(segment(stack, image, prompts=PROMPTS) for image in PICTURES),

@@ -26,7 +26,7 @@ from services.engine.segmentation.semantic import semantic_regions
 from services.engine.segmentation.upscaling import Size
 
 _QUERY_MODELS = ("detr", "maskformer", "mask2former", "oneformer")
-_PROMPTED = ("sam",)
+_PROMPTED = ("sam", "sam2", "sam2_video")  # the last is what checkpoints of SAM 2 call themselves
 
 
 def segmentation_class(config: PretrainedConfig) -> Any:

@@ -32,6 +32,12 @@ class PromptedInputs(ModelInputs):
         """See ModelInputs. A prompt costs less than an image, but what comes of it takes as much memory."""
         return super().length + len(self.prompts)
 
+    @property
+    def read_size(self) -> list[int]:
+        """How large the image is in what the model reads; SAM 2 stretches it over all of that."""
+        told = self.tensors.get("reshaped_input_sizes")
+        return list(self.tensors["pixel_values"].shape[-2:]) if told is None else told.tolist()
+
 
 class PromptRunner:
     """A BatchRunner over PromptedInputs. Each image is read once, however many prompts it has.
@@ -49,10 +55,14 @@ class PromptRunner:
     def run(self, items: Sequence[Item]) -> Sequence[Any]:
         """See BatchRunner."""
         pixels = torch.stack([item.inputs.tensors["pixel_values"] for item in items])
-        embeddings = self._model.get_image_embeddings(pixels.to(self._device, self._dtype))
-        return [self._decoded(embeddings[i : i + 1], item.inputs) for i, item in enumerate(items)]
+        found = self._model.get_image_embeddings(pixels.to(self._device, self._dtype))
+        if isinstance(found, Tensor):
+            embeddings = [found[i : i + 1] for i in range(len(items))]
+        else:  # SAM 2 has them at several scales
+            embeddings = [[scale[i : i + 1] for scale in found] for i in range(len(items))]
+        return [self._decoded(embeddings[i], item.inputs) for i, item in enumerate(items)]
 
-    def _decoded(self, embedding: Tensor, inputs: PromptedInputs) -> list[tuple[Tensor, Tensor]]:
+    def _decoded(self, embedding: Tensor | list[Tensor], inputs: PromptedInputs) -> list[tuple[Tensor, Tensor]]:
         # Prompts of unlike shape are decoded apart: points to fill up with would not be without effect.
         alike: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
         for i, prompt in enumerate(inputs.prompts):
@@ -68,7 +78,7 @@ class PromptRunner:
 
     def _side_by_side(self, inputs: PromptedInputs, places: Sequence[int]) -> dict[str, Tensor]:
         prompts = [inputs.prompts[place] for place in places]
-        height, width = inputs.tensors["reshaped_input_sizes"].tolist()
+        height, width = inputs.read_size
         across, down = width / inputs.size[1], height / inputs.size[0]
         found: dict[str, Tensor] = {}
         if prompts[0].points:
@@ -97,9 +107,9 @@ def prompted_regions(
 ) -> Iterator[Region]:
     """Yields a region for each candidate of each prompt that is likely enough, as the processor scales masks."""
     cut = logit(threshold)
-    read = inputs.tensors["reshaped_input_sizes"].tolist()
+    sizes = {"original_sizes": [inputs.size], "reshaped_input_sizes": [inputs.read_size]}
     for place, (masks, scores) in enumerate(output):
         for mask, score in zip(masks, scores.clamp(0, 1).tolist(), strict=True):  # a guess of the overlap, unbounded
             if score >= min_score:
-                (scaled,) = processor.post_process_masks([mask[None, None]], [inputs.size], [read], binarize=False)
+                (scaled,) = processor.post_process_masks([mask[None, None]], **sizes, binarize=False)
                 yield Region(None, score, (scaled[0, 0] >= cut).numpy(), prompt=place)

@@ -29,6 +29,7 @@ def checkpoint(folder: Path, model_type: str, architecture: str | None) -> Check
         ("segformer", "SegformerForSemanticSegmentation", VisionTask.SEGMENT),
         ("mask2former", "Mask2FormerForUniversalSegmentation", VisionTask.SEGMENT),
         ("sam", "SamModel", VisionTask.SEGMENT),
+        ("sam2_video", "Sam2VideoModel", VisionTask.SEGMENT),
         ("dpt", "DPTForDepthEstimation", VisionTask.ESTIMATE_DEPTH),
         ("dpt", "DPTForSemanticSegmentation", VisionTask.SEGMENT),
         ("swin2sr", "Swin2SRForImageSuperResolution", VisionTask.TRANSFORM),

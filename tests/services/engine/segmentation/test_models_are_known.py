@@ -6,7 +6,8 @@ from transformers import (
     DetrConfig,
     EomtConfig,
     PretrainedConfig,
-    Sam2Config,
+    Sam2VideoConfig,
+    Sam3Config,
     SamConfig,
     SegformerConfig,
     ViTConfig,
@@ -21,9 +22,10 @@ def test_each_kind_is_loaded_for_what_it_does() -> None:
     assert segmentation_class(SegformerConfig()) is AutoModelForSemanticSegmentation
     assert segmentation_class(DetrConfig()) is AutoModelForUniversalSegmentation
     assert segmentation_class(SamConfig()) is AutoModelForMaskGeneration
+    assert segmentation_class(Sam2VideoConfig()) is AutoModelForMaskGeneration
 
 
-@pytest.mark.parametrize("config", [EomtConfig(), Sam2Config(), ViTConfig()], ids=lambda config: config.model_type)
+@pytest.mark.parametrize("config", [EomtConfig(), Sam3Config(), ViTConfig()], ids=lambda config: config.model_type)
 def test_other_kinds_are_refused_by_name(config: PretrainedConfig) -> None:
     with pytest.raises(ModelRefused, match=f"of the kind {config.model_type} .* Known are detr, maskformer"):
         segmentation_class(config)
