@@ -66,8 +66,8 @@ class Sequence(CachedTokens):
         """Whether its logits are for others too: it leads some, or is a beam."""
         self.logits: Tensor | None = None
         """Of a beam, what it has computed while others of its search have not."""
-        self.undecided = False
-        """Whether its logits are needed to choose a token: so many may be drawn that a device does not look at all."""
+        self._undecided = 0
+        self._decided_from = 0
         self.lookup: Lookup | None = None
         """What proposes its next tokens. Made with the first proposal."""
         self.balance = 0.0
@@ -81,6 +81,19 @@ class Sequence(CachedTokens):
         made.branches = self.branches
         self.followers.append(made)
         return made
+
+    @property
+    def undecided(self) -> bool:
+        """Whether its logits are needed to choose its next token: more may be drawn than a device looks at."""
+        return self.output_count < self._decided_from
+
+    def leave_undecided(self, behind: int = 0) -> None:
+        """Notes that the token behind so many to come is chosen from its logits, and some that follow.
+
+        Each time it is one more: who is seldom undecided soon goes on as others do, who often is costs them little.
+        """
+        self._undecided += 1
+        self._decided_from = self.output_count + behind + self._undecided
 
     @property
     def order(self) -> float:

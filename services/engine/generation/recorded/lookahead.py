@@ -197,7 +197,7 @@ class Lookahead:
                 continue
             token = tokens[places[sequence]] if sequence in places else None
             if token == UNDECIDED:
-                sequence.undecided = True
+                sequence.leave_undecided()
                 if self._flying:
                     self._flying.lost.add(sequence)
                 continue

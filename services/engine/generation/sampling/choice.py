@@ -55,8 +55,8 @@ def follow(rows: list[Row[Sequence]], tokens: list[int]) -> Drawn | None:
         right = next((i for i, token in enumerate(row.proposed) if token != own[i]), len(row.proposed))
         found = own[: right + 1]
         if UNDECIDED in found:
-            row.sequence.undecided = True
             found = found[: found.index(UNDECIDED)]
+            row.sequence.leave_undecided(len(found))
             if not found:
                 return None
         drawn += [(row.sequence, (token if token >= 0 else NoToken.NOT_NUMBERS, None)) for token in found]

@@ -74,7 +74,7 @@ async def test_mixed_requests_that_come_and_go_get_the_same(
         ({"logprob_count": 1}, 0),
         ({"temperature": 1.0, "typical_p": 0.5}, 0),
         ({"temperature": 0.9, "candidate_count": 2}, 1),
-        ({"temperature": 1.0, "top_p": 0.97}, 1),  # more tokens than the device looks at
+        ({"temperature": 1.0, "top_p": 0.97}, 3),  # more than the device looks at: it tries the 1st, 2nd, 4th
     ],
 )
 async def test_rows_that_need_their_logits_are_computed_at_once(
