@@ -10,6 +10,7 @@ from transformers import (
     BeitConfig,
     ConvNextConfig,
     DepthAnythingConfig,
+    DepthProConfig,
     Dinov2Config,
     DPTConfig,
     GLPNConfig,
@@ -19,6 +20,9 @@ from transformers import (
     SwinConfig,
     ViTConfig,
 )
+from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
+
+from services.engine.images.processor import show_image_processors
 
 SIDE = 32
 """Height and width of what most of them read."""
@@ -36,6 +40,7 @@ Maker = tuple[str, dict[str, Any], Callable[..., PretrainedConfig]]
 
 _SQUARE = {"size": {"height": SIDE, "width": SIDE}}
 _CROPPED = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
+_PARTS_OF_DEPTH_PRO = ("image_model_config", "patch_model_config", "fov_model_config")
 _MAKERS: dict[str, Maker] = {
     "vit": ("vit", _SQUARE, lambda **more: ViTConfig(**_VIT, **more)),
     "beit": ("beit", _SQUARE | {"do_center_crop": False}, lambda **more: BeitConfig(**_VIT, **more)),
@@ -83,6 +88,16 @@ _MAKERS: dict[str, Maker] = {
             strides=[4, 2], num_attention_heads=[1, 2], mlp_ratios=[2, 2], decoder_hidden_size=8, **more,
         ),
     ),
+    # Tells the angle that the image was seen in, by which depths become metres.
+    "depth_pro": (
+        "depth_pro",
+        {"size": {"height": 128, "width": 128}},
+        lambda **more: DepthProConfig(
+            **{part: {**_VIT, "model_type": "dinov2", "image_size": 32} for part in _PARTS_OF_DEPTH_PRO}, patch_size=32,
+            use_fov_model=True, num_fov_head_layers=1, fusion_hidden_size=16, intermediate_hook_ids=[1, 0],
+            intermediate_feature_dims=[16, 16], scaled_images_feature_dims=[32, 32, 16], **more,
+        ),
+    ),
     "swin2sr": (
         "swin2sr",
         {},
@@ -95,7 +110,10 @@ _MAKERS: dict[str, Maker] = {
 
 
 def processor_class(name: str) -> Any:
-    """Returns the library's processor on Pillow for the kind of model `name`."""
+    """Returns the library's processor on Pillow for the kind of model `name`, or that on tensors if it is the only."""
+    if name == "depth_pro":
+        show_image_processors()
+        return get_image_processor_class_from_name("DepthProImageProcessor")
     module = importlib.import_module(f"transformers.models.{name}.image_processing_pil_{name}")
     (found,) = (value for key, value in vars(module).items() if key.endswith("ImageProcessorPil"))
     return found
@@ -119,3 +137,7 @@ def stir(model: torch.nn.Module) -> None:
             parameter.add_(torch.randn_like(parameter) * 0.1)
             if name in {"head.head.4.bias", "head.conv3.bias"}:
                 parameter.fill_(1.0)  # before the end of depth models, which makes nothing of what is below 0
+            if name == "head.layers.4.weight":
+                parameter.mul_(1e-3)  # Depth Pro's depths are one over this, of at most 10 000
+            if name == "fov_model.head.layers.2.bias":
+                parameter.fill_(60.0)  # degrees

@@ -43,7 +43,7 @@ def depths(answer: pb.EstimateDepthResponse) -> np.ndarray[Any, Any]:
     return answer.offset + answer.scale * np.asarray(image).astype(np.float64)
 
 
-@pytest.mark.parametrize("name", ["dpt", "depth_anything", "glpn"])
+@pytest.mark.parametrize("name", ["dpt", "depth_anything", "glpn", "depth_pro"])
 async def test_depths_are_the_pipelines(tmp_path: Path, name: str) -> None:
     folder = write_vision_model(tmp_path / name, name, AutoModelForDepthEstimation)
     expected = by_pipeline(folder)

@@ -15,6 +15,8 @@ _KINDS = {"glpn": "METRIC", "zoedepth": "METRIC", "depth_pro": "METRIC"}
 """Models whose one head is trained on metres."""
 _TOLD = {"metric": "METRIC", "relative": "INVERSE"}
 """What Depth Anything's configuration calls relative grows towards the camera."""
+_ANGLE = "field_of_view"
+"""What Depth Pro may say of an image besides."""
 
 
 class DepthMaps:
@@ -29,8 +31,10 @@ class DepthMaps:
         """A name of the contract's DepthKind, without its prefix."""
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns `predicted_depth` `[images, height, width]`; a Compute of ImageRunner."""
-        return {"predicted_depth": self._model(**batch).predicted_depth}
+        """Returns `predicted_depth` `[images, height, width]`, and angles if it knows any; a Compute of ImageRunner."""
+        output = self._model(**batch)
+        angles = getattr(output, _ANGLE, None)
+        return {"predicted_depth": output.predicted_depth} | ({} if angles is None else {_ANGLE: angles})
 
     @torch.inference_mode()
     def of(self, output: dict[str, Tensor], image: ImageInputs) -> NDArray[Any]:
@@ -38,7 +42,7 @@ class DepthMaps:
 
         As the checkpoint's own processor makes them of the model's output.
         """
-        outputs = SimpleNamespace(**{name: value[None] for name, value in output.items()})
+        outputs = SimpleNamespace(**{_ANGLE: None} | {name: value[None] for name, value in output.items()})
         size = image.height, image.width
         # The second argument has another name for each processor; it is the size of the image for all.
         (found,) = self._processor.post_process_depth_estimation(outputs, [size])

@@ -5,7 +5,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from transformers import image_processing_backends
+from transformers import image_processing_backends, image_utils
 from transformers.models.auto import image_processing_auto
 
 # transformers 5.17 takes each file that has the name of its torchvision backend in it, be it in a comment, for one that
@@ -42,7 +42,8 @@ def show_image_processors() -> None:
         return
     own: Any = image_processing_backends
     own.tvF = tensor_images
-    own.pil_torch_interpolation_mapping = tensor_images.BY_PILLOWS_NAME
+    own.pil_torch_interpolation_mapping = image_utils.pil_torch_interpolation_mapping
+    image_utils.pil_torch_interpolation_mapping.update(tensor_images.BY_PILLOWS_NAME)
     own.is_torchvision_greater_or_equal = lambda _: True  # what torch knows of interpolation, this knows
     _file("zoedepth", "image_processing_pil_zoedepth").tvF = tensor_images  # of what comes out of the model
     auto: Any = image_processing_auto
