@@ -34,7 +34,12 @@ _DECODERS = {
 
 
 _LARGE = 1 << 24
-"""Pixels of an image that takes half a second or so, more than most cameras make."""
+"""Pixels of an image that takes half a second or so, more than most cameras make.
+
+Such are decoded one at a time, as there are two turns and a decoder does not rest: two of 64 million pixels, 3 s each as
+PNG, would keep whoever sends a small image waiting. It also bounds what decoders hold. Those who send large ones alone
+lose the second turn for it, at 6 images a second of 36 million pixels as JPEG, and 1 as PNG (two slow cores).
+"""
 
 
 @dataclass(frozen=True)
