@@ -8,6 +8,8 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import TypeVar
 
+from services.engine.freed_memory import FREED_MEMORY
+
 T = TypeVar("T")
 
 TURN_SECONDS = 0.005
@@ -66,7 +68,8 @@ class Turns:
             CancelledError: before the turn, nobody wanted the work any more. The other calls raise it too.
         """
         self._line.take()
-        _MINE.turns, _MINE.since, _MINE.given_up, _MINE.holds_much = self, time.monotonic(), given_up, False
+        _MINE.turns, _MINE.since, _MINE.given_up = self, time.monotonic(), given_up
+        _MINE.takes_much = _MINE.holds_much = False
         try:
             _check_wanted()
             yield
@@ -75,6 +78,8 @@ class Turns:
             if _MINE.holds_much:
                 self._large.leave()
             self._line.leave()
+            if _MINE.takes_much:
+                FREED_MEMORY.used()
 
     def pass_on(self) -> None:
         """Lets those who wait have theirs first."""
@@ -104,6 +109,7 @@ class _Mine(threading.local):
     turns: Turns | None = None
     since = 0.0
     given_up: Callable[[], bool] = bool
+    takes_much = False
     holds_much = False
 
 
@@ -129,6 +135,11 @@ def give_way() -> None:
         _MINE.since = time.monotonic()
 
 
+def take_much() -> None:
+    """To be called by what takes much memory for a while, such as a large image: that is given back behind the work."""
+    _MINE.takes_much = True
+
+
 def hold_much() -> None:
     """To be called before what takes many turns and holds much memory between them, such as a long recording.
 
@@ -137,6 +148,7 @@ def hold_much() -> None:
     """
     if _MINE.turns is None or _MINE.holds_much:
         return
+    take_much()
     _MINE.turns.enlarge()
     _MINE.holds_much, _MINE.since = True, time.monotonic()
     _check_wanted()

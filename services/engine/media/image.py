@@ -16,7 +16,7 @@ from services.engine.media.image_format import ImageFormat, check_declared, form
 from services.engine.media.orientation import orientation, upright
 from services.engine.media.refusal import Damaged, ImageRefused
 from services.engine.media.survey import Survey
-from services.engine.turns import restless
+from services.engine.turns import restless, take_much
 
 _SURVEYS = {
     ImageFormat.PNG: png.survey,
@@ -36,10 +36,14 @@ _DECODERS = {
 _LARGE = 1 << 24
 """Pixels of an image that takes half a second or so, more than most cameras make.
 
-Such are decoded one at a time, as there are two turns and a decoder does not rest: two of 64 million pixels, 3 s each as
-PNG, would keep whoever sends a small image waiting. It also bounds what decoders hold. Those who send large ones alone
-lose the second turn for it, at 6 images a second of 36 million pixels as JPEG, and 1 as PNG (two slow cores).
+Such are decoded one at a time, as there are two turns and a decoder does not rest: two of 64 million pixels, 3 s each
+as PNG, would keep whoever sends a small image waiting. It also bounds what decoders hold. Who sends large ones alone
+loses the second turn for it, at 6 images a second of 36 million pixels as JPEG, and 1 as PNG (two slow cores).
 """
+
+
+_MUCH = 1 << 22
+"""Pixels that come to tens of megabytes on their way to the model."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ def decode_image(data: bytes, media_type: str, limits: ImageLimits) -> Image.Ima
     except (Damaged, IndexError, struct.error):
         raise _damaged(found) from None
     _check_size(survey, limits)
+    if survey.width * survey.height > _MUCH:
+        take_much()
     with restless(long=survey.width * survey.height > _LARGE):
         try:
             image, exif = _decoded(found, survey)

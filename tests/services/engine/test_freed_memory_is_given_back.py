@@ -1,0 +1,122 @@
+"""Large media take much memory for a while. It is the system's again once it is quiet."""
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from services.engine import freed_memory, turns
+from services.engine.admission import Admission, QueueLimits
+from services.engine.freed_memory import FreedMemory, trim
+from services.engine.media import image
+from services.engine.preprocessing import Preprocessing
+from services.engine.turns import hold_much
+from tests.waiting import until
+
+PIECE, PIECES = 64 << 10, 2000
+
+
+@pytest.fixture
+def preprocessing() -> Iterator[Preprocessing]:
+    made = Preprocessing(Admission(QueueLimits(requests=99)))
+    yield made
+    made.close()
+
+
+class Clock:
+    """A time that a test moves, and the timers that were set by it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.timers: list[tuple[float, Callable[[], object]]] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def timer(self, seconds: float, function: Callable[[], object]) -> SimpleNamespace:
+        return SimpleNamespace(start=lambda: self.timers.append((self.now + seconds, function)))
+
+    def pass_to(self, moment: float) -> None:
+        self.now = moment
+        (due,) = self.timers
+        self.timers.clear()
+        assert due[0] == moment
+        due[1]()
+
+
+def test_it_is_given_back_some_time_behind_the_last_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, given = Clock(), list[float]()
+    monkeypatch.setattr(freed_memory, "time", clock)
+    monkeypatch.setattr(freed_memory, "threading", SimpleNamespace(Timer=clock.timer, Lock=threading.Lock))
+    memory = FreedMemory(lambda: given.append(clock.now), 5)
+    for clock.now in (100, 101, 103):
+        memory.used()
+    clock.pass_to(105)
+    assert given == []
+    clock.pass_to(108)
+    assert (given, clock.timers) == ([108], [])
+    memory.used()
+    clock.pass_to(113)
+    assert given == [108, 113]
+
+
+async def test_a_thread_of_its_own_gives_it_back() -> None:
+    given: list[str] = []
+    FreedMemory(lambda: given.append(threading.current_thread().name), 0.01).used()
+    await until(lambda: len(given) == 1)
+    assert given != [threading.current_thread().name]
+
+
+def decoded(side: int) -> Callable[[], object]:
+    file = BytesIO()
+    Image.new("RGB", (side, side)).save(file, "PNG")
+    return lambda: image.decode_image(file.getvalue(), "", image.ImageLimits(10**6, 10**6, 10**3))
+
+
+@pytest.mark.parametrize(
+    ("work", "much"),
+    [(decoded(10), True), (hold_much, True), (decoded(9), False)],
+    ids=["a large image", "what holds much", "a small image"],
+)
+async def test_what_takes_much_is_told_behind_the_work(
+    preprocessing: Preprocessing, monkeypatch: pytest.MonkeyPatch, work: Callable[[], object], much: bool
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(turns, "FREED_MEMORY", SimpleNamespace(used=lambda: told.append("used")))
+    monkeypatch.setattr(image, "_MUCH", 99)
+
+    def whole() -> None:
+        work()
+        told.append("done")
+
+    await preprocessing.run(whole)
+    await preprocessing.run(lambda: None)  # tells nothing of what another took
+    assert told == (["done", "used"] if much else ["done"])
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="there is no glibc here")
+def test_the_system_gets_it() -> None:
+    """Pieces between others are freed, in a thread: glibc keeps their pages."""
+
+    def take() -> list[bytearray]:
+        pieces = [bytearray(b"x" * PIECE) for _ in range(PIECES)]
+        return pieces[::20]
+
+    with ThreadPoolExecutor(1) as other:
+        before = _resident()
+        kept = other.submit(take).result()
+        assert _resident() - before > PIECE * PIECES / 2
+        trim()
+        assert _resident() - before < PIECE * PIECES / 2
+        assert len(kept) == PIECES // 20
+
+
+def _resident() -> int:
+    """Returns the bytes that this process has of the machine's memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
