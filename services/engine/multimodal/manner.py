@@ -14,6 +14,7 @@ from services.engine.multimodal.prompts import PromptComposer
 _ALONE = ("{}Now", "Then {} again")
 _SEVERAL = ("{}{}Now", "{}Now {}")
 """Texts in which media stand at the beginning, right before a word, and beside each other."""
+_MANNERS = (PromptManner(), PromptManner(lays_out=True), PromptManner(shares_edges=True))
 _ERRORS = (*MODEL_ERRORS, InvalidArgument, MediumRefused)
 
 
@@ -26,20 +27,39 @@ def settle_manner(loaded: LoadedModel) -> None:
     processor = loaded.media
     assert processor is not None
     composer = PromptComposer(processor, PromptEncoder(loaded.tokenizer, loaded.context_tokens), loaded.model)
-    for manner in (PromptManner(), PromptManner(lays_out=True)):
+    failure: Exception | None = None
+    for manner in _MANNERS:
         processor.manner = manner
-        if _same(processor, composer, _ALONE):
-            if not _same(processor, composer, _SEVERAL):
-                processor.manner = replace(manner, most=1)
+        try:
+            same = _same(processor, composer, _ALONE)
+        except _ERRORS as error:
+            if manner == PromptManner():  # others are for other processors
+                failure = error
+            continue
+        if same:
+            processor.manner = replace(manner, most=None if _takes_several(processor, composer) else 1)
             return
+    if failure is not None:
+        told = f"what was drawn {failure}" if isinstance(failure, MediumRefused) else failure
+        raise ModelRefused(f"The processor of {loaded.architecture} fails: {told}") from failure
     raise ModelRefused(
         f"The processor of {loaded.architecture} writes more around media than what stands for each of them, so it "
         "would be served other prompts than its own."
     )
 
 
+def _takes_several(processor: MediaProcessor, composer: PromptComposer) -> bool:
+    try:
+        return _same(processor, composer, _SEVERAL)
+    except _ERRORS:
+        return False
+
+
 def _same(processor: MediaProcessor, composer: PromptComposer, texts: tuple[str, ...]) -> bool:
-    """Returns whether prompts of these texts are the processor's own, for media of each kind."""
+    """Returns whether prompts of these texts are the processor's own, for media of each kind.
+
+    Raises what a processor raises.
+    """
     return all(_is_own(processor, composer, kind, text) for kind in processor.kinds for text in texts)
 
 
@@ -47,8 +67,5 @@ def _is_own(processor: MediaProcessor, composer: PromptComposer, kind: MediaKind
     count = text.count("{}")
     written = text.format(*[processor.placeholder(kind)] * count)
     shown = [(kind, drawn_medium(kind, index, processor.sampling_rate)) for index in range(count)]
-    try:
-        media = [(kind, processor.read(kind, decoded, b"")) for kind, decoded in shown]
-        return composer.tokens(written, media)[0] == processor.own_tokens(written, shown)
-    except _ERRORS:
-        return False
+    media = [(kind, processor.read(kind, decoded, b"")) for kind, decoded in shown]
+    return composer.tokens(written, media)[0] == processor.own_tokens(written, shown)

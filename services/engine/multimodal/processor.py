@@ -1,6 +1,7 @@
 """From decoded images and recordings to what the model takes, by its own processor."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,8 @@ class PromptManner:
 
     lays_out: bool = False
     """It writes more into a text than what it puts in the places of media, as PaliGemma's does."""
+    shares_edges: bool = False
+    """It writes one token between images that touch, and a space between an image and a word, as Idefics2's does."""
     most: int | None = None
     """Media of one prompt at most, where it prepares several otherwise than each alone; None: any number."""
 
@@ -122,6 +125,16 @@ class MediaProcessor:
             return text
         blank = Image.new("RGB", (1, 1))
         return self._processor.prepare_inputs_layout(images=[[blank] * images], text=[text])[1][0]
+
+    def joined(self, text: str) -> str:
+        """Returns a text in which media were replaced with what the processor writes where they touch something.
+
+        Raises what a processor raises that was made for other arguments.
+        """
+        if not self.manner.shares_edges:
+            return text
+        edge: str = self._processor.fake_image_token
+        return re.sub(rf"{re.escape(edge)}(?=[^\s<])", f"{edge} ", text.replace(edge * 2, edge))
 
     def own_tokens(self, text: str, shown: Sequence[tuple[MediaKind, Decoded]]) -> list[int]:
         """Returns what the processor itself makes of a text in which placeholders stand for media.

@@ -80,7 +80,7 @@ class PromptComposer:
         for kind, left in waiting.items():
             if left:
                 raise _other_count(kind)
-        return self._encoder.encode(text, field=FIELD, add_special_tokens=False), ordered
+        return self._encoder.encode(self._processor.joined(text), field=FIELD, add_special_tokens=False), ordered
 
     def _plain(self, chat: Chat) -> str | None:
         """Returns the parts of a user's only turn one behind another: what models without a template were trained on.

@@ -7,6 +7,7 @@ from sensorium import InvalidArgument
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.language.texts import Chat
 from services.engine.multimodal.loading import load_multimodal_model
+from services.engine.multimodal.processor import MediaProcessor
 from tests import tiny_multimodal_models as tiny
 from tests.own_multimodal import shown
 from tests.services.engine.multimodal.rig import Rig
@@ -40,10 +41,33 @@ async def test_a_turn_needs_no_template(tmp_path: Path) -> None:
         rig.built.engine.close()
 
 
-def test_a_processor_that_writes_otherwise_is_refused(tmp_path: Path) -> None:
-    folder = tiny.write_checkpoint(tmp_path, "idefics2")
+async def test_images_share_the_edges_that_touch(tmp_path: Path) -> None:
+    rig = Rig.start(tiny.write_checkpoint(tmp_path, "idefics2"), "idefics2")
+    try:
+        first, second, third, _ = shown("idefics2")
+        for turn in [(first, "What is this?"), (first, second, " Both: ", third, "<end>", second), ("Only words.",)]:
+            assert (await rig.run(*turn, max_new_tokens=8)).ids == rig.own.generate(*turn, count=8)
+    finally:
+        rig.built.engine.close()
+
+
+def test_a_processor_that_writes_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Checkpoint(str(tiny.write_checkpoint(tmp_path, "llava")), torch.device("cpu"))
+    own = MediaProcessor.own_tokens
+    monkeypatch.setattr(MediaProcessor, "own_tokens", lambda *asked: [*own(*asked), 60])
     with pytest.raises(ModelRefused, match="other prompts than its own"):
-        load_multimodal_model(Checkpoint(str(folder), torch.device("cpu")))
+        load_multimodal_model(folder)
+
+
+def test_a_processor_that_fails_is_refused_with_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Checkpoint(str(tiny.write_checkpoint(tmp_path, "llava")), torch.device("cpu"))
+
+    def failing(*_: object) -> list[int]:
+        raise AttributeError("there is no rgb_to_grayscale")
+
+    monkeypatch.setattr(MediaProcessor, "own_tokens", failing)
+    with pytest.raises(ModelRefused, match="Generation fails: there is no rgb_to_grayscale"):
+        load_multimodal_model(folder)
 
 
 @pytest.mark.parametrize(("name", "most"), [("llava_onevision", 1), ("llava", None)])
