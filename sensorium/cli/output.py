@@ -75,7 +75,7 @@ class Readable:
         with _opened(path) as file:
             file.write(data)
         if path != "-":
-            self._aside.print(f"{len(data)} bytes written to {path}", markup=False, highlight=False)
+            self._aside.print(f"{len(data)} bytes written to {path}", markup=False, highlight=False, soft_wrap=True)
         rest = type(result)()
         rest.CopyFrom(result)
         rest.ClearField(field)
@@ -94,7 +94,9 @@ class Readable:
             with _opened(str(wanted.with_stem(f"{wanted.stem}-{i}"))) as file:
                 file.write(segment.mask.png)
             segment.ClearField("mask")
-        self._aside.print(f"{len(rest.segments)} masks written beside {path}", markup=False, highlight=False)
+        self._aside.print(
+            f"{len(rest.segments)} masks written beside {path}", markup=False, highlight=False, soft_wrap=True
+        )
         return rest
 
     def events(self, events: Iterable[Message]) -> None:
@@ -112,7 +114,7 @@ class Readable:
         if file is None and transcript.audio_bytes:
             self._aside.print(f"{came}; give --output FILE to keep them.")
         elif file is not None and self._path != "-":
-            self._aside.print(f"{came} written to {self._path}", markup=False, highlight=False)
+            self._aside.print(f"{came} written to {self._path}", markup=False, highlight=False, soft_wrap=True)
         self._close([*transcript.figures(), getattr(events, "endpoint", lambda: None)() or ""])
 
     def _close(self, parts: list[str]) -> None:
