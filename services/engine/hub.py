@@ -14,7 +14,6 @@ from services.engine.checkpoint import ModelRefused
 log = logging.getLogger(__name__)
 
 _PAUSES_SECONDS = (0.0, 1.0, 2.0)
-_TRY_SECONDS = 5.0
 _WHAT_TO_DO = "Give a folder, or name a mirror by HF_ENDPOINT, or a proxy by HTTPS_PROXY."
 
 
@@ -54,7 +53,8 @@ def _unreachable() -> str:
     for pause in _PAUSES_SECONDS:
         time.sleep(pause)
         try:
-            get_session().head(constants.ENDPOINT, timeout=_TRY_SECONDS)
+            # As long as the library waits for its first answer: a hub that is slow for it is slow here, and no more.
+            get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
         except Exception as error:  # of which library depends on the hub's release
             reason = str(error) or type(error).__name__
         else:
