@@ -29,6 +29,7 @@ from services.engine.encoders.pooled_tokens import PooledTokens
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import Focus, Read, TextRunner
 from services.engine.encoders.sentences import SentenceRecipe
+from services.engine.encoders.trial import try_reading
 from services.engine.language.prompting import PromptEncoder
 from services.engine.metrics import EngineMetrics
 from services.text.answer_question import QuestionAnswerer, read_span_logits
@@ -126,6 +127,8 @@ def _classification(bench: Workbench) -> Served:
     if head.ranks:
         tasks.append(pb.TASK_RERANK)
         reranker = TextReranker(pipeline, bench.reader, head, bench.settings.max_batch_items)
+    if classifier.takes_labels or head.ranks:
+        try_reading(bench.loaded, bench.reader, pair=True)
     return bench.served(pipeline, tasks, classifier=classifier, reranker=reranker)
 
 
@@ -139,6 +142,7 @@ def _token_classification(bench: Workbench) -> Served:
 
 def _question_answering(bench: Workbench) -> Served:
     bench.require_offsets()
+    try_reading(bench.loaded, bench.reader, pair=True)
     pipeline = bench.pipeline(read_span_logits)
     verb = QuestionAnswerer(pipeline, bench.reader, bench.settings.max_queued_tokens)
     return bench.served(pipeline, [pb.TASK_ANSWER_QUESTION], question_answerer=verb)

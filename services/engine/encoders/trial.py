@@ -1,29 +1,49 @@
 """A first text, before anybody sends one."""
 
 import torch
+from torch import nn
 
 from services.engine.batching.job import Item
 from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.encoders.loading import LoadedEncoder
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import TextRunner
+from services.engine.encoders.tokens import TextTokens
 
 _TEXT = "a cat"
 
 
 @torch.inference_mode()
-def try_reading(loaded: LoadedEncoder, reader: TextReader) -> None:
-    """Has the model read a text as its tokenizer gives it, with the types of tokens that it tells.
+def try_reading(loaded: LoadedEncoder, reader: TextReader, *, pair: bool = False) -> None:
+    """Has the model read a text, or a pair of them, as its tokenizer gives it, with the types of tokens that it tells.
 
     Raises:
-        ModelRefused: the tokenizer takes no text by itself, or the model not what it makes of one.
+        ModelRefused: the tokenizer takes none by itself, or the model not what it makes of one.
     """
+    tokenizer = type(loaded.tokenizer).__name__
     runner = TextRunner(loaded.model, loaded.device, loaded.pad_id, lambda output, _batch, _items: [output])
     try:
-        tokens = reader.encode(_TEXT)
+        tokens = reader.encode(_TEXT, _TEXT if pair else None)
+        _require_types(loaded, tokens, tokenizer)
         # Of tokens that the model lacks only the texts that have them are refused.
         if len(tokens) and max(tokens.ids) < loaded.vocabulary_size:
             runner.run([Item(tokens)])
     except MODEL_ERRORS as error:
-        kind = type(loaded.tokenizer).__name__
-        raise ModelRefused(f"{loaded.architecture} cannot read texts as {kind} gives them: {error}") from error
+        read = "pairs of texts" if pair else "texts"
+        raise ModelRefused(f"{loaded.architecture} cannot read {read} as {tokenizer} gives them: {error}") from error
+
+
+def _require_types(loaded: LoadedEncoder, tokens: TextTokens, tokenizer: str) -> None:
+    """Refuses types of tokens that the model does not know: to look one up ends the process on a GPU."""
+    given = max(tokens.type_ids or [0]) + 1
+    for name, module in loaded.model.named_modules():
+        if (
+            isinstance(module, nn.Embedding)
+            and name.endswith("token_type_embeddings")
+            and module.num_embeddings < given
+        ):
+            raise ModelRefused(
+                f"{loaded.architecture} knows {module.num_embeddings} of the {given} types of tokens that {tokenizer} "
+                "tells: set model_input_names in tokenizer_config.json to what the model was trained with, mostly "
+                "input_ids and attention_mask."
+            )

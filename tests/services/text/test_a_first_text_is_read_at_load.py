@@ -1,0 +1,48 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from transformers import (
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    TapasConfig,
+)
+
+from services.engine.checkpoint import ModelRefused
+from services.engine.metrics import EngineMetrics
+from services.text.app import load
+from services.text.config import TextSettings
+from tests.tiny_encoders import CONTEXT, wordpiece
+
+
+def attempt(folder: Path, kind: Any, auto_class: Any = AutoModel, *, tokens: int = 400, **config: int) -> None:
+    made = kind(
+        vocab_size=tokens, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
+        max_position_embeddings=CONTEXT, **config,
+    )  # fmt: skip
+    auto_class.from_config(made).save_pretrained(folder)
+    wordpiece().save_pretrained(folder)
+    settings = TextSettings(model=str(folder), device="cpu", dtype="float32")
+    load(settings, EngineMetrics(CollectorRegistry()), lambda: None).close()
+
+
+def test_a_model_of_tables_is_refused(tmp_path: Path) -> None:
+    """TAPAS reads the row and the column of each token as types."""
+    with pytest.raises(ModelRefused, match="TapasModel cannot read texts as TokenizersBackend gives them"):
+        attempt(tmp_path, TapasConfig)
+
+
+def test_a_model_that_lacks_some_tokens_is_not(tmp_path: Path) -> None:
+    attempt(tmp_path, BertConfig, tokens=8)
+
+
+def test_a_model_that_knows_no_second_type_reads_no_pairs(tmp_path: Path) -> None:
+    classify = AutoModelForSequenceClassification
+    attempt(tmp_path / "classes", BertConfig, classify, num_labels=2, type_vocab_size=1)
+    for auto_class in (classify, AutoModelForQuestionAnswering):
+        attempt(tmp_path / "two", BertConfig, auto_class, num_labels=1)
+        with pytest.raises(ModelRefused, match="knows 1 of the 2 types of tokens that TokenizersBackend tells"):
+            attempt(tmp_path / "one", BertConfig, auto_class, num_labels=1, type_vocab_size=1)
