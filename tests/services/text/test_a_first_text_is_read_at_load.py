@@ -42,7 +42,7 @@ def test_a_model_that_lacks_some_tokens_is_not(tmp_path: Path) -> None:
 def test_a_model_that_knows_no_second_type_reads_no_pairs(tmp_path: Path) -> None:
     classify = AutoModelForSequenceClassification
     attempt(tmp_path / "classes", BertConfig, classify, num_labels=2, type_vocab_size=1)
-    for auto_class in (classify, AutoModelForQuestionAnswering):
-        attempt(tmp_path / "two", BertConfig, auto_class, num_labels=1)
+    for auto_class, labels in ((classify, 1), (AutoModelForQuestionAnswering, 2)):
+        attempt(tmp_path / "two", BertConfig, auto_class, num_labels=labels)
         with pytest.raises(ModelRefused, match="knows 1 of the 2 types of tokens that TokenizersBackend tells"):
-            attempt(tmp_path / "one", BertConfig, auto_class, num_labels=1, type_vocab_size=1)
+            attempt(tmp_path / "one", BertConfig, auto_class, num_labels=labels, type_vocab_size=1)
