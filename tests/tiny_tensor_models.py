@@ -9,9 +9,11 @@ import transformers
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerFast
 from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 from transformers.models.auto.processing_auto import processor_class_from_name
+from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
 
 from services.engine.images.processor import show_image_processors
+from services.engine.multimodal.processor_class import without_video
 from tests import tiny_models
 from tests.tiny_models import END_ID
 from tests.tiny_multimodal_models import random_model
@@ -30,8 +32,19 @@ _TOKENS = {
     "phi4_multimodal": ["<|endoftext10|>", "<|endoftext11|>"],
 }
 """What stands for media in a prompt; the first is what a template writes for an image."""
+_TOKENS["gemma4"] = ["<|image|>", "<|audio|>", "<|image>", "<image|>", "<|audio>", "<audio|>", "<|video|>"]
 _TOKENS["pixtral"] = _TOKENS["mistral3"]
-_NAMED = {"phi4_multimodal": {"image_token": "<|endoftext10|>", "audio_token": "<|endoftext11|>"}}
+_NAMED: dict[str, dict[str, str]] = {
+    "gemma4": {
+        "image_token": "<|image|>",
+        "audio_token": "<|audio|>",
+        "boi_token": "<|image>",
+        "eoi_token": "<image|>",
+        "boa_token": "<|audio>",
+        "eoa_token": "<audio|>",
+    },
+    "phi4_multimodal": {"image_token": "<|endoftext10|>", "audio_token": "<|endoftext11|>"},
+}
 
 
 def _tokenizer(name: str) -> PreTrainedTokenizerFast:
@@ -78,6 +91,17 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         image_token_index=_id("llama4", "<|patch|>"), boi_token_index=_id("llama4", "<|image_start|>"),
         eoi_token_index=_id("llama4", "<|image_end|>"),
     ),
+    # Hears nothing, though its processor has the part for that, and one for videos.
+    "gemma4": lambda: transformers.Gemma4Config(
+        text_config=_text(
+            "gemma4", head_dim=8, global_head_dim=8, hidden_size_per_layer_input=8, sliding_window=64,
+            vocab_size_per_layer_input=len(_tokenizer("gemma4")), layer_types=["sliding_attention", "full_attention"],
+        ),
+        vision_config=_LAYERS | {"num_key_value_heads": 4, "head_dim": 8, "position_embedding_size": 512},
+        image_token_id=_id("gemma4", "<|image|>"), boi_token_id=_id("gemma4", "<|image>"),
+        eoi_token_id=_id("gemma4", "<image|>"), audio_token_id=_id("gemma4", "<|audio|>"),
+        boa_token_id=_id("gemma4", "<|audio>"), video_token_id=_id("gemma4", "<|video|>"),
+    ),
     # Reads images and recordings.
     "phi4_multimodal": lambda: transformers.Phi4MultimodalConfig(
         **_text("phi4_multimodal", original_max_position_embeddings=2048),
@@ -102,6 +126,9 @@ def processor(name: str) -> Any:
     if name == "phi4_multimodal":
         image = _shown("Phi4MultimodalImageProcessor")(dynamic_hd=2)
         return transformers.Phi4MultimodalProcessor(image, transformers.Phi4MultimodalFeatureExtractor(), **tokens)
+    if name == "gemma4":
+        hearing, image = transformers.Gemma4AudioFeatureExtractor(), Gemma4ImageProcessorPil(max_soft_tokens=70)
+        return without_video(transformers.Gemma4Processor)(hearing, image, video_processor=None, **tokens)
     image = PixtralImageProcessorPil(size={"longest_edge": 64}, patch_size={"height": 8, "width": 8})
     named: Any = processor_class_from_name("PixtralProcessor")
     return named(image, patch_size=8, spatial_merge_size=2 if name == "mistral3" else 1, **tokens)

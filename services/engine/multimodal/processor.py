@@ -48,7 +48,8 @@ class MediaProcessor:
             ModelRefused: it reads neither images nor recordings in prompts.
         """
         self._processor = processor
-        self._placeholders = {kind: found for kind in MediaKind if (found := _placeholder(processor, kind))}
+        told = {kind: _placeholder(processor, kind) for kind in MediaKind if _perceives(config, kind)}
+        self._placeholders = {kind: found for kind, found in told.items() if found}
         self._token_ids = {kind: _token_id(processor, config, kind) for kind in self._placeholders}
         if not self._placeholders:
             raise ModelRefused(f"{type(processor).__name__} has no place for images or recordings in a text.")
@@ -189,6 +190,12 @@ def digest_of(kind: MediaKind, decoded: Decoded) -> bytes:
     else:
         digest.update(decoded.tobytes())
     return digest.digest()
+
+
+def _perceives(config: PretrainedConfig, kind: MediaKind) -> bool:
+    """Returns whether a model has the part for a kind: Gemma 4 hears in some sizes only, and all have the processor."""
+    part = {MediaKind.IMAGE: "vision_config", MediaKind.AUDIO: "audio_config"}[kind]
+    return getattr(config, part, kind) is not None
 
 
 def _placeholder(processor: Any, kind: MediaKind) -> str | None:

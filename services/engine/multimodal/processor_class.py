@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from transformers import AutoProcessor, PretrainedConfig
+from transformers import AutoProcessor, PretrainedConfig, ProcessorMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 
 from services.engine.checkpoint import Checkpoint, find_file
@@ -35,12 +35,20 @@ def _named_class(checkpoint: Checkpoint) -> Any:
     return None
 
 
+class _Untold(ProcessorMixin):
+    """Stands between a processor and the base of all, which takes no more parts than the processor has."""
+
+    def __init__(self, *parts: Any, **named: Any) -> None:
+        named.pop(_VIDEO, None)  # Gemma 4's hands it on by name
+        super().__init__(*parts, **named)
+
+
 def without_video(kind: type[Any]) -> type[Any]:
     """Returns the processor class `kind` without its part for videos, every one of which needs torchvision."""
     if _VIDEO not in kind.get_attributes():
         return kind
 
-    class Videoless(kind):
+    class Videoless(kind, _Untold):
         @classmethod
         def get_attributes(cls) -> list[str]:
             return [name for name in super().get_attributes() if name != _VIDEO]
