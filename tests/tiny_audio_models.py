@@ -17,6 +17,7 @@ from transformers import (
     ClapConfig,
     ClapFeatureExtractor,
     HubertConfig,
+    OmniASRAudioConfig,
     OmniASRCTCConfig,
     OmniASRFeatureExtractor,
     ParakeetCTCConfig,
@@ -54,6 +55,7 @@ _WAV2VEC2: dict[str, Any] = _LAYERS | {
     "classifier_proj_size": 16,
 }
 """A frame of 20 ms, as in the original, in three layers instead of seven."""
+_OMNIASR = {name: value for name, value in _WAV2VEC2.items() if name != "classifier_proj_size"}
 _MASKED: dict[str, Any] = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
 
 Maker = tuple[Callable[[], Any], Callable[..., PretrainedConfig]]
@@ -99,10 +101,10 @@ _MAKERS: dict[str, Maker] = {
     "omniasr": (
         OmniASRFeatureExtractor,
         lambda **more: OmniASRCTCConfig(
-            audio_config={name: value for name, value in _WAV2VEC2.items() if name != "classifier_proj_size"},
-            blank_token_id=PIECES.index("▁s") + 1, **more,
+            audio_config=_OMNIASR, blank_token_id=PIECES.index("▁s") + 1, **more,
         ),
     ),
+    "omniasr-encoder": (OmniASRFeatureExtractor, lambda **more: OmniASRAudioConfig(**_OMNIASR, **more)),
     "ast": (
         lambda: ASTFeatureExtractor(max_length=128, num_mel_bins=32),
         lambda **more: ASTConfig(**_LAYERS, max_length=128, num_mel_bins=32, **more),

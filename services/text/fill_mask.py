@@ -54,7 +54,7 @@ class CandidateReader:
     def focus(self, batch: TextBatch, items: Sequence[Item]) -> None:
         """Chooses the masked places."""
         places = [item.inputs.places for item in items]
-        self._rows.want(places, batch.input_ids.shape[1], batch.input_ids.device)
+        self._rows.want(places, batch.input_ids.device)
 
     def read(self, output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[list[Likeliest]]:
         """Returns the likeliest candidates of each item's places.

@@ -109,8 +109,9 @@ class AudioReader:
     def _length(self, tensors: Mapping[str, Tensor]) -> int:
         """Features come every 10 ms in all models; some read the samples themselves."""
         largest = max(tensors.values(), key=Tensor.numel)
-        rate = self.rate if largest.dim() == 1 else _FEATURES_PER_SECOND
-        return math.ceil(max(largest.shape) * FRAMES_PER_SECOND / rate)
+        longest = max(largest.shape)
+        rate = self.rate if largest.numel() == longest else _FEATURES_PER_SECOND
+        return math.ceil(longest * FRAMES_PER_SECOND / rate)
 
 
 def _draws(extractor: Any) -> bool:

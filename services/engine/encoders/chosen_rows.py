@@ -22,7 +22,8 @@ class ChosenRows:
     def __init__(self, loaded: LoadedEncoder) -> None:
         """Finds out whether the model's head can be given some rows alone; else rows are taken of all it makes."""
         self._model = loaded.model
-        self._rows: Tensor | None = None
+        self._rows: tuple[Tensor, Tensor] | None = None
+        """Of each row its text in the batch, and its place there."""
         self.spares = False
         """Whether rows that are not wanted are not computed."""
         hook = self._model.base_model.register_forward_hook(self._choose)
@@ -30,28 +31,32 @@ class ChosenRows:
         if not self.spares:
             hook.remove()
 
-    def want(self, places: Sequence[Sequence[int]], longest: int, device: torch.device) -> None:
-        """Chooses these tokens of each text of a batch whose longest has so many."""
-        flat = [number * longest + place for number, of_text in enumerate(places) for place in of_text]
-        self._rows = torch.tensor(flat, dtype=torch.long, device=device)
+    def want(self, places: Sequence[Sequence[int]], device: torch.device) -> None:
+        """Chooses these tokens of each text of a batch."""
+        flat = [(number, place) for number, of_text in enumerate(places) for place in of_text]
+        texts, tokens = torch.tensor(flat, dtype=torch.long, device=device).view(-1, 2).unbind(1)
+        self._rows = texts, tokens
 
     def taken(self, logits: Tensor) -> Tensor:
-        """Returns the chosen rows `[rows, vocabulary]` of what the model made of the batch, in the order chosen."""
+        """Returns the chosen rows `[rows, vocabulary]` of what the model made of the batch, in the order chosen.
+
+        It may have made more than there are tokens: Perceiver makes as many as it could read.
+        """
         rows, self._rows = self._rows, None
         assert rows is not None
-        return logits[0] if self.spares else logits.flatten(0, 1)[rows]
+        return logits[0] if self.spares else logits[rows]
 
     def _choose(self, _module: nn.Module, _inputs: Any, output: Any) -> Any:
         if self._rows is not None:
-            output["last_hidden_state"] = output["last_hidden_state"].flatten(0, 1)[self._rows][None]
+            output["last_hidden_state"] = output["last_hidden_state"][self._rows][None]
         return output
 
     @torch.inference_mode()
     def _is_exact(self, loaded: LoadedEncoder) -> bool:
         ids = torch.arange(24, device=loaded.device).view(2, 12) % loaded.vocabulary_size
         try:
-            whole = self._model(input_ids=ids).logits.flatten(0, 1)
-            self.want([[3, 11], [0]], 12, loaded.device)
+            whole = self._model(input_ids=ids).logits
+            self.want([[3, 11], [0]], loaded.device)
             found = self._model(input_ids=ids).logits[0]
             difference = (found - whole[self._rows]).abs().max() / whole.abs().max()
         except MODEL_ERRORS as error:

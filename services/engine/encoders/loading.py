@@ -32,9 +32,9 @@ class LoadedEncoder:
         """Token ids are below it."""
         try:
             embeddings: Any = self.model.get_input_embeddings()
-        except NotImplementedError:  # CANINE's are of characters
+            return int(embeddings.weight.shape[0])  # I-BERT's tell nothing else
+        except (NotImplementedError, AttributeError):  # CANINE's are of characters, and Perceiver shows its latents
             return len(self.tokenizer)
-        return int(embeddings.weight.shape[0])  # I-BERT's tell nothing else
 
     @property
     def pad_id(self) -> int:
