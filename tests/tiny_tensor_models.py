@@ -9,6 +9,7 @@ import transformers
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerFast
 from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 from transformers.models.auto.processing_auto import processor_class_from_name
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
 
@@ -33,6 +34,7 @@ _TOKENS = {
 }
 """What stands for media in a prompt; the first is what a template writes for an image."""
 _TOKENS["gemma4"] = ["<|image|>", "<|audio|>", "<|image>", "<image|>", "<|audio>", "<audio|>", "<|video|>"]
+_TOKENS["video_llava"] = ["<image>", "<video>"]
 _TOKENS["pixtral"] = _TOKENS["mistral3"]
 _NAMED: dict[str, dict[str, str]] = {
     "gemma4": {
@@ -91,6 +93,12 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         image_token_index=_id("llama4", "<|patch|>"), boi_token_index=_id("llama4", "<|image_start|>"),
         eoi_token_index=_id("llama4", "<|image_end|>"),
     ),
+    # Names its part for videos before its tokenizer.
+    "video_llava": lambda: transformers.VideoLlavaConfig(
+        vision_config=_LAYERS | {"model_type": "clip_vision_model", "image_size": 32, "patch_size": 8},
+        text_config=_text("video_llava", model_type="llama"), tie_word_embeddings=False,
+        image_token_index=_id("video_llava", "<image>"), video_token_index=_id("video_llava", "<video>"),
+    ),
     # Hears nothing, though its processor has the part for that, and one for videos.
     "gemma4": lambda: transformers.Gemma4Config(
         text_config=_text(
@@ -129,6 +137,10 @@ def processor(name: str) -> Any:
     if name == "gemma4":
         hearing, image = transformers.Gemma4AudioFeatureExtractor(), Gemma4ImageProcessorPil(max_soft_tokens=70)
         return without_video(transformers.Gemma4Processor)(hearing, image, video_processor=None, **tokens)
+    if name == "video_llava":
+        image = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+        patches = {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
+        return without_video(transformers.VideoLlavaProcessor)(image, None, **tokens, **patches)
     image = PixtralImageProcessorPil(size={"longest_edge": 64}, patch_size={"height": 8, "width": 8})
     named: Any = processor_class_from_name("PixtralProcessor")
     return named(image, patch_size=8, spatial_merge_size=2 if name == "mistral3" else 1, **tokens)

@@ -21,9 +21,7 @@ def read_processor(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
     kind = _named_class(checkpoint) or of_configurations.get(type(config), None)
     if kind is None:
         return AutoProcessor.from_pretrained(checkpoint.source, **checkpoint.shared)
-    if _VIDEO not in kind.get_attributes():
-        return kind.from_pretrained(checkpoint.source, **checkpoint.shared)
-    return without_video(kind).from_pretrained(checkpoint.source, **checkpoint.shared, **{_VIDEO: None})
+    return without_video(kind).from_pretrained(checkpoint.source, **checkpoint.shared)
 
 
 def _named_class(checkpoint: Checkpoint) -> Any:
@@ -35,23 +33,29 @@ def _named_class(checkpoint: Checkpoint) -> Any:
     return None
 
 
-class _Untold(ProcessorMixin):
-    """Stands between a processor and the base of all, which takes no more parts than the processor has."""
-
-    def __init__(self, *parts: Any, **named: Any) -> None:
-        named.pop(_VIDEO, None)  # Gemma 4's hands it on by name
-        super().__init__(*parts, **named)
-
-
 def without_video(kind: type[Any]) -> type[Any]:
     """Returns the processor class `kind` without its part for videos, every one of which needs torchvision."""
     if _VIDEO not in kind.get_attributes():
         return kind
 
-    class Videoless(kind, _Untold):
+    class Untold(ProcessorMixin):
+        """Stands between the processor and the base of all, which takes no part beside those that it is to have."""
+
+        def __init__(self, *parts: Any, **named: Any) -> None:
+            named |= dict(zip(kind.get_attributes(), parts, strict=False))
+            named.pop(_VIDEO, None)
+            super().__init__(**named)
+
+    class Videoless(kind, Untold):
         @classmethod
         def get_attributes(cls) -> list[str]:
             return [name for name in super().get_attributes() if name != _VIDEO]
+
+        @classmethod
+        def _get_arguments_from_pretrained(cls, *asked: Any, **named: Any) -> list[Any]:
+            parts = super()._get_arguments_from_pretrained(*asked, **named)
+            parts.insert(kind.get_attributes().index(_VIDEO), None)  # they are given in order
+            return parts
 
     Videoless.__name__ = kind.__name__  # it is what is saved
     return Videoless
