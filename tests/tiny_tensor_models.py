@@ -12,6 +12,7 @@ from transformers.models.auto.processing_auto import processor_class_from_name
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from services.engine.images.processor import show_image_processors
 from services.engine.multimodal.processor_class import without_video
@@ -35,8 +36,18 @@ _TOKENS = {
 """What stands for media in a prompt; the first is what a template writes for an image."""
 _TOKENS["gemma4"] = ["<|image|>", "<|audio|>", "<|image>", "<image|>", "<|audio>", "<audio|>", "<|video|>"]
 _TOKENS["video_llava"] = ["<image>", "<video>"]
+_TOKENS["qwen2_5_omni"] = ["<|IMAGE|>", "<|AUDIO|>", "<|VIDEO|>", "<|vb|>", "<|ve|>", "<|ab|>", "<|ae|>"]
 _TOKENS["pixtral"] = _TOKENS["mistral3"]
 _NAMED: dict[str, dict[str, str]] = {
+    "qwen2_5_omni": {
+        "image_token": "<|IMAGE|>",
+        "audio_token": "<|AUDIO|>",
+        "video_token": "<|VIDEO|>",
+        "vision_bos_token": "<|vb|>",
+        "vision_eos_token": "<|ve|>",
+        "audio_bos_token": "<|ab|>",
+        "audio_eos_token": "<|ae|>",
+    },
     "gemma4": {
         "image_token": "<|image|>",
         "audio_token": "<|audio|>",
@@ -99,6 +110,24 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         text_config=_text("video_llava", model_type="llama"), tie_word_embeddings=False,
         image_token_index=_id("video_llava", "<image>"), video_token_index=_id("video_llava", "<video>"),
     ),
+    # The part that writes text.
+    "qwen2_5_omni": lambda: transformers.Qwen2_5OmniThinkerConfig(
+        audio_config={
+            "d_model": 32, "encoder_layers": 1, "encoder_attention_heads": 4, "encoder_ffn_dim": 64, "output_dim": 32,
+            "num_mel_bins": 16,
+        },
+        vision_config={
+            "depth": 2, "num_heads": 4, "hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 32,
+            "window_size": 56, "fullatt_block_indexes": [1],
+        },
+        text_config=_text(
+            "qwen2_5_omni", rope_parameters={"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [1, 1, 2]}
+        ),
+        image_token_index=_id("qwen2_5_omni", "<|IMAGE|>"), audio_token_index=_id("qwen2_5_omni", "<|AUDIO|>"),
+        video_token_index=_id("qwen2_5_omni", "<|VIDEO|>"), vision_start_token_id=_id("qwen2_5_omni", "<|vb|>"),
+        vision_end_token_id=_id("qwen2_5_omni", "<|ve|>"), audio_start_token_id=_id("qwen2_5_omni", "<|ab|>"),
+        audio_end_token_id=_id("qwen2_5_omni", "<|ae|>"),
+    ),
     # Hears nothing, though its processor has the part for that, and one for videos.
     "gemma4": lambda: transformers.Gemma4Config(
         text_config=_text(
@@ -137,6 +166,10 @@ def processor(name: str) -> Any:
     if name == "gemma4":
         hearing, image = transformers.Gemma4AudioFeatureExtractor(), Gemma4ImageProcessorPil(max_soft_tokens=70)
         return without_video(transformers.Gemma4Processor)(hearing, image, video_processor=None, **tokens)
+    if name == "qwen2_5_omni":
+        image = Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 16})
+        hearing = transformers.WhisperFeatureExtractor(feature_size=16)
+        return without_video(transformers.Qwen2_5OmniProcessor)(image, None, hearing, **tokens)
     if name == "video_llava":
         image = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
         patches = {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}

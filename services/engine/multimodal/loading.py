@@ -24,20 +24,29 @@ def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
         # Llama 4 of transformers 5.24 asks the output of its decoder for this, and so fails in its own `generate`.
         output: Any = MoeCausalLMOutputWithPast
         output.image_outputs = None
-        if type(config) not in MODEL_FOR_MULTIMODAL_LM_MAPPING or config.is_encoder_decoder:
+        part = _writing_part(config)
+        if type(part) not in MODEL_FOR_MULTIMODAL_LM_MAPPING or part.is_encoder_decoder:
             raise ModelRefused(
                 f"{checkpoint.source} is a {config.model_type} checkpoint, which does not read media among the tokens "
                 "of a prompt. Serve one of the LLaVA, Qwen-VL, Idefics or Qwen-Audio families, say."
             )
-        processor = _processor(checkpoint, config)
-        model = read_model(checkpoint, config, AutoModelForMultimodalLM)
+        processor = _processor(checkpoint, config, part)
+        kind: Any = AutoModelForMultimodalLM if part is config else MODEL_FOR_MULTIMODAL_LM_MAPPING[type(part)]
+        model = read_model(checkpoint, part, kind)
     loaded = loaded_model(checkpoint, model, processor.tokenizer, processor)
     settle_manner(loaded)
     return loaded
 
 
-def _processor(checkpoint: Checkpoint, config: PretrainedConfig) -> MediaProcessor:
+def _writing_part(config: PretrainedConfig) -> PretrainedConfig:
+    """Returns the configuration of what writes text: of Qwen Omni the thinker, which needs nothing of what speaks."""
+    part: PretrainedConfig = getattr(config, "thinker_config", None) or config
+    part.dtype = part.dtype or config.dtype
+    return part
+
+
+def _processor(checkpoint: Checkpoint, config: PretrainedConfig, part: PretrainedConfig) -> MediaProcessor:
     try:
-        return MediaProcessor(read_processor(checkpoint, config), config)
+        return MediaProcessor(read_processor(checkpoint, config), part)
     except (AttributeError, TypeError) as error:  # of a tokenizer, say, that lacks what the processor asks it for
         raise ModelRefused(f"The processor of {checkpoint.source} cannot be made: {error}") from error

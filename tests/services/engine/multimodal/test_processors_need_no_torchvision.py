@@ -1,7 +1,13 @@
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import Qwen2_5OmniConfig
 
+from services.engine.checkpoint import Checkpoint
+from services.engine.multimodal.loading import load_multimodal_model
 from tests import tiny_tensor_models as tiny
 from tests.own_multimodal import Said, recording
 from tests.services.engine.multimodal.rig import Rig
@@ -13,7 +19,7 @@ async def test_greedy_tokens_equal_generate(tmp_path: Path, name: str) -> None:
     rig = Rig.start(tiny.write_checkpoint(tmp_path, name), name, tiny.processor(name))
     first, second = picture(0), picture(1, 69, 47)
     turns: list[tuple[Said, ...]] = [(first, "What?"), ("Then ", second, " or ", first), ("Only words.",)]
-    if name == "phi4_multimodal":
+    if name in ("phi4_multimodal", "qwen2_5_omni"):
         turns.append((second, "Who says ", recording(1), "?"))
     try:
         expected = [rig.own.generate(*turn, count=6) for turn in turns]
@@ -21,3 +27,17 @@ async def test_greedy_tokens_equal_generate(tmp_path: Path, name: str) -> None:
         assert [(await rig.run(*turn, max_new_tokens=6)).ids for turn in turns] == expected
     finally:
         rig.built.engine.close()
+
+
+def test_of_a_model_that_speaks_too_the_part_that_writes_is_served(tmp_path: Path) -> None:
+    thinker = tiny.write_checkpoint(tmp_path / "thinker", "qwen2_5_omni")
+    whole = tmp_path / "whole"
+    shutil.copytree(thinker, whole)
+    Qwen2_5OmniConfig(thinker_config=tiny.CONFIGS["qwen2_5_omni"]().to_dict()).save_pretrained(whole)
+    weights = load_file(whole / "model.safetensors")
+    save_file({f"thinker.{name}": value for name, value in weights.items()}, whole / "model.safetensors")
+    apart, within = (
+        load_multimodal_model(Checkpoint(str(folder), torch.device("cpu"))).model for folder in (thinker, whole)
+    )
+    assert type(within) is type(apart)
+    assert all(torch.equal(value, within.state_dict()[name]) for name, value in apart.state_dict().items())
