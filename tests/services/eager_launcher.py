@@ -7,6 +7,7 @@ import torch
 
 from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.running.runner import Runner
+from services.engine.generation.sampling.device_changes import changes_of
 from services.engine.generation.sampling.device_choice import NO_TOKEN, choose, numbers_of
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
@@ -34,8 +35,14 @@ class EagerLauncher:
         logits = self._runner.run([self._further(row, after) for row in rows])
         likeliest = torch.where(logits.amax(dim=-1).isfinite(), logits.argmax(dim=-1), NO_TOKEN)
         further = [i + (after is not None) for row in told for i in range(1 + len(row.proposed))]
-        if (numbers := numbers_of(sequences, further)) is not None:
-            likeliest = choose(logits, likeliest, torch.from_numpy(numbers))
+        drawn = None if (numbers := numbers_of(sequences, further)) is None else torch.from_numpy(numbers)
+        if drawn is not None:
+            likeliest = choose(logits, likeliest, drawn)
+        sources = [after.places[sequence] for sequence in sequences] if after else None
+        if changes := changes_of(sequences, sources, logits.shape[-1], logits.device):
+            if after:
+                changes.begin(after.told)
+            changes.choose(logits, likeliest, drawn)
         for place, token in self.changed.get(number, {}).items():
             likeliest[place] = token
         return LaunchedStep(sequences, likeliest, None, time.monotonic())

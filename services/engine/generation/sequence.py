@@ -7,6 +7,7 @@ from torch import Tensor
 
 from services.engine.generation.running.media import PromptMedia
 from services.engine.generation.sampling.penalties import RowProcessor
+from services.engine.generation.sampling.wishes import Wishes
 from services.engine.generation.speculation.prompt_lookup import Lookup
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class Sequence(CachedTokens):
         """Steps that proposed tokens, of any row, have gained it, less what they have cost it: see Speculation."""
         self.processors: tuple[RowProcessor, ...] | None = None
         """What its penalties and constraints remember. Made by the sampler with the first token."""
+        self.wishes: Wishes | None = None
+        """The same where a device chooses. Made when it is first asked for."""
 
     def twin(self, token_id: int) -> "Sequence":
         """Returns a new follower, which has one token more than this and is to be forked from it."""

@@ -11,7 +11,7 @@ from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.recorded.cohort import Cohort
 from services.engine.generation.recorded.launched_step import LaunchedStep, StepLauncher
 from services.engine.generation.sampling.choice import Drawn
-from services.engine.generation.sampling.device_choice import UNDECIDED, takes
+from services.engine.generation.sampling.device_choice import UNDECIDED, takes, takes_as_they_are
 from services.engine.generation.sampling.sampler import NoToken
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
@@ -124,7 +124,7 @@ class Lookahead:
 
         No step may be on its way. Raises what the step raises.
         """
-        if self._launcher is None or not all(takes(row.sequence) for row in rows):
+        if self._launcher is None or not all(takes_as_they_are(row.sequence) for row in rows):
             return None
         step = self._launcher.launch(rows)
         return None if step is None else self._tokens(step)

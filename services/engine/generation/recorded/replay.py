@@ -7,6 +7,7 @@ from torch import Tensor
 
 from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.recorded.step_inputs import LaidRows
+from services.engine.generation.sampling.device_changes import LogitChanges
 from services.engine.generation.sampling.device_choice import Draws, choose
 from services.engine.generation.sequence import Row, Sequence
 
@@ -21,6 +22,8 @@ class Sampling:
     """Of the steps to come."""
     run: Callable[[], object] | None
     """Replays the recorded choice, if there is one."""
+    needed: bool
+    """Whether it chooses for any row: not for those whose logits a request changes."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,20 @@ class Replay:
     told: list[Tensor]
     """For one step and the next by turns."""
     sampling: Sampling | None
+    changes: LogitChanges | None
+    """What some of the rows want of their logits."""
 
     def choose(self) -> None:
         """Replays the recording and chooses the tokens."""
         self.run()
-        if (by := self.sampling) is None:
-            return
-        if by.run is not None:
-            by.run()
-        else:
-            self.chosen.copy_(choose(self.logits, self.chosen, by.numbers))
+        by = self.sampling
+        if by is not None and by.needed:
+            if by.run is not None:
+                by.run()
+            else:
+                self.chosen.copy_(choose(self.logits, self.chosen, by.numbers))
+        if self.changes is not None:
+            self.changes.choose(self.logits, self.chosen, by and by.numbers)
 
 
 @dataclass(frozen=True)

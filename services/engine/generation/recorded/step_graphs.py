@@ -9,6 +9,7 @@ and so have those that read prompts. Tokens of one sequence attend to one anothe
 attends.
 
 Where not all rows of a step that decodes are greedy, its tokens are chosen anew by a second recording behind its own.
+Those of rows whose logits a request changes are then chosen by what is launched behind that, operation by operation.
 """
 
 import logging
@@ -37,7 +38,8 @@ from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.recorded.replay import Replay, ReplayedStep, Sampling
 from services.engine.generation.recorded.step_inputs import StepInputs
 from services.engine.generation.recorded.step_shape import Demand, Extent, Kind, StepShape, shapes_of
-from services.engine.generation.sampling.device_choice import NO_TOKEN, NUMBERS, Draws, choose, numbers_of
+from services.engine.generation.sampling.device_changes import changes_of
+from services.engine.generation.sampling.device_choice import NO_TOKEN, NUMBERS, Draws, choose, numbers_of, wishes_of
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
 log = logging.getLogger(__name__)
@@ -230,8 +232,15 @@ class StepGraphs:
         replay = after.replay if isinstance(after, ReplayedStep) else None
         if replay is None or replay.rows is not rows or replay.laid is None:
             return None
+        changes = replay.changes
+        if changes is not None and not changes.steps:
+            return None
         draws = replay.sampling and replay.sampling.draws.take()
-        return replay if self._inputs.go_on(replay.laid, draws) else None
+        if not self._inputs.go_on(replay.laid, draws):
+            return None
+        if changes is not None:
+            changes.go_on(replay.chosen)
+        return replay
 
     def _filled(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None) -> Replay | None:
         """Fills in any rows; None where no recording takes them."""
@@ -251,8 +260,12 @@ class StepGraphs:
         sampling = None
         if numbers is not None:
             laid_numbers = self._inputs.numbers(shape)[:, :count]
-            sampling = Sampling(laid_numbers, Draws(sequences), graph.draw and graph.draw.replay)
-        return Replay(rows, sequences, laid, graph.graph.replay, graph.logits[:count], chosen, told, sampling)
+            plain = any(wishes_of(one).none and not one.request.sampling.greedy for one in sequences)
+            sampling = Sampling(laid_numbers, Draws(sequences), graph.draw and graph.draw.replay, plain)
+        changes = changes_of(sequences, sources, graph.logits.shape[-1], self._device)
+        if changes is not None and sources is not None:
+            changes.begin(self._tokens)
+        return Replay(rows, sequences, laid, graph.graph.replay, graph.logits[:count], chosen, told, sampling, changes)
 
     def _replay(
         self,

@@ -1,4 +1,7 @@
-"""Tokens chosen where the logits are, of rows from which nothing but a token is wanted: nobody waits for them."""
+"""Tokens chosen where the logits are, of rows from which nothing but a token is wanted: nobody waits for them.
+
+What changes the logits of some rows before is in `device_changes`.
+"""
 
 import math
 from collections.abc import Sequence as Rows
@@ -8,10 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from services.engine.generation.requests.request import GenerationRequest
+from services.engine.generation.sampling.constraints import AllowedTokens, BadWords, LogitBias, WithheldEndings
 from services.engine.generation.sampling.draws import uniform, uniform_ahead
 from services.engine.generation.sampling.inversion import invert
+from services.engine.generation.sampling.penalties import OutputPenalties, RepetitionPenalty
 from services.engine.generation.sampling.sampler import row_processors, scaled
 from services.engine.generation.sampling.truncation import Limits, limited, look_at_head
+from services.engine.generation.sampling.wishes import Wishes
 from services.engine.generation.sequence import Sequence
 
 NO_TOKEN = -1
@@ -26,21 +33,37 @@ _LIMITS, _LIMITED = slice(2, 5), 5
 _AHEAD = 16
 """Steps that draws are made for at a time."""
 _NO_LOGITS = torch.empty(0)
-"""Stands where processors are made for a row, of which there has been none yet, to see whether there will be any."""
+"""Stands where processors are made for a row, of which there has been none yet, to see which there will be."""
+_KNOWN = LogitBias, RepetitionPenalty, OutputPenalties, BadWords, WithheldEndings, AllowedTokens
+"""What a device does too. Of bad words only those of one token."""
 
 
 def takes(sequence: Sequence) -> bool:
-    """Returns whether a token is all that is wanted of the sequence's next logits, as they are."""
-    request = sequence.request
-    if sequence.processors is None and not request.structure and not row_processors(request, _NO_LOGITS):
-        sequence.processors = ()  # before its first token
-    return (
-        sequence.processors == ()
-        and not sequence.branches
-        and not sequence.undecided
-        and request.logprob_count is None
-        and request.sampling.typical_p == 1
+    """Returns whether a token is all that is wanted of the sequence's next logits, and a device can choose it."""
+    wishes = wishes_of(sequence)
+    return wishes.possible and not sequence.branches and not sequence.undecided
+
+
+def takes_as_they_are(sequence: Sequence) -> bool:
+    """Returns whether it is chosen from the logits as the model computes them."""
+    return takes(sequence) and wishes_of(sequence).none
+
+
+def wishes_of(sequence: Sequence) -> Wishes:
+    """Returns what the sequence's request wants of its logits."""
+    if sequence.wishes is None:
+        sequence.wishes = _wishes(sequence.request)
+    return sequence.wishes
+
+
+def _wishes(request: GenerationRequest) -> Wishes:
+    if request.structure or request.logprob_count is not None or request.sampling.typical_p != 1:
+        return Wishes(request, none=False, possible=False)
+    made = row_processors(request, _NO_LOGITS)
+    known = all(isinstance(one, _KNOWN) for one in made) and all(
+        len(words) == 1 for words in request.sampling.bad_words
     )
+    return Wishes(request, none=not made, possible=known)
 
 
 def numbers_of(sequences: Rows[Sequence], further: Rows[int]) -> NDArray[np.float64] | None:

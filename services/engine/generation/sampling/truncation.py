@@ -10,6 +10,7 @@ from torch import Tensor
 from services.engine.generation.requests.request import SamplingParameters
 
 _NEVER = float("-inf")
+_LOWEST = torch.finfo(torch.float32).min
 _HEADS = (256, 4096)
 """Likeliest tokens looked at first, and then: what is kept is seldom more."""
 
@@ -100,8 +101,9 @@ def look_at_head(
     ordered, order = torch.topk(logits, size)
     most, top_p, min_p = limits.columns.unsqueeze(2)
     most = most.clamp(min=least)
-    # All tokens as likely as the last of the k stay too: which of them came first would be chance.
-    keep = ordered >= ordered.gather(1, most.clamp(max=size).long() - 1)
+    # All tokens as likely as the last of the k stay too: which of them came first would be chance. None that is
+    # forbidden does.
+    keep = ordered >= ordered.gather(1, most.clamp(max=size).long() - 1).clamp_(min=_LOWEST)
     weights = (ordered - ordered[:, :1]).double().exp() * keep
     # What top-k leaves of a row is 1; where it cuts nothing of the head, that is all tokens.
     mass, cut = weights.sum(dim=-1, keepdim=True), most < size

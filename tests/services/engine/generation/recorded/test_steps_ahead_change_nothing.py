@@ -23,6 +23,14 @@ KINDS: list[dict[str, Any]] = [
     {"temperature": 1.0, "min_p": 0.02, "top_k": 200},
     {"stop_strings": ("e", "st")},
     {"temperature": 0.7, "stop_token_ids": frozenset(range(6, 60))},
+    {
+        "repetition_penalty": 1.3,
+        "frequency_penalty": 0.4,
+        "min_new_tokens": 9,
+        "stop_token_ids": frozenset(range(6, 99)),
+    },
+    {"temperature": 0.9, "presence_penalty": 0.7, "logit_bias": ((7, 2.0), (300, -1.5)), "bad_words": ((8,), (40,))},
+    {"temperature": 1.1, "top_k": 20, "repetition_penalty": 0.8, "allowed_token_ids": tuple(range(50, 110))},
 ]
 
 
@@ -54,7 +62,7 @@ async def test_mixed_requests_that_come_and_go_get_the_same(
             [source.randrange(6, 320) for _ in range(source.randrange(1, 40))],
             {"seed": i, "max_new_tokens": source.randrange(1, 50), **KINDS[i % len(KINDS)]},
         )
-        for i in range(18)
+        for i in range(24)
     ]
     # Three that together need twice the pages of the tight cache.
     asked[:3] = [([source.randrange(6, 320) for _ in range(40)], {"max_new_tokens": 48}) for _ in range(3)]
@@ -70,7 +78,8 @@ async def test_mixed_requests_that_come_and_go_get_the_same(
 @pytest.mark.parametrize(
     ("fields", "launched"),
     [
-        ({"presence_penalty": 1.0}, 0),
+        ({"presence_penalty": 1.0}, 1),
+        ({"presence_penalty": 1.0, "bad_words": ((9, 10),)}, 0),
         ({"logprob_count": 1}, 0),
         ({"temperature": 1.0, "typical_p": 0.5}, 0),
         ({"temperature": 0.9, "candidate_count": 2}, 1),

@@ -1,0 +1,48 @@
+"""What one request wants of its logits, as numbers for a device that changes them: see `device_changes`."""
+
+from array import array
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.engine.generation.requests.request import GenerationRequest
+
+Ids = NDArray[np.int64]
+
+
+class Wishes:
+    """Those of one sequence. Follows its growing tokens, as the penalties of the host do."""
+
+    def __init__(self, request: GenerationRequest, *, none: bool, possible: bool) -> None:
+        """Takes whether there are none, and whether a device can do all that there are."""
+        sampling, stopping = request.sampling, request.stopping
+        self.none, self.possible = none, possible
+        self.biased = np.array([token for token, _ in sampling.logit_bias], dtype=np.int64)
+        self.biases = np.array([bias for _, bias in sampling.logit_bias], dtype=np.float32)
+        self.never = _ids({words[0] for words in sampling.bad_words} - stopping.end_token_ids)
+        """Those that are forbidden everywhere."""
+        self.endings = _ids(stopping.ending_ids)
+        self.endings_from = len(request.prompt_token_ids) + stopping.min_new_tokens
+        """How many tokens stand before the first ending that there may be."""
+        allowed = sampling.allowed_token_ids
+        self.only = _ids({*allowed, *stopping.end_token_ids}) if allowed else None
+        """Those that are allowed, if others are not."""
+        self.penalties = sampling.repetition_penalty, sampling.presence_penalty, sampling.frequency_penalty
+        self._prompt = array("q", dict.fromkeys(request.prompt_token_ids) if sampling.repetition_penalty != 1.0 else ())
+        self._generated = array("q")
+        self._prompt_count = len(request.prompt_token_ids)
+
+    @property
+    def penalized(self) -> bool:
+        """Whether its past makes tokens less likely."""
+        return self.penalties != (1.0, 0.0, 0.0)
+
+    def past(self, token_ids: list[int]) -> tuple[Ids, Ids]:
+        """Returns what is penalized of the prompt, each token once, and what was generated, of all tokens so far."""
+        self._generated.extend(token_ids[self._prompt_count + len(self._generated) :])
+        return np.array(self._prompt, dtype=np.int64), np.array(self._generated, dtype=np.int64)
+
+
+def _ids(tokens: Iterable[int]) -> Ids:
+    return np.array(sorted(tokens), dtype=np.int64)
