@@ -12,6 +12,17 @@ from services.engine.multimodal.manner import settle_manner
 from services.engine.multimodal.processor import MediaProcessor
 from services.engine.multimodal.processor_class import read_processor
 
+_VOXTRAL = (
+    "its prompts are written by mistral-common alone, which is not used here. The speech service transcribes with "
+    "Whisper; Qwen2.5-Omni and Qwen2-Audio, say, hear among text."
+)
+_REFUSED = {
+    "voxtral": _VOXTRAL,
+    "voxtral_realtime": _VOXTRAL,
+    "mllama": "it sees images beside its tokens, not among them. Llama 4, Qwen-VL or Gemma, say, are served.",
+}
+"""Reasons, by kinds of models whose processors would tell less."""
+
 
 def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
     """Loads a decoder that reads media among its tokens.
@@ -24,6 +35,8 @@ def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
         # Llama 4 of transformers 5.24 asks the output of its decoder for this, and so fails in its own `generate`.
         output: Any = MoeCausalLMOutputWithPast
         output.image_outputs = None
+        if reason := _REFUSED.get(config.model_type):
+            raise ModelRefused(f"{checkpoint.source} is a {config.model_type} checkpoint: {reason}")
         part = _writing_part(config)
         if type(part) not in MODEL_FOR_MULTIMODAL_LM_MAPPING or part.is_encoder_decoder:
             raise ModelRefused(

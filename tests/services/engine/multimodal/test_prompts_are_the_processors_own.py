@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig
 
 from sensorium import InvalidArgument
 from services.engine.checkpoint import Checkpoint, ModelRefused
@@ -57,6 +58,13 @@ def test_a_processor_that_writes_otherwise_is_refused(tmp_path: Path, monkeypatc
     monkeypatch.setattr(MediaProcessor, "own_tokens", lambda *asked: [*own(*asked), 60])
     with pytest.raises(ModelRefused, match="other prompts than its own"):
         load_multimodal_model(folder)
+
+
+@pytest.mark.parametrize(("kind", "told"), [("voxtral", "mistral-common alone"), ("mllama", "beside its tokens")])
+def test_what_cannot_be_served_is_refused_with_its_reason(tmp_path: Path, kind: str, told: str) -> None:
+    AutoConfig.for_model(kind).save_pretrained(tmp_path)
+    with pytest.raises(ModelRefused, match=f"is a {kind} checkpoint: .*{told}"):
+        load_multimodal_model(Checkpoint(str(tmp_path), torch.device("cpu")))
 
 
 def test_a_processor_that_fails_is_refused_with_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
