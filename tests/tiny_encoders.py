@@ -15,6 +15,7 @@ from transformers import (
     DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
+    LongformerConfig,
     ModernBertConfig,
     MPNetConfig,
     PretrainedConfig,
@@ -102,6 +103,13 @@ _MAKERS: dict[str, tuple[Callable[[], PreTrainedTokenizerFast], Callable[..., Pr
         bytelevel,
         lambda **more: RobertaConfig(
             pad_token_id=1, bos_token_id=0, eos_token_id=2, type_vocab_size=1,
+            **(_SHAPE | {"max_position_embeddings": CONTEXT + 2}), **more,
+        ),
+    ),
+    "longformer": (
+        bytelevel,
+        lambda **more: LongformerConfig(
+            pad_token_id=1, bos_token_id=0, eos_token_id=2, sep_token_id=2, attention_window=8,
             **(_SHAPE | {"max_position_embeddings": CONTEXT + 2}), **more,
         ),
     ),

@@ -34,7 +34,7 @@ def load_encoder_model(
     began = time.monotonic()
     accelerate(loaded)
     reader = TextReader(loaded.tokenizer, loaded.context_tokens, vocabulary_size=loaded.vocabulary_size)
-    try_reading(loaded, reader)
+    try_reading(loaded, reader, pair=task is TextTask.ANSWER_QUESTION)
     bench = Workbench(loaded, reader, settings, metrics, company_of(loaded))
     served = serve(task, bench, recipe)
     metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)

@@ -142,7 +142,6 @@ def _token_classification(bench: Workbench) -> Served:
 
 def _question_answering(bench: Workbench) -> Served:
     bench.require_offsets()
-    try_reading(bench.loaded, bench.reader, pair=True)
     pipeline = bench.pipeline(read_span_logits)
     verb = QuestionAnswerer(pipeline, bench.reader, bench.settings.max_queued_tokens)
     return bench.served(pipeline, [pb.TASK_ANSWER_QUESTION], question_answerer=verb)

@@ -84,7 +84,7 @@ def equal(answer: pb.AnswerQuestionResponse, context: str, found: Found, count: 
     assert all(context[one.start : one.end] == one.text for one in answer.answers)
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "deberta", "albert", "modernbert"])
+@pytest.mark.parametrize("name", ["bert", "roberta", "longformer", "deberta", "albert", "modernbert"])
 async def test_answers_are_the_best_stretches_of_all_windows(tmp_path: Path, name: str) -> None:
     folder = write_encoder(tmp_path / name, name, AutoModelForQuestionAnswering)
     short, long = random_texts(8, words=7, seed=5), " ".join(random_texts(45, seed=6))

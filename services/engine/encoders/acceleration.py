@@ -27,13 +27,19 @@ def accelerate(loaded: LoadedEncoder) -> None:
 
 
 def ordinary_ids(loaded: LoadedEncoder) -> Tensor:
-    """Returns tokens as texts have them: special ones only at the end, where some models look for theirs."""
+    """Returns tokens as texts have them: special ones only where some models look for theirs.
+
+    That is at the end; and where a question ends, in a model that answers them: Longformer counts these.
+    """
     special = set(loaded.tokenizer.all_special_ids)
     ordinary = torch.tensor([i for i in range(loaded.vocabulary_size) if i not in special] or [0])
     drawn = torch.randint(len(ordinary), (2, _CHECKED_TOKENS), generator=torch.Generator().manual_seed(0))
     ids = ordinary[drawn]
     if isinstance(end := getattr(loaded.model.config, "eos_token_id", None), int):
         ids[:, -1] = end
+    sep = getattr(loaded.model.config, "sep_token_id", None)
+    if loaded.architecture.endswith("QuestionAnswering") and isinstance(sep, int):
+        ids[:, 1:3] = sep
     return ids
 
 
