@@ -40,8 +40,8 @@ _KNOWN = LogitBias, RepetitionPenalty, OutputPenalties, BadWords, WithheldEnding
 
 def takes(sequence: Sequence) -> bool:
     """Returns whether a token is all that is wanted of the sequence's next logits, and a device can choose it."""
-    wishes = wishes_of(sequence)
-    return wishes.possible and not sequence.branches and not sequence.undecided
+    # In this order, as beams are new sequences in each step.
+    return not sequence.branches and not sequence.undecided and wishes_of(sequence).possible
 
 
 def takes_as_they_are(sequence: Sequence) -> bool:
