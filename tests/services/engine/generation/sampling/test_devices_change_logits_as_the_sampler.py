@@ -23,6 +23,8 @@ from tests.services.engine.generation.sequences import sequence as sequence_of
 VOCABULARY, STEPS = 300, 40
 EMBEDDED = VOCABULARY + 9
 """Tokens that may be in a prompt: some have no logit."""
+SMALLEST = 1.5e-38
+"""A penalty by which logits overflow."""
 NONE = {NoToken.ALL_FORBIDDEN: UNDECIDED, NoToken.NOT_NUMBERS: NO_TOKEN}
 
 
@@ -33,7 +35,7 @@ def wished(source: random.Random) -> Sequence:
         return source.sample(range(EMBEDDED), source.randrange(1, most))
 
     kinds: list[dict[str, Any]] = [
-        {"repetition_penalty": source.choice([1.5e-38, 0.5, 1.2, 2.0])},
+        {"repetition_penalty": source.choice([SMALLEST, 0.5, 1.2, 2.0])},
         {"presence_penalty": source.uniform(-2, 2)},
         {"frequency_penalty": source.uniform(-2, 2)},
         {"logit_bias": tuple((token, source.uniform(-5, 5)) for token in some(20))},
@@ -45,7 +47,9 @@ def wished(source: random.Random) -> Sequence:
     for kind in source.sample(kinds, source.choice([0, 1, 1, 3, 7])):
         fields |= kind
     if source.random() < 0.6:
-        fields |= {"temperature": 0.9, "seed": source.randrange(99), "top_k": source.choice([0, 5, 50])}
+        # The smallest penalty leaves all others equally unlikely: more than a device looks at.
+        most = 0 if fields.get("repetition_penalty") == SMALLEST else source.choice([0, 5, 50])
+        fields |= {"temperature": 0.9, "seed": source.randrange(99), "top_k": most}
     made = sequence_of([source.randrange(EMBEDDED) for _ in range(source.randrange(1, 30))], **fields)
     made.token_ids += [source.randrange(VOCABULARY) for _ in range(source.randrange(5))]
     return made
