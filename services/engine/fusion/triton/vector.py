@@ -58,23 +58,26 @@ def multiply_row(
     if ACTIVATION:
         other_at = at + UNITS * WIDTH
         other = load_weights(other_at, units, columns, UNITS, WIDTH, ROWS, BLOCK)
+    # What does not depend on the sums is on its way before they are computed, each of which is waited for by all.
+    inside = units < UNITS
+    first_scales = load_row(scales, columns, WIDTH, BLOCK) if NORM else 1.0
     if EARLY:
         gdc_wait()
+    added = tl.load(residual + units, mask=inside, other=0.0).to(tl.float32) if RESIDUAL else 0.0
     share = 1.0
     if NORM:
         share = share_of(row, epsilon, WIDTH, BLOCK)
     total, through = lanes_of(
-        row, scales, at, own, other_at, other, units, UNITS, WIDTH, ROWS, BLOCK, NORM, ACTIVATION
+        row, scales, first_scales, at, own, other_at, other, units, UNITS, WIDTH, ROWS, BLOCK, NORM, ACTIVATION
     )  # fmt: skip
     result = tl.sum(total, axis=1) * share
-    inside = units < UNITS
     result = finished(result, factors, bias, units, inside, FACTORS, BIAS)
     if ACTIVATION:
         factor = tl.sum(through, axis=1) * share
         factor = finished(factor, factors + UNITS, bias + UNITS, units, inside, FACTORS, BIAS)
         result = activated(result, ACTIVATION) * factor
     if RESIDUAL:
-        result += tl.load(residual + units, mask=inside, other=0.0).to(tl.float32)
+        result += added
     tl.store(output + units, result.to(output.dtype.element_ty), mask=inside)
 
 
@@ -91,13 +94,14 @@ def share_of(row, epsilon, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def lanes_of(
-    row, scales, at, own, other_at, other, units, UNITS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
-    BLOCK: tl.constexpr, NORM: tl.constexpr, ACTIVATION: tl.constexpr,
+    row, scales, first_scales, at, own, other_at, other, units, UNITS: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, NORM: tl.constexpr, ACTIVATION: tl.constexpr,
 ):  # fmt: skip
     """Returns sums of products `[ROWS, BLOCK / LANE]` of weights and the row, which are still to be added up, and with
     an activation those of the other weights.
 
-    `own` and `other` are the first weights, of which `at` and `other_at` `[ROWS, BLOCK]` tell where they are.
+    `own` and `other` are the first weights, of which `at` and `other_at` `[ROWS, BLOCK]` tell where they are, and
+    `first_scales` the first scales.
     """
     # Numbers that a thread reads at once it also adds up at once: a sum for each would take its registers, and those
     # of the kernel behind, which is to begin before this one ends.
@@ -108,7 +112,7 @@ def lanes_of(
     for start in tl.static_range(0, WIDTH, BLOCK):
         part = load_row(row, columns + start, WIDTH, BLOCK)
         if NORM:
-            part *= load_row(scales, columns + start, WIDTH, BLOCK)
+            part *= first_scales if start == 0 else load_row(scales, columns + start, WIDTH, BLOCK)
         mine, theirs = own, other
         if start + BLOCK < WIDTH:  # the next ones are on the way while these are multiplied
             own = load_weights(at + start + BLOCK, units, columns + start + BLOCK, UNITS, WIDTH, ROWS, BLOCK)

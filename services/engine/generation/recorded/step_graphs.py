@@ -68,7 +68,6 @@ class StepGraphs:
         """Takes no sequence beyond `longest` tokens."""
         self._model, self._backend, self._cache, self._device = model, backend, cache, device
         self._row_pages = -(-longest // cache.page_size)
-        self._longest = longest
         self.share: Callable[[Tensor], object] | None = None
         """See Recorded."""
         self._graphs: dict[StepShape, StepGraph] = {}
@@ -200,8 +199,8 @@ class StepGraphs:
             self._cache,
             slots,
             pages,
-            QueryBlocks(blocks[: shape.decoding], shape.queries, self._longest),
-            QueryBlocks(blocks[shape.decoding :], shape.span, self._longest) if reads else None,
+            QueryBlocks(blocks[: shape.decoding], shape.queries),
+            QueryBlocks(blocks[shape.decoding :], shape.span) if reads else None,
             stored_first=shape.kind is not Kind.DECODING,
         )
         output = self._model(

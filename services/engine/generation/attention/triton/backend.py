@@ -13,7 +13,7 @@ from services.engine.generation.attention.backend import AttentionLayer
 from services.engine.generation.attention.batch import AttentionBatch
 from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.attention.triton.decoding import attend_token
-from services.engine.generation.attention.triton.plan import QueryBlocks, TritonPlan, plan_of
+from services.engine.generation.attention.triton.plan import QueryBlocks, TritonPlan, most_programs, plan_of
 from services.engine.generation.attention.triton.reading import attend_reading
 from services.engine.generation.attention.triton.storing import store_token
 from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
@@ -23,13 +23,15 @@ _MAX_WIDTH = 256
 _MAX_GROUP = 128
 _DECODING_BYTES, _DECODING_WARPS = 8192, 2
 """Of keys that a decode kernel takes at once, and by how many warps: measured on an H200."""
+_ALONE, _TOGETHER = 64, 32
+"""Tokens that it takes at once at most, for one block of queries and for several: measured likewise."""
 _READING_BYTES = 256
 """Of a key or value, of which a kernel for several tokens takes most at once."""
-_WAVES = 16
-"""Programs of a decode kernel for each multiprocessor at most, if one of its rows has by far the longest context."""
 _MOST_PARTS = 64
 """Into which one context is split at most."""
 _COUNTERS = 1 << 14
+_BLOCKS = (16, 64, 256)
+"""Blocks of queries that the decode kernel looks through at once, for which it is compiled."""
 
 
 def takes(cache: KVCache) -> bool:
@@ -169,21 +171,23 @@ class TritonAttention:
         launch: Launch,
         own: "OwnHeads | None" = None,
     ) -> None:
-        count, step = len(blocks.table), _tokens_decoding(query, launch)
-        parts = self._parts(count * launch.kv_heads, -(-blocks.longest // step))
-        rows, group = count * launch.heads * blocks.size, launch.heads // launch.kv_heads * blocks.size
-        totals = torch.empty(rows, parts, output.shape[-1], dtype=torch.float32, device=query.device)
-        measures = torch.empty(rows, parts, 2, dtype=torch.float32, device=query.device)
+        count = len(blocks.table)
+        programs = most_programs(count, launch.kv_heads, self.processors)
+        group = launch.heads // launch.kv_heads * blocks.size
+        totals = query.new_empty(launch.kv_heads * programs * group, output.shape[-1], dtype=torch.float32)
+        measures = query.new_empty(launch.kv_heads * programs * group, 2, dtype=torch.float32)
         rotation = own or OwnHeads(query, query, 0)
         strides = (query.stride(0), launch.widths["KEY_WIDTH"]) if own else query.stride()[:2]
-        attend_token[(count, launch.kv_heads, parts)](
+        attend_token[(launch.kv_heads, programs)](
             query, rotation.cosines, rotation.sines, *(rotation.scales or (query, query)), plan.slots,
             plan.cache.keys(layer.index), plan.cache.values(layer.index), plan.pages, blocks.table, totals, measures,
             self._arrivals(count * launch.kv_heads), _sinks(layer, query), output, *strides, *launch.strides,
             *launch.scales,
-            layer.scaling, *_bounds(layer), rotation.epsilon, HEADS=launch.heads, KV_HEADS=launch.kv_heads,
-            M=max(power(group), 16), N=step, QUERIES=blocks.size, PARTS=parts, **launch.widths, **_kind(layer),
-            SINKS=layer.sinks is not None, ROTATED=rotation.rotated, NORM=bool(rotation.scales),
+            layer.scaling, *_bounds(layer), rotation.epsilon, count, HEADS=launch.heads, KV_HEADS=launch.kv_heads,
+            M=max(power(group), 16), N=_tokens_decoding(query, launch, count), QUERIES=blocks.size, PARTS=_MOST_PARTS,
+            **launch.widths, **_kind(layer), SINKS=layer.sinks is not None, ROTATED=rotation.rotated,
+            NORM=bool(rotation.scales),
+            BLOCKS=next((size for size in _BLOCKS if count <= size), power(count)),
             **following(query.device), num_warps=_DECODING_WARPS, num_stages=1,
         )  # fmt: skip
 
@@ -210,11 +214,6 @@ class TritonAttention:
             **launch.widths, **_kind(layer), SINKS=layer.sinks is not None, num_warps=warps, num_stages=3,
         )  # fmt: skip
 
-    def _parts(self, programs: int, steps: int) -> int:
-        """Returns into how many parts contexts of at most so many steps are split, beside as many programs."""
-        wanted = min(-(-_WAVES * self.processors // programs), steps, _MOST_PARTS)
-        return power(wanted)
-
 
 def _tokens_reading(query: Tensor, launch: Launch, size: int) -> tuple[int, int]:
     """Returns how many tokens of the context a kernel takes at once, so that they fit its memory, and its warps."""
@@ -224,9 +223,10 @@ def _tokens_reading(query: Tensor, launch: Launch, size: int) -> tuple[int, int]
     return 32 if wide or crowded else 64, 8 if size == 128 or (size == 64 and wide and crowded) else 4
 
 
-def _tokens_decoding(query: Tensor, launch: Launch) -> int:
-    """Returns the same for rows of one token, whose kernel has two times as many in its registers."""
-    return min(max(_DECODING_BYTES // (launch.widths["KEY_BLOCK"] * query.dtype.itemsize), 16), 64)
+def _tokens_decoding(query: Tensor, launch: Launch, blocks: int) -> int:
+    """Returns the same for so many rows of one token, whose kernel has two times as many in its registers."""
+    fitting = _DECODING_BYTES // (launch.widths["KEY_BLOCK"] * query.dtype.itemsize)
+    return min(max(fitting, 16), _ALONE if blocks == 1 else _TOGETHER)
 
 
 def _bounds(layer: AttentionLayer) -> tuple[float, int]:

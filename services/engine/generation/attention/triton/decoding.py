@@ -12,21 +12,22 @@ from services.engine.generation.attention.triton.parts import store_part, sum_pa
 from services.engine.generation.attention.triton.softmax import LOGARITHM, capped, load_tokens, weigh_block
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["numbers"])
 def attend_token(
     query, cosines, sines, query_norm, key_norm, slots, keys, values, pages, blocks, totals, measures, arrivals, sinks,
     output, query_token, query_head, key_page, key_head, value_page, value_head, key_scales, value_scales, scale_page,
-    scale_head, scaling, softcap, window, epsilon,
+    scale_head, scaling, softcap, window, epsilon, numbers,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, PAGE: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
     QUERIES: tl.constexpr, PARTS: tl.constexpr, KEY_WIDTH: tl.constexpr, KEY_BLOCK: tl.constexpr,
     VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr,
     SOFTCAP: tl.constexpr, WINDOW: tl.constexpr, SINKS: tl.constexpr, ROTATED: tl.constexpr, NORM: tl.constexpr,
-    EARLY: tl.constexpr,
+    BLOCKS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Writes `[T, HEADS, VALUE_WIDTH]` for the queries of one key head and one row of `blocks`; see `QueryBlocks`.
+    """Writes `[T, HEADS, VALUE_WIDTH]` for the queries of one key head and one of so many blocks; see `QueryBlocks`.
 
-    The context is split among at most PARTS programs, of which the last to be done sums what all have found: that lies
-    in `totals` and `measures` meanwhile, see `sum_parts`, and `arrivals` `[blocks, KV_HEADS]` counts from zero to zero.
+    A context is split among as many programs as it is long beside others, at most PARTS, of which the last to be done
+    sums what all have found: that lies in `totals` and `measures` meanwhile, see `sum_parts`, and `arrivals`
+    `[blocks, KV_HEADS]` counts from zero to zero. There must be programs enough for all parts; see `most_programs`.
 
     Without ROTATED the rows' keys and values are in their pages already, and a block has up to QUERIES tokens. With it
     it has one, and `query` is `[T, queries | keys | values]` as the projections leave it: the first ROTATED numbers of
@@ -37,16 +38,18 @@ def attend_token(
         gdc_launch_dependents()
         if not ROTATED:
             gdc_wait()
-    number, kv_head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    kv_head = tl.program_id(0)
+    number, part = chosen_part(blocks, numbers, window, BLOCKS, N, PARTS, WINDOW, ROTATED)
+    if number == numbers:  # others wait for the kernel in front, and this one leaves nothing to read
+        return
     block = blocks + number * 5
     first = tl.load(block).to(tl.int64)
     count = tl.load(block + 1).to(tl.int32)
     end = tl.load(block + 2).to(tl.int32) + count
     pages += tl.load(block + 3)
     stored = end - count if ROTATED else end
-    begin, length, parts = shared_out(block, end - count, stored, window, N, PARTS, WINDOW)
-    if part >= parts:  # the first program waits for the kernel in front, and this one leaves nothing to read
-        return
+    tokens = tl.load(block + 4).to(tl.int32)
+    begin, length, parts = shared_out(end - count, stored, tokens, window, N, PARTS, WINDOW)
     begin += part * length
     until = tl.minimum(begin + length, stored)
     keys, values = keys + kv_head * key_head, values + kv_head * value_head
@@ -81,12 +84,37 @@ def attend_token(
 
 
 @triton.jit
-def shared_out(block, position, stored, window, N: tl.constexpr, PARTS: tl.constexpr, WINDOW: tl.constexpr):
-    """Returns where the tokens begin that a block sees, how many a program takes, and how many programs have some."""
+def chosen_part(
+    blocks, numbers, window, BLOCKS: tl.constexpr, N: tl.constexpr, PARTS: tl.constexpr, WINDOW: tl.constexpr,
+    ROTATED: tl.constexpr,
+):  # fmt: skip
+    """Returns which of `numbers` blocks this program is for, and which part of its context; `numbers` if for none.
+
+    Programs take the parts of all blocks that have queries, in their order. With as many programs for each block as the
+    longest context could need, most would have nothing to do, and their coming and going takes longer than attending.
+    """
+    each = tl.arange(0, BLOCKS)
+    there = each < numbers
+    count = tl.load(blocks + each * 5 + 1, mask=there, other=0).to(tl.int32)
+    position = tl.load(blocks + each * 5 + 2, mask=there, other=0).to(tl.int32)
+    tokens = tl.load(blocks + each * 5 + 4, mask=there, other=1).to(tl.int32)
+    stored = position if ROTATED else position + count
+    _, _, parts = shared_out(position, stored, tokens, window, N, PARTS, WINDOW)
+    parts = tl.where(count > 0, parts, 0)
+    before = tl.cumsum(parts, axis=0) <= tl.program_id(1)
+    number = tl.sum((before & there).to(tl.int32), axis=0)
+    return number, tl.program_id(1) - tl.sum(tl.where(before, parts, 0), axis=0)
+
+
+@triton.jit
+def shared_out(position, stored, tokens, window, N: tl.constexpr, PARTS: tl.constexpr, WINDOW: tl.constexpr):
+    """Returns where the tokens begin that a block sees, how many a program takes, and how many programs have some.
+
+    A program should take about `tokens`.
+    """
     begin = 0
     if WINDOW:
         begin = tl.maximum(position + 1 - window, 0) // N * N
-    tokens = tl.load(block + 4).to(tl.int32)
     parts = tl.minimum(tl.maximum((stored - begin + tokens // 2) // tokens, 1), PARTS)
     length = tl.maximum(tl.cdiv(tl.cdiv(stored - begin, N), parts), 1) * N
     return begin, length, tl.maximum(tl.cdiv(stored - begin, length), 1)
@@ -177,14 +205,15 @@ def write_or_leave(
             total, best, weight, sinks, output, heads, lanes, used, HEADS, VALUE_WIDTH, VALUE_BLOCK, SINKS
         )  # fmt: skip
     else:
-        place = (number * KV_HEADS + kv_head) * GROUP * QUERIES
-        store_part(total, best, weight, totals, measures, (place + rows) * PARTS + part, used, VALUE_WIDTH, VALUE_BLOCK)
+        own = kv_head * tl.num_programs(1) + tl.program_id(1)
+        store_part(total, best, weight, totals, measures, own * GROUP * QUERIES + rows, used, VALUE_WIDTH, VALUE_BLOCK)
         tl.debug_barrier()  # all threads have stored theirs
         counter = arrivals + number * KV_HEADS + kv_head
         if tl.atomic_add(counter, 1, sem="acq_rel") == parts - 1:
             tl.store(counter, 0)
+            place = (own - part) * GROUP * QUERIES
             sum_parts(
-                totals + place.to(tl.int64) * PARTS * VALUE_WIDTH, measures + place * PARTS * 2, parts, count,
+                totals + place.to(tl.int64) * VALUE_WIDTH, measures + place * 2, parts, count,
                 sinks + kv_head * GROUP, output + kv_head * GROUP * VALUE_WIDTH, HEADS, GROUP, QUERIES, PARTS,
                 VALUE_WIDTH, VALUE_BLOCK, SINKS,
             )  # fmt: skip

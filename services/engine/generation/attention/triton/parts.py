@@ -55,8 +55,8 @@ def sum_parts(
 ):  # fmt: skip
     """Writes GROUP heads of `count` tokens `[tokens, HEADS, VALUE_WIDTH]`, zeros where no part has seen anything.
 
-    `totals` `[QUERIES, GROUP, PARTS, VALUE_WIDTH]` are sums of weighted values, `measures` `[QUERIES, GROUP, PARTS, 2]`
-    the greatest scores and the sums of weights; the first `parts` of them were written.
+    `totals` `[parts, QUERIES, GROUP, VALUE_WIDTH]` are sums of weighted values, `measures` `[parts, QUERIES, GROUP, 2]`
+    the greatest scores and the sums of weights.
     """
     ROWS: tl.constexpr = triton.next_power_of_2(GROUP * QUERIES)
     FITTING: tl.constexpr = max(_AT_ONCE // (ROWS * VALUE_BLOCK), 1)
@@ -73,7 +73,7 @@ def sum_parts(
         weight += 1.0
     for start in range(0, parts, COUNT):
         numbers = start + tl.arange(0, COUNT)
-        places = rows[None, :] * PARTS + numbers[:, None]
+        places = rows[None, :] + numbers[:, None] * GROUP * QUERIES
         written = own[None, :] & (numbers < parts)[:, None]
         bests = tl.load(measures + places * 2, mask=written, other=float("-inf"), cache_modifier=".cg")
         weights = tl.load(measures + places * 2 + 1, mask=written, other=0.0, cache_modifier=".cg")

@@ -30,8 +30,6 @@ class QueryBlocks:
     """
     size: int
     """Queries of a block at most."""
-    longest: int
-    """The longest context."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,15 @@ def part_tokens(contexts: Sequence[int], cache: KVCache, processors: int) -> int
     """Returns how many tokens of a context a program should take, so that all rows together occupy the GPU evenly."""
     kv_heads = max(layout.kv_heads for layout in cache.layouts.values())
     return max(sum(contexts) * kv_heads // (PROGRAMS * processors), 1)
+
+
+def most_programs(blocks: int, kv_heads: int, processors: int) -> int:
+    """Returns how many parts so many blocks have at most, of programs that take `part_tokens` each.
+
+    What is left of the even share by rounding, to a program's 16 tokens or more at once too, is a sixteenth of it, and
+    two parts of each block.
+    """
+    return -(-PROGRAMS * processors * _LEAST // (kv_heads * (_LEAST - 1))) + 2 * blocks
 
 
 def most_queries(cache: KVCache) -> int:
@@ -82,8 +89,8 @@ def plan_of(batch: AttentionBatch, processors: int) -> TritonPlan:
         page += len(row.pages)
     table = torch.from_numpy(np.array(single + several, dtype=np.int64).reshape(-1, 5)).to(batch.slots.device)
     pages = torch.cat([row.pages for row in batch.rows]) if len(batch.rows) > 1 else batch.rows[0].pages
-    decoding = QueryBlocks(table[: len(single)], 1, _longest(single)) if single else None
-    reading = QueryBlocks(table[len(single) :], size, _longest(several)) if several else None
+    decoding = QueryBlocks(table[: len(single)], 1) if single else None
+    reading = QueryBlocks(table[len(single) :], size) if several else None
     return TritonPlan(batch.cache, batch.slots, pages, decoding, reading, batch)
 
 
@@ -94,7 +101,3 @@ def reading_queries(cache: KVCache) -> int:
         return _LEAST  # no tensor core multiplies these exactly, and registers are soon full
     wide = max(max(layout.key_width, layout.value_width) * layout.dtype.itemsize for layout in layouts)
     return max(_MOST * _LANES // max(1 << (wide - 1).bit_length(), _LANES), _LEAST)
-
-
-def _longest(blocks: list[tuple[int, ...]]) -> int:
-    return max(position + count for _, count, position, *_ in blocks)

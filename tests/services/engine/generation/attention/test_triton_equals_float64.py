@@ -16,7 +16,7 @@ from tests.services.engine.kernel_devices import DEVICES
 
 pytest.importorskip("triton")
 from services.engine.generation.attention.triton.backend import OwnHeads, TritonAttention, takes
-from services.engine.generation.attention.triton.plan import QueryBlocks
+from services.engine.generation.attention.triton.plan import QueryBlocks, part_tokens
 from services.engine.generation.recorded.step_inputs import query_blocks
 
 PAGE, PAGES = 16, 96
@@ -111,7 +111,8 @@ class Step:
         assert takes(self.cache)
         plan = backend.plan(self.batch)
         if queries:
-            plan = replace(plan, decoding=self._blocks(queries), reading=None, stored_first=True)
+            blocks = self._blocks(queries, backend.processors)
+            plan = replace(plan, decoding=blocks, reading=None, stored_first=True)
         new = [(keys[-len(query) :], values[-len(query) :]) for query, (keys, values) in self._pairs()]
         # The heads of a token do not lie together, as models hand them over.
         packed = [torch.cat(column).to(self.device) for column in (self.queries, *zip(*new, strict=True))]
@@ -122,14 +123,15 @@ class Step:
         with poisoned():
             return backend.attend(layer, *scattered, plan).cpu()
 
-    def _blocks(self, queries: int) -> QueryBlocks:
+    def _blocks(self, queries: int, processors: int) -> QueryBlocks:
         rows = self.batch.rows
         places = [place for row in rows for place in range(row.context - row.length, row.context)]
         blocks = torch.from_numpy(query_blocks([row.length for row in rows], places, len(places), queries))
         blocks[:, 3] = torch.tensor([0, *(len(row.pages) for row in rows)]).cumsum(0)[blocks[:, 3]]
         blocks = torch.cat([blocks, torch.zeros(2, 4, dtype=torch.int64)])  # two that have no tokens
-        table = torch.cat([blocks, torch.full((len(blocks), 1), 20)], dim=1)
-        return QueryBlocks(table.to(self.device), queries, max(row.context for row in rows))
+        tokens = part_tokens(blocks[:, 2].tolist(), self.cache, processors)
+        table = torch.cat([blocks, torch.full((len(blocks), 1), tokens)], dim=1)
+        return QueryBlocks(table.to(self.device), queries)
 
     def exact(self) -> Tensor:
         """Returns the formula written out in float64, row by row."""
