@@ -5,9 +5,6 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from transformers import image_processing_backends, image_utils
-from transformers.models.auto import image_processing_auto
-
 # transformers 5.17 takes each file that has the name of its torchvision backend in it, be it in a comment, for one that
 # needs torchvision, and gives out an empty class from its packages. This file is one of them.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -40,13 +37,15 @@ def show_image_processors() -> None:
         _show(package, f"image_processing_pil_{package}", name)
     if is_torchvision_available():
         return
-    own: Any = image_processing_backends
+    # Not what transformers gives out under these names: 5.17 gives out empty classes.
+    own: Any = importlib.import_module("transformers.image_processing_backends")
+    image_utils: Any = importlib.import_module("transformers.image_utils")
     own.tvF = tensor_images
     own.pil_torch_interpolation_mapping = image_utils.pil_torch_interpolation_mapping
     image_utils.pil_torch_interpolation_mapping.update(tensor_images.BY_PILLOWS_NAME)
     own.is_torchvision_greater_or_equal = lambda _: True  # what torch knows of interpolation, this knows
     _file("zoedepth", "image_processing_pil_zoedepth").tvF = tensor_images  # of what comes out of the model
-    auto: Any = image_processing_auto
+    auto: Any = importlib.import_module("transformers.models.auto.image_processing_auto")
     with tensor_images.in_place_of_torchvision():
         for model_type, names in auto.IMAGE_PROCESSOR_MAPPING_NAMES.items():
             if "pil" not in names:

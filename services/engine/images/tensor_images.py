@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from enum import Enum
 from types import ModuleType
 
+import numpy as np
 import torch
-from PIL.Image import Resampling
+from PIL.Image import Image, Resampling
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -36,6 +37,11 @@ BY_PILLOWS_NAME = {
     Resampling.LANCZOS: InterpolationMode.LANCZOS,
 }
 """The same modes as processors' configurations number them."""
+
+
+def pil_to_tensor(image: Image) -> Tensor:
+    """Returns an image of several channels as bytes `[channels, height, width]`."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
 def resize(
