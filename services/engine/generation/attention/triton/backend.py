@@ -4,6 +4,7 @@
 # pyright: reportCallIssue=false
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -54,7 +55,8 @@ class Launch:
     strides: tuple[int, int, int, int]
     """From page to page and from head to head, of keys and of values."""
     scales: tuple[Tensor, Tensor, int, int]
-    """Of keys and of values, and how far apart they are from page to page and from head to head; any if there are none.
+    """Of keys and of values, and how far apart they are from page to page and from head to head; anything if there are
+    none, but no part of the cache, which may be let go of.
     """
 
     @staticmethod
@@ -71,7 +73,8 @@ class Launch:
             "NARROW": layout.narrow,
         }
         strides = (keys.stride(0), keys.stride(1), values.stride(0), values.stride(1))
-        key_scales, value_scales = cache.scales(index) if layout.narrow else (keys, values)
+        nothing = keys.new_empty(1, 1)
+        key_scales, value_scales = cache.scales(index) if layout.narrow else (nothing, nothing)
         scales = (key_scales, value_scales, key_scales.stride(0), key_scales.stride(1))
         return Launch(layout.heads, layout.kv_heads, widths, strides, scales)
 
@@ -98,8 +101,8 @@ class TritonAttention:
         cuda = device.type == "cuda"
         self.processors = torch.cuda.get_device_properties(device).multi_processor_count if cuda else 4
         self._plain = ReferenceAttention()
-        self._launches: dict[int, tuple[KVCache, Launch]] = {}
-        self._layers: dict[int, AttentionLayer] = {}
+        self._launches = WeakKeyDictionary[KVCache, dict[int, Launch]]()
+        self._layers: dict[int, tuple[AttentionLayer, LayerLayout]] = {}
         self._counters = [torch.zeros(_COUNTERS, dtype=torch.int32, device=device)]
 
     def plan(self, batch: AttentionBatch) -> TritonPlan:
@@ -112,7 +115,7 @@ class TritonAttention:
             assert plan.batch is not None
             self._layers.pop(layer.index, None)
             return self._plain.attend(layer, query, key, value, plan.batch)
-        self._layers[layer.index] = layer
+        self._layers[layer.index] = layer, plan.cache.layouts[layer.index]
         query, key, value = (
             tensor if tensor.stride(-1) == 1 else tensor.contiguous() for tensor in (query, key, value)
         )
@@ -128,16 +131,14 @@ class TritonAttention:
 
     def layer(self, index: int | None) -> tuple[AttentionLayer, LayerLayout] | None:
         """Returns a layer that attended before, by kernels, with its layout; None if none of that index did."""
-        if index is None or index not in self._layers or index not in self._launches:
-            return None
-        return self._layers[index], self._launches[index][0].layouts[index]
+        return None if index is None else self._layers.get(index)
 
     def launch(self, index: int, cache: KVCache) -> Launch:
         """Returns the constants of a layer."""
-        known = self._launches.get(index)
-        if known is None or known[0] is not cache:
-            known = self._launches[index] = cache, Launch.of(cache.layouts[index], cache, index)
-        return known[1]
+        known = self._launches.setdefault(cache, {})
+        if index not in known:
+            known[index] = Launch.of(cache.layouts[index], cache, index)
+        return known[index]
 
     def _store(self, index: int, key: Tensor, value: Tensor, plan: TritonPlan, launch: Launch) -> None:
         store_token[(len(key),)](
