@@ -72,7 +72,7 @@ def _require_equal(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rec
 def graph_bytes(loaded: LoadedModel, runner: ModelRunner, memory: DeviceMemory, rows: int) -> int:
     """Returns what recorded steps of up to so many rows take, from the largest: others use their memory again.
 
-    What the driver keeps of a recording each of them takes anew.
+    Their logits, and what the driver keeps of a recording, each of them takes anew.
     """
     for extent in _EXTENTS:
         graphs = _graphs(loaded, runner, loaded.context_tokens)
@@ -80,13 +80,14 @@ def graph_bytes(loaded: LoadedModel, runner: ModelRunner, memory: DeviceMemory, 
             return 0
         before = memory.read()
         try:
-            count, largest = graphs.record(rows, extent, largest=True)
+            recordings = graphs.record(rows, extent, largest=True)
         except Exception as failure:  # then none will be used
             log.debug("Steps cannot be recorded: %s", failure)
             continue
         after = memory.read()
         held = after.held - before.held
-        return held + max(before.free - after.free - held, 0) * count // largest
+        driver = max(before.free - after.free - held, 0) * recordings.count // recordings.made
+        return held + recordings.left_bytes + driver
     return 0
 
 

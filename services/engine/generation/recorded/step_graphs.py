@@ -59,6 +59,17 @@ class StepGraph:
     """Chooses the tokens anew, by the numbers that were filled in; None where that was not recorded."""
 
 
+@dataclass(frozen=True)
+class Recordings:
+    """What was recorded of what there is to record."""
+
+    count: int
+    """Of all."""
+    made: int
+    left_bytes: int
+    """Of the logits that the others would keep: each has its own."""
+
+
 class StepGraphs:
     """The recorded shapes with the inputs they share. Belongs to the thread that runs the model."""
 
@@ -80,11 +91,10 @@ class StepGraphs:
         self._count = 0
 
     @torch.inference_mode()
-    def record(self, most: int, extent: Extent, *, largest: bool = False) -> tuple[int, int]:
+    def record(self, most: int, extent: Extent, *, largest: bool = False) -> Recordings:
         """Records shapes for steps of up to `most` rows; if `largest`, one of each kind only.
 
-        The largest comes first, whose memory the others use again. Returns how many recordings there are in all, and
-        how many were made.
+        The largest comes first, whose memory the others use again, but for logits.
 
         Raises:
             Exception: the model's forward cannot be recorded. Nothing is used then.
@@ -100,7 +110,9 @@ class StepGraphs:
         self._graphs = {shape: graphs[shape] for shape in chosen}
         draws = self._record_draws()
         log.info("Steps are recorded in %d graphs, of up to %d tokens", len(graphs) + draws, len(self._tokens))
-        return len(shapes) + (len(kinds[0]) if draws else 0), len(chosen) + draws
+        left = sum(shape.outputs for shape in shapes) - sum(shape.outputs for shape in chosen)
+        left_bytes = left * graphs[chosen[0]].logits[0].nbytes
+        return Recordings(len(shapes) + (len(kinds[0]) if draws else 0), len(chosen) + draws, left_bytes)
 
     def _record_draws(self) -> int:
         """Records the choice of drawn tokens behind each step that decodes, if it can be. Returns how many it has.

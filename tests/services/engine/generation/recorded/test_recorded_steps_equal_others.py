@@ -32,6 +32,7 @@ from services.engine.fusion.triton.substitution import fuse_on_gpu
 from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.recorded import step_shape
 from services.engine.generation.recorded.recording import recorded_error
+from services.engine.generation.recorded.step_graphs import Recordings
 from services.engine.generation.recorded.step_shape import Extent, Kind, StepShape
 from tests.services.engine.generation.recorded.played_graphs import PlayedGraphs
 
@@ -284,3 +285,14 @@ def test_a_recording_that_computes_no_numbers_does_not_pass_for_exact(llama: Loa
     runner = ModelRunner(llama.model, ReferenceAttention(), cache, CPU)
     recorded: Any = Spoilt(runner)
     assert math.isnan(recorded_error(llama, runner, pool, recorded))
+
+
+def test_what_is_not_recorded_yet_is_told_with_its_logits(fresh_llama: LoadedModel) -> None:
+    llama = fresh_llama
+    shorten(llama.model)
+    cache = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU, by_token=True)
+    graphs = PlayedGraphs(llama.model, TritonAttention(CPU), cache, CPU, longest=64)
+    row_bytes = llama.model.get_output_embeddings().weight[:, 0].nbytes
+    # Steps of one, two and three rows, and the choice behind each.
+    assert graphs.record(3, Extent(), largest=True) == Recordings(6, 2, (1 + 2) * row_bytes)
+    assert graphs.record(3, Extent()) == Recordings(6, 6, 0)
