@@ -1,6 +1,7 @@
 """Reading of transformers' image processors, without torchvision."""
 
 import importlib
+import logging
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -40,6 +41,7 @@ def show_image_processors() -> None:
     # Not what transformers gives out under these names: 5.17 gives out empty classes.
     own: Any = importlib.import_module("transformers.image_processing_backends")
     image_utils: Any = importlib.import_module("transformers.image_utils")
+    logging.getLogger("transformers.models.auto.image_processing_auto").addFilter(_is_no_fallback)
     own.tvF = tensor_images
     own.pil_torch_interpolation_mapping = image_utils.pil_torch_interpolation_mapping
     image_utils.pil_torch_interpolation_mapping.update(tensor_images.BY_PILLOWS_NAME)
@@ -52,6 +54,11 @@ def show_image_processors() -> None:
                 package = auto.model_type_to_module_name(model_type)
                 _show(package, f"image_processing_{package}", names["torchvision"])
         _show("pixtral", "processing_pixtral", "PixtralProcessor")
+
+
+def _is_no_fallback(record: logging.LogRecord) -> bool:
+    """Keeps back that a processor falls back to torchvision: there is none, and operators would look for it."""
+    return "Falling back to torchvision backend" not in record.getMessage()
 
 
 def _show(package: str, file: str, name: str) -> None:

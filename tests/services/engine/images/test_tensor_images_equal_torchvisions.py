@@ -1,14 +1,18 @@
 """What image processors make of an image with torchvision 0.28, told by two sums over all numbers."""
 
+import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 
-from services.engine.images.processor import show_image_processors
+from services.engine.checkpoint import Checkpoint
+from services.engine.images.processor import read_image_processor, show_image_processors
 
 SUMS = {
     "Llama4ImageProcessor": ("pixel_values", [1, 3, 336, 336], -0.3423529, -0.188921),
@@ -34,6 +38,22 @@ def test_processors_make_the_same_numbers(name: str) -> None:
     assert list(values.shape) == shape
     assert flat.mean().item() == pytest.approx(mean, abs=2e-6)
     assert (flat * torch.arange(len(flat)).double().sin()).mean().item() * 1e3 == pytest.approx(waved, abs=2e-4)
+
+
+def test_the_log_tells_of_no_torchvision(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auto = logging.getLogger("transformers.models.auto.image_processing_auto")
+    monkeypatch.setattr(auto, "warning_once", auto.warning, raising=False)  # another test may have been first
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    transformers.DINOv3ViTConfig().save_pretrained(tmp_path)
+    show_image_processors()
+    kind: Any = get_image_processor_class_from_name("DINOv3ViTImageProcessor")
+    kind().save_pretrained(tmp_path)
+    auto.warning("heard")
+    assert type(read_image_processor(Checkpoint(str(tmp_path), torch.device("cpu")))) is kind
+    assert "heard" in caplog.text
+    assert "Falling back" not in caplog.text
 
 
 def _drawn() -> Image.Image:
