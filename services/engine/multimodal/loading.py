@@ -1,16 +1,19 @@
 """Loads a checkpoint that generates text from text, images and recordings."""
 
+import logging
 from typing import Any
 
 from transformers import AutoModelForMultimodalLM, PretrainedConfig
 from transformers.modeling_outputs import MoeCausalLMOutputWithPast
 from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING
 
-from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, refusals
+from services.engine.checkpoint import Checkpoint, ModelRefused, find_file, read_config, read_model, refusals
 from services.engine.loading import LoadedModel, loaded_model
 from services.engine.multimodal.manner import settle_manner
 from services.engine.multimodal.processor import MediaProcessor
 from services.engine.multimodal.processor_class import read_processor
+
+log = logging.getLogger(__name__)
 
 _VOXTRAL = (
     "its prompts are written by mistral-common alone, which is not used here. The speech service transcribes with "
@@ -22,6 +25,8 @@ _REFUSED = {
     "mllama": "it sees images beside its tokens, not among them. Llama 4, Qwen-VL or Gemma, say, are served.",
 }
 """Reasons, by kinds of models whose processors would tell less."""
+_ADAPTERS = ("vision-lora", "speech-lora")
+"""Folders in which Phi-4 multimodal is published with what it learned of images and of recordings."""
 
 
 def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
@@ -32,9 +37,6 @@ def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
     """
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
-        # Llama 4 of transformers 5.24 asks the output of its decoder for this, and so fails in its own `generate`.
-        output: Any = MoeCausalLMOutputWithPast
-        output.image_outputs = None
         if reason := _REFUSED.get(config.model_type):
             raise ModelRefused(f"{checkpoint.source} is a {config.model_type} checkpoint: {reason}")
         part = _writing_part(config)
@@ -43,11 +45,15 @@ def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
                 f"{checkpoint.source} is a {config.model_type} checkpoint, which does not read media among the tokens "
                 "of a prompt. Serve one of the LLaVA, Qwen-VL, Idefics or Qwen-Audio families, say."
             )
+        # Llama 4 of transformers 5.24 asks the output of its decoder for this, and so fails in its own `generate`.
+        output: Any = MoeCausalLMOutputWithPast
+        output.image_outputs = None
         processor = _processor(checkpoint, config, part)
         kind: Any = AutoModelForMultimodalLM if part is config else MODEL_FOR_MULTIMODAL_LM_MAPPING[type(part)]
         model = read_model(checkpoint, part, kind)
     loaded = loaded_model(checkpoint, model, processor.tokenizer, processor)
     settle_manner(loaded)
+    _tell_of_adapters(checkpoint)
     return loaded
 
 
@@ -63,3 +69,14 @@ def _processor(checkpoint: Checkpoint, config: PretrainedConfig, part: Pretraine
         return MediaProcessor(read_processor(checkpoint, config), part)
     except (AttributeError, TypeError) as error:  # of a tokenizer, say, that lacks what the processor asks it for
         raise ModelRefused(f"The processor of {checkpoint.source} cannot be made: {error}") from error
+
+
+def _tell_of_adapters(checkpoint: Checkpoint) -> None:
+    """Warns of a model that would be served without a part of what it learned, and answer as if nothing lacked."""
+    if found := [name for name in _ADAPTERS if find_file(checkpoint, f"{name}/adapter_config.json")]:
+        log.warning(
+            "%s has adapters in %s, which are not read: its answers about images and recordings are not those that it "
+            "was trained for. Merge the adapter that is wanted into the weights, and serve these.",
+            checkpoint.source,
+            " and ".join(found),
+        )

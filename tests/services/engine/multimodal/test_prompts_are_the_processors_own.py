@@ -67,6 +67,16 @@ def test_what_cannot_be_served_is_refused_with_its_reason(tmp_path: Path, kind: 
         load_multimodal_model(Checkpoint(str(tmp_path), torch.device("cpu")))
 
 
+def test_adapters_that_are_not_read_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = Checkpoint(str(tiny.write_checkpoint(tmp_path, "llava")), torch.device("cpu"))
+    load_multimodal_model(folder)
+    assert "adapters" not in caplog.text
+    (tmp_path / "speech-lora").mkdir()
+    (tmp_path / "speech-lora" / "adapter_config.json").write_text("{}")
+    load_multimodal_model(folder)
+    assert "has adapters in speech-lora, which are not read" in caplog.text
+
+
 def test_a_processor_that_fails_is_refused_with_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Checkpoint(str(tiny.write_checkpoint(tmp_path, "llava")), torch.device("cpu"))
 
