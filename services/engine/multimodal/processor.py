@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from services.engine.checkpoint import ModelRefused
+from services.engine.device.memory_errors import lacks_memory
 from services.engine.generation.running.media import Medium
 from services.engine.multimodal.kind import MediaKind
 
@@ -106,7 +107,9 @@ class MediaProcessor:
                 return_text_replacement_offsets=True,
                 **self._arguments(kind, decoded),
             )
-        except (ValueError, ZeroDivisionError, IndexError) as error:
+        except (ValueError, ZeroDivisionError, IndexError, RuntimeError) as error:
+            if lacks_memory(error):
+                raise
             raise MediumRefused(f"cannot be prepared for the model: {error}") from error
         told = found.pop("text_replacement_offsets", None)
         inputs = {name: value for name, value in found.items() if isinstance(value, Tensor)}

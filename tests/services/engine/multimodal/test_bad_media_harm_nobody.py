@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from sensorium.errors import DeviceOutOfMemory, Internal, InvalidArgument
 from services.engine.checkpoint import Checkpoint
@@ -13,6 +14,7 @@ from services.engine.multimodal import check
 from services.engine.multimodal.encoder import MediaEncoder
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
+from services.engine.multimodal.processor import MediumRefused
 from services.engine.multimodal.prompts import PromptComposer
 from tests import tiny_multimodal_models as tiny
 from tests.services.bench import Result, build, outputs_of, read, request
@@ -152,3 +154,18 @@ async def test_a_medium_that_never_fits_ends_its_own_request_only(llava: Rig, mo
     refused, fine = await asyncio.gather(*runs, return_exceptions=True)
     assert isinstance(refused, DeviceOutOfMemory)
     assert isinstance(fine, Result)
+
+
+def test_an_image_that_a_processor_on_tensors_cannot_take_is_refused(
+    llava: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LFM2-VL's makes tiles of unlike sizes of one that is 2 pixels wide and 60,000 high."""
+
+    def fails(*_: object, **__: object) -> None:
+        torch.stack([torch.zeros(4, 2), torch.zeros(9, 2)])
+
+    monkeypatch.setattr(llava.loaded.media, "_processor", fails)
+    media = llava.loaded.media
+    assert media is not None
+    with pytest.raises(MediumRefused, match="cannot be prepared for the model: stack expects"):
+        media.read(MediaKind.IMAGE, Image.new("RGB", (2, 60)), b"")
