@@ -28,7 +28,7 @@ def _named_class(checkpoint: Checkpoint) -> Any:
     """Returns the class that the checkpoint names, as AutoProcessor finds it: Pixtral is a LLaVA with another's."""
     for file in _NAMING:
         path = find_file(checkpoint, file)
-        if path is not None and (name := json.loads(path.read_text()).get("processor_class")):
+        if path is not None and (name := json.loads(path.read_text(encoding="utf-8")).get("processor_class")):
             return processor_class_from_name(name)
     return None
 
