@@ -87,11 +87,16 @@ _IN_TEMPLATE = {
 
 def tokenizer(name: str) -> PreTrainedTokenizerFast:
     """Returns the tokenizer of the texts' models, with what stands for media in a prompt of model `name`."""
+    return extended(_TOKENS[name], _NAMED.get(name, {}))
+
+
+def extended(tokens: list[str], named: dict[str, str]) -> PreTrainedTokenizerFast:
+    """Returns the tokenizer of the texts' models with more special tokens, some of which have a name."""
     whole = deepcopy(tiny_models.tokenizer())
-    whole.add_special_tokens({"additional_special_tokens": _TOKENS[name]})  # type: ignore[arg-type]
+    whole.add_special_tokens({"additional_special_tokens": tokens})  # type: ignore[arg-type]
     return PreTrainedTokenizerFast(
         tokenizer_object=whole.backend_tokenizer, pad_token="<pad>", bos_token="<start>", eos_token="<end>",
-        extra_special_tokens=_NAMED.get(name, {}),
+        extra_special_tokens=named,
     )  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """Tiny random checkpoints of models whose processors transformers writes with torchvision, and these processors."""
 
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from services.engine.images.processor import show_image_processors
 from services.engine.multimodal.processor_class import without_video
-from tests import tiny_models
 from tests.tiny_models import END_ID
-from tests.tiny_multimodal_models import random_model
+from tests.tiny_multimodal_models import extended, random_model
 
 _LAYERS: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 _TOKENS = {
@@ -61,12 +59,7 @@ _NAMED: dict[str, dict[str, str]] = {
 
 
 def _tokenizer(name: str) -> PreTrainedTokenizerFast:
-    whole = deepcopy(tiny_models.tokenizer())
-    whole.add_special_tokens({"additional_special_tokens": _TOKENS[name]})  # type: ignore[arg-type]
-    return PreTrainedTokenizerFast(
-        tokenizer_object=whole.backend_tokenizer, pad_token="<pad>", bos_token="<start>", eos_token="<end>",
-        extra_special_tokens=_NAMED.get(name, {}),
-    )  # fmt: skip
+    return extended(_TOKENS[name], _NAMED.get(name, {}))
 
 
 def _id(name: str, token: str) -> int:

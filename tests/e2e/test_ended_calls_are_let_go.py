@@ -4,7 +4,7 @@ collector, which a process of large models runs once in hundreds of calls."""
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,6 @@ from tests.tiny_speakers import write_vits
 from tests.waiting import until
 
 LOUD = bytes(range(256)) * 50
-
-
-@pytest.fixture
-def uncollected() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 KINDS = (ServerCall, LiveTranscription, Speech)

@@ -3,10 +3,12 @@
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from services.engine.device.capture import Captures
 from services.engine.fusion.triton.few_rows import FewRows
 from services.engine.fusion.triton.linear import GpuLinear
 
@@ -37,8 +39,9 @@ def race(model: nn.Module, timer: Timer | None = None) -> None:
         if type(module) is GpuLinear and module.weight.dtype in (torch.bfloat16, torch.float16):
             alike[module.out_features, module.in_features, module.weight.dtype, module.bias is not None].append(module)
     for (units, width, *_), linears in alike.items():
+        timer = timer or partial(recording, Captures(linears[0].weight.device))
         try:
-            won = [size for size in RACED if _wins(linears, size, timer or recording)]
+            won = [size for size in RACED if _wins(linears, size, timer)]
         except Exception as error:  # a compiler raises anything
             log.warning("products of %d by %d are torch's own, as a kernel failed: %s", units, width, error)
             continue
@@ -62,13 +65,9 @@ def _agree(own: Tensor, found: Tensor) -> bool:
     return bool((own.float() - found.float()).norm() <= _ERROR * own.float().norm())
 
 
-def recording(work: Callable[[], object]) -> Callable[[], float]:
+def recording(captures: Captures, work: Callable[[], object]) -> Callable[[], float]:
     """Returns what tells the least time of some rounds of a recording: launching kernels one by one takes longer."""
-    work()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # whatever other threads ask of the device
-        work()
+    graph, _ = captures.take(work)
     return lambda: min(_replay_seconds(graph) for _ in range(_ROUNDS))
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from services.engine.device.capture import Captures
 from services.engine.fusion.triton.likeliest import LikeliestTokens, fill_in
 from services.engine.generation.attention.backend import AttentionCall
 from services.engine.generation.attention.triton.backend import TritonAttention
@@ -33,7 +34,6 @@ from services.engine.generation.attention.triton.plan import (
     reading_queries,
 )
 from services.engine.generation.cache.kv_cache import KVCache
-from services.engine.generation.recorded.capture import Captures
 from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.recorded.replay import Replay, ReplayedStep, Sampling
 from services.engine.generation.recorded.step_inputs import StepInputs

@@ -1,10 +1,8 @@
 import asyncio
-import gc
 import random
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -176,14 +174,6 @@ async def test_waiting_requests_start_by_priority_and_then_by_arrival(fake: Benc
     bench.runner.free()
     await asyncio.gather(*map(read, streams))
     assert [step[0][0] for step in bench.runner.seen] == [10, 12, 14, 11, 13]
-
-
-@pytest.fixture
-def uncollected() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.usefixtures("uncollected")
