@@ -114,6 +114,35 @@ async def test_seeded_draws_equal_those_of_the_cpu(load: Load, start: Start) -> 
     assert [result.ids for result in together] == alone
 
 
+async def test_log_probabilities_come_with_tokens_of_steps_ahead(load: Load, start: Start) -> None:
+    bench, waits = start(load("llama")), start(load("llama"))
+    waits.launcher.launch = lambda *_: None
+    ahead, own = list[bool](), bench.launcher.launch
+
+    def launch(rows: Any, after: Any = None) -> Any:
+        ahead.append(after is not None)
+        return own(rows, after)
+
+    bench.launcher.launch = launch
+    kinds: list[dict[str, Any]] = [{"logprob_count": 5}, {}, {"logprob_count": 0, "repetition_penalty": 1.2}, {}]
+    kinds = [kind | {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS} for kind in kinds]
+    asked = list(zip(PROMPTS, kinds, strict=False))
+    found, expected = [
+        await asyncio.gather(*(each.run(prompt, **fields) for prompt, fields in asked)) for each in (bench, waits)
+    ]
+    for one, other in zip(found, expected, strict=True):
+        assert one.ids == other.ids
+        told = [
+            [(entry.logprob, *(a.logprob for a in entry.alternatives)) for entry in each.logprobs]
+            for each in (one, other)
+        ]
+        assert [len(each) for each in told[0]] == [len(each) for each in told[1]]
+        for a, b in zip(*told, strict=True):
+            assert a == pytest.approx(b, abs=1e-3)
+    assert len(found[0].logprobs) == NEW_TOKENS
+    assert sum(ahead) > NEW_TOKENS / 2
+
+
 async def test_steps_are_launched_ahead(load: Load, start: Start, caplog: pytest.LogCaptureFixture) -> None:
     bench, waits = start(load("llama")), start(load("llama"))
     assert "not recorded" not in caplog.text  # neither steps nor draws

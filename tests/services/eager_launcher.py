@@ -9,6 +9,7 @@ from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.running.runner import Runner
 from services.engine.generation.sampling.device_changes import changes_of
 from services.engine.generation.sampling.device_choice import NO_TOKEN, choose, numbers_of
+from services.engine.generation.sampling.device_likelihoods import likelihoods_of
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
 
@@ -45,7 +46,9 @@ class EagerLauncher:
             changes.choose(logits, likeliest, drawn)
         for place, token in self.changed.get(number, {}).items():
             likeliest[place] = token
-        return LaunchedStep(sequences, likeliest, None, time.monotonic())
+        likelihoods = likelihoods_of(sequences, logits.device)
+        report = likelihoods and likelihoods.report(logits, likeliest)
+        return LaunchedStep(sequences, likeliest, None, time.monotonic(), report)
 
     def _further(self, row: Row[Sequence], after: LaunchedStep | None) -> Row[CachedTokens]:
         """Returns the row of the sequence with the token that the step before has found."""

@@ -68,8 +68,8 @@ class Computation:
         """Runs rows with proposals. Returns None where that fails: nothing was done then."""
         began = time.monotonic()
         try:
-            tokens = self._lookahead.at_once(rows)
-            drawn = None if tokens is None else follow(rows, tokens)
+            found = self._lookahead.at_once(rows)
+            drawn = None if found is None else follow(rows, *found)
             if drawn is None:
                 drawn = choose(rows, self._runner.run(rows))
         except Exception as error:

@@ -24,7 +24,7 @@ class Progress:
     def take(self, landing: Landing) -> None:
         """Takes on what a step has found."""
         if landing.cohort is not None:
-            self._go_on(landing.cohort, landing.tokens)
+            self._go_on(landing.cohort, landing.tokens, landing.likelihoods)
         for sequence, (token, likelihood) in landing.drawn:
             self._deliver(sequence, token, likelihood)
 
@@ -34,11 +34,13 @@ class Progress:
             self._outbox.add(group.stream, group.scoring.told())
             group.scoring = None
 
-    def _go_on(self, cohort: Cohort, tokens: list[int]) -> None:
+    def _go_on(self, cohort: Cohort, tokens: list[int], likelihoods: dict[int, Likelihood]) -> None:
         """Appends a token to each sequence, of which none ends."""
         for sequence, token in zip(cohort.sequences, tokens, strict=True):
             sequence.token_ids.append(token)
             sequence.output.append(token)
+        for place, likelihood in likelihoods.items():
+            cohort.sequences[place].output.note(likelihood)
         self.generated += len(tokens)
         self._outbox.hold_all(cohort.outputs)
 

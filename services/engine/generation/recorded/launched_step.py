@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from services.engine.generation.requests.request import Likelihood
+from services.engine.generation.sampling.device_likelihoods import Report
 from services.engine.generation.sequence import Row, Sequence
 
 
@@ -26,6 +28,8 @@ class LaunchedStep:
     """None where it has at once."""
     began: float
     """When it was launched, on the clock of `time.monotonic`."""
+    report: Report | None
+    """How likely its tokens were, where a request asks for that."""
 
     @cached_property
     def places(self) -> dict[Sequence, int]:
@@ -37,6 +41,10 @@ class LaunchedStep:
         if self.arrived is not None:
             self.arrived.synchronize()
         return self.told.tolist()
+
+    def likelihoods(self) -> dict[int, Likelihood]:
+        """Returns how likely tokens were, by their places, if they have been waited for."""
+        return self.report.read() if self.report else {}
 
 
 class StepLauncher(Protocol):

@@ -10,9 +10,9 @@ from services.engine.device.memory_errors import lacks_memory, let_go
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.recorded.cohort import Cohort
 from services.engine.generation.recorded.launched_step import LaunchedStep, StepLauncher
-from services.engine.generation.sampling.choice import Drawn
+from services.engine.generation.requests.request import Likelihood
+from services.engine.generation.sampling.choice import Drawn, launched
 from services.engine.generation.sampling.device_choice import UNDECIDED, takes, takes_as_they_are
-from services.engine.generation.sampling.sampler import NoToken
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.speculation.speculation import Speculation
@@ -47,6 +47,8 @@ class Landing:
     """Whose rows they are, if it goes on as it is: no output ends."""
     tokens: list[int] = field(default_factory=list[int])
     """What was found for the cohort, in the place of what is drawn."""
+    likelihoods: dict[int, Likelihood] = field(default_factory=dict[int, Likelihood])
+    """How likely that was, by its places, where it is asked for."""
 
 
 class Lookahead:
@@ -119,15 +121,15 @@ class Lookahead:
             return Landing([], [], began)
         return self._land(current, tokens, began)
 
-    def at_once(self, rows: list[Row[Sequence]]) -> list[int] | None:
-        """Returns a token behind each token of these rows, chosen by a launched step; None where they cannot be one.
+    def at_once(self, rows: list[Row[Sequence]]) -> tuple[list[int], dict[int, Likelihood]] | None:
+        """Returns a token behind each token of these rows, chosen by a launched step, and how likely some are.
 
-        No step may be on its way. Raises what the step raises.
+        None where they cannot be one. No step may be on its way. Raises what the step raises.
         """
         if self._launcher is None or not all(takes_as_they_are(row.sequence) for row in rows):
             return None
         step = self._launcher.launch(rows)
-        return None if step is None else self._tokens(step)
+        return None if step is None else (self._tokens(step), step.likelihoods())
 
     def _tokens(self, step: LaunchedStep) -> list[int]:
         began = time.monotonic()
@@ -183,10 +185,10 @@ class Lookahead:
             let_go(error)
 
     def _land(self, flight: _Flight, tokens: list[int], began: float) -> Landing:
-        cohort = flight.cohort
+        cohort, likelihoods = flight.cohort, flight.step.likelihoods()
         if cohort is not None and self.cohort is cohort and cohort.goes_on(tokens):
             self._scheduler.advance_each(cohort.sequences)
-            return Landing(cohort.rows, [], began, cohort, tokens)
+            return Landing(cohort.rows, [], began, cohort, tokens, likelihoods)
         running = set(self._scheduler.running) - flight.lost
         landed: list[Row[Sequence]] = []
         drawn = Drawn()
@@ -195,16 +197,16 @@ class Lookahead:
             sequence = row.sequence
             if sequence not in running:
                 continue
-            token = tokens[places[sequence]] if sequence in places else None
-            if token == UNDECIDED:
+            place = places.get(sequence)
+            if place is not None and tokens[place] == UNDECIDED:
                 sequence.leave_undecided()
                 if self._flying:
                     self._flying.lost.add(sequence)
                 continue
             self._scheduler.advance(row)
             landed.append(row)
-            if token is not None:
-                drawn.append((sequence, (token if token >= 0 else NoToken.NOT_NUMBERS, None)))
+            if place is not None:
+                drawn.append((sequence, launched(tokens[place], likelihoods.get(place))))
         return Landing(landed, drawn, began)
 
 

@@ -9,6 +9,7 @@ from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.recorded.step_inputs import LaidRows
 from services.engine.generation.sampling.device_changes import LogitChanges
 from services.engine.generation.sampling.device_choice import Draws, choose
+from services.engine.generation.sampling.device_likelihoods import DeviceLikelihoods, Report
 from services.engine.generation.sequence import Row, Sequence
 
 
@@ -43,6 +44,8 @@ class Replay:
     sampling: Sampling | None
     changes: LogitChanges | None
     """What some of the rows want of their logits."""
+    likelihoods: DeviceLikelihoods | None
+    """Of the tokens of some of the rows."""
 
     def choose(self) -> None:
         """Replays the recording and chooses the tokens."""
@@ -55,6 +58,11 @@ class Replay:
                 self.chosen.copy_(choose(self.logits, self.chosen, by.numbers))
         if self.changes is not None:
             self.changes.choose(self.logits, self.chosen, by and by.numbers)
+
+    def tell(self, turn: int) -> tuple[Tensor, Report | None]:
+        """Sends what was chosen to the CPU, and how likely that was. Nobody waits for it."""
+        told = self.told[turn].copy_(self.chosen, non_blocking=True)
+        return told, self.likelihoods and self.likelihoods.report(self.logits, self.chosen)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from services.engine.generation.recorded.step_inputs import StepInputs
 from services.engine.generation.recorded.step_shape import Demand, Extent, Kind, StepShape, shapes_of
 from services.engine.generation.sampling.device_changes import changes_of
 from services.engine.generation.sampling.device_choice import NO_TOKEN, NUMBERS, Draws, choose, numbers_of, wishes_of
+from services.engine.generation.sampling.device_likelihoods import likelihoods_of
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
 log = logging.getLogger(__name__)
@@ -173,11 +174,11 @@ class StepGraphs:
         if self.share is not None and replay.sequences:
             self.share(replay.chosen)
         turn, self._count = self._count % _UNREAD, self._count + 1
-        replay.told[turn].copy_(replay.chosen, non_blocking=True)
+        told, report = replay.tell(turn)
         arrived = self._arrived[turn] if self._arrived else None
         if arrived is not None:
             arrived.record()
-        return ReplayedStep(replay.sequences, replay.told[turn], arrived, began, replay)
+        return ReplayedStep(replay.sequences, told, arrived, began, report, replay)
 
     @torch.inference_mode()
     def follow(self, rows: Collection[Row[CachedTokens]], sources: list[int]) -> None:
@@ -276,7 +277,8 @@ class StepGraphs:
         changes = changes_of(sequences, sources, graph.logits.shape[-1], self._device)
         if changes is not None and sources is not None:
             changes.begin(self._tokens)
-        return Replay(rows, sequences, laid, graph.graph.replay, graph.logits[:count], chosen, told, sampling, changes)
+        likelihoods, logits = likelihoods_of(sequences, self._device), graph.logits[:count]
+        return Replay(rows, sequences, laid, graph.graph.replay, logits, chosen, told, sampling, changes, likelihoods)
 
     def _replay(
         self,

@@ -40,7 +40,7 @@ def choose(rows: list[Row[Sequence]], logits: Tensor) -> Drawn:
     return drawn + _verify(drawn, further, all_logits) if further else drawn
 
 
-def follow(rows: list[Row[Sequence]], tokens: list[int]) -> Drawn | None:
+def follow(rows: list[Row[Sequence]], tokens: list[int], likelihoods: dict[int, Likelihood]) -> Drawn | None:
     """Returns those of a step's tokens that stand behind tokens which were chosen as they were proposed.
 
     None where a row needs its logits for the first: it is noted as undecided then.
@@ -48,10 +48,12 @@ def follow(rows: list[Row[Sequence]], tokens: list[int]) -> Drawn | None:
     Args:
         rows: What was launched.
         tokens: What was chosen behind each of their tokens; see `device_choice`.
+        likelihoods: How likely those were of which that is asked for, by their places.
     """
-    drawn, chosen = Drawn(), iter(tokens)
+    drawn, start = Drawn(), 0
     for row in rows:
-        own = [next(chosen) for _ in range(row.token_count)]
+        first, start = start, start + row.token_count
+        own = tokens[first:start]
         right = next((i for i, token in enumerate(row.proposed) if token != own[i]), len(row.proposed))
         found = own[: right + 1]
         if UNDECIDED in found:
@@ -59,8 +61,13 @@ def follow(rows: list[Row[Sequence]], tokens: list[int]) -> Drawn | None:
             row.sequence.leave_undecided(len(found))
             if not found:
                 return None
-        drawn += [(row.sequence, (token if token >= 0 else NoToken.NOT_NUMBERS, None)) for token in found]
+        drawn += [(row.sequence, launched(token, likelihoods.get(first + i))) for i, token in enumerate(found)]
     return drawn
+
+
+def launched(token: int, likelihood: Likelihood | None) -> Sampled:
+    """Returns what a device has chosen, which is not undecided."""
+    return (token, likelihood) if token >= 0 else (NoToken.NOT_NUMBERS, None)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Tokens chosen where the logits are, of rows from which nothing but a token is wanted: nobody waits for them.
 
-What changes the logits of some rows before is in `device_changes`.
+What changes the logits of some rows before is in `device_changes`, how likely a token was in `device_likelihoods`.
 """
 
 import math
@@ -57,7 +57,7 @@ def wishes_of(sequence: Sequence) -> Wishes:
 
 
 def _wishes(request: GenerationRequest) -> Wishes:
-    if request.structure or request.logprob_count is not None or request.sampling.typical_p != 1:
+    if request.structure or request.sampling.typical_p != 1:
         return Wishes(request, none=False, possible=False)
     made = row_processors(request, _NO_LOGITS)
     known = all(isinstance(one, _KNOWN) for one in made) and all(

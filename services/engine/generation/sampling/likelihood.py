@@ -1,9 +1,13 @@
 """How likely the model found tokens, before anything a request asks for has changed its logits."""
 
+from collections.abc import Sequence as Rows
+from itertools import islice
+
 import torch
 from torch import Tensor
 
 from services.engine.generation.requests.request import Likelihood
+from services.engine.generation.requests.validation import MAX_LOGPROB_COUNT
 from services.engine.generation.sampling.sampler import NoToken
 from services.engine.generation.sequence import Sequence
 
@@ -16,28 +20,38 @@ def likelihoods(logits: Tensor, token_ids: list[int], counts: list[int]) -> list
     found: list[Likelihood] = []
     for start in range(0, len(token_ids), _BLOCK):
         block = slice(start, start + _BLOCK)
-        found += _likelihoods(logits[block], token_ids[block], counts[block])
+        chosen = torch.tensor(token_ids[block], device=logits.device)
+        found += told(measured(logits[block], chosen, others=any(counts[block])), counts[block])
     return found
 
 
-def _likelihoods(logits: Tensor, token_ids: list[int], counts: list[int]) -> list[Likelihood]:
-    chosen = torch.tensor(token_ids, device=logits.device).unsqueeze(1)
-    logprobs = torch.log_softmax(logits, dim=-1)
+def measured(logits: Tensor, chosen: Tensor, *, others: bool) -> Tensor:
+    """Returns what `told` takes. Asks the device for nothing.
+
+    Args:
+        logits: float32 `[rows, vocabulary]`.
+        chosen: Tokens, int64 `[rows]`.
+        others: Whether more is told than how likely these are.
+    """
+    chosen, logprobs = chosen.unsqueeze(1), torch.log_softmax(logits, dim=-1)
     # By the logits, of which fewer are equal.
-    ranks = (logits > logits.gather(1, chosen)).sum(dim=-1, dtype=torch.int32) + 1
-    likeliest = logits.topk(min(max(counts), logits.shape[1]), dim=-1).indices
-    rows = zip(
-        logprobs.gather(1, chosen).squeeze(1).tolist(),
-        ranks.tolist(),
-        likeliest.tolist(),
-        logprobs.gather(1, likeliest).tolist(),
-        counts,
-        strict=True,
-    )
-    return [
-        Likelihood(logprob, rank, tuple(zip(others, values, strict=True))[:count])
-        for logprob, rank, others, values, count in rows
-    ]
+    ranks = (logits > logits.gather(1, chosen)).sum(dim=-1, keepdim=True) + 1
+    parts = [logprobs.gather(1, chosen), ranks]
+    if others:
+        # As many for everybody: which of equal ones comes first depends on how many are asked for.
+        likeliest = logits.topk(min(MAX_LOGPROB_COUNT, logits.shape[1]), dim=-1).indices
+        parts += [likeliest, logprobs.gather(1, likeliest)]
+    return torch.cat([part.double() for part in parts], dim=1)
+
+
+def told(measures: Tensor, counts: Rows[int]) -> list[Likelihood]:
+    """Returns the likelihood of each row, with `count` likeliest others."""
+    found: list[Likelihood] = []
+    for (logprob, rank, *others), count in zip(measures.tolist(), counts, strict=True):
+        half = len(others) // 2
+        likeliest = zip(map(int, others[:half]), others[half:], strict=True)
+        found.append(Likelihood(logprob, int(rank), tuple(islice(likeliest, count))))
+    return found
 
 
 class RawLikelihoods:

@@ -18,7 +18,7 @@ from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.requests.request import PromptLookup
 from services.engine.generation.running.runner import ModelRunner
-from services.engine.generation.sampling.choice import choose, follow
+from services.engine.generation.sampling.choice import Sampled, choose, follow
 from services.engine.generation.sampling.sampler import sample
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
 from services.engine.generation.speculation import speculation
@@ -96,7 +96,7 @@ def test_steps_launched_behind_one_another_continue_its_tokens(
     cache, pool = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU, by_token=True), PagePool(40, PAGE_SIZE)
     runner = ModelRunner(llama.model, ReferenceAttention(), cache, CPU)
     graphs = PlayedGraphs(llama.model, TritonAttention(CPU), cache, CPU, longest=64)
-    graphs.record(6, Extent(reading=32))
+    graphs.record(7, Extent(reading=32))
     sampled = {"temperature": 0.9, "top_k": 5, "seed": 3}
     once = {"frequency_penalty": 50.0, "min_new_tokens": 5, "stop_token_ids": frozenset(range(5))}
     asked = (
@@ -106,6 +106,7 @@ def test_steps_launched_behind_one_another_continue_its_tokens(
         ([50, 51], {"repetition_penalty": 9.0, "logit_bias": ((6, 0.4), (7, 0.4))}),
         ([60], sampled | once),
         ([40, 41], {"temperature": 1.0}),
+        ([70], {"repetition_penalty": 9.0, "logprob_count": 3}),
     )
     rows: list[Row[Sequence]] = []
     for prompt, fields in asked:
@@ -114,24 +115,29 @@ def test_steps_launched_behind_one_another_continue_its_tokens(
         if (before := len(prompt) - 1) and not reads:
             runner.run([Row(rows[-1].sequence, before)])
             rows[-1].sequence.computed = before
-    step, found = None, dict[Sequence, list[int]]()
-    cohorts = {count: rows[-count:] for count in (6, 3, 1)}
-    for count in (6, 6, 6, 6, 3, 3, 3, 1):
+    step, found = None, dict[Sequence, list[Sampled]]()
+    cohorts = {count: rows[-count:] for count in (7, 4, 2)}
+    for count in (7, 7, 7, 7, 4, 4, 4, 2):
         going = cohorts[count] if step else [Row(row.sequence, row.sequence.remaining) for row in rows]
         before, step = step, graphs.launch(going, step)
         assert step is not None
-        for sequence, token in zip(before.sequences, before.tokens(), strict=True) if before else ():
-            found.setdefault(sequence, []).append(token)
+        for i, (sequence, token) in enumerate(zip(before.sequences, before.tokens(), strict=True) if before else ()):
+            assert before is not None
+            found.setdefault(sequence, []).append((token, before.likelihoods().get(i)))
             sequence.computed = len(sequence.token_ids)
             sequence.token_ids.append(token)
     for row in rows:
         sequence = row.sequence
         sequence.token_ids = sequence.token_ids[: sequence.prompt_count]
         sequence.computed = len(sequence.token_ids) - 1
-        for token in found[sequence]:
-            [expected] = sample(runner.run([row]).clone(), [sequence])  # which is no inference tensor
+        for token, likelihood in found[sequence]:
+            [(_, (expected, how_likely))] = choose([row], runner.run([row]).clone())  # which is no inference tensor
             assert token == expected
-            sequence.token_ids.append(token)
+            assert (likelihood is None) == (sequence.request.logprob_count is None)
+            if likelihood and how_likely:
+                assert likelihood.logprob == pytest.approx(how_likely.logprob, abs=1e-4)
+                assert len(likelihood.likeliest) == 3
+            sequence.token_ids.append(int(token))  # type: ignore[arg-type]
             sequence.computed += 1
     assert graphs.drawn == (0 if reads else 8)
 
@@ -165,7 +171,7 @@ def test_rows_with_proposals_beside_others_compute_the_same(
         torch.testing.assert_close(played(graphs, part), logits, rtol=1e-4, atol=1e-4)
         step = graphs.launch(part)
         assert step is not None
-        drawn, others = follow(part, step.tokens()), choose(part, logits)
+        drawn, others = follow(part, step.tokens(), step.likelihoods()), choose(part, logits)
         assert drawn is not None
         for row in part:
             tokens, same = ([token for one, token in each if one is row.sequence] for each in (drawn, others))

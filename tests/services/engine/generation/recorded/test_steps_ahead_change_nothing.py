@@ -8,7 +8,7 @@ import pytest
 
 from sensorium.errors import Internal
 from services.engine.generation.output.stream import GenerationStream
-from services.engine.generation.requests.request import Event
+from services.engine.generation.requests.request import Delta, Event
 from services.engine.generation.sampling.device_choice import NO_TOKEN, UNDECIDED
 from services.engine.loading import LoadedModel
 from tests.services.bench import Bench, BenchMaker, eventually, fake_bench, real_bench
@@ -31,24 +31,35 @@ KINDS: list[dict[str, Any]] = [
     },
     {"temperature": 0.9, "presence_penalty": 0.7, "logit_bias": ((7, 2.0), (300, -1.5)), "bad_words": ((8,), (40,))},
     {"temperature": 1.1, "top_k": 20, "repetition_penalty": 0.8, "allowed_token_ids": tuple(range(50, 110))},
+    {"logprob_count": 5},
+    {"logprob_count": 0, "temperature": 0.9, "top_k": 40, "presence_penalty": 0.7},
 ]
 
 
-async def served(bench: Bench, asked: list[tuple[list[int], dict[str, Any]]], source: random.Random) -> list[Any]:
+async def served(
+    bench: Bench, asked: list[tuple[list[int], dict[str, Any]]], source: random.Random
+) -> list[Delta | None]:
     """Runs all: three at once, and more one after the other, of whose callers a few lose patience."""
 
-    async def one(prompt: list[int], fields: dict[str, Any], delay: float, leaves: bool) -> Any:
+    async def one(prompt: list[int], fields: dict[str, Any], delay: float, leaves: bool) -> Delta | None:
         await asyncio.sleep(delay)
-        stream = bench.submit(prompt, **fields)
-        ids: list[int] = []
+        stream, told = bench.submit(prompt, **fields), Delta("", ())
         async for event in stream:
-            ids += getattr(event, "token_ids", ())
-            if leaves and len(ids) > 3:
+            told += event if isinstance(event, Delta) else Delta("", ())
+            if leaves and len(told.token_ids) > 3:
                 stream.cancel()
-        return None if leaves else ids
+        return None if leaves else told
 
     plans = [(0.0, False)] * 3 + [(source.random() * 0.1, source.random() < 0.2) for _ in asked[3:]]
     return await asyncio.gather(*(one(*each, *plan) for each, plan in zip(asked, plans, strict=True)))
+
+
+async def alike(loaded: LoadedModel, prompt: list[int], fields: dict[str, Any], one: Delta, other: Delta) -> bool:
+    """Returns whether two outputs have the same tokens, which are as likely, as far as float32 goes."""
+    if one.token_ids != other.token_ids:
+        return await part_at_a_near_tie(loaded, prompt, fields, [one.token_ids], [other.token_ids])
+    told = [[(a.logprob, *(b.logprob for b in a.alternatives)) for a in each.logprobs] for each in (one, other)]
+    return all(a == pytest.approx(b, abs=1e-5) for a, b in zip(*told, strict=True))
 
 
 @pytest.mark.parametrize("sizes", [{}, {"pages": 8, "max_sequences": 3}], ids=["roomy", "tight"])
@@ -66,10 +77,10 @@ async def test_mixed_requests_that_come_and_go_get_the_same(
     ]
     # Three that together need twice the pages of the tight cache.
     asked[:3] = [([source.randrange(6, 320) for _ in range(40)], {"max_new_tokens": 48}) for _ in range(3)]
-    alone = [(await benches[0].run(prompt, **fields)).ids for prompt, fields in asked]
+    alone = [(await benches[0].run(prompt, **fields)).candidates[0] for prompt, fields in asked]
     found = await served(benches[1], asked, source)
-    for (prompt, fields), ids, whole in zip(asked, found, alone, strict=True):
-        assert ids in (None, whole) or await part_at_a_near_tie(llama, prompt, fields, [ids], [whole])
+    for (prompt, fields), one, whole in zip(asked, found, alone, strict=True):
+        assert one is None or await alike(llama, prompt, fields, one, whole)
     assert benches[1].launcher.ahead > (0 if sizes else 10)  # prompts that wait for pages stop it
     assert sizes == {} or benches[1].metric("preemptions_total") > 0
     await eventually(lambda: benches[1].idle)
@@ -80,7 +91,7 @@ async def test_mixed_requests_that_come_and_go_get_the_same(
     [
         ({"presence_penalty": 1.0}, 1),
         ({"presence_penalty": 1.0, "bad_words": ((9, 10),)}, 0),
-        ({"logprob_count": 1}, 0),
+        ({"logprob_count": 1}, 1),
         ({"temperature": 1.0, "typical_p": 0.5}, 0),
         ({"temperature": 0.9, "candidate_count": 2}, 1),
         ({"temperature": 1.0, "top_p": 0.97}, 3),  # more than the device looks at: it tries the 1st, 2nd, 4th
@@ -101,6 +112,21 @@ async def test_undecided_rows_are_computed_again_and_others_go_on(benches: list[
     prompts = [[10, 11], [20], [30]]
     found = await asyncio.gather(*(benches[0].run(prompt, max_new_tokens=14) for prompt in prompts))
     assert [result.ids for result in found] == [continuation(prompt, 14) for prompt in prompts]
+
+
+async def test_rows_that_tell_how_likely_tokens_are_go_on_ahead(llama: LoadedModel, benches: list[Bench]) -> None:
+    benches += [real_bench(llama), real_bench(llama, ahead=True)]
+    kinds: list[dict[str, Any]] = [{}, {"logprob_count": 3}, {"logprob_count": 0, "repetition_penalty": 1.5}]
+    asked = [([7 + i, 8, 9], {"max_new_tokens": 40, **kind}) for i, kind in enumerate(kinds)]
+    expected, found = [
+        [one.candidates[0] for one in await asyncio.gather(*(bench.run(prompt, **kind) for prompt, kind in asked))]
+        for bench in benches
+    ]
+    for one, other, (prompt, fields) in zip(found, expected, asked, strict=True):
+        assert await alike(llama, prompt, fields, one, other)
+        assert len(one.logprobs) == (40 if "logprob_count" in fields else 0)
+    launcher = benches[1].launcher
+    assert launcher.ahead >= 39 > 5 >= launcher.first
 
 
 async def test_what_cannot_be_launched_is_computed_at_once(benches: list[Bench]) -> None:

@@ -108,7 +108,7 @@ def launched(
         ({"bad_words": ((5,), (6, 7))}, False, False),
         ({"no_repeat_ngram_size": 2}, False, False),
         ({"temperature": 1.0, "typical_p": 0.5}, False, False),
-        ({"logprob_count": 0}, False, False),
+        ({"logprob_count": 0}, True, True),
     ],
 )
 def test_it_is_known_what_a_device_can_do(fields: dict[str, Any], by_device: bool, as_they_are: bool) -> None:

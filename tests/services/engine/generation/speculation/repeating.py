@@ -33,6 +33,7 @@ QUICK: list[dict[str, Any]] = [
     {"stop_strings": ("st", "zz")},
     {"temperature": 0.8, "top_p": 0.97},  # of more tokens than the device looks at
     {"end_token_ids": frozenset(range(30, 60)), "temperature": 0.2},
+    {"logprob_count": 2, "temperature": 0.2},
 ]
 """Of which nothing but tokens is wanted, so that steps are launched."""
 
