@@ -1,10 +1,15 @@
 """The edge of the text service, outward: plain values as messages of the contract."""
 
+from itertools import islice
+
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
 from services.answer_conversion import duration
-from services.engine.language.texts import EncodedToken
+from services.engine.language.texts import EncodedText
 from services.engine.turns import resting
+
+_TOGETHER = 4_096
+"""Tokens written at once, in a millisecond or two; a text may have a million."""
 
 
 def immediate_timing(seconds: float) -> common.Timing:
@@ -15,11 +20,12 @@ def immediate_timing(seconds: float) -> common.Timing:
     )  # fmt: skip
 
 
-def token_list(tokens: list[EncodedToken]) -> pb.TokenizeResponse.TokenList:
-    """Returns the tokens of one text."""
-    return pb.TokenizeResponse.TokenList(
-        tokens=[
-            pb.TokenizeResponse.Token(id=t.id, piece=t.piece, special=t.special, start=t.start, end=t.end)
-            for t in resting(tokens)
-        ]
-    )
+def add_tokens(response: pb.TokenizeResponse, tokens: EncodedText) -> int:
+    """Adds the tokens of one text to an answer; returns how many."""
+    told, left = response.results.add(), resting(tokens)
+    while some := [
+        pb.TokenizeResponse.Token(id=t.id, piece=t.piece, special=t.special, start=t.start, end=t.end)
+        for t in islice(left, _TOGETHER)
+    ]:
+        told.tokens.extend(some)
+    return len(tokens)

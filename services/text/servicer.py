@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from sensorium.v1 import text_pb2 as pb
@@ -11,7 +12,7 @@ from services.generation.ask import Generation
 from services.generation.response_conversion import stream_events, whole_response
 from services.served_model import ServedModel
 from services.text.request_conversion import generation_ask
-from services.text.response_conversion import immediate_timing, token_list
+from services.text.response_conversion import add_tokens, immediate_timing
 from services.text.texts_conversion import TextsRequest, texts_ask, whole_texts
 from services.text.understanding_servicer import UnderstandingServicer
 
@@ -40,13 +41,11 @@ class TextServicer(UnderstandingServicer):
         began = time.monotonic()
         add = request.add_special_tokens if request.HasField("add_special_tokens") else True
         tokenizer = self._ready(request.model).tokenizer
-        results = await tokenizer.tokenize(list(request.texts), token_list, add_special_tokens=add)
-        return pb.TokenizeResponse(
-            model=self._served.identity,
-            results=results,
-            usage=Usage(input_token_count=sum(len(result.tokens) for result in results)),
-            timing=immediate_timing(time.monotonic() - began),
-        )
+        response = pb.TokenizeResponse(model=self._served.identity)
+        counts = await tokenizer.tokenize(list(request.texts), partial(add_tokens, response), add_special_tokens=add)
+        response.usage.input_token_count = sum(counts)
+        response.timing.CopyFrom(immediate_timing(time.monotonic() - began))
+        return response
 
     async def Detokenize(self, request: pb.DetokenizeRequest, context: Any) -> pb.DetokenizeResponse:
         """Turns token ids back into text."""

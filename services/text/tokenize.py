@@ -5,7 +5,8 @@ from itertools import islice
 from typing import TypeVar
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.language.prompting import EncodedToken, PromptEncoder
+from services.engine.language.prompting import PromptEncoder
+from services.engine.language.texts import EncodedText
 from services.engine.preprocessing import Preprocessing
 from services.engine.turns import give_way
 
@@ -31,7 +32,7 @@ class TextTokenizer:
         self._preprocessing = preprocessing
 
     async def tokenize(
-        self, texts: list[str], convert: Callable[[list[EncodedToken]], T], *, add_special_tokens: bool
+        self, texts: list[str], convert: Callable[[EncodedText], T], *, add_special_tokens: bool
     ) -> list[T]:
         """Returns what `convert` makes of the tokens of each text, in the thread that found them.
 
@@ -54,9 +55,7 @@ class TextTokenizer:
             raise InvalidArgument([Violation("sequences", f"must hold at most {MOST_TOKENS} ids, not {count}")])
         return await self._preprocessing.run(self._detokenize, sequences, skip_special_tokens)
 
-    def _tokenize(
-        self, texts: list[str], convert: Callable[[list[EncodedToken]], T], add_special_tokens: bool
-    ) -> list[T]:
+    def _tokenize(self, texts: list[str], convert: Callable[[EncodedText], T], add_special_tokens: bool) -> list[T]:
         results: list[T] = []
         left = MOST_TOKENS
         for text in texts:

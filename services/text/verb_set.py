@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from services.engine.batching.answer import Answer
 from services.engine.labels.label_scores import LabelScore
-from services.engine.language.texts import EncodedToken
+from services.engine.language.texts import EncodedText
 from services.generation.ask import Generation, GenerationAsk
 from services.text.ask import TextsAsk
 from services.text.understanding_ask import (
@@ -38,7 +38,7 @@ class Tokenizer(Protocol):
     """The verbs Tokenize and Detokenize."""
 
     async def tokenize(
-        self, texts: list[str], convert: Callable[[list[EncodedToken]], T], *, add_special_tokens: bool
+        self, texts: list[str], convert: Callable[[EncodedText], T], *, add_special_tokens: bool
     ) -> list[T]:
         """Returns what becomes of the tokens of each text."""
         ...

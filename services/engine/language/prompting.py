@@ -10,8 +10,8 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.language.texts import Chat, EncodedToken
-from services.engine.turns import resting, tokenizing
+from services.engine.language.texts import Chat, EncodedText
+from services.engine.turns import give_way, tokenizing
 
 _LONGEST_CHARACTER = 4
 """Bytes in UTF-8."""
@@ -43,7 +43,7 @@ class PromptEncoder:
         with tokenizing(len(text)):
             return self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
 
-    def encode_tokens(self, text: str, most: int, *, add_special_tokens: bool) -> list[EncodedToken] | None:
+    def encode_tokens(self, text: str, most: int, *, add_special_tokens: bool) -> EncodedText | None:
         """Returns the tokens of `text`, of any length, with pieces and offsets; None if they are more than `most`."""
         fast = self.is_fast
         with tokenizing(len(text)):
@@ -52,11 +52,8 @@ class PromptEncoder:
         if len(ids) > most:
             return None
         offsets: list[tuple[int | None, int | None]] = encoded["offset_mapping"] if fast else [(None, None)] * len(ids)
-        pieces: list[str] = self._tokenizer.convert_ids_to_tokens(ids)
-        return [
-            EncodedToken(token_id, piece, token_id in self._special_ids, *span)
-            for token_id, piece, span in resting(zip(ids, pieces, offsets, strict=True))
-        ]
+        give_way()
+        return EncodedText(ids, self._tokenizer.convert_ids_to_tokens(ids), offsets, self._special_ids)
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         """Returns the text of `ids`, all of which are in the vocabulary."""

@@ -1,5 +1,6 @@
 """Values around tokenizing and chat templates, free of torch and of protobuf."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -25,6 +26,29 @@ class EncodedToken:
     special: bool
     start: int | None
     end: int | None
+
+
+@dataclass(frozen=True)
+class EncodedText:
+    """The tokens of a text, each made when it is come to.
+
+    Of a long text they would be a million objects at once, which Python's collector goes over again and again, with
+    every other thread held up meanwhile.
+    """
+
+    ids: Sequence[int]
+    pieces: Sequence[str]
+    offsets: Sequence[tuple[int | None, int | None]]
+    special_ids: frozenset[int]
+
+    def __len__(self) -> int:
+        """Returns how many tokens there are."""
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[EncodedToken]:
+        """Yields the tokens in order."""
+        for token_id, piece, span in zip(self.ids, self.pieces, self.offsets, strict=True):
+            yield EncodedToken(token_id, piece, token_id in self.special_ids, *span)
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sensorium.v1.text_pb2 import TokenizeResponse
 from services.engine import turns
 from services.engine.admission import Admission, QueueLimits
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.tokens import TextTokens
 from services.engine.language.prompting import PromptEncoder
-from services.engine.language.texts import EncodedToken
+from services.engine.language.texts import EncodedText
 from services.engine.preprocessing import AT_ONCE, Preprocessing
 from services.engine.turns import give_way
 from services.text.answer_pieces import ContextPieces
-from services.text.response_conversion import token_list
+from services.text.response_conversion import add_tokens
 from services.text.token_spans import Aggregation, LabelledTokens, SpanMaker
 from tests.tiny_encoders import wordpiece
 
@@ -137,7 +138,7 @@ def label(tokens: TextTokens) -> None:
     [
         lambda tokens: ContextPieces("a" * MANY, tokens),
         label,
-        lambda tokens: token_list([EncodedToken(1, "a", False, *span) for span in tokens.offsets]),
+        lambda tokens: add_tokens(TokenizeResponse(), EncodedText(tokens.ids, "a" * MANY, tokens.offsets, frozenset())),
     ],
     ids=["AnswerQuestion", "ClassifyTokens", "Tokenize"],
 )

@@ -1,4 +1,6 @@
 import asyncio
+import gc
+from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -18,13 +20,14 @@ from services.engine.generation.requests.request import (
     PromptLogprobs,
     TokenLogprob,
 )
-from services.engine.language.texts import EncodedToken
+from services.engine.language.texts import EncodedText, EncodedToken
 from services.generation.ask import Generation
 from services.generation.response_conversion import logprob_bytes, stream_events, timing
 from services.generation.response_conversion import started_event as started_event_of
 from services.generation.response_conversion import stream_event as stream_event_of
 from services.generation.response_conversion import whole_response as whole_response_of
-from services.text.response_conversion import immediate_timing, token_list
+from services.text import response_conversion
+from services.text.response_conversion import add_tokens, immediate_timing
 from tests.services.generation.generations import COMPLETED, TIMES, generation
 
 IDENTITY = common.ModelIdentity(name="tiny", revision="r1")
@@ -191,11 +194,28 @@ async def test_an_error_in_a_stream_is_raised_not_returned() -> None:
 
 
 def test_a_token_at_the_start_has_an_offset_of_zero_and_one_without_offsets_has_none() -> None:
-    at_start, nowhere = token_list([EncodedToken(0, "a", True, 0, 1), EncodedToken(9, "b", False, None, None)]).tokens
+    response = pb.TokenizeResponse()
+    assert add_tokens(response, EncodedText([0, 9], ["a", "b"], [(0, 1), (None, None)], frozenset([0]))) == 2
+    at_start, nowhere = response.results[0].tokens
     assert at_start.HasField("start")
     assert (at_start.id, at_start.piece, at_start.special, at_start.start, at_start.end) == (0, "a", True, 0, 1)
     assert not nowhere.HasField("start")
     assert not nowhere.HasField("end")
+
+
+def test_few_tokens_of_a_long_text_are_objects_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them keep Python's collector, and every thread with it, busy for a good part of a second."""
+    alive: list[int] = []
+
+    def counted(tokens: Iterable[EncodedToken]) -> Iterator[EncodedToken]:
+        yield from tokens
+        alive.append(sum(type(one) in (EncodedToken, pb.TokenizeResponse.Token) for one in gc.get_objects()))
+
+    monkeypatch.setattr(response_conversion, "resting", counted)
+    response, many = pb.TokenizeResponse(), 20_000
+    add_tokens(response, EncodedText(range(many), ["a"] * many, [(i, i + 1) for i in range(many)], frozenset()))
+    assert [token.id for token in response.results[0].tokens] == list(range(many))
+    assert alive[0] < many / 2
 
 
 async def test_what_can_be_sent_at_once_wakes_no_call() -> None:

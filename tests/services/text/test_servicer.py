@@ -15,7 +15,7 @@ from sensorium.v1 import models_pb2
 from sensorium.v1 import text_pb2 as pb
 from sensorium.v1.common_pb2 import TokenIds
 from services.engine.generation.requests.request import Delta, Event, GenerationTimes, PromptLogprobs, TokenLogprob
-from services.engine.language.texts import EncodedToken, Truncation
+from services.engine.language.texts import EncodedText, Truncation
 from services.generation.ask import Generation, GenerationAsk
 from services.served_model import ServedModel
 from services.text.ask import TextsAsk
@@ -59,10 +59,13 @@ class FakeTokenizer:
         self.options: list[bool] = []
 
     async def tokenize(
-        self, texts: list[str], convert: Callable[[list[EncodedToken]], T], *, add_special_tokens: bool
+        self, texts: list[str], convert: Callable[[EncodedText], T], *, add_special_tokens: bool
     ) -> list[T]:
         self.options.append(add_special_tokens)
-        return [convert([EncodedToken(i, c, False, i, i + 1) for i, c in enumerate(text)]) for text in texts]
+        return [
+            convert(EncodedText(range(n := len(text)), text, [(i, i + 1) for i in range(n)], frozenset()))
+            for text in texts
+        ]
 
     async def detokenize(self, sequences: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
         self.options.append(skip_special_tokens)

@@ -35,7 +35,7 @@ def with_template(template: str | None, *, start: bool = False) -> PromptEncoder
 def tokens_of(encoder: PromptEncoder, text: str, *, add_special_tokens: bool = False) -> list[EncodedToken]:
     tokens = encoder.encode_tokens(text, 1000, add_special_tokens=add_special_tokens)
     assert tokens is not None
-    return tokens
+    return list(tokens)
 
 
 def field_of(error: pytest.ExceptionInfo[InvalidArgument]) -> str:
