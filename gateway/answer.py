@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from sensorium.rpc.wire import VARINT_END, Malformed, Scan
+from sensorium.rpc.wire import VARINT_END, Malformed, Scan, TooManyFields
 from sensorium.tasks import Method
 from sensorium.v1.common_pb2 import Usage
 
@@ -39,9 +39,12 @@ class AnswerShape:
             return False
 
     def usage(self, last: bytes) -> Usage | None:
-        """Returns the usage in the last message of an answer; None where it holds none, or cannot be read.
+        """Returns the usage in the last message of an answer; None where it holds none, or too many fields.
 
         Its work grows with the number of the message's fields, such as the items of a batch, and not with their sizes.
+
+        Raises:
+            Malformed: the bytes that were looked at are not of a message.
         """
         start, end, scan = 0, len(last), Scan(last)
         try:
@@ -51,5 +54,7 @@ class AnswerShape:
                     return None
                 _, start, end = spans[-1]
             return Usage.FromString(last[start:end]) if self.usage_path else None
-        except (Malformed, DecodeError):
+        except TooManyFields:
             return None
+        except DecodeError:
+            raise Malformed("have a usage that is none") from None

@@ -18,7 +18,9 @@ from gateway.silence import Silence
 from sensorium import rpc
 from sensorium.errors import BackendLost, DeadlineExceeded, Internal, SensoriumError
 from sensorium.rpc.http2.client_call import ClientCall
+from sensorium.rpc.wire import Malformed
 from sensorium.status import STATUS_KEY, from_rpc_error
+from sensorium.v1.common_pb2 import Usage
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -71,12 +73,12 @@ class Delivery:
 
         Raises:
             AioRpcError: the endpoint's call failed.
-            NoAnswer: it ended well, and without the message.
+            NoAnswer: it ended well, and without the message, or with bytes that are none.
         """
         message = await call.answer()
         if message is None:
             raise NoAnswer
-        self._call.usage = self._shape.usage(message)
+        self._call.usage = self._usage(message)
         await self._open(call.initial, lease)
         self._context.set_trailing_metadata(trailing_to_caller(call.trailing))
         return message
@@ -105,7 +107,7 @@ class Delivery:
         if not self._shape.closes(last):
             raise NoAnswer
         self._call.last_message = perf_counter()
-        self._call.usage = self._shape.usage(last)
+        self._call.usage = self._usage(last)
         self._context.set_trailing_metadata(trailing_to_caller(call.trailing))
 
     async def fail(self, failure: Failure, lease: Lease) -> NoReturn:
@@ -131,6 +133,12 @@ class Delivery:
         if any(key == STATUS_KEY for key, _ in trailing):
             await self._context.abort(error.code(), error.details() or "", trailing)
         raise _in_our_words(error, lost)
+
+    def _usage(self, last: bytes) -> Usage | None:
+        try:
+            return self._shape.usage(last)
+        except Malformed:
+            raise NoAnswer from None
 
     def _pass_on(self, message: bytes, silence: Silence) -> bool:
         """Sends a message right where it came, if the caller takes it at once; returns whether it did.

@@ -24,7 +24,7 @@ class EndpointSilent(Exception):
 
 
 class NoAnswer(Exception):
-    """An endpoint ended a call as if it had answered, and had not: without a message, or in mid-stream."""
+    """An endpoint ended a call as if it had answered, and had not: without a message, with none, or in mid-stream."""
 
     def __init__(self) -> None:
         super().__init__("the call ended without its answer")

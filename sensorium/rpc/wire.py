@@ -21,6 +21,10 @@ class Malformed(ValueError):
     """The bytes are not a message; the text says why."""
 
 
+class TooManyFields(Malformed):
+    """They may be a message, of more fields than may be scanned."""
+
+
 class Scan:
     """Goes over the fields of a message and of messages inside it, over so many in all and no more."""
 
@@ -36,12 +40,13 @@ class Scan:
         sign; fields of other kinds are passed over.
 
         Raises:
-            Malformed: the bytes are not a message, or these fields are more than may be scanned, with those before.
+            Malformed: the bytes are not a message.
+            TooManyFields: these fields are more than may be scanned, with those before.
         """
         data = self._data
         while position != end:
             if self._seen == self._most:
-                raise Malformed(f"have more than {self._most} fields")
+                raise TooManyFields(f"have more than {self._most} fields")
             self._seen += 1
             tag, position = _varint(data, position, end)
             field, kind = tag >> 3, tag & 7

@@ -62,7 +62,8 @@ class FakeTextService:
     port: int = 0
     message_bytes: int = 32 * 1024 * 1024
     mute: str = ""
-    """The path of a method that ends well without its message."""
+    """The path of a method that ends well without its message, or with `instead`."""
+    instead: bytes | None = None
     grace_seconds: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
@@ -171,7 +172,7 @@ class _Text(text_pb2_grpc.TextServiceServicer):
 
 
 class _Mute(grpc.GenericRpcHandler):
-    """A stream without messages, which is on the wire what a call without its message is."""
+    """A stream, which is on the wire what a call without its message is, or with another one."""
 
     def __init__(self, fake: FakeTextService) -> None:
         self.fake = fake
@@ -184,8 +185,8 @@ class _Mute(grpc.GenericRpcHandler):
     async def answer(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
         self.fake.begin(self.fake.mute, request, context)
         self.fake.end(None)
-        return
-        yield b""
+        if self.fake.instead is not None:
+            yield self.fake.instead
 
 
 class _Speech(speech_pb2_grpc.SpeechServiceServicer):

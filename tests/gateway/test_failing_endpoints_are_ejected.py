@@ -145,8 +145,10 @@ async def test_a_flapping_endpoint_is_ejected_and_no_caller_sees_an_error():
         assert endpoint.state is EndpointState.READY
 
 
-async def test_one_that_ends_calls_without_a_message_is_ejected_and_no_caller_sees_an_error():
-    mute, other = FakeTextService(mute="/sensorium.v1.TextService/Tokenize", concurrency=100), FakeTextService()
+@pytest.mark.parametrize("instead", [None, b"\x0a\x05ab", b"\x1a\x02\x0a\x09"], ids=["none", "cut off", "bad usage"])
+async def test_one_that_ends_calls_without_a_message_is_ejected_and_no_caller_sees_an_error(instead):
+    mute = FakeTextService(mute="/sensorium.v1.TextService/Tokenize", instead=instead, concurrency=100)
+    other = FakeTextService()
     async with mute, other, rig(mute.address, other.address) as gateway:
         for _ in range(30):
             answer = await gateway.text.Tokenize(REQUEST)

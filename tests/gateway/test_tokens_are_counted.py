@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gateway.answer import AnswerShape
+from sensorium.rpc.wire import Malformed
 from sensorium.tasks import METHODS
 from sensorium.v1 import text_pb2
 from sensorium.v1.common_pb2 import Usage
@@ -29,8 +30,11 @@ def test_other_messages_and_damaged_ones_have_none():
     completed = text_pb2.StreamGenerateResponse(completed={"usage": {"output_token_count": 3}}).SerializeToString()
     delta = text_pb2.StreamGenerateResponse(delta={"text": "x"}).SerializeToString()
     assert shape.usage(completed) is not None
-    for message in (b"", delta, completed[:-1], b"\xff" + completed, b"\x10\x00" * 20_000):
+    for message in (b"", delta, b"\x10\x00" * 20_000):
         assert shape.usage(message) is None
+    for message in (completed[:-1], b"\xff" + completed, b"\x1a\x04\x12\x02\x08\xff"):
+        with pytest.raises(Malformed):
+            shape.usage(message)
 
 
 async def test_tokens_and_the_time_of_those_behind_the_first():
