@@ -27,7 +27,8 @@ class BareEngine:
     def submit(self, request: GenerationRequest) -> GenerationStream:
         """Returns what comes of a request."""
         detokenizer = IncrementalDetokenizer(self._decoder, request.prompt_token_ids, skip_special_tokens=True)
-        return self._engine.submit(request, OutputBuilder(detokenizer, request.stopping, self._texts))
+        output = OutputBuilder(detokenizer, request.stopping, self._texts, structure=request.structure)
+        return self._engine.submit(request, output)
 
     async def token_times(self, request: GenerationRequest) -> list[float]:
         """Runs a request and returns when each of its tokens came, on the machine's monotonic clock."""

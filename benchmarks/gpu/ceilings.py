@@ -21,6 +21,10 @@ class Ceilings:
     matmul_flops: float
     """Of a large product in bfloat16, per second."""
 
+    def seconds(self, moved: float, flops: float = 0.0) -> float:
+        """Returns the least time in which so many bytes are moved and so many operations done."""
+        return max(moved / self.copy_bytes, flops / self.matmul_flops)
+
 
 def measure() -> Ceilings:
     """Returns the medians of some rounds, on random data."""
@@ -34,15 +38,21 @@ def measure() -> Ceilings:
 
 def seconds_of(work: Callable[[], object]) -> float:
     """Returns the median time of `work` on the GPU, by events, after two rounds that warm up."""
-    times: list[float] = []
-    for _ in range(_ROUNDS + 2):
+    return median(times_of(work, rounds=_ROUNDS, warm=2))
+
+
+def times_of(work: Callable[[], object], *, rounds: int, times: int = 1, warm: int = 1) -> list[float]:
+    """Returns what `work` takes on the GPU in each round, by events, where a round does it so many times on end."""
+    found: list[float] = []
+    for _ in range(warm + rounds):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
-        work()
+        for _ in range(times):
+            work()
         end.record()
         end.synchronize()
-        times.append(begin.elapsed_time(end) / 1000)
-    return median(times[2:])
+        found.append(begin.elapsed_time(end) / 1000 / times)
+    return found[warm:]
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,13 @@ class Work:
         chosen = self.experts * (1 - (1 - self.choices / self.experts) ** rows)
         moved = self.weight_bytes + chosen * self.expert_bytes + rows * context * self.token_bytes
         counted = rows * (self.row_flops + context * self.attention_flops)
-        return max(moved / ceilings.copy_bytes, counted / ceilings.matmul_flops)
+        return ceilings.seconds(moved, counted)
+
+    def reading_seconds(self, ceilings: Ceilings, rows: int, before: int, length: int) -> float:
+        """Returns the least time of a step that reads so many tokens of each row behind those that came before."""
+        counted = self.prompt_flops(rows, before + length) - self.prompt_flops(rows, before)
+        moved = self.weight_bytes + self.experts * self.expert_bytes + rows * (before + length) * self.token_bytes
+        return ceilings.seconds(moved, counted)
 
     def prompt_flops(self, rows: int, length: int) -> float:
         """Returns the operations of reading so many prompts, without the last layer's logits."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.gpu.ceilings import seconds_of
+from benchmarks.gpu.portions import products_of
 from benchmarks.gpu.shapes import DEFAULT, SHAPES
 from benchmarks.options import one_of
 from services.engine.fusion.triton.few_rows import FewRows, Tile, processors_of, tile_for, wide_tile_for
@@ -38,21 +39,10 @@ def main(
     """
     table = Table("layer", "rows", "bfloat16", "ours", "GB/s", "wide and torch", "plain", "best tile", "its time")
     measure = partial(_narrow, kind=NARROW_KINDS[quantization]) if quantization != "none" else _wide
-    for name, (units, width) in layers(shape).items():
+    for name, (units, width) in products_of(SHAPES[shape]()).items():
         for count in rows:
             table.add_row(name, str(count), *measure(units, width, count, tiles))
     Console(width=160).print(table)
-
-
-def layers(shape: str) -> dict[str, tuple[int, int]]:
-    """Returns the products of a layer, outputs and inputs each."""
-    config: Any = SHAPES[shape]()
-    hidden, feed, width = config.hidden_size, config.intermediate_size, config.head_dim
-    inward = width * (config.num_attention_heads + 2 * config.num_key_value_heads)
-    outward = width * config.num_attention_heads
-    return {
-        "qkv": (inward, hidden), "output": (hidden, outward), "gate, up": (2 * feed, hidden), "down": (hidden, feed)
-    }  # fmt: skip
 
 
 @torch.inference_mode()

@@ -1,15 +1,38 @@
 """What was measured, as a table and as JSON."""
 
 import json
-from dataclasses import asdict, dataclass
+import math
+import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 import transformers
 from rich.console import Console
+from rich.table import Table
 
+from benchmarks.gpu.alone import Alone
 from benchmarks.gpu.ceilings import Ceilings
 from benchmarks.tables import table_of
+
+_LONGEST_FAILURE = 2000
+
+
+@dataclass(frozen=True)
+class AskedLine:
+    """The whole engine by one kind of requests."""
+
+    asked: str
+    decode: float
+    """Tokens per second while all rows decode; 0 where there was no such time."""
+    roofline: float
+    """At the contexts they have then."""
+    idle_share: float
+    """Of the GPU's time meanwhile, where steps are launched ahead."""
+    step: float = 0.0
+    """Seconds of a recorded step alone with its choice of tokens; 0 where tokens are chosen elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -37,25 +60,50 @@ class Line:
     generate_prompt: float
     prompt_share: float
     """What the engine reads at, as a share of the measured product."""
+    alone: list[Alone] = field(default_factory=list[Alone])
+    """Recorded steps by themselves."""
+    asked: list[AskedLine] = field(default_factory=list[AskedLine])
+    """By other requests than greedy ones."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Report:
     """A whole run."""
 
     ceilings: Ceilings
-    lines: list[Line]
-    notes: dict[str, str]
+    path: Path | None
+    """Where it is written, if anywhere."""
+    lines: list[Line] = field(default_factory=list[Line])
+    notes: dict[str, str] = field(default_factory=dict[str, str])
     """About each model: its attention, and what else there is to say."""
+    failures: list[str] = field(default_factory=list[str])
 
-    def write(self, path: Path) -> None:
-        """Writes all of it, with the versions."""
-        found = asdict(self) | {
+    @contextmanager
+    def attempt(self, name: str) -> Generator[None]:
+        """Lets a measurement fail without those behind it."""
+        try:
+            yield
+        except Exception as error:
+            traceback.print_exc()
+            self.failures.append(f"{name}: {error!r}"[:_LONGEST_FAILURE])
+            self.write()
+
+    def write(self) -> None:
+        """Writes all there is so far, with the versions; whoever reads it meanwhile finds it whole."""
+        if self.path is None:
+            return
+        found = {
             "gpu": torch.cuda.get_device_name(),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
+            "ceilings": asdict(self.ceilings),
+            "lines": [asdict(line) for line in self.lines],
+            "notes": self.notes,
+            "failures": self.failures,
         }
-        path.write_text(json.dumps(found, indent=1) + "\n")
+        whole = self.path.with_suffix(".whole")
+        whole.write_text(json.dumps(found, indent=1) + "\n")
+        whole.replace(self.path)
 
     def show(self, console: Console) -> None:
         """Prints it."""
@@ -65,6 +113,8 @@ class Report:
         )
         for name, note in self.notes.items():
             console.print(f"{name}: {note}")
+        for failure in self.failures:
+            console.print(f"failed: {failure}")
         table = table_of(
             "model", "batch", "context", "decode tok/s", "of roofline", "engine", "of roofline", "idle", "generate",
             "times", "continuous", "times", "prompt tok/s", "of product", "generate",
@@ -73,12 +123,34 @@ class Report:
             table.add_row(
                 line.model, str(line.batch), str(line.context), _rate(line.engine_decode),
                 _share(line.engine_decode, line.roofline_decode), _rate(line.together_decode),
-                _share(line.together_decode, line.together_roofline), f"{line.idle_share:.1%}",
+                _share(line.together_decode, line.together_roofline), _part(line.idle_share),
                 _rate(line.generate_decode), _times(line.engine_decode, line.generate_decode),
                 _rate(line.continuous_decode), _times(line.together_decode, line.continuous_decode),
                 _rate(line.engine_prompt), f"{line.prompt_share:.0%}", _rate(line.generate_prompt),
             )  # fmt: skip
         console.print(table)
+        console.print(self._alone())
+        if any(line.asked for line in self.lines):
+            console.print(self._asked())
+
+    def _alone(self) -> Table:
+        table = table_of("recorded step alone", "least, us", "median", "allowed", "of it")
+        for line in self.lines:
+            for step in line.alone:
+                times = (f"{seconds * 1e6:,.0f}" for seconds in (step.least, step.middle, step.allowed))
+                table.add_row(f"{line.model}, {step.name}", *times, f"{step.allowed / step.least:.1%}")
+        return table
+
+    def _asked(self) -> Table:
+        table = table_of("engine", "tok/s", "of greedy", "of roofline", "idle", "step and choice alone, us")
+        for line in self.lines:
+            for one in line.asked:
+                table.add_row(
+                    f"{line.model}, {line.batch} at {line.context}, {one.asked}", _rate(one.decode),
+                    _share(one.decode, line.together_decode), _share(one.decode, one.roofline),
+                    _part(one.idle_share), _rate(one.step * 1e6),
+                )  # fmt: skip
+        return table
 
 
 def _rate(value: float) -> str:
@@ -86,7 +158,11 @@ def _rate(value: float) -> str:
 
 
 def _share(value: float, of: float) -> str:
-    return f"{value / of:.0%}" if value else "–"
+    return f"{value / of:.0%}" if value and of else "–"
+
+
+def _part(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.1%}"
 
 
 def _times(value: float, other: float) -> str:

@@ -1,8 +1,7 @@
 """The engine's runner by itself, without scheduling and sampling."""
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,30 +31,25 @@ def run_engine(
     prompts: list[list[int]],
     steps: int,
     chunk: int,
-    decoding: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Rates:
-    """Reads the prompts in chunks of `chunk` tokens and decodes greedily; each step's tokens are taken to the CPU.
-
-    Decodes within what `decoding` returns.
-    """
+    """Reads the prompts in chunks of `chunk` tokens and decodes greedily; each step's tokens are taken to the CPU."""
     sequences = [CachedTokens(list(prompt)) for prompt in prompts]
     for sequence in sequences:
         assert parts.pool.grow(sequence.pages, len(sequence.token_ids) + steps + 1)
     try:
         began = now()
-        _read(parts, sequences, chunk)
-        read = now()
-        with decoding():
-            for _ in range(steps):
-                _advance(parts, [Row(sequence, 1) for sequence in sequences])
-            ended = now()
-        return Rates(read - began, (ended - read) / steps)
+        read(parts, sequences, chunk)
+        done = now()
+        for _ in range(steps):
+            _advance(parts, [Row(sequence, 1) for sequence in sequences])
+        return Rates(done - began, (now() - done) / steps)
     finally:
         for sequence in sequences:
             parts.pool.release(sequence.pages)
 
 
-def _read(parts: Parts, sequences: list[CachedTokens], chunk: int) -> None:
+def read(parts: Parts, sequences: Sequence[CachedTokens], chunk: int) -> None:
+    """Reads all that is known of some sequences in chunks of `chunk` tokens, and one more token for each."""
     left = list(sequences)
     while left:
         rows: list[Row[CachedTokens]] = []

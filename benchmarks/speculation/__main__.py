@@ -16,7 +16,7 @@ import torch
 import typer
 
 from benchmarks.bare_engine import BareEngine, started
-from benchmarks.gpu.engine import Letters
+from benchmarks.gpu.asked import Letters
 from benchmarks.gpu.runner import prompts as random_tokens
 from benchmarks.gpu.shapes import SHAPES, make
 from benchmarks.options import one_of

@@ -1,0 +1,160 @@
+"""Recorded steps by themselves, replayed one behind another: what they take of a GPU that waits for nothing else."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any
+
+import torch
+from transformers import PretrainedConfig
+
+from benchmarks.gpu.asked import Letters
+from benchmarks.gpu.ceilings import Ceilings, Work, times_of
+from benchmarks.gpu.kernels import KernelTime, kernels_of
+from benchmarks.gpu.portions import Portions
+from benchmarks.gpu.runner import read
+from services.engine.generation.building.parts import Parts
+from services.engine.generation.group import SequenceGroup
+from services.engine.generation.output.detokenizer import IncrementalDetokenizer
+from services.engine.generation.output.output import OutputBuilder
+from services.engine.generation.output.token_texts import TokenTexts
+from services.engine.generation.recorded.replay import Replay, ReplayedStep
+from services.engine.generation.requests.request import GenerationRequest
+from services.engine.generation.running.runner import ModelRunner, Recorded
+from services.engine.generation.sampling.device_choice import takes
+from services.engine.generation.sequence import Row, Sequence
+
+_ROUNDS, _TIMES = 12, 8
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One recorded step."""
+
+    kind: str
+    """"decoding", or "reading" where it is of prompts."""
+    rows: int
+    tokens: int
+    """Of each row."""
+    before: int
+    """Tokens that each row has in the cache."""
+    least: float
+    """Seconds of a replay, of rounds of eight."""
+    middle: float
+    allowed: float
+    """Seconds that memory or products would take."""
+    kernels: list[KernelTime] = field(default_factory=list[KernelTime])
+
+    @property
+    def name(self) -> str:
+        """In tables."""
+        if self.kind == "decoding":
+            return f"{self.rows} {'row' if self.rows == 1 else 'rows'} at {self.before}"
+        return f"{self.rows} x {self.tokens} of a prompt behind {self.before}"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A model on a GPU, with what its steps are held against."""
+
+    parts: Parts
+    config: PretrainedConfig
+    work: Work
+    ceilings: Ceilings
+    chunk: int
+    """Prompt tokens that are read at once."""
+    narrow: bool
+    """Whether its weights have 8 bits."""
+
+    @torch.inference_mode()
+    def alone(self, requests: list[GenerationRequest]) -> list[Alone]:
+        """Returns the step that decodes all rows behind their prompts, and the longest that reads their last tokens.
+
+        Where there is no recording of such a step it is left out.
+        """
+        with self._read(requests) as (recorded, sequences):
+            if recorded is None:
+                return []
+            rows, prompt = len(requests), sequences[0].prompt_count
+            found: list[Alone] = []
+            if replay := _decoding(recorded, sequences):
+                allowed = self.work.decode_seconds(self.ceilings, rows, prompt + 1)
+                found.append(Alone("decoding", rows, 1, prompt, *_timed(replay.run), allowed))
+            tokens = min(max((shape.size for shape in recorded.reading_shapes), default=0) // rows, prompt)
+            if tokens > 1 and (replay := _reading(recorded, sequences, tokens)):
+                allowed = self.work.reading_seconds(self.ceilings, rows, prompt - tokens, tokens)
+                found.append(Alone("reading", rows, tokens, prompt - tokens, *_timed(replay.run), allowed))
+            return found
+
+    @torch.inference_mode()
+    def with_kernels(self, step: Alone, requests: list[GenerationRequest]) -> Alone:
+        """Returns one of these steps with its kernels. A profiler may make slower what is measured behind it."""
+        with self._read(requests) as (recorded, sequences):
+            assert recorded is not None
+            if step.kind == "decoding":
+                replay = _decoding(recorded, sequences)
+                portions = Portions.decoding(self.config, step.rows, step.before + 1, narrow=self.narrow)
+            else:
+                replay = _reading(recorded, sequences, step.tokens)
+                portions = Portions.reading(self.config, step.rows, step.before, step.tokens, narrow=self.narrow)
+            assert replay is not None
+            layers = self.config.num_hidden_layers
+            return replace(step, kernels=kernels_of(replay.run, layers, portions, self.ceilings))
+
+    @torch.inference_mode()
+    def chosen_seconds(self, requests: list[GenerationRequest]) -> float:
+        """Returns the least time of a step that decodes such rows and chooses their tokens; 0 where no GPU does."""
+        with self._read(requests) as (recorded, sequences):
+            if recorded is None or not all(map(takes, sequences)):
+                return 0.0
+            replay = _decoding(recorded, sequences)
+            return _timed(replay.choose)[0] if replay else 0.0
+
+    @contextmanager
+    def _read(self, requests: list[GenerationRequest]) -> Generator[tuple[Recorded | None, list[Sequence]]]:
+        """Yields sequences that have read their prompts and found a token, with what replays steps."""
+        runner, pool = self.parts.runner, self.parts.pool
+        assert isinstance(runner, ModelRunner)
+        sequences = list(map(_sequence, requests))
+        try:
+            for each in sequences:
+                assert pool.grow(each.pages, len(each.token_ids) + 1)
+            read(self.parts, sequences, self.chunk)
+            yield runner.recorded, sequences
+        finally:
+            for each in sequences:
+                pool.release(each.pages)
+
+
+def _sequence(request: GenerationRequest) -> Sequence:
+    """Returns a sequence whose stream nobody reads."""
+    unread: Any = None
+    detokenizer = IncrementalDetokenizer(Letters(), request.prompt_token_ids, skip_special_tokens=True)
+    output = OutputBuilder(detokenizer, request.stopping, TokenTexts(Letters()), structure=request.structure)
+    made = SequenceGroup(request, (output,), unread, 0.0).open()
+    assert made is not None
+    return made
+
+
+def _decoding(recorded: Recorded, sequences: list[Sequence]) -> Replay | None:
+    return _replayed(recorded, [Row(each, 1, decodes=True) for each in sequences])
+
+
+def _reading(recorded: Recorded, sequences: list[Sequence], tokens: int) -> Replay | None:
+    """Lets sequences read so many last tokens of their prompts again."""
+    for each in sequences:
+        del each.token_ids[each.prompt_count :]
+        each.computed = each.prompt_count - tokens
+    return _replayed(recorded, [Row(each, tokens) for each in sequences])
+
+
+def _replayed(recorded: Recorded, rows: list[Row[Sequence]]) -> Replay | None:
+    """Returns the recording with these rows in it; None where there is none for them."""
+    step = recorded.launch(rows)
+    return step.replay if isinstance(step, ReplayedStep) else None
+
+
+def _timed(work: Callable[[], object]) -> tuple[float, float]:
+    found = times_of(work, rounds=_ROUNDS, times=_TIMES)
+    return min(found), median(found)
