@@ -116,6 +116,7 @@ class StructureState:
             taken = token_id < self._size and self._matcher.try_consume_tokens([token_id])
             self._note(began)
             if not taken:
+                self.mask()  # of a lexer that failed under another output the library says nothing before
                 return i
         return len(token_ids)
 

@@ -3,6 +3,7 @@ import pytest
 from services.engine.structure.cache import Refusal, StructureCache
 from services.engine.structure.structure import StructureFailed
 from tests.services.structures import compiled, regex, wanted
+from tests.tiny_models import tokenizer
 
 FORMATS = [wanted("regex", f"a{{{i}}}") for i in range(6)]
 
@@ -57,6 +58,18 @@ def test_a_lexer_that_others_may_have_filled_is_spent_and_no_fault_of_the_struct
         with pytest.raises(StructureFailed, match="too complex"):
             structure.worked(1e-5, "lexer error: too many states: 20000 >= 20000")
         assert (structure.spent, structure.failure is None) == (spent, spent)
+
+
+def test_what_one_output_came_to_is_told_to_others_too() -> None:
+    """They share a lexer: a token that it takes no more is not said to be one that the structure forbids."""
+    rules = "".join(f'r{i} ::= r{i + 1} "x" | "y"\n' for i in range(600))
+    structure = compiled(wanted("grammar", f'root ::= r0\n{rules}r600 ::= "z"'))
+    one, other = structure.begin(), structure.begin()
+    y = tokenizer()("y", add_special_tokens=False)["input_ids"]
+    assert one.advance(y) == 1 and not one.complete
+    assert one.failure
+    with pytest.raises(StructureFailed, match="too complex"):
+        other.advance(y)
 
 
 def test_a_lexer_that_the_beams_of_an_output_filled_is_no_fault_of_the_structure() -> None:
