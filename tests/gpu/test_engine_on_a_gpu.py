@@ -162,7 +162,8 @@ async def test_steps_are_launched_ahead(load: Load, start: Start, caplog: pytest
         {"repetition_penalty": 1.2, "logit_bias": ((9, 2.0),)},
     )
     withheld = {"frequency_penalty": 0.3, "stop_token_ids": frozenset({7}), "allowed_token_ids": tuple(range(200))}
-    for fields in ({}, drawn, {"temperature": 1.1}, changed | withheld, drawn | changed):
+    typical = {"temperature": 1.1, "typical_p": 0.7}
+    for fields in ({}, drawn, {"temperature": 1.1}, typical, changed | withheld, drawn | changed):
         assert await all_of(bench, **fields) == await all_of(waits, **fields)
         assert sum(launched) > NEW_TOKENS / 2
         assert any(read)

@@ -60,9 +60,11 @@ class LogitChanges:
         bounded = [i for i, one in enumerate(wishes) if one.only is not None]
         biased, _, fitting = _places([one.biased for one in wishes], vocabulary)
         biases = np.concatenate([one.biases for one in wishes])[fitting]
-        parts = rows, biased, _places(never, vocabulary)[0], bounded, sources or []
-        self._rows, self._biased, self._never, self._bounded, behind = _sent(parts, np.int64, device)
+        typical = [i for i, one in enumerate(wishes) if one.typical_p < 1]
+        parts = rows, biased, _places(never, vocabulary)[0], bounded, typical, sources or []
+        self._rows, self._biased, self._never, self._bounded, self._typical, behind = _sent(parts, np.int64, device)
         [self._biases] = _sent([biases], np.float32, device)
+        [self._masses] = _sent([[wishes[i].typical_p for i in typical]], np.float64, device)
         self._bounds = _forbidden([one.only for one in wishes if one.only is not None], vocabulary, device)
         penalized = [sequence for sequence, one in zip(sequences, wishes, strict=True) if one.penalized]
         self._sources = behind[: len(penalized)]
@@ -95,9 +97,15 @@ class LogitChanges:
         best = changed.max(dim=-1)
         found = torch.where(best.values.isfinite(), best.indices, UNDECIDED)
         found.masked_fill_(chosen[self._rows] == NO_TOKEN, NO_TOKEN)
-        if self._drawn and numbers is not None:
-            found = choose(changed, found, numbers[:, self._rows])
-        chosen[self._rows] = found
+        chosen[self._rows] = found if numbers is None else self._draw(changed, found, numbers[:, self._rows])
+
+    def _draw(self, logits: Tensor, likeliest: Tensor, numbers: Tensor) -> Tensor:
+        if not self._drawn:
+            return likeliest
+        drawn, some = choose(logits, likeliest, numbers), self._typical
+        if len(some):
+            drawn[some] = choose(logits[some], likeliest[some], numbers[:, some], self._masses.unsqueeze(1))
+        return drawn
 
     def _change(self, logits: Tensor) -> None:
         """Does so in place, in the order of `row_processors`."""
@@ -176,7 +184,9 @@ def _forbidden(allowed: Rows[Ids], vocabulary: int, device: torch.device) -> Ten
     return forbidden
 
 
-def _sent(numbers: Rows[ArrayLike], kind: type[np.int64 | np.float32], device: torch.device) -> list[Tensor]:
+def _sent(
+    numbers: Rows[ArrayLike], kind: type[np.int64 | np.float32 | np.float64], device: torch.device
+) -> list[Tensor]:
     """Returns numbers on a device, by one transfer that nobody waits for."""
     arrays = [np.asarray(each, dtype=kind) for each in numbers]
     together = torch.from_numpy(np.concatenate(arrays))

@@ -17,7 +17,7 @@ from services.engine.generation.sampling.draws import uniform, uniform_ahead
 from services.engine.generation.sampling.inversion import invert
 from services.engine.generation.sampling.penalties import OutputPenalties, RepetitionPenalty
 from services.engine.generation.sampling.sampler import row_processors, scaled
-from services.engine.generation.sampling.truncation import Limits, limited, look_at_head
+from services.engine.generation.sampling.truncation import Limits, limited, look_at_head, only_typical
 from services.engine.generation.sampling.wishes import Wishes
 from services.engine.generation.sequence import Sequence
 
@@ -57,13 +57,14 @@ def wishes_of(sequence: Sequence) -> Wishes:
 
 
 def _wishes(request: GenerationRequest) -> Wishes:
-    if request.structure or request.sampling.typical_p != 1:
+    if request.structure:
         return Wishes(request, none=False, possible=False)
     made = row_processors(request, _NO_LOGITS)
     known = all(isinstance(one, _KNOWN) for one in made) and all(
         len(words) == 1 for words in request.sampling.bad_words
     )
-    return Wishes(request, none=not made, possible=known)
+    typical = request.sampling.typical_p < 1 and not request.sampling.greedy
+    return Wishes(request, none=not (made or typical), possible=known)
 
 
 def numbers_of(sequences: Rows[Sequence], further: Rows[int]) -> NDArray[np.float64] | None:
@@ -100,13 +101,14 @@ class Draws:
         return self._left.pop()
 
 
-def choose(logits: Tensor, likeliest: Tensor, numbers: Tensor) -> Tensor:
+def choose(logits: Tensor, likeliest: Tensor, numbers: Tensor, typical: Tensor | None = None) -> Tensor:
     """Returns int64 `[rows]`: the likeliest token where a row is greedy, else one drawn as `sampler` draws it.
 
     Args:
         logits: `[rows, vocabulary]`.
         likeliest: int64 `[rows]`, NO_TOKEN where logits are not numbers.
         numbers: float64 `[NUMBERS, rows]` of `numbers_of`, on the same device.
+        typical: float64 `[rows, 1]`, the typical-p of each.
     """
     temperature, narrow = numbers[0].float(), numbers[_LIMITED] > 0
     weighed = scaled(logits, temperature)
@@ -115,5 +117,7 @@ def choose(logits: Tensor, likeliest: Tensor, numbers: Tensor) -> Tensor:
     head = look_at_head(weighed, limits, 1, total=weights.sum(dim=-1, keepdim=True))
     kept = weights.gather(1, head.order) * head.keep  # all of them where nothing is limited
     weights = weights.masked_fill_(narrow.unsqueeze(1), 0.0).scatter_(1, head.order, kept)
+    if typical is not None:
+        weights = only_typical(weighed.masked_fill_(weights == 0, -math.inf), typical, 1).exp()
     drawn = invert(weights, numbers[DRAWS]).masked_fill_(head.more & narrow, UNDECIDED)
     return torch.where((likeliest >= 0) & (temperature > 0), drawn, likeliest)

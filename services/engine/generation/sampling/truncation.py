@@ -32,7 +32,7 @@ def truncate(logits: Tensor, parameters: list[SamplingParameters], least: int = 
     if typical:
         logits = logits.clone()
         mass = _column([parameters[i].typical_p for i in typical], logits)
-        logits[typical] = _typical(logits[typical], mass, least)
+        logits[typical] = only_typical(logits[typical], mass, least)
     return logits
 
 
@@ -120,7 +120,7 @@ def look_at_head(
     return Head(ordered, order, keep, more.squeeze(1) if size < vocabulary else torch.zeros_like(more[:, 0]))
 
 
-def _typical(logits: Tensor, mass: Tensor, least: int) -> Tensor:
+def only_typical(logits: Tensor, mass: Tensor, least: int) -> Tensor:
     """Keeps tokens whose information is nearest to the entropy, until their probabilities reach `mass` `[rows, 1]`."""
     information = -torch.log_softmax(logits.double(), dim=-1)
     probabilities = torch.exp(-information)

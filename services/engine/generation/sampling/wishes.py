@@ -29,6 +29,8 @@ class Wishes:
         self.only = _ids({*allowed, *stopping.end_token_ids}) if allowed else None
         """Those that are allowed, if others are not."""
         self.penalties = sampling.repetition_penalty, sampling.presence_penalty, sampling.frequency_penalty
+        self.typical_p = 1.0 if sampling.greedy else sampling.typical_p
+        """Of a row that is drawn: what is typical depends on all its logits."""
         self._prompt = array("q", dict.fromkeys(request.prompt_token_ids) if sampling.repetition_penalty != 1.0 else ())
         self._generated = array("q")
         self._prompt_count = len(request.prompt_token_ids)

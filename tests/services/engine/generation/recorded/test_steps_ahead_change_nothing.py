@@ -31,6 +31,7 @@ KINDS: list[dict[str, Any]] = [
     },
     {"temperature": 0.9, "presence_penalty": 0.7, "logit_bias": ((7, 2.0), (300, -1.5)), "bad_words": ((8,), (40,))},
     {"temperature": 1.1, "top_k": 20, "repetition_penalty": 0.8, "allowed_token_ids": tuple(range(50, 110))},
+    {"temperature": 1.2, "top_p": 0.8, "top_k": 90, "typical_p": 0.6},
     {"logprob_count": 5},
     {"logprob_count": 0, "temperature": 0.9, "top_k": 40, "presence_penalty": 0.7},
 ]
@@ -92,7 +93,7 @@ async def test_mixed_requests_that_come_and_go_get_the_same(
         ({"presence_penalty": 1.0}, 1),
         ({"presence_penalty": 1.0, "bad_words": ((9, 10),)}, 0),
         ({"logprob_count": 1}, 1),
-        ({"temperature": 1.0, "typical_p": 0.5}, 0),
+        ({"temperature": 1.0, "typical_p": 0.5}, 1),
         ({"temperature": 0.9, "candidate_count": 2}, 1),
         ({"temperature": 1.0, "top_p": 0.97}, 3),  # more than the device looks at: it tries the 1st, 2nd, 4th
     ],

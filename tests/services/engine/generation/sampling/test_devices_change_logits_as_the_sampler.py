@@ -50,6 +50,7 @@ def wished(source: random.Random) -> Sequence:
         # The smallest penalty leaves all others equally unlikely: more than a device looks at.
         most = 0 if fields.get("repetition_penalty") == SMALLEST else source.choice([0, 5, 50])
         fields |= {"temperature": 0.9, "seed": source.randrange(99), "top_k": most}
+        fields |= {"typical_p": source.choice([0.05, 0.5, 0.95])} if source.random() < 0.5 else {}
     made = sequence_of([source.randrange(EMBEDDED) for _ in range(source.randrange(1, 30))], **fields)
     made.token_ids += [source.randrange(VOCABULARY) for _ in range(source.randrange(5))]
     return made
@@ -103,11 +104,12 @@ def launched(
     ("fields", "by_device", "as_they_are"),
     [
         ({"temperature": 1.0, "top_p": 0.5}, True, True),
+        ({"temperature": 0.0, "typical_p": 0.5}, True, True),
         ({"min_new_tokens": 5}, True, True),  # there is nothing to withhold
         ({"min_new_tokens": 5, "stop_token_ids": frozenset({7})}, True, False),
         ({"bad_words": ((5,), (6, 7))}, False, False),
         ({"no_repeat_ngram_size": 2}, False, False),
-        ({"temperature": 1.0, "typical_p": 0.5}, False, False),
+        ({"temperature": 1.0, "typical_p": 0.5}, True, False),
         ({"logprob_count": 0}, True, True),
     ],
 )
