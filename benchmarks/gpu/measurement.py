@@ -198,6 +198,8 @@ def _note(engine: Engine, making: float, building: float) -> str:
     assert isinstance(runner, ModelRunner)
     recorded = "recorded" if runner.recorded is not None else "not recorded"
     attention, allowed = type(runner.backend).__name__, runner.allowed_error
+    if (tiles := getattr(runner.backend, "tiles", None)) is not None:
+        attention = f"{attention} with {tiles}"
     kinds = [type(module).__name__ for module in model.modules()]
     fused = f"{kinds.count('GpuDecoderLayer')} layers and {kinds.count('GpuExperts')} times experts by kernels"
     held = model.get_memory_footprint() / 1e9

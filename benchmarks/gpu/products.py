@@ -70,7 +70,7 @@ def _narrow(units: int, width: int, count: int, tiles: bool, kind: NarrowKind) -
 @torch.inference_mode()
 def _wide(units: int, width: int, count: int, tiles: bool) -> list[str]:
     wide, given = _drawn(units, width, count)
-    kernels = [FewRows(linear.weight, None, None, ()) for linear in wide]
+    kernels = [FewRows(linear.weight, None, None, {}) for linear in wide]
     own = wide_tile_for(count, units, width, processors_of(GPU))
     ours = _tried(kernels, given, own)
     found = [_told(_seconds(lambda i: wide[i](given), len(wide))), _told(ours), f"{2 * units * width / ours / 1e9:.0f}"]

@@ -66,7 +66,7 @@ class Steps:
         replace_narrow(substitutions, model)
         for linear in model.modules():
             if type(linear) is GpuLinear:  # whether it is faster than torch's product nobody can tell here
-                linear.few_rows = FewRows(linear.weight, None, linear.bias, RACED)
+                linear.few_rows = FewRows(linear.weight, None, linear.bias, dict.fromkeys(RACED))
 
     @torch.inference_mode()
     def run(self, kind: Kind, size: int) -> None:

@@ -2,8 +2,8 @@
 
 # Kernels are launched with other arguments than they are written with.
 # pyright: reportCallIssue=false
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -65,6 +65,28 @@ def wide_tile_for(rows: int, units: int, width: int, processors: int) -> Tile:
     return Tile(size, tile, block, splits, ahead=ahead)
 
 
+def wide_tiles_for(rows: int, units: int, width: int, processors: int) -> list[Tile]:
+    """Returns tiles that may be faster on some GPU than that of `wide_tile_for`, behind that one.
+
+    Narrower ones let more programs share a processor, or need no sum over splits, and read the rows more often.
+    """
+    own = wide_tile_for(rows, units, width, processors)
+    others = [
+        Tile(own.rows, 32, 64, max(own.splits // 2, 1), ahead=_AHEAD),
+        Tile(own.rows, 32, 128, own.splits, ahead=_AHEAD),
+        Tile(own.rows, 16, 128, 1, ahead=2 * _AHEAD),
+        Tile(own.rows, 64, 64, own.splits, warps=8, ahead=2 * _AHEAD),
+        Tile(own.rows, 128, 64, own.splits, warps=8, stages=3, ahead=_AHEAD),
+    ]
+    return list(dict.fromkeys([own, *(_fitting(tile, width) for tile in others)]))
+
+
+def _fitting(tile: Tile, width: int) -> Tile:
+    """Returns the tile, reading no further ahead than it has columns."""
+    length = -(-width // (tile.block * tile.splits)) * tile.block
+    return replace(tile, ahead=min(tile.ahead, 1 << (length.bit_length() - 1)))
+
+
 def size_for(rows: int) -> int:
     """Returns how many rows a tile has for so many."""
     return next(size for size in TILED if rows <= size or size == TILED[-1])
@@ -73,9 +95,13 @@ def size_for(rows: int) -> int:
 class FewRows:
     """Computes the products of a few rows with the weight `[out, in]` of a layer."""
 
-    def __init__(self, weight: Tensor, factors: Tensor | None, bias: Tensor | None, sizes: Collection[int]) -> None:
-        """`factors` as in `GpuLinear`. It is to be used for numbers of rows with tiles of these sizes."""
-        self._weight, self._factors, self._bias, self._sizes = weight, factors, bias, sizes
+    def __init__(
+        self, weight: Tensor, factors: Tensor | None, bias: Tensor | None, tiles: Mapping[int, Tile | None]
+    ) -> None:
+        """`factors` as in `GpuLinear`. It is to be used for numbers of rows with tiles of the sizes of `tiles`, by
+        those, or where there is none by one that is chosen here.
+        """
+        self._weight, self._factors, self._bias, self.tiles = weight, factors, bias, tiles
         self.device = weight.device
         self._processors = processors_of(weight.device)
         # Never made anew, as recorded steps go on using it: one for each of the smallest tiles.
@@ -84,13 +110,13 @@ class FewRows:
 
     def takes(self, count: int) -> bool:
         """Returns whether it is to be used for so many rows."""
-        return 0 < count <= MOST_ROWS and size_for(count) in self._sizes
+        return 0 < count <= MOST_ROWS and size_for(count) in self.tiles
 
     def __call__(self, rows: Tensor, *, residual: Tensor | None = None, tile: Tile | None = None) -> Tensor:
         """Returns `[T, out]` of `[T, in]`; with a residual `[T, out]`, that is added to in place and returned."""
         rows, count, (units, width) = rows.contiguous(), len(rows), self._weight.shape
         choose = wide_tile_for if self._factors is None else tile_for
-        tile = tile or choose(count, units, width, self._processors)
+        tile = tile or self.tiles.get(size_for(count)) or choose(count, units, width, self._processors)
         output = rows.new_empty(count, units) if residual is None else residual
         grid = (-(-units // tile.units), -(-count // tile.rows), tile.splits)
         places = grid[0] * grid[1] if tile.splits > 1 else 0

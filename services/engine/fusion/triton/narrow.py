@@ -31,7 +31,7 @@ class GpuNarrowLinear(GpuLinear):
         self.weight = nn.Parameter(bits.view(first.number_type), requires_grad=False)
         self._room = room_for(bits.device, first.dtype)
         self._room.reserve(bits.numel())
-        self.few_rows = kernel = FewRows(self.weight, self.factors, self.bias, TILED)
+        self.few_rows = kernel = FewRows(self.weight, self.factors, self.bias, dict.fromkeys(TILED))
         if bits.device.type == "cuda":
             _compile(kernel, self.in_features, first.dtype)
 

@@ -1,6 +1,7 @@
-"""Who computes products of a few rows on this GPU: torch, or a kernel of our own where that is faster."""
+"""Who computes products of a few rows on this GPU: torch, or a kernel of our own where that is faster, and how."""
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,31 +10,36 @@ import torch
 from torch import Tensor, nn
 
 from services.engine.device.capture import Captures
-from services.engine.fusion.triton.few_rows import FewRows
+from services.engine.device.race import Clock, entered, fastest, least, replay_seconds
+from services.engine.fusion.triton.few_rows import FewRows, Tile, processors_of, wide_tiles_for
 from services.engine.fusion.triton.linear import GpuLinear
 
 log = logging.getLogger(__name__)
 
-Timer = Callable[[Callable[[], object]], Callable[[], float]]
-"""Makes of work what tells, each time it is called, how long it takes the GPU, in seconds."""
+Timer = Callable[[Callable[[], object]], Clock]
 
 RACED = (16, 32)
 """Rows of the tiles that run. Of more rows torch's product has enough to do."""
 _GAPS = 1e-6
 """Seconds that a product of torch's costs a step besides: it begins when the kernel in front of it has ended, and the
 one behind it likewise, where ours and their neighbours overlap. Measured on an H200, in a step of 32 rows."""
-_TURNS, _ROUNDS = 3, 5
+_GAIN = 0.03
+"""Of its time that another tile has to save."""
+_SECONDS = 20.0
+"""After which no further tiles are compiled."""
 _ERROR = 1e-2
 """By which both products may differ, of their norm: they are rounded to 16 bits."""
 
 
 @torch.inference_mode()
-def race(model: nn.Module, timer: Timer | None = None) -> None:
+def race(model: nn.Module, timer: Timer | None = None, seconds: float = _SECONDS) -> None:
     """Lets linear layers with weights of 16 bits use a kernel for as many rows as it is faster for than torch.
 
     Layers of the same shape are measured together, one behind the other as in a step, so that no weight is found in a
-    cache unless the model fits it. Where a kernel fails, or computes something else, torch's product stays.
+    cache unless the model fits it. The kernel runs with the tile of `wide_tile_for` and, for so many seconds, with
+    others. Where it fails, or computes something else, torch's product stays.
     """
+    until = time.monotonic() + seconds
     alike: defaultdict[tuple[int, int, torch.dtype, bool], list[GpuLinear]] = defaultdict(list)
     for module in model.modules():
         if type(module) is GpuLinear and module.weight.dtype in (torch.bfloat16, torch.float16):
@@ -41,40 +47,40 @@ def race(model: nn.Module, timer: Timer | None = None) -> None:
     for (units, width, *_), linears in alike.items():
         timer = timer or partial(recording, Captures(linears[0].weight.device))
         try:
-            won = [size for size in RACED if _wins(linears, size, timer)]
+            raced = {size: _winner(linears, size, timer, until) for size in RACED}
         except Exception as error:  # a compiler raises anything
             log.warning("products of %d by %d are torch's own, as a kernel failed: %s", units, width, error)
             continue
-        log.info("products of %d by %d have a kernel for tiles of %s rows", units, width, won or "no")
+        won = {size: tile for size, tile in raced.items() if tile is not None}
+        log.info("products of %d by %d have a kernel for %s", units, width, [*won.values()] or "no rows")
         for linear in linears if won else ():
             linear.few_rows = FewRows(linear.weight, None, linear.bias, won)
 
 
-def _wins(linears: Sequence[GpuLinear], size: int, timer: Timer) -> bool:
-    kernels = [FewRows(linear.weight, None, linear.bias, (size,)) for linear in linears]
+def _winner(linears: Sequence[GpuLinear], size: int, timer: Timer, until: float) -> Tile | None:
+    """Returns the tile with which the kernel is faster than torch's product; None if it is not."""
     rows = torch.randn(size, linears[0].in_features, device=linears[0].weight.device).to(linears[0].weight.dtype)
-    if not _agree(linears[0].of_many(rows), kernels[0](rows)):
-        raise ValueError("it computes something else")
+    exact = linears[0].of_many(rows)
+
+    def enter(tile: Tile) -> Clock:
+        kernels = [FewRows(linear.weight, None, linear.bias, {size: tile}) for linear in linears]
+        if not _agree(exact, kernels[0](rows)):
+            raise ValueError("it computes something else")
+        return timer(lambda: [kernel(rows) for kernel in kernels])
+
     theirs = timer(lambda: [linear.of_many(rows) for linear in linears])
-    ours = timer(lambda: [kernel(rows) for kernel in kernels])
-    times = [(ours(), theirs()) for _ in range(_TURNS)]  # in turns: a GPU's pace changes
-    return min(time for time, _ in times) < min(time for _, time in times) + _GAPS * len(linears)
+    units, width = linears[0].weight.shape
+    own, *others = wide_tiles_for(size, units, width, processors_of(rows.device))
+    times = least({None: theirs, own: enter(own)} | entered(others, enter, until))
+    limit = times.pop(None) + _GAPS * len(linears)
+    best = fastest(times, own, _GAIN)
+    return best if times[best] < limit else None
 
 
 def _agree(own: Tensor, found: Tensor) -> bool:
     return bool((own.float() - found.float()).norm() <= _ERROR * own.float().norm())
 
 
-def recording(captures: Captures, work: Callable[[], object]) -> Callable[[], float]:
-    """Returns what tells the least time of some rounds of a recording: launching kernels one by one takes longer."""
-    graph, _ = captures.take(work)
-    return lambda: min(_replay_seconds(graph) for _ in range(_ROUNDS))
-
-
-def _replay_seconds(graph: torch.cuda.CUDAGraph) -> float:
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    begin.record()
-    graph.replay()
-    end.record()
-    end.synchronize()
-    return begin.elapsed_time(end) / 1000
+def recording(captures: Captures, work: Callable[[], object]) -> Clock:
+    """Returns what tells how long a recording of the work takes."""
+    return partial(replay_seconds, captures.take(work)[0])

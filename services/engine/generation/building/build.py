@@ -36,7 +36,7 @@ from services.engine.generation.cache.paged_cache import PagedCache
 from services.engine.generation.cache.state_size import state_size
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.prefill_budget import PrefillBudget
-from services.engine.generation.recorded.recording import reading_seconds, record_steps
+from services.engine.generation.recorded.recording import race_tiles, reading_seconds, record_steps
 from services.engine.generation.running.rotary import frequencies_depend_on_length
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.running.serial_runner import Continuation, SerialRunner, nothing_given
@@ -166,6 +166,7 @@ def paged_parts(loaded: LoadedModel, settings: EngineSettings, memory: DeviceMem
     runner, pool, plan = cache.build(partial(verified_runner, loaded))
     reading = 0.0
     if settings.record_decoding and loaded.device.type == "cuda":
+        race_tiles(loaded, runner, pool, settings.max_sequences)
         runner.recorded = record_steps(loaded, runner, pool, settings.max_sequences)
         reading = reading_seconds(loaded, runner, pool) if runner.recorded else 0.0
     reason = "Its paged forward was compared with its own at load."

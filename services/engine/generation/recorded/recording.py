@@ -52,6 +52,25 @@ def record_steps(
     return None
 
 
+def race_tiles(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: int) -> None:
+    """Lets rows that decode attend by the tiles with which recorded steps of up to so many rows take least here.
+
+    Where that cannot be found out, they attend as they did before.
+    """
+    graphs = _graphs(loaded, runner, min(loaded.context_tokens, pool.page_count * pool.page_size))
+    if graphs is None:
+        return
+    from services.engine.generation.recorded.tile_race import TileRace  # as in `_graphs`
+
+    try:
+        TileRace(graphs, runner, pool).run(rows)
+    except Exception as failure:  # whatever a model does that cannot be recorded
+        log.warning("Attention is not tried with other tiles: %s", failure)
+    del graphs
+    torch.cuda.synchronize(loaded.device)
+    torch.cuda.empty_cache()
+
+
 def _succeeds(work: Callable[[], object], extent: Extent) -> bool:
     try:
         work()

@@ -79,7 +79,7 @@ class StepGraphs:
     ) -> None:
         """Takes no sequence beyond `longest` tokens."""
         self._model, self._backend, self._cache, self._device = model, backend, cache, device
-        self._row_pages = -(-longest // cache.page_size)
+        self.longest, self._row_pages = longest, -(-longest // cache.page_size)
         self.share: Callable[[Tensor], object] | None = None
         """See Recorded."""
         self._graphs: dict[StepShape, StepGraph] = {}
@@ -142,6 +142,10 @@ class StepGraphs:
         pinned = self._device.type == "cuda"
         self._told = [torch.zeros(room, dtype=torch.int64, pin_memory=pinned) for _ in range(_UNREAD)]
         self._arrived = [torch.cuda.Event() for _ in range(_UNREAD)] if pinned else []
+
+    def fill(self, rows: Collection[Row[CachedTokens]], shape: StepShape) -> None:
+        """Copies rows to where a recording of this shape reads them."""
+        self._inputs.fill(rows, shape)
 
     @property
     def reading_shapes(self) -> list[StepShape]:
@@ -230,7 +234,9 @@ class StepGraphs:
         return logits
 
     def _inputs_for(self, shapes: Collection[StepShape]) -> StepInputs:
-        split = partial(part_tokens, cache=self._cache, processors=self._backend.processors)
+        def split(contexts: list[int], blocks: int) -> int:
+            return part_tokens(contexts, self._cache, self._backend.programs(blocks))
+
         return StepInputs(shapes, self._row_pages, self._cache.page_size, self._device, split)
 
     def _shape_behind(self, rows: Collection[Row[CachedTokens]]) -> StepShape | None:

@@ -54,9 +54,12 @@ class StepInputs:
         row_pages: int,
         page_size: int,
         device: torch.device,
-        part_tokens: Callable[[Sequence[int]], int],
+        part_tokens: Callable[[list[int], int], int],
     ) -> None:
-        """Has room for steps of these shapes, of rows of up to `row_pages` pages. For `part_tokens` see `plan`."""
+        """Has room for steps of these shapes, of rows of up to `row_pages` pages.
+
+        `part_tokens` returns how many tokens a program should take, for contexts in so many blocks of queries.
+        """
         room = max((_ends(shape)[-1] + _most_rows(shape) * row_pages for shape in shapes), default=0)
         cuda = device.type == "cuda"
         self._row_pages, self._page_size, self._part_tokens = row_pages, page_size, part_tokens
@@ -101,7 +104,7 @@ class StepInputs:
         places = self._lay_tokens(fields.reshape(_OF_TOKEN, shape.size), rows, sources, laid, stride)
         blocks = table.reshape(-1, _OF_BLOCK)
         lay_blocks(blocks, [row.token_count for row in rows], places, shape)
-        blocks[: shape.decoding, 4] = self._part_tokens(blocks[: shape.decoding, 2].clip(0).tolist())
+        blocks[: shape.decoding, 4] = self._part_tokens(blocks[: shape.decoding, 2].clip(0).tolist(), shape.decoding)
         blocks[:, 3] *= stride
         if len(listed):
             wanted = gathered(rows)[1]
@@ -133,7 +136,7 @@ class StepInputs:
             page = laid.pages[i][place]
             laid.table[i, place], laid.slots[i] = page, page * size
             self._laid[i] = laid.pages[i].copy()
-        laid.parts[:] = self._part_tokens([int(laid.places.sum())])
+        laid.parts[:] = self._part_tokens([int(laid.places.sum())], len(laid.parts))
         if draws is not None:
             laid.draws[:] = draws
         self._copy(*(laid.all if begun else laid.numbers))

@@ -21,7 +21,7 @@ from tests.services.engine.kernel_devices import DEVICES, shorten
 pytest.importorskip("triton")
 from services.engine.fusion.substitution import Substitutions
 from services.engine.fusion.triton import race as racing
-from services.engine.fusion.triton.few_rows import FewRows, Tile, wide_tile_for
+from services.engine.fusion.triton.few_rows import FewRows, Tile, wide_tile_for, wide_tiles_for
 from services.engine.fusion.triton.linear import GpuLinear
 from services.engine.fusion.triton.race import race
 from services.engine.fusion.triton.substitution import fuse_on_gpu
@@ -74,23 +74,24 @@ def timed(ours: list[int], fast: set[int]) -> Callable[[Work], Callable[[], floa
         (2, 512, 70, True, Tile(16, 64, 64, 1, ahead=256)),
         (19, 400, 33, False, Tile(16, 32, 32, 2, ahead=64)),  # the last split has a part of a block only
         (17, 520, 66, True, Tile(16, 64, 64, 2, ahead=256)),  # and nothing behind what is read ahead
-        (30, 200, 65, True, None),
+        (30, 1104, 65, True, None),  # all that run, of which some split the width by four
     ],
 )
 def test_products_equal_float64(device: str, rows: int, width: int, units: int, bias: bool, tile: Tile | None) -> None:
     with torch.inference_mode():
         linear = nn.Linear(width, units, bias, dtype=torch.float16, device=device)
-        kernel = FewRows(linear.weight, None, linear.bias, (16,))
+        kernel = FewRows(linear.weight, None, linear.bias, {16: None})
         given = torch.randn(rows, width, dtype=torch.float16, device=device)
         residual = torch.randn(rows, units, dtype=torch.float16, device=device)
         exact = functional.linear(given.double(), linear.weight.double(), linear.bias.double() if bias else None)
-        sums = exact + residual.double()
-        for found, wanted in (
-            (kernel(given, tile=tile), exact),
-            (kernel(given, residual=residual, tile=tile), sums),  # nothing is left of the first time
-        ):
-            assert float((found.double() - wanted).norm() / wanted.norm()) <= 1e-3
-        assert found is residual
+        for own in [tile] if tile else [None, *wide_tiles_for(rows, units, width, 132)]:
+            added = residual.clone()
+            for found, wanted in (
+                (kernel(given, tile=own), exact),
+                (kernel(given, residual=added, tile=own), exact + residual.double()),  # nothing is left of the first
+            ):
+                assert float((found.double() - wanted).norm() / wanted.norm()) <= 1e-3
+            assert found is added
 
 
 def test_wide_tiles_cover_processors_and_have_room() -> None:
@@ -140,11 +141,39 @@ def test_each_contestant_is_recorded_once_and_judged_by_the_best_of_its_turns() 
         return seconds
 
     model = nn.ModuleList([_layer(64, 48)])
-    race(model, timer)
+    race(model, timer, seconds=0)  # in which no other tile is tried
     assert recorded == [3] * 4
     kernel = model[0].few_rows
     assert isinstance(kernel, FewRows)
     assert [kernel.takes(count) for count in (16, 17)] == [True, False]
+
+
+@pytest.mark.parametrize(("saved", "winner"), [(0.05, 1), (0.01, 0)])
+def test_another_tile_is_used_where_it_saves_enough(saved: float, winner: int) -> None:
+    tiles = [wide_tiles_for(size, 48, 64, 1) for size in (16, 32)]
+    times = iter([time for own in tiles for time in (1.0, 0.9, 0.9 * (1 - saved), *[0.95] * (len(own) - 2))])
+    model = nn.ModuleList([_layer(64, 48)])
+    race(model, lambda _: partial(lambda seconds: seconds, next(times)))
+    kernel = model[0].few_rows
+    assert isinstance(kernel, FewRows)
+    assert kernel.tiles == {16: tiles[0][winner], 32: tiles[1][winner]}
+
+
+def test_a_tile_that_fails_or_is_wrong_is_left_out_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    (own, broken, wrong, *_), call = wide_tiles_for(16, 48, 64, 1), FewRows.__call__
+
+    def failing(kernel: FewRows, rows: torch.Tensor) -> torch.Tensor:
+        if kernel.tiles.get(16) == broken:
+            raise RuntimeError("out of resources")
+        return call(kernel, rows) * (1.1 if kernel.tiles.get(16) == wrong else 1.0)
+
+    monkeypatch.setattr(FewRows, "__call__", failing)
+    count = iter(range(1000))
+    model = nn.ModuleList([_layer(64, 48)])
+    race(model, lambda _: partial(lambda seconds: seconds, 1.0 if next(count) == 0 else 0.9))
+    kernel = model[0].few_rows
+    assert isinstance(kernel, FewRows)
+    assert kernel.tiles[16] == own
 
 
 def test_torchs_product_stays_where_a_kernel_is_not_faster_or_wrong(
@@ -163,7 +192,7 @@ def test_torchs_product_stays_where_a_kernel_is_not_faster_or_wrong(
 def test_a_kernel_may_take_as_much_longer_as_torchs_product_holds_up_its_neighbours() -> None:
     model = nn.ModuleList([_layer(64, 48), _layer(64, 48), _layer(48, 64)])
     times = iter([1.0, 1.0 + 1.5e-6] * 4)  # of torch's product and of the kernel, for two layers and for one
-    race(model, lambda _: partial(lambda seconds: seconds, next(times)))
+    race(model, lambda _: partial(lambda seconds: seconds, next(times)), seconds=0)
     assert [linear.few_rows is None for linear in model] == [False, False, True]
 
 

@@ -17,22 +17,17 @@ from services.engine.generation.attention.triton.decoding import attend_token
 from services.engine.generation.attention.triton.plan import QueryBlocks, TritonPlan, most_programs, plan_of
 from services.engine.generation.attention.triton.reading import attend_reading
 from services.engine.generation.attention.triton.storing import store_token
+from services.engine.generation.attention.triton.tiles import DecodeTiles, looked_through
 from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
 
 _KINDS = {torch.float32, torch.bfloat16, torch.float16}
 _MAX_WIDTH = 256
 _MAX_GROUP = 128
-_DECODING_BYTES, _DECODING_WARPS = 8192, 2
-"""Of keys that a decode kernel takes at once, and by how many warps: measured on an H200."""
-_ALONE, _TOGETHER = 64, 32
-"""Tokens that it takes at once at most, for one block of queries and for several: measured likewise."""
 _READING_BYTES = 256
 """Of a key or value, of which a kernel for several tokens takes most at once."""
 _MOST_PARTS = 64
 """Into which one context is split at most."""
 _COUNTERS = 1 << 14
-_BLOCKS = (16, 64, 256)
-"""Blocks of queries that the decode kernel looks through at once, for which it is compiled."""
 
 
 def takes(cache: KVCache) -> bool:
@@ -100,6 +95,7 @@ class TritonAttention:
         self._device = device
         cuda = device.type == "cuda"
         self.processors = torch.cuda.get_device_properties(device).multi_processor_count if cuda else 4
+        self.tiles = DecodeTiles()
         self._plain = ReferenceAttention()
         self._launches = WeakKeyDictionary[KVCache, dict[int, Launch]]()
         self._layers: dict[int, tuple[AttentionLayer, LayerLayout]] = {}
@@ -107,7 +103,11 @@ class TritonAttention:
 
     def plan(self, batch: AttentionBatch) -> TritonPlan:
         """See AttentionBackend.plan."""
-        return plan_of(batch, self.processors)
+        return plan_of(batch, self.programs)
+
+    def programs(self, blocks: int) -> int:
+        """Returns about how many programs are to attend for so many blocks of queries, all heads of keys together."""
+        return self.tiles.of(blocks).programs * self.processors
 
     def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, plan: TritonPlan) -> Tensor:
         """See AttentionBackend.attend."""
@@ -173,7 +173,8 @@ class TritonAttention:
         own: "OwnHeads | None" = None,
     ) -> None:
         count = len(blocks.table)
-        programs = most_programs(count, launch.kv_heads, self.processors)
+        tile, key_bytes = self.tiles.of(count), launch.widths["KEY_BLOCK"] * query.dtype.itemsize
+        programs = most_programs(count, launch.kv_heads, self.programs(count))
         group = launch.heads // launch.kv_heads * blocks.size
         totals = query.new_empty(launch.kv_heads * programs * group, output.shape[-1], dtype=torch.float32)
         measures = query.new_empty(launch.kv_heads * programs * group, 2, dtype=torch.float32)
@@ -185,11 +186,10 @@ class TritonAttention:
             self._arrivals(count * launch.kv_heads), _sinks(layer, query), output, *strides, *launch.strides,
             *launch.scales,
             layer.scaling, *_bounds(layer), rotation.epsilon, count, HEADS=launch.heads, KV_HEADS=launch.kv_heads,
-            M=max(power(group), 16), N=_tokens_decoding(query, launch, count), QUERIES=blocks.size, PARTS=_MOST_PARTS,
+            M=max(power(group), 16), N=tile.tokens_of(key_bytes), QUERIES=blocks.size, PARTS=_MOST_PARTS,
             **launch.widths, **_kind(layer), SINKS=layer.sinks is not None, ROTATED=rotation.rotated,
-            NORM=bool(rotation.scales),
-            BLOCKS=next((size for size in _BLOCKS if count <= size), power(count)),
-            **following(query.device), num_warps=_DECODING_WARPS, num_stages=1,
+            NORM=bool(rotation.scales), BLOCKS=looked_through(count),
+            **following(query.device), num_warps=tile.warps, num_stages=1,
         )  # fmt: skip
 
     def _arrivals(self, count: int) -> Tensor:
@@ -222,12 +222,6 @@ def _tokens_reading(query: Tensor, launch: Launch, size: int) -> tuple[int, int]
     # Registers have to hold 8-bit numbers made wide as well.
     crowded = launch.widths["NARROW"] and is_early(query.device)
     return 32 if wide or crowded else 64, 8 if size == 128 or (size == 64 and wide and crowded) else 4
-
-
-def _tokens_decoding(query: Tensor, launch: Launch, blocks: int) -> int:
-    """Returns the same for so many rows of one token, whose kernel has two times as many in its registers."""
-    fitting = _DECODING_BYTES // (launch.widths["KEY_BLOCK"] * query.dtype.itemsize)
-    return min(max(fitting, 16), _ALONE if blocks == 1 else _TOGETHER)
 
 
 def _bounds(layer: AttentionLayer) -> tuple[float, int]:

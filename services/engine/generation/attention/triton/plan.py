@@ -1,6 +1,6 @@
 """A step's rows in the form the kernels read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,6 @@ _LEAST = 16
 _LANES = 256
 """Bytes of a key or a value with which a block may have most queries; wider ones leave room for fewer."""
 _MOST = 128
-PROGRAMS = 4
-"""Programs of a decode kernel for each multiprocessor: fewer read too little at once, more begin and end too often."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +47,19 @@ class TritonPlan:
     """Whether all tokens are stored before any attends, as those need it that are of one sequence."""
 
 
-def part_tokens(contexts: Sequence[int], cache: KVCache, processors: int) -> int:
-    """Returns how many tokens of a context a program should take, so that all rows together occupy the GPU evenly."""
+def part_tokens(contexts: Sequence[int], cache: KVCache, programs: int) -> int:
+    """Returns how many tokens of a context one of so many programs should take, so that all take about as many."""
     kv_heads = max(layout.kv_heads for layout in cache.layouts.values())
-    return max(sum(contexts) * kv_heads // (PROGRAMS * processors), 1)
+    return max(sum(contexts) * kv_heads // programs, 1)
 
 
-def most_programs(blocks: int, kv_heads: int, processors: int) -> int:
-    """Returns how many parts so many blocks have at most, of programs that take `part_tokens` each.
+def most_programs(blocks: int, kv_heads: int, programs: int) -> int:
+    """Returns how many parts so many blocks have at most, where each takes the `part_tokens` of so many programs.
 
     What is left of the even share by rounding, to a program's 16 tokens or more at once too, is a sixteenth of it, and
     two parts of each block.
     """
-    return -(-PROGRAMS * processors * _LEAST // (kv_heads * (_LEAST - 1))) + 2 * blocks
+    return -(-programs * _LEAST // (kv_heads * (_LEAST - 1))) + 2 * blocks
 
 
 def most_queries(cache: KVCache) -> int:
@@ -69,13 +67,14 @@ def most_queries(cache: KVCache) -> int:
     return max(_LEAST // max(layout.heads // layout.kv_heads for layout in cache.layouts.values()), 1)
 
 
-def plan_of(batch: AttentionBatch, processors: int) -> TritonPlan:
-    """Returns the plan of a step for a GPU of so many multiprocessors, with one transfer to it."""
+def plan_of(batch: AttentionBatch, programs: Callable[[int], int]) -> TritonPlan:
+    """Returns the plan of a step, with one transfer to the GPU. For `programs` see `TritonAttention`."""
     longest = max((row.length for row in batch.rows), default=1)
     size = min(max(1 << (longest - 1).bit_length(), _LEAST), reading_queries(batch.cache))
     single: list[tuple[int, ...]] = []
     several: list[tuple[int, ...]] = []
-    tokens = part_tokens([row.context for row in batch.rows if row.length == 1], batch.cache, processors)
+    contexts = [row.context for row in batch.rows if row.length == 1]
+    tokens = part_tokens(contexts, batch.cache, programs(len(contexts)))
     page = 0
     for row in batch.rows:
         before = row.context - row.length

@@ -45,19 +45,19 @@ def test_each_part_of_each_context_has_one_program_and_together_they_take_all_of
     print(f"seed {seed}")  # shown where a test fails
     source = random.Random(seed)
     for turn in range(12):
-        kv_heads, processors, n = source.choice([1, 2, 8]), source.choice([4, 132]), source.choice([16, 32, 64])
+        kv_heads, programs, n = source.choice([1, 2, 8]), source.choice([16, 100, 300]), source.choice([16, 32, 64])
         window, rotated = source.choice([0, 0, 40]), source.random() < 0.5
         contexts = [
             source.randrange(source.choice([1, 20, 300, 3000 if turn else 60_000]))
             for _ in range(source.randrange(1, 17))
         ]
         layout = LayerLayout(kv_heads, kv_heads, 16, 16, torch.float32)
-        tokens = part_tokens(contexts, KVCache({0: layout}, 1, 16, torch.device("cpu"), by_token=True), processors)
+        tokens = part_tokens(contexts, KVCache({0: layout}, 1, 16, torch.device("cpu"), by_token=True), programs)
         queries = [source.choice([0, 1, 1, 1] if rotated else [0, 1, 4]) for _ in contexts]
         table = [[0, own, context, 0, tokens] for own, context in zip(queries, contexts, strict=True)]
-        programs = most_programs(len(table), kv_heads, processors)
-        told = torch.full((programs, 5), -1, dtype=torch.int32, device=device)
-        tell[(1, programs)](
+        most = most_programs(len(table), kv_heads, programs)
+        told = torch.full((most, 5), -1, dtype=torch.int32, device=device)
+        tell[(1, most)](
             torch.tensor(table, device=device), told, len(table), window, BLOCKS=16, N=n, PARTS=64, WINDOW=window > 0,
             ROTATED=rotated,
         )  # fmt: skip

@@ -18,6 +18,7 @@ from tests.services.engine.kernel_devices import DEVICES
 pytest.importorskip("triton")
 from services.engine.generation.attention.triton.backend import OwnHeads, TritonAttention, takes
 from services.engine.generation.attention.triton.plan import QueryBlocks, part_tokens
+from services.engine.generation.attention.triton.tiles import RACED, DecodeTile
 from services.engine.generation.recorded.step_inputs import query_blocks
 
 PAGE, PAGES = 16, 96
@@ -106,13 +107,13 @@ class Step:
     def draw(self, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self.generator).to(self.case.dtype)
 
-    def run(self, queries: int = 0) -> Tensor:
+    def run(self, queries: int = 0, tile: DecodeTile | None = None) -> Tensor:
         """Returns what the kernels make of it; with `queries`, the decode kernel with blocks of up to so many."""
-        backend = TritonAttention(torch.device(self.device))
+        backend = backend_of(self.device, tile)
         assert takes(self.cache)
         plan = backend.plan(self.batch)
         if queries:
-            blocks = self._blocks(queries, backend.processors)
+            blocks = self._blocks(queries, backend)
             plan = replace(plan, decoding=blocks, reading=None, stored_first=True)
         new = [(keys[-len(query) :], values[-len(query) :]) for query, (keys, values) in self._pairs()]
         # The heads of a token do not lie together, as models hand them over.
@@ -124,13 +125,13 @@ class Step:
         with poisoned():
             return backend.attend(layer, *scattered, plan).cpu()
 
-    def _blocks(self, queries: int, processors: int) -> QueryBlocks:
+    def _blocks(self, queries: int, backend: TritonAttention) -> QueryBlocks:
         rows = self.batch.rows
         places = [place for row in rows for place in range(row.context - row.length, row.context)]
         blocks = torch.from_numpy(query_blocks([row.length for row in rows], places, len(places), queries))
         blocks[:, 3] = torch.tensor([0, *(len(row.pages) for row in rows)]).cumsum(0)[blocks[:, 3]]
         blocks = torch.cat([blocks, torch.zeros(2, 4, dtype=torch.int64)])  # two that have no tokens
-        tokens = part_tokens(blocks[:, 2].tolist(), self.cache, processors)
+        tokens = part_tokens(blocks[:, 2].tolist(), self.cache, backend.programs(len(blocks)))
         table = torch.cat([blocks, torch.full((len(blocks), 1), tokens)], dim=1)
         return QueryBlocks(table.to(self.device), queries)
 
@@ -170,9 +171,17 @@ def poisoned() -> Generator[None]:
         torch.use_deterministic_algorithms(False)
 
 
-def check(case: Case, device: str, queries: int = 0) -> None:
+def backend_of(device: str, tile: DecodeTile | None) -> TritonAttention:
+    """Returns a backend whose decode kernel has this tile, if any, and its own otherwise."""
+    backend = TritonAttention(torch.device(device))
+    for blocks in (1, 16) if tile else ():
+        backend.tiles.choose(blocks, tile)
+    return backend
+
+
+def check(case: Case, device: str, queries: int = 0, tile: DecodeTile | None = None) -> None:
     step = Step(case, device)
-    found, exact = step.run(queries), step.exact()
+    found, exact = step.run(queries, tile), step.exact()
     assert found.shape == exact.shape
     assert found.dtype == case.dtype
     for span in step.batch.rows:
@@ -203,6 +212,13 @@ def test_a_long_context_is_split_and_summed(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("tile", RACED, ids=str)
+def test_every_tile_that_may_win_equals_the_formula(device: str, tile: DecodeTile) -> None:
+    check(Case(heads=2, kv_heads=1, window=90, sinks=True, rows=((1, 1), (1, 150), (1, 40))), device, tile=tile)
+    check(Case(heads=2, kv_heads=1, dtype=torch.float16, narrow=True, rows=((1, 200),)), device, tile=tile)
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("rows", "queries"), [(((1, 60), (7, 130), (4, 4)), 3), (((5, 40), (2, 33)), 8)])
 def test_a_few_tokens_of_a_row_attend_to_those_before_them(
     device: str, rows: tuple[tuple[int, int], ...], queries: int
@@ -230,9 +246,12 @@ def test_large_scores_neither_overflow_nor_vanish(device: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("rotated", [16, 8])
-@pytest.mark.parametrize(("with_norms", "narrow"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize(
+    ("with_norms", "narrow", "tile"),
+    [(False, False, None), (True, False, None), (True, True, None), *((False, True, tile) for tile in RACED[1:4:2])],
+)
 def test_rows_of_one_token_are_rotated_stored_and_attend_in_one_pass(
-    device: str, rotated: int, with_norms: bool, narrow: bool
+    device: str, rotated: int, with_norms: bool, narrow: bool, tile: DecodeTile | None
 ) -> None:
     case = Case(narrow=narrow, rows=((1, 1), (1, 140), (1, 16), (1, 33)), window=90, softcap=5.0, sinks=True)
     step = Step(case, device)
@@ -249,7 +268,7 @@ def test_rows_of_one_token_are_rotated_stored_and_attend_in_one_pass(
         angles[0].to(device), angles[1].to(device), rotated, scales and (scales[0].to(device), scales[1].to(device)),
         EPSILON,
     )  # fmt: skip
-    backend, layer = TritonAttention(torch.device(device)), step.layer
+    backend, layer = backend_of(device, tile), step.layer
     assert layer.sinks is not None
     step.batch.slots[2] = -1  # nothing is stored, and it is seen all the same
     with poisoned():

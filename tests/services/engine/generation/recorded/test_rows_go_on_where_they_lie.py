@@ -1,7 +1,6 @@
 """What a step finds in its places is the same, whether all was filled in anew or what was there has gone on."""
 
 import random
-from collections.abc import Sequence as Numbers
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,7 +26,7 @@ class Places(StepInputs):
         super().__init__(decoding_shapes(4), LONGEST // PAGE, PAGE, torch.device("cpu"), self.part)
 
     @staticmethod
-    def part(contexts: Numbers[int]) -> int:
+    def part(contexts: list[int], _blocks: int) -> int:
         return sum(contexts) // 3 + 1
 
     def held(self, shape: StepShape) -> list[Any]:

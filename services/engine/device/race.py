@@ -1,0 +1,57 @@
+"""A short race at load: which of several ways to do the same is fastest on the GPU that is there."""
+
+import logging
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import TypeVar
+
+import torch
+
+log = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
+"""Does the work, and tells how many seconds it takes the GPU."""
+
+_TURNS, _ROUNDS = 3, 5
+
+Way = TypeVar("Way", bound=Hashable)
+
+
+def entered(ways: Iterable[Way], enter: Callable[[Way], Clock], until: float) -> dict[Way, Clock]:
+    """Returns the clocks of those ways that can be entered, which compiles them, before the monotonic time `until`."""
+    clocks: dict[Way, Clock] = {}
+    for way in ways:
+        if time.monotonic() >= until:
+            log.info("no time is left to try %s", way)
+            continue
+        try:
+            clocks[way] = enter(way)
+        except Exception as error:  # a compiler raises anything
+            log.info("%s is not tried: %s", way, error)
+    return clocks
+
+
+def least(clocks: Mapping[Way, Clock]) -> dict[Way, float]:
+    """Returns the least time of each. They run by turns, since a GPU's pace changes."""
+    turns = [{way: clock() for way, clock in clocks.items()} for _ in range(_TURNS)]
+    return {way: min(turn[way] for turn in turns) for way in clocks}
+
+
+def fastest(times: Mapping[Way, float], own: Way, gain: float) -> Way:
+    """Returns the way that takes least, or `own` unless another saves more than the share `gain` of its time."""
+    best = min(times, key=lambda way: times[way])
+    return best if times[best] < times[own] * (1 - gain) else own
+
+
+def replay_seconds(graph: torch.cuda.CUDAGraph) -> float:
+    """Returns the least time of some rounds of a recording: launching kernels one by one takes longer."""
+    return min(_seconds(graph) for _ in range(_ROUNDS))
+
+
+def _seconds(graph: torch.cuda.CUDAGraph) -> float:
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    graph.replay()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / 1000

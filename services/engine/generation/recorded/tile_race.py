@@ -1,0 +1,122 @@
+"""Tiles of the decode kernel run a race at load: in recorded steps of the whole model, beside the kernels they meet."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from services.engine.device.race import Clock, entered, fastest, least, replay_seconds
+from services.engine.generation.attention.triton.backend import TritonAttention
+from services.engine.generation.attention.triton.tiles import RACED, DecodeTile, group_of
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.recorded.step_graphs import StepGraphs
+from services.engine.generation.recorded.step_shape import Kind, StepShape
+from services.engine.generation.running.runner import ModelRunner
+from services.engine.generation.sequence import CachedTokens, Row
+
+log = logging.getLogger(__name__)
+
+_SIZES = (1, 8, 32, 128)
+"""Rows of the steps, one for each group of them that has a tile of its own."""
+_CONTEXT, _LEAST_CONTEXT = 1024, 256
+"""Tokens of each row, where there are pages for so many."""
+_GAIN = 0.01
+"""Of a step's time that another tile has to save."""
+_SECONDS = 20.0
+"""After which no further tiles are compiled."""
+
+Timer = Callable[[torch.cuda.CUDAGraph], float]
+
+
+class TileRace:
+    """Chooses the tile for each number of rows. `graphs` are of the same runner, and used for this alone."""
+
+    def __init__(self, graphs: StepGraphs, runner: ModelRunner, pool: PagePool) -> None:
+        """Logits of another tile may differ by the runner's allowed error."""
+        assert isinstance(runner.backend, TritonAttention)
+        self._graphs, self._backend, self._cache, self._pool = graphs, runner.backend, runner.cache, pool
+        self._allowed_error = runner.allowed_error
+
+    @torch.inference_mode()
+    def run(self, most: int, timer: Timer = replay_seconds, seconds: float = _SECONDS) -> None:
+        """Lets each group of up to `most` rows have the tile with which a step takes least.
+
+        The tile that was there stays where no other saves enough, or there is no room for contexts worth measuring.
+        """
+        until = time.monotonic() + seconds
+        sizes = {group_of(size): size for size in sorted((min(size, most) for size in _SIZES), reverse=True)}
+        for size in sorted(sizes.values()):
+            context = min(_CONTEXT, self._graphs.longest, self._pool.free_count // size * self._pool.page_size)
+            if context < _LEAST_CONTEXT:
+                log.info("no tiles are tried for %d rows, as there is no room for their contexts", size)
+                continue
+            rows = self._rows(size, context)
+            try:
+                self._race(rows, timer, until)
+            finally:
+                for row in rows:
+                    self._pool.release(row.sequence.pages)
+
+    def _race(self, rows: list[Row[CachedTokens]], timer: Timer, until: float) -> None:
+        count = len(rows)
+        shape, own = StepShape(Kind.DECODING, count, count, 1, count), self._backend.tiles.of(count)
+        expected: list[Tensor] = []
+        self._graphs.prepare([shape])
+
+        def fill(tile: DecodeTile) -> None:
+            self._backend.tiles.choose(count, tile)
+            self._graphs.fill(rows, shape)
+
+        def enter(tile: DecodeTile) -> Clock:
+            fill(tile)
+            graph = self._graphs.recorded(shape)
+            graph.graph.replay()
+            logits = graph.logits.float()
+            if not expected:
+                expected.append(logits)
+            error = float((logits - expected[0]).norm() / expected[0].norm())
+            if not error <= self._allowed_error:
+                raise ArithmeticError(f"it computes something else (relative error {error:.2g})")
+            return partial(timed, tile, graph.graph)
+
+        def timed(tile: DecodeTile, graph: torch.cuda.CUDAGraph) -> float:
+            fill(tile)  # its programs take other parts
+            return timer(graph)
+
+        best = own
+        try:
+            times = least({own: enter(own)} | entered(self._others(own), enter, until))
+            best = fastest(times, own, _GAIN)
+            told = ", ".join(f"{tile} {seconds * 1e6:.0f} µs" for tile, seconds in times.items())
+            log.info("steps of %d rows have %s, of %s", count, best, told)
+        finally:
+            self._backend.tiles.choose(count, best)
+
+    def _others(self, own: DecodeTile) -> list[DecodeTile]:
+        """Returns the other tiles, each once, of as many tokens as fit keys of this model."""
+        layouts = self._cache.layouts.values()
+        key_bytes = min(layout.key_width * layout.dtype.itemsize for layout in layouts)
+        fitting = [replace(tile, tokens=tile.tokens_of(key_bytes)) for tile in (own, *RACED)]
+        return list(dict.fromkeys(fitting))[1:]
+
+    def _rows(self, count: int, context: int) -> list[Row[CachedTokens]]:
+        """Returns rows whose next tokens differ, behind contexts of random keys and values."""
+        sequences = [CachedTokens([0] * (context - 1) + [i], computed=context - 1) for i in range(count)]
+        for sequence in sequences:
+            self._pool.grow(sequence.pages, context)
+        first = sequences[0].pages
+        for index, layout in self._cache.layouts.items():
+            device = self._cache.keys(index).device
+            slots = torch.tensor(self._cache.slots(first, 0, context), device=device)
+            keys, values = (
+                torch.randn(context, layout.kv_heads, width, device=device).to(layout.dtype)
+                for width in (layout.key_width, layout.value_width)
+            )
+            self._cache.write(index, slots, keys, values)
+        for sequence in sequences[1:]:
+            self._cache.copy_pages(first, sequence.pages)
+        return [Row(sequence, 1) for sequence in sequences]

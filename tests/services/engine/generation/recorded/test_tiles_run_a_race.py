@@ -1,0 +1,103 @@
+"""Tiles of the decode kernel are tried in recorded steps, by clocks that are made up."""
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from services.engine.generation.building.build import PAGE_SIZE, probe_layouts
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.running.runner import ModelRunner
+from services.engine.loading import LoadedModel
+from tests.services.engine.kernel_devices import INTERPRETED, shorten
+
+pytest.importorskip("triton")
+from services.engine.generation.attention.triton import tiles
+from services.engine.generation.attention.triton.backend import TritonAttention
+from services.engine.generation.attention.triton.tiles import DecodeTile
+from services.engine.generation.recorded import tile_race
+from services.engine.generation.recorded.step_graphs import StepGraph
+from services.engine.generation.recorded.step_shape import StepShape
+from services.engine.generation.recorded.tile_race import TileRace
+from tests.services.engine.generation.recorded.played_graphs import PlayedGraphs
+
+pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled here")
+CPU, PAGES = torch.device("cpu"), 40
+ALONE, TOGETHER = tiles.DecodeTiles().of(1), tiles.DecodeTiles().of(2)
+OTHER, WRONG, THIRD = DecodeTile(16, 2, 8), DecodeTile(32, 4, 4), DecodeTile(16, 1, 4)
+
+
+class Race:
+    """Of a model with one layer, whose keys fill more than a program takes at once."""
+
+    def __init__(self, loaded: LoadedModel, graphs: type[PlayedGraphs] = PlayedGraphs) -> None:
+        shorten(loaded.model)
+        cache, self.pool = KVCache(probe_layouts(loaded), PAGES, PAGE_SIZE, CPU, by_token=True), PagePool(40, PAGE_SIZE)
+        self.backend = TritonAttention(CPU)
+        self.backend.processors = 1  # so that few programs are interpreted
+        runner = ModelRunner(loaded.model, self.backend, cache, CPU)
+        runner.allowed_error = 1e-4
+        self.graphs = graphs(loaded.model, self.backend, cache, CPU, 64)
+        self._race = TileRace(self.graphs, runner, self.pool)
+
+    def run(self, most: int, seconds_of: Callable[[int, DecodeTile], float], seconds: float = math.inf) -> None:
+        """Runs it; `seconds_of` tells how long a step of so many rows takes with the tile that it was filled in for."""
+
+        def timer(replayed: Any) -> float:
+            size = replayed.shape.size
+            return seconds_of(size, self.backend.tiles.of(size))
+
+        self._race.run(most, timer, seconds)
+        assert self.pool.free_count == PAGES
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tile_race, "_LEAST_CONTEXT", 64)
+    monkeypatch.setattr(tile_race, "RACED", (OTHER,))
+
+
+def test_each_number_of_rows_has_the_tile_that_saves_enough(fresh_llama: LoadedModel) -> None:
+    race = Race(fresh_llama)
+    race.run(2, lambda size, tile: 1.0 - (tile == OTHER) * {1: 0.005, 2: 0.02}[size])
+    assert [race.backend.tiles.of(count) for count in (1, 2, 16, 17)] == [ALONE, OTHER, OTHER, TOGETHER]
+    assert race.backend.programs(2) == 2 * race.backend.programs(17)
+
+
+def test_tiles_that_fail_or_compute_something_else_are_left_out(
+    fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tile_race, "RACED", (OTHER, WRONG, THIRD))
+
+    class Failing(PlayedGraphs):
+        def recorded(self, shape: StepShape) -> StepGraph:
+            tile = self._backend.tiles.of(shape.size)
+            if tile == OTHER:
+                raise RuntimeError("out of resources")
+            graph = super().recorded(shape)
+            if tile == WRONG:
+                replay = graph.graph.replay
+                graph.graph.replay = lambda: (replay(), graph.logits.mul_(1.1))  # type: ignore[method-assign]
+            return graph
+
+    race = Race(fresh_llama, Failing)
+    with caplog.at_level(logging.INFO):
+        race.run(1, lambda _, tile: {OTHER: 0.5, WRONG: 0.6, THIRD: 0.7}.get(tile, 1.0))
+    assert race.backend.tiles.of(1) == THIRD
+    told = [record.getMessage() for record in caplog.records if "is not tried" in record.getMessage()]
+    assert [line.split(": ")[1].split(" (")[0] for line in told] == ["out of resources", "it computes something else"]
+
+
+def test_without_time_or_room_for_contexts_nothing_is_tried(
+    fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race, told = Race(fresh_llama), list[DecodeTile]()
+    race.run(1, lambda _, tile: told.append(tile) or 1.0, seconds=0)
+    assert set(told) == {ALONE}
+    monkeypatch.setattr(tile_race, "_LEAST_CONTEXT", 65)
+    race.run(2, lambda *_: pytest.fail("it was timed"))
+    assert [race.backend.tiles.of(count) for count in (1, 2)] == [ALONE, TOGETHER]
