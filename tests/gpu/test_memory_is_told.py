@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry
 from services.engine.device import gpu_memory
 from services.engine.device.memory import CudaMemory
 from services.engine.generation.building.build import paged_parts
-from services.engine.generation.building.largest_step import largest_steps
+from services.engine.generation.building.largest_step import change_all, largest_steps
 from services.engine.generation.building.parts import EngineSettings
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.metrics import EngineMetrics
@@ -42,6 +42,7 @@ def test_the_cache_of_a_model_is_what_the_largest_step_leaves(load: Load) -> Non
     # What was measured once holds for a step of that size later.
     rows = largest_steps(EngineSettings(max_sequences=512), parts.pool, 256)[0]
     assert CudaMemory(GPU).peak(lambda: parts.runner.run(rows)) <= told["steps"]
+    assert CudaMemory(GPU).peak(lambda: change_all(torch.zeros(256, 320, device=GPU))) <= told["steps"]
 
 
 def test_what_is_held_free_and_others_is_all_there_is() -> None:

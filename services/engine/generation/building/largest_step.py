@@ -3,6 +3,7 @@
 import logging
 
 import torch
+from torch import Tensor
 
 from services.engine.checkpoint import ModelRefused
 from services.engine.device.memory import DeviceMemory
@@ -11,7 +12,7 @@ from services.engine.generation.building.memory_plan import StepCosts
 from services.engine.generation.building.parts import EngineSettings
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.recorded.recording import graph_bytes
-from services.engine.generation.recorded.step_shape import MOST_PROPOSING
+from services.engine.generation.recorded.step_shape import MOST_DECODING, MOST_PROPOSING
 from services.engine.generation.requests.request import SamplingParameters
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sampling.device_choice import NUMBERS, choose
@@ -80,15 +81,28 @@ def largest_steps(settings: EngineSettings, pool: PagePool, longest: int) -> lis
 def _run(runner: ModelRunner, rows: list[Row[CachedTokens]]) -> None:
     """Runs a step and draws from what it returns as the most demanding request would have it.
 
-    Draws besides as the device does it for a step of as many proposed tokens as there may be.
+    Draws besides as the device does it for a step of as many proposed tokens as there may be, and where it changes the
+    logits of all rows.
     """
     logits = runner.run(rows)
     _copy = logits.clone()  # kept where likelihoods are asked for
     ends = logits[-len(rows) :]
-    parameters = [_DEMANDING] * len(ends)
-    likely = truncate(scaled(ends, torch.ones(len(ends), device=ends.device)), parameters)
-    invert(likely.exp(), torch.full((len(ends),), 0.5, dtype=torch.float64, device=ends.device))
-    wide = ends[-1:].expand(MOST_PROPOSING, -1)
-    numbers = torch.tensor([1.0, 0.5, float("inf"), 0.5, 0.0, 1.0], dtype=torch.float64, device=ends.device)
-    likeliest = torch.zeros(MOST_PROPOSING, dtype=torch.int64, device=ends.device)
-    choose(wide, likeliest, numbers.view(NUMBERS, 1).expand(-1, MOST_PROPOSING))
+    weights = truncate(scaled(ends, torch.ones(len(ends), device=ends.device)), [_DEMANDING] * len(ends)).exp()
+    invert(weights, torch.full((len(ends),), 0.5, dtype=torch.float64, device=ends.device))
+    del weights
+    _choose(ends[-1:].expand(MOST_PROPOSING, -1))
+    change_all(ends[:MOST_DECODING])
+
+
+def change_all(logits: Tensor) -> None:
+    """Takes the memory that `LogitChanges` take at most, of rows with float32 `logits` `[rows, vocabulary]`."""
+    # They are laid anew while those before are still there: how often each token was used, which are not allowed.
+    _laid = [(torch.empty_like(logits), torch.empty_like(logits, dtype=torch.bool)) for _ in range(2)]
+    _changed, typical = logits.clone(), logits.clone()
+    _choose(typical, torch.full((len(logits), 1), _DEMANDING.typical_p, dtype=torch.float64, device=logits.device))
+
+
+def _choose(logits: Tensor, typical: Tensor | None = None) -> None:
+    numbers = torch.tensor([1.0, 0.5, float("inf"), 0.5, 0.0, 1.0], dtype=torch.float64, device=logits.device)
+    likeliest = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
+    choose(logits, likeliest, numbers.view(NUMBERS, 1).expand(-1, len(logits)), typical)

@@ -9,6 +9,8 @@ from services.engine.generation.sequence import CachedTokens, Row
 MOST_PROPOSING = 64
 """Tokens of a step with proposals."""
 _ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256)
+MOST_DECODING = _ROWS[-1]
+"""Rows of a step of which each decodes."""
 _PROPOSED = (4, 8, 16, 32, MOST_PROPOSING)
 _READ = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Tokens of steps that read. Longer ones take a GPU longer than it takes to launch their kernels."""
@@ -109,7 +111,7 @@ def shapes_of(extent: Extent, most: int, queries: int, span: int) -> list[list[S
 
 def decoding_shapes(most: int) -> list[StepShape]:
     """Returns those of steps of up to `most` rows, the smallest first."""
-    sizes = sorted({size for size in _ROWS if size < most} | {min(most, _ROWS[-1])})
+    sizes = sorted({size for size in _ROWS if size < most} | {min(most, MOST_DECODING)})
     return [StepShape(Kind.DECODING, size, size, 1, size) for size in sizes]
 
 
