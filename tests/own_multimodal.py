@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import AutoModelForMultimodalLM
+from transformers import AutoConfig
 
 from tests import tiny_multimodal_models as tiny
 
@@ -22,7 +22,8 @@ class OwnModel:
     def __init__(self, folder: Path, name: str, processor: Any = None) -> None:
         """Takes the processor of a model that is not among the tiny ones."""
         self._processor = processor or tiny.processor(name)
-        self._model: Any = AutoModelForMultimodalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        kind = tiny.model_class(AutoConfig.from_pretrained(folder))
+        self._model: Any = kind.from_pretrained(folder, dtype=torch.float32).eval()
         self._model.generation_config.eos_token_id = None  # so that outputs have one length
 
     def generate(self, *said: Said, count: int = 12, template: str | None = None) -> list[int]:

@@ -1,5 +1,6 @@
 """Tiny random checkpoints of models that read audio, as `save_pretrained` writes them, with their extractors."""
 
+import importlib
 import json
 from collections.abc import Callable
 from copy import deepcopy
@@ -34,7 +35,9 @@ from transformers import (
     WhisperConfig,
     WhisperFeatureExtractor,
 )
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from services.engine.audio.extractors import show_feature_extractors
 from tests.sounds import sound
 from tests.tiny_encoders import CONTEXT, wordpiece
 from tests.tiny_vision_models import stir
@@ -67,6 +70,12 @@ def _samples(mask: bool) -> Callable[[], Any]:
     return lambda: Wav2Vec2FeatureExtractor(return_attention_mask=mask)
 
 
+def _granite_extractor() -> Any:
+    show_feature_extractors()
+    # transformers is looked up each time: while it is imported it puts another module in its own place.
+    return importlib.import_module("transformers").GraniteSpeech5FeatureExtractor()
+
+
 _MAKERS: dict[str, Maker] = {
     "wav2vec2": (_samples(False), lambda **more: Wav2Vec2Config(**_WAV2VEC2, **more)),
     "wav2vec2-masked": (_samples(True), lambda **more: Wav2Vec2Config(**_WAV2VEC2 | _MASKED, **more)),
@@ -97,6 +106,16 @@ _MAKERS: dict[str, Maker] = {
         lambda **more: Wav2Vec2BertConfig(
             **_LAYERS, feature_projection_input_dim=160, conv_depthwise_kernel_size=7, classifier_proj_size=16,
             add_adapter=True, **more,
+        ),
+    ),
+    "granite-speech5": (
+        _granite_extractor,
+        lambda **more: CONFIG_MAPPING["granite_speech5_ctc"](
+            encoder_config={
+                **_LAYERS, "num_mel_bins": 80, "context_size": 16, "max_position_embeddings": 32,
+                "vocab_size": more["vocab_size"],
+            },
+            **more,
         ),
     ),
     "omniasr": (

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from PIL import Image
 from transformers import (
-    AutoModelForMultimodalLM,
     Gemma3Config,
     GenerationConfig,
     Idefics2Config,
@@ -25,6 +24,10 @@ from transformers import (
     Qwen3VLConfig,
     SmolVLMConfig,
     WhisperFeatureExtractor,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_MULTIMODAL_LM_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
 )
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -44,7 +47,7 @@ CONTEXT = 512
 RATE = 16_000
 """Of recordings, in Hz."""
 
-_TEMPLATE = (
+TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{% for p in m.content %}"
     "{% if p.type == 'text' %}{{ p.text }}{% else %}MEDIUM{% endif %}"
     "{% endfor %}<end>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -102,7 +105,7 @@ def extended(tokens: list[str], named: dict[str, str]) -> PreTrainedTokenizerFas
 
 def template(name: str) -> str:
     """Returns the chat template."""
-    return _TEMPLATE.replace("MEDIUM", _IN_TEMPLATE[name])
+    return TEMPLATE.replace("MEDIUM", _IN_TEMPLATE[name])
 
 
 _LAYERS: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -273,11 +276,17 @@ def write_checkpoint(folder: Path, name: str, *, seed: int = 0, **generation: ob
     return folder
 
 
+def model_class(config: PretrainedConfig) -> Any:
+    """Returns the class of a model, also where transformers lists it with models that have an encoder for text."""
+    kinds: tuple[Any, ...] = (MODEL_FOR_MULTIMODAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING)
+    return next(kind[type(config)] for kind in kinds if type(config) in kind)
+
+
 def random_model(config: PretrainedConfig, seed: int = 0) -> PreTrainedModel:
     """Returns a model with random weights, in float32, whose next token depends on the media before it."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = AutoModelForMultimodalLM.from_config(config, dtype=torch.float32)
+        model = model_class(config)._from_config(config, dtype=torch.float32)
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.15)

@@ -19,12 +19,14 @@ class MultimodalTask(Enum):
     """By finding the answer among the words of a page, or by writing one."""
 
 
+_LISTED_ELSEWHERE = {"AudioFlamingo3ForConditionalGeneration", "MusicFlamingoForConditionalGeneration"}
+"""By transformers with models that have an encoder for text, which these have not."""
 _BY_CLASS = {
     MultimodalTask.ANSWER_IMAGE_QUESTION: frozenset({"ViltForQuestionAnswering"}),
     MultimodalTask.ANSWER_DOCUMENT_QUESTION: frozenset(
         auto.MODEL_FOR_DOCUMENT_QUESTION_ANSWERING_MAPPING_NAMES.values()
     ),
-    MultimodalTask.GENERATE: frozenset(auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES.values()),
+    MultimodalTask.GENERATE: frozenset(auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES.values()) | _LISTED_ELSEWHERE,
 }
 
 

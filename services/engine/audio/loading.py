@@ -12,6 +12,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from services.engine.audio.extractors import show_feature_extractors
 from services.engine.checkpoint import (
     Checkpoint,
     ModelRefused,
@@ -79,6 +80,7 @@ def load_audio_model(
     """
     with refusals(checkpoint.source):
         config: PretrainedConfig = read_config(checkpoint)
+        show_feature_extractors()
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint.source, **checkpoint.shared)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared) if has_text else None
         model, missing = read_incomplete_model(checkpoint, config, kind, optional)

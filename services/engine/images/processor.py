@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -13,6 +12,7 @@ from transformers.utils.import_utils import is_torchvision_available
 
 from services.engine.checkpoint import Checkpoint
 from services.engine.images import tensor_images
+from services.engine.shown_class import model_file, show_class
 
 _MISJUDGED = {
     "idefics2": "Idefics2ImageProcessorPil",
@@ -35,7 +35,7 @@ def read_image_processor(checkpoint: Checkpoint) -> Any:
 def show_image_processors() -> None:
     """Lets the packages of transformers give out the classes that are in their files."""
     for package, name in _MISJUDGED.items():
-        _show(package, f"image_processing_pil_{package}", name)
+        show_class(package, f"image_processing_pil_{package}", name)
     if is_torchvision_available():
         return
     # Not what transformers gives out under these names: 5.17 gives out empty classes.
@@ -46,29 +46,16 @@ def show_image_processors() -> None:
     own.pil_torch_interpolation_mapping = image_utils.pil_torch_interpolation_mapping
     image_utils.pil_torch_interpolation_mapping.update(tensor_images.BY_PILLOWS_NAME)
     own.is_torchvision_greater_or_equal = lambda _: True  # what torch knows of interpolation, this knows
-    _file("zoedepth", "image_processing_pil_zoedepth").tvF = tensor_images  # of what comes out of the model
+    model_file("zoedepth", "image_processing_pil_zoedepth").tvF = tensor_images  # of what comes out of the model
     auto: Any = importlib.import_module("transformers.models.auto.image_processing_auto")
     with tensor_images.in_place_of_torchvision():
         for model_type, names in auto.IMAGE_PROCESSOR_MAPPING_NAMES.items():
             if "pil" not in names:
                 package = auto.model_type_to_module_name(model_type)
-                _show(package, f"image_processing_{package}", names["torchvision"])
-        _show("pixtral", "processing_pixtral", "PixtralProcessor")
+                show_class(package, f"image_processing_{package}", names["torchvision"])
+        show_class("pixtral", "processing_pixtral", "PixtralProcessor")
 
 
 def _is_no_fallback(record: logging.LogRecord) -> bool:
     """Keeps back that a processor falls back to torchvision: there is none, and operators would look for it."""
     return "Falling back to torchvision backend" not in record.getMessage()
-
-
-def _show(package: str, file: str, name: str) -> None:
-    # Of a version that has it elsewhere, and so gives it out, or of a model whose class is another's.
-    with suppress(ImportError, AttributeError):
-        found = getattr(_file(package, file), name)
-        # transformers is looked up each time: while it is imported it puts another module in its own place.
-        for shown_by in ("transformers", f"transformers.models.{package}"):
-            setattr(importlib.import_module(shown_by), name, found)
-
-
-def _file(package: str, file: str) -> Any:
-    return importlib.import_module(f"transformers.models.{package}.{file}")

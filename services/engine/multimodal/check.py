@@ -44,11 +44,12 @@ class MediaCheck:
         if loaded.media is None:
             return None
         kinds = loaded.media.kinds
-        pair = [(kinds[0], 0), (kinds[-1], 1)]
+        first, second = (kinds[0], 0), (kinds[-1], 1)
+        prompts = ([first], [second]) if loaded.media.manner.most == 1 else ([first, second], [second])
         own = loaded.attention
         loaded.attend_by("eager")
         try:
-            return cls(loaded, [_reference(loaded, drawn) for drawn in (pair, pair[1:])])
+            return cls(loaded, [_reference(loaded, drawn) for drawn in prompts])
         except MODEL_ERRORS as error:
             raise ModelRefused(f"{loaded.architecture} cannot be tried with media: {error}") from error
         finally:

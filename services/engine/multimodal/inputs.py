@@ -47,13 +47,13 @@ def whole_inputs(token_ids: Sequence[int], media: PromptMedia, media_ids: Sequen
     every = [medium.inputs for medium in media.media]
     for name in dict.fromkeys(name for one in every for name in one):
         if name not in OF_TOKENS:
-            whole[name] = _concatenated([one[name] for one in every if name in one])
+            whole[name] = concatenated([one[name] for one in every if name in one])
         elif name not in whole:
             whole[name] = _told_of_tokens(name, ids, media, torch.tensor(list(media_ids)))
     return whole
 
 
-def _concatenated(values: Sequence[Tensor]) -> Tensor:
+def concatenated(values: Sequence[Tensor]) -> Tensor:
     """Returns values one behind another, smaller ones filled up with zeros as processors do within a prompt."""
     shape = [max(sizes) for sizes in zip(*(value.shape for value in values), strict=True)]
     fillers = [[(0, most - size) for most, size in zip(shape, value.shape, strict=True)] for value in values]

@@ -5,7 +5,10 @@ from typing import Any
 
 from transformers import AutoModelForMultimodalLM, PretrainedConfig
 from transformers.modeling_outputs import MoeCausalLMOutputWithPast
-from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_MULTIMODAL_LM_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+)
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, find_file, read_config, read_model, refusals
 from services.engine.loading import LoadedModel, loaded_model
@@ -22,6 +25,7 @@ _VOXTRAL = (
 _REFUSED = {
     "voxtral": _VOXTRAL,
     "voxtral_realtime": _VOXTRAL,
+    "vibevoice_asr": "it adds noise to what it hears, so that no two answers about a recording are alike.",
     "mllama": "it sees images beside its tokens, not among them. Llama 4, Qwen-VL or Gemma, say, are served.",
 }
 """Reasons, by kinds of models whose processors would tell less."""
@@ -40,7 +44,8 @@ def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
         if reason := _REFUSED.get(config.model_type):
             raise ModelRefused(f"{checkpoint.source} is a {config.model_type} checkpoint: {reason}")
         part = _writing_part(config)
-        if type(part) not in MODEL_FOR_MULTIMODAL_LM_MAPPING or part.is_encoder_decoder:
+        own = _class(part)
+        if own is None or part.is_encoder_decoder:
             raise ModelRefused(
                 f"{checkpoint.source} is a {config.model_type} checkpoint, which does not read media among the tokens "
                 "of a prompt. Serve one of the LLaVA, Qwen-VL, Idefics or Qwen-Audio families, say."
@@ -48,9 +53,10 @@ def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
         # Llama 4 of transformers 5.24 asks the output of its decoder for this, and so fails in its own `generate`.
         output: Any = MoeCausalLMOutputWithPast
         output.image_outputs = None
+        _refuse_adapter(checkpoint, config)
         processor = _processor(checkpoint, config, part)
-        kind: Any = AutoModelForMultimodalLM if part is config else MODEL_FOR_MULTIMODAL_LM_MAPPING[type(part)]
-        model = read_model(checkpoint, part, kind)
+        known = part is config and type(part) in MODEL_FOR_MULTIMODAL_LM_MAPPING
+        model = read_model(checkpoint, part, AutoModelForMultimodalLM if known else own)
     loaded = loaded_model(checkpoint, model, processor.tokenizer, processor)
     settle_manner(loaded)
     _tell_of_adapters(checkpoint)
@@ -64,11 +70,30 @@ def _writing_part(config: PretrainedConfig) -> PretrainedConfig:
     return part
 
 
+def _class(part: PretrainedConfig) -> Any:
+    """Returns the class that writes text among media; None where there is none.
+
+    Audio Flamingo 3 and Music Flamingo are listed with models that have an encoder for text, which they have not.
+    """
+    listed: tuple[Any, ...] = (MODEL_FOR_MULTIMODAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING)
+    return next((classes[type(part)] for classes in listed if type(part) in classes), None)
+
+
 def _processor(checkpoint: Checkpoint, config: PretrainedConfig, part: PretrainedConfig) -> MediaProcessor:
     try:
         return MediaProcessor(read_processor(checkpoint, config), part)
     except (AttributeError, TypeError) as error:  # of a tokenizer, say, that lacks what the processor asks it for
         raise ModelRefused(f"The processor of {checkpoint.source} cannot be made: {error}") from error
+
+
+def _refuse_adapter(checkpoint: Checkpoint, config: PretrainedConfig) -> None:
+    """Refuses Granite Speech 3.3, which would hear without what it learned of hearing."""
+    if getattr(config, "has_lora_adapter", False) and find_file(checkpoint, "adapter_config.json"):
+        raise ModelRefused(
+            f"{checkpoint.source} keeps what it learned of recordings in an adapter beside its weights, which is not "
+            "read here. Merge the adapter into the weights and serve these, or a model that has none, such as Granite "
+            "Speech 4."
+        )
 
 
 def _tell_of_adapters(checkpoint: Checkpoint) -> None:

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import torch
+
 from sensorium.errors import InvalidArgument
 from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel
 from services.engine.multimodal.check import drawn_medium
+from services.engine.multimodal.inputs import concatenated
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.processor import MediaProcessor, MediumRefused, PromptManner
 from services.engine.multimodal.prompts import PromptComposer
@@ -50,9 +53,24 @@ def settle_manner(loaded: LoadedModel) -> None:
 
 def _takes_several(processor: MediaProcessor, composer: PromptComposer) -> bool:
     try:
-        return _same(processor, composer, _SEVERAL)
+        return _same(processor, composer, _SEVERAL) and not _fills_up(processor)
     except _ERRORS:
         return False
+
+
+def _fills_up(processor: MediaProcessor) -> bool:
+    """Returns whether a recording beside a longer one is prepared with other numbers than alone.
+
+    Granite Speech's extractor fills it up with samples of silence, of which the model is not told.
+    """
+    kind = MediaKind.AUDIO
+    if kind not in processor.kinds:
+        return False
+    shown = [(kind, drawn_medium(kind, index, processor.sampling_rate)) for index in range(2)]
+    alone = [processor.read(kind, decoded, b"").inputs for _, decoded in shown]
+    together = processor.own_inputs(processor.placeholder(kind) * 2, shown)
+    numbers = {name: value for name, value in together.items() if value.is_floating_point()}
+    return any(not torch.equal(value, concatenated([one[name] for one in alone])) for name, value in numbers.items())
 
 
 def _same(processor: MediaProcessor, composer: PromptComposer, texts: tuple[str, ...]) -> bool:
@@ -68,4 +86,4 @@ def _is_own(processor: MediaProcessor, composer: PromptComposer, kind: MediaKind
     written = text.format(*[processor.placeholder(kind)] * count)
     shown = [(kind, drawn_medium(kind, index, processor.sampling_rate)) for index in range(count)]
     media = [(kind, processor.read(kind, decoded, b"")) for kind, decoded in shown]
-    return composer.tokens(written, media)[0] == processor.own_tokens(written, shown)
+    return composer.tokens(written, media)[0] == processor.own_inputs(written, shown)["input_ids"][0].tolist()

@@ -1,9 +1,11 @@
 """From decoded images and recordings to what the model takes, by its own processor."""
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -140,7 +142,7 @@ class MediaProcessor:
         edge: str = self._processor.fake_image_token
         return re.sub(rf"{re.escape(edge)}(?=[^\s<])", f"{edge} ", text.replace(edge * 2, edge))
 
-    def own_tokens(self, text: str, shown: Sequence[tuple[MediaKind, Decoded]]) -> list[int]:
+    def own_inputs(self, text: str, shown: Sequence[tuple[MediaKind, Decoded]]) -> dict[str, Tensor]:
         """Returns what the processor itself makes of a text in which placeholders stand for media.
 
         Raises what a processor raises.
@@ -150,7 +152,7 @@ class MediaProcessor:
         if sounds := [decoded for kind, decoded in shown if kind is MediaKind.AUDIO]:
             media |= {"audio": sounds, "sampling_rate": self.sampling_rate}
         found = self._processor(text=[text], return_tensors="pt", add_special_tokens=False, **media)
-        return found["input_ids"][0].tolist()
+        return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
     def _text_of(self, token_ids: list[int]) -> str:
         """Returns the text of a replacement that the processor does not tell, which must be tokenized to the same.
@@ -168,10 +170,27 @@ class MediaProcessor:
         if kind is MediaKind.IMAGE:
             return {"images": [decoded]}
         assert isinstance(decoded, np.ndarray)
-        rate, most = self.sampling_rate, getattr(self.hearing, "n_samples", None)
-        if most is not None and len(decoded) > most:  # which it would cut off without a word
-            raise MediumRefused(f"lasts {len(decoded) / rate:.1f} s, of which the model hears {most / rate:g}")
+        rate = self.sampling_rate
+        if len(decoded) > self._heard_samples:  # which it would cut off without a word
+            heard = self._heard_samples / rate
+            raise MediumRefused(f"lasts {len(decoded) / rate:.1f} s, of which the model hears {heard:g}")
         return {"audio": [decoded], "sampling_rate": rate}
+
+    @cached_property
+    def _heard_samples(self) -> float:
+        """What the processor reads of a recording before it cuts it off; infinite if it never does."""
+        window = getattr(self.hearing, "n_samples", None)
+        if window is None:
+            return math.inf
+        if (seconds := getattr(self._processor, "max_audio_len", None)) is not None:  # as whole windows
+            return window * (seconds // self.hearing.chunk_length)
+        token = self._token_ids[MediaKind.AUDIO]
+        silence = [np.zeros(window + more * self.sampling_rate, np.float32) for more in (0, 1)]
+        less, more = (
+            self.own_inputs(self._placeholders[MediaKind.AUDIO], [(MediaKind.AUDIO, each)]) for each in silence
+        )
+        counts = [int((each["input_ids"] == token).sum()) for each in (less, more)]
+        return math.inf if counts[0] < counts[1] else window
 
     @property
     def seeing(self) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 from transformers import AutoProcessor, PretrainedConfig, ProcessorMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 
+from services.engine.audio.extractors import show_feature_extractors
 from services.engine.checkpoint import Checkpoint, find_file
 from services.engine.images.processor import show_image_processors
 
@@ -17,6 +18,7 @@ _NAMING = ("processor_config.json", "preprocessor_config.json", "tokenizer_confi
 def read_processor(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
     """Returns the checkpoint's processor, but for its part for videos. Raises what reading a checkpoint raises."""
     show_image_processors()
+    show_feature_extractors()
     of_configurations: Any = PROCESSOR_MAPPING
     kind = _named_class(checkpoint) or of_configurations.get(type(config), None)
     if kind is None:

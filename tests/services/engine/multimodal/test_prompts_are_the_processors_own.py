@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,13 +55,21 @@ async def test_images_share_the_edges_that_touch(tmp_path: Path) -> None:
 
 def test_a_processor_that_writes_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Checkpoint(str(tiny.write_checkpoint(tmp_path, "llava")), torch.device("cpu"))
-    own = MediaProcessor.own_tokens
-    monkeypatch.setattr(MediaProcessor, "own_tokens", lambda *asked: [*own(*asked), 60])
+    own = MediaProcessor.own_inputs
+
+    def another(*asked: Any) -> dict[str, torch.Tensor]:
+        inputs = own(*asked)
+        return inputs | {"input_ids": torch.cat((inputs["input_ids"], torch.tensor([[60]])), 1)}
+
+    monkeypatch.setattr(MediaProcessor, "own_inputs", another)
     with pytest.raises(ModelRefused, match="other prompts than its own"):
         load_multimodal_model(folder)
 
 
-@pytest.mark.parametrize(("kind", "told"), [("voxtral", "mistral-common alone"), ("mllama", "beside its tokens")])
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("voxtral", "mistral-common alone"), ("mllama", "beside its tokens"), ("vibevoice_asr", "adds noise")],
+)
 def test_what_cannot_be_served_is_refused_with_its_reason(tmp_path: Path, kind: str, told: str) -> None:
     AutoConfig.for_model(kind).save_pretrained(tmp_path)
     with pytest.raises(ModelRefused, match=f"is a {kind} checkpoint: .*{told}"):
@@ -83,7 +92,7 @@ def test_a_processor_that_fails_is_refused_with_what_it_says(tmp_path: Path, mon
     def failing(*_: object) -> list[int]:
         raise AttributeError("there is no rgb_to_grayscale")
 
-    monkeypatch.setattr(MediaProcessor, "own_tokens", failing)
+    monkeypatch.setattr(MediaProcessor, "own_inputs", failing)
     with pytest.raises(ModelRefused, match="Generation fails: there is no rgb_to_grayscale"):
         load_multimodal_model(folder)
 

@@ -1,0 +1,74 @@
+import asyncio
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.multimodal.kind import MediaKind
+from services.engine.multimodal.loading import load_multimodal_model
+from services.engine.multimodal.processor import MediumRefused
+from tests import tiny_hearing_models as tiny
+from tests.own_multimodal import Said, recording
+from tests.services.engine.multimodal.rig import Rig
+
+SEVERAL = {"moss_transcribe_diarize"}
+"""Whose processors prepare each recording of a prompt as if it were alone."""
+
+
+def _known(name: str) -> None:
+    if find_spec(f"transformers.models.{name}") is None:
+        pytest.skip("of a later version of transformers")
+
+
+@pytest.mark.parametrize("name", tiny.CONFIGS)
+async def test_greedy_tokens_alone_and_beside_others(tmp_path: Path, name: str) -> None:
+    _known(name)
+    rig = Rig.start(tiny.write_checkpoint(tmp_path, name), name, tiny.processor(name), max_sequences=6)
+    # The last is longer than one window of models that hear by windows.
+    short, middle, long = recording(1, 0.3), recording(2, 0.9), recording(3, 2.3)
+    turns: list[tuple[Said, ...]] = [(short, "What?"), ("Say ", middle, " please."), (long, " it")]
+    if name != "qwen3_asr":  # whose own processor takes no text by itself
+        turns.append(("Only words.",))
+    if name in SEVERAL:
+        turns.append((short, "or", long))
+    try:
+        expected = [rig.own.generate(*turn) for turn in turns]
+        assert len(set(map(tuple, expected))) == len(turns)
+        assert not rig.built.serial
+        assert (await rig.run(*turns[0], max_new_tokens=12)).ids == expected[0]
+        results = await asyncio.gather(*(rig.run(*turn, max_new_tokens=12) for turn in turns))
+        assert [result.ids for result in results] == expected
+        assert rig.loaded.media is not None
+        assert rig.loaded.media.manner.most == (None if name in SEVERAL else 1)
+    finally:
+        rig.built.engine.close()
+
+
+def test_recordings_are_refused_beyond_what_is_heard(tmp_path: Path) -> None:
+    folder = tiny.write_checkpoint(tmp_path, "audioflamingo3")
+    config = folder / "processor_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"max_audio_len": 3}))
+    media = load_multimodal_model(_checkpoint(folder)).media
+    assert media is not None
+    media.read(MediaKind.AUDIO, recording(1, 3.0), b"")
+    with pytest.raises(MediumRefused, match=r"lasts 3\.1 s, of which the model hears 3$"):
+        media.read(MediaKind.AUDIO, recording(1, 3.1), b"")
+    with pytest.raises(MediumRefused, match=r"too short|cannot be prepared"):
+        media.read(MediaKind.AUDIO, recording(1, 0.001), b"")
+
+
+def test_what_is_learned_in_an_adapter_is_not_left_out(tmp_path: Path) -> None:
+    folder = tiny.write_checkpoint(tmp_path, "granite_speech")
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"has_lora_adapter": false', '"has_lora_adapter": true'))
+    load_multimodal_model(_checkpoint(folder))
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelRefused, match="keeps what it learned of recordings in an adapter"):
+        load_multimodal_model(_checkpoint(folder))
+
+
+def _checkpoint(folder: Path) -> Checkpoint:
+    return Checkpoint(str(folder), torch.device("cpu"))
