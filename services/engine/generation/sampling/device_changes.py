@@ -100,11 +100,14 @@ class LogitChanges:
         chosen[self._rows] = found if numbers is None else self._draw(changed, found, numbers[:, self._rows])
 
     def _draw(self, logits: Tensor, likeliest: Tensor, numbers: Tensor) -> Tensor:
+        some, masses = self._typical, self._masses.unsqueeze(1)
         if not self._drawn:
             return likeliest
-        drawn, some = choose(logits, likeliest, numbers), self._typical
+        if len(some) == len(likeliest):
+            return choose(logits, likeliest, numbers, masses)
+        drawn = choose(logits, likeliest, numbers)
         if len(some):
-            drawn[some] = choose(logits[some], likeliest[some], numbers[:, some], self._masses.unsqueeze(1))
+            drawn[some] = choose(logits[some], likeliest[some], numbers[:, some], masses)
         return drawn
 
     def _change(self, logits: Tensor) -> None:
