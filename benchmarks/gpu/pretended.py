@@ -10,7 +10,6 @@ import ctypes
 import runpy
 import sys
 import time
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -23,10 +22,10 @@ from benchmarks.shares import name_engine
 from services.engine.generation.building import build
 from services.engine.generation.building.parts import EngineSettings, Parts
 from services.engine.generation.recorded.launched_step import LaunchedStep
+from services.engine.generation.recorded.replay import Replay
 from services.engine.generation.recorded.step_graphs import StepGraph, StepGraphs
 from services.engine.generation.recorded.step_shape import Extent, StepShape
 from services.engine.generation.running.runner import ModelRunner
-from services.engine.generation.sequence import Row, Sequence
 from services.engine.loading import LoadedModel
 
 _SET_TIMER_SLACK = 29
@@ -68,11 +67,10 @@ class PretendedGraphs(StepGraphs):
         graph: Any = SimpleNamespace(replay=lambda: None)  # whatever is chosen is drawn anyway
         return graph
 
-    def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
-        """See StepLauncher."""
-        step = super().launch(rows, after)
+    def choose(self, replay: Replay, began: float) -> LaunchedStep:
+        """See StepGraphs."""
         arrived: Any = _Arrived(self._free)
-        return step and replace(step, arrived=arrived)
+        return replace(super().choose(replay, began), arrived=arrived)
 
     def _occupy(self) -> None:
         if not self._named:

@@ -21,6 +21,7 @@ from services.engine.narrow.model import narrow_weights, widen_weights
 from services.engine.narrow.numbers import NarrowKind
 from tests.gpu.conftest import GPU, Load
 from tests.services.bench import Bench, assemble, built_bench, eventually, real_bench
+from tests.services.structures import regex
 from tests.tiny_models import CONFIGS, ENCODER_DECODERS, MIXTURES
 
 CPU = torch.device("cpu")
@@ -168,6 +169,37 @@ async def test_steps_are_launched_ahead(load: Load, start: Start, caplog: pytest
         assert sum(launched) > NEW_TOKENS / 2
         assert any(read)
         del launched[:], read[:]
+    await eventually(lambda: bench.idle)
+
+
+async def test_rows_that_the_host_follows_stop_no_steps_ahead(load: Load, start: Start) -> None:
+    bench, waits = start(load("llama")), start(load("llama"))
+    waits.launcher.launch = lambda *_: None
+    waited, own = list[bool](), bench.launcher.launch
+
+    def launch(rows: Any, after: Any = None) -> Any:
+        step = own(rows, after)
+        waited.append(after is not None and step is not None and step.rest is not None)
+        return step
+
+    bench.launcher.launch = launch
+    words, drawn = {"structure": regex("([a-z]{2} ){200}")}, {"temperature": 0.9, "top_k": 40, "seed": 3}
+    kinds: list[dict[str, Any]] = [
+        {},
+        words,
+        words | drawn | {"repetition_penalty": 1.2, "bad_words": ((9,), (70, 71)), "logprob_count": 2},
+        drawn,
+        {"no_repeat_ngram_size": 1, "frequency_penalty": -0.5},
+        {"no_repeat_ngram_size": 2} | drawn,
+    ]
+    found = [
+        await asyncio.gather(
+            *(one.run(prompt, max_new_tokens=NEW_TOKENS, **kind) for prompt, kind in zip(PROMPTS, kinds, strict=True))
+        )
+        for one in (bench, waits)
+    ]
+    assert [one.ids for one in found[0]] == [one.ids for one in found[1]]
+    assert sum(waited) > NEW_TOKENS / 2
     await eventually(lambda: bench.idle)
 
 

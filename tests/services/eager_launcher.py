@@ -20,10 +20,14 @@ class EagerLauncher:
         self._runner = runner
         self.first = self.ahead = self.wide = 0
         """Steps launched behind none, and behind one that was not read; of the first, those with proposals."""
+        self.waiting = 0
+        """Steps launched ahead of which some tokens waited for those in front of them."""
         self.changed: dict[int, dict[int, int]] = {}
         """By a step's number: what is told in place of some rows' tokens."""
         self.failing: set[int] = set()
         """Steps that cannot be launched."""
+        self.unfinished: set[int] = set()
+        """Steps that fail where they are to choose tokens that waited."""
 
     def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
         number = self.first + self.ahead
@@ -40,15 +44,26 @@ class EagerLauncher:
         if drawn is not None:
             likeliest = choose(logits, likeliest, drawn)
         sources = [after.places[sequence] for sequence in sequences] if after else None
-        if changes := changes_of(sequences, sources, logits.shape[-1], logits.device):
-            if after:
-                changes.begin(after.told)
-            changes.choose(logits, likeliest, drawn)
-        for place, token in self.changed.get(number, {}).items():
-            likeliest[place] = token
-        likelihoods = likelihoods_of(sequences, logits.device)
-        report = likelihoods and likelihoods.report(logits, likeliest)
-        return LaunchedStep(sequences, likeliest, None, time.monotonic(), report)
+        changes = changes_of(sequences, sources, logits.shape[-1], logits.device)
+        if changes and after:
+            changes.begin(after.told)
+        began = time.monotonic()
+
+        def finished() -> LaunchedStep:
+            if changes:
+                changes.choose(logits, likeliest, drawn)
+            if number in self.unfinished:
+                raise RuntimeError("no room")
+            for place, token in self.changed.get(number, {}).items():
+                likeliest[place] = token
+            likelihoods = likelihoods_of(sequences, logits.device)
+            report = likelihoods and likelihoods.report(logits, likeliest)
+            return LaunchedStep(sequences, likeliest, None, began, report)
+
+        if not changes or not changes.waits:
+            return finished()
+        self.waiting += after is not None
+        return LaunchedStep(sequences, torch.empty(0), None, began, None, rest=finished)
 
     def _further(self, row: Row[Sequence], after: LaunchedStep | None) -> Row[CachedTokens]:
         """Returns the row of the sequence with the token that the step before has found."""

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -63,7 +65,10 @@ class LeadingRunner(ModelRunner):
             self._tell(packed_launch(rows, after))
             return recorded.launch(rows, after)
 
-        return self._together(all_ranks)
+        step = self._together(all_ranks)
+        if step is None or step.rest is None:
+            return step
+        return replace(step, rest=partial(self._together, step.rest))  # the others wait for what is chosen
 
     def fork(self, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
         """See Runner. Raises DeviceFault."""

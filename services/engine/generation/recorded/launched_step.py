@@ -1,7 +1,7 @@
 """A step that was launched and whose tokens are read later, while the next one runs."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -30,14 +30,24 @@ class LaunchedStep:
     """When it was launched, on the clock of `time.monotonic`."""
     report: Report | None
     """How likely its tokens were, where a request asks for that."""
+    rest: "Callable[[], LaunchedStep] | None" = field(default=None, kw_only=True)
+    """What chooses its tokens, where that waits for those in front of them."""
 
     @cached_property
     def places(self) -> dict[Sequence, int]:
         """Where the token of each sequence is."""
         return {sequence: i for i, sequence in enumerate(self.sequences)}
 
+    def finished(self) -> "LaunchedStep":
+        """Returns the step with its tokens on their way: to be called once those in front of them are known.
+
+        Until then it has none, and no step can be launched behind it.
+        """
+        return self.rest() if self.rest else self
+
     def tokens(self) -> list[int]:
         """Waits for the tokens and returns them."""
+        assert self.rest is None
         if self.arrived is not None:
             self.arrived.synchronize()
         return self.told.tolist()
@@ -56,5 +66,7 @@ class StepLauncher(Protocol):
         With `after`, which nobody has read yet, the rows' sequences are among its own: each row is the token that the
         step before finds for its sequence, behind all that are known. That step's own list of rows may be given again,
         for a token more of each. At most two steps are unread, and neither step of such a pair has proposals.
+
+        What only the host can tell of a row's next token is asked when the step is `finished`, while it runs.
         """
         ...

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory, let_go
@@ -59,6 +59,10 @@ class Lookahead:
     ends. What is known a step late, that a row has ended, costs the row a token that nobody asks for: it is thrown
     away, and what it has stored lies behind what is valid.
 
+    What is forbidden behind tokens that the host has to look at, as it does for a structure, is told to a step that is
+    on its way already: its tokens are chosen once those in front of them were handed out, and the next one is launched
+    then.
+
     A step with proposed tokens is behind none and has none behind it, as nobody knows how many of them will be chosen.
     """
 
@@ -109,10 +113,11 @@ class Lookahead:
         self._flying = None
         if current is None:
             return None
-        following = self._following(current)
-        self._flying = self._launch(following.rows, current.step, following) if following else None
         began = max(current.step.began, self._landed)
         try:
+            current = replace(current, step=current.step.finished())
+            following = self._following(current)
+            self._flying = self._launch(following.rows, current.step, following) if following else None
             tokens = self._tokens(current.step)
         except Exception as error:
             self._look_at(error)

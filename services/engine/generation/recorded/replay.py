@@ -3,13 +3,14 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.recorded.step_inputs import LaidRows
 from services.engine.generation.sampling.device_changes import LogitChanges
 from services.engine.generation.sampling.device_choice import Draws, choose
-from services.engine.generation.sampling.device_likelihoods import DeviceLikelihoods, Report
+from services.engine.generation.sampling.device_likelihoods import DeviceLikelihoods
 from services.engine.generation.sequence import Row, Sequence
 
 
@@ -47,8 +48,13 @@ class Replay:
     likelihoods: DeviceLikelihoods | None
     """Of the tokens of some of the rows."""
 
-    def choose(self) -> None:
-        """Replays the recording and chooses the tokens."""
+    @property
+    def waits(self) -> bool:
+        """Whether some tokens can only be chosen when those in front of them are known."""
+        return self.changes is not None and self.changes.waits
+
+    def compute(self) -> None:
+        """Replays the recording, and chooses the tokens of rows whose logits are left as they are."""
         self.run()
         by = self.sampling
         if by is not None and by.needed:
@@ -56,13 +62,23 @@ class Replay:
                 by.run()
             else:
                 self.chosen.copy_(choose(self.logits, self.chosen, by.numbers))
-        if self.changes is not None:
-            self.changes.choose(self.logits, self.chosen, by and by.numbers)
 
-    def tell(self, turn: int) -> tuple[Tensor, Report | None]:
+    def change(self) -> None:
+        """Chooses the tokens of the others."""
+        if self.changes is not None:
+            self.changes.choose(self.logits, self.chosen, self.sampling and self.sampling.numbers)
+
+    def waiting(self, rest: Callable[[], LaunchedStep], began: float) -> "ReplayedStep":
+        """Returns the step, launched at `began`, whose tokens are yet to be chosen."""
+        return ReplayedStep(self.sequences, self.chosen, None, began, None, self, rest=rest)
+
+    def tell(self, turn: int, arrived: torch.cuda.Event | None, began: float) -> "ReplayedStep":
         """Sends what was chosen to the CPU, and how likely that was. Nobody waits for it."""
         told = self.told[turn].copy_(self.chosen, non_blocking=True)
-        return told, self.likelihoods and self.likelihoods.report(self.logits, self.chosen)
+        report = self.likelihoods and self.likelihoods.report(self.logits, self.chosen)
+        if arrived is not None:
+            arrived.record()
+        return ReplayedStep(self.sequences, told, arrived, began, report, self)
 
 
 @dataclass(frozen=True)

@@ -174,15 +174,19 @@ class StepGraphs:
         replay = self._again(rows, after) or self._filled(rows, after)
         if replay is None:
             return None
-        replay.choose()
+        replay.compute()
+        if replay.waits:
+            return replay.waiting(partial(self.choose, replay, began), began)
+        return self.choose(replay, began)
+
+    @torch.inference_mode()
+    def choose(self, replay: Replay, began: float) -> LaunchedStep:
+        """Chooses what is left to be chosen of a step that was launched. Returns it with its tokens on their way."""
+        replay.change()
         if self.share is not None and replay.sequences:
             self.share(replay.chosen)
         turn, self._count = self._count % _UNREAD, self._count + 1
-        told, report = replay.tell(turn)
-        arrived = self._arrived[turn] if self._arrived else None
-        if arrived is not None:
-            arrived.record()
-        return ReplayedStep(replay.sequences, told, arrived, began, report, replay)
+        return replay.tell(turn, self._arrived[turn] if self._arrived else None, began)
 
     @torch.inference_mode()
     def follow(self, rows: Collection[Row[CachedTokens]], sources: list[int]) -> None:
@@ -287,10 +291,7 @@ class StepGraphs:
         return Replay(rows, sequences, laid, graph.graph.replay, logits, chosen, told, sampling, changes, likelihoods)
 
     def _replay(
-        self,
-        rows: Collection[Row[CachedTokens]],
-        shape: StepShape,
-        sources: list[int] | None = None,
+        self, rows: Collection[Row[CachedTokens]], shape: StepShape, sources: list[int] | None = None
     ) -> StepGraph:
         self._inputs.fill(rows, shape, sources)
         graph = self._graphs[shape]

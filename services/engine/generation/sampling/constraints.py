@@ -34,13 +34,17 @@ class NoRepeatedRuns:
 
     def __call__(self, row: Tensor, token_ids: list[int]) -> None:
         """Forbids what followed the last tokens before."""
+        if completing := self.completing(token_ids):
+            row[known_tokens(completing, row)] = _NEVER
+
+    def completing(self, token_ids: list[int]) -> list[int]:
+        """Returns what followed the last tokens before."""
         before = self._size - 1
         for i in range(max(self._taken, before), len(token_ids)):
             self._followers[tuple(token_ids[i - before : i])].add(token_ids[i])
         self._taken = len(token_ids)
         suffix = tuple(token_ids[len(token_ids) - before :])
-        if len(suffix) == before and suffix in self._followers:
-            row[known_tokens(list(self._followers[suffix]), row)] = _NEVER
+        return list(self._followers.get(suffix, ()))
 
 
 class BadWords:
@@ -61,10 +65,18 @@ class BadWords:
     def __call__(self, row: Tensor, token_ids: list[int]) -> None:
         """Forbids what would complete a sequence."""
         row[self._single] = _NEVER
+        if completing := self.completing(token_ids):
+            row[known_tokens(completing, row)] = _NEVER
+
+    @property
+    def several(self) -> bool:
+        """Whether any sequence has several tokens."""
+        return bool(self._longer)
+
+    def completing(self, token_ids: list[int]) -> list[int]:
+        """Returns the last tokens of the sequences whose others stand at the end."""
         candidates = self._longer.get(token_ids[-1], ())
-        completed = [ids[-1] for ids in candidates if tuple(token_ids[-(len(ids) - 1) :]) == ids[:-1]]
-        if completed:
-            row[known_tokens(completed, row)] = _NEVER
+        return [ids[-1] for ids in candidates if tuple(token_ids[-(len(ids) - 1) :]) == ids[:-1]]
 
 
 class AllowedTokens:

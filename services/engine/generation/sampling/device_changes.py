@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from services.engine.generation.sampling.device_choice import NO_TOKEN, UNDECIDED, choose, wishes_of
+from services.engine.generation.sampling.held_rows import HeldRows
 from services.engine.generation.sampling.wishes import Ids
 from services.engine.generation.sequence import Sequence
 
@@ -61,8 +62,11 @@ class LogitChanges:
         biased, _, fitting = _places([one.biased for one in wishes], vocabulary)
         biases = np.concatenate([one.biases for one in wishes])[fitting]
         typical = [i for i, one in enumerate(wishes) if one.typical_p < 1]
-        parts = rows, biased, _places(never, vocabulary)[0], bounded, typical, sources or []
-        self._rows, self._biased, self._never, self._bounded, self._typical, behind = _sent(parts, np.int64, device)
+        held = [i for i, one in enumerate(wishes) if one.held]
+        parts = rows, biased, _places(never, vocabulary)[0], bounded, typical, held, sources or []
+        sent = _sent(parts, np.int64, device)
+        self._rows, self._biased, self._never, self._bounded, self._typical, waiting, behind = sent
+        self._held = HeldRows([sequences[i] for i in held], waiting, vocabulary) if held else None
         [self._biases] = _sent([biases], np.float32, device)
         [self._masses] = _sent([[wishes[i].typical_p for i in typical]], np.float64, device)
         self._bounds = _forbidden([one.only for one in wishes if one.only is not None], vocabulary, device)
@@ -70,6 +74,11 @@ class LogitChanges:
         self._sources = behind[: len(penalized)]
         self._penalties = Penalties(penalized, vocabulary, device) if penalized else None
         self._drawn = not all(sequence.request.sampling.greedy for sequence in sequences)
+
+    @property
+    def waits(self) -> bool:
+        """Whether `choose` is to be called when the tokens in front are known, rather than at once."""
+        return self._held is not None
 
     def begin(self, before: Tensor) -> None:
         """Notes the tokens that are behind all known ones, of those that the step before has found."""
@@ -121,6 +130,8 @@ class LogitChanges:
             flat.index_fill_(0, self._never, _NEVER)
         if len(self._bounds):
             logits[self._bounded] = logits[self._bounded].masked_fill_(self._bounds, _NEVER)
+        if self._held is not None:
+            self._held.forbid(logits)
 
 
 class Penalties:

@@ -5,6 +5,7 @@ What changes the logits of some rows before is in `device_changes`, how likely a
 
 import math
 from collections.abc import Sequence as Rows
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -12,13 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from services.engine.generation.requests.request import GenerationRequest
-from services.engine.generation.sampling.constraints import AllowedTokens, BadWords, LogitBias, WithheldEndings
+from services.engine.generation.sampling.constraints import (
+    AllowedTokens,
+    BadWords,
+    LogitBias,
+    NoRepeatedRuns,
+    WithheldEndings,
+)
 from services.engine.generation.sampling.draws import uniform, uniform_ahead
 from services.engine.generation.sampling.inversion import invert
-from services.engine.generation.sampling.penalties import OutputPenalties, RepetitionPenalty
+from services.engine.generation.sampling.penalties import OutputPenalties, RepetitionPenalty, RowProcessor
 from services.engine.generation.sampling.sampler import row_processors, scaled
+from services.engine.generation.sampling.structure_mask import StructureMask
 from services.engine.generation.sampling.truncation import Limits, limited, look_at_head, only_typical
-from services.engine.generation.sampling.wishes import Wishes
+from services.engine.generation.sampling.wishes import Held, Wishes
 from services.engine.generation.sequence import Sequence
 
 NO_TOKEN = -1
@@ -36,6 +44,8 @@ _NO_LOGITS = torch.empty(0)
 """Stands where processors are made for a row, of which there has been none yet, to see which there will be."""
 _KNOWN = LogitBias, RepetitionPenalty, OutputPenalties, BadWords, WithheldEndings, AllowedTokens
 """What a device does too. Of bad words only those of one token."""
+_HELD = StructureMask, NoRepeatedRuns
+"""What the host tells a device, as it does bad words of several tokens."""
 
 
 def takes(sequence: Sequence) -> bool:
@@ -57,14 +67,14 @@ def wishes_of(sequence: Sequence) -> Wishes:
 
 
 def _wishes(request: GenerationRequest) -> Wishes:
-    if request.structure:
-        return Wishes(request, none=False, possible=False)
     made = row_processors(request, _NO_LOGITS)
-    known = all(isinstance(one, _KNOWN) for one in made) and all(
-        len(words) == 1 for words in request.sampling.bad_words
-    )
+    known = all(isinstance(one, _KNOWN + _HELD) for one in made)
     typical = request.sampling.typical_p < 1 and not request.sampling.greedy
-    return Wishes(request, none=not (made or typical), possible=known)
+    return Wishes(request, tuple(filter(_held, made)), none=not (made or typical), possible=known)
+
+
+def _held(processor: RowProcessor) -> TypeGuard[Held]:
+    return (isinstance(processor, BadWords) and processor.several) or isinstance(processor, _HELD)
 
 
 def numbers_of(sequences: Rows[Sequence], further: Rows[int]) -> NDArray[np.float64] | None:

@@ -84,7 +84,7 @@ def process(logits: Tensor, sequences: list[Sequence]) -> dict[int, bool]:
     for i in rows:
         for processor in sequences[i].processors or ():
             if isinstance(processor, StructureMask):
-                masked.append((logits[i], processor.bits(sequences[i].token_ids)))
+                masked.append((logits[i], processor.bits(sequences[i].token_ids, logits.shape[1])))
             else:
                 processor(logits[i], sequences[i].token_ids)
     if masked:  # one transfer and one look-up for all, since it does not matter when a token is forbidden
@@ -117,7 +117,7 @@ def row_processors(request: GenerationRequest, row: Tensor) -> tuple[RowProcesso
         made.append(AllowedTokens({*sampling.allowed_token_ids, *stopping.end_token_ids}, row))
     made += forcing_processors(request, row)
     if request.structure:
-        made.append(StructureMask(request.structure, stopping, prompt_count + request.forced_count, row))
+        made.append(StructureMask(request.structure, stopping, prompt_count + request.forced_count))
     return tuple(made)
 
 

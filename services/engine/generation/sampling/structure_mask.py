@@ -7,7 +7,7 @@ from torch import Tensor
 
 from services.engine.generation.requests.request import StoppingCriteria
 from services.engine.generation.sampling.penalties import RowProcessor
-from services.engine.structure.structure import Structure, StructureFailed
+from services.engine.structure.structure import Structure, StructureFailed, StructureState
 
 _BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
 _ADDED = torch.from_numpy(np.where(_BYTES, np.float32(0), np.float32("-inf")))
@@ -23,14 +23,14 @@ class StructureMask:
     follows from the tokens and grows with them.
     """
 
-    def __init__(self, structure: Structure, stopping: StoppingCriteria, begins: int, row: Tensor) -> None:
+    def __init__(self, structure: Structure, stopping: StoppingCriteria, begins: int) -> None:
         """The text that is held to the structure begins behind the first `begins` tokens of prompt and output."""
         self._structure = structure
-        self._state = structure.begin()
+        self._state: StructureState | None = None
         self._taken = begins
-        self._size = -(-len(row) // 8)
-        self._withheld = _positions(stopping.end_token_ids, len(row))
-        self._ending = _positions(stopping.ending_ids, len(row))
+        self._lost = False  # whether the state may lack a token
+        self._withheld = _positions(stopping.end_token_ids)
+        self._ending = _positions(stopping.ending_ids)
         self.failure: str | None = None
         """Why nothing is admitted any more, if it is not the structure that says so."""
 
@@ -41,28 +41,37 @@ class StructureMask:
 
     def __call__(self, row: Tensor, token_ids: list[int]) -> None:
         """Forbids all other tokens."""
-        forbid([row], [self.bits(token_ids)])
+        forbid([row], [self.bits(token_ids, len(row))])
 
-    def bits(self, token_ids: list[int]) -> Bits:
-        """Returns a bit for each logit of the row, 1 where the token is admitted."""
+    def bits(self, token_ids: list[int], width: int) -> Bits:
+        """Returns a bit for each of so many logits, 1 where the token is admitted: none behind tokens that were not."""
+        size = -(-width // 8)
         if len(token_ids) < self._taken:
-            return np.full(self._size, 255, dtype=np.uint8)
-        bits = np.zeros(self._size, dtype=np.uint8)
+            return np.full(size, 255, dtype=np.uint8)
+        bits = np.zeros(size, dtype=np.uint8)
+        if self._state is None:
+            self._state = self._structure.begin()
         new = token_ids[self._taken :]
         self._taken = len(token_ids)
+        if self._lost:
+            return bits
+        self._lost = True
         try:
             if self._state.advance(new) < len(new):
                 return bits
-            mask = self._state.mask()[: self._size]
+            mask = self._state.mask()[:size]
         except StructureFailed as error:
             self.failure = str(error)
             return bits
+        self._lost = False
         bits[: len(mask)] = mask
         for place, bit in self._withheld:
-            bits[place] &= ~bit
+            if place < size:
+                bits[place] &= ~bit
         if self._state.accepting:
             for place, bit in self._ending:
-                bits[place] |= bit
+                if place < size:
+                    bits[place] |= bit
         return bits
 
 
@@ -81,5 +90,5 @@ def structure_failure(processors: tuple[RowProcessor, ...] | None) -> StructureM
     return next((mask for mask in masks if mask.failure), None)
 
 
-def _positions(token_ids: frozenset[int], width: int) -> list[tuple[int, np.uint8]]:
-    return [(i >> 3, np.uint8(1 << (i & 7))) for i in sorted(token_ids) if i < width]
+def _positions(token_ids: frozenset[int]) -> list[tuple[int, np.uint8]]:
+    return [(i >> 3, np.uint8(1 << (i & 7))) for i in sorted(token_ids)]

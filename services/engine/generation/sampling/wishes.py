@@ -7,20 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.engine.generation.requests.request import GenerationRequest
+from services.engine.generation.sampling.constraints import BadWords, NoRepeatedRuns
+from services.engine.generation.sampling.structure_mask import Bits, StructureMask
 
 Ids = NDArray[np.int64]
+Held = StructureMask | NoRepeatedRuns | BadWords
+"""What only the host can tell to be forbidden."""
 
 
 class Wishes:
     """Those of one sequence. Follows its growing tokens, as the penalties of the host do."""
 
-    def __init__(self, request: GenerationRequest, *, none: bool, possible: bool) -> None:
-        """Takes whether there are none, and whether a device can do all that there are."""
+    def __init__(self, request: GenerationRequest, held: tuple[Held, ...], *, none: bool, possible: bool) -> None:
+        """Takes whether there are none, and whether a device can do all that there are but what is held."""
         sampling, stopping = request.sampling, request.stopping
-        self.none, self.possible = none, possible
+        self.none, self.possible, self.held = none, possible, held
         self.biased = np.array([token for token, _ in sampling.logit_bias], dtype=np.int64)
         self.biases = np.array([bias for _, bias in sampling.logit_bias], dtype=np.float32)
-        self.never = _ids({words[0] for words in sampling.bad_words} - stopping.end_token_ids)
+        self.never = _ids({words[0] for words in sampling.bad_words if len(words) == 1} - stopping.end_token_ids)
         """Those that are forbidden everywhere."""
         self.endings = _ids(stopping.ending_ids)
         self.endings_from = len(request.prompt_token_ids) + stopping.min_new_tokens
@@ -44,6 +48,17 @@ class Wishes:
         """Returns what is penalized of the prompt, each token once, and what was generated, of all tokens so far."""
         self._generated.extend(token_ids[self._prompt_count + len(self._generated) :])
         return np.array(self._prompt, dtype=np.int64), np.array(self._generated, dtype=np.int64)
+
+    def admitted(self, token_ids: list[int], width: int) -> Bits:
+        """Returns a bit for each of so many logits, 1 where nothing held forbids the token behind all so far."""
+        bits = np.full(-(-width // 8), 255, dtype=np.uint8)
+        for one in self.held:
+            if isinstance(one, StructureMask):
+                bits &= one.bits(token_ids, width)
+            elif completing := one.completing(token_ids):
+                tokens = np.array([token for token in completing if token < width], dtype=np.int64)
+                np.bitwise_and.at(bits, tokens >> 3, ~(1 << (tokens & 7)).astype(np.uint8))
+        return bits
 
 
 def _ids(tokens: Iterable[int]) -> Ids:

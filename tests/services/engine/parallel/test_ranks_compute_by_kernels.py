@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from services.text.config import TextSettings
 from services.text.follower import letter_to
 from tests.services.bench import Bench, assemble, real_bench
 from tests.services.engine.kernel_devices import INTERPRETED
+from tests.services.structures import regex
 from tests.tiny_models import greedy, random_model, tokenizer
 
 pytest.importorskip("triton")
@@ -82,13 +84,14 @@ async def test_proposed_tokens_are_checked_by_all_ranks(
 
 
 async def test_drawn_tokens_are_those_of_one_process(two: Bench, folder: Path) -> None:
-    """The first rank draws; the others go on from its tokens."""
+    """The first rank draws, behind a step that runs where a structure is to be followed; the others take its tokens."""
     alone = real_bench(load_language_model(str(folder), revision=None, device=CPU, dtype="float32"))
-    drawn = {"temperature": 3.0, "seed": 3, "max_new_tokens": 6}
+    drawn: dict[str, Any] = {"temperature": 3.0, "seed": 3, "max_new_tokens": 6}
+    letters = regex("[a-z]{40}")
     before = two.runner.recorded.ahead
     try:
         found, expected = [
-            await asyncio.gather(bench.run(PROMPTS[0], **drawn), bench.run(PROMPTS[1], max_new_tokens=6))
+            await asyncio.gather(bench.run(PROMPTS[0], **drawn), bench.run(PROMPTS[1], **drawn, structure=letters))
             for bench in (two, alone)
         ]
     finally:

@@ -26,6 +26,7 @@ from services.engine.loading import LoadedModel
 from tests.services.bench import assemble, eventually
 from tests.services.engine.generation.sequences import sequence as sequence_of
 from tests.services.engine.kernel_devices import INTERPRETED, shorten
+from tests.services.structures import regex
 
 pytest.importorskip("triton")
 from services.engine.fusion.triton.substitution import fuse_on_gpu
@@ -96,7 +97,7 @@ def test_steps_launched_behind_one_another_continue_its_tokens(
     cache, pool = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU, by_token=True), PagePool(40, PAGE_SIZE)
     runner = ModelRunner(llama.model, ReferenceAttention(), cache, CPU)
     graphs = PlayedGraphs(llama.model, TritonAttention(CPU), cache, CPU, longest=64)
-    graphs.record(7, Extent(reading=32))
+    graphs.record(8, Extent(reading=32))
     sampled = {"temperature": 0.9, "top_k": 5, "seed": 3}
     once = {"frequency_penalty": 50.0, "min_new_tokens": 5, "stop_token_ids": frozenset(range(5))}
     asked = (
@@ -105,8 +106,9 @@ def test_steps_launched_behind_one_another_continue_its_tokens(
         ([30], {}),
         ([50, 51], {"repetition_penalty": 9.0, "logit_bias": ((6, 0.4), (7, 0.4))}),
         ([60], sampled | once),
+        ([90], {"structure": regex("[!-&]{40}"), "presence_penalty": 1.5, **sampled}),
         ([40, 41], {"temperature": 1.0}),
-        ([70], {"repetition_penalty": 9.0, "logprob_count": 3}),
+        ([70], {"repetition_penalty": 9.0, "no_repeat_ngram_size": 1, "logprob_count": 3}),
     )
     rows: list[Row[Sequence]] = []
     for prompt, fields in asked:
@@ -116,8 +118,8 @@ def test_steps_launched_behind_one_another_continue_its_tokens(
             runner.run([Row(rows[-1].sequence, before)])
             rows[-1].sequence.computed = before
     step, found = None, dict[Sequence, list[Sampled]]()
-    cohorts = {count: rows[-count:] for count in (7, 4, 2)}
-    for count in (7, 7, 7, 7, 4, 4, 4, 2):
+    cohorts = {count: rows[-count:] for count in (8, 4, 2)}
+    for count in (8, 8, 8, 8, 4, 4, 4, 2):
         going = cohorts[count] if step else [Row(row.sequence, row.sequence.remaining) for row in rows]
         before, step = step, graphs.launch(going, step)
         assert step is not None
@@ -126,6 +128,7 @@ def test_steps_launched_behind_one_another_continue_its_tokens(
             found.setdefault(sequence, []).append((token, before.likelihoods().get(i)))
             sequence.computed = len(sequence.token_ids)
             sequence.token_ids.append(token)
+        step = step.finished()
     for row in rows:
         sequence = row.sequence
         sequence.token_ids = sequence.token_ids[: sequence.prompt_count]

@@ -8,7 +8,7 @@ import pytest
 
 from sensorium.errors import Internal
 from services.engine.generation.output.stream import GenerationStream
-from services.engine.generation.requests.request import Delta, Event
+from services.engine.generation.requests.request import Delta, Event, OutputRules
 from services.engine.generation.sampling.device_choice import NO_TOKEN, UNDECIDED
 from services.engine.loading import LoadedModel
 from tests.services.bench import Bench, BenchMaker, eventually, fake_bench, real_bench
@@ -91,7 +91,8 @@ async def test_mixed_requests_that_come_and_go_get_the_same(
     ("fields", "launched"),
     [
         ({"presence_penalty": 1.0}, 1),
-        ({"presence_penalty": 1.0, "bad_words": ((9, 10),)}, 0),
+        ({"presence_penalty": 1.0, "bad_words": ((9, 10),)}, 1),
+        ({"rules": OutputRules(suppressed_token_ids=(9,))}, 0),
         ({"logprob_count": 1}, 1),
         ({"temperature": 1.0, "typical_p": 0.5}, 1),
         ({"temperature": 0.9, "candidate_count": 2}, 1),

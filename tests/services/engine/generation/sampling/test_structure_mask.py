@@ -40,7 +40,7 @@ def admitted(structure: Structure, text: str, *, width: int = VOCABULARY, **stop
     """Returns the ids that a row of logits keeps behind an output of `text`."""
     criteria = StoppingCriteria(**{"max_new_tokens": 99, "end_token_ids": ENDS} | stopping)
     row = torch.zeros(width)
-    StructureMask(structure, criteria, 2, row)(row, [10, 20, *ids_of(text)])
+    StructureMask(structure, criteria, 2)(row, [10, 20, *ids_of(text)])
     assert set(row.unique().tolist()) <= {0.0, float("-inf")}
     return set(torch.isfinite(row).nonzero().flatten().tolist())
 
@@ -128,10 +128,11 @@ def test_tokens_that_the_structure_does_not_admit_leave_nothing() -> None:
     assert sample(torch.randn(1, VOCABULARY), [made]) == [NoToken.ALL_FORBIDDEN]
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 async def test_a_structure_that_becomes_too_much_ends_its_request_alone_and_says_so(
-    fake: BenchMaker, monkeypatch: pytest.MonkeyPatch
+    fake: BenchMaker, monkeypatch: pytest.MonkeyPatch, ahead: bool
 ) -> None:
-    bench = fake()
+    bench = fake(ahead=ahead)
     structure = regex("[a-z]*")
     mask, calls = StructureState.mask, 0
 
@@ -164,13 +165,13 @@ async def test_no_beam_is_lost_because_its_structure_became_too_much(
     structure = regex("[a-z]*")
     bits, calls = StructureMask.bits, 0
 
-    def full(mask: StructureMask, token_ids: list[int]) -> Any:
+    def full(mask: StructureMask, token_ids: list[int], width: int) -> Any:
         nonlocal calls
         calls += 1
         if calls == 7:  # of one beam, and not of those beside it
             mask.failure = "is too complex"
-            return np.zeros_like(bits(mask, token_ids))
-        return bits(mask, token_ids)
+            return np.zeros_like(bits(mask, token_ids, width))
+        return bits(mask, token_ids, width)
 
     monkeypatch.setattr(StructureMask, "bits", full)
     with pytest.raises(InvalidArgument) as caught:
