@@ -15,10 +15,10 @@ from sensorium.errors import ModelNotReady
 from sensorium.v1 import models_pb2 as pb
 from sensorium.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
 from services.answer_meter import AnswerMeter
+from services.engine.adapters.choice import choose
 from services.engine.checkpoint import Checkpoint, ModelRefused, Trust
 from services.engine.device import gpu_memory
 from services.engine.device.name import resolve_device
-from services.engine.hub import require_hub
 from services.engine.library_logs import adopt_library_logs
 from services.engine.metrics import EngineMetrics
 from services.handlers import handlers
@@ -88,7 +88,7 @@ class ModelProcess(Generic[Settings]):
         self._loaded: LoadedService | None = None
         self.registry = CollectorRegistry()
         self._metrics = EngineMetrics(self.registry)
-        self._served = ServedModel(settings.name or served_name(settings.model))
+        self._served = ServedModel(settings.name or served_name(settings.adapter or settings.model))
         self._servicer = make_servicer(self._served)
         self.server = rpc.Server(
             settings,
@@ -173,25 +173,30 @@ def checkpoint_of(settings: ModelSettings) -> Checkpoint:
     Raises:
         ModelRefused: there is no such device here, or the model cannot be had.
     """
-    require_hub(settings.model)
+    trust = Trust(remote_code=settings.trust_remote_code, pickled_weights=settings.allow_pickle_weights)
+    choice = choose(settings.model, settings.revision, settings.adapter, trust)
     torch.set_num_threads(settings.threads)
     return Checkpoint(
-        settings.model,
+        choice.source,
         resolve_device(settings.device),
-        revision=settings.revision,
+        revision=choice.revision,
         dtype=settings.dtype,
         quantization=settings.quantization,
-        trust=Trust(remote_code=settings.trust_remote_code, pickled_weights=settings.allow_pickle_weights),
+        trust=trust,
+        adapter=choice.adapter,
     )
 
 
 def served_name(model: str) -> str:
     """Returns the hub id, or the last part of a folder's path."""
-    return Path(model).resolve().name if os.path.isdir(model) else model  # noqa: PTH112 - a hub id is no path
+    is_folder = os.path.isdir(model)  # noqa: PTH112 - a hub id is no path
+    return Path(model).resolve().name if is_folder else model.partition("@")[0]
 
 
 def describe_settings(info: pb.ModelInfo, settings: ModelSettings) -> None:
-    """Fills in the limits that an operator sets."""
+    """Fills in what an operator chose: the limits, and the adapter, whose revision stands behind the model's."""
+    if revision := info.identity.revision.partition("+")[2]:
+        info.adapters.add(name=served_name(settings.adapter or settings.model), revision=revision)
     info.limits.queued_request_count = settings.max_queued_requests
     info.limits.batch_item_count = settings.max_batch_items
     info.limits.message_bytes = settings.message_bytes

@@ -13,9 +13,17 @@ Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 class ModelSettings(ServerSettings):
     """Which model to load, how, and how much of it one caller may use. Each service extends this with its own."""
 
-    model: str = Field(description="Folder of a checkpoint, or id of a model on the Hugging Face hub.")
+    model: str = Field(
+        description="Folder of a checkpoint, or id of a model on the Hugging Face hub; either may be an adapter alone."
+    )
     revision: str | None = Field(None, description="Commit, branch or tag on the hub; absent: the main branch.")
-    name: str | None = Field(None, description="Name it is served under; absent: the hub id, or the folder's name.")
+    adapter: str | None = Field(
+        None,
+        description="LoRA adapter to merge into the weights: a folder, or OWNER/NAME[/FOLDER][@REVISION] on the hub.",
+    )
+    name: str | None = Field(
+        None, description="Name it is served under; absent: the adapter's or the model's hub id, or the folder's name."
+    )
     device: Device = Field("auto", description="auto, cpu or cuda:N; auto is the first GPU, else the CPU.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Element type of the weights; auto is the checkpoint's own."

@@ -337,6 +337,7 @@ class ModelInfo(_message.Message):
     PROMPT_LOOKUP_FIELD_NUMBER: _builtins.int
     RANK_BYTES_FIELD_NUMBER: _builtins.int
     ROUNDED_PARAMETER_COUNT_FIELD_NUMBER: _builtins.int
+    ADAPTERS_FIELD_NUMBER: _builtins.int
     state: Global___ModelState.ValueType
     """Whether it can be asked now."""
     state_detail: _builtins.str
@@ -403,6 +404,12 @@ class ModelInfo(_message.Message):
         Empty where one device has all.
         """
 
+    @_builtins.property
+    def adapters(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ModelIdentity]:
+        """Adapters that were merged into its weights, by their names and revisions; the latter is also part of the model's own, behind
+        a `+`. Empty where there are none.
+        """
+
     def __init__(
         self,
         *,
@@ -428,10 +435,11 @@ class ModelInfo(_message.Message):
         prompt_lookup: _builtins.bool = ...,
         rank_bytes: _abc.Iterable[_builtins.int] | None = ...,
         rounded_parameter_count: _builtins.int = ...,
+        adapters: _abc.Iterable[_common_pb2.ModelIdentity] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "limits", b"limits", "memory", b"memory"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "memory", b"memory", "parameter_count", b"parameter_count", "prompt_lookup", b"prompt_lookup", "quantization", b"quantization", "rank_bytes", b"rank_bytes", "rounded_parameter_count", b"rounded_parameter_count", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "voices", b"voices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "architecture", b"architecture", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "memory", b"memory", "parameter_count", b"parameter_count", "prompt_lookup", b"prompt_lookup", "quantization", b"quantization", "rank_bytes", b"rank_bytes", "rounded_parameter_count", b"rounded_parameter_count", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "voices", b"voices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,10 +15,14 @@ from typing import Any
 import torch
 from huggingface_hub.constants import HF_HUB_CACHE
 from safetensors import SafetensorError
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.utils.hub import cached_file
 
+from services.engine.adapters.adapter import Adapter
+from services.engine.adapters.head import adapt
+from services.engine.adapters.merging import merge
+from services.engine.adapters.rounding import rounded_before
 from services.engine.narrow.model import narrow_weights, unsuitable
 from services.engine.narrow.numbers import NARROW_KINDS, NarrowKind
 from services.engine.parallel.narrow_reading import NarrowConfig
@@ -75,6 +79,8 @@ class Checkpoint:
     """Where in the checkpoint the model lies, if not at its root."""
     rank_count: int = 1
     """Processes that each hold a part of it; `device` is this one's."""
+    adapter: Adapter | None = None
+    """What is merged into its weights."""
 
     @property
     def narrow(self) -> NarrowKind | None:
@@ -157,7 +163,20 @@ def read_config(checkpoint: Checkpoint) -> PretrainedConfig:
     config = AutoConfig.from_pretrained(source, **checkpoint.shared)
     if reason := unloadable(config):
         raise ModelRefused(f"{source} cannot be loaded: {reason}")
+    if checkpoint.adapter is not None:
+        if reason := rounded_before(config, checkpoint.quantization, checkpoint.rank_count):
+            raise ModelRefused(f"The adapter {checkpoint.adapter.told} cannot be merged into {source}: {reason}")
+        adapt(config, checkpoint.adapter)
     return config
+
+
+def read_tokenizer(checkpoint: Checkpoint) -> Any:
+    """Returns the tokenizer: the adapter's, if it brings one, as it was trained with that."""
+    adapter = checkpoint.adapter
+    if adapter is None or not adapter.has_tokenizer:
+        return AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
+    remote_code = checkpoint.trust.remote_code
+    return AutoTokenizer.from_pretrained(adapter.place.source, **adapter.place.shared, trust_remote_code=remote_code)
 
 
 def read_model(
@@ -187,13 +206,28 @@ def read_incomplete_model(
         **_placement(checkpoint, "cpu" if kind_of_weights else checkpoint.device),
         use_safetensors=None if checkpoint.trust.pickled_weights else True,
         output_loading_info=True,
+        # An adapter may bring another head than the model's files.
+        **({"config": config, "ignore_mismatched_sizes": True} if checkpoint.adapter else {}),
     )
     model, found = pair
-    if missing := [name for name in found["missing_keys"] if not name.startswith(optional)]:
+    lacking = _merged(checkpoint, model, found)
+    if missing := [name for name in lacking if not name.startswith(optional)]:
         raise ModelRefused(f"{checkpoint.source} lacks {len(missing)} of the model's weights, such as {min(missing)}.")
     if kind_of_weights and checkpoint.rank_count == 1:
         narrow_weights(model, kind_of_weights, checkpoint.device)
-    return model, list(found["missing_keys"])
+    return model, lacking
+
+
+def _merged(checkpoint: Checkpoint, model: PreTrainedModel, found: dict[str, Any]) -> list[str]:
+    """Merges the adapter, if there is one, and returns the names of those weights that the model lacks then."""
+    lacking = {*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])}
+    if checkpoint.adapter is not None:
+        try:
+            lacking -= merge(checkpoint.adapter, model)
+        except (*MODEL_ERRORS, OSError, SafetensorError) as error:
+            told = f"The adapter {checkpoint.adapter.told} cannot be merged into {checkpoint.source}"
+            raise ModelRefused(f"{told}: {error}") from error
+    return sorted(lacking)
 
 
 def _quantization(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
@@ -211,7 +245,15 @@ def _placement(checkpoint: Checkpoint, device: torch.device | str) -> dict[str, 
 
 
 def revision_of(checkpoint: Checkpoint) -> str:
-    """Returns the hub commit, or a digest over the configuration and the weights of a folder."""
+    """Returns the hub commit, or a digest over the configuration and the weights of a folder.
+
+    Where an adapter was merged into it, its revision follows, behind a `+`.
+    """
+    own = _own_revision(checkpoint)
+    return own if checkpoint.adapter is None else f"{own}+{checkpoint.adapter.revision}"
+
+
+def _own_revision(checkpoint: Checkpoint) -> str:
     folder = Path(checkpoint.source)
     if not folder.is_dir():
         found = find_file(checkpoint, "config.json")

@@ -23,7 +23,7 @@ def require_hub(source: str) -> None:
     Raises:
         ModelRefused: neither is so, and the cache holds nothing of it.
     """
-    if os.path.isdir(source) or constants.is_offline_mode() or not _is_id(source):  # noqa: PTH112 - a hub id is no path
+    if os.path.isdir(source) or constants.is_offline_mode() or not is_hub_id(source):  # noqa: PTH112 - a hub id is no path
         return
     reason = _unreachable()
     if not reason:
@@ -39,7 +39,8 @@ def require_hub(source: str) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"  # for processes that this one starts
 
 
-def _is_id(source: str) -> bool:
+def is_hub_id(source: str) -> bool:
+    """Returns whether that could be an id on the hub."""
     try:
         validate_repo_id(source)
     except HFValidationError:  # a path: the library says so at once

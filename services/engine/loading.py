@@ -9,7 +9,6 @@ from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
-    AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -19,6 +18,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
 )
 
+from services.engine.adapters.adapter import Adapter
 from services.engine.checkpoint import (
     TRUST_NOTHING,
     Checkpoint,
@@ -26,6 +26,7 @@ from services.engine.checkpoint import (
     Trust,
     read_config,
     read_model,
+    read_tokenizer,
     refusals,
     revision_of,
 )
@@ -117,20 +118,23 @@ def load_language_model(
     quantization: str = "none",
     trust: Trust = TRUST_NOTHING,
     rank_count: int = 1,
+    adapter: Adapter | None = None,
 ) -> LoadedModel:
     """Loads the checkpoint `source`, a folder or a hub id: a decoder, or an encoder and a decoder.
 
     `dtype` is a name of torch's, or `auto` for the checkpoint's own; `quantization` see `quantization_config`. Where
-    there are several ranks, it loads this one's part of a decoder.
+    there are several ranks, it loads this one's part of a decoder. `adapter` is merged into its weights.
 
     Raises:
         ModelRefused: it generates no text, or its files are missing or unsafe to load.
     """
-    checkpoint = Checkpoint(source, device, revision, dtype, quantization, trust, rank_count=rank_count)
+    checkpoint = Checkpoint(
+        source, device, revision, dtype, quantization, trust, rank_count=rank_count, adapter=adapter
+    )
     with refusals(source):
         config = read_config(checkpoint)
         kind_of_model = _kind_of_model(config, source)
-        tokenizer = AutoTokenizer.from_pretrained(source, **checkpoint.shared)
+        tokenizer = read_tokenizer(checkpoint)
         model = read_model(checkpoint, config, kind_of_model)
     return loaded_model(checkpoint, model, tokenizer)
 

@@ -101,6 +101,7 @@ def _load(
         quantization=checkpoint.quantization,
         trust=checkpoint.trust,
         rank_count=checkpoint.rank_count,
+        adapter=checkpoint.adapter,
     )
     metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
     warming()

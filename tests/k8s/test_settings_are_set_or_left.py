@@ -24,8 +24,8 @@ ADMISSION = "over_commit queue_requests queue_seconds tenant_metadata"
 RELAY = "retry_ratio resume_mib first_token_seconds token_gap_seconds call_seconds"
 # What a model is trusted with stays off; the rest is for models that need it.
 MODEL = """
-    name task quantization trust_remote_code allow_pickle_weights stuck_step_seconds max_queued_requests max_batch_items
-    batch_wait_ms max_connection_age_seconds trace_ratio
+    adapter name task quantization trust_remote_code allow_pickle_weights stuck_step_seconds max_queued_requests
+    max_batch_items batch_wait_ms max_connection_age_seconds trace_ratio
 """
 GENERATION = """
     prefill_tokens decode_slowdown prefix_cache kv_cache_dtype gpu_memory_utilization max_queued_tokens

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from transformers import (
     AutoFeatureExtractor,
-    AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -18,6 +17,7 @@ from services.engine.checkpoint import (
     ModelRefused,
     read_config,
     read_incomplete_model,
+    read_tokenizer,
     refusals,
     revision_of,
 )
@@ -82,7 +82,7 @@ def load_audio_model(
         config: PretrainedConfig = read_config(checkpoint)
         show_feature_extractors()
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint.source, **checkpoint.shared)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared) if has_text else None
+        tokenizer = read_tokenizer(checkpoint) if has_text else None
         model, missing = read_incomplete_model(checkpoint, config, kind, optional)
     if not getattr(extractor, "sampling_rate", None):
         raise ModelRefused(f"{checkpoint.source} does not say how many samples a second it reads.")

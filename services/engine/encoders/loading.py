@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from services.engine.checkpoint import Checkpoint, read_config, read_model, refusals, revision_of
+from services.engine.checkpoint import Checkpoint, read_config, read_model, read_tokenizer, refusals, revision_of
 from services.engine.context import decoder_context
 
 _UNUSED = ("pooler.",)
@@ -66,7 +66,7 @@ def load_text_encoder(checkpoint: Checkpoint, kind: Any) -> LoadedEncoder:
     """
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
+        tokenizer = read_tokenizer(checkpoint)
         model = read_model(checkpoint, config, kind, _UNUSED)
     text_config: Any = model.config.get_text_config()
     text_config.use_cache = False  # nothing goes on from what was read

@@ -4,10 +4,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES
 
-from services.engine.checkpoint import Checkpoint, read_config, read_incomplete_model, refusals, revision_of
+from services.engine.checkpoint import (
+    Checkpoint,
+    read_config,
+    read_incomplete_model,
+    read_tokenizer,
+    refusals,
+    revision_of,
+)
 from services.engine.context import decoder_context
 from services.engine.images.processor import read_image_processor
 
@@ -74,7 +81,7 @@ def load_vision_model(
     with refusals(checkpoint.source):
         config: PretrainedConfig = read_config(checkpoint)
         processor = read_image_processor(checkpoint) if reads_images else None
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared) if reads_text else None
+        tokenizer = read_tokenizer(checkpoint) if reads_text else None
         model, missing = read_incomplete_model(checkpoint, config, kind, optional)
     return LoadedVisionModel(
         model=model.eval(),

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq, AutoTokenizer
+from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq
 
-from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, refusals
+from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, read_tokenizer, refusals
 from services.engine.listening.tokens import FOLLOWED, ListeningTokens, listening_tokens
 from services.engine.loading import LoadedModel, loaded_model
 
@@ -51,7 +51,7 @@ def load_listening_model(checkpoint: Checkpoint) -> ListeningModel:
                 f"by token, known here are: {', '.join(_KNOWN)}; and all that write one token a frame (CTC)."
             )
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint.source, **checkpoint.shared)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
+        tokenizer = read_tokenizer(checkpoint)
         model: Any = read_model(checkpoint, config, AutoModelForSpeechSeq2Seq)
     tokens = listening_tokens(model, tokenizer, checkpoint.source)
     loaded = loaded_model(checkpoint, model, tokenizer, followed=FOLLOWED)

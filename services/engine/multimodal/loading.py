@@ -88,20 +88,25 @@ def _processor(checkpoint: Checkpoint, config: PretrainedConfig, part: Pretraine
 
 def _refuse_adapter(checkpoint: Checkpoint, config: PretrainedConfig) -> None:
     """Refuses Granite Speech 3.3, which would hear without what it learned of hearing."""
-    if getattr(config, "has_lora_adapter", False) and find_file(checkpoint, "adapter_config.json"):
+    if checkpoint.adapter is not None or not getattr(config, "has_lora_adapter", False):
+        return
+    if find_file(checkpoint, "adapter_config.json"):
         raise ModelRefused(
-            f"{checkpoint.source} keeps what it learned of recordings in an adapter beside its weights, which is not "
-            "read here. Merge the adapter into the weights and serve these, or a model that has none, such as Granite "
-            "Speech 4."
+            f"{checkpoint.source} keeps what it learned of recordings in an adapter beside its weights. --adapter "
+            f"{checkpoint.source} merges it, for prompts without recordings too."
         )
 
 
 def _tell_of_adapters(checkpoint: Checkpoint) -> None:
     """Warns of a model that would be served without a part of what it learned, and answer as if nothing lacked."""
+    if checkpoint.adapter is not None:
+        return
     if found := [name for name in _ADAPTERS if find_file(checkpoint, f"{name}/adapter_config.json")]:
         log.warning(
-            "%s has adapters in %s, which are not read: its answers about images and recordings are not those that it "
-            "was trained for. Merge the adapter that is wanted into the weights, and serve these.",
+            "%s has adapters in %s, of which none is read: its answers about images and recordings are not those that "
+            "it was trained for. --adapter %s/%s merges one.",
             checkpoint.source,
             " and ".join(found),
+            checkpoint.source,
+            found[0],
         )

@@ -27,6 +27,7 @@ def run_rank(checkpoint: Checkpoint, settings: EngineSettings, rank: Rank, step_
         quantization=checkpoint.quantization,
         trust=checkpoint.trust,
         rank_count=checkpoint.rank_count,
+        adapter=checkpoint.adapter,
     )
     follow(rank_parts(loaded, settings, group).runner, group)
     group.close()

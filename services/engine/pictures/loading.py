@@ -9,11 +9,18 @@ from PIL import Image
 from transformers import (
     AutoModelForImageTextToText,
     AutoModelForVisualQuestionAnswering,
-    AutoTokenizer,
     PreTrainedModel,
 )
 
-from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, refusals, revision_of
+from services.engine.checkpoint import (
+    Checkpoint,
+    ModelRefused,
+    read_config,
+    read_model,
+    read_tokenizer,
+    refusals,
+    revision_of,
+)
 from services.engine.images.processor import read_image_processor
 from services.engine.loading import LoadedModel, behind, loaded_model
 from services.engine.pictures.families import Blip, BlipAnswerer, EncoderDecoder, Git
@@ -47,7 +54,7 @@ def load_picture_model(checkpoint: Checkpoint) -> LoadedModel:
             raise ModelRefused(f"{checkpoint.source} was made as {name or 'nothing'}, which writes about no picture.")
         kind, family = _FAMILIES[name]
         processor = read_image_processor(checkpoint)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
+        tokenizer = read_tokenizer(checkpoint)
         model = read_model(checkpoint, config, kind).eval()
         parts = (model, processor, tokenizer)
         pictures = family(*parts, checkpoint) if family is Pix2Struct else family(*parts)

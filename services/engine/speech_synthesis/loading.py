@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from transformers import (
-    AutoTokenizer,
     MusicgenForConditionalGeneration,
     PretrainedConfig,
     SpeechT5ForTextToSpeech,
@@ -26,6 +25,7 @@ from services.engine.checkpoint import (
     find_file,
     read_config,
     read_model,
+    read_tokenizer,
     refusals,
     revision_of,
 )
@@ -77,7 +77,7 @@ def load_speaker(checkpoint: Checkpoint, parts: SpeakerParts) -> LoadedSpeaker:
         ):
             # Processors have no arithmetic for it: convolutions take ten times as long.
             checkpoint = replace(checkpoint, dtype="float32")
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.source, **checkpoint.shared)
+        tokenizer = read_tokenizer(checkpoint)
         model, speaker = load(checkpoint, config, tokenizer, parts)
     return LoadedSpeaker(
         speaker=speaker,
@@ -145,7 +145,7 @@ def _load_musicgen(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: 
 
 def _load_vocoder(checkpoint: Checkpoint, named: str | None) -> Any:
     """Returns a vocoder: a checkpoint of its own, or the subfolder of another."""
-    place = replace(checkpoint, quantization="none")
+    place = replace(checkpoint, quantization="none", adapter=None)
     if named is not None:
         require_hub(named)
         place = replace(place, source=named, revision=None)

@@ -85,6 +85,6 @@ def test_a_folder_needs_no_hub(llama_folder: Path) -> None:
 
 
 def test_a_hub_that_answers_at_last_is_left_to_the_library(dropped: list[bytes]) -> None:
-    assert checkpoint_of(SETTINGS)
+    hub.require_hub(SETTINGS.model)
     assert [request[:4] for request in dropped] == [b"HEAD"] * 3
     assert not constants.is_offline_mode()

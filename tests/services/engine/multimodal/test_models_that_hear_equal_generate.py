@@ -5,14 +5,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import GraniteSpeechForConditionalGeneration
 
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.processor import MediumRefused
+from services.multimodal.config import MultimodalSettings
+from services.process import checkpoint_of
 from tests import tiny_hearing_models as tiny
 from tests.own_multimodal import Said, recording
 from tests.services.engine.multimodal.rig import Rig
+from tests.tiny_adapters import pair, write_adapter
 
 SEVERAL = {"moss_transcribe_diarize"}
 """Whose processors prepare each recording of a prompt as if it were alone."""
@@ -66,8 +70,17 @@ def test_what_is_learned_in_an_adapter_is_not_left_out(tmp_path: Path) -> None:
     config.write_text(config.read_text().replace('"has_lora_adapter": false', '"has_lora_adapter": true'))
     load_multimodal_model(_checkpoint(folder))
     (folder / "adapter_config.json").write_text("{}")
-    with pytest.raises(ModelRefused, match="keeps what it learned of recordings in an adapter"):
+    with pytest.raises(ModelRefused, match=f"keeps what it learned of recordings in an adapter.* --adapter {folder}"):
         load_multimodal_model(_checkpoint(folder))
+    own = GraniteSpeechForConditionalGeneration.from_pretrained(folder)
+    name = next(name for name, _ in own.named_modules() if name.endswith("layers.0.self_attn.q_proj"))
+    trained = pair(f"{name}.lora_A.weight", f"{name}.lora_B.weight", (32, 32))
+    write_adapter(folder, folder, trained)
+    settings = MultimodalSettings(model=str(folder), adapter=str(folder), device="cpu")
+    merged = load_multimodal_model(checkpoint_of(settings)).model
+    change = 1.5 * trained[f"{name}.lora_B.weight"] @ trained[f"{name}.lora_A.weight"]
+    weight = own.get_parameter(f"{name}.weight")
+    torch.testing.assert_close(merged.get_parameter(f"{name}.weight"), weight + change)
 
 
 def _checkpoint(folder: Path) -> Checkpoint:

@@ -10,9 +10,12 @@ from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.language.texts import Chat
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.processor import MediaProcessor
+from services.multimodal.config import MultimodalSettings
+from services.process import checkpoint_of
 from tests import tiny_multimodal_models as tiny
 from tests.own_multimodal import shown
 from tests.services.engine.multimodal.rig import Rig
+from tests.tiny_adapters import pair, write_adapter
 
 # PaliGemma's processor makes arrays of tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -83,7 +86,24 @@ def test_adapters_that_are_not_read_are_warned_of(tmp_path: Path, caplog: pytest
     (tmp_path / "speech-lora").mkdir()
     (tmp_path / "speech-lora" / "adapter_config.json").write_text("{}")
     load_multimodal_model(folder)
-    assert "has adapters in speech-lora, which are not read" in caplog.text
+    assert "has adapters in speech-lora, of which none is read" in caplog.text
+    assert f"--adapter {tmp_path}/speech-lora merges one" in caplog.text
+
+
+def test_one_of_its_adapters_is_merged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its layers may be called as in the files of the checkpoint, which are older than the class."""
+    base = tiny.write_checkpoint(tmp_path, "llava")
+    plain = load_multimodal_model(Checkpoint(str(base), torch.device("cpu"))).model
+    layer = "layers.1.self_attn.q_proj"
+    weight = plain.get_parameter(f"model.language_model.{layer}.weight")
+    name = f"language_model.model.{layer}"
+    trained = pair(f"{name}.lora_A.weight", f"{name}.lora_B.weight", (weight.shape[0], weight.shape[1]))
+    write_adapter(base / "vision-lora", base, trained)
+    settings = MultimodalSettings(model=str(base), adapter=f"{base}/vision-lora", device="cpu")
+    merged = load_multimodal_model(checkpoint_of(settings)).model
+    change = 1.5 * trained[f"{name}.lora_B.weight"] @ trained[f"{name}.lora_A.weight"]
+    torch.testing.assert_close(merged.get_parameter(f"model.language_model.{layer}.weight"), weight + change)
+    assert "none is read" not in caplog.text
 
 
 def test_a_processor_that_fails_is_refused_with_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

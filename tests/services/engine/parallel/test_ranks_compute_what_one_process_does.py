@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 import torch
 from torch.distributed.tensor import DTensor
+from transformers import AutoModelForCausalLM
 
-from services.engine.checkpoint import Checkpoint
 from services.engine.generation.building.parts import EngineSettings
 from services.engine.loading import load_language_model
 from services.engine.native.library import load_library
 from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided
+from services.process import checkpoint_of
 from services.text.config import TextSettings
 from services.text.follower import letter_to
 from tests.services.bench import Bench, assemble, eventually, first_delta, real_bench
+from tests.tiny_adapters import factors, pair, write_adapter
 from tests.tiny_models import END_ID, greedy, write_checkpoint
 
 CPU = torch.device("cpu")
@@ -36,16 +38,22 @@ def library_pays() -> bool:
 class Two:
     """A model over two ranks, and the same one here alone."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        settings = TextSettings(model=str(folder), device="cpu", dtype="float32", tensor_parallel=2)
-        checkpoint = divided(Checkpoint(str(folder), CPU, dtype="float32"), "auto", Rank(0, 2))
+    def __init__(self, folder: Path, adapter: Path | None = None) -> None:
+        told = None if adapter is None else str(adapter)
+        settings = TextSettings(model=str(folder), adapter=told, device="cpu", dtype="float32", tensor_parallel=2)
+        checkpoint = divided(checkpoint_of(settings), "auto", Rank(0, 2))
         self.ranks = Leading(checkpoint, None, 30.0, "services.text.follower", lambda rank: letter_to(rank, settings))
-        loaded = load_language_model(str(folder), revision=None, device=CPU, dtype="float32", rank_count=2)
+        asked = {"revision": None, "device": CPU, "dtype": "float32", "adapter": checkpoint.adapter}
+        loaded = load_language_model(str(folder), **asked, rank_count=2)
         self.model = loaded.model
         self.parts = self.ranks.parts(loaded, EngineSettings())
         self.bench = self.engine()
-        alone = load_language_model(str(folder), revision=None, device=CPU, dtype="float32")
+        alone = load_language_model(str(folder), **asked)
+        self.folder = folder
+        """What `generate` is asked with: the model with the adapter, if there is one."""
+        if adapter is not None:
+            self.folder = folder / "merged"
+            alone.model.save_pretrained(self.folder)
         self.alone = real_bench(alone, prefill_tokens=16)
 
     def engine(self) -> Bench:
@@ -58,9 +66,24 @@ class Two:
         self.ranks.close()
 
 
+def adapter_of(base: Path) -> Path:
+    """Writes an adapter of all linear layers and all experts."""
+    model = AutoModelForCausalLM.from_pretrained(base)
+    trained = factors(model, "_proj", "lm_head")
+    for name, module in model.named_modules():
+        if name.endswith(".experts"):
+            for place, weight in ((f"{name}.base_layer", module.gate_up_proj), (name, module.down_proj)):
+                shape, rank = (weight.shape[1], weight.shape[2]), 2 * weight.shape[0]
+                trained |= pair(f"{place}.lora_A.weight", f"{place}.lora_B.weight", shape, rank)
+    targets = ["experts.gate_up_proj", "experts.down_proj"]
+    return write_adapter(base / "adapter", base, trained, target_parameters=targets)
+
+
 @pytest.fixture(scope="module", params=["gemma3", "mixtral"])
 def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
-    made = Two(write_checkpoint(tmp_path_factory.mktemp(request.param), request.param))
+    """The mixture has an adapter."""
+    base = write_checkpoint(tmp_path_factory.mktemp(request.param), request.param)
+    made = Two(base, adapter_of(base) if request.param == "mixtral" else None)
     yield made
     made.close()
 

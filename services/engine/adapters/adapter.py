@@ -1,0 +1,167 @@
+"""What PEFT has saved of a LoRA fine-tuning: a folder with a configuration and the weights that were trained."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers.utils.hub import cached_file
+
+CONFIG = "adapter_config.json"
+_WEIGHTS = "adapter_model.safetensors"
+_PICKLED = "adapter_model.bin"
+_WRAPPER = "base_model.model."
+"""What PEFT puts before the names of a model's weights."""
+
+
+@dataclass(frozen=True)
+class AdapterPlace:
+    """Where an adapter lies."""
+
+    source: str
+    """A folder, or an id on the hub."""
+    subfolder: str = ""
+    revision: str | None = None
+    """Commit, branch or tag on the hub."""
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What its files are found with."""
+        return {"revision": self.revision, "subfolder": self.subfolder}
+
+    def find(self, name: str) -> Path | None:
+        """Returns where a file of it lies on this machine, or None if it has none of that name.
+
+        Raises:
+            OSError: there is no such adapter at all.
+        """
+        found = cached_file(
+            self.source,
+            name,
+            **self.shared,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+            _raise_exceptions_for_gated_repo=False,
+        )
+        return None if found is None else Path(found)
+
+
+def place_of(text: str) -> AdapterPlace:
+    """Returns where an adapter lies: a folder, or `OWNER/NAME[/FOLDER][@REVISION]` on the hub."""
+    name, _, revision = text.partition("@")
+    parts = name.split("/", 2)
+    if os.path.isdir(text) or len(parts) < 2 or not parts[0].strip("."):  # noqa: PTH112 - a hub id is no path
+        return AdapterPlace(text)
+    return AdapterPlace("/".join(parts[:2]), "".join(parts[2:]), revision or None)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter whose configuration was read, and found to be of a kind that can be merged."""
+
+    told: str
+    """What an operator calls it."""
+    place: AdapterPlace
+    config: dict[str, Any]
+    weights: Path
+
+    @property
+    def base(self) -> str:
+        """The model it was made for, as its configuration names it; maybe a folder of where it was trained."""
+        return str(self.config.get("base_model_name_or_path") or "")
+
+    @cached_property
+    def has_tokenizer(self) -> bool:
+        """Whether it brings a tokenizer, such as one with further tokens."""
+        return self.place.find("tokenizer_config.json") is not None
+
+    @cached_property
+    def revision(self) -> str:
+        """The hub commit, or a digest over configuration and weights of a folder."""
+        if not Path(self.place.source).is_dir():
+            # The hub's cache keeps files by commit: snapshots/COMMIT/FOLDER/adapter_config.json.
+            return self.weights.parents[len(Path(self.place.subfolder).parts)].name
+        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
+        with self.weights.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+        return f"sha256-{digest.hexdigest()[:16]}"
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns what was trained, on the CPU, by the names that PEFT gives it in the model."""
+        if self.weights.suffix == ".safetensors":
+            read = load_file(self.weights)
+        else:
+            read = torch.load(self.weights, map_location="cpu", weights_only=True)
+        return {name.removeprefix(_WRAPPER): tensor for name, tensor in read.items()}
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Returns the shape of a weight that was trained whole; none of its numbers where there is no such weight."""
+        if self.weights.suffix != ".safetensors":
+            found = self.tensors().get(name)
+            return () if found is None else tuple(found.shape)
+        with safe_open(self.weights, "pt") as file:
+            own = _WRAPPER + name
+            return tuple(file.get_slice(own).get_shape()) if own in file.keys() else ()  # noqa: SIM118 - no mapping
+
+
+def read_adapter(told: str, place: AdapterPlace, *, pickled: bool) -> Adapter:
+    """Returns an adapter; `pickled` says whether its weights may be unpickled where it has none in safetensors.
+
+    Raises:
+        ValueError: it cannot be merged, or lacks a file. The message says why and what to do.
+        OSError: there is none.
+    """
+    path = place.find(CONFIG)
+    if path is None:
+        raise ValueError(f"it has no {CONFIG}, which PEFT writes beside the weights of an adapter.")
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if reason := _unmergeable(config):
+        raise ValueError(reason)
+    weights = place.find(_WEIGHTS) or (place.find(_PICKLED) if pickled else None)
+    if weights is None:
+        raise ValueError(
+            f"it has no {_WEIGHTS}. With --allow-pickle-weights an {_PICKLED} is unpickled, which may run code of "
+            "whoever made it; converting it is safer."
+        )
+    return Adapter(told, place, config, weights)
+
+
+_OTHER_KINDS = {
+    "use_dora": "DoRA",
+    "use_qalora": "QALoRA",
+    "use_bdlora": "BD-LoRA",
+    "arrow_config": "Arrow",
+    "kasa_config": "KaSA",
+    "monteclora_config": "MonteCLoRA",
+    "alora_invocation_tokens": "Activated LoRA",
+    "layer_replication": "LoRA with repeated layers",
+    "trainable_token_indices": "LoRA with trainable tokens",
+}
+"""Fields of a configuration with which an adapter is more than a sum of products."""
+_PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+"""Ways to start training that leave the model's own weights as they are."""
+
+
+def _unmergeable(config: dict[str, Any]) -> str:
+    """Returns why an adapter of that configuration cannot be merged here, and what to do; nothing if it can."""
+    merge = "Merge it by PEFT's merge_and_unload, save the whole model, and serve that."
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        return f"it is a PEFT adapter of the kind {kind}; LORA alone is merged here. {merge}"
+    for field, name in _OTHER_KINDS.items():
+        if config.get(field):
+            return f"it is made by {name} ({field}), which is not merged here. {merge}"
+    start = config.get("init_lora_weights")
+    if start not in _PLAIN_STARTS:
+        return (
+            f"its training began with init_lora_weights={start}, which changes the model's own weights. Save it by "
+            "PEFT's save_pretrained with path_initial_model_for_weight_conversion, which makes a plain LoRA of it."
+        )
+    return ""

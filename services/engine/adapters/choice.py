@@ -1,0 +1,57 @@
+"""What an operator means by a model and an adapter: where the weights are, and what is merged into them."""
+
+import logging
+import os
+from dataclasses import dataclass
+
+from services.engine.adapters.adapter import CONFIG, Adapter, AdapterPlace, place_of, read_adapter
+from services.engine.checkpoint import ModelRefused, Trust, refusals
+from services.engine.hub import is_hub_id, require_hub
+
+log = logging.getLogger(__name__)
+
+_WHOLE = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+"""Files of which each checkpoint with weights of its own has one."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where the weights are, and what is merged into them."""
+
+    source: str
+    revision: str | None
+    adapter: Adapter | None = None
+
+
+def choose(model: str, revision: str | None, adapter: str | None, trust: Trust) -> Choice:
+    """Returns what is to be loaded: `model` may itself be an adapter, which tells its model.
+
+    Raises:
+        ModelRefused: neither can be had, or the adapter is of a kind that cannot be merged.
+    """
+    require_hub(model)
+    own = AdapterPlace(model, revision=revision)
+    with refusals(model):
+        has_adapter = own.find(CONFIG) is not None
+        is_adapter = has_adapter and not any(own.find(name) for name in _WHOLE)
+    if not is_adapter:
+        if has_adapter and not adapter:
+            log.warning("%s holds an adapter beside a model, which is not merged; --adapter %s does.", model, model)
+        return Choice(model, revision, _read(adapter, place_of(adapter), trust) if adapter else None)
+    if adapter:
+        raise ModelRefused(f"{model} is itself an adapter, into which {adapter} cannot be merged. Give its model.")
+    read = _read(model, own, trust)
+    if not os.path.isdir(read.base) and not is_hub_id(read.base):  # noqa: PTH112 - a hub id is no path
+        raise ModelRefused(
+            f"{model} is an adapter, and {read.base or 'nothing'}, which it names as its model, is not here. Give the "
+            f"model by --model, and --adapter {model}."
+        )
+    log.info("%s is an adapter; its model is %s", model, read.base)
+    require_hub(read.base)
+    return Choice(read.base, read.config.get("revision"), read)
+
+
+def _read(told: str, place: AdapterPlace, trust: Trust) -> Adapter:
+    require_hub(place.source)
+    with refusals(place.source, "The adapter "):
+        return read_adapter(told, place, pickled=trust.pickled_weights)

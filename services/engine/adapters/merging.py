@@ -1,0 +1,145 @@
+"""Merges an adapter into the weights of a model: what is served then is as quick as the model without it."""
+
+import math
+from collections.abc import Iterable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from services.engine.adapters.adapter import Adapter
+from services.engine.adapters.places import Place, Places
+from services.engine.adapters.updates import Product, Updates, updates_of
+
+Found = TypeVar("Found")
+
+
+@torch.no_grad()
+def merge(adapter: Adapter, model: PreTrainedModel) -> frozenset[str]:
+    """Merges an adapter into weights that are as wide as they were read, in float32, each rounded once.
+
+    Returns the names of those weights of the model that it has replaced.
+
+    Raises:
+        ValueError: it was made for another model, or is damaged.
+    """
+    updates = updates_of(adapter.config, adapter.tensors())
+    _resize_vocabulary(model, updates)
+    merging = _Merging(adapter, updates, Places(model))
+    replaced = frozenset(merging.replace(name, value) for name, value in updates.replaced.items())
+    for product in updates.products:
+        merging.add(product)
+    return replaced
+
+
+def _resize_vocabulary(model: PreTrainedModel, updates: Updates) -> None:
+    """Makes room for the tokens that were added before training, if the adapter brings all embeddings."""
+    try:
+        embeddings = model.get_input_embeddings()
+    except NotImplementedError:  # of what reads sound or images
+        return
+    if not isinstance(embeddings, nn.Embedding) or isinstance(embeddings.weight, DTensor):
+        return
+    (name,) = (name for name, module in model.named_modules() if module is embeddings)
+    for given, value in updates.replaced.items():
+        if f"{name}.weight".endswith(given) and value.shape[0] != embeddings.num_embeddings:
+            model.resize_token_embeddings(value.shape[0], mean_resizing=False)
+
+
+class _Merging:
+    def __init__(self, adapter: Adapter, updates: Updates, places: Places) -> None:
+        self._made_for = f" It was made for {adapter.base}." if adapter.base else ""
+        self._updates = updates
+        self._places = places
+
+    def replace(self, name: str, value: Tensor) -> str:
+        """Sets a weight that was trained whole, and returns its name here."""
+        place = self._found(self._places.of(name), name)
+        self._require(place, tuple(value.shape))
+        saved = self._updates.config.get("modules_to_save") or ()
+        if any(f".{module}." in f".{name}" for module in saved):
+            place = self._alone(place)
+        place.put(value)
+        return place.name
+
+    def add(self, product: Product) -> None:
+        """Adds a product to the weight of a layer, or of experts, and to its bias."""
+        place = None if product.depth else self._places.of(f"{product.module}.weight")
+        if place is not None:
+            self._add_to_layer(product, place)
+            return
+        place, experts = self._aimed(product)
+        if len(place.shape) == 3:
+            self._add_to_experts(product, place, transposed=bool(getattr(experts, "is_transposed", False)))
+        else:
+            self._add_to_layer(product, place)
+
+    def _add_to_layer(self, product: Product, place: Place) -> None:
+        first, second = (_wide(factor, place).flatten(1) for factor in (product.first, product.second))
+        rank = self._rank(first, second, place)
+        change = second @ first * self._updates.scale(product.module, rank)
+        if isinstance(self._places.layer(place), (Conv1D, nn.Embedding)):
+            change = change.T
+        rows, *sizes = place.shape
+        if change.shape == (rows, math.prod(sizes)):  # of a convolution: all that makes an output is one row
+            change = change.reshape(place.shape)
+        self._require(place, tuple(change.shape))
+        self._alone(place).add(change)
+        if product.bias is not None:
+            bias = self._found(self._places.of(f"{product.module}.bias"), f"{product.module}.bias")
+            self._require(bias, tuple(product.bias.shape))
+            bias.add(_wide(product.bias, bias) * self._updates.scale(product.module, rank))
+
+    def _add_to_experts(self, product: Product, place: Place, *, transposed: bool) -> None:
+        first, second, experts = _wide(product.first, place), _wide(product.second, place), place.shape[0]
+        trained = (first.shape[1], second.shape[0]) if transposed else (second.shape[0], first.shape[1])
+        self._require(place, (experts, *trained))
+        rank = self._rank(first, second, place, experts)
+        first = first.view(experts, rank, -1)
+        second = second.view(-1, rank, experts).permute(2, 0, 1)
+        change = second @ first * self._updates.scale(place.name, rank)
+        place.add(change.transpose(1, 2) if transposed else change)
+
+    def _aimed(self, product: Product) -> tuple[Place, nn.Module]:
+        """Returns which weight of a module is meant that is no `weight`, and the module."""
+        own, module = self._found(self._places.module(product.module), product.module)
+        targets = self._updates.config.get("target_parameters") or ()
+        aimed = [name for name, _ in module.named_parameters(recurse=False) if _matches(f"{own}.{name}", targets)]
+        # PEFT wraps the weights one round another, in their order, and names what it trains by that alone.
+        index = len(aimed) - 1 - product.depth
+        name = f"{own}.{aimed[index]}" if index >= 0 else f"{product.module}.weight"
+        return self._found(self._places.of(name), name), module
+
+    def _alone(self, place: Place) -> Place:
+        """Returns a weight that this layer alone has, as training has left those of others as they were."""
+        return place if self._updates.config.get("ensure_weight_tying") else self._places.own(place)
+
+    def _found(self, found: Found | None, name: str) -> Found:
+        if found is None:
+            raise ValueError(f"it changes {name}, which the model does not have.{self._made_for}")
+        return found
+
+    def _require(self, place: Place, shape: tuple[int, ...]) -> None:
+        if place.shape != shape:
+            own, trained = ("×".join(map(str, each)) for each in (place.shape, shape))
+            raise ValueError(f"{place.name} is {own} in the model, and it was trained for {trained}.{self._made_for}")
+
+    @staticmethod
+    def _rank(first: Tensor, second: Tensor, place: Place, experts: int = 1) -> int:
+        rank = first.shape[0] // experts
+        if not rank or first.shape[0] != second.shape[1] or first.shape[0] % experts:
+            raise ValueError(
+                f"its factors of {place.name} are of ranks {first.shape[0]} and {second.shape[1]}: it is damaged."
+            )
+        return rank
+
+
+def _matches(name: str, targets: Iterable[str]) -> bool:
+    return any(f".{name}".endswith(f".{target}") for target in targets)
+
+
+def _wide(factor: Tensor, place: Place) -> Tensor:
+    return factor.to(device=place.whole.device, dtype=torch.float32)

@@ -1,0 +1,58 @@
+"""Adapters of random numbers, written as PEFT writes them, and what a model computes with one that is not merged."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+WEIGHTS = "adapter_model.safetensors"
+_WRAPPER = "base_model.model."
+
+
+def write_adapter(folder: Path, base: Path | str, tensors: dict[str, Tensor], **config: object) -> Path:
+    """Writes an adapter of the rank 4 with the alpha 6, where `config` says nothing else, and returns its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {"peft_type": "LORA", "base_model_name_or_path": str(base), "r": 4, "lora_alpha": 6} | config
+    (folder / "adapter_config.json").write_text(json.dumps(told))
+    save_file({_WRAPPER + name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS)
+    return folder
+
+
+def factors(model: nn.Module, *endings: str, rank: int = 4) -> dict[str, Tensor]:
+    """Returns factors for those layers of a model whose names end so."""
+    made: dict[str, Tensor] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Linear, Conv1D)) and name.endswith(endings):
+            out, into = module.weight.shape if isinstance(module, nn.Linear) else reversed(module.weight.shape)
+            made |= pair(f"{name}.lora_A.weight", f"{name}.lora_B.weight", (out, into), rank)
+    return made
+
+
+def pair(first: str, second: str, shape: tuple[int, int], rank: int = 4) -> dict[str, Tensor]:
+    """Returns two factors of a weight of that shape, by their names."""
+    generator = torch.Generator().manual_seed(len(first) * 31 + sum(map(ord, first)))
+    out, into = shape
+    made = {first: (rank, into), second: (out, rank)}
+    return {name: torch.randn(size, generator=generator) * 0.2 for name, size in made.items()}
+
+
+def add_beside(model: nn.Module, folder: Path, scales: dict[str, float]) -> None:
+    """Has layers add what an adapter computes of their input, times the scale of what their names end with."""
+    tensors = {name.removeprefix(_WRAPPER): tensor for name, tensor in load_file(folder / WEIGHTS).items()}
+    for name, module in model.named_modules():
+        first, second = tensors.get(f"{name}.lora_A.weight"), tensors.get(f"{name}.lora_B.weight")
+        if first is not None and second is not None:
+            scale = next(value for ending, value in scales.items() if name.endswith(ending))
+            module.register_forward_hook(_Beside(first, second, scale))
+
+
+class _Beside:
+    def __init__(self, first: Tensor, second: Tensor, scale: float) -> None:
+        self._first, self._second, self._scale = first, second, scale
+
+    def __call__(self, _: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor:
+        return output + self._scale * (given[0] @ self._first.T) @ self._second.T
