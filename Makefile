@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speculation bench-speech bench-gpu bench-media bench-autoscale bench-gateway bench-transport soak images images-check image-locks models tools observe boards monitoring clean
+.PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speculation bench-speech bench-gpu gpu-day bench-media bench-autoscale bench-gateway bench-transport soak images images-check image-locks models tools observe boards monitoring clean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36m%-17s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ bench-speech: $(READY) ## Measures transcription beside transformers' pipeline.
 
 bench-gpu: $(READY) ## Measures generation on a GPU beside transformers and what the hardware allows, in ten minutes.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.gpu $(ARGS)
+
+gpu-day: $(READY) ## Runs all that wants a GPU, most wanted first, in ARGS="--minutes 12 --out DIR"; DIR/summary.md tells.
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.gpu.day $(ARGS)
 
 bench-media: $(READY) ## Measures what an image in a prompt costs, and the pauses of streams beside it.
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.media $(ARGS)

@@ -1,5 +1,6 @@
 """Where a step's time goes: its kernels as the profiler saw them, those of all layers together."""
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.gpu.ceilings import Ceilings
 from benchmarks.gpu.portions import Portion, Portions
 from benchmarks.tables import table_of
+
+log = logging.getLogger(__name__)
 
 Span = tuple[float, float, str]
 """Beginning, end and name of a kernel, in microseconds."""
@@ -48,6 +51,7 @@ def kernels_of(run: Callable[[], object], layers: int, portions: Portions, ceili
 def spans_of(run: Callable[[], object]) -> list[list[Span]]:
     """Returns the kernels of some steps; none if it does not see equally many of each."""
     run()
+    torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
         for _ in range(_STEPS):
             run()
@@ -59,6 +63,7 @@ def spans_of(run: Callable[[], object]) -> list[list[Span]]:
     )
     count = len(spans) // _STEPS
     if not spans or len(spans) != count * _STEPS:
+        log.warning("The profiler saw %d kernels in %d steps that are alike", len(spans), _STEPS)
         return []
     return [spans[i : i + count] for i in range(0, len(spans), count)]
 

@@ -26,6 +26,8 @@ from services.engine.narrow.numbers import NarrowKind
 
 _CACHE = 24 << 30
 _CONTINUOUS_STEPS = 96
+_OF_KERNELS = 0.2
+"""Of the time left behind steps alone, what is kept for their kernels: a profiler may disturb what follows it."""
 _TOGETHER = 32
 """Rows at which it is compared with transformers' continuous batching."""
 
@@ -109,9 +111,11 @@ class Measurement:
         for line in lines:
             if time.monotonic() < ends:
                 self._alone(engine, line, kernels=False)
+        left = ends - time.monotonic()
+        asked_until = ends - left * _OF_KERNELS if self.sizes.kernels else ends
         for line in lines:
             for asked in self.sizes.asked:
-                if time.monotonic() < ends:
+                if time.monotonic() < asked_until:
                     with self.report.attempt(f"{self.name}, {asked.name}, {line.batch} at {line.context}"):
                         self._asked(engine, line, asked)
         for line in lines if self.sizes.kernels else ():

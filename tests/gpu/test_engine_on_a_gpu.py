@@ -239,6 +239,7 @@ async def test_preemption_and_shared_prefixes_change_nothing(load: Load, start: 
     assert again.completed.cached_token_count >= 80
 
 
+@pytest.mark.alone
 async def test_a_real_lack_of_memory_makes_steps_smaller(load: Load, start: Start) -> None:
     bench, roomy = start(load("llama"), max_sequences=6), start(load("llama"))
     original, tried = bench.runner.run, list[int]()

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
@@ -9,6 +10,8 @@ from services.engine.generation.building.parts import EngineSettings
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.metrics import EngineMetrics
 from tests.gpu.conftest import GPU, Load
+
+pytestmark = pytest.mark.alone
 
 
 def test_what_the_allocator_holds_is_told_at_each_scrape() -> None:

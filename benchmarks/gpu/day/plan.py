@@ -1,0 +1,73 @@
+"""What is run on a day with a GPU, what is wanted most first."""
+
+import importlib.util
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+MINUTES = 12.0
+_BEFORE_LIMIT = 15.0
+"""Seconds before its limit, from which on a benchmark begins nothing new."""
+_WORK = ("--work", "1x1024", "--work", "32x1024", "--work", "128x1024")
+_FEW = ("--work", "1x1024", "--work", "32x1024", "--no-peers", "--kernels")
+_WISHES = (("--wishes", wish) for wish in ("penalties", "structure", "logprobs"))
+_ASKED = ("--drawn", *chain(*_WISHES), "--wishing", "one", "--wishing", "all")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A program of its own. `{json}`, `{outcomes}` and `{seconds}` stand for its files and for how long it may take."""
+
+    name: str
+    arguments: tuple[str, ...]
+    """Of python."""
+    seconds: float
+    """What it may take of a day of MINUTES."""
+
+    def filled(self, limit: float, json: Path, outcomes: Path) -> list[str]:
+        """Returns its arguments, if it is to end within `limit` seconds."""
+        known = {"{json}": json, "{outcomes}": outcomes, "{seconds}": max(round(limit - _BEFORE_LIMIT), 1)}
+        return [str(known.get(each, each)) for each in self.arguments]
+
+
+def plan(workers: int) -> list[Part]:
+    """Returns all parts; tests run in so many processes, if they can."""
+    kernels = ("tests/services/engine/fusion", "tests/services/engine/generation/attention")
+    return [
+        _tests("tests", "gpu and not alone", ("tests/gpu",), workers, 140),
+        _tests("tests of memory", "gpu and alone", ("tests/gpu",), 0, 40),
+        _tests("tests of kernels", "gpu", kernels, workers, 60),
+        _engine("1B", 170, *_WORK, "--generate-steps", "0", "--kernels", *_ASKED),
+        _served("1B", 80),
+        _served("8B", 90),
+        _engine("8B", 110, *_WORK, "--generate-steps", "0", "--kernels"),
+        _engine("8B", 50, *_FEW, "--quantization", "int8"),
+        _engine("8x1B", 50, *_FEW),
+        _engine("128x110M", 50, *_FEW),
+        _module("products of 8 bits", "benchmarks.gpu.products", 30, "--shape", "8B", "--quantization", "int8"),
+        _module("products", "benchmarks.gpu.products", 30, "--shape", "1B", "--quantization", "none"),
+        _module("experts", "benchmarks.gpu.experts", 40),
+        _module("proposals", "benchmarks.speculation", 60, "--device", "cuda:0", "--shape", "1B", "--rounds", "3"),
+    ]  # fmt: skip
+
+
+def _tests(name: str, marks: str, paths: tuple[str, ...], workers: int, seconds: float) -> Part:
+    spread = ("-n", str(workers)) if workers > 1 and importlib.util.find_spec("xdist") else ()
+    told = ("-p", "benchmarks.gpu.day.outcomes", "--outcomes", "{outcomes}", "--outcomes-of", name)
+    # Another plugin of that name measures functions, and warns where tests run side by side.
+    return Part(name, ("-m", "pytest", "-q", "-m", marks, *paths, *spread, "-p", "no:benchmark", *told), seconds)
+
+
+def _engine(shape: str, seconds: float, *options: str) -> Part:
+    name = f"{shape}, int8" if "int8" in options else shape
+    ends = ("--seconds", "{seconds}", "--json", "{json}")
+    return _module(name, "benchmarks.gpu", seconds, "--shape", shape, *options, *ends)
+
+
+def _served(shape: str, seconds: float) -> Part:
+    options = ("--shape", shape, "--rounds", "2", "--json", "{json}")
+    return _module(f"{shape}, served", "benchmarks.gpu.served", seconds, *options)
+
+
+def _module(name: str, module: str, seconds: float, *options: str) -> Part:
+    return Part(name, ("-m", module, *options), seconds)
