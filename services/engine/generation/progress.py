@@ -35,13 +35,13 @@ class Progress:
             group.scoring = None
 
     def _go_on(self, cohort: Cohort, tokens: list[int], likelihoods: dict[int, Likelihood]) -> None:
-        """Appends a token to each sequence, of which none ends."""
-        for sequence, token in zip(cohort.sequences, tokens, strict=True):
+        """Appends a token to each sequence that is not followed, of which none ends."""
+        for sequence, token in cohort.plain(tokens):
             sequence.token_ids.append(token)
             sequence.output.append(token)
         for place, likelihood in likelihoods.items():
             cohort.sequences[place].output.note(likelihood)
-        self.generated += len(tokens)
+        self.generated += len(tokens) - len(cohort.followed)
         self._outbox.hold_all(cohort.outputs)
 
     def _deliver(self, sequence: Sequence, token: int | NoToken, likelihood: Likelihood | None) -> None:

@@ -1,6 +1,8 @@
 """Sequences that decode together for many steps."""
 
+from collections.abc import Iterable
 from functools import cached_property
+from itertools import compress
 
 from services.engine.generation.group import SequenceGroup
 from services.engine.generation.output.output import OutputBuilder
@@ -22,8 +24,21 @@ class Cohort:
         """Steps that can be launched of it before one of them has as many tokens as it may have."""
 
     def goes_on(self, tokens: list[int]) -> bool:
-        """Returns whether all go on behind these tokens, where none has as many as it may have."""
-        return self._plain and min(tokens) >= 0 and self._ending_ids.isdisjoint(tokens)
+        """Returns whether none ends by what its token is, where none has as many as it may have.
+
+        Those that are followed may end by what they say.
+        """
+        return not self.looks_up and min(tokens) >= 0 and self._ending_ids.isdisjoint(tokens)
+
+    def plain(self, tokens: list[int]) -> Iterable[tuple[Sequence, int]]:
+        """Yields those that go on then, with their tokens: all that are not followed."""
+        pairs = zip(self.sequences, tokens, strict=True)
+        return compress(pairs, self._plain) if self.followed else pairs
+
+    @cached_property
+    def followed(self) -> list[int]:
+        """Which of them are looked at with each token, as it may end them by what it says."""
+        return [i for i, plain in enumerate(self._plain) if not plain]
 
     @cached_property
     def looks_up(self) -> bool:
@@ -32,8 +47,8 @@ class Cohort:
 
     @cached_property
     def outputs(self) -> dict[OutputBuilder, SequenceGroup]:
-        """Their outputs, with the requests that they belong to."""
-        return {sequence.output: sequence.group for sequence in self.sequences}
+        """Those of which not each token is looked at, with the requests that they belong to."""
+        return {one.output: one.group for one in compress(self.sequences, self._plain)}
 
     @cached_property
     def works(self) -> list[Work]:
@@ -41,9 +56,9 @@ class Cohort:
         return list({id(one.request.work): one.request.work for one in self.sequences}.values())
 
     @cached_property
-    def _plain(self) -> bool:
-        """Whether each of their tokens is all that decides about what ends with it, and nothing looks it up."""
-        return not self.looks_up and all(sequence.output.plain for sequence in self.sequences)
+    def _plain(self) -> list[bool]:
+        """Of each, whether what its token is and how many there are is all that decides about what ends with it."""
+        return [sequence.output.plain for sequence in self.sequences]
 
     @cached_property
     def _ending_ids(self) -> frozenset[int]:

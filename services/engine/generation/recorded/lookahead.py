@@ -44,9 +44,9 @@ class Landing:
     began: float
     """When it was launched or the one in front of it was done, on the clock of `time.monotonic`."""
     cohort: Cohort | None = None
-    """Whose rows they are, if it goes on as it is: no output ends."""
+    """Whose rows they are, if no output ends but of those that it has followed: only what these found is drawn."""
     tokens: list[int] = field(default_factory=list[int])
-    """What was found for the cohort, in the place of what is drawn."""
+    """What was found for the cohort."""
     likelihoods: dict[int, Likelihood] = field(default_factory=dict[int, Likelihood])
     """How likely that was, by its places, where it is asked for."""
 
@@ -193,7 +193,8 @@ class Lookahead:
         cohort, likelihoods = flight.cohort, flight.step.likelihoods()
         if cohort is not None and self.cohort is cohort and cohort.goes_on(tokens):
             self._scheduler.advance_each(cohort.sequences)
-            return Landing(cohort.rows, [], began, cohort, tokens, likelihoods)
+            followed = [(cohort.sequences[i], launched(tokens[i], likelihoods.pop(i, None))) for i in cohort.followed]
+            return Landing(cohort.rows, followed, began, cohort, tokens, likelihoods)
         running = set(self._scheduler.running) - flight.lost
         landed: list[Row[Sequence]] = []
         drawn = Drawn()

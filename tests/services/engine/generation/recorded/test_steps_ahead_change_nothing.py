@@ -15,6 +15,8 @@ from tests.services.bench import Bench, BenchMaker, eventually, fake_bench, real
 from tests.services.dice import dice
 from tests.services.fake_runner import FakeRunner, continuation
 from tests.services.near_ties import part_at_a_near_tie
+from tests.services.structures import regex
+from tests.tiny_models import END_ID
 
 KINDS: list[dict[str, Any]] = [
     {},
@@ -33,6 +35,7 @@ KINDS: list[dict[str, Any]] = [
     {"temperature": 1.1, "top_k": 20, "repetition_penalty": 0.8, "allowed_token_ids": tuple(range(50, 110))},
     {"temperature": 1.2, "top_p": 0.8, "top_k": 90, "typical_p": 0.6},
     {"logprob_count": 5},
+    {"logprob_count": 2, "structure": regex("([a-z]{2} ){3,9}"), "end_token_ids": frozenset({END_ID})},
     {"logprob_count": 0, "temperature": 0.9, "top_k": 40, "presence_penalty": 0.7},
 ]
 
