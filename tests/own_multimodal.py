@@ -44,7 +44,9 @@ class OwnModel:
         media: dict[str, Any] = {"images": images} if images else {}
         if audio:
             media |= {"audio": audio, "sampling_rate": tiny.RATE}
-        inputs = processor(text=text, return_tensors="pt", add_special_tokens=False, **media)
+        if text.startswith(processor.tokenizer.bos_token):
+            media["add_special_tokens"] = False  # as `apply_chat_template` does
+        inputs = processor(text=text, return_tensors="pt", **media)
         # Llama 4's makes bfloat16 of pixels for whatever model.
         return {name: each.float() if each.is_floating_point() else each for name, each in inputs.items()}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     Gemma3Config,
     GenerationConfig,
@@ -90,7 +91,12 @@ _IN_TEMPLATE = {
 
 def tokenizer(name: str) -> PreTrainedTokenizerFast:
     """Returns the tokenizer of the texts' models, with what stands for media in a prompt of model `name`."""
-    return extended(_TOKENS[name], _NAMED.get(name, {}))
+    found = extended(_TOKENS[name], _NAMED.get(name, {}))
+    if name == "llava":  # as that of LLaVA 1.5, whose template does not write it
+        found.backend_tokenizer.post_processor = TemplateProcessing(
+            single="<start> $A", special_tokens=[("<start>", 1)]
+        )
+    return found
 
 
 def extended(tokens: list[str], named: dict[str, str]) -> PreTrainedTokenizerFast:

@@ -5,7 +5,7 @@ in the places of media are their features. So nothing need be known of towers, p
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,9 +31,10 @@ class _Reached(Exception):
 class MediaEncoder:
     """Belongs to the thread that runs the model."""
 
-    def __init__(self, model: PreTrainedModel, token_ids: Sequence[int]) -> None:
-        """`token_ids` are those that have features in the place of embeddings."""
+    def __init__(self, model: PreTrainedModel, token_ids: Sequence[int], axes: Mapping[str, int]) -> None:
+        """`token_ids` are those that have features in the place of embeddings; `axes` see `batched_inputs`."""
         self._model = model
+        self._axes = axes
         self._decoder = model.get_decoder()
         self._token_ids = torch.tensor(list(token_ids), device=model.device)
         self._padding_id = next(i for i in range(len(token_ids) + 1) if i not in token_ids)
@@ -42,7 +43,8 @@ class MediaEncoder:
     def of(cls, loaded: LoadedModel) -> "MediaEncoder":
         """Returns the encoder of a model that reads media."""
         assert loaded.media is not None
-        return cls(loaded.model, [loaded.media.token_id(kind) for kind in loaded.media.kinds])
+        media = loaded.media
+        return cls(loaded.model, [media.token_id(kind) for kind in media.kinds], media.manner.axes)
 
     @property
     def device(self) -> torch.device:
@@ -63,7 +65,7 @@ class MediaEncoder:
         Raises:
             MoreThanEmbeddings: features are not all that the decoder needs of them.
         """
-        batch = on_device(batched_inputs(media, self._padding_id), self._model)
+        batch = on_device(batched_inputs(media, self._padding_id, self._axes), self._model)
         embeds = self._reach(batch)["inputs_embeds"]
         found = embeds[torch.isin(batch["input_ids"], self._token_ids)]
         return [features.clone() for features in found.split([medium.token_count for medium in media])]

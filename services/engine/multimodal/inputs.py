@@ -8,9 +8,12 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from services.engine.generation.running.media import Medium, PromptMedia
+from services.engine.multimodal.processor import MediaProcessor
 
-OF_TOKENS = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"}
-"""Inputs that tell something of each token."""
+
+def of_tokens(name: str) -> bool:
+    """Returns whether an input tells something of each token."""
+    return name in ("input_ids", "attention_mask") or name.endswith("token_type_ids")
 
 
 def on_device(inputs: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str, Tensor]:
@@ -23,48 +26,60 @@ def on_device(inputs: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str,
 
 def alike(medium: Medium) -> object:
     """Returns what media have in common that may be encoded together: the shapes of their inputs, but for how many."""
-    return tuple((name, () if name in OF_TOKENS else value.shape[1:]) for name, value in medium.inputs.items())
+    return tuple((name, () if of_tokens(name) else value.shape[1:]) for name, value in medium.inputs.items())
 
 
-def batched_inputs(media: Sequence[Medium], padding_id: int) -> dict[str, Tensor]:
-    """Returns the inputs of media that are alike: what tells of tokens padded at the end, all else concatenated."""
+def batched_inputs(media: Sequence[Medium], padding_id: int, axes: Mapping[str, int]) -> dict[str, Tensor]:
+    """Returns the inputs of media that are alike: what tells of tokens padded at the end, all else concatenated.
+
+    `axes` are those of inputs that are concatenated along another than the first.
+    """
     inputs = [medium.inputs for medium in media]
     longest = max(one["input_ids"].shape[1] for one in inputs)
     batch: dict[str, Tensor] = {}
     for name in inputs[0]:
         values = [one[name] for one in inputs]
-        if name in OF_TOKENS:
+        if of_tokens(name):
             fill = padding_id if name == "input_ids" else 0
             values = [pad(value, (0, longest - value.shape[1]), value=fill) for value in values]
-        batch[name] = torch.cat(values)
+        batch[name] = torch.cat(values, 0 if of_tokens(name) else axes.get(name, 0))
     return batch
 
 
-def whole_inputs(token_ids: Sequence[int], media: PromptMedia, media_ids: Sequence[int]) -> dict[str, Tensor]:
-    """Returns the inputs of a whole prompt, of those media's that were not let go of; `media_ids` are their tokens."""
+def whole_inputs(token_ids: Sequence[int], media: PromptMedia, processor: MediaProcessor) -> dict[str, Tensor]:
+    """Returns the inputs of a whole prompt, of those media's that were not let go of."""
     ids = torch.tensor([list(token_ids)])
     whole = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     every = [medium.inputs for medium in media.media]
     for name in dict.fromkeys(name for one in every for name in one):
-        if name not in OF_TOKENS:
-            whole[name] = concatenated([one[name] for one in every if name in one])
+        if not of_tokens(name):
+            axis = processor.manner.axes.get(name, 0)
+            whole[name] = concatenated([one[name] for one in every if name in one], axis)
         elif name not in whole:
-            whole[name] = _told_of_tokens(name, ids, media, torch.tensor(list(media_ids)))
+            whole[name] = _told_of_tokens(name, ids, media, processor)
     return whole
 
 
-def concatenated(values: Sequence[Tensor]) -> Tensor:
+def concatenated(values: Sequence[Tensor], axis: int) -> Tensor:
     """Returns values one behind another, smaller ones filled up with zeros as processors do within a prompt."""
     shape = [max(sizes) for sizes in zip(*(value.shape for value in values), strict=True)]
     fillers = [[(0, most - size) for most, size in zip(shape, value.shape, strict=True)] for value in values]
-    # From the last dimension backwards, and never in the first.
-    padding = [[edge for pair in reversed(filler[1:]) for edge in pair] for filler in fillers]
-    return torch.cat([pad(value, edges) for value, edges in zip(values, padding, strict=True)])
+    for filler in fillers:
+        filler[axis] = (0, 0)
+    # From the last dimension backwards.
+    padding = [[edge for pair in reversed(filler) for edge in pair] for filler in fillers]
+    return torch.cat([pad(value, edges) for value, edges in zip(values, padding, strict=True)], axis)
 
 
-def _told_of_tokens(name: str, ids: Tensor, media: PromptMedia, media_ids: Tensor) -> Tensor:
-    """Returns an input that tells of each token what it tells of media's own, and 0 of all others."""
+def _told_of_tokens(name: str, ids: Tensor, media: PromptMedia, processor: MediaProcessor) -> Tensor:
+    """Returns an input that tells of each token what the processor tells of it.
+
+    Where it does not tell by tokens alone, that is what it told of media's own, and 0 of all others.
+    """
+    if (by_tokens := processor.told_of(name, ids)) is not None:
+        return by_tokens
     told = torch.zeros_like(ids)
+    media_ids = torch.tensor([processor.token_id(kind) for kind in processor.kinds])
     for medium, places in zip(media.media, media.places, strict=True):
         own = torch.isin(medium.inputs["input_ids"][0], media_ids)
         told[0, torch.from_numpy(places)] = medium.inputs[name][0, own]

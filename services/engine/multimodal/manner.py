@@ -1,23 +1,32 @@
 """How a checkpoint's prompts are put together, found by comparing some with those that its own processor writes."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from sensorium.errors import InvalidArgument
 from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel
 from services.engine.multimodal.check import drawn_medium
-from services.engine.multimodal.inputs import concatenated
+from services.engine.multimodal.inputs import concatenated, of_tokens
 from services.engine.multimodal.kind import MediaKind
-from services.engine.multimodal.processor import MediaProcessor, MediumRefused, PromptManner
+from services.engine.multimodal.processor import Decoded, MediaProcessor, MediumRefused
+from services.engine.multimodal.prompt_manner import PromptManner
 from services.engine.multimodal.prompts import PromptComposer
 
 _ALONE = ("{}Now", "Then {} again")
 _SEVERAL = ("{}{}Now", "{}Now {}")
 """Texts in which media stand at the beginning, right before a word, and beside each other."""
-_MANNERS = (PromptManner(), PromptManner(lays_out=True), PromptManner(shares_edges=True))
+_MANNERS = (
+    PromptManner(),
+    PromptManner(lays_out=True),
+    PromptManner(shares_edges=True),
+    PromptManner(encloses=True),
+    PromptManner(numbers=True),
+)
 _ERRORS = (*MODEL_ERRORS, InvalidArgument, MediumRefused)
 
 
@@ -31,17 +40,24 @@ def settle_manner(loaded: LoadedModel) -> None:
     assert processor is not None
     composer = PromptComposer(processor, PromptEncoder(loaded.tokenizer, loaded.context_tokens), loaded.model)
     failure: Exception | None = None
+    for_one: PromptManner | None = None
+    begins = _beginning(processor, composer)
     for manner in _MANNERS:
-        processor.manner = manner
+        processor.manner = replace(manner, begins=begins)
         try:
             same = _same(processor, composer, _ALONE)
         except _ERRORS as error:
             if manner == PromptManner():  # others are for other processors
                 failure = error
             continue
-        if same:
-            processor.manner = replace(manner, most=None if _takes_several(processor, composer) else 1)
+        if same and (several := _several(processor, composer)):
+            processor.manner = several
             return
+        if same and for_one is None:
+            for_one = replace(manner, begins=begins, most=1)
+    if for_one is not None:
+        processor.manner = for_one
+        return
     if failure is not None:
         told = f"what was drawn {failure}" if isinstance(failure, MediumRefused) else failure
         raise ModelRefused(f"The processor of {loaded.architecture} fails: {told}") from failure
@@ -51,11 +67,39 @@ def settle_manner(loaded: LoadedModel) -> None:
     )
 
 
-def _takes_several(processor: MediaProcessor, composer: PromptComposer) -> bool:
+def _beginning(processor: MediaProcessor, composer: PromptComposer) -> tuple[int, ...]:
+    """Returns the tokens that come before every text."""
+    processor.manner = PromptManner()
     try:
-        return _same(processor, composer, _SEVERAL) and not _fills_up(processor)
+        written, own = composer.tokens("Now", [])[0], _ids(processor.own_inputs("Now", []))
+    except _ERRORS:  # of a processor that takes no text by itself
+        return ()
+    more = len(own) - len(written)
+    return tuple(own[:more]) if own[more:] == written else ()
+
+
+def _several(processor: MediaProcessor, composer: PromptComposer) -> PromptManner | None:
+    """Returns the manner of a processor that prepares each of several media as alone; None if it does not."""
+    manner = processor.manner
+    try:
+        axes = {name: axis for kind in processor.kinds for name, axis in _axes(processor, kind)}
+        processor.manner = replace(manner, axes=axes)
+        return processor.manner if _same(processor, composer, _SEVERAL) and not _fills_up(processor) else None
     except _ERRORS:
-        return False
+        return None
+
+
+def _axes(processor: MediaProcessor, kind: MediaKind) -> Iterator[tuple[str, int]]:
+    """Yields the inputs that the processor does not concatenate along the first axis, with the axis."""
+    shown = _drawn(processor, kind, 2)
+    alone = [processor.read(kind, decoded, b"").inputs for _, decoded in shown]
+    for name, whole in processor.own_inputs(processor.shown(kind) * 2, shown).items():
+        shapes = [one[name].shape for one in alone if name in one]
+        if of_tokens(name) or len(shapes) < 2 or any(shape[0] != whole.shape[0] for shape in shapes):
+            continue
+        for axis in range(1, whole.dim()):
+            if whole.shape[axis] == sum(shape[axis] for shape in shapes):
+                yield name, axis
 
 
 def _fills_up(processor: MediaProcessor) -> bool:
@@ -66,11 +110,15 @@ def _fills_up(processor: MediaProcessor) -> bool:
     kind = MediaKind.AUDIO
     if kind not in processor.kinds:
         return False
-    shown = [(kind, drawn_medium(kind, index, processor.sampling_rate)) for index in range(2)]
+    shown = _drawn(processor, kind, 2)
     alone = [processor.read(kind, decoded, b"").inputs for _, decoded in shown]
-    together = processor.own_inputs(processor.placeholder(kind) * 2, shown)
+    together = processor.own_inputs(processor.shown(kind) * 2, shown)
     numbers = {name: value for name, value in together.items() if value.is_floating_point()}
-    return any(not torch.equal(value, concatenated([one[name] for one in alone])) for name, value in numbers.items())
+    axes = processor.manner.axes
+    return any(
+        not torch.equal(value, concatenated([one[name] for one in alone], axes.get(name, 0)))
+        for name, value in numbers.items()
+    )
 
 
 def _same(processor: MediaProcessor, composer: PromptComposer, texts: tuple[str, ...]) -> bool:
@@ -83,7 +131,25 @@ def _same(processor: MediaProcessor, composer: PromptComposer, texts: tuple[str,
 
 def _is_own(processor: MediaProcessor, composer: PromptComposer, kind: MediaKind, text: str) -> bool:
     count = text.count("{}")
-    written = text.format(*[processor.placeholder(kind)] * count)
-    shown = [(kind, drawn_medium(kind, index, processor.sampling_rate)) for index in range(count)]
+    written = text.format(*[processor.shown(kind)] * count)
+    shown = _drawn(processor, kind, count)
     media = [(kind, processor.read(kind, decoded, b"")) for kind, decoded in shown]
-    return composer.tokens(written, media)[0] == processor.own_inputs(written, shown)["input_ids"][0].tolist()
+    own = processor.own_inputs(written, shown)
+    token_ids, ordered = composer.tokens(written, media)
+    if token_ids != _ids(own):
+        return False
+    given = composer.inputs(token_ids, ordered)
+    return all(name in given and _alike(given[name], value) for name, value in own.items())
+
+
+def _alike(given: Tensor, own: Tensor) -> bool:
+    """Returns whether inputs are the same, but for the numbers in what they are filled up with, which nobody reads."""
+    return given.shape == own.shape and (own.is_floating_point() or torch.equal(given, own))
+
+
+def _drawn(processor: MediaProcessor, kind: MediaKind, count: int) -> list[tuple[MediaKind, Decoded]]:
+    return [(kind, drawn_medium(kind, index, processor.sampling_rate)) for index in range(count)]
+
+
+def _ids(inputs: Mapping[str, Tensor]) -> list[int]:
+    return inputs["input_ids"][0].tolist()

@@ -21,6 +21,7 @@ class MediaPlacer:
 
     def __init__(self, processor: MediaProcessor, model: PreTrainedModel) -> None:
         self._model: Any = _apart(model)
+        self._processor = processor
         self._token_ids = {kind: processor.token_id(kind) for kind in processor.kinds}
         self._unread = processor.unread_ids
 
@@ -32,6 +33,11 @@ class MediaPlacer:
         Raises:
             InvalidArgument: the prompt holds more or less tokens that stand for media. `field` is its name.
         """
+        located = self.located(token_ids, ordered, field)
+        return self._positioned(token_ids, located) if ordered else None
+
+    def located(self, token_ids: list[int], ordered: Sequence[tuple[MediaKind, Medium]], field: str) -> PromptMedia:
+        """Returns the same without the positions of the prompt's tokens. Raises as `place`."""
         ids, taken = np.array(token_ids, dtype=np.int64), dict.fromkeys(self._token_ids, 0)
         of_kind = {kind: np.flatnonzero(ids == token_id) for kind, token_id in self._token_ids.items()}
         places: list[NDArray[np.int64]] = []
@@ -42,13 +48,11 @@ class MediaPlacer:
         others = any(len(of_kind[kind]) != count for kind, count in taken.items())
         if others or not self._unread.isdisjoint(token_ids):
             raise InvalidArgument([Violation(field, "has other tokens that stand for media than those of its media")])
-        if not ordered:
-            return None
-        return self._positioned(token_ids, PromptMedia([medium for _, medium in ordered], places))
+        return PromptMedia([medium for _, medium in ordered], places)
 
     def inputs(self, token_ids: list[int], media: PromptMedia) -> dict[str, Tensor]:
         """Returns what the model's own `generate` takes of a prompt, but for pixels and samples that were let go of."""
-        return whole_inputs(token_ids, media, list(self._token_ids.values()))
+        return whole_inputs(token_ids, media, self._processor)
 
     def _positioned(self, token_ids: list[int], media: PromptMedia) -> PromptMedia:
         """Returns the media with the positions that the model gives the prompt's tokens, if they do not just count."""

@@ -3,12 +3,12 @@
 import hashlib
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -18,6 +18,7 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.device.memory_errors import lacks_memory
 from services.engine.generation.running.media import Medium
 from services.engine.multimodal.kind import MediaKind
+from services.engine.multimodal.prompt_manner import PromptManner
 
 Decoded = Image.Image | NDArray[np.float32]
 """An image in RGB, or the samples of a recording, mono in [-1, 1] at the processor's rate."""
@@ -25,18 +26,6 @@ Decoded = Image.Image | NDArray[np.float32]
 
 class MediumRefused(Exception):
     """The model cannot read it. The message completes a sentence that begins with the field's name."""
-
-
-@dataclass(frozen=True)
-class PromptManner:
-    """How prompts are put together so that they are those that the processor itself would write."""
-
-    lays_out: bool = False
-    """It writes more into a text than what it puts in the places of media, as PaliGemma's does."""
-    shares_edges: bool = False
-    """It writes one token between images that touch, and a space between an image and a word, as Idefics2's does."""
-    most: int | None = None
-    """Media of one prompt at most, where it prepares several otherwise than each alone; None: any number."""
 
 
 class MediaProcessor:
@@ -91,6 +80,13 @@ class MediaProcessor:
         """Returns what chat templates write for a medium."""
         return self._placeholders[kind]
 
+    def shown(self, kind: MediaKind) -> str:
+        """Returns the same with what has to stand around it."""
+        if not self.manner.encloses:
+            return self._placeholders[kind]
+        start, end = (getattr(self._processor, f"{kind.value}_{edge}_token") for edge in ("start", "end"))
+        return f"{start}{self._placeholders[kind]}{end}"
+
     def token_id(self, kind: MediaKind) -> int:
         """Returns the token whose embeddings are replaced by a medium's features."""
         return self._token_ids[kind]
@@ -103,7 +99,7 @@ class MediaProcessor:
         """
         try:
             found = self._processor(
-                text=self._placeholders[kind],
+                text=self.shown(kind),
                 return_tensors="pt",
                 add_special_tokens=False,
                 return_text_replacement_offsets=True,
@@ -114,7 +110,7 @@ class MediaProcessor:
                 raise
             raise MediumRefused(f"cannot be prepared for the model: {error}") from error
         told = found.pop("text_replacement_offsets", None)
-        inputs = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+        inputs = _tensors(found)
         replacement = told[0][0]["replacement"] if told else self._text_of(inputs["input_ids"][0].tolist())
         count = int((inputs["input_ids"] == self._token_ids[kind]).sum())
         if not count:
@@ -132,6 +128,22 @@ class MediaProcessor:
         blank = Image.new("RGB", (1, 1))
         return self._processor.prepare_inputs_layout(images=[[blank] * images], text=[text])[1][0]
 
+    def beginning(self, text: str) -> list[int]:
+        """Returns the tokens that come before those of a prompt that a template has written."""
+        tokenizer: Any = self._processor.tokenizer
+        begins = tokenizer.decode(self.manner.begins, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return [] if text.startswith(begins) else list(self.manner.begins)
+
+    def numbered(self, replacement: str, number: int) -> str:
+        """Returns what stands for the image of this number in a prompt; `replacement` stands for it in one alone.
+
+        Raises what a processor raises that was made for other arguments.
+        """
+        if not self.manner.numbers:
+            return replacement
+        start, end = self._processor.image_id_start_token, self._processor.image_id_end_token
+        return replacement.replace(f"{start}0{end}", f"{start}{number}{end}", 1)
+
     def joined(self, text: str) -> str:
         """Returns a text in which media were replaced with what the processor writes where they touch something.
 
@@ -142,8 +154,13 @@ class MediaProcessor:
         edge: str = self._processor.fake_image_token
         return re.sub(rf"{re.escape(edge)}(?=[^\s<])", f"{edge} ", text.replace(edge * 2, edge))
 
+    def told_of(self, name: str, token_ids: Tensor) -> Tensor | None:
+        """Returns the input `name`, which tells something of each of `[1, n]` tokens; None if not by these alone."""
+        told = getattr(self._processor, f"create_{name}", None)
+        return None if told is None else torch.as_tensor(told(token_ids.tolist())).to(token_ids.dtype)
+
     def own_inputs(self, text: str, shown: Sequence[tuple[MediaKind, Decoded]]) -> dict[str, Tensor]:
-        """Returns what the processor itself makes of a text in which placeholders stand for media.
+        """Returns what the processor itself makes of a text of a template, where placeholders stand for media.
 
         Raises what a processor raises.
         """
@@ -151,8 +168,17 @@ class MediaProcessor:
         media: dict[str, Any] = {"images": [images]} if images else {}  # those of each text, as its chat template does
         if sounds := [decoded for kind, decoded in shown if kind is MediaKind.AUDIO]:
             media |= {"audio": sounds, "sampling_rate": self.sampling_rate}
-        found = self._processor(text=[text], return_tensors="pt", add_special_tokens=False, **media)
-        return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+        asked: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
+        start = self._processor.tokenizer.bos_token
+        if start is not None and text.startswith(start):
+            asked["add_special_tokens"] = False  # as the processor's own `apply_chat_template` does
+        try:
+            found = self._processor(**asked, **media)
+        except ValueError:
+            if not images:
+                raise
+            found = self._processor(**asked, **media | {"images": images})  # GOT-OCR2's takes them in one list alone
+        return _tensors(found)
 
     def _text_of(self, token_ids: list[int]) -> str:
         """Returns the text of a replacement that the processor does not tell, which must be tokenized to the same.
@@ -214,6 +240,11 @@ def digest_of(kind: MediaKind, decoded: Decoded) -> bytes:
     return digest.digest()
 
 
+def _tensors(found: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Returns what a model takes of what a processor makes: labels are for training."""
+    return {name: value for name, value in found.items() if isinstance(value, Tensor) and name != "labels"}
+
+
 def _perceives(config: PretrainedConfig, kind: MediaKind) -> bool:
     """Returns whether a model has the part for a kind: Gemma 4 hears in some sizes only, and all have the processor."""
     part = {MediaKind.IMAGE: "vision_config", MediaKind.AUDIO: "audio_config"}[kind]
@@ -224,7 +255,10 @@ def _placeholder(processor: Any, kind: MediaKind) -> str | None:
     parts = {MediaKind.IMAGE: ("image_processor",), MediaKind.AUDIO: ("feature_extractor", "audio_processor")}[kind]
     if all(getattr(processor, part, None) is None for part in parts):
         return None
-    return getattr(processor, f"{kind.value}_token", None)
+    told = getattr(
+        processor, f"{kind.value}_placeholder_token", None
+    )  # where templates write another than the model reads
+    return told or getattr(processor, f"{kind.value}_token", None)
 
 
 def _token_id(processor: Any, config: PretrainedConfig, kind: MediaKind) -> int:

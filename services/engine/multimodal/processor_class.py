@@ -1,6 +1,7 @@
 """The class that prepares images and recordings for a model, without what cannot be had here."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import AutoProcessor, PretrainedConfig, ProcessorMixin
@@ -35,6 +36,15 @@ def _named_class(checkpoint: Checkpoint) -> Any:
     return None
 
 
+class _NoVideos:
+    """Stands where a processor's part for videos was: it is asked how videos are read before there is any."""
+
+    model_input_names: Sequence[str] = ()
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
 def without_video(kind: type[Any]) -> type[Any]:
     """Returns the processor class `kind` without its part for videos, every one of which needs torchvision."""
     if _VIDEO not in kind.get_attributes():
@@ -49,6 +59,8 @@ def without_video(kind: type[Any]) -> type[Any]:
             super().__init__(**named)
 
     class Videoless(kind, Untold):
+        video_processor = _NoVideos()
+
         @classmethod
         def get_attributes(cls) -> list[str]:
             return [name for name in super().get_attributes() if name != _VIDEO]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from sensorium.errors import InvalidArgument, Violation
@@ -61,6 +62,10 @@ class PromptComposer:
         token_ids, ordered = self.tokens(rendered, media)
         return MultimodalPrompt(rendered, token_ids, self._placer.place(token_ids, ordered, FIELD))
 
+    def inputs(self, token_ids: list[int], ordered: Sequence[tuple[MediaKind, Medium]]) -> dict[str, Tensor]:
+        """Returns what the model takes of a prompt with `ordered` media, none of which it has encoded."""
+        return self._placer.inputs(token_ids, self._placer.located(token_ids, ordered, FIELD))
+
     def tokens(
         self, rendered: str, media: Sequence[tuple[MediaKind, Medium]]
     ) -> tuple[list[int], list[tuple[MediaKind, Medium]]]:
@@ -72,15 +77,18 @@ class PromptComposer:
             kind = MediaKind[found.lastgroup or ""]
             if not waiting[kind]:
                 raise _other_count(kind)
-            ordered.append((kind, waiting[kind].pop(0)))
-            return ordered[-1][1].replacement
+            medium = waiting[kind].pop(0)
+            number = sum(its is kind for its, _ in ordered)
+            ordered.append((kind, medium))
+            return self._processor.numbered(medium.replacement, number)
 
         images = sum(kind is MediaKind.IMAGE for kind, _ in media)
         text = self._placeholder.sub(replacement, self._processor.laid_out(rendered, images))
         for kind, left in waiting.items():
             if left:
                 raise _other_count(kind)
-        return self._encoder.encode(self._processor.joined(text), field=FIELD, add_special_tokens=False), ordered
+        ids = self._encoder.encode(self._processor.joined(text), field=FIELD, add_special_tokens=False)
+        return self._processor.beginning(rendered) + ids, ordered
 
     def _plain(self, chat: Chat) -> str | None:
         """Returns the parts of a user's only turn one behind another: what models without a template were trained on.

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from transformers import GenerationConfig, PreTrainedModel
 
 from services.engine.generation.cache.module_memory import ModuleMemory
-from services.engine.multimodal.inputs import OF_TOKENS
+from services.engine.multimodal.inputs import of_tokens
 
 _UNBOUNDED = 1 << 30
 """A length that `generate` checks and that no sequence reaches."""
@@ -121,7 +121,7 @@ def _prepared(model: Any, tokens: Tensor, source_ids: Sequence[int], given: Mapp
 
 def _stretched(name: str, value: Any, tokens: Tensor) -> Any:
     """Returns what is told of each of a prompt's tokens for all `tokens`, those behind the prompt being text."""
-    return pad(value, (0, tokens.shape[1] - value.shape[1])) if name in OF_TOKENS else value
+    return pad(value, (0, tokens.shape[1] - value.shape[1])) if of_tokens(name) else value
 
 
 def _collect(value: Any, found: dict[int, Tensor], seen: set[int]) -> None:

@@ -109,7 +109,7 @@ def test_one_of_its_adapters_is_merged(tmp_path: Path, caplog: pytest.LogCapture
 def test_a_processor_that_fails_is_refused_with_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Checkpoint(str(tiny.write_checkpoint(tmp_path, "llava")), torch.device("cpu"))
 
-    def failing(*_: object) -> list[int]:
+    def failing(*_: object) -> dict[str, torch.Tensor]:
         raise AttributeError("there is no rgb_to_grayscale")
 
     monkeypatch.setattr(MediaProcessor, "own_inputs", failing)

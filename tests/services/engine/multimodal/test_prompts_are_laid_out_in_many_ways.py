@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from services.engine.checkpoint import Checkpoint
+from services.engine.multimodal.loading import load_multimodal_model
+from tests import tiny_layout_models as tiny
+from tests.own_multimodal import Said
+from tests.services.engine.multimodal.rig import Rig
+from tests.tiny_multimodal_models import picture
+
+# ERNIE's processor makes arrays of tensors.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+_FOR_ONE = {"molmo2"}
+"""Counts patches over all images of a prompt."""
+
+
+@pytest.mark.parametrize("name", [name for name in tiny.NAMES if name != "got_ocr2"])
+async def test_greedy_tokens_equal_generate(tmp_path: Path, name: str) -> None:
+    rig = Rig.start(tiny.write_checkpoint(tmp_path, name), name, tiny.processor(name))
+    first, second = picture(0, 160, 130), picture(1, 69, 47)
+    turns: list[tuple[Said, ...]] = [(first, "What?"), ("Then ", second, "it is"), ("Only words.",)]
+    if name not in _FOR_ONE:
+        turns.append(("Then ", second, first, " or ", second))
+    try:
+        expected = [rig.own.generate(*turn, count=6) for turn in turns]
+        assert len(set(map(tuple, expected))) == len(turns)
+        assert [(await rig.run(*turn, max_new_tokens=6)).ids for turn in turns] == expected
+    finally:
+        rig.built.engine.close()
+
+
+@pytest.mark.parametrize("name", ["got_ocr2", "molmo2"])
+def test_several_images_are_taken_where_each_is_prepared_as_alone(tmp_path: Path, name: str) -> None:
+    if name not in tiny.NAMES:
+        pytest.skip("is not in this version of transformers")
+    loaded = load_multimodal_model(Checkpoint(str(tiny.write_checkpoint(tmp_path, name)), torch.device("cpu")))
+    assert loaded.media is not None
+    assert loaded.media.manner.most == (1 if name in _FOR_ONE else None)
