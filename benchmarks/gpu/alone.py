@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -104,12 +105,15 @@ class Bench:
 
     @torch.inference_mode()
     def chosen_seconds(self, requests: list[GenerationRequest]) -> float:
-        """Returns the least time of a step that decodes such rows and chooses their tokens; 0 where no GPU does."""
+        """Returns the least time of a step that decodes such rows, chooses their tokens and tells what they ask for.
+
+        0 where no GPU does that by itself.
+        """
         with self._read(requests) as (recorded, sequences):
             if recorded is None or not all(map(takes, sequences)):
                 return 0.0
             replay = _decoding(recorded, sequences)
-            return _timed(replay.choose)[0] if replay else 0.0
+            return 0.0 if replay is None or replay.waits else _timed(partial(_choose, replay))[0]
 
     @contextmanager
     def _read(self, requests: list[GenerationRequest]) -> Generator[tuple[Recorded | None, list[Sequence]]]:
@@ -153,6 +157,12 @@ def _replayed(recorded: Recorded, rows: list[Row[Sequence]]) -> Replay | None:
     """Returns the recording with these rows in it; None where there is none for them."""
     step = recorded.launch(rows)
     return step.replay if isinstance(step, ReplayedStep) else None
+
+
+def _choose(replay: Replay) -> None:
+    replay.compute()
+    replay.change()
+    replay.tell(0, None, 0.0)
 
 
 def _timed(work: Callable[[], object]) -> tuple[float, float]:

@@ -100,4 +100,5 @@ def test_kernels_are_those_of_the_step_that_was_timed(bench: Bench, monkeypatch:
 def test_choices_are_timed_where_a_gpu_makes_them(bench: Bench) -> None:
     assert bench.chosen_seconds(asked(drawn=True)) == pytest.approx(SECONDS)
     assert bench.chosen_seconds(asked(wish="penalties", all=True)) == pytest.approx(SECONDS)
-    assert bench.chosen_seconds(asked(wish="structure")) == 0
+    assert bench.chosen_seconds(asked(wish="logprobs")) == pytest.approx(SECONDS)
+    assert bench.chosen_seconds(asked(wish="structure")) == 0  # which is asked about each token on the host
