@@ -1,13 +1,15 @@
 """The recordings of a request, decoded one by one with everything that is wrong about them."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sensorium.errors import DeadlineExceeded, Violation
 from services.engine.audio.reader import FRAMES_PER_SECOND, AudioInputs, AudioReader
+from services.engine.batching.job import Item
 from services.engine.media.refusal import AudioRefused
 from services.engine.turns import give_way, hold_much
+from services.media.ask import MediaInput
+from services.media.media_list import ReadMedia
 from services.sent_media import SentMedia
 
 
@@ -29,33 +31,31 @@ class RecordingList:
     """What the recordings of a request may come to for the model, in lengths of AudioInputs."""
     longest: int
     """What one of them may."""
+    field = "recordings"
+    noun = "audio"
 
-    def read(
-        self, recordings: Sequence[SentMedia], wrong: list[Violation], *, fewest: int = 1, deadline: float | None = None
-    ) -> list[ReadRecording]:
-        """Returns what the model reads of each recording that is right. Adds what is wrong to `wrong`.
-
-        Raises:
-            DeadlineExceeded: the deadline passed before the last one was read.
-        """
-        if not fewest <= len(recordings) <= self.most:
-            wrong.append(Violation("recordings", f"must hold {fewest} to {self.most} items, not {len(recordings)}"))
-            return []  # so many are not looked at
-        found: list[ReadRecording] = []
-        for i, recording in enumerate(recordings):
+    def items(self, sent: MediaInput, wrong: list[Violation], *, fewest: int = 1) -> ReadMedia:
+        """See MediaList."""
+        items: list[Item] = []
+        if not fewest <= len(sent.media) <= self.most:
+            wrong.append(Violation("recordings", f"must hold {fewest} to {self.most} items, not {len(sent.media)}"))
+            return ReadMedia(items)  # so many are not looked at
+        seconds = 0.0
+        for i, recording in enumerate(sent.media):
             if i:  # the first one is most often the only one
                 hold_much()
             give_way()
-            if deadline is not None and time.monotonic() > deadline:
+            if sent.deadline is not None and time.monotonic() > sent.deadline:
                 raise DeadlineExceeded("The deadline passed while recordings were read.")
-            if (read := self._read_one(recording, wrong, f"recordings[{i}]", deadline)) is not None:
-                found.append(read)
-            if sum(each.inputs.length for each in found) > self.most_length:
+            if (read := self._read_one(recording, wrong, f"recordings[{i}]", sent.deadline)) is not None:
+                items.append(Item(read.inputs, read.inputs.length, read.inputs.kind))
+                seconds += read.seconds
+            if sum(each.length for each in items) > self.most_length:
                 wrong.append(
                     Violation("recordings", f"come to more than may wait at once from recordings[{i}] on; send fewer")
                 )
                 break
-        return found
+        return ReadMedia(items, audio_seconds=seconds)
 
     def _read_one(
         self, recording: SentMedia, wrong: list[Violation], field: str, deadline: float | None

@@ -6,8 +6,9 @@ from contextlib import aclosing
 from typing import Any
 
 from sensorium.v1 import speech_pb2 as pb
-from services.speech.classify_conversion import classify_ask, classify_response
-from services.speech.embed_conversion import embed_ask, embed_response
+from services.media_conversion import classify_ask, embed_ask, recordings_input
+from services.speech.classify_conversion import classify_response
+from services.speech.embed_conversion import embed_response
 from services.speech.live_conversion import audio_of, config_of, live_ask, live_response
 from services.speech.synthesis_conversion import (
     completed_event,
@@ -46,13 +47,15 @@ class SpeechServicer(VerbServicer[SpeechVerbs]):
         """Classifies recordings."""
         verb = self._able("ClassifyAudio", self._ready(request.model).classifier)
         self._require_labels("ClassifyAudio", wanted=verb.takes_labels, sent=bool(request.labels))
-        answer = await verb.classify(classify_ask(request, context.time_remaining()))
+        sent = recordings_input(request, request.recordings, context.time_remaining())
+        answer = await verb.classify(classify_ask(request, sent))
         return classify_response(answer, self._served.identity)
 
     async def EmbedAudio(self, request: pb.EmbedAudioRequest, context: Any) -> pb.EmbedAudioResponse:
         """Embeds recordings, and texts, as vectors."""
         verb = self._able("EmbedAudio", self._ready(request.model).embedder)
-        answer = await verb.embed(embed_ask(request, context.time_remaining()))
+        sent = recordings_input(request, request.recordings, context.time_remaining())
+        answer = await verb.embed(embed_ask(request, sent))
         return await asyncio.to_thread(embed_response, answer, self._served.identity)
 
     async def Synthesize(self, request: pb.SynthesizeRequest, context: Any) -> pb.SynthesizeResponse:

@@ -20,17 +20,20 @@ from services.engine.checkpoint import Checkpoint, read_config, refusals
 from services.engine.joint import RECORDINGS, JointModel
 from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
+from services.media.classifier import AnyLabelClassifier
+from services.media.embedder import MediaEmbedder
 from services.process import LoadedService
-from services.speech.classify_audio import AudioClassifier, compute_logits
+from services.speech.classify_audio import compute_logits, own_labels
 from services.speech.config import SpeechSettings
-from services.speech.embed_audio import AudioEmbedder
 from services.speech.listening_service import load_listening_service
 from services.speech.stream_transcribe import live_transcriber
 from services.speech.task import SpeechTask
 from services.speech.transcribe_frames import FrameTranscriber
 from services.speech.verb_set import SpeechVerbs, Transcriber
 from services.speech.workbench import Workbench
-from services.speech.zero_shot_classify import ZeroShotAudioClassifier
+
+_SENTENCE = "This is a sound of {}."
+"""What labels of a request stand in."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def _transcribing_served(bench: Workbench, pipeline: Pipeline, transcriber: Tran
 
 def _classifying(bench: Workbench) -> Served:
     pipeline = bench.pipeline(partial(compute_logits, bench.loaded))
-    classifier = AudioClassifier(pipeline, bench.loaded, bench.recordings)
+    classifier = own_labels(pipeline, bench.loaded, bench.recordings)
     return Served(pipeline, SpeechVerbs(classifier=classifier), [pb.TASK_CLASSIFY_AUDIO], bench.longest)
 
 
@@ -100,8 +103,8 @@ def _comparing(bench: Workbench) -> Served:
     text = joint.read("a dog", field="")
     pipeline = bench.pipeline(joint.compute, [AudioInputs(text.tensors, text.kind, text.length)])
     verbs = SpeechVerbs(
-        classifier=ZeroShotAudioClassifier(pipeline, joint, bench.recordings),
-        embedder=AudioEmbedder(pipeline, bench.recordings, len(bench.tried(joint.compute)["vector"]), joint),
+        classifier=AnyLabelClassifier(pipeline, joint, bench.recordings, _SENTENCE),
+        embedder=MediaEmbedder(pipeline, bench.recordings, len(bench.tried(joint.compute)["vector"]), joint),
     )
     return Served(pipeline, verbs, [pb.TASK_ZERO_SHOT_CLASSIFY_AUDIO, pb.TASK_EMBED_AUDIO], bench.longest)
 
@@ -111,7 +114,7 @@ def _embedding(bench: Workbench) -> Served:
         return _comparing(bench)
     vectors = AudioVectors(bench.loaded)
     pipeline = bench.pipeline(vectors.compute)
-    embedder = AudioEmbedder(pipeline, bench.recordings, len(bench.tried(vectors.compute)["vector"]))
+    embedder = MediaEmbedder(pipeline, bench.recordings, len(bench.tried(vectors.compute)["vector"]))
     return Served(pipeline, SpeechVerbs(embedder=embedder), [pb.TASK_EMBED_AUDIO], bench.longest)
 
 

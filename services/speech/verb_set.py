@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from sensorium.errors import Violation
 from services.engine.batching.answer import Answer
-from services.speech.ask import ClassifyAsk, EmbedAsk, Embedded, Labelled
+from services.media.ask import ClassifyAsk, EmbedAsk, Embedded, Labelled
 from services.speech.live.event import LiveEvent
 from services.speech.live.reading import Reading
 from services.speech.live_ask import LiveAsk

@@ -1,4 +1,4 @@
-"""The edge of ClassifyImage, both ways."""
+"""The edge of ClassifyImage, outward."""
 
 from collections.abc import Sequence
 
@@ -6,20 +6,7 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import vision_pb2 as pb
 from services.answer_conversion import classification, identified
 from services.engine.batching.answer import Answer
-from services.vision.ask import ClassifyAsk, Labelled
-from services.vision.images_conversion import images_input
-
-
-def classify_ask(request: pb.ClassifyImageRequest, seconds: float | None) -> ClassifyAsk:
-    """Returns the request as plain values."""
-    return ClassifyAsk(
-        input=images_input(request, request.images, seconds),
-        labels=list(request.labels),
-        hypothesis_template=request.hypothesis_template if request.HasField("hypothesis_template") else None,
-        multi_label=request.multi_label if request.HasField("multi_label") else None,
-        top_k=request.top_k if request.HasField("top_k") else None,
-        raw_scores=request.raw_scores,
-    )
+from services.media.ask import Labelled
 
 
 def classify_response(answer: Answer[Sequence[Labelled]], identity: common.ModelIdentity) -> pb.ClassifyImageResponse:

@@ -4,8 +4,8 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import vision_pb2 as pb
 from services.answer_conversion import identified
 from services.engine.batching.answer import Answer
+from services.media_conversion import images_input
 from services.vision.ask import Depth, DepthAsk
-from services.vision.images_conversion import images_input
 
 
 def depth_ask(request: pb.EstimateDepthRequest, seconds: float | None) -> DepthAsk:

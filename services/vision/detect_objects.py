@@ -46,7 +46,7 @@ class ObjectDetector:
         labels_wrong = wrong_labels(ask.labels, self._images.most)
         wrong = [*ask.input.violations, *_wrong_options(ask), *labels_wrong]
         sought = None if labels_wrong else self._vocabulary.sought(ask.labels, wrong)
-        images = self._images.read(ask.input.images, wrong, deadline=ask.input.deadline)
+        images: list[ImageInputs] = [item.inputs for item in self._images.items(ask.input, wrong).items]
         if wrong or sought is None:
             raise InvalidArgument(wrong)
         inputs = [ModelInputs(image.tensors | sought.tensors) for image in images]

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.engine.labels.label_scores import LabelScore
-from services.vision.ask import ImagesInput
+from services.media.ask import MediaInput
 
 
 @dataclass(frozen=True)
 class DetectAsk:
     """A wish for objects in images, unchecked. Without labels of its own it wants the model's classes."""
 
-    input: ImagesInput
+    input: MediaInput
     labels: Sequence[str]
     min_score: float | None
     top_k: int | None

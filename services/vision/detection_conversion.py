@@ -6,8 +6,8 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import vision_pb2 as pb
 from services.answer_conversion import identified, label_score
 from services.engine.batching.answer import Answer
+from services.media_conversion import images_input
 from services.vision.detection_ask import DetectAsk, DetectedObject, DetectedObjects
-from services.vision.images_conversion import images_input
 
 
 def detect_ask(request: pb.DetectObjectsRequest, seconds: float | None) -> DetectAsk:

@@ -37,7 +37,7 @@ class DepthEstimator:
 
     def _prepare(self, ask: DepthAsk) -> Prepared[Depth]:
         wrong = [*ask.input.violations]
-        image = self._images.read_one(ask.input.images[0], wrong)
+        image = self._images.read_one(ask.input.media[0], wrong)
         if image is not None and ask.as_floats and not self._room.holds(image.width * image.height * _NUMBER_BYTES):
             size = f"{image.width} × {image.height}"
             wrong.append(Violation("format", f"as numbers, {size} depths are more than a message holds; ask for PNG16"))

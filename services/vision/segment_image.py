@@ -49,7 +49,7 @@ class ImageSegmenter:
     def _prepare(self, ask: SegmentAsk) -> Prepared[SegmentedImage]:
         mode = ask.mode or self._model.modes[0]
         wrong = [*ask.input.violations, *wrong_thresholds(ask, mode), *self._wrong_mode(ask, mode)]
-        (sent,) = ask.input.images
+        (sent,) = ask.input.media
         image = self._images.read_one(sent, wrong)
         if wrong or image is None:
             raise InvalidArgument(wrong)

@@ -6,7 +6,7 @@ from enum import Enum
 
 from services.engine.segmentation.mode import SegmentationMode
 from services.engine.segmentation.prompt import Prompt
-from services.vision.ask import ImagesInput
+from services.media.ask import MediaInput
 
 
 class MaskFormat(Enum):
@@ -21,7 +21,7 @@ class MaskFormat(Enum):
 class SegmentAsk:
     """A wish for the regions of an image, unchecked."""
 
-    input: ImagesInput
+    input: MediaInput
     """Of one image."""
     mode: SegmentationMode | None
     prompts: Sequence[Prompt]

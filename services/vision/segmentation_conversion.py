@@ -8,8 +8,8 @@ from services.answer_conversion import identified
 from services.engine.batching.answer import Answer
 from services.engine.segmentation.mode import SegmentationMode
 from services.engine.segmentation.prompt import Prompt
+from services.media_conversion import images_input
 from services.vision.detection_conversion import bounding_box
-from services.vision.images_conversion import images_input
 from services.vision.segmentation_ask import MaskFormat, SegmentAsk, SegmentedImage, SegmentedRegion
 
 _MODES = {

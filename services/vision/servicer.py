@@ -4,11 +4,12 @@ import asyncio
 from typing import Any
 
 from sensorium.v1 import vision_pb2 as pb
+from services.media_conversion import classify_ask, embed_ask, images_input
 from services.verb_servicer import VerbServicer
-from services.vision.classify_conversion import classify_ask, classify_response
+from services.vision.classify_conversion import classify_response
 from services.vision.depth_conversion import depth_ask, depth_response
 from services.vision.detection_conversion import detect_ask, detect_response
-from services.vision.embed_conversion import embed_ask, embed_response
+from services.vision.embed_conversion import embed_response
 from services.vision.segmentation_conversion import segment_ask, segment_response
 from services.vision.transform_conversion import transform_ask, transform_response
 from services.vision.verb_set import VisionVerbs
@@ -24,7 +25,8 @@ class VisionServicer(VerbServicer[VisionVerbs]):
         """Classifies images."""
         verb = self._able("ClassifyImage", self._ready(request.model).classifier)
         self._require_labels("ClassifyImage", wanted=verb.takes_labels, sent=bool(request.labels))
-        answer = await verb.classify(classify_ask(request, context.time_remaining()))
+        sent = images_input(request, request.images, context.time_remaining())
+        answer = await verb.classify(classify_ask(request, sent))
         return await asyncio.to_thread(classify_response, answer, self._served.identity)
 
     async def DetectObjects(self, request: pb.DetectObjectsRequest, context: Any) -> pb.DetectObjectsResponse:
@@ -55,5 +57,6 @@ class VisionServicer(VerbServicer[VisionVerbs]):
     async def EmbedImage(self, request: pb.EmbedImageRequest, context: Any) -> pb.EmbedImageResponse:
         """Embeds images, and texts, as vectors."""
         verb = self._able("EmbedImage", self._ready(request.model).embedder)
-        answer = await verb.embed(embed_ask(request, context.time_remaining()))
+        sent = images_input(request, request.images, context.time_remaining())
+        answer = await verb.embed(embed_ask(request, sent))
         return await asyncio.to_thread(embed_response, answer, self._served.identity)

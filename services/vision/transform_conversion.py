@@ -4,8 +4,8 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import vision_pb2 as pb
 from services.answer_conversion import identified
 from services.engine.batching.answer import Answer
+from services.media_conversion import images_input
 from services.vision.ask import NewImage, TransformAsk
-from services.vision.images_conversion import images_input
 
 
 def transform_ask(request: pb.TransformImageRequest, seconds: float | None) -> TransformAsk:

@@ -37,7 +37,7 @@ class ImageTransformer:
     def _prepare(self, ask: TransformAsk) -> Prepared[NewImage]:
         wrong = [*ask.input.violations]
         wanted = DEFAULT_TYPE if ask.media_type is None else ask.media_type
-        image = self._images.read_one(ask.input.images[0], wrong)
+        image = self._images.read_one(ask.input.media[0], wrong)
         scale = self._transformation.scale
         try:
             wanted = check_output_type(wanted)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.engine.batching.answer import Answer
-from services.vision.ask import ClassifyAsk, Depth, DepthAsk, EmbedAsk, Embedded, Labelled, NewImage, TransformAsk
+from services.media.ask import ClassifyAsk, EmbedAsk, Embedded, Labelled
+from services.vision.ask import Depth, DepthAsk, NewImage, TransformAsk
 from services.vision.detection_ask import DetectAsk, DetectedObjects
 from services.vision.segmentation_ask import SegmentAsk, SegmentedImage
 

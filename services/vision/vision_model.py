@@ -25,18 +25,20 @@ from services.engine.images.vectors import POOLERS, compute_vectors
 from services.engine.joint import JointModel
 from services.engine.media.image import ImageLimits
 from services.engine.metrics import EngineMetrics
+from services.media.classifier import AnyLabelClassifier
+from services.media.embedder import MediaEmbedder
 from services.vision import finding_model as finding
-from services.vision.classify_image import ImageClassifier, compute_logits
+from services.vision.classify_image import compute_logits, own_labels
 from services.vision.config import VisionSettings
-from services.vision.embed_image import ImageEmbedder
 from services.vision.estimate_depth import DepthEstimator
 from services.vision.task import VisionTask
 from services.vision.transform_image import ImageTransformer
 from services.vision.verb_set import VisionVerbs
 from services.vision.workbench import Workbench
-from services.vision.zero_shot_classify import ZeroShotClassifier
 
 _LONGEST_SIDE = 32_767
+_SENTENCE = "This is a photo of {}."
+"""What labels of a request stand in."""
 """Pixels of a side: what is longer than that is a bomb of one line, whatever its area."""
 
 Served = tuple[Pipeline, VisionVerbs, Sequence[pb.Task.ValueType]]
@@ -73,8 +75,8 @@ def _comparing(bench: Workbench) -> Served:
     joint.check(drawn.tensors, bench.loaded)
     pipeline = bench.pipeline(joint.compute, [drawn, joint.read("a photo", field="")])
     verbs = VisionVerbs(
-        classifier=ZeroShotClassifier(pipeline, joint, bench.images),
-        embedder=ImageEmbedder(pipeline, bench.images, len(bench.tried(joint.compute, drawn)["vector"]), joint),
+        classifier=AnyLabelClassifier(pipeline, joint, bench.images, _SENTENCE),
+        embedder=MediaEmbedder(pipeline, bench.images, len(bench.tried(joint.compute, drawn)["vector"]), joint),
     )
     return pipeline, verbs, [pb.TASK_ZERO_SHOT_CLASSIFY_IMAGE, pb.TASK_EMBED_IMAGE]
 
@@ -85,7 +87,7 @@ def _embedding(bench: Workbench) -> Served:
     compute = partial(compute_vectors, bench.loaded)
     pipeline = bench.pipeline(compute)
     width = len(bench.tried(compute, bench.drawn())["vector"])
-    verbs = VisionVerbs(embedder=ImageEmbedder(pipeline, bench.images, width))
+    verbs = VisionVerbs(embedder=MediaEmbedder(pipeline, bench.images, width))
     return pipeline, verbs, [pb.TASK_EMBED_IMAGE]
 
 
@@ -98,8 +100,7 @@ def _classifying(bench: Workbench) -> Served:
             f"{loaded.architecture} gives {count} scores, and its configuration names {len(loaded.labels)} labels: "
             "id2label in config.json has to name each, and only those."
         )
-    classifier = ImageClassifier(pipeline, loaded, bench.images)
-    return pipeline, VisionVerbs(classifier=classifier), [pb.TASK_CLASSIFY_IMAGE]
+    return pipeline, VisionVerbs(classifier=own_labels(pipeline, loaded, bench.images)), [pb.TASK_CLASSIFY_IMAGE]
 
 
 def _estimating_depth(bench: Workbench) -> Served:

@@ -28,6 +28,7 @@ from services.engine.segmentation.region import Region
 from services.engine.segmentation.semantic import semantic_regions
 from services.engine.turns import give_way, hold_much
 from services.generation.ask import ShownMedium
+from services.media.ask import MediaInput
 from services.multimodal.generate import MediaPrompts, MultimodalGenerator
 from services.sent_media import SentMedia
 from services.speech.recording_list import RecordingList
@@ -38,6 +39,7 @@ from tests.sounds import encoded, sound
 
 MANY = 40
 SENT = [SentMedia(b"", "")] * MANY
+INPUT = MediaInput(SENT, None, ())
 LIMITS = AudioLimits(file_bytes=2**30, seconds=3600)
 
 
@@ -52,13 +54,13 @@ class Quick:
     """Reads whatever it is given, without a look."""
 
     def read(self, *_: Any) -> Any:
-        return SimpleNamespace(length=1)
+        return SimpleNamespace(length=1, kind=None)
 
     def decode(self, *_: Any) -> Any:
         return SimpleNamespace(samples=None, seconds=1.0)
 
     def process(self, _: Any) -> Any:
-        return SimpleNamespace(length=1)
+        return SimpleNamespace(length=1, kind=None)
 
 
 QUICK: Any = Quick()
@@ -76,8 +78,8 @@ def regions() -> None:
 
 
 LISTS: dict[str, Callable[[], object]] = {
-    "images": lambda: ImageList(QUICK, MANY, 10**6, 9).read(SENT, []),
-    "recordings": lambda: RecordingList(QUICK, MANY, 10**6, 9).read(SENT, []),
+    "images": lambda: ImageList(QUICK, MANY, 10**6, 9).items(INPUT, []),
+    "recordings": lambda: RecordingList(QUICK, MANY, 10**6, 9).items(INPUT, []),
     "conversation": conversation,
 }
 WORKS: dict[str, tuple[int, Callable[[], object]]] = {

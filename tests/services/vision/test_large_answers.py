@@ -15,9 +15,9 @@ from services.engine.detection.objects import FoundObject
 from services.engine.images.reader import ImageInputs
 from services.engine.media.masks import mask_of, run_lengths
 from services.engine.segmentation.mode import SegmentationMode
+from services.media.ask import MediaInput
 from services.sent_media import SentMedia
 from services.vision import segmentation_conversion, servicer
-from services.vision.ask import ImagesInput
 from services.vision.detect_objects import ObjectDetector
 from services.vision.detection_ask import DetectAsk
 from services.vision.image_list import ImageList
@@ -43,7 +43,7 @@ def found_in(images: int, message_bytes: int, top_k: int | None = None) -> list[
     reader: Any = SimpleNamespace(read=lambda *_: ImageInputs({"pixels": torch.zeros(1)}, 10, 10))
     vocabulary: Any = Everywhere()
     detector = ObjectDetector(NONE, vocabulary, ImageList(reader, 9, 99, 9), Room(message_bytes))
-    sent = ImagesInput(images=[SentMedia(b"", "")] * images, deadline=None, violations=())
+    sent = MediaInput(media=[SentMedia(b"", "")] * images, deadline=None, violations=())
     prepared = detector._prepare(DetectAsk(sent, ["dog"], 0.0, top_k))
     return list(prepared.finish([{}] * images))
 

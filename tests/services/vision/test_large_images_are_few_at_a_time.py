@@ -7,9 +7,10 @@ import pytest
 from services.engine.images.reader import ImageInputs
 from services.engine.segmentation.mode import SegmentationMode
 from services.engine.segmentation.prompt import Prompt
+from services.media.ask import MediaInput
 from services.sent_media import SentMedia
 from services.vision import large_images
-from services.vision.ask import DepthAsk, ImagesInput, TransformAsk
+from services.vision.ask import DepthAsk, TransformAsk
 from services.vision.estimate_depth import DepthEstimator
 from services.vision.image_list import ImageList
 from services.vision.room import Room
@@ -20,7 +21,7 @@ from services.vision.transform_image import ImageTransformer
 
 NONE: Any = None
 ROOM = Room(2**30)
-SENT = ImagesInput(images=[SentMedia(b"", "")], deadline=None, violations=())
+SENT = MediaInput(media=[SentMedia(b"", "")], deadline=None, violations=())
 
 
 def shown(side: int) -> ImageList:

@@ -1,4 +1,4 @@
-"""What passes between the servicer and the verbs, free of torch and of protobuf."""
+"""What passes between servicers and verbs of images and of recordings alike, free of torch and of protobuf."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from services.sent_media import SentMedia
 
 
 @dataclass(frozen=True)
-class RecordingsInput:
-    """What every request with recordings has: them, a deadline, and what its conversion found wrong."""
+class MediaInput:
+    """What every request with images or recordings has: them, a deadline, and what its conversion found wrong."""
 
-    recordings: Sequence[SentMedia]
+    media: Sequence[SentMedia]
     deadline: float | None
     """On the clock of `time.monotonic`."""
     violations: tuple[Violation, ...]
@@ -21,9 +21,9 @@ class RecordingsInput:
 
 @dataclass(frozen=True)
 class ClassifyAsk:
-    """A wish for labels of recordings, unchecked. Without labels of its own it wants the model's."""
+    """A wish for labels, unchecked. Without labels of its own it wants the model's."""
 
-    input: RecordingsInput
+    input: MediaInput
     labels: Sequence[str]
     hypothesis_template: str | None
     multi_label: bool | None
@@ -32,11 +32,15 @@ class ClassifyAsk:
     raw_scores: bool
 
 
+Labelled = list[LabelScore]
+"""The labels of one image or recording, the highest score first."""
+
+
 @dataclass(frozen=True)
 class EmbedAsk:
     """A wish for vectors, unchecked."""
 
-    input: RecordingsInput
+    input: MediaInput
     texts: Sequence[str]
     normalize: bool
     dimension_count: int | None
@@ -44,13 +48,9 @@ class EmbedAsk:
 
 @dataclass(frozen=True)
 class Embedded:
-    """Vectors in float32, `[recordings, dimensions]` and `[texts, dimensions]`."""
+    """Vectors in float32, `[images or recordings, dimensions]` and `[texts, dimensions]`."""
 
-    recordings: Any
+    media: Any
     """A numpy array."""
     texts: Any
     """Another."""
-
-
-Labelled = list[LabelScore]
-"""The labels of one recording, the highest score first."""

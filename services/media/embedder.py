@@ -1,4 +1,4 @@
-"""The verb EmbedAudio."""
+"""The verbs EmbedImage and EmbedAudio."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,26 +11,22 @@ from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.encoders.pooling import normalized
 from services.engine.joint import JointModel, TextInputs
-from services.speech.ask import EmbedAsk, Embedded
-from services.speech.recording_list import RecordingList
-
-_ALONE = "are embedded by models that compare audio with text; this one reads audio alone"
+from services.media.ask import EmbedAsk, Embedded
+from services.media.media_list import MediaList, ReadMedia
 
 
-class AudioEmbedder:
-    """Embeds batches of recordings, and of texts where the model knows both; a batch is done whole or not at all."""
+class MediaEmbedder:
+    """Embeds batches of media, and of texts where the model knows both; a batch is done whole or not at all."""
 
-    def __init__(
-        self, pipeline: Pipeline, recordings: RecordingList, width: int, joint: JointModel | None = None
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, media: MediaList, width: int, joint: JointModel | None = None) -> None:
         """Makes one for vectors of `width` numbers."""
         self._pipeline = pipeline
-        self._recordings = recordings
+        self._media = media
         self._width = width
         self._joint = joint
 
     async def embed(self, ask: EmbedAsk) -> Answer[Embedded]:
-        """Returns what each recording and each text is embedded as.
+        """Returns what each of the media and each text is embedded as.
 
         Raises:
             InvalidArgument: there are none or too many, some are wrong, or an option does not fit the model.
@@ -42,17 +38,17 @@ class AudioEmbedder:
         dimensions = ask.dimension_count
         if dimensions is not None and not 1 <= dimensions <= self._width:
             wrong.append(Violation("dimension_count", f"must be in [1, {self._width}], not {dimensions}"))
-        count, most = len(ask.input.recordings), self._recordings.most
-        found, texts = [], []
+        count, most, field = len(ask.input.media), self._media.most, self._media.field
+        read, texts = ReadMedia(()), list[TextInputs]()
         if 1 <= count + len(ask.texts) <= most:
             texts = self._read(ask.texts, wrong)
-            found = self._recordings.read(ask.input.recordings, wrong, fewest=0, deadline=ask.input.deadline)
+            read = self._media.items(ask.input, wrong, fewest=0)
         else:
             all_together = count + len(ask.texts)
-            wrong.append(Violation("recordings", f"and texts together must be 1 to {most} items, not {all_together}"))
+            wrong.append(Violation(field, f"and texts together must be 1 to {most} items, not {all_together}"))
         if wrong:
             raise InvalidArgument(wrong)
-        items = [Item(each, each.length, each.kind) for each in (*(read.inputs for read in found), *texts)]
+        items = [*read.items, *(Item(text, text.length, text.kind) for text in texts)]
 
         def finish(outputs: Sequence[Any]) -> Embedded:
             vectors = torch.stack([output["vector"] for output in outputs])[:, :dimensions]
@@ -60,12 +56,14 @@ class AudioEmbedder:
             return Embedded(made[:count], made[count:])
 
         tokens = sum(text.token_count for text in texts)
-        return Prepared(items, finish, tokens, audio_seconds=sum(read.seconds for read in found))
+        return Prepared(items, finish, tokens, read.images, read.audio_seconds)
 
     def _read(self, texts: Sequence[str], wrong: list[Violation]) -> list[TextInputs]:
         """Returns what the model reads of each text that is right. Adds what is wrong to `wrong`."""
         if self._joint is None:
-            wrong += [Violation("texts", _ALONE)] if texts else []
+            noun = self._media.noun
+            alone = f"are embedded by models that compare {noun} with text; this one reads {noun} alone"
+            wrong += [Violation("texts", alone)] if texts else []
             return []
         found: list[TextInputs] = []
         for i, text in enumerate(texts):

@@ -1,0 +1,1 @@
+"""Verbs of images and of recordings alike, and what they are asked."""
