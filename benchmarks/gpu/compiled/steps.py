@@ -18,6 +18,7 @@ from services.engine.fusion.survey import Observation
 from services.engine.fusion.triton import norm, router, substitution
 from services.engine.fusion.triton.few_rows import FewRows
 from services.engine.fusion.triton.linear import GpuLinear
+from services.engine.fusion.triton.mlp import GpuMlp
 from services.engine.fusion.triton.race import RACED
 from services.engine.fusion.triton.rotary import GpuRotary
 from services.engine.fusion.triton.substitution import fuse_on_gpu, replace_narrow
@@ -64,9 +65,11 @@ class Steps:
         with _taken_for_granted():
             fuse_on_gpu(substitutions, model, backend, self._read, _LONGEST)
         replace_narrow(substitutions, model)
-        for linear in model.modules():
-            if type(linear) is GpuLinear:  # whether it is faster than torch's product nobody can tell here
-                linear.few_rows = FewRows(linear.weight, None, linear.bias, dict.fromkeys(RACED))
+        for each in model.modules():  # whether these are faster than torch's product nobody can tell here
+            if type(each) is GpuLinear:
+                each.few_rows = FewRows(each.weight, None, each.bias, dict.fromkeys(RACED))
+            elif isinstance(each, GpuMlp) and type(each.pair) is GpuLinear:
+                each.few_rows = FewRows(each.pair.weight, None, each.pair.bias, dict.fromkeys(RACED))
 
     @torch.inference_mode()
     def run(self, kind: Kind, size: int) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from services.engine.fusion.triton.launch import following
 from services.engine.fusion.triton.products import multiply_rows
+from services.engine.native.linear import Gate
 
 TILED = (16, 32, 64, 128)
 """Rows of a tile."""
@@ -112,21 +113,28 @@ class FewRows:
         """Returns whether it is to be used for so many rows."""
         return 0 < count <= MOST_ROWS and size_for(count) in self.tiles
 
-    def __call__(self, rows: Tensor, *, residual: Tensor | None = None, tile: Tile | None = None) -> Tensor:
-        """Returns `[T, out]` of `[T, in]`; with a residual `[T, out]`, that is added to in place and returned."""
+    def __call__(
+        self, rows: Tensor, *, residual: Tensor | None = None, gate: Gate = Gate.NONE, tile: Tile | None = None
+    ) -> Tensor:
+        """Returns `[T, out]` of `[T, in]`; with a residual `[T, out]`, that is added to in place and returned.
+
+        With a gate `[T, out / 2]` is returned: what the first half of the products lets through of the second.
+        """
         rows, count, (units, width) = rows.contiguous(), len(rows), self._weight.shape
         choose = wide_tile_for if self._factors is None else tile_for
         tile = tile or self.tiles.get(size_for(count)) or choose(count, units, width, self._processors)
-        output = rows.new_empty(count, units) if residual is None else residual
+        outputs = units // 2 if gate else units
+        output = rows.new_empty(count, outputs) if residual is None else residual
         grid = (-(-units // tile.units), -(-count // tile.rows), tile.splits)
         places = grid[0] * grid[1] if tile.splits > 1 else 0
         parts = rows.new_empty(places * tile.splits * tile.units * tile.rows, dtype=torch.float32)
         multiply_rows[grid](
             rows, self._weight, rows if self._factors is None else self._factors,
             rows if self._bias is None else self._bias, output, parts, self._arrivals, output, count,
-            UNITS=units, WIDTH=width, ROWS=tile.rows, TILE=tile.units, BLOCK=tile.block, SPLITS=tile.splits,
+            UNITS=outputs, WIDTH=width, ROWS=tile.rows, TILE=tile.units, BLOCK=tile.block, SPLITS=tile.splits,
             AHEAD=tile.ahead, PAIRED=tile.paired, FACTORS=self._factors is not None, BIAS=self._bias is not None,
-            RESIDUAL=residual is not None, **following(rows.device), num_warps=tile.warps, num_stages=tile.stages,
+            RESIDUAL=residual is not None, ACTIVATION=int(gate), **following(rows.device), num_warps=tile.warps,
+            num_stages=tile.stages,
         )  # fmt: skip
         return output
 

@@ -5,6 +5,7 @@
 from torch import Tensor, nn
 
 from services.engine.fusion.mlp import activation_of, is_gated_mlp, linear_children
+from services.engine.fusion.triton.few_rows import FewRows
 from services.engine.fusion.triton.launch import following
 from services.engine.fusion.triton.linear import GpuLinear, agree, takes
 from services.engine.fusion.triton.narrow import gpu_linear
@@ -17,6 +18,9 @@ _BLOCK = 1024
 
 class GpuMlp(nn.Module):
     """Computes `down(act(gate(x)) * up(x))`."""
+
+    few_rows: FewRows | None = None
+    """What computes both products of a few rows and the gate at once, where that is faster."""
 
     def __init__(self, pair: GpuLinear, down: GpuLinear, activation: Gate) -> None:
         super().__init__()
@@ -32,7 +36,10 @@ class GpuMlp(nn.Module):
         """Returns `[T, units]` of `[T, hidden]`, the rows normalized before if there is a norm."""
         if len(rows) == 1:
             return self.pair.of_row(rows, norm=norm, gate=self.activation)
-        pairs = self.pair(rows if norm is None else norm(rows))
+        rows = rows if norm is None else norm(rows)
+        if self.few_rows is not None and self.few_rows.takes(len(rows)):
+            return self.few_rows(rows, gate=self.activation)
+        pairs = self.pair(rows)
         units = pairs.shape[1] // 2
         output = pairs.new_empty(len(rows), units)
         gate_row[(len(rows), -(-units // _BLOCK))](

@@ -7,15 +7,20 @@ import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
+from services.engine.fusion.triton.activation import activated
+
 
 @triton.jit(do_not_specialize=["count"])
 def multiply_rows(
     rows, weights, factors, bias, residual, parts, arrivals, output, count,
     UNITS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr,
     SPLITS: tl.constexpr, AHEAD: tl.constexpr, PAIRED: tl.constexpr, FACTORS: tl.constexpr, BIAS: tl.constexpr,
-    RESIDUAL: tl.constexpr, EARLY: tl.constexpr,
+    RESIDUAL: tl.constexpr, ACTIVATION: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """Writes ROWS rows of TILE numbers of `[count, UNITS]`, of rows `[count, WIDTH]` and weights `[UNITS, WIDTH]`.
+
+    With an activation the weights are `[2 * UNITS, WIDTH]`, those of the gates, then the others, and a program writes
+    half of TILE numbers: it takes a gate and what that lets through by turns.
 
     The width is split among SPLITS programs, of which the last to be done adds up what all have found, in their order.
     Of its part of the width a program reads AHEAD columns of the weights before it waits for the rows. FACTORS as in
@@ -23,13 +28,18 @@ def multiply_rows(
     """
     if EARLY:
         gdc_launch_dependents()
-    units = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    # What lies outside reads the last weights again, and is not written.
+    if ACTIVATION:
+        pairs = tl.minimum(tl.program_id(0) * TILE + tl.arange(0, TILE), 2 * UNITS - 1)
+        read = pairs // 2 + pairs % 2 * UNITS
+    else:
+        read = tl.minimum(tl.program_id(0) * TILE + tl.arange(0, TILE), UNITS - 1)
     own = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     total = part_of_products(
-        rows, weights, units, own, count, UNITS, WIDTH, ROWS, TILE, BLOCK, SPLITS, AHEAD, PAIRED, EARLY
+        rows, weights, read, own, count, WIDTH, ROWS, TILE, BLOCK, SPLITS, AHEAD, PAIRED, EARLY
     )  # fmt: skip
     if SPLITS == 1:
-        finish(total, units, own, factors, bias, residual, output, count, UNITS, FACTORS, BIAS, RESIDUAL)
+        finish(total, read, own, factors, bias, residual, output, count, UNITS, FACTORS, BIAS, RESIDUAL, ACTIVATION)
     else:
         place = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
         within = tl.arange(0, TILE)[:, None] * ROWS + tl.arange(0, ROWS)[None, :]
@@ -41,20 +51,19 @@ def multiply_rows(
             whole = tl.zeros([TILE, ROWS], dtype=tl.float32)
             for each in tl.static_range(SPLITS):
                 whole += tl.load(parts + each * TILE * ROWS, cache_modifier=".cg")
-            finish(whole, units, own, factors, bias, residual, output, count, UNITS, FACTORS, BIAS, RESIDUAL)
+            finish(whole, read, own, factors, bias, residual, output, count, UNITS, FACTORS, BIAS, RESIDUAL, ACTIVATION)
 
 
 @triton.jit
 def part_of_products(
-    rows, weights, units, own, count, UNITS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
+    rows, weights, read, own, count, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
     BLOCK: tl.constexpr, SPLITS: tl.constexpr, AHEAD: tl.constexpr, PAIRED: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Returns the products `[TILE, ROWS]` of the weights of `units` and the rows `own`, over this program's columns."""
+    """Returns the products `[TILE, ROWS]` of the weights `read` and the rows `own`, over this program's columns."""
     LENGTH: tl.constexpr = (WIDTH + BLOCK * SPLITS - 1) // (BLOCK * SPLITS) * BLOCK
     WHOLE: tl.constexpr = WIDTH % (BLOCK * SPLITS) == 0
     split = tl.program_id(2)
-    # What lies outside reads the last row again, and is not written.
-    weights += tl.minimum(units, UNITS - 1).to(tl.int64)[:, None] * WIDTH
+    weights += read.to(tl.int64)[:, None] * WIDTH
     rows += tl.minimum(own, count - 1).to(tl.int64)[None, :] * WIDTH
     total = tl.zeros([TILE, ROWS], dtype=tl.float32)
     if AHEAD:
@@ -124,7 +133,7 @@ def scaled(total, at, known, factors, bias, FACTORS: tl.constexpr, BIAS: tl.cons
 @triton.jit
 def finish(
     total,
-    units,
+    read,
     own,
     factors,
     bias,
@@ -135,12 +144,20 @@ def finish(
     FACTORS: tl.constexpr,
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
+    ACTIVATION: tl.constexpr,
 ):
-    """Writes sums `[TILE, ROWS]`, multiplied with the factors of their units, and with bias and residual added."""
-    known = units < UNITS
-    result = scaled(total, units, known, factors, bias, FACTORS, BIAS)
+    """Writes sums `[TILE, ROWS]` of the weights `read`, times their factors, and with bias and residual added.
+
+    With an activation it writes what each gate lets through.
+    """
+    TILE: tl.constexpr = total.shape[0]
+    result = scaled(total, read, read >= 0, factors, bias, FACTORS, BIAS)
+    if ACTIVATION:
+        gate, through = tl.split(result.reshape([TILE // 2, 2, total.shape[1]]).permute([0, 2, 1]))
+        result = activated(gate, ACTIVATION) * through
+    units = tl.program_id(0) * result.shape[0] + tl.arange(0, result.shape[0])
     at = own.to(tl.int64)[None, :] * UNITS + units[:, None]
-    inside = known[:, None] & (own < count)[None, :]
+    inside = (units < UNITS)[:, None] & (own < count)[None, :]
     if RESIDUAL:
         result += tl.load(residual + at, mask=inside, other=0.0).to(tl.float32)
     tl.store(output + at, result.to(output.dtype.element_ty), mask=inside)

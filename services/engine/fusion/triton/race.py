@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from services.engine.device.capture import Captures
 from services.engine.device.race import Clock, entered, fastest, least, replay_seconds
-from services.engine.fusion.triton.few_rows import FewRows, Tile, processors_of, wide_tiles_for
+from services.engine.fusion.triton.few_rows import FewRows, Tile, processors_of, wide_tile_for, wide_tiles_for
 from services.engine.fusion.triton.linear import GpuLinear
+from services.engine.fusion.triton.mlp import GpuMlp
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,8 @@ def race(model: nn.Module, timer: Timer | None = None, seconds: float = _SECONDS
     until = time.monotonic() + seconds
     alike: defaultdict[tuple[int, int, torch.dtype, bool], list[GpuLinear]] = defaultdict(list)
     for module in model.modules():
-        if type(module) is GpuLinear and module.weight.dtype in (torch.bfloat16, torch.float16):
-            alike[module.out_features, module.in_features, module.weight.dtype, module.bias is not None].append(module)
+        if isinstance(module, GpuLinear) and _is_wide(module):
+            alike[_shape(module)].append(module)
     for (units, width, *_), linears in alike.items():
         timer = timer or partial(recording, Captures(linears[0].weight.device))
         try:
@@ -55,6 +56,7 @@ def race(model: nn.Module, timer: Timer | None = None, seconds: float = _SECONDS
         log.info("products of %d by %d have a kernel for %s", units, width, [*won.values()] or "no rows")
         for linear in linears if won else ():
             linear.few_rows = FewRows(linear.weight, None, linear.bias, won)
+    _race_gates(model, timer, until)
 
 
 def _winner(linears: Sequence[GpuLinear], size: int, timer: Timer, until: float) -> Tile | None:
@@ -75,6 +77,54 @@ def _winner(linears: Sequence[GpuLinear], size: int, timer: Timer, until: float)
     limit = times.pop(None) + _GAPS * len(linears)
     best = fastest(times, own, _GAIN)
     return best if times[best] < limit else None
+
+
+def _race_gates(model: nn.Module, timer: Timer | None, until: float) -> None:
+    """Lets gated layers with weights of 16 bits compute the gate within the product where that takes less.
+
+    It does so with the tile that the product has.
+    """
+    alike: defaultdict[tuple[int, int, torch.dtype, bool, int], list[GpuMlp]] = defaultdict(list)
+    for module in model.modules():
+        if isinstance(module, GpuMlp) and _is_wide(pair := module.pair) and pair.exchange is None:
+            alike[*_shape(pair), int(module.activation)].append(module)
+    for (units, width, *_), layers in alike.items():
+        timer = timer or partial(recording, Captures(layers[0].pair.weight.device))
+        try:
+            won = {size: tile for size in RACED if (tile := _gated_tile(layers, size, timer, until)) is not None}
+        except Exception as error:  # as there
+            log.warning("gates of %d by %d are not tried within products: %s", units // 2, width, error)
+            continue
+        log.info("gates of %d by %d are within the product of %s rows", units // 2, width, [*won] or "no")
+        for layer in layers if won else ():
+            layer.few_rows = FewRows(layer.pair.weight, None, layer.pair.bias, won)
+
+
+def _gated_tile(layers: Sequence[GpuMlp], size: int, timer: Timer, until: float) -> Tile | None:
+    """Returns the tile of the product if it takes less with the gate in it than with a kernel behind it, else None."""
+    pair = layers[0].pair
+    rows = torch.randn(size, pair.in_features, device=pair.weight.device).to(pair.weight.dtype)
+    exact = layers[0].gated(rows)
+    chosen = pair.few_rows.tiles.get(size) if pair.few_rows else None
+    tile = chosen or wide_tile_for(size, pair.out_features, pair.in_features, processors_of(rows.device))
+
+    def enter(tile: Tile) -> Clock:
+        kernels = [FewRows(layer.pair.weight, None, layer.pair.bias, {size: tile}) for layer in layers]
+        if not _agree(exact, kernels[0](rows, gate=layers[0].activation)):
+            raise ValueError("it computes something else")
+        return timer(lambda: [kernel(rows, gate=layers[0].activation) for kernel in kernels])
+
+    apart = timer(lambda: [layer.gated(rows) for layer in layers])
+    times = least({None: apart} | entered([tile], enter, until))
+    return fastest(times, None, 0.0)
+
+
+def _is_wide(linear: nn.Module) -> bool:
+    return type(linear) is GpuLinear and linear.weight.dtype in (torch.bfloat16, torch.float16)
+
+
+def _shape(linear: GpuLinear) -> tuple[int, int, torch.dtype, bool]:
+    return linear.out_features, linear.in_features, linear.weight.dtype, linear.bias is not None
 
 
 def _agree(own: Tensor, found: Tensor) -> bool:

@@ -1,9 +1,11 @@
 """Products of a few rows with weights of 16 bits: what they compute, and when they stand in for torch's own."""
 
+import math
 import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,9 +25,11 @@ from services.engine.fusion.substitution import Substitutions
 from services.engine.fusion.triton import race as racing
 from services.engine.fusion.triton.few_rows import FewRows, Tile, wide_tile_for, wide_tiles_for
 from services.engine.fusion.triton.linear import GpuLinear
+from services.engine.fusion.triton.mlp import GpuMlp
 from services.engine.fusion.triton.race import race
 from services.engine.fusion.triton.substitution import fuse_on_gpu
 from services.engine.generation.attention.triton.backend import TritonAttention
+from services.engine.native.linear import Gate
 
 PAGE = 16
 Work = Callable[[], object]
@@ -92,6 +96,29 @@ def test_products_equal_float64(device: str, rows: int, width: int, units: int, 
             ):
                 assert float((found.double() - wanted).norm() / wanted.norm()) <= 1e-3
             assert found is added
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("rows", "width", "units", "bias", "tile"),
+    [
+        (19, 400, 33, True, Tile(16, 32, 64, 2, ahead=64)),
+        (3, 144, 8, False, Tile(16, 16, 128, 1, ahead=128)),
+        (30, 1104, 40, True, None),
+    ],
+)
+def test_gates_within_products_equal_float64(
+    device: str, rows: int, width: int, units: int, bias: bool, tile: Tile | None
+) -> None:
+    with torch.inference_mode():
+        linear = nn.Linear(width, 2 * units, bias, dtype=torch.float16, device=device)
+        kernel = FewRows(linear.weight, None, linear.bias, {})
+        given = torch.randn(rows, width, dtype=torch.float16, device=device)
+        pairs = functional.linear(given.double(), linear.weight.double(), linear.bias.double() if bias else None)
+        exact = functional.silu(pairs[:, :units]) * pairs[:, units:]
+        for _ in range(2):  # nothing is left of the first time
+            found = kernel(given, gate=Gate.SILU, tile=tile)
+            assert float((found.double() - exact).norm() / exact.norm()) <= 1e-3
 
 
 def test_wide_tiles_cover_processors_and_have_room() -> None:
@@ -207,6 +234,46 @@ def test_one_kernel_that_fails_costs_its_own_layers_alone(ours: list[int], monke
     monkeypatch.setattr(FewRows, "__call__", failing)
     race(model, timed(ours, {16, 32}))
     assert [linear.few_rows is None for linear in model] == [False, True]
+
+
+@pytest.mark.parametrize(("seconds", "within"), [(0.99, True), (1.0, False)])
+def test_gates_are_within_a_product_where_that_takes_less(
+    ours: list[int], monkeypatch: pytest.MonkeyPatch, seconds: float, within: bool
+) -> None:
+    gated, call = list[Tile | None](), FewRows.__call__
+
+    def noted(kernel: FewRows, rows: torch.Tensor, **named: Any) -> torch.Tensor:
+        if "gate" in named:
+            gated.append(kernel.tiles[16 if len(rows) <= 16 else 32])
+        return call(kernel, rows, **named)
+
+    def timer(work: Work) -> Callable[[], float]:
+        del gated[:], ours[:]
+        work()
+        taken = seconds if gated else 2.0 if ours else 1.0  # so the product alone is torch's
+        return lambda: taken
+
+    monkeypatch.setattr(FewRows, "__call__", noted)
+    mlp = GpuMlp(_layer(64, 96), _layer(48, 64), Gate.SILU)
+    model, rows = nn.ModuleList([mlp]), torch.randn(20, 64, dtype=torch.float16)
+    apart = mlp.gated(rows)
+    race(model, timer, math.inf)
+    assert mlp.pair.few_rows is mlp.down.few_rows is None
+    del gated[:]
+    with torch.inference_mode():
+        torch.testing.assert_close(mlp.gated(rows), apart, rtol=1e-2, atol=1e-2)
+        assert gated == ([wide_tile_for(32, 96, 64, 1)] if within else [])
+        mlp.gated(rows.repeat(2, 1))
+        assert len(gated) == within
+
+
+def test_a_gate_within_a_product_that_is_wrong_stays_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = FewRows.__call__
+    monkeypatch.setattr(FewRows, "__call__", lambda kernel, rows, **named: call(kernel, rows, **named) * 1.1)
+    mlp = GpuMlp(_layer(64, 96), _layer(48, 64), Gate.SILU)
+    count = iter(range(100))
+    race(nn.ModuleList([mlp]), lambda _: partial(lambda seconds: seconds, 1.0 / (1 + next(count))))
+    assert mlp.few_rows is None
 
 
 def test_wide_types_alone_run() -> None:
