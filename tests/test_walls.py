@@ -13,7 +13,7 @@ HOUSES = {"services", "gateway", "local", "tests", "benchmarks", "models", "k8s"
 SERVER = {"prometheus_client", "pydantic", "pydantic_settings", "uvloop", "grpc_health", "grpc_reflection"}
 TERMINAL = {"typer", "rich", "click"}
 
-SERVICES = ("services/generation", "services/multimodal", "services/text", "services/vision", "services/speech")
+SERVICES = tuple(f"services/{name}" for name in ("generation", "media", "multimodal", "text", "vision", "speech"))
 
 # A servicer and what converts for it see the wire and the engine's values; the verbs and the engine see the model.
 EDGE = ("/servicer.py", "_servicer.py", "_conversion.py", "/ask.py", "_ask.py")
@@ -35,8 +35,6 @@ WIRING = (
     "listening_service.py",
     "reading_model.py",
     "chat_model.py",
-    "generating_model.py",
-    "writing_model.py",
     "generating_model.py",
     "writing_model.py",
 )

@@ -14,8 +14,6 @@ from sensorium.status import from_rpc_error
 from sensorium.v1 import models_pb2_grpc, speech_pb2_grpc, text_pb2_grpc
 from tests.waiting import until
 
-MESSAGE_BYTES = 32 * 1024 * 1024
-
 _CLIENT = (
     # The client's own limits are out of the way: these are tests of the gateway's.
     ("grpc.max_receive_message_length", 2**31 - 1),

@@ -38,8 +38,10 @@ class SpeechStream:
     def cancel(self) -> None:
         """Lets the rest be. Harmless after the end."""
         self._left()
-        # They know the engine's side, which knows this one: each would keep the other, and what was not heard.
+        # They know the engine's side, which knows this one, as an error does by its traceback once it was raised: each
+        # would keep the other, and what was not heard.
         self._taken = self._left = _nothing
+        self._end = None
 
     def __aiter__(self) -> "SpeechStream":
         return self

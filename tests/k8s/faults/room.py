@@ -6,8 +6,6 @@ from tests.k8s.faults.places import KIND, L4, gateway, server, tell
 from tests.k8s.manifests import Manifest
 from tests.k8s.policies import room
 
-_DRA = "components/gpu-dra"
-
 
 def _product(objects: list[Manifest]) -> Any:
     affinity = server(objects).pod["affinity"]["nodeAffinity"]

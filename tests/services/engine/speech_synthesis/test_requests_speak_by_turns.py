@@ -3,8 +3,9 @@
 import asyncio
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -171,6 +172,18 @@ async def test_a_failure_ends_one_request(last: Any, kind: type[SensoriumError])
         assert [float((await anext(stream))[0]) for _ in range(2)] == [0.0, 2.0]
         assert type(await error_of(stream)) is kind
         assert len(await other) == 11
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_a_stream_that_failed_waits_for_no_garbage_collector() -> None:
+    async with bench() as running:
+        stream = running.speak("a", 10_000, 0.01, deadline=0.05)
+        with suppress(DeadlineExceeded):  # pytest would keep it, and by its frames the stream
+            await heard(stream)
+        stream.cancel()  # as the verb does in any case
+        held = weakref.ref(stream)
+        del stream
+        await until(lambda: held() is None)
 
 
 async def test_only_so_many_speak_and_only_so_many_wait() -> None:
