@@ -22,6 +22,8 @@ class EagerLauncher:
         """Steps launched behind none, and behind one that was not read; of the first, those with proposals."""
         self.waiting = 0
         """Steps launched ahead of which some tokens waited for those in front of them."""
+        self.open = 0
+        """Steps whose tokens still wait."""
         self.changed: dict[int, dict[int, int]] = {}
         """By a step's number: what is told in place of some rows' tokens."""
         self.failing: set[int] = set()
@@ -50,6 +52,7 @@ class EagerLauncher:
         began = time.monotonic()
 
         def finished() -> LaunchedStep:
+            self.open -= 1
             if changes:
                 changes.choose(logits, likeliest, drawn)
             if number in self.unfinished:
@@ -60,6 +63,7 @@ class EagerLauncher:
             report = likelihoods and likelihoods.report(logits, likeliest)
             return LaunchedStep(sequences, likeliest, None, began, report)
 
+        self.open += 1
         if not changes or not changes.waits:
             return finished()
         self.waiting += after is not None

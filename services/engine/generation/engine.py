@@ -125,6 +125,8 @@ class GenerationEngine:
             self._thread.busy_since = None
             if not worked:
                 self._thread.wait(self._new, self._cancelled)
+        else:
+            self._lookahead.close()
         self._thread.end(self.admission)
         self._end_all(self._thread.farewell)
         self._outbox.send()

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from services.engine.device.faults import require_device
@@ -135,6 +136,13 @@ class Lookahead:
             return None
         step = self._launcher.launch(rows)
         return None if step is None else (self._tokens(step), step.likelihoods())
+
+    def close(self) -> None:
+        """Ends the step on its way, if there is one: other ranks wait for what is chosen."""
+        flying, self._flying = self._flying, None
+        with suppress(Exception):  # nobody reads it
+            if flying:
+                flying.step.finished()
 
     def _tokens(self, step: LaunchedStep) -> list[int]:
         began = time.monotonic()

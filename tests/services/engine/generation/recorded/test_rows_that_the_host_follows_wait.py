@@ -112,3 +112,18 @@ async def test_what_the_host_cannot_tell_ends_its_row_alone(
     benches.append(fake_bench(FakeRunner()))
     assert found == await all_of(benches[1], [(prompt, {"max_new_tokens": 30, **fields}) for prompt, fields in asked])
     assert calls > 8
+
+
+async def test_an_engine_that_is_closed_leaves_no_step_without_its_tokens(benches: list[Bench]) -> None:
+    benches.append(fake_bench(FakeRunner(), ahead=True))
+    bench = benches[0]
+    bench.runner.hold()
+    bench.submit([20], max_new_tokens=60, structure=regex("[a-z]{200}"))
+    bench.runner.permit(6)
+    await eventually(lambda: bench.runner.steps == 6)
+    closing = asyncio.create_task(asyncio.to_thread(bench.engine.close))
+    await eventually(lambda: bench.engine._thread.closing)
+    bench.runner.free()
+    await closing
+    assert bench.launcher.waiting > 4
+    assert bench.launcher.open == 0
