@@ -18,13 +18,8 @@ from services.engine.multimodal.processor_class import read_processor
 
 log = logging.getLogger(__name__)
 
-_VOXTRAL = (
-    "its prompts are written by mistral-common alone, which is not used here. The speech service transcribes with "
-    "Whisper; Qwen2.5-Omni and Qwen2-Audio, say, hear among text."
-)
 _REFUSED = {
-    "voxtral": _VOXTRAL,
-    "voxtral_realtime": _VOXTRAL,
+    "voxtral_realtime": "it hears while it writes, not before. Voxtral, say, is served.",
     "vibevoice_asr": "it adds noise to what it hears, so that no two answers about a recording are alike.",
     "mllama": "it sees images beside its tokens, not among them. Llama 4, Qwen-VL or Gemma, say, are served.",
 }

@@ -4,12 +4,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import AutoProcessor, PretrainedConfig, ProcessorMixin
+from transformers import AutoProcessor, PretrainedConfig, ProcessorMixin, VoxtralProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 
 from services.engine.audio.extractors import show_feature_extractors
-from services.engine.checkpoint import Checkpoint, find_file
+from services.engine.checkpoint import Checkpoint, ModelRefused, find_file
 from services.engine.images.processor import show_image_processors
+from services.engine.multimodal.voxtral import TOKENIZERS, TextVoxtralProcessor
 
 _VIDEO = "video_processor"
 _NAMING = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
@@ -17,13 +18,19 @@ _NAMING = ("processor_config.json", "preprocessor_config.json", "tokenizer_confi
 
 
 def read_processor(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
-    """Returns the checkpoint's processor, but for its part for videos. Raises what reading a checkpoint raises."""
+    """Returns the checkpoint's processor, but for its part for videos. Raises ModelRefused, and what reading raises."""
     show_image_processors()
     show_feature_extractors()
     of_configurations: Any = PROCESSOR_MAPPING
     kind = _named_class(checkpoint) or of_configurations.get(type(config), None)
     if kind is None:
         return AutoProcessor.from_pretrained(checkpoint.source, **checkpoint.shared)
+    if kind is VoxtralProcessor:
+        kind = TextVoxtralProcessor
+        if not any(find_file(checkpoint, file) for file in TOKENIZERS):
+            raise ModelRefused(
+                f"{checkpoint.source} has no {' and no '.join(TOKENIZERS)}: its prompts need one of them."
+            )
     return without_video(kind).from_pretrained(checkpoint.source, **checkpoint.shared)
 
 
