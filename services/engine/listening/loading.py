@@ -4,12 +4,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq
+from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, read_tokenizer, refusals
 from services.engine.listening.tokens import FOLLOWED, ListeningTokens, listening_tokens
 from services.engine.loading import LoadedModel, loaded_model
 
 _KNOWN = ("whisper",)
+_IN_CONVERSATIONS = " services.multimodal asks this one in conversations, as Voxtral and Qwen3-ASR are asked."
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def load_listening_model(checkpoint: Checkpoint) -> ListeningModel:
             raise ModelRefused(
                 f"{checkpoint.source} is a {config.model_type} checkpoint. Of models that write what they hear token "
                 f"by token, known here are: {', '.join(_KNOWN)}; and all that write one token a frame (CTC)."
+                + (_IN_CONVERSATIONS if type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING else "")
             )
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint.source, **checkpoint.shared)
         tokenizer = read_tokenizer(checkpoint)
