@@ -18,10 +18,15 @@ from services.engine.multimodal.processor_class import read_processor
 
 log = logging.getLogger(__name__)
 
+_BEFORE = (
+    "it takes an image before every prompt, and no text without one. LLaVA, Qwen-VL or Gemma, say, read them among "
+    "text; BLIP and GIT, say, describe one."
+)
 _REFUSED = {
     "voxtral_realtime": "it hears while it writes, not before. Voxtral, say, is served.",
     "vibevoice_asr": "it adds noise to what it hears, so that no two answers about a recording are alike.",
     "mllama": "it sees images beside its tokens, not among them. Llama 4, Qwen-VL or Gemma, say, are served.",
+    **dict.fromkeys(("blip-2", "instructblip", "fuyu", "kosmos-2", "kosmos-2.5"), _BEFORE),
 }
 """Reasons, by kinds of models whose processors would tell less."""
 _ADAPTERS = ("vision-lora", "speech-lora")

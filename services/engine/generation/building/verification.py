@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from services.engine.checkpoint import ModelRefused
 from services.engine.generation.attention.backend import IMPLEMENTATION
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.runner import ModelRunner
@@ -126,10 +127,16 @@ def _length(loaded: LoadedModel) -> int:
 
 @torch.inference_mode()
 def model_logits(loaded: LoadedModel, prompts: Tensor) -> Tensor:
-    """Returns the model's own last logits `[prompts, vocabulary]`, by its eager attention."""
+    """Returns the model's own last logits `[prompts, vocabulary]`, by its eager attention.
+
+    Raises:
+        ModelRefused: its configuration lacks what its code asks for.
+    """
     loaded.attend_by("eager")
     try:
         output = loaded.model(input_ids=prompts.to(loaded.device), use_cache=False)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelRefused(f"{loaded.architecture} does not run: {error}") from error
     finally:
         loaded.attend_by(IMPLEMENTATION)
     return output.logits[:, -1].float()

@@ -71,7 +71,12 @@ def test_a_processor_that_writes_otherwise_is_refused(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("voxtral_realtime", "hears while it writes"), ("mllama", "beside its tokens"), ("vibevoice_asr", "adds noise")],
+    [
+        ("voxtral_realtime", "hears while it writes"),
+        ("blip-2", "before every prompt"),
+        ("mllama", "beside its tokens"),
+        ("vibevoice_asr", "adds noise"),
+    ],
 )
 def test_what_cannot_be_served_is_refused_with_its_reason(tmp_path: Path, kind: str, told: str) -> None:
     AutoConfig.for_model(kind).save_pretrained(tmp_path)

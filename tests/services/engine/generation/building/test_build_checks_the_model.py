@@ -198,3 +198,14 @@ def test_a_cache_smaller_than_the_context_bounds_the_context(
 ) -> None:
     token_bytes = 3 * 2 * (8 + 16) * 4  # values are filled up to 16
     assert build(fresh_llama, cache_bytes=pages * PAGE_SIZE * token_bytes).context_tokens == context
+
+
+def test_a_model_that_its_own_code_cannot_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load(write_checkpoint(tmp_path, "llama"))
+
+    def lacking(**_: Any) -> None:
+        raise ValueError("there is no window")
+
+    monkeypatch.setattr(loaded.model, "forward", lacking)
+    with pytest.raises(ModelRefused, match="does not run: there is no window"):
+        Expected.of(loaded, check_prompts(loaded, PagePool(64, PAGE_SIZE)))
