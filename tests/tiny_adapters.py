@@ -9,6 +9,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from services.engine.loading import LoadedModel, load_language_model
+from services.process import checkpoint_of
+from services.text.config import TextSettings
+from services.text.task import choose_task
+
 WEIGHTS = "adapter_model.safetensors"
 _WRAPPER = "base_model.model."
 
@@ -56,3 +61,29 @@ class _Beside:
 
     def __call__(self, _: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor:
         return output + self._scale * (given[0] @ self._first.T) @ self._second.T
+
+
+def settings(model: Path | str, adapter: Path | str | None = None, **asked: Any) -> TextSettings:
+    """Returns the settings of a text service that serves a model, on the CPU."""
+    return TextSettings(model=str(model), adapter=None if adapter is None else str(adapter), device="cpu", **asked)
+
+
+def load(model: Path | str, adapter: Path | str | None = None, **asked: Any) -> LoadedModel:
+    """Loads a language model as the text service does."""
+    checkpoint = checkpoint_of(settings(model, adapter, **asked))
+    choose_task(checkpoint, "auto")
+    return load_language_model(
+        checkpoint.source,
+        revision=checkpoint.revision,
+        device=checkpoint.device,
+        dtype=checkpoint.dtype,
+        quantization=checkpoint.quantization,
+        trust=checkpoint.trust,
+        adapter=checkpoint.adapter,
+    )
+
+
+def change(folder: Path, **config: object) -> None:
+    """Changes the configuration of an adapter."""
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))

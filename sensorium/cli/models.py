@@ -48,7 +48,8 @@ def _row(info: ModelInfo, one_per_line: bool) -> list[Text]:
     context = info.limits.context_token_count
     return [
         Text(printable(info.identity.name), style="bold"),
-        Text(printable(info.identity.revision[:12])),
+        # Behind a `+` those of adapters.
+        Text(printable("+".join(part[:12] for part in info.identity.revision.split("+")))),
         Text(
             printable(f"{state}: {info.state_detail}" if info.state_detail else state),
             style=_STYLES.get(info.state, ""),

@@ -18,8 +18,10 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.utils.hub import cached_file
+from transformers.utils.import_utils import is_peft_available
 
-from services.engine.adapters.adapter import Adapter
+from services.engine.adapters.adapter import Adapter, AdapterPlace
+from services.engine.adapters.configuration import CONFIG
 from services.engine.adapters.head import adapt
 from services.engine.adapters.merging import merge
 from services.engine.adapters.rounding import rounded_before
@@ -166,7 +168,8 @@ def read_config(checkpoint: Checkpoint) -> PretrainedConfig:
     if checkpoint.adapter is not None:
         if reason := rounded_before(config, checkpoint.quantization, checkpoint.rank_count):
             raise ModelRefused(f"The adapter {checkpoint.adapter.told} cannot be merged into {source}: {reason}")
-        adapt(config, checkpoint.adapter)
+        with refusals(checkpoint.adapter.place.source, "The adapter "):
+            adapt(config, checkpoint.adapter)
     return config
 
 
@@ -197,6 +200,7 @@ def read_incomplete_model(
     dtype, kind_of_weights = checkpoint.element_type(config), checkpoint.narrow
     if kind_of_weights and (reason := unsuitable(kind_of_weights, checkpoint.device)):
         raise ModelRefused(f"{checkpoint.source} cannot be loaded: {reason}")
+    _refuse_peft(checkpoint)
     # Its declared type leaves out what `output_loading_info` adds.
     pair: Any = kind.from_pretrained(
         checkpoint.source,
@@ -216,6 +220,16 @@ def read_incomplete_model(
     if kind_of_weights and checkpoint.rank_count == 1:
         narrow_weights(model, kind_of_weights, checkpoint.device)
     return model, lacking
+
+
+def _refuse_peft(checkpoint: Checkpoint) -> None:
+    """Refuses what transformers would wrap into an adapter unasked: where PEFT is installed, one beside a model."""
+    beside = AdapterPlace(checkpoint.source, checkpoint.subfolder, checkpoint.revision)
+    if is_peft_available() and beside.find(CONFIG):
+        raise ModelRefused(
+            f"{checkpoint.source} holds an adapter beside a model, and peft is installed, by which transformers loads "
+            f"it unasked. Uninstall peft, or take {CONFIG} out of there; --adapter merges it without peft."
+        )
 
 
 def _merged(checkpoint: Checkpoint, model: PreTrainedModel, found: dict[str, Any]) -> list[str]:
@@ -271,7 +285,7 @@ def advice(error: Exception) -> str:
     """Returns which flag would have let a checkpoint load that failed with `error`, as a sentence; mostly nothing."""
     if "trust_remote_code" in str(error):
         return " With --trust-remote-code its own code is run: read it first."
-    if "model.safetensors" in str(error):
+    if " model.safetensors" in str(error):  # not an adapter's
         return (
             " It has no weights in safetensors. With --allow-pickle-weights others are unpickled, which may run code "
             "of whoever made them; converting them is safer."

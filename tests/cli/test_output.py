@@ -238,6 +238,14 @@ def test_a_terminal_is_not_spoken_to() -> None:
     assert printable("a\x1b[31m\x9b\x07b\tc\n") == "a[31mb\tc\n"
 
 
+def test_the_revisions_of_a_model_and_of_its_adapter_are_both_told() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    assert isinstance(console.file, io.StringIO)
+    info = models.ModelInfo(identity={"name": "bot", "revision": f"{'0123456789abcdef' * 2}+{'fedcba98' * 4}"})
+    print_models(models.ListModelsResponse(models=[info]), console)
+    assert " 0123456789ab+fedcba98fedc " in console.file.getvalue()
+
+
 def test_a_server_does_not_speak_to_the_terminal_by_names_either() -> None:
     console = Console(file=io.StringIO(), width=200)
     assert isinstance(console.file, io.StringIO)

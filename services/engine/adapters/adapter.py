@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers.utils.hub import cached_file
 
-CONFIG = "adapter_config.json"
+from services.engine.adapters.configuration import CONFIG, read_config
+
 _WEIGHTS = "adapter_model.safetensors"
 _PICKLED = "adapter_model.bin"
 _WRAPPER = "base_model.model."
@@ -84,10 +85,11 @@ class Adapter:
 
     @cached_property
     def revision(self) -> str:
-        """The hub commit, or a digest over configuration and weights of a folder."""
+        """The hub commit and the folder within it, or a digest over configuration and weights of a folder."""
         if not Path(self.place.source).is_dir():
             # The hub's cache keeps files by commit: snapshots/COMMIT/FOLDER/adapter_config.json.
-            return self.weights.parents[len(Path(self.place.subfolder).parts)].name
+            commit = self.weights.parents[len(Path(self.place.subfolder).parts)].name
+            return f"{commit}/{self.place.subfolder}".rstrip("/")  # a commit may hold several
         digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
         with self.weights.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -95,10 +97,7 @@ class Adapter:
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns what was trained, on the CPU, by the names that PEFT gives it in the model."""
-        if self.weights.suffix == ".safetensors":
-            read = load_file(self.weights)
-        else:
-            read = torch.load(self.weights, map_location="cpu", weights_only=True)
+        read = load_file(self.weights) if self.weights.suffix == ".safetensors" else _unpickled(self.weights)
         return {name.removeprefix(_WRAPPER): tensor for name, tensor in read.items()}
 
     def shape_of(self, name: str) -> tuple[int, ...]:
@@ -120,48 +119,33 @@ def read_adapter(told: str, place: AdapterPlace, *, pickled: bool) -> Adapter:
     """
     path = place.find(CONFIG)
     if path is None:
-        raise ValueError(f"it has no {CONFIG}, which PEFT writes beside the weights of an adapter.")
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if reason := _unmergeable(config):
-        raise ValueError(reason)
+        raise ValueError(f"it has no {Path(place.subfolder, CONFIG)}, which PEFT writes beside an adapter's weights.")
+    config = read_config(path)
     weights = place.find(_WEIGHTS) or (place.find(_PICKLED) if pickled else None)
     if weights is None:
         raise ValueError(
             f"it has no {_WEIGHTS}. With --allow-pickle-weights an {_PICKLED} is unpickled, which may run code of "
             "whoever made it; converting it is safer."
         )
+    if weights.suffix == ".safetensors":
+        _require_whole(weights)
     return Adapter(told, place, config, weights)
 
 
-_OTHER_KINDS = {
-    "use_dora": "DoRA",
-    "use_qalora": "QALoRA",
-    "use_bdlora": "BD-LoRA",
-    "arrow_config": "Arrow",
-    "kasa_config": "KaSA",
-    "monteclora_config": "MonteCLoRA",
-    "alora_invocation_tokens": "Activated LoRA",
-    "layer_replication": "LoRA with repeated layers",
-    "trainable_token_indices": "LoRA with trainable tokens",
-}
-"""Fields of a configuration with which an adapter is more than a sum of products."""
-_PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
-"""Ways to start training that leave the model's own weights as they are."""
+def _require_whole(weights: Path) -> None:
+    """Raises ValueError where safetensors are cut off, or a text of Git LFS stands in their place."""
+    try:
+        with safe_open(weights, "pt"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(f"its {weights.name} is damaged: {error}. Fetch it again.") from error
 
 
-def _unmergeable(config: dict[str, Any]) -> str:
-    """Returns why an adapter of that configuration cannot be merged here, and what to do; nothing if it can."""
-    merge = "Merge it by PEFT's merge_and_unload, save the whole model, and serve that."
-    kind = config.get("peft_type")
-    if kind != "LORA":
-        return f"it is a PEFT adapter of the kind {kind}; LORA alone is merged here. {merge}"
-    for field, name in _OTHER_KINDS.items():
-        if config.get(field):
-            return f"it is made by {name} ({field}), which is not merged here. {merge}"
-    start = config.get("init_lora_weights")
-    if start not in _PLAIN_STARTS:
-        return (
-            f"its training began with init_lora_weights={start}, which changes the model's own weights. Save it by "
-            "PEFT's save_pretrained with path_initial_model_for_weight_conversion, which makes a plain LoRA of it."
-        )
-    return ""
+def _unpickled(weights: Path) -> dict[str, Tensor]:
+    try:
+        read = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as error:  # of whatever it tries to run
+        raise ValueError(f"its {weights.name} is damaged, or holds more than tensors.") from error
+    if not isinstance(read, dict) or not all(isinstance(tensor, Tensor) for tensor in read.values()):
+        raise ValueError(f"its {weights.name} holds other things than tensors by their names.")
+    return read

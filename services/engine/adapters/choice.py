@@ -4,7 +4,8 @@ import logging
 import os
 from dataclasses import dataclass
 
-from services.engine.adapters.adapter import CONFIG, Adapter, AdapterPlace, place_of, read_adapter
+from services.engine.adapters.adapter import Adapter, AdapterPlace, place_of, read_adapter
+from services.engine.adapters.configuration import CONFIG
 from services.engine.checkpoint import ModelRefused, Trust, refusals
 from services.engine.hub import is_hub_id, require_hub
 
@@ -31,11 +32,8 @@ def choose(model: str, revision: str | None, adapter: str | None, trust: Trust) 
     """
     require_hub(model)
     own = AdapterPlace(model, revision=revision)
-    with refusals(model):
-        has_adapter = own.find(CONFIG) is not None
-        is_adapter = has_adapter and not any(own.find(name) for name in _WHOLE)
-    if not is_adapter:
-        if has_adapter and not adapter:
+    if not _is_adapter(own):
+        if not adapter and own.find(CONFIG):
             log.warning("%s holds an adapter beside a model, which is not merged; --adapter %s does.", model, model)
         return Choice(model, revision, _read(adapter, place_of(adapter), trust) if adapter else None)
     if adapter:
@@ -48,7 +46,19 @@ def choose(model: str, revision: str | None, adapter: str | None, trust: Trust) 
         )
     log.info("%s is an adapter; its model is %s", model, read.base)
     require_hub(read.base)
-    return Choice(read.base, read.config.get("revision"), read)
+    base = AdapterPlace(read.base, revision=read.config.get("revision"))
+    if _is_adapter(base):
+        raise ModelRefused(
+            f"{model} is an adapter, and so is {read.base}, which it names as its model. One is merged: give the model "
+            f"by --model, and --adapter {model}, if it was not trained on what the other makes of it."
+        )
+    return Choice(base.source, base.revision, read)
+
+
+def _is_adapter(place: AdapterPlace) -> bool:
+    """Returns whether there is an adapter and no model."""
+    with refusals(place.source):
+        return place.find(CONFIG) is not None and not any(place.find(name) for name in _WHOLE)
 
 
 def _read(told: str, place: AdapterPlace, trust: Trust) -> Adapter:

@@ -45,7 +45,8 @@ def _resize_vocabulary(model: PreTrainedModel, updates: Updates) -> None:
         return
     (name,) = (name for name, module in model.named_modules() if module is embeddings)
     for given, value in updates.replaced.items():
-        if f"{name}.weight".endswith(given) and value.shape[0] != embeddings.num_embeddings:
+        fits = f"{name}.weight".endswith(given) and value.shape[1:] == embeddings.weight.shape[1:]
+        if fits and value.shape[0] not in (0, embeddings.num_embeddings):
             model.resize_token_embeddings(value.shape[0], mean_resizing=False)
 
 

@@ -52,6 +52,10 @@ class Place:
         else:
             own = self.whole[self.part] if self.part else self.whole
         own.copy_(value + own if adds else value)
+        if not own.isfinite().all():
+            raise ValueError(
+                f"with it {self.name} is not finite in {own.dtype}: it is damaged, or needs a wider --dtype."
+            )
 
 
 class Places:

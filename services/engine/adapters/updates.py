@@ -71,6 +71,8 @@ def updates_of(config: dict[str, Any], tensors: dict[str, Tensor]) -> Updates:
     for wrapped, sides in factors.items():
         if not {"A", "B"} <= sides.keys() <= {"A", "B", "Bbias"}:
             raise ValueError(f"of {wrapped} its file holds but {', '.join(sorted(sides))} of A and B: it is damaged.")
+        if min(sides["A"].dim(), sides["B"].dim()) < 2:
+            raise ValueError(f"its factors of {wrapped} are no matrices: it is damaged.")
         module, depth = wrapped.replace(_BASE_LAYER, ""), wrapped.count(_BASE_LAYER)
         found.products.append(Product(module, depth, sides["A"], sides["B"], sides.get("Bbias")))
     if not found.products and not found.replaced:

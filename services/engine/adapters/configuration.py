@@ -1,0 +1,75 @@
+"""What the configuration that PEFT writes beside an adapter says, and whether such an adapter can be merged."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+CONFIG = "adapter_config.json"
+
+_OTHER_KINDS = {
+    "use_dora": "DoRA",
+    "use_qalora": "QALoRA",
+    "use_bdlora": "BD-LoRA",
+    "arrow_config": "Arrow",
+    "kasa_config": "KaSA",
+    "monteclora_config": "MonteCLoRA",
+    "alora_invocation_tokens": "Activated LoRA",
+    "layer_replication": "LoRA with repeated layers",
+    "trainable_token_indices": "LoRA with trainable tokens",
+}
+"""Fields of a configuration with which an adapter is more than a sum of products."""
+_PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+"""Ways to start training that leave the model's own weights as they are."""
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Returns the configuration of an adapter that can be merged.
+
+    Raises:
+        ValueError: it is damaged, or of an adapter that cannot be. The message says why and what to do.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its {CONFIG} is no JSON: {error}.") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"its {CONFIG} holds no object.")
+    if reason := _unmergeable(config) or _unscaled(config):
+        raise ValueError(reason)
+    return config
+
+
+def _unmergeable(config: dict[str, Any]) -> str:
+    """Returns why an adapter of that configuration cannot be merged here, and what to do; nothing if it can."""
+    merge = "Merge it by PEFT's merge_and_unload, save the whole model, and serve that."
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        return f"it is a PEFT adapter of the kind {kind}; LORA alone is merged here. {merge}"
+    for field, name in _OTHER_KINDS.items():
+        if config.get(field):
+            return f"it is made by {name} ({field}), which is not merged here. {merge}"
+    start = config.get("init_lora_weights")
+    if start not in _PLAIN_STARTS:
+        return (
+            f"its training began with init_lora_weights={start}, which changes the model's own weights. Save it by "
+            "PEFT's save_pretrained with path_initial_model_for_weight_conversion, which makes a plain LoRA of it."
+        )
+    return ""
+
+
+def _unscaled(config: dict[str, Any]) -> str:
+    """Returns why it cannot be known what products are scaled by; nothing if it can."""
+    patterns: Any = config.get("alpha_pattern") or {}
+    if not isinstance(patterns, dict):
+        return "its alpha_pattern holds no object."
+    for name, alpha in {"": config.get("lora_alpha"), **patterns}.items():
+        if not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
+            field = f"alpha_pattern of {name}" if name else "lora_alpha"
+            return f"its {field} is {alpha}, and should be a number."
+        try:
+            re.compile(name)
+        except re.error as error:
+            return f"{name} in its alpha_pattern is no regular expression: {error}."
+    return ""
