@@ -17,7 +17,6 @@ _OTHER_KINDS = {
     "monteclora_config": "MonteCLoRA",
     "alora_invocation_tokens": "Activated LoRA",
     "layer_replication": "LoRA with repeated layers",
-    "trainable_token_indices": "LoRA with trainable tokens",
 }
 """Fields of a configuration with which an adapter is more than a sum of products."""
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")

@@ -30,6 +30,8 @@ def merge(adapter: Adapter, model: PreTrainedModel) -> frozenset[str]:
     _resize_vocabulary(model, updates)
     merging = _Merging(adapter, updates, Places(model))
     replaced = frozenset(merging.replace(name, value) for name, value in updates.replaced.items())
+    for layer, rows in updates.rows.items():
+        merging.replace_rows(layer, rows)
     for product in updates.products:
         merging.add(product)
     return replaced
@@ -65,6 +67,15 @@ class _Merging:
             place = self._alone(place)
         place.put(value)
         return place.name
+
+    def replace_rows(self, layer: str, rows: Tensor) -> None:
+        """Sets the rows of tokens that alone were trained, for all layers that share the weight."""
+        place = self._found(self._places.of(f"{layer}.weight"), f"{layer}.weight")
+        tokens = self._updates.tokens(layer)
+        if len(tokens) != len(rows) or not all(0 <= token < place.shape[0] for token in tokens):
+            told = f"{len(rows)} rows of {place.name}, which has {place.shape[0]}, for the tokens {tokens}"
+            raise ValueError(f"it holds {told}.{self._made_for}")
+        place.put_rows(tokens, rows)
 
     def add(self, product: Product) -> None:
         """Adds a product to the weight of a layer, or of experts, and to its bias."""

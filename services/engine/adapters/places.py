@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
@@ -42,6 +43,11 @@ class Place:
     def put(self, value: Tensor) -> None:
         """Sets what is of this shape."""
         self._put(value, adds=False)
+
+    def put_rows(self, rows: list[int], values: Tensor) -> None:
+        """Sets some rows of a weight that is no part of one."""
+        whole = self.whole.full_tensor() if isinstance(self.whole, DTensor) else self.whole
+        self.put(whole.index_copy(0, torch.tensor(rows, device=whole.device), values.to(whole)))
 
     def _put(self, value: Tensor, *, adds: bool) -> None:
         if isinstance(self.whole, DTensor):

@@ -10,6 +10,9 @@ from torch import Tensor
 _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?:embedding_)?(?P<side>[AB])(?P<leaf>\.weight|\.bias)?")
 _BASE_LAYER = ".base_layer"
 """What PEFT calls a layer within what it wraps round it."""
+_TOKENS = ".token_adapter"
+"""What PEFT calls the rows of tokens within what it wraps round embeddings; the whole is their base layer."""
+_ROWS = ".trainable_tokens_delta"
 _COPIES = (".original_module.", ".modules_to_save.")
 """Of embeddings with further tokens PEFT saves what they were, and what they are, beside what they are."""
 
@@ -38,6 +41,16 @@ class Updates:
     products: list[Product] = field(default_factory=list)
     replaced: dict[str, Tensor] = field(default_factory=dict)
     """By the names of weights in the model that was trained."""
+    rows: dict[str, Tensor] = field(default_factory=dict)
+    """Of weights in which rows of some tokens alone were trained: these, by the names of layers."""
+
+    def tokens(self, layer: str) -> list[int]:
+        """Returns whose rows of a layer's weight were trained, in their order."""
+        told: Any = self.config.get("trainable_token_indices") or []
+        if not isinstance(told, dict):
+            return told
+        # One that shares the weight of another is not named.
+        return next((tokens for name, tokens in told.items() if layer.endswith(name)), next(iter(told.values())))
 
     def scale(self, name: str, rank: int) -> float:
         """Returns what the product of a layer, or of a weight of experts, is multiplied with."""
@@ -60,8 +73,11 @@ def updates_of(config: dict[str, Any], tensors: dict[str, Tensor]) -> Updates:
     """
     factors: dict[str, dict[str, Tensor]] = {}
     found = Updates(config)
-    for name, tensor in tensors.items():
-        if match := _FACTOR.fullmatch(name):
+    for wrapped, tensor in tensors.items():
+        name = wrapped.replace(_TOKENS, "")
+        if name.endswith(_ROWS):
+            found.rows[name.removesuffix(_ROWS)] = tensor
+        elif match := _FACTOR.fullmatch(name):
             side = match["side"] + ("bias" if match["leaf"] == ".bias" else "")
             factors.setdefault(match["module"], {})[side] = tensor
         elif ".lora_" in name:
@@ -75,6 +91,6 @@ def updates_of(config: dict[str, Any], tensors: dict[str, Tensor]) -> Updates:
             raise ValueError(f"its factors of {wrapped} are no matrices: it is damaged.")
         module, depth = wrapped.replace(_BASE_LAYER, ""), wrapped.count(_BASE_LAYER)
         found.products.append(Product(module, depth, sides["A"], sides["B"], sides.get("Bbias")))
-    if not found.products and not found.replaced:
+    if not (found.products or found.replaced or found.rows):
         raise ValueError("its file holds no weights.")
     return found

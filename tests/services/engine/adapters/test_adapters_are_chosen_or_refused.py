@@ -151,7 +151,6 @@ BREAKS: dict[str, tuple[dict[str, object], str]] = {
     "IA3": ({"peft_type": "IA3"}, f"of the kind IA3; LORA alone is merged here.*{MERGE}"),
     "DoRA": ({"use_dora": True}, rf"by DoRA \(use_dora\).*{MERGE}"),
     "activated": ({"alora_invocation_tokens": [1, 2]}, "Activated LoRA"),
-    "tokens": ({"trainable_token_indices": [7]}, "trainable tokens"),
     "pissa": ({"init_lora_weights": "pissa"}, "init_lora_weights=pissa.*path_initial_model_for_weight_conversion"),
 }
 

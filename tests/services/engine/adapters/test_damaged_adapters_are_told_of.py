@@ -44,6 +44,10 @@ DAMAGES: dict[str, tuple[dict[str, torch.Tensor], str]] = {
         "is 320×32 in the model, and it was trained for 400",
     ),
     "not finite": ({"model.norm.weight": torch.full((32,), math.nan)}, "with it model.norm.weight is not finite"),
+    "rows without their tokens": (
+        {"model.embed_tokens.token_adapter.trainable_tokens_delta": torch.ones(2, 32)},
+        r"holds 2 rows of model\.embed_tokens\.weight, which has 320, for the tokens \[\]",
+    ),
     "magnitudes": ({f"{LAYER}.lora_magnitude_vector": torch.ones(4)}, "no part of a plain LoRA"),
     "nothing": ({}, "holds no weights"),
 }

@@ -114,6 +114,30 @@ def test_embeddings_leave_what_shared_them_as_it_was(tmp_path: Path) -> None:
     assert merged.get_output_embeddings().weight is merged.get_input_embeddings().weight
 
 
+@pytest.mark.parametrize("tokens", [[7, 301], {"embed_tokens": [7, 301]}], ids=["list", "by layer"])
+def test_rows_of_tokens_are_replaced_wherever_their_weight_is_shared(tokens: object, tmp_path: Path) -> None:
+    base = write_checkpoint(tmp_path / "base", "gemma3")
+    weight = own(base).get_input_embeddings().weight.detach().clone()
+    weight[[7, 301]] = rows = torch.randn(2, weight.shape[1])
+    trained = {"model.embed_tokens.token_adapter.trainable_tokens_delta": rows}
+    merged = load(base, write_adapter(tmp_path / "adapter", base, trained, trainable_token_indices=tokens)).model
+    assert torch.equal(merged.get_input_embeddings().weight, weight)
+    assert merged.get_output_embeddings().weight is merged.get_input_embeddings().weight
+
+
+def test_rows_of_further_tokens_are_replaced_in_what_was_made_wider(llama_folder: Path, tmp_path: Path) -> None:
+    """PEFT saves the wider embeddings as they were before training then, also behind a layer that shares them."""
+    wide, rows = torch.randn(322, 32), torch.randn(2, 32)
+    trained = {f"{layer}.token_adapter.base_layer.weight": wide for layer in ("model.embed_tokens", "lm_head")}
+    trained |= {name.replace("base_layer.weight", "trainable_tokens_delta"): rows for name in trained}
+    trained = {name: each.clone() for name, each in trained.items()}
+    told = {"trainable_token_indices": {"embed_tokens": [320, 321]}}
+    merged = load(llama_folder, write_adapter(tmp_path, llama_folder, trained, **told)).model
+    expected = torch.cat((wide[:320], rows))
+    assert torch.equal(merged.get_input_embeddings().weight, expected)
+    assert torch.equal(merged.get_output_embeddings().weight, expected)
+
+
 @pytest.mark.parametrize("name", ["mixtral", "gpt_oss"])
 def test_experts_are_merged_one_by_one(name: str, tmp_path: Path) -> None:
     """As `target_parameters` names them: the first weight is wrapped by the last."""

@@ -67,7 +67,7 @@ class Two:
 
 
 def adapter_of(base: Path) -> Path:
-    """Writes an adapter of all linear layers and all experts."""
+    """Writes an adapter of all linear layers, all experts and some tokens."""
     model = AutoModelForCausalLM.from_pretrained(base)
     trained = factors(model, "_proj", "lm_head")
     for name, module in model.named_modules():
@@ -75,8 +75,9 @@ def adapter_of(base: Path) -> Path:
             for place, weight in ((f"{name}.base_layer", module.gate_up_proj), (name, module.down_proj)):
                 shape, rank = (weight.shape[1], weight.shape[2]), 2 * weight.shape[0]
                 trained |= pair(f"{place}.lora_A.weight", f"{place}.lora_B.weight", shape, rank)
-    targets = ["experts.gate_up_proj", "experts.down_proj"]
-    return write_adapter(base / "adapter", base, trained, target_parameters=targets)
+    trained["model.embed_tokens.token_adapter.trainable_tokens_delta"] = torch.randn(2, model.config.hidden_size)
+    told = {"target_parameters": ["experts.gate_up_proj", "experts.down_proj"], "trainable_token_indices": [7, 301]}
+    return write_adapter(base / "adapter", base, trained, **told)
 
 
 @pytest.fixture(scope="module", params=["gemma3", "mixtral"])
