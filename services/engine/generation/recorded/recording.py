@@ -63,7 +63,7 @@ def race_tiles(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: i
     from services.engine.generation.recorded.tile_race import TileRace  # as in `_graphs`
 
     try:
-        TileRace(graphs, runner, pool).run(rows)
+        TileRace(graphs, runner, pool, loaded.vocabulary_size).run(rows)
     except Exception as failure:  # whatever a model does that cannot be recorded
         log.warning("Attention is not tried with other tiles: %s", failure)
     del graphs

@@ -35,9 +35,10 @@ Timer = Callable[[torch.cuda.CUDAGraph], float]
 class TileRace:
     """Chooses the tile for each number of rows. `graphs` are of the same runner, and used for this alone."""
 
-    def __init__(self, graphs: StepGraphs, runner: ModelRunner, pool: PagePool) -> None:
-        """Logits of another tile may differ by the runner's allowed error."""
+    def __init__(self, graphs: StepGraphs, runner: ModelRunner, pool: PagePool, vocabulary: int) -> None:
+        """Takes how many tokens the model knows. Logits of another tile may differ by the runner's allowed error."""
         assert isinstance(runner.backend, TritonAttention)
+        self._vocabulary = vocabulary
         self._graphs, self._backend, self._cache, self._pool = graphs, runner.backend, runner.cache, pool
         self._allowed_error = runner.allowed_error
 
@@ -56,6 +57,7 @@ class TileRace:
                 continue
             rows = self._rows(size, context)
             try:
+                self._lay(rows, context)
                 self._race(rows, timer, until)
             finally:
                 for row in rows:
@@ -104,11 +106,15 @@ class TileRace:
         return list(dict.fromkeys(fitting))[1:]
 
     def _rows(self, count: int, context: int) -> list[Row[CachedTokens]]:
-        """Returns rows whose next tokens differ, behind contexts of random keys and values."""
-        sequences = [CachedTokens([0] * (context - 1) + [i], computed=context - 1) for i in range(count)]
-        for sequence in sequences:
-            self._pool.grow(sequence.pages, context)
-        first = sequences[0].pages
+        """Returns rows whose next tokens differ, where the model knows so many."""
+        known = [0] * (context - 1)
+        return [Row(CachedTokens([*known, i % self._vocabulary], computed=context - 1), 1) for i in range(count)]
+
+    def _lay(self, rows: list[Row[CachedTokens]], context: int) -> None:
+        """Gives rows pages, with contexts of random keys and values."""
+        for row in rows:
+            self._pool.grow(row.sequence.pages, context)
+        first = rows[0].sequence.pages
         for index, layout in self._cache.layouts.items():
             device = self._cache.keys(index).device
             slots = torch.tensor(self._cache.slots(first, 0, context), device=device)
@@ -117,6 +123,5 @@ class TileRace:
                 for width in (layout.key_width, layout.value_width)
             )
             self._cache.write(index, slots, keys, values)
-        for sequence in sequences[1:]:
-            self._cache.copy_pages(first, sequence.pages)
-        return [Row(sequence, 1) for sequence in sequences]
+        for row in rows[1:]:
+            self._cache.copy_pages(first, row.sequence.pages)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from services.engine.generation.building.build import PAGE_SIZE, probe_layouts
 from services.engine.generation.cache.kv_cache import KVCache
@@ -34,7 +35,9 @@ OTHER, WRONG, THIRD = DecodeTile(16, 2, 8), DecodeTile(32, 4, 4), DecodeTile(16,
 class Race:
     """Of a model with one layer, whose keys fill more than a program takes at once."""
 
-    def __init__(self, loaded: LoadedModel, graphs: type[PlayedGraphs] = PlayedGraphs) -> None:
+    def __init__(
+        self, loaded: LoadedModel, graphs: type[PlayedGraphs] = PlayedGraphs, vocabulary: int | None = None
+    ) -> None:
         shorten(loaded.model)
         cache, self.pool = KVCache(probe_layouts(loaded), PAGES, PAGE_SIZE, CPU, by_token=True), PagePool(40, PAGE_SIZE)
         self.backend = TritonAttention(CPU)
@@ -42,7 +45,7 @@ class Race:
         runner = ModelRunner(loaded.model, self.backend, cache, CPU)
         runner.allowed_error = 1e-4
         self.graphs = graphs(loaded.model, self.backend, cache, CPU, 64)
-        self._race = TileRace(self.graphs, runner, self.pool)
+        self._race = TileRace(self.graphs, runner, self.pool, vocabulary or loaded.vocabulary_size)
 
     def run(self, most: int, seconds_of: Callable[[int, DecodeTile], float], seconds: float = math.inf) -> None:
         """Runs it; `seconds_of` tells how long a step of so many rows takes with the tile that it was filled in for."""
@@ -101,3 +104,22 @@ def test_without_time_or_room_for_contexts_nothing_is_tried(
     monkeypatch.setattr(tile_race, "_LEAST_CONTEXT", 65)
     race.run(2, lambda *_: pytest.fail("it was timed"))
     assert [race.backend.tiles.of(count) for count in (1, 2)] == [ALONE, TOGETHER]
+
+
+def test_rows_have_tokens_that_the_model_knows(fresh_llama: LoadedModel) -> None:
+    width = fresh_llama.model.config.hidden_size
+    fresh_llama.model.set_input_embeddings(nn.Embedding(1, width))
+    race = Race(fresh_llama, vocabulary=1)
+    race.run(2, lambda _, tile: 1.0 - 0.5 * (tile == OTHER))
+    assert [race.backend.tiles.of(count) for count in (1, 2)] == [OTHER, OTHER]
+
+
+def test_a_race_that_fails_leaves_no_pages_behind(fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    race = Race(fresh_llama)
+    monkeypatch.setattr(KVCache, "write", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        race.run(2, lambda *_: pytest.fail("it was timed"))
+    assert race.pool.free_count == PAGES
