@@ -158,10 +158,11 @@ def read_config(checkpoint: Checkpoint) -> PretrainedConfig:
         ModelRefused: its weights are quantized in a way that cannot be loaded here.
     """
     source, trust = checkpoint.source, checkpoint.trust
+    both = source if checkpoint.adapter is None else f"{source} and {checkpoint.adapter.told}"
     if trust.remote_code:
-        log.warning("Code that comes with %s may be run, with all rights of this process", source)
+        log.warning("Code that comes with %s may be run, with all rights of this process", both)
     if trust.pickled_weights:
-        log.warning("Weights of %s may be unpickled, which runs what their maker put there", source)
+        log.warning("Weights of %s may be unpickled, which runs what their maker put there", both)
     config = AutoConfig.from_pretrained(source, **checkpoint.shared)
     if reason := unloadable(config):
         raise ModelRefused(f"{source} cannot be loaded: {reason}")
@@ -241,6 +242,7 @@ def _merged(checkpoint: Checkpoint, model: PreTrainedModel, found: dict[str, Any
         except (*MODEL_ERRORS, OSError, SafetensorError) as error:
             told = f"The adapter {checkpoint.adapter.told} cannot be merged into {checkpoint.source}"
             raise ModelRefused(f"{told}: {error}") from error
+        log.info("the adapter %s was merged into %s", checkpoint.adapter.told, checkpoint.source)
     return sorted(lacking)
 
 

@@ -1,10 +1,13 @@
 """What the configuration that PEFT writes beside an adapter says, and whether such an adapter can be merged."""
 
 import json
+import logging
 import math
 import re
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 CONFIG = "adapter_config.json"
 
@@ -19,6 +22,15 @@ _OTHER_KINDS = {
     "layer_replication": "LoRA with repeated layers",
 }
 """Fields of a configuration with which an adapter is more than a sum of products."""
+_KNOWN = {
+    "peft_type", "task_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision", "inference_mode",
+    "r", "rank_pattern", "lora_alpha", "alpha_pattern", "use_rslora", "fan_in_fan_out", "bias", "lora_bias",
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "target_parameters",
+    "modules_to_save", "trainable_token_indices", "ensure_weight_tying", "init_lora_weights", "lora_dropout",
+    "loftq_config", "eva_config", "corda_config", "lora_ga_config", "velora_config", "qalora_group_size",
+    "megatron_config", "megatron_core", "runtime_config",
+}  # fmt: skip
+"""Fields that are followed, or change nothing once an adapter is trained: those of PEFT 0.21 but for other kinds."""
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
 """Ways to start training that leave the model's own weights as they are."""
 
@@ -37,6 +49,8 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"its {CONFIG} holds no object.")
     if reason := _unmergeable(config) or _unscaled(config):
         raise ValueError(reason)
+    if unknown := sorted(field for field, value in config.items() if value and field not in _KNOWN):
+        log.warning("%s sets what is not known here, and not followed: %s", path, ", ".join(unknown))
     return config
 
 

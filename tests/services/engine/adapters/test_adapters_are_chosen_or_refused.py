@@ -191,6 +191,17 @@ def test_weights_that_are_rounded_while_they_are_read_are_refused(
         load(base, folder)
 
 
+def test_what_it_sets_that_is_not_known_is_told_of(
+    llama_folder: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(folder, use_more=True, use_less=False, lora_dropout=0.1)
+    with caplog.at_level("INFO"):
+        load(llama_folder, folder, trust_remote_code=True)
+    assert "adapter_config.json sets what is not known here, and not followed: use_more\n" in caplog.text
+    assert f"Code that comes with {llama_folder} and {folder} may be run" in caplog.text
+    assert f"the adapter {folder} was merged into {llama_folder}" in caplog.text
+
+
 def test_an_adapter_beside_a_model_is_told_of(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_checkpoint(folder, "llama")
     loaded = load(folder)
