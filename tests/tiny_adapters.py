@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from services.engine.loading import LoadedModel, load_language_model
+from services.engine.loading import LoadedModel, load_language_checkpoint
 from services.process import checkpoint_of
 from services.text.config import TextSettings
 from services.text.task import choose_task
@@ -72,15 +72,7 @@ def load(model: Path | str, adapter: Path | str | None = None, **asked: Any) -> 
     """Loads a language model as the text service does."""
     checkpoint = checkpoint_of(settings(model, adapter, **asked))
     choose_task(checkpoint, "auto")
-    return load_language_model(
-        checkpoint.source,
-        revision=checkpoint.revision,
-        device=checkpoint.device,
-        dtype=checkpoint.dtype,
-        quantization=checkpoint.quantization,
-        trust=checkpoint.trust,
-        adapter=checkpoint.adapter,
-    )
+    return load_language_checkpoint(checkpoint)
 
 
 def change(folder: Path, **config: object) -> None:

@@ -128,12 +128,16 @@ def load_language_model(
     Raises:
         ModelRefused: it generates no text, or its files are missing or unsafe to load.
     """
-    checkpoint = Checkpoint(
-        source, device, revision, dtype, quantization, trust, rank_count=rank_count, adapter=adapter
+    return load_language_checkpoint(
+        Checkpoint(source, device, revision, dtype, quantization, trust, rank_count=rank_count, adapter=adapter)
     )
-    with refusals(source):
+
+
+def load_language_checkpoint(checkpoint: Checkpoint) -> LoadedModel:
+    """Loads a decoder, or an encoder and a decoder. Raises ModelRefused as `load_language_model` does."""
+    with refusals(checkpoint.source):
         config = read_config(checkpoint)
-        kind_of_model = _kind_of_model(config, source)
+        kind_of_model = _kind_of_model(config, checkpoint.source)
         tokenizer = read_tokenizer(checkpoint)
         model = read_model(checkpoint, config, kind_of_model)
     return loaded_model(checkpoint, model, tokenizer)

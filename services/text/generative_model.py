@@ -9,7 +9,7 @@ from services.engine.checkpoint import Checkpoint
 from services.engine.generation.building.build import BuiltEngine, build_engine
 from services.engine.language.languages import tags_of
 from services.engine.language.translation import Translations, find_translations
-from services.engine.loading import LoadedModel, load_language_model
+from services.engine.loading import LoadedModel, load_language_checkpoint
 from services.engine.metrics import EngineMetrics
 from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided, started_rank
@@ -93,16 +93,7 @@ def _load(
     ranks: Leading | None,
 ) -> GenerativeModel:
     began = time.monotonic()
-    loaded = load_language_model(
-        checkpoint.source,
-        revision=checkpoint.revision,
-        device=checkpoint.device,
-        dtype=checkpoint.dtype,
-        quantization=checkpoint.quantization,
-        trust=checkpoint.trust,
-        rank_count=checkpoint.rank_count,
-        adapter=checkpoint.adapter,
-    )
+    loaded = load_language_checkpoint(checkpoint)
     metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
     warming()
     began = time.monotonic()

@@ -1,15 +1,22 @@
 """Tests of this folder need a GPU. Everything runs in this process; what is compared is float32 without TF32."""
 
-from collections.abc import Callable
+import asyncio
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from services.engine.loading import LoadedModel, load_language_model
+from tests.services.bench import Bench, built_bench, real_bench
 from tests.tiny_models import write_checkpoint
 
 GPU = torch.device("cuda:0")
+NEW_TOKENS = 24
+_SOURCE = random.Random(7)
+PROMPTS = [[_SOURCE.randrange(6, 320) for _ in range(length)] for length in (1, 5, 17, 33, 48, 90)]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,6 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 Load = Callable[..., LoadedModel]
+Start = Callable[..., Bench]
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +52,24 @@ def load(folders: Callable[[str], Path]) -> Load:
         return load_language_model(folder, revision=None, device=device, dtype=dtype, quantization=quantization)
 
     return fresh
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts the engine of a service over a model, or one that attends by the reference."""
+    benches: list[Bench] = []
+
+    def make(loaded: LoadedModel, *, plain: bool = False, **sizes: Any) -> Bench:
+        benches.append(real_bench(loaded, **sizes) if plain else built_bench(loaded, **sizes))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.engine.close()
+
+
+async def all_of(bench: Bench, **fields: Any) -> list[list[int]]:
+    """Returns what all prompts at once continue with."""
+    asked = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS} | fields
+    results = await asyncio.gather(*(bench.run(prompt, **asked) for prompt in PROMPTS))
+    return [result.ids for result in results]

@@ -4,7 +4,7 @@ import signal
 
 from services.engine.checkpoint import Checkpoint
 from services.engine.generation.building.parts import EngineSettings
-from services.engine.loading import load_language_model
+from services.engine.loading import load_language_checkpoint
 from services.engine.parallel.build import rank_parts
 from services.engine.parallel.group import Rank, RankGroup
 from services.engine.parallel.runner import follow
@@ -19,15 +19,6 @@ def run_rank(checkpoint: Checkpoint, settings: EngineSettings, rank: Rank, step_
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # the first rank drains, and needs this one until then
     group = RankGroup(rank, checkpoint.device, step_seconds)
-    loaded = load_language_model(
-        checkpoint.source,
-        revision=checkpoint.revision,
-        device=checkpoint.device,
-        dtype=checkpoint.dtype,
-        quantization=checkpoint.quantization,
-        trust=checkpoint.trust,
-        rank_count=checkpoint.rank_count,
-        adapter=checkpoint.adapter,
-    )
+    loaded = load_language_checkpoint(checkpoint)
     follow(rank_parts(loaded, settings, group).runner, group)
     group.close()

@@ -4,7 +4,6 @@ import random
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from weakref import ref
 
 import pytest
 import torch
@@ -296,14 +295,3 @@ def turned(heads: Tensor, angles: list[Tensor], scales: Tensor | None) -> Tensor
     cosines, sines = (angle.double() for angle in angles)
     rotated = wide[:, :width] * cosines + torch.cat([-high, low], dim=-1) * sines
     return torch.cat([rotated, wide[:, width:]], dim=-1).float()
-
-
-@pytest.mark.parametrize("narrow", [False, True])
-def test_a_cache_that_nothing_else_uses_is_let_go_of(narrow: bool) -> None:
-    """The one with which a model is tried at load takes memory that the real one is to have."""
-    backend = TritonAttention(torch.device("cpu"))
-    cache = KVCache({3: LayerLayout(2, 1, 16, 16, torch.float32, narrow)}, 4, PAGE, torch.device("cpu"), by_token=True)
-    backend.launch(3, cache)
-    held = ref(cache)
-    del cache
-    assert held() is None

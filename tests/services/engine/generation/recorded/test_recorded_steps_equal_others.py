@@ -1,7 +1,6 @@
 """How rows are filled into the fixed places of a recording, with kernels interpreted and the recording played anew."""
 
 import asyncio
-import math
 import random
 from dataclasses import replace
 from functools import partial
@@ -32,9 +31,7 @@ pytest.importorskip("triton")
 from services.engine.fusion.triton.substitution import fuse_on_gpu
 from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.recorded import step_shape
-from services.engine.generation.recorded.recording import recorded_error
-from services.engine.generation.recorded.step_graphs import Recordings
-from services.engine.generation.recorded.step_shape import Extent, Kind, StepShape
+from services.engine.generation.recorded.step_shape import Extent
 from tests.services.engine.generation.recorded.played_graphs import PlayedGraphs
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled here")
@@ -272,36 +269,3 @@ def test_prompts_and_sequences_beyond_the_recording_are_not_taken(fresh_llama: L
     assert size(graphs, [Row(CachedTokens([5, 6], pages=[3]), 2)]) == 0
     assert size(graphs, [Row(CachedTokens([5, 6], pages=[3]), 1)]) == 0
     assert size(graphs, [Row(CachedTokens([5] * 41, pages=[1, 2, 3], computed=40), 1)]) == 0
-
-
-class Spoilt:
-    """Computes what a runner does, but for the step in which several rows decode: that comes to no numbers."""
-
-    def __init__(self, runner: ModelRunner) -> None:
-        self._runner = runner
-
-    def shape_for(self, rows: list[Row[Any]]) -> StepShape:
-        count = sum(row.token_count for row in rows)
-        return StepShape(Kind.DECODING, count, count, 1, count)
-
-    def run(self, rows: list[Row[Any]], shape: StepShape) -> torch.Tensor:
-        spoilt = len(rows) == shape.size > 1
-        return self._runner.run(rows) * (torch.nan if spoilt else 1.0)
-
-
-def test_a_recording_that_computes_no_numbers_does_not_pass_for_exact(llama: LoadedModel) -> None:
-    cache, pool = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU), PagePool(40, PAGE_SIZE)
-    runner = ModelRunner(llama.model, ReferenceAttention(), cache, CPU)
-    recorded: Any = Spoilt(runner)
-    assert math.isnan(recorded_error(llama, runner, pool, recorded))
-
-
-def test_what_is_not_recorded_yet_is_told_with_its_logits(fresh_llama: LoadedModel) -> None:
-    llama = fresh_llama
-    shorten(llama.model)
-    cache = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU, by_token=True)
-    graphs = PlayedGraphs(llama.model, TritonAttention(CPU), cache, CPU, longest=64)
-    row_bytes = llama.model.get_output_embeddings().weight[:, 0].nbytes
-    # Steps of one, two and three rows, and the choice behind each.
-    assert graphs.record(3, Extent(), largest=True) == Recordings(6, 2, (1 + 2) * row_bytes)
-    assert graphs.record(3, Extent()) == Recordings(6, 6, 0)
