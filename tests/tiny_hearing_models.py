@@ -26,6 +26,7 @@ _NAMED = {
         "audio_token": "<|audio_pad|>", "audio_bos_token": "<|audio_start|>", "audio_eos_token": "<|audio_end|>"
     },
     "omniasr": {"audio_token": "<extra_id_1>"},
+    "glmasr": {"audio_token": "<|pad|>"},
 }  # fmt: skip
 _NAMED["granite_speech_plus"] = _NAMED["granite_speech"]
 _TEXT = {
@@ -39,10 +40,24 @@ _WHISPER = {
 }  # fmt: skip
 
 
+_MORE = {
+    "qwen3_asr": ["language English", "<asr_text>"],
+    "omniasr": ["<|lang:eng_latn|>", "<|lang:fra_latn|>", "<|lang:auto|>"],
+}
+"""Other tokens of theirs, which are text."""
+_WRITTEN = (
+    "{% if p.type == 'audio' %}MEDIUM{% elif p.type == 'keywords' %}Words: {{ p.keywords | join(', ') }}. "
+    "{% elif p.type == 'language' %}In {{ p.language }}: {% else %}"
+)
+"""What a template writes of parts that are no text."""
+
+
 def tokenizer(name: str) -> PreTrainedTokenizerFast:
     """Returns the tokenizer of the texts' models, with what stands for a recording in a prompt of model `name`."""
     named = _NAMED[name]
-    return tiny.extended(list(named.values()), named)
+    found = tiny.extended(list(named.values()), named)
+    found.add_tokens(_MORE.get(name, []))
+    return found
 
 
 def _config(name: str, text: dict[str, Any], **parts: Any) -> PretrainedConfig:
@@ -94,6 +109,13 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         audio_bos_token_id=tokenizer("musicflamingo").convert_tokens_to_ids("<|sound_bos|>"),
         audio_eos_token_id=tokenizer("musicflamingo").convert_tokens_to_ids("<|sound_eos|>"),
     ),
+    "glmasr": lambda: _config(
+        "glmasr", {"model_type": "llama"},
+        audio_config={
+            "model_type": "glmasr_encoder", "num_mel_bins": MELS, "hidden_size": 32, "intermediate_size": 128,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 8, "max_position_embeddings": 64,
+        },
+    ),
     "moss_transcribe_diarize": lambda: _config(
         "moss_transcribe_diarize", {"model_type": "qwen3", "head_dim": 8}, audio_chunk_size=2 * tiny.RATE,
         audio_config=_WHISPER | {"max_source_positions": 100},
@@ -116,6 +138,7 @@ _LISTENERS: dict[str, tuple[str, dict[str, Any]]] = {
     "fun_asr_nano": ("FunAsrNanoFeatureExtractor", {"feature_size": MELS}),
     "moss_transcribe_diarize": ("MossTranscribeDiarizeFeatureExtractor", {"feature_size": MELS, "chunk_length": 2}),
     "omniasr": ("OmniASRFeatureExtractor", {}),
+    "glmasr": ("WhisperFeatureExtractor", {"feature_size": MELS, "chunk_length": 2}),
 }
 
 
@@ -136,7 +159,8 @@ def template(name: str) -> str:
     """Returns the chat template."""
     named = _NAMED[name]
     marks = [named.get(f"audio_{edge}token", "") for edge in ("bos_", "", "eos_")]
-    return tiny.TEMPLATE.replace("MEDIUM", "".join(marks))
+    written = tiny.TEMPLATE.replace("{% else %}MEDIUM", "").replace("{% if p.type == 'text' %}", _WRITTEN)
+    return written.replace("MEDIUM", "".join(marks))
 
 
 def write_checkpoint(folder: Path, name: str, *, seed: int = 0) -> Path:

@@ -16,7 +16,7 @@ SPECIAL = [
     "[AUDIO]", "[BEGIN_AUDIO]", *(f"<SPECIAL_{i}>" for i in range(26, 34)), "[TRANSCRIBE]", "<SPECIAL_35>",
 ]  # fmt: skip
 """By their ids."""
-_PIECES = [bytes([i]) for i in range(256)] + [b"th", b" t", b"is", b" is", b" th"]
+PIECES = [bytes([i]) for i in range(256)] + [b"th", b" t", b"is", b" is", b" th"]
 CONTEXT = 2048
 
 
@@ -24,13 +24,13 @@ def write_tekken(folder: Path) -> None:
     """Writes a vocabulary of bytes and five longer pieces."""
     vocabulary = [
         {"rank": i, "token_bytes": base64.b64encode(piece).decode(), "token_str": None}
-        for i, piece in enumerate(_PIECES)
+        for i, piece in enumerate(PIECES)
     ]
     special = [{"rank": i, "token_str": token, "is_control": True} for i, token in enumerate(SPECIAL)]
-    size = len(SPECIAL) + len(_PIECES)
+    size = len(SPECIAL) + len(PIECES)
     config = {
         "pattern": r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        "num_vocab_tokens": len(_PIECES), "default_vocab_size": size, "default_num_special_tokens": len(SPECIAL),
+        "num_vocab_tokens": len(PIECES), "default_vocab_size": size, "default_num_special_tokens": len(SPECIAL),
         "version": "v7",
     }  # fmt: skip
     audio = {
@@ -49,7 +49,7 @@ def write_checkpoint(folder: Path) -> Path:
         audio_config=layers | {"num_mel_bins": MELS, "intermediate_size": 128},
         text_config=layers
         | {
-            "model_type": "llama", "vocab_size": len(SPECIAL) + len(_PIECES), "intermediate_size": 64, "head_dim": 8,
+            "model_type": "llama", "vocab_size": len(SPECIAL) + len(PIECES), "intermediate_size": 64, "head_dim": 8,
             "num_key_value_heads": 2, "max_position_embeddings": CONTEXT, "rope_theta": 10_000.0, "bos_token_id": 1,
             "eos_token_id": 2, "tie_word_embeddings": False,
         },

@@ -49,7 +49,7 @@ class GenerationAsk:
     media: tuple[ShownMedium, ...] = ()
     """Those of the conversation, in its order."""
     heard: PromptMedia | None = None
-    """What an encoder reads in the place of the prompt, where that is no text."""
+    """Recordings in the prompt's token ids, or what an encoder reads in the place of a prompt that is no text."""
     defaults: ModelDefaults | None = None
     """What holds where the options are silent, if not what holds for Generate."""
 

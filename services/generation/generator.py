@@ -193,7 +193,7 @@ class TextGenerator:
         if defaults.decoder_start_ids:
             starts = list(defaults.decoder_start_ids)
             return rendered, TokenizedInput(starts, ask.delivered, field, source=ids, media=ask.heard)
-        return rendered, TokenizedInput(ids, ask.delivered, field)
+        return rendered, TokenizedInput(ids, ask.delivered, field, media=ask.heard)
 
 
 def _by_candidate(delivered: tuple[DeliveredTokens, ...], count: int) -> tuple[tuple[int, ...], ...]:

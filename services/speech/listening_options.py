@@ -1,27 +1,15 @@
 """What a wish for a transcript tells a model that writes what it hears token by token."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.requests.resolution import GenerationOptions
 from services.engine.language.languages import choose, tag_of
 from services.engine.listening.tokens import TRANSCRIBE, TRANSLATE, ListeningTokens
 from services.speech.transcribe_ask import TranscribeAsk
-from services.speech.transcribe_checks import MOST_TRANSCRIPTS
+from services.speech.writing_options import writing_options
 
-_NO_PLACE = "must be left out: a transcript has no place for it"
-_WHOLE = "must be left out: it would end a window, and not the recording"
-_SENT: tuple[tuple[str, Callable[[GenerationOptions], bool], str], ...] = (
-    ("candidate_count", lambda options: options.candidate_count is not None, "must be left out: see transcript_count"),
-    ("logprob_count", lambda options: options.logprob_count is not None, _NO_PLACE),
-    ("prompt_logprob_count", lambda options: options.prompt_logprob_count is not None, _NO_PLACE),
-    ("structured_output", lambda options: options.structured_output is not None, _NO_PLACE),
-    ("skip_special_tokens", lambda options: not options.skip_special_tokens, _NO_PLACE),
-    ("stop_strings", lambda options: bool(options.stop_strings), _WHOLE),
-    ("stop_token_ids", lambda options: bool(options.stop_token_ids), _WHOLE),
-    ("ignore_eos", lambda options: options.ignore_eos, _WHOLE),
-)
 _ENGLISH = "en"
 
 
@@ -52,17 +40,9 @@ def listening_options(
     `encode` makes tokens of a text, of which the model takes at most `most`.
     """
     language = _language(ask, tokens, wrong)
-    options = ask.parameters or GenerationOptions()
-    wrong += [Violation(f"parameters.{name}", said) for name, sent, said in _SENT if sent(options)]
-    count = ask.transcript_count or 1
-    if 1 < count <= MOST_TRANSCRIPTS and not options.beams and not options.temperature:
-        wrong.append(
-            Violation("transcript_count", "needs parameters.temperature above 0, or beam_search: else all are the same")
-        )
+    generation, count = writing_options(ask, wrong)
     if ask.word_times and not tokens.alignment_heads:
         wrong.append(Violation("word_times", "does not apply: the model's files name no heads that follow the sound"))
-    # Its own place in the order is kept for the log-probabilities that confidence is made of.
-    generation = replace(options, logprob_count=0, candidate_count=count if count > 1 else None)
     return ListeningOptions(
         language=language,
         task=_task(ask, tokens, language, wrong),

@@ -17,6 +17,7 @@ from services.engine.audio.runner import AudioRunner
 from services.engine.audio.vectors import POOLERS, AudioVectors
 from services.engine.batching.pipeline import Pipeline
 from services.engine.checkpoint import Checkpoint, read_config, refusals
+from services.engine.dictation.manners import MANNERS
 from services.engine.joint import RECORDINGS, JointModel
 from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
@@ -25,6 +26,7 @@ from services.media.embedder import MediaEmbedder
 from services.process import LoadedService
 from services.speech.classify_audio import compute_logits, own_labels
 from services.speech.config import SpeechSettings
+from services.speech.dictation_service import load_dictation_service
 from services.speech.listening_service import load_listening_service
 from services.speech.stream_transcribe import live_transcriber
 from services.speech.task import SpeechTask
@@ -55,8 +57,8 @@ def load_speech_service(
     warming: Callable[[], None],
 ) -> LoadedService:
     """Loads a model for one task. Raises ModelRefused."""
-    if task is SpeechTask.TRANSCRIBE and not _writes_frames(checkpoint):
-        return load_listening_service(checkpoint, settings, metrics, warming)
+    if task is SpeechTask.TRANSCRIBE and (load := _writing_loader(checkpoint)):
+        return load(checkpoint, settings, metrics, warming)
     began = time.monotonic()
     loaded = _LOADERS[task](checkpoint)
     metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
@@ -69,9 +71,13 @@ def load_speech_service(
     return BatchedModel(loaded, served.pipeline, served.verbs, served.tasks, limits, sample_rate=loaded.rate)
 
 
-def _writes_frames(checkpoint: Checkpoint) -> bool:
+def _writing_loader(checkpoint: Checkpoint) -> Callable[..., LoadedService] | None:
+    """Returns what loads a model that writes token by token; None for one that writes a token a frame."""
     with refusals(checkpoint.source):
-        return type(read_config(checkpoint)) in MODEL_FOR_CTC_MAPPING
+        config = read_config(checkpoint)
+    if type(config) in MODEL_FOR_CTC_MAPPING:
+        return None
+    return load_dictation_service if config.model_type in MANNERS else load_listening_service
 
 
 def _transcribing(bench: Workbench) -> Served:

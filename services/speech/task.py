@@ -28,8 +28,13 @@ def _classes(*tables: Mapping[Any, Any]) -> frozenset[str]:
     return frozenset(name for value in values for name in ([value] if isinstance(value, str) else value))
 
 
+_LISTED_ELSEWHERE = frozenset(
+    f"{name}ForConditionalGeneration" for name in ("AudioFlamingo3", "GlmAsr", "MossTranscribeDiarize")
+)
+"""By transformers with models of conversations alone."""
 _BY_CLASS = {
-    SpeechTask.TRANSCRIBE: _classes(auto.MODEL_FOR_CTC_MAPPING_NAMES, auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES),
+    SpeechTask.TRANSCRIBE: _LISTED_ELSEWHERE
+    | _classes(auto.MODEL_FOR_CTC_MAPPING_NAMES, auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES),
     SpeechTask.SYNTHESIZE: _classes(
         auto.MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES, auto.MODEL_FOR_TEXT_TO_SPECTROGRAM_MAPPING_NAMES
     ),

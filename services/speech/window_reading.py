@@ -1,9 +1,14 @@
 """What a model wrote of one window."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
+
+from services.engine.generation.output.stream import GenerationStream
+from services.engine.generation.requests.request import Completed, Delta, GenerationTimes
 
 
 @dataclass(frozen=True)
@@ -28,3 +33,29 @@ class WindowReadings:
     queue: float
     compute: float
     """In seconds."""
+
+
+async def read_candidates(
+    stream: GenerationStream, end_token_ids: frozenset[int]
+) -> tuple[list[WindowReading], GenerationTimes]:
+    """Reads a stream whose tokens come with their log-probabilities to its end, and returns what it took besides."""
+    found: dict[int, list[Delta]] = {}
+    completed: Completed | None = None
+    try:
+        async for event in stream.whole():
+            if isinstance(event, Delta):
+                found.setdefault(event.candidate_index, []).append(event)
+            elif isinstance(event, Completed):
+                completed = event
+    finally:
+        stream.cancel()
+    assert completed is not None
+    return [_reading(found.get(i, []), end_token_ids) for i in range(len(completed.finishes))], completed.times
+
+
+def _reading(deltas: Sequence[Delta], end_token_ids: frozenset[int]) -> WindowReading:
+    tokens = [token for delta in deltas for token in delta.token_ids]
+    told: list[Any] = [entry.logprob for delta in deltas for entry in delta.logprobs]
+    ended = bool(tokens) and tokens[-1] in end_token_ids
+    kept = len(tokens) - ended
+    return WindowReading(tokens[:kept], [max(value, -math.inf) for value in told[:kept]], len(tokens))

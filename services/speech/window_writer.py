@@ -1,11 +1,8 @@
 """Windows through the engine of a model that writes what it hears."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from services.engine.generation.requests.request import Completed, Delta
 from services.engine.generation.requests.resolution import GenerationOptions
 from services.engine.generation.running.media import Medium
 from services.engine.listening.hearing import Hearing
@@ -13,7 +10,7 @@ from services.engine.listening.loading import ListeningModel
 from services.generation.ask import GenerationAsk
 from services.generation.generator import TextGenerator
 from services.speech.listening_options import ListeningOptions
-from services.speech.window_reading import WindowReading, WindowReadings
+from services.speech.window_reading import WindowReadings, read_candidates
 
 _ONE = GenerationOptions(temperature=0.0, max_new_tokens=1, candidate_count=1, logprob_count=0)
 
@@ -70,25 +67,6 @@ class WindowWriter:
             field="audio",
         )  # fmt: skip
         generation = await self._generator.start(ask)
-        found: dict[int, list[Delta]] = {}
-        completed: Completed | None = None
-        try:
-            async for event in generation.stream.whole():
-                if isinstance(event, Delta):
-                    found.setdefault(event.candidate_index, []).append(event)
-                elif isinstance(event, Completed):
-                    completed = event
-        finally:
-            generation.stream.cancel()
-        assert completed is not None
+        candidates, times = await read_candidates(generation.stream, self._defaults.end_token_ids)
         assert hearing.start is not None
-        candidates = [self._reading(found.get(i, [])) for i in range(len(completed.finishes))]
-        times = completed.times
         return WindowReadings(candidates, hearing.start, hearing.attention, times.queue, times.compute)
-
-    def _reading(self, deltas: Sequence[Delta]) -> WindowReading:
-        tokens = [token for delta in deltas for token in delta.token_ids]
-        told: list[Any] = [entry.logprob for delta in deltas for entry in delta.logprobs]
-        ended = bool(tokens) and tokens[-1] in self._defaults.end_token_ids
-        kept = len(tokens) - ended
-        return WindowReading(tokens[:kept], [max(value, -math.inf) for value in told[:kept]], len(tokens))

@@ -17,6 +17,7 @@ from services.speech.live.hearing import Hearing
 from services.speech.live.intake import Encoding, Intake
 from services.speech.live.utterance import Excerpt, Reach
 from services.speech.live.voice_network import VoiceNetwork
+from tests import tiny_hearing_models
 from tests.e2e.live_audio import AUDIO, TWO, events_of, finals, requests
 from tests.e2e.stack import speech_stack
 from tests.sounds import media
@@ -111,6 +112,20 @@ async def test_models_that_write_token_by_token_hear_too(tmp_path: Path, aligned
         if not aligned:
             with pytest.raises(InvalidArgument, match=r"config\.word_times"):
                 await events_of(stack.client, requests(AUDIO, word_times=True))
+
+
+async def test_models_that_are_asked_in_a_prompt_hear_too(tmp_path: Path) -> None:
+    folder = tiny_hearing_models.write_checkpoint(tmp_path, "audioflamingo3", seed=2)
+    async with speech_stack(folder) as stack:
+        whole = [pb.TranscribeRequest(audio=media(each.samples)) for each in utterances()]
+        expected = [(await stack.client.speech.transcribe(request)).transcripts[0].text for request in whole]
+        results = finals(await events_of(stack.client, requests(AUDIO)))
+        assert [result.text for result in results] == expected
+        assert all(expected)
+        events = await events_of(stack.client, requests(AUDIO, interim_results=True), pace=3)
+        assert [result.text for result in finals(events)] == expected
+        with pytest.raises(InvalidArgument, match=r"config\.prompt: does not apply: the model takes none"):
+            await events_of(stack.client, requests(AUDIO, prompt="Hi."))
 
 
 async def test_results_depend_neither_on_pieces_nor_on_company(one_folder: Path) -> None:

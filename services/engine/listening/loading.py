@@ -7,11 +7,12 @@ from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq
 from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, read_tokenizer, refusals
+from services.engine.dictation.manners import MANNERS
 from services.engine.listening.tokens import FOLLOWED, ListeningTokens, listening_tokens
 from services.engine.loading import LoadedModel, loaded_model
 
 _KNOWN = ("whisper",)
-_IN_CONVERSATIONS = " services.multimodal asks this one in conversations, as Voxtral and Qwen3-ASR are asked."
+_IN_CONVERSATIONS = " services.multimodal asks this one in conversations."
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,10 @@ def load_listening_model(checkpoint: Checkpoint) -> ListeningModel:
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
         if config.model_type not in _KNOWN:
+            known = ", ".join((*_KNOWN, *MANNERS))
             raise ModelRefused(
                 f"{checkpoint.source} is a {config.model_type} checkpoint. Of models that write what they hear token "
-                f"by token, known here are: {', '.join(_KNOWN)}; and all that write one token a frame (CTC)."
+                f"by token, known here are: {known}; and all that write one token a frame (CTC)."
                 + (_IN_CONVERSATIONS if type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING else "")
             )
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint.source, **checkpoint.shared)

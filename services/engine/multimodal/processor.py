@@ -64,6 +64,11 @@ class MediaProcessor:
         return int(self.hearing.sampling_rate) if MediaKind.AUDIO in self._placeholders else 0
 
     @property
+    def own(self) -> Any:
+        """The checkpoint's own."""
+        return self._processor
+
+    @property
     def reserved(self) -> list[str]:
         """Texts that stand for media, and that no message may contain."""
         tokenizer: Any = self._processor.tokenizer
@@ -201,6 +206,11 @@ class MediaProcessor:
             heard = self._heard_samples / rate
             raise MediumRefused(f"lasts {len(decoded) / rate:.1f} s, of which the model hears {heard:g}")
         return {"audio": [decoded], "sampling_rate": rate}
+
+    @property
+    def heard_seconds(self) -> float:
+        """What the processor reads of a recording at most; infinite if it reads all."""
+        return self._heard_samples / self.sampling_rate
 
     @cached_property
     def _heard_samples(self) -> float:

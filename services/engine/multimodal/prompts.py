@@ -48,10 +48,14 @@ class PromptComposer:
         Raises:
             InvalidArgument: the template refuses it, or leaves a medium out or writes one twice.
         """
+        return self.expand(self.written(chat), media)
+
+    def written(self, chat: Chat) -> str:
+        """Returns a conversation as the model's template writes it. Raises InvalidArgument: that refuses it."""
         rendered = None if self._encoder.has_template else self._plain(chat)
         if rendered is None:
             rendered = self._encoder.render(chat if self._reads_parts else self._written_out(chat), field=FIELD)
-        return self.expand(rendered, media)
+        return rendered
 
     def expand(self, rendered: str, media: Sequence[tuple[MediaKind, Medium]]) -> MultimodalPrompt:
         """Returns the prompt of a text in which placeholders stand for `media`; of each kind in its order.

@@ -7,6 +7,8 @@ from transformers import AutoFeatureExtractor, ProcessorMixin, TokenizersBackend
 
 TOKENIZERS = ("tekken.json", "tokenizer.json")
 """Files that a tokenizer is read from, Mistral's own or transformers'."""
+TRANSCRIBE = "[TRANSCRIBE]"
+"""Token behind which a transcript begins."""
 _TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message.role == 'system' %}"
@@ -43,6 +45,11 @@ class TextVoxtralProcessor(VoxtralProcessor):
         if tokenizer.eos_token is None:  # tekken.json does not say which tokens these are
             tokenizer.bos_token, tokenizer.eos_token = "<s>", "</s>"
         self.chat_template = _TEMPLATE.replace("AUDIO{% else", f"{self.audio_token}{{% else")
+
+    def transcription_request(self, language: str) -> str:
+        """Returns what asks for a transcript, as mistral-common writes it; `language` is a code, or empty."""
+        told = f"lang:{language}" if language else ""
+        return f"{self.tokenizer.bos_token}[INST][BEGIN_AUDIO]{self.audio_token}[/INST]{told}{TRANSCRIBE}"
 
     def __call__(self, *asked: Any, **named: Any) -> Any:
         """See ProcessorMixin."""

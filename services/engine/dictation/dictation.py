@@ -1,0 +1,75 @@
+"""A loaded model that transcribes what it is shown."""
+
+import numpy as np
+
+from sensorium.errors import InvalidArgument
+from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
+from services.engine.dictation.manner import Wish
+from services.engine.dictation.manners import manner_of
+from services.engine.language.prompting import PromptEncoder
+from services.engine.loading import LoadedModel
+from services.engine.media.recording import Samples
+from services.engine.multimodal.kind import MediaKind
+from services.engine.multimodal.processor import MediaProcessor, MediumRefused, digest_of
+from services.engine.multimodal.prompts import MultimodalPrompt, PromptComposer
+
+_SHORTEST_WINDOW = 1.0
+"""Seconds that a context has to hold."""
+
+
+class Dictation:
+    """Its methods may run in any thread."""
+
+    def __init__(self, loaded: LoadedModel, media: MediaProcessor, encoder: PromptEncoder) -> None:
+        """Raises ModelRefused: the model's files lack what a transcript is asked for with."""
+        self._architecture = loaded.architecture
+        self._media = media
+        self._composer = PromptComposer(media, encoder, loaded.model)
+        self.manner = manner_of(loaded, self._composer)
+        self.rate = media.sampling_rate
+        """Samples per second of what it reads."""
+        self.reserved = [*media.reserved, *loaded.tokenizer.all_special_tokens]
+        """Texts that no text of a caller may contain: they would be something else in a prompt."""
+        self._require_own_prompt()
+
+    def prompt(self, samples: Samples, wish: Wish) -> MultimodalPrompt:
+        """Returns what asks for the transcript of samples at `rate`.
+
+        Raises:
+            MediumRefused: they are none that the model reads; too few, say.
+        """
+        medium = self._media.read(MediaKind.AUDIO, samples, digest_of(MediaKind.AUDIO, samples))
+        return self._composer.expand(self.manner.request(wish), [(MediaKind.AUDIO, medium)])
+
+    def fitting(self, seconds: float, tokens: int) -> float:
+        """Returns how many of `seconds` of sound the model reads at once, where they may come to so many tokens.
+
+        Raises:
+            ModelRefused: not one.
+        """
+        fitting = min(seconds, self._media.heard_seconds)
+        while self.token_count(fitting) > tokens:
+            fitting /= 2
+            if fitting < _SHORTEST_WINDOW:
+                raise ModelRefused(
+                    f"A second of sound in a prompt of {self._architecture} comes to more than {tokens} tokens, half "
+                    "of what a sequence may have here. --cache-mib gives more room, up to the model's own context."
+                )
+        return fitting
+
+    def token_count(self, seconds: float) -> int:
+        """Returns how many tokens of a prompt so many seconds of sound come to."""
+        silence = np.zeros(round(seconds * self.rate), np.float32)
+        return self._media.read(MediaKind.AUDIO, silence, b"").token_count
+
+    def _require_own_prompt(self) -> None:
+        """Compares a prompt with the one that the processor makes of the same request."""
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, self.rate).astype(np.float32)
+        try:
+            request = self.manner.request(Wish())
+            own = self._media.own_inputs(request, [(MediaKind.AUDIO, noise)])["input_ids"][0].tolist()
+            same = self.prompt(noise, Wish()).token_ids == own
+        except (*MODEL_ERRORS, InvalidArgument, MediumRefused) as error:
+            raise ModelRefused(f"{self._architecture} cannot be asked for a transcript: {error}") from error
+        if not same:
+            raise ModelRefused(f"{self._architecture} would be asked for transcripts otherwise than by its processor.")

@@ -1,0 +1,59 @@
+"""How a kind of model is asked for transcripts, and how its answers are read."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of a recording, of what a model's manner takes."""
+
+    language: str = ""
+    """One of the manner's codes; empty: the model finds it out."""
+    target: str = ""
+    """One of its targets; empty: what is said is written."""
+    prompt: str = ""
+    hotwords: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a transcript, in seconds from the recording's beginning."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Written:
+    """What an answer says."""
+
+    text: str
+    language: str = ""
+    """The code of the language that the model found; empty where it tells none."""
+    parts: Sequence[Part] = ()
+    """The same in stretches; none where the model tells no times."""
+
+
+def plain(text: str) -> Written:
+    """Reads an answer that is the transcript, and no more."""
+    return Written(text.strip())
+
+
+@dataclass(frozen=True)
+class Manner:
+    """Its functions may run in any thread."""
+
+    request: Callable[[Wish], str]
+    """Returns the prompt, in which a placeholder stands for the recording."""
+    read: Callable[[str], Written] = plain
+    """Reads an answer, or the beginning of one."""
+    languages: Sequence[str] = ()
+    """Codes of those that it can be told; none where the model finds out for itself."""
+    targets: Sequence[str] = ()
+    """Codes of languages that it translates into."""
+    takes_prompt: bool = False
+    takes_hotwords: bool = False
+    marker: str = ""
+    """Token behind which an answer has its transcript, where there is something before it."""

@@ -1,0 +1,101 @@
+"""What a wish for a transcript tells a model that is asked for it in a prompt."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.dictation.dictation import Dictation
+from services.engine.dictation.manner import Manner, Wish
+from services.engine.generation.requests.resolution import GenerationOptions
+from services.engine.language.languages import choose, tag_of
+from services.speech.transcribe_ask import TranscribeAsk
+from services.speech.writing_options import writing_options
+
+
+@dataclass(frozen=True)
+class DictationOptions:
+    """What the model is told, beside the sound."""
+
+    wish: Wish
+    generation: GenerationOptions
+    count: int = 1
+    """Readings."""
+
+
+def dictation_options(
+    ask: TranscribeAsk,
+    dictation: Dictation,
+    encode: Callable[[str], Sequence[int]],
+    most: int,
+    wrong: list[Violation],
+) -> DictationOptions:
+    """Returns what the model is told, and adds what is wrong with the wish to `wrong`.
+
+    `encode` makes tokens of prompt and hotwords, of which the model takes at most `most`.
+    """
+    manner = dictation.manner
+    language = _language(ask, manner, wrong)
+    generation, count = writing_options(ask, wrong)
+    if ask.word_times:
+        wrong.append(Violation("word_times", "does not apply: the model tells no times of words"))
+    target = _target(ask, manner, language, wrong)
+    _check_hints(ask, dictation, encode, most, wrong)
+    return DictationOptions(Wish(language, target, ask.prompt, tuple(ask.hotwords)), generation, count)
+
+
+def _language(ask: TranscribeAsk, manner: Manner, wrong: list[Violation]) -> str:
+    if ask.language and not manner.languages:
+        wrong.append(Violation("language", "does not apply: the model finds out what is spoken, and cannot be told"))
+    return _chosen("language", ask.language, manner.languages, wrong)
+
+
+def _target(ask: TranscribeAsk, manner: Manner, language: str, wrong: list[Violation]) -> str:
+    if ask.language and tag_of(ask.target_language) in (tag_of(ask.language), tag_of(language)):
+        return ""
+    if ask.target_language and not manner.targets:
+        said = "does not apply: the model writes what it hears, and translates nothing"
+        wrong.append(Violation("target_language", said))
+    return _chosen("target_language", ask.target_language, manner.targets, wrong)
+
+
+def _chosen(field: str, asked: str, codes: Sequence[str], wrong: list[Violation]) -> str:
+    """Returns which of the codes is asked for; nothing where that is nothing, or there are none."""
+    if not asked or not codes:
+        return ""
+    try:
+        return choose(asked, list(codes), field=field)
+    except InvalidArgument as error:
+        wrong += error.violations
+        return ""
+
+
+def _check_hints(
+    ask: TranscribeAsk,
+    dictation: Dictation,
+    encode: Callable[[str], Sequence[int]],
+    most: int,
+    wrong: list[Violation],
+) -> None:
+    manner = dictation.manner
+    hints = {"hotwords": (", ".join(ask.hotwords), manner.takes_hotwords), "prompt": (ask.prompt, manner.takes_prompt)}
+    for field, (text, takes) in hints.items():
+        if not text:
+            continue
+        if not takes:
+            wrong.append(Violation(field, "does not apply: the model takes none"))
+        elif held := next((each for each in dictation.reserved if each in text), None):
+            wrong.append(Violation(field, f"holds {held!r}, one of the model's own special tokens: leave it out"))
+        else:
+            _check_length(field, text, encode, most, wrong)
+
+
+def _check_length(
+    field: str, text: str, encode: Callable[[str], Sequence[int]], most: int, wrong: list[Violation]
+) -> None:
+    try:
+        count = len(encode(text))
+    except InvalidArgument as error:  # it is too long to be looked at
+        wrong += [Violation(field, violation.description) for violation in error.violations]
+        return
+    if count > most:
+        wrong.append(Violation(field, f"comes to {count} tokens; the model takes at most {most} beside a recording"))

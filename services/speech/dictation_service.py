@@ -1,0 +1,59 @@
+"""Loads a model that writes what a recording in its prompt says."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from services.engine.audio.reader import AudioReader
+from services.engine.checkpoint import Checkpoint
+from services.engine.dictation.dictation import Dictation
+from services.engine.generation.building.build import build_engine
+from services.engine.language.languages import tags_of
+from services.engine.media.recording import AudioLimits
+from services.engine.metrics import EngineMetrics
+from services.engine.multimodal.loading import load_multimodal_model
+from services.generation.engine_facts import engine_settings
+from services.speech.config import SpeechSettings
+from services.speech.dictation_writer import DictationWriter
+from services.speech.held_seconds import HeldSeconds
+from services.speech.live.voice_network import VoiceNetwork
+from services.speech.recording_cuts import RecordingCuts
+from services.speech.stream_transcribe import live_transcriber
+from services.speech.transcribe_dictation import DictationTranscriber
+from services.speech.verb_set import SpeechVerbs
+from services.speech.writing_service import WritingParts, WritingService
+
+_AUDIO_SHARE = 2
+"""A window of sound takes at most one of so many parts of a sequence: the rest is for what is asked and written."""
+
+
+def load_dictation_service(
+    checkpoint: Checkpoint, settings: SpeechSettings, metrics: EngineMetrics, warming: Callable[[], None]
+) -> WritingService:
+    """Loads a decoder that reads recordings among its tokens. Raises ModelRefused."""
+    began = time.monotonic()
+    loaded = load_multimodal_model(checkpoint)
+    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    warming()
+    began = time.monotonic()
+    # No recording comes twice: what the model made of one is kept as long as its request.
+    built = build_engine(loaded, replace(engine_settings(settings), media_cache_bytes=0), metrics)
+    parts = WritingParts.of(loaded, built, settings)
+    media = loaded.media
+    assert media is not None
+    dictation = Dictation(loaded, media, parts.encoder)
+    seconds = dictation.fitting(settings.window_seconds, built.context_tokens // _AUDIO_SHARE)
+    transcriber = DictationTranscriber(
+        dictation,
+        DictationWriter(parts.generator, dictation, loaded.defaults, parts.preprocessing),
+        AudioReader(media.hearing, AudioLimits(settings.media_bytes, settings.audio_seconds)),
+        parts.encoder,
+        parts.preprocessing,
+        HeldSeconds(settings.max_queued_seconds),
+        RecordingCuts(VoiceNetwork.load(), dictation.rate, seconds),
+        built.context_tokens,
+    )
+    verbs = SpeechVerbs(transcriber=transcriber, stream_transcriber=live_transcriber(transcriber, settings, metrics))
+    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    manner = dictation.manner
+    return WritingService(parts, verbs, settings, dictation.rate, tags_of((*manner.languages, *manner.targets)))

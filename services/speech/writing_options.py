@@ -1,0 +1,35 @@
+"""How a transcript is generated, whatever the model that writes it is told besides."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from sensorium.errors import Violation
+from services.engine.generation.requests.resolution import GenerationOptions
+from services.speech.transcribe_ask import TranscribeAsk
+from services.speech.transcribe_checks import MOST_TRANSCRIPTS
+
+_NO_PLACE = "must be left out: a transcript has no place for it"
+_WHOLE = "must be left out: it would end a window, and not the recording"
+_SENT: tuple[tuple[str, Callable[[GenerationOptions], bool], str], ...] = (
+    ("candidate_count", lambda options: options.candidate_count is not None, "must be left out: see transcript_count"),
+    ("logprob_count", lambda options: options.logprob_count is not None, _NO_PLACE),
+    ("prompt_logprob_count", lambda options: options.prompt_logprob_count is not None, _NO_PLACE),
+    ("structured_output", lambda options: options.structured_output is not None, _NO_PLACE),
+    ("skip_special_tokens", lambda options: not options.skip_special_tokens, _NO_PLACE),
+    ("stop_strings", lambda options: bool(options.stop_strings), _WHOLE),
+    ("stop_token_ids", lambda options: bool(options.stop_token_ids), _WHOLE),
+    ("ignore_eos", lambda options: options.ignore_eos, _WHOLE),
+)
+
+
+def writing_options(ask: TranscribeAsk, wrong: list[Violation]) -> tuple[GenerationOptions, int]:
+    """Returns how each window is generated, and how many readings are wanted. Adds what is wrong to `wrong`."""
+    options = ask.parameters or GenerationOptions()
+    wrong += [Violation(f"parameters.{name}", said) for name, sent, said in _SENT if sent(options)]
+    count = ask.transcript_count or 1
+    if 1 < count <= MOST_TRANSCRIPTS and not options.beams and not options.temperature:
+        wrong.append(
+            Violation("transcript_count", "needs parameters.temperature above 0, or beam_search: else all are the same")
+        )
+    # Its own place in the order is kept for the log-probabilities that confidence is made of.
+    return replace(options, logprob_count=0, candidate_count=count if count > 1 else None), count

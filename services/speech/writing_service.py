@@ -1,0 +1,74 @@
+"""A model that writes transcripts token by token, in memory and answering."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sensorium.v1 import models_pb2 as pb
+from services.answer_conversion import duration
+from services.engine.generation.building.build import BuiltEngine
+from services.engine.language.prompting import PromptEncoder
+from services.engine.loading import LoadedModel
+from services.engine.preprocessing import Preprocessing
+from services.engine.structure.compiler import StructureCompiler
+from services.generation.engine_facts import describe, generation_limits
+from services.generation.generator import TextGenerator
+from services.speech.config import SpeechSettings
+from services.speech.verb_set import SpeechVerbs
+
+
+@dataclass(frozen=True)
+class WritingParts:
+    """A built engine with what asks it."""
+
+    loaded: LoadedModel
+    built: BuiltEngine
+    encoder: PromptEncoder
+    preprocessing: Preprocessing
+    structures: StructureCompiler
+    generator: TextGenerator
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, built: BuiltEngine, settings: SpeechSettings) -> "WritingParts":
+        """Returns what asks an engine for windows of recordings."""
+        admission = built.engine.admission
+        preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
+        encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
+        limits = generation_limits(loaded, built, encoder, settings)
+        generator = TextGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing, structures)
+        return cls(loaded, built, encoder, preprocessing, structures, generator)
+
+
+@dataclass(frozen=True)
+class WritingService:
+    """A LoadedService."""
+
+    parts: WritingParts
+    verbs: SpeechVerbs
+    settings: SpeechSettings
+    rate: int
+    """Samples per second of what it reads."""
+    languages: Sequence[str]
+    """Tags of those that it is known to hear or to write."""
+
+    def start(self) -> None:
+        """See LoadedService."""
+        self.parts.built.engine.start()
+
+    def trouble(self, seconds: float) -> str:
+        """See LoadedService."""
+        return self.parts.built.engine.trouble(seconds)
+
+    def describe(self, info: pb.ModelInfo) -> None:
+        """See LoadedService."""
+        describe(info, self.parts.loaded, self.parts.built, self.settings)
+        info.tasks[:] = [pb.TASK_TRANSCRIBE, pb.TASK_STREAM_TRANSCRIBE]
+        info.sample_rate_hertz = self.rate
+        info.limits.media_bytes = self.settings.media_bytes
+        info.limits.audio_duration.CopyFrom(duration(self.settings.audio_seconds))
+        info.languages[:] = self.languages
+
+    def close(self) -> None:
+        """See LoadedService."""
+        self.parts.built.engine.close()
+        self.parts.preprocessing.close()
+        self.parts.structures.close()

@@ -1,0 +1,76 @@
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.dictation.dictation import Dictation
+from services.engine.dictation.manner import Part, Written
+from services.engine.language.prompting import PromptEncoder
+from services.engine.multimodal.loading import load_multimodal_model
+from tests import tiny_hearing_models as tiny
+from tests import tiny_voxtral
+
+
+def dictation(folder: Path, name: str) -> Dictation:
+    if find_spec(f"transformers.models.{name}") is None:
+        pytest.skip("of a later version of transformers")
+    return load(tiny.write_checkpoint(folder, name))
+
+
+def load(folder: Path) -> Dictation:
+    loaded = load_multimodal_model(Checkpoint(str(folder), torch.device("cpu")))
+    assert loaded.media is not None
+    return Dictation(loaded, loaded.media, PromptEncoder(loaded.tokenizer, loaded.context_tokens))
+
+
+def test_a_language_is_told_before_the_text(tmp_path: Path) -> None:
+    read = dictation(tmp_path, "qwen3_asr").manner.read
+    assert read("language Portuguese<asr_text> Olá. ") == Written("Olá.", "pt")
+    assert read("language None<asr_text>") == Written("")
+    assert read("language Klingon<asr_text>nuq") == Written("nuq")
+    assert read("Olá. ") == Written("Olá.")
+    assert read("language Portu") == Written("language Portu")
+
+
+def test_a_sentence_is_about_what_was_said(tmp_path: Path) -> None:
+    read = dictation(tmp_path, "audioflamingo3").manner.read
+    assert read("The content of the input audio is 'He left.'.") == Written("He left.")
+    assert read(" He left ") == Written("He left")
+
+
+def test_stretches_are_told_with_their_times(tmp_path: Path) -> None:
+    read = dictation(tmp_path, "moss_transcribe_diarize").manner.read
+    found = read("[0.50][S01]One. [1.25] [1.5][S02] Two.[1:02.5]")
+    assert found == Written("One. Two.", parts=[Part("One.", 0.5, 1.25), Part("Two.", 1.5, 62.5)])
+    assert read("[a][S01]One.[b] ") == Written("[a][S01]One.[b]")
+    assert read("One. ") == Written("One.")
+
+
+def test_as_much_sound_as_fits_is_read_at_once(tmp_path: Path) -> None:
+    model = dictation(tmp_path, "audioflamingo3")
+    counts = {seconds: model.token_count(seconds) for seconds in (30, 15, 7.5)}
+    assert model.fitting(30, counts[30]) == 30
+    assert model.fitting(30, counts[30] - 1) == 15
+    assert model.fitting(30, counts[7.5]) == 7.5
+    with pytest.raises(ModelRefused, match=r"A second of sound .* comes to more than 3 tokens"):
+        model.fitting(30, 3)
+
+
+def test_who_cannot_be_asked_is_refused(tmp_path: Path) -> None:
+    folder = tiny_voxtral.write_checkpoint(tmp_path / "voxtral")
+    tekken = folder / "tekken.json"
+    tekken.write_text(tekken.read_text().replace("[TRANSCRIBE]", "<SPECIAL_34>"))
+    with pytest.raises(ModelRefused, match=r"has no \[TRANSCRIBE\], which asks for a transcript"):
+        load(folder)
+    (tmp_path / "flamingo").mkdir()
+    folder = tiny.write_checkpoint(tmp_path / "flamingo", "audioflamingo3")
+    for file in folder.glob("chat_template*"):
+        file.unlink()
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelRefused, match="cannot be asked for a transcript"):
+        load(folder)
