@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from services.engine.batching.wanted import ask_between_layers
 from services.engine.fusion.encoder import fuse_encoder_layers
 from services.engine.fusion.last_layer import spare_unread
 from services.engine.fusion.substitution import Agreed, Substitutions
@@ -85,11 +86,14 @@ def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
     """Puts faster modules into the model and compares what `run` returns then with what it returned before.
 
     `run` returns all that is read of the model's output: what nothing of that depends on is not computed any more.
+    On a processor it asks between layers whether the work is still wanted; on a GPU they are all launched by then.
     """
     check = _comparison(loaded, run)
     accelerated(loaded, check)
     _fuse_encoder(loaded, run, check)
     spare_unread(loaded.model, check)
+    if loaded.device.type == "cpu":
+        ask_between_layers(loaded.model)
 
 
 def fuse_encoder(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:

@@ -17,6 +17,7 @@ from sensorium.v1 import models_pb2 as pb
 from services.batched_model import BatchedModel
 from services.engine.batching.pipeline import Pipeline
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, refusals
+from services.engine.images.bands import compute_by_bands
 from services.engine.images.depth import DepthMaps
 from services.engine.images.loading import LoadedVisionModel, load_vision_model
 from services.engine.images.reader import ImageReader
@@ -114,6 +115,7 @@ def _estimating_depth(bench: Workbench) -> Served:
 def _transforming(bench: Workbench) -> Served:
     transformation, drawn = Transformation(bench.loaded), bench.drawn()
     pipeline = bench.pipeline(transformation.compute)
+    compute_by_bands(bench.loaded, lambda: list(bench.tried(transformation.compute, drawn).values()))
     transformation.check(bench.tried(transformation.compute, drawn), drawn)
     transformer = ImageTransformer(pipeline, transformation, bench.images, bench.room)
     return pipeline, VisionVerbs(transformer=transformer), [pb.TASK_TRANSFORM_IMAGE]

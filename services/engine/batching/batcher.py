@@ -13,6 +13,7 @@ from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, Sens
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.job import Computed, Item, Job
 from services.engine.batching.queue import BatchLimits, Entry, ItemQueue
+from services.engine.batching.wanted import Unwanted, asking
 from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory, let_go
 from services.engine.metrics import EngineMetrics
@@ -78,7 +79,7 @@ class Batcher:
         They hold `input_tokens` together.
 
         Raises what Admission.enter raises, and:
-            DeadlineExceeded: the deadline passed before the last item's turn.
+            DeadlineExceeded: the deadline passed before the last item's turn, or while the model worked.
             DeviceOutOfMemory: there was not enough for one of the items alone.
             Internal: the model failed on one of them.
         """
@@ -128,7 +129,7 @@ class Batcher:
         while self._cancelled:
             self._end(self._cancelled.popleft(), "cancelled")
         now = time.monotonic()
-        for job in self._queue.jobs:
+        for job in [*self._queue.jobs, *(entry.job for entry in self._current)]:
             if job.deadline is not None and now >= job.deadline:
                 self._end(job, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
 
@@ -137,7 +138,13 @@ class Batcher:
         entries = self._current = self._queue.take(self._limits)
         began = time.monotonic()
         self._begin(entries, began)
-        outputs = self._compute(entries)
+        try:
+            with asking(self._still_wanted):
+                outputs = self._compute(entries)
+        except Unwanted:
+            self._metrics.busy_seconds.inc(time.monotonic() - began)
+            self._current = []
+            return
         seconds = time.monotonic() - began
         self._account(entries, seconds)
         for entry, output in zip(entries, outputs, strict=True):
@@ -152,6 +159,13 @@ class Batcher:
                 self._complete(job, job.computed(now))
         self._current = []  # an idle batcher holds nobody's inputs
 
+    def _still_wanted(self) -> None:
+        """Looks after letters while the model works. Raises Unwanted where all requests of its batch have ended."""
+        self._receive()
+        self._send()
+        if all(entry.job.ended for entry in self._current):
+            raise Unwanted
+
     def _begin(self, entries: list[Entry], now: float) -> None:
         for entry in entries:
             job = entry.job
@@ -164,6 +178,8 @@ class Batcher:
         """Returns an output for each, or the error that it alone is to blame for."""
         try:
             return self._runner.run([entry.item for entry in entries])
+        except Unwanted:
+            raise
         except Exception as error:
             require_device(error)
             if lacking := lacks_memory(error):
@@ -180,6 +196,8 @@ class Batcher:
     def _alone(self, entry: Entry) -> Any:
         try:
             (output,) = self._runner.run([entry.item])
+        except Unwanted:
+            raise
         except Exception as error:
             require_device(error)
             if lacks_memory(error):

@@ -1,0 +1,49 @@
+"""Asks between the layers of a model whether anybody still wants what it works on."""
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+class Unwanted(Exception):
+    """Nobody waits any more for what the model works on."""
+
+
+class _Mine(threading.local):
+    ask: Callable[[], None] | None = None
+
+
+_MINE = _Mine()
+
+
+@contextmanager
+def asking(ask: Callable[[], None]) -> Generator[None]:
+    """Lets `still_wanted` call `ask` meanwhile, in this thread."""
+    _MINE.ask = ask
+    try:
+        yield
+    finally:
+        _MINE.ask = None
+
+
+def still_wanted() -> None:
+    """To be called between parts of long work. Raises Unwanted where nobody waits for it any more."""
+    if _MINE.ask is not None:
+        _MINE.ask()
+
+
+def ask_between_layers(model: nn.Module) -> None:
+    """Lets a model call `still_wanted` before each of its layers."""
+    for layer in _layers(model):
+        layer.register_forward_pre_hook(lambda _layer, _inputs: still_wanted())
+
+
+def _layers(model: nn.Module) -> list[nn.Module]:
+    """Returns the modules of lists, and those of sequences that are more than one operation: ResNet's stages."""
+    lists = [each for each in model.modules() if isinstance(each, nn.ModuleList)]
+    sequences = [each for each in model.modules() if isinstance(each, nn.Sequential)]
+    found = [child for each in lists for child in each.children()]
+    found += [child for each in sequences for child in each.children() if any(True for _ in child.children())]
+    return list(dict.fromkeys(found))
