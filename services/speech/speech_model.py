@@ -4,16 +4,28 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from transformers import MODEL_FOR_CTC_MAPPING, AutoModel, AutoModelForAudioClassification, AutoModelForCTC
+from transformers import (
+    MODEL_FOR_CTC_MAPPING,
+    AutoModel,
+    AutoModelForAudioClassification,
+    AutoModelForCTC,
+    AutoModelForRNNT,
+    AutoModelForTDT,
+    PretrainedConfig,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_RNNT_MAPPING, MODEL_FOR_TDT_MAPPING
 
 from sensorium.v1 import models_pb2 as pb
 from services.answer_conversion import duration
 from services.batched_model import BatchedModel
 from services.engine.audio.ctc import CtcModel
+from services.engine.audio.frame_model import FrameModel
 from services.engine.audio.loading import LoadedAudioModel, load_audio_model
 from services.engine.audio.reader import AudioInputs, AudioReader
 from services.engine.audio.runner import AudioRunner
+from services.engine.audio.transducer import TransducerModel
 from services.engine.audio.vectors import POOLERS, AudioVectors
 from services.engine.batching.pipeline import Pipeline
 from services.engine.checkpoint import Checkpoint, read_config, refusals
@@ -72,16 +84,28 @@ def load_speech_service(
 
 
 def _writing_loader(checkpoint: Checkpoint) -> Callable[..., LoadedService] | None:
-    """Returns what loads a model that writes token by token; None for one that writes a token a frame."""
+    """Returns what loads a model that writes token by token; None for one that writes by frames of sound."""
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
-    if type(config) in MODEL_FOR_CTC_MAPPING:
+    if _frames_of(config):
         return None
     return load_dictation_service if config.model_type in MANNERS else load_listening_service
 
 
+def _frames_of(config: PretrainedConfig) -> Any:
+    """Returns how a model that writes by frames of sound is loaded, and what searches it; None for others."""
+    return next((found for known, *found in _FRAME_KINDS if type(config) in known), None)
+
+
+def _load_frames(checkpoint: Checkpoint) -> LoadedAudioModel:
+    with refusals(checkpoint.source):
+        kind, _ = _frames_of(read_config(checkpoint))
+    return load_audio_model(checkpoint, kind, has_text=True)
+
+
 def _transcribing(bench: Workbench) -> Served:
-    model = CtcModel(bench.loaded)
+    _, make = _frames_of(bench.loaded.config)
+    model: FrameModel = make(bench.loaded)
     pipeline = bench.pipeline(model.compute)
     model.measure(bench.reader, AudioRunner(bench.loaded, model.compute))
     seconds = min(bench.settings.window_seconds, bench.settings.max_batch_seconds)
@@ -130,8 +154,14 @@ def _load_embedding(checkpoint: Checkpoint) -> LoadedAudioModel:
     return load_audio_model(checkpoint, AutoModel, optional=() if compares else POOLERS, has_text=compares)
 
 
+_FRAME_KINDS: Any = (
+    (MODEL_FOR_CTC_MAPPING, AutoModelForCTC, CtcModel),
+    (MODEL_FOR_TDT_MAPPING, AutoModelForTDT, TransducerModel),
+    (MODEL_FOR_RNNT_MAPPING, AutoModelForRNNT, TransducerModel),
+)
+"""Configurations of models that write by frames of sound, how they are loaded, and what searches them."""
 _LOADERS: dict[SpeechTask, Callable[[Checkpoint], LoadedAudioModel]] = {
-    SpeechTask.TRANSCRIBE: partial(load_audio_model, kind=AutoModelForCTC, has_text=True),
+    SpeechTask.TRANSCRIBE: _load_frames,
     SpeechTask.CLASSIFY: partial(load_audio_model, kind=AutoModelForAudioClassification),
     SpeechTask.ZERO_SHOT_CLASSIFY: partial(load_audio_model, kind=AutoModel, has_text=True),
     SpeechTask.EMBED: _load_embedding,

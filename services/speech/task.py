@@ -34,7 +34,12 @@ _LISTED_ELSEWHERE = frozenset(
 """By transformers with models of conversations alone."""
 _BY_CLASS = {
     SpeechTask.TRANSCRIBE: _LISTED_ELSEWHERE
-    | _classes(auto.MODEL_FOR_CTC_MAPPING_NAMES, auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES),
+    | _classes(
+        auto.MODEL_FOR_CTC_MAPPING_NAMES,
+        auto.MODEL_FOR_TDT_MAPPING_NAMES,
+        auto.MODEL_FOR_RNNT_MAPPING_NAMES,
+        auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+    ),
     SpeechTask.SYNTHESIZE: _classes(
         auto.MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES, auto.MODEL_FOR_TEXT_TO_SPECTROGRAM_MAPPING_NAMES
     ),

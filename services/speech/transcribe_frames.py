@@ -1,16 +1,13 @@
-"""The verb Transcribe by a model that writes one token a frame."""
+"""The verb Transcribe by a model that writes by frames of sound."""
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.audio.ctc import CtcModel
-from services.engine.audio.emissions import Emission, EmissionReader, emissions
+from services.engine.audio.emissions import Emission, EmissionReader
+from services.engine.audio.frame_model import FrameModel
 from services.engine.audio.loading import LoadedAudioModel
 from services.engine.audio.reader import AudioReader
-from services.engine.audio.windows import Window, WindowInputs, cut, windows
+from services.engine.audio.windows import Window, WindowInputs, windows
 from services.engine.audio.words import TimedWord, confidence, stretches
 from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
@@ -32,16 +29,19 @@ class FrameTranscriber:
     places_words = True
 
     def __init__(
-        self, pipeline: Pipeline, loaded: LoadedAudioModel, model: CtcModel, reader: AudioReader, window_seconds: float
+        self,
+        pipeline: Pipeline,
+        loaded: LoadedAudioModel,
+        model: FrameModel,
+        reader: AudioReader,
+        window_seconds: float,
     ) -> None:
         assert loaded.tokenizer is not None
         self._pipeline = pipeline
+        self._model = model
         self._reader = reader
         self._per_frame = model.samples_per_frame
-        # OmniASR's differs from what it pads with.
-        blank: Any = getattr(loaded.config, "blank_token_id", loaded.tokenizer.pad_token_id)
-        self._blank: int = blank
-        self._texts = EmissionReader(loaded.tokenizer, model.samples_per_frame / reader.rate)
+        self._texts = EmissionReader(loaded.tokenizer, model.samples_per_frame / reader.rate, model.writes_special)
         self._longest = self._whole_frames(window_seconds)
         self._stride = self._whole_frames(window_seconds / _STRIDE)
         self.rate = reader.rate
@@ -71,7 +71,7 @@ class FrameTranscriber:
         if len(samples) < self._reader.fewest:
             return Reading([], ask.language)
         window = Window(0, len(samples), 0, 0)
-        prepared = Prepared([self._item(samples)], lambda outputs: self._emitted([window], outputs))
+        prepared = Prepared([self._item(samples)], lambda outputs: self._model.emissions([window], outputs))
         answer = await self._pipeline.run(lambda: prepared, ask.deadline)
         words = self._texts.words(answer.result, len(samples) / self.rate)
         return Reading(
@@ -97,23 +97,13 @@ class FrameTranscriber:
         items = [self._item(sound.samples[window.start : window.stop]) for window in found]
         return Prepared(
             items,
-            lambda outputs: self._transcribed(self._emitted(found, outputs), ask, sound.seconds),
+            lambda outputs: self._transcribed(self._model.emissions(found, outputs), ask, sound.seconds),
             audio_seconds=sound.seconds,
         )
 
     def _item(self, samples: Samples) -> Item:
         inputs = WindowInputs(self._reader, samples)
         return Item(inputs, inputs.length, inputs.kind)
-
-    def _emitted(self, found: Sequence[Window], outputs: Sequence[Any]) -> list[Emission]:
-        """Returns what was written over all windows, each in the frames it answers for."""
-
-        def joined(name: str) -> Any:
-            rows = (output[name][: int(output["count"])].numpy() for output in outputs)
-            pairs = zip(rows, found, strict=True)
-            return np.concatenate([cut(row, window, self._per_frame) for row, window in pairs])
-
-        return emissions(joined("ids"), joined("log_probabilities"), self._blank)
 
     def _transcribed(self, emitted: Sequence[Emission], ask: TranscribeAsk, seconds: float) -> Transcribed:
         words = self._texts.words(emitted, seconds)

@@ -1,26 +1,31 @@
 """Models that write a token, or none, for each frame of sound (connectionist temporal classification)."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from services.engine.audio.frame_count import FrameCount
-from services.engine.audio.habits import noise
+from services.engine.audio.emissions import Emission, emissions
+from services.engine.audio.frame_count import FrameCount, frame_length
 from services.engine.audio.loading import LoadedAudioModel
 from services.engine.audio.reader import AudioReader
 from services.engine.audio.runner import AudioRunner
-from services.engine.checkpoint import ModelRefused
-
-_MEASURED_SECONDS = (4, 8)
-"""Their difference is a whole number of frames of any usual length."""
+from services.engine.audio.windows import Window, cut
 
 
 class CtcModel:
-    """What is the same for all such models."""
+    """A FrameModel."""
+
+    writes_special = True
 
     def __init__(self, loaded: LoadedAudioModel) -> None:
+        assert loaded.tokenizer is not None
         self._model: Any = loaded.model
         self._frames = FrameCount(loaded.model)
+        # OmniASR's differs from what it pads with.
+        blank: Any = getattr(loaded.config, "blank_token_id", loaded.tokenizer.pad_token_id)
+        self._blank: int = blank
         self.samples_per_frame = 0
         """Known after `measure`."""
 
@@ -35,17 +40,16 @@ class CtcModel:
         return {"ids": ids, "log_probabilities": highest - logits.logsumexp(-1), "count": count}
 
     def measure(self, reader: AudioReader, runner: AudioRunner) -> None:
-        """Learns how many samples a frame stands for; and lets nothing be padded where it cannot be told from sound.
-
-        Raises:
-            ModelRefused: frames are no whole number of samples.
-        """
-        short, long = (
-            int(runner.compute([reader.process(noise(seconds, reader.rate)).tensors])["count"][0])
-            for seconds in _MEASURED_SECONDS
-        )
-        samples = (_MEASURED_SECONDS[1] - _MEASURED_SECONDS[0]) * reader.rate
-        if long <= short or samples % (long - short):
-            raise ModelRefused(f"It makes {long - short} frames of {samples} samples: no whole number.")
-        self.samples_per_frame = samples // (long - short)
+        """See FrameModel."""
+        self.samples_per_frame = frame_length(reader, runner, "count")
         reader.pads = reader.pads and self._frames.known
+
+    def emissions(self, found: Sequence[Window], outputs: Sequence[Any]) -> list[Emission]:
+        """See FrameModel."""
+
+        def joined(name: str) -> Any:
+            rows = (output[name][: int(output["count"])].numpy() for output in outputs)
+            pairs = zip(rows, found, strict=True)
+            return np.concatenate([cut(row, window, self.samples_per_frame) for row, window in pairs])
+
+        return emissions(joined("ids"), joined("log_probabilities"), self._blank)

@@ -43,15 +43,16 @@ def emissions(ids: NDArray[np.int64], log_probabilities: NDArray[np.float32], bl
 class EmissionReader:
     """Turns emissions into text by the checkpoint's own tokenizer. For any thread."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, seconds_per_frame: float) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, seconds_per_frame: float, writes_special: bool) -> None:
         self._tokenizer: Any = tokenizer
         self._seconds = seconds_per_frame
+        self._skips = not writes_special
         self._delimiter: str | None = getattr(tokenizer, "word_delimiter_token", None)
 
     def text(self, emitted: Sequence[Emission]) -> str:
         """Returns what was written."""
         ids = [each.token_id for each in emitted]
-        return self._tokenizer.decode(ids, group_tokens=False, skip_special_tokens=False).strip()
+        return self._tokenizer.decode(ids, group_tokens=False, skip_special_tokens=self._skips).strip()
 
     def words(self, emitted: Sequence[Emission], seconds: float) -> list[TimedWord]:
         """Returns the words of sound of that length, each from the start of its first token to the end of its last.

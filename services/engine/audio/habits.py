@@ -75,6 +75,6 @@ def _is_same_beside(short: AudioInputs, long: AudioInputs, runner: AudioRunner, 
         if value.dim():  # of frames that are padding even alone nothing is told
             value = value[: alone["count"]] if "count" in alone else value
         found = beside[name][: len(value)] if value.dim() else beside[name]
-        if (found - value).abs().max() > allowed * value.abs().max().clamp_min(1e-6):
+        if found.shape != value.shape or (found - value).abs().max() > allowed * value.abs().max().clamp_min(1e-6):
             return False
     return True

@@ -1,5 +1,6 @@
 """A recording that is longer than what is read at once, as windows that share samples with their neighbours."""
 
+import sys
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,8 +64,17 @@ class WindowInputs:
         return self.reader.frames(len(self.samples))
 
 
-def cut(values: Any, window: Window, samples_per_frame: int) -> Any:
-    """Returns those of a window's frames that it answers for. The last one's go to its end: models round up."""
+def answered(window: Window, samples_per_frame: int) -> range:
+    """Returns the places of those of a window's frames that it answers for. The last one's have no end.
+
+    Models round up: its frames go as far as there are any.
+    """
     total = round(len(window) / samples_per_frame)
     left, right = (round(side / len(window) * total) for side in (window.left, window.right))
-    return values[left : total - right if window.right else None]
+    return range(left, total - right if window.right else sys.maxsize)
+
+
+def cut(values: Any, window: Window, samples_per_frame: int) -> Any:
+    """Returns those of a window's frames that it answers for."""
+    own = answered(window, samples_per_frame)
+    return values[own.start : own.stop]
