@@ -19,6 +19,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from services.engine.adapters.adapter import Adapter
+from services.engine.adapters.beside import AdaptersBeside
 from services.engine.checkpoint import (
     TRUST_NOTHING,
     Checkpoint,
@@ -84,6 +85,8 @@ class LoadedModel:
     """What prepares images and recordings in its prompts, where it reads any."""
     pictures: PictureModel | None = None
     """How it takes in the picture it writes about, where it reads one."""
+    adapters: AdaptersBeside | None = None
+    """What requests may name beside the model itself, where there is any."""
 
     @property
     def architecture(self) -> str:

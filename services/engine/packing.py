@@ -20,7 +20,7 @@ _PACKABLE = {torch.float32, torch.bfloat16}
 class OneDnnLinear(nn.Module):
     """Computes what the `nn.Linear` it is made of computes, `[..., in] -> [..., out]`, on the CPU.
 
-    It takes over the weight: until `give_back`, the other holds none.
+    It takes over the weight: until `give_back` the other holds none, and computes by this.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -33,6 +33,7 @@ class OneDnnLinear(nn.Module):
         self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
         self.bias = None if linear.bias is None else linear.bias.detach()
         linear.weight = None  # type: ignore[assignment]
+        linear.forward = self.forward  # type: ignore[assignment]
 
     @property
     def weight(self) -> Tensor:
@@ -46,6 +47,7 @@ class OneDnnLinear(nn.Module):
 
     def give_back(self) -> None:
         """Returns its weight to the layer it was made of."""
+        del self._linear[0].forward
         self._linear[0].weight = nn.Parameter(self._weight.to_dense())
 
     def extra_repr(self) -> str:

@@ -180,7 +180,7 @@ def real_bench(loaded: LoadedModel, *, pages: int = 256, accelerated: bool = Fal
     """
     cache = KVCache(probe_layouts(loaded), pages, PAGE_SIZE, loaded.device)
     backend = choose_backend(loaded, cache) if accelerated else ReferenceAttention()
-    runner = ModelRunner(loaded.model, backend, cache, loaded.device)
+    runner = ModelRunner(loaded.model, backend, cache, loaded.device, loaded.adapters)
     if accelerated:
         accelerate_and_verify(loaded, runner, backend, PagePool(pages, PAGE_SIZE))
     return assemble(runner, pages, **sizes)

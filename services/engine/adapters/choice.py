@@ -35,10 +35,10 @@ def choose(model: str, revision: str | None, adapter: str | None, trust: Trust) 
     if not _is_adapter(own):
         if not adapter and own.find(CONFIG):
             log.warning("%s holds an adapter beside a model, which is not merged; --adapter %s does.", model, model)
-        return Choice(model, revision, _read(adapter, place_of(adapter), trust) if adapter else None)
+        return Choice(model, revision, read_chosen(adapter, place_of(adapter), trust) if adapter else None)
     if adapter:
         raise ModelRefused(f"{model} is itself an adapter, into which {adapter} cannot be merged. Give its model.")
-    read = _read(model, own, trust)
+    read = read_chosen(model, own, trust)
     if not os.path.isdir(read.base) and not is_hub_id(read.base):  # noqa: PTH112 - a hub id is no path
         raise ModelRefused(
             f"{model} is an adapter, and {read.base or 'nothing'}, which it names as its model, is not here. Give the "
@@ -61,7 +61,12 @@ def _is_adapter(place: AdapterPlace) -> bool:
         return place.find(CONFIG) is not None and not any(place.find(name) for name in _WHOLE)
 
 
-def _read(told: str, place: AdapterPlace, trust: Trust) -> Adapter:
+def read_chosen(told: str, place: AdapterPlace, trust: Trust) -> Adapter:
+    """Returns an adapter, of which its configuration alone was read.
+
+    Raises:
+        ModelRefused: it cannot be had, or is of another kind than LoRA.
+    """
     require_hub(place.source)
     with refusals(place.source, "The adapter "):
         return read_adapter(told, place, pickled=trust.pickled_weights)

@@ -1,7 +1,9 @@
 """Puts faster modules in the place of a model's own, and back."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -42,6 +44,21 @@ Agreed = Callable[[bool], bool]
 """Returns whether what holds here holds on all ranks that run the model together; all ask in the same order."""
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a module of a model was replaced."""
+
+    parent: nn.Module
+    child: str
+    own: nn.Module
+    """The model's own."""
+    substitute: Substitute
+
+    def put(self, module: Any) -> None:
+        """Has the model call one of both from now on."""
+        self.parent._modules[self.child] = module
+
+
 class Substitutions:
     """What was replaced in one model, and the way back."""
 
@@ -49,7 +66,7 @@ class Substitutions:
         """Takes a model that no other rank has a part of, unless it is told how they agree."""
         self._model = model
         self.agreed = agreed
-        self._replaced: dict[str, tuple[nn.Module, Substitute]] = {}
+        self._replaced: dict[str, _Place] = {}
         self.left_out: set[str] = set()
         """Kinds of substitutes of which one failed or computed something else."""
 
@@ -63,8 +80,25 @@ class Substitutions:
 
     def put(self, name: str, substitute: Substitute) -> None:
         """Replaces the module of that name."""
-        self._replaced[name] = self._model.get_submodule(name), substitute
-        _set(self._model, name, substitute)  # type: ignore[arg-type]
+        parent, _, child = name.rpartition(".")
+        place = _Place(self._model.get_submodule(parent), child, self._model.get_submodule(name), substitute)
+        self._replaced[name] = place
+        place.put(substitute)
+
+    @contextmanager
+    def set_aside(self, names: Collection[str]) -> Generator[None]:
+        """Has the model's own modules compute meanwhile, where one of these names was replaced.
+
+        Linear layers among them compute by the weights that substitutes have taken over.
+        """
+        places = [place for name, place in self._replaced.items() if name in names]
+        for place in places:
+            place.put(place.own)
+        try:
+            yield
+        finally:
+            for place in places:
+                place.put(place.substitute)
 
     def attempt(self, kind: str, module: nn.Module, work: Callable[[], T]) -> T | None:
         """Returns what `work` returns for a substitute of this kind; None where it fails, so that others are kept."""
@@ -96,22 +130,20 @@ class Substitutions:
 
         Returns whether there were any.
         """
-        kinds = {
-            name.rpartition(".")[2] for name, (_, own) in self._replaced.items() if getattr(own, "weight_read", False)
-        }
+        kinds = {place.child for place in self._replaced.values() if getattr(place.substitute, "weight_read", False)}
         names = [name for name in self._replaced if name.rpartition(".")[2] in kinds]
         self._put_back(names)
         return bool(names)
 
     def _put_back(self, names: list[str]) -> None:
         for name in names:
-            original, substitute = self._replaced.pop(name)
-            substitute.give_back()
-            _set(self._model, name, original)
+            place = self._replaced.pop(name)
+            place.substitute.give_back()
+            place.put(place.own)
 
     def counts(self) -> str:
         """Returns how many there are of each kind, in words for a log."""
-        kinds = [type(substitute).__name__ for _, substitute in self._replaced.values()]
+        kinds = [type(place.substitute).__name__ for place in self._replaced.values()]
         return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds))) or "nothing"
 
 
@@ -169,8 +201,3 @@ def substitute(substitutions: Substitutions, model: PreTrainedModel, makers: Mak
         elif fused is not None:
             fused.give_back()
             substitutions.leave_out(kind, module, "another rank has none")  # unless its own fault was told above
-
-
-def _set(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)

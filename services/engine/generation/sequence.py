@@ -33,6 +33,8 @@ class CachedTokens:
     source_pages: list[int] = field(default_factory=list[int])
     media: PromptMedia | None = None
     """What stands among its first tokens besides text."""
+    adapter: str = ""
+    """The name of the adapter that it is computed with, if with any."""
     state: Any = None
     """The model's own cache, where a runner keeps one. Nobody else looks inside, and it goes when the pages go."""
 
@@ -40,6 +42,11 @@ class CachedTokens:
     def remaining(self) -> int:
         """Tokens to compute before the next one can be sampled."""
         return len(self.token_ids) - self.computed
+
+    @property
+    def plain(self) -> bool:
+        """Whether what is left are tokens with the model's own embeddings, computed by its own weights alone."""
+        return not self.adapter and (self.media is None or self.computed >= self.prompt_count)
 
 
 class Sequence(CachedTokens):
@@ -52,7 +59,13 @@ class Sequence(CachedTokens):
     def __init__(self, group: "SequenceGroup", token_ids: list[int], candidate: int = 0) -> None:
         request = group.request
         prompt_count = len(request.prompt_token_ids)
-        super().__init__(token_ids, prompt_count=prompt_count, source_ids=request.source_token_ids, media=request.media)
+        super().__init__(
+            token_ids,
+            prompt_count=prompt_count,
+            source_ids=request.source_token_ids,
+            media=request.media,
+            adapter=request.adapter,
+        )
         self.group = group
         self.request = request
         self.candidate = candidate

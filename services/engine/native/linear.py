@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ class NativeLinear(nn.Module):
     """Computes `[..., in] -> [..., out]` of one or more `nn.Linear` that read the same input, side by side.
 
     With a gate there are two, of which the first goes through the activation and is multiplied with the second. The
-    weights of the layers it is made of are taken over: until `give_back`, they hold none.
+    weights of the layers it is made of are taken over: until `give_back` they hold none, and compute by these.
     """
 
     def __init__(self, library: Library, linears: Sequence[nn.Linear], arena: Arena, gate: Gate = Gate.NONE) -> None:
@@ -72,8 +73,11 @@ class NativeLinear(nn.Module):
         self._packed = _pack(rows, arena)
         biases = [linear.bias for linear in linears]
         self._bias = None if all(bias is None for bias in biases) else self._packed_bias(linears)
-        for linear in linears:
+        for place, linear in enumerate(linears):
             linear.weight = None  # type: ignore[assignment]
+            linear.forward = partial(self._lent, place)  # type: ignore[assignment]
+        self._read: Tensor | None = None
+        self._left: dict[int, Tensor] = {}
         self._function = library.linear[self.dtype]
         self._struct = LayerStruct(
             self._packed.data_ptr(),
@@ -99,6 +103,11 @@ class NativeLinear(nn.Module):
         return TakenWeight.like(self.out_features, self.in_features, self.dtype)
 
     @property
+    def byte_count(self) -> int:
+        """What the weights take of memory."""
+        return self._packed.nbytes
+
+    @property
     def bias(self) -> Tensor | None:
         """The bias of the only layer this is made of."""
         (linear,) = self._linears
@@ -106,19 +115,7 @@ class NativeLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See nn.Linear."""
-        inputs = inputs.contiguous()
-        output = inputs.new_empty(*inputs.shape[:-1], self.out_features)
-        count = inputs.numel() // self.in_features
-        self._function(
-            self.address,
-            inputs.data_ptr(),
-            self.in_features,
-            count,
-            None,
-            output.data_ptr(),
-            self.out_features,
-            self._library.threads,
-        )
+        output = self._computed(inputs, self._struct)
         return output if self.exchange is None else self.exchange(output)
 
     def give_back(self) -> None:
@@ -127,12 +124,47 @@ class NativeLinear(nn.Module):
         if not self._gate:
             parts = parts[0][: sum(self.widths)].split(self.widths)
         for linear, width, part in zip(self._linears, self.widths, parts, strict=True):
+            del linear.forward
             # It requires a gradient as models' weights do: torch multiplies others in another, often slower way.
             linear.weight = nn.Parameter(part[:width].clone())
 
     def extra_repr(self) -> str:
         """Describes the layer as nn.Linear does."""
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self._bias is not None}"
+
+    def _computed(self, inputs: Tensor, layer: LayerStruct) -> Tensor:
+        inputs = inputs.contiguous()
+        output = inputs.new_empty(*inputs.shape[:-1], layer.outputs)
+        count = inputs.numel() // self.in_features
+        self._function(
+            ctypes.addressof(layer),
+            inputs.data_ptr(),
+            self.in_features,
+            count,
+            None,
+            output.data_ptr(),
+            layer.outputs,
+            self._library.threads,
+        )
+        return output
+
+    def _lent(self, place: int, inputs: Tensor) -> Tensor:
+        """Returns what one of the layers it is made of computes, and keeps the others' until they are asked for."""
+        if inputs is not self._read or place not in self._left:
+            self._read, self._left = inputs, dict(enumerate(self._apart(inputs)))
+        output = self._left.pop(place)
+        if not self._left:
+            self._read = None
+        return output if self.exchange is None else self.exchange(output)
+
+    def _apart(self, inputs: Tensor) -> Sequence[Tensor]:
+        """Returns what each of the layers it is made of computes."""
+        if not self._gate:
+            return self._computed(inputs, self._struct).split(self.widths, dim=-1)
+        ungated = LayerStruct.from_buffer_copy(self._struct)
+        ungated.gate, ungated.outputs = Gate.NONE, self._struct.columns
+        panels = self._computed(inputs, ungated).unflatten(-1, (-1, len(self.widths), _HALF))
+        return [panels[..., i, :].flatten(-2)[..., :width] for i, width in enumerate(self.widths)]
 
     def _packed_bias(self, linears: Sequence[nn.Linear]) -> Tensor:
         """Returns the float32 biases in the order of the panels' columns."""

@@ -97,6 +97,8 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
         parts = make(loaded, settings)
     except NotPaged as reason:
         require_wide(settings, str(reason))
+        if loaded.adapters is not None:
+            raise ModelRefused(f"--adapters is for decoders whose keys and values lie in pages. {reason}") from reason
         loaded.attend_by(own_attention)
         parts = serial_parts(loaded, settings, str(reason))
     log.info("%s", parts.reason)

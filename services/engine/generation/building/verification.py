@@ -142,9 +142,11 @@ def model_logits(loaded: LoadedModel, prompts: Tensor) -> Tensor:
     return output.logits[:, -1].float()
 
 
-def engine_logits(runner: ModelRunner, pool: PagePool, prompts: Tensor, chunk: int = CHUNK) -> Tensor:
+def engine_logits(
+    runner: ModelRunner, pool: PagePool, prompts: Tensor, chunk: int = CHUNK, *, adapter: str = ""
+) -> Tensor:
     """Returns the engine's last logits `[prompts, vocabulary]`, the prompts computed in chunks beside each other."""
-    sequences = [CachedTokens(ids) for ids in prompts.tolist()]
+    sequences = [CachedTokens(ids, adapter=adapter) for ids in prompts.tolist()]
     logits = torch.empty(0)
     for sequence in sequences:
         pool.grow(sequence.pages, len(sequence.token_ids))

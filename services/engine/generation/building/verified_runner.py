@@ -11,6 +11,7 @@ from services.engine.fusion.substitution import Agreed, Substitutions, fuse
 from services.engine.generation.attention.backend import AttentionBackend
 from services.engine.generation.attention.cpu import CpuAttention
 from services.engine.generation.attention.reference import ReferenceAttention
+from services.engine.generation.building.adapter_check import AdapterCheck
 from services.engine.generation.building.parts import choose_backend
 from services.engine.generation.building.verification import (
     NARROW_ERROR,
@@ -39,7 +40,7 @@ def verified_runner(loaded: LoadedModel, cache: KVCache, pool: PagePool) -> Mode
         NotPaged: the results differ with plain attention too.
     """
     backend = choose_backend(loaded, cache)
-    runner = ModelRunner(loaded.model, backend, cache, loaded.device)
+    runner = ModelRunner(loaded.model, backend, cache, loaded.device, loaded.adapters)
     try:
         accelerate_and_verify(loaded, runner, backend, pool)
     except Exception as error:  # a compiler raises anything
@@ -47,7 +48,7 @@ def verified_runner(loaded: LoadedModel, cache: KVCache, pool: PagePool) -> Mode
             raise
         log.warning("Attention is computed without kernels, since with them it failed its check: %s", error)
         backend = ReferenceAttention()
-        runner = ModelRunner(loaded.model, backend, cache, loaded.device)
+        runner = ModelRunner(loaded.model, backend, cache, loaded.device, loaded.adapters)
         accelerate_and_verify(loaded, runner, backend, pool)
     return runner
 
@@ -68,12 +69,15 @@ def accelerate_and_verify(
     Raises:
         NotPaged: their results differ, with the model's own modules too.
     """
-    expected, media = Expected.of(loaded, check_prompts(loaded, pool)), MediaCheck.of(loaded)
+    prompts = check_prompts(loaded, pool)
+    expected, media, adapters = Expected.of(loaded, prompts), MediaCheck.of(loaded), AdapterCheck.of(loaded, prompts)
     narrow = any(layout.narrow for layout in runner.cache.layouts.values())
     allowed = runner.allowed_error = max(expected.allowed, NARROW_ERROR) if narrow else expected.allowed
     prepare()
 
     def fuse_layers(substitutions: Substitutions, library: Library | None, arena: Arena) -> None:
+        if loaded.adapters is not None:
+            loaded.adapters.set_aside = substitutions.set_aside
         run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
         if isinstance(backend, CpuAttention) and library is not None:
             fuse(substitutions, loaded.model, backend, library, arena, run)
@@ -84,6 +88,7 @@ def accelerate_and_verify(
         verify(loaded, runner, pool, expected, allowed)
         if media is not None:
             media.verify(runner, pool, allowed if narrow else tolerance(loaded))
+        adapters.verify(runner, pool, allowed)
 
     accelerated(loaded, check, fuse_layers, agreed)
     run_whole(loaded, runner, pool)

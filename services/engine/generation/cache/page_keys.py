@@ -10,14 +10,20 @@ _DIGEST_BYTES = 16
 
 
 class PageKeys:
-    """The keys of one sequence's full pages, computed as far as somebody asks. Never shared between two salts."""
+    """The keys of one sequence's full pages, computed as far as somebody asks.
 
-    def __init__(self, token_ids: list[int], page_size: int, salt: str, media: PromptMedia | None = None) -> None:
+    Never shared between two salts, nor between two adapters or one and none.
+    """
+
+    def __init__(
+        self, token_ids: list[int], page_size: int, salt: str, media: PromptMedia | None = None, adapter: str = ""
+    ) -> None:
         """Reads `token_ids`, which may grow at the end and never change before it. `media` stand among the first."""
         self._media = media
         self._token_ids = token_ids
         self._page_size = page_size
-        self._root = blake2b(salt.encode(), digest_size=_DIGEST_BYTES).digest()
+        own = blake2b(adapter.encode(), digest_size=_DIGEST_BYTES).digest() if adapter else b""
+        self._root = blake2b(salt.encode(), digest_size=_DIGEST_BYTES, key=own).digest()
         self._keys: list[PageKey] = []
 
     def before_last(self) -> list[PageKey]:

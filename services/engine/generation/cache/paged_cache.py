@@ -68,7 +68,8 @@ class PagedCache:
     ) -> tuple[ModelRunner, PagePool, MemoryPlan]:
         size = StateSize(0, self._token_bytes)
         pool = PagePool(page_count(self._loaded, self._settings, size, memory=self._memory), PAGE_SIZE)
-        weights = int(self._loaded.model.get_memory_footprint())
+        adapters = self._loaded.adapters
+        weights = int(self._loaded.model.get_memory_footprint()) + (adapters.byte_count if adapters else 0)
         reading = replace(self._memory.read(), held=weights)
         runner = verified(self._cache(pool), pool)
         return runner, pool, self._told(MemoryPlan(reading, StepCosts(), *self._sizes(pool)))

@@ -49,5 +49,5 @@ class Prefixes:
     def _keys_of(self, sequence: Sequence) -> PageKeys:
         if sequence not in self._keys:
             salt, media = sequence.request.cache_salt, sequence.media
-            self._keys[sequence] = PageKeys(sequence.token_ids, self._pool.page_size, salt, media)
+            self._keys[sequence] = PageKeys(sequence.token_ids, self._pool.page_size, salt, media, sequence.adapter)
         return self._keys[sequence]

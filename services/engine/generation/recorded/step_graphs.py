@@ -154,8 +154,8 @@ class StepGraphs:
 
     def shape_for(self, rows: Collection[Row[CachedTokens]]) -> StepShape | None:
         """Returns the recorded shape that takes these rows; None if none does."""
-        if any(row.sequence.media is not None and row.sequence.computed < row.sequence.prompt_count for row in rows):
-            return None  # it may be a medium's, whose embedding is none of the model's
+        if not all(row.sequence.plain for row in rows):
+            return None
         if max(len(row.sequence.pages) for row in rows) > self._row_pages:
             return None
         demand = Demand.of(rows)

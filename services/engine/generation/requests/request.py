@@ -154,6 +154,8 @@ class GenerationRequest:
     """Images and recordings in the prompt."""
     lookup: PromptLookup | None = None
     """How its tokens are proposed, if they are."""
+    adapter: str = ""
+    """The name of the adapter that it is computed with, if with any."""
     work: Work = field(default_factory=Work, compare=False)
 
     @property

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from services.engine.adapters.beside import AdaptersBeside
 from services.engine.generation.attention.backend import AttentionBackend, AttentionCall
 from services.engine.generation.attention.batch import AttentionBatch, RowSpan
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.recorded.launched_step import StepLauncher
 from services.engine.generation.recorded.step_shape import StepShape
+from services.engine.generation.running.adapted_rows import places_of, spans_of
 from services.engine.generation.running.media_rows import embedded, positions_of
 from services.engine.generation.sequence import CachedTokens, Row
 
@@ -132,8 +134,16 @@ class Whole(Protocol):
 class ModelRunner:
     """A model whose state is the paged cache."""
 
-    def __init__(self, model: PreTrainedModel, backend: AttentionBackend, cache: KVCache, device: torch.device) -> None:
-        self._model = model
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        backend: AttentionBackend,
+        cache: KVCache,
+        device: torch.device,
+        adapters: AdaptersBeside | None = None,
+    ) -> None:
+        """Takes the adapters that rows may name, if there are any."""
+        self._model, self._adapters = model, adapters
         self._chooses = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.backend = backend
         self.cache = cache
@@ -154,6 +164,11 @@ class ModelRunner:
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         """See Runner. The same rows write the same slots."""
+        if self._adapters is None or not any(row.sequence.adapter for row in rows):
+            return self._run(rows)
+        return self._run_apart([*rows], self._adapters)
+
+    def _run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         if self.recorded is not None and (shape := self.recorded.shape_for(rows)):
             began = time.perf_counter()
             logits = self.recorded.run(rows, shape)
@@ -165,6 +180,20 @@ class ModelRunner:
         if logits is None:
             logits = self._forward(self._given(rows, tokens), kept, batch_of(rows, self.cache, self._device))
         return logits[: len(wanted)]
+
+    def _run_apart(self, rows: list[Row[CachedTokens]], adapters: AdaptersBeside) -> Tensor:
+        """Computes rows without an adapter as in any other step, and the others, one adapter's behind another's."""
+        order = sorted(range(len(rows)), key=lambda place: rows[place].sequence.adapter)
+        plain = [rows[place] for place in order if not rows[place].sequence.adapter]
+        adapted = [rows[place] for place in order[len(plain) :]]
+        tokens, wanted = gathered(adapted)
+        given, batch = self._given(adapted, tokens), batch_of(adapted, self.cache, self._device)
+        with adapters.applied(spans_of(adapted)):
+            logits = self._forward(given, wanted or [len(tokens) - 1], batch)[: len(wanted)]
+        if plain:
+            logits = torch.cat([self._run(plain), logits])
+        places = places_of(rows, order)
+        return logits if places == [*range(len(places))] else logits[tensor_of(places, self._device)]
 
     def _run_whole(self, rows: Collection[Row[CachedTokens]], tokens: list[int], kept: list[int]) -> Tensor | None:
         if self.whole is None:

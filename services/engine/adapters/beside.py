@@ -1,0 +1,120 @@
+"""Adapters that stay beside a model's own layers: each row of a step is computed with the one that it names."""
+
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from services.engine.adapters.pairs import Pair
+from services.engine.native.arena import Arena
+from services.engine.native.library import load_library
+from services.engine.native.linear import NativeLinear, takes
+
+Product = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Tokens of a step, one behind the other, of rows that name one adapter."""
+
+    adapter: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class NamedAdapter:
+    """What requests name."""
+
+    name: str
+    revision: str
+    """See Adapter."""
+    tokenizer: PreTrainedTokenizerBase | None = None
+    """Its own, if it brings one, with the tokens of the model's."""
+
+
+class AdaptersBeside:
+    """Adapters of one model. Belongs to the thread that runs the model.
+
+    Each layer that one of them changes adds `scale * B (A x)` to its own result, for the tokens of those rows that
+    name it. While no rows do, the layers do nothing else than before.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._layers: dict[str, _Layer] = {}
+        self._spans: Sequence[Span] = ()
+        self._arena = Arena()
+        self.named: dict[str, NamedAdapter] = {}
+        """By their names."""
+        self.byte_count = 0
+        """What all their factors take of memory."""
+        self.set_aside: Callable[[Collection[str]], AbstractContextManager[None]] = lambda _: nullcontext()
+        """Has the model's own modules compute where modules of these names were replaced by faster ones."""
+
+    def add(self, adapter: NamedAdapter, pairs: dict[str, Pair]) -> None:
+        """Adds an adapter with its factors by the names of layers."""
+        self.named[adapter.name] = adapter
+        for place, pair in pairs.items():
+            layer = self._layers.get(place)
+            if layer is None:
+                layer = self._layers[place] = _Layer(self)
+                self._model.get_submodule(place).register_forward_hook(layer)
+            layer.products[adapter.name] = self._product(pair.first), self._product(pair.second)
+
+    @contextmanager
+    def applied(self, spans: Sequence[Span]) -> Generator[None]:
+        """Has a forward of the model add what the adapters of its tokens compute; each token is part of one span."""
+        with self.set_aside(self._changed):
+            self._spans = spans
+            try:
+                yield
+            finally:
+                self._spans = ()
+
+    @property
+    def spans(self) -> Sequence[Span]:
+        """Those of the forward that runs; none where no adapter is named."""
+        return self._spans
+
+    @cached_property
+    def _changed(self) -> frozenset[str]:
+        """The names of all layers that are changed, and of what they are part of."""
+        parts = [place.split(".") for place in self._layers]
+        return frozenset(".".join(names[: i + 1]) for names in parts for i in range(len(names)))
+
+    def _product(self, factor: Tensor) -> Product:
+        """Returns the product with a factor `[out, in]`, by the library where that is faster."""
+        linear = nn.Linear(factor.shape[1], factor.shape[0], bias=False, device="meta")
+        linear.weight = nn.Parameter(factor, requires_grad=False)
+        library = load_library() if factor.device.type == "cpu" else None
+        if library is None or not takes(library, linear):
+            self.byte_count += factor.nbytes
+            return linear
+        native = NativeLinear(library, [linear], self._arena)
+        self.byte_count += native.byte_count
+        return native
+
+
+class _Layer:
+    """A forward hook of a layer that adapters change."""
+
+    def __init__(self, adapters: AdaptersBeside) -> None:
+        self._adapters = adapters
+        self.products: dict[str, tuple[Product, Product]] = {}
+
+    def __call__(self, layer: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
+        spans = self._adapters.spans
+        if not spans:
+            return
+        tokens, results = given[0].flatten(0, -2), output.view(-1, output.shape[-1])
+        if len(results) != spans[-1].end:
+            raise RuntimeError(f"a {type(layer).__name__} is given {len(results)} tokens of {spans[-1].end}")
+        for span in spans:
+            if (pair := self.products.get(span.adapter)) is not None:
+                first, second = pair
+                results[span.start : span.end].add_(second(first(tokens[span.start : span.end])))

@@ -1,0 +1,71 @@
+"""What an adapter adds to the linear layers of a model, where it stays beside them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from services.engine.adapters.adapter import Adapter
+from services.engine.adapters.places import Places
+from services.engine.adapters.updates import Product, Updates, updates_of
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The factors of one layer, in its type and on its device; the scale is in the second."""
+
+    first: Tensor
+    """`[rank, in]`."""
+    second: Tensor
+    """`[out, rank]`."""
+
+
+@torch.no_grad()
+def pairs_of(adapter: Adapter, model: PreTrainedModel) -> dict[str, Pair]:
+    """Returns the factors of an adapter by the names of the model's layers.
+
+    Raises:
+        ValueError: it was made for another model, is damaged, or changes more than linear layers.
+    """
+    updates = updates_of(adapter.config, adapter.tensors())
+    if replaced := [*updates.replaced, *updates.rows]:
+        raise ValueError(f"it brings {min(replaced)} whole, and only factors can stay beside a model.")
+    places, made_for = Places(model), f" It was made for {adapter.base}." if adapter.base else ""
+    pairs: dict[str, Pair] = {}
+    for product in updates.products:
+        name, layer = _layer(product, model, places, made_for)
+        pairs[name] = _pair(product, updates, name, layer, made_for)
+    return pairs
+
+
+def _layer(product: Product, model: PreTrainedModel, places: Places, made_for: str) -> tuple[str, nn.Module]:
+    """Returns the layer that a product is for, with its name here."""
+    place = None if product.depth else places.of(f"{product.module}.weight")
+    if place is None and not product.depth and places.module(product.module) is None:
+        raise ValueError(f"it changes {product.module}, which the model does not have.{made_for}")
+    layer = None if place is None or place.part else places.layer(place)
+    if not isinstance(layer, (nn.Linear, Conv1D)) or layer is model.get_output_embeddings():
+        raise ValueError(f"it changes {product.module}, which is no linear layer of attention or behind it.")
+    if product.bias is not None:
+        raise ValueError(f"it changes the bias of {product.module}.")
+    assert place is not None
+    return place.name.rpartition(".")[0], layer
+
+
+def _pair(product: Product, updates: Updates, name: str, layer: nn.Module, made_for: str) -> Pair:
+    weight: Any = layer.weight
+    out, into = weight.shape if isinstance(layer, nn.Linear) else reversed(weight.shape)
+    first, second = product.first.float(), product.second.float()
+    rank = first.shape[0]
+    if not rank or (tuple(first.shape), tuple(second.shape)) != ((rank, into), (out, rank)):
+        told = f"{'×'.join(map(str, first.shape))} and {'×'.join(map(str, second.shape))}"
+        raise ValueError(f"its factors of {name}, which is {out}×{into}, are {told}.{made_for}")
+    pair = Pair(first.to(weight), (second * updates.scale(product.module, rank)).to(weight))
+    if not (pair.first.isfinite().all() and pair.second.isfinite().all()):
+        raise ValueError(
+            f"its factors of {name} are not finite in {weight.dtype}: it is damaged, or needs a wider --dtype."
+        )
+    return pair

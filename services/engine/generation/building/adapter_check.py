@@ -1,0 +1,54 @@
+"""Compares what adapters compute beside a model's rows with what they compute beside its own modules, at load."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from services.engine.adapters.beside import Span
+from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
+from services.engine.generation.building.verification import engine_logits, model_logits
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.running.runner import ModelRunner
+from services.engine.loading import LoadedModel
+
+
+@dataclass(frozen=True)
+class AdapterCheck:
+    """What the engine's logits with each adapter are held against."""
+
+    prompts: Tensor
+    logits: dict[str, Tensor]
+    """The model's own, `[prompts, vocabulary]`, by the names of adapters."""
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, prompts: Tensor) -> "AdapterCheck":
+        """Returns that of a model whose modules are its own.
+
+        Raises:
+            ModelRefused: an adapter changes layers that are given other tokens than those of a step.
+        """
+        logits: dict[str, Tensor] = {}
+        adapters = loaded.adapters
+        for name in adapters.named if adapters is not None else ():
+            assert adapters is not None
+            try:
+                with adapters.applied([Span(name, 0, prompts.numel())]):
+                    logits[name] = model_logits(loaded, prompts)
+            except MODEL_ERRORS as error:
+                raise ModelRefused(f"The adapter {name} cannot stay beside {loaded.architecture}: {error}.") from error
+        return cls(prompts, logits)
+
+    def verify(self, runner: ModelRunner, pool: PagePool, allowed: float) -> None:
+        """Computes the prompts in chunks with each adapter, and compares their last logits.
+
+        Raises:
+            ModelRefused: they differ by more than `allowed`.
+        """
+        for name, wanted in self.logits.items():
+            found = engine_logits(runner, pool, self.prompts, adapter=name)
+            error = float((found - wanted).norm() / wanted.norm())
+            if not error <= allowed:
+                raise ModelRefused(
+                    f"With the adapter {name} other logits are computed in steps than by the model alone (relative "
+                    f"error {error:.2g}, {allowed:.2g} allowed). Serve it by itself: --adapter merges it."
+                )

@@ -1,0 +1,26 @@
+"""What a step needs to know of rows that name adapters."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from services.engine.adapters.beside import Span
+from services.engine.generation.sequence import CachedTokens, Row
+
+
+def spans_of(rows: Iterable[Row[CachedTokens]]) -> list[Span]:
+    """Returns which of the rows' tokens are computed with which adapter."""
+    spans: list[Span] = []
+    end = 0
+    for adapter, group in groupby(rows, key=lambda row: row.sequence.adapter):
+        start, end = end, end + sum(row.token_count for row in group)
+        spans.append(Span(adapter, start, end))
+    return spans
+
+
+def places_of(rows: Sequence[Row[CachedTokens]], order: Iterable[int]) -> list[int]:
+    """Returns where the rows' logits lie, row after row, if they were computed in another order."""
+    starts: dict[int, int] = {}
+    end = 0
+    for place in order:
+        starts[place], end = end, end + rows[place].outputs
+    return [starts[place] + i for place, row in enumerate(rows) for i in range(row.outputs)]
