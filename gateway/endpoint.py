@@ -147,6 +147,7 @@ class Endpoint:
                 tasks=frozenset(info.tasks),
                 ready=info.state == models_pb2.MODEL_STATE_READY,
                 concurrency=info.concurrency,
+                base=info.base_model,
             )
             for info in infos
         }

@@ -50,7 +50,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         return models_pb2.GetModelResponse(model=max(found, key=lambda info: info.endpoint_count))
 
     def _only(self, models: Sequence[models_pb2.ModelInfo]) -> str:
-        names = sorted({info.identity.name for info in models})
+        names = sorted({info.identity.name for info in models if not info.base_model})
         if not names:
             raise NoEndpoint("No endpoint can be reached.", retry_after=1.0)
         if len(names) > 1:

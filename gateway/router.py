@@ -46,6 +46,8 @@ class ServedModel:
     tasks: frozenset[int]
     ready: bool
     concurrency: int
+    base: str = ""
+    """The model that it is an adapter of, if it is one: such is meant by its name alone."""
 
 
 class RoutableEndpoint(Protocol):
@@ -176,7 +178,7 @@ def has_room(load: float) -> bool:
 
 
 def only_model(endpoints: Iterable[RoutableEndpoint], tasks: Collection[int]) -> str:
-    """Returns the name of the one model that does one of `tasks`.
+    """Returns the name of the one model that does one of `tasks`; adapters of it do not count.
 
     Raises:
         InvalidArgument: there are several; the violation names them.
@@ -184,7 +186,14 @@ def only_model(endpoints: Iterable[RoutableEndpoint], tasks: Collection[int]) ->
         NoEndpoint: there may be one on an endpoint that was never reached.
     """
     endpoints = list(endpoints)
-    names = sorted({name for endpoint in endpoints for name in endpoint.models if _able(endpoint, name, tasks)})
+    names = sorted(
+        {
+            name
+            for endpoint in endpoints
+            for name, served in endpoint.models.items()
+            if not served.base and _able(endpoint, name, tasks)
+        }
+    )
     if len(names) > 1:
         told = ", ".join(_named(endpoints, name, tasks) for name in names)
         raise InvalidArgument([Violation("model", f"must be given, as several serve this task: {told}")])

@@ -1,4 +1,4 @@
-"""ModelService of one process: tells of its one model."""
+"""ModelService of one process: tells of its one model, and of the adapters beside it."""
 
 from typing import Any
 
@@ -16,14 +16,16 @@ class ModelServicer(ModelServiceServicer):
         self._served = served
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
-        """Returns the model, unless another task was asked for."""
+        """Returns the model and its adapters, unless another task was asked for."""
         if unknown := list(unknown_enum_numbers(request)):
             raise InvalidArgument(unknown)
         wanted = request.task == pb.TASK_UNSPECIFIED or request.task in self._served.info.tasks
-        return pb.ListModelsResponse(models=[self._served.info] if wanted else [])
+        return pb.ListModelsResponse(models=self._served.infos() if wanted else [])
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
-        """Returns the model if it is the one asked for."""
-        if request.model not in ("", self._served.name):
-            raise ModelNotServed.of(request.model, [self._served.name])
-        return pb.GetModelResponse(model=self._served.info)
+        """Returns the model, or an adapter beside it, if it is the one asked for."""
+        infos = {info.identity.name: info for info in self._served.infos()}
+        info = infos.get(request.model or self._served.name)
+        if info is None:
+            raise ModelNotServed.of(request.model, infos)
+        return pb.GetModelResponse(model=info)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -77,9 +77,11 @@ class ModelProcess(Generic[Settings]):
         service: str,
         make_servicer: Callable[[ServedModel], Servicer],
         load: Callable[[Settings, EngineMetrics, Callable[[], None]], LoadedService],
+        adapters: Sequence[str] = (),
     ) -> None:
         """Makes the process of `service`, a full name of the contract.
 
+        `adapters` are names that may be asked for in the model's place.
         `load` loads the model, in a thread of its own, and calls what it is given once the weights are in place. It
         raises ModelRefused.
         """
@@ -88,7 +90,7 @@ class ModelProcess(Generic[Settings]):
         self._loaded: LoadedService | None = None
         self.registry = CollectorRegistry()
         self._metrics = EngineMetrics(self.registry)
-        self._served = ServedModel(settings.name or served_name(settings.adapter or settings.model))
+        self._served = ServedModel(name_of(settings), adapters=adapters)
         self._servicer = make_servicer(self._served)
         self.server = rpc.Server(
             settings,
@@ -185,6 +187,11 @@ def checkpoint_of(settings: ModelSettings) -> Checkpoint:
         trust=trust,
         adapter=choice.adapter,
     )
+
+
+def name_of(settings: ModelSettings) -> str:
+    """Returns the name that a model is served under."""
+    return settings.name or served_name(settings.adapter or settings.model)
 
 
 def served_name(model: str) -> str:

@@ -46,11 +46,11 @@ class ColdModels:
         for endpoint in endpoints:
             for name, model in endpoint.models.items():
                 if model.tasks and (known := self.stand_ins.get(name)) is not None:
-                    known.models, known.told = {name: _unready(name, model.tasks)}, True
+                    known.models, known.told = {name: _unready(name, model.tasks, model.base)}, True
 
 
-def _unready(name: str, tasks: frozenset[int]) -> ServedModel:
-    return ServedModel(name, tasks, ready=False, concurrency=0)
+def _unready(name: str, tasks: frozenset[int], base: str = "") -> ServedModel:
+    return ServedModel(name, tasks, ready=False, concurrency=0, base=base)
 
 
 def _tasks_of(pool: str) -> frozenset[int]:

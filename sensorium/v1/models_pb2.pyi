@@ -338,6 +338,8 @@ class ModelInfo(_message.Message):
     RANK_BYTES_FIELD_NUMBER: _builtins.int
     ROUNDED_PARAMETER_COUNT_FIELD_NUMBER: _builtins.int
     ADAPTERS_FIELD_NUMBER: _builtins.int
+    NAMED_ADAPTERS_FIELD_NUMBER: _builtins.int
+    BASE_MODEL_FIELD_NUMBER: _builtins.int
     state: Global___ModelState.ValueType
     """Whether it can be asked now."""
     state_detail: _builtins.str
@@ -370,6 +372,8 @@ class ModelInfo(_message.Message):
     """Parameters whose weights were rounded by `--quantization int8` or `fp8_e4m3`, of all `parameter_count`: linear layers and
     experts, but not what makes logits or chooses experts. 0 for other methods.
     """
+    base_model: _builtins.str
+    """Name of the model that this adapter is computed beside, which alone is meant by requests that name none. Empty for others."""
     @_builtins.property
     def identity(self) -> _common_pb2.ModelIdentity:
         """Name and revision."""
@@ -410,6 +414,12 @@ class ModelInfo(_message.Message):
         a `+`. Empty where there are none.
         """
 
+    @_builtins.property
+    def named_adapters(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ModelIdentity]:
+        """Adapters that requests may name in its place, computed beside its weights: each is a model of its own here, whose
+        `base_model` is this one.
+        """
+
     def __init__(
         self,
         *,
@@ -436,10 +446,12 @@ class ModelInfo(_message.Message):
         rank_bytes: _abc.Iterable[_builtins.int] | None = ...,
         rounded_parameter_count: _builtins.int = ...,
         adapters: _abc.Iterable[_common_pb2.ModelIdentity] | None = ...,
+        named_adapters: _abc.Iterable[_common_pb2.ModelIdentity] | None = ...,
+        base_model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "limits", b"limits", "memory", b"memory"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "architecture", b"architecture", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "memory", b"memory", "parameter_count", b"parameter_count", "prompt_lookup", b"prompt_lookup", "quantization", b"quantization", "rank_bytes", b"rank_bytes", "rounded_parameter_count", b"rounded_parameter_count", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "voices", b"voices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "architecture", b"architecture", "base_model", b"base_model", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "memory", b"memory", "named_adapters", b"named_adapters", "parameter_count", b"parameter_count", "prompt_lookup", b"prompt_lookup", "quantization", b"quantization", "rank_bytes", b"rank_bytes", "rounded_parameter_count", b"rounded_parameter_count", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "voices", b"voices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

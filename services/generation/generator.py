@@ -42,7 +42,9 @@ class TextGenerator:
         limits: GenerationLimits,
         preprocessing: Preprocessing,
         structures: StructureCompiler,
+        adapter: str = "",
     ) -> None:
+        """`adapter` is what all its requests are computed with, if with any."""
         self._engine = engine
         self._encoder = encoder
         self._token_texts = TokenTexts(encoder)
@@ -50,6 +52,7 @@ class TextGenerator:
         self._limits = limits
         self._preprocessing = preprocessing
         self._structures = structures
+        self._adapter = adapter
 
     async def start(self, ask: GenerationAsk) -> Generation:
         """Accepts the request and returns its stream.
@@ -132,6 +135,7 @@ class TextGenerator:
             source_token_ids=source,
             structure=structure,
             lookup=options.lookup,
+            adapter=self._adapter,
             work=work,
             media=tokens.media,
         )

@@ -33,7 +33,7 @@ class TextService(ModelProcess[TextSettings]):
     """One process's server and text model."""
 
     def __init__(self, settings: TextSettings) -> None:
-        super().__init__(settings, TEXT_SERVICE, TextServicer, load)
+        super().__init__(settings, TEXT_SERVICE, TextServicer, load, adapters=tuple(settings.adapter_places))
 
 
 def load(settings: TextSettings, metrics: EngineMetrics, warming: Callable[[], None]) -> LoadedService:
@@ -46,6 +46,8 @@ def load(settings: TextSettings, metrics: EngineMetrics, warming: Callable[[], N
     task = choose_task(checkpoint, settings.task)
     if task is None:
         return load_generative_model(checkpoint, settings, metrics, warming)
+    if settings.adapters:
+        raise ModelRefused(f"--adapters is for models that generate; this one is served to {task.value}.")
     if settings.tensor_parallel > 1:
         raise ModelRefused(
             f"--tensor-parallel {settings.tensor_parallel} is for models that generate; this one is served to "

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from sensorium.rpc import Port
+from sensorium.rpc import CommaSeparated, Port
 from services.generation.settings import GenerationSettings
 
 
@@ -25,3 +25,26 @@ class TextSettings(GenerationSettings):
     max_batch_tokens: int = Field(
         16_384, ge=1, description="Tokens of a batch, padding included, for models that read once and answer."
     )
+    adapters: CommaSeparated = Field(
+        (),
+        description="LoRA adapters that requests may name in the model's place, NAME=PATH, separated by commas; each "
+        "PATH as for --adapter. They stay beside the weights.",
+    )
+
+    @field_validator("adapters")
+    @classmethod
+    def _places(cls, adapters: tuple[str, ...]) -> tuple[str, ...]:
+        names: set[str] = set()
+        for adapter in adapters:
+            name, _, place = adapter.partition("=")
+            if not (name and place):
+                raise ValueError(f"{adapter!r} is not NAME=PATH")
+            if name in names:
+                raise ValueError(f"two adapters are called {name}")
+            names.add(name)
+        return adapters
+
+    @property
+    def adapter_places(self) -> dict[str, str]:
+        """Where the adapters lie, by their names."""
+        return {name: place for name, _, place in (adapter.partition("=") for adapter in self.adapters)}

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sensorium.v1 import models_pb2 as pb
-from services.engine.checkpoint import Checkpoint
+from services.engine.adapters.named import read_named, with_adapters
+from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.generation.building.build import BuiltEngine, build_engine
 from services.engine.language.languages import tags_of
 from services.engine.language.translation import Translations, find_translations
@@ -16,6 +17,7 @@ from services.engine.parallel.leading import Leading, divided, started_rank
 from services.engine.preprocessing import Preprocessing
 from services.engine.structure.compiler import StructureCompiler
 from services.generation.engine_facts import describe, engine_settings
+from services.process import name_of
 from services.text.config import TextSettings
 from services.text.follower import letter_to, step_seconds
 from services.text.verb_set import TextVerbs
@@ -49,6 +51,9 @@ class GenerativeModel:
         """See LoadedService."""
         describe(info, self.model, self.built, self.settings)
         describe_tasks(info, self.verbs, self.translations)
+        for adapter in info.named_adapters:
+            assert self.model.adapters is not None
+            adapter.revision = self.model.adapters.named[adapter.name].revision
 
     def close(self) -> None:
         """See LoadedService."""
@@ -69,6 +74,11 @@ def load_generative_model(
     if settings.tensor_parallel == 1:
         return _load(checkpoint, settings, metrics, warming, None)
     size = settings.tensor_parallel
+    if settings.adapters:
+        raise ModelRefused(
+            f"--adapters stay beside a model on one device, and --tensor-parallel {size} divides it. Serve each by "
+            "itself: --adapter merges it into the model."
+        )
     rank = started_rank(size)
     checkpoint = divided(checkpoint, settings.device, rank or Rank(0, size))
     ranks = Leading(
@@ -93,7 +103,12 @@ def _load(
     ranks: Leading | None,
 ) -> GenerativeModel:
     began = time.monotonic()
-    loaded = load_language_checkpoint(checkpoint)
+    if (name := name_of(settings)) in settings.adapter_places:
+        raise ModelRefused(
+            f"--adapters calls an adapter {name}, as the model is called. Give one of them another name."
+        )
+    adapters = read_named(settings.adapter_places, checkpoint.trust)
+    loaded = with_adapters(load_language_checkpoint(checkpoint), adapters, checkpoint.trust)
     metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
     warming()
     began = time.monotonic()

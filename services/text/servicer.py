@@ -15,6 +15,7 @@ from services.text.request_conversion import generation_ask
 from services.text.response_conversion import add_tokens, immediate_timing
 from services.text.texts_conversion import TextsRequest, texts_ask, whole_texts
 from services.text.understanding_servicer import UnderstandingServicer
+from services.text.verb_set import TextVerbs
 
 
 class TextServicer(UnderstandingServicer):
@@ -23,17 +24,23 @@ class TextServicer(UnderstandingServicer):
     def __init__(self, served: ServedModel) -> None:
         super().__init__(served)
 
+    def _ready(self, model: str) -> TextVerbs:
+        """See VerbServicer; an adapter has verbs of its own."""
+        verbs = super()._ready(model)
+        return verbs.adapters.get(model, verbs)
+
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> pb.GenerateResponse:
         """Generates text and returns it whole."""
         async with self._generation(request, context) as generation:
-            return await whole_response(generation, self._served.identity, pb.GenerateResponse)
+            return await whole_response(generation, self._served.identity_of(request.model), pb.GenerateResponse)
 
     async def StreamGenerate(
         self, request: pb.StreamGenerateRequest, context: Any
     ) -> AsyncIterator[pb.StreamGenerateResponse]:
         """Generates text and streams it."""
         async with self._generation(request, context) as generation:
-            async for event in stream_events(generation, self._served.identity, pb.StreamGenerateResponse, context):
+            model = self._served.identity_of(request.model)
+            async for event in stream_events(generation, model, pb.StreamGenerateResponse, context):
                 yield event
 
     async def Tokenize(self, request: pb.TokenizeRequest, context: Any) -> pb.TokenizeResponse:
@@ -41,7 +48,7 @@ class TextServicer(UnderstandingServicer):
         began = time.monotonic()
         add = request.add_special_tokens if request.HasField("add_special_tokens") else True
         tokenizer = self._ready(request.model).tokenizer
-        response = pb.TokenizeResponse(model=self._served.identity)
+        response = pb.TokenizeResponse(model=self._served.identity_of(request.model))
         counts = await tokenizer.tokenize(list(request.texts), partial(add_tokens, response), add_special_tokens=add)
         response.usage.input_token_count = sum(counts)
         response.timing.CopyFrom(immediate_timing(time.monotonic() - began))
@@ -54,7 +61,7 @@ class TextServicer(UnderstandingServicer):
         tokenizer = self._ready(request.model).tokenizer
         texts = await tokenizer.detokenize(sequences, skip_special_tokens=request.skip_special_tokens)
         return pb.DetokenizeResponse(
-            model=self._served.identity,
+            model=self._served.identity_of(request.model),
             texts=texts,
             usage=Usage(input_token_count=sum(map(len, sequences))),
             timing=immediate_timing(time.monotonic() - began),
@@ -63,27 +70,29 @@ class TextServicer(UnderstandingServicer):
     async def Summarize(self, request: pb.SummarizeRequest, context: Any) -> pb.SummarizeResponse:
         """Summarizes texts and returns the summaries whole."""
         async with self._generations("Summarize", request, context) as generations:
-            return await whole_texts(generations, self._served.identity, pb.SummarizeResponse)
+            return await whole_texts(generations, self._served.identity_of(request.model), pb.SummarizeResponse)
 
     async def StreamSummarize(
         self, request: pb.StreamSummarizeRequest, context: Any
     ) -> AsyncIterator[pb.StreamSummarizeResponse]:
         """Summarizes a text and streams the summary."""
         async with self._generations("Summarize", request, context) as (generation,):
-            async for event in stream_events(generation, self._served.identity, pb.StreamSummarizeResponse, context):
+            model = self._served.identity_of(request.model)
+            async for event in stream_events(generation, model, pb.StreamSummarizeResponse, context):
                 yield event
 
     async def Translate(self, request: pb.TranslateRequest, context: Any) -> pb.TranslateResponse:
         """Translates texts and returns the translations whole."""
         async with self._generations("Translate", request, context) as generations:
-            return await whole_texts(generations, self._served.identity, pb.TranslateResponse)
+            return await whole_texts(generations, self._served.identity_of(request.model), pb.TranslateResponse)
 
     async def StreamTranslate(
         self, request: pb.StreamTranslateRequest, context: Any
     ) -> AsyncIterator[pb.StreamTranslateResponse]:
         """Translates a text and streams the translation."""
         async with self._generations("Translate", request, context) as (generation,):
-            async for event in stream_events(generation, self._served.identity, pb.StreamTranslateResponse, context):
+            model = self._served.identity_of(request.model)
+            async for event in stream_events(generation, model, pb.StreamTranslateResponse, context):
                 yield event
 
     @asynccontextmanager

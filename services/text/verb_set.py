@@ -1,7 +1,7 @@
 """What a text model can do, as the servicer sees it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from services.engine.batching.answer import Answer
@@ -123,3 +123,5 @@ class TextVerbs:
     token_classifier: TokenClassifier | None = None
     question_answerer: QuestionAnswerer | None = None
     mask_filler: MaskFiller | None = None
+    adapters: "Mapping[str, TextVerbs]" = field(default_factory=dict[str, "TextVerbs"])
+    """What it can do with each of the adapters beside it, by their names."""

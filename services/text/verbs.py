@@ -1,5 +1,7 @@
 """Puts together what a loaded model can do."""
 
+from dataclasses import replace
+
 from services.engine.generation.building.build import BuiltEngine
 from services.engine.language.prompting import PromptEncoder
 from services.engine.language.translation import Translations
@@ -24,11 +26,32 @@ def text_verbs(
     structures: StructureCompiler,
     settings: TextSettings,
 ) -> TextVerbs:
-    """Returns the verbs of a model; `translations` are what it translates, if it does."""
+    """Returns the verbs of a model and of the adapters beside it; `translations` are what it translates, if it does."""
+
+    def verbs(own: LoadedModel, adapter: str = "") -> TextVerbs:
+        return _verbs(own, built, translations, preprocessing, structures, settings, adapter)
+
+    named = {} if loaded.adapters is None else loaded.adapters.named
+    adapters = {
+        name: verbs(replace(loaded, tokenizer=adapter.tokenizer or loaded.tokenizer), name)
+        for name, adapter in named.items()
+    }
+    return replace(verbs(loaded), adapters=adapters)
+
+
+def _verbs(
+    loaded: LoadedModel,
+    built: BuiltEngine,
+    translations: Translations | None,
+    preprocessing: Preprocessing,
+    structures: StructureCompiler,
+    settings: TextSettings,
+    adapter: str,
+) -> TextVerbs:
     batch_items = settings.max_batch_items
     encoder = PromptEncoder(loaded.tokenizer, max(built.context_tokens, built.source_tokens))
     limits = generation_limits(loaded, built, encoder, settings)
-    generator = TextGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing, structures)
+    generator = TextGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing, structures, adapter)
     translator = None
     if translations is not None:
         reader = EncoderReader(encoder, limits)

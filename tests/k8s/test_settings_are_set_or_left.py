@@ -38,7 +38,7 @@ SOUND = """
 """
 LEFT_AT_DEFAULT = {
     "gateway": (SERVER, "tls_client_ca_file", DISCOVERY, ADMISSION, RELAY),
-    "services.text": (SERVER, MODEL, GENERATION, "dtype max_batch_tokens"),
+    "services.text": (SERVER, MODEL, GENERATION, "dtype max_batch_tokens adapters"),
     "services.vision": (SERVER, MODEL, IMAGES, "dtype transform_pixels"),
     "services.speech": (SERVER, MODEL, GENERATION, SOUND, "cache_mib"),
     "services.multimodal": (
