@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from sensorium.errors import Violation
 from services.engine.generation.output.stream import GenerationStream
-from services.engine.generation.requests.request import PromptLogprobs, TokenLogprob
+from services.engine.generation.requests.request import PromptLogprobs, TokenLogprob, Work
 from services.engine.generation.requests.resolution import DeliveredTokens, GenerationOptions, ModelDefaults
 from services.engine.generation.running.media import PromptMedia
 from services.engine.language.texts import Chat
@@ -52,6 +52,8 @@ class GenerationAsk:
     """Recordings in the prompt's token ids, or what an encoder reads in the place of a prompt that is no text."""
     defaults: ModelDefaults | None = None
     """What holds where the options are silent, if not what holds for Generate."""
+    work: Work | None = None
+    """Where the model's time is counted, if with that of other wishes of the same caller."""
 
     @property
     def is_light(self) -> bool:

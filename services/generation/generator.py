@@ -96,7 +96,7 @@ class TextGenerator:
         for ask in make():
             ask = replace(ask, violations=(*ask.violations, *uncompiled))
             try:
-                prepared.append(self._prepare(ask, structure, began, work))
+                prepared.append(self._prepare(ask, structure, began, ask.work or work))
             except InvalidArgument as error:
                 wrong |= dict.fromkeys(error.violations)
         if wrong:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from services.engine.dictation.dictation import Dictation
+from services.engine.generation.requests.request import Work
 from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.multimodal.prompts import MultimodalPrompt
 from services.engine.preprocessing import Preprocessing
@@ -41,8 +42,10 @@ class DictationWriter:
         self._defaults = defaults
         self._preprocessing = preprocessing
 
-    async def write(self, samples: Any, options: DictationOptions, deadline: float | None) -> WindowAnswers:
-        """Returns what the model writes of the samples of a window, a numpy array `[n]`.
+    async def write(
+        self, samples: Any, options: DictationOptions, deadline: float | None, work: Work | None = None
+    ) -> WindowAnswers:
+        """Returns what the model writes of the samples of a window, a numpy array `[n]`. Its time is added to `work`.
 
         Raises:
             MediumRefused: they are none that the model reads; too few, say.
@@ -56,6 +59,7 @@ class DictationWriter:
             heard=prompt.media,
             deadline=deadline,
             field="audio",
+            work=work,
         )
         generation = await self._generator.start(ask)
         candidates, times = await read_candidates(generation.stream, self._defaults.end_token_ids)

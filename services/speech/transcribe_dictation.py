@@ -1,73 +1,42 @@
 """The verb Transcribe by a model that is asked for it in a prompt."""
 
-import math
+import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from sensorium.errors import InvalidArgument, Violation
+from sensorium.errors import InvalidArgument, QueueFull, Violation
 from services.engine.audio.reader import AudioReader, Sound
 from services.engine.batching.answer import Answer, RequestTimes
 from services.engine.dictation.dictation import Dictation
-from services.engine.dictation.manner import Written
+from services.engine.generation.requests.request import Work
 from services.engine.language.languages import tag_of
 from services.engine.language.prompting import PromptEncoder
 from services.engine.media.recording import Samples
 from services.engine.media.refusal import AudioRefused
 from services.engine.multimodal.processor import MediumRefused
 from services.engine.preprocessing import Preprocessing
+from services.speech.dictation_course import Course, Span, Told, confidence
 from services.speech.dictation_options import DictationOptions, dictation_options
 from services.speech.dictation_writer import DictationWriter, WindowAnswers
 from services.speech.held_seconds import HeldSeconds
 from services.speech.live.reading import Reading, spaced
 from services.speech.live.reading import Word as LiveWord
 from services.speech.recording_cuts import RecordingCuts
-from services.speech.text_words import joined_texts, words_of
-from services.speech.transcribe_ask import Segment, TranscribeAsk, Transcribed, Transcript
+from services.speech.text_words import words_of
+from services.speech.transcribe_ask import TranscribeAsk, Transcribed
 from services.speech.transcribe_checks import wrong_options
 from services.speech.window_reading import WindowReading
 
+_TOGETHER = 4
+"""Windows of one recording that are read at a time: none depends on another."""
+_RETRY_SECONDS = 1.0
 _HINTS_SHARE = 4
 """Prompt and hotwords take each at most one of so many parts of a sequence."""
 
 
-@dataclass
-class _Told:
-    """One reading of a recording, as far as its windows are written."""
-
-    texts: list[str] = field(default_factory=list[str])
-    segments: list[Segment] = field(default_factory=list[Segment])
-    likelihoods: list[float] = field(default_factory=list[float])
-    """Log-probabilities of the tokens of the transcript."""
-
-    @property
-    def text(self) -> str:
-        return joined_texts(self.texts)
-
-
-@dataclass
-class _Course:
-    """A request on its way through its windows."""
-
-    told: list[_Told]
-    """By candidate."""
-    language: str = ""
-    """Tag of the first one that the model found."""
-    queue: float | None = None
-    compute: float = 0.0
-    read: int = 0
-    generated: int = 0
-
-    def note(self, answers: WindowAnswers) -> None:
-        """Counts what a window took."""
-        self.queue = answers.queue if self.queue is None else self.queue
-        self.compute += answers.compute
-        self.read += answers.prompt_tokens
-        self.generated += sum(candidate.generated for candidate in answers.candidates)
-
-
 class DictationTranscriber:
-    """Transcribes recordings of any length, one window after the other: each ends where nobody speaks."""
+    """Transcribes recordings of any length, in windows: each ends where nobody speaks."""
 
     places_words = False
 
@@ -105,12 +74,11 @@ class DictationTranscriber:
         began = time.monotonic()
         sound, options = await self._preprocessing.run(self._prepare, ask)
         preprocess = time.monotonic() - began
-        course = _Course([_Told() for _ in range(options.count)])
+        course = Course([[] for _ in range(options.count)])
         with self._held.hold(sound.seconds):
             await self._advance(course, sound, options, ask.deadline)
-        transcripts = [Transcript(told.text, _confidence(told.likelihoods), told.segments) for told in course.told]
-        result = Transcribed(transcripts, ask.language or course.language, output_tokens=course.generated)
-        times = RequestTimes(course.queue or 0.0, preprocess, course.compute, time.monotonic() - began)
+        result = Transcribed(course.transcripts, ask.language or course.language, output_tokens=course.generated)
+        times = RequestTimes(course.queue or 0.0, preprocess, course.work.seconds, time.monotonic() - began)
         return Answer(result, times, input_tokens=course.read, audio_seconds=sound.seconds)
 
     def wrong(self, ask: TranscribeAsk) -> list[Violation]:
@@ -129,14 +97,14 @@ class DictationTranscriber:
             answers = await self._writer.write(samples, options, ask.deadline)
         except MediumRefused:
             return Reading([], ask.language)
-        (reading,) = answers.candidates
-        written = self._written(reading)
+        (told,) = await self._preprocessing.finish(self._told, answers)
+        text = told.written.text
         return Reading(
-            spaced([LiveWord(word) for word in words_of(written.text)], written.text),
-            ask.language or tag_of(written.language),
-            _confidence(self._likelihoods(reading)),
+            spaced([LiveWord(word) for word in words_of(text)], text),
+            ask.language or tag_of(told.written.language),
+            confidence(told.likelihoods),
             answers.prompt_tokens,
-            reading.generated,
+            answers.candidates[0].generated,
             answers.queue,
             answers.compute,
         )
@@ -165,44 +133,52 @@ class DictationTranscriber:
             raise InvalidArgument(wrong)
         return sound, options
 
-    async def _advance(self, course: _Course, sound: Sound, options: DictationOptions, deadline: float | None) -> None:
-        """Transcribes all windows."""
-        begin, samples = 0, sound.samples
-        while begin < len(samples):
-            end = await self._preprocessing.finish(self._cuts.next, samples, begin)
+    async def _advance(self, course: Course, sound: Sound, options: DictationOptions, deadline: float | None) -> None:
+        """Transcribes all windows, a few at a time."""
+        begun: deque[tuple[Span, asyncio.Task[tuple[WindowAnswers, list[Told]]]]] = deque()
+        place, samples = 0, sound.samples
+        try:
+            while begun or place < len(samples):
+                if place < len(samples) and len(begun) < _TOGETHER:
+                    end = await self._preprocessing.finish(self._cuts.next, samples, place)
+                    writing = self._write(samples[place:end], options, deadline, course.work, begun=place > 0)
+                    begun.append((Span(place / self.rate, end / self.rate), asyncio.create_task(writing)))
+                    place = end
+                else:
+                    span, task = begun.popleft()
+                    course.take(*(await task), span)
+        finally:
+            for _, task in begun:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in begun), return_exceptions=True)
+
+    async def _write(
+        self, samples: Samples, options: DictationOptions, deadline: float | None, work: Work, *, begun: bool
+    ) -> tuple[WindowAnswers, list[Told]]:
+        """Returns what the model writes of a window. That of a recording that was `begun` waits where none may wait."""
+        while True:
             try:
-                answers = await self._writer.write(samples[begin:end], options, deadline)
+                answers = await self._writer.write(samples, options, deadline, work)
+                return answers, await self._preprocessing.finish(self._told, answers)
             except MediumRefused as refused:
                 raise InvalidArgument([Violation("audio", str(refused))]) from refused
-            course.note(answers)
-            for told, reading in zip(course.told, answers.candidates, strict=True):
-                written = self._written(reading)
-                course.language = course.language or tag_of(written.language)
-                told.likelihoods += self._likelihoods(reading)
-                told.texts.append(written.text)
-                told.segments += self._segments(written, reading, begin / self.rate, end / self.rate)
-            begin = end
+            except QueueFull as full:
+                if not begun:
+                    raise
+                await asyncio.sleep(full.retry_after or _RETRY_SECONDS)
 
-    def _segments(self, written: Written, reading: WindowReading, begin: float, end: float) -> list[Segment]:
-        """Returns a window's text with its times; in stretches where the model tells those of them."""
-        if not written.parts:
-            confidence = _confidence(self._likelihoods(reading))
-            return [Segment(written.text, begin, end, confidence)] if written.text else []
+    def _told(self, answers: WindowAnswers) -> list[Told]:
+        """Returns what each candidate says."""
         return [
-            Segment(part.text, min(begin + part.start, end), min(begin + max(part.end, part.start), end))
-            for part in written.parts
+            Told(
+                self._dictation.manner.read(self._encoder.decode(candidate.tokens, skip_special_tokens=True)),
+                self._likelihoods(candidate),
+            )
+            for candidate in answers.candidates
         ]
-
-    def _written(self, reading: WindowReading) -> Written:
-        return self._dictation.manner.read(self._encoder.decode(reading.tokens, skip_special_tokens=True))
 
     def _likelihoods(self, reading: WindowReading) -> Sequence[float]:
         """Returns the log-probabilities of the tokens of the transcript, and not of what comes before it."""
         tokens = list(reading.tokens)
         first = tokens.index(self._marker) + 1 if self._marker in tokens else 0
         return reading.log_probabilities[first:]
-
-
-def _confidence(log_probabilities: Sequence[float]) -> float | None:
-    """Returns the geometric mean of the probabilities of tokens; None where there are none."""
-    return math.exp(math.fsum(log_probabilities) / len(log_probabilities)) if log_probabilities else None
