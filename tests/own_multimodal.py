@@ -41,7 +41,9 @@ class OwnModel:
         )
         images = [each for each in said if isinstance(each, Image.Image)]
         audio = [each for each in said if isinstance(each, np.ndarray)]
-        media: dict[str, Any] = {"images": images} if images else {}
+        # Nested as by `apply_chat_template`: a flat list is one of images of several prompts for LLaVA-OneVision.
+        nested = "batch_num_images" in processor.image_processor.model_input_names if images else False
+        media: dict[str, Any] = {"images": [images] if nested else images} if images else {}
         if audio:
             media |= {"audio": audio, "sampling_rate": tiny.RATE}
         if text.startswith(processor.tokenizer.bos_token):

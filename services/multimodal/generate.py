@@ -71,6 +71,7 @@ class MultimodalGenerator(TextGenerator):
             many = f"show {len(shown)} images and recordings; at most {self._prompts.most} are read"
             wrong.append(Violation(f"{FIELD}.messages", many))
             return []  # so many are not looked at
+        images = sum(each.kind is MediaKind.IMAGE for each in shown)
         found: list[tuple[MediaKind, Medium]] = []
         for i, each in enumerate(shown):
             if i:  # the first one is most often the only one
@@ -82,7 +83,8 @@ class MultimodalGenerator(TextGenerator):
                 wrong.append(Violation(each.field, each.sent.wrong))
                 continue
             try:
-                medium = self._prompts.reader.read(each.kind, each.sent.data, each.sent.media_type, deadline)
+                sent = each.sent
+                medium = self._prompts.reader.read(each.kind, sent.data, sent.media_type, deadline, images=images)
                 found.append((each.kind, medium))
             except MediumRefused as refused:
                 wrong.append(Violation(each.field, str(refused)))

@@ -81,9 +81,10 @@ class MediaCheck:
 def _reference(loaded: LoadedModel, drawn: list[tuple[MediaKind, int]]) -> Reference:
     assert loaded.media is not None
     processor = loaded.media
+    beside = processor.beside(drawn[0][0], len(drawn))
     try:
         media = [
-            (kind, processor.read(kind, drawn_medium(kind, index, processor.sampling_rate), b""))
+            (kind, processor.read(kind, drawn_medium(kind, index, processor.sampling_rate), b"", beside=beside))
             for kind, index in drawn
         ]
     except MediumRefused as refused:

@@ -1,6 +1,7 @@
 """What a model's forward takes of media, for several of them together and for a whole prompt."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -8,12 +9,12 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from services.engine.generation.running.media import Medium, PromptMedia
-from services.engine.multimodal.processor import MediaProcessor
+from services.engine.multimodal.processor import MediaProcessor, of_tokens
 
-
-def of_tokens(name: str) -> bool:
-    """Returns whether an input tells something of each token."""
-    return name in ("input_ids", "attention_mask") or name.endswith("token_type_ids")
+_PATCHES = {"image_token_pooling": "pixel_values"}
+"""Inputs that number the patches of another through all images of a prompt, below 0 for none: Molmo 2's."""
+_COUNT = "batch_num_images"
+"""How many images a prompt has: LLaVA-OneVision's."""
 
 
 def on_device(inputs: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str, Tensor]:
@@ -38,7 +39,7 @@ def batched_inputs(media: Sequence[Medium], padding_id: int, axes: Mapping[str, 
     longest = max(one["input_ids"].shape[1] for one in inputs)
     batch: dict[str, Tensor] = {}
     for name in inputs[0]:
-        values = [one[name] for one in inputs]
+        values = _values(name, inputs)
         if of_tokens(name):
             fill = padding_id if name == "input_ids" else 0
             values = [pad(value, (0, longest - value.shape[1]), value=fill) for value in values]
@@ -53,11 +54,22 @@ def whole_inputs(token_ids: Sequence[int], media: PromptMedia, processor: MediaP
     every = [medium.inputs for medium in media.media]
     for name in dict.fromkeys(name for one in every for name in one):
         if not of_tokens(name):
-            axis = processor.manner.axes.get(name, 0)
-            whole[name] = concatenated([one[name] for one in every if name in one], axis)
+            whole[name] = concatenated(_values(name, every), processor.manner.axes.get(name, 0))
         elif name not in whole:
             whole[name] = _told_of_tokens(name, ids, media, processor)
+    if _COUNT in whole:
+        whole[_COUNT] = torch.tensor([media.image_count])
     return whole
+
+
+def _values(name: str, inputs: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
+    """Returns an input of each of several media that have it, as it is among the others."""
+    inputs = [one for one in inputs if name in one]
+    values, numbered = [one[name] for one in inputs], _PATCHES.get(name)
+    if numbered is None or any(numbered not in one for one in inputs):  # let go of: nobody reads the numbers
+        return values
+    starts = accumulate((one[numbered].shape[:2].numel() for one in inputs[:-1]), initial=0)
+    return [torch.where(value < 0, value, value + start) for value, start in zip(values, starts, strict=True)]
 
 
 def concatenated(values: Sequence[Tensor], axis: int) -> Tensor:

@@ -11,9 +11,9 @@ from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel
 from services.engine.multimodal.check import drawn_medium
-from services.engine.multimodal.inputs import concatenated, of_tokens
+from services.engine.multimodal.inputs import concatenated
 from services.engine.multimodal.kind import MediaKind
-from services.engine.multimodal.processor import Decoded, MediaProcessor, MediumRefused
+from services.engine.multimodal.processor import Decoded, MediaProcessor, MediumRefused, of_tokens
 from services.engine.multimodal.prompt_manner import PromptManner
 from services.engine.multimodal.prompts import PromptComposer
 
@@ -26,6 +26,7 @@ _MANNERS = (
     PromptManner(shares_edges=True),
     PromptManner(encloses=True),
     PromptManner(numbers=True),
+    PromptManner(beside=True),
 )
 _ERRORS = (*MODEL_ERRORS, InvalidArgument, MediumRefused)
 
@@ -133,7 +134,8 @@ def _is_own(processor: MediaProcessor, composer: PromptComposer, kind: MediaKind
     count = text.count("{}")
     written = text.format(*[processor.shown(kind)] * count)
     shown = _drawn(processor, kind, count)
-    media = [(kind, processor.read(kind, decoded, b"")) for kind, decoded in shown]
+    beside = processor.beside(kind, count)
+    media = [(kind, processor.read(kind, decoded, b"", beside=beside)) for kind, decoded in shown]
     own = processor.own_inputs(written, shown)
     token_ids, ordered = composer.tokens(written, media)
     if token_ids != _ids(own):

@@ -96,26 +96,30 @@ class MediaProcessor:
         """Returns the token whose embeddings are replaced by a medium's features."""
         return self._token_ids[kind]
 
-    def read(self, kind: MediaKind, decoded: Decoded, digest: bytes) -> Medium:
-        """Returns a medium prepared for the model.
+    def beside(self, kind: MediaKind, images: int) -> bool:
+        """Returns whether a medium of a prompt with so many images is prepared otherwise than alone."""
+        return self.manner.beside and kind is MediaKind.IMAGE and images > 1
+
+    def read(self, kind: MediaKind, decoded: Decoded, digest: bytes, *, beside: bool = False) -> Medium:
+        """Returns a medium prepared for the model: alone, or `beside` others.
 
         Raises:
             MediumRefused: its size or length is none that the model reads.
         """
         try:
             found = self._processor(
-                text=self.shown(kind),
+                text=self.shown(kind) * (1 + beside),
                 return_tensors="pt",
                 add_special_tokens=False,
                 return_text_replacement_offsets=True,
-                **self._arguments(kind, decoded),
+                **self._arguments(kind, decoded, beside=beside),
             )
         except (ValueError, ZeroDivisionError, IndexError, RuntimeError) as error:
             if lacks_memory(error):
                 raise
             raise MediumRefused(f"cannot be prepared for the model: {error}") from error
         told = found.pop("text_replacement_offsets", None)
-        inputs = _tensors(found)
+        inputs = _of_first(_tensors(found)) if beside else _tensors(found)
         replacement = told[0][0]["replacement"] if told else self._text_of(inputs["input_ids"][0].tolist())
         count = int((inputs["input_ids"] == self._token_ids[kind]).sum())
         if not count:
@@ -197,9 +201,9 @@ class MediaProcessor:
             raise MediumRefused("cannot be written into a text by this model's processor")
         return text
 
-    def _arguments(self, kind: MediaKind, decoded: Decoded) -> dict[str, Any]:
+    def _arguments(self, kind: MediaKind, decoded: Decoded, *, beside: bool) -> dict[str, Any]:
         if kind is MediaKind.IMAGE:
-            return {"images": [decoded]}
+            return {"images": [[decoded, Image.new("RGB", (1, 1))]] if beside else [decoded]}
         assert isinstance(decoded, np.ndarray)
         rate = self.sampling_rate
         if len(decoded) > self._heard_samples:  # which it would cut off without a word
@@ -239,9 +243,14 @@ class MediaProcessor:
         return getattr(self._processor, "feature_extractor", None) or self._processor.audio_processor
 
 
-def digest_of(kind: MediaKind, decoded: Decoded) -> bytes:
-    """Returns the SHA-256 of what is decoded: equal files in different clothes have one."""
-    digest = hashlib.sha256(kind.value.encode())
+def of_tokens(name: str) -> bool:
+    """Returns whether an input tells something of each token."""
+    return name in ("input_ids", "attention_mask") or name.endswith("token_type_ids")
+
+
+def digest_of(kind: MediaKind, decoded: Decoded, *, beside: bool = False) -> bytes:
+    """Returns the SHA-256 of what is decoded: equal files in different clothes have one, in one kind of company."""
+    digest = hashlib.sha256(kind.value.encode() + b" beside others" * beside)
     if isinstance(decoded, Image.Image):
         digest.update(repr((decoded.mode, decoded.size)).encode())
         digest.update(decoded.tobytes())
@@ -253,6 +262,14 @@ def digest_of(kind: MediaKind, decoded: Decoded) -> bytes:
 def _tensors(found: Mapping[str, Any]) -> dict[str, Tensor]:
     """Returns what a model takes of what a processor makes: labels are for training."""
     return {name: value for name, value in found.items() if isinstance(value, Tensor) and name != "labels"}
+
+
+def _of_first(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the inputs of the first of two images of one prompt that take equally many tokens."""
+    return {
+        name: value[:, : value.shape[1] // 2] if of_tokens(name) else value[: (len(value) + 1) // 2]
+        for name, value in inputs.items()
+    }
 
 
 def _perceives(config: PretrainedConfig, kind: MediaKind) -> bool:

@@ -20,5 +20,7 @@ class PromptManner:
     """These tokens come before every text that does not begin so: a tokenizer's own, or Molmo 2's processor's."""
     axes: Mapping[str, int] = field(default_factory=dict[str, int])
     """Of inputs that it concatenates along another axis than the first, as MiniCPM-V's does."""
+    beside: bool = False
+    """It prepares an image beside others otherwise than alone, whatever these are, as LLaVA-OneVision's does."""
     most: int | None = None
     """Media of one prompt at most, where it prepares several otherwise than each alone; None: any number."""

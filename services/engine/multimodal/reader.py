@@ -22,8 +22,12 @@ class MediaReader:
         self._image_limits = image_limits
         self._listener = AudioReader(processor.hearing, audio_limits) if processor.sampling_rate else None
 
-    def read(self, kind: MediaKind, data: bytes, media_type: str, deadline: float | None = None) -> Medium:
+    def read(
+        self, kind: MediaKind, data: bytes, media_type: str, deadline: float | None = None, *, images: int = 1
+    ) -> Medium:
         """Returns the medium in a file that was declared as `media_type`, empty if nothing was.
+
+        `images` are those of its prompt.
 
         Raises:
             MediumRefused: the model reads no such kind, or the file is damaged, too large or of another format.
@@ -36,8 +40,9 @@ class MediaReader:
             decoded = self._decoded(kind, data, media_type, deadline)
         except (ImageRefused, AudioRefused) as refused:
             raise MediumRefused(str(refused)) from refused
-        digest = digest_of(kind, decoded)
-        return self._cache.find(digest) or self._cache.add(self._processor.read(kind, decoded, digest))
+        beside = self._processor.beside(kind, images)
+        digest = digest_of(kind, decoded, beside=beside)
+        return self._cache.find(digest) or self._cache.add(self._processor.read(kind, decoded, digest, beside=beside))
 
     def _decoded(self, kind: MediaKind, data: bytes, media_type: str, deadline: float | None) -> Decoded:
         if kind is MediaKind.AUDIO:

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from transformers import GenerationConfig, PreTrainedModel
 
 from services.engine.generation.cache.module_memory import ModuleMemory
-from services.engine.multimodal.inputs import of_tokens
+from services.engine.multimodal.processor import of_tokens
 
 _UNBOUNDED = 1 << 30
 """A length that `generate` checks and that no sequence reaches."""

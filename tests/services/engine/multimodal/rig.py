@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from prometheus_client import CollectorRegistry
 
 from services.engine.checkpoint import Checkpoint
@@ -47,11 +48,13 @@ class Rig:
         processor, cache, media = self.loaded.media, self.built.media_cache, []
         assert processor is not None
         assert cache is not None
+        images = sum(isinstance(each, Image.Image) for each in said)
         for each in said:
             if not isinstance(each, str):
                 kind = MediaKind(part(each)["type"])
-                digest = digest_of(kind, each)
-                medium = cache.find(digest) or cache.add(processor.read(kind, each, digest))
+                beside = processor.beside(kind, images)
+                digest = digest_of(kind, each, beside=beside)
+                medium = cache.find(digest) or cache.add(processor.read(kind, each, digest, beside=beside))
                 media.append((kind, medium))
         chat = Chat([{"role": "user", "content": [part(each) for each in said]}], tools=[], continue_last=False)
         return self.composer.compose(chat, media)

@@ -7,7 +7,9 @@ from transformers import AutoConfig
 
 from sensorium import InvalidArgument
 from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.generation.building.verification import NotPaged
 from services.engine.language.texts import Chat
+from services.engine.multimodal.check import MediaCheck
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.processor import MediaProcessor
 from services.multimodal.config import MultimodalSettings
@@ -122,8 +124,22 @@ def test_a_processor_that_fails_is_refused_with_what_it_says(tmp_path: Path, mon
         load_multimodal_model(folder)
 
 
-@pytest.mark.parametrize(("name", "most"), [("llava_onevision", 1), ("llava", None)])
-def test_several_images_are_taken_where_each_is_prepared_as_alone(tmp_path: Path, name: str, most: int | None) -> None:
-    loaded = load_multimodal_model(Checkpoint(str(tiny.write_checkpoint(tmp_path, name)), torch.device("cpu")))
-    assert loaded.media is not None
-    assert loaded.media.manner.most == most
+@pytest.mark.parametrize("cached", [True, False], ids=["in pages", "by the model's own cache"])
+async def test_images_beside_others_are_prepared_otherwise_than_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    if not cached:
+        monkeypatch.setattr(MediaCheck, "verify", _not_paged)
+    rig = Rig.start(tiny.write_checkpoint(tmp_path, "llava_onevision"), "llava_onevision")
+    first, second, third, _ = shown("llava_onevision")
+    turns = [("See ", first), ("See ", first, second), (second, "and", first, third, " now"), (third, "What?")]
+    try:
+        expected = [rig.own.generate(*turn, count=8) for turn in turns]
+        assert len(set(map(tuple, expected))) == len(turns)
+        assert [(await rig.run(*turn, max_new_tokens=8)).ids for turn in turns] == expected
+    finally:
+        rig.built.engine.close()
+
+
+def _not_paged(*_: object) -> None:
+    raise NotPaged("as the test wants it")
