@@ -101,11 +101,15 @@ class Process:
         self._signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.popen.wait(STOP_SECONDS)
-        self._signal(signal.SIGKILL)
+        self.kill()
         self.popen.wait()
         for opened in (self.popen.stdin, self.popen.stdout, self._file):
             if opened is not None:
                 opened.close()
+
+    def kill(self) -> None:
+        """Ends all of its group at once, and waits for nothing."""
+        self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -92,6 +92,8 @@ def _stream(behaviour: Any, decode: Decode, guard: Guard, patience: Patience) ->
 
 
 def _decoded(request: Any, decode: Decode, patience: Patience) -> Any:
+    if request is None:
+        raise InvalidArgument([], "The call ended before its message came.")
     return decode(request) if isinstance(request, bytes) else _each(request, decode, patience)
 
 

@@ -205,19 +205,14 @@ class ServerCall(Stream):
 
     async def _answer(self, handler: Any) -> None:
         self._serializer = handler.response_serializer
-        requests: Any = self._requests() if handler.request_streaming else await self._request()
+        # None where a call that has one message ended without it.
+        requests: Any = self._requests() if handler.request_streaming else await self._next()
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             await behaviour(requests, self)
         else:
             behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
             await self.write(await behaviour(requests, self))
-
-    async def _request(self) -> bytes:
-        request = await self._next()
-        if request is None:
-            await self.abort(StatusCode.INTERNAL, "The call has no message.")
-        return request
 
     async def _requests(self) -> AsyncIterator[bytes]:
         while (request := await self._next()) is not None:

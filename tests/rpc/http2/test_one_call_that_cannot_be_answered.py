@@ -1,14 +1,16 @@
 """What ends a call, and leaves the others of its connection alone."""
 
+import base64
 import gzip
 import zlib
 
 import pytest
+from grpc import StatusCode
 
 from sensorium.rpc.http2 import frames
 from sensorium.rpc.http2.frames import ErrorCode, frame, header_frames, prefixed
 from tests.rpc.http2.wire import REQUEST, Wire, wire
-from tests.rpc.peer import COLLECT, UNARY, peer
+from tests.rpc.peer import COLLECT, STREAM, UNARY, peer
 
 LIMIT = 100_000
 
@@ -79,19 +81,31 @@ async def test_headers_that_are_not_allowed_reset_the_stream(headers: list[tuple
         (prefixed(bytes(LIMIT + 1))[:9], "identity", "8"),
         (b"\2\0\0\0\1x", "identity", "13"),
         (b"\0\0\0\0\2x", "identity", "13"),
-        (b"", "identity", "13"),
     ],
 )
 async def test_a_message_is_read_or_refused(body: bytes, encoding: str, status: str) -> None:
     async with peer(message_bytes=LIMIT) as there, wire(there.server.port) as caller:
         caller.greet()
         for number, method in ((1, UNARY), (3, COLLECT)):
-            if not body and method == COLLECT:
-                continue
             headers = [*changed(path=method), ("grpc-encoding", encoding)]
             caller.send(header_frames(number, caller.block(headers), 0, 16_384))
             caller.send(frame(frames.DATA, frames.END_STREAM, number, body))
             assert (await caller.trailers(number))["grpc-status"] in (status, "3")  # "x" is no request
+        assert await is_served(caller, 5)
+
+
+async def test_a_call_without_its_message_is_told_what_is_wrong() -> None:
+    async with peer() as there, wire(there.server.port) as caller:
+        caller.greet()
+        for number, method in ((1, UNARY), (3, STREAM)):
+            headers = changed(path=method)
+            caller.send(header_frames(number, caller.block(headers), frames.END_STREAM, 16_384))
+            trailers = await caller.trailers(number)
+            assert trailers["grpc-status"] == "3"
+            details = base64.b64decode(trailers["grpc-status-details-bin"] + "==")
+            assert b"The call ended before its message came." in details
+            assert b"INVALID_REQUEST" in details
+        assert [code for _, code in there.record.ended] == [StatusCode.INVALID_ARGUMENT] * 2
         assert await is_served(caller, 5)
 
 
@@ -114,7 +128,7 @@ async def test_headers_come_in_pieces_and_with_a_priority() -> None:
             frame(frames.CONTINUATION, 0, 1, block[20:30]),
             frame(frames.CONTINUATION, frames.END_HEADERS, 1, block[30:]),
         )
-        assert (await caller.trailers(1))["grpc-status"] == "13"  # it has no message
+        assert (await caller.trailers(1))["grpc-status"] == "3"  # it has no message
         assert await is_served(caller, 3)
 
 
