@@ -4,16 +4,13 @@ the operator says otherwise.
 
 import hashlib
 import logging
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.constants import HF_HUB_CACHE
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.distributed.configuration_utils import DistributedConfig
@@ -25,6 +22,7 @@ from services.engine.adapters.configuration import CONFIG
 from services.engine.adapters.head import adapt
 from services.engine.adapters.merging import merge
 from services.engine.adapters.rounding import rounded_before
+from services.engine.failed_load import explain
 from services.engine.narrow.model import narrow_weights, unsuitable
 from services.engine.narrow.numbers import NARROW_KINDS, NarrowKind
 from services.engine.parallel.narrow_reading import NarrowConfig
@@ -43,6 +41,7 @@ MODEL_ERRORS = (
     AttributeError,
     ImportError,
     LookupError,
+    OSError,
     RuntimeError,
     TypeError,
     ValueError,
@@ -124,31 +123,8 @@ def refusals(source: str, part: str = "") -> Generator[None]:
     """Turns what goes wrong while a checkpoint, or what is called a `part`, is read into ModelRefused."""
     try:
         yield
-    except (*MODEL_ERRORS, OSError, SafetensorError) as error:
-        raise ModelRefused(f"{part}{source} cannot be loaded: {_reason(source, error)}") from error
-
-
-def _reason(source: str, error: Exception) -> str:
-    """Returns why a checkpoint failed with `error`, in sentences.
-
-    Libraries look for a folder that is mistyped on the hub, and take files that may not be read for missing.
-    """
-    of_hub = not os.path.isdir(source)  # noqa: PTH112 - a hub id is no path
-    place = Path(HF_HUB_CACHE, "models--" + source.replace("/", "--")) if of_hub else Path(source)
-    if unread := _unreadable(place):
-        # What says that a file is missing would mislead; what says anything else may have nothing to do with this one.
-        own = "" if isinstance(error, OSError) else f" {error}"
-        return f"{unread} cannot be read by user {os.geteuid()}.{own}"
-    nowhere = f"There is no such folder, and on the hub, or in {HF_HUB_CACHE}: "
-    return f"{'' if place.is_dir() else nowhere}{error}{advice(error)}"
-
-
-def _unreadable(place: Path) -> Path | None:
-    """Returns what this process may not read of a folder and what is in it, or a link that leads nowhere."""
-    for path in chain((place.parent, place), place.rglob("*")):  # not beyond what cannot be looked into
-        if not os.access(path, os.X_OK if path.is_dir() else os.R_OK) and os.path.lexists(path):
-            return path
-    return None
+    except (*MODEL_ERRORS, SafetensorError) as error:
+        raise ModelRefused(f"{part}{source} cannot be loaded: {explain(source, error)}") from error
 
 
 def read_config(checkpoint: Checkpoint) -> PretrainedConfig:
@@ -239,7 +215,7 @@ def _merged(checkpoint: Checkpoint, model: PreTrainedModel, found: dict[str, Any
     if checkpoint.adapter is not None:
         try:
             lacking -= merge(checkpoint.adapter, model)
-        except (*MODEL_ERRORS, OSError, SafetensorError) as error:
+        except (*MODEL_ERRORS, SafetensorError) as error:
             told = f"The adapter {checkpoint.adapter.told} cannot be merged into {checkpoint.source}"
             raise ModelRefused(f"{told}: {error}") from error
         log.info("the adapter %s was merged into %s", checkpoint.adapter.told, checkpoint.source)
@@ -281,17 +257,3 @@ def _own_revision(checkpoint: Checkpoint) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"sha256-{digest.hexdigest()[:16]}"
-
-
-def advice(error: Exception) -> str:
-    """Returns which flag would have let a checkpoint load that failed with `error`, as a sentence; mostly nothing."""
-    if "trust_remote_code" in str(error):
-        return " With --trust-remote-code its own code is run: read it first."
-    if " model.safetensors" in str(error):  # not an adapter's
-        return (
-            " It has no weights in safetensors. With --allow-pickle-weights others are unpickled, which may run code "
-            "of whoever made them; converting them is safer."
-        )
-    if isinstance(error, TypeError) and "NoneType" in str(error):
-        return ": a file of its tokenizer or its processor seems to be missing."
-    return ""

@@ -34,7 +34,7 @@ def test_what_is_told_to_stop_leaves_nothing_behind(tmp_path: Path) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as told:
         assert told.stdout is not None
-        with open(os.pidfd_open(int(told.stdout.readline()))) as started:
+        with os.fdopen(os.pidfd_open(int(told.stdout.readline()))) as started:
             told.terminate()
             assert told.stdout.read() == ""
             assert told.wait() == -signal.SIGTERM

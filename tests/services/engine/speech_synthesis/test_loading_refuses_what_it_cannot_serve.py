@@ -66,7 +66,7 @@ def test_a_tokenizer_that_needs_another_package(
 def test_a_vocabulary_that_is_missing(tmp_path: Path) -> None:
     folder = write_vits(tmp_path)
     (folder / "vocab.json").unlink()
-    assert "a file of its tokenizer or its processor seems to be missing." in refusal(folder)
+    assert "A file that its tokenizer or its processor is made of is missing." in refusal(folder)
 
 
 @pytest.mark.parametrize(

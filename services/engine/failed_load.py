@@ -1,0 +1,71 @@
+"""Why a checkpoint could not be loaded, and what to do about it, in sentences."""
+
+import os
+from itertools import chain
+from pathlib import Path
+
+import transformers
+from huggingface_hub.constants import HF_HUB_CACHE
+from huggingface_hub.errors import HFValidationError
+from safetensors import SafetensorError
+
+_OF_CODE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
+"""What says little by itself: a library was not written for what it found."""
+
+
+def explain(source: str, error: Exception) -> str:
+    """Returns why `source`, a folder or a hub id, failed with `error`.
+
+    Libraries look for a folder that is mistyped on the hub, and take files that may not be read for missing.
+    """
+    if isinstance(error.__cause__ or error, HFValidationError):
+        return "There is no such folder."
+    of_hub = not os.path.isdir(source)  # noqa: PTH112 - a hub id is no path
+    place = Path(HF_HUB_CACHE, "models--" + source.replace("/", "--")) if of_hub else Path(source)
+    if unread := _unreadable(place):
+        # What says that a file is missing would mislead; what says anything else may have nothing to do with this one.
+        own = "" if isinstance(error, OSError) else f" {error}"
+        return f"{unread} cannot be read by user {os.geteuid()}.{own}"
+    if not of_hub and "a `model_type` key" in str(error) and not (place / "config.json").exists():
+        return _no_configuration(place)
+    nowhere = f"There is no such folder, and on the hub, or in {HF_HUB_CACHE}: "
+    return f"{'' if place.is_dir() else nowhere}{_told(error)}"
+
+
+def _unreadable(place: Path) -> Path | None:
+    """Returns what this process may not read of a folder and what is in it, or a link that leads nowhere."""
+    for path in chain((place.parent, place), place.rglob("*")):  # not beyond what cannot be looked into
+        if not os.access(path, os.X_OK if path.is_dir() else os.R_OK) and os.path.lexists(path):
+            return path
+    return None
+
+
+def _no_configuration(folder: Path) -> str:
+    """Returns what to do where there is no config.json: training leaves checkpoints in folders of its own folder."""
+    inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    has = f"; {', '.join(inside)} in it has one: give that" if inside else ": give a folder that save_pretrained wrote"
+    return f"It has no config.json{has}."
+
+
+def _told(error: Exception) -> str:
+    """Returns what an error says, or what it means where that is known, and what lets the checkpoint load."""
+    said = str(error)
+    if "backend tokenizer" in said:
+        return "It has no files of a tokenizer that can be read: the tokenizer's own save_pretrained writes them."
+    if isinstance(error, SafetensorError):
+        return f"A file of its weights is damaged, or was not copied whole ({said}): fetch or save it anew."
+    if "trust_remote_code" in said:
+        return f"{said} With --trust-remote-code its own code is run: read it first."
+    if " model.safetensors" in said:  # not an adapter's
+        return (
+            f"{said} It has no weights in safetensors. With --allow-pickle-weights others are unpickled, which may run "
+            "code of whoever made them; converting them is safer."
+        )
+    if isinstance(error, TypeError) and "PathLike" in said and "NoneType" in said:
+        return "A file that its tokenizer or its processor is made of is missing."
+    if isinstance(error, _OF_CODE):
+        return (
+            f"{type(error).__name__}: {said}. A file of it may be missing or damaged, or it was made for another "
+            f"release of transformers than {transformers.__version__}."
+        )
+    return said
