@@ -10,6 +10,7 @@ from PIL import Image
 from transformers import AutoConfig
 
 from tests import tiny_multimodal_models as tiny
+from tests.tiny_media_readers import RATE
 
 Samples = NDArray[np.float32]
 Said = str | Image.Image | Samples
@@ -45,7 +46,7 @@ class OwnModel:
         nested = "batch_num_images" in processor.image_processor.model_input_names if images else False
         media: dict[str, Any] = {"images": [images] if nested else images} if images else {}
         if audio:
-            media |= {"audio": audio, "sampling_rate": tiny.RATE}
+            media |= {"audio": audio, "sampling_rate": RATE}
         if text.startswith(processor.tokenizer.bos_token):
             media["add_special_tokens"] = False  # as `apply_chat_template` does
         inputs = processor(text=text, return_tensors="pt", **media)
@@ -62,7 +63,7 @@ def part(said: Said) -> dict[str, str]:
 
 def recording(seed: int, seconds: float = 0.6) -> Samples:
     """Returns noise."""
-    return np.random.default_rng(seed).normal(0, 0.2, int(seconds * tiny.RATE)).astype(np.float32)
+    return np.random.default_rng(seed).normal(0, 0.2, int(seconds * RATE)).astype(np.float32)
 
 
 def shown(name: str) -> list[Said]:

@@ -11,6 +11,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from services.engine.audio.extractors import show_feature_extractors
 from tests import tiny_multimodal_models as tiny
+from tests.tiny_media_readers import RATE
 from tests.tiny_models import END_ID
 
 MELS = 16
@@ -117,7 +118,7 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         },
     ),
     "moss_transcribe_diarize": lambda: _config(
-        "moss_transcribe_diarize", {"model_type": "qwen3", "head_dim": 8}, audio_chunk_size=2 * tiny.RATE,
+        "moss_transcribe_diarize", {"model_type": "qwen3", "head_dim": 8}, audio_chunk_size=2 * RATE,
         audio_config=_WHISPER | {"max_source_positions": 100},
     ),
     "omniasr": lambda: _config(

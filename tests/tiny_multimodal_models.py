@@ -24,29 +24,19 @@ from transformers import (
     Qwen2VLConfig,
     Qwen3VLConfig,
     SmolVLMConfig,
-    WhisperFeatureExtractor,
 )
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MULTIMODAL_LM_MAPPING,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
 )
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
-from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
-from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
-from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
-from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from services.engine.multimodal.processor_class import without_video
 from tests import tiny_models
+from tests.tiny_media_readers import PINPOINTS, READERS
 from tests.tiny_models import END_ID
 
 CONTEXT = 512
-RATE = 16_000
-"""Of recordings, in Hz."""
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{% for p in m.content %}"
@@ -207,7 +197,6 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
 }  # fmt: skip
 """By name: images of one size, of any size with positions in two dimensions, cut in pieces; recordings."""
 
-_PINPOINTS = [[32, 64], [64, 32], [64, 64]]
 OTHER_PROMPTS: dict[str, Callable[[], PretrainedConfig]] = {
     # Writes the start of a text behind the last image, and ends it with a line.
     "paligemma": lambda: PaliGemmaConfig(
@@ -229,34 +218,12 @@ OTHER_PROMPTS: dict[str, Callable[[], PretrainedConfig]] = {
     # Cuts an image into pieces only where a prompt shows no other.
     "llava_onevision": lambda: LlavaOnevisionConfig(
         vision_config=_LAYERS | {"model_type": "siglip_vision_model", "image_size": 32, "patch_size": 8},
-        text_config=_text("llava_onevision", model_type="qwen2"), image_grid_pinpoints=_PINPOINTS,
+        text_config=_text("llava_onevision", model_type="qwen2"), image_grid_pinpoints=PINPOINTS,
         image_token_index=_id("llava_onevision", "<image>"), video_token_index=_id("llava_onevision", "<video>"),
         tie_word_embeddings=False,
     ),
 }  # fmt: skip
 """Those whose processors write otherwise than by a replacement for each image by itself."""
-
-
-def _reader(name: str) -> Any:
-    if name == "paligemma":
-        reader = SiglipImageProcessorPil(size={"height": 32, "width": 32})
-        reader.image_seq_length = 16
-        return reader
-    if name == "idefics2":
-        return Idefics2ImageProcessorPil(size={"shortest_edge": 32, "longest_edge": 48}, do_image_splitting=False)
-    if name == "llava_onevision":
-        return LlavaOnevisionImageProcessorPil(size={"height": 32, "width": 32}, image_grid_pinpoints=_PINPOINTS)
-    if name == "llava":
-        return CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    if name == "idefics3":
-        return Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
-    if name == "smolvlm":
-        return SmolVLMImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
-    if name == "gemma3":
-        return Gemma3ImageProcessorPil(size={"height": 32, "width": 32})
-    if name == "qwen2_audio":
-        return WhisperFeatureExtractor(feature_size=16, chunk_length=1, sampling_rate=RATE)
-    return Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 16})
 
 
 def processor(name: str) -> Any:
@@ -270,7 +237,7 @@ def processor(name: str) -> Any:
         "smolvlm": {"image_seq_len": 4, "video_processor": None},
         "gemma3": {"image_seq_length": 4},
     }
-    return kind(_reader(name), tokenizer(name), chat_template=template(name), **own.get(name, {}))
+    return kind(READERS[name](), tokenizer(name), chat_template=template(name), **own.get(name, {}))
 
 
 def write_checkpoint(folder: Path, name: str, *, seed: int = 0, **generation: object) -> Path:

@@ -23,7 +23,7 @@ def read_processor(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
     show_feature_extractors()
     of_configurations: Any = PROCESSOR_MAPPING
     kind = _named_class(checkpoint) or of_configurations.get(type(config), None)
-    if kind is None:
+    if kind in (None, AutoProcessor):
         return AutoProcessor.from_pretrained(checkpoint.source, **checkpoint.shared)
     if kind is VoxtralProcessor:
         kind = TextVoxtralProcessor
@@ -35,10 +35,17 @@ def read_processor(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
 
 
 def _named_class(checkpoint: Checkpoint) -> Any:
-    """Returns the class that the checkpoint names, as AutoProcessor finds it: Pixtral is a LLaVA with another's."""
+    """Returns the class that the checkpoint names, as AutoProcessor finds it: Pixtral is a LLaVA with another's.
+
+    AutoProcessor itself where that is of the checkpoint's own code, which may be run.
+    """
     for file in _NAMING:
-        path = find_file(checkpoint, file)
-        if path is not None and (name := json.loads(path.read_text(encoding="utf-8")).get("processor_class")):
+        if (path := find_file(checkpoint, file)) is None:
+            continue
+        told = json.loads(path.read_text(encoding="utf-8"))
+        if checkpoint.trust.remote_code and "AutoProcessor" in told.get("auto_map", {}):
+            return AutoProcessor
+        if name := told.get("processor_class"):
             return processor_class_from_name(name)
     return None
 

@@ -81,6 +81,57 @@ def test_rows_at_any_position_beside_fillers_compute_the_same(fresh_llama: Loade
     torch.testing.assert_close(runner.run(rows), expected, rtol=1e-4, atol=1e-4)
 
 
+_SAMPLED = {"temperature": 0.9, "top_k": 5, "seed": 3}
+_ONCE = {"frequency_penalty": 50.0, "min_new_tokens": 5, "stop_token_ids": frozenset(range(5))}
+
+
+def asked() -> list[tuple[list[int], dict[str, Any]]]:
+    """Returns prompts and parameters of every kind, with a structure of their own."""
+    return [
+        ([7, 8, 9], {}),
+        ([*range(20, 36)], _SAMPLED),
+        ([30], {}),
+        ([50, 51], {"repetition_penalty": 9.0, "logit_bias": ((6, 0.4), (7, 0.4))}),
+        ([60], _SAMPLED | _ONCE),
+        ([90], {"structure": regex("[!-&]{40}"), "presence_penalty": 1.5, **_SAMPLED}),
+        ([40, 41], {"temperature": 1.0}),
+        ([70], {"repetition_penalty": 9.0, "no_repeat_ngram_size": 1, "logprob_count": 3}),
+    ]
+
+
+def launched(graphs: PlayedGraphs, rows: list[Row[Sequence]]) -> dict[Sequence, list[Sampled]]:
+    """Returns what is chosen in steps each of which is launched before the tokens in front of it are read."""
+    step, found = None, dict[Sequence, list[Sampled]]()
+    cohorts = {count: rows[-count:] for count in (8, 4, 2)}
+    for count in (8, 8, 8, 8, 4, 4, 4, 2):
+        going = cohorts[count] if step else [Row(row.sequence, row.sequence.remaining) for row in rows]
+        before, step = step, graphs.launch(going, step)
+        assert step is not None
+        for i, (sequence, token) in enumerate(zip(before.sequences, before.tokens(), strict=True) if before else ()):
+            assert before is not None
+            found.setdefault(sequence, []).append((token, before.likelihoods().get(i)))
+            sequence.computed = len(sequence.token_ids)
+            sequence.token_ids.append(token)
+        step = step.finished()
+    return found
+
+
+def assert_chosen(runner: ModelRunner, row: Row[Sequence], found: list[Sampled]) -> None:
+    """Compares with what the model chooses where each step has what the one before it chose."""
+    sequence = row.sequence
+    sequence.token_ids = sequence.token_ids[: sequence.prompt_count]
+    sequence.computed = len(sequence.token_ids) - 1
+    for token, likelihood in found:
+        [(_, (expected, how_likely))] = choose([row], runner.run([row]).clone())  # which is no inference tensor
+        assert token == expected
+        assert (likelihood is None) == (sequence.request.logprob_count is None)
+        if likelihood and how_likely:
+            assert likelihood.logprob == pytest.approx(how_likely.logprob, abs=1e-4)
+            assert len(likelihood.likeliest) == 3
+        sequence.token_ids.append(int(token))  # type: ignore[arg-type]
+        sequence.computed += 1
+
+
 @pytest.mark.parametrize("kind", ["decoding", "behind prompts, with draws that are not recorded"])
 def test_steps_launched_behind_one_another_continue_its_tokens(
     fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -95,50 +146,16 @@ def test_steps_launched_behind_one_another_continue_its_tokens(
     runner = ModelRunner(llama.model, ReferenceAttention(), cache, CPU)
     graphs = PlayedGraphs(llama.model, TritonAttention(CPU), cache, CPU, longest=64)
     graphs.record(8, Extent(reading=32))
-    sampled = {"temperature": 0.9, "top_k": 5, "seed": 3}
-    once = {"frequency_penalty": 50.0, "min_new_tokens": 5, "stop_token_ids": frozenset(range(5))}
-    asked = (
-        ([7, 8, 9], {}),
-        ([*range(20, 36)], sampled),
-        ([30], {}),
-        ([50, 51], {"repetition_penalty": 9.0, "logit_bias": ((6, 0.4), (7, 0.4))}),
-        ([60], sampled | once),
-        ([90], {"structure": regex("[!-&]{40}"), "presence_penalty": 1.5, **sampled}),
-        ([40, 41], {"temperature": 1.0}),
-        ([70], {"repetition_penalty": 9.0, "no_repeat_ngram_size": 1, "logprob_count": 3}),
-    )
     rows: list[Row[Sequence]] = []
-    for prompt, fields in asked:
+    for prompt, fields in asked():
         rows.append(Row(sequence_of(prompt, **fields), 1, decodes=True))
         pool.grow(rows[-1].sequence.pages, 32)
         if (before := len(prompt) - 1) and not reads:
             runner.run([Row(rows[-1].sequence, before)])
             rows[-1].sequence.computed = before
-    step, found = None, dict[Sequence, list[Sampled]]()
-    cohorts = {count: rows[-count:] for count in (8, 4, 2)}
-    for count in (8, 8, 8, 8, 4, 4, 4, 2):
-        going = cohorts[count] if step else [Row(row.sequence, row.sequence.remaining) for row in rows]
-        before, step = step, graphs.launch(going, step)
-        assert step is not None
-        for i, (sequence, token) in enumerate(zip(before.sequences, before.tokens(), strict=True) if before else ()):
-            assert before is not None
-            found.setdefault(sequence, []).append((token, before.likelihoods().get(i)))
-            sequence.computed = len(sequence.token_ids)
-            sequence.token_ids.append(token)
-        step = step.finished()
+    found = launched(graphs, rows)
     for row in rows:
-        sequence = row.sequence
-        sequence.token_ids = sequence.token_ids[: sequence.prompt_count]
-        sequence.computed = len(sequence.token_ids) - 1
-        for token, likelihood in found[sequence]:
-            [(_, (expected, how_likely))] = choose([row], runner.run([row]).clone())  # which is no inference tensor
-            assert token == expected
-            assert (likelihood is None) == (sequence.request.logprob_count is None)
-            if likelihood and how_likely:
-                assert likelihood.logprob == pytest.approx(how_likely.logprob, abs=1e-4)
-                assert len(likelihood.likeliest) == 3
-            sequence.token_ids.append(int(token))  # type: ignore[arg-type]
-            sequence.computed += 1
+        assert_chosen(runner, row, found[row.sequence])
     assert graphs.drawn == (0 if reads else 8)
 
 
