@@ -520,7 +520,9 @@ Global___ChatMessage: _TypeAlias = ChatMessage  # noqa: Y015
 
 @_typing.final
 class ChatPrompt(_message.Message):
-    """ChatPrompt is a conversation that the model's own chat template turns into a prompt."""
+    """ChatPrompt is a conversation that the model's own chat template turns into a prompt. What is said in it is text, also
+    where it reads as one of the template's control tokens.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -95,7 +95,9 @@ Global___MultimodalMessage: _TypeAlias = MultimodalMessage  # noqa: Y015
 
 @_typing.final
 class MultimodalPrompt(_message.Message):
-    """MultimodalPrompt is a conversation that the model's own chat template turns into a prompt."""
+    """MultimodalPrompt is a conversation that the model's own chat template turns into a prompt. What is said in it is text,
+    also where it reads as one of the template's control tokens.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

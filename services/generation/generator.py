@@ -189,6 +189,7 @@ class TextGenerator:
             # The template writes the special tokens itself.
             rendered, field = self._encoder.render(ask.chat), "chat"
             ids = self._encoder.encode(rendered, field=field, add_special_tokens=False)
+            rendered = self._encoder.shown(rendered)
         elif ask.prompt is not None:
             rendered, field = ask.prompt, "prompt"
             ids = self._encoder.encode(rendered, field=field) if rendered else []

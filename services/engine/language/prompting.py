@@ -4,15 +4,17 @@ Texts are encoded without truncation and padding: those are state of a fast toke
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument, Violation
+from services.engine.language.control_tokens import ControlTokens
 from services.engine.language.texts import Chat, EncodedText
 from services.engine.turns import give_way, tokenizing
 
+_Said = TypeVar("_Said")
 _LONGEST_CHARACTER = 4
 """Bytes in UTF-8."""
 _MANY_TOKENS = 1_024
@@ -28,19 +30,22 @@ class PromptEncoder:
         self.is_fast = bool(tokenizer.is_fast)
         """Whether the tokenizer is compiled code."""
         self._decoder: Any = tokenizer.backend_tokenizer if _decodes_plainly(tokenizer) else None
+        self._control = ControlTokens(tokenizer)
         self._special_ids = frozenset(tokenizer.all_special_ids)
         longest = max(map(len, tokenizer.get_vocab()), default=1)
         self.most_characters = longest * context_tokens
         """A longer text fits the context in no tokens."""
 
     def encode(self, text: str, *, field: str, add_special_tokens: bool = True) -> list[int]:
-        """Returns the ids of `text`.
+        """Returns the ids of `text`. In what `render` or `quoted` gave, texts of callers hold no control tokens.
 
         Raises:
             InvalidArgument: it is so long that it cannot fit the context, whatever its tokens. `field` is its name.
         """
-        self._require_length(text, field)
+        self._require_length(self.shown(text), field)
         with tokenizing(len(text)):
+            if self._control.has_marks(text):
+                return self._control.encode(text, field)
             return self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
 
     def encode_tokens(self, text: str, most: int, *, add_special_tokens: bool) -> EncodedText | None:
@@ -85,8 +90,10 @@ class PromptEncoder:
         """Whether the model has a chat template."""
         return bool(self._tokenizer.chat_template)
 
-    def render(self, chat: Chat, field: str = "chat") -> str:
-        """Returns the conversation as the model's chat template writes it. `field` is its name.
+    def render(self, chat: Chat, field: str = "chat", *, quoted: bool = False) -> str:
+        """Returns the conversation as the model's chat template writes it, for `encode`. `field` is its name.
+
+        `quoted` tells that callers' texts in it are.
 
         Raises:
             InvalidArgument: the model has no template, or the template refuses the conversation.
@@ -98,14 +105,23 @@ class PromptEncoder:
             raise InvalidArgument([Violation(f"{field}.tools", "the model's chat template has no place for tools")])
         try:
             return self._tokenizer.apply_chat_template(
-                chat.messages,
-                tools=chat.tools or None,
+                chat.messages if quoted else self.quoted(chat.messages),
+                tools=(chat.tools if quoted else self.quoted(chat.tools)) or None,
                 add_generation_prompt=not chat.continue_last,
                 continue_final_message=chat.continue_last,
                 tokenize=False,
             )
         except (TemplateError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise InvalidArgument([Violation(field, f"the model's chat template refuses it: {error}")]) from error
+            refusal = f"the model's chat template refuses it: {self.shown(str(error))}"
+            raise InvalidArgument([Violation(field, refusal)]) from error
+
+    def quoted(self, said: _Said) -> _Said:
+        """Returns a caller's text, or values with some, to stand for `encode` among control tokens that are meant."""
+        return self._control.marked(said)
+
+    def shown(self, text: str) -> str:
+        """Returns what `render` or `quoted` gave as callers may see it."""
+        return self._control.unmarked(text) if self._control.has_marks(text) else text
 
     def _require_length(self, text: str, field: str) -> None:
         if len(text) > self.most_characters:

@@ -54,7 +54,8 @@ class PromptComposer:
         """Returns a conversation as the model's template writes it. Raises InvalidArgument: that refuses it."""
         rendered = None if self._encoder.has_template else self._plain(chat)
         if rendered is None:
-            rendered = self._encoder.render(chat if self._reads_parts else self._written_out(chat), field=FIELD)
+            written = chat if self._reads_parts else self._written_out(chat)
+            rendered = self._encoder.render(written, field=FIELD, quoted=not self._reads_parts)
         return rendered
 
     def expand(self, rendered: str, media: Sequence[tuple[MediaKind, Medium]]) -> MultimodalPrompt:
@@ -64,7 +65,7 @@ class PromptComposer:
             InvalidArgument: there are more or less of them.
         """
         token_ids, ordered = self.tokens(rendered, media)
-        return MultimodalPrompt(rendered, token_ids, self._placer.place(token_ids, ordered, FIELD))
+        return MultimodalPrompt(self._encoder.shown(rendered), token_ids, self._placer.place(token_ids, ordered, FIELD))
 
     def inputs(self, token_ids: list[int], ordered: Sequence[tuple[MediaKind, Medium]]) -> dict[str, Tensor]:
         """Returns what the model takes of a prompt with `ordered` media, none of which it has encoded."""
@@ -101,12 +102,13 @@ class PromptComposer:
         """
         if len(chat.messages) != 1 or chat.messages[0]["role"] != "user" or chat.tools or chat.continue_last:
             return None
-        return "".join(map(self._text_of, chat.messages[0]["content"]))
+        return "".join(map(self._text_of, self._encoder.quoted(chat.messages[0]["content"])))
 
     def _written_out(self, chat: Chat) -> Chat:
-        """Returns a conversation each of whose turns is one text, for templates of text alone."""
-        turns = [{**turn, "content": "".join(map(self._text_of, turn["content"]))} for turn in chat.messages]
-        return Chat(turns, chat.tools, chat.continue_last)
+        """Returns a conversation each of whose turns is one text, for templates of text alone; it is quoted."""
+        quoted = self._encoder.quoted(chat.messages)
+        turns = [{**turn, "content": "".join(map(self._text_of, turn["content"]))} for turn in quoted]
+        return Chat(turns, self._encoder.quoted(chat.tools), chat.continue_last)
 
     def _text_of(self, part: dict[str, str]) -> str:
         return part["text"] if part["type"] == "text" else self._processor.placeholder(MediaKind(part["type"]))

@@ -1,6 +1,7 @@
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 from transformers import PreTrainedTokenizerFast
@@ -109,6 +110,8 @@ def test_offsets_are_absent_where_the_tokenizer_keeps_none() -> None:
     class Slow:
         is_fast = False
         all_special_ids = (0,)
+        added_tokens_decoder: ClassVar[dict[int, str]] = {}
+        unk_token_id = None
 
         def get_vocab(self) -> dict[str, int]:
             return {"<s>": 0, "a": 1}

@@ -52,7 +52,7 @@ async def test_images_share_the_edges_that_touch(tmp_path: Path) -> None:
     rig = Rig.start(tiny.write_checkpoint(tmp_path, "idefics2"), "idefics2")
     try:
         first, second, third, _ = shown("idefics2")
-        for turn in [(first, "What is this?"), (first, second, " Both: ", third, "<end>", second), ("Only words.",)]:
+        for turn in [(first, "What is this?"), (first, second, " Both: ", third, "<b>", second), ("Only words.",)]:
             assert (await rig.run(*turn, max_new_tokens=8)).ids == rig.own.generate(*turn, count=8)
     finally:
         rig.built.engine.close()

@@ -1,0 +1,123 @@
+"""What callers write into a conversation never becomes a control token of the chat template.
+
+A template writes texts and control tokens into one string, in which a caller's `<|im_end|>` would look like its own.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer
+
+from sensorium.errors import InvalidArgument, Violation
+
+_NAMES = ("role", "type")
+"""Fields of a conversation that hold names of the contract, and nothing of a caller's."""
+
+
+class ControlTokens:
+    """The control tokens of a tokenizer. Its methods may run in any thread."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        added: dict[int, AddedToken] = tokenizer.added_tokens_decoder
+        self._control = {token.content: number for number, token in added.items() if token.special and token.content}
+        self._unknown: int | None = tokenizer.unk_token_id
+        # What no caller can know. With a number behind it, it stands for a text of these.
+        self._mark = secrets.token_hex(8)
+        self._texts = ["", *self._control]
+        self._numbers = {text: i for i, text in enumerate(self._texts)}
+        written = one_of(self._control) if self._control else "(?!)"
+        begun = one_of(_beginnings(self._control)) if self._control else "(?!)"
+        self._written = re.compile(written)
+        self._begun = re.compile(f"{begun}$")
+        self._either = re.compile(rf"{self._mark}(\d+)\.|{written}")
+        self._plain: Tokenizer | None = None
+        if tokenizer.is_fast:
+            self._plain, self._own_ids = self._without_control(tokenizer.backend_tokenizer, added)
+
+    def marked(self, said: Any, *, name: str = "") -> Any:
+        """Returns a caller's text, or nested values with some, with marks where it reads as control tokens."""
+        if isinstance(said, dict):
+            return {key: self.marked(value, name=key) for key, value in said.items()}
+        if isinstance(said, list):
+            return [self.marked(each) for each in said]
+        if not isinstance(said, str) or name in _NAMES:
+            return said
+        said = self._written.sub(lambda found: self._stand_in(found[0]), said)
+        if begun := self._begun.search(said):  # what follows might end it
+            said = f"{said[: begun.start() + 1]}{self._stand_in('')}{said[begun.start() + 1 :]}"
+        return said
+
+    def has_marks(self, text: str) -> bool:
+        """Returns whether there are marks in a text."""
+        return self._mark in text
+
+    def unmarked(self, text: str) -> str:
+        """Returns a text with marks as its caller wrote it."""
+        return self._either.sub(lambda found: self._texts[int(found[1])] if found[1] else found[0], text)
+
+    def encode(self, text: str, field: str) -> list[int]:
+        """Returns the ids of a text with marks: control tokens without one are the template's, all else is text.
+
+        Raises:
+            InvalidArgument: the vocabulary spells control tokens in text too. `field` is the text's name.
+        """
+        ids = self._plain_ids(text)
+        if ids is None:
+            quoted = {self._texts[int(number)] for number in self._either.findall(text) if number} - {""}
+            wrong = (
+                f"holds {', '.join(sorted(quoted))}, which this model's tokenizer cannot write as text: leave it out"
+            )
+            raise InvalidArgument([Violation(field, wrong)])
+        return [self._own_ids.get(number, number) for number in ids]
+
+    def _plain_ids(self, text: str) -> list[int] | None:
+        """Returns the ids of a text with marks as the other tokenizer gives them; None where it cannot."""
+        if self._plain is None:
+            return None
+        stood_in = self._either.sub(lambda at: self._texts[int(at[1])] if at[1] else self._stand_in(at[0]), text)
+        ids = self._plain.encode(stood_in, add_special_tokens=False).ids
+        spelled = {*ids} - self._own_ids.keys() - {self._unknown}
+        return ids if spelled.isdisjoint(self._control.values()) else None
+
+    def _stand_in(self, control: str) -> str:
+        return f"{self._mark}{self._numbers[control]}."
+
+    def _without_control(self, own: Tokenizer, added: dict[int, AddedToken]) -> tuple[Tokenizer, dict[int, int]]:
+        """Returns a tokenizer of the same vocabulary that takes stand-ins for control tokens, and these for text.
+
+        And the tokenizer's own ids, by those that it gives to what was added.
+        """
+        plain = Tokenizer(own.model)
+        plain.normalizer, plain.pre_tokenizer = own.normalizer, own.pre_tokenizer  # type: ignore[assignment]
+        names = {
+            number: self._stand_in(token.content) if token.content in self._control else token.content
+            for number, token in sorted(added.items())
+        }
+        plain.add_tokens(
+            [
+                AddedToken(
+                    name,
+                    single_word=added[number].single_word,
+                    lstrip=added[number].lstrip,
+                    rstrip=added[number].rstrip,
+                    normalized=added[number].normalized and name == added[number].content,
+                )
+                for number, name in names.items()
+            ]
+        )
+        return plain, {plain.token_to_id(name): number for number, name in names.items()}  # type: ignore[misc]
+
+
+def one_of(texts: Iterable[str]) -> str:
+    """Returns an expression of the longest of `texts`, as a tree: thousands are looked for as fast as a few."""
+    behind: dict[str, list[str]] = {}
+    for text in filter(None, texts):
+        behind.setdefault(text[0], []).append(text[1:])
+    branches = "|".join(re.escape(first) + (one_of(rest) if any(rest) else "") for first, rest in behind.items())
+    return f"(?:{branches}){'?' if '' in texts else ''}"
+
+
+def _beginnings(texts: Iterable[str]) -> set[str]:
+    return {text[:length] for text in texts for length in range(1, len(text))}
