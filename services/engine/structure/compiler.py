@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from sensorium.errors import Violation
 from services.engine.admission import Admission
 from services.engine.structure.cache import Refusal, StructureCache
-from services.engine.structure.format import StructureFormat, StructureRefused
+from services.engine.structure.format import StructureFormat, StructureRefused, StructureUndecided
 from services.engine.structure.limits import STACK_BYTES, size_violations
 from services.engine.structure.sandbox import Sandbox
 from services.engine.structure.structure import Structure, StructureFailed
@@ -82,6 +82,8 @@ class StructureCompiler:
         try:
             grammar, compiled_bytes = self._sandbox.try_out(wanted)
             found = Structure(wanted.field, grammar, self._vocabulary, compiled_bytes)
+        except StructureUndecided as error:
+            return Refusal(str(error))  # which is not kept: whoever asks again may find the machine less busy
         except (StructureRefused, StructureFailed) as error:
             found = Refusal(str(error))
         self._cache.put(wanted, found)

@@ -30,3 +30,7 @@ class StructureFormat:
 
 class StructureRefused(Exception):
     """A structure cannot be compiled. The message says why, in words for who wrote it."""
+
+
+class StructureUndecided(StructureRefused):
+    """It was not compiled now, for a reason that is none of its own: it may be tried again."""

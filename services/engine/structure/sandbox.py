@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from services.engine.structure.format import StructureFormat, StructureRefused
+from services.engine.structure.format import StructureFormat, StructureRefused, StructureUndecided
 from services.engine.structure.limits import TRIAL_WALL_SECONDS
 
 _ROOT = Path(__file__).parents[3]
@@ -24,7 +24,7 @@ class Sandbox:
         """Returns the structure's grammar, and the bytes of memory that compiling it took.
 
         Raises:
-            StructureRefused: it does not compile within the limits.
+            StructureRefused: it does not compile within the limits, or, StructureUndecided, that could not be seen.
         """
         question = json.dumps([wanted.kind.value, wanted.texts])
         # A process that was ended from outside says nothing of the structure: the next is asked again.
@@ -48,7 +48,7 @@ class Sandbox:
             selector.register(process.stdout, selectors.EVENT_READ)
             if not selector.select(TRIAL_WALL_SECONDS):
                 self.close()
-                raise StructureRefused("takes too long to compile on this machine now")
+                raise StructureUndecided("takes too long to compile on this machine now")
         if not (line := process.stdout.readline()):
             self.close()
         return line

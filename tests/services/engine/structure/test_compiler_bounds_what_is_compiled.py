@@ -8,6 +8,7 @@ import pytest
 
 from sensorium.errors import QueueFull, Violation
 from services.engine.admission import Admission, QueueLimits
+from services.engine.structure import sandbox
 from services.engine.structure.cache import Refusal
 from services.engine.structure.compiler import StructureCompiler
 from services.engine.structure.format import StructureFormat
@@ -101,7 +102,7 @@ HOSTILE = {
 async def test_what_cannot_be_compiled_in_bounds_is_refused_and_the_next_is_served(
     name: str, compiler: StructureCompiler
 ) -> None:
-    began, beat = time.monotonic(), time.thread_time()
+    beat = time.thread_time()
     hostile = asyncio.create_task(refusal(compiler, HOSTILE[name]))
     pause = 0.0
     while not hostile.done():
@@ -112,7 +113,6 @@ async def test_what_cannot_be_compiled_in_bounds_is_refused_and_the_next_is_serv
     assert violation.field == HOSTILE[name].field
     assert 3 < len(violation.description) < 500
     assert "\n" not in violation.description
-    assert time.monotonic() - began < 60
     assert pause < 0.5
     assert accepts(await compiled(compiler, wanted("regex", f"next|{len(name)}")), "next")
 
@@ -130,6 +130,16 @@ async def test_a_process_that_is_gone_is_started_again(compiler: StructureCompil
     process.kill()
     assert accepts(await compiled(compiler, wanted("regex", "after")), "after")
     process.wait()
+
+
+async def test_what_a_busy_machine_had_no_time_for_may_be_asked_again(
+    compiler: StructureCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = wanted("regex", "busy{3}")
+    with monkeypatch.context() as patch:
+        patch.setattr(sandbox, "TRIAL_WALL_SECONDS", 0.0)
+        assert "on this machine now" in (await refusal(compiler, asked)).description
+    assert accepts(await compiled(compiler, asked), "busyyy")
 
 
 @pytest.mark.parametrize(
