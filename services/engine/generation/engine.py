@@ -153,8 +153,8 @@ class GenerationEngine:
         if self._lookahead.cohort is None:  # whose sequences have tokens already
             self._begin(rows, began)
         landing = self._computation.run(rows)
-        # What was launched began at another time, of a GPU, where both clocks are the same.
-        self._account(landing, worked + landing.began - began)
+        # What was launched before began earlier, on a GPU, where both clocks are the same.
+        self._account(landing, worked + min(landing.began - began, 0.0))
         if landing.cohort is None:
             self._branch([row.sequence for row in landing.rows if row.sequence.branches])
         self._progress.take(landing)
