@@ -166,10 +166,10 @@ async def test_a_deadline_ends_the_wait_and_one_that_cannot_be_met_is_refused_at
             await _turned(gate, call)
         calls = [_call(gateway, "running")]
         await until(lambda: fake.running == 1)
-        assert isinstance(await error_of(_call(gateway, "passes", timeout=0.8)), DeadlineExceeded)
+        assert isinstance(await error_of(_call(gateway, "passes", timeout=3)), DeadlineExceeded)
         await until(lambda: admissions(gateway, "deadline") == 1)
-        calls += await _line_up(gateway, *((str(number), "") for number in range(9)))
-        error = await error_of(_call(gateway, "hopeless", timeout=1))
+        calls += await _line_up(gateway, *((str(number), "") for number in range(40)))
+        error = await error_of(_call(gateway, "hopeless", timeout=5))
         assert isinstance(error, DeadlineExceeded)
         assert "the queue takes about" in error.message
         assert admissions(gateway, "deadline") == 2

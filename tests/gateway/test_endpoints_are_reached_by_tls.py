@@ -77,7 +77,7 @@ async def test_files_that_are_replaced_count_for_new_connections_and_no_call_fai
             now.write_bytes(new[0].read_bytes())
             await until(lambda: f"{fake.address} is not reached with the new TLS files" in caplog.text)
             assert gateway.endpoint(fake.address) is second
-            assert second.state is EndpointState.READY
+            await until(lambda: second.state is EndpointState.READY)
             await gateway.text.Tokenize(REQUEST)
 
 

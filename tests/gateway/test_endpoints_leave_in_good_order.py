@@ -144,4 +144,4 @@ async def test_endpoints_that_nobody_answers_at_leave_at_any_moment():
             members.pop()
             discovery.tell(*members)
             await asyncio.sleep(0.001)
-        await until(lambda: gateway.gateway.pool.with_leaving() == [], 10)
+        await until(lambda: gateway.gateway.pool.with_leaving() == [])

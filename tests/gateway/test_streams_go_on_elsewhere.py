@@ -147,7 +147,7 @@ async def test_no_endpoint_is_asked_with_more_than_a_message_may_hold() -> None:
 
 async def test_a_silent_endpoint_is_replaced_in_mid_stream() -> None:
     silent = FakeTextService(script=Script(gate=asyncio.Event()), concurrency=100)
-    async with silent, whole() as other, rig(silent.address, other.address, token_gap_seconds=0.3) as gateway:
+    async with silent, whole() as other, rig(silent.address, other.address, token_gap_seconds=3) as gateway:
         events = [event async for event in gateway.text.StreamGenerate(REQUEST)]
         assert [event.delta.token_ids[0] for event in events[1:-1]] == [0, 1, 2, 3, 4]
 

@@ -1,15 +1,14 @@
 import io
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from rich.console import Console
 
-from local.stack import free_ports
 from sensorium.cli.top.command import metrics_of
 from sensorium.cli.top.scrape import ScrapeFailed
 from sensorium.cli.top.watch import Watch, forever
@@ -72,8 +71,7 @@ def test_one_frame_for_scripts(listing: Fake, invoke: Invoke) -> None:
 
 
 def test_a_gateway_that_goes_away_and_comes_back(listing: Fake) -> None:
-    (port,) = free_ports(1)
-    with Client(listing.target) as client, metrics(EARLIER, LATER, port=port) as url:
+    with Client(listing.target) as client, metrics(EARLIER, LATER) as url:
         watch = Watch(client, listing.target, url)
         assert watch.look().change.seconds == 0
         assert watch.look().change.seconds > 0
@@ -84,7 +82,7 @@ def test_a_gateway_that_goes_away_and_comes_back(listing: Fake) -> None:
         away = watch.look()
         assert "does not answer" in away.trouble
         assert (away.change, len(away.models)) == (heard, 2), "the last that was heard stays"
-        with metrics(LATER, port=port):
+        with metrics(LATER, port=urlsplit(url).port or 0):
             back = watch.look()
     assert back.change.seconds > 0
     assert "does not list its models" in back.trouble
@@ -114,9 +112,7 @@ def test_it_waits_for_a_gateway_that_is_not_there_yet(listing: Fake) -> None:
     turns = iter([True, True, False])
     with Client(listing.target) as client:
         watch = Watch(client, listing.target, "http://127.0.0.1:9/[/x]")
-        began = time.monotonic()
         forever(watch, console, 0.05, lambda: next(turns))
-    assert time.monotonic() - began < 5
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().count("does not answer") == 2
     with pytest.raises(ScrapeFailed), Client(listing.target) as client:

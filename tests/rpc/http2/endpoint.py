@@ -24,7 +24,7 @@ class Endpoint:
 
     async def taken(self, **settings: int) -> Wire:
         """Returns the next connection, greeted."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             wire = await self.connections.get()
         wire.send(frames.settings_frame({getattr(frames, name.upper()): value for name, value in settings.items()}))
         return wire

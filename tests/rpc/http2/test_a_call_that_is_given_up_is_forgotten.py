@@ -49,8 +49,8 @@ async def test_nothing_of_it_stays(path: str, message: bytes, reset: bool, monke
             await until(lambda: bool(calls) and begun(calls[0]()))
             if reset:
                 caller.send(frames.reset_frame(1, 8))
-                await until(lambda: calls[0]() is None, 5)
-        await until(lambda: calls[0]() is None, 5)
+                await until(lambda: calls[0]() is None)
+        await until(lambda: calls[0]() is None)
 
 
 def begun(call: ServerCall | None) -> bool:

@@ -17,7 +17,8 @@ def last_and_code(payload: bytes) -> tuple[int, int]:
     return int.from_bytes(payload[:4]), int.from_bytes(payload[4:8])
 
 
-async def test_what_was_on_its_way_is_answered_and_what_comes_later_refused() -> None:
+async def test_what_was_on_its_way_is_answered_and_what_comes_later_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sensorium.rpc.http2.server_connection._DRAIN_SECONDS", 3600)
     gate = asyncio.Event()
     async with peer(max_connection_age_seconds=0.05) as there, wire(there.server.port) as caller:
         there.text.behaviour = gate.wait

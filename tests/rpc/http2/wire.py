@@ -50,7 +50,7 @@ class Wire:
 
     async def frame(self) -> frames.Frame | None:
         """Returns the next frame; None once the connection has ended."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not self._came:
                 try:
                     data = await self._reader.read(65_536)
