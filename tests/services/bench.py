@@ -2,7 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.engine.admission import Admission, QueueLimits
-from services.engine.generation import engine
+from services.engine.generation import engine as engines
 from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.building.build import (
     PAGE_SIZE,
@@ -28,6 +30,7 @@ from services.engine.generation.building.verified_runner import accelerate_and_v
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.engine import GenerationEngine
+from services.engine.generation.group import SequenceGroup
 from services.engine.generation.output.detokenizer import Decoder, IncrementalDetokenizer
 from services.engine.generation.output.output import OutputBuilder
 from services.engine.generation.output.stream import GenerationStream
@@ -128,14 +131,30 @@ async def first_delta(stream: GenerationStream) -> Delta:
 
 def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Sets the clocks of engines ahead."""
-    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds))
+    monkeypatch.setattr(engines, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds))
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
+async def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Returns as soon as `condition` holds, or fails."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in another thread
             await asyncio.sleep(0.002)
+
+
+@contextmanager
+def at_once(engine: GenerationEngine) -> Iterator[None]:
+    """Lets an engine find all that is submitted within before one step, however long the submitting takes."""
+    thread, letters = engine._thread, list[SequenceGroup]()
+
+    def keep(_box: deque[SequenceGroup], letter: SequenceGroup, *_counted: object) -> None:
+        letters.append(letter)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thread, "submit", keep)
+        yield
+    with thread._wake:
+        engine._new.extend(letters)
+        thread._wake.notify()
 
 
 @dataclass
@@ -155,6 +174,15 @@ class Bench:
 
     async def run(self, prompt: list[int], **fields: Any) -> Result:
         return await read(self.submit(prompt, **fields))
+
+    def submit_all(self, *asked: tuple[list[int], dict[str, Any]]) -> list[GenerationStream]:
+        """Submits requests of which the engine finds all or none."""
+        with at_once(self.engine):
+            return [self.submit(prompt, **fields) for prompt, fields in asked]
+
+    async def run_all(self, *asked: tuple[list[int], dict[str, Any]], return_exceptions: bool = False) -> list[Any]:
+        """Runs requests that begin together."""
+        return await asyncio.gather(*map(read, self.submit_all(*asked)), return_exceptions=return_exceptions)
 
     def metric(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"sensorium_engine_{name}", labels) or 0.0

@@ -33,7 +33,7 @@ def test_calls_are_told_before_the_process_leaves(reason: str, code: int) -> Non
     try:
         assert not gone.wait(0.1)
         said[0] = reason
-        assert gone.wait(10)
+        assert gone.wait(60)
         assert (told, left) == ([reason], [code])
     finally:
         made.stop()
@@ -46,7 +46,7 @@ def test_a_step_has_the_time_for_which_its_machine_stood_still(monkeypatch: pyte
 
     def trouble() -> str:
         looks.append(real())
-        hung = real() + ahead[0] - began > 60 and not (ends and len(looks) > 8)
+        hung = real() + ahead[0] - began > 60 and not (ends and len(looks) > 3)
         return "hung" if hung else ""
 
     monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=lambda: real() + ahead[0]))
@@ -56,7 +56,7 @@ def test_a_step_has_the_time_for_which_its_machine_stood_still(monkeypatch: pyte
             time.sleep(0.01)
         ahead[0] = 100.0
         assert gone.wait(2 if ends else 30) is not ends
-        assert len(looks) > 8
+        assert len(looks) > 3
     finally:
         made.stop()
 
@@ -69,6 +69,6 @@ def test_a_farewell_that_fails_keeps_nobody() -> None:
 
     made = Watchdog(lambda: "lost", farewell, 0.1, lambda _: gone.set())
     try:
-        assert gone.wait(10)
+        assert gone.wait(60)
     finally:
         made.stop()

@@ -5,11 +5,14 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from services.engine.admission import QueueLimits
+from services.engine.batching import batcher
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.batcher import Batcher
 from services.engine.batching.job import Computed, Item, Job
@@ -35,7 +38,7 @@ class FakeRunner:
         inputs = [item.inputs for item in items]
         self.batches.append(inputs)
         self.entered.set()
-        assert self.open.wait(10)
+        assert self.open.wait(60)
         if len(inputs) > self.most:
             raise RuntimeError(LACKING)
         for value in inputs:
@@ -62,7 +65,7 @@ class Bench:
         self.runner.open.clear()
         self.runner.entered.clear()
         task = self.run(items("held"))
-        await asyncio.to_thread(self.runner.entered.wait, 10)
+        await asyncio.to_thread(self.runner.entered.wait, 60)
         return task
 
     def metric(self, name: str, **labels: str) -> float:
@@ -90,6 +93,11 @@ def job(*lengths: int, kind: Any = None, arrival: float = 0.0) -> Job:
     """Returns a request that waits for nobody, for tests of the queue alone."""
     future: Any = None
     return Job([Item(index, length, kind) for index, length in enumerate(lengths)], None, arrival, future)
+
+
+def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Sets the clock of batchers ahead."""
+    monkeypatch.setattr(batcher, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds))
 
 
 async def settle() -> None:

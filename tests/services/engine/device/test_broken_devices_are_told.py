@@ -1,6 +1,7 @@
 """What a device that is lost says ends everybody at once; what says less is asked about."""
 
 import asyncio
+import time
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -158,8 +159,7 @@ async def test_sampling_that_lacks_memory_is_repeated_request_by_request(
 
     monkeypatch.setattr(computation, "choose", choose)
     made = fake()
-    runs = (made.run(prompt, max_new_tokens=9) for prompt in PROMPTS)
-    results = await asyncio.gather(*runs, return_exceptions=True)
+    results = await made.run_all(*((prompt, {"max_new_tokens": 9}) for prompt in PROMPTS), return_exceptions=True)
     assert made.metric("oom_total") > 0
     if fits:
         assert [result.ids for result in results] == [continuation(prompt, 9) for prompt in PROMPTS]  # pyright: ignore
@@ -185,13 +185,16 @@ async def test_a_batch_on_a_lost_device_ends_all_requests() -> None:
 
 async def test_a_step_that_reads_may_take_longer_than_one_that_decodes(fake: BenchMaker) -> None:
     made = fake()
+    thread = made.engine._thread
     made.runner.hold()
     stream = made.submit([9], max_new_tokens=2)
-    await eventually(lambda: made.runner.seen != [])
-    await asyncio.sleep(0.06)
-    assert not made.engine.trouble(0.05)
+    await eventually(lambda: len(made.runner.seen) == 1)
+    thread.busy_since = time.monotonic() - 90
+    assert not made.engine.trouble(60)
     made.runner.permit()
-    await eventually(lambda: made.engine.trouble(0.05) == "hung")
+    await eventually(lambda: len(made.runner.seen) == 2)
+    thread.busy_since = time.monotonic() - 90
+    assert made.engine.trouble(60) == "hung"
     made.runner.free()
     assert [event async for event in stream]
 

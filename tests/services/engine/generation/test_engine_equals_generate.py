@@ -68,7 +68,7 @@ async def test_sampling_with_a_seed_is_the_same_alone_and_in_a_full_batch(real: 
     bench = real(max_sequences=8, prefill_tokens=16)
     asked = [(prompt, {**SAMPLED, "seed": i, "max_new_tokens": 20}) for i, prompt in enumerate(prompts(8))]
     alone = [(await bench.run(prompt, **fields)).ids for prompt, fields in asked]
-    together = await asyncio.gather(*(bench.run(prompt, **fields) for prompt, fields in asked))
+    together = await bench.run_all(*asked)
     assert [result.ids for result in together] == alone
     other = await bench.run(asked[0][0], **{**asked[0][1], "seed": 99})
     assert other.ids != alone[0]
@@ -81,7 +81,7 @@ async def test_preemption_changes_nothing_and_is_counted(real: BenchMaker) -> No
     ]
     roomy, tight = real(), real(pages=10)
     alone = [(await roomy.run(prompt, **fields)).ids for prompt, fields in asked]
-    together = await asyncio.gather(*(tight.run(prompt, **fields) for prompt, fields in asked))
+    together = await tight.run_all(*asked)
     assert [result.ids for result in together] == alone
     assert tight.metric("preemptions_total") > 0
     assert roomy.metric("preemptions_total") == 0

@@ -62,9 +62,12 @@ class Model:
 
     def ask(self, bench: Bench, prompt: list[int], **fields: Any) -> Any:
         """Returns a request's end to wait for."""
-        if reads_by_an_encoder(self.name):
-            return bench.run(self.start, source=prompt, **fields)
-        return bench.run(prompt, **fields)
+        start, fields = self.asked(prompt, fields)
+        return bench.run(start, **fields)
+
+    def asked(self, prompt: list[int], fields: dict[str, Any]) -> tuple[list[int], dict[str, Any]]:
+        """Returns what the engine is given, that reads a prompt by an encoder or without."""
+        return (self.start, fields | {"source": prompt}) if reads_by_an_encoder(self.name) else (prompt, fields)
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]}-{'serial' if way[1] else 'paged'}")
@@ -102,7 +105,7 @@ async def test_draws_do_not_depend_on_neighbours_nor_on_preemption(model: Model)
     alone = [(await model.ask(roomy, prompt, **fields)).ids for prompt, fields in asked]
     together = await asyncio.gather(*(model.ask(roomy, prompt, **fields) for prompt, fields in asked))
     assert [result.ids for result in together] == alone
-    preempted = await asyncio.gather(*(model.ask(tight, prompt, **fields) for prompt, fields in asked))
+    preempted = await tight.run_all(*(model.asked(prompt, fields) for prompt, fields in asked))
     assert [result.ids for result in preempted] == alone
     assert tight.metric("preemptions_total") > 0
     assert tight.idle

@@ -1,4 +1,3 @@
-import asyncio
 import weakref
 from collections.abc import Callable, Collection
 from typing import Any
@@ -31,7 +30,7 @@ def lacking(bench: Bench, fits: Callable[[list[Row[CachedTokens]]], bool]) -> li
 
 
 async def all_exact(bench: Bench, prompts: list[list[int]], count: int) -> None:
-    results = await asyncio.gather(*(bench.run(prompt, max_new_tokens=count) for prompt in prompts))
+    results = await bench.run_all(*((prompt, {"max_new_tokens": count}) for prompt in prompts))
     assert [result.ids for result in results] == [continuation(prompt, count) for prompt in prompts]
     await eventually(lambda: bench.idle)
 
@@ -87,8 +86,8 @@ async def test_what_a_failed_step_had_computed_is_let_go_before_it_is_repeated(f
 async def test_one_request_that_never_fits_does_not_make_steps_smaller_for_the_others(fake: BenchMaker) -> None:
     bench = fake(max_sequences=8)
     tried = lacking(bench, lambda rows: all(row.sequence.token_ids[0] != 300 for row in rows))
-    *good, bad = await asyncio.gather(
-        *(bench.run(prompt, max_new_tokens=20) for prompt in [*PROMPTS, [300, 9, 9, 9]]), return_exceptions=True
+    *good, bad = await bench.run_all(
+        *((prompt, {"max_new_tokens": 20}) for prompt in [*PROMPTS, [300, 9, 9, 9]]), return_exceptions=True
     )
     assert isinstance(bad, DeviceOutOfMemory)
     assert [result.ids for result in good] == [continuation(prompt, 20) for prompt in PROMPTS]  # pyright: ignore

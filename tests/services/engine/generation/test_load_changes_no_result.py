@@ -1,6 +1,5 @@
 """What the fp32 tests show of every backend holds of the native library in bfloat16 too, where rounding is coarse."""
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,7 +43,7 @@ async def test_tokens_in_bfloat16_are_those_of_a_request_alone(benches: list[Ben
     roomy, tight = benches
     alone = [(await roomy.run(prompt, **fields)).ids for prompt, fields in ASKED]
     for bench in benches:
-        together = await asyncio.gather(*(bench.run(prompt, **fields) for prompt, fields in ASKED))
+        together = await bench.run_all(*ASKED)
         assert [result.ids for result in together] == alone
     assert tight.metric("preemptions_total") > 0
 

@@ -1,5 +1,6 @@
 """A model that reads media on a running engine, beside the same model by itself."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.processor import digest_of
 from services.engine.multimodal.prompts import MultimodalPrompt, PromptComposer
 from tests.own_multimodal import OwnModel, Said, part
-from tests.services.bench import Result, outputs_of, read, request
+from tests.services.bench import Result, at_once, outputs_of, read, request
 
 
 @dataclass
@@ -64,6 +65,14 @@ class Rig:
         prompt = self.compose(*said)
         asked = request(prompt.token_ids, media=prompt.media, **fields)
         return await read(self.built.engine.submit(asked, *outputs_of(asked)))
+
+    async def run_all(self, *turns: tuple[Said, ...], **fields: Any) -> list[Result]:
+        """Returns what the engine continues turns with that begin together."""
+        prompts = [self.compose(*turn) for turn in turns]
+        asked = [request(prompt.token_ids, media=prompt.media, **fields) for prompt in prompts]
+        with at_once(self.built.engine):
+            streams = [self.built.engine.submit(one, *outputs_of(one)) for one in asked]
+        return await asyncio.gather(*map(read, streams))
 
     def metric(self, name: str) -> float:
         return self.registry.get_sample_value(f"sensorium_engine_{name}") or 0.0

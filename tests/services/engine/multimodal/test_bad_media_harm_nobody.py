@@ -17,7 +17,7 @@ from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.processor import MediumRefused
 from services.engine.multimodal.prompts import PromptComposer
 from tests import tiny_multimodal_models as tiny
-from tests.services.bench import Result, build, outputs_of, read, request
+from tests.services.bench import Result, build, outputs_of, request
 from tests.services.engine.multimodal.rig import Rig
 
 
@@ -131,10 +131,7 @@ async def test_media_that_do_not_fit_together_are_encoded_apart_and_counted(
 
     monkeypatch.setattr(MediaEncoder, "encode", encode)
     shown = [tiny.picture(i) for i in (31, 32, 33)]
-    prompts = [llava.compose(image, "?") for image in shown]
-    asked = [request(prompt.token_ids, media=prompt.media, max_new_tokens=4) for prompt in prompts]
-    streams = [llava.built.engine.submit(one, *outputs_of(one)) for one in asked]
-    results = await asyncio.gather(*map(read, streams))
+    results = await llava.run_all(*((image, "?") for image in shown), max_new_tokens=4)
     assert [result.ids for result in results] == [llava.own.generate(image, "?", count=4) for image in shown]
     assert llava.metric("oom_total") > before
 

@@ -1,6 +1,5 @@
 import asyncio
 import gc
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,22 +14,13 @@ from tests.services.engine.multimodal.rig import Rig
 LONG = "A sentence that fills more than one page of the cache, whatever the tokenizer makes of it, as it is long."
 
 
-class Encoded(list[int]):
-    """How many media were encoded together, each time; the next waits for `gate`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = threading.Event()
-        self.gate.set()
-
-
 @pytest.fixture
-def encoded(llava: Rig, monkeypatch: pytest.MonkeyPatch) -> Encoded:
-    found = Encoded()
+def encoded(llava: Rig, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many media were encoded together, each time."""
+    found: list[int] = []
     own = MediaEncoder.encode
 
     def encode(self: MediaEncoder, media: list[Medium]) -> list[torch.Tensor]:
-        found.gate.wait(10)
         found.append(len(media))
         return own(self, media)
 
@@ -56,7 +46,7 @@ async def test_text_before_an_image_is_shared_whatever_the_image(llava: Rig) -> 
     assert behind.ids == llava.own.generate(LONG, tiny.picture(2), count=8)
 
 
-async def test_an_image_is_encoded_once_however_often_it_is_sent(llava: Rig, encoded: Encoded) -> None:
+async def test_an_image_is_encoded_once_however_often_it_is_sent(llava: Rig, encoded: list[int]) -> None:
     image = tiny.picture(1)
     results = await asyncio.gather(*(llava.run(image, f"{i}?", max_new_tokens=4) for i in range(4)))
     await llava.run("And again", image, image, max_new_tokens=4)
@@ -64,13 +54,10 @@ async def test_an_image_is_encoded_once_however_often_it_is_sent(llava: Rig, enc
     assert [result.ids for result in results] == [llava.own.generate(image, f"{i}?", count=4) for i in range(4)]
 
 
-async def test_images_of_several_requests_are_encoded_together(llava: Rig, encoded: Encoded) -> None:
-    encoded.gate.clear()
+async def test_images_of_several_requests_are_encoded_together(llava: Rig, encoded: list[int]) -> None:
     turns = [(tiny.picture(i), "?") for i in range(5)]
-    asked = asyncio.gather(*(llava.run(*turn, max_new_tokens=4) for turn in turns))
-    await asyncio.sleep(0)
-    encoded.gate.set()
-    assert [result.ids for result in await asked] == [llava.own.generate(*turn, count=4) for turn in turns]
+    results = await llava.run_all(*turns, max_new_tokens=4)
+    assert [result.ids for result in results] == [llava.own.generate(*turn, count=4) for turn in turns]
     assert sum(encoded) == 5
     assert len(encoded) < 5
 
@@ -80,7 +67,7 @@ async def test_a_preempted_prompt_is_computed_anew_with_its_images(llava_folder:
     rig = Rig.start(llava_folder, "llava", max_sequences=4, cache_bytes=17 * 16 * 384, share_prefixes=False)
     try:
         turns = [(tiny.picture(i), LONG) for i in range(4)]
-        results = await asyncio.gather(*(rig.run(*turn, max_new_tokens=60) for turn in turns))
+        results = await rig.run_all(*turns, max_new_tokens=60)
         assert [result.ids for result in results] == [rig.own.generate(*turn, count=60) for turn in turns]
         assert rig.metric("preemptions_total") > 0
     finally:

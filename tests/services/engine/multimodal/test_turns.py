@@ -31,10 +31,10 @@ def test_a_turn_lasts_about_as_long_as_it_may() -> None:
     ended = threading.Event()
     turns = Turns(call)
     began = time.monotonic()
-    assert not turns.resume(0.05)
-    assert 0.04 < time.monotonic() - began < 2
+    assert not turns.resume(0.05)  # which would not return otherwise
+    assert time.monotonic() - began > 0.04
     ended.set()
-    assert turns.resume(1.0)
+    assert turns.resume(60.0)
 
 
 def test_what_a_call_raises_is_raised_with_its_result() -> None:
@@ -42,7 +42,7 @@ def test_what_a_call_raises_is_raised_with_its_result() -> None:
         raise KeyError("x")
 
     turns = Turns(call)
-    assert turns.resume(1.0)
+    assert turns.resume(60.0)
     with pytest.raises(KeyError):
         turns.result()
 
@@ -63,4 +63,4 @@ def test_an_abandoned_call_ends_where_it_stands() -> None:
 def test_others_are_not_held_up() -> None:
     turns = Turns(lambda: None)
     turns.pause()
-    assert turns.resume(1.0)
+    assert turns.resume(60.0)

@@ -18,7 +18,7 @@ from services.engine.parallel.leading import Leading, divided
 from services.process import checkpoint_of
 from services.text.config import TextSettings
 from services.text.follower import letter_to
-from tests.services.bench import Bench, assemble, eventually, first_delta, real_bench
+from tests.services.bench import Bench, assemble, eventually, first_delta, read, real_bench
 from tests.tiny_adapters import factors, pair, write_adapter
 from tests.tiny_models import END_ID, greedy, write_checkpoint
 
@@ -121,9 +121,9 @@ async def test_a_crowd_is_served_as_by_one_process(two: Two) -> None:
     asked.append({"prompt": PROMPTS[2], "max_new_tokens": 20, "prompt_logprob_count": 1})
     leaver = two.bench.submit(PROMPTS[0], max_new_tokens=100)
     await first_delta(leaver)
-    running = asyncio.gather(*(two.bench.run(**each) for each in asked))
+    streams = two.bench.submit_all(*((each.pop("prompt"), each) for each in map(dict, asked)))
     leaver.cancel()
-    found = await running
+    found = await asyncio.gather(*map(read, streams))
     expected = await asyncio.gather(*(two.alone.run(**each) for each in asked))
     for mine, other in zip(found, expected, strict=True):
         assert [each.token_ids for each in mine.candidates] == [each.token_ids for each in other.candidates]

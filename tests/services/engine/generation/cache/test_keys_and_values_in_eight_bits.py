@@ -1,6 +1,5 @@
 """By the reference's attention; the kernels are held against float64 in `attention/test_triton_equals_float64.py`."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -61,8 +60,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 
 
 async def all_of(bench: Bench) -> list[list[int]]:
-    results = await asyncio.gather(*(bench.run(prompt, **SAMPLED) for prompt in PROMPTS))
-    return [result.ids for result in results]
+    return [result.ids for result in await bench.run_all(*((prompt, SAMPLED) for prompt in PROMPTS))]
 
 
 async def test_preemption_forks_and_shared_prefixes_change_nothing(parts: Parts, benches: list[Bench]) -> None:

@@ -14,7 +14,7 @@ from sensorium.errors import DeadlineExceeded, Internal
 from services.engine.generation.cache.own_cache import OwnCache
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import load_language_model
-from tests.services.bench import Bench, built_bench, eventually, first_delta, read
+from tests.services.bench import Bench, built_bench, eventually, first_delta, pass_time, read
 from tests.services.engine.generation.own_generate import own_generate, write
 
 
@@ -58,6 +58,7 @@ def failing_at(bench: Bench, monkeypatch: pytest.MonkeyPatch, count: int, token:
 
 async def test_whatever_ends_a_request_frees_its_cache(bench: Bench) -> None:
     assert caches() == 0
+    bench.engine._unread_tokens = 100_000  # however long nobody reads
     done, left = bench.submit([7, 8], max_new_tokens=5), bench.submit([9, 10], max_new_tokens=200)
     late = bench.submit([11], max_new_tokens=10_000, deadline=time.monotonic() + 3600)
     await first_delta(late)
@@ -71,8 +72,12 @@ async def test_whatever_ends_a_request_frees_its_cache(bench: Bench) -> None:
     assert caches() == 0
 
 
-async def test_a_deadline_frees_the_cache(bench: Bench) -> None:
-    stream = bench.submit([7, 8], max_new_tokens=100_000, deadline=time.monotonic() + 0.3)
+async def test_a_deadline_frees_the_cache(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.engine._unread_tokens = 100_000  # however long nobody reads
+    stream = bench.submit([7, 8], max_new_tokens=100_000, deadline=time.monotonic() + 3600)
+    await first_delta(stream)
+    assert caches() > 0
+    pass_time(monkeypatch, 3600)
     with pytest.raises(DeadlineExceeded):
         await read(stream)
     await eventually(lambda: bench.idle)

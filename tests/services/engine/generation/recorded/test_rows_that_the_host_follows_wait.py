@@ -34,7 +34,7 @@ def kinds() -> list[dict[str, Any]]:
 
 
 async def all_of(bench: Bench, asked: list[tuple[list[int], dict[str, Any]]]) -> list[list[int]]:
-    return [one.ids for one in await asyncio.gather(*(bench.run(prompt, **fields) for prompt, fields in asked))]
+    return [one.ids for one in await bench.run_all(*asked)]
 
 
 async def require_equal(

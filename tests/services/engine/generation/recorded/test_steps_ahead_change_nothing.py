@@ -45,17 +45,20 @@ async def served(
 ) -> list[Delta | None]:
     """Runs all: three at once, and more one after the other, of whose callers a few lose patience."""
 
-    async def one(prompt: list[int], fields: dict[str, Any], delay: float, leaves: bool) -> Delta | None:
-        await asyncio.sleep(delay)
-        stream, told = bench.submit(prompt, **fields), Delta("", ())
+    async def one(stream: GenerationStream, leaves: bool = False) -> Delta | None:
+        told = Delta("", ())
         async for event in stream:
             told += event if isinstance(event, Delta) else Delta("", ())
             if leaves and len(told.token_ids) > 3:
                 stream.cancel()
         return None if leaves else told
 
-    plans = [(0.0, False)] * 3 + [(source.random() * 0.1, source.random() < 0.2) for _ in asked[3:]]
-    return await asyncio.gather(*(one(*each, *plan) for each, plan in zip(asked, plans, strict=True)))
+    async def late(prompt: list[int], fields: dict[str, Any], delay: float, leaves: bool) -> Delta | None:
+        await asyncio.sleep(delay)
+        return await one(bench.submit(prompt, **fields), leaves)
+
+    others = [late(*each, source.random() * 0.1, source.random() < 0.2) for each in asked[3:]]
+    return await asyncio.gather(*map(one, bench.submit_all(*asked[:3])), *others)
 
 
 async def alike(loaded: LoadedModel, prompt: list[int], fields: dict[str, Any], one: Delta, other: Delta) -> bool:
@@ -115,7 +118,7 @@ async def test_undecided_rows_are_computed_again_and_others_go_on(benches: list[
     benches.append(fake_bench(FakeRunner(), ahead=True))
     benches[0].launcher.changed = {1: {0: UNDECIDED}, 2: {0: 99}, 5: {1: UNDECIDED}}
     prompts = [[10, 11], [20], [30]]
-    found = await asyncio.gather(*(benches[0].run(prompt, max_new_tokens=14) for prompt in prompts))
+    found = await benches[0].run_all(*((prompt, {"max_new_tokens": 14}) for prompt in prompts))
     assert [result.ids for result in found] == [continuation(prompt, 14) for prompt in prompts]
 
 
@@ -123,10 +126,7 @@ async def test_rows_that_tell_how_likely_tokens_are_go_on_ahead(llama: LoadedMod
     benches += [real_bench(llama), real_bench(llama, ahead=True)]
     kinds: list[dict[str, Any]] = [{}, {"logprob_count": 3}, {"logprob_count": 0, "repetition_penalty": 1.5}]
     asked = [([7 + i, 8, 9], {"max_new_tokens": 40, **kind}) for i, kind in enumerate(kinds)]
-    expected, found = [
-        [one.candidates[0] for one in await asyncio.gather(*(bench.run(prompt, **kind) for prompt, kind in asked))]
-        for bench in benches
-    ]
+    expected, found = [[one.candidates[0] for one in await bench.run_all(*asked)] for bench in benches]
     for one, other, (prompt, fields) in zip(found, expected, asked, strict=True):
         assert await alike(llama, prompt, fields, one, other)
         assert len(one.logprobs) == (40 if "logprob_count" in fields else 0)
@@ -138,7 +138,7 @@ async def test_what_cannot_be_launched_is_computed_at_once(benches: list[Bench])
     benches.append(fake_bench(FakeRunner(), ahead=True))
     benches[0].launcher.failing = {0, 2, 3, 7}
     prompts = [[10, 11], [20]]
-    found = await asyncio.gather(*(benches[0].run(prompt, max_new_tokens=14) for prompt in prompts))
+    found = await benches[0].run_all(*((prompt, {"max_new_tokens": 14}) for prompt in prompts))
     assert [result.ids for result in found] == [continuation(prompt, 14) for prompt in prompts]
     assert benches[0].launcher.ahead > 3
 
@@ -207,7 +207,7 @@ async def test_tokens_that_may_not_be_told_yet_are_not_handed_over(
     counts: list[int] = []
     for bench in benches:
         handed.clear()
-        found = await asyncio.gather(*(bench.run([20 + i, 30, 40], max_new_tokens=60) for i in range(3)))
+        found = await bench.run_all(*(([20 + i, 30, 40], {"max_new_tokens": 60}) for i in range(3)))
         assert all(len(result.ids) == 60 for result in found)
         counts.append(len(handed))
     assert counts[1] < counts[0] / 3

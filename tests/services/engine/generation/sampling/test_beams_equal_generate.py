@@ -121,21 +121,19 @@ async def test_a_search_that_is_put_back_is_computed_anew_as_a_whole(
     asked = prompts(4, longest=30, seed=7)
     streams = prompts(4, longest=30, seed=8)
     alone = [(await bench.run(prompt, max_new_tokens=70)).ids for prompt in streams]
-    older = [asyncio.create_task(bench.run(prompt, max_new_tokens=70)) for prompt in streams[:2]]
-    await asyncio.sleep(0)
-    results = await asyncio.gather(
-        *(
-            bench.run(prompt, beams=BeamParameters(4), candidate_count=2, max_new_tokens=60, logprob_count=1)
-            for prompt in asked
-        ),
-        *older,
-        *(bench.run(prompt, max_new_tokens=70) for prompt in streams[2:]),
+    plain = {"max_new_tokens": 70}
+    searching = {"beams": BeamParameters(4), "candidate_count": 2, "max_new_tokens": 60, "logprob_count": 1}
+    # Two streams are older than the searches, two are younger.
+    results = await bench.run_all(
+        *((prompt, plain) for prompt in streams[:2]),
+        *((prompt, searching) for prompt in asked),
+        *((prompt, plain) for prompt in streams[2:]),
     )
     assert bench.metric("preemptions_total") > 0
-    assert [found(result) for result in results[:4]] == [
+    assert [found(result) for result in results[2:6]] == [
         generate(own_llama, prompt, count=2, **options) for prompt in asked
     ]
-    assert [result.ids for result in results[4:]] == alone
+    assert [result.ids for result in results[:2] + results[6:]] == alone
     assert bench.idle
 
 

@@ -56,7 +56,7 @@ async def test_preemption_changes_nothing_for_penalties_and_constraints(real: Be
     asked = list(zip(prompts(len(fields), seed=4), fields, strict=True))
     roomy, tight = real(), real(pages=10)
     alone = [(await roomy.run(prompt, max_new_tokens=COUNT, **f)).ids for prompt, f in asked]
-    together = await asyncio.gather(*(tight.run(prompt, max_new_tokens=COUNT, **f) for prompt, f in asked))
+    together = await tight.run_all(*((prompt, {"max_new_tokens": COUNT, **f}) for prompt, f in asked))
     assert [result.ids for result in together] == alone
     assert all(len(result.logprobs) == COUNT for result in together)
     assert tight.metric("preemptions_total") > 0

@@ -211,7 +211,7 @@ async def test_preemption_changes_nothing(real: BenchMaker) -> None:
     fields: dict[str, Any] = {"structure": structure, "temperature": 3.0, "max_new_tokens": 60}
     alone = [(await real(max_sequences=1).run([30 + i] * 20, seed=i, **fields)).ids for i in range(4)]
     crowded = real(max_sequences=4, pages=14)
-    together = await asyncio.gather(*(crowded.run([30 + i] * 20, seed=i, **fields) for i in range(4)))
+    together = await crowded.run_all(*(([30 + i] * 20, {"seed": i, **fields}) for i in range(4)))
     assert [result.ids for result in together] == alone
     assert crowded.scheduler.preemptions > 0
 

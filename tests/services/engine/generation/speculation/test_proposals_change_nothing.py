@@ -8,7 +8,7 @@ import pytest
 from sensorium.errors import Internal
 from services.engine.generation.requests.request import Completed, Delta, PromptLookup
 from services.engine.generation.sampling.device_choice import NO_TOKEN, UNDECIDED
-from services.engine.generation.speculation import speculation
+from services.engine.generation.speculation.speculation import Speculation
 from services.engine.loading import LoadedModel
 from tests.services.bench import Bench, Result, eventually, fake_bench, first_delta, real_bench
 from tests.services.dice import dice
@@ -21,8 +21,7 @@ from tests.services.structures import regex
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Proposes whatever it costs: what is measured here is not time."""
-    monkeypatch.setattr(speculation, "_ALLOWANCE", 100.0)
-    monkeypatch.setattr(speculation, "_SAVED", 100.0)
+    monkeypatch.setattr(Speculation, "_price", lambda *_: 0.0)
 
 
 def same(found: Result, expected: Result) -> bool:
@@ -68,12 +67,9 @@ async def test_requests_of_every_kind_get_the_same(
 
     for _ in range(8):  # since dice may give little to accept
         asked = asked_of(source, kinds)
-        expected = await asyncio.gather(*(plain.run(prompt, **fields) for prompt, fields in asked))
-        found = await asyncio.gather(
-            *(
-                bench.run(prompt, **(looking_up(source, fields) if source.random() < 0.8 else fields))
-                for prompt, fields in asked
-            )
+        expected = await plain.run_all(*asked)
+        found = await bench.run_all(
+            *((prompt, looking_up(source, fields) if source.random() < 0.8 else fields) for prompt, fields in asked)
         )
         for (prompt, fields), one, other in zip(asked, found, expected, strict=True):
             if not same(one, other):
