@@ -19,12 +19,12 @@ fi
 mkdir -p .tools/packages
 echo "Fetching Debian's $package into .tools."
 own="-o Dir::State::lists=$PWD/.tools/lists -o Dir::Cache=$PWD/.tools/cache -o Debug::NoLocking=1"
-fetch() { (cd .tools/packages && apt-get -qq -o APT::Sandbox::User="$(id -un)" "$@" download "$package"); }
+fetch() { (cd .tools/packages && apt-get -qq -o Acquire::Retries=3 -o APT::Sandbox::User="$(id -un)" "$@" download "$package"); }
 # A machine whose lists are empty or old, and whose root we are not, gets lists of its own.
 # shellcheck disable=SC2086
 if ! fetch 2>/dev/null; then
     mkdir -p .tools/lists/partial .tools/cache/archives/partial
-    apt-get -qq -o APT::Sandbox::User="$(id -un)" $own update && fetch $own || {
+    apt-get -qq -o Acquire::Retries=3 -o APT::Sandbox::User="$(id -un)" $own update && fetch $own || {
         echo "apt could not fetch $package: install it so that$missing are on the PATH." >&2
         exit 1
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 
 
 class Server:

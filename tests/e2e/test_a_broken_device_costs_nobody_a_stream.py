@@ -86,7 +86,6 @@ async def statuses(address: str) -> list[int]:
     return found
 
 
-@pytest.mark.timeout(120)
 async def test_streams_go_on_elsewhere_and_the_process_begins_anew(
     supervisor: Supervisor, checkpoints: Checkpoints
 ) -> None:

@@ -113,7 +113,7 @@ class Metrics:
 
     async def until(self, name: str, value: float, **labels: str) -> None:
         """Returns when the metric is that."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await self.read(name, **labels) != value:  # noqa: ASYNC110 - it happens in another process
                 await asyncio.sleep(0.05)
 
@@ -132,7 +132,7 @@ async def more(callers: Callers, calls: int, endpoint: str = "") -> None:
     await until(lambda: count() >= before + calls, 60)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_neither_the_added_nor_the_drained_nor_the_killed_one_costs_anybody_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

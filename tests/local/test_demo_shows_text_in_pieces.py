@@ -28,7 +28,7 @@ def shown() -> tuple[str, int]:
     return output, sum(bool(text.strip()) and text.strip() in answer[1] for text in reads)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_demo_streams_answers_asks_every_task_and_exits_0() -> None:
     """Text arrives in pieces: the answer comes in more than one read, of which a busy machine may make one."""
     output, pieces = shown()
