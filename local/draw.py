@@ -1,6 +1,7 @@
 """The pictures of docs/boards: the stack under load for a while, asked by a real Prometheus, drawn."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,8 @@ from local.traffic import Traffic
 FOLDER = CHECKOUT / "docs/boards"
 SHOWN = {"chat", "embedding", "sentiment", "digits", "detector", "transcriber", "synthesizer", "image-chat"}
 """A few models of every modality: of all, legends would be lists."""
+SHEETS = (*BOARDS, replace(BOARDS[0], name="glance", rows=BOARDS[0].rows[:2]))
+"""All boards, and of the gateway's what tells most at one glance."""
 
 _INTERVAL = 10.0
 
@@ -42,7 +45,7 @@ def run(console: Console, seconds: float, folder: Path = FOLDER) -> None:
                 if stop.wait(seconds + _INTERVAL):
                     return
             span = Span(start, time.time(), step=max(seconds / 90, 1), interval=_INTERVAL)
-            drawn = {board.name: sheet(board, lambda panel: answers(prometheus, panel, span), span) for board in BOARDS}
+            drawn = {board.name: sheet(board, lambda panel: answers(prometheus, panel, span), span) for board in SHEETS}
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in drawn.items():
         (folder / f"{name}.svg").write_text(picture)

@@ -19,7 +19,7 @@ def sheet(board: Board, answered: Callable[[Panel], Sequence[Line]], span: Span)
     """Returns the board as SVG; `answered` gives the series of each panel."""
     canvas = Canvas()
     placed = list(board.placed())
-    width = _COLUMN * 24
+    width = _COLUMN * 24 + _MARGIN
     height = _HEAD + _LINE * max(place.y + place.height for place in placed) + _MARGIN
     canvas.rectangle(Box(0, 0, width, height), "#f4f5f7")
     canvas.text(_MARGIN + 4, 22, board.title, 16, INK, bold=True)

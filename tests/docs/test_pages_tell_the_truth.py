@@ -15,7 +15,7 @@ from tests.docs.metrics_page import page
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SERVICES = [ROOT / f"docs/{name}.md" for name in ("text", "vision", "speech", "multimodal", "gateway")]
+SERVICES = [ROOT / f"docs/{name}.md" for name in ("serving", "text", "vision", "speech", "multimodal", "gateway")]
 
 
 def test_the_page_of_metrics_is_what_the_registries_declare() -> None:
