@@ -33,10 +33,24 @@ def manner_of(loaded: LoadedModel, composer: PromptComposer) -> Manner:
     return MANNERS[loaded.model.config.model_type](loaded, composer)
 
 
+class _Asking:
+    """A processor whose chat template writes text: transformers 5.17 gives requests for transcripts in tokens alone."""
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._processor, name)
+
+    def apply_chat_template(self, conversations: Any, **named: Any) -> Any:
+        return self._processor.apply_chat_template(conversations, **named | {"tokenize": False})
+
+
 def _own_request(processor: Any, **wish: Any) -> str:
     """Returns the prompt that a processor itself writes; what is wished for in empty words is left out."""
     given = {name: value for name, value in wish.items() if value}
-    (prompt,) = processor.apply_transcription_request(_UNHEARD, tokenize=False, **given)
+    asking: Any = _Asking(processor)
+    (prompt,) = type(processor).apply_transcription_request(asking, _UNHEARD, **given)
     return prompt
 
 

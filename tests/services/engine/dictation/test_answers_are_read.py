@@ -49,6 +49,13 @@ def test_stretches_are_told_with_their_times(tmp_path: Path) -> None:
     assert read("One. ") == Written("One.")
 
 
+def test_granite_with_an_adapter_was_not_trained_with_words(tmp_path: Path) -> None:
+    assert dictation(tmp_path, "granite_speech").manner.takes_hotwords
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"has_lora_adapter": false', '"has_lora_adapter": true'))
+    assert not load(tmp_path).manner.takes_hotwords
+
+
 def test_as_much_sound_as_fits_is_read_at_once(tmp_path: Path) -> None:
     model = dictation(tmp_path, "audioflamingo3")
     counts = {seconds: model.token_count(seconds) for seconds in (30, 15, 7.5)}
