@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.dictation.dictation import Dictation
-from services.engine.dictation.manner import Manner, Wish
+from services.engine.dictation.manner import Dictated, Manner, Wish
 from services.engine.generation.requests.resolution import GenerationOptions
 from services.engine.language.languages import choose, tag_of
 from services.speech.transcribe_ask import TranscribeAsk
@@ -24,7 +23,7 @@ class DictationOptions:
 
 def dictation_options(
     ask: TranscribeAsk,
-    dictation: Dictation,
+    dictation: Dictated,
     encode: Callable[[str], Sequence[int]],
     most: int,
     wrong: list[Violation],
@@ -44,7 +43,7 @@ def dictation_options(
 
 
 def _language(ask: TranscribeAsk, manner: Manner, wrong: list[Violation]) -> str:
-    if ask.language and not manner.languages:
+    if ask.language and not manner.languages and not manner.has_one_language:
         wrong.append(Violation("language", "does not apply: the model finds out what is spoken, and cannot be told"))
     return _chosen("language", ask.language, manner.languages, wrong)
 
@@ -71,7 +70,7 @@ def _chosen(field: str, asked: str, codes: Sequence[str], wrong: list[Violation]
 
 def _check_hints(
     ask: TranscribeAsk,
-    dictation: Dictation,
+    dictation: Dictated,
     encode: Callable[[str], Sequence[int]],
     most: int,
     wrong: list[Violation],

@@ -1,7 +1,7 @@
 """Windows through the engine of a model that is asked for transcripts."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from services.engine.dictation.dictation import Dictation
 from services.engine.generation.requests.request import Work
@@ -13,7 +13,7 @@ from services.generation.generator import TextGenerator
 from services.speech.dictation_options import DictationOptions
 from services.speech.window_reading import WindowReading, read_candidates
 
-_TOKENS_PER_SECOND = 32
+TOKENS_PER_SECOND = 32
 """Where the model's files set no limit: more than anybody says, and an end for a model that repeats itself."""
 _MORE_TOKENS = 128
 """For what is written around a transcript."""
@@ -31,8 +31,22 @@ class WindowAnswers:
     """In seconds."""
 
 
-class DictationWriter:
+class WindowAsker(Protocol):
     """Asks for one window at a time; those of all requests share the engine's steps."""
+
+    async def write(
+        self, samples: Any, options: DictationOptions, deadline: float | None, work: Work | None = None
+    ) -> WindowAnswers:
+        """Returns what the model writes of the samples of a window, a numpy array `[n]`. Its time is added to `work`.
+
+        Raises:
+            MediumRefused: they are none that the model reads; too few, say.
+        """
+        ...
+
+
+class DictationWriter:
+    """A WindowAsker by prompts."""
 
     def __init__(
         self, generator: TextGenerator, dictation: Dictation, defaults: ModelDefaults, preprocessing: Preprocessing
@@ -45,13 +59,9 @@ class DictationWriter:
     async def write(
         self, samples: Any, options: DictationOptions, deadline: float | None, work: Work | None = None
     ) -> WindowAnswers:
-        """Returns what the model writes of the samples of a window, a numpy array `[n]`. Its time is added to `work`.
-
-        Raises:
-            MediumRefused: they are none that the model reads; too few, say.
-        """
+        """See WindowAsker."""
         prompt: MultimodalPrompt = await self._preprocessing.run(self._dictation.prompt, samples, options.wish)
-        longest = _MORE_TOKENS + int(len(samples) / self._dictation.rate * _TOKENS_PER_SECOND)
+        longest = _MORE_TOKENS + int(len(samples) / self._dictation.rate * TOKENS_PER_SECOND)
         ask = GenerationAsk(
             prompt_token_ids=prompt.token_ids,
             options=options.generation,

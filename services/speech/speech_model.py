@@ -31,6 +31,7 @@ from services.engine.batching.pipeline import Pipeline
 from services.engine.checkpoint import Checkpoint, read_config, refusals
 from services.engine.dictation.manners import MANNERS
 from services.engine.joint import RECORDINGS, JointModel
+from services.engine.listening.openings import OPENINGS
 from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
 from services.media.classifier import AnyLabelClassifier
@@ -40,6 +41,7 @@ from services.speech.classify_audio import compute_logits, own_labels
 from services.speech.config import SpeechSettings
 from services.speech.dictation_service import load_dictation_service
 from services.speech.listening_service import load_listening_service
+from services.speech.scribe_service import load_scribe_service
 from services.speech.stream_transcribe import live_transcriber
 from services.speech.task import SpeechTask
 from services.speech.transcribe_frames import FrameTranscriber
@@ -89,6 +91,8 @@ def _writing_loader(checkpoint: Checkpoint) -> Callable[..., LoadedService] | No
         config = read_config(checkpoint)
     if _frames_of(config):
         return None
+    if config.model_type in OPENINGS:
+        return load_scribe_service
     return load_dictation_service if config.model_type in MANNERS else load_listening_service
 
 

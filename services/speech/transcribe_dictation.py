@@ -1,4 +1,4 @@
-"""The verb Transcribe by a model that is asked for it in a prompt."""
+"""The verb Transcribe by a model that writes what a window says, and little or nothing of when it was said."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sensorium.errors import InvalidArgument, QueueFull, Violation
 from services.engine.audio.reader import AudioReader, Sound
 from services.engine.batching.answer import Answer, RequestTimes
-from services.engine.dictation.dictation import Dictation
+from services.engine.dictation.manner import Dictated
 from services.engine.generation.requests.request import Work
 from services.engine.language.languages import tag_of
 from services.engine.language.prompting import PromptEncoder
@@ -18,7 +18,7 @@ from services.engine.multimodal.processor import MediumRefused
 from services.engine.preprocessing import Preprocessing
 from services.speech.dictation_course import Course, Span, Told, confidence
 from services.speech.dictation_options import DictationOptions, dictation_options
-from services.speech.dictation_writer import DictationWriter, WindowAnswers
+from services.speech.dictation_writer import WindowAnswers, WindowAsker
 from services.speech.held_seconds import HeldSeconds
 from services.speech.live.reading import Reading, spaced
 from services.speech.live.reading import Word as LiveWord
@@ -42,8 +42,8 @@ class DictationTranscriber:
 
     def __init__(
         self,
-        dictation: Dictation,
-        writer: DictationWriter,
+        dictation: Dictated,
+        writer: WindowAsker,
         reader: AudioReader,
         encoder: PromptEncoder,
         preprocessing: Preprocessing,

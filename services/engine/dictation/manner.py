@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,36 @@ def plain(text: str) -> Written:
 class Manner:
     """Its functions may run in any thread."""
 
-    request: Callable[[Wish], str]
-    """Returns the prompt, in which a placeholder stands for the recording."""
+    request: Callable[[Wish], Any]
+    """Returns the prompt, in which a placeholder stands for the recording; of an encoder-decoder its Opening."""
     read: Callable[[str], Written] = plain
     """Reads an answer, or the beginning of one."""
     languages: Sequence[str] = ()
-    """Codes of those that it can be told; none where the model finds out for itself."""
+    """Codes of those that it can be told; none where the model finds out for itself, or has only one."""
+    has_one_language: bool = False
+    """Which its files do not name: what a caller says of it is taken for true."""
     targets: Sequence[str] = ()
     """Codes of languages that it translates into."""
     takes_prompt: bool = False
     takes_hotwords: bool = False
     marker: str = ""
     """Token behind which an answer has its transcript, where there is something before it."""
+
+
+class Dictated(Protocol):
+    """A loaded model with its manner."""
+
+    @property
+    def manner(self) -> Manner:
+        """How it is asked."""
+        ...
+
+    @property
+    def rate(self) -> int:
+        """Samples per second of what it reads."""
+        ...
+
+    @property
+    def reserved(self) -> Sequence[str]:
+        """Texts that no text of a caller may contain: they would be something else in a prompt."""
+        ...

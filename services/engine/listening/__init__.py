@@ -10,4 +10,10 @@ features   long recordings as features
 segments   from tokens to stretches with times
 alignment  from attention to the times of tokens
 grouping   from tokens to words
+
+And those that hear windows of any length and tell no times (Moonshine):
+
+scribe       a model with its feature extractor
+openings     what its decoder starts with, by kind
+state_count  how many states a window comes to
 """

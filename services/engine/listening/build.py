@@ -1,9 +1,8 @@
 """Puts an engine together for a model that writes what it hears, and checks it against the model."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,11 +27,12 @@ from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.cache.state_size import StateSize
 from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.prefill_budget import PrefillBudget
+from services.engine.generation.running.media import Medium
 from services.engine.generation.scheduler import Scheduler
 from services.engine.listening.encoder import WindowEncoder
-from services.engine.listening.hearing import Hearing, window_medium
-from services.engine.listening.loading import ListeningModel
+from services.engine.listening.hearing import Hearing
 from services.engine.listening.runner import HeardSource, ListeningRunner
+from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from services.engine.multimodal.media_cache import MediaCache
 from services.engine.multimodal.media_queue import MediaQueue
@@ -43,14 +43,36 @@ _LENGTHS = (1, 4)
 _NEW_TOKENS = 8
 
 
-def build_listening_engine(model: ListeningModel, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
+class HeardModel(Protocol):
+    """A model whose encoder hears a window, and whose decoder writes of it."""
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """With as many source tokens as there are states of the longest window."""
+        ...
+
+    @property
+    def encoder(self) -> WindowEncoder:
+        """What encodes its windows."""
+        ...
+
+    @property
+    def alignment_heads(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of a decoder layer and a head that follows the sound."""
+        ...
+
+    def noise(self, seed: int) -> Medium:
+        """Returns the longest window, in which nothing is alike, not encoded yet."""
+        ...
+
+
+def build_listening_engine(model: HeardModel, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
     """Returns the engine. Raises ModelRefused: its results differ from the model's own, or its cache is too small."""
     loaded = model.loaded
     require_rows(loaded, settings.max_sequences)
     require_wide(settings, f"{loaded.architecture} keeps those of an encoder too.")
-    noise = _noise(model, 0)[None].to(loaded.device, loaded.model.dtype)
     try:
-        layouts = layouts_of(loaded, loaded.model.config, partial(_run, loaded.model, noise))
+        layouts = layouts_of(loaded, loaded.model.config, partial(_run, loaded, model.noise(0)))
     except NotPaged as reason:
         raise ModelRefused(str(reason)) from reason
     pages = page_count(loaded, settings, StateSize(0, sum(layout.bytes_per_token for layout in layouts.values())))
@@ -58,15 +80,15 @@ def build_listening_engine(model: ListeningModel, settings: EngineSettings, metr
     if source_tokens < loaded.source_tokens:
         raise ModelRefused("The cache does not hold what the encoder hears at once; give it more with --cache-mib.")
     cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
-    runner = ListeningRunner(HeardSource(loaded.model), choose_backend(loaded, cache), cache)
-    runner.heads = model.tokens.alignment_heads
-    encoder = WindowEncoder(loaded.model)
+    encoder = model.encoder
     references = [_reference(model, encoder, length) for length in _LENGTHS]
+    runner = ListeningRunner(HeardSource(loaded.model), choose_backend(loaded, cache), cache)
+    runner.heads = model.alignment_heads
     try:
         accelerated(loaded, lambda: verify_encoder_decoder(loaded, runner, pool, references))
     except NotPaged as reason:
         raise ModelRefused(str(reason)) from reason
-    windows = [window_medium(_noise(model, 0), source_tokens)] * 2
+    windows = [model.noise(0)] * 2
     fuse_encoder(loaded, lambda: [torch.stack(encoder.encode(windows))])
     budget = PrefillBudget(settings.prefill_tokens, settings.decode_slowdown, clock=work_clock(loaded.device))
     engine = GenerationEngine(
@@ -83,31 +105,27 @@ def build_listening_engine(model: ListeningModel, settings: EngineSettings, metr
     return BuiltEngine(engine, context_tokens, source_tokens, settings.max_sequences, False, reason, pages)
 
 
-def _run(model: Any, features: Tensor, input_ids: Tensor) -> Any:
-    return model(input_features=features, decoder_input_ids=input_ids, use_cache=True, return_dict=True)
-
-
-def _noise(model: ListeningModel, seed: int) -> Tensor:
-    """Returns features in which nothing is alike, `[bins, frames]`."""
-    shape = model.extractor.feature_size, model.window_frames
-    return torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32))
+def _run(loaded: LoadedModel, window: Medium, input_ids: Tensor) -> Any:
+    own: Any = loaded.model
+    inputs = {
+        name: value.to(loaded.device, own.dtype if value.is_floating_point() else None)
+        for name, value in window.inputs.items()
+    }
+    return own(**inputs, decoder_input_ids=input_ids, use_cache=True, return_dict=True)
 
 
 @torch.inference_mode()
-def _reference(model: ListeningModel, encoder: WindowEncoder, length: int) -> Reference:
+def _reference(model: HeardModel, encoder: WindowEncoder, length: int) -> Reference:
     """Returns what the model's own forward makes of noise, and of a prompt of so many tokens with random ones behind.
 
     Its window has been encoded.
     """
     loaded = model.loaded
-    window = window_medium(_noise(model, length), loaded.source_tokens)
+    window = model.noise(length)
     (features,) = encoder.encode([window])
     generator = torch.Generator().manual_seed(length)
     ids = torch.randint(loaded.vocabulary_size, (1, length + _NEW_TOKENS), generator=generator).to(loaded.device)
-    own: Any = loaded.model
-    logits: Tensor = own(
-        input_features=window.inputs["input_features"].to(loaded.device, own.dtype), decoder_input_ids=ids
-    ).logits[0, length - 1 : -1].float()  # fmt: skip
+    logits: Tensor = _run(loaded, window, ids).logits[0, length - 1 : -1].float()
     window.take(features)
     prompt, tokens = ids[0, :length].tolist(), ids[0, length:].tolist()
-    return Reference((0,) * loaded.source_tokens, prompt, tokens, logits, Hearing(window, 0))
+    return Reference((0,) * window.token_count, prompt, tokens, logits, Hearing(window, 0))

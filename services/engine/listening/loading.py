@@ -3,11 +3,17 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import torch
 from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq
 from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, read_tokenizer, refusals
 from services.engine.dictation.manners import MANNERS
+from services.engine.generation.running.media import Medium
+from services.engine.listening.encoder import WindowEncoder
+from services.engine.listening.hearing import window_medium
+from services.engine.listening.openings import OPENINGS
 from services.engine.listening.tokens import FOLLOWED, ListeningTokens, listening_tokens
 from services.engine.loading import LoadedModel, loaded_model
 
@@ -17,7 +23,7 @@ _IN_CONVERSATIONS = " services.multimodal asks this one in conversations."
 
 @dataclass(frozen=True)
 class ListeningModel:
-    """A model with its feature extractor and its tokens."""
+    """A HeardModel that tells times: with its feature extractor and its tokens."""
 
     loaded: LoadedModel
     extractor: Any
@@ -39,6 +45,22 @@ class ListeningModel:
         """How much sound that is."""
         return float(self.extractor.chunk_length)
 
+    @property
+    def encoder(self) -> WindowEncoder:
+        """What encodes its windows."""
+        return WindowEncoder(self.loaded.model)
+
+    @property
+    def alignment_heads(self) -> tuple[tuple[int, int], ...]:
+        """See ListeningTokens."""
+        return self.tokens.alignment_heads
+
+    def noise(self, seed: int) -> Medium:
+        """Returns a window of features in which nothing is alike."""
+        shape = self.extractor.feature_size, self.window_frames
+        features = np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+        return window_medium(torch.from_numpy(features), self.loaded.source_tokens)
+
 
 def load_listening_model(checkpoint: Checkpoint) -> ListeningModel:
     """Loads an encoder that listens with a decoder that writes.
@@ -49,10 +71,10 @@ def load_listening_model(checkpoint: Checkpoint) -> ListeningModel:
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
         if config.model_type not in _KNOWN:
-            known = ", ".join((*_KNOWN, *MANNERS))
+            known = ", ".join((*_KNOWN, *OPENINGS, *MANNERS))
             raise ModelRefused(
                 f"{checkpoint.source} is a {config.model_type} checkpoint. Of models that write what they hear token "
-                f"by token, known here are: {known}; and all that write one token a frame (CTC)."
+                f"by token, known here are: {known}; and all that write by frames of sound (CTC, TDT, RNN-T)."
                 + (_IN_CONVERSATIONS if type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING else "")
             )
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint.source, **checkpoint.shared)

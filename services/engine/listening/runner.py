@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutput
 
 from services.engine.generation.attention.backend import AttentionLayer
 from services.engine.generation.attention.encoder_decoder import EncoderDecoderCall, PagedCaches
@@ -47,8 +48,17 @@ class ListeningCall(EncoderDecoderCall):
         return super().attend(layer, query, key)
 
 
+@dataclass
+class HeardStates(BaseModelOutput):
+    """What decoders are given as an encoder's output; some look for a mask there."""
+
+    attention_mask: Tensor | None = None
+
+
 class HeardSource(TextSource):
     """An encoder-decoder whose sequences have a Hearing, its window encoded, in the place of tokens."""
+
+    output = HeardStates
 
     def read(self, sequence: CachedTokens) -> Tensor:
         """See Source."""

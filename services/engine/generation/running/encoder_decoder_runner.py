@@ -51,6 +51,9 @@ class Source(Protocol):
 class TextSource:
     """An encoder-decoder whose encoder reads tokens."""
 
+    output: type[BaseModelOutput] = BaseModelOutput
+    """What the decoder is given its states in."""
+
     def __init__(self, model: PreTrainedModel) -> None:
         self._model: Any = model
         self._cache_name = cache_name(model)
@@ -70,7 +73,7 @@ class TextSource:
         output = self._model(
             decoder_input_ids=token_ids,
             decoder_attention_mask=mask,
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),  # type: ignore[arg-type]
+            encoder_outputs=self.output(last_hidden_state=states),  # type: ignore[arg-type]
             use_cache=True,
             **{self._cache_name: caches},
         )
@@ -168,7 +171,10 @@ class EncoderDecoderRunner:
         if not read:
             return None
         self._cross.slots = self._tensor(slots)
-        return torch.cat(read, dim=1)
+        joined = torch.cat(read, dim=1)
+        # Some decoders project what they are given, even where that is nothing.
+        self._nothing_read = joined.new_empty(1, 0, joined.shape[2])
+        return joined
 
     def _forward(self, tokens: list[int], caches: PagedCaches, read: Tensor | None, call: EncoderDecoderCall) -> Tensor:
         states = self._nothing_read if read is None else read

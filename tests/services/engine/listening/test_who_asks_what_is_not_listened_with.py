@@ -8,7 +8,7 @@ from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.listening.loading import load_listening_model
 
 
-@pytest.mark.parametrize(("kind", "elsewhere"), [("qwen2_audio", True), ("moonshine", False)])
+@pytest.mark.parametrize(("kind", "elsewhere"), [("qwen2_audio", True), ("speecht5", False)])
 def test_a_model_of_conversations_is_sent_to_its_service(tmp_path: Path, kind: str, elsewhere: bool) -> None:
     AutoConfig.for_model(kind).save_pretrained(tmp_path)
     with pytest.raises(ModelRefused, match=f"is a {kind} checkpoint") as refused:

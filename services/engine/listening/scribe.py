@@ -1,0 +1,105 @@
+"""A model that writes what a window of any length says, and tells no times."""
+
+import secrets
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq
+
+from services.engine.checkpoint import (
+    MODEL_ERRORS,
+    Checkpoint,
+    ModelRefused,
+    read_config,
+    read_model,
+    read_tokenizer,
+    refusals,
+)
+from services.engine.dictation.manner import Manner
+from services.engine.generation.running.media import Medium
+from services.engine.listening.encoder import LooseEncoder
+from services.engine.listening.openings import manner_of
+from services.engine.listening.state_count import StateCount
+from services.engine.loading import LoadedModel, loaded_model
+from services.engine.media.recording import Samples
+from services.engine.multimodal.processor import MediumRefused
+
+
+@dataclass(frozen=True)
+class Scribe:
+    """A HeardModel. Its methods may run in any thread."""
+
+    loaded: LoadedModel
+    extractor: Any
+    """Makes features of samples, on numpy. One call keeps nothing for the next: threads may share it."""
+    manner: Manner
+    seconds: float
+    """Length of what it reads at once at most."""
+
+    alignment_heads = ()
+    reserved = ()
+    """No text of a caller is in a prompt."""
+
+    @property
+    def rate(self) -> int:
+        """Samples per second of the audio it reads."""
+        return int(self.extractor.sampling_rate)
+
+    @property
+    def encoder(self) -> LooseEncoder:
+        """What encodes its windows."""
+        return LooseEncoder(self.loaded.model)
+
+    def medium(self, samples: Samples) -> Medium:
+        """Returns a window that the model has not encoded yet.
+
+        Raises:
+            MediumRefused: there is too little in it.
+        """
+        return _medium(self.extractor, StateCount(self.loaded.model), samples)
+
+    def noise(self, seed: int) -> Medium:
+        """Returns a window of noise, as long as there may be one."""
+        count = round(self.seconds * self.rate)
+        return self.medium(np.random.default_rng(seed).uniform(-0.5, 0.5, count).astype(np.float32))
+
+
+def load_scribe(checkpoint: Checkpoint, window_seconds: float) -> Scribe:
+    """Loads an encoder that hears windows of any length, up to so many seconds, with a decoder that writes.
+
+    Raises:
+        ModelRefused: its files are missing, unsafe to load, or lack what a transcript begins with.
+    """
+    with refusals(checkpoint.source):
+        config = read_config(checkpoint)
+        extractor = AutoFeatureExtractor.from_pretrained(checkpoint.source, **checkpoint.shared)
+        tokenizer = read_tokenizer(checkpoint)
+        model: Any = read_model(checkpoint, config, AutoModelForSpeechSeq2Seq)
+    if not getattr(extractor, "sampling_rate", None):
+        raise ModelRefused(f"{checkpoint.source} does not say how many samples a second it reads.")
+    for module in model.get_decoder().modules():
+        if hasattr(module, "head_dim_padding"):  # zeros behind keys and values, for kernels that are not used here
+            module.head_dim_padding = 0
+    loaded = loaded_model(checkpoint, model, tokenizer)
+    silence = np.zeros(round(window_seconds * extractor.sampling_rate), np.float32)
+    try:
+        states = _medium(extractor, StateCount(model), silence).token_count
+    except MediumRefused as refused:
+        raise ModelRefused(f"A recording {refused} ({loaded.architecture}).") from refused
+    return Scribe(replace(loaded, source_tokens=states), extractor, manner_of(loaded), window_seconds)
+
+
+def _medium(extractor: Any, count: StateCount, samples: Samples) -> Medium:
+    seconds = len(samples) / extractor.sampling_rate
+    try:
+        found = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+        inputs = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+        states = count.of(inputs)
+    except (*MODEL_ERRORS, IndexError, ZeroDivisionError) as error:
+        raise MediumRefused(f"is {seconds:.3g} s long, which the model makes nothing of") from error
+    if states < 1 or not all(torch.isfinite(value).all() for value in inputs.values()):
+        raise MediumRefused(f"is {seconds:.3g} s long, which the model makes nothing of")
+    return Medium(secrets.token_bytes(16), "", states, inputs, seconds)

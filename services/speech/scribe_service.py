@@ -1,0 +1,49 @@
+"""Loads a model that writes what it hears in windows of any length, and tells no times."""
+
+import time
+from collections.abc import Callable
+
+from services.engine.audio.reader import AudioReader
+from services.engine.checkpoint import Checkpoint
+from services.engine.language.languages import tags_of
+from services.engine.listening.build import build_listening_engine
+from services.engine.listening.scribe import load_scribe
+from services.engine.media.recording import AudioLimits
+from services.engine.metrics import EngineMetrics
+from services.generation.engine_facts import engine_settings
+from services.speech.config import SpeechSettings
+from services.speech.held_seconds import HeldSeconds
+from services.speech.live.voice_network import VoiceNetwork
+from services.speech.recording_cuts import RecordingCuts
+from services.speech.scribe_writer import ScribeWriter
+from services.speech.stream_transcribe import live_transcriber
+from services.speech.transcribe_dictation import DictationTranscriber
+from services.speech.verb_set import SpeechVerbs
+from services.speech.writing_service import WritingParts, WritingService
+
+
+def load_scribe_service(
+    checkpoint: Checkpoint, settings: SpeechSettings, metrics: EngineMetrics, warming: Callable[[], None]
+) -> WritingService:
+    """Loads an encoder that hears with a decoder that writes. Raises ModelRefused."""
+    began = time.monotonic()
+    scribe = load_scribe(checkpoint, settings.window_seconds)
+    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    warming()
+    began = time.monotonic()
+    built = build_listening_engine(scribe, engine_settings(settings), metrics)
+    parts = WritingParts.of(scribe.loaded, built, settings)
+    transcriber = DictationTranscriber(
+        scribe,
+        ScribeWriter(parts.generator, scribe, parts.preprocessing),
+        AudioReader(scribe.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds)),
+        parts.encoder,
+        parts.preprocessing,
+        HeldSeconds(settings.max_queued_seconds),
+        RecordingCuts(VoiceNetwork.load(), scribe.rate, scribe.seconds),
+        built.context_tokens,
+    )
+    verbs = SpeechVerbs(transcriber=transcriber, stream_transcriber=live_transcriber(transcriber, settings, metrics))
+    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    manner = scribe.manner
+    return WritingService(parts, verbs, settings, scribe.rate, tags_of((*manner.languages, *manner.targets)))
