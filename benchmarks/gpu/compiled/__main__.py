@@ -1,6 +1,7 @@
 """`python -m benchmarks.gpu.compiled`: what the kernels of a GPU's steps become, compiled where there is no GPU."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ def main(
     weights: Annotated[list[str] | None, one_of(_WEIGHTS, help="Keys and values alike. Default: all.")] = None,
     rows: Annotated[list[int], typer.Option(help="Of decode steps; may be repeated.")] = [1, 32, 128],  # noqa: B006
     tokens: Annotated[int, typer.Option(min=32, max=1024, help="Of a step that reads prompts.")] = 1024,
+    raced: Annotated[bool, typer.Option(help="Instead: with what races at load try for those rows.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where all figures are written.")] = None,
 ) -> None:
     """Compiles what recorded steps launch. Ends with 1 where a kernel does not fit, or spills."""
@@ -36,7 +38,7 @@ def main(
         for name in model or MODELS:
             for kind in weights or _WEIGHTS:
                 if kind != "fp8_e4m3" or target >= _LEAST_FOR_FLOATS:
-                    lines += _lines(target, name, kind, rows, tokens)
+                    lines += _lines(target, name, kind, rows, None if raced else tokens)
     missed = sorted(kernels() - {line.kernel for line in lines})
     Console(width=190).print(table_of(lines), f"launched by none of these: {', '.join(missed) or 'no kernel'}")
     if json_file is not None:
@@ -44,7 +46,8 @@ def main(
     raise typer.Exit(any(line.binary.hindrance(line.capability) for line in lines))
 
 
-def _lines(capability: int, name: str, kind: str, rows: list[int], tokens: int) -> list[Line]:
+def _lines(capability: int, name: str, kind: str, rows: list[int], tokens: int | None) -> list[Line]:
+    """Without `tokens`: of what races at load try."""
     done: list[tuple[str, list[Launch]]] = []
     narrow = NARROW_KINDS.get(kind)
     with compiling(capability) as launches:
@@ -52,8 +55,10 @@ def _lines(capability: int, name: str, kind: str, rows: list[int], tokens: int) 
         done.append(("load", launches[:]))
         for count in rows:
             del launches[:]
-            steps.run(Kind.DECODING, count)
+            (steps.run_raced if tokens is None else partial(steps.run, Kind.DECODING))(count)
             done.append((f"{count} rows", launches[:]))
+        if tokens is None:
+            return lines_of(capability, f"{name}, {kind}", done)
         del launches[:]
         steps.run(Kind.PROPOSING, _PROPOSED)
         done.append((f"{_PROPOSED} proposed", launches[:]))

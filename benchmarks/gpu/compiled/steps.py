@@ -16,7 +16,7 @@ from services.engine.fusion.router import Rule
 from services.engine.fusion.substitution import Substitutions
 from services.engine.fusion.survey import Observation
 from services.engine.fusion.triton import norm, router, substitution
-from services.engine.fusion.triton.few_rows import FewRows
+from services.engine.fusion.triton.few_rows import FewRows, size_for, wide_tiles_for
 from services.engine.fusion.triton.linear import GpuLinear
 from services.engine.fusion.triton.mlp import GpuMlp
 from services.engine.fusion.triton.race import RACED
@@ -26,6 +26,7 @@ from services.engine.generation.attention.backend import register
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.attention.triton.plan import most_queries, reading_queries
+from services.engine.generation.attention.triton.tiles import raced_tiles
 from services.engine.generation.building.build import probe_layouts
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.recorded.step_graphs import StepGraphs
@@ -39,6 +40,8 @@ from services.engine.narrow.numbers import NarrowKind
 
 NOWHERE = torch.device("meta")
 _LONGEST = 8192
+_TILES = len(wide_tiles_for(32, 1 << 14, 1 << 11, PROCESSORS))
+"""Of products, at most."""
 
 
 class Steps:
@@ -57,7 +60,7 @@ class Steps:
             narrow_weights(model, weights, NOWHERE)
         layouts = {index: replace(layout, narrow=narrow_cache) for index, layout in probe_layouts(loaded).items()}
         self._cache = KVCache(layouts, 1 << 14, PAGE_SIZE, NOWHERE, by_token=True)
-        backend = TritonAttention(NOWHERE)
+        self._backend = backend = TritonAttention(NOWHERE)
         backend.processors = PROCESSORS
         self._runner = ModelRunner(model, backend, self._cache, NOWHERE)
         self._graphs = StepGraphs(model, backend, self._cache, NOWHERE, _LONGEST)
@@ -65,11 +68,13 @@ class Steps:
         with _taken_for_granted():
             fuse_on_gpu(substitutions, model, backend, self._read, _LONGEST)
         replace_narrow(substitutions, model)
-        for each in model.modules():  # whether these are faster than torch's product nobody can tell here
-            if type(each) is GpuLinear:
-                each.few_rows = FewRows(each.weight, None, each.bias, dict.fromkeys(RACED))
-            elif isinstance(each, GpuMlp) and type(each.pair) is GpuLinear:
-                each.few_rows = FewRows(each.pair.weight, None, each.pair.bias, dict.fromkeys(RACED))
+        # Whether these are faster than torch's product nobody can tell here.
+        self._products = [each for each in model.modules() if type(each) is GpuLinear]
+        self._gated = [each for each in model.modules() if isinstance(each, GpuMlp) and type(each.pair) is GpuLinear]
+        for each in self._products:
+            each.few_rows = FewRows(each.weight, None, each.bias, dict.fromkeys(RACED))
+        for each in self._gated:
+            each.few_rows = FewRows(each.pair.weight, None, each.pair.bias, dict.fromkeys(RACED))
 
     @torch.inference_mode()
     def run(self, kind: Kind, size: int) -> None:
@@ -79,6 +84,22 @@ class Steps:
         [*_, shape] = (shape for each in shapes for shape in each if shape.kind is kind and shape.size <= size)
         self._graphs.prepare([shape])
         self._graphs.forward(shape)
+
+    def run_raced(self, size: int) -> None:
+        """Runs a step of so many rows that decode with each tile that a race at load would try."""
+        tiles = self._backend.tiles
+        key_bytes = min(layout.key_width * layout.dtype.itemsize for layout in self._cache.layouts.values())
+        for tile in raced_tiles(own := tiles.of(size), key_bytes):
+            tiles.choose(size, tile)
+            self.run(Kind.DECODING, size)
+        tiles.choose(size, own)
+        for number in range(_TILES) if size_for(size) in RACED else ():
+            for each in (*self._products, *self._gated):
+                linear = each if isinstance(each, GpuLinear) else each.pair
+                choices = wide_tiles_for(size, *linear.weight.shape, PROCESSORS)
+                chosen = {size_for(size): choices[min(number, len(choices) - 1)]}
+                each.few_rows = FewRows(linear.weight, None, linear.bias, chosen)
+            self.run(Kind.DECODING, size)
 
     def _read(self) -> None:
         self._runner.run([Row(CachedTokens([0] * 8, [0]), 8)])

@@ -5,22 +5,28 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("triton")
-STEPS = ("--model", "qwen3_moe", "--weights", "fp8_e4m3", "--rows", "1", "--tokens", "32", "--capability", "90")
+STEPS = ("--model", "qwen3_moe", "--weights", "fp8_e4m3", "--rows", "1", "--tokens", "32")
+RACED = ("--model", "1B", "--weights", "wide", "--rows", "32", "--raced")
 BY_TENSOR_CORES = {"attend_token", "attend_reading", "multiply_rows", "multiply_chosen", "choose_experts"}
+
+
+def compiled(folder: Path, *arguments: str) -> Any:
+    """Returns what became of kernels. In a process of its own, since in this one they are interpreted."""
+    file = folder / "compiled.json"
+    command = [sys.executable, "-m", "benchmarks.gpu.compiled", *arguments, "--capability", "90", "--json", str(file)]
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    return json.loads(file.read_text())
 
 
 @pytest.mark.timeout(300)
 def test_all_kernels_fit_an_h100_without_spilling(tmp_path: Path) -> None:
-    """In a process of its own, since in this one they are interpreted."""
-    file = tmp_path / "compiled.json"
-    command = [sys.executable, "-m", "benchmarks.gpu.compiled", *STEPS, "--json", str(file)]
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    told = json.loads(file.read_text())
+    told = compiled(tmp_path, *STEPS)
     assert told["missed"] == []
     for line in told["lines"]:
         own = line["binary"]
@@ -29,3 +35,15 @@ def test_all_kernels_fit_an_h100_without_spilling(tmp_path: Path) -> None:
         # Weights, but for what they add and multiply with: four such loads where a tile has 32 rows.
         if line["kernel"] in ("multiply_row", "multiply_rows"):
             assert own["wide_loads"] >= own["loads"] - 4
+
+
+@pytest.mark.timeout(600)
+def test_what_a_race_tries_fits_an_h100_several_times(tmp_path: Path) -> None:
+    """A tile of which a multiprocessor holds one program alone waits where others would go on."""
+    lines = compiled(tmp_path, *RACED)["lines"]
+    tried = [line["binary"] for line in lines if line["kernel"] in ("attend_token", "multiply_rows")]
+    assert len(tried) >= 30
+    for own in tried:
+        assert own["spilled_bytes"] <= 8
+        assert 2 * own["shared_bytes"] <= 227 << 10
+        assert 2 * 32 * own["warps"] * own["registers"] <= 1 << 16

@@ -37,6 +37,8 @@ class Tile:
     stages: int = 4
     ahead: int = 0
     """Columns of the weights that are read before the rows are waited for."""
+    eager: bool = False
+    """Whether what is loaded once is on its way at once, for more registers; see `at_once`."""
     paired: bool = True
     """See `dotted`; off to show what it brings."""
 
@@ -69,15 +71,16 @@ def wide_tile_for(rows: int, units: int, width: int, processors: int) -> Tile:
 def wide_tiles_for(rows: int, units: int, width: int, processors: int) -> list[Tile]:
     """Returns tiles that may be faster on some GPU than that of `wide_tile_for`, behind that one.
 
-    Narrower ones let more programs share a processor, or need no sum over splits, and read the rows more often.
+    Eager ones ask for more at once. Narrower ones let more programs share a processor, or need no sum over splits, and
+    read the rows more often.
     """
     own = wide_tile_for(rows, units, width, processors)
     others = [
-        Tile(own.rows, 32, 64, max(own.splits // 2, 1), ahead=_AHEAD),
-        Tile(own.rows, 32, 128, own.splits, ahead=_AHEAD),
-        Tile(own.rows, 16, 128, 1, ahead=2 * _AHEAD),
-        Tile(own.rows, 64, 64, own.splits, warps=8, ahead=2 * _AHEAD),
-        Tile(own.rows, 128, 64, own.splits, warps=8, stages=3, ahead=_AHEAD),
+        replace(own, eager=True),
+        replace(own, eager=True, stages=6),
+        Tile(own.rows, 32, 64, max(own.splits // 2, 1), ahead=_AHEAD, eager=True),
+        Tile(own.rows, 32, 128, own.splits, ahead=_AHEAD, eager=True),
+        Tile(own.rows, 16, 128, 1, ahead=2 * _AHEAD, eager=True),
     ]
     return list(dict.fromkeys([own, *(_fitting(tile, width) for tile in others)]))
 
@@ -132,9 +135,9 @@ class FewRows:
             rows, self._weight, rows if self._factors is None else self._factors,
             rows if self._bias is None else self._bias, output, parts, self._arrivals, output, count,
             UNITS=outputs, WIDTH=width, ROWS=tile.rows, TILE=tile.units, BLOCK=tile.block, SPLITS=tile.splits,
-            AHEAD=tile.ahead, PAIRED=tile.paired, FACTORS=self._factors is not None, BIAS=self._bias is not None,
-            RESIDUAL=residual is not None, ACTIVATION=int(gate), **following(rows.device), num_warps=tile.warps,
-            num_stages=tile.stages,
+            AHEAD=tile.ahead, EAGER=tile.eager, PAIRED=tile.paired, FACTORS=self._factors is not None,
+            BIAS=self._bias is not None, RESIDUAL=residual is not None, ACTIVATION=int(gate),
+            **following(rows.device), num_warps=tile.warps, num_stages=tile.stages,
         )  # fmt: skip
         return output
 

@@ -14,8 +14,8 @@ from services.engine.fusion.triton.activation import activated
 def multiply_rows(
     rows, weights, factors, bias, residual, parts, arrivals, output, count,
     UNITS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr,
-    SPLITS: tl.constexpr, AHEAD: tl.constexpr, PAIRED: tl.constexpr, FACTORS: tl.constexpr, BIAS: tl.constexpr,
-    RESIDUAL: tl.constexpr, ACTIVATION: tl.constexpr, EARLY: tl.constexpr,
+    SPLITS: tl.constexpr, AHEAD: tl.constexpr, EAGER: tl.constexpr, PAIRED: tl.constexpr, FACTORS: tl.constexpr,
+    BIAS: tl.constexpr, RESIDUAL: tl.constexpr, ACTIVATION: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """Writes ROWS rows of TILE numbers of `[count, UNITS]`, of rows `[count, WIDTH]` and weights `[UNITS, WIDTH]`.
 
@@ -36,7 +36,7 @@ def multiply_rows(
         read = tl.minimum(tl.program_id(0) * TILE + tl.arange(0, TILE), UNITS - 1)
     own = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     total = part_of_products(
-        rows, weights, read, own, count, WIDTH, ROWS, TILE, BLOCK, SPLITS, AHEAD, PAIRED, EARLY
+        rows, weights, read, own, count, WIDTH, ROWS, TILE, BLOCK, SPLITS, AHEAD, EAGER, PAIRED, EARLY
     )  # fmt: skip
     if SPLITS == 1:
         finish(total, read, own, factors, bias, residual, output, count, UNITS, FACTORS, BIAS, RESIDUAL, ACTIVATION)
@@ -57,7 +57,8 @@ def multiply_rows(
 @triton.jit
 def part_of_products(
     rows, weights, read, own, count, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
-    BLOCK: tl.constexpr, SPLITS: tl.constexpr, AHEAD: tl.constexpr, PAIRED: tl.constexpr, EARLY: tl.constexpr,
+    BLOCK: tl.constexpr, SPLITS: tl.constexpr, AHEAD: tl.constexpr, EAGER: tl.constexpr, PAIRED: tl.constexpr,
+    EARLY: tl.constexpr,
 ):  # fmt: skip
     """Returns the products `[TILE, ROWS]` of the weights `read` and the rows `own`, over this program's columns."""
     LENGTH: tl.constexpr = (WIDTH + BLOCK * SPLITS - 1) // (BLOCK * SPLITS) * BLOCK
@@ -72,7 +73,9 @@ def part_of_products(
     if EARLY:
         gdc_wait()
     if AHEAD:
-        total = dotted(ahead, loaded(rows + first[:, None], (first < WIDTH)[:, None], WHOLE), total, PAIRED)
+        beside = loaded(rows + first[:, None], (first < WIDTH)[:, None], WHOLE)
+        if not EAGER:
+            total = dotted(ahead, beside, total, PAIRED)
     columns = split * LENGTH + tl.arange(0, BLOCK)
     weights += columns[None, :]
     rows += columns[:, None]
@@ -81,7 +84,23 @@ def part_of_products(
         weight = loaded(weights + start, inside[None, :], WHOLE)
         row = loaded(rows + start, inside[:, None], WHOLE)
         total = dotted(weight, row, total, PAIRED)
+    if AHEAD and EAGER:
+        total = dotted(at_once(ahead), at_once(beside), total, PAIRED)
     return total
+
+
+@triton.jit
+def at_once(numbers):
+    """Returns the numbers; where they are loaded, all of them are asked for before the first is put to use.
+
+    Left alone the compiler takes few registers, and asks for some only when those before are there and put away.
+    """
+    if tl.target_info.is_cuda():
+        PACK: tl.constexpr = 32 // numbers.dtype.primitive_bitwidth
+        numbers = tl.inline_asm_elementwise(
+            "mov.b32 $0, $1;", "=r,r", [numbers], dtype=numbers.dtype, is_pure=False, pack=PACK
+        )
+    return numbers
 
 
 @triton.jit

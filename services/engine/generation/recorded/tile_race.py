@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from services.engine.device.race import Clock, entered, fastest, least, replay_seconds
 from services.engine.generation.attention.triton.backend import TritonAttention
-from services.engine.generation.attention.triton.tiles import RACED, DecodeTile, group_of
+from services.engine.generation.attention.triton.tiles import DecodeTile, group_of, raced_tiles
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.recorded.step_graphs import StepGraphs
 from services.engine.generation.recorded.step_shape import Kind, StepShape
@@ -99,11 +98,10 @@ class TileRace:
             self._backend.tiles.choose(count, best)
 
     def _others(self, own: DecodeTile) -> list[DecodeTile]:
-        """Returns the other tiles, each once, of as many tokens as fit keys of this model."""
+        """Returns the tiles that run against this one, with keys of this model."""
         layouts = self._cache.layouts.values()
         key_bytes = min(layout.key_width * layout.dtype.itemsize for layout in layouts)
-        fitting = [replace(tile, tokens=tile.tokens_of(key_bytes)) for tile in (own, *RACED)]
-        return list(dict.fromkeys(fitting))[1:]
+        return raced_tiles(own, key_bytes)[1:]
 
     def _rows(self, count: int, context: int) -> list[Row[CachedTokens]]:
         """Returns rows whose next tokens differ, where the model knows so many."""

@@ -1,6 +1,6 @@
 """What the programs of the decode kernel take: by default what was measured on an H200, or what won a race at load."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.engine.fusion.triton.launch import power
 
@@ -30,6 +30,11 @@ _ALONE, _TOGETHER = DecodeTile(64), DecodeTile(32)
 """For one block of queries and for several."""
 RACED = (_TOGETHER, _ALONE, DecodeTile(32, 2, 6), DecodeTile(16, 2, 8), DecodeTile(32, 1, 8), DecodeTile(32, 4, 4))
 """Those that may be faster on some GPU: with more programs or with more at once in each."""
+
+
+def raced_tiles(own: DecodeTile, key_bytes: int) -> list[DecodeTile]:
+    """Returns `own` and the others that run against it, each once, of as many tokens as fit keys of so many bytes."""
+    return list(dict.fromkeys(replace(tile, tokens=tile.tokens_of(key_bytes)) for tile in (own, *RACED)))
 
 
 class DecodeTiles:

@@ -61,7 +61,7 @@ class Race:
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tile_race, "_LEAST_CONTEXT", 64)
-    monkeypatch.setattr(tile_race, "RACED", (OTHER,))
+    monkeypatch.setattr(tiles, "RACED", (OTHER,))
 
 
 def test_each_number_of_rows_has_the_tile_that_saves_enough(fresh_llama: LoadedModel) -> None:
@@ -74,7 +74,7 @@ def test_each_number_of_rows_has_the_tile_that_saves_enough(fresh_llama: LoadedM
 def test_tiles_that_fail_or_compute_something_else_are_left_out(
     fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tile_race, "RACED", (OTHER, WRONG, THIRD))
+    monkeypatch.setattr(tiles, "RACED", (OTHER, WRONG, THIRD))
 
     class Failing(PlayedGraphs):
         def recorded(self, shape: StepShape) -> StepGraph:
