@@ -43,12 +43,17 @@ class LoudNetwork:
 
 
 class LoudnessRecognizer:
-    """Reads words by their loudness, those cut short wrong; takes `seconds` for a reading and counts them."""
+    """Reads words by their loudness, those cut short wrong; takes `seconds` for a reading and counts them.
+
+    No reading ends before `gate` is open.
+    """
 
     def __init__(self, seconds: float = 0.0, errors: Iterable[Exception] = ()) -> None:
         self.lengths: list[float] = []
         self.running = 0
         self.most_running = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
         self._seconds = seconds
         self._errors = list(errors)
 
@@ -58,6 +63,7 @@ class LoudnessRecognizer:
         self.most_running = max(self.running, self.most_running)
         try:
             await asyncio.sleep(self._seconds)
+            await self.gate.wait()
         finally:
             self.running -= 1
         if self._errors:
