@@ -10,7 +10,7 @@ async def test_a_full_queue_refuses_with_a_time_to_come_back(checkpoints: Checkp
     """One row, two places to wait: of ten requests at once the first three are served, the others told to come back."""
     async with running_stack(checkpoints("llama"), max_sequences=1, max_queued_requests=2, over_commit=100) as stack:
         results = await asyncio.gather(
-            *(read(stack.client, request([9 + i], max_new_tokens=60, ignore_eos=True)) for i in range(10)),
+            *(read(stack.client, request([9 + i], max_new_tokens=240, ignore_eos=True)) for i in range(10)),
             return_exceptions=True,
         )
     served = [result for result in results if not isinstance(result, BaseException)]
@@ -18,7 +18,7 @@ async def test_a_full_queue_refuses_with_a_time_to_come_back(checkpoints: Checkp
     assert len(served) + len(refused) == len(results)
     assert served
     assert refused
-    assert all(len(result.token_ids) == 60 for result in served)
+    assert all(len(result.token_ids) == 240 for result in served)
     for error in refused:
         assert error.retry_after is not None
         assert error.retry_after > 0

@@ -4,9 +4,11 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
+import pytest
 from transformers import AutoModelForDepthEstimation, AutoModelForImageClassification
 
 from sensorium.v1 import vision_pb2 as pb
+from services.engine.batching.batcher import Batcher
 from tests.e2e.pictures import media
 from tests.e2e.stack import RunningStack, vision_stack
 from tests.services.engine.media.pictures import noise
@@ -26,10 +28,22 @@ async def logits(stack: RunningStack, seed: int) -> list[float]:
     return [label.score for label in sorted(answer.results[0].labels, key=lambda label: label.index)]
 
 
-async def test_answers_in_company_are_those_alone(tmp_path: Path) -> None:
+def let_meet(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Lets no batch begin before so many images wait, however long they take to come."""
+    own, met = Batcher._pause, False
+
+    def pause(batcher: Batcher) -> float | None:
+        nonlocal met
+        met = met or len(batcher._queue) == count
+        return own(batcher) if met else 0.0
+
+    monkeypatch.setattr(Batcher, "_pause", pause)
+
+
+async def test_answers_in_company_are_those_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_vision_model(tmp_path / "swin", "swin", AutoModelForImageClassification, num_labels=5)
-    # A wait, so that it does not depend on this machine's load whether requests meet.
-    async with vision_stack(folder, batch_wait_ms=50) as stack:
+    async with vision_stack(folder) as stack:
+        let_meet(monkeypatch, COUNT)
         together = await asyncio.gather(*(logits(stack, seed) for seed in range(COUNT)))
         assert stack.service.metric("sensorium_engine_steps_total") < COUNT / 4
     async with vision_stack(folder, max_batch_images=1) as stack:
@@ -38,7 +52,7 @@ async def test_answers_in_company_are_those_alone(tmp_path: Path) -> None:
     np.testing.assert_allclose(together, alone, atol=TOLERANCE)
 
 
-async def test_images_of_unlike_shapes_do_not_meet(tmp_path: Path) -> None:
+async def test_images_of_unlike_shapes_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model keeps their proportions: they cannot lie side by side."""
     folder = write_vision_model(tmp_path / "depth", "depth_anything", AutoModelForDepthEstimation)
     pictures = [noise(32, 32), noise(64, 32), noise(32, 64), noise(32, 32, seed=1), noise(64, 32, seed=1)]
@@ -47,7 +61,8 @@ async def test_images_of_unlike_shapes_do_not_meet(tmp_path: Path) -> None:
         request = pb.EstimateDepthRequest(image=media(pictures[i]), format=pb.EstimateDepthRequest.DEPTH_FORMAT_FLOAT32)
         return (await stack.client.vision.estimate_depth(request)).float32
 
-    async with vision_stack(folder, batch_wait_ms=50) as stack:
+    async with vision_stack(folder) as stack:
+        let_meet(monkeypatch, len(pictures))
         together = await asyncio.gather(*(depths(stack, i) for i in range(len(pictures))))
         assert stack.service.metric("sensorium_engine_steps_total") == 3
         for i, found in enumerate(together):
