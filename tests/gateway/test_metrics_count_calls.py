@@ -72,7 +72,7 @@ async def test_the_time_to_the_first_token_is_that_of_the_first_delta():
 
 async def test_endpoints_are_gauged_by_state():
     async with FakeTextService() as fake, rig(fake.address, "127.0.0.1:9", reachable=False) as gateway:
-        assert gateway.metric("sensorium_gateway_endpoints", pool="default", state="ready") == 1
+        await until(lambda: gateway.metric("sensorium_gateway_endpoints", pool="default", state="ready") == 1)
         assert gateway.metric("sensorium_gateway_endpoints", pool="default", state="connecting") == 1
 
 

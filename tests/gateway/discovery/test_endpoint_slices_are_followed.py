@@ -125,6 +125,14 @@ async def test_a_version_that_is_gone_is_listed_anew(
 
 
 async def test_bookmarks_spare_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    own, bookmarks = following.Follower._take, 0
+
+    def take(follower: following.Follower, kind: str, piece: Any) -> None:
+        nonlocal bookmarks
+        own(follower, kind, piece)
+        bookmarks += kind == "BOOKMARK"
+
+    monkeypatch.setattr(following.Follower, "_take", take)
     async with KubernetesApi() as api:
         api.put(text("10.0.0.1"))
         async with followed(api, tmp_path, monkeypatch) as told:
@@ -143,7 +151,7 @@ async def test_bookmarks_spare_the_list(tmp_path: Path, monkeypatch: pytest.Monk
             api.other_writes()
             api.bookmark()
             api.compact()
-            await asyncio.sleep(0.3)
+            await until(lambda: bookmarks == 2)
             api.end_watches()
             await until(lambda: len(api.watches) == 3)
             await until(lambda: api.watching == 1)
