@@ -43,7 +43,7 @@ _WHISPER = {
 
 _MORE = {
     "qwen3_asr": ["language English", "<asr_text>"],
-    "omniasr": ["<|lang:eng_latn|>", "<|lang:fra_latn|>", "<|lang:auto|>"],
+    "omniasr": ["<|lang:eng_latn|>", "<|lang:kor_hang|>", "<|lang:auto|>"],
 }
 """Other tokens of theirs, which are text."""
 _WRITTEN = (

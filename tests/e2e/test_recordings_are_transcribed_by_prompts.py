@@ -29,7 +29,7 @@ SOUNDS = [sound(length, seed) for seed, length in enumerate((1.3, 0.6))]
 OWN_REQUESTS: dict[str, dict[str, Any]] = {
     "qwen3_asr": {"language": "en", "prompt": "Bee, Id A cad."},
     "fun_asr_nano": {"language": "en", "prompt": "A cad.", "keywords": ["Bee", "Id"]},
-    "omniasr": {"language": "en"},
+    "omniasr": {"language": "ko"},
     "glmasr": {},
     "audioflamingo3": {},
     "moss_transcribe_diarize": {"keywords": ["Bee", "Id"]},

@@ -91,7 +91,9 @@ def _fun_asr_nano(loaded: LoadedModel, _: PromptComposer) -> Manner:
 def _omniasr(loaded: LoadedModel, _: PromptComposer) -> Manner:
     processor = _processor(loaded)
     named = (re.fullmatch(r"<\|lang:(.+)\|>", token) for token in loaded.tokenizer.get_vocab())
-    languages = sorted(found[1] for found in named if found and tag_of(found[1]))
+    own = sorted(found[1] for found in named if found and tag_of(found[1]))
+    short: Mapping[str, str] = _module_of(processor).ISO_639_1_TO_LANGUAGE
+    languages = [*(code for code, meant in short.items() if meant in own), *own]
     return Manner(lambda wish: _own_request(processor, language=wish.language), languages=languages)
 
 
@@ -166,4 +168,8 @@ def _processor(loaded: LoadedModel) -> Any:
 
 def _language_names(processor: Any) -> Mapping[str, str]:
     """Returns the names that a processor writes into prompts, by codes."""
-    return import_module(type(processor).__module__).LANGUAGE_CODE_TO_NAME
+    return _module_of(processor).LANGUAGE_CODE_TO_NAME
+
+
+def _module_of(processor: Any) -> Any:
+    return import_module(type(processor).__module__)

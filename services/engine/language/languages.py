@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from langcodes import Language
 
@@ -12,6 +13,8 @@ _TAG = re.compile(
     r"([-_](?![a-z]{3}([-_]|$)).*)?",  # variants and extensions, but no language in place of the first
     re.ASCII | re.IGNORECASE,
 )
+_KEPT = 4096
+"""Codes whose languages are known at once: more than any model has."""
 _OTHERWISE = {"nb": "no"}
 """What goes by two names that the library tells apart: Norwegian is Bokmål where nothing else is said."""
 
@@ -53,6 +56,7 @@ def choose(asked: str, codes: list[str], *, field: str) -> str:
     raise InvalidArgument([Violation(field, f"is {said!r}; the model knows {_listed(codes)}")])
 
 
+@lru_cache(_KEPT)
 def _language(code: str) -> Language | None:
     """Returns the language that a code names, without what is more special than its region."""
     parts = _TAG.fullmatch(code.removesuffix("_XX"))
@@ -69,6 +73,7 @@ def _language(code: str) -> Language | None:
     return language.prefer_macrolanguage() if named.language and language.is_valid() else None
 
 
+@lru_cache(_KEPT)
 def _written(language: Language | None) -> tuple[str | None, str | None]:
     """Returns a language with its script, which follows from the region if it is not told."""
     if language is None or language.language is None:

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.dictation.dictation import Dictation
 from services.engine.dictation.manner import Part, Written
+from services.engine.language.languages import choose
 from services.engine.language.prompting import PromptEncoder
 from services.engine.multimodal.loading import load_multimodal_model
 from tests import tiny_hearing_models as tiny
@@ -47,6 +48,14 @@ def test_stretches_are_told_with_their_times(tmp_path: Path) -> None:
     assert found == Written("One. Two.", parts=[Part("One.", 0.5, 1.25), Part("Two.", 1.5, 62.5)])
     assert read("[a][S01]One.[b] ") == Written("[a][S01]One.[b]")
     assert read("One. ") == Written("One.")
+
+
+def test_languages_are_known_by_short_and_by_long_codes(tmp_path: Path) -> None:
+    """A Korean that is written in Hangul is no Korean to those who take it as written in both its scripts."""
+    languages = list(dictation(tmp_path, "omniasr").manner.languages)
+    assert languages == ["en", "ko", "eng_latn", "kor_hang"]
+    assert choose("ko-KR", languages, field="") == "ko"
+    assert choose("en-GB", languages, field="") == "en"
 
 
 def test_granite_with_an_adapter_was_not_trained_with_words(tmp_path: Path) -> None:
