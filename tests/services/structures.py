@@ -61,7 +61,7 @@ def regex(text: str) -> Structure:
 
 def possible(state: StructureState) -> list[int]:
     """Returns the ids of tokens of text that may come next."""
-    return np.flatnonzero(np.unpackbits(state.mask(), bitorder="little")).tolist()
+    return np.flatnonzero(np.unpackbits(np.frombuffer(state.mask(), np.uint8), bitorder="little")).tolist()
 
 
 def walk(structure: Structure, seed: int, most: int) -> tuple[list[int], bool]:

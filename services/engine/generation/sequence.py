@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from torch import Tensor
 
 from services.engine.generation.running.media import PromptMedia
-from services.engine.generation.sampling.penalties import RowProcessor
+from services.engine.generation.sampling.structure_mask import Processor
 from services.engine.generation.sampling.wishes import Wishes
 from services.engine.generation.speculation.prompt_lookup import Lookup
 
@@ -71,6 +71,7 @@ class Sequence(CachedTokens):
         self.candidate = candidate
         """Which of the request's outputs this is. All beams have 0: which become an output is known at the end."""
         self.output = group.outputs[candidate]
+        """What takes its tokens. Of a beam another with each of them."""
         self.followers: list[Sequence] = []
         self.tail: list[int] = []
         """Tokens behind those of `token_ids`, held back until the followers were forked."""
@@ -86,7 +87,7 @@ class Sequence(CachedTokens):
         """What proposes its next tokens. Made with the first proposal."""
         self.balance = 0.0
         """Steps that proposed tokens, of any row, have gained it, less what they have cost it: see Speculation."""
-        self.processors: tuple[RowProcessor, ...] | None = None
+        self.processors: tuple[Processor, ...] | None = None
         """What its penalties and constraints remember. Made by the sampler with the first token."""
         self.wishes: Wishes | None = None
         """The same where a device chooses. Made when it is first asked for."""

@@ -3,9 +3,7 @@
 import time
 from collections.abc import Sequence
 
-import numpy as np
 from llguidance import LLMatcher
-from numpy.typing import NDArray
 
 from services.engine.structure.limits import BYTES_PER_LEXER_STATE, MASK_CPU_SECONDS, MAX_LEXER_STATES, parser_limits
 from services.engine.structure.reasons import LEXER_FULL, TOO_SLOW, reason, too_complex
@@ -16,10 +14,8 @@ _STATES_PER_SECOND = 200_000
 _WARM_SECONDS = 20e-6
 """In which a mask is made of states that are there."""
 _SPENT_BYTES = 16 << 20
-_STATES_OF_ONE = 2
-"""Matchers that one output has: for what it may say, and for when it ends."""
 
-Mask = NDArray[np.uint8]
+Mask = bytes
 """One bit per token, the lowest of each byte first."""
 
 
@@ -39,7 +35,7 @@ class Structure:
         self._matcher = LLMatcher(vocabulary.compiled, grammar, log_level=0, limits=parser_limits())
         self._compiled_bytes = compiled_bytes
         self._cold_seconds = 0.0
-        self._begun = 0
+        self._begun = -1  # but for the one below
         self.field = field
         self.vocabulary = vocabulary
         self.failure: str | None = None
@@ -82,7 +78,7 @@ class Structure:
             error = TOO_SLOW
         if not error:
             return
-        if LEXER_FULL in error and self._begun > 1 + _STATES_OF_ONE:
+        if LEXER_FULL in error and self._begun > 1:
             self._cold_seconds = float("inf")  # others may have filled it: the next finds it empty
         elif too_complex(error):
             self.failure = reason(error)
@@ -96,14 +92,36 @@ class StructureState:
         self._structure = structure
         self._matcher = matcher
         self._size = structure.vocabulary.size
+        self._mask: Mask | None = None  # of what may come next, once it was asked for
+        self._refused = False
+        self.taken = 0
+        """Tokens it has taken on."""
         self.failure: str | None = None
         """Why this output cannot be followed any further."""
 
     def fork(self) -> "StructureState":
         """Returns the state of an output that has the same tokens and goes on by itself."""
-        twin = self._structure.follow(self._matcher)
-        twin.failure = self.failure
-        return twin
+        return self._like(self._structure.follow(self._matcher))
+
+    def ahead(self) -> "StructureState":
+        """Returns a state that takes on tokens which the same output may get."""
+        return self._like(StructureState(self._structure, self._matcher.deep_copy()))
+
+    def take(self, token_id: int) -> bool:
+        """Takes a token of text on. Returns whether it did: none that the structure does not admit, or behind one."""
+        if self._refused or self.failure:
+            return False
+        # What a token takes that a mask admits was there when the mask was made.
+        began = time.thread_time() if self._mask is None else None
+        taken = token_id < self._size and self._matcher.try_consume_tokens([token_id]) == 1
+        self._mask = None
+        self._note(began)
+        if not taken:
+            self._refused = True
+            self._look()  # of a lexer that failed under another output the library says nothing before
+            return False
+        self.taken += 1
+        return not self.failure
 
     def advance(self, token_ids: Sequence[int]) -> int:
         """Takes tokens of text on, up to the first that the structure does not admit. Returns how many it took.
@@ -112,11 +130,8 @@ class StructureState:
             StructureFailed: one takes too long, or more than the limits allow.
         """
         for i, token_id in enumerate(token_ids):
-            began = time.thread_time()
-            taken = token_id < self._size and self._matcher.try_consume_tokens([token_id])
-            self._note(began)
-            if not taken:
-                self.mask()  # of a lexer that failed under another output the library says nothing before
+            if not self.take(token_id):
+                self._require()
                 return i
         return len(token_ids)
 
@@ -132,12 +147,12 @@ class StructureState:
     @property
     def complete(self) -> bool:
         """Whether the output may end here and cannot go on."""
-        if not self.accepting or self._matcher.is_stopped():
-            return self.accepting
-        try:
-            return not self.mask().any()
-        except StructureFailed:
-            return False  # whoever needs the mask is told
+        if not self.accepting:
+            return False
+        if self._matcher.is_stopped():
+            return True
+        mask = self._look()
+        return not self.failure and mask == bytes(len(mask))  # of a failure is told who needs the mask
 
     def mask(self) -> Mask:
         """Returns which tokens of text may come next: `[size / 8]`, rounded up.
@@ -145,17 +160,31 @@ class StructureState:
         Raises:
             StructureFailed: that takes too long, or more than the limits allow.
         """
-        began = time.thread_time()
-        mask = self._matcher.compute_bitmask()
-        self._note(began)
-        bits = np.frombuffer(mask, dtype=np.uint8)[: -(-self._size // 8)].copy()
-        if self._size % 8:
-            bits[-1] &= (1 << self._size % 8) - 1  # the library's own end lies behind the last token
-        return bits
+        mask = self._look()
+        self._require()
+        return mask
 
-    def _note(self, began: float) -> None:
+    def _look(self) -> Mask:
+        if self._mask is None:
+            began = time.thread_time()
+            found = self._matcher.compute_bitmask()
+            self._note(began)
+            whole, rest = divmod(self._size, 8)
+            # The library's own end lies behind the last token.
+            self._mask = found[:whole] + bytes([found[whole] & (1 << rest) - 1] if rest else [])
+        return self._mask
+
+    def _require(self) -> None:
+        if self.failure:
+            raise StructureFailed(self.failure)
+
+    def _like(self, twin: "StructureState") -> "StructureState":
+        twin._mask, twin._refused, twin.taken, twin.failure = self._mask, self._refused, self.taken, self.failure
+        return twin
+
+    def _note(self, began: float | None) -> None:
         try:
-            self._structure.worked(time.thread_time() - began, self._matcher.get_error())
+            seconds = 0.0 if began is None else time.thread_time() - began
+            self._structure.worked(seconds, self._matcher.get_error())
         except StructureFailed as failed:
             self.failure = str(failed)
-            raise

@@ -2,7 +2,6 @@
 request that replays them holds the same state as the one that was interrupted.
 """
 
-from contextlib import suppress
 from copy import copy
 
 from services.engine.generation.output.detokenizer import IncrementalDetokenizer
@@ -51,7 +50,8 @@ class OutputBuilder:
         self._lengths: list[int] = []  # of that text with each of those ids, where each is read
         self.token_count = 0
         """Ids taken, those replayed included."""
-        self._structure = structure.begin() if structure else None
+        self.structure = structure.begin() if structure else None
+        """How far it has come in its structure: as far as its ids, but for one that ends it."""
         self._forced_count = forced_count
         self.finish: Finish | None = self._ended_by_structure()
 
@@ -63,7 +63,7 @@ class OutputBuilder:
     @property
     def plain(self) -> bool:
         """Whether each id ends it or not by what it is and how many there are, whatever it says."""
-        return self._structure is None and not self._reads_each
+        return self.structure is None and not self._reads_each
 
     def append(self, token_id: int) -> None:
         """Takes the next id as `push` does: one that ends nothing, of an output that is plain."""
@@ -85,9 +85,8 @@ class OutputBuilder:
             self._unread.append(token_id)
             if self._reads_each:
                 self.finish = self._read()
-        if self._structure and not self.finish and self.token_count > self._forced_count:
-            with suppress(StructureFailed):  # the sampler, which follows the output too, ends it and says so
-                self._structure.advance([token_id])
+        if self.structure and not self.finish and self.token_count > self._forced_count:
+            self.structure.take(token_id)  # whoever asks what may follow ends it if that fails, and says so
         self.finish = self.finish or self._ended_by_structure() or self._ended_by_length()
         if self.finish and self.finish.reason is not FinishReason.STOP_STRING:
             self._read()
@@ -115,8 +114,8 @@ class OutputBuilder:
             if self.finish or not self._admits(token_id):
                 break
             self.push(token_id)
-            if self._structure and self._structure.failure:
-                raise StructureFailed(self._structure.failure)
+            if self.structure and self.structure.failure:
+                raise StructureFailed(self.structure.failure)
         self._read()
         self._ids, self._text, self._lengths, self._ready = [], "", [], 0
         return self.token_count
@@ -127,7 +126,7 @@ class OutputBuilder:
         twin = copy(self)
         twin._unread, twin._reads_each = [], True
         twin._detokenizer, twin._scanner = self._detokenizer.fork(), copy(self._scanner)
-        twin._structure = self._structure.fork() if self._structure else None
+        twin.structure = self.structure.fork() if self.structure else None
         twin._ids, twin._logprobs, twin._lengths = [*self._ids], [*self._logprobs], [*self._lengths]
         return twin
 
@@ -188,16 +187,16 @@ class OutputBuilder:
 
     def _ended_by_structure(self) -> Finish | None:
         # Whatever the minimum of tokens: there is nothing to go on with.
-        complete = self._structure and self._structure.complete
+        complete = self.structure and self.structure.complete
         return Finish(FinishReason.STRUCTURE_COMPLETE) if complete else None
 
     def _admits(self, token_id: int) -> bool:
         """Returns whether the structure lets a token stand here: as an end where it may end, else as text."""
-        if not self._structure or self.token_count < self._forced_count:
+        if not self.structure or self.token_count < self._forced_count:
             return True
-        if token_id in self._stopping.ending_ids and self._structure.accepting:
+        if token_id in self._stopping.ending_ids and self.structure.accepting:
             return True
-        return token_id not in self._stopping.end_token_ids and self._structure.admits(token_id)
+        return token_id not in self._stopping.end_token_ids and self.structure.admits(token_id)
 
     def _ended_by_length(self) -> Finish | None:
         if self.token_count < self._stopping.max_new_tokens:

@@ -28,7 +28,6 @@ class Beam:
     """An output that goes on."""
 
     sequence: Sequence
-    output: OutputBuilder
     score: float = 0.0
     """Sum of its tokens' log-probabilities, as penalties, constraints and temperature left them."""
 
@@ -61,7 +60,7 @@ class BeamSearch:
 
     def __init__(self, lead: Sequence, parameters: BeamParameters) -> None:
         """Begins with one beam, the prompt."""
-        self.beams = [Beam(lead, lead.output)]
+        self.beams = [Beam(lead)]
         """The best first."""
         self.found: list[Hypothesis] = []
         """The best first; at most as many as there may be beams."""
@@ -149,7 +148,7 @@ class BeamSearch:
                 break
             beam, token_id = self.beams[place // vocabulary], place % vocabulary
             # Text is made token by token, as making all of it at the end would stop everybody else.
-            output = beam.output.fork()
+            output = beam.sequence.output.fork()
             ends = output.push(token_id) is not None
             if (ends and rank < count) or (not ends and going < count):
                 chosen.append(Continuation(beam, token_id, output, score))
@@ -193,7 +192,8 @@ class BeamSearch:
                 sequence = sequence.twin(continuation.token_id)
             else:
                 own[sequence] = continuation.token_id
-            beams.append(Beam(sequence, continuation.output, continuation.score))
+            sequence.output = continuation.output
+            beams.append(Beam(sequence, continuation.score))
         for sequence, token_id in own.items():
             sequence.token_ids.append(token_id)
             sequence.logits = None

@@ -22,9 +22,9 @@ from services.engine.generation.sampling.constraints import (
 )
 from services.engine.generation.sampling.draws import uniform, uniform_ahead
 from services.engine.generation.sampling.inversion import invert
-from services.engine.generation.sampling.penalties import OutputPenalties, RepetitionPenalty, RowProcessor
+from services.engine.generation.sampling.penalties import OutputPenalties, RepetitionPenalty
 from services.engine.generation.sampling.sampler import row_processors, scaled
-from services.engine.generation.sampling.structure_mask import StructureMask
+from services.engine.generation.sampling.structure_mask import Processor, StructureMask
 from services.engine.generation.sampling.truncation import Limits, limited, look_at_head, only_typical
 from services.engine.generation.sampling.wishes import Held, Wishes
 from services.engine.generation.sequence import Sequence
@@ -73,7 +73,7 @@ def _wishes(request: GenerationRequest) -> Wishes:
     return Wishes(request, tuple(filter(_held, made)), none=not (made or typical), possible=known)
 
 
-def _held(processor: RowProcessor) -> TypeGuard[Held]:
+def _held(processor: Processor) -> TypeGuard[Held]:
     return (isinstance(processor, BadWords) and processor.several) or isinstance(processor, _HELD)
 
 

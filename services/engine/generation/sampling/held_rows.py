@@ -5,12 +5,11 @@ So their tokens are chosen once these were read, behind a step that runs meanwhi
 
 from collections.abc import Sequence as Rows
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from services.engine.generation.sampling.device_choice import wishes_of
-from services.engine.generation.sampling.structure_mask import Bits
+from services.engine.generation.sampling.structure_mask import Bits, together
 from services.engine.generation.sequence import Sequence
 
 
@@ -25,7 +24,7 @@ class HeldRows:
 
     def forbid(self, logits: Tensor) -> None:
         """Forbids what may not follow the tokens that are known, in place, by one transfer that nobody waits for."""
-        bits = torch.from_numpy(np.stack([self._admitted(sequence) for sequence in self._sequences]))
+        bits = together([self._admitted(sequence) for sequence in self._sequences])
         if logits.is_cuda:
             bits = bits.pin_memory().to(logits.device, non_blocking=True)
         forbidden = (bits.unsqueeze(2) & self._powers == 0).flatten(1)[:, : self._vocabulary]
@@ -34,9 +33,9 @@ class HeldRows:
     def _admitted(self, sequence: Sequence) -> Bits:
         """Returns a bit for each token, 1 where it is admitted."""
         if sequence.group.ended or sequence.output.finish:
-            return np.full(self._size, 255, dtype=np.uint8)  # whatever is chosen is thrown away
+            return Bits(b"\xff") * self._size  # whatever is chosen is thrown away
         try:
-            return wishes_of(sequence).admitted(sequence.token_ids, self._vocabulary)
+            return wishes_of(sequence).admitted(sequence.output, sequence.token_ids, self._vocabulary)
         except Exception:
             # Without a token it is computed again with its logits, and if that fails too its request ends alone.
-            return np.zeros(self._size, dtype=np.uint8)
+            return Bits(self._size)

@@ -16,9 +16,9 @@ from services.engine.generation.sampling.constraints import (
 )
 from services.engine.generation.sampling.draws import uniform
 from services.engine.generation.sampling.inversion import invert
-from services.engine.generation.sampling.penalties import OutputPenalties, RepetitionPenalty, RowProcessor
+from services.engine.generation.sampling.penalties import OutputPenalties, RepetitionPenalty
 from services.engine.generation.sampling.rules import forcing_processors, source_processors
-from services.engine.generation.sampling.structure_mask import Bits, StructureMask, forbid
+from services.engine.generation.sampling.structure_mask import Bits, Processor, StructureMask, forbid
 from services.engine.generation.sampling.truncation import truncate
 from services.engine.generation.sequence import Sequence
 
@@ -80,26 +80,26 @@ def process(logits: Tensor, sequences: list[Sequence]) -> dict[int, bool]:
         return {}
     # Of all rows, since choosing some would copy them.
     usable: list[bool] = torch.isfinite(logits.amax(dim=-1)).tolist()
-    masked: list[tuple[Tensor, Bits]] = []
+    masks: dict[int, Bits] = {}
     for i in rows:
         for processor in sequences[i].processors or ():
             if isinstance(processor, StructureMask):
-                masked.append((logits[i], processor.bits(sequences[i].token_ids, logits.shape[1])))
+                masks[i] = processor.bits(sequences[i].output, sequences[i].token_ids, logits.shape[1])
             else:
                 processor(logits[i], sequences[i].token_ids)
-    if masked:  # one transfer and one look-up for all, since it does not matter when a token is forbidden
-        forbid([row for row, _ in masked], [bits for _, bits in masked])
+    if masks:  # one transfer and one look-up for all, since it does not matter when a token is forbidden
+        forbid(logits, masks)
     return {i: usable[i] for i in rows}
 
 
-def row_processors(request: GenerationRequest, row: Tensor) -> tuple[RowProcessor, ...]:
+def row_processors(request: GenerationRequest, row: Tensor) -> tuple[Processor, ...]:
     """Returns what a request asks to be done to its logits, in order; nothing for a plain request.
 
     The order is that of `generate`. It has no penalties on the output alone, no list of allowed tokens and no
     structure: the first follow the repetition penalty, and the others are prohibitions, whose order does not matter.
     """
     sampling, stopping, prompt_count = request.sampling, request.stopping, len(request.prompt_token_ids)
-    made: list[RowProcessor] = []
+    made: list[Processor] = []
     if sampling.logit_bias:
         made.append(LogitBias(sampling.logit_bias, row))
     made += source_processors(request, row)

@@ -1,10 +1,10 @@
-"""What a structured output forbids. Made for one sequence, as the other constraints are."""
+"""What a structured output forbids."""
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from services.engine.generation.output.output import OutputBuilder
 from services.engine.generation.requests.request import StoppingCriteria
 from services.engine.generation.sampling.penalties import RowProcessor
 from services.engine.structure.structure import Structure, StructureFailed, StructureState
@@ -13,82 +13,94 @@ _BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder
 _ADDED = torch.from_numpy(np.where(_BYTES, np.float32(0), np.float32("-inf")))
 """What a byte of a mask adds to the logits of its eight tokens."""
 
-Bits = NDArray[np.uint8]
+Bits = bytearray
+"""One for each logit, the lowest of each byte first: 1 where the token is admitted."""
 
 
 class StructureMask:
-    """Forbids tokens that the structure does not admit.
+    """Tells which tokens the structure admits, by the state that the output has come to.
 
-    The end of sequence is admitted where the output may end, and a stop token there and wherever its text is. State
-    follows from the tokens and grows with them.
+    The end of sequence is admitted where the output may end, and a stop token there and wherever its text is. Made for
+    one sequence, as the other constraints are.
     """
 
     def __init__(self, structure: Structure, stopping: StoppingCriteria, begins: int) -> None:
         """The text that is held to the structure begins behind the first `begins` tokens of prompt and output."""
-        self._structure = structure
-        self._state: StructureState | None = None
-        self._taken = begins
-        self._lost = False  # whether the state may lack a token
+        self._begins = begins
+        self._ahead: StructureState | None = None  # behind tokens that were proposed, and that the output may get
         self._withheld = _positions(stopping.end_token_ids)
         self._ending = _positions(stopping.ending_ids)
+        self.field = structure.field
+        """Where the structure stands in the request."""
         self.failure: str | None = None
         """Why nothing is admitted any more, if it is not the structure that says so."""
 
-    @property
-    def field(self) -> str:
-        """Where the structure stands in the request."""
-        return self._structure.field
+    def bits(self, output: OutputBuilder, token_ids: list[int], width: int) -> Bits:
+        """Returns the bits of so many logits: none is 1 behind tokens that were not admitted.
 
-    def __call__(self, row: Tensor, token_ids: list[int]) -> None:
-        """Forbids all other tokens."""
-        forbid([row], [self.bits(token_ids, len(row))])
-
-    def bits(self, token_ids: list[int], width: int) -> Bits:
-        """Returns a bit for each of so many logits, 1 where the token is admitted: none behind tokens that were not."""
+        Args:
+            output: What these tokens are taken by. It may lack the last of them.
+            token_ids: All of the sequence, the prompt's first.
+            width: How many logits there are.
+        """
         size = -(-width // 8)
-        if len(token_ids) < self._taken:
-            return np.full(size, 255, dtype=np.uint8)
-        bits = np.zeros(size, dtype=np.uint8)
-        if self._state is None:
-            self._state = self._structure.begin()
-        new = token_ids[self._taken :]
-        self._taken = len(token_ids)
-        if self._lost:
-            return bits
-        self._lost = True
+        if len(token_ids) < self._begins:
+            return Bits(b"\xff") * size
+        assert output.structure
         try:
-            if self._state.advance(new) < len(new):
-                return bits
-            mask = self._state.mask()[:size]
+            state = self._behind(output.structure, token_ids)
+            bits = Bits(state.mask() if state else b"")
         except StructureFailed as error:
             self.failure = str(error)
-            return bits
-        self._lost = False
-        bits[: len(mask)] = mask
-        for place, bit in self._withheld:
-            if place < size:
-                bits[place] &= ~bit
-        if self._state.accepting:
-            for place, bit in self._ending:
+            return Bits(size)
+        bits = bits[:size].ljust(size, b"\0")
+        if state:
+            for place, bit in self._withheld:
                 if place < size:
-                    bits[place] |= bit
+                    bits[place] &= ~bit
+            if state.accepting:
+                for place, bit in self._ending:
+                    if place < size:
+                        bits[place] |= bit
         return bits
 
+    def _behind(self, state: StructureState, token_ids: list[int]) -> StructureState | None:
+        """Returns the state behind all tokens; None where one of them was not admitted.
 
-def forbid(rows: list[Tensor], bits: list[Bits]) -> None:
-    """Adds minus infinity to the logits whose bit is 0, in place. All rows are as wide."""
-    device = rows[0].device
-    places = torch.from_numpy(np.stack(bits)).to(device).int()
+        Raises:
+            StructureFailed: one was too much for it.
+        """
+        count = len(token_ids) - self._begins
+        if state.taken < count and not state.failure:
+            if self._ahead is None or not state.taken < self._ahead.taken <= count:
+                self._ahead = state.ahead()
+            state = self._ahead
+            state.advance(token_ids[self._begins + state.taken :])
+        return state if state.taken == count or state.failure else None
+
+
+Processor = RowProcessor | StructureMask
+"""One that changes logits, or what tells which of them are left."""
+
+
+def forbid(logits: Tensor, masks: dict[int, Bits]) -> None:
+    """Adds minus infinity to the logits whose bit is 0, in place, of the rows that have a mask."""
+    device = logits.device
+    places = together([*masks.values()]).to(device).int()
     added = torch.nn.functional.embedding(places, _ADDED.to(device)).flatten(1)
-    for row, values in zip(rows, added, strict=True):
-        row += values[: len(row)]
+    logits.index_add_(0, torch.tensor([*masks], device=device), added[:, : logits.shape[1]])
 
 
-def structure_failure(processors: tuple[RowProcessor, ...] | None) -> StructureMask | None:
+def together(bits: list[Bits]) -> Tensor:
+    """Returns the bits of rows that are as wide, uint8 `[rows, width / 8]`, rounded up."""
+    return torch.frombuffer(Bits().join(bits), dtype=torch.uint8).view(len(bits), -1)
+
+
+def structure_failure(processors: tuple[Processor, ...] | None) -> StructureMask | None:
     """Returns the mask that forbade everything because it failed, if one did."""
     masks = (processor for processor in processors or () if isinstance(processor, StructureMask))
     return next((mask for mask in masks if mask.failure), None)
 
 
-def _positions(token_ids: frozenset[int]) -> list[tuple[int, np.uint8]]:
-    return [(i >> 3, np.uint8(1 << (i & 7))) for i in sorted(token_ids)]
+def _positions(token_ids: frozenset[int]) -> list[tuple[int, int]]:
+    return [(i >> 3, 1 << (i & 7)) for i in sorted(token_ids)]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from services.engine.generation.output.output import OutputBuilder
 from services.engine.generation.requests.request import GenerationRequest
 from services.engine.generation.sampling.constraints import BadWords, NoRepeatedRuns
 from services.engine.generation.sampling.structure_mask import Bits, StructureMask
@@ -49,15 +50,22 @@ class Wishes:
         self._generated.extend(token_ids[self._prompt_count + len(self._generated) :])
         return np.array(self._prompt, dtype=np.int64), np.array(self._generated, dtype=np.int64)
 
-    def admitted(self, token_ids: list[int], width: int) -> Bits:
-        """Returns a bit for each of so many logits, 1 where nothing held forbids the token behind all so far."""
-        bits = np.full(-(-width // 8), 255, dtype=np.uint8)
+    def admitted(self, output: OutputBuilder, token_ids: list[int], width: int) -> Bits:
+        """Returns the bits of so many logits: 1 where nothing held forbids the token behind all so far.
+
+        See StructureMask.
+        """
+        bits, forbidden = None, list[int]()
         for one in self.held:
             if isinstance(one, StructureMask):
-                bits &= one.bits(token_ids, width)
-            elif completing := one.completing(token_ids):
-                tokens = np.array([token for token in completing if token < width], dtype=np.int64)
-                np.bitwise_and.at(bits, tokens >> 3, ~(1 << (tokens & 7)).astype(np.uint8))
+                bits = one.bits(output, token_ids, width)
+            else:
+                forbidden += one.completing(token_ids)
+        bits = bits or Bits(b"\xff") * -(-width // 8)
+        if forbidden:
+            tokens = np.array([token for token in forbidden if token < width], dtype=np.int64)
+            among = np.frombuffer(bits, dtype=np.uint8)
+            np.bitwise_and.at(among, tokens >> 3, ~(1 << (tokens & 7)).astype(np.uint8))
         return bits
 
 

@@ -98,12 +98,12 @@ async def test_what_the_host_cannot_tell_ends_its_row_alone(
     benches.append(fake_bench(FakeRunner(), ahead=True))
     admitted, calls = Wishes.admitted, 0
 
-    def broken(wishes: Wishes, token_ids: list[int], width: int) -> Any:
+    def broken(wishes: Wishes, *given: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls % 4 == 0:
             raise ZeroDivisionError
-        return admitted(wishes, token_ids, width)
+        return admitted(wishes, *given)
 
     monkeypatch.setattr(Wishes, "admitted", broken)
     asked = [([20], {"structure": regex("[a-z]{200}")}), ([30], {"no_repeat_ngram_size": 1}), ([10], {})]

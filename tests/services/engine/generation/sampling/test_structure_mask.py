@@ -1,17 +1,16 @@
 import asyncio
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument
-from services.engine.generation.requests.request import BeamParameters, FinishReason, StoppingCriteria
+from services.engine.generation.requests.request import BeamParameters, FinishReason
 from services.engine.generation.sampling import sampler
 from services.engine.generation.sampling.sampler import NoToken, process, sample
-from services.engine.generation.sampling.structure_mask import StructureMask
+from services.engine.generation.sampling.structure_mask import Bits, StructureMask
 from services.engine.structure.structure import Structure, StructureState
 from services.engine.structure.vocabulary import Vocabulary
 from tests.services.bench import BenchMaker, eventually, read
@@ -38,11 +37,11 @@ def texts(token_ids: set[int]) -> set[str]:
 
 def admitted(structure: Structure, text: str, *, width: int = VOCABULARY, **stopping: Any) -> set[int]:
     """Returns the ids that a row of logits keeps behind an output of `text`."""
-    criteria = StoppingCriteria(**{"max_new_tokens": 99, "end_token_ids": ENDS} | stopping)
-    row = torch.zeros(width)
-    StructureMask(structure, criteria, 2)(row, [10, 20, *ids_of(text)])
-    assert set(row.unique().tolist()) <= {0.0, float("-inf")}
-    return set(torch.isfinite(row).nonzero().flatten().tolist())
+    made = sequence([10, 20], ids_of(text), structure=structure, **{"end_token_ids": ENDS} | stopping)
+    logits = torch.zeros(1, width)
+    process(logits, [made])
+    assert set(logits.unique().tolist()) <= {0.0, float("-inf")}
+    return set(torch.isfinite(logits[0]).nonzero().flatten().tolist())
 
 
 def test_an_end_is_admitted_where_the_output_may_end() -> None:
@@ -165,13 +164,13 @@ async def test_no_beam_is_lost_because_its_structure_became_too_much(
     structure = regex("[a-z]*")
     bits, calls = StructureMask.bits, 0
 
-    def full(mask: StructureMask, token_ids: list[int], width: int) -> Any:
+    def full(mask: StructureMask, *given: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 7:  # of one beam, and not of those beside it
             mask.failure = "is too complex"
-            return np.zeros_like(bits(mask, token_ids, width))
-        return bits(mask, token_ids, width)
+            return Bits(len(bits(mask, *given)))
+        return bits(mask, *given)
 
     monkeypatch.setattr(StructureMask, "bits", full)
     with pytest.raises(InvalidArgument) as caught:
@@ -204,6 +203,41 @@ async def test_a_step_that_fails_and_is_repeated_follows_no_token_twice(
     monkeypatch.setattr(sampler, "process", fail_behind_the_masks)
     assert await both() == expected
     assert calls > 20
+
+
+@pytest.mark.parametrize(
+    ("ahead", "fields"),
+    [(False, {}), (True, {}), (True, {"no_repeat_ngram_size": 9}), (False, {"candidate_count": 2, "temperature": 2.0})],
+)
+async def test_each_token_is_taken_on_once(
+    fake: BenchMaker, monkeypatch: pytest.MonkeyPatch, ahead: bool, fields: dict[str, Any]
+) -> None:
+    """What may follow and whether the output ends are told by one state."""
+    take, taken = StructureState.take, list[int]()
+
+    def counted(state: StructureState, token_id: int) -> bool:
+        taken.append(token_id)
+        return take(state, token_id)
+
+    monkeypatch.setattr(StructureState, "take", counted)
+    result = await fake(ahead=ahead).run([9, 10], structure=regex("[a-z]{60}"), max_new_tokens=20, **fields)
+    assert len(taken) == 20 * len(result.candidates)
+
+
+async def test_a_beam_goes_on_from_the_state_of_its_own_output(
+    fake: BenchMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is taken through the tokens before its last."""
+    take, taken = StructureState.take, list[int]()
+
+    def counted(state: StructureState, token_id: int) -> bool:
+        taken.append(state.taken)
+        return take(state, token_id)
+
+    monkeypatch.setattr(StructureState, "take", counted)
+    await read(fake().submit([5], structure=regex("[a-z]{60}"), max_new_tokens=9, beams=BeamParameters(3)))
+    assert taken == sorted(taken)
+    assert set(taken) == set(range(9))
 
 
 async def test_preemption_changes_nothing(real: BenchMaker) -> None:
