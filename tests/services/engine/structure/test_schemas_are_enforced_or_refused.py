@@ -11,6 +11,10 @@ from tests.services.structures import accepts, compiled, schema, wanted
 ENFORCED: dict[str, tuple[Any, list[str]]] = {
     "types": ({"type": ["integer", "null"]}, ["1", "null", "1.5", '"1"', "true"]),
     "const": ({"const": {"a": [1, "é\n"]}}, ['{"a":[1,"é\\n"]}', '{"a":[1]}', "1"]),
+    "names with control characters": (
+        {"type": "object", "properties": {"a\n": {"type": "null"}}},
+        ['{"a\\n":null}', '{"a\\n":1}', '{"b":1}', '{"a\\u000a":1}'],
+    ),
     "enum": ({"enum": ["x", 2, None]}, ['"x"', "2", "null", '"y"', "3"]),
     "lengths": ({"type": "string", "minLength": 2, "maxLength": 3}, ['"a"', '"é🌊"', '"\\n\\n\\n"', '"abcd"']),
     "pattern": ({"type": "string", "pattern": "^a\\d+$"}, ['"a12"', '"a"', '"ba1"']),
@@ -73,6 +77,16 @@ def test_a_document_is_admitted_if_and_only_if_it_is_valid(name: str) -> None:
     assert {text for text in texts if accepts(structure, text)} == {text for text in texts if valid[text]} - unusual
 
 
+def test_control_characters_of_a_value_are_written_by_their_escapes() -> None:
+    value = {"enum": ["a\x01", "\x00", {"b": ["\x7f", "\n"]}]}
+    structure = compiled(schema({"type": "array", "prefixItems": [value, {"type": "string"}]}))
+    for first in ('"a\\u0001"', '"\\u0000"', '{"b":["\\u007f","\\n"]}'):
+        assert accepts(structure, f'[{first},"x"]')
+    assert not accepts(structure, '["a"]')
+    assert not accepts(structure, '["a\x01"]')
+    assert not accepts(structure, '["\\u0000","\\u0061"]')
+
+
 @pytest.mark.parametrize("draft", [4, 6, 7, "2019-09", "2020-12"])
 def test_the_draft_that_a_schema_names_is_followed(draft: int | str) -> None:
     uri = (
@@ -104,6 +118,8 @@ def test_the_draft_that_a_schema_names_is_followed(draft: int | str) -> None:
         ({"type": "object", "minProperties": 2}, "minProperties"),
         ({"allOf": [{"properties": {"a": {"minProperties": 3, "required": ["x"]}}}]}, "minProperties"),
         ({"x-guidance": {"lenient": True}, "not": {}}, "x-guidance"),
+        ({"properties": {"a\t": {"const": "\x01"}}}, "control characters"),
+        ({"allOf": [{"required": ["a\x7f"]}, {"properties": {"b": {"enum": ["\x01"]}}}]}, "control characters"),
         ({"type": "any"}, "any"),
         ({"$ref": "#/$defs/nowhere"}, "nowhere"),
         ({"$ref": "https://example.com/schema"}, "https://example.com/schema"),
