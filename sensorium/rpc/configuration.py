@@ -5,7 +5,7 @@ import sys
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, HelpFormatter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -67,12 +67,14 @@ def _parser(kind: type[ServerSettings], program: str) -> ArgumentParser:
         if field.annotation is bool:
             parser.add_argument(flag(name), action=BooleanOptionalAction, default=SUPPRESS, help=about)
         else:
-            parser.add_argument(flag(name), metavar=_metavar(name), default=SUPPRESS, help=about)
+            parser.add_argument(flag(name), metavar=_metavar(name, field.annotation), default=SUPPRESS, help=about)
     return parser
 
 
-def _metavar(name: str) -> str:
-    return name.rpartition("_")[2].upper()
+def _metavar(name: str, kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"{{{','.join(get_args(kind))}}}"
+    return "N" if int in (kind, *get_args(kind)) else name.rpartition("_")[2].upper()
 
 
 def _default(field: FieldInfo) -> str:

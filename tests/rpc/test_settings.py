@@ -86,6 +86,8 @@ def test_help_tells_every_field_with_its_description(capsys: pytest.CaptureFixtu
         assert "--" + name.replace("_", "-") in told
         assert field.description in told
     assert "Serves things." in told
+    assert "--log-format {line,json}" in told
+    assert "--message-bytes N" in told
 
 
 @pytest.mark.parametrize("given", [("tls_key_file",), ("tls_certificate_file",), ("tls_client_ca_file",)])
