@@ -1,45 +1,11 @@
 """Takes batches of images through a model."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
-
-from services.engine.batching.job import Item
+from services.engine.batching.tensor_runner import Compute, TensorRunner
 from services.engine.images.loading import LoadedVisionModel
 
-Compute = Callable[[dict[str, Tensor]], dict[str, Tensor]]
-"""Takes inputs side by side through the model. Returns what is wanted of its outputs, a row for each item."""
 
-
-class ImageRunner:
-    """A BatchRunner over items whose inputs have `tensors` as ModelInputs has them.
-
-    Its output for an item is a dict of tensors on the CPU, floating-point numbers in float32.
-    """
+class ImageRunner(TensorRunner):
+    """A TensorRunner over ModelInputs."""
 
     def __init__(self, loaded: LoadedVisionModel, compute: Compute) -> None:
-        self._device = loaded.device
-        self._dtype = loaded.model.dtype
-        self._compute = compute
-
-    @torch.inference_mode()
-    def run(self, items: Sequence[Item]) -> Sequence[Any]:
-        """See BatchRunner."""
-        outputs = self.compute([item.inputs.tensors for item in items])
-        # Rows of their own memory: a request's answer must not keep its neighbours' in memory.
-        return [{name: value[i].clone() for name, value in outputs.items()} for i in range(len(items))]
-
-    @torch.inference_mode()
-    def compute(self, inputs: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Returns the outputs of inputs of one kind, side by side, on the CPU."""
-        batch = {name: self._given(torch.stack([each[name] for each in inputs])) for name in inputs[0]}
-        return {name: _taken(value) for name, value in self._compute(batch).items()}
-
-    def _given(self, value: Tensor) -> Tensor:
-        return value.to(self._device, self._dtype if value.is_floating_point() else None, non_blocking=True)
-
-
-def _taken(value: Tensor) -> Tensor:
-    return value.to("cpu", torch.float32 if value.is_floating_point() else None)
+        super().__init__(loaded.device, loaded.model.dtype, compute)

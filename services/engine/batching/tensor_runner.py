@@ -1,0 +1,49 @@
+"""Takes batches of tensors through a model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from services.engine.batching.job import Item
+
+Compute = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+"""Takes inputs side by side through the model. Returns what is wanted of its outputs, a row for each item."""
+
+
+class TensorRunner:
+    """A BatchRunner over items whose inputs have `tensors` by name, those of a batch of one shape.
+
+    Its output for an item is a dict of tensors on the CPU, floating-point numbers in float32.
+    """
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, compute: Compute) -> None:
+        self._device = device
+        self._dtype = dtype
+        self._compute = compute
+
+    @torch.inference_mode()
+    def run(self, items: Sequence[Item]) -> Sequence[Any]:
+        """See BatchRunner."""
+        outputs = self.compute([item.inputs.tensors for item in items])
+        # Rows of their own memory: a request's answer must not keep its neighbours' in memory.
+        return [{name: value[i].clone() for name, value in outputs.items()} for i in range(len(items))]
+
+    @torch.inference_mode()
+    def compute(self, inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Returns the outputs of inputs of one kind, side by side, on the CPU."""
+        batch = {name: self._given(self.side_by_side(name, [each[name] for each in inputs])) for name in inputs[0]}
+        return {name: _taken(value) for name, value in self._compute(batch).items()}
+
+    def side_by_side(self, name: str, values: Sequence[Tensor]) -> Tensor:
+        """Returns what the items of a batch have by this name as one tensor, `[items, ...]`."""
+        del name
+        return torch.stack(list(values))
+
+    def _given(self, value: Tensor) -> Tensor:
+        return value.to(self._device, self._dtype if value.is_floating_point() else None, non_blocking=True)
+
+
+def _taken(value: Tensor) -> Tensor:
+    return value.to("cpu", torch.float32 if value.is_floating_point() else None)

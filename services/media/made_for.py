@@ -1,0 +1,33 @@
+"""What a checkpoint was made for, by the class that its configuration names."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, TypeVar
+
+from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, refusals
+
+TaskT = TypeVar("TaskT", bound=Enum)
+
+
+def classes(*tables: Mapping[Any, Any]) -> frozenset[str]:
+    """Returns the names of the classes in the library's tables, where some kinds of model have several."""
+    values = (value for table in tables for value in table.values())
+    return frozenset(name for value in values for name in ([value] if isinstance(value, str) else value))
+
+
+def made_for(checkpoint: Checkpoint, by_class: Mapping[TaskT, frozenset[str]], kind: str) -> TaskT:
+    """Returns the first task whose classes have the checkpoint's; `kind` is what such a task is called.
+
+    Raises:
+        ModelRefused: its configuration cannot be read, or tells of no task that is known here.
+    """
+    with refusals(checkpoint.source):
+        config = read_config(checkpoint)
+    (name, *_) = getattr(config, "architectures", None) or [""]
+    for task, names in by_class.items():
+        if name in names:
+            return task
+    raise ModelRefused(
+        f"{checkpoint.source} was made as {name or 'nothing its configuration names'}, which is no {kind} known here. "
+        "--task chooses one, or another service serves it: text, vision, speech or multimodal."
+    )
