@@ -15,7 +15,8 @@ def figure(value: float, unit: str) -> str:
             base, scaled = (1024.0, value) if unit == "bytes" else (1000.0, value * 1e6)
             return _scaled(scaled, base) + "B"
         case _:
-            return _scaled(value, 1000.0) + _SUFFIXES.get(unit, "")
+            _, counted, thing = unit.partition("count:")
+            return _scaled(value, 1000.0) + (f" {thing}" if counted else _SUFFIXES.get(unit, ""))
 
 
 def _duration(seconds: float) -> str:

@@ -138,6 +138,10 @@ async def test_the_text_is_filled_as_it_was_sent(
         assert [one.filled_text for one in answer.results[0].places[0].candidates] == [filled]
 
 
+async def refused(fill: Any, **request: Any) -> list[str]:
+    return list(await violations(fill, pb.FillMaskRequest(**request)))
+
+
 async def test_texts_of_every_kind_are_filled_or_refused_and_harm_nobody(tmp_path: Path) -> None:
     folder = write_encoder(tmp_path / "bert", "bert", AutoModelForMaskedLM)
     model, tokenizer = own_model(folder, AutoModelForMaskedLM), AutoTokenizer.from_pretrained(folder)
@@ -145,21 +149,17 @@ async def test_texts_of_every_kind_are_filled_or_refused_and_harm_nobody(tmp_pat
     odd = [" [MASK] ", "[SEP][MASK][CLS]", "\u0000[MASK]🙂", "[MASK]" * 60]
     async with running_stack(folder, message_bytes=300_000) as stack:
         fill = stack.client.text.fill_mask
-
-        async def refused(**request: Any) -> list[str]:
-            return list(await violations(fill, pb.FillMaskRequest(**request)))
-
         neighbour, cut, strange, *found = await asyncio.gather(
             fill(pb.FillMaskRequest(texts=["the [MASK] dog"] * 256, top_k=1)),
             fill(pb.FillMaskRequest(texts=[huge[:200_000]], truncation=pb.TRUNCATION_END, top_k=1)),
             fill(pb.FillMaskRequest(texts=odd)),
-            refused(texts=["", "no place", "a [MASK]", "dog [MASK] " * 90], top_k=0),
-            refused(texts=["dog " * 90 + "[MASK]", "[MASK]" + huge[6:]], truncation=pb.TRUNCATION_END, top_k=1),
-            refused(texts=["a [MASK]"], mask=""),
-            refused(texts=["a [MASK]"], mask="___"),
-            refused(texts=["[MASK] " * 50], top_k=100),
-            refused(),
-            refused(texts=["[MASK]"] * 300),
+            refused(fill, texts=["", "no place", "a [MASK]", "dog [MASK] " * 90], top_k=0),
+            refused(fill, texts=["dog " * 90 + "[MASK]", "[MASK]" + huge[6:]], truncation=pb.TRUNCATION_END, top_k=1),
+            refused(fill, texts=["a [MASK]"], mask=""),
+            refused(fill, texts=["a [MASK]"], mask="___"),
+            refused(fill, texts=["[MASK] " * 50], top_k=100),
+            refused(fill),
+            refused(fill, texts=["[MASK]"] * 300),
         )
         assert found == [
             ["top_k", "texts[0]", "texts[1]", "texts[3]"],

@@ -131,15 +131,15 @@ async def test_many_prompts_read_the_image_once(tmp_path: Path) -> None:
         assert set(repeated) == {(each.prompt_index, each.pixel_count) for each in once.segments}
 
 
+async def violations(stack: RunningStack, **request: Any) -> dict[str, str]:
+    with pytest.raises(InvalidArgument) as caught:
+        await stack.client.vision.segment_image(Request(**request))
+    return {violation.field: violation.description for violation in caught.value.violations}
+
+
 async def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     folder = write_segmenter(tmp_path / "sam", "sam", seed=1)
     async with vision_stack(folder, max_batch_items=20) as stack:
-
-        async def violations(stack: RunningStack, **request: Any) -> dict[str, str]:
-            with pytest.raises(InvalidArgument) as caught:
-                await stack.client.vision.segment_image(Request(**request))
-            return {violation.field: violation.description for violation in caught.value.violations}
-
         wrong = [
             prompt(),
             prompt((90, 0, False), (3, 3, False), (3, -1, True)),

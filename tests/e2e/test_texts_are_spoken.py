@@ -228,6 +228,9 @@ async def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
             "speaking_rate": "must be in [0.25, 4], not nan",
             "sample_rate_hertz": "must be 8000, 12000, 16000, 24000 or 48000 in OGG_OPUS, not 8001",
         }
+
+
+async def test_so_is_what_a_model_of_voices_by_vectors_does_not_take(tmp_path: Path) -> None:
     async with speech_stack(write_speecht5(tmp_path / "speecht5")) as stack:
         assert await violations(stack, text="a fox", speaking_rate=1.5, language="en") == {
             "speaker_embedding": f"must be set: the model has no voice of its own and takes {WIDTH} numbers",

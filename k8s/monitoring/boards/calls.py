@@ -49,7 +49,7 @@ GLANCE = Row(
             title="Tokens generated",
             description="By all models, per second, as endpoints tell at the end of each call.",
             queries=[Query(or_zero(rate("sensorium_gateway_tokens_total", f'{CALLS}, direction="output"')))],
-            unit="short",
+            unit="count:tok/s",
             kind="stat",
             width=4,
             height=4,
@@ -145,6 +145,7 @@ STREAMS = Row(
         Panel(
             title="Tokens by modality",
             description="Read (input) and generated (output), by the modality of the service.",
+            unit="count:tok/s",
             queries=[
                 Query(
                     seldom("sensorium_gateway_tokens_total", CALLS, "modality, direction"),

@@ -13,6 +13,7 @@ GENERATION = Row(
         Panel(
             title="Tokens",
             description="Generated, and read, per second.",
+            unit="count:tok/s",
             queries=[
                 Query(rate("sensorium_engine_generation_tokens_total", SERVER, "pool"), "{{pool}} generated"),
                 Query(rate("sensorium_engine_prompt_tokens_total", SERVER, "pool"), "{{pool}} read"),
@@ -97,6 +98,7 @@ VISION = Row(
         Panel(
             title="Images",
             description="Read for requests that were answered, per second.",
+            unit="count:img/s",
             queries=[Query(rate("sensorium_engine_images_total", _VISION, "pool"), "{{pool}}")],
         ),
         Panel(
@@ -155,6 +157,7 @@ MULTIMODAL = Row(
         Panel(
             title="Images",
             description="Read for requests that were answered, per second.",
+            unit="count:img/s",
             queries=[Query(rate("sensorium_engine_images_total", _MULTIMODAL, "pool"), "{{pool}}")],
             width=12,
         ),

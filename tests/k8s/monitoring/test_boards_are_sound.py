@@ -11,7 +11,8 @@ from k8s.monitoring.files import FOLDER
 each_board = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 
 UNITS = {
-    "short", "reqps", "ops", "cps", "s", "percent", "percentunit", "bytes", "decmbytes", "watt", "celsius",
+    "short", "count:tok/s", "count:img/s", "reqps", "ops", "cps", "s", "percent", "percentunit", "bytes", "decmbytes",
+    "watt", "celsius",
 }  # fmt: skip
 """Those of Grafana that are used; a misspelt one would be shown behind each number."""
 

@@ -22,6 +22,7 @@ SPAN = Span(start=100, end=160, step=1, interval=5)
         (0.995, "percentunit", "99.5 %"),
         (1234, "short", "1.23 k"),
         (20, "reqps", "20 req/s"),
+        (1234, "count:tok/s", "1.23 k tok/s"),
         (3 * 2**30, "bytes", "3 GiB"),
         (40_000, "decmbytes", "40 GB"),
         (0, "short", "0"),

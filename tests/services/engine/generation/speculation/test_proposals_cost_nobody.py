@@ -32,6 +32,15 @@ def random_text(seed: int) -> Text:
     return lambda place: tokens[place]
 
 
+def begun(text: Text, asks: bool) -> Sequence:
+    """Returns a sequence whose prompt, the beginning of a text, is computed but for its last token."""
+    made = sequence(
+        [text(i) for i in range(24)], max_new_tokens=10 * TOKENS, lookup=PromptLookup(16, 3) if asks else None
+    )
+    made.computed, made.processors = 23, ()
+    return made
+
+
 def served(
     texts: list[tuple[Text, bool]], price: float, dice: random.Random, gap: float | None = None
 ) -> tuple[list[float], int]:
@@ -41,12 +50,7 @@ def served(
     """
     pool, now = PagePool(4096, 16), 0.0
     speculation = Speculation(pool, EngineMetrics(CollectorRegistry()), lambda: now, ahead=gap is not None)
-    rows: list[Sequence] = []
-    for text, asks in texts:
-        lookup = PromptLookup(16, 3) if asks else None
-        made = sequence([text(i) for i in range(24)], max_new_tokens=10 * TOKENS, lookup=lookup)
-        made.computed, made.processors = 23, ()
-        rows.append(made)
+    rows = [begun(text, asks) for text, asks in texts]
     spent, proposed, launched = [0.0] * len(texts), 0, False
     while min(len(one.token_ids) for one in rows) < TOKENS:
         for one in rows:
