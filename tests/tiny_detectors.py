@@ -23,6 +23,10 @@ from transformers import (
     YolosConfig,
     YolosImageProcessorPil,
 )
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
+
+from services.engine.images.processor import show_image_processors
 
 LABELS = ["a cat", "a dog", "a cup", "a tree"]
 _NAMED: dict[str, Any] = {"id2label": dict(enumerate(LABELS)), "label2id": {name: i for i, name in enumerate(LABELS)}}
@@ -91,6 +95,36 @@ def _d_fine() -> tuple[PretrainedConfig, Any]:
     return config, RTDetrImageProcessorPil(size={"height": 64, "width": 64})
 
 
+def _rf_detr() -> tuple[PretrainedConfig, Any]:
+    kind, backbone = CONFIG_MAPPING["rf_detr"], CONFIG_MAPPING["rf_detr_dinov2"]
+    config = kind(
+        backbone_config=backbone(
+            hidden_size=32, num_hidden_layers=4, num_attention_heads=2, image_size=64, patch_size=8, num_windows=2,
+            out_indices=[2, 4],
+        ),
+        d_model=32, decoder_layers=2, decoder_ffn_dim=32, decoder_self_attention_heads=2,
+        decoder_cross_attention_heads=2, num_queries=12, group_detr=1, intermediate_size=32, **_NAMED,
+    )  # fmt: skip
+    return config, tensor_processor("RfDetrImageProcessor")
+
+
+def _pp_doclayout_v2() -> tuple[PretrainedConfig, Any]:
+    like, _ = _d_fine()
+    config = CONFIG_MAPPING["pp_doclayout_v2"](
+        backbone_config=like.backbone_config, encoder_in_channels=[16, 24, 32], encoder_hidden_dim=32, num_denoising=0,
+        decoder_in_channels=[32, 32, 32], hidden_expansion=0.5, class_thresholds=[0.3] * 4, class_order=[0, 1, 2, 3],
+        **_SMALL, **_NAMED,
+    )  # fmt: skip
+    return config, tensor_processor("PPDocLayoutV2ImageProcessor")
+
+
+def tensor_processor(name: str) -> Any:
+    """Returns a processor of a class that transformers writes with torchvision alone."""
+    show_image_processors()
+    kind: Any = get_image_processor_class_from_name(name)
+    return kind(size={"height": 64, "width": 64})
+
+
 _MAKERS: dict[str, Callable[[], tuple[PretrainedConfig, Any]]] = {
     "rt_detr": _rt_detr,
     "yolos": _yolos,
@@ -98,7 +132,11 @@ _MAKERS: dict[str, Callable[[], tuple[PretrainedConfig, Any]]] = {
     "conditional_detr": _conditional_detr,
     "deformable_detr": _deformable_detr,
     "d_fine": _d_fine,
+    "rf_detr": _rf_detr,
+    "pp_doclayout_v2": _pp_doclayout_v2,
 }
+NAMES = [name for name in _MAKERS if name in CONFIG_MAPPING]
+"""Those that are in this version of transformers."""
 
 
 def write_detector(folder: Path, name: str, *, seed: int = 0, noise: float = 0.3) -> Path:

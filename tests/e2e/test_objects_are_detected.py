@@ -16,13 +16,16 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import vision_pb2 as pb
 from tests.e2e.stack import RunningStack, vision_stack
 from tests.services.engine.media.pictures import encoded, landscape, noise
-from tests.tiny_detectors import LABELS, write_detector
+from tests.tiny_detectors import LABELS, NAMES, write_detector
 
 PICTURES = [noise(90, 50), landscape(64, 64), noise(45, 80, seed=1), noise(90, 50, seed=2), landscape(200, 50)]
 SCORE_TOLERANCE = 1e-4
 """Of probabilities, whatever is in the batch."""
 BOX_TOLERANCE = 1e-4
 """Of the longer side of the image."""
+
+_UNSURE = {"rf_detr": 0.01}
+"""Models that begin with small scores, and what is enough of them."""
 
 Found = tuple[float, str, tuple[float, float, float, float]]
 
@@ -80,15 +83,16 @@ async def detect(stack: RunningStack, *images: Image.Image, **more: Any) -> pb.D
     return await stack.client.vision.detect_objects(pb.DetectObjectsRequest(images=map(media, images), **more))
 
 
-@pytest.mark.parametrize("name", ["rt_detr", "yolos", "detr", "conditional_detr", "deformable_detr", "d_fine"])
+@pytest.mark.parametrize("name", NAMES)
 async def test_objects_are_the_models_own(tmp_path: Path, name: str) -> None:
     folder = write_detector(tmp_path / name, name)
-    expected = [by_hand(folder, image, 0.4) for image in PICTURES]
+    least = _UNSURE.get(name, 0.4)
+    expected = [by_hand(folder, image, least) for image in PICTURES]
     assert sum(map(len, expected)) > 10
     async with vision_stack(folder) as stack:
         # All together and beside each other: whatever shares a batch changes nothing.
         together, *alone = await asyncio.gather(
-            detect(stack, *PICTURES, min_score=0.4), *(detect(stack, image, min_score=0.4) for image in PICTURES)
+            detect(stack, *PICTURES, min_score=least), *(detect(stack, image, min_score=least) for image in PICTURES)
         )
         for image, wanted, found, single in zip(PICTURES, expected, together.results, alone, strict=True):
             same(objects_of(found), wanted, image)

@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
+from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
+
+_TELLS_MORE = ("PPDocLayoutV2ImageProcessor", "PPDocLayoutV3ImageProcessor", "PPDocLayoutV4ImageProcessor")
+"""Tell outlines, and in which order objects are read, too, by OpenCV; scores and boxes are RT-DETR's."""
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -26,6 +30,8 @@ class FoundObject:
 
 def own_objects(processor: Any, output: dict[str, Tensor], size: Size, min_score: float) -> list[FoundObject]:
     """Returns objects of the model's own classes, as its processor reads `logits` and `boxes` of one image."""
+    if type(processor).__name__ in _TELLS_MORE:
+        processor = RTDetrImageProcessorPil()
     scaled = SimpleNamespace(logits=output["logits"][None], pred_boxes=output["boxes"][None])
     # The processor keeps what is above its threshold; here the threshold itself is enough.
     below = float(np.nextafter(np.float32(min_score), np.float32(-math.inf)))

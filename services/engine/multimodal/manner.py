@@ -42,9 +42,9 @@ def settle_manner(loaded: LoadedModel) -> None:
     composer = PromptComposer(processor, PromptEncoder(loaded.tokenizer, loaded.context_tokens), loaded.model)
     failure: Exception | None = None
     for_one: PromptManner | None = None
-    begins = _beginning(processor, composer)
+    begins, ends = _around(processor, composer)
     for manner in _MANNERS:
-        processor.manner = replace(manner, begins=begins)
+        processor.manner = replace(manner, begins=begins, ends=ends)
         try:
             same = _same(processor, composer, _ALONE)
         except _ERRORS as error:
@@ -55,7 +55,7 @@ def settle_manner(loaded: LoadedModel) -> None:
             processor.manner = several
             return
         if same and for_one is None:
-            for_one = replace(manner, begins=begins, most=1)
+            for_one = replace(manner, begins=begins, ends=ends, most=1)
     if for_one is not None:
         processor.manner = for_one
         return
@@ -68,15 +68,18 @@ def settle_manner(loaded: LoadedModel) -> None:
     )
 
 
-def _beginning(processor: MediaProcessor, composer: PromptComposer) -> tuple[int, ...]:
-    """Returns the tokens that come before every text."""
+def _around(processor: MediaProcessor, composer: PromptComposer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Returns the tokens that come before every text, and those behind."""
     processor.manner = PromptManner()
     try:
         written, own = composer.tokens("Now", [])[0], _ids(processor.own_inputs("Now", []))
     except _ERRORS:  # of a processor that takes no text by itself
-        return ()
-    more = len(own) - len(written)
-    return tuple(own[:more]) if own[more:] == written else ()
+        return (), ()
+    for begin in range(len(own) - len(written), -1, -1):
+        end = begin + len(written)
+        if own[begin:end] == written:
+            return tuple(own[:begin]), tuple(own[end:])
+    return (), ()
 
 
 def _several(processor: MediaProcessor, composer: PromptComposer) -> PromptManner | None:

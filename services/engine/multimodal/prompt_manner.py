@@ -18,6 +18,8 @@ class PromptManner:
     """It counts the images of a prompt in what it writes for them, as MiniCPM-V's does."""
     begins: tuple[int, ...] = ()
     """These tokens come before every text that does not begin so: a tokenizer's own, or Molmo 2's processor's."""
+    ends: tuple[int, ...] = ()
+    """These tokens come behind every text: Chameleon's, which end a turn."""
     axes: Mapping[str, int] = field(default_factory=dict[str, int])
     """Of inputs that it concatenates along another axis than the first, as MiniCPM-V's does."""
     beside: bool = False

@@ -93,7 +93,7 @@ class PromptComposer:
             if left:
                 raise _other_count(kind)
         ids = self._encoder.encode(self._processor.joined(text), field=FIELD, add_special_tokens=False)
-        return self._processor.beginning(rendered) + ids, ordered
+        return [*self._processor.beginning(rendered), *ids, *self._processor.manner.ends], ordered
 
     def _plain(self, chat: Chat) -> str | None:
         """Returns the parts of a user's only turn one behind another: what models without a template were trained on.

@@ -14,6 +14,7 @@ from transformers import (
     RTDetrImageProcessorPil,
     YolosImageProcessorPil,
 )
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils.generic import ModelOutput
 
 from services.engine.detection.objects import (
@@ -27,6 +28,7 @@ from services.engine.detection.objects import (
 from services.engine.detection.open_labels import LabelEmbeddings
 from services.engine.detection.phrases import label_scores, read_phrases
 from services.engine.encoders.reader import TextReader
+from tests.tiny_detectors import tensor_processor
 from tests.tiny_open_detectors import bert_tokenizer
 
 SIZE = (50, 90)
@@ -59,6 +61,14 @@ def test_own_classes_are_read_by_the_models_processor(kind: Any) -> None:
     # Who says how sure it must be takes what is just as sure.
     least = min(each.score for each in found)
     assert len(own_objects(processor, {"logits": logits, "boxes": boxes}, SIZE, least)) == len(found)
+
+
+@pytest.mark.skipif("pp_doclayout_v3" not in CONFIG_MAPPING, reason="is not in this version of transformers")
+def test_pages_are_read_without_outlines_and_order() -> None:
+    output = {"logits": drawn(20, 7) * 6 - 3, "boxes": drawn(20, 4, seed=1)}
+    found = own_objects(tensor_processor("PPDocLayoutV3ImageProcessor"), output, SIZE, 0.3)
+    assert found == own_objects(RTDetrImageProcessorPil(), output, SIZE, 0.3)
+    assert len(found) > 3
 
 
 def test_boxes_are_scaled_as_the_image_was_read() -> None:

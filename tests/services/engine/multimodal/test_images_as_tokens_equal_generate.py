@@ -1,0 +1,22 @@
+from pathlib import Path
+
+import pytest
+
+from tests import tiny_token_models as tiny
+from tests.own_multimodal import Said
+from tests.services.engine.multimodal.rig import Rig
+from tests.tiny_multimodal_models import picture
+
+
+@pytest.mark.parametrize("name", ["chameleon", "emu3"])
+async def test_greedy_tokens_equal_generate(tmp_path: Path, name: str) -> None:
+    rig = Rig.start(tiny.write_checkpoint(tmp_path, name), name, tiny.processor(name))
+    first, second = picture(0, 90, 70), picture(1, 69, 97)
+    turns: list[tuple[Said, ...]] = [(first, "What?"), ("Then ", second, "it is"), ("Only words.",)]
+    turns.append(("Then ", second, first, " or ", second))
+    try:
+        expected = [rig.own.generate(*turn, count=6) for turn in turns]
+        assert len(set(map(tuple, expected))) == len(turns)
+        assert [(await rig.run(*turn, max_new_tokens=6)).ids for turn in turns] == expected
+    finally:
+        rig.built.engine.close()
