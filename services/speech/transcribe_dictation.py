@@ -92,7 +92,7 @@ class DictationTranscriber:
 
         What is too short for the model holds no words.
         """
-        options = self._options(ask, [])
+        options = await self._preprocessing.finish(self._options, ask, list[Violation]())
         try:
             answers = await self._writer.write(samples, options, ask.deadline)
         except MediumRefused:
