@@ -8,6 +8,8 @@ import pytest
 
 from sensorium import AsyncClient, DeadlineExceeded
 from sensorium.v1 import speech_pb2 as pb
+from services.engine.speech_synthesis.engine import SpeechEngine
+from services.engine.speech_synthesis.speech import Speech
 from tests.e2e.stack import RunningService, speech_service
 from tests.tiny_speakers import write_vits
 from tests.waiting import until
@@ -84,16 +86,28 @@ async def test_leaving_and_deadlines_end_the_work(folder: Path) -> None:
         assert await still(running) < 1000
 
 
-async def test_the_first_of_ten_sentences_is_heard_before_the_second_is_made(folder: Path) -> None:
+async def test_the_first_of_ten_sentences_is_heard_before_the_second_is_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And so is that of a request that comes while others speak."""
+    taken: list[tuple[Speech, bool]] = []  # whose steps, and whether something is to be heard behind them
+    own = SpeechEngine._step
+
+    def step(engine: SpeechEngine, speech: Speech) -> None:
+        own(engine, speech)
+        taken.append((speech, speech.timeline.first_output is not None))
+
+    monkeypatch.setattr(SpeechEngine, "_step", step)
     async with speech_service(folder) as running, AsyncClient(running.address) as client:
         others = [asyncio.ensure_future(audio_of(client, LONG[:2000])) for _ in range(3)]
         await until(lambda: running.metric("sensorium_engine_requests_running") == 3)
-        before = running.metric(STEPS)
         async for event in client.speech.stream_synthesize(pb.StreamSynthesizeRequest(text=LONG[:430])):
             if event.HasField("delta"):
-                assert running.metric(STEPS) - before < 60
                 break
+        await until(lambda: len(dict(taken)) == 4)
+        *_, last = dict(taken)  # in the order in which they came
+        await until(lambda: dict(taken)[last])
+        assert taken.index((last, True)) - [speech for speech, _ in taken].index(last) < 60
         assert not any(other.done() for other in others)
         for other in others:
             other.cancel()
