@@ -11,13 +11,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from services.engine.adapters.adapter import Adapter, place_of
 from services.engine.adapters.beside import AdaptersBeside, NamedAdapter
 from services.engine.adapters.choice import read_chosen
-from services.engine.adapters.pairs import pairs_of
+from services.engine.adapters.pairs import MERGE, pairs_of
 from services.engine.checkpoint import MODEL_ERRORS, ModelRefused, Trust, refusals
 from services.engine.loading import LoadedModel
 
 log = logging.getLogger(__name__)
-
-_MERGE = "Serve it by itself: --adapter merges it into the model."
 
 
 def read_named(places: Mapping[str, str], trust: Trust) -> dict[str, Adapter]:
@@ -39,7 +37,7 @@ def with_adapters(loaded: LoadedModel, adapters: Mapping[str, Adapter], trust: T
         return loaded
     if loaded.decoder_start_ids:
         raise ModelRefused(
-            f"--adapters is for decoders, and {loaded.architecture} is an encoder and a decoder. {_MERGE}"
+            f"--adapters is for decoders, and {loaded.architecture} is an encoder and a decoder. {MERGE}"
         )
     if loaded.quantization:
         raise ModelRefused(
@@ -53,7 +51,7 @@ def with_adapters(loaded: LoadedModel, adapters: Mapping[str, Adapter], trust: T
             tokenizer = _tokenizer(adapter, loaded.tokenizer, trust)
         except (*MODEL_ERRORS, OSError, SafetensorError) as error:
             told = f"The adapter {name} ({adapter.told}) cannot stay beside {loaded.architecture}"
-            raise ModelRefused(f"{told}: {error} {_MERGE}") from error
+            raise ModelRefused(f"{told}: {error}") from error
         beside.add(NamedAdapter(name, adapter.revision, tokenizer), pairs)
     size = beside.byte_count / 2**20
     log.info("beside the model are %d adapters, in %.1f MiB: %s", len(adapters), size, ", ".join(adapters))
@@ -73,5 +71,5 @@ def _tokenizer(adapter: Adapter, own: PreTrainedTokenizerBase, trust: Trust) -> 
             adapter.place.source, **adapter.place.shared, trust_remote_code=trust.remote_code
         )
     if brought.get_vocab() != own.get_vocab():
-        raise ValueError("it brings a tokenizer with other tokens than the model's.")
+        raise ValueError(f"it brings a tokenizer with other tokens than the model's. {MERGE}")
     return brought

@@ -12,6 +12,8 @@ from services.engine.adapters.adapter import Adapter
 from services.engine.adapters.places import Places
 from services.engine.adapters.updates import Product, Updates, updates_of
 
+MERGE = "Serve it by itself: --adapter merges it into the model."
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -32,7 +34,7 @@ def pairs_of(adapter: Adapter, model: PreTrainedModel) -> dict[str, Pair]:
     """
     updates = updates_of(adapter.config, adapter.tensors())
     if replaced := [*updates.replaced, *updates.rows]:
-        raise ValueError(f"it brings {min(replaced)} whole, and only factors can stay beside a model.")
+        raise ValueError(f"it brings {min(replaced)} whole, and only factors can stay beside a model. {MERGE}")
     places, made_for = Places(model), f" It was made for {adapter.base}." if adapter.base else ""
     pairs: dict[str, Pair] = {}
     for product in updates.products:
@@ -48,9 +50,9 @@ def _layer(product: Product, model: PreTrainedModel, places: Places, made_for: s
         raise ValueError(f"it changes {product.module}, which the model does not have.{made_for}")
     layer = None if place is None or place.part else places.layer(place)
     if not isinstance(layer, (nn.Linear, Conv1D)) or layer is model.get_output_embeddings():
-        raise ValueError(f"it changes {product.module}, which is no linear layer of attention or behind it.")
+        raise ValueError(f"it changes {product.module}, which is no linear layer of attention or behind it. {MERGE}")
     if product.bias is not None:
-        raise ValueError(f"it changes the bias of {product.module}.")
+        raise ValueError(f"it changes the bias of {product.module}. {MERGE}")
     assert place is not None
     return place.name.rpartition(".")[0], layer
 

@@ -2,11 +2,15 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from services.engine import acceleration
+from services.engine.adapters import beside
 from services.engine.fusion.decoder import FusedDecoderLayer
+from services.engine.generation.building import parts
 from services.engine.generation.building.build import probe_layouts
 from services.engine.generation.building.verified_runner import verified_runner
 from services.engine.generation.cache.kv_cache import KVCache
@@ -16,6 +20,7 @@ from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.native.library import load_library
+from services.engine.packing import OneDnnLinear
 from tests.services.bench import Bench, eventually, real_bench
 from tests.tiny_adapted import NAMES, adapted
 
@@ -41,6 +46,20 @@ def sequences_of(pool: PagePool) -> dict[str, CachedTokens]:
 
 MODELS = ["llama", "qwen3", "gemma3", "mistral", "gpt2", "mixtral"]
 """Layers in one call and whole decoders; norms around; windows; layers that lie transposed; experts."""
+
+
+def test_they_need_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no compiler is, torch computes both the layers and what stays beside them."""
+    for user in (acceleration, beside, parts):
+        monkeypatch.setattr(user, "load_library", lambda: None)
+    known = adapted(tmp_path)
+    loaded = known.load()
+    runner, pool = runner_of(loaded)
+    layer: Any = loaded.model.get_decoder().layers[1]
+    assert isinstance(layer.mlp.up_proj, OneDnnLinear)
+    found = runner.run([Row(sequence, len(sequence.token_ids)) for sequence in sequences_of(pool).values()])
+    expected = [known.logits(name, prompt)[-1] for name, prompt in zip(NAMES, PROMPTS, strict=True)]
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=2e-4)
 
 
 @pytest.mark.parametrize("name", MODELS)
