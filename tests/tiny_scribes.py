@@ -1,5 +1,6 @@
 """Tiny random checkpoints of encoder-decoders that hear windows of any length, as `save_pretrained` writes them."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,16 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders
 from tokenizers.models import Unigram
-from transformers import AutoModelForSpeechSeq2Seq, PreTrainedTokenizerFast, Wav2Vec2FeatureExtractor
+from transformers import (
+    AutoModelForSpeechSeq2Seq,
+    CohereAsrFeatureExtractor,
+    CohereAsrProcessor,
+    ParakeetFeatureExtractor,
+    PreTrainedTokenizerFast,
+    SeamlessM4TFeatureExtractor,
+    Speech2TextFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+)
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from tests.tiny_audio_models import PIECES
@@ -29,7 +39,61 @@ def _moonshine(count: int) -> tuple[Any, dict[str, Any]]:
     return Wav2Vec2FeatureExtractor(return_attention_mask=True), config
 
 
-_MAKERS: dict[str, Maker] = {"moonshine": _moonshine}
+_PARAKEET: dict[str, Any] = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_mel_bins": 16,
+    "subsampling_factor": 4, "subsampling_conv_channels": 8, "conv_kernel_size": 5, "max_position_embeddings": 900,
+    "dropout": 0.0, "layerdrop": 0.0,
+}  # fmt: skip
+
+
+def _cohere_asr(count: int) -> tuple[Any, dict[str, Any]]:
+    config = {
+        "vocab_size": count, "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "max_position_embeddings": 64, "encoder_config": _PARAKEET,
+    }  # fmt: skip
+    return CohereAsrFeatureExtractor(feature_size=16), config
+
+
+def _canary(count: int) -> tuple[Any, dict[str, Any]]:
+    decoder = {
+        "vocab_size": count, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 8, "max_position_embeddings": 64, **_TOKENS,
+    }  # fmt: skip
+    config = {
+        "vocab_size": count, "encoder_config": _PARAKEET, "decoder_config": decoder, "tie_word_embeddings": False,
+    }  # fmt: skip
+    return ParakeetFeatureExtractor(feature_size=16), config
+
+
+def _speech_to_text(count: int) -> tuple[Any, dict[str, Any]]:
+    config = {
+        "vocab_size": count, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "conv_channels": 16,
+        "input_feat_per_channel": 16, "max_target_positions": 64, "decoder_start_token_id": _END,
+        "tie_word_embeddings": False,
+    }  # fmt: skip
+    return Speech2TextFeatureExtractor(feature_size=16, num_mel_bins=16), config
+
+
+def _seamless(count: int) -> tuple[Any, dict[str, Any]]:
+    config = {
+        "vocab_size": count, "hidden_size": 32, "max_position_embeddings": 64, "decoder_layers": 2,
+        "decoder_ffn_dim": 48, "decoder_attention_heads": 4, "speech_encoder_layers": 2,
+        "speech_encoder_attention_heads": 4, "speech_encoder_intermediate_size": 48, "encoder_attention_heads": 4,
+        "conv_depthwise_kernel_size": 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2,
+        "decoder_start_token_id": _END, "tie_word_embeddings": False,
+    }  # fmt: skip
+    return SeamlessM4TFeatureExtractor(), config
+
+
+_MAKERS: dict[str, Maker] = {
+    "moonshine": _moonshine,
+    "cohere_asr": _cohere_asr,
+    "canary": _canary,
+    "speech_to_text": _speech_to_text,
+    "seamless_m4t": _seamless,
+    "seamless_m4t_v2": _seamless,
+}
 
 
 def scribe_tokenizer(special: tuple[str, ...] = ()) -> Any:
@@ -43,18 +107,43 @@ def scribe_tokenizer(special: tuple[str, ...] = ()) -> Any:
     return tokenizer
 
 
-def write_scribe(folder: Path, kind: str, *, seed: int = 0) -> Path:
+_PROMPT = (
+    "<|startofcontext|>", "<|startoftranscript|>", "<|emo:undefined|>", "<|en|>", "<|de|>", "<|pnc|>", "<|noitn|>",
+    "<|notimestamp|>", "<|nodiarize|>",
+)  # fmt: skip
+"""Tokens that a prompt of Canary's or Cohere's is made of."""
+_TEMPLATE = (
+    "{% set told = messages[0].content[1] %}<|startofcontext|><|startoftranscript|><|emo:undefined|>"
+    "<|{{ told.source_language }}|><|{{ told.target_language }}|><|pnc|><|noitn|><|notimestamp|><|nodiarize|>"
+)
+_LANGUAGES = {"eng": "__eng__", "deu": "__deu__"}
+
+
+def write_scribe(folder: Path, kind: str) -> Path:
     """Writes a random model that writes what it hears, its extractor and its tokenizer."""
-    tokenizer = scribe_tokenizer()
+    tokenizer = scribe_tokenizer((*_LANGUAGES.values(), *_PROMPT))
+    ids = tokenizer.get_vocab()
     extractor, sizes = _MAKERS[kind](len(tokenizer))
     make: Any = CONFIG_MAPPING[kind]
-    torch.manual_seed(seed)
+    torch.manual_seed(7 if kind.startswith("seamless") else 4)  # with which it writes other things of other sounds
     model: Any = AutoModelForSpeechSeq2Seq.from_config(make(**_TOKENS, **sizes)).eval()
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
-    model.generation_config.max_length = 24
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1:
+                parameter.add_(torch.randn_like(parameter) * (0.4 if "attn" in name else 0.2))
+    model.generation_config.max_length, model.generation_config.max_new_tokens = 24, None
+    model.generation_config._from_model_config = False
+    if kind in {"canary", "cohere_asr"}:
+        model.generation_config.decoder_start_token_id = ids[_PROMPT[0]]
+    if kind.startswith("seamless"):
+        model.generation_config.text_decoder_lang_to_code_id = {code: ids[token] for code, token in _LANGUAGES.items()}
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     extractor.save_pretrained(folder)
+    if kind == "cohere_asr":
+        CohereAsrProcessor(extractor, tokenizer).save_pretrained(folder)
+    if kind == "canary":
+        # transformers 5.17 has none.
+        make_processor: Any = importlib.import_module("transformers").CanaryProcessor
+        make_processor(extractor, tokenizer, chat_template=_TEMPLATE).save_pretrained(folder)
     return folder

@@ -43,6 +43,8 @@ def dictation_options(
 
 
 def _language(ask: TranscribeAsk, manner: Manner, wrong: list[Violation]) -> str:
+    if manner.needs_language and not ask.language:
+        wrong.append(Violation("language", "must be given: the model does not find out what is spoken"))
     if ask.language and not manner.languages and not manner.has_one_language:
         wrong.append(Violation("language", "does not apply: the model finds out what is spoken, and cannot be told"))
     return _chosen("language", ask.language, manner.languages, wrong)

@@ -47,6 +47,7 @@ class ScribeWriter:
 
     def _opened(self, opening: Opening, longest: int) -> ModelDefaults:
         own = self._defaults
-        rules = own.rules if opening.first_id is None else replace(own.rules, first_token_id=opening.first_id)
         most = own.max_new_tokens or longest
-        return replace(own, decoder_start_ids=opening.start_ids, rules=rules, max_new_tokens=most)
+        if own.max_new_tokens and not self._scribe.counts_new:
+            most = max(most + len(own.decoder_start_ids) - len(opening.start_ids), 1)
+        return replace(own, decoder_start_ids=opening.start_ids, max_new_tokens=most)

@@ -54,6 +54,8 @@ class Manner:
     """Codes of those that it can be told; none where the model finds out for itself, or has only one."""
     has_one_language: bool = False
     """Which its files do not name: what a caller says of it is taken for true."""
+    needs_language: bool = False
+    """It finds out nothing: a caller has to say what is spoken."""
     targets: Sequence[str] = ()
     """Codes of languages that it translates into."""
     takes_prompt: bool = False

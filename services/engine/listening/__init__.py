@@ -11,9 +11,9 @@ segments   from tokens to stretches with times
 alignment  from attention to the times of tokens
 grouping   from tokens to words
 
-And those that hear windows of any length and tell no times (Moonshine):
+And those that hear windows of any length and tell no times (Moonshine, Speech2Text, Cohere ASR, Canary, SeamlessM4T):
 
 scribe       a model with its feature extractor
-openings     what its decoder starts with, by kind
+openings     what its decoder starts with, by kind and language
 state_count  how many states a window comes to
 """

@@ -125,6 +125,9 @@ def _reference(model: HeardModel, encoder: WindowEncoder, length: int) -> Refere
     (features,) = encoder.encode([window])
     generator = torch.Generator().manual_seed(length)
     ids = torch.randint(loaded.vocabulary_size, (1, length + _NEW_TOKENS), generator=generator).to(loaded.device)
+    # Some models give padding no place, which one forward over it takes otherwise than one token after the other.
+    padding = loaded.tokenizer.pad_token_id
+    ids[ids == padding] = 0 if padding else 1
     logits: Tensor = _run(loaded, window, ids).logits[0, length - 1 : -1].float()
     window.take(features)
     prompt, tokens = ids[0, :length].tolist(), ids[0, length:].tolist()

@@ -1,31 +1,92 @@
 """How decoders that write what a window says begin, by the types of their models' configurations."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
-from services.engine.dictation.manner import Manner
+from services.engine.checkpoint import ModelRefused
+from services.engine.dictation.manner import Manner, Wish
+from services.engine.language.languages import tag_of
 from services.engine.loading import LoadedModel
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What a decoder starts with, and what it is made to write first."""
+    """What a decoder starts with."""
 
     start_ids: tuple[int, ...]
-    first_id: int | None = None
-    """None: whatever its configuration says."""
 
 
-def manner_of(loaded: LoadedModel) -> Manner:
-    """Returns the manner of a model whose kind is in OPENINGS; its requests are Openings."""
-    return OPENINGS[loaded.model.config.model_type](loaded)
+def manner_of(loaded: LoadedModel, processor: Any) -> Manner:
+    """Returns the manner of a model whose kind is in OPENINGS; its requests are Openings.
+
+    Raises:
+        ModelRefused: its files lack something of it.
+    """
+    return OPENINGS[loaded.model.config.model_type](loaded, processor)
 
 
-def _moonshine(loaded: LoadedModel) -> Manner:
-    """Each checkpoint is of one language, which its files do not name."""
+def _plain(loaded: LoadedModel, _: Any) -> Manner:
+    """Each checkpoint is of one language, or writes in one, which its files do not name."""
     opening = Opening(loaded.decoder_start_ids)
     return Manner(lambda _: opening, has_one_language=True)
 
 
-OPENINGS: Mapping[str, Callable[[LoadedModel], Manner]] = {"moonshine": _moonshine}
+def _cohere_asr(loaded: LoadedModel, processor: Any) -> Manner:
+    codes = import_module("transformers.models.cohere_asr.processing_cohere_asr").LANGUAGES
+    return Manner(
+        lambda wish: _begun(loaded, processor.get_decoder_prompt_ids(wish.language)),
+        languages=_with_tokens(processor, codes),
+        needs_language=True,
+    )
+
+
+def _canary(loaded: LoadedModel, processor: Any) -> Manner:
+    codes = import_module("transformers.models.canary.processing_canary").LANGUAGE_CODE_TO_NAME
+    known = _with_tokens(processor, codes)
+
+    def request(wish: Wish) -> Opening:
+        (prompt,) = processor.apply_transcription_request(
+            "unread", source_language=wish.language, target_language=wish.target or wish.language, tokenize=False
+        )
+        return _begun(loaded, processor.tokenizer(prompt)["input_ids"])
+
+    return Manner(request, languages=known, targets=known, needs_language=True)
+
+
+def _seamless(loaded: LoadedModel, _: Any) -> Manner:
+    """Told what to write, which may be what is spoken; what that is it finds out itself."""
+    codes: Mapping[str, int] = getattr(loaded.model.generation_config, "text_decoder_lang_to_code_id", None) or {}
+    known = [code for code in codes if tag_of(code)]
+    if not known:
+        raise ModelRefused(
+            f"The generation configuration of {loaded.architecture} names no languages to write in "
+            "(text_decoder_lang_to_code_id)."
+        )
+
+    def request(wish: Wish) -> Opening:
+        return _begun(loaded, [codes[wish.target or wish.language]])
+
+    return Manner(request, languages=known, targets=known, needs_language=True)
+
+
+def _begun(loaded: LoadedModel, ids: Sequence[int]) -> Opening:
+    """Returns the opening that `generate` makes of such decoder_input_ids."""
+    return Opening((*(loaded.decoder_start_ids if ids[0] not in loaded.decoder_start_ids else ()), *ids))
+
+
+def _with_tokens(processor: Any, codes: Iterable[str]) -> Sequence[str]:
+    vocabulary = processor.tokenizer.get_vocab()
+    return sorted(code for code in codes if f"<|{code}|>" in vocabulary)
+
+
+OPENINGS: Mapping[str, Callable[[LoadedModel, Any], Manner]] = {
+    "moonshine": _plain,
+    "speech_to_text": _plain,
+    "cohere_asr": _cohere_asr,
+    "canary": _canary,
+    "seamless_m4t": _seamless,
+    "seamless_m4t_v2": _seamless,
+}
 """By the types of configurations."""

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq
+from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq, AutoProcessor
 
 from services.engine.checkpoint import (
     MODEL_ERRORS,
@@ -27,6 +26,10 @@ from services.engine.loading import LoadedModel, loaded_model
 from services.engine.media.recording import Samples
 from services.engine.multimodal.processor import MediumRefused
 
+_BY_PROCESSOR = frozenset({"canary", "cohere_asr"})
+"""Kinds whose processors know how a decoder begins."""
+_FOLLOWED = frozenset({"text_decoder_lang_to_code_id"})
+
 
 @dataclass(frozen=True)
 class Scribe:
@@ -42,6 +45,12 @@ class Scribe:
     alignment_heads = ()
     reserved = ()
     """No text of a caller is in a prompt."""
+
+    @property
+    def counts_new(self) -> bool:
+        """Whether its configuration limits what is written, and not that and what the decoder starts with."""
+        own: Any = self.loaded.model.generation_config
+        return own.max_new_tokens is not None
 
     @property
     def rate(self) -> int:
@@ -75,6 +84,9 @@ def load_scribe(checkpoint: Checkpoint, window_seconds: float) -> Scribe:
     """
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
+        processor: Any = None
+        if config.model_type in _BY_PROCESSOR:
+            processor = AutoProcessor.from_pretrained(checkpoint.source, **checkpoint.shared)
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint.source, **checkpoint.shared)
         tokenizer = read_tokenizer(checkpoint)
         model: Any = read_model(checkpoint, config, AutoModelForSpeechSeq2Seq)
@@ -83,23 +95,25 @@ def load_scribe(checkpoint: Checkpoint, window_seconds: float) -> Scribe:
     for module in model.get_decoder().modules():
         if hasattr(module, "head_dim_padding"):  # zeros behind keys and values, for kernels that are not used here
             module.head_dim_padding = 0
-    loaded = loaded_model(checkpoint, model, tokenizer)
-    silence = np.zeros(round(window_seconds * extractor.sampling_rate), np.float32)
+    loaded = loaded_model(checkpoint, model, tokenizer, followed=_FOLLOWED)
+    longest = min(window_seconds, getattr(extractor, "max_audio_clip_s", window_seconds))
+    silence = np.zeros(round(longest * extractor.sampling_rate), np.float32)
     try:
         states = _medium(extractor, StateCount(model), silence).token_count
     except MediumRefused as refused:
         raise ModelRefused(f"A recording {refused} ({loaded.architecture}).") from refused
-    return Scribe(replace(loaded, source_tokens=states), extractor, manner_of(loaded), window_seconds)
+    return Scribe(replace(loaded, source_tokens=states), extractor, manner_of(loaded, processor), longest)
 
 
 def _medium(extractor: Any, count: StateCount, samples: Samples) -> Medium:
     seconds = len(samples) / extractor.sampling_rate
     try:
-        found = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="pt")
-        inputs = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+        with np.errstate(divide="ignore", invalid="ignore"):  # by the spread of features, which silence has none of
+            found = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+        inputs = {name: value.nan_to_num() for name, value in found.items() if isinstance(value, Tensor)}
         states = count.of(inputs)
     except (*MODEL_ERRORS, IndexError, ZeroDivisionError) as error:
         raise MediumRefused(f"is {seconds:.3g} s long, which the model makes nothing of") from error
-    if states < 1 or not all(torch.isfinite(value).all() for value in inputs.values()):
+    if states < 1:
         raise MediumRefused(f"is {seconds:.3g} s long, which the model makes nothing of")
     return Medium(secrets.token_bytes(16), "", states, inputs, seconds)

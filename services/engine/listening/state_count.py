@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 _MASKS = ("attention_mask", "padding_mask")
@@ -12,10 +13,16 @@ class StateCount:
     """Counts what one model's decoder attends to."""
 
     def __init__(self, model: Any) -> None:
-        self._by_length: Any = model._get_feat_extract_output_lengths
+        self._by_mask: Any = getattr(model, "_compute_sub_sample_lengths_from_attention_mask", None)
+        self._by_lengths: Any = getattr(model.get_encoder(), "_get_subsampling_output_length", None)
+        self._by_length: Any = getattr(model, "_get_feat_extract_output_lengths", None)
 
     def of(self, inputs: Mapping[str, Tensor]) -> int:
         """Returns how many states come of the features or samples of one window, `[1, ...]`."""
         mask = next((inputs[name] for name in _MASKS if name in inputs), None)
-        length = next(iter(inputs.values())).shape[1] if mask is None else int(mask.sum())
-        return int(self._by_length(length))
+        if mask is None:
+            mask = torch.ones(next(iter(inputs.values())).shape[:2])
+        if self._by_mask is not None:
+            return int(self._by_mask(mask)[0])
+        length = mask.sum(-1).long()
+        return int(self._by_lengths(length) if self._by_lengths is not None else self._by_length(int(length)))
