@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq, AutoProcessor, AutoTokenizer
@@ -116,6 +117,15 @@ async def test_long_recordings_are_cut_where_nobody_speaks(tmp_path: Path) -> No
     (transcript,) = answer.transcripts
     assert transcript.text == " ".join(wanted)
     assert [segment.text for segment in transcript.segments] == wanted
+
+
+async def test_silence_is_nothing_and_harms_nobody(tmp_path: Path) -> None:
+    """Speech2Text's extractor divides by the spread of features, of which silence has none."""
+    write_scribe(tmp_path, "speech_to_text")
+    silent = pb.TranscribeRequest(audio=media(np.zeros(RATE, np.float32)))
+    async with speech_stack(tmp_path) as stack:
+        answer = await stack.client.speech.transcribe(silent)
+    assert answer.usage.output_token_count > 0
 
 
 async def test_live_audio_is_read_as_a_recording_is(tmp_path: Path) -> None:

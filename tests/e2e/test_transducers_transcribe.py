@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from transformers import AutoFeatureExtractor, AutoModelForRNNT, AutoModelForTDT, AutoTokenizer
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from sensorium import InvalidArgument
 from sensorium.v1 import common_pb2 as common
@@ -18,6 +19,9 @@ from tests.e2e.stack import speech_stack
 from tests.sounds import RATE, Samples, media, sound
 from tests.tiny_transducers import write_transducer
 
+pytestmark = pytest.mark.skipif(
+    "canary" not in CONFIG_MAPPING, reason="transformers 5.17 makes Parakeet's features by librosa"
+)
 SOUNDS = [sound(seconds, seed) for seed, seconds in enumerate((1.5, 0.4, 2.0, 1.0, 1.5))]
 KINDS = ["parakeet_tdt", "parakeet_rnnt", "nemotron_asr_streaming", "nemotron3_5_asr"]
 FRAME = 0.04

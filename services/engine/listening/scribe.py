@@ -110,7 +110,7 @@ def _medium(extractor: Any, count: StateCount, samples: Samples) -> Medium:
     try:
         with np.errstate(divide="ignore", invalid="ignore"):  # by the spread of features, which silence has none of
             found = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="pt")
-        inputs = {name: value.nan_to_num() for name, value in found.items() if isinstance(value, Tensor)}
+        inputs = {name: value.nan_to_num(0.0, 0.0, 0.0) for name, value in found.items() if isinstance(value, Tensor)}
         states = count.of(inputs)
     except (*MODEL_ERRORS, IndexError, ZeroDivisionError) as error:
         raise MediumRefused(f"is {seconds:.3g} s long, which the model makes nothing of") from error
