@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer
 from sensorium.errors import InvalidArgument, Violation
 
 _NAMES = ("role", "type")
-"""Fields of a conversation that hold names of the contract, and nothing of a caller's."""
+"""Fields in which a conversation has names of the contract, and arguments and schemas of tools what a caller writes."""
 
 
 class ControlTokens:
@@ -36,13 +36,18 @@ class ControlTokens:
         if tokenizer.is_fast:
             self._plain, self._own_ids = self._without_control(tokenizer.backend_tokenizer, added)
 
-    def marked(self, said: Any, *, name: str = "") -> Any:
-        """Returns a caller's text, or nested values with some, with marks where it reads as control tokens."""
+    def marked(self, said: Any, *, names: bool = False) -> Any:
+        """Returns a caller's text, or nested keys and values with some, with marks where it reads as control tokens.
+
+        `names` tells that it may be a name which the template knows, as all keys may: a plain word stays as it is.
+        """
         if isinstance(said, dict):
-            return {key: self.marked(value, name=key) for key, value in said.items()}
+            return {
+                self.marked(key, names=True): self.marked(value, names=key in _NAMES) for key, value in said.items()
+            }
         if isinstance(said, list):
             return [self.marked(each) for each in said]
-        if not isinstance(said, str) or name in _NAMES:
+        if not isinstance(said, str) or (names and said.isidentifier()):
             return said
         said = self._written.sub(lambda found: self._stand_in(found[0]), said)
         if begun := self._begun.search(said):  # what follows might end it
@@ -52,6 +57,10 @@ class ControlTokens:
     def has_marks(self, text: str) -> bool:
         """Returns whether there are marks in a text."""
         return self._mark in text
+
+    def hides(self, text: str) -> bool:
+        """Returns whether a text with marks reads as other control tokens without them."""
+        return self._written.findall(text) != self._written.findall(self.unmarked(text))
 
     def unmarked(self, text: str) -> str:
         """Returns a text with marks as its caller wrote it."""

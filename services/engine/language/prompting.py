@@ -42,11 +42,12 @@ class PromptEncoder:
         Raises:
             InvalidArgument: it is so long that it cannot fit the context, whatever its tokens. `field` is its name.
         """
-        self._require_length(self.shown(text), field)
+        shown = self.shown(text)
+        self._require_length(shown, field)
         with tokenizing(len(text)):
-            if self._control.has_marks(text):
+            if shown != text and self._control.hides(text):
                 return self._control.encode(text, field)
-            return self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
+            return self._tokenizer(shown, add_special_tokens=add_special_tokens)["input_ids"]
 
     def encode_tokens(self, text: str, most: int, *, add_special_tokens: bool) -> EncodedText | None:
         """Returns the tokens of `text`, of any length, with pieces and offsets; None if they are more than `most`."""

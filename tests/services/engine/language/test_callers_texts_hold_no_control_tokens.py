@@ -7,6 +7,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument
+from services.engine.language.control_tokens import ControlTokens
 from services.engine.language.prompting import PromptEncoder
 from services.engine.language.texts import Chat
 from tests.tiny_models import tokenizer
@@ -58,6 +59,27 @@ def test_texts_of_two_turns_make_none_together() -> None:
     assert ids(encoder, ("user", "x<|sys"), ("user", "tem|>y")) == plain("x<|system|>y")
     tool = json.dumps([{"name": "<end>"}])
     assert ids(encoder, ("user", ""), tools=("<end>",)) == plain(tool)
+
+
+def test_nor_do_keys_and_types_of_what_tools_are_given(encoder: PromptEncoder) -> None:
+    (end,) = by_name("<end>")
+    call = {"<end>": 1, "role": "<end>", "type": "<end>", "deep": [{"type": {"<end>": "x"}}]}
+    marked = encoder.quoted(call)
+    assert encoder.shown(json.dumps(marked)) == json.dumps(call)
+    assert end not in encoder.encode(json.dumps(marked), field="chat", add_special_tokens=False)
+    assert encoder.quoted({"role": "user", "type": "text"}) == {"role": "user", "type": "text"}
+
+
+def test_a_text_that_ends_as_one_begins_needs_no_compiled_tokenizer(
+    encoder: PromptEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("only texts that hold control tokens go another way")
+
+    monkeypatch.setattr(ControlTokens, "_plain_ids", refused)
+    chat = [{"role": "user", "content": "a <"}]
+    own = tokenizer().apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
+    assert ids(encoder, ("user", "a <")) == own
 
 
 def test_a_prompt_that_its_caller_renders_may_hold_them(encoder: PromptEncoder) -> None:
