@@ -66,7 +66,7 @@ def _language(ask: TranscribeAsk, tokens: ListeningTokens, wrong: list[Violation
 def _task(ask: TranscribeAsk, tokens: ListeningTokens, language: str, wrong: list[Violation]) -> str:
     """Whisper translates into English, and into nothing else."""
     target = tag_of(ask.target_language) if ask.target_language else ""
-    if not ask.target_language or (target and target == tag_of(language)):
+    if not ask.target_language or (target and target in (tag_of(ask.language), tag_of(language))):
         return TRANSCRIBE
     if target.split("-")[0] == _ENGLISH and TRANSLATE in tokens.tasks:
         return TRANSLATE

@@ -21,12 +21,16 @@ def wrong_options(ask: TranscribeAsk) -> list[Violation]:
     return wrong
 
 
-def wrong_for_frames(ask: TranscribeAsk) -> list[Violation]:
-    """Returns which options do not apply to a model that writes one token a frame, by sound alone."""
+def wrong_for_frames(ask: TranscribeAsk, *, finds_language: bool) -> list[Violation]:
+    """Returns which options do not apply to a model that writes one token a frame, by sound alone.
+
+    A model that `finds_language` knows several, and none can be named to it.
+    """
     count = ask.transcript_count
     return [
         Violation(field, f"does not apply: the model {reason}")
         for field, reason, sent in (
+            ("language", "finds out what is spoken, and cannot be told", ask.language if finds_language else ""),
             ("target_language", "writes what it hears, and translates nothing", ask.target_language),
             ("prompt", "takes none", ask.prompt),
             ("hotwords", "takes none", ask.hotwords),

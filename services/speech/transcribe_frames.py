@@ -41,6 +41,8 @@ class FrameTranscriber:
         self._model = model
         self._reader = reader
         self._per_frame = model.samples_per_frame
+        # Nemotron 3.5 has a prompt for each language, and reads by that for any.
+        self._finds_language = hasattr(loaded.config, "default_prompt_id")
         self._texts = EmissionReader(loaded.tokenizer, model.samples_per_frame / reader.rate, model.writes_special)
         self._longest = self._whole_frames(window_seconds)
         self._stride = self._whole_frames(window_seconds / _STRIDE)
@@ -61,7 +63,7 @@ class FrameTranscriber:
 
     def wrong(self, ask: TranscribeAsk) -> list[Violation]:
         """Returns what is wrong with the options of a wish."""
-        return [*wrong_options(ask), *wrong_for_frames(ask)]
+        return [*wrong_options(ask), *wrong_for_frames(ask, finds_language=self._finds_language)]
 
     async def recognize(self, samples: Samples, ask: TranscribeAsk) -> Reading:
         """Returns what is said in samples at `rate`, of at most `window_seconds`, as a wish without audio says.

@@ -115,15 +115,16 @@ async def test_live_audio_is_read_as_a_recording_is(tmp_path: Path) -> None:
 
 
 async def test_what_does_not_apply_is_refused_all_at_once(tmp_path: Path) -> None:
-    write_transducer(tmp_path, "parakeet_tdt")
+    write_transducer(tmp_path, "nemotron3_5_asr")
     async with speech_stack(tmp_path) as stack:
         with pytest.raises(InvalidArgument) as caught:
             await stack.client.speech.transcribe(
                 pb.TranscribeRequest(
                     audio=media(SOUNDS[0]),
+                    language="de",
                     prompt="Hi",
                     transcript_count=3,
                     parameters=common.GenerationParameters(temperature=0),
                 )
             )
-    assert [each.field for each in caught.value.violations] == ["prompt", "transcript_count", "parameters"]
+    assert [each.field for each in caught.value.violations] == ["language", "prompt", "transcript_count", "parameters"]
