@@ -21,6 +21,9 @@ from services.engine.model_thread import ModelThread
 
 log = logging.getLogger(__name__)
 
+_LOOK_SECONDS = 0.01
+"""How often deadlines are looked at while the model works: going over all that waits may take longer than a layer."""
+
 
 class BatchRunner(Protocol):
     """Takes items of one kind through the model."""
@@ -55,6 +58,7 @@ class Batcher:
         self._new: deque[Job] = deque()
         self._cancelled: deque[Job] = deque()
         self._current: list[Entry] = []
+        self._next_look = 0.0
         self._done: list[tuple[Job, Computed | SensoriumError]] = []
         self._thread = ModelThread("batcher", self._loop)
         metrics.requests_running.set_function(lambda: len(self._current))
@@ -161,6 +165,10 @@ class Batcher:
 
     def _still_wanted(self) -> None:
         """Looks after letters while the model works. Raises Unwanted where all requests of its batch have ended."""
+        now = time.monotonic()
+        if not self._cancelled and now < self._next_look:
+            return
+        self._next_look = now + _LOOK_SECONDS
         self._receive()
         self._send()
         if all(entry.job.ended for entry in self._current):

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForImageClassification, ResNetConfig, ViTConfig
 
 from sensorium.errors import DeadlineExceeded
+from services.engine.batching import batcher
 from services.engine.batching.job import Item
 from services.engine.batching.wanted import Unwanted, ask_between_layers, asking, still_wanted
 from tests.services.engine.batching.bench import Bench, bench, items
@@ -54,6 +55,37 @@ async def test_a_deadline_is_told_while_the_model_works() -> None:
         with pytest.raises(DeadlineExceeded):
             await made.run(items(TIRELESS), seconds=0.2)
         assert made.runner.batches == []
+
+
+async def test_layers_do_not_each_look_at_all_that_waits_but_hear_at_once_who_went_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batcher, "_LOOK_SECONDS", 3600.0)
+    begun, enough = threading.Event(), threading.Event()
+    looks, per_batch = list[int](), list[int]()
+    async with bench() as made:
+        run, receive = made.runner.run, made.batcher._receive
+
+        def running(batch: Sequence[Item]) -> Sequence[Any]:
+            before = len(looks)
+            for _ in range(50):
+                still_wanted()
+            per_batch.append(len(looks) - before)
+            return run(batch)
+
+        def receiving() -> None:
+            looks.append(1)
+            receive()
+
+        monkeypatch.setattr(made.runner, "run", running)
+        monkeypatch.setattr(made.batcher, "_receive", receiving)
+        await made.run(items(1))
+        assert per_batch == [1]
+        work(made, begun, enough)
+        left = made.run(items(TIRELESS))
+        await asyncio.to_thread(begun.wait)
+        left.cancel()
+        assert (await made.run(items(2))).outputs == [[2]]
 
 
 async def test_neighbours_of_who_went_away_are_answered() -> None:
