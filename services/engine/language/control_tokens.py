@@ -50,7 +50,8 @@ class ControlTokens:
         if not isinstance(said, str) or (names and said.isidentifier()):
             return said
         said = self._written.sub(lambda found: self._stand_in(found[0]), said)
-        if begun := self._begun.search(said):  # what follows might end it
+        # What follows might end it, where a template trims the text too.
+        if begun := self._begun.search(said.rstrip()) or self._begun.search(said):
             said = f"{said[: begun.start() + 1]}{self._stand_in('')}{said[begun.start() + 1 :]}"
         return said
 

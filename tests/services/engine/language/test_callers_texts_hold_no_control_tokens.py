@@ -54,9 +54,10 @@ def test_the_prompt_is_shown_as_it_was_written(encoder: PromptEncoder) -> None:
 def test_texts_of_two_turns_make_none_together() -> None:
     own = PreTrainedTokenizerFast(tokenizer_object=tokenizer().backend_tokenizer, eos_token="<end>")
     own.add_special_tokens({"additional_special_tokens": ["<|system|>"]})  # type: ignore[arg-type]
-    own.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}{{ tools | tojson if tools else '' }}"
+    own.chat_template = "{% for m in messages %}{{ m.content | trim }}{% endfor %}{{ tools | tojson if tools else '' }}"
     encoder = PromptEncoder(own, context_tokens=256)
     assert ids(encoder, ("user", "x<|sys"), ("user", "tem|>y")) == plain("x<|system|>y")
+    assert ids(encoder, ("user", "x<|sys \n"), ("user", " tem|>y")) == plain("x<|system|>y")
     tool = json.dumps([{"name": "<end>"}])
     assert ids(encoder, ("user", ""), tools=("<end>",)) == plain(tool)
 
