@@ -1,15 +1,16 @@
 """The verb Transcribe by a model that writes what it hears token by token."""
 
+import asyncio
 import math
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
-from sensorium.errors import InvalidArgument, Violation
+from sensorium.errors import InvalidArgument, QueueFull, Violation
 from services.engine.audio.reader import AudioReader
 from services.engine.batching.answer import Answer, RequestTimes
 from services.engine.generation.running.media import Medium
@@ -32,6 +33,10 @@ from services.speech.window_reading import WindowReading, WindowReadings
 from services.speech.window_transcript import WindowTranscripts
 from services.speech.window_writer import WindowWriter
 
+T = TypeVar("T")
+
+_RETRY_SECONDS = 1.0
+
 
 @dataclass
 class Course:
@@ -44,6 +49,8 @@ class Course:
     seconds: float
     options: ListeningOptions
     deadline: float | None
+    patient: bool = False
+    """Whether it waits where the queue is full, once it is begun."""
     done: int = 0
     """Frames that are transcribed."""
     language: str = ""
@@ -163,7 +170,7 @@ class WritingTranscriber:
             raise InvalidArgument(wrong)
         make = window_features if whole else long_features
         features = make(self._model.extractor, sound.samples)
-        return Course(features, self._frames(sound.samples), sound.seconds, options, ask.deadline)
+        return Course(features, self._frames(sound.samples), sound.seconds, options, ask.deadline, patient=True)
 
     def _encode(self, text: str) -> Sequence[int]:
         return self._encoder.encode(text, field="prompt", add_special_tokens=False)
@@ -178,7 +185,9 @@ class WritingTranscriber:
         window = window_medium(features, self._model.loaded.source_tokens)
         if not course.language:
             await self._find_language(course, window)
-        readings = await self._writer.write(window, course.options, course.language, course.deadline)
+        readings = await _waited_for(
+            course, lambda: self._writer.write(window, course.options, course.language, course.deadline)
+        )
         course.note(readings)
         done = 0
         for i, reading in enumerate(readings.candidates):
@@ -198,7 +207,7 @@ class WritingTranscriber:
         if not course.options.word_times or not given:
             return [[] for _ in found]
         asked = window, course.options, course.language, given, course.deadline
-        looks, opening = await self._writer.align(*asked)
+        looks, opening = await _waited_for(course, lambda: self._writer.align(*asked))
         course.compute += looks.compute
         heard = min(self._all_frames, course.frames - course.done)
         return await self._preprocessing.finish(
@@ -225,6 +234,17 @@ class WritingTranscriber:
             return
         course.language, course.language_confidence, readings = await self._writer.language(window, course.deadline)
         course.queue, course.compute = readings.queue, course.compute + readings.compute
+
+
+async def _waited_for(course: Course, ask: Callable[[], Awaitable[T]]) -> T:
+    """Returns what the model answers. That of a recording that is begun waits where none may wait."""
+    while True:
+        try:
+            return await ask()
+        except QueueFull as full:
+            if not course.patient or course.queue is None:
+                raise
+            await asyncio.sleep(full.retry_after or _RETRY_SECONDS)
 
 
 def _within(segment: Segment, seconds: float) -> Segment:
