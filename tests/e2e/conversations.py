@@ -8,10 +8,10 @@ from sensorium import AsyncClient
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import multimodal_pb2 as pb
 from tests import sounds
-from tests import tiny_multimodal_models as tiny
 from tests.e2e.pictures import media
 from tests.e2e.requests import Read
 from tests.own_multimodal import Said
+from tests.tiny_media_readers import RATE
 
 
 def part(said: Said) -> pb.ContentPart:
@@ -20,7 +20,7 @@ def part(said: Said) -> pb.ContentPart:
         return pb.ContentPart(text=said)
     if isinstance(said, Image.Image):
         return pb.ContentPart(image=media(said))
-    return pb.ContentPart(audio=sounds.media(said, tiny.RATE))
+    return pb.ContentPart(audio=sounds.media(said, RATE))
 
 
 def prompt(*said: Said) -> pb.MultimodalPrompt:

@@ -53,7 +53,7 @@ def preprocessing() -> Iterator[Preprocessing]:
 class Quick:
     """Reads whatever it is given, without a look."""
 
-    def read(self, *_: Any) -> Any:
+    def read(self, *_: Any, **__: Any) -> Any:
         return SimpleNamespace(length=1, kind=None)
 
     def decode(self, *_: Any) -> Any:
