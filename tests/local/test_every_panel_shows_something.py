@@ -35,6 +35,8 @@ HERE = {
 }
 """What scalers ask for by the cluster's names, and what it is called in this stack."""
 ASKED = 'count(sum by (model) (rate(sensorium_gateway_requests_total{code="OK", model!="other"}[10s])) > 0)'
+PROPOSED = "sum(rate(sensorium_engine_proposed_tokens_total[10s])) > 0"
+"""Has values while tokens are proposed, which engines leave while their machine is too busy to gain by it."""
 QUESTIONS = [question for question in questions() if not question.where.startswith("$")]
 COMPARISONS = {">", "<", ">=", "<=", "==", "!="}
 
@@ -61,8 +63,10 @@ def observed() -> Iterator[Observed]:
                 pass
             with Prometheus(told, rules()) as prometheus, Traffic(stack.target, members):
                 start = time.time()
-                while [series.value for series in prometheus.now(ASKED)] != [len(MEMBERS)]:
-                    assert time.time() < start + 80, "some model was never asked"
+                while [series.value for series in prometheus.now(ASKED)] != [len(MEMBERS)] or not prometheus.now(
+                    PROPOSED
+                ):
+                    assert time.time() < start + 200, "some model was never asked, or proposed no tokens"
                     time.sleep(0.5)
                 time.sleep(3)  # until every rule has seen it
                 yield Observed(prometheus, stack, start)
