@@ -1,8 +1,12 @@
-"""What is wrong with the options of a wish for a transcript, whatever model is asked."""
+"""What is wrong with a wish for a transcript, whatever model is asked."""
+
+from collections.abc import Sequence
 
 import langcodes
 
-from sensorium.errors import Violation
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.audio.reader import AudioReader, Sound
+from services.engine.media.refusal import AudioRefused
 from services.speech.transcribe_ask import TranscribeAsk
 
 MOST_TRANSCRIPTS = 16
@@ -19,6 +23,22 @@ def wrong_options(ask: TranscribeAsk) -> list[Violation]:
     if count is not None and not 1 <= count <= MOST_TRANSCRIPTS:
         wrong.append(Violation("transcript_count", f"must be in [1, {MOST_TRANSCRIPTS}], not {count}"))
     return wrong
+
+
+def sound_of(ask: TranscribeAsk, reader: AudioReader, wrong: Sequence[Violation]) -> Sound:
+    """Returns the recording at the model's rate.
+
+    Raises:
+        InvalidArgument: it is none, or of a length that the model does not take; `wrong` is told with it.
+    """
+    try:
+        if ask.audio.wrong:
+            raise AudioRefused(ask.audio.wrong)
+        sound = reader.decode(ask.audio.data, ask.audio.media_type, ask.deadline)
+        reader.check_length(sound.samples)
+    except AudioRefused as error:
+        raise InvalidArgument([*wrong, Violation("audio", str(error))]) from error
+    return sound
 
 
 def wrong_for_frames(ask: TranscribeAsk, *, finds_language: bool) -> list[Violation]:

@@ -13,7 +13,6 @@ from services.engine.generation.requests.request import Work
 from services.engine.language.languages import tag_of
 from services.engine.language.prompting import PromptEncoder
 from services.engine.media.recording import Samples
-from services.engine.media.refusal import AudioRefused
 from services.engine.multimodal.processor import MediumRefused
 from services.engine.preprocessing import Preprocessing
 from services.speech.dictation_course import Course, Span, Told, confidence
@@ -25,7 +24,7 @@ from services.speech.live.reading import Word as LiveWord
 from services.speech.recording_cuts import RecordingCuts
 from services.speech.text_words import words_of
 from services.speech.transcribe_ask import TranscribeAsk, Transcribed
-from services.speech.transcribe_checks import wrong_options
+from services.speech.transcribe_checks import sound_of, wrong_options
 from services.speech.window_reading import WindowReading
 
 _TOGETHER = 4
@@ -118,13 +117,7 @@ class DictationTranscriber:
     def _prepare(self, ask: TranscribeAsk) -> tuple[Sound, DictationOptions]:
         wrong = [*ask.violations, *wrong_options(ask)]
         options = self._options(ask, wrong)
-        try:
-            if ask.audio.wrong:
-                raise AudioRefused(ask.audio.wrong)
-            sound = self._reader.decode(ask.audio.data, ask.audio.media_type, ask.deadline)
-            self._reader.check_length(sound.samples)
-        except AudioRefused as error:
-            raise InvalidArgument([*wrong, Violation("audio", str(error))]) from error
+        sound = sound_of(ask, self._reader, wrong)
         if options.count > 1 and self._cuts.next(sound.samples, 0) < len(sound.samples):
             wrong.append(
                 Violation("transcript_count", f"must be 1 for a recording of more than {self.window_seconds:g} s")

@@ -13,11 +13,10 @@ from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.media.recording import Samples
-from services.engine.media.refusal import AudioRefused
 from services.speech.live.reading import Reading
 from services.speech.live.reading import Word as LiveWord
 from services.speech.transcribe_ask import Segment, TranscribeAsk, Transcribed, Transcript, Word
-from services.speech.transcribe_checks import wrong_for_frames, wrong_options
+from services.speech.transcribe_checks import sound_of, wrong_for_frames, wrong_options
 
 _STRIDE = 6
 """A window shares one part of so many with each neighbour, as in transformers' pipeline."""
@@ -86,13 +85,7 @@ class FrameTranscriber:
 
     def _prepare(self, ask: TranscribeAsk) -> Prepared[Transcribed]:
         wrong = [*ask.violations, *self.wrong(ask)]
-        try:
-            if ask.audio.wrong:
-                raise AudioRefused(ask.audio.wrong)
-            sound = self._reader.decode(ask.audio.data, ask.audio.media_type, ask.deadline)
-            self._reader.check_length(sound.samples)
-        except AudioRefused as error:
-            raise InvalidArgument([*wrong, Violation("audio", str(error))]) from error
+        sound = sound_of(ask, self._reader, wrong)
         if wrong:
             raise InvalidArgument(wrong)
         found = windows(len(sound.samples), self._longest, self._stride)

@@ -21,14 +21,13 @@ from services.engine.listening.hearing import window_medium
 from services.engine.listening.loading import ListeningModel
 from services.engine.listening.segments import Stretch
 from services.engine.media.recording import Samples
-from services.engine.media.refusal import AudioRefused
 from services.engine.preprocessing import Preprocessing
 from services.speech.held_seconds import HeldSeconds
 from services.speech.listening_options import ListeningOptions, listening_options
 from services.speech.live.reading import Reading, spaced
 from services.speech.live.reading import Word as LiveWord
 from services.speech.transcribe_ask import Segment, TranscribeAsk, Transcribed, Transcript, Word
-from services.speech.transcribe_checks import wrong_options
+from services.speech.transcribe_checks import sound_of, wrong_options
 from services.speech.window_reading import WindowReading, WindowReadings
 from services.speech.window_transcript import WindowTranscripts
 from services.speech.window_writer import WindowWriter
@@ -154,13 +153,7 @@ class WritingTranscriber:
     def _prepare(self, ask: TranscribeAsk) -> Course:
         wrong = [*ask.violations, *wrong_options(ask)]
         options = self._options(ask, wrong)
-        try:
-            if ask.audio.wrong:
-                raise AudioRefused(ask.audio.wrong)
-            sound = self._reader.decode(ask.audio.data, ask.audio.media_type, ask.deadline)
-            self._reader.check_length(sound.samples)
-        except AudioRefused as error:
-            raise InvalidArgument([*wrong, Violation("audio", str(error))]) from error
+        sound = sound_of(ask, self._reader, wrong)
         whole = len(sound.samples) <= round(self.window_seconds * self.rate)
         if options.count > 1 and not whole:
             wrong.append(
