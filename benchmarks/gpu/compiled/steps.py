@@ -96,7 +96,8 @@ class Steps:
         for number in range(_TILES) if size_for(size) in RACED else ():
             for each in (*self._products, *self._gated):
                 linear = each if isinstance(each, GpuLinear) else each.pair
-                choices = wide_tiles_for(size, *linear.weight.shape, PROCESSORS)
+                units, width = linear.weight.shape
+                choices = wide_tiles_for(size, units, width, PROCESSORS)
                 chosen = {size_for(size): choices[min(number, len(choices) - 1)]}
                 each.few_rows = FewRows(linear.weight, None, linear.bias, chosen)
             self.run(Kind.DECODING, size)
