@@ -39,6 +39,19 @@ def _moonshine(count: int) -> tuple[Any, dict[str, Any]]:
     return Wav2Vec2FeatureExtractor(return_attention_mask=True), config
 
 
+def _moonshine_streaming(count: int) -> tuple[Any, dict[str, Any]]:
+    encoder = {
+        "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 4, "sliding_windows": [[4, 3], [6, 0]], "head_dim": 6,
+    }  # fmt: skip
+    config = {
+        "vocab_size": count, "encoder_config": encoder, "hidden_size": 36, "intermediate_size": 48,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4, "pad_head_dim_to_multiple_of": 8,
+        "max_position_embeddings": 2048, "decoder_start_token_id": _BEGIN, "tie_word_embeddings": False,
+    }  # fmt: skip
+    return Wav2Vec2FeatureExtractor(return_attention_mask=True), config
+
+
 _PARAKEET: dict[str, Any] = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_mel_bins": 16,
     "subsampling_factor": 4, "subsampling_conv_channels": 8, "conv_kernel_size": 5, "max_position_embeddings": 900,
@@ -88,6 +101,7 @@ def _seamless(count: int) -> tuple[Any, dict[str, Any]]:
 
 _MAKERS: dict[str, Maker] = {
     "moonshine": _moonshine,
+    "moonshine_streaming": _moonshine_streaming,
     "cohere_asr": _cohere_asr,
     "canary": _canary,
     "speech_to_text": _speech_to_text,

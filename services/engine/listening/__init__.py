@@ -16,4 +16,5 @@ And those that hear windows of any length and tell no times (Moonshine, Speech2T
 scribe       a model with its feature extractor
 openings     what its decoder starts with, by kind and language
 state_count  how many states a window comes to
+places       what Moonshine Streaming leaves to its decoder and to its processor
 """

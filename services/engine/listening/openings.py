@@ -83,6 +83,7 @@ def _with_tokens(processor: Any, codes: Iterable[str]) -> Sequence[str]:
 
 OPENINGS: Mapping[str, Callable[[LoadedModel, Any], Manner]] = {
     "moonshine": _plain,
+    "moonshine_streaming": _plain,
     "speech_to_text": _plain,
     "cohere_asr": _cohere_asr,
     "canary": _canary,

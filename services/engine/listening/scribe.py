@@ -21,6 +21,7 @@ from services.engine.dictation.manner import Manner
 from services.engine.generation.running.media import Medium
 from services.engine.listening.encoder import LooseEncoder
 from services.engine.listening.openings import manner_of
+from services.engine.listening.places import WholeFrames, place_states
 from services.engine.listening.state_count import StateCount
 from services.engine.loading import LoadedModel, loaded_model
 from services.engine.media.recording import Samples
@@ -95,6 +96,9 @@ def load_scribe(checkpoint: Checkpoint, window_seconds: float) -> Scribe:
     for module in model.get_decoder().modules():
         if hasattr(module, "head_dim_padding"):  # zeros behind keys and values, for kernels that are not used here
             module.head_dim_padding = 0
+    if config.model_type == "moonshine_streaming":
+        place_states(model)
+        extractor = WholeFrames(extractor, model.get_encoder().embedder.frame_len)
     loaded = loaded_model(checkpoint, model, tokenizer, followed=_FOLLOWED)
     longest = min(window_seconds, getattr(extractor, "max_audio_clip_s", window_seconds))
     silence = np.zeros(round(longest * extractor.sampling_rate), np.float32)
