@@ -65,7 +65,8 @@ def _pair(product: Product, updates: Updates, name: str, layer: nn.Module, made_
     if not rank or (tuple(first.shape), tuple(second.shape)) != ((rank, into), (out, rank)):
         told = f"{'×'.join(map(str, first.shape))} and {'×'.join(map(str, second.shape))}"
         raise ValueError(f"its factors of {name}, which is {out}×{into}, are {told}.{made_for}")
-    pair = Pair(first.to(weight), (second * updates.scale(product.module, rank)).to(weight))
+    # A copy: what was read of safetensors is the file itself, which training may write anew meanwhile.
+    pair = Pair(first.to(weight, copy=True), (second * updates.scale(product.module, rank)).to(weight))
     if not (pair.first.isfinite().all() and pair.second.isfinite().all()):
         raise ValueError(
             f"its factors of {name} are not finite in {weight.dtype}: it is damaged, or needs a wider --dtype."

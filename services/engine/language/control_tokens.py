@@ -31,6 +31,9 @@ class ControlTokens:
         begun = one_of(_beginnings(self._control)) if self._control else "(?!)"
         self._written = re.compile(written)
         self._begun = re.compile(f"{begun}$")
+        self._joined = "\0".join(["", *self._control, ""])
+        self._longest = max(map(len, self._control), default=0)
+        self._last = {text[-1] for text in self._control}
         self._either = re.compile(rf"{self._mark}(\d+)\.|{written}")
         self._plain: Tokenizer | None = None
         if tokenizer.is_fast:
@@ -50,10 +53,20 @@ class ControlTokens:
         if not isinstance(said, str) or (names and said.isidentifier()):
             return said
         said = self._written.sub(lambda found: self._stand_in(found[0]), said)
+        nothing, lead = self._stand_in(""), len(said) - len(said.lstrip())
+        goes_on = self._goes_on(said.strip())
         # What follows might end it, where a template trims the text too.
         if begun := self._begun.search(said.rstrip()) or self._begun.search(said):
-            said = f"{said[: begun.start() + 1]}{self._stand_in('')}{said[begun.start() + 1 :]}"
-        return said
+            broken = "".join(f"{character}{nothing}" for character in begun[0])  # others may begin within it
+            said = f"{said[: begun.start()]}{broken}{said[begun.end() :]}"
+        return f"{said[:lead]}{nothing}{said[lead:]}" if goes_on else said
+
+    def _goes_on(self, said: str) -> bool:
+        """Returns whether a text may go on with, or end, what a template has begun: `<{{ name }}>`."""
+        if not said or said.isidentifier():  # names and plain words stay as they are, wherever they stand
+            return False
+        heads = (said[: i + 1] for i, last in enumerate(said[: self._longest]) if last in self._last)
+        return said in self._joined or any(f"{head}\0" in self._joined for head in heads)
 
     def has_marks(self, text: str) -> bool:
         """Returns whether there are marks in a text."""

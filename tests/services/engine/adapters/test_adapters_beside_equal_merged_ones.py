@@ -23,6 +23,7 @@ from services.engine.native.library import load_library
 from services.engine.packing import OneDnnLinear
 from tests.services.bench import Bench, eventually, real_bench
 from tests.tiny_adapted import NAMES, adapted
+from tests.tiny_adapters import WEIGHTS
 
 CPU, PAGES, PAGE_SIZE = torch.device("cpu"), 128, 16
 PROMPTS = [[7 + (i * j) % 300 for i in range(1, length)] for j, length in ((3, 5), (5, 24), (11, 37), (13, 20))]
@@ -49,7 +50,10 @@ MODELS = ["llama", "qwen3", "gemma3", "mistral", "gpt2", "mixtral"]
 
 
 def test_they_need_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no compiler is, torch computes both the layers and what stays beside them."""
+    """Where no compiler is, torch computes both the layers and what stays beside them.
+
+    Nor the files that they were read of, which may be written anew meanwhile.
+    """
     for user in (acceleration, beside, parts):
         monkeypatch.setattr(user, "load_library", lambda: None)
     known = adapted(tmp_path)
@@ -57,8 +61,12 @@ def test_they_need_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     runner, pool = runner_of(loaded)
     layer: Any = loaded.model.get_decoder().layers[1]
     assert isinstance(layer.mlp.up_proj, OneDnnLinear)
-    found = runner.run([Row(sequence, len(sequence.token_ids)) for sequence in sequences_of(pool).values()])
     expected = [known.logits(name, prompt)[-1] for name, prompt in zip(NAMES, PROMPTS, strict=True)]
+    for place in known.places.values():
+        weights = Path(place, WEIGHTS)
+        with weights.open("r+b") as file:  # as a file is that is copied over another
+            file.write(bytes(weights.stat().st_size))
+    found = runner.run([Row(sequence, len(sequence.token_ids)) for sequence in sequences_of(pool).values()])
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=2e-4)
 
 
