@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -103,6 +103,8 @@ class Synthesizer:
 
     def _steps(self, prepared: _Prepared) -> Iterator[Tensor | None]:
         """Takes the model through all sentences, one after the other. Runs in the engine's thread."""
+        manner = prepared.manner
         for place, tokens in enumerate(prepared.sentences):
             draws = Draws(key_of(prepared.facts.seed, place), self._loaded.device)
-            yield from self._loaded.speaker.speak(tokens, prepared.manner, draws)
+            like = yield from self._loaded.speaker.speak(tokens, manner, draws)
+            manner = replace(manner, like=like)

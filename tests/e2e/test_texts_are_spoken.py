@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import (
     AutoTokenizer,
+    CsmForConditionalGeneration,
+    CsmProcessor,
     MusicgenForConditionalGeneration,
     SpeechT5ForTextToSpeech,
     SpeechT5HifiGan,
@@ -25,7 +27,7 @@ from sensorium.v1 import speech_pb2 as pb
 from sensorium.v1.common_pb2 import Embedding
 from services.engine.speech_synthesis.draws import key_of
 from tests.e2e.stack import RunningStack, speech_stack
-from tests.tiny_speakers import WIDTH, write_musicgen, write_speecht5, write_vits
+from tests.tiny_speakers import CSM_LENGTHS, WIDTH, write_csm, write_musicgen, write_speecht5, write_vits
 
 SENTENCES = ["The quick brown fox jumps.", "Over a lazy dog!", "What is it?"]
 TEXT = " ".join(SENTENCES)
@@ -150,6 +152,27 @@ async def test_musicgen_makes_the_sound_that_a_text_describes(tmp_path: Path) ->
         assert await violations(stack, text="zq" * 150, voice="x") == {
             "text": words,
             "voice": "is 'x'; the model has no voices by name",
+        }
+
+
+async def test_csm_speaks_a_text_in_one_voice(tmp_path: Path) -> None:
+    """The second sentence is said as by who said the first."""
+    folder = write_csm(tmp_path)
+    model, processor = CsmForConditionalGeneration.from_pretrained(folder).eval(), CsmProcessor.from_pretrained(folder)
+    torch.manual_seed(key_of(4, 0))
+    first = model.generate(**processor("[2]A fox."), output_audio=True)[0]
+    torch.manual_seed(key_of(4, 1))
+    inputs = processor("[2]A fox.<|AUDIO|><|audio_eos|>[2]What?", audio=[first.numpy()], audio_kwargs=CSM_LENGTHS)
+    expected = torch.cat((first, model.generate(**inputs, output_audio=True)[0]))
+    async with speech_stack(folder) as stack:
+        asked: dict[str, Any] = {"encoding": FLOAT32, "seed": 4, "voice": "2"}
+        found, other = await asyncio.gather(*(stream(stack, "A fox. What?", **asked) for _ in range(2)))
+        np.testing.assert_allclose(floats(found.audio), expected.numpy(), atol=ROUNDING)
+        assert other.audio == found.audio
+        assert len(found.deltas) > 2
+        assert await violations(stack, text="hi", voice="10", speaking_rate=2.0) == {
+            "voice": "is '10'; the model has the voices 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
+            "speaking_rate": "must be 1 or absent: the model has only one speed",
         }
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from transformers import (
+    BarkModel,
+    CsmForConditionalGeneration,
     MusicgenForConditionalGeneration,
     PretrainedConfig,
     SpeechT5ForTextToSpeech,
@@ -30,6 +32,8 @@ from services.engine.checkpoint import (
     revision_of,
 )
 from services.engine.hub import require_hub
+from services.engine.speech_synthesis.bark import Bark
+from services.engine.speech_synthesis.csm import Csm
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.model import LoadedSpeaker, Manner, SpeakingModel
 from services.engine.speech_synthesis.musicgen import MusicGen
@@ -40,6 +44,7 @@ _VOCODER_FOLDER = "vocoder"
 _TRIED_TOKENS = 4
 _TRIED_STEPS = 16
 """All of a few tokens for a model that speaks; of one that makes music for half a minute, the beginning."""
+_SERVED = "VITS, SpeechT5, CSM, Bark and MusicGen"
 _REASONS = {
     "fastspeech2_conformer": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
     "fastspeech2_conformer_with_hifigan": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
@@ -66,9 +71,7 @@ def load_speaker(checkpoint: Checkpoint, parts: SpeakerParts) -> LoadedSpeaker:
         config = read_config(checkpoint)
         load = _LOADERS.get(config.model_type)
         if load is None:
-            why = _REASONS.get(
-                config.model_type, "of models that make sound of texts, VITS, SpeechT5 and MusicGen are served"
-            )
+            why = _REASONS.get(config.model_type, f"of models that make sound of texts, {_SERVED} are served")
             raise ModelRefused(f"{checkpoint.source} is {config.model_type}: {why}.")
         if (
             checkpoint.device.type == "cpu"
@@ -143,6 +146,20 @@ def _load_musicgen(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: 
     return model, MusicGen(model, tokenizer)
 
 
+def _load_csm(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, parts: SpeakerParts) -> Loaded:
+    if parts.voices is not None:
+        raise ModelRefused("--voices: CSM has the voices it was trained with.")
+    model = read_model(checkpoint, config, CsmForConditionalGeneration).eval()
+    return model, Csm(model, tokenizer)
+
+
+def _load_bark(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, parts: SpeakerParts) -> Loaded:
+    if parts.voices is not None:
+        raise ModelRefused("--voices: Bark's are those that its speaker_embeddings_path.json lists.")
+    model = read_model(checkpoint, config, BarkModel).eval()
+    return model, Bark(model, tokenizer, checkpoint)
+
+
 def _load_vocoder(checkpoint: Checkpoint, named: str | None) -> Any:
     """Returns a vocoder: a checkpoint of its own, or the subfolder of another."""
     place = replace(checkpoint, quantization="none", adapter=None)
@@ -174,4 +191,6 @@ _LOADERS: dict[str, Callable[[Checkpoint, PretrainedConfig, Any, SpeakerParts], 
     "vits": _load_vits,
     "speecht5": _load_speecht5,
     "musicgen": _load_musicgen,
+    "csm": _load_csm,
+    "bark": _load_bark,
 }

@@ -1,6 +1,6 @@
 """What the engine asks of a model that speaks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,8 @@ class Manner:
     embedding: Sequence[float] | None = None
     rate: float = 1.0
     """Speed, relative to the model's own."""
+    like: Any = None
+    """What `speak` returned for the sentence before, by which a model without voices keeps the one it began with."""
 
 
 class SpeakingModel(Protocol):
@@ -42,8 +44,8 @@ class SpeakingModel(Protocol):
         """Returns the tokens of a sentence, or description; none if nothing of it can be said. Any thread."""
         ...
 
-    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws, /) -> Iterator[Tensor | None]:
-        """Yields the sound of a sentence, `[samples]` in [-1, 1], piece by piece.
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws, /) -> Generator[Tensor | None, None, Any]:
+        """Yields the sound of a sentence, `[samples]` in [-1, 1], piece by piece, and returns the next one's `like`.
 
         Each step is short, and may yield None where there is nothing to hear yet. Called in the model's thread.
         """

@@ -1,21 +1,19 @@
 """MusicGen: draws sound and music that a text describes, token by token, and makes sound of all of them at its end."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import StoppingCriteriaList
 
 from services.engine.checkpoint import ModelRefused
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.model import Manner
-from services.engine.speech_synthesis.turns import Turns
+from services.engine.speech_synthesis.own_loop import Pauses, taken
 
 _MOST_TOKENS = 256
 """Of a description: what its reader of texts was trained with."""
-_STEPS = 8
-"""Steps of the decoder before others have their turn."""
 
 
 class MusicGen:
@@ -41,34 +39,13 @@ class MusicGen:
         ids: list[int] = self._tokenizer(sentence)["input_ids"]
         return ids if set(ids) - {*self._tokenizer.all_special_ids} else []
 
-    def speak(self, tokens: Sequence[int], _manner: Manner, draws: Draws) -> Iterator[Tensor | None]:
+    def speak(self, tokens: Sequence[int], _manner: Manner, draws: Draws) -> Generator[Tensor | None]:
         """See SpeakingModel. There is one piece: it makes sound of all its tokens at once."""
         ids = torch.tensor([tokens], device=self._model.device)
 
-        @torch.inference_mode()
         def generate(pause: Callable[[], None]) -> Tensor:
-            criteria = StoppingCriteriaList([_Pauses(pause)])
+            criteria = StoppingCriteriaList([Pauses(pause)])
             return self._model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), stopping_criteria=criteria)
 
-        steps, made = iter(Turns(generate)), None
-        try:
-            while made is None:
-                with draws.in_force():
-                    made = next(steps)
-                yield None if made is None else made[0, 0]
-        finally:
-            steps.close()
-
-
-class _Pauses(StoppingCriteria):
-    """Stops nothing, but lets others have their turn."""
-
-    def __init__(self, pause: Callable[[], None]) -> None:
-        self._pause = pause
-        self._steps = 0
-
-    def __call__(self, input_ids: Tensor, *_: Any, **__: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        self._steps += 1
-        if self._steps % _STEPS == 0:
-            self._pause()
-        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        made = yield from taken(generate, draws)
+        yield made[0, 0]

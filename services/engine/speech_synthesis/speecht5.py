@@ -1,7 +1,7 @@
 """SpeechT5: draws a spectrogram frame by frame, of which a vocoder makes sound."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ class SpeechT5:
         said = tokenizer.convert_ids_to_tokens([each for each in ids if each not in tokenizer.all_special_ids])
         return ids if any(piece.strip("▁ ") for piece in said) else []
 
-    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Iterator[Tensor | None]:
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None]:
         """See SpeakingModel."""
         model, vocoder = self._model, self._vocoder
         voice = self._embeddings[manner.voice or 0] if manner.embedding is None else manner.embedding

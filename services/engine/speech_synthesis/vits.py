@@ -1,6 +1,6 @@
 """VITS: reads a sentence at once, draws how long each sound lasts, and makes sound of frames."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from copy import copy
 from functools import cached_property
 from typing import Any
@@ -43,7 +43,7 @@ class Vits:
         tokens = [token for token in self._ids(sentence) if token < known]
         return [] if set(tokens) <= self._mute and self._is_mute(sentence) else tokens
 
-    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Iterator[Tensor | None]:
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None]:
         """See SpeakingModel."""
         ids = torch.tensor([tokens], device=self._model.device)
         rate = self._model.speaking_rate * manner.rate

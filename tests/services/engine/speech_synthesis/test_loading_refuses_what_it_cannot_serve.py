@@ -2,16 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import BarkConfig, FastSpeech2ConformerConfig, PretrainedConfig, VitsModel
+from transformers import FastSpeech2ConformerConfig, PretrainedConfig, SeamlessM4TConfig, VitsModel
 
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.speech_synthesis import loading
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
-from tests.tiny_speakers import WIDTH, write_musicgen, write_speecht5, write_vits
+from tests.tiny_speakers import WIDTH, write_bark, write_csm, write_musicgen, write_speecht5, write_vits
 
 CPU, ALONE = torch.device("cpu"), SpeakerParts()
 
@@ -51,6 +53,41 @@ def test_voices_must_fit_the_model(tmp_path: Path) -> None:
     assert "--voices" in refusal(write_vits(tmp_path / "vits"), SpeakerParts(voices=voices))
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.array([1, None]),
+        np.arange(9),
+        np.full((2, 9), 32),
+        np.full((2, 9), -1),
+        np.zeros((2, 9)),
+        np.zeros((2, 0), int),
+    ],
+)
+def test_voices_of_bark_are_numbers_of_its_codes(tmp_path: Path, numbers: "np.ndarray[Any, Any]") -> None:
+    folder = write_bark(tmp_path)
+    np.save(folder / "anna_coarse.npy", numbers, allow_pickle=True)
+    assert "voice of this model" in (message := refusal(folder)) or "allow_pickle" in message
+
+
+def test_voices_of_bark_lie_beside_it(tmp_path: Path) -> None:
+    folder = write_bark(tmp_path / "model")
+    (folder / "anna_fine.npy").rename(tmp_path / "anna_fine.npy")
+    voices = json.loads((folder / "speaker_embeddings_path.json").read_text())
+    for place in ("anna_fine.npy", "../anna_fine.npy", str(tmp_path / "anna_fine.npy")):
+        voices["v2/anna"]["fine_prompt"] = place
+        (folder / "speaker_embeddings_path.json").write_text(json.dumps(voices))
+        assert list(load_speaker(Checkpoint(str(folder), CPU), ALONE).speaker.voices) == ["any"]
+    assert "speaker_embeddings_path.json" in refusal(folder, SpeakerParts(voices=tmp_path))
+
+
+def test_a_codec_that_looks_ahead_is_refused(tmp_path: Path) -> None:
+    folder = write_csm(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    change(folder / "config.json", codec_config=config["codec_config"] | {"use_causal_conv": False})
+    assert "convolutions are causal" in refusal(folder)
+
+
 @pytest.mark.parametrize(("setting", "package"), [("phonemize", "phonemizer"), ("is_uroman", "uroman")])
 def test_a_tokenizer_that_needs_another_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, package: str
@@ -72,7 +109,7 @@ def test_a_vocabulary_that_is_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (BarkConfig(), "is bark: of models that make sound of texts, VITS, SpeechT5 and MusicGen"),
+        (SeamlessM4TConfig(), "is seamless_m4t: of models that make sound of texts, VITS, SpeechT5, CSM, Bark"),
         (FastSpeech2ConformerConfig(), "g2p_en"),
     ],
 )

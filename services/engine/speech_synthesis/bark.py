@@ -1,0 +1,116 @@
+"""Bark: reads a sentence as what is to be said, writes coarse and then fine codes of it, and makes sound of them."""
+
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import StoppingCriteriaList
+from transformers.models.bark.generation_configuration_bark import (
+    BarkCoarseGenerationConfig,
+    BarkFineGenerationConfig,
+    BarkSemanticGenerationConfig,
+)
+
+from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.speech_synthesis.bark_voices import read_voices
+from services.engine.speech_synthesis.draws import Draws
+from services.engine.speech_synthesis.model import Manner
+from services.engine.speech_synthesis.own_loop import Pauses, taken
+
+History = dict[str, Tensor]
+"""What Bark said before, by the names of its library: a voice is how that sounded."""
+_ANY = "any"
+"""The name of no voice: another one for each request, kept to the end of its text."""
+_STEPS_PER_TOKEN = 16
+"""A third of a second: as slow as anybody speaks."""
+_SHORTEST = 8
+"""Steps of a sentence that tell its voice."""
+
+
+class Bark:
+    """A SpeakingModel. Its codes are those of the library's `generate`, and so are its draws."""
+
+    language = ""
+    embedding_width = 0
+    has_rates = False
+    divides = True
+
+    def __init__(self, model: Any, tokenizer: Any, checkpoint: Checkpoint) -> None:
+        """Raises ModelRefused for a model whose files do not say how it is run, or hold voices of another."""
+        own = model.generation_config
+        if not hasattr(own, "semantic_config"):
+            raise ModelRefused("Bark needs its generation_config.json, with a part for each of its models.")
+        self._model = model
+        self._tokenizer = tokenizer
+        self._semantic = BarkSemanticGenerationConfig(**own.semantic_config)
+        self._coarse = BarkCoarseGenerationConfig(**own.coarse_acoustics_config)
+        self._fine = BarkFineGenerationConfig(**own.fine_acoustics_config)
+        coarse, fine = self._coarse.n_coarse_codebooks, self._fine.n_fine_codebooks
+        voices = read_voices(
+            checkpoint,
+            {
+                "semantic_prompt": self._semantic.semantic_vocab_size,
+                "coarse_prompt": own.codebook_size,
+                "fine_prompt": own.codebook_size,
+            },
+            {"coarse_prompt": coarse, "fine_prompt": fine},
+        )
+        self._histories: list[History | None] = [None, *voices.values()]
+        self.voices: Sequence[str] = (_ANY, *voices)
+        self.sample_rate: int = model.config.codec_config.sampling_rate
+        self._length: int = self._semantic.max_input_semantic_length
+        self.most_tokens = min(self._length, self._semantic.max_new_tokens // _STEPS_PER_TOKEN)
+
+    def read(self, sentence: str) -> list[int]:
+        """See SpeakingModel."""
+        if not any(map(str.isalnum, sentence)):
+            return []
+        return self._tokenizer(sentence, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+    def speak(
+        self, tokens: Sequence[int], manner: Manner, draws: Draws
+    ) -> Generator[Tensor | None, None, History | None]:
+        """See SpeakingModel. There is one piece: the fine codes are written once there are all of the coarse."""
+        history = self._histories[manner.voice or 0] or manner.like
+        said = yield from taken(lambda pause: self._say(tokens, history, pause), draws)
+        if said is None:
+            return manner.like
+        yield self._model.codec_decode(said["fine_prompt"][None])[0]
+        return manner.like or (said if len(said["semantic_prompt"]) >= _SHORTEST else None)
+
+    def _say(self, tokens: Sequence[int], history: History | None, pause: Callable[[], None]) -> History | None:
+        """Returns the codes of a sentence; None if it has none. Follows the library's `generate`."""
+        model, device = self._model, self._model.device
+        criteria = StoppingCriteriaList([Pauses(pause)])
+        configs: dict[str, Any] = {"history_prompt": history, "semantic_generation_config": self._semantic}
+        mask = torch.arange(self._length, device=device)[None] < len(tokens)
+        means = model.semantic.generate(
+            torch.tensor([[*tokens, *[0] * (self._length - len(tokens))]], device=device),
+            attention_mask=mask.long(),
+            min_eos_p=None,  # whatever its files say: `generate` hands this on
+            stopping_criteria=criteria,
+            **configs,
+        )
+        meant = means[0][means[0] < self._semantic.semantic_vocab_size]
+        if not len(meant):
+            return None
+        configs |= {"coarse_generation_config": self._coarse, "codebook_size": model.generation_config.codebook_size}
+        coarse = model.coarse_acoustics.generate(means, stopping_criteria=criteria, **configs)
+        with _paused_before(model.fine_acoustics, pause):
+            fine = model.fine_acoustics.generate(coarse, fine_generation_config=self._fine, **configs)
+        books = self._coarse.n_coarse_codebooks
+        return {"semantic_prompt": meant, "coarse_prompt": fine[0, :books], "fine_prompt": fine[0]}
+
+
+@contextmanager
+def _paused_before(module: Any, pause: Callable[[], None]) -> Generator[None]:
+    """Lets others have their turn before each of this thread's calls of a module."""
+    mine = threading.get_ident()
+    hook = module.register_forward_pre_hook(lambda *_: pause() if threading.get_ident() == mine else None)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -1,0 +1,88 @@
+"""Mimi, a codec that never looks ahead: sound of each frame of codes as soon as there is one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+FIRST_FRAMES = 6
+"""Frames of the first window: about half a second."""
+_MOST_FRAMES = 24
+"""Frames of the later ones, of which each is twice as long as the last."""
+
+
+def window_widths() -> Iterator[int]:
+    """Yields the widths of windows, in frames and for ever."""
+    width = FIRST_FRAMES
+    while True:
+        yield width
+        width = min(width * 2, _MOST_FRAMES)
+
+
+class CausalCodec:
+    """Makes sound of codes, piece by piece, as the whole would be made at once but for rounding.
+
+    Its convolutions are given again as many frames as they look back, its attention keeps what it read.
+    """
+
+    def __init__(self, model: Any) -> None:
+        """Takes the library's MimiModel, of which `streams` holds."""
+        self._model = model
+        self._decoder = model.decoder
+        self._cache = DynamicCache(config=model.decoder.decoder_transformer.config)
+        self._latents = self._hidden = torch.empty(0)
+        upsample = model.decoder.upsample.conv
+        self._stride: int = upsample.stride[0]
+        self._latents_back: int = (upsample.kernel_size[0] - 1) // self._stride
+        self._hidden_back = _reach_back(model.decoder.decoder_seanet.layers)
+        self._samples: int = _stride_of(model.decoder.decoder_seanet.layers)
+        """Per hidden state."""
+
+    @staticmethod
+    def streams(model: Any) -> bool:
+        """Returns whether a codec is one whose sound depends on nothing that comes later."""
+        config = model.config
+        return config.use_causal_conv and config.trim_right_ratio == 1 and config.pad_mode == "constant"
+
+    def sound(self, codes: Tensor) -> Tensor:
+        """Returns the sound of the next frames, `[frames, codebooks]` as `[samples]`.
+
+        Codes behind the last stand for it: a model may draw one of its marks, on which a GPU would end the process.
+        """
+        latents = self._model.quantizer.decode(codes.T[None].clamp(max=self._model.config.codebook_size - 1))
+        latents, back = _joined(self._latents, latents)
+        self._latents = latents[..., latents.shape[-1] - min(latents.shape[-1], self._latents_back) :]
+        fresh = self._decoder.upsample(latents)[..., back * self._stride :].transpose(1, 2)
+        read = self._decoder.decoder_transformer(fresh, cache=self._cache, use_cache=True).last_hidden_state
+        hidden, back = _joined(self._hidden, read.transpose(1, 2))
+        self._hidden = hidden[..., hidden.shape[-1] - min(hidden.shape[-1], self._hidden_back) :]
+        return self._decoder.decoder_seanet(hidden)[0, 0, back * self._samples :]
+
+
+def _joined(before: Tensor, fresh: Tensor) -> tuple[Tensor, int]:
+    """Returns both, and how many there were before."""
+    return (torch.cat((before, fresh), dim=-1), before.shape[-1]) if len(before) else (fresh, 0)
+
+
+def _reach_back(layers: Any) -> int:
+    """Returns how many inputs before its own the output of one depends on."""
+    first = 0  # of the inputs of a layer, what the first sample of an output that is at 0 depends on
+    for layer in reversed(list(layers)):
+        convolutions = [each.conv for each in getattr(layer, "block", [layer]) if hasattr(each, "conv")]
+        for each in convolutions:
+            if isinstance(each, torch.nn.ConvTranspose1d):
+                first = -((each.kernel_size[0] - 1 - first) // each.stride[0])
+            else:
+                first -= (each.kernel_size[0] - 1) * each.dilation[0]
+    return -first
+
+
+def _stride_of(layers: Any) -> int:
+    stride = 1
+    for layer in layers:
+        conv = getattr(layer, "conv", None)
+        if isinstance(conv, torch.nn.ConvTranspose1d):
+            stride *= conv.stride[0]
+    return stride

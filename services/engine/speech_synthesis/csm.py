@@ -1,0 +1,109 @@
+"""CSM: draws the codes of speech frame by frame, and its codec makes sound of them as they come."""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from services.engine.checkpoint import ModelRefused
+from services.engine.speech_synthesis.causal_codec import CausalCodec, window_widths
+from services.engine.speech_synthesis.draws import Draws
+from services.engine.speech_synthesis.frame_list import FrameList
+from services.engine.speech_synthesis.model import Manner
+from services.engine.speech_synthesis.own_loop import taken
+
+_SPEAKERS = 10
+"""Who talks is a number in the text. The model's files do not count them; these are of one token each."""
+_FRAMES = 125
+"""Ten seconds, where the model's files say nothing of how long it may speak at once."""
+_FRAMES_PER_TOKEN = 4
+"""As slow as anybody speaks."""
+
+
+@dataclass(frozen=True)
+class _Said:
+    """How a text begins, which goes before each later sentence: otherwise another voice would speak each."""
+
+    tokens: Sequence[int]
+    sound: Tensor
+
+
+class Csm:
+    """A SpeakingModel. Its codes are those of the library's `generate`, and so are its draws."""
+
+    language = ""
+    embedding_width = 0
+    has_rates = False
+    divides = True
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        """Raises ModelRefused for a codec that looks ahead."""
+        if model.config.codec_config.model_type != "mimi" or not CausalCodec.streams(model.codec_model):
+            raise ModelRefused("CSM is served with Mimi for its codec, whose convolutions are causal.")
+        self._model = model
+        self._tokenizer = tokenizer
+        self.sample_rate: int = model.config.codec_config.sampling_rate
+        # Twice: what goes before a sentence is as long as that.
+        room = model.config.max_position_embeddings // 2 - 1
+        own = model.generation_config.max_new_tokens or _FRAMES
+        self._frames = min(own, room * _FRAMES_PER_TOKEN // (_FRAMES_PER_TOKEN + 1))
+        self.most_tokens: int = self._frames // _FRAMES_PER_TOKEN
+        tagged = [self._ids(f"[{number}]a") for number in range(_SPEAKERS)]
+        self._place = next(i for i, (one, other) in enumerate(zip(*tagged[:2], strict=True)) if one != other)
+        self._numbers = [ids[self._place] for ids in tagged]
+        self.voices: Sequence[str] = tuple(map(str, range(_SPEAKERS)))
+
+    def read(self, sentence: str) -> list[int]:
+        """See SpeakingModel. The first speaker's, as the number's place is the same for all of them."""
+        return self._ids(f"[0]{sentence}") if any(map(str.isalnum, sentence)) else []
+
+    def speak(
+        self, tokens: Sequence[int], manner: Manner, draws: Draws
+    ) -> Generator[Tensor | None, None, _Said | None]:
+        """See SpeakingModel."""
+        before: _Said | None = manner.like
+        tokens = self._said_by(manner.voice or 0, tokens)
+        frames: list[Tensor] = []
+        codec, widths, pieces = CausalCodec(self._model.codec_model), window_widths(), []
+        begin, width = 0, next(widths)
+        for _ in taken(lambda pause: self._generate(tokens, before, frames, pause), draws):
+            if len(frames) < begin + width:
+                yield None
+                continue
+            pieces.append(codec.sound(torch.stack(frames[begin : begin + width]).to(self._model.device)))
+            yield pieces[-1]
+            begin, width = begin + width, next(widths)
+        if len(frames) > begin:
+            pieces.append(codec.sound(torch.stack(frames[begin:]).to(self._model.device)))
+            yield pieces[-1]
+        return before or (_Said(tokens, torch.cat(pieces)) if pieces else None)
+
+    def _generate(
+        self, tokens: Sequence[int], before: _Said | None, frames: list[Tensor], pause: Callable[[], None]
+    ) -> None:
+        config, device = self._model.config, self._model.device
+        more: dict[str, Tensor] = {}
+        if before is not None:
+            heard = [config.audio_token_id] * (len(before.sound) // config.codec_config.frame_size)
+            tokens = [*before.tokens, *heard, config.audio_eos_token_id, *tokens]
+            more = {
+                "input_values": before.sound[None, None],
+                "input_values_cutoffs": torch.tensor([[len(before.sound)]], device=device),
+            }
+        ids = torch.tensor([tokens], device=device)
+        self._model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=self._frames,
+            streamer=FrameList(pause, frames, config.codebook_eos_token_id),
+            **more,
+        )
+
+    def _said_by(self, voice: int, tokens: Sequence[int]) -> list[int]:
+        return [*tokens[: self._place], self._numbers[voice], *tokens[self._place + 1 :]]
+
+    def _ids(self, text: str) -> list[int]:
+        """Returns a text's tokens. What looks like one of the tokenizer's own is text too."""
+        return self._tokenizer(text, split_special_tokens=True)["input_ids"]
