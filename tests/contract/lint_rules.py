@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileOptions
 
 from tests.contract.elements import Contract, Element
 
@@ -47,10 +47,12 @@ def package_is_the_folder(contract: Contract) -> Iterator[str]:
             yield f"{file.name} has package {file.package}"
 
 
-def files_set_no_options(contract: Contract) -> Iterator[str]:
+def files_name_their_package_in_go_and_java(contract: Contract) -> Iterator[str]:
     for file in contract.files:
-        if file.options.ListFields():
-            yield f"{file.name} sets options, which then had to be the same in every file"
+        folder = str(PurePosixPath(file.name).parent)
+        go_package = f"{folder};{folder.replace('/', '')}"
+        if file.options != FileOptions(go_package=go_package, java_multiple_files=True):
+            yield f"{file.name} does not set go_package = {go_package!r} and java_multiple_files, and nothing else"
 
 
 def imports_are_used(contract: Contract) -> Iterator[str]:
@@ -142,7 +144,7 @@ RULES: tuple[Rule, ...] = (
     syntax_is_proto3,
     package_ends_in_a_version,
     package_is_the_folder,
-    files_set_no_options,
+    files_name_their_package_in_go_and_java,
     imports_are_used,
     imports_are_not_public,
     names_have_their_case,

@@ -15,6 +15,9 @@ package sensorium.v1;
 
 import "google/protobuf/duration.proto";
 
+option go_package = "sensorium/v1;sensoriumv1";
+option java_multiple_files = true;
+
 // SampleService serves samples.
 service SampleService {
   // Makes one sample.
