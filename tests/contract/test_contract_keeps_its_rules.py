@@ -16,7 +16,7 @@ BROKEN: list[tuple[Rule, str, str]] = [
     (lint_rules.package_is_the_folder, "package sensorium.v1;", "package sensorium.v2;"),
     (lint_rules.files_name_their_package_in_go_and_java, 'go_package = "sensorium/v1', 'go_package = "elsewhere/v1'),
     (lint_rules.files_name_their_package_in_go_and_java, "option java_multiple_files = true;", ""),
-    (lint_rules.files_name_their_package_in_go_and_java, "// SampleService", "option cc_enable_arenas = true;\n// Sample"),
+    (lint_rules.files_name_their_package_in_go_and_java, "// SampleService", "option optimize_for = SPEED;\n// Sample"),
     (lint_rules.imports_are_used, "// SampleService", 'import "google/protobuf/empty.proto";\n// SampleService'),
     (lint_rules.imports_are_used, "google.protobuf.Duration total_duration", "string total"),
     (lint_rules.imports_are_not_public, 'import "google', 'import public "google'),
