@@ -79,6 +79,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             code = _CODES.get(_number(context.code()), StatusCode.OK)
         except SensoriumError as error:
             code, record.reason = error.code, error.reason
+            error.__traceback__ = None  # of which a frame holds the error, and others what the call was sent
             await _refuse(context, error, request_id)
         except grpc.aio.AbortError:
             code = _CODES.get(_number(context.code()), StatusCode.UNKNOWN)
@@ -101,9 +102,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             code, record.reason = StatusCode.INTERNAL, Internal.reason
             _log.exception("%s: a cancellation escaped from the handler", method)
             await _refuse(context, Internal(), request_id)
-        except Exception:
+        except Exception as error:
             code, record.reason = StatusCode.INTERNAL, Internal.reason
             _log.exception("%s failed", method)
+            error.__traceback__ = None
             await _refuse(context, Internal(), request_id)
         finally:
             if counted:

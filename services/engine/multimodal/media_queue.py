@@ -60,6 +60,7 @@ class MediaQueue:
     def step(self, seconds: float) -> bool:
         """Encodes for about `seconds`. Returns whether there was something to encode."""
         pending = dict.fromkeys(self._pending())
+        self._apart.intersection_update(pending)
         if not any(medium in pending for medium in self._batch):
             self.stop()
         if self._work is None:
@@ -72,14 +73,14 @@ class MediaQueue:
         self._account(began, time.monotonic() - began)
         if done:
             self._finish(self._work)
-            self._work = None
+            self._work, self._batch = None, []
         return True
 
     def stop(self) -> None:
         """Ends what is being encoded, for which nobody waits."""
         if self._work is not None:
             self._work.abandon()
-            self._work = None
+            self._work, self._batch = None, []
 
     def take(self) -> list[tuple[SequenceGroup, Exception | None]]:
         """Returns the requests that wait no longer: they are ready, or one of their media has failed."""
