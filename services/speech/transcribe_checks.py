@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import langcodes
-
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.audio.reader import AudioReader, Sound
+from services.engine.language.languages import is_tag
 from services.engine.media.refusal import AudioRefused
 from services.speech.transcribe_ask import TranscribeAsk
 
@@ -17,7 +16,7 @@ def wrong_options(ask: TranscribeAsk) -> list[Violation]:
     wrong = [
         Violation(field, f"is no BCP 47 tag: {tag[:40]!r}")
         for field, tag in (("language", ask.language), ("target_language", ask.target_language))
-        if tag and not langcodes.tag_is_valid(tag)
+        if tag and not is_tag(tag)
     ]
     count = ask.transcript_count
     if count is not None and not 1 <= count <= MOST_TRANSCRIPTS:

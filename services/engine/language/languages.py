@@ -1,10 +1,12 @@
 """Languages under the names that people and models have for them, as BCP 47 tags."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 
 from langcodes import Language
+from langcodes.tag_parser import LanguageTagError, parse_tag
 
 from sensorium.errors import InvalidArgument, Violation
 
@@ -13,10 +15,39 @@ _TAG = re.compile(
     r"([-_](?![a-z]{3}([-_]|$)).*)?",  # variants and extensions, but no language in place of the first
     re.ASCII | re.IGNORECASE,
 )
+_LONGEST_TAG = 200
+"""Characters: more than any tag needs. The library reads the parts of one in as many calls within each other."""
+_LONGEST_LANGUAGE = 3
+"""Characters of what stands for a language alone."""
 _KEPT = 4096
 """Codes whose languages are known at once: more than any model has."""
 _OTHERWISE = {"nb": "no"}
 """What goes by two names that the library tells apart: Norwegian is Bokmål where nothing else is said."""
+
+
+def is_tag(text: str) -> bool:
+    """Returns whether a text is a BCP 47 tag, all of whose parts mean something."""
+    try:
+        parts = parse_tag(text) if len(text) <= _LONGEST_TAG else []
+    except LanguageTagError:
+        return False
+    if not parts or parts[0][0] == "grandfathered" or parts[0][1].startswith("x-"):
+        return bool(parts)  # one that is registered whole, or private
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for kind, value in parts:
+        found[kind].append(value)
+    language, region = found["language"][0], next(iter(found["territory"]), None)
+    if len(language) > _LONGEST_LANGUAGE:
+        return False
+    # Only these are looked up, since the library keeps whatever it has looked up, or made by itself, for ever.
+    return Language(
+        language=Language.get(language).language,
+        extlangs=found["extlang"],
+        script=next(iter(found["script"]), None),
+        territory=Language.get(f"und-{region}").territory if region else None,
+        variants=found["variant"],
+        extensions=found["extension"],
+    ).is_valid()
 
 
 def tag_of(code: str) -> str:
@@ -56,16 +87,19 @@ def choose(asked: str, codes: list[str], *, field: str) -> str:
     raise InvalidArgument([Violation(field, f"is {said!r}; the model knows {_listed(codes)}")])
 
 
-@lru_cache(_KEPT)
 def _language(code: str) -> Language | None:
     """Returns the language that a code names, without what is more special than its region."""
+    return _known_language(code) if len(code) <= _LONGEST_TAG else None
+
+
+@lru_cache(_KEPT)
+def _known_language(code: str) -> Language | None:
     parts = _TAG.fullmatch(code.removesuffix("_XX"))
     if parts is None:
         return None
-    # Only this is looked up, since the library keeps whatever it has looked up for ever.
     named = Language.get(parts["language"].lower())
     script, region = parts["script"], parts["region"]
-    language = Language.make(
+    language = Language(
         language=named.language,
         script=script.title() if script else named.script,
         territory=region.upper() if region else None,

@@ -1,10 +1,11 @@
 import contextlib
+from itertools import product
 
 import pytest
 from langcodes import Language
 
 from sensorium.errors import InvalidArgument
-from services.engine.language.languages import choose, tag_of, tags_of
+from services.engine.language.languages import choose, is_tag, tag_of, tags_of
 
 NLLB = ["eng_Latn", "fra_Latn", "zho_Hans", "zho_Hant", "arb_Arab", "pes_Arab"]
 MBART = ["en_XX", "fr_XX", "zh_CN", "pt_XX", "ro_RO"]
@@ -79,10 +80,44 @@ def test_a_relative_is_not_taken_for_a_language(asked: str) -> None:
         choose(asked, ["sr", "bs", "zh", "en", "no"], field="source_language")
 
 
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("de", True),
+        ("deu_Latn", True),
+        ("EN-uk", True),
+        ("und", True),
+        ("x-elvish", True),
+        ("i-klingon", True),
+        ("zh-yue-Hant-HK", True),
+        ("de-DE-1996-u-co-phonebk-x-mine", True),
+        ("", False),
+        ("English", False),
+        ("jp", False),
+        ("en-000", False),
+        ("de-1996-1996", False),
+        ("root", False),
+        ("en\x00", False),
+        ("de" + "-1996" * 3000, False),
+        ("x-" + "a" * 8 + "-a" * 3000, False),
+    ],
+)
+def test_a_tag_is_told_from_other_texts(text: str, known: bool) -> None:
+    assert is_tag(text) is known
+
+
 def test_what_callers_ask_for_is_not_kept() -> None:
-    size = len(Language._PARSE_CACHE)
-    for i in range(100, 999):
-        for asked in (f"en-{i}", f"en-x-{i}", f"fr-Latn-{i}", f"EN_gb_{i:08}", f"q{i}"):
+    tag_of("en-GB")
+    size = len(Language._PARSE_CACHE), len(Language._INSTANCES)
+    for i in range(100, 1100):
+        for asked in (f"en-A{i % 10}cd", f"en-x-{i}", f"fr-Latn-x{i}", f"EN_gb_{i:08}", f"en-{'abcd'[i % 4]}-{i}"):
+            is_tag(asked)
             with contextlib.suppress(InvalidArgument):
                 choose(asked, NLLB, field="source_language")
-    assert len(Language._PARSE_CACHE) < size + 40
+    for letters in product("abc", repeat=4):
+        asked = f"en-{''.join(letters)}"
+        assert not is_tag(asked)
+        with contextlib.suppress(InvalidArgument):
+            choose(asked, NLLB, field="source_language")
+    assert len(Language._PARSE_CACHE) < size[0] + 40
+    assert len(Language._INSTANCES) < size[1] + 40
