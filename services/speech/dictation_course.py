@@ -19,6 +19,10 @@ class Span:
     begin: float
     end: float
 
+    def at(self, seconds: float) -> float:
+        """Returns the place so far from its beginning, within it: a model may write of others, or of no number."""
+        return min(self.begin + max(0.0, seconds), self.end)
+
 
 @dataclass(frozen=True)
 class Told:
@@ -35,8 +39,8 @@ class Told:
             return [Segment(text, span.begin, span.end, confidence(self.likelihoods))] if text else []
         found: list[Segment] = []
         for part in filter(lambda part: part.text, self.written.parts):
-            start, end = (min(span.begin + each, span.end) for each in (part.start, max(part.end, part.start)))
-            found.append(Segment(part.text, start, end))
+            start, end = span.at(part.start), span.at(part.end)
+            found.append(Segment(part.text, start, max(start, end)))
         return found
 
 

@@ -55,7 +55,7 @@ class StreamTranscriber:
             InvalidArgument: an option is wrong, or the pieces are no audio.
             QueueFull: as many streams are open as may be.
         """
-        wrong = [*ask.violations, *wrong_audio(ask), *map(_in_config, self._transcriber.wrong(ask.reading))]
+        wrong = [*ask.violations, *wrong_audio(ask), *map(_in_config, await self._transcriber.wrong(ask.reading))]
         endpointing = endpointing_of(ask.endpointing, self._transcriber.window_seconds, wrong)
         if wrong:
             raise InvalidArgument(wrong)

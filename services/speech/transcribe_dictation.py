@@ -80,10 +80,10 @@ class DictationTranscriber:
         times = RequestTimes(course.queue or 0.0, preprocess, course.work.seconds, time.monotonic() - began)
         return Answer(result, times, input_tokens=course.read, audio_seconds=sound.seconds)
 
-    def wrong(self, ask: TranscribeAsk) -> list[Violation]:
-        """Returns what is wrong with the options of a wish."""
+    async def wrong(self, ask: TranscribeAsk) -> list[Violation]:
+        """See Transcriber."""
         wrong = wrong_options(ask)
-        self._options(ask, wrong)
+        await self._preprocessing.run(self._options, ask, wrong)
         return wrong
 
     async def recognize(self, samples: Samples, ask: TranscribeAsk) -> Reading:

@@ -60,9 +60,9 @@ class FrameTranscriber:
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.deadline)
 
-    def wrong(self, ask: TranscribeAsk) -> list[Violation]:
-        """Returns what is wrong with the options of a wish."""
-        return [*wrong_options(ask), *wrong_for_frames(ask, finds_language=self._finds_language)]
+    async def wrong(self, ask: TranscribeAsk) -> list[Violation]:
+        """See Transcriber."""
+        return self._wrong(ask)
 
     async def recognize(self, samples: Samples, ask: TranscribeAsk) -> Reading:
         """Returns what is said in samples at `rate`, of at most `window_seconds`, as a wish without audio says.
@@ -83,8 +83,11 @@ class FrameTranscriber:
             compute=answer.times.compute,
         )
 
+    def _wrong(self, ask: TranscribeAsk) -> list[Violation]:
+        return [*wrong_options(ask), *wrong_for_frames(ask, finds_language=self._finds_language)]
+
     def _prepare(self, ask: TranscribeAsk) -> Prepared[Transcribed]:
-        wrong = [*ask.violations, *self.wrong(ask)]
+        wrong = [*ask.violations, *self._wrong(ask)]
         sound = sound_of(ask, self._reader, wrong)
         if wrong:
             raise InvalidArgument(wrong)

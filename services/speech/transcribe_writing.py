@@ -116,10 +116,10 @@ class WritingTranscriber:
         times = RequestTimes(course.queue or 0.0, preprocess, course.compute, time.monotonic() - began)
         return Answer(result, times, audio_seconds=course.seconds)
 
-    def wrong(self, ask: TranscribeAsk) -> list[Violation]:
-        """Returns what is wrong with the options of a wish."""
+    async def wrong(self, ask: TranscribeAsk) -> list[Violation]:
+        """See Transcriber."""
         wrong = wrong_options(ask)
-        self._options(ask, wrong)
+        await self._preprocessing.run(self._options, ask, wrong)
         return wrong
 
     async def recognize(self, samples: Samples, ask: TranscribeAsk) -> Reading:
@@ -127,9 +127,7 @@ class WritingTranscriber:
 
         Words have times where the model's attention tells them.
         """
-        options = replace(self._options(ask, []), word_times=bool(self._tokens.alignment_heads))
-        features = await self._preprocessing.run(window_features, self._model.extractor, samples)
-        course = Course(features, self._frames(samples), len(samples) / self.rate, options, ask.deadline)
+        course = await self._preprocessing.run(self._heard, samples, ask)
         while course.done < course.frames:
             await self._advance(course)
         segments = course.segments[0]
@@ -149,6 +147,11 @@ class WritingTranscriber:
 
     def _language(self, course: Course, ask: TranscribeAsk) -> str:
         return tag_of(course.language) if course.language else ask.language
+
+    def _heard(self, samples: Samples, ask: TranscribeAsk) -> Course:
+        options = replace(self._options(ask, []), word_times=bool(self._tokens.alignment_heads))
+        features = window_features(self._model.extractor, samples)
+        return Course(features, self._frames(samples), len(samples) / self.rate, options, ask.deadline)
 
     def _prepare(self, ask: TranscribeAsk) -> Course:
         wrong = [*ask.violations, *wrong_options(ask)]

@@ -58,7 +58,7 @@ class Transcriber(Protocol):
         """Returns the readings of a recording."""
         ...
 
-    def wrong(self, ask: TranscribeAsk) -> list[Violation]:
+    async def wrong(self, ask: TranscribeAsk) -> list[Violation]:
         """Returns what is wrong with the options of a wish."""
         ...
 

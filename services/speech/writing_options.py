@@ -31,5 +31,7 @@ def writing_options(ask: TranscribeAsk, wrong: list[Violation]) -> tuple[Generat
         wrong.append(
             Violation("transcript_count", "needs parameters.temperature above 0, or beam_search: else all are the same")
         )
+    if options.beams and options.beams.count < count <= MOST_TRANSCRIPTS:
+        wrong.append(Violation("transcript_count", f"must be at most {options.beams.count}, the number of beams"))
     # Its own place in the order is kept for the log-probabilities that confidence is made of.
-    return replace(options, logprob_count=0, candidate_count=count if count > 1 else None), count
+    return replace(options, logprob_count=0, candidate_count=count), count

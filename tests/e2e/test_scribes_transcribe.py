@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq, AutoProcessor, AutoTokenizer
+from transformers import (
+    AutoFeatureExtractor,
+    AutoModelForSpeechSeq2Seq,
+    AutoProcessor,
+    AutoTokenizer,
+    GenerationConfig,
+)
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from sensorium import InvalidArgument
@@ -156,3 +162,19 @@ async def test_what_does_not_apply_is_refused_all_at_once(tmp_path: Path) -> Non
         assert len((await stack.client.speech.transcribe(several)).transcripts) == 2
     fields = [each.field for each in caught.value.violations]
     assert fields == ["parameters.stop_strings", "word_times", "target_language", "hotwords", "prompt"]
+
+
+async def test_readings_are_as_many_as_are_asked_for(tmp_path: Path) -> None:
+    """The model's own files may want several candidates: that is for who asks nothing else of `generate`."""
+    write_scribe(tmp_path, "moonshine")
+    own = GenerationConfig.from_pretrained(tmp_path)
+    own.num_beams = own.num_return_sequences = 2
+    own.save_pretrained(tmp_path)
+    async with speech_stack(tmp_path) as stack:
+        answer = await stack.client.speech.transcribe(pb.TranscribeRequest(audio=media(SOUNDS[0])))
+        assert len(answer.transcripts) == 1
+        with pytest.raises(InvalidArgument, match=r"^[^.]*transcript_count: must be at most 2, the number of beams$"):
+            beams = common.GenerationParameters(beam_search=common.BeamSearchParameters(beam_count=2))
+            await stack.client.speech.transcribe(
+                pb.TranscribeRequest(audio=media(SOUNDS[0]), transcript_count=3, parameters=beams)
+            )

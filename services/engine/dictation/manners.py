@@ -116,7 +116,7 @@ def _moss(loaded: LoadedModel, _: PromptComposer) -> Manner:
     def read(text: str) -> Written:
         try:
             found: Any = processor.extract_speaker_dict(text)
-        except ValueError:  # of a time that is none
+        except (ValueError, OverflowError):  # of a time that is none
             found = text
         if isinstance(found, str):
             return Written(found.strip())

@@ -117,7 +117,10 @@ class MediaProcessor:
         except (ValueError, ZeroDivisionError, IndexError, RuntimeError) as error:
             if lacks_memory(error):
                 raise
-            raise MediumRefused(f"cannot be prepared for the model: {error}") from error
+            if isinstance(decoded, Image.Image):
+                raise MediumRefused(f"cannot be prepared for the model: {error}") from error
+            seconds = len(decoded) / self.sampling_rate
+            raise MediumRefused(f"is {seconds:.3g} s long, which the model makes nothing of") from error
         told = found.pop("text_replacement_offsets", None)
         inputs = _of_first(_tensors(found)) if beside else _tensors(found)
         replacement = told[0][0]["replacement"] if told else self._text_of(inputs["input_ids"][0].tolist())

@@ -47,6 +47,7 @@ def test_stretches_are_told_with_their_times(tmp_path: Path) -> None:
     found = read("[0.50][S01]One. [1.25] [1.5][S02] Two.[1:02.5]")
     assert found == Written("One. Two.", parts=[Part("One.", 0.5, 1.25), Part("Two.", 1.5, 62.5)])
     assert read("[a][S01]One.[b] ") == Written("[a][S01]One.[b]")
+    assert read(over := f"[{'1:' * 300}1][S01]One.[2]") == Written(over)
     assert read("One. ") == Written("One.")
 
 

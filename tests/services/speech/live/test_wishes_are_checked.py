@@ -29,7 +29,7 @@ class Transcriber:
     async def transcribe(self, ask: TranscribeAsk) -> Any:
         raise NotImplementedError
 
-    def wrong(self, ask: TranscribeAsk) -> list[Violation]:
+    async def wrong(self, ask: TranscribeAsk) -> list[Violation]:
         return [Violation("prompt", "does not apply")] if ask.prompt else []
 
     async def recognize(self, samples: Any, ask: TranscribeAsk) -> Reading:

@@ -1,0 +1,42 @@
+"""A prompt may have megabytes of text: making tokens of it would hold up all that the event loop serves."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.engine.metrics import EngineMetrics
+from services.sent_media import SentMedia
+from services.speech.app import load
+from services.speech.config import SpeechSettings
+from services.speech.transcribe_ask import TranscribeAsk
+from tests import tiny_hearing_models
+from tests.sounds import sound
+from tests.tiny_listening_models import write_listening_model
+
+
+@pytest.mark.parametrize("kind", ["fun_asr_nano", "whisper"])
+async def test_by_those_who_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    whisper = kind == "whisper"
+    folder = write_listening_model(tmp_path) if whisper else tiny_hearing_models.write_checkpoint(tmp_path, kind)
+    settings = SpeechSettings(model=str(folder), device="cpu", dtype="float32")
+    service = load(settings, EngineMetrics(CollectorRegistry()), lambda: None)
+    service.start()
+    try:
+        transcriber: Any = service.verbs.transcriber
+        own, threads = transcriber._encoder.encode, list[threading.Thread]()
+
+        def encode(text: str, **named: Any) -> list[int]:
+            threads.append(threading.current_thread())
+            return own(text, **named)
+
+        monkeypatch.setattr(transcriber._encoder, "encode", encode)
+        ask = TranscribeAsk(SentMedia(b"", ""), None, (), language="en", prompt="Bee")
+        assert await transcriber.wrong(ask) == []
+        await transcriber.recognize(sound(0.5, 1), ask)
+        assert len(threads) >= 2
+        assert threading.current_thread() not in threads
+    finally:
+        service.close()

@@ -1,0 +1,23 @@
+from math import inf, nan
+
+import pytest
+
+from services.engine.dictation.manner import Part, Written
+from services.speech.dictation_course import Span, Told
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "wanted"),
+    [
+        (0.5, 1.0, (30.5, 31.0)),
+        (0.5, 0.2, (30.5, 30.5)),
+        (-5.0, 1.0, (30.0, 31.0)),
+        (nan, nan, (30.0, 30.0)),
+        (9.0, inf, (39.0, 42.0)),
+        (13.0, 14.0, (42.0, 42.0)),
+    ],
+)
+def test_whatever_times_a_model_writes(start: float, end: float, wanted: tuple[float, float]) -> None:
+    told = Told(Written("One.", parts=[Part("One.", start, end)]), [])
+    (segment,) = told.segments(Span(30, 42))
+    assert (segment.start, segment.end) == wanted
