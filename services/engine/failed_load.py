@@ -33,8 +33,12 @@ def explain(source: str, error: Exception) -> str:
 
 
 def _unreadable(place: Path) -> Path | None:
-    """Returns what this process may not read of a folder and what is in it, or a link that leads nowhere."""
-    for path in chain((place.parent, place), place.rglob("*")):  # not beyond what cannot be looked into
+    """Returns what this process may not read of a folder and what is in it, or a link that leads nowhere.
+
+    Of folders in it only where it holds a checkpoint: it may be somebody's home.
+    """
+    kept = any(os.path.lexists(place / name) for name in ("config.json", "snapshots"))  # in a folder, or by the hub
+    for path in chain((place.parent, place), place.rglob("*") if kept else place.glob("*")):
         if not os.access(path, os.X_OK if path.is_dir() else os.R_OK) and os.path.lexists(path):
             return path
     return None

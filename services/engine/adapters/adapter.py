@@ -119,7 +119,9 @@ def read_adapter(told: str, place: AdapterPlace, *, pickled: bool) -> Adapter:
     """
     path = place.find(CONFIG)
     if path is None:
-        raise ValueError(f"it has no {Path(place.subfolder, CONFIG)}, which PEFT writes beside an adapter's weights.")
+        at = f" at {place.revision}" if place.revision else ""
+        file = Path(place.subfolder, CONFIG)
+        raise ValueError(f"it has no {file}{at}, which PEFT writes beside an adapter's weights.")
     config = read_config(path)
     weights = place.find(_WEIGHTS) or (place.find(_PICKLED) if pickled else None)
     if weights is None:

@@ -44,6 +44,12 @@ def test_a_file_that_nothing_asks_for_is_not_blamed_alone(folder: Path) -> None:
         load(folder)
 
 
+def test_a_folder_of_other_folders_is_not_blamed_for_what_is_in_these(folder: Path) -> None:
+    (folder / "lost").symlink_to(folder / "nowhere")
+    with pytest.raises(ModelRefused, match=r"It has no config\.json; model in it has one: give that\.$"):
+        load(folder.parent)
+
+
 def test_nor_are_those_of_the_hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.engine.failed_load.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelRefused, match=re.escape(f"There is no such folder, and on the hub, or in {tmp_path}")):

@@ -86,6 +86,8 @@ def test_one_of_the_hub_is_read_from_its_cache_at_its_commit(
     assert loaded.revision.endswith("+" + "/".join(filter(None, (COMMIT, inner))))
     if not inner:  # the revision is that of what the model names
         assert load("acme/bot", revision=COMMIT).revision == loaded.revision
+    with pytest.raises(ModelRefused, match=r"it has no .*adapter_config\.json at v9,"):
+        load(llama_folder, f"{told}@v9")
 
 
 def test_a_classifier_has_the_head_and_the_labels_of_its_adapter(llama_folder: Path, tmp_path: Path) -> None:
