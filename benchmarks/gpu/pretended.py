@@ -23,7 +23,8 @@ from services.engine.generation.building import build
 from services.engine.generation.building.parts import EngineSettings, Parts
 from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.recorded.replay import Replay
-from services.engine.generation.recorded.step_graphs import StepGraph, StepGraphs
+from services.engine.generation.recorded.step_graph import StepGraph
+from services.engine.generation.recorded.step_graphs import StepGraphs
 from services.engine.generation.recorded.step_shape import Extent, StepShape
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel

@@ -31,9 +31,14 @@ def run_engine(
     prompts: list[list[int]],
     steps: int,
     chunk: int,
+    adapters: Sequence[str] = (),
 ) -> Rates:
-    """Reads the prompts in chunks of `chunk` tokens and decodes greedily; each step's tokens are taken to the CPU."""
-    sequences = [CachedTokens(list(prompt)) for prompt in prompts]
+    """Reads the prompts in chunks of `chunk` tokens and decodes greedily; each step's tokens are taken to the CPU.
+
+    `adapters` are the names of each row's, if there are any.
+    """
+    names = adapters or [""] * len(prompts)
+    sequences = [CachedTokens(list(prompt), adapter=name) for prompt, name in zip(prompts, names, strict=True)]
     for sequence in sequences:
         assert parts.pool.grow(sequence.pages, len(sequence.token_ids) + steps + 1)
     try:

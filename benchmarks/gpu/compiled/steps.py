@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
+from benchmarks.gpu.adapters import adapters_beside
 from benchmarks.gpu.compiled.compiling import PROCESSORS
 from services.engine.fusion import attention as fused_attention
 from services.engine.fusion.router import Rule
@@ -17,6 +18,7 @@ from services.engine.fusion.substitution import Substitutions
 from services.engine.fusion.survey import Observation
 from services.engine.fusion.triton import norm, router, substitution
 from services.engine.fusion.triton.few_rows import FewRows, size_for, wide_tiles_for
+from services.engine.fusion.triton.joining import join
 from services.engine.fusion.triton.linear import GpuLinear
 from services.engine.fusion.triton.mlp import GpuMlp
 from services.engine.fusion.triton.race import RACED
@@ -40,6 +42,7 @@ from services.engine.narrow.numbers import NarrowKind
 
 NOWHERE = torch.device("meta")
 _LONGEST = 8192
+_ADAPTERS, _RANK = 4, 16
 _TILES = len(wide_tiles_for(32, 1 << 14, 1 << 11, PROCESSORS))
 """Of products, at most."""
 
@@ -56,18 +59,25 @@ class Steps:
         loaded = LoadedModel(
             model, nothing, ModelDefaults(), NOWHERE, "", _LONGEST, model.config.vocab_size, model.num_parameters()
         )
+        adapters = None
         if weights is not None:
             narrow_weights(model, weights, NOWHERE)
+        else:  # which adapters stay beside
+            adapters = adapters_beside(model, _ADAPTERS, _RANK)
         layouts = {index: replace(layout, narrow=narrow_cache) for index, layout in probe_layouts(loaded).items()}
         self._cache = KVCache(layouts, 1 << 14, PAGE_SIZE, NOWHERE, by_token=True)
         self._backend = backend = TritonAttention(NOWHERE)
         backend.processors = PROCESSORS
         self._runner = ModelRunner(model, backend, self._cache, NOWHERE)
-        self._graphs = StepGraphs(model, backend, self._cache, NOWHERE, _LONGEST)
         substitutions = Substitutions(model)
         with _taken_for_granted():
             fuse_on_gpu(substitutions, model, backend, self._read, _LONGEST)
         replace_narrow(substitutions, model)
+        self._adapted = adapters is not None
+        if adapters is not None:
+            join(adapters, model)
+            assert adapters.joined
+        self._graphs = StepGraphs(model, backend, self._cache, NOWHERE, _LONGEST, adapters)
         # Whether these are faster than torch's product nobody can tell here.
         self._products = [each for each in model.modules() if type(each) is GpuLinear]
         self._gated = [each for each in model.modules() if isinstance(each, GpuMlp) and type(each.pair) is GpuLinear]
@@ -84,6 +94,8 @@ class Steps:
         [*_, shape] = (shape for each in shapes for shape in each if shape.kind is kind and shape.size <= size)
         self._graphs.prepare([shape])
         self._graphs.forward(shape)
+        if self._adapted:
+            self._graphs.forward(shape.twin)
 
     def run_raced(self, size: int) -> None:
         """Runs a step of so many rows that decode with each tile that a race at load would try."""

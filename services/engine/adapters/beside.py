@@ -17,6 +17,14 @@ from services.engine.native.linear import NativeLinear, takes
 Product = Callable[[Tensor], Tensor]
 
 
+@dataclass
+class Picked:
+    """With which adapter each token of a forward is computed, where kernels add what adapters compute."""
+
+    numbers: Tensor | None = None
+    """int64 `[tokens]`, the place of each token's adapter among all, negative where it has none; None of no forward."""
+
+
 @dataclass(frozen=True)
 class Span:
     """Tokens of a step, one behind the other, of rows that name one adapter."""
@@ -46,13 +54,17 @@ class AdaptersBeside:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
-        self._layers: dict[str, _Layer] = {}
+        self.layers: dict[str, ChangedLayer] = {}
+        """What the adapters change, by name."""
         self._spans: Sequence[Span] = ()
         self._arena = Arena()
         self.named: dict[str, NamedAdapter] = {}
         """By their names."""
         self.byte_count = 0
         """What all their factors take of memory."""
+        self.picked = Picked()
+        self.joined = False
+        """Whether rows with adapters are computed in one forward with the others, which `picking` tells them apart."""
         self.set_aside: Callable[[Collection[str]], AbstractContextManager[None]] = lambda _: nullcontext()
         """Has the model's own modules compute where modules of these names were replaced by faster ones."""
 
@@ -60,10 +72,11 @@ class AdaptersBeside:
         """Adds an adapter with its factors by the names of layers."""
         self.named[adapter.name] = adapter
         for place, pair in pairs.items():
-            layer = self._layers.get(place)
+            layer = self.layers.get(place)
             if layer is None:
-                layer = self._layers[place] = _Layer(self)
-                self._model.get_submodule(place).register_forward_hook(layer)
+                module = self._model.get_submodule(place)
+                layer = self.layers[place] = ChangedLayer(self, module)
+                module.register_forward_hook(layer)
             layer.products[adapter.name] = self._product(pair.first), self._product(pair.second)
 
     @contextmanager
@@ -76,6 +89,20 @@ class AdaptersBeside:
             finally:
                 self._spans = ()
 
+    @contextmanager
+    def picking(self, numbers: Tensor) -> Generator[None]:
+        """Has a forward of the model, once rows are joined, add what the adapters of its tokens compute; see Picked."""
+        self.picked.numbers = numbers
+        try:
+            yield
+        finally:
+            self.picked.numbers = None
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The places of adapters among all, by their names."""
+        return {name: number for number, name in enumerate(self.named)}
+
     @property
     def spans(self) -> Sequence[Span]:
         """Those of the forward that runs; none where no adapter is named."""
@@ -84,7 +111,7 @@ class AdaptersBeside:
     @cached_property
     def _changed(self) -> frozenset[str]:
         """The names of all layers that are changed, and of what they are part of."""
-        parts = [place.split(".") for place in self._layers]
+        parts = [place.split(".") for place in self.layers]
         return frozenset(".".join(names[: i + 1]) for names in parts for i in range(len(names)))
 
     def _product(self, factor: Tensor) -> Product:
@@ -100,15 +127,22 @@ class AdaptersBeside:
         return native
 
 
-class _Layer:
-    """A forward hook of a layer that adapters change."""
+class ChangedLayer:
+    """A layer that adapters change, and the forward hook that does it."""
 
-    def __init__(self, adapters: AdaptersBeside) -> None:
-        self._adapters = adapters
+    def __init__(self, adapters: AdaptersBeside, module: nn.Module) -> None:
+        self._adapters, self.module = adapters, module
         self.products: dict[str, tuple[Product, Product]] = {}
+        self.add_picked: Callable[[Tensor, Tensor], None] | None = None
+        """Adds to results what picked adapters compute of tokens, where the module itself computes in such steps."""
 
     def __call__(self, layer: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
+        """Adds to an output what the adapters of its tokens compute of what was given."""
         spans = self._adapters.spans
+        if self._adapters.picked.numbers is not None:
+            if self.add_picked is None:
+                raise RuntimeError(f"a {type(layer).__name__} computes that nobody adds adapters to")
+            self.add_picked(output, given[0])
         if not spans:
             return
         tokens, results = given[0].flatten(0, -2), output.view(-1, output.shape[-1])

@@ -45,8 +45,8 @@ class CachedTokens:
 
     @property
     def plain(self) -> bool:
-        """Whether what is left are tokens with the model's own embeddings, computed by its own weights alone."""
-        return not self.adapter and (self.media is None or self.computed >= self.prompt_count)
+        """Whether what is left are tokens with the model's own embeddings."""
+        return self.media is None or self.computed >= self.prompt_count
 
 
 class Sequence(CachedTokens):

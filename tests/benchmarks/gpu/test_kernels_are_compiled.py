@@ -27,7 +27,7 @@ def compiled(folder: Path, *arguments: str) -> Any:
 @pytest.mark.timeout(300)
 def test_all_kernels_fit_an_h100_without_spilling(tmp_path: Path) -> None:
     told = compiled(tmp_path, *STEPS)
-    assert told["missed"] == []
+    assert told["missed"] == ["expand_rows", "shrink_rows"]  # adapters stay beside wide weights, as below
     for line in told["lines"]:
         own = line["binary"]
         assert line["hindrance"] == ""
@@ -43,6 +43,12 @@ def test_what_a_race_tries_fits_an_h100_several_times(tmp_path: Path) -> None:
     lines = compiled(tmp_path, *RACED)["lines"]
     tried = [line["binary"] for line in lines if line["kernel"] in ("attend_token", "multiply_rows")]
     assert len(tried) >= 30
+    added = [line["binary"] for line in lines if line["kernel"] in ("shrink_rows", "expand_rows")]
+    assert len(added) >= 6
+    for own in added:
+        assert own["tensor"]
+        assert own["spilled_bytes"] == 0
+        assert 2 * 32 * own["warps"] * own["registers"] <= 1 << 14  # of which a multiprocessor holds eight or more
     for own in tried:
         assert own["spilled_bytes"] <= 8
         assert 2 * own["shared_bytes"] <= 227 << 10

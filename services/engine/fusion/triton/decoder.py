@@ -35,7 +35,7 @@ class GpuDecoderLayer(nn.Module):
     ) -> Tensor:
         """Returns `[1, T, hidden]`."""
         rows, attention, mlp = hidden_states[0].contiguous(), self._attention, self._mlp
-        if len(rows) == 1:
+        if len(rows) == 1 and not attention.projections.changed:
             packed = attention.projections.of_row(rows, norm=self._input)
         else:  # the sum goes into a copy, since what was given is not this layer's
             normalized, rows = self._input.with_copy(rows)
@@ -55,9 +55,11 @@ def _summed(residual: Tensor, linear: GpuLinear, inputs: Tensor, norm: GpuNorm |
     """
     if norm is not None:
         return norm(linear(inputs), residual)
-    if linear.exchange is not None:  # the residual is added to the sums of all ranks, once
+    alone = len(inputs) == 1
+    # The residual is added to the sums of all ranks, once; that of a row alone may be what the layer was given.
+    if linear.exchange is not None or (alone and linear.changed):
         return linear(inputs).add_(residual)
-    return linear.of_row(inputs, residual=residual) if len(inputs) == 1 else linear.add_to(residual, inputs)
+    return linear.of_row(inputs, residual=residual) if alone else linear.add_to(residual, inputs)
 
 
 def gpu_decoder_layer(module: nn.Module, seen: Observation, backend: TritonAttention) -> GpuDecoderLayer | None:

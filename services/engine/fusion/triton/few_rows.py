@@ -117,9 +117,16 @@ class FewRows:
         return 0 < count <= MOST_ROWS and size_for(count) in self.tiles
 
     def __call__(
-        self, rows: Tensor, *, residual: Tensor | None = None, gate: Gate = Gate.NONE, tile: Tile | None = None
+        self,
+        rows: Tensor,
+        *,
+        residual: Tensor | None = None,
+        gate: Gate = Gate.NONE,
+        tile: Tile | None = None,
+        kind: torch.dtype | None = None,
     ) -> Tensor:
-        """Returns `[T, out]` of `[T, in]`; with a residual `[T, out]`, that is added to in place and returned.
+        """Returns `[T, out]` of `[T, in]`, in the type of the rows if no `kind` is given; with a residual `[T, out]`,
+        that is added to in place and returned.
 
         With a gate `[T, out / 2]` is returned: what the first half of the products lets through of the second.
         """
@@ -127,7 +134,7 @@ class FewRows:
         choose = wide_tile_for if self._factors is None else tile_for
         tile = tile or self.tiles.get(size_for(count)) or choose(count, units, width, self._processors)
         outputs = units // 2 if gate else units
-        output = rows.new_empty(count, outputs) if residual is None else residual
+        output = rows.new_empty(count, outputs, dtype=kind) if residual is None else residual
         grid = (-(-units // tile.units), -(-count // tile.rows), tile.splits)
         places = grid[0] * grid[1] if tile.splits > 1 else 0
         parts = rows.new_empty(places * tile.splits * tile.units * tile.rows, dtype=torch.float32)

@@ -11,6 +11,7 @@ from torch.nn import functional
 from services.engine.fusion.mlp import AnyLinear
 from services.engine.fusion.triton.few_rows import FewRows
 from services.engine.fusion.triton.launch import following, power
+from services.engine.fusion.triton.low_rank import LowRank
 from services.engine.fusion.triton.norm import GpuNorm
 from services.engine.fusion.triton.vector import multiply_row
 from services.engine.narrow.linear import NarrowLinear
@@ -48,10 +49,15 @@ class GpuLinear(nn.Module):
     """What computes products of a few rows instead of torch, where there is anything faster."""
     exchange: Exchange | None = None
     """What products go through in `forward`, where other ranks have the rest of the sums."""
+    layers: tuple[nn.Linear, ...] = ()
+    """Those that it was made of, whose adapters it computes."""
+    low_rank: LowRank | None = None
+    """What adds to products what adapters compute, where any change these layers."""
 
     def __init__(self, linears: Sequence[nn.Linear]) -> None:
         super().__init__()
         first = linears[0]
+        self.layers = tuple(linears)  # which makes them no modules of this one
         self.in_features = first.in_features
         self.out_features = sum(linear.out_features for linear in linears)
         self.weight, self.bias, self.exchange = first.weight, first.bias, exchange_of(first)
@@ -70,8 +76,19 @@ class GpuLinear(nn.Module):
             products = self.few_rows(inputs.reshape(count, self.in_features))
         else:
             products = self.of_many(inputs)
-        products = products.view(*inputs.shape[:-1], self.out_features)
+        products = self.adapted(products.view(*inputs.shape[:-1], self.out_features), inputs)
         return products if self.exchange is None else self.exchange(products)
+
+    @property
+    def changed(self) -> bool:
+        """Whether adapters change products in the forward that runs, which only `forward` and `add_to` see to."""
+        return self.low_rank is not None and self.low_rank.active
+
+    def adapted(self, products: Tensor, inputs: Tensor) -> Tensor:
+        """Returns products of these inputs, to which is added in place what adapters compute."""
+        if self.low_rank is not None:
+            self.low_rank.add(products, inputs)
+        return products
 
     def of_many(self, rows: Tensor) -> Tensor:
         """Returns `[..., out]` by torch's own product."""
@@ -103,9 +120,9 @@ class GpuLinear(nn.Module):
     def add_to(self, residual: Tensor, inputs: Tensor) -> Tensor:
         """Adds the product to `residual` `[T, out]`, in place, and returns that."""
         if self.few_rows is not None and self.few_rows.takes(len(inputs)):
-            return self.few_rows(inputs, residual=residual)
+            return self.adapted(self.few_rows(inputs, residual=residual), inputs)
         self.add_many(residual, inputs)
-        return residual if self.bias is None else residual.add_(self.bias)
+        return self.adapted(residual if self.bias is None else residual.add_(self.bias), inputs)
 
     def add_many(self, residual: Tensor, inputs: Tensor) -> None:
         """Adds the product without the bias, by torch's own."""

@@ -2,6 +2,7 @@
 
 # Kernels are launched with other arguments than they are written with.
 # pyright: reportCallIssue=false
+import torch
 from torch import Tensor, nn
 
 from services.engine.fusion.mlp import activation_of, is_gated_mlp, linear_children
@@ -34,14 +35,17 @@ class GpuMlp(nn.Module):
 
     def gated(self, rows: Tensor, norm: GpuNorm | None = None) -> Tensor:
         """Returns `[T, units]` of `[T, hidden]`, the rows normalized before if there is a norm."""
-        if len(rows) == 1:
+        changed = self.pair.changed
+        if len(rows) == 1 and not changed:
             return self.pair.of_row(rows, norm=norm, gate=self.activation)
         rows = rows if norm is None else norm(rows)
-        if self.few_rows is not None and self.few_rows.takes(len(rows)):
-            return self.few_rows(rows, gate=self.activation)
-        pairs = self.pair(rows)
+        few_rows = self.few_rows if self.few_rows is not None and self.few_rows.takes(len(rows)) else None
+        if few_rows is not None and not changed:
+            return few_rows(rows, gate=self.activation)
+        # Not rounded before the gate where it would be within the product: rows without an adapter keep their bits.
+        pairs = self.pair.adapted(few_rows(rows, kind=torch.float32), rows) if few_rows else self.pair(rows)
         units = pairs.shape[1] // 2
-        output = pairs.new_empty(len(rows), units)
+        output = rows.new_empty(len(rows), units)
         gate_row[(len(rows), -(-units // _BLOCK))](
             pairs, output, UNITS=units, BLOCK=_BLOCK, ACTIVATION=int(self.activation), **following(rows.device),
             num_warps=4,

@@ -1,5 +1,6 @@
 """Compares what adapters compute beside a model's rows with what they compute beside its own modules, at load."""
 
+import logging
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -10,6 +11,8 @@ from services.engine.generation.building.verification import engine_logits, mode
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,23 @@ class AdapterCheck:
                     f"With the adapter {name} other logits are computed in steps than by the model alone (relative "
                     f"error {error:.2g}, {allowed:.2g} allowed). Serve it by itself: --adapter merges it."
                 )
+
+
+def verify_adapters(
+    loaded: LoadedModel, check: AdapterCheck, runner: ModelRunner, pool: PagePool, allowed: float
+) -> None:
+    """Compares what adapters compute. Where they share steps with other rows and that fails, they do not any more.
+
+    Raises:
+        ModelRefused: they compute something else by themselves too.
+    """
+    adapters = loaded.adapters
+    if adapters is not None and adapters.joined:
+        try:
+            check.verify(runner, pool, allowed)
+        except Exception as error:  # a compiler of kernels raises anything
+            log.warning("Rows with adapters are computed apart from others: %s", error)
+            adapters.joined = False
+        else:
+            return
+    check.verify(runner, pool, allowed)

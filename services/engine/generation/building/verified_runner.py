@@ -11,7 +11,7 @@ from services.engine.fusion.substitution import Agreed, Substitutions, fuse
 from services.engine.generation.attention.backend import AttentionBackend
 from services.engine.generation.attention.cpu import CpuAttention
 from services.engine.generation.attention.reference import ReferenceAttention
-from services.engine.generation.building.adapter_check import AdapterCheck
+from services.engine.generation.building.adapter_check import AdapterCheck, verify_adapters
 from services.engine.generation.building.parts import choose_backend
 from services.engine.generation.building.verification import (
     NARROW_ERROR,
@@ -77,7 +77,7 @@ def accelerate_and_verify(
 
     def fuse_layers(substitutions: Substitutions, library: Library | None, arena: Arena) -> None:
         if loaded.adapters is not None:
-            loaded.adapters.set_aside = substitutions.set_aside
+            loaded.adapters.joined, loaded.adapters.set_aside = False, substitutions.set_aside
         run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
         if isinstance(backend, CpuAttention) and library is not None:
             fuse(substitutions, loaded.model, backend, library, arena, run)
@@ -88,7 +88,7 @@ def accelerate_and_verify(
         verify(loaded, runner, pool, expected, allowed)
         if media is not None:
             media.verify(runner, pool, allowed if narrow else tolerance(loaded))
-        adapters.verify(runner, pool, allowed)
+        verify_adapters(loaded, adapters, runner, pool, allowed)
 
     accelerated(loaded, check, fuse_layers, agreed)
     run_whole(loaded, runner, pool)
@@ -99,6 +99,7 @@ def fuse_by_kernels(
 ) -> None:
     """Puts faster modules into a model on a GPU, or none if `run` fails; what else fails is left out alone."""
     # Here, as Triton is not made for every system.
+    from services.engine.fusion.triton.joining import join
     from services.engine.fusion.triton.substitution import fuse_on_gpu
     from services.engine.generation.attention.triton.backend import TritonAttention
 
@@ -108,4 +109,6 @@ def fuse_by_kernels(
     except Exception as error:  # a compiler raises anything
         log.warning("Layers are computed by the model's own modules, since kernels failed: %s", error)
         substitutions.undo()
+    if loaded.adapters is not None:
+        join(loaded.adapters, loaded.model)
     torch.cuda.empty_cache()  # of weights that became parts of others

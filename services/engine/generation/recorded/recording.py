@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from services.engine.adapters.beside import AdaptersBeside
 from services.engine.device.memory import DeviceMemory
 from services.engine.fusion.substitution import Agreed
 from services.engine.generation.building.verification import check_prompts
@@ -29,6 +31,8 @@ _PROPOSED = 3
 """Of a row with which steps are compared."""
 _EXTENTS = (Extent(True, 1024), Extent(True, 256), Extent(True), Extent())
 """What is recorded, or else less. Of more than 256 tokens mixtures compute their experts as the model does."""
+_ADAPTED = tuple(replace(extent, adapted=True) for extent in _EXTENTS)
+"""What is before that where adapters share steps."""
 
 
 def record_steps(
@@ -40,7 +44,7 @@ def record_steps(
     Where other ranks have parts of the model, all of them return the same, or none does.
     """
     longest = min(loaded.context_tokens, pool.page_count * pool.page_size)
-    for extent in _EXTENTS:
+    for extent in _extents(loaded):
         graphs = _graphs(loaded, runner, longest)
         if graphs is None:
             return None
@@ -76,6 +80,7 @@ def _succeeds(work: Callable[[], object], extent: Extent) -> bool:
         work()
     except Exception as failure:  # whatever a model does that cannot be recorded
         kinds = f"{'with' if extent.proposing else 'without'} proposals, prompts of {extent.reading} tokens"
+        kinds += ", adapters" if extent.adapted else ""
         log.warning("Steps are not recorded (%s): %s", kinds, failure)
         return False
     return True
@@ -93,7 +98,7 @@ def graph_bytes(loaded: LoadedModel, runner: ModelRunner, memory: DeviceMemory, 
 
     Their logits, and what the driver keeps of a recording, each of them takes anew.
     """
-    for extent in _EXTENTS:
+    for extent in _extents(loaded):
         graphs = _graphs(loaded, runner, loaded.context_tokens)
         if graphs is None:
             return 0
@@ -119,7 +124,16 @@ def _graphs(loaded: LoadedModel, runner: ModelRunner, longest: int) -> "StepGrap
         return None
     if not isinstance(runner.backend, TritonAttention):
         return None
-    return StepGraphs(loaded.model, runner.backend, runner.cache, loaded.device, longest)
+    return StepGraphs(loaded.model, runner.backend, runner.cache, loaded.device, longest, _joined(loaded))
+
+
+def _joined(loaded: LoadedModel) -> AdaptersBeside | None:
+    return loaded.adapters if loaded.adapters is not None and loaded.adapters.joined else None
+
+
+def _extents(loaded: LoadedModel) -> Sequence[Extent]:
+    """Returns what is to be recorded, or else less."""
+    return (*_ADAPTED, *_EXTENTS) if _joined(loaded) else _EXTENTS
 
 
 def reading_seconds(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> float:
@@ -151,9 +165,18 @@ def _seconds(loaded: LoadedModel, runner: ModelRunner, row: Row[CachedTokens]) -
 def recorded_error(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, recorded: Recorded) -> float:
     """Returns by how much recorded steps, of one row and of several, differ from others at most; NaN is for no numbers.
 
-    So those in which rows have several tokens, where they are recorded: prompts, and tokens that were proposed.
+    So those in which rows have several tokens, where they are recorded: prompts, and tokens that were proposed. All are
+    compared once more with one of the adapters that share steps, if any do, for one of the rows.
     """
+    adapters = _joined(loaded)
+    names = ("", [*adapters.named][-1]) if adapters else ("",)
+    return float(np.max([_error(loaded, runner, pool, recorded, name) for name in names]))  # NaN if any is
+
+
+def _error(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, recorded: Recorded, adapter: str) -> float:
+    """Returns the error where the first row names an adapter, or none."""
     sequences = [CachedTokens(ids) for ids in check_prompts(loaded, pool).tolist()]
+    sequences[0].adapter = adapter
     for sequence in sequences:
         pool.grow(sequence.pages, len(sequence.token_ids))
     try:
@@ -184,12 +207,12 @@ def _difference(runner: ModelRunner, recorded: Recorded, rows: list[Row[CachedTo
 def _proposing(sequence: CachedTokens) -> Row[CachedTokens]:
     """Returns a row to which the last tokens of a sequence were proposed."""
     known, proposed = sequence.token_ids[:-_PROPOSED], sequence.token_ids[-_PROPOSED:]
-    row = CachedTokens(known, pages=sequence.pages, computed=len(known) - 1)
+    row = CachedTokens(known, pages=sequence.pages, computed=len(known) - 1, adapter=sequence.adapter)
     return Row(row, 1 + _PROPOSED, scored=_PROPOSED, proposed=tuple(proposed))
 
 
 def _second_half(sequence: CachedTokens) -> Row[CachedTokens]:
     """Returns a row of what is left of a prompt that was read to its half."""
     half = len(sequence.token_ids) // 2
-    row = CachedTokens(sequence.token_ids, pages=sequence.pages, computed=half)
+    row = CachedTokens(sequence.token_ids, pages=sequence.pages, computed=half, adapter=sequence.adapter)
     return Row(row, len(sequence.token_ids) - half)

@@ -10,18 +10,23 @@ attends.
 
 Where not all rows of a step that decodes are greedy, its tokens are chosen anew by a second recording behind its own.
 Those of rows whose logits a request changes are then chosen by what is launched behind that, operation by operation.
+
+Where adapters stay beside the model, each shape is recorded once more for steps in which a row names one: others launch
+no kernel for them. Both write the same logits, and share the recorded choice.
 """
 
 import logging
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from services.engine.adapters.beside import AdaptersBeside
 from services.engine.device.capture import Captures
 from services.engine.fusion.triton.likeliest import LikeliestTokens, fill_in
 from services.engine.generation.attention.backend import AttentionCall
@@ -36,8 +41,10 @@ from services.engine.generation.attention.triton.plan import (
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.recorded.launched_step import LaunchedStep
 from services.engine.generation.recorded.replay import Replay, ReplayedStep, Sampling
+from services.engine.generation.recorded.step_graph import Recordings, StepGraph
 from services.engine.generation.recorded.step_inputs import StepInputs
 from services.engine.generation.recorded.step_shape import Demand, Extent, Kind, StepShape, shapes_of
+from services.engine.generation.running.adapted_rows import adapted
 from services.engine.generation.sampling.device_changes import changes_of
 from services.engine.generation.sampling.device_choice import NO_TOKEN, NUMBERS, Draws, choose, numbers_of, wishes_of
 from services.engine.generation.sampling.device_likelihoods import likelihoods_of
@@ -49,40 +56,25 @@ _UNREAD = 2
 """Steps at most whose tokens nobody has read yet."""
 
 
-@dataclass(frozen=True)
-class StepGraph:
-    """One shape, recorded."""
-
-    graph: torch.cuda.CUDAGraph
-    logits: Tensor
-    """`[outputs, vocabulary]`, written by a replay."""
-    draw: torch.cuda.CUDAGraph | None = None
-    """Chooses the tokens anew, by the numbers that were filled in; None where that was not recorded."""
-
-
-@dataclass(frozen=True)
-class Recordings:
-    """What was recorded of what there is to record."""
-
-    count: int
-    """Of all."""
-    made: int
-    left_bytes: int
-    """Of the logits that the others would keep: each has its own."""
-
-
 class StepGraphs:
     """The recorded shapes with the inputs they share. Belongs to the thread that runs the model."""
 
     def __init__(
-        self, model: nn.Module, backend: TritonAttention, cache: KVCache, device: torch.device, longest: int
+        self,
+        model: nn.Module,
+        backend: TritonAttention,
+        cache: KVCache,
+        device: torch.device,
+        longest: int,
+        adapters: AdaptersBeside | None = None,
     ) -> None:
-        """Takes no sequence beyond `longest` tokens."""
+        """Takes no sequence beyond `longest` tokens, and the adapters that rows may name, if they are joined."""
         self._model, self._backend, self._cache, self._device = model, backend, cache, device
-        self.longest, self._row_pages = longest, -(-longest // cache.page_size)
+        self._adapters, self.longest, self._row_pages = adapters, longest, -(-longest // cache.page_size)
         self.share: Callable[[Tensor], object] | None = None
         """See Recorded."""
         self._graphs: dict[StepShape, StepGraph] = {}
+        self._shared: dict[StepShape, Tensor] = {}  # logits, by the shapes of steps without adapters
         self._captures = Captures(device)
         self._inputs = self._inputs_for([])
         self._likeliest: LikeliestTokens | None = None
@@ -106,14 +98,19 @@ class StepGraphs:
         self.prepare(chosen)
         graphs = dict[StepShape, StepGraph]()
         for shape in sorted(chosen, key=lambda shape: shape.size, reverse=True):
-            self._inputs.fill([], shape)
-            graphs[shape] = self.recorded(shape)
+            for own in (shape, shape.twin) if extent.adapted else (shape,):
+                self._inputs.fill([], own)
+                graphs[own] = self.recorded(own)
+                self._shared[shape] = graphs[shape].logits
         self._graphs = {shape: graphs[shape] for shape in chosen}
         draws = self._record_draws()
-        log.info("Steps are recorded in %d graphs, of up to %d tokens", len(graphs) + draws, len(self._tokens))
+        for shape in chosen if extent.adapted else ():
+            self._graphs[shape.twin] = replace(graphs[shape.twin], draw=self._graphs[shape].draw)
+        made, times = len(self._graphs) + draws, 1 + extent.adapted
+        log.info("Steps are recorded in %d graphs, of up to %d tokens", made, len(self._tokens))
         left = sum(shape.outputs for shape in shapes) - sum(shape.outputs for shape in chosen)
         left_bytes = left * graphs[chosen[0]].logits[0].nbytes
-        return Recordings(len(shapes) + (len(kinds[0]) if draws else 0), len(chosen) + draws, left_bytes)
+        return Recordings(times * len(shapes) + (len(kinds[0]) if draws else 0), made, left_bytes)
 
     def _record_draws(self) -> int:
         """Records the choice of drawn tokens behind each step that decodes, if it can be. Returns how many it has.
@@ -136,7 +133,7 @@ class StepGraphs:
 
     def prepare(self, shapes: Collection[StepShape]) -> None:
         """Makes room for the numbers of such steps, in place of those that were recorded."""
-        self._graphs, self._likeliest = {}, None
+        self._graphs, self._shared, self._likeliest = {}, {}, None
         self._inputs, room = self._inputs_for(shapes), max(shape.size for shape in shapes)
         self._given, self._tokens = torch.zeros(2, room, dtype=torch.int64, device=self._device)
         pinned = self._device.type == "cuda"
@@ -150,7 +147,7 @@ class StepGraphs:
     @property
     def reading_shapes(self) -> list[StepShape]:
         """See Recorded."""
-        return [shape for shape in self._graphs if shape.kind is Kind.READING]
+        return [shape for shape in self._graphs if shape.kind is Kind.READING and not shape.adapted]
 
     def shape_for(self, rows: Collection[Row[CachedTokens]]) -> StepShape | None:
         """Returns the recorded shape that takes these rows; None if none does."""
@@ -213,7 +210,7 @@ class StepGraphs:
 
     def forward(self, shape: StepShape) -> Tensor:
         """Runs the model on the tokens that were filled in. Returns the logits of those that have outputs."""
-        given, sources, positions, slots, blocks, listed, pages = self._inputs.parts(shape)
+        given, sources, positions, slots, numbers, blocks, listed, pages = self._inputs.parts(shape)
         fill_in(given, sources, self._tokens, self._given[: shape.size])
         reads = shape.kind is Kind.READING
         plan = TritonPlan(
@@ -224,30 +221,34 @@ class StepGraphs:
             QueryBlocks(blocks[shape.decoding :], shape.span) if reads else None,
             stored_first=shape.kind is not Kind.DECODING,
         )
-        output = self._model(
-            input_ids=self._given[: shape.size].unsqueeze(0),
-            position_ids=positions.unsqueeze(0),
-            logits_to_keep=listed if reads else 0,
-            use_cache=False,
-            attention_call=AttentionCall(self._backend, plan),
-        )
+        with self._adapters.picking(numbers) if self._adapters and shape.adapted else nullcontext():
+            output = self._model(
+                input_ids=self._given[: shape.size].unsqueeze(0),
+                position_ids=positions.unsqueeze(0),
+                logits_to_keep=listed if reads else 0,
+                use_cache=False,
+                attention_call=AttentionCall(self._backend, plan),
+            )
         logits = output.logits[0]
         if self._likeliest is None:
             self._likeliest = LikeliestTokens(len(self._tokens), logits.shape[-1], self._device)
         self._likeliest.find(logits, self._tokens)
-        return logits
+        shared = self._shared.get(shape.twin) if shape.adapted else None
+        return logits if shared is None else shared.copy_(logits)
 
     def _inputs_for(self, shapes: Collection[StepShape]) -> StepInputs:
         def split(contexts: list[int], blocks: int) -> int:
             return part_tokens(contexts, self._cache, self._backend.programs(blocks))
 
-        return StepInputs(shapes, self._row_pages, self._cache.page_size, self._device, split)
+        numbers = self._adapters.numbers if self._adapters else {}
+        return StepInputs(shapes, self._row_pages, self._cache.page_size, self._device, split, numbers)
 
     def _shape_behind(self, rows: Collection[Row[CachedTokens]]) -> StepShape | None:
         """Returns the shape of rows whose tokens the step before has yet to find."""
         if max(len(row.sequence.pages) for row in rows) > self._row_pages:
             return None
-        return next((one for one in self._graphs if one.kind is Kind.DECODING and one.size >= len(rows)), None)
+        fitting = (one for one in self._graphs if one.size >= len(rows) and one.adapted == adapted(rows))
+        return next((one for one in fitting if one.kind is Kind.DECODING), None)
 
     def _again(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None) -> Replay | None:
         """Fills in the rows of the step before, each one token further; None where they are others, or lack room."""

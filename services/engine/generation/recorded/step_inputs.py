@@ -1,6 +1,6 @@
 """What recorded steps read: numbers of each token and pages, in one place that is filled by one transfer."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TypeVar
@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from services.engine.generation.recorded.step_shape import Kind, StepShape
+from services.engine.generation.running.adapted_rows import numbers_of
 from services.engine.generation.running.runner import gathered
 from services.engine.generation.sampling.device_choice import DRAWS, NUMBERS
 from services.engine.generation.sequence import CachedTokens, Row
 
 Numbers = TypeVar("Numbers", Tensor, NDArray[np.int64])
 
-_OF_TOKEN = 4
-"""Itself, where it is found, its position and its slot."""
+_OF_TOKEN = 5
+"""Itself, where it is found, its position, its slot and its adapter."""
 _OF_BLOCK = 5
 """See QueryBlocks."""
 
@@ -55,14 +56,17 @@ class StepInputs:
         page_size: int,
         device: torch.device,
         part_tokens: Callable[[list[int], int], int],
+        adapters: Mapping[str, int],
     ) -> None:
         """Has room for steps of these shapes, of rows of up to `row_pages` pages.
 
-        `part_tokens` returns how many tokens a program should take, for contexts in so many blocks of queries.
+        `part_tokens` returns how many tokens a program should take, for contexts in so many blocks of queries;
+        `adapters` are numbers of those that rows may name.
         """
         room = max((_ends(shape)[-1] + _most_rows(shape) * row_pages for shape in shapes), default=0)
         cuda = device.type == "cuda"
         self._row_pages, self._page_size, self._part_tokens = row_pages, page_size, part_tokens
+        self._adapters = adapters
         self._host = torch.zeros(room, dtype=torch.int64, pin_memory=cuda)
         self._device = torch.zeros(room, dtype=torch.int64, device=device)
         self._copied = torch.cuda.Event() if cuda else None
@@ -70,14 +74,16 @@ class StepInputs:
         self._laid_as = 0, 0
         self._last: LaidRows | None = None
 
-    def parts(self, shape: StepShape) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Returns where a step finds them, their sources, positions, slots, blocks, those with outputs, and pages.
+    def parts(self, shape: StepShape) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Returns where a step finds them, their sources, positions, slots, adapters, blocks, those with outputs, and
+        pages.
 
-        Where a source is not negative, the token is what the step before has found in that place.
+        Where a source is not negative, the token is what the step before has found in that place. Adapters are
+        filled in for shapes that may have any: see Picked.
         """
         fields, blocks, listed, _, pages = _cut(self._device, shape)
-        token, source, position, slot = fields.view(_OF_TOKEN, shape.size)
-        return token, source, position, slot, blocks.view(-1, _OF_BLOCK), listed, pages
+        token, source, position, slot, adapter = fields.view(_OF_TOKEN, shape.size)
+        return token, source, position, slot, adapter, blocks.view(-1, _OF_BLOCK), listed, pages
 
     def numbers(self, shape: StepShape) -> Tensor:
         """Returns where it finds the numbers by which tokens are chosen, float64 `[NUMBERS, outputs]`."""
@@ -102,6 +108,8 @@ class StepInputs:
         fields, table, listed, chosen, laid = _cut(self._host.numpy(), shape)
         stride = self._lay_pages(pages, shape, laid)
         places = self._lay_tokens(fields.reshape(_OF_TOKEN, shape.size), rows, sources, laid, stride)
+        if shape.adapted:
+            self._lay_adapters(fields.reshape(_OF_TOKEN, shape.size)[-1], rows)
         blocks = table.reshape(-1, _OF_BLOCK)
         lay_blocks(blocks, [row.token_count for row in rows], places, shape)
         blocks[: shape.decoding, 4] = self._part_tokens(blocks[: shape.decoding, 2].clip(0).tolist(), shape.decoding)
@@ -145,7 +153,7 @@ class StepInputs:
     def _laid_rows(self, pages: list[list[int]], places: NDArray[np.int64], shape: StepShape, stride: int) -> LaidRows:
         count, end = len(places), _ends(shape)[-1]
         fields, blocks, _, chosen, laid = _cut(self._host.numpy(), shape)
-        _, sources, positions, slots = fields.reshape(_OF_TOKEN, shape.size)[:, :count]
+        _, sources, positions, slots, _ = fields.reshape(_OF_TOKEN, shape.size)[:, :count]
         blocks = blocks.reshape(-1, _OF_BLOCK)
         return LaidRows(
             pages,
@@ -182,7 +190,7 @@ class StepInputs:
         if count > len(rows):
             owners = owners.repeat(lengths)
             places = np.concatenate([np.arange(length) for length in lengths]) + places[owners]
-        tokens, origins, positions, slots = fields
+        tokens, origins, positions, slots, _ = fields
         tokens[:], origins[:], positions[:], slots[:] = 0, -1, 0, -1
         if sources is None:
             tokens[:count] = [token for row in rows for token in row.token_ids]
@@ -193,6 +201,11 @@ class StepInputs:
         size = self._page_size
         slots[:count] = pages[owners * stride + places // size] * size + places % size
         return places
+
+    def _lay_adapters(self, numbers: NDArray[np.int64], rows: Collection[Row[CachedTokens]]) -> None:
+        """Writes the number of each token's adapter, and -1 where it has none."""
+        own = numbers_of(rows, self._adapters)
+        numbers[:], numbers[: len(own)] = -1, own
 
     def _lay_pages(self, pages: list[list[int]], shape: StepShape, laid: NDArray[np.int64]) -> int:
         """Writes each row's pages where it has not those of the step before. Returns how far apart rows begin."""

@@ -1,9 +1,10 @@
 """Sizes of recorded steps: how many tokens one takes, in which form, and whose."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from services.engine.generation.running.adapted_rows import adapted
 from services.engine.generation.sequence import CachedTokens, Row
 
 MOST_PROPOSING = 64
@@ -40,6 +41,8 @@ class Extent:
     """Whether steps with proposals are."""
     reading: int = 0
     """How many tokens the longest step has that reads prompts; 0 where none is recorded."""
+    adapted: bool = False
+    """Whether all that is recorded is for rows with adapters too."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,17 @@ class StepShape:
     """Blocks for the kernel that reads prompts, what fills up the step included."""
     span: int = 0
     """Tokens of a row in such a block."""
+    adapted: bool = False
+    """Whether rows may name adapters."""
+
+    @property
+    def twin(self) -> "StepShape":
+        """The same with adapters, or of one with adapters the same without."""
+        return replace(self, adapted=not self.adapted)
 
     def fits(self, demand: "Demand") -> bool:
-        """Returns whether it takes such rows."""
-        if demand.kind.value > self.kind.value or demand.tokens > self.size:
+        """Returns whether it takes such rows: with adapters, or without any."""
+        if demand.adapted != self.adapted or demand.kind.value > self.kind.value or demand.tokens > self.size:
             return False
         return self.kind is not Kind.READING or (
             demand.alone <= self.decoding and demand.several <= _PROMPTS and demand.outputs <= self.outputs
@@ -81,6 +91,8 @@ class Demand:
     several: int
     """Rows of more."""
     outputs: int
+    adapted: bool
+    """Whether any names an adapter."""
 
     @staticmethod
     def of(rows: Collection[Row[CachedTokens]]) -> "Demand":
@@ -89,7 +101,7 @@ class Demand:
         tokens, outputs = sum(row.token_count for row in rows), sum(row.outputs for row in rows)
         proposing = all(row.completes and len(row.proposed) == row.scored == row.token_count - 1 for row in rows)
         kind = Kind.READING if not proposing else Kind.DECODING if tokens == alone else Kind.PROPOSING
-        return Demand(kind, tokens, alone, len(rows) - alone, outputs)
+        return Demand(kind, tokens, alone, len(rows) - alone, outputs, adapted(rows))
 
 
 def shapes_of(extent: Extent, most: int, queries: int, span: int) -> list[list[StepShape]]:

@@ -1,10 +1,20 @@
 """What a step needs to know of rows that name adapters."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from services.engine.adapters.beside import Span
 from services.engine.generation.sequence import CachedTokens, Row
+
+
+def adapted(rows: Iterable[Row[CachedTokens]]) -> bool:
+    """Returns whether any of the rows names an adapter."""
+    return any(row.sequence.adapter for row in rows)
+
+
+def numbers_of(rows: Iterable[Row[CachedTokens]], places: Mapping[str, int]) -> list[int]:
+    """Returns the place of each token's adapter among all, and -1 where it has none."""
+    return [places.get(row.sequence.adapter, -1) for row in rows for _ in range(row.token_count)]
 
 
 def spans_of(rows: Iterable[Row[CachedTokens]]) -> list[Span]:

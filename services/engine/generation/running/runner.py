@@ -4,6 +4,7 @@ import inspect
 import time
 from collections.abc import Callable, Collection
 from collections.abc import Sequence as Sequences
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from services.engine.generation.attention.batch import AttentionBatch, RowSpan
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.recorded.launched_step import StepLauncher
 from services.engine.generation.recorded.step_shape import StepShape
-from services.engine.generation.running.adapted_rows import places_of, spans_of
+from services.engine.generation.running.adapted_rows import adapted, numbers_of, places_of, spans_of
 from services.engine.generation.running.media_rows import embedded, positions_of
 from services.engine.generation.sequence import CachedTokens, Row
 
@@ -164,7 +165,7 @@ class ModelRunner:
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         """See Runner. The same rows write the same slots."""
-        if self._adapters is None or not any(row.sequence.adapter for row in rows):
+        if self._adapters is None or self._adapters.joined or not adapted(rows):
             return self._run(rows)
         return self._run_apart([*rows], self._adapters)
 
@@ -178,17 +179,24 @@ class ModelRunner:
         kept = wanted or [len(tokens) - 1]
         logits = self._run_whole(rows, tokens, kept)
         if logits is None:
-            logits = self._forward(self._given(rows, tokens), kept, batch_of(rows, self.cache, self._device))
+            with self._picking(rows):
+                logits = self._forward(self._given(rows, tokens), kept, batch_of(rows, self.cache, self._device))
         return logits[: len(wanted)]
+
+    def _picking(self, rows: Collection[Row[CachedTokens]]) -> AbstractContextManager[None]:
+        """Has a forward of these rows add what their adapters compute, if they name any."""
+        if self._adapters is None or not adapted(rows):
+            return nullcontext()
+        return self._adapters.picking(tensor_of(numbers_of(rows, self._adapters.numbers), self._device))
 
     def _run_apart(self, rows: list[Row[CachedTokens]], adapters: AdaptersBeside) -> Tensor:
         """Computes rows without an adapter as in any other step, and the others, one adapter's behind another's."""
         order = sorted(range(len(rows)), key=lambda place: rows[place].sequence.adapter)
         plain = [rows[place] for place in order if not rows[place].sequence.adapter]
-        adapted = [rows[place] for place in order[len(plain) :]]
-        tokens, wanted = gathered(adapted)
-        given, batch = self._given(adapted, tokens), batch_of(adapted, self.cache, self._device)
-        with adapters.applied(spans_of(adapted)):
+        others = [rows[place] for place in order[len(plain) :]]
+        tokens, wanted = gathered(others)
+        given, batch = self._given(others, tokens), batch_of(others, self.cache, self._device)
+        with adapters.applied(spans_of(others)):
             logits = self._forward(given, wanted or [len(tokens) - 1], batch)[: len(wanted)]
         if plain:
             logits = torch.cat([self._run(plain), logits])

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from services.engine.generation.recorded.launched_step import LaunchedStep
-from services.engine.generation.recorded.step_graphs import StepGraph, StepGraphs
+from services.engine.generation.recorded.step_graph import StepGraph
+from services.engine.generation.recorded.step_graphs import StepGraphs
 from services.engine.generation.recorded.step_shape import StepShape
 from services.engine.generation.sequence import Row, Sequence
 

@@ -18,7 +18,7 @@ from tests.services.engine.kernel_devices import INTERPRETED, shorten
 pytest.importorskip("triton")
 from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.recorded.recording import recorded_error
-from services.engine.generation.recorded.step_graphs import Recordings
+from services.engine.generation.recorded.step_graph import Recordings
 from services.engine.generation.recorded.step_shape import Extent, Kind, StepShape
 from tests.services.engine.generation.recorded.played_graphs import PlayedGraphs
 

@@ -23,7 +23,7 @@ class Places(StepInputs):
     """Those of a step of up to four rows, in memory that tells what it holds."""
 
     def __init__(self) -> None:
-        super().__init__(decoding_shapes(4), LONGEST // PAGE, PAGE, torch.device("cpu"), self.part)
+        super().__init__(decoding_shapes(4), LONGEST // PAGE, PAGE, torch.device("cpu"), self.part, {})
 
     @staticmethod
     def part(contexts: list[int], _blocks: int) -> int:

@@ -21,7 +21,7 @@ from services.engine.generation.attention.triton import tiles
 from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.attention.triton.tiles import DecodeTile
 from services.engine.generation.recorded import tile_race
-from services.engine.generation.recorded.step_graphs import StepGraph
+from services.engine.generation.recorded.step_graph import StepGraph
 from services.engine.generation.recorded.step_shape import StepShape
 from services.engine.generation.recorded.tile_race import TileRace
 from tests.services.engine.generation.recorded.played_graphs import PlayedGraphs
