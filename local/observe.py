@@ -7,11 +7,12 @@ from rich.console import Console
 
 from local.boards.server import BoardServer
 from local.demo import wait
-from local.fleet import fleet
+from local.fleet import CHECKOUT, fleet
 from local.prometheus import Prometheus
 from local.scraping import configuration, rules
 from local.stack import Ports, Stack, StackFailed
 from local.stopping import told_to_stop
+from local.tools import tool
 from local.traffic import Traffic
 
 PROMETHEUS_PORT = 9090
@@ -54,13 +55,15 @@ def run(console: Console, *, only: Collection[str] = (), quiet: bool = False, fr
 def _directions(ports: Ports, prometheus: Prometheus, boards: BoardServer) -> str:
     usual = ports.gateway == Ports.usual(0).gateway
     target = "" if usual else f" --target 127.0.0.1:{ports.gateway}"
+    promtool = tool("promtool")
+    promtool = promtool.relative_to(CHECKOUT) if promtool.is_relative_to(CHECKOUT) else promtool
     metrics = "" if usual else f" --metrics http://127.0.0.1:{ports.gateway_metrics}/metrics"
     return f"""[bold]Look[/]
   {boards.url}  the boards of Grafana, drawn here: Gateway, Model server, SLO & capacity
   .venv/bin/sensorium top{target}{metrics}    the same in a terminal
 
-[bold]Ask[/] ({prometheus.url} is Prometheus; all recording rules and alerts are loaded)
-  .tools/usr/bin/promtool query instant {prometheus.url} 'pool:sensorium_gateway_saturation:sum'
+[bold]Ask[/] ({prometheus.url} is the API of Prometheus; all recording rules and alerts are loaded)
+  {promtool} query instant {prometheus.url} 'pool:sensorium_gateway_saturation:sum'
   curl -s {prometheus.url}/api/v1/alerts
   curl -s http://127.0.0.1:{ports.gateway_metrics}/metrics | grep ^sensorium_gateway
 

@@ -13,7 +13,7 @@ done
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
-    echo "The tests need$missing, and this machine has no apt to fetch them with: install $package so that they are on the PATH." >&2
+    echo "Needed:$missing, and this machine has no apt to fetch them with: install $package so that they are on the PATH." >&2
     exit 1
 fi
 mkdir -p .tools/packages

@@ -22,7 +22,8 @@ _REFRESH_SECONDS = 5
 
 _PAGE = """<!doctype html><html><head><meta charset="utf-8"><meta http-equiv="refresh" content="{refresh}">
 <title>{title}</title></head><body style="margin:0;background:#f4f5f7;font-family:sans-serif">
-<p style="margin:0;padding:8px 12px">{links}</p><img src="/{name}.svg" alt="{title}"></body></html>
+<p style="margin:0;padding:8px 12px">{links}</p>
+<img src="/{name}.svg" alt="{title}" style="max-width:100%"></body></html>
 """
 
 

@@ -8,6 +8,7 @@ from local.boards.canvas import COLOURS, FAINT, GRID, Box, Canvas, fitted
 from local.boards.figure import figure
 
 _BAR_HEIGHT = 14.0
+_LEAST_PITCH = 12.0
 _NAME_SHARE = 0.42
 
 
@@ -27,20 +28,21 @@ def figures(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line]) -> No
 
 def bars(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line]) -> None:
     """Draws a bar for each value, as many as there is room for."""
-    height = min(_BAR_HEIGHT + 6, box.height / len(lines))
-    room = max(int(box.height / max(height, 12)), 1)
+    pitch = max(min(_BAR_HEIGHT + 6, box.height / len(lines)), _LEAST_PITCH)
+    thick = min(_BAR_HEIGHT, pitch - 3)
+    room = max(int(box.height / pitch), 1)
     names = box.width * _NAME_SHARE
     left, most = box.x + names, box.width - names - 64
     low = panel.lowest or 0.0
     high = panel.highest if panel.highest is not None else max(line.value for line in lines)
     for place, line in enumerate(lines[:room]):
-        top = box.y + place * max(height, 12)
-        thick = min(_BAR_HEIGHT, height - 3)
+        top = box.y + place * pitch
+        level = top + thick / 2 + 3.5  # the middle of its letters is the bar's
         share = 0.0 if high <= low else min(max((line.value - low) / (high - low), 0), 1)
         colour = COLOURS[panel.colour(line.value)]
-        canvas.text(left - 6, top + thick - 3, fitted(line.name, names - 12, 10), 10, anchor="end")
+        canvas.text(left - 6, level, fitted(line.name, names - 12, 10), 10, anchor="end")
         canvas.rectangle(Box(left, top, most, thick), GRID)
         canvas.rectangle(Box(left, top, most * share, thick), colour)
-        canvas.text(left + most + 6, top + thick - 3, figure(line.value, panel.unit), 10, colour, bold=True)
+        canvas.text(left + most + 6, level, figure(line.value, panel.unit), 10, colour, bold=True)
     if len(lines) > room:
         canvas.text(box.right, box.bottom - 1, f"+{len(lines) - room}", 10, FAINT, "end")

@@ -44,12 +44,11 @@ def draw(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line], span: Sp
     shown = stacked(lines) if panel.stacked else [[value for _, value in line.points] for line in lines]
     axes = Axes(plot, span, *_range(panel, shown))
     _grid(canvas, axes, panel.unit)
-    below: Sequence[tuple[float, float]] = [(plot.x, plot.bottom), (plot.right, plot.bottom)]
     for colour, line, values in zip(palette(len(lines)), lines, shown, strict=True):
         points = [(axes.x(moment), axes.y(value)) for (moment, _), value in zip(line.points, values, strict=True)]
         if panel.stacked:
-            canvas.area([*points, *reversed(below)], colour, 0.3)
-            below = points
+            floor = [(axes.x(at), axes.y(top - value)) for (at, value), top in zip(line.points, values, strict=True)]
+            canvas.area([*points, *reversed(floor)], colour, 0.3)
         for part in _parts(points, axes.x(span.start + _GAP_STEPS * span.step) - plot.x):
             canvas.path(part, colour)
     for step in panel.steps:
@@ -113,7 +112,8 @@ def _parts(points: Sequence[tuple[float, float]], widest: float) -> list[list[tu
 
 
 def _width(name: str) -> float:
-    return len(name) * _SMALL * CHARACTER + 26
+    capitals = sum(map(str.isupper, name))
+    return (len(name) + capitals / 4) * _SMALL * CHARACTER + 26
 
 
 def _legend_lines(lines: Sequence[Line], width: float) -> int:

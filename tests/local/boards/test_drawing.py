@@ -62,6 +62,18 @@ def test_a_line_is_cut_where_points_are_missing() -> None:
     assert len(list(picture.iter("{http://www.w3.org/2000/svg}polyline"))) == 2
 
 
+def test_an_area_begins_with_its_series() -> None:
+    lines = [Line("a", [(130, 1.0), (160, 1.0)]), Line("b", [(150, 1.0), (160, 1.0)])]
+    picture = drawn(panel("timeseries", stacked=True), lines)
+    areas = [
+        [float(point.split(",")[0]) for point in (area.get("points") or "").split()]
+        for area in picture.iter("{http://www.w3.org/2000/svg}polygon")
+    ]
+    (left, right), (later, last) = ((min(area), max(area)) for area in areas)
+    assert last == right
+    assert later == pytest.approx(left + (right - left) * 2 / 3, abs=0.1)
+
+
 def test_a_step_within_sight_is_a_line() -> None:
     line = Line("a", [(100, 1.0), (160, 3.0)])
     for value, lines in ((2.0, 1), (20.0, 0)):
@@ -84,6 +96,21 @@ def test_bars_beyond_the_room_are_counted() -> None:
     left = [text for text in shown if text.startswith("+")]
     assert len(left) == 1
     assert sum(text.startswith("model-") for text in shown) + int(left[0][1:]) == 40
+
+
+def test_bars_of_many_are_as_thick_as_their_names() -> None:
+    picture = drawn(panel("bargauge"), [Line(f"model-{place}", [(160, place)]) for place in range(40)])
+    heights = [float(bar.get("height", "0")) for bar in picture.iter("{http://www.w3.org/2000/svg}rect")]
+    assert min(heights) >= 9
+
+
+def test_a_name_in_capitals_takes_more_of_the_legend() -> None:
+    def second(name: str) -> float:
+        picture = drawn(panel("timeseries"), [Line(name, [(100, 1.0)]), Line("z", [(100, 1.0)])])
+        (found,) = (each for each in picture.iter("{http://www.w3.org/2000/svg}text") if each.text == "z")
+        return float(found.get("x", "0"))
+
+    assert second("DEADLINE_EXCEEDED") > second("deadline_exceeded")
 
 
 def test_nothing_is_said_to_be_nothing() -> None:
