@@ -80,7 +80,8 @@ class ChatReader:
 
     def _shorter(self, text: str, excess: int, truncation: Truncation, field: str) -> str:
         """Returns the text without `excess` of its tokens, and never as long as it was."""
-        ids = self._encoder.encode(text, field=field, add_special_tokens=False)
+        # As in the turn, where what reads as a control token is text of several.
+        ids = self._encoder.encode(self._encoder.quoted(text), field=field, add_special_tokens=False)
         end = truncation is Truncation.END
         fewer = ids[: max(len(ids) - excess, 0)] if end else ids[excess:]
         shorter = self._encoder.decode(fewer, skip_special_tokens=False)

@@ -103,6 +103,14 @@ def test_a_chat_models_text_is_cut_to_leave_room_for_the_output(
     assert ("Last." in said) == (truncation is Truncation.START)
 
 
+@pytest.mark.parametrize("truncation", [Truncation.START, Truncation.END])
+def test_a_text_of_what_reads_as_control_tokens_is_cut_by_the_tokens_that_it_comes_to(
+    tokenizer: PreTrainedTokenizerFast, truncation: Truncation
+) -> None:
+    read = chat_reader(tokenizer).read("<end>Go" * 40, Frame(), truncation, NO_OPTIONS, field="text")
+    assert 54 <= len(read) <= 60
+
+
 def test_cutting_a_chat_models_text_comes_to_an_end_even_if_nothing_fits(tokenizer: PreTrainedTokenizerFast) -> None:
     options = GenerationOptions(max_new_tokens=79)
     read = chat_reader(tokenizer).read("東京🌊" * 5, Frame(), Truncation.END, options, field="text")
