@@ -32,6 +32,7 @@ WIRING = (
     "finding_model.py",
     "speech_model.py",
     "speaking_model.py",
+    "following_service.py",
     "writing_service.py",
     "reading_model.py",
     "chat_model.py",

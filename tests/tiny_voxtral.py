@@ -13,15 +13,16 @@ SPECIAL = [
     "<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]",
     "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]", "[PREFIX]", "[MIDDLE]",
     "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]", *(f"<SPECIAL_{i}>" for i in range(20, 24)),
-    "[AUDIO]", "[BEGIN_AUDIO]", *(f"<SPECIAL_{i}>" for i in range(26, 34)), "[TRANSCRIBE]", "<SPECIAL_35>",
+    "[AUDIO]", "[BEGIN_AUDIO]", *(f"<SPECIAL_{i}>" for i in range(26, 32)), "[STREAMING_PAD]",
+    "[STREAMING_WORD]", "[TRANSCRIBE]", "<SPECIAL_35>",
 ]  # fmt: skip
 """By their ids."""
 PIECES = [bytes([i]) for i in range(256)] + [b"th", b" t", b"is", b" is", b" th"]
 CONTEXT = 2048
 
 
-def write_tekken(folder: Path) -> None:
-    """Writes a vocabulary of bytes and five longer pieces."""
+def write_tekken(folder: Path, **streaming: int) -> None:
+    """Writes a vocabulary of bytes and five longer pieces; and what a model is told that writes while it hears."""
     vocabulary = [
         {"rank": i, "token_bytes": base64.b64encode(piece).decode(), "token_str": None}
         for i, piece in enumerate(PIECES)
@@ -36,6 +37,7 @@ def write_tekken(folder: Path) -> None:
     audio = {
         "sampling_rate": 16_000, "frame_rate": 12.5, "chunk_length_s": 30.0,
         "audio_encoding_config": {"num_mel_bins": MELS, "hop_length": 160, "window_size": 400},
+        **streaming,
     }  # fmt: skip
     told = {"config": config, "vocab": vocabulary, "special_tokens": special, "audio": audio}
     (folder / "tekken.json").write_text(json.dumps(told))

@@ -30,6 +30,7 @@ from services.engine.audio.vectors import POOLERS, AudioVectors
 from services.engine.batching.pipeline import Pipeline
 from services.engine.checkpoint import Checkpoint, read_config, refusals
 from services.engine.dictation.manners import MANNERS
+from services.engine.following.loading import FOLLOWERS
 from services.engine.joint import RECORDINGS, JointModel
 from services.engine.listening.openings import OPENINGS
 from services.engine.media.recording import AudioLimits
@@ -40,6 +41,7 @@ from services.process import LoadedService
 from services.speech.classify_audio import compute_logits, own_labels
 from services.speech.config import SpeechSettings
 from services.speech.dictation_service import load_dictation_service
+from services.speech.following_service import load_following_service
 from services.speech.listening_service import load_listening_service
 from services.speech.scribe_service import load_scribe_service
 from services.speech.stream_transcribe import live_transcriber
@@ -91,6 +93,8 @@ def _writing_loader(checkpoint: Checkpoint) -> Callable[..., LoadedService] | No
         config = read_config(checkpoint)
     if _frames_of(config):
         return None
+    if config.model_type in FOLLOWERS:
+        return load_following_service
     if config.model_type in OPENINGS:
         return load_scribe_service
     return load_dictation_service if config.model_type in MANNERS else load_listening_service

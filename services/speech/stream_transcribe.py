@@ -1,8 +1,8 @@
 """The verb StreamTranscribe."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prometheus_client import Gauge
@@ -12,6 +12,7 @@ from services.engine.metrics import EngineMetrics
 from services.speech.config import SpeechSettings
 from services.speech.live.endpointing import Endpointing
 from services.speech.live.event import LiveEvent
+from services.speech.live.following import Follower
 from services.speech.live.hearing import Hearing
 from services.speech.live.intake import Encoding, Intake
 from services.speech.live.reading import Reading
@@ -24,6 +25,8 @@ from services.speech.transcribe_ask import TranscribeAsk
 from services.speech.verb_set import Transcriber
 
 _RETRY_SECONDS = 5.0
+_CUT_SECONDS = 1.0
+"""Sound that a model which hears along is given late, where an utterance may be cut within it."""
 
 
 class StreamTranscriber:
@@ -38,13 +41,16 @@ class StreamTranscriber:
         max_streams: int,
         unfinished_seconds: float,
         context_seconds: float,
+        follower: Callable[[TranscribeAsk], Follower] | None = None,
     ) -> None:
+        """`follower` returns a model that hears utterances while they are spoken; else `transcriber` reads them."""
         self._transcriber = transcriber
         self._network = network
         self._open_streams = open_streams
         self._max_streams = max_streams
         self._unfinished_seconds = unfinished_seconds
         self._open = 0
+        self._follower = follower
         context = context_seconds if transcriber.places_words else 0.0
         self._reach = Reach(int(transcriber.window_seconds * transcriber.rate), int(context * transcriber.rate))
 
@@ -59,6 +65,8 @@ class StreamTranscriber:
         endpointing = endpointing_of(ask.endpointing, self._transcriber.window_seconds, wrong)
         if wrong:
             raise InvalidArgument(wrong)
+        if self._follower is not None:
+            endpointing = replace(endpointing, cut=_CUT_SECONDS)
         with self._admitted():
             async with aclosing(self._stream(ask, endpointing).events(pieces)) as events:
                 async for event in events:
@@ -70,7 +78,7 @@ class StreamTranscriber:
         options = LiveOptions(ask.interim_results, ask.speech_events, ask.single_utterance, ask.reading.word_times)
         return LiveTranscription(
             Hearing(intake, self._network, endpointing, rate, self._reach),
-            _Recognizer(self._transcriber, ask.reading),
+            self._follower(ask.reading) if self._follower else _Recognizer(self._transcriber, ask.reading),
             rate,
             options,
             self._unfinished_seconds,
@@ -89,7 +97,12 @@ class StreamTranscriber:
             self._open_streams.dec()
 
 
-def live_transcriber(transcriber: Transcriber, settings: SpeechSettings, metrics: EngineMetrics) -> StreamTranscriber:
+def live_transcriber(
+    transcriber: Transcriber,
+    settings: SpeechSettings,
+    metrics: EngineMetrics,
+    follower: Callable[[TranscribeAsk], Follower] | None = None,
+) -> StreamTranscriber:
     """Returns what hears streams for a transcriber, as many and as much of each as an operator wants."""
     return StreamTranscriber(
         transcriber,
@@ -98,6 +111,7 @@ def live_transcriber(transcriber: Transcriber, settings: SpeechSettings, metrics
         max_streams=settings.max_streams,
         unfinished_seconds=settings.unfinished_seconds,
         context_seconds=settings.context_seconds,
+        follower=follower,
     )
 
 

@@ -10,6 +10,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPI
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_model, read_tokenizer, refusals
 from services.engine.dictation.manners import MANNERS
+from services.engine.following.loading import FOLLOWERS
 from services.engine.generation.running.media import Medium
 from services.engine.listening.encoder import WindowEncoder
 from services.engine.listening.hearing import window_medium
@@ -71,7 +72,7 @@ def load_listening_model(checkpoint: Checkpoint) -> ListeningModel:
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
         if config.model_type not in _KNOWN:
-            known = ", ".join((*_KNOWN, *OPENINGS, *MANNERS))
+            known = ", ".join((*_KNOWN, *OPENINGS, *MANNERS, *FOLLOWERS))
             raise ModelRefused(
                 f"{checkpoint.source} is a {config.model_type} checkpoint. Of models that write what they hear token "
                 f"by token, known here are: {known}; and all that write by frames of sound (CTC, TDT, RNN-T)."

@@ -23,7 +23,7 @@ _BEFORE = (
     "text; BLIP and GIT, say, describe one."
 )
 _REFUSED = {
-    "voxtral_realtime": "it hears while it writes, not before. Voxtral, say, is served.",
+    "voxtral_realtime": "it hears while it writes, not before: services.speech serves it.",
     "vibevoice_asr": "it adds noise to what it hears, so that no two answers about a recording are alike.",
     "mllama": "it sees images beside its tokens, not among them. Llama 4, Qwen-VL or Gemma, say, are served.",
     **dict.fromkeys(("blip-2", "instructblip", "fuyu", "kosmos-2", "kosmos-2.5"), _BEFORE),

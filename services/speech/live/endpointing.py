@@ -19,6 +19,8 @@ class Endpointing:
     min_silence: float = 0.5
     padding: float = 0.2
     max_utterance: float = 30.0
+    cut: float | None = None
+    """An utterance that is too long is cut within so much of its end; None: within a quarter of it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ class Endpointer:
         """The first frame of the utterance that is going on."""
         self._silent_since = 0
         """The frame behind the last one of speech that was in an utterance."""
-        self._latest: deque[float] = deque(maxlen=max(self._longest // _CUT_SHARE, 1))
+        self._cut_within = max(self._longest // _CUT_SHARE, 1)
+        if endpointing.cut is not None:
+            self._cut_within = min(_at_least(endpointing.cut), self._cut_within)
+        self._latest: deque[float] = deque(maxlen=self._cut_within)
 
     @property
     def lookback(self) -> int:
@@ -80,7 +85,7 @@ class Endpointer:
     @property
     def uncut(self) -> int:
         """Frames from the beginning of an utterance that are never left to the next one."""
-        return self._longest - self._longest // _CUT_SHARE
+        return self._longest - self._cut_within
 
     def hear(self, probability: float) -> tuple[Moment, ...]:
         """Takes the next frame and returns what it makes known, in order."""

@@ -3,17 +3,19 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 
 from sensorium.errors import InvalidArgument, Violation
 from services.speech.live.event import LiveEvent, Result, SpeechTurn, Started
+from services.speech.live.following import Follower
 from services.speech.live.hearing import Hearing, Turn
 from services.speech.live.intake import BadAudio
 from services.speech.live.ledger import Ledger
 from services.speech.live.outbox import Outbox
 from services.speech.live.reading import Recognizer
 from services.speech.live.utterance import Utterance
+from services.speech.live.utterance_follower import UtteranceFollower
 from services.speech.live.utterance_reader import UtteranceReader
 
 
@@ -36,7 +38,12 @@ class LiveTranscription:
     """
 
     def __init__(
-        self, hearing: Hearing, recognizer: Recognizer, rate: int, options: LiveOptions, unfinished_seconds: float
+        self,
+        hearing: Hearing,
+        recognizer: Recognizer | Follower,
+        rate: int,
+        options: LiveOptions,
+        unfinished_seconds: float,
     ) -> None:
         """Makes a stream; `rate` is that of the samples which `hearing` gives and `recognizer` takes."""
         self._hearing = hearing
@@ -129,15 +136,21 @@ class LiveTranscription:
         self._outbox.end()
 
     async def _read_one(self, utterance: Utterance) -> None:
-        reader = UtteranceReader(utterance, self._recognizer, self._rate, self._ledger)
-        while not utterance.over:
-            if self._options.interim_results and reader.is_due:
-                if (result := await reader.interim()) is not None:
-                    self._outbox.put(result)
-            else:
-                await self._change()
-        result = await reader.final()
+        with closing(self._reader(utterance)) as reader:
+            while not utterance.over:
+                if (self._options.interim_results or reader.goes_along) and reader.is_due:
+                    result = await reader.interim()
+                    if result is not None and self._options.interim_results:
+                        self._outbox.put(result)
+                else:
+                    await self._change()
+            result = await reader.final()
         self._outbox.put(result if self._options.word_times else replace(result, words=()))
+
+    def _reader(self, utterance: Utterance) -> UtteranceReader | UtteranceFollower:
+        if isinstance(self._recognizer, Follower):
+            return UtteranceFollower(utterance, self._recognizer, self._rate, self._ledger)
+        return UtteranceReader(utterance, self._recognizer, self._rate, self._ledger)
 
     def _taken(self, event: LiveEvent) -> None:
         if isinstance(event, Result):

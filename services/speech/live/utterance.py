@@ -62,6 +62,12 @@ class Utterance:
         """Returns what was heard of it, with as much before it as the model has room for."""
         return self._whole or self._excerpt()
 
+    def since(self, offset: int) -> Samples:
+        """Returns the samples heard of it behind its first `offset`."""
+        if self._whole is not None:
+            return self._whole.samples[self._whole.context + offset :]
+        return self._tape.read(self.begin + offset, self.end)
+
     def _excerpt(self) -> Excerpt:
         context = max(min(self._reach.context, self._reach.window - self.length, self.begin), 0)
         return Excerpt(self._tape.read(self.begin - context, self.end), context)

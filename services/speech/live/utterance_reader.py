@@ -22,6 +22,9 @@ _RETRY_SECONDS = 1.0
 class UtteranceReader:
     """Reads what was heard of an utterance, never twice the same, and never two at a time."""
 
+    goes_along = False
+    """What is read before the utterance is over is for interim results alone."""
+
     def __init__(self, utterance: Utterance, recognizer: Recognizer, rate: int, ledger: Ledger) -> None:
         """Makes one for samples at `rate` a second."""
         self.utterance = utterance
@@ -58,6 +61,9 @@ class UtteranceReader:
     async def final(self) -> Result:
         """Returns what was understood of the utterance, which is over."""
         return self._transcript.final(await self._whole())
+
+    def close(self) -> None:
+        """Has nothing to give up."""
 
     async def _whole(self) -> Reading:
         if self._latest is not None and self._latest[0] == self.utterance.length:

@@ -1,0 +1,232 @@
+"""The engine: one thread that owns a model, and takes all utterances further together that have sound enough."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+import torch
+
+from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, SensoriumError
+from services.engine.admission import Admission
+from services.engine.device.memory_errors import lacks_memory
+from services.engine.following.model import FollowingModel
+from services.engine.following.session import Session
+from services.engine.following.stream import FollowingStream, Letter, Progress
+from services.engine.generation.requests.request import Work
+from services.engine.metrics import EngineMetrics
+from services.engine.model_thread import ModelThread
+
+log = logging.getLogger(__name__)
+
+_IDLE_SECONDS = 5.0
+"""An utterance of which nothing came for so long gives up its row to one that waits; it begins anew when more comes."""
+
+
+class FollowingEngine:
+    """`follow` is called on an event loop and returns at once; all else happens in the engine's thread."""
+
+    def __init__(self, model: FollowingModel, admission: Admission, metrics: EngineMetrics) -> None:
+        self.admission = admission
+        self._model = model
+        self._metrics = metrics
+        self._new: deque[Session] = deque()
+        self._sent: deque[tuple[Session, Letter]] = deque()
+        self._left: deque[Session] = deque()
+        self._standing: list[Session] = []
+        """Those without a row, in the order in which they get one."""
+        self._seated: list[Session] = []
+        self._free = list(range(model.rows))
+        self._thread = ModelThread("following-engine", self._loop)
+        metrics.requests_running.set_function(lambda: len(self._seated))
+        metrics.watch_queue(admission)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends what is still written with ModelNotReady, and the thread. Drain before calling this."""
+        self.admission.closed = True
+        self._thread.close()
+
+    def trouble(self, seconds: float) -> str:
+        """See ModelThread."""
+        return self._thread.trouble(seconds)
+
+    def follow(self, deadline: float | None, work: Work) -> FollowingStream:
+        """Queues an utterance, and returns what takes its samples and tells what is written. Its time goes to `work`.
+
+        Raises what Admission.enter raises. The stream raises that too, and:
+            DeadlineExceeded: the deadline passed before the last token.
+            DeviceOutOfMemory: there was not enough for one of its steps.
+            Internal: the model failed.
+        """
+        self.admission.enter(1, deadline)
+        stream = FollowingStream(
+            send=lambda letter: self._thread.post(self._sent, (session, letter)),
+            leave=lambda: self._thread.post(self._left, session),
+        )
+        now = time.monotonic()
+        session = Session(1, deadline, now, work, stream, touched=now)
+        self._thread.submit(self._new, session, self.admission, session.cost)
+        return stream
+
+    def _loop(self) -> None:
+        while not self._thread.closing:
+            self._receive()
+            self._seat()
+            ready = [session for session in self._seated if session.track is not None and session.track.ready]
+            if not ready:
+                self._thread.wait(self._new, self._sent, self._left, seconds=self._pause())
+                continue
+            self._thread.begin()
+            try:
+                self._step(ready)
+            except Exception as error:
+                if self._thread.gave_up(error):
+                    break
+                self._fail(ready, error)
+            self._thread.busy_since = None
+        self._thread.end(self.admission)
+        self._receive()
+        for session in [*self._standing, *self._seated]:
+            self._end(session, "error", self._thread.farewell)
+
+    def _receive(self) -> None:
+        while self._new:
+            self._standing.append(self._new.popleft())
+        now = time.monotonic()
+        told: set[Session] = set()
+        while self._sent:
+            session, letter = self._sent.popleft()
+            if not session.ended:
+                session.take(letter)
+                session.touched = now
+                told.add(session)
+        while self._left:
+            self._end(self._left.popleft(), "cancelled")
+        for session in [*self._standing, *self._seated]:
+            if session.deadline is not None and now >= session.deadline:
+                self._end(session, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
+        self._tell_idle(told)
+
+    def _tell_idle(self, sessions: Iterable[Session]) -> None:
+        """Tells those that have all they can have of what came."""
+        for session in sessions:
+            if session.track is not None and not session.ended and not session.track.ready:
+                _send(session, Progress(heard=session.heard))
+
+    def _seat(self) -> None:
+        """Gives rows to those that have something to be heard, if need be of others of which nothing comes."""
+        while (waiting := next((session for session in self._standing if session.due), None)) is not None:
+            if not self._free and not self._displace():
+                return
+            self._standing.remove(waiting)
+            self._seated.append(waiting)
+            row = self._free.pop(0)
+            waiting.sit(self._model.track(row, waiting.written), row)
+            if waiting.timeline.started is None:
+                waiting.timeline.started = time.monotonic()
+                self.admission.leave(waiting.cost, started=True)
+            self._tell_idle([waiting])
+
+    def _displace(self) -> bool:
+        """Takes the row of whoever let the model wait longest, if that is long enough. Returns whether one is free."""
+        session = min(self._idle(), key=lambda session: session.touched, default=None)
+        if session is None or time.monotonic() - session.touched < _IDLE_SECONDS:
+            return False
+        self._vacate(session)
+        self._standing.append(session)
+        return True
+
+    def _idle(self) -> list[Session]:
+        return [session for session in self._seated if session.track is not None and not session.track.ready]
+
+    def _vacate(self, session: Session) -> None:
+        self._seated.remove(session)
+        self._free = sorted([*self._free, session.row])  # rows that adjoin are read without being copied
+        session.rise()
+
+    def _pause(self) -> float | None:
+        """Returns how many seconds nothing is to be done unless something comes, or None for ever."""
+        ends = [each.deadline for each in [*self._seated, *self._standing] if each.deadline is not None]
+        if any(session.due for session in self._standing):
+            ends += [session.touched + _IDLE_SECONDS for session in self._idle()]
+        return max(min(ends) - time.monotonic(), 0.001) if ends else None
+
+    @torch.inference_mode()
+    def _step(self, sessions: Sequence[Session]) -> None:
+        began = time.monotonic()
+        found = self._model.step([session.track for session in sessions])
+        now = time.monotonic()
+        for session, written in zip(sessions, found, strict=True):
+            assert session.track is not None
+            session.work.add(began, now - began)
+            session.touched = now
+            session.timeline.first_output = session.timeline.first_output or now
+            # One that began anew writes again what is known.
+            new = [written] if session.track.count > len(session.written) else []
+            session.written += [each.token for each in new]
+            idle = None if session.track.ready else session.heard
+            _send(session, Progress(new, idle))
+            if session.track.done:
+                self._complete(session, now)
+        self._count(len(sessions), now - began)
+
+    def _count(self, rows: int, seconds: float) -> None:
+        self._metrics.steps.inc()
+        self._metrics.batch_size.observe(rows)
+        self._metrics.step_seconds.observe(seconds)
+        self._metrics.busy_seconds.inc(seconds)
+        self._metrics.generation_tokens.inc(rows)
+
+    def _fail(self, sessions: Sequence[Session], error: Exception) -> None:
+        """Ends all that were in a step: what each keeps may be half of what it was to be."""
+        lacks = lacks_memory(error)
+        if lacks:
+            self._metrics.out_of_memory.inc()
+            error.__traceback__ = None  # its frames hold what was computed so far
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+        else:
+            log.error("The model failed on %d utterances", len(sessions), exc_info=error)
+        for session in sessions:
+            told = (
+                DeviceOutOfMemory("The device has not enough memory for a step of this speech.")
+                if lacks
+                else Internal()
+            )
+            self._end(session, "out_of_memory" if lacks else "error", told)
+
+    def _complete(self, session: Session, now: float) -> None:
+        times = session.times(now)
+        self._metrics.completed("completed", times, 0, len(session.written), session.timeline.exemplar)
+        self._leave(session)
+        _send(session, Progress(end=times))
+
+    def _end(self, session: Session, reason: str, error: SensoriumError | None = None) -> None:
+        if session.ended:
+            return
+        if session.timeline.started is None:
+            self.admission.leave(session.cost, started=False)
+        self._metrics.requests.labels(reason).inc()
+        self._leave(session)
+        if error is not None:
+            _send(session, Progress(end=error))
+
+    def _leave(self, session: Session) -> None:
+        session.ended = True
+        session.timeline.ended = time.monotonic()
+        if session in self._seated:
+            self._vacate(session)
+        elif session in self._standing:
+            self._standing.remove(session)
+        session.pieces.clear()
+
+
+def _send(session: Session, progress: Progress) -> None:
+    """Hands over what became known. For a loop that has been closed there is no reader, and it is dropped."""
+    with suppress(RuntimeError):
+        session.stream.loop.call_soon_threadsafe(session.stream.deliver, progress)

@@ -1,0 +1,141 @@
+"""Kyutai's speech to text: a codec's tokens beside each token of text, 12.5 a second."""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from services.engine.audio.loading import LoadedAudioModel
+from services.engine.following.model import FollowingModel, Written, likeliest
+from services.engine.following.row_cache import CacheShape, Room, RowCache
+from services.engine.following.sound_buffer import SoundBuffer
+from services.engine.generation.running.encoder_decoder_runner import cache_name
+from services.engine.media.recording import Samples
+from services.engine.model_rules import token_ids
+
+_AHEAD = 25
+"""Frames that the codec hears at once at most, of a recording that is all there."""
+
+
+class KyutaiTrack:
+    """See Track. A token is written behind a frame of sound, but for the first one: that comes before all."""
+
+    def __init__(self, row: int, written: Sequence[int], own: "KyutaiModel") -> None:
+        self.row = row
+        self.count = 0
+        self.token = own.first_token
+        self.sound = SoundBuffer(own.silence_before)
+        self.codes = deque[Tensor]()
+        """The codec's tokens `[codebooks]` of frames that the decoder has not read."""
+        self.heard = 0
+        """Frames that the codec has heard."""
+        self.ear: dict[str, Any] = {"use_streaming": True}
+        """What the codec keeps of them."""
+        self._written = list(written)
+        self._own = own
+        self._last = -1
+        """Places in all, once that is known."""
+
+    @property
+    def ready(self) -> bool:
+        """See Track."""
+        return not self.done and self.has(self.count - 1)
+
+    @property
+    def done(self) -> bool:
+        """See Track."""
+        return self.count == self._last or (self.count > 0 and self.token in self._own.end_ids)
+
+    @property
+    def forced(self) -> int | None:
+        """The token to be written next, where it was before."""
+        return self._written[self.count] if self.count < len(self._written) else None
+
+    def push(self, samples: Samples) -> None:
+        """See Track."""
+        self.sound.push(samples)
+
+    def end(self) -> None:
+        """See Track."""
+        self._last = (self.sound.end + self._own.silence_behind) // self._own.frame
+
+    def has(self, index: int) -> bool:
+        """Returns whether the frame that the codec hears as its `index`-th is there, or is silence."""
+        return self._last >= 0 or (self._frame_of(index) + 1) * self._own.frame <= self.sound.end
+
+    def samples_of(self, index: int) -> Samples:
+        """Returns that frame."""
+        frame, begin = self._own.frame, self._frame_of(index) * self._own.frame
+        samples = self.sound.read(begin, begin + frame)
+        if index >= self._own.repeated:
+            self.sound.forget(begin)
+        return samples
+
+    def _frame_of(self, index: int) -> int:
+        repeated = self._own.repeated
+        return index if index < repeated else index - repeated
+
+
+class KyutaiModel(FollowingModel):
+    """Its codec hears each utterance by itself, keeping what its convolutions need; the decoder takes all together."""
+
+    def __init__(self, loaded: LoadedAudioModel, room: Room, seconds: float) -> None:
+        model: Any = loaded.model
+        extractor: Any = loaded.extractor
+        self.loaded, self.rate = loaded, loaded.rate
+        self.frame = int(model.config.frame_size)
+        self.first_token = int(model.config.bos_token_id)
+        self.end_ids = token_ids(model.generation_config.eos_token_id)
+        self.silence_before = int(extractor.audio_silence_prefix_seconds * self.rate)
+        # Beside the delay, the extractor adds a second.
+        self.silence_behind = int((extractor.audio_delay_seconds + 1.0) * self.rate)
+        # By windows of some length, `generate` has the codec hear the first of them twice.
+        self.repeated = int(getattr(model.generation_config, "audio_window_size", None) or 0)
+        self._model = model
+        self._cache_name = cache_name(model)
+        self._no_codes = torch.full((model.config.num_codebooks,), model.config.audio_bos_token_id, device=model.device)
+        shape = CacheShape.of(model.config)
+        most = math.ceil((seconds * self.rate + self.silence_before + self.silence_behind) / self.frame)
+        capacity = shape.capacity(most, 1)
+        self.rows = room.rows_of(shape.row_bytes(capacity, model.dtype))
+        self._cache = RowCache(shape, self.rows, capacity, model.dtype, model.device)
+
+    def track(self, row: int, written: Sequence[int]) -> KyutaiTrack:
+        """See FollowingModel."""
+        self._cache.clear(row)
+        return KyutaiTrack(row, written, self)
+
+    def step(self, tracks: Sequence[KyutaiTrack]) -> list[Written]:
+        """See FollowingModel."""
+        codes = [self._codes(track) if track.count else self._no_codes for track in tracks]
+        tokens = torch.tensor([[track.token] for track in tracks], device=self._model.device)
+        places, mask = self._cache.begin([track.row for track in tracks], [track.count for track in tracks], 1)
+        states = self._model.model(
+            input_ids=torch.cat([tokens, torch.stack(codes)], 1)[:, None],
+            position_ids=places,
+            attention_mask=mask,
+            use_cache=True,
+            **{self._cache_name: self._cache},
+        ).last_hidden_state
+        found = likeliest(self._model.lm_head(states[:, -1]), [track.forced for track in tracks])
+        for track, written in zip(tracks, found, strict=True):
+            track.token = written.token
+            track.count += 1
+        return found
+
+    def _codes(self, track: KyutaiTrack) -> Tensor:
+        """Returns the codec's tokens of the next frame. It hears several at once where they are there."""
+        if not track.codes:
+            count = next((i for i in range(_AHEAD) if not track.has(track.heard + i)), _AHEAD)
+            sound = np.concatenate([track.samples_of(track.heard + i) for i in range(count)])
+            given = torch.from_numpy(sound)[None, None].to(self._model.device)
+            output = self._model.codec_model.encode(given, **track.ear)
+            track.ear = {"encoder_cache": output.encoder_cache, "padding_cache": output.padding_cache}
+            track.ear["use_streaming"] = True
+            track.codes.extend(output.audio_codes[0].unbind(1))
+            track.heard += count
+        return track.codes.popleft()

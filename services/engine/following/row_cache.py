@@ -1,0 +1,112 @@
+"""Keys and values of several streams side by side, a row for each, of which the oldest are given up for the newest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache
+
+from services.engine.checkpoint import ModelRefused
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """What a decoder keeps of each token."""
+
+    layers: int
+    heads: int
+    width: int
+    window: int | None
+    """Tokens that one sees of those up to itself; None: all."""
+
+    @classmethod
+    def of(cls, config: Any) -> "CacheShape":
+        """Returns what a decoder of a configuration keeps."""
+        return cls(config.num_hidden_layers, config.num_key_value_heads, config.head_dim, config.sliding_window)
+
+    def capacity(self, most: int, at_once: int) -> int:
+        """Returns how many tokens a row holds, where a stream has `most`, of which so many come at once."""
+        return most if self.window is None else min(most, self.window + at_once - 1)
+
+    def row_bytes(self, capacity: int, dtype: torch.dtype) -> int:
+        """Returns what a row of that capacity takes."""
+        return 2 * self.layers * self.heads * self.width * capacity * dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Room:
+    """What an operator lets rows take."""
+
+    bytes: int
+    rows: int
+    """At most."""
+
+    def rows_of(self, row_bytes: int) -> int:
+        """Returns how many rows of that size there may be. Raises ModelRefused: not one."""
+        rows = min(self.bytes // row_bytes, self.rows)
+        if rows < 1:
+            raise ModelRefused(
+                f"What is kept of one utterance takes {row_bytes} bytes, and there may be {self.bytes}: give more with "
+                "--cache-mib, or less to be kept with --window-seconds."
+            )
+        return rows
+
+
+class RowCache(Cache):
+    """What a model is given as its cache: keys come with their places already in them, so their order is no matter."""
+
+    def __init__(self, shape: CacheShape, rows: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__(layers=[])
+        size = shape.layers, rows, shape.heads, capacity, shape.width
+        self._keys = torch.zeros(size, dtype=dtype, device=device)
+        self._values = torch.zeros(size, dtype=dtype, device=device)
+        self._places = torch.full((rows, capacity), -1, device=device)
+        self._window = shape.window
+        self._capacity = capacity
+        self._dtype = dtype
+        self._rows: Any = slice(0)
+        self._index = self._slots = torch.empty(0)
+        self._used = 0
+
+    def clear(self, row: int) -> None:
+        """Forgets a row. What was there is overwritten: a number that is none would reach others through a mask."""
+        self._keys[:, row] = 0
+        self._values[:, row] = 0
+        self._places[row] = -1
+
+    def begin(self, rows: Sequence[int], starts: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
+        """Prepares a forward over `count` tokens of each row, from their places `starts` on.
+
+        Returns their places `[rows, count]`, and what is added to attention: `[rows, 1, count, tokens held]`.
+        """
+        device = self._places.device
+        places = torch.tensor(starts, device=device)[:, None] + torch.arange(count, device=device)
+        self._index = torch.tensor(rows, device=device)[:, None]
+        self._slots = places % self._capacity
+        self._places[self._index, self._slots] = places
+        self._used = min(self._capacity, max(starts) + count)
+        adjoin = list(rows) == list(range(rows[0], rows[0] + len(rows)))
+        # What lies together need not be copied to be read.
+        self._rows = slice(rows[0], rows[0] + len(rows)) if adjoin else self._index[:, 0]
+        held = self._places[self._rows, None, : self._used]
+        seen = (held >= 0) & (held <= places[:, :, None])
+        if self._window is not None:
+            seen &= held > places[:, :, None] - self._window
+        least = torch.finfo(self._dtype).min
+        return places, torch.zeros(seen.shape, dtype=self._dtype, device=device).masked_fill(~seen, least)[:, None]
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_args: Any, **_kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Takes a layer's new keys and values `[rows, heads, count, width]`, and returns all that the rows hold."""
+        keys, values = self._keys[layer_idx], self._values[layer_idx]
+        keys[self._index, :, self._slots] = key_states.transpose(1, 2)
+        values[self._index, :, self._slots] = value_states.transpose(1, 2)
+        return keys[self._rows, :, : self._used], values[self._rows, :, : self._used]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Returns 0, of any layer: places are told with each forward."""
+        del layer_idx
+        return 0

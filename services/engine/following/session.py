@@ -1,0 +1,80 @@
+"""One utterance, from its acceptance to its last token, as the engine sees it."""
+
+from dataclasses import dataclass, field
+
+from sensorium.call_record import followed
+from services.engine.following.model import Track
+from services.engine.following.stream import FollowingStream
+from services.engine.generation.requests.request import GenerationTimes, Work
+from services.engine.media.recording import Samples
+
+
+@dataclass(eq=False)
+class Session:
+    """Belongs to the engine's thread, but for the stream."""
+
+    cost: int
+    deadline: float | None
+    """On the clock of `time.monotonic`, as all times here."""
+    arrival: float
+    work: Work
+    stream: FollowingStream
+    track: Track | None = None
+    """Where it is, while it has a row."""
+    row: int = -1
+    pieces: list[Samples] = field(default_factory=list[Samples])
+    """All that came, for one that has to begin anew."""
+    heard: int = 0
+    """Samples in them."""
+    whole: bool = False
+    """Whether no more will come."""
+    written: list[int] = field(default_factory=list[int])
+    due: bool = False
+    """Whether there is something that no row has heard."""
+    touched: float = 0.0
+    """When something last came or was written."""
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        self.timeline = followed(self.arrival)
+
+    def take(self, samples: Samples | None) -> None:
+        """Takes the next samples, or their end."""
+        if samples is None:
+            self.whole = True
+        else:
+            self.pieces.append(samples)
+            self.heard += len(samples)
+        self.due = True
+        if self.track is not None:
+            self._hand(self.track, [samples])
+
+    def sit(self, track: Track, row: int) -> None:
+        """Gives it a row, where it begins with all that came so far."""
+        self.track, self.row = track, row
+        self._hand(track, [*self.pieces, *([None] if self.whole else [])])
+
+    def rise(self) -> None:
+        """Takes its row away."""
+        self.track, self.row = None, -1
+
+    def _hand(self, track: Track, pieces: list[Samples | None]) -> None:
+        for piece in pieces:
+            if piece is None:
+                track.end()
+            else:
+                track.push(piece)
+        self.due = False
+
+    def times(self, now: float) -> GenerationTimes:
+        """Returns where the time went, of one that ends now."""
+        line = self.timeline
+        started = now if line.started is None else line.started
+        first = now if line.first_output is None else line.first_output
+        return GenerationTimes(
+            queue=started - self.arrival,
+            preprocess=0.0,
+            time_to_first_output=first - self.arrival,
+            compute=self.work.seconds,
+            total=now - self.arrival,
+        )

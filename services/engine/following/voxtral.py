@@ -1,0 +1,181 @@
+"""Voxtral Realtime: sound is added to each token of text, 12.5 a second, and heard as far as it has come."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from services.engine.audio.loading import LoadedAudioModel
+from services.engine.following.model import FollowingModel, Written, likeliest
+from services.engine.following.row_cache import CacheShape, Room, RowCache
+from services.engine.following.sound_buffer import SoundBuffer
+from services.engine.generation.running.encoder_decoder_runner import cache_name
+from services.engine.media.recording import Samples
+from services.engine.model_rules import token_ids
+
+_BUFFER = 10
+"""Tokens behind the delay in which a last word is written, as mistral-common has it for whole recordings."""
+
+
+@dataclass(frozen=True)
+class StreamingPrompt:
+    """What stands before the text, and how much silence is heard with it."""
+
+    first: int
+    padding: int
+    """The token that stands for silence before the text."""
+    left: int = 32
+    """Tokens of silence before the sound."""
+    delay: int = 6
+    """Tokens by which the text comes behind the sound."""
+
+    @property
+    def tokens(self) -> list[int]:
+        """Returns all of it."""
+        return [self.first, *[self.padding] * (self.left + self.delay)]
+
+
+class VoxtralTrack:
+    """See Track. `place` tokens were read; the one behind them is `token`."""
+
+    def __init__(self, row: int, written: Sequence[int], own: "VoxtralModel") -> None:
+        self.row = row
+        self.place = 0
+        self.token = -1
+        self.sound = SoundBuffer(own.prompt.left * own.frame)
+        self.spectrum: Tensor | None = None
+        """That of the token before, `[bins, frames]`, which convolutions look back to."""
+        self._written = list(written)
+        self._own = own
+        self._last = -1
+
+    @property
+    def count(self) -> int:
+        """See Track."""
+        return max(self.place + 1 - len(self._own.prompt.tokens), 0)
+
+    @property
+    def next_count(self) -> int:
+        """Tokens that are read next: all of the prompt at once."""
+        return 1 if self.place else len(self._own.prompt.tokens)
+
+    @property
+    def ready(self) -> bool:
+        """See Track."""
+        return not self.done and (self._last >= 0 or self._own.reach(self.place + self.next_count) <= self.sound.end)
+
+    @property
+    def done(self) -> bool:
+        """See Track."""
+        return 0 <= self._last <= self.place or (self.place > 0 and self.token in self._own.end_ids)
+
+    @property
+    def forced(self) -> int | None:
+        """The token to be written next, where it was before."""
+        return self._written[self.count] if self.count < len(self._written) else None
+
+    def push(self, samples: Samples) -> None:
+        """See Track."""
+        self.sound.push(samples)
+
+    def end(self) -> None:
+        """See Track."""
+        behind = self._own.prompt.delay + 1 + _BUFFER
+        # The last one of all is written, and read no more.
+        self._last = math.ceil(self.sound.end / self._own.frame) + behind - 1
+
+
+class VoxtralModel(FollowingModel):
+    """Encoder and decoder take all utterances together; what stands before the text is read by each for itself."""
+
+    def __init__(self, loaded: LoadedAudioModel, prompt: StreamingPrompt, room: Room, seconds: float) -> None:
+        model: Any = loaded.model
+        config: Any = model.config
+        self.loaded, self.rate, self.prompt = loaded, loaded.rate, prompt
+        self._extractor = loaded.extractor
+        self._hop, self._half = self._extractor.hop_length, self._extractor.n_fft // 2
+        self._frames = int(config.audio_length_per_tok)
+        """Of a spectrum, for each token."""
+        self._states = int(config.downsample_factor)
+        """Of the encoder, for each token."""
+        self.frame = self._frames * self._hop
+        self.end_ids = token_ids(model.generation_config.eos_token_id)
+        self._model = model
+        self._cache_name = cache_name(model)
+        self._delay = model.model.time_embedding(
+            torch.full((1,), float(prompt.delay), device=model.device, dtype=model.dtype)
+        )[None]
+        first = len(prompt.tokens)
+        most = math.ceil(seconds * self.rate / self.frame) + first + _BUFFER + 1
+        text, sound = CacheShape.of(config.text_config), CacheShape.of(config.audio_config)
+        sizes = text.capacity(most, first), sound.capacity(most * self._states, first * self._states)
+        place = model.dtype, model.device
+        self.rows = room.rows_of(text.row_bytes(sizes[0], model.dtype) + sound.row_bytes(sizes[1], model.dtype))
+        self._text = RowCache(text, self.rows, sizes[0], *place)
+        self._sound = RowCache(sound, self.rows, sizes[1], *place)
+
+    def reach(self, tokens: int) -> int:
+        """Returns behind which sample the sound of so many tokens ends: windows of a spectrum reach over it."""
+        return (tokens * self._frames - 1) * self._hop + self._half
+
+    def track(self, row: int, written: Sequence[int]) -> VoxtralTrack:
+        """See FollowingModel."""
+        self._text.clear(row)
+        self._sound.clear(row)
+        return VoxtralTrack(row, written, self)
+
+    def step(self, tracks: Sequence[VoxtralTrack]) -> list[Written]:
+        """See FollowingModel."""
+        beginning = [[track] for track in tracks if not track.place]
+        found: dict[int, Written] = {}
+        for batch in (*beginning, [track for track in tracks if track.place]):
+            if batch:
+                found |= zip((track.row for track in batch), self._read(batch), strict=True)
+        return [found[track.row] for track in tracks]
+
+    def _read(self, tracks: Sequence[VoxtralTrack]) -> list[Written]:
+        """Takes utterances further, of which the next tokens are equally many."""
+        count, rows, starts = tracks[0].next_count, [track.row for track in tracks], [track.place for track in tracks]
+        tokens = [[track.token] if track.place else self.prompt.tokens for track in tracks]
+        model = self._model.model
+        given = model.language_model.embed_tokens(torch.tensor(tokens, device=self._model.device))
+        given = given + self._heard(tracks, rows, starts, count)
+        places, mask = self._text.begin(rows, starts, count)
+        states = model.language_model(
+            inputs_embeds=given, position_ids=places, attention_mask=mask, t_cond=self._delay, use_cache=True,
+            **{self._cache_name: self._text},
+        ).last_hidden_state  # fmt: skip
+        found = likeliest(self._model.lm_head(states[:, -1]), [track.forced for track in tracks])
+        for track, written in zip(tracks, found, strict=True):
+            track.token = written.token
+            track.place += count
+        return found
+
+    def _heard(self, tracks: Sequence[VoxtralTrack], rows: list[int], starts: list[int], count: int) -> Tensor:
+        """Returns what is added to the tokens, `[rows, count, width]`."""
+        spectra = torch.stack([self._spectrum(track) for track in tracks]).to(self._model.device, self._model.dtype)
+        tower = self._model.model.audio_tower
+        given = tower.embedder(spectra)[:, -count * self._states :]
+        places, mask = self._sound.begin(rows, [start * self._states for start in starts], count * self._states)
+        states = tower(
+            inputs_embeds=given, position_ids=places, attention_mask=mask, use_cache=True,
+            **{self._cache_name: self._sound},
+        ).last_hidden_state  # fmt: skip
+        return self._model.model.multi_modal_projector(states.reshape(len(rows), count, -1))
+
+    def _spectrum(self, track: VoxtralTrack) -> Tensor:
+        """Returns the spectrum of the next tokens, behind the one that convolutions look back to, if there is one."""
+        begin, end = track.place * self.frame, self.reach(track.place + track.next_count)
+        samples = track.sound.read(max(begin - self._half, 0), end)
+        # The extractor leaves out the last frame, for which there is silence where it reads no more than it is given.
+        behind = np.zeros(self._hop if track.place else 0, np.float32)
+        (new,) = self._extractor(
+            np.concatenate([samples, behind]), sampling_rate=self.rate, center=not track.place, return_tensors="pt"
+        )["input_features"]
+        before, track.spectrum = track.spectrum, new[:, -self._frames :]
+        track.sound.forget(end - self._hop - 2 * self._half)
+        return new if before is None else torch.cat([before, new], 1)
