@@ -1,6 +1,8 @@
 """Every metric of the model side, declared once. Buckets hold the edges that service-level objectives use."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -135,6 +137,13 @@ class EngineMetrics:
         self.per_token = histogram(
             "gen_ai_server_time_per_output_token_seconds", "Mean time of tokens behind the first.", PER_TOKEN_SECONDS
         )
+
+    @contextmanager
+    def loading(self, phase: str) -> Generator[None]:
+        """Measures a phase of loading, which is what is done within."""
+        began = time.monotonic()
+        yield
+        self.model_load_seconds.labels(phase).set(time.monotonic() - began)
 
     def watch_queue(self, admission: Admission) -> None:
         """Lets every scrape see what waits at that moment."""

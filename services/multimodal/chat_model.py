@@ -1,6 +1,5 @@
 """A model that generates from conversations with images and recordings, in memory and answering."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -34,27 +33,25 @@ def load_chat_model(
     checkpoint: Checkpoint, settings: MultimodalSettings, metrics: EngineMetrics, warming: Callable[[], None]
 ) -> GeneratingModel:
     """Loads a decoder that reads media among its tokens. Raises ModelRefused."""
-    began = time.monotonic()
-    loaded = load_multimodal_model(checkpoint)
-    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    with metrics.loading("load"):
+        loaded = load_multimodal_model(checkpoint)
     warming()
-    began = time.monotonic()
-    sizes = replace(engine_settings(settings), media_cache_bytes=settings.media_cache_mib << 20)
-    built = build_engine(loaded, sizes, metrics)
-    admission = built.engine.admission
-    preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
-    encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
-    limits = generation_limits(loaded, built, encoder, settings)
-    generator = MultimodalGenerator(
-        built.engine,
-        encoder,
-        loaded.defaults,
-        limits,
-        preprocessing,
-        structures,
-        _prompts(loaded, built, settings, encoder),
-    )
-    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    with metrics.loading("warm_up"):
+        sizes = replace(engine_settings(settings), media_cache_bytes=settings.media_cache_mib << 20)
+        built = build_engine(loaded, sizes, metrics)
+        admission = built.engine.admission
+        preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
+        encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
+        limits = generation_limits(loaded, built, encoder, settings)
+        generator = MultimodalGenerator(
+            built.engine,
+            encoder,
+            loaded.defaults,
+            limits,
+            preprocessing,
+            structures,
+            _prompts(loaded, built, settings, encoder),
+        )
     tasks, verbs = _abilities(loaded, generator)
     return GeneratingModel(loaded, built, preprocessing, structures, verbs, settings, tasks)
 

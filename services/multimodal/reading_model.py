@@ -1,6 +1,5 @@
 """A multimodal model that reads once, in memory and answering."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -88,16 +87,14 @@ def load_reading_model(
     warming: Callable[[], None],
 ) -> BatchedModel:
     """Loads a model for one task. Raises ModelRefused."""
-    began = time.monotonic()
-    if task not in _TASKS:
-        raise ModelRefused(f"{checkpoint.source} writes nothing, so that --task {task.value} is not for it.")
-    load, make, told = _TASKS[task]
-    loaded = load(checkpoint)
-    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    with metrics.loading("load"):
+        if task not in _TASKS:
+            raise ModelRefused(f"{checkpoint.source} writes nothing, so that --task {task.value} is not for it.")
+        load, make, told = _TASKS[task]
+        loaded = load(checkpoint)
     warming()
-    began = time.monotonic()
-    pipeline, verbs, context = make(_Workbench(loaded, settings, metrics))
-    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    with metrics.loading("warm_up"):
+        pipeline, verbs, context = make(_Workbench(loaded, settings, metrics))
     limits = pb.ModelLimits(
         media_bytes=settings.media_bytes, image_pixel_count=settings.image_pixels, context_token_count=context
     )

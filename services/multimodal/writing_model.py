@@ -1,6 +1,5 @@
 """A model that writes about one picture, in memory and answering."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -32,24 +31,22 @@ def load_writing_model(
     checkpoint: Checkpoint, settings: MultimodalSettings, metrics: EngineMetrics, warming: Callable[[], None]
 ) -> GeneratingModel:
     """Loads a model that writes about one picture. Raises ModelRefused."""
-    began = time.monotonic()
-    loaded = load_picture_model(checkpoint)
-    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    with metrics.loading("load"):
+        loaded = load_picture_model(checkpoint)
     warming()
-    began = time.monotonic()
-    sizes = replace(engine_settings(settings), media_cache_bytes=settings.media_cache_mib << 20)
-    built = build_engine(loaded, sizes, metrics)
-    admission = built.engine.admission
-    preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
-    encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
-    limits = generation_limits(loaded, built, encoder, settings)
-    assert loaded.pictures is not None
-    assert built.media_cache is not None
-    images = ImageLimits(settings.media_bytes, settings.image_pixels, _LONGEST_SIDE)
-    reader = PictureReader(loaded.pictures, built.media_cache, images)
-    generator = PictureGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing, structures, reader)
-    tasks = _tasks(loaded, settings.task)
-    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    with metrics.loading("warm_up"):
+        sizes = replace(engine_settings(settings), media_cache_bytes=settings.media_cache_mib << 20)
+        built = build_engine(loaded, sizes, metrics)
+        admission = built.engine.admission
+        preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
+        encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
+        limits = generation_limits(loaded, built, encoder, settings)
+        assert loaded.pictures is not None
+        assert built.media_cache is not None
+        images = ImageLimits(settings.media_bytes, settings.image_pixels, _LONGEST_SIDE)
+        reader = PictureReader(loaded.pictures, built.media_cache, images)
+        generator = PictureGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing, structures, reader)
+        tasks = _tasks(loaded, settings.task)
     verbs = _verbs(loaded, generator, tasks)
     told = [WRITING_TASKS[task] for task in tasks]
     return GeneratingModel(loaded, built, preprocessing, structures, verbs, settings, told)

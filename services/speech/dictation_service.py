@@ -1,6 +1,5 @@
 """Loads a model that writes what a recording in its prompt says."""
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -31,29 +30,29 @@ def load_dictation_service(
     checkpoint: Checkpoint, settings: SpeechSettings, metrics: EngineMetrics, warming: Callable[[], None]
 ) -> WritingService:
     """Loads a decoder that reads recordings among its tokens. Raises ModelRefused."""
-    began = time.monotonic()
-    loaded = load_multimodal_model(checkpoint)
-    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    with metrics.loading("load"):
+        loaded = load_multimodal_model(checkpoint)
     warming()
-    began = time.monotonic()
-    # No recording comes twice: what the model made of one is kept as long as its request.
-    built = build_engine(loaded, replace(engine_settings(settings), media_cache_bytes=0), metrics)
-    parts = WritingParts.of(loaded, built, settings)
-    media = loaded.media
-    assert media is not None
-    dictation = Dictation(loaded, media, parts.encoder)
-    seconds = dictation.fitting(settings.window_seconds, built.context_tokens // _AUDIO_SHARE)
-    transcriber = DictationTranscriber(
-        dictation,
-        DictationWriter(parts.generator, dictation, loaded.defaults, parts.preprocessing),
-        AudioReader(media.hearing, AudioLimits(settings.media_bytes, settings.audio_seconds)),
-        parts.encoder,
-        parts.preprocessing,
-        HeldSeconds(settings.max_queued_seconds),
-        RecordingCuts(VoiceNetwork.load(), dictation.rate, seconds),
-        built.context_tokens,
-    )
-    verbs = SpeechVerbs(transcriber=transcriber, stream_transcriber=live_transcriber(transcriber, settings, metrics))
-    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    with metrics.loading("warm_up"):
+        # No recording comes twice: what the model made of one is kept as long as its request.
+        built = build_engine(loaded, replace(engine_settings(settings), media_cache_bytes=0), metrics)
+        parts = WritingParts.of(loaded, built, settings)
+        media = loaded.media
+        assert media is not None
+        dictation = Dictation(loaded, media, parts.encoder)
+        seconds = dictation.fitting(settings.window_seconds, built.context_tokens // _AUDIO_SHARE)
+        transcriber = DictationTranscriber(
+            dictation,
+            DictationWriter(parts.generator, dictation, loaded.defaults, parts.preprocessing),
+            AudioReader(media.hearing, AudioLimits(settings.media_bytes, settings.audio_seconds)),
+            parts.encoder,
+            parts.preprocessing,
+            HeldSeconds(settings.max_queued_seconds),
+            RecordingCuts(VoiceNetwork.load(), dictation.rate, seconds),
+            built.context_tokens,
+        )
+        verbs = SpeechVerbs(
+            transcriber=transcriber, stream_transcriber=live_transcriber(transcriber, settings, metrics)
+        )
     manner = dictation.manner
     return WritingService(parts, verbs, settings, dictation.rate, tags_of((*manner.languages, *manner.targets)))

@@ -1,6 +1,5 @@
 """Loads a model that writes what it hears, window by window as it was trained."""
 
-import time
 from collections.abc import Callable
 
 from services.engine.audio.reader import AudioReader
@@ -24,21 +23,21 @@ def load_listening_service(
     checkpoint: Checkpoint, settings: SpeechSettings, metrics: EngineMetrics, warming: Callable[[], None]
 ) -> WritingService:
     """Loads an encoder that listens with a decoder that writes. Raises ModelRefused."""
-    began = time.monotonic()
-    model = load_listening_model(checkpoint)
-    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    with metrics.loading("load"):
+        model = load_listening_model(checkpoint)
     warming()
-    began = time.monotonic()
-    built = build_listening_engine(model, engine_settings(settings), metrics)
-    parts = WritingParts.of(model.loaded, built, settings)
-    transcriber = WritingTranscriber(
-        model,
-        WindowWriter(parts.generator, model),
-        AudioReader(model.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds)),
-        parts.encoder,
-        parts.preprocessing,
-        HeldSeconds(settings.max_queued_seconds),
-    )
-    verbs = SpeechVerbs(transcriber=transcriber, stream_transcriber=live_transcriber(transcriber, settings, metrics))
-    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    with metrics.loading("warm_up"):
+        built = build_listening_engine(model, engine_settings(settings), metrics)
+        parts = WritingParts.of(model.loaded, built, settings)
+        transcriber = WritingTranscriber(
+            model,
+            WindowWriter(parts.generator, model),
+            AudioReader(model.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds)),
+            parts.encoder,
+            parts.preprocessing,
+            HeldSeconds(settings.max_queued_seconds),
+        )
+        verbs = SpeechVerbs(
+            transcriber=transcriber, stream_transcriber=live_transcriber(transcriber, settings, metrics)
+        )
     return WritingService(parts, verbs, settings, model.rate, tags_of(model.tokens.languages))

@@ -1,6 +1,5 @@
 """Loads a model that writes what it hears in windows of any length, and tells no times."""
 
-import time
 from collections.abc import Callable
 
 from services.engine.audio.reader import AudioReader
@@ -26,24 +25,24 @@ def load_scribe_service(
     checkpoint: Checkpoint, settings: SpeechSettings, metrics: EngineMetrics, warming: Callable[[], None]
 ) -> WritingService:
     """Loads an encoder that hears with a decoder that writes. Raises ModelRefused."""
-    began = time.monotonic()
-    scribe = load_scribe(checkpoint, settings.window_seconds)
-    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    with metrics.loading("load"):
+        scribe = load_scribe(checkpoint, settings.window_seconds)
     warming()
-    began = time.monotonic()
-    built = build_listening_engine(scribe, engine_settings(settings), metrics)
-    parts = WritingParts.of(scribe.loaded, built, settings)
-    transcriber = DictationTranscriber(
-        scribe,
-        ScribeWriter(parts.generator, scribe, parts.preprocessing),
-        AudioReader(scribe.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds)),
-        parts.encoder,
-        parts.preprocessing,
-        HeldSeconds(settings.max_queued_seconds),
-        RecordingCuts(VoiceNetwork.load(), scribe.rate, scribe.seconds),
-        built.context_tokens,
-    )
-    verbs = SpeechVerbs(transcriber=transcriber, stream_transcriber=live_transcriber(transcriber, settings, metrics))
-    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    with metrics.loading("warm_up"):
+        built = build_listening_engine(scribe, engine_settings(settings), metrics)
+        parts = WritingParts.of(scribe.loaded, built, settings)
+        transcriber = DictationTranscriber(
+            scribe,
+            ScribeWriter(parts.generator, scribe, parts.preprocessing),
+            AudioReader(scribe.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds)),
+            parts.encoder,
+            parts.preprocessing,
+            HeldSeconds(settings.max_queued_seconds),
+            RecordingCuts(VoiceNetwork.load(), scribe.rate, scribe.seconds),
+            built.context_tokens,
+        )
+        verbs = SpeechVerbs(
+            transcriber=transcriber, stream_transcriber=live_transcriber(transcriber, settings, metrics)
+        )
     manner = scribe.manner
     return WritingService(parts, verbs, settings, scribe.rate, tags_of((*manner.languages, *manner.targets)))

@@ -1,6 +1,5 @@
 """A model that speaks, in memory and answering."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -57,13 +56,11 @@ def load_speaking_service(
     checkpoint: Checkpoint, settings: SpeechSettings, metrics: EngineMetrics, warming: Callable[[], None]
 ) -> SpeakingService:
     """Loads a model that speaks. Raises ModelRefused."""
-    began = time.monotonic()
-    loaded = load_speaker(checkpoint, SpeakerParts(settings.vocoder, settings.voices))
-    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    with metrics.loading("load"):
+        loaded = load_speaker(checkpoint, SpeakerParts(settings.vocoder, settings.voices))
     warming()
-    began = time.monotonic()
-    try_out(loaded)
-    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    with metrics.loading("warm_up"):
+        try_out(loaded)
     speaker = loaded.speaker
     admission = Admission(QueueLimits(settings.max_queued_requests))
     limits = SpeechLimits(settings.max_speaking, round(settings.max_unread_seconds * speaker.sample_rate))

@@ -1,6 +1,5 @@
 """A model of audio, in memory and answering."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -75,14 +74,12 @@ def load_speech_service(
     """Loads a model for one task. Raises ModelRefused."""
     if task is SpeechTask.TRANSCRIBE and (load := _writing_loader(checkpoint)):
         return load(checkpoint, settings, metrics, warming)
-    began = time.monotonic()
-    loaded = _LOADERS[task](checkpoint)
-    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    with metrics.loading("load"):
+        loaded = _LOADERS[task](checkpoint)
     warming()
-    began = time.monotonic()
-    reader = AudioReader(loaded.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds))
-    served = _MAKERS[task](Workbench(loaded, reader, settings, metrics))
-    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    with metrics.loading("warm_up"):
+        reader = AudioReader(loaded.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds))
+        served = _MAKERS[task](Workbench(loaded, reader, settings, metrics))
     limits = pb.ModelLimits(media_bytes=settings.media_bytes, audio_duration=duration(served.longest))
     return BatchedModel(loaded, served.pipeline, served.verbs, served.tasks, limits, sample_rate=loaded.rate)
 

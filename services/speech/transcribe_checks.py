@@ -1,5 +1,6 @@
 """What is wrong with a wish for a transcript, whatever model is asked."""
 
+import math
 from collections.abc import Sequence
 
 from sensorium.errors import InvalidArgument, Violation
@@ -24,11 +25,13 @@ def wrong_options(ask: TranscribeAsk) -> list[Violation]:
     return wrong
 
 
-def sound_of(ask: TranscribeAsk, reader: AudioReader, wrong: Sequence[Violation]) -> Sound:
-    """Returns the recording at the model's rate.
+def sound_of(
+    ask: TranscribeAsk, reader: AudioReader, wrong: Sequence[Violation], window_seconds: float = math.inf
+) -> Sound:
+    """Returns the recording at the model's rate, of which there are several readings only within one window.
 
     Raises:
-        InvalidArgument: it is none, or of a length that the model does not take; `wrong` is told with it.
+        InvalidArgument: it is none, or of a length that the model does not take; or something was `wrong` before.
     """
     try:
         if ask.audio.wrong:
@@ -37,6 +40,11 @@ def sound_of(ask: TranscribeAsk, reader: AudioReader, wrong: Sequence[Violation]
         reader.check_length(sound.samples)
     except AudioRefused as error:
         raise InvalidArgument([*wrong, Violation("audio", str(error))]) from error
+    if (ask.transcript_count or 1) > 1 and len(sound.samples) > window_seconds * reader.rate:
+        said = f"must be 1 for a recording of more than {window_seconds:g} s"
+        wrong = [*wrong, Violation("transcript_count", said)]
+    if wrong:
+        raise InvalidArgument(wrong)
     return sound
 
 

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from sensorium.errors import InvalidArgument, QueueFull, Violation
+from sensorium.errors import InvalidArgument, Violation
 from services.engine.audio.reader import AudioReader, Sound
 from services.engine.batching.answer import Answer, RequestTimes
 from services.engine.dictation.manner import Dictated
@@ -21,6 +21,7 @@ from services.speech.dictation_writer import WindowAnswers, WindowAsker
 from services.speech.held_seconds import HeldSeconds
 from services.speech.live.reading import Reading, spaced
 from services.speech.live.reading import Word as LiveWord
+from services.speech.queue_waiting import waited_for
 from services.speech.recording_cuts import RecordingCuts
 from services.speech.text_words import words_of
 from services.speech.transcribe_ask import TranscribeAsk, Transcribed
@@ -29,7 +30,6 @@ from services.speech.window_reading import WindowReading
 
 _TOGETHER = 4
 """Windows of one recording that are read at a time: none depends on another."""
-_RETRY_SECONDS = 1.0
 _HINTS_SHARE = 4
 """Prompt and hotwords take each at most one of so many parts of a sequence."""
 
@@ -117,14 +117,7 @@ class DictationTranscriber:
     def _prepare(self, ask: TranscribeAsk) -> tuple[Sound, DictationOptions]:
         wrong = [*ask.violations, *wrong_options(ask)]
         options = self._options(ask, wrong)
-        sound = sound_of(ask, self._reader, wrong)
-        if options.count > 1 and self._cuts.next(sound.samples, 0) < len(sound.samples):
-            wrong.append(
-                Violation("transcript_count", f"must be 1 for a recording of more than {self.window_seconds:g} s")
-            )
-        if wrong:
-            raise InvalidArgument(wrong)
-        return sound, options
+        return sound_of(ask, self._reader, wrong, self.window_seconds), options
 
     async def _advance(self, course: Course, sound: Sound, options: DictationOptions, deadline: float | None) -> None:
         """Transcribes all windows, a few at a time."""
@@ -149,16 +142,11 @@ class DictationTranscriber:
         self, samples: Samples, options: DictationOptions, deadline: float | None, work: Work, *, begun: bool
     ) -> tuple[WindowAnswers, list[Told]]:
         """Returns what the model writes of a window. That of a recording that was `begun` waits where none may wait."""
-        while True:
-            try:
-                answers = await self._writer.write(samples, options, deadline, work)
-                return answers, await self._preprocessing.finish(self._told, answers)
-            except MediumRefused as refused:
-                raise InvalidArgument([Violation("audio", str(refused))]) from refused
-            except QueueFull as full:
-                if not begun:
-                    raise
-                await asyncio.sleep(full.retry_after or _RETRY_SECONDS)
+        try:
+            answers = await waited_for(lambda: self._writer.write(samples, options, deadline, work), begun=begun)
+        except MediumRefused as refused:
+            raise InvalidArgument([Violation("audio", str(refused))]) from refused
+        return answers, await self._preprocessing.finish(self._told, answers)
 
     def _told(self, answers: WindowAnswers) -> list[Told]:
         """Returns what each candidate says."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sensorium.errors import InvalidArgument, Violation
+from sensorium.errors import Violation
 from services.engine.audio.emissions import Emission, EmissionReader
 from services.engine.audio.frame_model import FrameModel
 from services.engine.audio.loading import LoadedAudioModel
@@ -87,10 +87,7 @@ class FrameTranscriber:
         return [*wrong_options(ask), *wrong_for_frames(ask, finds_language=self._finds_language)]
 
     def _prepare(self, ask: TranscribeAsk) -> Prepared[Transcribed]:
-        wrong = [*ask.violations, *self._wrong(ask)]
-        sound = sound_of(ask, self._reader, wrong)
-        if wrong:
-            raise InvalidArgument(wrong)
+        sound = sound_of(ask, self._reader, [*ask.violations, *self._wrong(ask)])
         found = windows(len(sound.samples), self._longest, self._stride)
         items = [self._item(sound.samples[window.start : window.stop]) for window in found]
         return Prepared(

@@ -1,16 +1,15 @@
 """The verb Transcribe by a model that writes what it hears token by token."""
 
-import asyncio
 import math
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor
 
-from sensorium.errors import InvalidArgument, QueueFull, Violation
+from sensorium.errors import Violation
 from services.engine.audio.reader import AudioReader
 from services.engine.batching.answer import Answer, RequestTimes
 from services.engine.generation.running.media import Medium
@@ -26,15 +25,12 @@ from services.speech.held_seconds import HeldSeconds
 from services.speech.listening_options import ListeningOptions, listening_options
 from services.speech.live.reading import Reading, spaced
 from services.speech.live.reading import Word as LiveWord
+from services.speech.queue_waiting import waited_for
 from services.speech.transcribe_ask import Segment, TranscribeAsk, Transcribed, Transcript, Word
 from services.speech.transcribe_checks import sound_of, wrong_options
 from services.speech.window_reading import WindowReading, WindowReadings
 from services.speech.window_transcript import WindowTranscripts
 from services.speech.window_writer import WindowWriter
-
-T = TypeVar("T")
-
-_RETRY_SECONDS = 1.0
 
 
 @dataclass
@@ -65,6 +61,11 @@ class Course:
     def __len__(self) -> int:
         """Frames that are to be read: behind a short recording the silence that fills the window."""
         return max(self.frames, self.features.shape[1])
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits where the queue is full."""
+        return self.patient and self.queue is not None
 
     def note(self, readings: WindowReadings) -> None:
         """Counts what a window took."""
@@ -156,15 +157,8 @@ class WritingTranscriber:
     def _prepare(self, ask: TranscribeAsk) -> Course:
         wrong = [*ask.violations, *wrong_options(ask)]
         options = self._options(ask, wrong)
-        sound = sound_of(ask, self._reader, wrong)
-        whole = len(sound.samples) <= round(self.window_seconds * self.rate)
-        if options.count > 1 and not whole:
-            wrong.append(
-                Violation("transcript_count", f"must be 1 for a recording of more than {self.window_seconds:g} s")
-            )
-        if wrong:
-            raise InvalidArgument(wrong)
-        make = window_features if whole else long_features
+        sound = sound_of(ask, self._reader, wrong, self.window_seconds)
+        make = window_features if len(sound.samples) <= self.window_seconds * self.rate else long_features
         features = make(self._model.extractor, sound.samples)
         return Course(features, self._frames(sound.samples), sound.seconds, options, ask.deadline, patient=True)
 
@@ -181,9 +175,8 @@ class WritingTranscriber:
         window = window_medium(features, self._model.loaded.source_tokens)
         if not course.language:
             await self._find_language(course, window)
-        readings = await _waited_for(
-            course, lambda: self._writer.write(window, course.options, course.language, course.deadline)
-        )
+        asked = window, course.options, course.language
+        readings = await waited_for(lambda: self._writer.write(*asked, course.deadline), begun=course.waits)
         course.note(readings)
         done = 0
         for i, reading in enumerate(readings.candidates):
@@ -203,7 +196,7 @@ class WritingTranscriber:
         if not course.options.word_times or not given:
             return [[] for _ in found]
         asked = window, course.options, course.language, given, course.deadline
-        looks, opening = await _waited_for(course, lambda: self._writer.align(*asked))
+        looks, opening = await waited_for(lambda: self._writer.align(*asked), begun=course.waits)
         course.compute += looks.compute
         heard = min(self._all_frames, course.frames - course.done)
         return await self._preprocessing.finish(
@@ -230,17 +223,6 @@ class WritingTranscriber:
             return
         course.language, course.language_confidence, readings = await self._writer.language(window, course.deadline)
         course.queue, course.compute = readings.queue, course.compute + readings.compute
-
-
-async def _waited_for(course: Course, ask: Callable[[], Awaitable[T]]) -> T:
-    """Returns what the model answers. That of a recording that is begun waits where none may wait."""
-    while True:
-        try:
-            return await ask()
-        except QueueFull as full:
-            if not course.patient or course.queue is None:
-                raise
-            await asyncio.sleep(full.retry_after or _RETRY_SECONDS)
 
 
 def _within(segment: Segment, seconds: float) -> Segment:

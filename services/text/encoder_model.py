@@ -1,6 +1,5 @@
 """A text model that reads once, in memory and answering."""
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -23,21 +22,19 @@ def load_encoder_model(
     checkpoint: Checkpoint, task: TextTask, settings: TextSettings, metrics: EngineMetrics, warming: Callable[[], None]
 ) -> BatchedModel:
     """Loads a model for one task. Raises ModelRefused."""
-    began = time.monotonic()
-    with refusals(checkpoint.source):
-        recipe = sentence_recipe(checkpoint) if task is TextTask.EMBED else SentenceRecipe()
-    loaded = load_text_encoder(replace(checkpoint, subfolder=recipe.subfolder), AUTO_CLASSES[task])
-    if recipe.most_tokens:
-        loaded = replace(loaded, context_tokens=min(recipe.most_tokens, loaded.context_tokens))
-    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    with metrics.loading("load"):
+        with refusals(checkpoint.source):
+            recipe = sentence_recipe(checkpoint) if task is TextTask.EMBED else SentenceRecipe()
+        loaded = load_text_encoder(replace(checkpoint, subfolder=recipe.subfolder), AUTO_CLASSES[task])
+        if recipe.most_tokens:
+            loaded = replace(loaded, context_tokens=min(recipe.most_tokens, loaded.context_tokens))
     warming()
-    began = time.monotonic()
-    accelerate(loaded)
-    reader = TextReader(loaded.tokenizer, loaded.context_tokens, vocabulary_size=loaded.vocabulary_size)
-    try_reading(loaded, reader, pair=task is TextTask.ANSWER_QUESTION)
-    bench = Workbench(loaded, reader, settings, metrics, company_of(loaded))
-    served = serve(task, bench, recipe)
-    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    with metrics.loading("warm_up"):
+        accelerate(loaded)
+        reader = TextReader(loaded.tokenizer, loaded.context_tokens, vocabulary_size=loaded.vocabulary_size)
+        try_reading(loaded, reader, pair=task is TextTask.ANSWER_QUESTION)
+        bench = Workbench(loaded, reader, settings, metrics, company_of(loaded))
+        served = serve(task, bench, recipe)
     limits = pb.ModelLimits(
         context_token_count=loaded.context_tokens,
         queued_token_count=settings.max_queued_tokens,

@@ -1,6 +1,5 @@
 """A text model that generates, in memory and answering."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -102,23 +101,21 @@ def _load(
     warming: Callable[[], None],
     ranks: Leading | None,
 ) -> GenerativeModel:
-    began = time.monotonic()
-    if (name := name_of(settings)) in settings.adapter_places:
-        raise ModelRefused(
-            f"--adapters calls an adapter {name}, as the model is called. Give one of them another name."
-        )
-    adapters = read_named(settings.adapter_places, checkpoint.trust)
-    loaded = with_adapters(load_language_checkpoint(checkpoint), adapters, checkpoint.trust)
-    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    with metrics.loading("load"):
+        if (name := name_of(settings)) in settings.adapter_places:
+            raise ModelRefused(
+                f"--adapters calls an adapter {name}, as the model is called. Give one of them another name."
+            )
+        adapters = read_named(settings.adapter_places, checkpoint.trust)
+        loaded = with_adapters(load_language_checkpoint(checkpoint), adapters, checkpoint.trust)
     warming()
-    began = time.monotonic()
-    build = build_engine if ranks is None else ranks.build
-    built = build(loaded, engine_settings(settings), metrics)
-    admission = built.engine.admission
-    preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
-    translations = find_translations(loaded)
-    verbs = text_verbs(loaded, built, translations, preprocessing, structures, settings)
-    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    with metrics.loading("warm_up"):
+        build = build_engine if ranks is None else ranks.build
+        built = build(loaded, engine_settings(settings), metrics)
+        admission = built.engine.admission
+        preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
+        translations = find_translations(loaded)
+        verbs = text_verbs(loaded, built, translations, preprocessing, structures, settings)
     return GenerativeModel(loaded, built, translations, preprocessing, structures, verbs, settings, ranks)
 
 

@@ -1,6 +1,5 @@
 """A vision model, in memory and answering."""
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -53,17 +52,15 @@ def load_vision_service(
     warming: Callable[[], None],
 ) -> BatchedModel:
     """Loads a model for one task. Raises ModelRefused."""
-    began = time.monotonic()
-    loaded = _LOADERS[task](checkpoint)
-    metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
+    with metrics.loading("load"):
+        loaded = _LOADERS[task](checkpoint)
     warming()
-    began = time.monotonic()
-    pixels = settings.image_pixels
-    if task is VisionTask.TRANSFORM:
-        pixels = min(pixels, settings.transform_pixels)
-    reader = ImageReader(loaded.processor, ImageLimits(settings.media_bytes, pixels, _LONGEST_SIDE))
-    pipeline, verbs, tasks = _MAKERS[task](Workbench(loaded, reader, settings, metrics))
-    metrics.model_load_seconds.labels("warm_up").set(time.monotonic() - began)
+    with metrics.loading("warm_up"):
+        pixels = settings.image_pixels
+        if task is VisionTask.TRANSFORM:
+            pixels = min(pixels, settings.transform_pixels)
+        reader = ImageReader(loaded.processor, ImageLimits(settings.media_bytes, pixels, _LONGEST_SIDE))
+        pipeline, verbs, tasks = _MAKERS[task](Workbench(loaded, reader, settings, metrics))
     limits = pb.ModelLimits(
         media_bytes=settings.media_bytes, image_pixel_count=pixels, context_token_count=loaded.context_tokens
     )

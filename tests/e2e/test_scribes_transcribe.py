@@ -134,6 +134,10 @@ async def test_silence_is_nothing_and_harms_nobody(tmp_path: Path) -> None:
     silent = pb.TranscribeRequest(audio=media(np.zeros(RATE, np.float32)))
     async with speech_stack(tmp_path) as stack:
         answer = await stack.client.speech.transcribe(silent)
+        phases = [
+            stack.service.metric("sensorium_engine_model_load_seconds", phase=each) for each in ("load", "warm_up")
+        ]
+        assert all(phases)
     assert answer.usage.output_token_count > 0
 
 

@@ -1,6 +1,5 @@
 """Readings of one utterance, from the first one worth while to the last one."""
 
-import asyncio
 import time
 
 from sensorium.errors import QueueFull
@@ -9,6 +8,7 @@ from services.speech.live.ledger import Ledger
 from services.speech.live.reading import Reading, Recognizer, behind_context
 from services.speech.live.transcript import UtteranceTranscript
 from services.speech.live.utterance import Utterance
+from services.speech.queue_waiting import RETRY_SECONDS, waited_for
 
 _STEP_SECONDS = 0.2
 """Audio that makes another interim reading worth while."""
@@ -16,7 +16,6 @@ _FIRST_STEP_SECONDS = 0.1
 """The same until a word was heard, for which somebody waits."""
 _REST = 3.0
 """After an interim reading the model is left alone while so many times as much audio comes as the reading took."""
-_RETRY_SECONDS = 1.0
 
 
 class UtteranceReader:
@@ -51,7 +50,7 @@ class UtteranceReader:
         try:
             reading = await self._read()
         except QueueFull as full:
-            self._rest = full.retry_after or _RETRY_SECONDS
+            self._rest = full.retry_after or RETRY_SECONDS
             return None
         self._rest = _REST * (time.monotonic() - began)
         self._latest = length, reading
@@ -68,11 +67,7 @@ class UtteranceReader:
     async def _whole(self) -> Reading:
         if self._latest is not None and self._latest[0] == self.utterance.length:
             return self._latest[1]
-        while True:
-            try:
-                return await self._read()
-            except QueueFull as full:
-                await asyncio.sleep(full.retry_after or _RETRY_SECONDS)
+        return await waited_for(self._read)
 
     async def _read(self) -> Reading:
         excerpt = self.utterance.excerpt()
