@@ -15,6 +15,7 @@ from tests.tiny_adapters import add_beside, factors, write_adapter
 from tests.tiny_models import write_checkpoint
 
 LAYERS = ("_proj", "c_attn", "c_fc")
+CPU = torch.device("cpu")
 NAMES = ("wide", "root", "part", "")
 """The last stands for the model itself."""
 
@@ -28,9 +29,9 @@ class Adapted:
     """Where the adapters lie, by their names."""
     own: dict[str, PreTrainedModel]
 
-    def load(self, dtype: str = "float32") -> LoadedModel:
+    def load(self, dtype: str = "float32", device: torch.device = CPU) -> LoadedModel:
         """Loads the model with the adapters beside it."""
-        loaded = load_language_model(str(self.base), revision=None, device=torch.device("cpu"), dtype=dtype)
+        loaded = load_language_model(str(self.base), revision=None, device=device, dtype=dtype)
         return with_adapters(loaded, read_named(self.places, TRUST_NOTHING), TRUST_NOTHING)
 
     def generated(self, name: str, prompt: list[int], **options: Any) -> list[int]:
