@@ -66,5 +66,5 @@ def test_the_base_dependencies_suffice() -> None:
 def test_the_command_line_names_the_extra_it_lacks() -> None:
     done = run("from sensorium.cli import main; sys.argv = ['sensorium', '--version']; main()")
     assert done.returncode == 1
-    assert "pip install 'sensorium[cli]'" in done.stderr
+    assert "pip install 'sensorium[cli]', in a checkout '.[cli]'" in done.stderr
     assert not re.search("Traceback", done.stderr)

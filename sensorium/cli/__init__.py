@@ -12,6 +12,6 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in {"typer", "rich", "prometheus_client"}:
             raise
-        print("The command line needs its extra: pip install 'sensorium[cli]'", file=sys.stderr)
+        print("The command line needs its extra: pip install 'sensorium[cli]', in a checkout '.[cli]'", file=sys.stderr)
         raise SystemExit(1) from None
     run()

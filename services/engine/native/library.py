@@ -75,6 +75,13 @@ def load_library() -> Library | None:
     """Returns the library, compiling it if this machine has none yet; None where it cannot be compiled."""
     try:
         return Library(ctypes.CDLL(str(_prebuilt() or _compiled())))
+    except FileNotFoundError as error:
+        log.warning(
+            "The native library cannot be compiled; torch alone is slower. There is no compiler `%s`: install one for "
+            "C, or name another by CC.",
+            error.filename,
+        )
+        return None
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or b""
         log.warning("The native library cannot be compiled; torch alone is slower. %s %s", error, said.decode())

@@ -26,7 +26,7 @@ def test_without_a_compiler_there_is_none_and_the_log_says_so(
 ) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
     assert library.load_library.__wrapped__() is None
-    assert "no-such-compiler" in caplog.text
+    assert "There is no compiler `no-such-compiler`: install one" in caplog.text
 
 
 def test_a_compiler_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
