@@ -15,6 +15,13 @@ from transformers import (
     CsmConfig,
     CsmForConditionalGeneration,
     CsmProcessor,
+    DacConfig,
+    DacModel,
+    DiaConfig,
+    DiaFeatureExtractor,
+    DiaForConditionalGeneration,
+    DiaProcessor,
+    DiaTokenizer,
     EncodecConfig,
     EncodecFeatureExtractor,
     GenerationConfig,
@@ -246,6 +253,39 @@ def write_bark(folder: Path, *, new_tokens: int = 40, seed: int = 0) -> Path:
         np.save(folder / file, np.random.default_rng(0).integers(32, size=(*rows, frames)))
     BarkProcessor(tokenizer()).save_pretrained(folder)
     (folder / "speaker_embeddings_path.json").write_text(json.dumps({"repo_or_path": "x/y", "v2/anna": anna}))
+    return folder
+
+
+def write_dia(folder: Path, *, length: int = 200, loudness: float = 1.0, seed: int = 0) -> Path:
+    """Writes a Dia that speaks up to so many frames of 8 samples, with a processor, and its codec beside it."""
+    encoder: dict[str, Any] = {
+        "vocab_size": 256, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 8,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 200,
+    }  # fmt: skip
+    decoder: dict[str, Any] = encoder | {
+        "vocab_size": 36, "num_channels": 3, "cross_num_attention_heads": 2, "cross_head_dim": 8,
+        "cross_num_key_value_heads": 2, "cross_hidden_size": 16, "max_position_embeddings": 400,
+        "eos_token_id": 32, "pad_token_id": 33, "bos_token_id": 34,
+    }  # fmt: skip
+    torch.manual_seed(seed)
+    codec = DacModel(
+        DacConfig(encoder_hidden_size=4, decoder_hidden_size=16, downsampling_ratios=[2, 4], n_codebooks=3,
+                  codebook_size=32, codebook_dim=4, sampling_rate=800)
+    )  # fmt: skip
+    _stir(codec)
+    codec.save_pretrained(folder / "codec")
+    model = DiaForConditionalGeneration(
+        DiaConfig(encoder_config=encoder, decoder_config=decoder, delay_pattern=[0, 2, 3])
+    )
+    _stir(model)
+    with torch.no_grad():
+        model.logits_dense.weight[32].mul_(loudness)  # of the end
+    own = {"eos_token_id": 32, "pad_token_id": 33, "bos_token_id": 34, "decoder_start_token_id": 34}
+    model.generation_config = GenerationConfig(do_sample=True, guidance_scale=3.0, top_k=20, max_length=length, **own)
+    model.save_pretrained(folder)
+    DiaProcessor(
+        DiaFeatureExtractor(sampling_rate=800, hop_length=8), DiaTokenizer(), DacModel.from_pretrained(folder / "codec")
+    ).save_pretrained(folder)
     return folder
 
 

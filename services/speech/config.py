@@ -43,7 +43,7 @@ class SpeechSettings(GenerationSettings):
         120, ge=1, description="Length of a batch; a recording that the model reads at once may be no longer."
     )
     vocoder: str | None = Field(
-        None, description="Folder or hub id of what makes sound of a model's spectrograms; absent: its own subfolder."
+        None, description="Folder or hub id of what makes sound of a model's spectrograms or codes; absent: its own."
     )
     voices: Path | None = Field(
         None, description="Voices by name for a model that takes embeddings of speakers: vectors in safetensors."

@@ -24,6 +24,8 @@ _LISTED_ELSEWHERE = frozenset(
     f"{name}ForConditionalGeneration" for name in ("AudioFlamingo3", "GlmAsr", "MossTranscribeDiarize")
 )
 """By transformers with models of conversations alone."""
+_SPEAK = frozenset({"DiaForConditionalGeneration", "VibeVoiceForConditionalGeneration"})
+"""Listed by transformers with models that read speech."""
 _BY_CLASS = {
     SpeechTask.TRANSCRIBE: _LISTED_ELSEWHERE
     | classes(
@@ -31,10 +33,10 @@ _BY_CLASS = {
         auto.MODEL_FOR_TDT_MAPPING_NAMES,
         auto.MODEL_FOR_RNNT_MAPPING_NAMES,
         auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
-    ),
-    SpeechTask.SYNTHESIZE: classes(
-        auto.MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES, auto.MODEL_FOR_TEXT_TO_SPECTROGRAM_MAPPING_NAMES
-    ),
+    )
+    - _SPEAK,
+    SpeechTask.SYNTHESIZE: _SPEAK
+    | classes(auto.MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES, auto.MODEL_FOR_TEXT_TO_SPECTROGRAM_MAPPING_NAMES),
     SpeechTask.CLASSIFY: classes(auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES),
     SpeechTask.ZERO_SHOT_CLASSIFY: frozenset({"ClapModel"}),
     SpeechTask.EMBED: classes(auto.MODEL_MAPPING_NAMES),

@@ -4,9 +4,9 @@ sentences  a text as pieces that are spoken one after the other
 vits       one kind of model; speecht5 another
 vocoder    the part they share, taken in windows
 musicgen   sound and music that a text describes, by the library's own loop
-csm        speech as codes, by that loop; bark another, bark_voices what it has of voices
+csm        speech as codes, by that loop; dia and bark others, bark_voices what that has of voices
 own_loop   how that loop is taken, by turns, its frames in frame_list
-causal_codec  sound of codes as soon as there are some
+causal_codec  sound of codes as soon as there are some, of a codec that never looks ahead
 draws      the random numbers of one sentence, whoever else speaks meanwhile
 engine     one thread that owns the model and lets requests speak by turns
 stream     what the event loop sees of one of them

@@ -37,6 +37,7 @@ class Bark:
     embedding_width = 0
     has_rates = False
     divides = True
+    joins = False
 
     def __init__(self, model: Any, tokenizer: Any, checkpoint: Checkpoint) -> None:
         """Raises ModelRefused for a model whose files do not say how it is run, or hold voices of another."""

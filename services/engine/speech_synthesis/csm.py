@@ -37,6 +37,7 @@ class Csm:
     embedding_width = 0
     has_rates = False
     divides = True
+    joins = False
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         """Raises ModelRefused for a codec that looks ahead."""
@@ -97,7 +98,7 @@ class Csm:
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=self._frames,
-            streamer=FrameList(pause, frames, config.codebook_eos_token_id),
+            streamer=FrameList(pause, frames, silence=config.codebook_eos_token_id),
             **more,
         )
 

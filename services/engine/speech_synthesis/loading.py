@@ -1,5 +1,6 @@
 """Loads a model that speaks, by what its configuration says it is."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -11,6 +12,9 @@ from safetensors.torch import load_file
 from transformers import (
     BarkModel,
     CsmForConditionalGeneration,
+    DacConfig,
+    DacModel,
+    DiaForConditionalGeneration,
     MusicgenForConditionalGeneration,
     PretrainedConfig,
     SpeechT5ForTextToSpeech,
@@ -34,6 +38,7 @@ from services.engine.checkpoint import (
 from services.engine.hub import require_hub
 from services.engine.speech_synthesis.bark import Bark
 from services.engine.speech_synthesis.csm import Csm
+from services.engine.speech_synthesis.dia import Dia
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.model import LoadedSpeaker, Manner, SpeakingModel
 from services.engine.speech_synthesis.musicgen import MusicGen
@@ -44,7 +49,7 @@ _VOCODER_FOLDER = "vocoder"
 _TRIED_TOKENS = 4
 _TRIED_STEPS = 16
 """All of a few tokens for a model that speaks; of one that makes music for half a minute, the beginning."""
-_SERVED = "VITS, SpeechT5, CSM, Bark and MusicGen"
+_SERVED = "VITS, SpeechT5, CSM, Dia, Bark and MusicGen"
 _REASONS = {
     "fastspeech2_conformer": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
     "fastspeech2_conformer_with_hifigan": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
@@ -56,7 +61,7 @@ class SpeakerParts:
     """What goes into a model beside its checkpoint."""
 
     vocoder: str | None = None
-    """Folder or hub id of what makes sound of spectrograms; None: the checkpoint's own subfolder."""
+    """Folder or hub id of what makes sound of spectrograms or codes; None: what the checkpoint has or names."""
     voices: Path | None = None
     """File of voices by name."""
 
@@ -160,6 +165,30 @@ def _load_bark(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any,
     return model, Bark(model, tokenizer, checkpoint)
 
 
+def _load_dia(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, parts: SpeakerParts) -> Loaded:
+    if parts.voices is not None:
+        raise ModelRefused("--voices: Dia has none; who talks is told by [S1] and [S2] in the text.")
+    model = read_model(checkpoint, config, DiaForConditionalGeneration).eval()
+    named = parts.vocoder or _named_codec(checkpoint)
+    if named is None:
+        raise ModelRefused(
+            f"{checkpoint.source} makes codes, and names no codec to make sound of them: name one with --vocoder, "
+            "such as descript/dac_44khz."
+        )
+    require_hub(named)
+    place = replace(checkpoint, quantization="none", adapter=None, source=named, revision=None)
+    with refusals(place.source, "The codec "):
+        codec = read_model(place, DacConfig.from_pretrained(place.source, **place.shared), DacModel).eval()
+    return model, Dia(model, codec, tokenizer)
+
+
+def _named_codec(checkpoint: Checkpoint) -> str | None:
+    """Returns the folder or hub id of the codec that a checkpoint's processor is made with."""
+    path = find_file(checkpoint, "processor_config.json")
+    named = json.loads(path.read_text()).get("audio_tokenizer") if path else None
+    return named["audio_tokenizer_name_or_path"] if named else None
+
+
 def _load_vocoder(checkpoint: Checkpoint, named: str | None) -> Any:
     """Returns a vocoder: a checkpoint of its own, or the subfolder of another."""
     place = replace(checkpoint, quantization="none", adapter=None)
@@ -193,4 +222,5 @@ _LOADERS: dict[str, Callable[[Checkpoint, PretrainedConfig, Any, SpeakerParts], 
     "musicgen": _load_musicgen,
     "csm": _load_csm,
     "bark": _load_bark,
+    "dia": _load_dia,
 }

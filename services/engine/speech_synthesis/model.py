@@ -37,6 +37,8 @@ class SpeakingModel(Protocol):
     """Whether it speaks slower and faster."""
     divides: bool
     """Whether a text is spoken sentence by sentence; otherwise it describes one sound."""
+    joins: bool
+    """Whether short sentences are spoken together, as far as the model reads: it knows who talks from what was said."""
     most_tokens: int
     """Of one sentence, or description."""
 

@@ -24,6 +24,7 @@ class MusicGen:
     embedding_width = 0
     has_rates = False
     divides = False
+    joins = False
     most_tokens = _MOST_TOKENS
 
     def __init__(self, model: Any, tokenizer: Any) -> None:

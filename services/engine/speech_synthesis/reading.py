@@ -1,5 +1,7 @@
 """A text as what the model reads, sentence by sentence."""
 
+from collections.abc import Iterator
+
 from services.engine.speech_synthesis.model import SpeakingModel
 from services.engine.speech_synthesis.sentences import sentences
 
@@ -15,7 +17,22 @@ def read_text(model: SpeakingModel, text: str) -> list[list[int]]:
     if not model.divides:
         tokens = model.read(text)
         return [tokens] if tokens else []
-    return [tokens for sentence in sentences(text, _LONGEST) for tokens in _read(model, sentence)]
+    pieces = sentences(text, _LONGEST)
+    return [tokens for piece in (_joined(model, pieces) if model.joins else pieces) for tokens in _read(model, piece)]
+
+
+def _joined(model: SpeakingModel, pieces: list[str]) -> Iterator[str]:
+    """Yields neighbours together, as many as the model reads at once."""
+    said = ""
+    for piece in pieces:
+        if said and len(model.read(both := f"{said} {piece}")) <= model.most_tokens:
+            said = both
+            continue
+        if said:
+            yield said
+        said = piece
+    if said:
+        yield said
 
 
 def _read(model: SpeakingModel, sentence: str) -> list[list[int]]:

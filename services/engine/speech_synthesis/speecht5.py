@@ -25,6 +25,7 @@ class SpeechT5:
     language = ""
     has_rates = False
     divides = True
+    joins = False
 
     def __init__(self, model: Any, vocoder: Any, tokenizer: Any, voices: dict[str, Sequence[float]]) -> None:
         """`voices` are embeddings by name; the first is the default."""

@@ -22,6 +22,7 @@ class Vits:
     embedding_width = 0
     has_rates = True
     divides = True
+    joins = False
     most_tokens = _MOST_TOKENS
 
     def __init__(self, model: Any, tokenizer: Any) -> None:

@@ -1,6 +1,6 @@
-"""The last part of a model of speech, HiFi-GAN, taken in windows: sound leaves while the rest is still frames."""
+"""The last part of a model of speech, taken in windows: sound leaves while the rest is still frames."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil, floor, prod
 from typing import Any
 
@@ -12,21 +12,22 @@ _MOST_FRAMES = 128
 """Frames of the later ones, of which each is twice as long as the last: an overlap costs less where it is rarer."""
 
 
-class WindowedVocoder:
+class Windowed:
     """Makes sound of frames, piece by piece, as the whole would be made at once but for rounding."""
 
-    def __init__(self, vocoder: Any, decode: Callable[[Tensor], Tensor], *, more_reach: int = 0) -> None:
-        """Takes a HiFi-GAN of the library's, and what makes `[samples]` of `[frames, channels]` with it.
+    def __init__(self, layers: Sequence[Any], decode: Callable[[Tensor], Tensor]):
+        """Takes what makes `[samples]` of `[frames, channels]`, and its convolutions, from frames to samples.
 
-        `more_reach` is how many frames to each side `decode` looks at before the vocoder does.
+        A number stands for several of one rate that look as far to each side.
         """
+        ups = [layer for layer in layers if isinstance(layer, nn.ConvTranspose1d)]
         self._decode = decode
-        self.samples_per_frame = prod(up.stride[0] for up in vocoder.upsampler)
-        self.reach = reach_of(vocoder) + more_reach
+        self.samples_per_frame = prod(up.stride[0] for up in ups)
+        self.reach = _reach_through(layers, self.samples_per_frame)
         """Frames to each side on which the sound of a frame depends."""
         self.seamless = all(
             (up.kernel_size[0] - up.stride[0]) % 2 == 0 and up.padding[0] * 2 == up.kernel_size[0] - up.stride[0]
-            for up in vocoder.upsampler
+            for up in ups
         )
         """Whether every frame has equally many samples; otherwise there is one window."""
 
@@ -58,20 +59,43 @@ class WindowedVocoder:
             begin = end
 
 
-def reach_of(vocoder: Any) -> int:
-    """Returns how many frames to each side the sound of one frame depends on."""
-    per_stage = len(vocoder.resblocks) // len(vocoder.upsampler)
-    first, last = 0, prod(up.stride[0] for up in vocoder.upsampler) - 1  # samples of one frame, then what they need
-    first, last = first - _radius(vocoder.conv_post), last + _radius(vocoder.conv_post)
-    for stage in reversed(range(len(vocoder.upsampler))):
-        blocks = vocoder.resblocks[stage * per_stage : (stage + 1) * per_stage]
-        radius = max(sum(map(_radius, [*block.convs1, *block.convs2])) for block in blocks)
-        up = vocoder.upsampler[stage]
-        stride, padding, kernel = up.stride[0], up.padding[0], up.kernel_size[0]
-        # Input i of a transposed convolution reaches its outputs from i * stride - padding on.
-        first = ceil((first - radius + padding - kernel + 1) / stride)
-        last = floor((last + radius + padding) / stride)
-    return max(-first, last) + _radius(vocoder.conv_pre)
+class WindowedVocoder(Windowed):
+    """A HiFi-GAN of the library's."""
+
+    def __init__(self, vocoder: Any, decode: Callable[[Tensor], Tensor], *, more_reach: int = 0) -> None:
+        """`more_reach` is how many frames to each side `decode` looks at before the vocoder does."""
+        per_stage = len(vocoder.resblocks) // len(vocoder.upsampler)
+        layers: list[Any] = [vocoder.conv_pre]
+        for stage, up in enumerate(vocoder.upsampler):
+            blocks = vocoder.resblocks[stage * per_stage : (stage + 1) * per_stage]
+            layers += [up, max(sum(map(_radius, [*block.convs1, *block.convs2])) for block in blocks)]
+        super().__init__([*layers, vocoder.conv_post], decode)
+        self.reach += more_reach
+
+
+class WindowedDac(Windowed):
+    """A DAC of the library's, whose frames are of codes."""
+
+    def __init__(self, codec: Any) -> None:
+        decoder = codec.decoder
+        layers: list[Any] = [decoder.conv1]
+        for block in decoder.block:
+            layers += [block.conv_t1, *(unit.conv1 for unit in (block.res_unit1, block.res_unit2, block.res_unit3))]
+        super().__init__([*layers, decoder.conv2], lambda part: codec.decode(audio_codes=part.T[None]).audio_values[0])
+
+
+def _reach_through(layers: Sequence[Any], samples_per_frame: int) -> int:
+    first, last = 0, samples_per_frame - 1  # samples of one frame, then what they need of each layer's inputs
+    for layer in reversed(layers):
+        if isinstance(layer, nn.ConvTranspose1d):
+            stride, padding, kernel = layer.stride[0], int(layer.padding[0]), layer.kernel_size[0]
+            # Input i of a transposed convolution reaches its outputs from i * stride - padding on.
+            first = ceil((first + padding - kernel + 1) / stride)
+            last = floor((last + padding) / stride)
+        else:
+            radius = layer if isinstance(layer, int) else _radius(layer)
+            first, last = first - radius, last + radius
+    return max(-first, last)
 
 
 def _radius(convolution: nn.Conv1d) -> int:

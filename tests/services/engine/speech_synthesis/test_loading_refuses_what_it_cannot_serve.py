@@ -13,7 +13,8 @@ from transformers import FastSpeech2ConformerConfig, PretrainedConfig, SeamlessM
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.speech_synthesis import loading
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
-from tests.tiny_speakers import WIDTH, write_bark, write_csm, write_musicgen, write_speecht5, write_vits
+from services.speech.task import SpeechTask, choose_task
+from tests.tiny_speakers import WIDTH, write_bark, write_csm, write_dia, write_musicgen, write_speecht5, write_vits
 
 CPU, ALONE = torch.device("cpu"), SpeakerParts()
 
@@ -88,6 +89,22 @@ def test_a_codec_that_looks_ahead_is_refused(tmp_path: Path) -> None:
     assert "convolutions are causal" in refusal(folder)
 
 
+def test_a_codec_is_named_by_the_operator_or_by_the_checkpoint(tmp_path: Path) -> None:
+    folder = write_dia(tmp_path)
+    parts = SpeakerParts(vocoder=str(folder / "codec"))
+    (folder / "processor_config.json").unlink()
+    assert "names no codec" in refusal(folder)
+    assert load_speaker(Checkpoint(str(folder), CPU), parts).speaker.sample_rate == 800
+    change(folder / "generation_config.json", max_length=8)
+    assert "how long it may speak" in refusal(folder, parts)
+    change(folder / "codec" / "config.json", n_codebooks=2)
+    assert "codec" in refusal(folder, parts)
+
+
+def test_models_listed_with_those_that_hear_are_served_for_what_they_say(tmp_path: Path) -> None:
+    assert choose_task(Checkpoint(str(write_dia(tmp_path)), CPU), "auto") is SpeechTask.SYNTHESIZE
+
+
 @pytest.mark.parametrize(("setting", "package"), [("phonemize", "phonemizer"), ("is_uroman", "uroman")])
 def test_a_tokenizer_that_needs_another_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, package: str
@@ -109,7 +126,7 @@ def test_a_vocabulary_that_is_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (SeamlessM4TConfig(), "is seamless_m4t: of models that make sound of texts, VITS, SpeechT5, CSM, Bark"),
+        (SeamlessM4TConfig(), "is seamless_m4t: of models that make sound of texts, VITS, SpeechT5, CSM, Dia, Bark"),
         (FastSpeech2ConformerConfig(), "g2p_en"),
     ],
 )

@@ -3,19 +3,30 @@
 import threading
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import BarkModel, BarkProcessor, CsmForConditionalGeneration, CsmProcessor
+from transformers import (
+    BarkModel,
+    BarkProcessor,
+    CsmForConditionalGeneration,
+    CsmProcessor,
+    DacModel,
+    DiaForConditionalGeneration,
+    DiaProcessor,
+)
 
 from services.engine.checkpoint import Checkpoint
 from services.engine.speech_synthesis.causal_codec import CausalCodec
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker
 from services.engine.speech_synthesis.model import Manner, SpeakingModel
-from tests.tiny_speakers import CSM_LENGTHS, write_bark, write_csm
+from services.engine.speech_synthesis.reading import read_text
+from services.engine.speech_synthesis.vocoder import WindowedDac
+from tests.tiny_speakers import CSM_LENGTHS, write_bark, write_csm, write_dia
 
 CPU = torch.device("cpu")
 
@@ -119,7 +130,7 @@ def test_bark_speaks_in_the_voice_of_a_file_or_in_that_it_began_with(tmp_path: P
     assert not torch.equal(pieces[0], own(8, "more"))
 
 
-@pytest.mark.parametrize("write", [write_csm, write_bark])
+@pytest.mark.parametrize("write", [write_csm, write_bark, write_dia])
 def test_leaving_ends_their_loops_and_leaves_nothing_behind(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     loading = load_speaker(Checkpoint(str(write(tmp_path)), CPU), SpeakerParts())
     speaker = loading.speaker
@@ -133,3 +144,55 @@ def test_leaving_ends_their_loops_and_leaves_nothing_behind(tmp_path: Path, writ
     steps.close()
     assert "turns" not in {thread.name for thread in threading.enumerate()}
     assert not any(module._forward_pre_hooks for module in loading.model.modules())
+
+
+@pytest.mark.filterwarnings("ignore:.max_length. is ignored")
+def test_dia_speaks_as_it_draws_and_goes_on_in_the_voices_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_dia(tmp_path, loudness=2.0)
+    speaker = loaded(folder)
+    model, processor = DiaForConditionalGeneration.from_pretrained(folder).eval(), DiaProcessor.from_pretrained(folder)
+    audio = {"delay_pattern": [0, 2, 3], "eos_token_id": 32, "pad_token_id": 33, "bos_token_id": 34}
+
+    def own(seed: int, text: str, before: Tensor | None = None) -> Tensor:
+        heard = None if before is None else torch.zeros(8 * len(before)).numpy()
+        if before is not None:  # the codes that it drew, not those that its codec would find in their sound
+            found = SimpleNamespace(audio_codes=before.T[None])
+            monkeypatch.setattr(processor.audio_tokenizer, "encode", lambda _sound: found)
+        inputs = processor(text, audio=heard, audio_kwargs=audio | {"sampling_rate": 800})
+        torch.manual_seed(seed)
+        codes = model.generate(**inputs, max_length=200)
+        length = (
+            None
+            if before is None
+            else processor.get_audio_prompt_len(inputs["decoder_attention_mask"], audio_kwargs=audio)
+        )
+        return processor.batch_decode(codes, audio_prompt_len=length, audio_kwargs=audio)[0]
+
+    pieces, _ = spoken(speaker, speaker.read("[S2]hi"), Manner(), 7)
+    assert_same(pieces, own(7, "[S2]hi"), 3)
+    pieces, like = spoken(speaker, speaker.read("hi there"), Manner(), 9)
+    assert_same(pieces, first := own(9, "[S1]hi there"), 2)
+    assert len(first) < 400, "it did not end by itself"
+    assert like.tag == 1
+    pieces, later = spoken(speaker, speaker.read("[S2]yo"), Manner(like=like), 8)
+    assert_same(pieces, own(8, "[S1]hi there [S2]yo", like.codes), 2)
+    pieces, _ = spoken(speaker, speaker.read("yo"), Manner(like=later), 11)
+    assert_same(pieces, own(11, "[S1]hi there [S2]yo", like.codes), 2)
+
+
+def test_windows_of_dac_are_the_whole_and_need_all_that_they_look_at(tmp_path: Path) -> None:
+    codec = DacModel.from_pretrained(write_dia(tmp_path) / "codec").eval().double()
+    codes = torch.randint(32, (300, 3))
+    with torch.inference_mode():
+        windows, whole = WindowedDac(codec), codec.decode(audio_codes=codes.T[None]).audio_values[0]
+        assert (torch.cat(list(windows.pieces(codes))) - whole).abs().max() < 1e-12
+        windows.reach -= 1
+        assert (torch.cat(list(windows.pieces(codes))) - whole).abs().max() > 1e-12
+
+
+def test_sentences_of_a_dialogue_are_said_together_as_far_as_it_reads() -> None:
+    model: Any = SimpleNamespace(divides=True, joins=True, most_tokens=12, read=list)
+    pieces = read_text(model, "Hi. Yes! Nobody said that. Ok. Oh.")
+    assert ["".join(piece) for piece in pieces] == ["Hi. Yes!", "Nobody", "said", "that.", "Ok. Oh."]
