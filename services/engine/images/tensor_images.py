@@ -20,6 +20,9 @@ _PACKAGES = (
     "torchvision.ops.boxes",
 )
 
+_CHANNELS = 3
+"""Of an image in colours."""
+
 
 class InterpolationMode(Enum):
     """Values are those of `interpolate`; torch knows no others of torchvision's."""
@@ -76,6 +79,11 @@ def pad(
     padded[...] = torch.as_tensor(fill, dtype=image.dtype).reshape(-1, 1, 1)
     padded[..., top : top + height, left : left + width] = image
     return padded
+
+
+def grayscale_to_rgb(image: Tensor) -> Tensor:
+    """Returns images of three channels as they are, and those of one with that in each of three."""
+    return image if image.shape[-3] >= _CHANNELS else image.repeat_interleave(_CHANNELS, -3)
 
 
 def crop(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:

@@ -23,6 +23,12 @@ _BEFORE = (
     "text; BLIP and GIT, say, describe one."
 )
 _REFUSED = {
+    "diffusion_gemma": "it writes many tokens at once and changes them again. Gemma 4, say, is served.",
+    "evolla": "it reads proteins, which no request holds.",
+    "idefics": "it sees images beside its tokens, not among them. Idefics 2 and 3, say, are served.",
+    "instructblipvideo": "it sees videos, which are not read here.",
+    "kyutai_speech_to_text": "it hears while it writes, not before. Voxtral, say, is served.",
+    "pi0": "it moves a robot, and writes no text.",
     "voxtral_realtime": "it hears while it writes, not before: services.speech serves it.",
     "vibevoice_asr": "it adds noise to what it hears, so that no two answers about a recording are alike.",
     "mllama": "it sees images beside its tokens, not among them. Llama 4, Qwen-VL or Gemma, say, are served.",

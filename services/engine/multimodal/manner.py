@@ -144,12 +144,17 @@ def _is_own(processor: MediaProcessor, composer: PromptComposer, kind: MediaKind
     if token_ids != _ids(own):
         return False
     given = composer.inputs(token_ids, ordered)
-    return all(name in given and _alike(given[name], value) for name, value in own.items())
+    return all(name in given and _alike(given[name], value, own.get(f"{name}_mask")) for name, value in own.items())
 
 
-def _alike(given: Tensor, own: Tensor) -> bool:
-    """Returns whether inputs are the same, but for the numbers in what they are filled up with, which nobody reads."""
-    return given.shape == own.shape and (own.is_floating_point() or torch.equal(given, own))
+def _alike(given: Tensor, own: Tensor, read: Tensor | None) -> bool:
+    """Returns whether inputs are the same, but for what they are filled up with, which nobody reads.
+
+    Of whole numbers `read` tells what that is: Inkling's processor makes such of sounds.
+    """
+    if given.shape != own.shape or own.is_floating_point():
+        return given.shape == own.shape
+    return torch.equal(given, own) if read is None else torch.equal(given[read.bool()], own[read.bool()])
 
 
 def _drawn(processor: MediaProcessor, kind: MediaKind, count: int) -> list[tuple[MediaKind, Decoded]]:

@@ -16,6 +16,9 @@ _VIDEO = "video_processor"
 _NAMING = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
 """Files that may name the processor's class, the first that does so before the others."""
 
+_TYPED = {"cosmos3_edge"}
+"""Kinds that cannot do without types of tokens, which their processors make only if they are asked to."""
+
 
 def read_processor(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
     """Returns the checkpoint's processor, but for its part for videos. Raises ModelRefused, and what reading raises."""
@@ -31,7 +34,10 @@ def read_processor(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
             raise ModelRefused(
                 f"{checkpoint.source} has no {' and no '.join(TOKENIZERS)}: its prompts need one of them."
             )
-    return without_video(kind).from_pretrained(checkpoint.source, **checkpoint.shared)
+    made = without_video(kind).from_pretrained(checkpoint.source, **checkpoint.shared)
+    if config.model_type in _TYPED:
+        made.return_mm_token_type_ids = True
+    return made
 
 
 def _named_class(checkpoint: Checkpoint) -> Any:
