@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen3Config,
     RobertaConfig,
+    T5Config,
     XLMRobertaConfig,
 )
 
@@ -140,6 +141,12 @@ _MAKERS: dict[str, tuple[Callable[[], PreTrainedTokenizerFast], Callable[..., Pr
             pad_token_id=1, bos_token_id=0, eos_token_id=2, decoder_start_token_id=2, d_model=32, encoder_layers=2,
             decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64,
             decoder_ffn_dim=64, max_position_embeddings=CONTEXT, **more,
+        ),
+    ),
+    "t5": (
+        bytelevel,
+        lambda **more: T5Config(
+            pad_token_id=1, decoder_start_token_id=1, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, **more
         ),
     ),
     "qwen3": (

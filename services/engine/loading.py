@@ -193,7 +193,8 @@ def _kind_of_model(config: PretrainedConfig, source: str) -> Any:
     raise ModelRefused(
         f"{source} is a {config.model_type} checkpoint, which generates no text on its own. Serve a causal language "
         "model, such as one of the Llama, Qwen, Mistral or Gemma families, or an encoder-decoder such as T5 or BART; "
-        "services.vision, services.speech and services.multimodal serve others."
+        "services.vision, services.speech and services.multimodal serve others. --task tells what a model that "
+        "reads once is served for, where its configuration does not."
     )
 
 

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, refusals
+from services.unserved import refuse_unserved
 
 TaskT = TypeVar("TaskT", bound=Enum)
 
@@ -27,6 +28,7 @@ def made_for(checkpoint: Checkpoint, by_class: Mapping[TaskT, frozenset[str]], k
     for task, names in by_class.items():
         if name in names:
             return task
+    refuse_unserved(checkpoint.source, name)
     raise ModelRefused(
         f"{checkpoint.source} was made as {name or 'nothing its configuration names'}, which is no {kind} known here. "
         "--task chooses one, or another service serves it: text, vision, speech or multimodal."

@@ -5,6 +5,7 @@ from enum import Enum
 from transformers.models.auto import modeling_auto as auto
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, refusals
+from services.unserved import refuse_unserved
 
 
 class MultimodalTask(Enum):
@@ -58,6 +59,7 @@ def choose_task(source: str, name: str, wanted: str) -> MultimodalTask:
         return own  # what generates from conversations does all the rest too
     if wanted != "auto":
         return MultimodalTask(wanted)
+    refuse_unserved(source, name)
     raise ModelRefused(
         f"{source} was made as {name or 'nothing its configuration names'}, which is no multimodal task known here. "
         "--task chooses one, or another service serves it: text, vision, speech or multimodal."

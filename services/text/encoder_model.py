@@ -32,7 +32,7 @@ def load_encoder_model(
     with metrics.loading("warm_up"):
         accelerate(loaded)
         reader = TextReader(loaded.tokenizer, loaded.context_tokens, vocabulary_size=loaded.vocabulary_size)
-        try_reading(loaded, reader, pair=task is TextTask.ANSWER_QUESTION)
+        try_reading(loaded, reader, pair=task is TextTask.ANSWER_QUESTION, vectors=task is TextTask.EMBED)
         bench = Workbench(loaded, reader, settings, metrics, company_of(loaded))
         served = serve(task, bench, recipe)
     limits = pb.ModelLimits(

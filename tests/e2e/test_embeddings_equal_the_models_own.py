@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoModelForTextEncoding, AutoTokenizer
 
 from sensorium import InvalidArgument
 from sensorium.v1 import models_pb2 as models
@@ -21,11 +21,20 @@ TOLERANCE = 2e-5
 """Of numbers of about 1, whatever is in the batch."""
 
 
-def by_hand(folder: Path, text: str) -> torch.Tensor:
+def by_hand(folder: Path, text: str, kind: Any = AutoModel) -> torch.Tensor:
     """Returns `[tokens, width]`, of one text alone."""
-    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    model = kind.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.inference_mode():
         return model(**AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")).last_hidden_state[0]
+
+
+async def test_the_encoder_of_an_encoder_decoder_is_served_by_itself(tmp_path: Path) -> None:
+    folder = write_encoder(tmp_path / "t5", "t5", AutoModelForTextEncoding)
+    async with running_stack(folder) as stack:
+        answer = await stack.client.text.embed(pb.EmbedRequest(texts=TEXTS))
+    for text, embedding in zip(TEXTS, answer.embeddings, strict=True):
+        vector = unit(by_hand(folder, text, AutoModelForTextEncoding).mean(0))
+        np.testing.assert_allclose(embedding.values, vector, atol=TOLERANCE)
 
 
 def unit(vector: torch.Tensor) -> np.ndarray[Any, Any]:

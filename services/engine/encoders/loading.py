@@ -5,7 +5,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModel,
+    AutoModelForTextEncoding,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
 from services.engine.checkpoint import Checkpoint, read_config, read_model, read_tokenizer, refusals, revision_of
 from services.engine.context import decoder_context
@@ -67,7 +74,7 @@ def load_text_encoder(checkpoint: Checkpoint, kind: Any) -> LoadedEncoder:
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
         tokenizer = read_tokenizer(checkpoint)
-        model = read_model(checkpoint, config, kind, _UNUSED)
+        model = read_model(checkpoint, config, _encoding(kind, config), _UNUSED)
     text_config: Any = model.config.get_text_config()
     text_config.use_cache = False  # nothing goes on from what was read
     if getattr(text_config, "pad_token_id", None) is None:
@@ -80,6 +87,14 @@ def load_text_encoder(checkpoint: Checkpoint, kind: Any) -> LoadedEncoder:
         context_tokens=encoder_context(model, config, tokenizer),
         quantization=checkpoint.quantized_by(config),
     )
+
+
+def _encoding(kind: Any, config: PretrainedConfig) -> Any:
+    """Returns the Auto class that loads what reads texts: of T5 and its kin the encoder, which is published alone."""
+    listed: Any = MODEL_FOR_TEXT_ENCODING_MAPPING
+    known = kind is AutoModel and type(config) in listed
+    alone = known and listed[type(config)].__name__.endswith("EncoderModel")
+    return AutoModelForTextEncoding if alone else kind
 
 
 def encoder_context(model: nn.Module, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:

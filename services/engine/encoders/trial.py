@@ -14,11 +14,12 @@ _TEXT = "a cat"
 
 
 @torch.inference_mode()
-def try_reading(loaded: LoadedEncoder, reader: TextReader, *, pair: bool = False) -> None:
+def try_reading(loaded: LoadedEncoder, reader: TextReader, *, pair: bool = False, vectors: bool = False) -> None:
     """Has the model read a text, or a pair of them, as its tokenizer gives it, with the types of tokens that it tells.
 
     Raises:
-        ModelRefused: the tokenizer takes none by itself, or the model not what it makes of one.
+        ModelRefused: the tokenizer takes none by itself, or the model not what it makes of one; or `vectors` of tokens
+            are wanted, and it gives none.
     """
     tokenizer = type(loaded.tokenizer).__name__
     runner = TextRunner(loaded.model, loaded.device, loaded.pad_id, lambda output, _batch, _items: [output])
@@ -27,7 +28,9 @@ def try_reading(loaded: LoadedEncoder, reader: TextReader, *, pair: bool = False
         _require_types(loaded, tokens, tokenizer)
         # Of tokens that the model lacks only the texts that have them are refused.
         if len(tokens) and max(tokens.ids) < loaded.vocabulary_size:
-            runner.run([Item(tokens)])
+            (output,) = runner.run([Item(tokens)])
+            if vectors and not hasattr(output, "last_hidden_state"):
+                raise ModelRefused(f"{loaded.architecture} gives no vectors of tokens to make embeddings of.")
     except MODEL_ERRORS as error:
         read = "pairs of texts" if pair else "texts"
         raise ModelRefused(f"{loaded.architecture} cannot read {read} as {tokenizer} gives them: {error}") from error

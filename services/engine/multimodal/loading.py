@@ -27,9 +27,10 @@ _REFUSED = {
     "evolla": "it reads proteins, which no request holds.",
     "idefics": "it sees images beside its tokens, not among them. Idefics 2 and 3, say, are served.",
     "instructblipvideo": "it sees videos, which are not read here.",
-    "kyutai_speech_to_text": "it hears while it writes, not before. Voxtral, say, is served.",
     "pi0": "it moves a robot, and writes no text.",
-    "voxtral_realtime": "it hears while it writes, not before: services.speech serves it.",
+    **dict.fromkeys(
+        ("kyutai_speech_to_text", "voxtral_realtime"), "it hears while it writes, not before: services.speech serves it."
+    ),
     "vibevoice_asr": "it adds noise to what it hears, so that no two answers about a recording are alike.",
     "mllama": "it sees images beside its tokens, not among them. Llama 4, Qwen-VL or Gemma, say, are served.",
     **dict.fromkeys(("blip-2", "instructblip", "fuyu", "kosmos-2", "kosmos-2.5"), _BEFORE),

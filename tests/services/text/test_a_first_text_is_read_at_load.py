@@ -8,6 +8,7 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     BertConfig,
+    DPRConfig,
     TapasConfig,
 )
 
@@ -18,14 +19,16 @@ from services.text.config import TextSettings
 from tests.tiny_encoders import CONTEXT, wordpiece
 
 
-def attempt(folder: Path, kind: Any, auto_class: Any = AutoModel, *, tokens: int = 400, **config: int) -> None:
+def attempt(
+    folder: Path, kind: Any, auto_class: Any = AutoModel, *, task: str = "auto", tokens: int = 400, **config: int
+) -> None:
     made = kind(
         vocab_size=tokens, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
         max_position_embeddings=CONTEXT, **config,
     )  # fmt: skip
     auto_class.from_config(made).save_pretrained(folder)
     wordpiece().save_pretrained(folder)
-    settings = TextSettings(model=str(folder), device="cpu", dtype="float32")
+    settings = TextSettings(model=str(folder), task=task, device="cpu", dtype="float32")
     load(settings, EngineMetrics(CollectorRegistry()), lambda: None).close()
 
 
@@ -33,6 +36,11 @@ def test_a_model_of_tables_is_refused(tmp_path: Path) -> None:
     """TAPAS reads the row and the column of each token as types."""
     with pytest.raises(ModelRefused, match="TapasModel cannot read texts as TokenizersBackend gives them"):
         attempt(tmp_path, TapasConfig)
+
+
+def test_a_model_that_gives_no_vectors_of_tokens_is_not_asked_for_embeddings(tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused, match="DPRQuestionEncoder gives no vectors of tokens"):
+        attempt(tmp_path, DPRConfig, task="embed")
 
 
 def test_a_model_that_lacks_some_tokens_is_not(tmp_path: Path) -> None:

@@ -228,7 +228,9 @@ def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
     except LooksAhead as error:
         if loaded.media is not None:  # by a mask of its own it may look ahead within media only
             raise NotPaged(f"{loaded.architecture} is not run through a paged cache: {error}.") from error
-        raise ModelRefused(f"{loaded.architecture} cannot continue a text: {error}") from error
+        raise ModelRefused(
+            f"{loaded.architecture} cannot continue a text: {error}. --task says what else it is served for."
+        ) from error
     except MODEL_ERRORS as error:
         raise NotPaged(f"{loaded.architecture} cannot be run through a paged cache: {first_line(error)}.") from error
     expected = config.num_hidden_layers

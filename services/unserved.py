@@ -1,0 +1,63 @@
+"""What no service does, by the classes that checkpoints are made as."""
+
+from collections.abc import Mapping
+
+from transformers.models.auto import modeling_auto as auto
+
+from services.engine.checkpoint import ModelRefused
+
+_UNSERVED = {
+    "AUDIO_FRAME_CLASSIFICATION": "tells who speaks when",
+    "AUDIO_XVECTOR": "tells voices apart",
+    "CAUSAL_IMAGE_MODELING": "draws images pixel by pixel",
+    "DECISION": "scores the options of a decision",
+    "IMAGE_MATTING": "cuts out what stands before a background",
+    "KEYPOINT_DETECTION": "finds points in an image",
+    "KEYPOINT_MATCHING": "finds points that two images share",
+    "NORMAL_ESTIMATION": "tells which way surfaces face",
+    "POINTMAP_ESTIMATION": "tells where in space each pixel lies",
+    "POSE_ESTIMATION": "finds the joints of bodies",
+    "RETRIEVAL": "compares pages with queries by many vectors of each",
+    "TABLE_QUESTION_ANSWERING": "answers questions about tables",
+    "TABLE_RECOGNITION": "reads how a table is laid out",
+    "TEXT_RECOGNITION": "reads a line of text in an image",
+    "TIME_SERIES_CLASSIFICATION": "reads time series",
+    "TIME_SERIES_PREDICTION": "reads time series",
+    "TIME_SERIES_REGRESSION": "reads time series",
+    "VIDEO_CLASSIFICATION": "classifies videos",
+}
+"""What models do, by the library's tables of their classes."""
+_HEADS = {
+    "MASKED_IMAGE_MODELING": "guesses hidden parts of an image",
+    "MULTIPLE_CHOICE": "chooses among endings of a text",
+    "NEXT_SENTENCE_PREDICTION": "tells whether one sentence follows another",
+    "PRETRAINING": "does only what it was first trained with",
+}
+"""The same of models whose vectors are of use without it."""
+_ENDINGS = {"PRETRAINING": "ForPreTraining"}
+"""Of the classes that are meant in tables with others."""
+
+
+def refuse_unserved(source: str, name: str) -> None:
+    """Refuses a checkpoint that was made as class `name`, if that is for what no service does.
+
+    Raises:
+        ModelRefused: it is.
+    """
+    if does := _does(_UNSERVED, name):
+        raise ModelRefused(f"{source} was made as {name}, which {does}: no service does that.")
+    if does := _does(_HEADS, name):
+        raise ModelRefused(
+            f"{source} was made as {name}, which {does}: no service does that. --task embed serves its vectors, in the "
+            "service for what it reads."
+        )
+
+
+def _does(told: Mapping[str, str], name: str) -> str | None:
+    """Returns what a class is told to do; a release of the library may lack some of the tables."""
+    for table, does in told.items():
+        listed = getattr(auto, f"MODEL_FOR_{table}_MAPPING_NAMES", {}).values()
+        names = {each for value in listed for each in ((value,) if isinstance(value, str) else value)}
+        if name in names and name.endswith(_ENDINGS.get(table, "")):
+            return does
+    return None
