@@ -27,6 +27,11 @@ _UNSERVED = {
     "VIDEO_CLASSIFICATION": "classifies videos",
 }
 """What models do, by the library's tables of their classes."""
+_KINDS = {
+    **dict.fromkeys(("Timesformer", "VJEPA2", "VideoMAE", "VideoPrism", "Videomt", "Vivit"), "reads videos"),
+    "ViTMAE": "reads a random part of an image",
+}
+"""What kinds of models do, whatever else, by what their classes' names begin with."""
 _HEADS = {
     "MASKED_IMAGE_MODELING": "guesses hidden parts of an image",
     "MULTIPLE_CHOICE": "chooses among endings of a text",
@@ -44,7 +49,8 @@ def refuse_unserved(source: str, name: str) -> None:
     Raises:
         ModelRefused: it is.
     """
-    if does := _does(_UNSERVED, name):
+    kind = next((does for beginning, does in _KINDS.items() if name.startswith(beginning)), None)
+    if does := _does(_UNSERVED, name) or kind:
         raise ModelRefused(f"{source} was made as {name}, which {does}: no service does that.")
     if does := _does(_HEADS, name):
         raise ModelRefused(

@@ -25,10 +25,10 @@ def made_for(checkpoint: Checkpoint, by_class: Mapping[TaskT, frozenset[str]], k
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
     (name, *_) = getattr(config, "architectures", None) or [""]
+    refuse_unserved(checkpoint.source, name)
     for task, names in by_class.items():
         if name in names:
             return task
-    refuse_unserved(checkpoint.source, name)
     raise ModelRefused(
         f"{checkpoint.source} was made as {name or 'nothing its configuration names'}, which is no {kind} known here. "
         "--task chooses one, or another service serves it: text, vision, speech or multimodal."

@@ -24,6 +24,8 @@ def checkpoint(folder: Path, model_type: str, architecture: str) -> Checkpoint:
     [
         (vision, "superpoint", "SuperPointForKeypointDetection", r"finds points in an image: no service does that\.$"),
         (vision, "videomae", "VideoMAEForVideoClassification", r"classifies videos: no service does that\.$"),
+        (vision, "vivit", "VivitModel", r"reads videos: no service does that\.$"),
+        (vision, "vit_mae", "ViTMAEForPreTraining", r"reads a random part of an image: no service does that\.$"),
         (vision, "vit", "ViTForMaskedImageModeling", "guesses hidden parts of an image.* --task embed"),
         (speech, "wav2vec2", "Wav2Vec2ForXVector", r"tells voices apart: no service does that\.$"),
         (speech, "wav2vec2", "Wav2Vec2ForPreTraining", "does only what it was first trained with.* --task embed"),

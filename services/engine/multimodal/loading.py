@@ -29,7 +29,8 @@ _REFUSED = {
     "instructblipvideo": "it sees videos, which are not read here.",
     "pi0": "it moves a robot, and writes no text.",
     **dict.fromkeys(
-        ("kyutai_speech_to_text", "voxtral_realtime"), "it hears while it writes, not before: services.speech serves it."
+        ("kyutai_speech_to_text", "voxtral_realtime"),
+        "it hears while it writes, not before: services.speech serves it.",
     ),
     "vibevoice_asr": "it adds noise to what it hears, so that no two answers about a recording are alike.",
     "mllama": "it sees images beside its tokens, not among them. Llama 4, Qwen-VL or Gemma, say, are served.",
