@@ -28,7 +28,8 @@ class Dictation:
         self.manner = manner_of(loaded, self._composer)
         self.rate = media.sampling_rate
         """Samples per second of what it reads."""
-        self.reserved = [*media.reserved, *loaded.tokenizer.all_special_tokens]
+        added = (token.content for token in loaded.tokenizer.added_tokens_decoder.values() if token.special)
+        self.reserved = [*media.reserved, *loaded.tokenizer.all_special_tokens, *filter(None, added)]
         """Texts that no text of a caller may contain: they would be something else in a prompt."""
         self._require_own_prompt()
 

@@ -91,3 +91,9 @@ def test_who_cannot_be_asked_is_refused(tmp_path: Path) -> None:
     tokenizer.save_pretrained(folder)
     with pytest.raises(ModelRefused, match="cannot be asked for a transcript"):
         load(folder)
+
+
+def test_no_text_of_a_caller_may_begin_or_end_a_turn(tmp_path: Path) -> None:
+    """Also by tokens that only the tokenizer's own file calls special."""
+    own = dictation(tmp_path, "qwen3_asr")
+    assert {"<|system|>", "<|user|>", "<|assistant|>", "<end>", "<|audio_pad|>"} <= set(own.reserved)
