@@ -28,6 +28,9 @@ from transformers import (
     MusicgenConfig,
     MusicgenDecoderConfig,
     MusicgenForConditionalGeneration,
+    MusicgenMelodyConfig,
+    MusicgenMelodyDecoderConfig,
+    MusicgenMelodyForConditionalGeneration,
     SpeechT5Config,
     SpeechT5ForTextToSpeech,
     SpeechT5HifiGan,
@@ -141,21 +144,24 @@ def write_speecht5(
     return folder
 
 
-def write_musicgen(folder: Path, *, channels: int = 1, new_tokens: int = 40, seed: int = 0) -> Path:
+def write_musicgen(
+    folder: Path, *, channels: int = 1, new_tokens: int = 40, melody: bool = False, seed: int = 0
+) -> Path:
     """Writes a MusicGen of so many tokens, of 8 samples each."""
     reader = T5Config(vocab_size=len(tokenizer()), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
     codec = EncodecConfig(
         sampling_rate=8000, upsampling_ratios=[4, 2], num_filters=4, hidden_size=8, codebook_size=32, codebook_dim=8,
         target_bandwidths=[20.0], num_lstm_layers=1, chunk_length_s=None, audio_channels=channels,
     )  # fmt: skip
-    decoder = MusicgenDecoderConfig(
+    parts: tuple[Any, Any, Any] = (MusicgenDecoderConfig, MusicgenConfig, MusicgenForConditionalGeneration)
+    if melody:
+        parts = (MusicgenMelodyDecoderConfig, MusicgenMelodyConfig, MusicgenMelodyForConditionalGeneration)
+    decoder = parts[0](
         vocab_size=32, hidden_size=16, ffn_dim=32, num_hidden_layers=2, num_attention_heads=2,
         num_codebooks=4 * channels, audio_channels=channels,
     )  # fmt: skip
     torch.manual_seed(seed)
-    model = MusicgenForConditionalGeneration(
-        MusicgenConfig(text_encoder=reader.to_dict(), audio_encoder=codec.to_dict(), decoder=decoder.to_dict())
-    )
+    model = parts[2](parts[1](text_encoder=reader.to_dict(), audio_encoder=codec.to_dict(), decoder=decoder.to_dict()))
     _fill_codebooks(model.audio_encoder)
     ids = {"pad_token_id": 32, "bos_token_id": 32, "decoder_start_token_id": 32}
     model.generation_config = GenerationConfig(do_sample=True, guidance_scale=3.0, max_length=new_tokens, **ids)

@@ -16,6 +16,7 @@ from transformers import (
     DacModel,
     DiaForConditionalGeneration,
     MusicgenForConditionalGeneration,
+    MusicgenMelodyForConditionalGeneration,
     PretrainedConfig,
     SpeechT5ForTextToSpeech,
     SpeechT5HifiGan,
@@ -147,7 +148,9 @@ def _load_speecht5(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: 
 def _load_musicgen(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, parts: SpeakerParts) -> Loaded:
     if parts.voices is not None:
         raise ModelRefused("--voices: MusicGen has none.")
-    model = read_model(checkpoint, config, MusicgenForConditionalGeneration).eval()
+    melody = config.model_type == "musicgen_melody"
+    kind = MusicgenMelodyForConditionalGeneration if melody else MusicgenForConditionalGeneration
+    model = read_model(checkpoint, config, kind).eval()
     return model, MusicGen(model, tokenizer)
 
 
@@ -220,6 +223,7 @@ _LOADERS: dict[str, Callable[[Checkpoint, PretrainedConfig, Any, SpeakerParts], 
     "vits": _load_vits,
     "speecht5": _load_speecht5,
     "musicgen": _load_musicgen,
+    "musicgen_melody": _load_musicgen,
     "csm": _load_csm,
     "bark": _load_bark,
     "dia": _load_dia,

@@ -17,7 +17,10 @@ _MOST_TOKENS = 256
 
 
 class MusicGen:
-    """A SpeakingModel. Its sound is what the library's `generate` makes with the model's own configuration."""
+    """A SpeakingModel. Its sound is what the library's `generate` makes with the model's own configuration.
+
+    MusicGen Melody is one too, which is given a text and no melody.
+    """
 
     language = ""
     voices: Sequence[str] = ()

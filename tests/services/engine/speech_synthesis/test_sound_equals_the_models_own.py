@@ -11,12 +11,15 @@ from torch import Tensor
 from transformers import (
     AutoTokenizer,
     MusicgenForConditionalGeneration,
+    MusicgenMelodyForConditionalGeneration,
     SpeechT5ForTextToSpeech,
     SpeechT5HifiGan,
     VitsModel,
 )
 
+from services.engine.checkpoint import Checkpoint
 from services.engine.speech_synthesis.draws import Draws, key_of
+from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker
 from services.engine.speech_synthesis.model import Manner, SpeakingModel
 from services.engine.speech_synthesis.musicgen import MusicGen
 from services.engine.speech_synthesis.speecht5 import SpeechT5
@@ -140,14 +143,13 @@ def test_what_cannot_be_said_has_no_tokens(tmp_path: Path) -> None:
     assert [bool(other.read(text)) for text in ("日本", "", " ", "ok")] == [False] * 3 + [True]
 
 
-def test_musicgen(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:Using the model-agnostic default:UserWarning")
+@pytest.mark.parametrize("kind", [MusicgenForConditionalGeneration, MusicgenMelodyForConditionalGeneration])
+def test_musicgen(tmp_path: Path, kind: Any) -> None:
     """By the library's own loop, taken step by step: draws of others between the steps change nothing."""
-    folder = write_musicgen(tmp_path)
-    model, reader = (
-        MusicgenForConditionalGeneration.from_pretrained(folder).eval(),
-        AutoTokenizer.from_pretrained(folder),
-    )
-    speaker = MusicGen(model, reader)
+    folder = write_musicgen(tmp_path, melody=kind is MusicgenMelodyForConditionalGeneration)
+    model, reader = kind.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    speaker = load_speaker(Checkpoint(str(folder), CPU), SpeakerParts()).speaker
     tokens = speaker.read("drums and a flute")
     torch.manual_seed(7)
     with torch.inference_mode():
