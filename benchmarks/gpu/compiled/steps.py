@@ -17,6 +17,7 @@ from services.engine.fusion.router import Rule
 from services.engine.fusion.substitution import Substitutions
 from services.engine.fusion.survey import Observation
 from services.engine.fusion.triton import norm, router, substitution
+from services.engine.fusion.triton.decoder import GpuDecoderLayer
 from services.engine.fusion.triton.few_rows import FewRows, size_for, wide_tiles_for
 from services.engine.fusion.triton.joining import join
 from services.engine.fusion.triton.linear import GpuLinear
@@ -85,6 +86,9 @@ class Steps:
             each.few_rows = FewRows(each.weight, None, each.bias, dict.fromkeys(RACED))
         for each in self._gated:
             each.few_rows = FewRows(each.pair.weight, None, each.pair.bias, dict.fromkeys(RACED))
+        self._layers = [each for each in model.modules() if isinstance(each, GpuDecoderLayer)]
+        if len(self._layers) == 1:  # which has none behind it, as those of real models do
+            self._layers[0].precede(self._layers[0])
 
     @torch.inference_mode()
     def run(self, kind: Kind, size: int) -> None:
@@ -98,7 +102,7 @@ class Steps:
             self._graphs.forward(shape.twin)
 
     def run_raced(self, size: int) -> None:
-        """Runs a step of so many rows that decode with each tile that a race at load would try."""
+        """Runs a step of so many rows that decode in each way that a race at load would try."""
         tiles = self._backend.tiles
         key_bytes = min(layout.key_width * layout.dtype.itemsize for layout in self._cache.layouts.values())
         for tile in raced_tiles(own := tiles.of(size), key_bytes):
@@ -112,7 +116,10 @@ class Steps:
                 choices = wide_tiles_for(size, units, width, PROCESSORS)
                 chosen = {size_for(size): choices[min(number, len(choices) - 1)]}
                 each.few_rows = FewRows(linear.weight, None, linear.bias, chosen)
-            self.run(Kind.DECODING, size)
+            for left in (frozenset[int](), frozenset({size_for(size)})):
+                for layer in self._layers:
+                    layer.unsummed = left
+                self.run(Kind.DECODING, size)
 
     def _read(self) -> None:
         self._runner.run([Row(CachedTokens([0] * 8, [0]), 8)])

@@ -72,7 +72,7 @@ def wide_tiles_for(rows: int, units: int, width: int, processors: int) -> list[T
     """Returns tiles that may be faster on some GPU than that of `wide_tile_for`, behind that one.
 
     Eager ones ask for more at once. Narrower ones let more programs share a processor, or need no sum over splits, and
-    read the rows more often.
+    read the rows more often; a wider one reads them half as often, which takes half as much of the second cache.
     """
     own = wide_tile_for(rows, units, width, processors)
     others = [
@@ -81,6 +81,7 @@ def wide_tiles_for(rows: int, units: int, width: int, processors: int) -> list[T
         Tile(own.rows, 32, 64, max(own.splits // 2, 1), ahead=_AHEAD, eager=True),
         Tile(own.rows, 32, 128, own.splits, ahead=_AHEAD, eager=True),
         Tile(own.rows, 16, 128, 1, ahead=2 * _AHEAD, eager=True),
+        Tile(own.rows, 128, 64, own.splits, warps=8, ahead=_AHEAD // 2, eager=True),
     ]
     return list(dict.fromkeys([own, *(_fitting(tile, width) for tile in others)]))
 
@@ -130,23 +131,49 @@ class FewRows:
 
         With a gate `[T, out / 2]` is returned: what the first half of the products lets through of the second.
         """
-        rows, count, (units, width) = rows.contiguous(), len(rows), self._weight.shape
+        tile = tile or self.tile_of(len(rows))
+        units = len(self._weight) // 2 if gate else len(self._weight)
+        output = rows.new_empty(len(rows), units, dtype=kind) if residual is None else residual
+        tiles = -(-len(self._weight) // tile.units) * -(-len(rows) // tile.rows) if tile.splits > 1 else 0
+        parts = rows.new_empty(tiles * tile.splits * tile.units * tile.rows, dtype=torch.float32)
+        self._launch(rows, tile, parts, output, gate, added=residual is not None)
+        return output
+
+    def unsummed(self, rows: Tensor) -> Tensor:
+        """Returns float32 `[splits, T, out]`, which are the product once they are added up in their order.
+
+        There must be neither factors nor a bias.
+        """
+        tile = self.tile_of(len(rows))
+        parts = rows.new_empty(tile.splits, len(rows), len(self._weight), dtype=torch.float32)
+        self._launch(rows, tile, parts, rows, Gate.NONE, added=False, unsummed=True)
+        return parts
+
+    def tile_of(self, count: int) -> Tile:
+        """Returns the tile for so many rows."""
         choose = wide_tile_for if self._factors is None else tile_for
-        tile = tile or self.tiles.get(size_for(count)) or choose(count, units, width, self._processors)
-        outputs = units // 2 if gate else units
-        output = rows.new_empty(count, outputs, dtype=kind) if residual is None else residual
-        grid = (-(-units // tile.units), -(-count // tile.rows), tile.splits)
-        places = grid[0] * grid[1] if tile.splits > 1 else 0
-        parts = rows.new_empty(places * tile.splits * tile.units * tile.rows, dtype=torch.float32)
-        multiply_rows[grid](
+        return self.tiles.get(size_for(count)) or choose(count, *self._weight.shape, self._processors)
+
+    def _launch(
+        self,
+        rows: Tensor,
+        tile: Tile,
+        parts: Tensor,
+        output: Tensor,
+        gate: Gate,
+        *,
+        added: bool,
+        unsummed: bool = False,
+    ) -> None:
+        rows, count, (units, width) = rows.contiguous(), len(rows), self._weight.shape
+        multiply_rows[(-(-units // tile.units), -(-count // tile.rows), tile.splits)](
             rows, self._weight, rows if self._factors is None else self._factors,
             rows if self._bias is None else self._bias, output, parts, self._arrivals, output, count,
-            UNITS=outputs, WIDTH=width, ROWS=tile.rows, TILE=tile.units, BLOCK=tile.block, SPLITS=tile.splits,
-            AHEAD=tile.ahead, EAGER=tile.eager, PAIRED=tile.paired, FACTORS=self._factors is not None,
-            BIAS=self._bias is not None, RESIDUAL=residual is not None, ACTIVATION=int(gate),
-            **following(rows.device), num_warps=tile.warps, num_stages=tile.stages,
+            UNITS=units // 2 if gate else units, WIDTH=width, ROWS=tile.rows, TILE=tile.units, BLOCK=tile.block,
+            SPLITS=tile.splits, AHEAD=tile.ahead, EAGER=tile.eager, PAIRED=tile.paired,
+            FACTORS=self._factors is not None, BIAS=self._bias is not None, RESIDUAL=added, ACTIVATION=int(gate),
+            UNSUMMED=unsummed, **following(rows.device), num_warps=tile.warps, num_stages=tile.stages,
         )  # fmt: skip
-        return output
 
 
 @cache

@@ -117,6 +117,18 @@ class GpuLinear(nn.Module):
         )  # fmt: skip
         return output
 
+    def is_split(self, count: int) -> bool:
+        """Returns whether products of so many rows are made of parts, and of nothing else; see `unsummed`."""
+        kernel = self.few_rows
+        if kernel is None or not kernel.takes(count) or self.exchange is not None or self.changed:
+            return False
+        return self.bias is None and self.factors is None and kernel.tile_of(count).splits > 1
+
+    def unsummed(self, rows: Tensor) -> Tensor:
+        """Returns float32 `[splits, T, out]` of rows of a number for which it `is_split`: their sum is the product."""
+        assert self.few_rows is not None
+        return self.few_rows.unsummed(rows)
+
     def add_to(self, residual: Tensor, inputs: Tensor) -> Tensor:
         """Adds the product to `residual` `[T, out]`, in place, and returns that."""
         if self.few_rows is not None and self.few_rows.takes(len(inputs)):

@@ -18,6 +18,7 @@ class GpuNorm(nn.Module):
     def __init__(self, scales: Tensor, epsilon: float) -> None:
         super().__init__()
         self.scales, self.epsilon = scales, epsilon
+        self._ahead: tuple[Tensor, Tensor] | None = None
 
     def forward(self, inputs: Tensor, residual: Tensor | None = None) -> Tensor:
         """Returns a tensor of the shape and type of `inputs`, added to `residual` if there is one."""
@@ -29,13 +30,31 @@ class GpuNorm(nn.Module):
         copy = torch.empty_like(inputs)
         return self._run(inputs, None, copy), copy
 
-    def _run(self, inputs: Tensor, residual: Tensor | None, copy: Tensor | None) -> Tensor:
+    def of_sum(self, inputs: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns `inputs` `[T, width]` with float32 `parts` `[parts, T, width]` added, and that normalized.
+
+        The bits are those that a product of these parts would have added by itself.
+        """
+        total = torch.empty_like(inputs)
+        return total, self._run(inputs.contiguous(), None, total, parts)
+
+    def keep(self, inputs: Tensor, normalized: Tensor) -> None:
+        """Remembers what it would return for a tensor that it is likely to be given next."""
+        self._ahead = inputs, normalized
+
+    def kept(self, inputs: Tensor) -> Tensor | None:
+        """Returns what was remembered of this very tensor, which is forgotten then; None if it was not the last."""
+        ahead, self._ahead = self._ahead, None
+        return ahead[1] if ahead is not None and ahead[0] is inputs else None
+
+    def _run(self, inputs: Tensor, residual: Tensor | None, copy: Tensor | None, parts: Tensor | None = None) -> Tensor:
         output = torch.empty_like(inputs)
         width = len(self.scales)
         block = power(width)
         normalize_row[(inputs.numel() // width,)](
-            inputs, self.scales, inputs if residual is None else residual, output if copy is None else copy, output,
-            self.epsilon, WIDTH=width, BLOCK=block, RESIDUAL=residual is not None, COPY=copy is not None,
+            inputs, inputs if parts is None else parts, self.scales, inputs if residual is None else residual,
+            output if copy is None else copy, output, self.epsilon, WIDTH=width, BLOCK=block,
+            RESIDUAL=residual is not None, COPY=copy is not None, PARTS=0 if parts is None else len(parts),
             **following(inputs.device),
             num_warps=min(max(block // 512, 1), 8),
         )  # fmt: skip

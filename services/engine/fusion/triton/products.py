@@ -8,6 +8,10 @@ import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from services.engine.fusion.triton.activation import activated
+from services.engine.fusion.triton.sums import summed
+
+AT_ONCE = tl.constexpr(1 << 14)
+"""Numbers of the splits that are asked for at once: 128 for each thread of four warps."""
 
 
 @triton.jit(do_not_specialize=["count"])
@@ -15,7 +19,7 @@ def multiply_rows(
     rows, weights, factors, bias, residual, parts, arrivals, output, count,
     UNITS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr,
     SPLITS: tl.constexpr, AHEAD: tl.constexpr, EAGER: tl.constexpr, PAIRED: tl.constexpr, FACTORS: tl.constexpr,
-    BIAS: tl.constexpr, RESIDUAL: tl.constexpr, ACTIVATION: tl.constexpr, EARLY: tl.constexpr,
+    BIAS: tl.constexpr, RESIDUAL: tl.constexpr, ACTIVATION: tl.constexpr, UNSUMMED: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """Writes ROWS rows of TILE numbers of `[count, UNITS]`, of rows `[count, WIDTH]` and weights `[UNITS, WIDTH]`.
 
@@ -23,6 +27,7 @@ def multiply_rows(
     half of TILE numbers: it takes a gate and what that lets through by turns.
 
     The width is split among SPLITS programs, of which the last to be done adds up what all have found, in their order.
+    UNSUMMED, that is left to whoever reads it: each writes its own to `parts` `[SPLITS, count, UNITS]`.
     Of its part of the width a program reads AHEAD columns of the weights before it waits for the rows. FACTORS as in
     `multiply_row`.
     """
@@ -38,7 +43,11 @@ def multiply_rows(
     total = part_of_products(
         rows, weights, read, own, count, WIDTH, ROWS, TILE, BLOCK, SPLITS, AHEAD, EAGER, PAIRED, EARLY
     )  # fmt: skip
-    if SPLITS == 1:
+    if UNSUMMED:
+        units = tl.program_id(0) * TILE + tl.arange(0, TILE)
+        at = (tl.program_id(2) * count + own).to(tl.int64)[None, :] * UNITS + units[:, None]
+        tl.store(parts + at, total, mask=(units < UNITS)[:, None] & (own < count)[None, :])
+    elif SPLITS == 1:
         finish(total, read, own, factors, bias, residual, output, count, UNITS, FACTORS, BIAS, RESIDUAL, ACTIVATION)
     else:
         place = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
@@ -48,9 +57,12 @@ def multiply_rows(
         tl.debug_barrier()
         if tl.atomic_add(arrivals + place, 1, sem="acq_rel") == SPLITS - 1:
             tl.store(arrivals + place, 0)
-            whole = tl.zeros([TILE, ROWS], dtype=tl.float32)
-            for each in tl.static_range(SPLITS):
-                whole += tl.load(parts + each * TILE * ROWS, cache_modifier=".cg")
+            if TILE * ROWS * SPLITS <= AT_ONCE:
+                whole = summed(parts, within >= 0, TILE * ROWS, count > 0, SPLITS)
+            else:
+                whole = tl.zeros([TILE, ROWS], dtype=tl.float32)
+                for each in tl.static_range(SPLITS):
+                    whole += tl.load(parts + each * TILE * ROWS, cache_modifier=".cg")
             finish(whole, read, own, factors, bias, residual, output, count, UNITS, FACTORS, BIAS, RESIDUAL, ACTIVATION)
 
 

@@ -6,11 +6,13 @@ import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from services.engine.fusion.triton.activation import activated
+from services.engine.fusion.triton.sums import summed
 
 
 @triton.jit
 def normalize_row(
     inputs,
+    parts,
     scales,
     residual,
     copy,
@@ -20,11 +22,13 @@ def normalize_row(
     BLOCK: tl.constexpr,
     RESIDUAL: tl.constexpr,
     COPY: tl.constexpr,
+    PARTS: tl.constexpr,
     EARLY: tl.constexpr,
 ):
     """Writes one row of `[T, WIDTH]`, normalized and scaled, and added to the residual's if there is one.
 
-    Its copy, if one is made, is of what was given.
+    Its copy, if one is made, is of what was given. With PARTS what is given is the sum of a row of `[T, WIDTH]` and of
+    those of `parts` `[PARTS, T, WIDTH]`, as if a product had added them up.
     """
     if EARLY:
         gdc_launch_dependents()
@@ -35,6 +39,9 @@ def normalize_row(
     if EARLY:
         gdc_wait()
     given = tl.load(inputs + at + columns, mask=inside, other=0.0)
+    if PARTS:
+        sums = summed(parts + at + columns, inside, tl.num_programs(0).to(tl.int64) * WIDTH, epsilon >= 0.0, PARTS)
+        given = (sums + given.to(tl.float32)).to(given.dtype)
     if COPY:
         tl.store(copy + at + columns, given, mask=inside)
     row = given.to(tl.float32)

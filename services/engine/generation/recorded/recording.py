@@ -57,9 +57,10 @@ def record_steps(
 
 
 def race_tiles(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: int) -> None:
-    """Lets rows that decode attend by the tiles with which recorded steps of up to so many rows take least here.
+    """Lets rows that decode attend by the tiles with which recorded steps of up to so many rows take least here, and
+    leaves the sums of split products to whoever reads them where that takes less.
 
-    Where that cannot be found out, they attend as they did before.
+    Where that cannot be found out, they are computed as they were before.
     """
     graphs = _graphs(loaded, runner, min(loaded.context_tokens, pool.page_count * pool.page_size))
     if graphs is None:
@@ -67,7 +68,7 @@ def race_tiles(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: i
     from services.engine.generation.recorded.tile_race import TileRace  # as in `_graphs`
 
     try:
-        TileRace(graphs, runner, pool, loaded.vocabulary_size).run(rows)
+        TileRace(graphs, runner, pool, loaded.model, loaded.vocabulary_size).run(rows)
     except Exception as failure:  # whatever a model does that cannot be recorded
         log.warning("Attention is not tried with other tiles: %s", failure)
     del graphs

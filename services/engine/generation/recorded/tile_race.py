@@ -1,4 +1,7 @@
-"""Tiles of the decode kernel run a race at load: in recorded steps of the whole model, beside the kernels they meet."""
+"""Ways to decode run a race at load: in recorded steps of the whole model, where kernels have those beside them.
+
+They are the tiles of attention, and who adds up products whose width was split.
+"""
 
 import logging
 import time
@@ -6,13 +9,15 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from services.engine.device.race import Clock, entered, fastest, least, replay_seconds
+from services.engine.fusion.triton.decoder import GpuDecoderLayer
+from services.engine.fusion.triton.few_rows import size_for
 from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.attention.triton.tiles import DecodeTile, group_of, raced_tiles
 from services.engine.generation.cache.page_pool import PagePool
-from services.engine.generation.recorded.step_graphs import StepGraphs
+from services.engine.generation.recorded.step_graphs import StepGraph, StepGraphs
 from services.engine.generation.recorded.step_shape import Kind, StepShape
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
@@ -31,21 +36,46 @@ _SECONDS = 20.0
 Timer = Callable[[torch.cuda.CUDAGraph], float]
 
 
-class TileRace:
-    """Chooses the tile for each number of rows. `graphs` are of the same runner, and used for this alone."""
+class Agreement:
+    """Compares steps with the first of them."""
 
-    def __init__(self, graphs: StepGraphs, runner: ModelRunner, pool: PagePool, vocabulary: int) -> None:
-        """Takes how many tokens the model knows. Logits of another tile may differ by the runner's allowed error."""
+    def __init__(self, allowed_error: float) -> None:
+        self._allowed_error = allowed_error
+        self._expected: Tensor | None = None
+
+    def checked(self, step: StepGraph) -> torch.cuda.CUDAGraph:
+        """Returns the recording of a step.
+
+        Raises:
+            ArithmeticError: its logits differ by more than is allowed.
+        """
+        step.graph.replay()
+        logits = step.logits.float()
+        expected = self._expected = logits if self._expected is None else self._expected
+        error = float((logits - expected).norm() / expected.norm())
+        if not error <= self._allowed_error:
+            raise ArithmeticError(f"it computes something else (relative error {error:.2g})")
+        return step.graph
+
+
+class TileRace:
+    """Chooses for each number of rows. `graphs` are of the same runner and model, and used for this alone."""
+
+    def __init__(
+        self, graphs: StepGraphs, runner: ModelRunner, pool: PagePool, model: nn.Module, vocabulary: int
+    ) -> None:
+        """Takes how many tokens the model knows. Logits of another way may differ by the runner's allowed error."""
         assert isinstance(runner.backend, TritonAttention)
         self._vocabulary = vocabulary
+        self._layers = [module for module in model.modules() if isinstance(module, GpuDecoderLayer)]
         self._graphs, self._backend, self._cache, self._pool = graphs, runner.backend, runner.cache, pool
         self._allowed_error = runner.allowed_error
 
     @torch.inference_mode()
     def run(self, most: int, timer: Timer = replay_seconds, seconds: float = _SECONDS) -> None:
-        """Lets each group of up to `most` rows have the tile with which a step takes least.
+        """Lets each group of up to `most` rows have the tile with which a step takes least, and then the same for sums.
 
-        The tile that was there stays where no other saves enough, or there is no room for contexts worth measuring.
+        What was there stays where no other saves enough, or there is no room for contexts worth measuring.
         """
         until = time.monotonic() + seconds
         sizes = {group_of(size): size for size in sorted((min(size, most) for size in _SIZES), reverse=True)}
@@ -58,6 +88,7 @@ class TileRace:
             try:
                 self._lay(rows, context)
                 self._race(rows, timer, until)
+                self._race_sums(rows, timer, until)
             finally:
                 for row in rows:
                     self._pool.release(row.sequence.pages)
@@ -65,8 +96,8 @@ class TileRace:
     def _race(self, rows: list[Row[CachedTokens]], timer: Timer, until: float) -> None:
         count = len(rows)
         shape, own = StepShape(Kind.DECODING, count, count, 1, count), self._backend.tiles.of(count)
-        expected: list[Tensor] = []
         self._graphs.prepare([shape])
+        agrees = Agreement(self._allowed_error)
 
         def fill(tile: DecodeTile) -> None:
             self._backend.tiles.choose(count, tile)
@@ -74,15 +105,7 @@ class TileRace:
 
         def enter(tile: DecodeTile) -> Clock:
             fill(tile)
-            graph = self._graphs.recorded(shape)
-            graph.graph.replay()
-            logits = graph.logits.float()
-            if not expected:
-                expected.append(logits)
-            error = float((logits - expected[0]).norm() / expected[0].norm())
-            if not error <= self._allowed_error:
-                raise ArithmeticError(f"it computes something else (relative error {error:.2g})")
-            return partial(timed, tile, graph.graph)
+            return partial(timed, tile, agrees.checked(self._graphs.recorded(shape)))
 
         def timed(tile: DecodeTile, graph: torch.cuda.CUDAGraph) -> float:
             fill(tile)  # its programs take other parts
@@ -96,6 +119,33 @@ class TileRace:
             log.info("steps of %d rows have %s, of %s", count, best, told)
         finally:
             self._backend.tiles.choose(count, best)
+
+    def _race_sums(self, rows: list[Row[CachedTokens]], timer: Timer, until: float) -> None:
+        """Lets layers leave products to be added up by the kernels behind, where a step of so many rows gains by it."""
+        count, of_tile = len(rows), frozenset({size_for(len(rows))})
+        layers = [layer for layer in self._layers if layer.is_split(count)]
+        if not layers:
+            return
+        shape, agrees = StepShape(Kind.DECODING, count, count, 1, count), Agreement(self._allowed_error)
+        self._graphs.prepare([shape])
+        self._graphs.fill(rows, shape)
+
+        def choose(left: bool) -> None:
+            for layer in layers:
+                layer.unsummed = layer.unsummed | of_tile if left else layer.unsummed - of_tile
+
+        def enter(left: bool) -> Clock:
+            choose(left)
+            return partial(timer, agrees.checked(self._graphs.recorded(shape)))
+
+        best = False
+        try:
+            times = least({False: enter(False)} | entered([True], enter, until))
+            best = fastest(times, False, _GAIN)
+            told = ", ".join(f"{'left' if left else 'own'} {seconds * 1e6:.0f} µs" for left, seconds in times.items())
+            log.info("sums of steps of %d rows are %s, of %s", count, "left to their readers" if best else "own", told)
+        finally:
+            choose(best)
 
     def _others(self, own: DecodeTile) -> list[DecodeTile]:
         """Returns the tiles that run against this one, with keys of this model."""

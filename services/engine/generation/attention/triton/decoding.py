@@ -2,6 +2,7 @@
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
 # pyright: reportArgumentType=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
+# pyright: reportAssignmentType=false
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
@@ -10,6 +11,9 @@ from services.engine.generation.attention.triton.own import load_turned, store_o
 from services.engine.generation.attention.triton.pages import load_pages
 from services.engine.generation.attention.triton.parts import store_part, sum_parts, write_whole
 from services.engine.generation.attention.triton.softmax import LOGARITHM, capped, load_tokens, weigh_block
+
+ROOM = tl.constexpr(1024)
+"""Numbers of queries beside which there are registers for as many of the key and of each angle."""
 
 
 @triton.jit(do_not_specialize=["numbers"])
@@ -141,12 +145,16 @@ def queries_of(
         sines += first * ROTATED
         at = query + heads[:, None] * KEY_WIDTH
         there = (rows < HEADS // KV_HEADS)[:, None]
-        queries = load_turned(at, there, query_norm, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM)
+        # Loads of one shape lie in registers alike, so that all are on their way before one is waited for.
+        ALIKE: tl.constexpr = M if M * KEY_BLOCK <= ROOM else 1
+        queries = load_turned(
+            at, there, query_norm, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM, ALIKE
+        )  # fmt: skip
         queries = queries.to(query.dtype.element_ty)
         key, value = store_own(
             query, cosines, sines, key_norm, epsilon, slots + first, keys, values, key_scales, value_scales,
-            key_page, value_page, scale_page, kv_head, part == 0, HEADS, KV_HEADS, PAGE, KEY_WIDTH, KEY_BLOCK,
-            VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, ROTATED, NORM,
+            key_page, value_page, scale_page, kv_head, part == 0, HEADS, KV_HEADS, PAGE, ALIKE, KEY_WIDTH,
+            KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, ROTATED, NORM,
         )  # fmt: skip
         if part == 0:  # a token sees itself
             score = tl.sum(queries.to(tl.float32) * key.to(tl.float32), axis=1) * scaling

@@ -20,10 +20,12 @@ def load_turned(
     KEY_BLOCK: tl.constexpr,
     ROTATED: tl.constexpr,
     NORM: tl.constexpr,
+    ROWS: tl.constexpr,
 ):
     """Returns float32 heads `[M, KEY_BLOCK]`, of which the first ROTATED numbers are rotated; zeros where none is.
 
-    Pairs are half of ROTATED apart. If NORM, heads are divided by their root mean square and scaled before.
+    Pairs are half of ROTATED apart. If NORM, heads are divided by their root mean square and scaled before. Angles are
+    loaded for ROWS rows, of which each has the same.
     """
     half: tl.constexpr = ROTATED // 2
     columns = tl.arange(0, KEY_BLOCK)[None, :]
@@ -35,8 +37,10 @@ def load_turned(
         share = tl.rsqrt(tl.sum(found * found, axis=1) / KEY_WIDTH + epsilon)[:, None]
         found *= share * tl.load(scales + columns, mask=within, other=0.0)
         partner *= share * tl.load(scales + partners, mask=within, other=0.0)
-    cosine = tl.load(cosines + columns, mask=turns, other=1.0).to(tl.float32)
-    sine = tl.load(sines + columns, mask=turns, other=0.0).to(tl.float32)
+    rows = tl.arange(0, ROWS)[:, None]
+    turns, angles = turns & (rows >= 0), columns + rows * 0
+    cosine = tl.load(cosines + angles, mask=turns, other=1.0).to(tl.float32)
+    sine = tl.load(sines + angles, mask=turns, other=0.0).to(tl.float32)
     return found * cosine + partner * tl.where(columns < half, -sine, sine)
 
 
@@ -44,20 +48,22 @@ def load_turned(
 def store_own(
     query, cosines, sines, key_norm, epsilon, slot_at, key_at, value_at, key_scales, value_scales, key_page, value_page,
     scale_page, kv_head, stores,
-    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, PAGE: tl.constexpr, KEY_WIDTH: tl.constexpr, KEY_BLOCK: tl.constexpr,
-    VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr,
-    ROTATED: tl.constexpr, NORM: tl.constexpr,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, PAGE: tl.constexpr, ROWS: tl.constexpr, KEY_WIDTH: tl.constexpr,
+    KEY_BLOCK: tl.constexpr, VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr,
+    NARROW: tl.constexpr, ROTATED: tl.constexpr, NORM: tl.constexpr,
 ):  # fmt: skip
-    """Returns a head's key `[1, KEY_BLOCK]` and value `[VALUE_BLOCK]` of one token, as whoever reads them later does.
+    """Returns a head's key `[ROWS, KEY_BLOCK]`, the same in each, and value `[VALUE_BLOCK]` of one token, as whoever
+    reads them later does.
 
     `query` is the token's `[queries | keys | values]`; see `load_turned`. If it `stores`, both go to the token's slot,
     or nowhere where that is negative.
     """
     kind = query.dtype.element_ty
     key_columns, value_columns = tl.arange(0, KEY_BLOCK), tl.arange(0, VALUE_BLOCK)
-    at = query + (HEADS + kv_head) * KEY_WIDTH + tl.zeros([1, 1], dtype=tl.int32)
-    there = tl.full([1, 1], True, dtype=tl.int1)
-    key = load_turned(at, there, key_norm, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM).to(kind)
+    rows = tl.arange(0, ROWS)[:, None]
+    at = query + (HEADS + kv_head) * KEY_WIDTH + rows * 0
+    there = rows >= 0
+    key = load_turned(at, there, key_norm, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM, ROWS).to(kind)
     at = query + (HEADS + KV_HEADS) * KEY_WIDTH + kv_head * VALUE_WIDTH
     value = tl.load(at + value_columns, mask=value_columns < VALUE_WIDTH, other=0.0)
     key_stored, value_stored = key, value
@@ -71,7 +77,7 @@ def store_own(
     page, offset = slot // PAGE, slot % PAGE
     stores = stores & (slot >= 0)
     at = key_at + page * key_page + offset * KEY_WIDTH + key_columns[None, :]
-    tl.store(at, key_stored, mask=(key_columns < tl.where(stores, KEY_WIDTH, 0))[None, :])
+    tl.store(at + rows * 0, key_stored, mask=(key_columns < tl.where(stores, KEY_WIDTH, 0))[None, :] & (rows == 0))
     at = value_at + page * value_page + offset * COLUMNS + value_columns
     tl.store(at, value_stored, mask=value_columns < tl.where(stores, VALUE_WIDTH, 0))
     if NARROW:

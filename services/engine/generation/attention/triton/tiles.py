@@ -28,8 +28,11 @@ class DecodeTile:
 
 _ALONE, _TOGETHER = DecodeTile(64), DecodeTile(32)
 """For one block of queries and for several."""
-RACED = (_TOGETHER, _ALONE, DecodeTile(32, 2, 6), DecodeTile(16, 2, 8), DecodeTile(32, 1, 8), DecodeTile(32, 4, 4))
-"""Those that may be faster on some GPU: with more programs or with more at once in each."""
+RACED = (
+    _TOGETHER, _ALONE, DecodeTile(32, 2, 6), DecodeTile(16, 2, 8), DecodeTile(32, 1, 8), DecodeTile(32, 4, 4),
+    DecodeTile(64, 2, 2),
+)  # fmt: skip
+"""Those that may be faster on some GPU: with more programs, with more at once in each, or with fewer parts to sum."""
 
 
 def raced_tiles(own: DecodeTile, key_bytes: int) -> list[DecodeTile]:

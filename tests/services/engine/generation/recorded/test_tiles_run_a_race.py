@@ -1,8 +1,9 @@
-"""Tiles of the decode kernel are tried in recorded steps, by clocks that are made up."""
+"""Tiles of the decode kernel, and who adds up products, are tried in recorded steps, by clocks that are made up."""
 
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from services.engine.generation.building.build import PAGE_SIZE, probe_layouts
+from services.engine.generation.building.verification import engine_logits
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.runner import ModelRunner
@@ -17,6 +19,11 @@ from services.engine.loading import LoadedModel
 from tests.services.engine.kernel_devices import INTERPRETED, shorten
 
 pytest.importorskip("triton")
+from services.engine.fusion.substitution import Substitutions
+from services.engine.fusion.triton.decoder import GpuDecoderLayer
+from services.engine.fusion.triton.few_rows import FewRows, Tile
+from services.engine.fusion.triton.linear import GpuLinear
+from services.engine.fusion.triton.substitution import fuse_on_gpu
 from services.engine.generation.attention.triton import tiles
 from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.attention.triton.tiles import DecodeTile
@@ -35,8 +42,16 @@ OTHER, WRONG, THIRD = DecodeTile(16, 2, 8), DecodeTile(32, 4, 4), DecodeTile(16,
 class Race:
     """Of a model with one layer, whose keys fill more than a program takes at once."""
 
+    timed: Any = None
+    """What was timed last."""
+
     def __init__(
-        self, loaded: LoadedModel, graphs: type[PlayedGraphs] = PlayedGraphs, vocabulary: int | None = None
+        self,
+        loaded: LoadedModel,
+        graphs: type[PlayedGraphs] = PlayedGraphs,
+        vocabulary: int | None = None,
+        *,
+        by_kernels: bool = False,
     ) -> None:
         shorten(loaded.model)
         cache, self.pool = KVCache(probe_layouts(loaded), PAGES, PAGE_SIZE, CPU, by_token=True), PagePool(40, PAGE_SIZE)
@@ -44,14 +59,17 @@ class Race:
         self.backend.processors = 1  # so that few programs are interpreted
         runner = ModelRunner(loaded.model, self.backend, cache, CPU)
         runner.allowed_error = 1e-4
+        if by_kernels:
+            read = partial(engine_logits, runner, self.pool, torch.tensor([[7, 9]]))
+            fuse_on_gpu(Substitutions(loaded.model), loaded.model, self.backend, read, 64)
         self.graphs = graphs(loaded.model, self.backend, cache, CPU, 64)
-        self._race = TileRace(self.graphs, runner, self.pool, vocabulary or loaded.vocabulary_size)
+        self._race = TileRace(self.graphs, runner, self.pool, loaded.model, vocabulary or loaded.vocabulary_size)
 
     def run(self, most: int, seconds_of: Callable[[int, DecodeTile], float], seconds: float = math.inf) -> None:
         """Runs it; `seconds_of` tells how long a step of so many rows takes with the tile that it was filled in for."""
 
         def timer(replayed: Any) -> float:
-            size = replayed.shape.size
+            size, self.timed = replayed.shape.size, replayed
             return seconds_of(size, self.backend.tiles.of(size))
 
         self._race.run(most, timer, seconds)
@@ -112,6 +130,28 @@ def test_rows_have_tokens_that_the_model_knows(fresh_llama: LoadedModel) -> None
     race = Race(fresh_llama, vocabulary=1)
     race.run(2, lambda _, tile: 1.0 - 0.5 * (tile == OTHER))
     assert [race.backend.tiles.of(count) for count in (1, 2)] == [OTHER, OTHER]
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_sums_are_left_to_readers_where_that_saves_enough(
+    fresh_llama: LoadedModel, wrong: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Noting(PlayedGraphs):
+        def recorded(self, shape: StepShape) -> StepGraph:
+            graph: Any = super().recorded(shape)
+            graph.graph.left = layer.unsummed
+            return graph
+
+    monkeypatch.setattr(tiles, "RACED", ())
+    race = Race(fresh_llama, Noting, by_kernels=True)
+    (layer,) = (module for module in fresh_llama.model.modules() if isinstance(module, GpuDecoderLayer))
+    for linear in (module for module in layer.modules() if isinstance(module, GpuLinear)):
+        linear.few_rows = FewRows(linear.weight, None, None, {16: Tile(16, 16, 16, 2)})
+    if wrong:
+        unsummed = FewRows.unsummed
+        monkeypatch.setattr(FewRows, "unsummed", lambda kernel, rows: 2 * unsummed(kernel, rows))
+    race.run(2, lambda *_: 0.98 if race.timed.left else 1.0)
+    assert layer.unsummed == (frozenset() if wrong else {16})
 
 
 def test_a_race_that_fails_leaves_no_pages_behind(fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
