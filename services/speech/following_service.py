@@ -63,7 +63,8 @@ def load_following_service(
     began = time.monotonic()
     with refusals(checkpoint.source):
         kind = read_config(checkpoint).model_type
-    room = Room(cache_bytes(engine_settings(settings), memory_of(checkpoint.device)), settings.max_sequences)
+    memory = memory_of(checkpoint.device)
+    room = Room(cache_bytes(engine_settings(settings), memory), settings.max_sequences, memory)
     model = load_following_model(checkpoint, kind, room, settings.window_seconds)
     metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
     warming()

@@ -9,6 +9,8 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from services.engine.checkpoint import ModelRefused
+from services.engine.device.memory import DeviceMemory
+from services.engine.generation.building.memory_plan import StepCosts, require_room
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,21 @@ class Room:
     bytes: int
     rows: int
     """At most."""
+    memory: DeviceMemory
 
     def rows_of(self, row_bytes: int) -> int:
-        """Returns how many rows of that size there may be. Raises ModelRefused: not one."""
+        """Returns how many rows of that size there may be.
+
+        Raises:
+            ModelRefused: not one, or the device has less free.
+        """
         rows = min(self.bytes // row_bytes, self.rows)
         if rows < 1:
             raise ModelRefused(
                 f"What is kept of one utterance takes {row_bytes} bytes, and there may be {self.bytes}: give more with "
                 "--cache-mib, or less to be kept with --window-seconds."
             )
+        require_room(rows * row_bytes, self.memory.read(), StepCosts())
         return rows
 
 
