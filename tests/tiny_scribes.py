@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     SeamlessM4TFeatureExtractor,
     Speech2TextFeatureExtractor,
+    SpeechT5FeatureExtractor,
     Wav2Vec2FeatureExtractor,
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -99,12 +100,24 @@ def _seamless(count: int) -> tuple[Any, dict[str, Any]]:
     return SeamlessM4TFeatureExtractor(), config
 
 
+def _speecht5(count: int) -> tuple[Any, dict[str, Any]]:
+    config = {
+        "vocab_size": count, "hidden_size": 32, "encoder_layers": 2, "encoder_attention_heads": 4,
+        "encoder_ffn_dim": 48, "decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 48,
+        "conv_dim": [16, 16, 16], "conv_kernel": [10, 4, 4], "conv_stride": [5, 8, 8], "num_feat_extract_layers": 3,
+        "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2, "max_text_positions": 64,
+        "decoder_start_token_id": _END, "tie_word_embeddings": False,
+    }  # fmt: skip
+    return SpeechT5FeatureExtractor(), config
+
+
 _MAKERS: dict[str, Maker] = {
     "moonshine": _moonshine,
     "moonshine_streaming": _moonshine_streaming,
     "cohere_asr": _cohere_asr,
     "canary": _canary,
     "speech_to_text": _speech_to_text,
+    "speecht5": _speecht5,
     "seamless_m4t": _seamless,
     "seamless_m4t_v2": _seamless,
 }
@@ -139,7 +152,8 @@ def write_scribe(folder: Path, kind: str) -> Path:
     ids = tokenizer.get_vocab()
     extractor, sizes = _MAKERS[kind](len(tokenizer))
     make: Any = CONFIG_MAPPING[kind]
-    torch.manual_seed(7 if kind.startswith("seamless") else 4)  # with which it writes other things of other sounds
+    seeds = {"speecht5": 11, "seamless_m4t": 7, "seamless_m4t_v2": 7}
+    torch.manual_seed(seeds.get(kind, 4))  # with which it writes other things of other sounds
     model: Any = AutoModelForSpeechSeq2Seq.from_config(make(**_TOKENS, **sizes)).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -74,6 +74,7 @@ _LATER = pytest.mark.skipif(
         "moonshine",
         "moonshine_streaming",
         "speech_to_text",
+        "speecht5",
         pytest.param("cohere_asr", marks=_LATER),
         pytest.param("canary", marks=_LATER),
         "seamless_m4t",

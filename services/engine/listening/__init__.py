@@ -16,5 +16,6 @@ And those that hear windows of any length and tell no times (Moonshine, Speech2T
 scribe       a model with its feature extractor
 openings     what its decoder starts with, by kind and language
 state_count  how many states a window comes to
+interface    lets SpeechT5's decoder attend to what lies in pages
 places       what Moonshine Streaming leaves to its decoder and to its processor
 """

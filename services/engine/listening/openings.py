@@ -85,6 +85,7 @@ OPENINGS: Mapping[str, Callable[[LoadedModel, Any], Manner]] = {
     "moonshine": _plain,
     "moonshine_streaming": _plain,
     "speech_to_text": _plain,
+    "speecht5": _plain,
     "cohere_asr": _cohere_asr,
     "canary": _canary,
     "seamless_m4t": _seamless,

@@ -20,6 +20,7 @@ from services.engine.checkpoint import (
 from services.engine.dictation.manner import Manner
 from services.engine.generation.running.media import Medium
 from services.engine.listening.encoder import LooseEncoder
+from services.engine.listening.interface import attend_in_pages
 from services.engine.listening.openings import manner_of
 from services.engine.listening.places import WholeFrames, place_states
 from services.engine.listening.state_count import StateCount
@@ -99,6 +100,8 @@ def load_scribe(checkpoint: Checkpoint, window_seconds: float) -> Scribe:
     if config.model_type == "moonshine_streaming":
         place_states(model)
         extractor = WholeFrames(extractor, model.get_encoder().embedder.frame_len)
+    if config.model_type == "speecht5":
+        attend_in_pages(model.get_decoder())
     loaded = loaded_model(checkpoint, model, tokenizer, followed=_FOLLOWED)
     longest = min(window_seconds, getattr(extractor, "max_audio_clip_s", window_seconds))
     silence = np.zeros(round(longest * extractor.sampling_rate), np.float32)

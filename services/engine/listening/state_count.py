@@ -15,7 +15,9 @@ class StateCount:
     def __init__(self, model: Any) -> None:
         self._by_mask: Any = getattr(model, "_compute_sub_sample_lengths_from_attention_mask", None)
         self._by_lengths: Any = getattr(model.get_encoder(), "_get_subsampling_output_length", None)
-        self._by_length: Any = getattr(model, "_get_feat_extract_output_lengths", None)
+        # SpeechT5's encoders differ by what comes before them.
+        counting = getattr(model.get_encoder(), "prenet", model)
+        self._by_length: Any = getattr(counting, "_get_feat_extract_output_lengths", None)
 
     def of(self, inputs: Mapping[str, Tensor]) -> int:
         """Returns how many states come of the features or samples of one window, `[1, ...]`."""
