@@ -5,25 +5,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import sentencepiece
 import torch
 from transformers import (
-    BarkConfig,
-    BarkModel,
-    BarkProcessor,
-    CsmConfig,
-    CsmForConditionalGeneration,
-    CsmProcessor,
-    DacConfig,
-    DacModel,
-    DiaConfig,
-    DiaFeatureExtractor,
-    DiaForConditionalGeneration,
-    DiaProcessor,
-    DiaTokenizer,
     EncodecConfig,
-    EncodecFeatureExtractor,
     GenerationConfig,
     MusicgenConfig,
     MusicgenDecoderConfig,
@@ -56,17 +41,6 @@ _HIFIGAN: dict[str, Any] = {
     "resblock_dilation_sizes": [[1, 3], [1, 3]],
 }
 
-CSM_LENGTHS: dict[str, Any] = {
-    "sampling_rate": 8000,
-    "encoded_length_kwargs": {
-        "kernel_sizes": [7, 3, 1, 4, 3, 1, 8, 3, 4],
-        "strides": [1, 1, 1, 2, 1, 1, 4, 1, 2],
-        "dilations": [1] * 9,
-        "use_causal_conv": True,
-    },
-}
-"""What a processor of the tiny CSM must be told to count frames of a recording."""
-
 
 def write_vits(folder: Path, *, seed: int = 0, language: str = "eng", **changes: Any) -> Path:
     """Writes a VITS that speaks 8000 samples a second, 16 a frame."""
@@ -91,7 +65,7 @@ def write_vits(folder: Path, *, seed: int = 0, language: str = "eng", **changes:
     }
     torch.manual_seed(seed)
     model = VitsModel(VitsConfig(**config | changes))
-    _stir(model)
+    stir(model)
     with torch.no_grad():
         model.decoder.conv_pre.weight.mul_(0.02)  # or its sound would be noise between -1 and 1
     if model.config.use_stochastic_duration_prediction:
@@ -133,13 +107,13 @@ def write_speecht5(
     letters = _speecht5_tokenizer(folder)
     torch.manual_seed(seed)
     model = SpeechT5ForTextToSpeech(SpeechT5Config(**config | {"vocab_size": len(letters)} | changes))
-    _stir(model)
+    stir(model)
     torch.nn.init.constant_(model.speech_decoder_postnet.prob_out.bias, stop_bias)
     model.save_pretrained(folder)
     letters.save_pretrained(folder)
     if vocoder:
         hifigan = SpeechT5HifiGan(SpeechT5HifiGanConfig(model_in_dim=8, sampling_rate=16_000, **_HIFIGAN))
-        _stir(hifigan)
+        stir(hifigan)
         hifigan.save_pretrained(folder / vocoder)
     return folder
 
@@ -162,136 +136,11 @@ def write_musicgen(
     )  # fmt: skip
     torch.manual_seed(seed)
     model = parts[2](parts[1](text_encoder=reader.to_dict(), audio_encoder=codec.to_dict(), decoder=decoder.to_dict()))
-    _fill_codebooks(model.audio_encoder)
+    fill_codebooks(model.audio_encoder)
     ids = {"pad_token_id": 32, "bos_token_id": 32, "decoder_start_token_id": 32}
     model.generation_config = GenerationConfig(do_sample=True, guidance_scale=3.0, max_length=new_tokens, **ids)
     model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)
-    return folder
-
-
-def write_csm(folder: Path, *, new_tokens: int = 60, seed: int = 0) -> Path:
-    """Writes a CSM that speaks up to so many frames of 16 samples, with a processor."""
-    letters = tokenizer()
-    letters.add_special_tokens({"additional_special_tokens": ["<|AUDIO|>", "<|audio_eos|>"]})
-    audio, audio_eos = letters.convert_tokens_to_ids(["<|AUDIO|>", "<|audio_eos|>"])
-    depth: dict[str, Any] = {
-        "num_codebooks": 4, "backbone_hidden_size": 32, "vocab_size": 32, "hidden_size": 16, "intermediate_size": 32,
-        "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 5,
-    }  # fmt: skip
-    codec: dict[str, Any] = {
-        "model_type": "mimi", "sampling_rate": 8000, "hidden_size": 16, "num_filters": 4, "upsampling_ratios": [4, 2],
-        "codebook_size": 32, "codebook_dim": 8, "vector_quantization_hidden_dimension": 8, "num_quantizers": 4,
-        "upsample_groups": 16, "num_hidden_layers": 2, "intermediate_size": 32, "num_attention_heads": 2,
-        "num_key_value_heads": 2, "sliding_window": 10,
-    }  # fmt: skip
-    torch.manual_seed(seed)
-    model = CsmForConditionalGeneration(
-        CsmConfig(
-            num_codebooks=4,
-            vocab_size=32,
-            text_vocab_size=len(letters),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            codebook_pad_token_id=31,
-            codebook_eos_token_id=0,
-            bos_token_id=1,
-            pad_token_id=0,
-            audio_token_id=audio,
-            audio_eos_token_id=audio_eos,
-            depth_decoder_config=depth,
-            codec_config=codec,
-        )
-    )
-    _stir(model)
-    _fill_codebooks(model.codec_model)
-    with torch.no_grad():
-        model.codec_model.decoder.decoder_seanet.layers[-1].conv.weight.mul_(0.03)
-    model.generation_config = GenerationConfig(do_sample=True, max_new_tokens=new_tokens)
-    model.depth_decoder.generation_config = GenerationConfig(do_sample=True, min_new_tokens=3, max_new_tokens=3)
-    model.save_pretrained(folder)
-    CsmProcessor(EncodecFeatureExtractor(sampling_rate=8000), letters).save_pretrained(folder)
-    return folder
-
-
-def write_bark(folder: Path, *, new_tokens: int = 40, seed: int = 0) -> Path:
-    """Writes a Bark that speaks up to 3/2 as many frames as `new_tokens`, of 8 samples, with the voice v2/anna."""
-    part: dict[str, Any] = {"block_size": 256, "num_layers": 1, "num_heads": 2, "hidden_size": 16}
-    codec = EncodecConfig(
-        sampling_rate=8000, upsampling_ratios=[4, 2], num_filters=4, hidden_size=8, codebook_size=32, codebook_dim=8,
-        target_bandwidths=[20.0], num_lstm_layers=1, chunk_length_s=None,
-    )  # fmt: skip
-    torch.manual_seed(seed)
-    model = BarkModel(
-        BarkConfig(
-            semantic_config=part | {"input_vocab_size": 402, "output_vocab_size": 48},
-            coarse_acoustics_config=part | {"input_vocab_size": 120, "output_vocab_size": 120},
-            fine_acoustics_config=part | {"input_vocab_size": 33, "output_vocab_size": 33, "n_codes_total": 4},
-            codec_config=codec.to_dict(),
-        )
-    )
-    _stir(model)
-    _fill_codebooks(model.codec_model)
-    model.save_pretrained(folder)
-    own: dict[str, Any] = {
-        "semantic_config": {
-            "eos_token_id": 40, "max_new_tokens": new_tokens, "do_sample": True, "text_encoding_offset": 48,
-            "text_pad_token": 400, "semantic_infer_token": 401, "semantic_vocab_size": 40, "semantic_rate_hz": 50,
-            "max_input_semantic_length": 32,
-        },
-        "coarse_acoustics_config": {
-            "do_sample": True, "coarse_semantic_pad_token": 110, "coarse_infer_token": 111, "sliding_window_len": 20,
-            "max_coarse_input_length": 32, "max_coarse_history": 60,
-        },
-        "fine_acoustics_config": {
-            "temperature": 0.5, "max_fine_history_length": 16, "max_fine_input_length": 32, "n_fine_codebooks": 4,
-        },
-        "sample_rate": 8000,
-        "codebook_size": 32,
-    }  # fmt: skip
-    (folder / "generation_config.json").write_text(json.dumps(own))
-    anna = {f"{part}_prompt": f"anna_{part}.npy" for part in ("semantic", "coarse", "fine")}
-    for (name, file), rows in zip(anna.items(), ((), (2,), (4,)), strict=True):
-        frames = 20 if name == "semantic_prompt" else 30
-        np.save(folder / file, np.random.default_rng(0).integers(32, size=(*rows, frames)))
-    BarkProcessor(tokenizer()).save_pretrained(folder)
-    (folder / "speaker_embeddings_path.json").write_text(json.dumps({"repo_or_path": "x/y", "v2/anna": anna}))
-    return folder
-
-
-def write_dia(folder: Path, *, length: int = 200, loudness: float = 1.0, seed: int = 0) -> Path:
-    """Writes a Dia that speaks up to so many frames of 8 samples, with a processor, and its codec beside it."""
-    encoder: dict[str, Any] = {
-        "vocab_size": 256, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 8,
-        "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 200,
-    }  # fmt: skip
-    decoder: dict[str, Any] = encoder | {
-        "vocab_size": 36, "num_channels": 3, "cross_num_attention_heads": 2, "cross_head_dim": 8,
-        "cross_num_key_value_heads": 2, "cross_hidden_size": 16, "max_position_embeddings": 400,
-        "eos_token_id": 32, "pad_token_id": 33, "bos_token_id": 34,
-    }  # fmt: skip
-    torch.manual_seed(seed)
-    codec = DacModel(
-        DacConfig(encoder_hidden_size=4, decoder_hidden_size=16, downsampling_ratios=[2, 4], n_codebooks=3,
-                  codebook_size=32, codebook_dim=4, sampling_rate=800)
-    )  # fmt: skip
-    _stir(codec)
-    codec.save_pretrained(folder / "codec")
-    model = DiaForConditionalGeneration(
-        DiaConfig(encoder_config=encoder, decoder_config=decoder, delay_pattern=[0, 2, 3])
-    )
-    _stir(model)
-    with torch.no_grad():
-        model.logits_dense.weight[32].mul_(loudness)  # of the end
-    own = {"eos_token_id": 32, "pad_token_id": 33, "bos_token_id": 34, "decoder_start_token_id": 34}
-    model.generation_config = GenerationConfig(do_sample=True, guidance_scale=3.0, top_k=20, max_length=length, **own)
-    model.save_pretrained(folder)
-    DiaProcessor(
-        DiaFeatureExtractor(sampling_rate=800, hop_length=8), DiaTokenizer(), DacModel.from_pretrained(folder / "codec")
-    ).save_pretrained(folder)
     return folder
 
 
@@ -315,7 +164,7 @@ def _speecht5_tokenizer(folder: Path) -> SpeechT5Tokenizer:
     return SpeechT5Tokenizer(str(path))
 
 
-def _stir(model: torch.nn.Module) -> None:
+def stir(model: torch.nn.Module) -> None:
     """Makes weights larger than the library's own, with which every sentence would be the same silence."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -325,7 +174,7 @@ def _stir(model: torch.nn.Module) -> None:
                 )
 
 
-def _fill_codebooks(codec: torch.nn.Module) -> None:
+def fill_codebooks(codec: torch.nn.Module) -> None:
     """Makes codes differ: the library's own are all of zeros, and every sound would be the same."""
     for name, buffer in codec.named_buffers():
         if name.endswith((".embed", ".embed_sum")):

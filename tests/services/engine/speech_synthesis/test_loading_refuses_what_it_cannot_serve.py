@@ -14,7 +14,8 @@ from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.speech_synthesis import loading
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
 from services.speech.task import SpeechTask, choose_task
-from tests.tiny_speakers import WIDTH, write_bark, write_csm, write_dia, write_musicgen, write_speecht5, write_vits
+from tests.tiny_codec_speakers import write_bark, write_csm, write_dia
+from tests.tiny_speakers import WIDTH, write_musicgen, write_speecht5, write_vits
 
 CPU, ALONE = torch.device("cpu"), SpeakerParts()
 

@@ -26,7 +26,7 @@ from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker
 from services.engine.speech_synthesis.model import Manner, SpeakingModel
 from services.engine.speech_synthesis.reading import read_text
 from services.engine.speech_synthesis.vocoder import WindowedDac
-from tests.tiny_speakers import CSM_LENGTHS, write_bark, write_csm, write_dia
+from tests.tiny_codec_speakers import CSM_LENGTHS, write_bark, write_csm, write_dia
 
 CPU = torch.device("cpu")
 
