@@ -1,7 +1,6 @@
 """Tiny random checkpoints of text models that read once, as `save_pretrained` writes them."""
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from tests.made_once import made_once
+
 CONTEXT = 64
 """Tokens they read, special ones included."""
 TEXTS = [
@@ -36,7 +37,7 @@ TEXTS = [
 ] * 4
 
 
-@cache
+@made_once
 def wordpiece() -> PreTrainedTokenizerFast:
     """BERT's kind: `[CLS] a [SEP] b [SEP]` with token types, lower case."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -57,7 +58,7 @@ def wordpiece() -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-@cache
+@made_once
 def bytelevel() -> PreTrainedTokenizerFast:
     """RoBERTa's kind: `<s> a </s></s> b </s>` without token types, any text."""
     special = ["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True, special=True)]

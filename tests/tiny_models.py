@@ -38,6 +38,8 @@ from transformers import (
     T5Config,
 )
 
+from tests.made_once import made_once
+
 CONTEXT = 256
 END_ID = 2
 _TEXT = ["Streams of tokens arrive one by one.", "Tänze im Grünen, 東京 and 🌊 too.", "0123456789"] * 4
@@ -47,7 +49,7 @@ _TEMPLATE = (
 )
 
 
-@cache
+@made_once
 def tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level BPE in which every text can be written, with a chat template."""
     fast = Tokenizer(models.BPE())

@@ -1,7 +1,6 @@
 """Tiny random checkpoints of models that read images or recordings with text, with their processors."""
 
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ def tokenizer(name: str) -> PreTrainedTokenizerFast:
 
 def extended(tokens: list[str], named: dict[str, str]) -> PreTrainedTokenizerFast:
     """Returns the tokenizer of the texts' models with more special tokens, some of which have a name."""
-    whole = deepcopy(tiny_models.tokenizer())
+    whole = tiny_models.tokenizer()
     whole.add_special_tokens({"additional_special_tokens": tokens})  # type: ignore[arg-type]
     return PreTrainedTokenizerFast(
         tokenizer_object=whole.backend_tokenizer, pad_token="<pad>", bos_token="<start>", eos_token="<end>",

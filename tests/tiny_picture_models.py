@@ -1,7 +1,6 @@
 """Tiny random checkpoints of models that write about one picture, as `save_pretrained` writes them."""
 
 from collections.abc import Callable
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from transformers import (
     ViTConfig,
 )
 
+from tests.made_once import made_once
 from tests.tiny_encoders import bytelevel, wordpiece
 from tests.tiny_vision_models import processor_class, stir
 
@@ -49,7 +49,7 @@ Made = tuple[PreTrainedModel, PreTrainedTokenizerFast, Any]
 """A model, its tokenizer, and its image processor."""
 
 
-@cache
+@made_once
 def donut_tokens() -> PreTrainedTokenizerFast:
     """Tokens among which are those of Donut's questions."""
     made = PreTrainedTokenizerFast(

@@ -1,7 +1,6 @@
 """Adapters beside one model through the gateway: each request gets the one that it names."""
 
 import asyncio
-from copy import deepcopy
 
 import pytest
 
@@ -21,7 +20,7 @@ PROMPT = [7, 9, 40, 3, 21, 11, 5, 60, 2]
 def known(tmp_path_factory: pytest.TempPathFactory) -> Adapted:
     """One of the adapters brings a chat template of its own."""
     known = adapted(tmp_path_factory.mktemp("adapted"))
-    own = deepcopy(tokenizer())
+    own = tokenizer()
     own.chat_template = "{% for m in messages %}[{{ m.content }}]{% endfor %}"
     own.save_pretrained(known.places["root"])
     return known

@@ -1,14 +1,14 @@
 """Tokenizers of the two kinds that matter to incremental decoding."""
 
-from functools import cache
-
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
+
+from tests.made_once import made_once
 
 BYTES_FROM = 3
 
 
-@cache
+@made_once
 def byte_fallback() -> PreTrainedTokenizerFast:
     """As converted from SentencePiece: words that begin with a space's mark, and bytes for everything else."""
     words = ["▁" + word for word in ("", "hello", "world", "a", "to")] + list("abc,.") + ["ing"]

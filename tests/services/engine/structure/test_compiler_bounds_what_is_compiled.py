@@ -1,8 +1,8 @@
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Iterator
-from copy import deepcopy
 
 import pytest
 
@@ -136,6 +136,10 @@ async def test_what_a_busy_machine_had_no_time_for_may_be_asked_again(
     compiler: StructureCompiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = wanted("regex", "busy{3}")
+    await compiled(compiler, wanted("regex", "before"))
+    process = compiler._sandbox._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)  # as a process that gets no time
     with monkeypatch.context() as patch:
         patch.setattr(sandbox, "TRIAL_WALL_SECONDS", 0.0)
         assert "on this machine now" in (await refusal(compiler, asked)).description
@@ -177,7 +181,7 @@ async def test_one_that_grew_by_use_is_compiled_anew_and_one_that_failed_is_refu
 
 
 async def test_a_tokenizer_that_changes_text_refuses_all_structures_and_nothing_else() -> None:
-    changing = deepcopy(tokenizer())
+    changing = tokenizer()
     changing.backend_tokenizer.decoder = __import__("tokenizers").decoders.BPEDecoder(suffix="e")
     compiler = StructureCompiler(changing, Admission(QueueLimits()))
     violation = await refusal(compiler, wanted("regex", "a"))

@@ -1,5 +1,3 @@
-from copy import deepcopy
-
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -53,7 +51,7 @@ def test_tokens_of_a_character_are_admitted_one_by_one() -> None:
 
 
 def test_special_tokens_are_no_text_and_added_ones_are() -> None:
-    known = deepcopy(tokenizer())
+    known = tokenizer()
     known.add_tokens(["<think>", "  "])
     structure = compiled(wanted("regex", "(?s:.{1,30})"), Vocabulary(known))
     special = {i for i, token in known.added_tokens_decoder.items() if token.special}
@@ -65,7 +63,7 @@ def test_special_tokens_are_no_text_and_added_ones_are() -> None:
 
 
 def test_two_tokens_of_one_text_are_both_admitted() -> None:
-    known = deepcopy(tokenizer())
+    known = tokenizer()
     known.add_tokens(["#"])  # which the vocabulary has already, in its own place
     fast = Tokenizer(models.BPE(vocab={"a": 0, "b": 1, "Ġa": 2}, merges=[]))
     fast.decoder = decoders.ByteLevel()
