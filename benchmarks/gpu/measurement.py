@@ -204,7 +204,7 @@ def _note(engine: Engine, making: float, building: float) -> str:
     attention, allowed = type(runner.backend).__name__, runner.allowed_error
     if (tiles := getattr(runner.backend, "tiles", None)) is not None:
         attention = f"{attention} with {tiles}"
-    if left := set[int]().union(*(getattr(module, "unsummed", ()) for module in model.modules())):
+    if left := set[int]().union(*(getattr(module, "sums_left", ()) for module in model.modules())):
         attention += f", sums of up to {max(left)} rows left to their readers"
     kinds = [type(module).__name__ for module in model.modules()]
     fused = f"{kinds.count('GpuDecoderLayer')} layers and {kinds.count('GpuExperts')} times experts by kernels"

@@ -118,7 +118,7 @@ class Steps:
                 each.few_rows = FewRows(linear.weight, None, linear.bias, chosen)
             for left in (frozenset[int](), frozenset({size_for(size)})):
                 for layer in self._layers:
-                    layer.unsummed = left
+                    layer.sums_left = left
                 self.run(Kind.DECODING, size)
 
     def _read(self) -> None:

@@ -23,7 +23,7 @@ Norms = tuple[GpuNorm, GpuNorm | None, GpuNorm, GpuNorm | None]
 class GpuDecoderLayer(nn.Module):
     """`h = x + attention(norm(x))`, `y = h + mlp(norm(h))`, with norms behind both in families that have them."""
 
-    unsummed: frozenset[int] = frozenset()
+    sums_left: frozenset[int] = frozenset()
     """Rows of the tiles with which products that are split are left to be added up by the kernels behind them."""
 
     def __init__(self, attention: GpuAttention, mlp: GpuMlp, norms: Norms) -> None:
@@ -52,7 +52,7 @@ class GpuDecoderLayer(nn.Module):
     ) -> Tensor:
         """Returns `[1, T, hidden]`."""
         rows, attention, mlp = hidden_states[0].contiguous(), self._attention, self._mlp
-        if size_for(len(rows)) in self.unsummed and self.is_split(len(rows)):
+        if size_for(len(rows)) in self.sums_left and self.is_split(len(rows)):
             return self._of_parts(hidden_states, position_embeddings, attention_call)
         if len(rows) == 1 and not attention.projections.changed:
             packed = attention.projections.of_row(rows, norm=self._input)

@@ -132,7 +132,7 @@ class TileRace:
 
         def choose(left: bool) -> None:
             for layer in layers:
-                layer.unsummed = layer.unsummed | of_tile if left else layer.unsummed - of_tile
+                layer.sums_left = layer.sums_left | of_tile if left else layer.sums_left - of_tile
 
         def enter(left: bool) -> Clock:
             choose(left)

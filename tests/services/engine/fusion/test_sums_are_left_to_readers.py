@@ -63,7 +63,7 @@ class Decoding:
 
     def leave(self, *, left: bool) -> None:
         for layer in self.layers:
-            layer.unsummed = frozenset({16} if left else ())
+            layer.sums_left = frozenset({16} if left else ())
 
     def step(self) -> Tensor:
         """Returns the logits behind the prompts, of which all but the last token was read at once."""

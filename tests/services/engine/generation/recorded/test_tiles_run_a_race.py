@@ -139,7 +139,7 @@ def test_sums_are_left_to_readers_where_that_saves_enough(
     class Noting(PlayedGraphs):
         def recorded(self, shape: StepShape) -> StepGraph:
             graph: Any = super().recorded(shape)
-            graph.graph.left = layer.unsummed
+            graph.graph.left = layer.sums_left
             return graph
 
     monkeypatch.setattr(tiles, "RACED", ())
@@ -151,7 +151,7 @@ def test_sums_are_left_to_readers_where_that_saves_enough(
         unsummed = FewRows.unsummed
         monkeypatch.setattr(FewRows, "unsummed", lambda kernel, rows: 2 * unsummed(kernel, rows))
     race.run(2, lambda *_: 0.98 if race.timed.left else 1.0)
-    assert layer.unsummed == (frozenset() if wrong else {16})
+    assert layer.sums_left == (frozenset() if wrong else {16})
 
 
 def test_a_race_that_fails_leaves_no_pages_behind(fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
