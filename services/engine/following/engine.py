@@ -1,6 +1,7 @@
 """The engine: one thread that owns a model, and takes all utterances further together that have sound enough."""
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -10,8 +11,9 @@ import torch
 
 from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, SensoriumError
 from services.engine.admission import Admission
+from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory
-from services.engine.following.model import FollowingModel
+from services.engine.following.model import FollowingModel, Written
 from services.engine.following.session import Session
 from services.engine.following.stream import FollowingStream, Letter, Progress
 from services.engine.generation.requests.request import Work
@@ -69,30 +71,28 @@ class FollowingEngine:
             leave=lambda: self._thread.post(self._left, session),
         )
         now = time.monotonic()
-        session = Session(1, deadline, now, work, stream, touched=now)
-        self._thread.submit(self._new, session, self.admission, session.cost)
+        session = Session(deadline, now, work, stream, touched=now)
+        self._thread.submit(self._new, session, self.admission, 1)
         return stream
 
     def _loop(self) -> None:
         while not self._thread.closing:
             self._receive()
-            self._seat()
-            ready = [session for session in self._seated if session.track is not None and session.track.ready]
-            if not ready:
-                self._thread.wait(self._new, self._sent, self._left, seconds=self._pause())
-                continue
             self._thread.begin()
             try:
-                self._step(ready)
+                worked = self._step()
             except Exception as error:
                 if self._thread.gave_up(error):
                     break
-                self._fail(ready, error)
+                log.exception("The engine failed outside the model; all its utterances are ended")
+                self._end_all(Internal())
+                worked = True
             self._thread.busy_since = None
+            if not worked:
+                self._thread.wait(self._new, self._sent, self._left, seconds=self._pause())
         self._thread.end(self.admission)
         self._receive()
-        for session in [*self._standing, *self._seated]:
-            self._end(session, "error", self._thread.farewell)
+        self._end_all(self._thread.farewell)
 
     def _receive(self) -> None:
         while self._new:
@@ -123,13 +123,14 @@ class FollowingEngine:
         while (waiting := next((session for session in self._standing if session.due), None)) is not None:
             if not self._free and not self._displace():
                 return
+            row = self._free[0]
+            waiting.sit(self._model.track(row, waiting.written), row)
+            self._free.remove(row)
             self._standing.remove(waiting)
             self._seated.append(waiting)
-            row = self._free.pop(0)
-            waiting.sit(self._model.track(row, waiting.written), row)
             if waiting.timeline.started is None:
                 waiting.timeline.started = time.monotonic()
-                self.admission.leave(waiting.cost, started=True)
+                self.admission.leave(1, started=True)
             self._tell_idle([waiting])
 
     def _displace(self) -> bool:
@@ -157,23 +158,42 @@ class FollowingEngine:
         return max(min(ends) - time.monotonic(), 0.001) if ends else None
 
     @torch.inference_mode()
-    def _step(self, sessions: Sequence[Session]) -> None:
+    def _step(self) -> bool:
+        """Takes all that have sound enough a token further. Returns whether any had."""
+        self._seat()
+        ready = [session for session in self._seated if session.track is not None and session.track.ready]
+        ready.sort(key=lambda session: session.row)  # as rows adjoin
+        if not ready:
+            return False
         began = time.monotonic()
-        found = self._model.step([session.track for session in sessions])
+        try:
+            found = self._model.step([session.track for session in ready])
+        except Exception as error:
+            require_device(error)
+            self._fail(ready, error)
+            return True
         now = time.monotonic()
-        for session, written in zip(sessions, found, strict=True):
-            assert session.track is not None
+        for session, written in zip(ready, found, strict=True):
             session.work.add(began, now - began)
-            session.touched = now
-            session.timeline.first_output = session.timeline.first_output or now
-            # One that began anew writes again what is known.
-            new = [written] if session.track.count > len(session.written) else []
-            session.written += [each.token for each in new]
-            idle = None if session.track.ready else session.heard
-            _send(session, Progress(new, idle))
-            if session.track.done:
-                self._complete(session, now)
-        self._count(len(sessions), now - began)
+            self._note(session, written, now)
+        self._count(len(ready), now - began)
+        return True
+
+    def _note(self, session: Session, written: Written, now: float) -> None:
+        track = session.track
+        assert track is not None
+        session.touched = now
+        session.timeline.first_output = session.timeline.first_output or now
+        if not math.isfinite(written.log_probability):
+            log.error("The model wrote what is no number", extra={"request_id": session.timeline.request_id})
+            self._end(session, "error", Internal())
+            return
+        # One that began anew writes again what is known.
+        new = [written] if track.count > len(session.written) else []
+        session.written += [each.token for each in new]
+        _send(session, Progress(new, None if track.ready else session.heard))
+        if track.done:
+            self._complete(session, now)
 
     def _count(self, rows: int, seconds: float) -> None:
         self._metrics.steps.inc()
@@ -210,11 +230,15 @@ class FollowingEngine:
         if session.ended:
             return
         if session.timeline.started is None:
-            self.admission.leave(session.cost, started=False)
+            self.admission.leave(1, started=False)
         self._metrics.requests.labels(reason).inc()
         self._leave(session)
         if error is not None:
             _send(session, Progress(end=error))
+
+    def _end_all(self, error: SensoriumError) -> None:
+        for session in [*self._standing, *self._seated]:
+            self._end(session, "error", error)
 
     def _leave(self, session: Session) -> None:
         session.ended = True

@@ -13,7 +13,6 @@ from services.engine.media.recording import Samples
 class Session:
     """Belongs to the engine's thread, but for the stream."""
 
-    cost: int
     deadline: float | None
     """On the clock of `time.monotonic`, as all times here."""
     arrival: float

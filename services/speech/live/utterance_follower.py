@@ -1,6 +1,5 @@
 """One utterance through a model that hears it while it is spoken: nothing is read twice."""
 
-import asyncio
 import time
 from dataclasses import replace
 
@@ -10,10 +9,10 @@ from services.speech.live.following import Follower, Following
 from services.speech.live.ledger import Ledger
 from services.speech.live.reading import Reading, joined
 from services.speech.live.utterance import Utterance
+from services.speech.queue_waiting import RETRY_SECONDS, waited_for
 
 _STEP_SECONDS = 0.04
 """Sound that is worth being handed over: half of what such models write a token of."""
-_RETRY_SECONDS = 1.0
 
 
 class UtteranceFollower:
@@ -45,9 +44,9 @@ class UtteranceFollower:
     async def interim(self) -> Result | None:
         """Hands over what was heard, and returns what that changes; None if nothing, or the model has no room."""
         try:
-            following = self._begun()
+            following = await self._begun()
         except QueueFull as full:
-            self._patience = time.monotonic() + (full.retry_after or _RETRY_SECONDS)
+            self._patience = time.monotonic() + (full.retry_after or RETRY_SECONDS)
             return None
         self._give(following)
         result = self._result(await following.advanced())
@@ -58,7 +57,7 @@ class UtteranceFollower:
 
     async def final(self) -> Result:
         """Returns what was understood of the utterance, which is over."""
-        following = await self._begun_at_last()
+        following = await waited_for(self._begun)
         self._give(following)
         reading = await following.finished()
         self._ledger.read(reading)
@@ -79,16 +78,9 @@ class UtteranceFollower:
         surely = utterance.length if utterance.over else min(utterance.length, utterance.uncut)
         return surely - self._given
 
-    def _begun(self) -> Following:
+    async def _begun(self) -> Following:
         self._following = self._following or self._follower.follow()
         return self._following
-
-    async def _begun_at_last(self) -> Following:
-        while True:
-            try:
-                return self._begun()
-            except QueueFull as full:
-                await asyncio.sleep(full.retry_after or _RETRY_SECONDS)
 
     def _give(self, following: Following) -> None:
         count = self._new

@@ -1,6 +1,7 @@
 """Utterances share the rows of one model, and what one does is nothing to another."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
-from sensorium.errors import DeadlineExceeded, Internal
+from sensorium.errors import DeadlineExceeded, Internal, ModelNotReady
 from services.engine.admission import Admission, QueueLimits
 from services.engine.checkpoint import Checkpoint
 from services.engine.device.memory import HostMemory
@@ -115,3 +116,68 @@ async def test_a_step_that_fails_ends_those_in_it_and_no_others(tmp_path: Path) 
             await whole(engine, np.full(model.rate, 2, np.float32))
         good.end()
         assert await tokens(good)
+
+
+async def test_one_that_is_no_number_ends_alone_and_leaves_a_clean_row(tmp_path: Path) -> None:
+    model = loaded(tmp_path, "voxtral_realtime", rows=2)
+    good, other = (sound(1, seed, rate=model.rate) for seed in (1, 2))
+    async with running(model) as engine:
+        wanted = [await whole(engine, samples) for samples in (good, other)]
+        spoiled = np.concatenate([good, np.full(model.rate, np.nan, np.float32)])
+        found = await asyncio.gather(whole(engine, spoiled), whole(engine, good), return_exceptions=True)
+        assert isinstance(found[0], Internal)
+        again = await asyncio.gather(*(whole(engine, samples) for samples in (good, other)))
+    assert [found[1], *again] == [wanted[0], *wanted]
+
+
+async def test_steps_take_rows_in_their_order_so_that_those_that_adjoin_are_not_copied(tmp_path: Path) -> None:
+    model = loaded(tmp_path, "kyutai_speech_to_text", rows=2)
+    samples, own, seen, gate = sound(1, rate=model.rate), model.step, list[list[int]](), threading.Event()
+
+    def step(tracks: Sequence[Any]) -> list[Written]:
+        gate.wait()
+        seen.append([track.row for track in tracks])
+        return own(tracks)
+
+    model.step = step
+    gate.set()
+    async with running(model) as engine:
+        first, second = await _caught_up(engine, samples), await _caught_up(engine, samples)
+        first.cancel()
+        third = await _caught_up(engine, samples)  # in the first row, behind who has the second one
+        gate.clear()
+        second.end()
+        third.end()
+        gate.set()  # whoever was alone in a step until now is not in the next
+        assert await tokens(second) == await tokens(third)
+    assert [0, 1] in seen
+    assert [1, 0] not in seen
+
+
+async def _caught_up(engine: FollowingEngine, samples: Any) -> FollowingStream:
+    stream = engine.follow(None, Work())
+    stream.push(samples)
+    await until(lambda: stream.caught_up)
+    return stream
+
+
+async def test_a_row_that_cannot_be_given_ends_who_waits_and_a_broken_device_the_engine(tmp_path: Path) -> None:
+    model = loaded(tmp_path, "kyutai_speech_to_text", rows=1)
+    samples, own, failing = sound(1, rate=model.rate), model.track, list[Exception]()
+    errors = [ValueError("no"), torch.AcceleratorError("CUDA error: an illegal memory access was encountered")]
+
+    def track(row: int, written: Sequence[int]) -> Any:
+        if failing:
+            raise failing.pop()
+        return own(row, written)
+
+    model.track = track
+    async with running(model) as engine:
+        for error, told in zip(errors, (Internal, ModelNotReady), strict=True):
+            failing.append(error)
+            with pytest.raises(told):
+                await whole(engine, samples)
+            if told is Internal:
+                assert await whole(engine, samples)
+        assert engine.trouble(60) == "illegal_access"
+        assert engine.admission.requests == 0
