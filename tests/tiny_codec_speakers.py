@@ -132,8 +132,8 @@ def write_bark(folder: Path, *, new_tokens: int = 40, seed: int = 0) -> Path:
     return folder
 
 
-def write_dia(folder: Path, *, length: int = 200, loudness: float = 1.0, seed: int = 0) -> Path:
-    """Writes a Dia that speaks up to so many frames of 8 samples, with a processor, and its codec beside it."""
+def write_dia(folder: Path, *, length: int = 400, loudness: float = 1.0, seed: int = 0) -> Path:
+    """Writes a Dia that speaks up to half so many frames of 8 samples, with a processor, and its codec beside it."""
     encoder: dict[str, Any] = {
         "vocab_size": 256, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 8,
         "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 200,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from services.engine.checkpoint import Checkpoint, ModelRefused, find_file
@@ -50,12 +51,16 @@ def _place(checkpoint: Checkpoint, name: str) -> Path | None:
 
 
 def _read(path: Path, codes: int, rows: int | None) -> Tensor:
-    numbers = np.load(path, allow_pickle=False)
+    refused = ModelRefused(f"{path} is no part of a voice of this model.")
+    try:
+        numbers = open_memmap(path, mode="r")  # unpickles nothing, nor takes memory for what a file only says it has
+    except (OSError, EOFError, ValueError) as error:
+        raise refused from error
     if (
         numbers.dtype.kind not in "iu"
         or numbers.shape[:-1] != (() if rows is None else (rows,))
         or not numbers.size
         or not 0 <= numbers.min() <= numbers.max() < codes
     ):
-        raise ModelRefused(f"{path} is no part of a voice of this model.")
+        raise refused
     return torch.from_numpy(numbers.astype(np.int64))

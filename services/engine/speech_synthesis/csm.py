@@ -52,7 +52,12 @@ class Csm:
         self._frames = min(own, room * _FRAMES_PER_TOKEN // (_FRAMES_PER_TOKEN + 1))
         self.most_tokens: int = self._frames // _FRAMES_PER_TOKEN
         tagged = [self._ids(f"[{number}]a") for number in range(_SPEAKERS)]
-        self._place = next(i for i, (one, other) in enumerate(zip(*tagged[:2], strict=True)) if one != other)
+        places = [i for i, (one, other) in enumerate(zip(*tagged[:2], strict=True)) if one != other]
+        if len(places) != 1:
+            raise ModelRefused("CSM is served with a tokenizer that has one token for each digit.")
+        if self.most_tokens < len(tagged[0]):
+            raise ModelRefused(f"CSM can say nothing in {self._frames} frames: its files must let it speak for more.")
+        (self._place,) = places
         self._numbers = [ids[self._place] for ids in tagged]
         self.voices: Sequence[str] = tuple(map(str, range(_SPEAKERS)))
 
@@ -98,6 +103,7 @@ class Csm:
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=self._frames,
+            num_return_sequences=1,  # whatever its files say
             streamer=FrameList(pause, frames, silence=config.codebook_eos_token_id),
             **more,
         )

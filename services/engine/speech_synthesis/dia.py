@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from services.engine.speech_synthesis.model import Manner
 from services.engine.speech_synthesis.own_loop import taken
 from services.engine.speech_synthesis.vocoder import WindowedDac
 
-_TAG = re.compile(r"\[S[12]\]")
+_TAGS = ("[S1]", "[S2]")
 """Who says what follows."""
+_TAG = re.compile(f"({'|'.join(map(re.escape, _TAGS))})")
 _STEPS = 8
 """Steps of the decoder before others have their turn."""
 _TOKENS_PER_SECOND = 8
@@ -44,7 +46,7 @@ class Dia:
     joins = True
 
     def __init__(self, model: Any, codec: Any, tokenizer: Any) -> None:
-        """Raises ModelRefused for a codec of other codes, or a model whose files do not say how long it may speak."""
+        """Raises ModelRefused for a codec of other codes."""
         self._delays: list[int] = model.config.delay_pattern
         if codec.config.n_codebooks != len(self._delays):
             raise ModelRefused(f"The codec has {codec.config.n_codebooks} codebooks, and Dia {len(self._delays)}.")
@@ -52,59 +54,51 @@ class Dia:
         self._tokenizer = tokenizer
         self._windows = WindowedDac(codec)
         self._marks = model.config.decoder_config
-        self._tags: list[int] = tokenizer.convert_tokens_to_ids(["[S1]", "[S2]"])
+        self._tags: dict[str, int] = dict(zip(_TAGS, tokenizer.convert_tokens_to_ids([*_TAGS]), strict=True))
+        self._own_tokens = {*tokenizer.added_tokens_decoder}
         self.sample_rate: int = codec.config.sampling_rate
         own, context = model.generation_config, self._marks.max_position_embeddings
-        # Of its files, but told each time: the library warns of a length that it finds there.
-        self._limit = {"max_new_tokens": own.max_new_tokens} if own.max_new_tokens else {"max_length": own.max_length}
-        longest = own.max_new_tokens or own.max_length or 0
-        frames = min(longest, context) // 2  # of a piece of a text, and of what goes before it
-        seconds = (frames - max(self._delays)) * codec.config.hop_length / self.sample_rate
-        most = min(int(seconds * _TOKENS_PER_SECOND), model.config.encoder_config.max_position_embeddings // 2 - 1)
-        if most < 1:
-            raise ModelRefused("Dia needs its generation_config.json, which says how long it may speak.")
-        self.most_tokens = most
+        # Half: what goes before a piece of a text is as long as that.
+        self._frames = min(own.max_new_tokens or own.max_length or 0, context) // 2
+        seconds = (self._frames - max(self._delays)) * codec.config.hop_length / self.sample_rate
+        room = model.config.encoder_config.max_position_embeddings // 2 - 1
+        self.most_tokens = min(int(seconds * _TOKENS_PER_SECOND), room)
 
     def read(self, sentence: str) -> list[int]:
-        """See SpeakingModel."""
-        if not any(map(str.isalnum, _TAG.sub("", sentence))):
+        """See SpeakingModel. But for who says it, what looks like a token of the tokenizer's own is text too."""
+        parts = _TAG.split(sentence)  # every other one is a tag
+        if not any(map(str.isalnum, "".join(parts[::2]))):
             return []
-        return self._tokenizer(sentence, add_special_tokens=False)["input_ids"]
+        tags = self._tags
+        return [token for part in parts for token in ([tags[part]] if part in tags else self._text(part))]
 
     def speak(
         self, tokens: Sequence[int], manner: Manner, draws: Draws
     ) -> Generator[Tensor | None, None, _Said | None]:
         """See SpeakingModel."""
         before: _Said | None = manner.like
-        if tokens[0] not in self._tags:
-            tokens = [before.tag if before else self._tags[0], *tokens]
-        windows, drawn = self._windows, list[Tensor]()
-        ends = windows.ends()
-        begin, end = 0, next(ends)
-        for _ in taken(lambda pause: self._generate(tokens, before, drawn, pause), draws):
-            codes = self._codes(drawn)
-            while windows.seamless and len(codes) >= end + windows.reach:
-                yield windows.sound(codes, begin, end)
-                begin, end = end, next(ends)
-            yield None
-        codes = self._codes(drawn)
-        while begin < len(codes):
-            last = min(end, len(codes)) if windows.seamless else len(codes)
-            yield windows.sound(codes, begin, last)
-            begin, end = last, next(ends)
-        tag = next(token for token in reversed(tokens) if token in self._tags)
+        tags = [*self._tags.values()]
+        if tokens[0] not in tags:
+            tokens = [before.tag if before else tags[0], *tokens]
+        drawn = list[Tensor]()
+        turns = taken(lambda pause: self._generate(tokens, before, drawn, pause), draws)
+        yield from self._windows.follow(self._codes(drawn) for _ in chain(turns, ["the last"]))
+        tag = next(token for token in reversed(tokens) if token in tags)
         if before is not None:
             return replace(before, tag=tag)
+        codes = self._codes(drawn)
         return _Said(tokens, codes, tag) if len(codes) else None
 
     def _codes(self, drawn: Sequence[Tensor]) -> Tensor:
         """Returns the frames of which all codes were drawn, `[frames, codebooks]`."""
-        count = max(len(drawn) - max(self._delays), 0)
-        count = next((i for i in range(count) if drawn[i][0] == self._marks.eos_token_id), count)
-        if not count:
+        count = len(drawn) - max(self._delays)
+        if count <= 0:
             return torch.empty(0)
-        rows = torch.stack(list(drawn)).to(self._model.device)
-        return torch.stack([rows[late : late + count, book] for book, late in enumerate(self._delays)], dim=1)
+        rows = torch.stack(list(drawn))
+        ends = (rows[:count, 0] == self._marks.eos_token_id).nonzero()
+        count = int(ends[0]) if len(ends) else count
+        codes = [rows[late : late + count, book] for book, late in enumerate(self._delays)]
+        return torch.stack(codes, dim=1).to(self._model.device)
 
     def _generate(
         self, tokens: Sequence[int], before: _Said | None, drawn: list[Tensor], pause: Callable[[], None]
@@ -112,7 +106,7 @@ class Dia:
         device, marks = self._model.device, self._marks
         codes = torch.full((1, len(self._delays)), marks.bos_token_id, device=device)
         if before is not None:
-            tokens = [*before.tokens, *self._tokenizer(" ", add_special_tokens=False)["input_ids"], *tokens]
+            tokens = [*before.tokens, *self._text(" "), *tokens]
             codes = torch.cat((codes, before.codes))
         filled = torch.nn.functional.pad(codes, (0, 0, 0, max(self._delays)), value=marks.pad_token_id)[None]
         places = DiaProcessor.build_indices(1, filled.shape[1], len(self._delays), self._delays)
@@ -124,5 +118,10 @@ class Dia:
             decoder_input_ids=delayed,
             decoder_attention_mask=torch.ones_like(filled[..., 0]),
             streamer=FrameList(pause, drawn, every=_STEPS),
-            **self._limit,
+            max_new_tokens=self._frames,
         )
+
+    def _text(self, text: str) -> list[int]:
+        # Bytes are their own tokens, and the lowest of them those of the marks.
+        ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return [token for token in ids if token not in self._own_tokens]

@@ -50,6 +50,8 @@ _VOCODER_FOLDER = "vocoder"
 _TRIED_TOKENS = 4
 _TRIED_STEPS = 16
 """All of a few tokens for a model that speaks; of one that makes music for half a minute, the beginning."""
+_DRAW = frozenset({"musicgen", "musicgen_melody", "csm", "bark", "dia"})
+"""Kinds of which their generation configuration alone tells how they draw what they say."""
 _SERVED = "VITS, SpeechT5, CSM, Dia, Bark and MusicGen"
 _REASONS = {
     "fastspeech2_conformer": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
@@ -86,8 +88,12 @@ def load_speaker(checkpoint: Checkpoint, parts: SpeakerParts) -> LoadedSpeaker:
         ):
             # Processors have no arithmetic for it: convolutions take ten times as long.
             checkpoint = replace(checkpoint, dtype="float32")
+        if config.model_type in _DRAW:
+            _require_drawing(checkpoint)
         tokenizer = read_tokenizer(checkpoint)
         model, speaker = load(checkpoint, config, tokenizer, parts)
+    if speaker.most_tokens < 1:
+        raise ModelRefused(f"{checkpoint.source} needs a generation_config.json that lets it speak for a while.")
     return LoadedSpeaker(
         speaker=speaker,
         model=model,
@@ -114,6 +120,13 @@ def try_out(loaded: LoadedSpeaker) -> None:
         raise ModelRefused(f"{loaded.architecture} cannot be run: {error}") from error
     if sound.dim() != 1 or not torch.isfinite(sound).all():
         raise ModelRefused(f"{loaded.architecture} makes sound that is no number, in {loaded.model.dtype}.")
+
+
+def _require_drawing(checkpoint: Checkpoint) -> None:
+    path = find_file(checkpoint, "generation_config.json")
+    if path is None:
+        raise ModelRefused(f"{checkpoint.source} needs its generation_config.json, which says how it draws its sound.")
+    json.loads(path.read_text())  # the library takes a damaged one for none
 
 
 Loaded = tuple[Any, SpeakingModel]

@@ -39,9 +39,15 @@ class MusicGen:
         self.sample_rate: int = model.config.audio_encoder.sampling_rate
 
     def read(self, sentence: str) -> list[int]:
-        """See SpeakingModel."""
-        ids: list[int] = self._tokenizer(sentence)["input_ids"]
-        return ids if set(ids) - {*self._tokenizer.all_special_ids} else []
+        """See SpeakingModel. What looks like one of the tokenizer's own tokens is text too."""
+        tokenizer = self._tokenizer
+        own = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id}
+        ids: list[int] = []
+        for token in tokenizer.tokenize(sentence, split_special_tokens=True):
+            # T5's vocabulary spells some of them in text too: they are taken letter by letter.
+            found = tokenizer.convert_tokens_to_ids([token])
+            ids += tokenizer.convert_tokens_to_ids([*token]) if found[0] in own else found
+        return [*ids, *tokenizer("")["input_ids"]] if {*ids} - {tokenizer.unk_token_id} else []
 
     def speak(self, tokens: Sequence[int], _manner: Manner, draws: Draws) -> Generator[Tensor | None]:
         """See SpeakingModel. There is one piece: it makes sound of all its tokens at once."""
@@ -49,7 +55,13 @@ class MusicGen:
 
         def generate(pause: Callable[[], None]) -> Tensor:
             criteria = StoppingCriteriaList([Pauses(pause)])
-            return self._model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), stopping_criteria=criteria)
+            return self._model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                stopping_criteria=criteria,
+                num_return_sequences=1,  # whatever its files say, as what follows
+                return_dict_in_generate=False,
+            )
 
         made = yield from taken(generate, draws)
         yield made[0, 0]

@@ -46,32 +46,21 @@ class SpeechT5:
         )
 
     def read(self, sentence: str) -> list[int]:
-        """See SpeakingModel."""
+        """See SpeakingModel. What looks like one of the tokenizer's own tokens is text too."""
         tokenizer = self._tokenizer
-        ids: list[int] = tokenizer(sentence)["input_ids"]
+        ids: list[int] = tokenizer(sentence, split_special_tokens=True)["input_ids"]
         said = tokenizer.convert_ids_to_tokens([each for each in ids if each not in tokenizer.all_special_ids])
         return ids if any(piece.strip("▁ ") for piece in said) else []
 
     def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None]:
         """See SpeakingModel."""
-        model, vocoder = self._model, self._vocoder
+        model = self._model
         voice = self._embeddings[manner.voice or 0] if manner.embedding is None else manner.embedding
         embedding = torch.tensor([voice], device=model.device, dtype=model.dtype)
-        begin, ends = 0, vocoder.ends()
-        end = next(ends)
-        frames = torch.empty(0)
-        for frames, over in self._frames(torch.tensor([tokens], device=model.device), embedding, draws):
-            while vocoder.seamless and not over and len(frames) >= end + vocoder.reach:
-                yield vocoder.sound(frames, begin, end)
-                begin, end = end, next(ends)
-            yield None
-        while begin < len(frames):
-            last = min(end, len(frames)) if vocoder.seamless else len(frames)
-            yield vocoder.sound(frames, begin, last)
-            begin, end = last, next(ends)
+        yield from self._vocoder.follow(self._frames(torch.tensor([tokens], device=model.device), embedding, draws))
 
-    def _frames(self, ids: Tensor, voice: Tensor, draws: Draws) -> Iterator[tuple[Tensor, bool]]:
-        """Yields all frames so far, `[frames, bins]` as they are before the postnet, and whether they are all."""
+    def _frames(self, ids: Tensor, voice: Tensor, draws: Draws) -> Iterator[Tensor]:
+        """Yields all frames so far, `[frames, bins]` as they are before the postnet."""
         model, config = self._model, self._model.config
         decoder, head = model.speecht5.decoder, model.speech_decoder_postnet
         mask = (ids != config.pad_token_id).int()
@@ -98,4 +87,4 @@ class SpeechT5:
                     over = len(made) >= most or bool(torch.sigmoid(head.prob_out(last)).sum() >= _STOP_PROBABILITY)
                     if over:
                         break
-            yield torch.cat(made), over
+            yield torch.cat(made)

@@ -44,6 +44,7 @@ class Turns(Generic[T]):
             self._left = True
             self._go.release()
             self._thread.join()
+            self._error = None  # its traceback knows this, and all that the work was about: each would keep the other
 
     def _run(self) -> None:
         self._go.acquire()

@@ -1,9 +1,10 @@
 """The last part of a model of speech, taken in windows: sound leaves while the rest is still frames."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import ceil, floor, prod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 FIRST_FRAMES = 32
@@ -51,12 +52,24 @@ class Windowed:
 
     def pieces(self, frames: Tensor) -> Iterator[Tensor]:
         """Yields the sound of all frames, `[frames, channels]`, window by window."""
-        begin = 0
-        for end in self.ends() if self.seamless else [len(frames)]:
-            yield self.sound(frames, begin, min(end, len(frames)))
-            if end >= len(frames):
-                return
-            begin = end
+        return (piece for piece in self.follow([frames]) if piece is not None)
+
+    def follow(self, growing: Iterable[Tensor]) -> Iterator[Tensor | None]:
+        """Yields the sound of frames that become more, window by window, and None where there is none yet.
+
+        `growing` has all of them so far each time, at last all.
+        """
+        begin, ends, frames = 0, self.ends(), torch.empty(0)
+        end = next(ends)
+        for frames in growing:
+            while self.seamless and len(frames) >= end + self.reach:
+                yield self.sound(frames, begin, end)
+                begin, end = end, next(ends)
+            yield None
+        while begin < len(frames):
+            last = min(end, len(frames)) if self.seamless else len(frames)
+            yield self.sound(frames, begin, last)
+            begin, end = last, next(ends)
 
 
 class WindowedVocoder(Windowed):

@@ -1,6 +1,7 @@
 """A model that cannot speak here is refused as it is loaded, in a sentence that says why and what to do."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,38 @@ def test_voices_must_fit_the_model(tmp_path: Path) -> None:
 def test_voices_of_bark_are_numbers_of_its_codes(tmp_path: Path, numbers: "np.ndarray[Any, Any]") -> None:
     folder = write_bark(tmp_path)
     np.save(folder / "anna_coarse.npy", numbers, allow_pickle=True)
-    assert "voice of this model" in (message := refusal(folder)) or "allow_pickle" in message
+    assert refusal(folder).endswith("anna_coarse.npy is no part of a voice of this model.")
+
+
+@pytest.mark.parametrize("held", [b"", b"PK\x03\x04", b"\x93NUMPY\1\0", "npz", "larger"])
+def test_damaged_voices_of_bark(tmp_path: Path, held: bytes | str) -> None:
+    path = write_bark(tmp_path) / "anna_semantic.npy"
+    with path.open("wb") as file:
+        if held == "npz":
+            np.savez(file, np.arange(3))
+        elif held == "larger":
+            np.lib.format.write_array_header_1_0(file, {"descr": "<i8", "fortran_order": False, "shape": (10**13,)})
+        else:
+            file.write(bytes(held))
+    assert refusal(tmp_path).endswith("anna_semantic.npy is no part of a voice of this model.")
+
+
+@pytest.mark.parametrize("write", [write_bark, write_csm, write_dia, write_musicgen])
+def test_how_it_draws_must_be_told(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    own = write(tmp_path) / "generation_config.json"
+    own.write_text("{")
+    assert "cannot be loaded" in refusal(tmp_path)
+    own.unlink()
+    assert "needs its generation_config.json" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("write", [write_bark, write_csm, write_dia])
+def test_one_that_may_not_say_a_word_is_refused(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    own = write(tmp_path) / "generation_config.json"
+    held = json.loads(own.read_text())
+    held.get("semantic_config", held)["max_new_tokens"] = 8
+    own.write_text(json.dumps(held))
+    assert "speak for" in refusal(tmp_path, SpeakerParts(vocoder=str(tmp_path / "codec")))
 
 
 def test_voices_of_bark_lie_beside_it(tmp_path: Path) -> None:
@@ -97,7 +129,7 @@ def test_a_codec_is_named_by_the_operator_or_by_the_checkpoint(tmp_path: Path) -
     assert "names no codec" in refusal(folder)
     assert load_speaker(Checkpoint(str(folder), CPU), parts).speaker.sample_rate == 800
     change(folder / "generation_config.json", max_length=8)
-    assert "how long it may speak" in refusal(folder, parts)
+    assert "generation_config.json that lets it speak" in refusal(folder, parts)
     change(folder / "codec" / "config.json", n_codebooks=2)
     assert "codec" in refusal(folder, parts)
 

@@ -1,7 +1,11 @@
 """Windows put together are the sound that transformers' own models make of a whole sentence, with the same draws."""
 
+import gc
+import json
 import threading
+import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from transformers import (
     MusicgenMelodyForConditionalGeneration,
     SpeechT5ForTextToSpeech,
     SpeechT5HifiGan,
+    T5Tokenizer,
     VitsModel,
 )
 
@@ -143,6 +148,37 @@ def test_what_cannot_be_said_has_no_tokens(tmp_path: Path) -> None:
     assert [bool(other.read(text)) for text in ("日本", "", " ", "ok")] == [False] * 3 + [True]
 
 
+def test_what_looks_like_a_control_token_is_said(tmp_path: Path) -> None:
+    folder = write_speecht5(tmp_path)
+    model, tokenizer = SpeechT5ForTextToSpeech.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    other = SpeechT5(model, SpeechT5HifiGan.from_pretrained(folder / "vocoder"), tokenizer, {})
+    assert other.read("a <pad>")[:-1] == [*other.read("a _")[:-2], *other.read("_pad_")[1:-1]]
+
+
+def test_what_looks_like_a_control_token_is_described(tmp_path: Path) -> None:
+    """T5's vocabulary, of pieces, has its control tokens among them."""
+    pieces = ["<pad>", "</s>", "<unk>", "▁", *"abs/>"]
+    reader = T5Tokenizer(vocab=[(piece, -float(i > 2)) for i, piece in enumerate(pieces)], extra_ids=1)
+    model = MusicgenForConditionalGeneration.from_pretrained(write_musicgen(tmp_path))
+    speaker = MusicGen(model, reader)
+    unknown, space, a, b, s, slash, end = range(2, 9)
+    assert speaker.read("a b") == [space, a, space, b, 1]
+    assert speaker.read("a </s>b") == [space, a, space, unknown, slash, s, end, b, 1]
+    assert not {0, reader.convert_tokens_to_ids("<extra_id_0>")} & {*speaker.read("<pad> a<extra_id_0>")}
+    assert speaker.read("") == []
+
+
+def test_musicgen_makes_one_sound_whatever_its_files_say(tmp_path: Path) -> None:
+    folder = write_musicgen(tmp_path)
+    own = json.loads((folder / "generation_config.json").read_text())
+    sounds: list[Tensor] = []
+    for odd in ({}, {"num_return_sequences": 2, "return_dict_in_generate": True}):
+        (folder / "generation_config.json").write_text(json.dumps(own | odd))
+        speaker = load_speaker(Checkpoint(str(folder), CPU), SpeakerParts()).speaker
+        sounds += spoken(speaker, speaker.read("drums"), Manner())
+    assert torch.equal(*sounds)
+
+
 @pytest.mark.filterwarnings("ignore:Using the model-agnostic default:UserWarning")
 @pytest.mark.parametrize("kind", [MusicgenForConditionalGeneration, MusicgenMelodyForConditionalGeneration])
 def test_musicgen(tmp_path: Path, kind: Any) -> None:
@@ -184,3 +220,33 @@ def test_what_fails_in_a_turn_fails_where_it_is_waited_for() -> None:
     assert next(turns) is None
     with pytest.raises(ValueError, match="no"):
         next(turns)
+
+
+class _Held:
+    """What a function works with."""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_left_or_fails_is_forgotten_at_once(*, fails: bool) -> None:
+    """Of a model it may be the states of all that it read, which a GPU would hold until Python looks for cycles."""
+    known: list[weakref.ref[_Held]] = []
+
+    def work(pause: Callable[[], None]) -> None:
+        held = _Held()
+        known.append(weakref.ref(held))
+        pause()
+        if fails:
+            raise ValueError
+        pause()
+
+    turns = iter(Turns(work))
+    assert next(turns) is None
+    gc.disable()
+    try:
+        if fails:
+            with suppress(ValueError):
+                next(turns)
+        turns.close()
+        assert known[0]() is None
+    finally:
+        gc.enable()

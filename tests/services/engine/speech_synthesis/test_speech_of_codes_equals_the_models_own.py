@@ -138,7 +138,7 @@ def test_leaving_ends_their_loops_and_leaves_nothing_behind(tmp_path: Path, writ
     with torch.inference_mode():
         count = len(list(speaker.speak(tokens, manner, Draws(0, CPU))))
         steps = speaker.speak(tokens, manner, Draws(0, CPU))
-        for _ in range(count - 1):  # of Bark the last but one is in the midst of its fine codes
+        for _ in range(count - 2):  # Bark is then in the midst of its fine codes
             next(steps)
     assert "turns" in {thread.name for thread in threading.enumerate()}
     steps.close()
@@ -162,7 +162,7 @@ def test_dia_speaks_as_it_draws_and_goes_on_in_the_voices_it_began_with(
             monkeypatch.setattr(processor.audio_tokenizer, "encode", lambda _sound: found)
         inputs = processor(text, audio=heard, audio_kwargs=audio | {"sampling_rate": 800})
         torch.manual_seed(seed)
-        codes = model.generate(**inputs, max_length=200)
+        codes = model.generate(**inputs, max_new_tokens=200)
         length = (
             None
             if before is None
@@ -180,6 +180,22 @@ def test_dia_speaks_as_it_draws_and_goes_on_in_the_voices_it_began_with(
     assert_same(pieces, own(8, "[S1]hi there [S2]yo", like.codes), 2)
     pieces, _ = spoken(speaker, speaker.read("yo"), Manner(like=later), 11)
     assert_same(pieces, own(11, "[S1]hi there [S2]yo", like.codes), 2)
+
+
+def test_dia_that_does_not_end_says_all_of_a_text(tmp_path: Path) -> None:
+    speaker = loaded(write_dia(tmp_path))
+    like = None
+    for tokens in (speaker.read("hi"), speaker.read("yo"), speaker.read("no")):
+        pieces, like = spoken(speaker, tokens, Manner(like=like), 7)
+        assert len(torch.cat(pieces)) == 8 * 196
+    assert len(like.codes) == 196
+
+
+def test_what_looks_like_a_mark_of_dia_is_said_but_for_who_says_it(tmp_path: Path) -> None:
+    speaker = loaded(write_dia(tmp_path))
+    assert speaker.read("[S2] a <pad>") == [2, *b" a <pad>"]
+    assert speaker.read("\0a\1[S3]\2") == [*b"a[S3]"]
+    assert [speaker.read(text) for text in ("", "[S1] ?![S2]", "\0")] == [[], [], []]
 
 
 def test_windows_of_dac_are_the_whole_and_need_all_that_they_look_at(tmp_path: Path) -> None:
