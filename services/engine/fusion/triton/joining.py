@@ -35,7 +35,7 @@ def join(adapters: AdaptersBeside, model: nn.Module) -> None:
             alone = _stacked(adapters, [layer], [_factors(layer)[0][1].out_features])
             layer.add_picked = alone.add
             made.append(alone)
-    except ValueError as reason:
+    except Exception as reason:  # besides layers that no kernel takes: memory may lack for what fills ranks up
         log.warning("Rows with adapters are computed apart from others: %s", reason)
         return
     adapters.joined = True

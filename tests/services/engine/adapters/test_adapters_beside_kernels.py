@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from services.engine.adapters import beside
+from services.engine.adapters.pairs import Pair
 from services.engine.fusion.substitution import Substitutions
 from services.engine.generation.attention.reference import ReferenceAttention
 from services.engine.generation.building.adapter_check import verify_adapters
@@ -24,6 +26,7 @@ from tests.services.engine.kernel_devices import INTERPRETED, shorten
 from tests.tiny_adapted import adapted
 
 pytest.importorskip("triton")
+from services.engine.fusion.triton import joining
 from services.engine.fusion.triton.decoder import GpuDecoderLayer
 from services.engine.fusion.triton.joining import join
 from services.engine.fusion.triton.substitution import fuse_on_gpu
@@ -158,3 +161,19 @@ def test_where_steps_are_not_shared_they_are_computed_apart(model: Adapted, monk
     torch.testing.assert_close(logits, model.expected[0], rtol=1e-3, atol=1e-4)
     for row in rows:
         model.pool.release(row.sequence.pages)
+
+
+def test_where_memory_lacks_for_equal_ranks_they_stay_apart(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(beside, "load_library", lambda: None)
+    monkeypatch.setattr(joining, "LowRank", full)
+    layers: Any = nn.Sequential(nn.Linear(8, 4))
+    adapters = beside.AdaptersBeside(layers)
+    adapters.add(beside.NamedAdapter("one", ""), {"0": Pair(torch.zeros(2, 8), torch.zeros(4, 2))})
+    join(adapters, layers)
+    assert not adapters.joined
+    assert caplog.messages == ["Rows with adapters are computed apart from others: out of memory"]
