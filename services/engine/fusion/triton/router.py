@@ -78,7 +78,11 @@ def gpu_router(module: Any, seen: Observation) -> GpuRouter | None:
         raise ValueError("its weight is of another type, or it has too many experts, or groups of another number")
     made, drawn = GpuRouter(module, rule, seen.output), drawn_rows(module, seen.arguments[0].dtype)
     for rows in (drawn[: 2 * _ROWS], drawn[:1], seen.arguments[0]):
-        if not (Observation((rows,), {}, module(rows)).matches(made) and rule.holds(made(rows))):
+        logits, found = module(rows)[0], made(rows)
+        # Those that were rounded differ by that rounding, whatever type they are handed out in.
+        kind = rows.dtype if rule.rounded else logits.dtype
+        rounded = found[0].to(kind)
+        if not (Observation((), {}, logits.to(kind)).matches(lambda rounded=rounded: rounded) and rule.holds(found)):
             raise ValueError("it chooses otherwise for other rows")
     return made
 

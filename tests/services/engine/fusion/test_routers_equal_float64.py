@@ -58,6 +58,16 @@ def router_of(kind: Any, fields: dict[str, Any], device: str, dtype: torch.dtype
     return made
 
 
+class Rounded(GraniteMoeTopKRouter):
+    """One whose rounding of a product that lies between two numbers goes the other way."""
+
+    def forward(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits, shares, chosen = super().forward(hidden_states)
+        least = logits.flatten().argmin()  # which nobody chooses
+        logits.flatten()[least] = (logits.min() * (1 + torch.finfo(hidden_states.dtype).eps)).to(hidden_states.dtype)
+        return logits, shares, chosen
+
+
 def kolibri_router(config: Any) -> nn.Module:
     name = "transformers.models.kolibri1.modeling_kolibri1"
     return pytest.importorskip(name, reason="of transformers newer than 5.17").Kolibri1TopKRouter(config)
@@ -113,6 +123,14 @@ def test_rows_of_any_number(kind: Any, fields: dict[str, Any], device: str) -> N
         assert torch.equal(logits.gather(1, chosen).sort().values, logits.gather(1, best).sort().values)
         assert all(len(set(row)) == CHOICES for row in chosen.tolist())
         assert [shares.dtype, chosen.dtype] == [each.dtype for each in own(rows)[1:]]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@torch.inference_mode()
+def test_logits_that_are_rounded_may_be_so_otherwise(device: str) -> None:
+    """Whatever type they are handed out in: here that of float32."""
+    own = router_of(Rounded, {}, device, torch.float16)
+    assert kernel_of(own, torch.randn(4, HIDDEN, device=device, dtype=torch.float16)) is not None
 
 
 @pytest.mark.parametrize("device", DEVICES)
