@@ -12,7 +12,7 @@ import torch
 from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, SensoriumError
 from services.engine.admission import Admission
 from services.engine.device.faults import require_device
-from services.engine.device.memory_errors import lacks_memory
+from services.engine.device.memory_errors import lacks_memory, let_go
 from services.engine.following.model import FollowingModel, Written
 from services.engine.following.session import Session
 from services.engine.following.stream import FollowingStream, Letter, Progress
@@ -166,18 +166,30 @@ class FollowingEngine:
         if not ready:
             return False
         began = time.monotonic()
-        try:
-            found = self._model.step([session.track for session in ready])
-        except Exception as error:
-            require_device(error)
-            self._fail(ready, error)
-            return True
+        found = self._written(ready)
         now = time.monotonic()
-        for session, written in zip(ready, found, strict=True):
+        for session, written in found.items():
             session.work.add(began, now - began)
             self._note(session, written, now)
-        self._count(len(ready), now - began)
+        if found:
+            self._count(len(found), now - began)
         return True
+
+    def _written(self, sessions: Sequence[Session]) -> dict[Session, Written]:
+        """Returns the next token of each, but for those that fail by themselves, which are ended."""
+        try:
+            return dict(zip(sessions, self._model.step([session.track for session in sessions]), strict=True))
+        except Exception as error:
+            require_device(error)
+            lacking = lacks_memory(error)
+            if lacking:
+                self._metrics.out_of_memory.inc()
+                let_go(error)
+            if len(sessions) == 1:
+                self._fail(sessions[0], error, lacking)
+                return {}
+            log.warning("A step of %d utterances failed and is repeated one by one", len(sessions), exc_info=error)
+        return {session: written for each in sessions for session, written in self._written([each]).items()}
 
     def _note(self, session: Session, written: Written, now: float) -> None:
         track = session.track
@@ -202,23 +214,14 @@ class FollowingEngine:
         self._metrics.busy_seconds.inc(seconds)
         self._metrics.generation_tokens.inc(rows)
 
-    def _fail(self, sessions: Sequence[Session], error: Exception) -> None:
-        """Ends all that were in a step: what each keeps may be half of what it was to be."""
-        lacks = lacks_memory(error)
-        if lacks:
-            self._metrics.out_of_memory.inc()
-            error.__traceback__ = None  # its frames hold what was computed so far
-            if torch.cuda.is_initialized():
-                torch.cuda.empty_cache()
+    def _fail(self, session: Session, error: Exception, lacking: bool) -> None:
+        if lacking:
+            told = DeviceOutOfMemory("The device has not enough memory for a step of this speech.")
+            self._end(session, "out_of_memory", told)
         else:
-            log.error("The model failed on %d utterances", len(sessions), exc_info=error)
-        for session in sessions:
-            told = (
-                DeviceOutOfMemory("The device has not enough memory for a step of this speech.")
-                if lacks
-                else Internal()
-            )
-            self._end(session, "out_of_memory" if lacks else "error", told)
+            said = {"request_id": session.timeline.request_id}
+            log.error("The model failed on an utterance", exc_info=error, extra=said)
+            self._end(session, "error", Internal())
 
     def _complete(self, session: Session, now: float) -> None:
         times = session.times(now)

@@ -35,6 +35,8 @@ class KyutaiTrack:
         """Frames that the codec has heard."""
         self.ear: dict[str, Any] = {"use_streaming": True}
         """What the codec keeps of them."""
+        self.failed: Exception | None = None
+        """What the codec failed with, which has half heard something since then."""
         self._written = list(written)
         self._own = own
         self._last = -1
@@ -123,19 +125,30 @@ class KyutaiModel(FollowingModel):
         ).last_hidden_state
         found = likeliest(self._model.lm_head(states[:, -1]), [track.forced for track in tracks])
         for track, written in zip(tracks, found, strict=True):
+            if track.count:
+                track.codes.popleft()
             track.token = written.token
             track.count += 1
         return found
 
     def _codes(self, track: KyutaiTrack) -> Tensor:
         """Returns the codec's tokens of the next frame. It hears several at once where they are there."""
+        if track.failed is not None:
+            raise track.failed
         if not track.codes:
-            count = next((i for i in range(_AHEAD) if not track.has(track.heard + i)), _AHEAD)
-            sound = np.concatenate([track.samples_of(track.heard + i) for i in range(count)])
-            given = torch.from_numpy(sound)[None, None].to(self._model.device)
-            output = self._model.codec_model.encode(given, **track.ear)
-            track.ear = {"encoder_cache": output.encoder_cache, "padding_cache": output.padding_cache}
-            track.ear["use_streaming"] = True
-            track.codes.extend(output.audio_codes[0].unbind(1))
-            track.heard += count
-        return track.codes.popleft()
+            try:
+                self._hear(track)
+            except Exception as error:
+                track.failed = error
+                raise
+        return track.codes[0]
+
+    def _hear(self, track: KyutaiTrack) -> None:
+        count = next((i for i in range(_AHEAD) if not track.has(track.heard + i)), _AHEAD)
+        sound = np.concatenate([track.samples_of(track.heard + i) for i in range(count)])
+        given = torch.from_numpy(sound)[None, None].to(self._model.device)
+        output = self._model.codec_model.encode(given, **track.ear)
+        track.ear = {"encoder_cache": output.encoder_cache, "padding_cache": output.padding_cache}
+        track.ear["use_streaming"] = True
+        track.codes.extend(output.audio_codes[0].unbind(1))
+        track.heard += count

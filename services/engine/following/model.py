@@ -64,7 +64,10 @@ class FollowingModel(ABC):
 
     @abstractmethod
     def step(self, tracks: Sequence[Any]) -> list[Written]:
-        """Takes utterances that are ready further, each by the token that is returned."""
+        """Takes utterances that are ready further, each by the token that is returned.
+
+        Where it raises, none was taken further, and others than the one that it failed on can be tried again.
+        """
 
 
 def likeliest(logits: Tensor, forced: Sequence[int | None]) -> list[Written]:

@@ -131,35 +131,41 @@ class VoxtralModel(FollowingModel):
     def step(self, tracks: Sequence[VoxtralTrack]) -> list[Written]:
         """See FollowingModel."""
         beginning = [[track] for track in tracks if not track.place]
+        batches = [batch for batch in (*beginning, [track for track in tracks if track.place]) if batch]
+        read = [self._read(batch) for batch in batches]
         found: dict[int, Written] = {}
-        for batch in (*beginning, [track for track in tracks if track.place]):
-            if batch:
-                found |= zip((track.row for track in batch), self._read(batch), strict=True)
+        for batch, (spectra, tokens) in zip(batches, read, strict=True):  # none goes further before all are read
+            for track, spectrum, written in zip(batch, spectra, tokens, strict=True):
+                self._advance(track, spectrum, written.token)
+                found[track.row] = written
         return [found[track.row] for track in tracks]
 
-    def _read(self, tracks: Sequence[VoxtralTrack]) -> list[Written]:
-        """Takes utterances further, of which the next tokens are equally many."""
+    def _read(self, tracks: Sequence[VoxtralTrack]) -> tuple[list[Tensor], list[Written]]:
+        """Returns the spectra and the tokens that come next, of utterances that read equally many."""
         count, rows, starts = tracks[0].next_count, [track.row for track in tracks], [track.place for track in tracks]
         tokens = [[track.token] if track.place else self.prompt.tokens for track in tracks]
+        spectra = [self._spectrum(track) for track in tracks]
         model = self._model.model
         given = model.language_model.embed_tokens(torch.tensor(tokens, device=self._model.device))
-        given = given + self._heard(tracks, rows, starts, count)
+        given = given + self._heard(spectra, rows, starts, count)
         places, mask = self._text.begin(rows, starts, count)
         states = model.language_model(
             inputs_embeds=given, position_ids=places, attention_mask=mask, t_cond=self._delay, use_cache=True,
             **{self._cache_name: self._text},
         ).last_hidden_state  # fmt: skip
-        found = likeliest(self._model.lm_head(states[:, -1]), [track.forced for track in tracks])
-        for track, written in zip(tracks, found, strict=True):
-            track.token = written.token
-            track.place += count
-        return found
+        return spectra, likeliest(self._model.lm_head(states[:, -1]), [track.forced for track in tracks])
 
-    def _heard(self, tracks: Sequence[VoxtralTrack], rows: list[int], starts: list[int], count: int) -> Tensor:
+    def _advance(self, track: VoxtralTrack, spectrum: Tensor, token: int) -> None:
+        track.sound.forget(self.reach(track.place + track.next_count) - self._hop - 2 * self._half)
+        track.spectrum = spectrum[:, -self._frames :]
+        track.token = token
+        track.place += track.next_count
+
+    def _heard(self, spectra: Sequence[Tensor], rows: list[int], starts: list[int], count: int) -> Tensor:
         """Returns what is added to the tokens, `[rows, count, width]`."""
-        spectra = torch.stack([self._spectrum(track) for track in tracks]).to(self._model.device, self._model.dtype)
+        features = torch.stack(list(spectra)).to(self._model.device, self._model.dtype)
         tower = self._model.model.audio_tower
-        given = tower.embedder(spectra)[:, -count * self._states :]
+        given = tower.embedder(features)[:, -count * self._states :]
         places, mask = self._sound.begin(rows, [start * self._states for start in starts], count * self._states)
         states = tower(
             inputs_embeds=given, position_ids=places, attention_mask=mask, use_cache=True,
@@ -176,6 +182,4 @@ class VoxtralModel(FollowingModel):
         (new,) = self._extractor(
             np.concatenate([samples, behind]), sampling_rate=self.rate, center=not track.place, return_tensors="pt"
         )["input_features"]
-        before, track.spectrum = track.spectrum, new[:, -self._frames :]
-        track.sound.forget(end - self._hop - 2 * self._half)
-        return new if before is None else torch.cat([before, new], 1)
+        return new if track.spectrum is None else torch.cat([track.spectrum, new], 1)

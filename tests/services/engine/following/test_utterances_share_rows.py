@@ -13,7 +13,7 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
-from sensorium.errors import DeadlineExceeded, Internal, ModelNotReady
+from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, ModelNotReady
 from services.engine.admission import Admission, QueueLimits
 from services.engine.checkpoint import Checkpoint
 from services.engine.device.memory import HostMemory
@@ -98,24 +98,81 @@ async def test_one_that_waits_ends_at_its_deadline_and_one_that_leaves_makes_roo
         assert engine.admission.requests == 0
 
 
-async def test_a_step_that_fails_ends_those_in_it_and_no_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "told"), [(ValueError("too loud"), Internal), (torch.OutOfMemoryError("full"), DeviceOutOfMemory)]
+)
+async def test_a_step_that_fails_ends_whom_it_fails_on_and_no_others(
+    tmp_path: Path, error: Exception, told: type[Exception]
+) -> None:
     model = loaded(tmp_path, "kyutai_speech_to_text", rows=2)
-    samples, own = sound(1, rate=model.rate), model.step
+    samples, own, together, gate = sound(1, rate=model.rate), model.step, list[int](), threading.Event()
 
     def step(tracks: Sequence[Any]) -> list[Written]:
+        gate.wait()
+        together.append(len(tracks))
         if any(np.abs(track.sound.read(track.sound.end - 1, track.sound.end)).max() > 1 for track in tracks):
-            raise ValueError("too loud")
+            raise error
         return own(tracks)
 
     model.step = step
+    gate.set()
     async with running(model) as engine:
-        good = engine.follow(None, Work())
-        good.push(samples)
-        await until(lambda: good.caught_up)
-        with pytest.raises(Internal):
-            await whole(engine, np.full(model.rate, 2, np.float32))
+        wanted = await whole(engine, samples)
+        good = await _caught_up(engine, samples)
+        gate.clear()
         good.end()
-        assert await tokens(good)
+        loud = engine.follow(None, Work())
+        loud.push(np.full(model.rate, 2, np.float32))
+        gate.set()  # whoever was alone in a step until now is not in the next
+        with pytest.raises(told):
+            await tokens(loud)
+        assert await tokens(good) == wanted
+    assert 2 in together
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+@torch.inference_mode()
+def test_a_step_that_raises_takes_nobody_further(tmp_path: Path, kind: str) -> None:
+    model: Any = loaded(tmp_path, kind, rows=2)
+    samples, head, calls = sound(1, rate=model.rate), model._model.lm_head, list[int]()
+
+    def begun(row: int) -> Any:
+        track = model.track(row, [])
+        track.push(samples)
+        track.end()
+        return track
+
+    def written(track: Any, most: int = 1000) -> list[int]:
+        return [model.step([track])[0].token for _ in range(most) if not track.done]
+
+    def fail(*_: Any) -> None:
+        calls.append(1)
+        if len(calls) == (2 if kind == "voxtral_realtime" else 1):  # there, who begins is read before the others
+            raise ValueError
+
+    wanted = written(begun(0))
+    old = begun(0)
+    first, new = written(old, 5), begun(1)
+    hook = head.register_forward_pre_hook(fail)
+    with pytest.raises(ValueError):
+        model.step([old, new])
+    hook.remove()
+    assert [first + written(old), written(new)] == [wanted, wanted]
+
+
+@torch.inference_mode()
+def test_a_codec_that_has_half_heard_an_utterance_hears_no_more_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Any = loaded(tmp_path, "kyutai_speech_to_text", rows=1)
+    track = model.track(0, [])
+    track.push(sound(1, rate=model.rate))
+    model.step([track])
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(model._model.codec_model, "encode", lambda *_, **__: 1 / 0)
+        model.step([track])
+    with pytest.raises(ZeroDivisionError):
+        model.step([track])
 
 
 async def test_one_that_is_no_number_ends_alone_and_leaves_a_clean_row(tmp_path: Path) -> None:
