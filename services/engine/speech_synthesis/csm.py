@@ -48,8 +48,10 @@ class Csm:
         self.sample_rate: int = model.config.codec_config.sampling_rate
         # Twice: what goes before a sentence is as long as that.
         room = model.config.max_position_embeddings // 2 - 1
-        own = model.generation_config.max_new_tokens or _FRAMES
-        self._frames = min(own, room * _FRAMES_PER_TOKEN // (_FRAMES_PER_TOKEN + 1))
+        own = model.generation_config
+        self._frames = min(own.max_new_tokens or _FRAMES, room * _FRAMES_PER_TOKEN // (_FRAMES_PER_TOKEN + 1))
+        # The library warns at each sentence of what it does not heed.
+        own.max_length = own.eos_token_id = None
         self.most_tokens: int = self._frames // _FRAMES_PER_TOKEN
         tagged = [self._ids(f"[{number}]a") for number in range(_SPEAKERS)]
         places = [i for i, (one, other) in enumerate(zip(*tagged[:2], strict=True)) if one != other]

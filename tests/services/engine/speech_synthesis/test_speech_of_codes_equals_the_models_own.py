@@ -1,5 +1,7 @@
 """Models that speak by the codes of a codec say what transformers' own `generate` says, with the same draws."""
 
+import json
+import logging
 import threading
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -86,6 +88,19 @@ def test_csm_that_ends_at_once_says_nothing(tmp_path: Path) -> None:
     loading.model.generation_config.do_sample = loading.model.depth_decoder.generation_config.do_sample = False
     speaker = loading.speaker
     assert spoken(speaker, speaker.read("hi"), Manner(voice=0), 0) == ([], None)
+
+
+def test_csm_says_a_sentence_without_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    own = write_csm(tmp_path) / "generation_config.json"
+    own.write_text(json.dumps(json.loads(own.read_text()) | {"eos_token_id": 5, "max_length": 300}))
+    speaker, library = loaded(tmp_path), logging.getLogger("transformers")
+    library.addHandler(caplog.handler)  # it may not hand on what it is told
+    caplog.clear()
+    try:
+        assert spoken(speaker, speaker.read("hi"), Manner(voice=0), 7)[0]
+    finally:
+        library.removeHandler(caplog.handler)
+    assert caplog.messages == []
 
 
 def test_what_looks_like_a_mark_of_csm_is_said(tmp_path: Path) -> None:
