@@ -95,10 +95,11 @@ class Admission:
 
     def _full(self) -> QueueFull:
         low, high = _RETRY_BOUNDS
+        requests = self.requests + self._preparing
         return QueueFull(
-            f"{self.requests} requests with {self.tokens} {self._unit} wait; at most {self._limits.requests} and "
+            f"{requests} requests with {self.tokens} {self._unit} wait; at most {self._limits.requests} and "
             f"{self._limits.tokens} may.",
-            metadata={"queuedRequests": str(self.requests), "queuedTokens": str(self.tokens)},
+            metadata={"queuedRequests": str(requests), "queuedTokens": str(self.tokens)},
             retry_after=min(max(self.expected_wait(), low), high),
         )
 

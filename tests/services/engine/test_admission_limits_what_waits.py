@@ -68,8 +68,9 @@ def test_tokens_too_many_are_refused_but_never_by_an_empty_queue() -> None:
 def test_no_more_are_prepared_than_may_wait_and_the_place_is_given_back() -> None:
     admission = Admission(QueueLimits(requests=2))
     admission.enter(1, None)
-    with admission.preparing(), pytest.raises(QueueFull), admission.preparing():
+    with admission.preparing(), pytest.raises(QueueFull, match="2 requests") as refused, admission.preparing():
         pass
+    assert refused.value.metadata["queuedRequests"] == "2"
     with pytest.raises(ZeroDivisionError), admission.preparing():
         raise ZeroDivisionError
     with admission.preparing():
