@@ -47,7 +47,7 @@ def test_what_a_race_tries_fits_an_h100_several_times(tmp_path: Path) -> None:
     assert len(added) >= 6
     for own in added:
         assert own["tensor"]
-        assert own["spilled_bytes"] == 0
+        assert own["spilled_bytes"] <= 8
         assert 2 * 32 * own["warps"] * own["registers"] <= 1 << 14  # of which a multiprocessor holds eight or more
     for own in tried:
         assert own["spilled_bytes"] <= 8
