@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sensorium.v1 import models_pb2 as pb
 from services.answer_conversion import duration
@@ -21,6 +20,7 @@ from services.engine.metrics import EngineMetrics
 from services.engine.preprocessing import Preprocessing
 from services.generation.engine_facts import engine_settings
 from services.speech.config import SpeechSettings
+from services.speech.engine_threads import EngineThreads
 from services.speech.held_seconds import HeldSeconds
 from services.speech.live.voice_network import VoiceNetwork
 from services.speech.recording_cuts import RecordingCuts
@@ -33,27 +33,6 @@ from services.speech.transcribe_following import (
     LiveFollower,
 )
 from services.speech.verb_set import SpeechVerbs
-
-
-@dataclass(frozen=True)
-class FollowingThreads:
-    """What runs a model that writes while it hears."""
-
-    engine: FollowingEngine
-    preprocessing: Preprocessing
-
-    def start(self) -> None:
-        """See LoadedService."""
-        self.engine.start()
-
-    def trouble(self, seconds: float) -> str:
-        """See LoadedService."""
-        return self.engine.trouble(seconds)
-
-    def close(self) -> None:
-        """See LoadedService."""
-        self.engine.close()
-        self.preprocessing.close()
 
 
 def load_following_service(
@@ -69,14 +48,15 @@ def load_following_service(
     metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
     warming()
     admission = Admission(QueueLimits(settings.max_queued_requests))
-    threads = FollowingThreads(FollowingEngine(model, admission, metrics), Preprocessing(admission))
+    engine = FollowingEngine(model, admission, metrics)
+    threads = EngineThreads(engine, Preprocessing(admission))
     tokens = round(settings.window_seconds * model.rate / model.frame)
     assert model.loaded.tokenizer is not None
     encoder = PromptEncoder(model.loaded.tokenizer, tokens)
     text = FollowingText(model, encoder)
     transcriber = FollowingTranscriber(
         FollowedDictation(model.rate),
-        FollowingWriter(threads.engine, text),
+        FollowingWriter(engine, text),
         AudioReader(model.loaded.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds)),
         encoder,
         threads.preprocessing,
@@ -84,9 +64,7 @@ def load_following_service(
         RecordingCuts(VoiceNetwork.load(), model.rate, settings.window_seconds),
         tokens,
     )
-    live = live_transcriber(
-        transcriber, settings, metrics, lambda ask: LiveFollower(threads.engine, text, ask.deadline)
-    )
+    live = live_transcriber(transcriber, settings, metrics, lambda ask: LiveFollower(engine, text, ask.deadline))
     return BatchedModel(
         loaded=model.loaded,
         pipeline=threads,

@@ -13,29 +13,9 @@ from services.engine.preprocessing import Preprocessing
 from services.engine.speech_synthesis.engine import SpeechEngine, SpeechLimits
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
 from services.speech.config import SpeechSettings
+from services.speech.engine_threads import EngineThreads
 from services.speech.synthesize import Synthesizer
 from services.speech.verb_set import SpeechVerbs
-
-
-@dataclass(frozen=True)
-class SpeakingThreads:
-    """What runs a model that speaks."""
-
-    engine: SpeechEngine
-    preprocessing: Preprocessing
-
-    def start(self) -> None:
-        """See LoadedService."""
-        self.engine.start()
-
-    def trouble(self, seconds: float) -> str:
-        """See LoadedService."""
-        return self.engine.trouble(seconds)
-
-    def close(self) -> None:
-        """See LoadedService."""
-        self.engine.close()
-        self.preprocessing.close()
 
 
 @dataclass(frozen=True)
@@ -64,10 +44,9 @@ def load_speaking_service(
     speaker = loaded.speaker
     admission = Admission(QueueLimits(settings.max_queued_requests))
     limits = SpeechLimits(settings.max_speaking, round(settings.max_unread_seconds * speaker.sample_rate))
-    threads = SpeakingThreads(SpeechEngine(admission, metrics, limits), Preprocessing(admission))
-    synthesizer = Synthesizer(
-        loaded, threads.engine, threads.preprocessing, settings.text_characters, settings.message_bytes
-    )
+    engine = SpeechEngine(admission, metrics, limits)
+    threads = EngineThreads(engine, Preprocessing(admission))
+    synthesizer = Synthesizer(loaded, engine, threads.preprocessing, settings.text_characters, settings.message_bytes)
     return SpeakingService(
         loaded=loaded,
         pipeline=threads,

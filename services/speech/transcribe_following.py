@@ -98,6 +98,8 @@ class FollowedUtterance:
         self._text = text
         self._work = work
         self._known = 0
+        self._told = Reading([])
+        """What the tokens that are known say."""
 
     @property
     def caught_up(self) -> bool:
@@ -111,8 +113,11 @@ class FollowedUtterance:
     async def advanced(self) -> Reading:
         """See Following."""
         await self._stream.advanced(self._known)
-        self._known = len(self._stream.written)
-        return Reading(_words(self._text.decode(self._stream.written).rstrip(_BROKEN)))
+        new = self._stream.written[self._known :]
+        self._known += len(new)
+        if self._text.telling(new):  # most say that nothing is to be written
+            self._told = Reading(_words(self._text.decode(self._stream.written).rstrip(_BROKEN)))
+        return self._told
 
     async def finished(self) -> Reading:
         """See Following."""

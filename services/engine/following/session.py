@@ -6,6 +6,7 @@ from sensorium.call_record import followed
 from services.engine.following.model import Track
 from services.engine.following.stream import FollowingStream
 from services.engine.generation.requests.request import GenerationTimes, Work
+from services.engine.generation.requests.times import times_of
 from services.engine.media.recording import Samples
 
 
@@ -67,13 +68,4 @@ class Session:
 
     def times(self, now: float) -> GenerationTimes:
         """Returns where the time went, of one that ends now."""
-        line = self.timeline
-        started = now if line.started is None else line.started
-        first = now if line.first_output is None else line.first_output
-        return GenerationTimes(
-            queue=started - self.arrival,
-            preprocess=0.0,
-            time_to_first_output=first - self.arrival,
-            compute=self.work.seconds,
-            total=now - self.arrival,
-        )
+        return times_of(self.timeline, now, self.work.seconds)

@@ -6,7 +6,8 @@ from sensorium.call_record import followed
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.output.output import OutputBuilder
 from services.engine.generation.output.stream import GenerationStream
-from services.engine.generation.requests.request import Completed, Delta, GenerationRequest, GenerationTimes
+from services.engine.generation.requests.request import Completed, Delta, GenerationRequest
+from services.engine.generation.requests.times import times_of
 from services.engine.generation.sampling.beam_search import BeamSearch
 from services.engine.generation.sampling.prompt_scoring import PromptScoring
 from services.engine.generation.sequence import Sequence
@@ -114,24 +115,12 @@ class SequenceGroup:
             tuple(output.finish for output in self.outputs if output.finish),
             input_count,
             sum(output.token_count for output in self.outputs),
-            self._times(time.monotonic()),
+            times_of(self.timeline, time.monotonic(), self.request.work.seconds, self.request.preprocess_seconds),
             min(self.cached_count or 0, input_count),
             0 if media is None else media.image_count,
             None if media is None else media.audio_seconds,
             self.proposed_count,
             self.accepted_count,
-        )
-
-    def _times(self, now: float) -> GenerationTimes:
-        line = self.timeline
-        started = now if line.started is None else line.started
-        first = now if line.first_output is None else line.first_output
-        return GenerationTimes(
-            queue=started - line.accepted,
-            preprocess=self.request.preprocess_seconds,
-            time_to_first_output=first - line.accepted,
-            compute=self.request.work.seconds,
-            total=now - line.accepted,
         )
 
 

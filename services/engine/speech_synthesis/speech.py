@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sensorium.call_record import followed
 from services.engine.generation.requests.request import GenerationTimes
+from services.engine.generation.requests.times import times_of
 from services.engine.speech_synthesis.stream import SpeechStream
 
 
@@ -34,13 +35,4 @@ class Speech:
 
     def times(self, now: float) -> GenerationTimes:
         """Returns where the time went, of a request that ends now."""
-        line = self.timeline
-        started = now if line.started is None else line.started
-        heard = now if line.first_output is None else line.first_output
-        return GenerationTimes(
-            queue=started - self.arrival,
-            preprocess=0.0,
-            time_to_first_output=heard - self.arrival,
-            compute=self.compute,
-            total=now - self.arrival,
-        )
+        return times_of(self.timeline, now, self.compute)
