@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from sensorium.v1 import models_pb2 as pb
 from services.engine.batching.queue import BatchLimits
+from services.engine.engine_threads import EngineThreads
 from services.engine.narrow.model import narrow_count
 
 
@@ -43,28 +44,12 @@ class LoadedModel(Protocol):
         ...
 
 
-class Threads(Protocol):
-    """What runs a model, and what is done around it."""
-
-    def start(self) -> None:
-        """See LoadedService."""
-        ...
-
-    def trouble(self, seconds: float) -> str:
-        """See LoadedService."""
-        ...
-
-    def close(self) -> None:
-        """See LoadedService."""
-        ...
-
-
 @dataclass(frozen=True)
 class BatchedModel:
     """A LoadedService."""
 
     loaded: LoadedModel
-    pipeline: Threads
+    threads: EngineThreads[Any]
     verbs: Any
     tasks: Sequence[pb.Task.ValueType]
     limits: pb.ModelLimits
@@ -73,18 +58,6 @@ class BatchedModel:
     """Items worked on at once."""
     sample_rate: int = 0
     """Samples per second of the audio it reads or writes; 0 where it does neither."""
-
-    def start(self) -> None:
-        """See LoadedService."""
-        self.pipeline.start()
-
-    def trouble(self, seconds: float) -> str:
-        """See LoadedService."""
-        return self.pipeline.trouble(seconds)
-
-    def close(self) -> None:
-        """See LoadedService."""
-        self.pipeline.close()
 
     def describe(self, info: pb.ModelInfo) -> None:
         """See LoadedService."""

@@ -19,6 +19,7 @@ from services.engine.adapters.choice import choose
 from services.engine.checkpoint import Checkpoint, ModelRefused, Trust
 from services.engine.device import gpu_memory
 from services.engine.device.name import resolve_device
+from services.engine.engine_threads import EngineThreads
 from services.engine.library_logs import adopt_library_logs
 from services.engine.metrics import EngineMetrics
 from services.handlers import handlers
@@ -38,27 +39,17 @@ class LoadedService(Protocol):
     """A model in memory, with the threads that run it and what answers from it."""
 
     @property
+    def threads(self) -> EngineThreads[Any]:
+        """What runs the model."""
+        ...
+
+    @property
     def verbs(self) -> Any:
         """What the servicer asks."""
         ...
 
-    def start(self) -> None:
-        """Starts what runs the model. Called on the event loop."""
-        ...
-
-    def trouble(self, seconds: float) -> str:
-        """Returns why it does not work, one of `faults.REASONS`, or nothing where it does. Any thread.
-
-        No step may take longer than `seconds`, but for those that read.
-        """
-        ...
-
     def describe(self, info: pb.ModelInfo) -> None:
         """Fills in what ModelService tells of the model."""
-        ...
-
-    def close(self) -> None:
-        """Ends its threads."""
         ...
 
 
@@ -148,7 +139,7 @@ class ModelProcess(Generic[Settings]):
             loaded = self._loaded = await asyncio.to_thread(self._load, self._settings, self._metrics, warming)
         except ModelRefused as error:
             raise rpc.CannotServe(str(error)) from error
-        loaded.start()
+        loaded.threads.start()
         self._servicer.verbs = loaded.verbs
         info = self._served.info
         loaded.describe(info)
@@ -159,10 +150,10 @@ class ModelProcess(Generic[Settings]):
     def close(self) -> None:
         """Ends the model's threads."""
         if self._loaded is not None:
-            self._loaded.close()
+            self._loaded.threads.close()
 
     def _trouble(self) -> str:
-        return "" if self._loaded is None else self._loaded.trouble(self._settings.stuck_step_seconds)
+        return "" if self._loaded is None else self._loaded.threads.trouble(self._settings.stuck_step_seconds)
 
     def _enter(self, state: pb.ModelState.ValueType) -> None:
         self._served.enter(state)

@@ -22,7 +22,7 @@ _LONG = 10.0
 class ModelThread:
     """Runs `run`, which must return soon after `closing` is set. Others leave letters in boxes and look after it."""
 
-    def __init__(self, name: str, run: Callable[[], None]) -> None:
+    def __init__(self, name: str, run: Callable[[], None], admission: Admission) -> None:
         self.closing = False
         self.busy_since: float | None = None
         """When the step began that is being worked on, on the clock of `time.monotonic`; None between steps."""
@@ -30,6 +30,7 @@ class ModelThread:
         """Whether the step that is being worked on may take longer than others."""
         self.fault: DeviceFault | None = None
         """Why it has given up its model."""
+        self._admission = admission
         self._ended = False
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=run, name=name, daemon=True)
@@ -39,7 +40,8 @@ class ModelThread:
         self._thread.start()
 
     def close(self) -> None:
-        """Lets it end, and waits for that. One that was never started has nothing to end."""
+        """Lets it end and nobody in, and waits for that. One that was never started has nothing to end."""
+        self._admission.closed = True
         with self._wake:
             self.closing = True
             self._wake.notify()
@@ -60,15 +62,15 @@ class ModelThread:
                 self._wake.notify()
             return not self._ended
 
-    def submit(self, box: deque[T], letter: T, admission: Admission, cost: int) -> None:
+    def submit(self, box: deque[T], letter: T, cost: int) -> None:
         """Posts what was counted in and waits for an answer. Counts it out and raises `farewell` if none would come."""
         if not self.post(box, letter):
-            admission.leave(cost, started=False)
+            self._admission.leave(cost, started=False)
             raise self.farewell
 
-    def end(self, admission: Admission) -> None:
+    def end(self) -> None:
         """Lets nobody in any more, so that the letters that are there are the last. The thread that owns the model."""
-        admission.closed = True
+        self._admission.closed = True
         with self._wake:
             self._ended = True
 

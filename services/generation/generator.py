@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.output.detokenizer import IncrementalDetokenizer
 from services.engine.generation.output.output import OutputBuilder
 from services.engine.generation.output.token_texts import TokenTexts
@@ -21,11 +20,11 @@ from services.engine.generation.requests.resolution import (
 )
 from services.engine.generation.requests.validation import violations
 from services.engine.language.prompting import PromptEncoder
-from services.engine.preprocessing import Preprocessing
-from services.engine.structure.compiler import Found, StructureCompiler
+from services.engine.structure.compiler import Found
 from services.engine.structure.format import StructureFormat
 from services.engine.structure.structure import Structure, StructureFailed
 from services.generation.ask import Generation, GenerationAsk
+from services.generation.generation_threads import GenerationThreads
 
 Prepared = tuple[GenerationRequest, list[OutputBuilder], str | None]
 """A request with what builds its outputs, and the prompt as rendered."""
@@ -36,22 +35,18 @@ class TextGenerator:
 
     def __init__(
         self,
-        engine: GenerationEngine,
+        threads: GenerationThreads,
         encoder: PromptEncoder,
         defaults: ModelDefaults,
         limits: GenerationLimits,
-        preprocessing: Preprocessing,
-        structures: StructureCompiler,
         adapter: str = "",
     ) -> None:
         """`adapter` is what all its requests are computed with, if with any."""
-        self._engine = engine
+        self._threads = threads
         self._encoder = encoder
         self._token_texts = TokenTexts(encoder)
         self._defaults = defaults
         self._limits = limits
-        self._preprocessing = preprocessing
-        self._structures = structures
         self._adapter = adapter
 
     async def start(self, ask: GenerationAsk) -> Generation:
@@ -62,7 +57,7 @@ class TextGenerator:
             QueueFull, DeadlineExceeded, ModelNotReady: see Admission.enter.
         """
         if ask.is_light and self._encoder.is_fast:
-            return self._submit(self._preprocessing.at_once(self._prepare_all, lambda: [ask], (None, ())))[0]
+            return self._submit(self._threads.preprocessing.at_once(self._prepare_all, lambda: [ask], (None, ())))[0]
         return (await self.start_all(lambda: [ask], ask.options.structured_output))[0]
 
     async def start_all(
@@ -72,14 +67,14 @@ class TextGenerator:
 
         `structured` is what all of them hold their outputs to. Raises what `start` raises, and what `make` raises.
         """
-        found = await self._structures.find(structured)
-        return self._submit(await self._preprocessing.run(self._prepare_all, make, found))
+        found = await self._threads.structures.find(structured)
+        return self._submit(await self._threads.preprocessing.run(self._prepare_all, make, found))
 
     def _submit(self, prepared: list[Prepared]) -> list[Generation]:
         started: list[Generation] = []
         try:
             for request, outputs, rendered in prepared:
-                stream, seed = self._engine.submit(request, *outputs), request.sampling.seed
+                stream, seed = self._threads.engine.submit(request, *outputs), request.sampling.seed
                 scores_prompt = request.prompt_logprob_count is not None
                 started.append(Generation(stream, request.input_token_count, seed, rendered, scores_prompt))
         except BaseException:

@@ -15,9 +15,8 @@ from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.prompts import PromptComposer
 from services.engine.multimodal.reader import MediaReader
-from services.engine.preprocessing import Preprocessing
-from services.engine.structure.compiler import StructureCompiler
 from services.generation.engine_facts import engine_settings, generation_limits
+from services.generation.generation_threads import GenerationThreads
 from services.multimodal import chat_asks
 from services.multimodal.config import MultimodalSettings
 from services.multimodal.generate import MediaPrompts, MultimodalGenerator
@@ -39,21 +38,13 @@ def load_chat_model(
     with metrics.loading("warm_up"):
         sizes = replace(engine_settings(settings), media_cache_bytes=settings.media_cache_mib << 20)
         built = build_engine(loaded, sizes, metrics)
-        admission = built.engine.admission
-        preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
+        threads = GenerationThreads(built.engine, loaded.tokenizer)
         encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
         limits = generation_limits(loaded, built, encoder, settings)
-        generator = MultimodalGenerator(
-            built.engine,
-            encoder,
-            loaded.defaults,
-            limits,
-            preprocessing,
-            structures,
-            _prompts(loaded, built, settings, encoder),
-        )
+        prompts = _prompts(loaded, built, settings, encoder)
+        generator = MultimodalGenerator(threads, encoder, loaded.defaults, limits, prompts)
     tasks, verbs = _abilities(loaded, generator)
-    return GeneratingModel(loaded, built, preprocessing, structures, verbs, settings, tasks)
+    return GeneratingModel(loaded, built, threads, verbs, settings, tasks)
 
 
 def _abilities(

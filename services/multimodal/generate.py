@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sensorium.errors import DeadlineExceeded, InvalidArgument, Violation
-from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.requests.resolution import GenerationLimits, ModelDefaults, TokenizedInput
 from services.engine.generation.running.media import Medium
 from services.engine.language.prompting import PromptEncoder
@@ -13,10 +12,9 @@ from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.processor import MediumRefused
 from services.engine.multimodal.prompts import FIELD, PromptComposer
 from services.engine.multimodal.reader import MediaReader
-from services.engine.preprocessing import Preprocessing
-from services.engine.structure.compiler import StructureCompiler
 from services.engine.turns import give_way, hold_much
 from services.generation.ask import GenerationAsk, ShownMedium
+from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
 
 
@@ -35,15 +33,13 @@ class MultimodalGenerator(TextGenerator):
 
     def __init__(
         self,
-        engine: GenerationEngine,
+        threads: GenerationThreads,
         encoder: PromptEncoder,
         defaults: ModelDefaults,
         limits: GenerationLimits,
-        preprocessing: Preprocessing,
-        structures: StructureCompiler,
         prompts: MediaPrompts,
     ) -> None:
-        super().__init__(engine, encoder, defaults, limits, preprocessing, structures)
+        super().__init__(threads, encoder, defaults, limits)
         self._prompts = prompts
 
     def _tokens(self, ask: GenerationAsk, defaults: ModelDefaults) -> tuple[str | None, TokenizedInput | None]:

@@ -8,9 +8,8 @@ from services.answer_conversion import duration
 from services.engine.generation.building.build import BuiltEngine
 from services.engine.loading import LoadedModel
 from services.engine.multimodal.kind import MediaKind
-from services.engine.preprocessing import Preprocessing
-from services.engine.structure.compiler import StructureCompiler
 from services.generation.engine_facts import describe
+from services.generation.generation_threads import GenerationThreads
 from services.multimodal.config import MultimodalSettings
 from services.multimodal.task import MultimodalTask
 from services.multimodal.verb_set import MultimodalVerbs
@@ -29,19 +28,10 @@ class GeneratingModel:
 
     model: LoadedModel
     built: BuiltEngine
-    preprocessing: Preprocessing
-    structures: StructureCompiler
+    threads: GenerationThreads
     verbs: MultimodalVerbs
     settings: MultimodalSettings
     tasks: Sequence[pb.Task.ValueType]
-
-    def start(self) -> None:
-        """See LoadedService."""
-        self.built.engine.start()
-
-    def trouble(self, seconds: float) -> str:
-        """See LoadedService."""
-        return self.built.engine.trouble(seconds)
 
     def describe(self, info: pb.ModelInfo) -> None:
         """See LoadedService."""
@@ -54,9 +44,3 @@ class GeneratingModel:
             info.limits.audio_duration.CopyFrom(duration(self.settings.audio_seconds))
         if media is None or MediaKind.IMAGE in media.kinds:
             info.limits.image_pixel_count = self.settings.image_pixels
-
-    def close(self) -> None:
-        """See LoadedService."""
-        self.built.engine.close()
-        self.preprocessing.close()
-        self.structures.close()

@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.generation.engine import GenerationEngine
 from services.engine.generation.requests.resolution import GenerationLimits, ModelDefaults, TokenizedInput
 from services.engine.generation.running.media import PromptMedia
 from services.engine.language.prompting import PromptEncoder
 from services.engine.media.refusal import ImageRefused
 from services.engine.pictures.reader import PictureReader
-from services.engine.preprocessing import Preprocessing
-from services.engine.structure.compiler import StructureCompiler
 from services.generation.ask import GenerationAsk
+from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
 
 _FIELD = "prompt"
@@ -32,15 +30,13 @@ class PictureGenerator(TextGenerator):
 
     def __init__(
         self,
-        engine: GenerationEngine,
+        threads: GenerationThreads,
         encoder: PromptEncoder,
         defaults: ModelDefaults,
         limits: GenerationLimits,
-        preprocessing: Preprocessing,
-        structures: StructureCompiler,
         reader: PictureReader,
     ) -> None:
-        super().__init__(engine, encoder, defaults, limits, preprocessing, structures)
+        super().__init__(threads, encoder, defaults, limits)
         self._reader = reader
 
     def _tokens(self, ask: GenerationAsk, defaults: ModelDefaults) -> tuple[None, TokenizedInput]:  # noqa: ARG002

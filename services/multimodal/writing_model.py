@@ -12,9 +12,8 @@ from services.engine.metrics import EngineMetrics
 from services.engine.pictures.families import Blip
 from services.engine.pictures.loading import load_picture_model
 from services.engine.pictures.reader import PictureReader
-from services.engine.preprocessing import Preprocessing
-from services.engine.structure.compiler import StructureCompiler
 from services.generation.engine_facts import engine_settings, generation_limits
+from services.generation.generation_threads import GenerationThreads
 from services.multimodal.config import MultimodalSettings
 from services.multimodal.generating_model import WRITING_TASKS, GeneratingModel
 from services.multimodal.picture_asks import PictureAsks
@@ -37,19 +36,18 @@ def load_writing_model(
     with metrics.loading("warm_up"):
         sizes = replace(engine_settings(settings), media_cache_bytes=settings.media_cache_mib << 20)
         built = build_engine(loaded, sizes, metrics)
-        admission = built.engine.admission
-        preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
+        threads = GenerationThreads(built.engine, loaded.tokenizer)
         encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
         limits = generation_limits(loaded, built, encoder, settings)
         assert loaded.pictures is not None
         assert built.media_cache is not None
         images = ImageLimits(settings.media_bytes, settings.image_pixels, _LONGEST_SIDE)
         reader = PictureReader(loaded.pictures, built.media_cache, images)
-        generator = PictureGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing, structures, reader)
+        generator = PictureGenerator(threads, encoder, loaded.defaults, limits, reader)
         tasks = _tasks(loaded, settings.task)
     verbs = _verbs(loaded, generator, tasks)
     told = [WRITING_TASKS[task] for task in tasks]
-    return GeneratingModel(loaded, built, preprocessing, structures, verbs, settings, told)
+    return GeneratingModel(loaded, built, threads, verbs, settings, told)
 
 
 def _tasks(loaded: LoadedModel, wanted: str) -> Sequence[MultimodalTask]:

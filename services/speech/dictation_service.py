@@ -43,10 +43,10 @@ def load_dictation_service(
         seconds = dictation.fitting(settings.window_seconds, built.context_tokens // _AUDIO_SHARE)
         transcriber = DictationTranscriber(
             dictation,
-            DictationWriter(parts.generator, dictation, loaded.defaults, parts.preprocessing),
+            DictationWriter(parts.generator, dictation, loaded.defaults, parts.threads.preprocessing),
             AudioReader(media.hearing, AudioLimits(settings.media_bytes, settings.audio_seconds)),
             parts.encoder,
-            parts.preprocessing,
+            parts.threads.preprocessing,
             HeldSeconds(settings.max_queued_seconds),
             RecordingCuts(VoiceNetwork.load(), dictation.rate, seconds),
             built.context_tokens,

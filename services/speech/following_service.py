@@ -10,6 +10,7 @@ from services.engine.admission import Admission, QueueLimits
 from services.engine.audio.reader import AudioReader
 from services.engine.checkpoint import Checkpoint, read_config, refusals
 from services.engine.device.memory import memory_of
+from services.engine.engine_threads import EngineThreads
 from services.engine.following.engine import FollowingEngine
 from services.engine.following.loading import load_following_model
 from services.engine.following.row_cache import Room
@@ -17,10 +18,8 @@ from services.engine.generation.building.parts import cache_bytes
 from services.engine.language.prompting import PromptEncoder
 from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
-from services.engine.preprocessing import Preprocessing
 from services.generation.engine_facts import engine_settings
 from services.speech.config import SpeechSettings
-from services.speech.engine_threads import EngineThreads
 from services.speech.held_seconds import HeldSeconds
 from services.speech.live.voice_network import VoiceNetwork
 from services.speech.recording_cuts import RecordingCuts
@@ -49,7 +48,7 @@ def load_following_service(
     warming()
     admission = Admission(QueueLimits(settings.max_queued_requests))
     engine = FollowingEngine(model, admission, metrics)
-    threads = EngineThreads(engine, Preprocessing(admission))
+    threads = EngineThreads(engine)
     tokens = round(settings.window_seconds * model.rate / model.frame)
     assert model.loaded.tokenizer is not None
     encoder = PromptEncoder(model.loaded.tokenizer, tokens)
@@ -67,7 +66,7 @@ def load_following_service(
     live = live_transcriber(transcriber, settings, metrics, lambda ask: LiveFollower(engine, text, ask.deadline))
     return BatchedModel(
         loaded=model.loaded,
-        pipeline=threads,
+        threads=threads,
         verbs=SpeechVerbs(transcriber=transcriber, stream_transcriber=live),
         tasks=[pb.TASK_TRANSCRIBE, pb.TASK_STREAM_TRANSCRIBE],
         limits=pb.ModelLimits(media_bytes=settings.media_bytes, audio_duration=duration(settings.audio_seconds)),

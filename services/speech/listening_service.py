@@ -34,7 +34,7 @@ def load_listening_service(
             WindowWriter(parts.generator, model),
             AudioReader(model.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds)),
             parts.encoder,
-            parts.preprocessing,
+            parts.threads.preprocessing,
             HeldSeconds(settings.max_queued_seconds),
         )
         verbs = SpeechVerbs(

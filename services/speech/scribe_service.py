@@ -33,10 +33,10 @@ def load_scribe_service(
         parts = WritingParts.of(scribe.loaded, built, settings)
         transcriber = DictationTranscriber(
             scribe,
-            ScribeWriter(parts.generator, scribe, parts.preprocessing),
+            ScribeWriter(parts.generator, scribe, parts.threads.preprocessing),
             AudioReader(scribe.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds)),
             parts.encoder,
-            parts.preprocessing,
+            parts.threads.preprocessing,
             HeldSeconds(settings.max_queued_seconds),
             RecordingCuts(VoiceNetwork.load(), scribe.rate, scribe.seconds),
             built.context_tokens,

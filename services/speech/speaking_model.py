@@ -7,13 +7,12 @@ from sensorium.v1 import models_pb2 as pb
 from services.batched_model import BatchedModel
 from services.engine.admission import Admission, QueueLimits
 from services.engine.checkpoint import Checkpoint
+from services.engine.engine_threads import EngineThreads
 from services.engine.language.languages import tags_of
 from services.engine.metrics import EngineMetrics
-from services.engine.preprocessing import Preprocessing
 from services.engine.speech_synthesis.engine import SpeechEngine, SpeechLimits
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
 from services.speech.config import SpeechSettings
-from services.speech.engine_threads import EngineThreads
 from services.speech.synthesize import Synthesizer
 from services.speech.verb_set import SpeechVerbs
 
@@ -45,11 +44,11 @@ def load_speaking_service(
     admission = Admission(QueueLimits(settings.max_queued_requests))
     limits = SpeechLimits(settings.max_speaking, round(settings.max_unread_seconds * speaker.sample_rate))
     engine = SpeechEngine(admission, metrics, limits)
-    threads = EngineThreads(engine, Preprocessing(admission))
+    threads = EngineThreads(engine)
     synthesizer = Synthesizer(loaded, engine, threads.preprocessing, settings.text_characters, settings.message_bytes)
     return SpeakingService(
         loaded=loaded,
-        pipeline=threads,
+        threads=threads,
         verbs=SpeechVerbs(synthesizer=synthesizer),
         tasks=[pb.TASK_SYNTHESIZE],
         limits=pb.ModelLimits(),

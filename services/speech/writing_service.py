@@ -8,9 +8,8 @@ from services.answer_conversion import duration
 from services.engine.generation.building.build import BuiltEngine
 from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel
-from services.engine.preprocessing import Preprocessing
-from services.engine.structure.compiler import StructureCompiler
 from services.generation.engine_facts import describe, generation_limits
+from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
 from services.speech.config import SpeechSettings
 from services.speech.verb_set import SpeechVerbs
@@ -23,19 +22,17 @@ class WritingParts:
     loaded: LoadedModel
     built: BuiltEngine
     encoder: PromptEncoder
-    preprocessing: Preprocessing
-    structures: StructureCompiler
+    threads: GenerationThreads
     generator: TextGenerator
 
     @classmethod
     def of(cls, loaded: LoadedModel, built: BuiltEngine, settings: SpeechSettings) -> "WritingParts":
         """Returns what asks an engine for windows of recordings."""
-        admission = built.engine.admission
-        preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
+        threads = GenerationThreads(built.engine, loaded.tokenizer)
         encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
         limits = generation_limits(loaded, built, encoder, settings)
-        generator = TextGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing, structures)
-        return cls(loaded, built, encoder, preprocessing, structures, generator)
+        generator = TextGenerator(threads, encoder, loaded.defaults, limits)
+        return cls(loaded, built, encoder, threads, generator)
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,10 @@ class WritingService:
     languages: Sequence[str]
     """Tags of those that it is known to hear or to write."""
 
-    def start(self) -> None:
+    @property
+    def threads(self) -> GenerationThreads:
         """See LoadedService."""
-        self.parts.built.engine.start()
-
-    def trouble(self, seconds: float) -> str:
-        """See LoadedService."""
-        return self.parts.built.engine.trouble(seconds)
+        return self.parts.threads
 
     def describe(self, info: pb.ModelInfo) -> None:
         """See LoadedService."""
@@ -66,9 +60,3 @@ class WritingService:
         info.limits.media_bytes = self.settings.media_bytes
         info.limits.audio_duration.CopyFrom(duration(self.settings.audio_seconds))
         info.languages[:] = self.languages
-
-    def close(self) -> None:
-        """See LoadedService."""
-        self.parts.built.engine.close()
-        self.parts.preprocessing.close()
-        self.parts.structures.close()

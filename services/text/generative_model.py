@@ -3,24 +3,43 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from transformers import PreTrainedTokenizerBase
+
 from sensorium.v1 import models_pb2 as pb
 from services.engine.adapters.named import read_named, with_adapters
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.generation.building.build import BuiltEngine, build_engine
+from services.engine.generation.engine import GenerationEngine
 from services.engine.language.languages import tags_of
 from services.engine.language.translation import Translations, find_translations
 from services.engine.loading import LoadedModel, load_language_checkpoint
 from services.engine.metrics import EngineMetrics
 from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided, started_rank
-from services.engine.preprocessing import Preprocessing
-from services.engine.structure.compiler import StructureCompiler
 from services.generation.engine_facts import describe, engine_settings
+from services.generation.generation_threads import GenerationThreads
 from services.process import name_of
 from services.text.config import TextSettings
 from services.text.follower import letter_to, step_seconds
 from services.text.verb_set import TextVerbs
 from services.text.verbs import text_verbs
+
+
+class _RankThreads(GenerationThreads):
+    """Those of a model that is divided among several processes, and those processes."""
+
+    def __init__(self, engine: GenerationEngine, tokenizer: PreTrainedTokenizerBase, ranks: Leading) -> None:
+        super().__init__(engine, tokenizer)
+        self._ranks = ranks
+
+    def trouble(self, seconds: float) -> str:
+        """See EngineThreads."""
+        return self._ranks.trouble() or super().trouble(seconds)
+
+    def close(self) -> None:
+        """See EngineThreads."""
+        super().close()
+        self._ranks.close()
 
 
 @dataclass(frozen=True)
@@ -30,21 +49,9 @@ class GenerativeModel:
     model: LoadedModel
     built: BuiltEngine
     translations: Translations | None
-    preprocessing: Preprocessing
-    structures: StructureCompiler
+    threads: GenerationThreads
     verbs: TextVerbs
     settings: TextSettings
-    ranks: Leading | None = None
-    """The others, where the model is divided among several."""
-
-    def start(self) -> None:
-        """See LoadedService."""
-        self.built.engine.start()
-
-    def trouble(self, seconds: float) -> str:
-        """See LoadedService."""
-        lost = "" if self.ranks is None else self.ranks.trouble()
-        return lost or self.built.engine.trouble(seconds)
 
     def describe(self, info: pb.ModelInfo) -> None:
         """See LoadedService."""
@@ -53,14 +60,6 @@ class GenerativeModel:
         for adapter in info.named_adapters:
             assert self.model.adapters is not None
             adapter.revision = self.model.adapters.named[adapter.name].revision
-
-    def close(self) -> None:
-        """See LoadedService."""
-        self.built.engine.close()
-        self.preprocessing.close()
-        self.structures.close()
-        if self.ranks is not None:
-            self.ranks.close()
 
 
 def load_generative_model(
@@ -112,11 +111,11 @@ def _load(
     with metrics.loading("warm_up"):
         build = build_engine if ranks is None else ranks.build
         built = build(loaded, engine_settings(settings), metrics)
-        admission = built.engine.admission
-        preprocessing, structures = Preprocessing(admission), StructureCompiler(loaded.tokenizer, admission)
+        given = built.engine, loaded.tokenizer
+        threads = GenerationThreads(*given) if ranks is None else _RankThreads(*given, ranks)
         translations = find_translations(loaded)
-        verbs = text_verbs(loaded, built, translations, preprocessing, structures, settings)
-    return GenerativeModel(loaded, built, translations, preprocessing, structures, verbs, settings, ranks)
+        verbs = text_verbs(loaded, built, translations, threads, settings)
+    return GenerativeModel(loaded, built, translations, threads, verbs, settings)
 
 
 def describe_tasks(info: pb.ModelInfo, verbs: TextVerbs, translations: Translations | None) -> None:

@@ -6,9 +6,8 @@ from services.engine.generation.building.build import BuiltEngine
 from services.engine.language.prompting import PromptEncoder
 from services.engine.language.translation import Translations
 from services.engine.loading import LoadedModel
-from services.engine.preprocessing import Preprocessing
-from services.engine.structure.compiler import StructureCompiler
 from services.generation.engine_facts import generation_limits
+from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
 from services.text.config import TextSettings
 from services.text.reading import EncoderReader
@@ -22,14 +21,13 @@ def text_verbs(
     loaded: LoadedModel,
     built: BuiltEngine,
     translations: Translations | None,
-    preprocessing: Preprocessing,
-    structures: StructureCompiler,
+    threads: GenerationThreads,
     settings: TextSettings,
 ) -> TextVerbs:
     """Returns the verbs of a model and of the adapters beside it; `translations` are what it translates, if it does."""
 
     def verbs(own: LoadedModel, adapter: str = "") -> TextVerbs:
-        return _verbs(own, built, translations, preprocessing, structures, settings, adapter)
+        return _verbs(own, built, translations, threads, settings, adapter)
 
     named = {} if loaded.adapters is None else loaded.adapters.named
     adapters = {
@@ -43,21 +41,20 @@ def _verbs(
     loaded: LoadedModel,
     built: BuiltEngine,
     translations: Translations | None,
-    preprocessing: Preprocessing,
-    structures: StructureCompiler,
+    threads: GenerationThreads,
     settings: TextSettings,
     adapter: str,
 ) -> TextVerbs:
     batch_items = settings.max_batch_items
     encoder = PromptEncoder(loaded.tokenizer, max(built.context_tokens, built.source_tokens))
     limits = generation_limits(loaded, built, encoder, settings)
-    generator = TextGenerator(built.engine, encoder, loaded.defaults, limits, preprocessing, structures, adapter)
+    generator = TextGenerator(threads, encoder, loaded.defaults, limits, adapter)
     translator = None
     if translations is not None:
         reader = EncoderReader(encoder, limits)
         translator = TextTranslator(generator, reader, translations, loaded.defaults, batch_items)
     return TextVerbs(
-        TextTokenizer(encoder, loaded.vocabulary_size, batch_items, preprocessing),
+        TextTokenizer(encoder, loaded.vocabulary_size, batch_items, threads.preprocessing),
         generator,
         make_summarizer(loaded, generator, encoder, limits, translations, batch_items),
         translator,

@@ -16,8 +16,8 @@ from services.engine.batching.queue import BatchLimits, Entry, ItemQueue
 from services.engine.batching.wanted import Unwanted, asking
 from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory, let_go
+from services.engine.engine import Engine
 from services.engine.metrics import EngineMetrics
-from services.engine.model_thread import ModelThread
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +33,14 @@ class BatchRunner(Protocol):
         ...
 
 
-class Batcher:
+class Batcher(Engine):
     """Dynamic batching over one model: whatever waits when the model is free goes through it together.
 
     `run` is called on an event loop; everything else happens in the batcher's thread. With `wait_seconds` a batch that
     is not full waits so long for more; by default nothing waits while the model is free.
     """
+
+    admission: BatchAdmission
 
     def __init__(
         self,
@@ -49,33 +51,17 @@ class Batcher:
         *,
         wait_seconds: float = 0.0,
     ) -> None:
+        super().__init__("batcher", admission, metrics)
         self._runner = runner
         self._limits = limits
         self._wait_seconds = wait_seconds
-        self.admission = admission
-        self._metrics = metrics
         self._queue = ItemQueue()
         self._new: deque[Job] = deque()
         self._cancelled: deque[Job] = deque()
         self._current: list[Entry] = []
         self._next_look = 0.0
         self._done: list[tuple[Job, Computed | SensoriumError]] = []
-        self._thread = ModelThread("batcher", self._loop)
         metrics.requests_running.set_function(lambda: len(self._current))
-        metrics.watch_queue(admission)
-
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Ends what still waits with ModelNotReady, and the thread. Drain before calling this."""
-        self.admission.closed = True
-        self._thread.close()
-
-    def trouble(self, seconds: float) -> str:
-        """See ModelThread; its steps are batches."""
-        return self._thread.trouble(seconds)
 
     async def run(self, items: Sequence[Item], deadline: float | None, input_tokens: int = 0) -> Computed:
         """Returns what the model makes of the items, of which there are some: of all of them, or it raises.
@@ -90,7 +76,7 @@ class Batcher:
         assert items, "a request without items would never end"
         job = Job(items, deadline, time.monotonic(), asyncio.get_running_loop().create_future(), input_tokens)
         self.admission.enter(job.cost, deadline)
-        self._thread.submit(self._new, job, self.admission, job.cost)
+        self._thread.submit(self._new, job, job.cost)
         try:
             return await job.future
         finally:
@@ -114,7 +100,7 @@ class Batcher:
                 self._end_all(Internal())
             self._send()
             self._thread.busy_since = None
-        self._thread.end(self.admission)
+        self._thread.end()
         self._receive()
         self._end_all(self._thread.farewell)
         self._send()

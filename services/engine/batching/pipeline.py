@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from services.engine.batching.answer import Answer, RequestTimes
 from services.engine.batching.batcher import Batcher
 from services.engine.batching.job import Item
-from services.engine.preprocessing import Preprocessing
+from services.engine.engine_threads import EngineThreads
 
 T = TypeVar("T")
 
@@ -28,33 +28,16 @@ class Prepared(Generic[T]):
     audio_seconds: float | None = None
 
 
-class Pipeline:
+class Pipeline(EngineThreads[Batcher]):
     """Neither the event loop nor the model's thread is kept by what is done before and after the model."""
-
-    def __init__(self, batcher: Batcher) -> None:
-        self._batcher = batcher
-        self.preprocessing = Preprocessing(batcher.admission)
 
     async def run(self, prepare: Callable[[], Prepared[T]], deadline: float | None) -> Answer[T]:
         """Returns the answer. Raises what `prepare`, the batcher and the finishing raise."""
         began = time.monotonic()
         prepared = await self.preprocessing.run(prepare)
         preprocess = time.monotonic() - began
-        computed = await self._batcher.run(prepared.items, deadline, prepared.input_tokens)
+        computed = await self.engine.run(prepared.items, deadline, prepared.input_tokens)
         result = await self.preprocessing.finish(prepared.finish, computed.outputs)
         total = time.monotonic() - began
         times = RequestTimes(computed.times.queue, preprocess, computed.times.compute, total)
         return Answer(result, times, prepared.input_tokens, prepared.images, prepared.audio_seconds)
-
-    def start(self) -> None:
-        """Starts the model's thread."""
-        self._batcher.start()
-
-    def trouble(self, seconds: float) -> str:
-        """See Batcher."""
-        return self._batcher.trouble(seconds)
-
-    def close(self) -> None:
-        """Ends the threads."""
-        self._batcher.close()
-        self.preprocessing.close()

@@ -13,12 +13,12 @@ from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, Sens
 from services.engine.admission import Admission
 from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory, let_go
+from services.engine.engine import Engine
 from services.engine.following.model import FollowingModel, Written
 from services.engine.following.session import Session
 from services.engine.following.stream import FollowingStream, Letter, Progress
 from services.engine.generation.requests.request import Work
 from services.engine.metrics import EngineMetrics
-from services.engine.model_thread import ModelThread
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +26,12 @@ _IDLE_SECONDS = 5.0
 """An utterance of which nothing came for so long gives up its row to one that waits; it begins anew when more comes."""
 
 
-class FollowingEngine:
+class FollowingEngine(Engine):
     """`follow` is called on an event loop and returns at once; all else happens in the engine's thread."""
 
     def __init__(self, model: FollowingModel, admission: Admission, metrics: EngineMetrics) -> None:
-        self.admission = admission
+        super().__init__("following-engine", admission, metrics)
         self._model = model
-        self._metrics = metrics
         self._new: deque[Session] = deque()
         self._sent: deque[tuple[Session, Letter]] = deque()
         self._left: deque[Session] = deque()
@@ -40,22 +39,7 @@ class FollowingEngine:
         """Those without a row, in the order in which they get one."""
         self._seated: list[Session] = []
         self._free = list(range(model.rows))
-        self._thread = ModelThread("following-engine", self._loop)
         metrics.requests_running.set_function(lambda: len(self._seated))
-        metrics.watch_queue(admission)
-
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Ends what is still written with ModelNotReady, and the thread. Drain before calling this."""
-        self.admission.closed = True
-        self._thread.close()
-
-    def trouble(self, seconds: float) -> str:
-        """See ModelThread."""
-        return self._thread.trouble(seconds)
 
     def follow(self, deadline: float | None, work: Work) -> FollowingStream:
         """Queues an utterance, and returns what takes its samples and tells what is written. Its time goes to `work`.
@@ -72,7 +56,7 @@ class FollowingEngine:
         )
         now = time.monotonic()
         session = Session(deadline, now, work, stream, touched=now)
-        self._thread.submit(self._new, session, self.admission, 1)
+        self._thread.submit(self._new, session, 1)
         return stream
 
     def _loop(self) -> None:
@@ -90,7 +74,7 @@ class FollowingEngine:
             self._thread.busy_since = None
             if not worked:
                 self._thread.wait(self._new, self._sent, self._left, seconds=self._pause())
-        self._thread.end(self.admission)
+        self._thread.end()
         self._receive()
         self._end_all(self._thread.farewell)
 

@@ -7,6 +7,7 @@ from collections import deque
 
 from sensorium.errors import DeadlineExceeded, Internal, SensoriumError
 from services.engine.admission import Admission
+from services.engine.engine import Engine
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.computation import Computation
 from services.engine.generation.group import SequenceGroup
@@ -25,7 +26,6 @@ from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.speculation.speculation import Speculation
 from services.engine.metrics import EngineMetrics
-from services.engine.model_thread import ModelThread
 from services.engine.multimodal.media_queue import MediaQueue
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _SWITCH_SECONDS = 1e-4
 """After which the event loop's thread lets the engine's go on, where a GPU's steps take milliseconds."""
 
 
-class GenerationEngine:
+class GenerationEngine(Engine):
     """Continuous batching over one model: requests join and leave at any step.
 
     `submit` is called on an event loop and returns at once; everything else happens in the engine's thread.
@@ -59,9 +59,8 @@ class GenerationEngine:
         All streams together have at most `messages_per_second` deltas, where that is not 0.
         `media` encodes media in prompts, `launcher` runs decode steps ahead, `speculation` proposes tokens.
         """
-        self._runner, self._scheduler = runner, scheduler
-        self.admission = admission
-        self._metrics, self._media = metrics, media
+        super().__init__("generation-engine", admission, metrics)
+        self._runner, self._scheduler, self._media = runner, scheduler, media
         self._encoded, self._unread_tokens = False, unread_tokens
         self._pace, self._outbox = MessagePace(messages_per_second), Outbox()
         self._ledger = Ledger(scheduler, admission, metrics, self._outbox)
@@ -72,25 +71,14 @@ class GenerationEngine:
         self._new, self._cancelled = deque[SequenceGroup](), deque[SequenceGroup]()
         self._progress = Progress(scheduler, self._ledger, self._outbox)
         self._preemptions_seen, self._forward_seen, self._generated_seen = 0, 0.0, 0
-        self._thread = ModelThread("generation-engine", self._loop)
         metrics.requests_running.set_function(lambda: len(scheduler.running))
-        metrics.watch_queue(admission)
         metrics.kv_cache_usage.set_function(lambda: 1 - pool.free_count / pool.page_count)
 
     def start(self) -> None:
-        """Starts the thread."""
+        """See Engine."""
         if self._lookahead.active:
             sys.setswitchinterval(_SWITCH_SECONDS)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Ends what is still running with ModelNotReady, and the thread. Drain before calling this."""
-        self.admission.closed = True
-        self._thread.close()
-
-    def trouble(self, seconds: float) -> str:
-        """See ModelThread."""
-        return self._thread.trouble(seconds)
+        super().start()
 
     def submit(self, request: GenerationRequest, *outputs: OutputBuilder) -> GenerationStream:
         """Queues a request and returns the stream of its events.
@@ -105,7 +93,7 @@ class GenerationEngine:
         stream = GenerationStream(backlog_tokens=backlog, pace=self._pace, outputs=len(outputs))
         group = SequenceGroup(request, outputs, stream, arrival=time.monotonic())
         stream.on_cancel(lambda: self._thread.post(self._cancelled, group))
-        self._thread.submit(self._new, group, self.admission, request.token_count)
+        self._thread.submit(self._new, group, request.token_count)
         return stream
 
     def _loop(self) -> None:
@@ -127,7 +115,7 @@ class GenerationEngine:
                 self._thread.wait(self._new, self._cancelled)
         else:
             self._lookahead.close()
-        self._thread.end(self.admission)
+        self._thread.end()
         self._end_all(self._thread.farewell)
         self._outbox.send()
         if self._media is not None:

@@ -15,9 +15,9 @@ from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, Sens
 from services.engine.admission import Admission
 from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory
+from services.engine.engine import Engine
 from services.engine.generation.requests.request import GenerationTimes
 from services.engine.metrics import EngineMetrics
-from services.engine.model_thread import ModelThread
 from services.engine.speech_synthesis.speech import Speech
 from services.engine.speech_synthesis.stream import Sound, SpeechStream
 
@@ -34,7 +34,7 @@ class SpeechLimits:
     """Sound that waits for a reader before its request pauses, which costs the model nothing."""
 
 
-class SpeechEngine:
+class SpeechEngine(Engine):
     """Requests share the model fairly: whose sound has taken the least of its time has the next step of it.
 
     `speak` is called on an event loop and returns at once; everything else happens in the engine's thread. No step is
@@ -42,8 +42,7 @@ class SpeechEngine:
     """
 
     def __init__(self, admission: Admission, metrics: EngineMetrics, limits: SpeechLimits) -> None:
-        self.admission = admission
-        self._metrics = metrics
+        super().__init__("speech-engine", admission, metrics)
         self._limits = limits
         self._new: deque[Speech] = deque()
         self._cancelled: deque[Speech] = deque()
@@ -52,22 +51,7 @@ class SpeechEngine:
         self._speaking: list[Speech] = []
         self._turn = 0.0
         """Of who had the last step."""
-        self._thread = ModelThread("speech-engine", self._loop)
         metrics.requests_running.set_function(lambda: len(self._speaking))
-        metrics.watch_queue(admission)
-
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Ends what is still spoken with ModelNotReady, and the thread. Drain before calling this."""
-        self.admission.closed = True
-        self._thread.close()
-
-    def trouble(self, seconds: float) -> str:
-        """See ModelThread."""
-        return self._thread.trouble(seconds)
 
     def speak(self, steps: Iterator[Tensor | None], cost: int, deadline: float | None) -> SpeechStream:
         """Queues a request, which reads `cost` tokens, and returns the stream of its sound.
@@ -83,7 +67,7 @@ class SpeechEngine:
             left=lambda: self._thread.post(self._cancelled, speech),
         )
         speech = Speech(steps, cost, deadline, time.monotonic(), stream)
-        self._thread.submit(self._new, speech, self.admission, cost)
+        self._thread.submit(self._new, speech, cost)
         return stream
 
     def _loop(self) -> None:
@@ -102,7 +86,7 @@ class SpeechEngine:
                 log.exception("The engine failed outside the model; the request is ended")
                 self._end(speech, "error", Internal())
             self._thread.busy_since = None
-        self._thread.end(self.admission)
+        self._thread.end()
         self._receive()
         for speech in [*self._waiting, *self._speaking]:
             self._end(speech, "error", self._thread.farewell)

@@ -68,7 +68,7 @@ NONE: Any = None
 
 
 def conversation() -> None:
-    generator = MultimodalGenerator(NONE, NONE, NONE, NONE, NONE, NONE, MediaPrompts(QUICK, NONE, MANY))
+    generator = MultimodalGenerator(NONE, NONE, NONE, NONE, MediaPrompts(QUICK, NONE, MANY))
     generator._media([ShownMedium(MediaKind.IMAGE, each, "image") for each in SENT], [], None)
 
 

@@ -17,10 +17,10 @@ from services.engine.generation.sequence import Sequence
 from services.engine.language.prompting import PromptEncoder
 from services.engine.language.texts import Chat
 from services.engine.preprocessing import Preprocessing
-from services.engine.structure.compiler import StructureCompiler
 from services.engine.structure.format import StructureFormat, StructureKind
 from services.engine.structure.structure import Structure
 from services.generation.ask import GenerationAsk
+from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
 from tests.services.bench import Bench, BenchMaker, read
 from tests.services.fake_runner import continuation
@@ -36,12 +36,10 @@ def bench(fake: BenchMaker) -> Bench:
 
 @pytest.fixture
 def verb(bench: Bench, tokenizer: PreTrainedTokenizerFast) -> Iterator[TextGenerator]:
-    preprocessing = Preprocessing(bench.engine.admission)
-    structures = StructureCompiler(tokenizer, bench.engine.admission)
+    threads = GenerationThreads(bench.engine, tokenizer)
     encoder = PromptEncoder(tokenizer, LIMITS.context_tokens)
-    yield TextGenerator(bench.engine, encoder, ModelDefaults(), LIMITS, preprocessing, structures)
-    preprocessing.close()
-    structures.close()
+    yield TextGenerator(threads, encoder, ModelDefaults(), LIMITS)
+    threads.close()
 
 
 def options(**fields: Any) -> GenerationOptions:

@@ -22,7 +22,7 @@ async def test_a_recording_that_is_begun_waits_where_the_queue_is_full(
 ) -> None:
     settings = SpeechSettings(model=str(write_listening_model(tmp_path)), device="cpu", dtype="float32")
     service = load(settings, EngineMetrics(CollectorRegistry()), lambda: None)
-    service.start()
+    service.threads.start()
     ask = TranscribeAsk(SentMedia(encoded(sound(8.5, 1)), ""), None, (), language="en", word_times=True)
     calls: list[bool] = []
     turned_away: set[int] = set()
@@ -51,4 +51,4 @@ async def test_a_recording_that_is_begun_waits_where_the_queue_is_full(
         with pytest.raises(QueueFull):
             await transcriber.transcribe(ask)
     finally:
-        service.close()
+        service.threads.close()

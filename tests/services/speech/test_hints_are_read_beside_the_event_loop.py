@@ -23,7 +23,7 @@ async def test_by_those_who_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     folder = write_listening_model(tmp_path) if whisper else tiny_hearing_models.write_checkpoint(tmp_path, kind)
     settings = SpeechSettings(model=str(folder), device="cpu", dtype="float32")
     service = load(settings, EngineMetrics(CollectorRegistry()), lambda: None)
-    service.start()
+    service.threads.start()
     try:
         transcriber: Any = service.verbs.transcriber
         own, threads = transcriber._encoder.encode, list[threading.Thread]()
@@ -39,4 +39,4 @@ async def test_by_those_who_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert len(threads) >= 2
         assert threading.current_thread() not in threads
     finally:
-        service.close()
+        service.threads.close()

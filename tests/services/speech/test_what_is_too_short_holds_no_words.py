@@ -26,7 +26,7 @@ async def test_what_is_too_short_holds_no_words(tmp_path: Path, kind: str) -> No
     folder = tiny.write_checkpoint(tmp_path, kind)
     settings = SpeechSettings(model=str(folder), device="cpu", dtype="float32")
     service = load(settings, EngineMetrics(CollectorRegistry()), lambda: None)
-    service.start()
+    service.threads.start()
     try:
         transcriber = service.verbs.transcriber
         assert transcriber is not None
@@ -36,4 +36,4 @@ async def test_what_is_too_short_holds_no_words(tmp_path: Path, kind: str) -> No
         with pytest.raises(InvalidArgument, match=f"audio: {KINDS[kind]}"):
             await transcriber.transcribe(replace(ask, audio=SentMedia(encoded(short), "")))
     finally:
-        service.close()
+        service.threads.close()

@@ -29,7 +29,7 @@ def attempt(
     auto_class.from_config(made).save_pretrained(folder)
     wordpiece().save_pretrained(folder)
     settings = TextSettings(model=str(folder), task=task, device="cpu", dtype="float32")
-    load(settings, EngineMetrics(CollectorRegistry()), lambda: None).close()
+    load(settings, EngineMetrics(CollectorRegistry()), lambda: None).threads.close()
 
 
 def test_a_model_of_tables_is_refused(tmp_path: Path) -> None:

@@ -21,9 +21,8 @@ from services.engine.generation.sequence import Sequence
 from services.engine.language.prompting import PromptEncoder
 from services.engine.language.texts import Truncation
 from services.engine.language.translation import Frame, Pairs
-from services.engine.preprocessing import Preprocessing
-from services.engine.structure.compiler import StructureCompiler
 from services.engine.structure.format import StructureFormat, StructureKind
+from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
 from services.text.ask import TextsAsk
 from services.text.batches import defaults_in
@@ -59,13 +58,11 @@ def seen(bench: Bench) -> list[GenerationRequest]:
 
 @pytest.fixture
 def parts(bench: Bench, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[TextGenerator, EncoderReader]]:
-    preprocessing = Preprocessing(bench.engine.admission)
-    structures = StructureCompiler(tokenizer, bench.engine.admission)
+    threads = GenerationThreads(bench.engine, tokenizer)
     encoder = PromptEncoder(tokenizer, 64)
-    generator = TextGenerator(bench.engine, encoder, DEFAULTS, LIMITS, preprocessing, structures)
+    generator = TextGenerator(threads, encoder, DEFAULTS, LIMITS)
     yield generator, EncoderReader(encoder, LIMITS)
-    preprocessing.close()
-    structures.close()
+    threads.close()
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_pickled_weights_are_refused_unless_allowed(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelRefused, match="--allow-pickle-weights"):
         loaded(folder)
-    loaded(folder, allow_pickle_weights=True).close()
+    loaded(folder, allow_pickle_weights=True).threads.close()
 
 
 def test_a_model_that_answers_at_random_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,20 @@
+"""The threads of a model that generates."""
+
+from transformers import PreTrainedTokenizerBase
+
+from services.engine.engine_threads import EngineThreads
+from services.engine.generation.engine import GenerationEngine
+from services.engine.structure.compiler import StructureCompiler
+
+
+class GenerationThreads(EngineThreads[GenerationEngine]):
+    """An engine that generates, what prepares its requests, and what compiles the structures of their outputs."""
+
+    def __init__(self, engine: GenerationEngine, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__(engine)
+        self.structures = StructureCompiler(tokenizer, engine.admission)
+
+    def close(self) -> None:
+        """See EngineThreads."""
+        super().close()
+        self.structures.close()
