@@ -17,6 +17,10 @@ Said = str | Image.Image | Samples
 """A piece of what a user says and shows."""
 
 
+MORE: dict[str, dict[str, Any]] = {"vibevoice_asr": {"sample": False}}
+"""What `generate` is told besides, so that it adds no noise to what is heard."""
+
+
 class OwnModel:
     """One of the tiny models, run by transformers alone, in float32 on the CPU."""
 
@@ -26,12 +30,13 @@ class OwnModel:
         kind = tiny.model_class(AutoConfig.from_pretrained(folder))
         self._model: Any = kind.from_pretrained(folder, dtype=torch.float32).eval()
         self._model.generation_config.eos_token_id = None  # so that outputs have one length
+        self._more = MORE.get(name, {})
 
     def generate(self, *said: Said, count: int = 12, template: str | None = None) -> list[int]:
         """Returns the tokens that continue one turn of a user, greedily; written by the model's template or this."""
         inputs = self._inputs(said, template)
         with torch.inference_mode():
-            output = self._model.generate(**inputs, max_new_tokens=count, do_sample=False)
+            output = self._model.generate(**inputs, **self._more, max_new_tokens=count, do_sample=False)
         return output[0, inputs["input_ids"].shape[1] :].tolist()
 
     def _inputs(self, said: tuple[Said, ...], template: str | None) -> dict[str, Any]:

@@ -2,9 +2,13 @@
 
 import importlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
+import transformers
+from packaging.version import Version
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
@@ -28,6 +32,10 @@ _NAMED = {
     },
     "omniasr": {"audio_token": "<extra_id_1>"},
     "glmasr": {"audio_token": "<|pad|>"},
+    "vibevoice_asr": {
+        "audio_token": "<|box_start|>", "audio_bos_token": "<|object_ref_start|>",
+        "audio_eos_token": "<|object_ref_end|>",
+    },
 }  # fmt: skip
 _NAMED["granite_speech_plus"] = _NAMED["granite_speech"]
 _TEXT = {
@@ -46,6 +54,9 @@ _MORE = {
     "omniasr": ["<|lang:eng_latn|>", "<|lang:kor_hang|>", "<|lang:auto|>"],
 }
 """Other tokens of theirs, which are text."""
+_FIRST = Version("5.17")
+_SINCE = {"vibevoice_asr": Version("5.24")}
+"""Versions whose `generate` can be told to add no noise."""
 _WRITTEN = (
     "{% if p.type == 'audio' %}MEDIUM{% elif p.type == 'keywords' %}Words: {{ p.keywords | join(', ') }}. "
     "{% elif p.type == 'language' %}In {{ p.language }}: {% else %}"
@@ -129,7 +140,18 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
             "num_conv_pos_embedding_groups": 4, "layerdrop": 0.0,
         },
     ),
+    "vibevoice_asr": lambda: _config(
+        "vibevoice_asr", {"model_type": "qwen2"}, acoustic_tokenizer_encoder_config=_vibevoice(12),
+        semantic_tokenizer_encoder_config=_vibevoice(20), acoustic_tokenizer_chunk_size=2 * RATE,
+    ),
 }  # fmt: skip
+
+
+def _vibevoice(width: int) -> dict[str, Any]:
+    return {
+        "model_type": "vibevoice_acoustic_tokenizer_encoder", "hidden_size": width, "num_filters": 4,
+        "downsampling_ratios": [8, 20, 20], "depths": [1, 1, 1, 1], "layer_scale_init_value": 0.5,
+    }  # fmt: skip
 
 
 _LISTENERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -140,6 +162,7 @@ _LISTENERS: dict[str, tuple[str, dict[str, Any]]] = {
     "moss_transcribe_diarize": ("MossTranscribeDiarizeFeatureExtractor", {"feature_size": MELS, "chunk_length": 2}),
     "omniasr": ("OmniASRFeatureExtractor", {}),
     "glmasr": ("WhisperFeatureExtractor", {"feature_size": MELS, "chunk_length": 2}),
+    "vibevoice_asr": ("VibeVoiceAcousticTokenizerFeatureExtractor", {"sampling_rate": RATE}),
 }
 
 
@@ -160,12 +183,21 @@ def template(name: str) -> str:
     """Returns the chat template."""
     named = _NAMED[name]
     marks = [named.get(f"audio_{edge}token", "") for edge in ("bos_", "", "eos_")]
+    if name == "vibevoice_asr":
+        marks.append(" It lasts <|AUDIO_DURATION|> s. ")
     written = tiny.TEMPLATE.replace("{% else %}MEDIUM", "").replace("{% if p.type == 'text' %}", _WRITTEN)
     return written.replace("MEDIUM", "".join(marks))
 
 
+def require(name: str) -> None:
+    """Skips the test where transformers does not know model `name`, or makes other things of it each time."""
+    if find_spec(f"transformers.models.{name}") is None or Version(transformers.__version__) < _SINCE.get(name, _FIRST):
+        pytest.skip("of a later version of transformers")
+
+
 def write_checkpoint(folder: Path, name: str, *, seed: int = 0) -> Path:
     """Writes the random model `name` with its processor to `folder` and returns it."""
+    require(name)
     model: Any = tiny.random_model(CONFIGS[name](), seed)
     if name == "musicflamingo":  # so that what it hears does not drown what it reads
         model.model.multi_modal_projector.linear_2.weight.data *= 0.05

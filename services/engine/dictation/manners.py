@@ -9,6 +9,7 @@ import numpy as np
 
 from services.engine.checkpoint import ModelRefused
 from services.engine.dictation.manner import Manner, Part, Wish, Written
+from services.engine.dictation.objects import read_objects
 from services.engine.language.languages import tag_of
 from services.engine.language.texts import Chat
 from services.engine.loading import LoadedModel
@@ -126,6 +127,15 @@ def _moss(loaded: LoadedModel, _: PromptComposer) -> Manner:
     return Manner(lambda wish: _own_request(processor, keywords=list(wish.hotwords)), read, takes_hotwords=True)
 
 
+def _vibevoice_asr(loaded: LoadedModel, _: PromptComposer) -> Manner:
+    processor = _processor(loaded)
+
+    def request(wish: Wish) -> str:
+        return _own_request(processor, prompt=" ".join(filter(None, (", ".join(wish.hotwords), wish.prompt))))
+
+    return Manner(request, read_objects, takes_prompt=True, takes_hotwords=True)
+
+
 def _granite_speech(loaded: LoadedModel, composer: PromptComposer) -> Manner:
     """Version 3.3, which has an adapter, was not trained with words that are likely."""
 
@@ -150,6 +160,7 @@ MANNERS: Mapping[str, Callable[[LoadedModel, PromptComposer], Manner]] = {
     "glmasr": _glmasr,
     "audioflamingo3": _audioflamingo3,
     "moss_transcribe_diarize": _moss,
+    "vibevoice_asr": _vibevoice_asr,
     "granite_speech": _granite_speech,
     "granite_speech_plus": _granite_speech_plus,
 }

@@ -32,7 +32,6 @@ _REFUSED = {
         ("kyutai_speech_to_text", "voxtral_realtime"),
         "it hears while it writes, not before: services.speech serves it.",
     ),
-    "vibevoice_asr": "it adds noise to what it hears, so that no two answers about a recording are alike.",
     "mllama": "it sees images beside its tokens, not among them. Llama 4, Qwen-VL or Gemma, say, are served.",
     **dict.fromkeys(("blip-2", "instructblip", "fuyu", "kosmos-2", "kosmos-2.5"), _BEFORE),
 }
@@ -65,6 +64,10 @@ def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
         processor = _processor(checkpoint, config, part)
         known = part is config and type(part) in MODEL_FOR_MULTIMODAL_LM_MAPPING
         model = read_model(checkpoint, part, AutoModelForMultimodalLM if known else own)
+    if coder := getattr(model.config, "acoustic_tokenizer_encoder_config", None):
+        # VibeVoice-ASR adds noise to what it hears, unless its `generate` is given `sample=False`: no two answers about
+        # a recording would be alike.
+        coder.vae_std = 0.0
     loaded = loaded_model(checkpoint, model, processor.tokenizer, processor)
     settle_manner(loaded)
     _tell_of_adapters(checkpoint)

@@ -20,6 +20,8 @@ from services.engine.generation.running.media import Medium
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.prompt_manner import PromptManner
 
+DURATION = "audio_duration_token"
+"""Name of what stands for the length of a recording in VibeVoice-ASR's template."""
 Decoded = Image.Image | NDArray[np.float32]
 """An image in RGB, or the samples of a recording, mono in [-1, 1] at the processor's rate."""
 
@@ -73,7 +75,8 @@ class MediaProcessor:
         """Texts that stand for media, and that no message may contain."""
         tokenizer: Any = self._processor.tokenizer
         own = tokenizer.convert_ids_to_tokens(list(self._token_ids.values()))
-        return list(dict.fromkeys([*self._placeholders.values(), *own, *self._processor.all_special_multimodal_tokens]))
+        marks = [*self._placeholders.values(), *own, *self._processor.all_special_multimodal_tokens]
+        return list(filter(None, dict.fromkeys([*marks, getattr(self._processor, DURATION, "")])))
 
     @property
     def unread_ids(self) -> frozenset[int]:

@@ -14,7 +14,7 @@ from services.engine.language.prompting import PromptEncoder
 from services.engine.language.texts import Chat
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.placing import MediaPlacer
-from services.engine.multimodal.processor import MediaProcessor
+from services.engine.multimodal.processor import DURATION, MediaProcessor
 
 FIELD = "prompt"
 """What the conversation is called in violations."""
@@ -92,8 +92,16 @@ class PromptComposer:
         for kind, left in waiting.items():
             if left:
                 raise _other_count(kind)
-        ids = self._encoder.encode(self._processor.joined(text), field=FIELD, add_special_tokens=False)
+        text = self._timed(self._processor.joined(text), [medium for _, medium in ordered])
+        ids = self._encoder.encode(text, field=FIELD, add_special_tokens=False)
         return [*self._processor.beginning(rendered), *ids, *self._processor.manner.ends], ordered
+
+    def _timed(self, text: str, media: Sequence[Medium]) -> str:
+        """Returns a text in which the seconds of recordings stand where the processor would write them."""
+        if duration := getattr(self._processor.own, DURATION, ""):
+            for medium in media:
+                text = text.replace(duration, f"{medium.seconds:.2f}", 1)
+        return text
 
     def _plain(self, chat: Chat) -> str | None:
         """Returns the parts of a user's only turn one behind another: what models without a template were trained on.

@@ -1,4 +1,3 @@
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,6 @@ from tests import tiny_voxtral
 
 
 def dictation(folder: Path, name: str) -> Dictation:
-    if find_spec(f"transformers.models.{name}") is None:
-        pytest.skip("of a later version of transformers")
     return load(tiny.write_checkpoint(folder, name))
 
 
@@ -49,6 +46,22 @@ def test_stretches_are_told_with_their_times(tmp_path: Path) -> None:
     assert read("[a][S01]One.[b] ") == Written("[a][S01]One.[b]")
     assert read(over := f"[{'1:' * 300}1][S01]One.[2]") == Written(over)
     assert read("One. ") == Written("One.")
+
+
+def test_stretches_are_told_as_objects(tmp_path: Path) -> None:
+    read = dictation(tmp_path, "vibevoice_asr").manner.read
+    one = '{"Start":0,"End":1.25,"Speaker":0,"Content":"One \\"b\\"."}'
+    two = '{"Start": 1.5, "End": 62.5, "Content": "Two."}'
+    found = Written('One "b". Two.', parts=[Part('One "b".', 0, 1.25), Part("Two.", 1.5, 62.5)])
+    assert read(f"assistant\n[{one},{two}]\n") == read(f"[{one}, {two}") == found
+    assert read(f"[{one},{two[:-4]}") == Written('One "b". Tw')
+    assert read(f'[{one},{{"Start":1,"Content":"a\\u00') == Written('One "b". a')
+    assert read(f'[{one},{{"Sta') == Written('One "b".', parts=found.parts[:1])
+    assert read('[{"Start":NaN,"End":1,"Content":"One."}]') == Written("One.")
+    assert read("[Music]") == Written("[Music]")
+    assert read(" One. ") == Written("One.")
+    assert read("[]").text == ""
+    assert read(f"{'[' * 100_000}") == Written("[" * 100_000)
 
 
 def test_languages_are_known_by_short_and_by_long_codes(tmp_path: Path) -> None:
@@ -97,3 +110,7 @@ def test_no_text_of_a_caller_may_begin_or_end_a_turn(tmp_path: Path) -> None:
     """Also by tokens that only the tokenizer's own file calls special."""
     own = dictation(tmp_path, "qwen3_asr")
     assert {"<|system|>", "<|user|>", "<|assistant|>", "<end>", "<|audio_pad|>"} <= set(own.reserved)
+
+
+def test_no_text_of_a_caller_may_tell_how_long_a_recording_lasts(tmp_path: Path) -> None:
+    assert "<|AUDIO_DURATION|>" in dictation(tmp_path, "vibevoice_asr").reserved

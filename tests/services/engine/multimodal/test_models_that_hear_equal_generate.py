@@ -1,6 +1,5 @@
 import asyncio
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,18 +17,12 @@ from tests.own_multimodal import Said, recording
 from tests.services.engine.multimodal.rig import Rig
 from tests.tiny_adapters import pair, write_adapter
 
-SEVERAL = {"moss_transcribe_diarize"}
+SEVERAL = {"moss_transcribe_diarize", "vibevoice_asr"}
 """Whose processors prepare each recording of a prompt as if it were alone."""
-
-
-def _known(name: str) -> None:
-    if find_spec(f"transformers.models.{name}") is None:
-        pytest.skip("of a later version of transformers")
 
 
 @pytest.mark.parametrize("name", tiny.CONFIGS)
 async def test_greedy_tokens_alone_and_beside_others(tmp_path: Path, name: str) -> None:
-    _known(name)
     rig = Rig.start(tiny.write_checkpoint(tmp_path, name), name, tiny.processor(name), max_sequences=6)
     # The last is longer than one window of models that hear by windows.
     short, middle, long = recording(1, 0.3), recording(2, 0.9), recording(3, 2.3)

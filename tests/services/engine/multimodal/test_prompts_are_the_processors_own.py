@@ -77,7 +77,6 @@ def test_a_processor_that_writes_otherwise_is_refused(tmp_path: Path, monkeypatc
         ("voxtral_realtime", "hears while it writes"),
         ("blip-2", "before every prompt"),
         ("mllama", "beside its tokens"),
-        ("vibevoice_asr", "adds noise"),
     ],
 )
 def test_what_cannot_be_served_is_refused_with_its_reason(tmp_path: Path, kind: str, told: str) -> None:
