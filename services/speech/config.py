@@ -51,5 +51,5 @@ class SpeechSettings(GenerationSettings):
     text_characters: int = Field(5000, ge=1, description="Characters of one text to speak.")
     max_speaking: int = Field(16, ge=1, description="Texts that are spoken by turns; others wait.")
     max_unread_seconds: float = Field(
-        10.0, gt=0, description="Audio that may wait for a slow reader before its text is no longer spoken."
+        10.0, gt=0, description="Audio that may wait for a slow reader before no further sentence of his is begun."
     )

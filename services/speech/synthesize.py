@@ -6,8 +6,6 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.media.audio_encoding import media_type
 from services.engine.preprocessing import Preprocessing
@@ -15,6 +13,7 @@ from services.engine.speech_synthesis.draws import Draws, key_of
 from services.engine.speech_synthesis.engine import SpeechEngine
 from services.engine.speech_synthesis.model import LoadedSpeaker, Manner
 from services.engine.speech_synthesis.reading import read_text
+from services.engine.speech_synthesis.speech import REST, Step
 from services.speech.spoken_text import Accepted, SpokenText
 from services.speech.synthesis_ask import AudioFacts, SynthesisAsk, WholeAudio
 from services.speech.synthesis_checks import manner_of, wrong_wishes
@@ -101,10 +100,12 @@ class Synthesizer:
         )
         return _Prepared(sentences, manner_of(ask, speaker), facts)
 
-    def _steps(self, prepared: _Prepared) -> Iterator[Tensor | None]:
+    def _steps(self, prepared: _Prepared) -> Iterator[Step]:
         """Takes the model through all sentences, one after the other. Runs in the engine's thread."""
         manner = prepared.manner
         for place, tokens in enumerate(prepared.sentences):
+            if place:
+                yield REST
             draws = Draws(key_of(prepared.facts.seed, place), self._loaded.device)
             like = yield from self._loaded.speaker.speak(tokens, manner, draws)
             manner = replace(manner, like=like)

@@ -20,6 +20,8 @@ _FORMATS = {
 }
 """What the library calls a format and its samples."""
 _LOSSY = {AudioEncoding.OGG_OPUS, AudioEncoding.MP3}
+_NEVER_EMPTY = {AudioEncoding.FLAC, AudioEncoding.OGG_OPUS, AudioEncoding.MP3}
+"""Files that nobody could open if they held no sample at all."""
 _BLOCK = 8192
 """Samples given to an encoder at once: some keep a copy of them on the stack."""
 
@@ -65,6 +67,7 @@ class AudioWriter:
         self._encoding = encoding
         self._file = _Buffer()
         self._sound: soundfile.SoundFile | None = None
+        self._empty = True
         if encoding in _FORMATS:
             kind, subtype = _FORMATS[encoding]
             file: Any = self._file
@@ -73,6 +76,7 @@ class AudioWriter:
     def push(self, samples: NDArray[np.float32]) -> None:
         """Takes the samples that follow, `[samples]`."""
         kept = np.clip(samples, -1.0, 1.0)
+        self._empty &= not len(kept)
         if self._encoding is AudioEncoding.FLOAT32:
             self._file.write(kept.astype("<f4", copy=False).tobytes())
             return
@@ -96,7 +100,12 @@ class AudioWriter:
         return self._file.take()
 
     def finish(self) -> bytes:
-        """Ends the file and returns the whole of it. Nothing may follow."""
+        """Ends the file and returns the whole of it. Nothing may follow.
+
+        A file that could not be opened if it were empty holds one sample of silence then.
+        """
+        if self._empty and self._encoding in _NEVER_EMPTY:
+            self.push(np.zeros(1, np.float32))
         if self._sound is not None:
             self._sound.close()
         return self._file.take()

@@ -1,5 +1,6 @@
 """Bark: reads a sentence as what is to be said, writes coarse and then fine codes of it, and makes sound of them."""
 
+import logging
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.model import Manner
 from services.engine.speech_synthesis.own_loop import Pauses, taken
 
+log = logging.getLogger(__name__)
+
 History = dict[str, Tensor]
 """What Bark said before, by the names of its library: a voice is how that sounded."""
 _ANY = "any"
@@ -28,6 +31,8 @@ _STEPS_PER_TOKEN = 16
 """A third of a second: as slow as anybody speaks."""
 _SHORTEST = 8
 """Steps of a sentence that tell its voice."""
+_BRIEF = 4
+"""Steps of a trial."""
 
 
 class Bark:
@@ -59,6 +64,8 @@ class Bark:
             },
             {"coarse_prompt": coarse, "fine_prompt": fine},
         )
+        if voices.pop(_ANY, None) is not None:
+            log.warning("%s lists a voice %r, which is here the name of none; it is left out", checkpoint.source, _ANY)
         self._histories: list[History | None] = [None, *voices.values()]
         self.voices: Sequence[str] = (_ANY, *voices)
         self.sample_rate: int = model.config.codec_config.sampling_rate
@@ -76,13 +83,16 @@ class Bark:
     ) -> Generator[Tensor | None, None, History | None]:
         """See SpeakingModel. There is one piece: the fine codes are written once there are all of the coarse."""
         history = self._histories[manner.voice or 0] or manner.like
-        said = yield from taken(lambda pause: self._say(tokens, history, pause), draws)
+        length = {"min_new_tokens": _BRIEF, "max_new_tokens": _BRIEF} if manner.brief else {}
+        said = yield from taken(lambda pause: self._say(tokens, history, length, pause), draws)
         if said is None:
             return manner.like
         yield self._model.codec_decode(said["fine_prompt"][None])[0]
         return manner.like or (said if len(said["semantic_prompt"]) >= _SHORTEST else None)
 
-    def _say(self, tokens: Sequence[int], history: History | None, pause: Callable[[], None]) -> History | None:
+    def _say(
+        self, tokens: Sequence[int], history: History | None, length: dict[str, int], pause: Callable[[], None]
+    ) -> History | None:
         """Returns the codes of a sentence; None if it has none. Follows the library's `generate`."""
         model, device = self._model, self._model.device
         criteria = StoppingCriteriaList([Pauses(pause)])
@@ -94,6 +104,7 @@ class Bark:
             min_eos_p=None,  # whatever its files say: `generate` hands this on
             stopping_criteria=criteria,
             **configs,
+            **length,
         )
         meant = means[0][means[0] < self._semantic.semantic_vocab_size]
         if not len(meant):

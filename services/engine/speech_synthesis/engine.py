@@ -18,7 +18,7 @@ from services.engine.device.memory_errors import lacks_memory
 from services.engine.engine import Engine
 from services.engine.generation.requests.request import GenerationTimes
 from services.engine.metrics import EngineMetrics
-from services.engine.speech_synthesis.speech import Speech
+from services.engine.speech_synthesis.speech import Rest, Speech, Step
 from services.engine.speech_synthesis.stream import Sound, SpeechStream
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,10 @@ class SpeechLimits:
     """How much of the engine requests may take."""
 
     speaking: int = 16
-    """Requests that have turns; more wait until one of these is done or far enough ahead of its reader."""
+    """Requests that have turns; more wait until one of these is done, or rests as it is far ahead of its reader."""
     unread_samples: int = 160_000
-    """Sound that waits for a reader before its request pauses, which costs the model nothing."""
+    """Sound that waits for a reader before his request pauses, once the sentence is said: within one it would keep
+    what the model has of it, which others need."""
 
 
 class SpeechEngine(Engine):
@@ -53,7 +54,7 @@ class SpeechEngine(Engine):
         """Of who had the last step."""
         metrics.requests_running.set_function(lambda: len(self._speaking))
 
-    def speak(self, steps: Iterator[Tensor | None], cost: int, deadline: float | None) -> SpeechStream:
+    def speak(self, steps: Iterator[Step], cost: int, deadline: float | None) -> SpeechStream:
         """Queues a request, which reads `cost` tokens, and returns the stream of its sound.
 
         Raises what Admission.enter raises. The stream raises that too, and:
@@ -107,7 +108,7 @@ class SpeechEngine(Engine):
                 self._end(speech, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
 
     def _paused(self, speech: Speech) -> bool:
-        return speech.unread >= self._limits.unread_samples
+        return speech.resting and speech.unread >= self._limits.unread_samples
 
     def _pause(self) -> float | None:
         """Returns how many seconds nothing is to be done unless something comes, or None for ever."""
@@ -131,7 +132,9 @@ class SpeechEngine(Engine):
         began, self._turn = time.monotonic(), speech.turn
         sound: Sound | SensoriumError | None
         try:
-            sound = _heard(next(speech.steps))
+            made = next(speech.steps)
+            speech.resting = isinstance(made, Rest)
+            sound = None if isinstance(made, Rest) else _heard(made)
         except StopIteration:
             sound = None
             self._complete(speech)

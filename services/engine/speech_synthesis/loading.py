@@ -49,7 +49,7 @@ from services.engine.speech_synthesis.vits import Vits
 _VOCODER_FOLDER = "vocoder"
 _TRIED_TOKENS = 4
 _TRIED_STEPS = 16
-"""All of a few tokens for a model that speaks; of one that makes music for half a minute, the beginning."""
+"""All of a few tokens, but for a model that would go on for long: there is sound in them too."""
 _DRAW = frozenset({"musicgen", "musicgen_melody", "csm", "bark", "dia"})
 """Kinds of which their generation configuration alone tells how they draw what they say."""
 _SERVED = "VITS, SpeechT5, CSM, Dia, Bark and MusicGen"
@@ -110,7 +110,7 @@ def try_out(loaded: LoadedSpeaker) -> None:
         ModelRefused: it fails, or makes no sound.
     """
     speaker = loaded.speaker
-    manner = Manner(embedding=[1.0] * speaker.embedding_width or None)
+    manner = Manner(embedding=[1.0] * speaker.embedding_width or None, brief=True)
     tokens = list(range(_TRIED_TOKENS))
     try:
         with torch.inference_mode():

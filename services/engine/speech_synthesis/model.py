@@ -18,6 +18,8 @@ class Manner:
     embedding: Sequence[float] | None = None
     rate: float = 1.0
     """Speed, relative to the model's own."""
+    brief: bool = False
+    """Whether the beginning is enough, by which a model is tried in all its parts."""
     like: Any = None
     """What `speak` returned for the sentence before, by which a model without voices keeps the one it began with."""
 

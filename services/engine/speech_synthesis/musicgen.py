@@ -14,6 +14,8 @@ from services.engine.speech_synthesis.own_loop import Pauses, taken
 
 _MOST_TOKENS = 256
 """Of a description: what its reader of texts was trained with."""
+_BRIEF = 16
+"""Tokens of a trial."""
 
 
 class MusicGen:
@@ -49,9 +51,11 @@ class MusicGen:
             ids += tokenizer.convert_tokens_to_ids([*token]) if found[0] in own else found
         return [*ids, *tokenizer("")["input_ids"]] if {*ids} - {tokenizer.unk_token_id} else []
 
-    def speak(self, tokens: Sequence[int], _manner: Manner, draws: Draws) -> Generator[Tensor | None]:
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None]:
         """See SpeakingModel. There is one piece: it makes sound of all its tokens at once."""
         ids = torch.tensor([tokens], device=self._model.device)
+        own = self._model.generation_config
+        length = {"max_new_tokens" if own.max_new_tokens else "max_length": _BRIEF} if manner.brief else {}
 
         def generate(pause: Callable[[], None]) -> Tensor:
             criteria = StoppingCriteriaList([Pauses(pause)])
@@ -61,6 +65,7 @@ class MusicGen:
                 stopping_criteria=criteria,
                 num_return_sequences=1,  # whatever its files say, as what follows
                 return_dict_in_generate=False,
+                **length,
             )
 
         made = yield from taken(generate, draws)

@@ -11,11 +11,20 @@ from services.engine.generation.requests.times import times_of
 from services.engine.speech_synthesis.stream import SpeechStream
 
 
+class Rest:
+    """Stands between two sentences: who is far ahead of his reader may wait there, as nothing of the model is kept."""
+
+
+REST = Rest()
+Step = Tensor | Rest | None
+"""What is to be heard; None where that is nothing yet."""
+
+
 @dataclass(eq=False)
 class Speech:
     """Belongs to the engine's thread, but for the stream."""
 
-    steps: Iterator[Tensor | None]
+    steps: Iterator[Step]
     """Each takes the model a little further, and yields what is to be heard by then."""
     cost: int
     """Tokens to be read."""
@@ -27,6 +36,8 @@ class Speech:
     """Seconds it had of the model, counted from what others had when it came."""
     unread: int = 0
     """Samples that its reader has not taken."""
+    resting: bool = False
+    """Whether it is between two sentences."""
     compute: float = 0.0
     ended: bool = False
 

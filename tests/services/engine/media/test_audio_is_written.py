@@ -54,6 +54,13 @@ def test_lossless_encodings_hold_the_same_samples() -> None:
         assert np.array_equal(soundfile.read(BytesIO(written(encoding, TONE)), dtype="int16")[0], expected)
 
 
+@pytest.mark.parametrize("encoding", FILES)
+def test_a_file_of_nothing_can_be_opened(encoding: AudioEncoding) -> None:
+    found, rate = soundfile.read(BytesIO(written(encoding, TONE[:0])))
+    assert (rate, len(found)) == (RATE, int(encoding is not AudioEncoding.WAV))
+    assert np.abs(found).sum() < 1e-9
+
+
 def test_pieces_are_the_whole() -> None:
     for encoding in BARE:
         writer = AudioWriter(encoding, RATE)

@@ -19,6 +19,8 @@ from tests.tiny_codec_speakers import write_bark, write_csm, write_dia
 from tests.tiny_speakers import WIDTH, write_musicgen, write_speecht5, write_vits
 
 CPU, ALONE = torch.device("cpu"), SpeakerParts()
+END = torch.tensor([40])
+"""Of Bark's first model."""
 
 
 def refusal(folder: Path, parts: SpeakerParts = ALONE) -> str:
@@ -113,6 +115,27 @@ def test_voices_of_bark_lie_beside_it(tmp_path: Path) -> None:
         (folder / "speaker_embeddings_path.json").write_text(json.dumps(voices))
         assert list(load_speaker(Checkpoint(str(folder), CPU), ALONE).speaker.voices) == ["any"]
     assert "speaker_embeddings_path.json" in refusal(folder, SpeakerParts(voices=tmp_path))
+
+
+def test_a_voice_of_bark_that_is_called_as_none_is_left_out(tmp_path: Path) -> None:
+    path = write_bark(tmp_path) / "speaker_embeddings_path.json"
+    anna = json.loads(path.read_text())["v2/anna"]
+    path.write_text(json.dumps({"any": anna, "v2/anna": anna}))
+    assert list(load_speaker(Checkpoint(str(tmp_path), CPU), ALONE).speaker.voices) == ["any", "v2/anna"]
+
+
+@pytest.mark.parametrize("write", [write_bark, write_musicgen])
+def test_one_that_makes_sound_at_its_end_alone_is_tried_to_that_end(tmp_path: Path, write: Callable[..., Path]) -> None:
+    loaded = load_speaker(Checkpoint(str(write(tmp_path, new_tokens=250)), CPU), ALONE)
+    codec = loaded.model.codec_model if write is write_bark else loaded.model.audio_encoder
+    if write is write_bark:  # it would end by itself
+        loaded.model.semantic.lm_head.register_forward_hook(
+            lambda _part, _given, scores: scores.index_fill(-1, END, -99.0)
+        )
+    heard = list[torch.Tensor]()
+    codec.decoder.register_forward_hook(lambda _part, _given, sound: heard.append(sound))
+    try_out(loaded)
+    assert [0 < sound.shape[-1] <= 16 * 8 for sound in heard] == [True]
 
 
 def test_a_codec_that_looks_ahead_is_refused(tmp_path: Path) -> None:

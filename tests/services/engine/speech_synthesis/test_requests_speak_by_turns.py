@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from prometheus_client import CollectorRegistry
-from torch import Tensor
 
 from sensorium.errors import (
     DeadlineExceeded,
@@ -26,6 +25,7 @@ from services.engine.admission import Admission, QueueLimits
 from services.engine.metrics import EngineMetrics
 from services.engine.speech_synthesis import engine
 from services.engine.speech_synthesis.engine import SpeechEngine, SpeechLimits
+from services.engine.speech_synthesis.speech import REST, Step
 from services.engine.speech_synthesis.stream import SpeechStream
 from tests.waiting import until
 
@@ -45,15 +45,24 @@ class Bench:
         self.now = 1000.0
 
     def speak(
-        self, name: str, count: int, seconds: float = 0.0, *, deadline: float | None = None, last: Any = None
+        self,
+        name: str,
+        count: int,
+        seconds: float = 0.0,
+        *,
+        sentence: int = 1,
+        deadline: float | None = None,
+        last: Any = None,
     ) -> SpeechStream:
-        """Sends a request of so many steps, which take so many seconds each; then `last` happens."""
+        """Sends a request of so many steps, `sentence` to each, which take so many seconds; then `last` happens."""
         ends = None if deadline is None else self.now + deadline
-        return self.engine.speak(self._steps(name, count, seconds, last), 1, ends)
+        return self.engine.speak(self._steps(name, count, seconds, sentence, last), 1, ends)
 
-    def _steps(self, name: str, count: int, seconds: float, last: Any) -> Iterator[Tensor | None]:
+    def _steps(self, name: str, count: int, seconds: float, sentence: int, last: Any) -> Iterator[Step]:
         try:
             for i in range(count):
+                if i and i % sentence == 0:
+                    yield REST
                 assert self.open.wait(60)
                 self.now += seconds
                 self.steps.append(name)
@@ -132,6 +141,18 @@ async def test_a_reader_that_is_slow_holds_its_own_request_and_nobody_else() -> 
         await until(lambda: running.steps.count("slow") == 7)
         assert len(await heard(slow)) == 49
         assert running.ended("completed") == 2
+
+
+async def test_a_slow_reader_keeps_his_turns_until_his_sentence_is_said() -> None:
+    async with bench(speaking=1, unread_samples=SAMPLES) as running:
+        running.open.clear()
+        slow = running.speak("slow", 18, sentence=9)
+        await until(lambda: running.engine._speaking != [])
+        other = running.speak("b", 2)
+        running.open.set()
+        assert await heard(other) == [0.0]
+        assert running.steps == ["slow"] * 9 + ["b"] * 2
+        assert len(await heard(slow)) == 9
 
 
 async def test_leaving_ends_the_work() -> None:
