@@ -47,7 +47,7 @@ def load_following_service(
     metrics.model_load_seconds.labels("load").set(time.monotonic() - began)
     warming()
     admission = Admission(QueueLimits(settings.max_queued_requests))
-    engine = FollowingEngine(model, admission, metrics)
+    engine = FollowingEngine(model, admission, metrics, settings.max_streams)
     threads = EngineThreads(engine)
     tokens = round(settings.window_seconds * model.rate / model.frame)
     assert model.loaded.tokenizer is not None

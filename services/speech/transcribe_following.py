@@ -55,7 +55,7 @@ class FollowingWriter:
     ) -> WindowAnswers:
         """See WindowAsker."""
         del options  # which hold nothing that such a model could be told
-        stream = self._engine.follow(deadline, work or Work())
+        stream = self._engine.follow(deadline, work or Work(), recorded=True)
         try:
             stream.push(samples)
             stream.end()

@@ -1,5 +1,7 @@
 """A loaded model that transcribes what it is shown."""
 
+import re
+
 import numpy as np
 
 from sensorium.errors import InvalidArgument
@@ -13,6 +15,8 @@ from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.processor import MediaProcessor, MediumRefused, digest_of
 from services.engine.multimodal.prompts import MultimodalPrompt, PromptComposer
 
+_MARK = re.compile(r"<.+>|\[.+]", re.DOTALL)
+"""What tokens read as that are no text, though they were added without being called special: `<asr_text>`."""
 _SHORTEST_WINDOW = 1.0
 """Seconds that a context has to hold."""
 
@@ -28,8 +32,9 @@ class Dictation:
         self.manner = manner_of(loaded, self._composer)
         self.rate = media.sampling_rate
         """Samples per second of what it reads."""
-        added = (token.content for token in loaded.tokenizer.added_tokens_decoder.values() if token.special)
-        self.reserved = [*media.reserved, *loaded.tokenizer.all_special_tokens, *filter(None, added)]
+        added = loaded.tokenizer.added_tokens_decoder.values()
+        control = [each.content for each in added if each.content and (each.special or _MARK.fullmatch(each.content))]
+        self.reserved = [*media.reserved, *loaded.tokenizer.all_special_tokens, *control]
         """Texts that no text of a caller may contain: they would be something else in a prompt."""
         self._require_own_prompt()
 

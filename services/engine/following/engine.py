@@ -10,7 +10,7 @@ from contextlib import suppress
 import torch
 
 from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, SensoriumError
-from services.engine.admission import Admission
+from services.engine.admission import Admission, QueueLimits
 from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory, let_go
 from services.engine.engine import Engine
@@ -27,10 +27,15 @@ _IDLE_SECONDS = 5.0
 
 
 class FollowingEngine(Engine):
-    """`follow` is called on an event loop and returns at once; all else happens in the engine's thread."""
+    """`follow` is called on an event loop and returns at once; all else happens in the engine's thread.
 
-    def __init__(self, model: FollowingModel, admission: Admission, metrics: EngineMetrics) -> None:
+    Live speech waits for no recording: it has a queue of its own, and takes the row of one that is being written.
+    """
+
+    def __init__(self, model: FollowingModel, admission: Admission, metrics: EngineMetrics, most_live: int) -> None:
+        """`admission` is that of recordings; of live speech, `most_live` utterances may wait."""
         super().__init__("following-engine", admission, metrics)
+        self.live = Admission(QueueLimits(most_live))
         self._model = model
         self._new: deque[Session] = deque()
         self._sent: deque[tuple[Session, Letter]] = deque()
@@ -40,23 +45,29 @@ class FollowingEngine(Engine):
         self._seated: list[Session] = []
         self._free = list(range(model.rows))
         metrics.requests_running.set_function(lambda: len(self._seated))
+        metrics.requests_waiting.set_function(lambda: admission.requests + self.live.requests)
 
-    def follow(self, deadline: float | None, work: Work) -> FollowingStream:
+    def follow(self, deadline: float | None, work: Work, *, recorded: bool = False) -> FollowingStream:
         """Queues an utterance, and returns what takes its samples and tells what is written. Its time goes to `work`.
+
+        One that is `recorded` is there already: it gives its row to live speech, and begins anew later.
 
         Raises what Admission.enter raises. The stream raises that too, and:
             DeadlineExceeded: the deadline passed before the last token.
             DeviceOutOfMemory: there was not enough for one of its steps.
             Internal: the model failed.
         """
-        self.admission.enter(1, deadline)
+        queue = self.admission if recorded else self.live
+        queue.enter(1, deadline)
         stream = FollowingStream(
             send=lambda letter: self._thread.post(self._sent, (session, letter)),
             leave=lambda: self._thread.post(self._left, session),
         )
         now = time.monotonic()
-        session = Session(deadline, now, work, stream, touched=now)
-        self._thread.submit(self._new, session, 1)
+        session = Session(deadline, now, work, stream, queue, recorded, touched=now)
+        if not self._thread.post(self._new, session):
+            queue.leave(1, started=False)
+            raise self._thread.farewell
         return stream
 
     def _loop(self) -> None:
@@ -104,8 +115,8 @@ class FollowingEngine(Engine):
 
     def _seat(self) -> None:
         """Gives rows to those that have something to be heard, if need be of others of which nothing comes."""
-        while (waiting := next((session for session in self._standing if session.due), None)) is not None:
-            if not self._free and not self._displace():
+        while (waiting := self._next()) is not None:
+            if not self._free and not self._displace(waiting):
                 return
             row = self._free[0]
             waiting.sit(self._model.track(row, waiting.written), row)
@@ -114,16 +125,31 @@ class FollowingEngine(Engine):
             self._seated.append(waiting)
             if waiting.timeline.started is None:
                 waiting.timeline.started = time.monotonic()
-                self.admission.leave(1, started=True)
+                waiting.queue.leave(1, started=True)
             self._tell_idle([waiting])
 
-    def _displace(self) -> bool:
-        """Takes the row of whoever let the model wait longest, if that is long enough. Returns whether one is free."""
+    def _next(self) -> Session | None:
+        """Returns who gets a row next: live speech before recordings, and else who has waited longest."""
+        return min((each for each in self._standing if each.due), key=lambda session: session.recorded, default=None)
+
+    def _displace(self, waiting: Session) -> bool:
+        """Takes a row for one that waits. Returns whether there was one to be taken.
+
+        It is that of whoever let the model wait longest, if that is long enough; else live speech takes that of the
+        recording of which least was written, which goes on before the other ones.
+        """
         session = min(self._idle(), key=lambda session: session.touched, default=None)
-        if session is None or time.monotonic() - session.touched < _IDLE_SECONDS:
+        if session is not None and time.monotonic() - session.touched >= _IDLE_SECONDS:
+            self._vacate(session)
+            self._standing.append(session)
+            return True
+        recordings = [each for each in self._seated if each.recorded]
+        if waiting.recorded or not recordings:
             return False
+        session = min(recordings, key=lambda session: len(session.written))
         self._vacate(session)
-        self._standing.append(session)
+        session.due = True
+        self._standing.insert(0, session)
         return True
 
     def _idle(self) -> list[Session]:
@@ -217,7 +243,7 @@ class FollowingEngine(Engine):
         if session.ended:
             return
         if session.timeline.started is None:
-            self.admission.leave(1, started=False)
+            session.queue.leave(1, started=False)
         self._metrics.requests.labels(reason).inc()
         self._leave(session)
         if error is not None:

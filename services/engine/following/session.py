@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from sensorium.call_record import followed
+from services.engine.admission import Admission
 from services.engine.following.model import Track
 from services.engine.following.stream import FollowingStream
 from services.engine.generation.requests.request import GenerationTimes, Work
@@ -19,6 +20,10 @@ class Session:
     arrival: float
     work: Work
     stream: FollowingStream
+    queue: Admission
+    """Where it is counted until it has a row."""
+    recorded: bool
+    """Whether all of it was there when it came."""
     track: Track | None = None
     """Where it is, while it has a row."""
     row: int = -1

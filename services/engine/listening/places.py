@@ -29,10 +29,11 @@ class _NoPlaces(nn.Module):
         return torch.zeros((), device=places.device)
 
 
-def place_states(model: Any) -> None:
+def place_states(model: Any) -> int:
     """Lets an encoder add to its states where they are, which the decoder would do for all that begin in a step.
 
-    One behind another, states of a second window would be taken for those of a longer first one.
+    One behind another, states of a second window would be taken for those of a longer first one. Returns how many
+    places there are.
     """
     decoder = model.get_decoder()
     places: nn.Embedding = decoder.pos_emb
@@ -44,3 +45,4 @@ def place_states(model: Any) -> None:
         return output
 
     model.get_encoder().register_forward_hook(placed)
+    return places.num_embeddings

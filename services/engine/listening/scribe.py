@@ -1,5 +1,6 @@
 """A model that writes what a window of any length says, and tells no times."""
 
+import math
 import secrets
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,8 +98,9 @@ def load_scribe(checkpoint: Checkpoint, window_seconds: float) -> Scribe:
     for module in model.get_decoder().modules():
         if hasattr(module, "head_dim_padding"):  # zeros behind keys and values, for kernels that are not used here
             module.head_dim_padding = 0
+    places = math.inf
     if config.model_type == "moonshine_streaming":
-        place_states(model)
+        places = place_states(model)
         extractor = WholeFrames(extractor, model.get_encoder().embedder.frame_len)
     if config.model_type == "speecht5":
         attend_in_pages(model.get_decoder())
@@ -109,6 +111,11 @@ def load_scribe(checkpoint: Checkpoint, window_seconds: float) -> Scribe:
         states = _medium(extractor, StateCount(model), silence).token_count
     except MediumRefused as refused:
         raise ModelRefused(f"A recording {refused} ({loaded.architecture}).") from refused
+    if states > places:
+        fitting = math.floor(longest * places / states)
+        raise ModelRefused(
+            f"{loaded.architecture} hears at most {fitting} s at once: set --window-seconds to {fitting}."
+        )
     return Scribe(replace(loaded, source_tokens=states), extractor, manner_of(loaded, processor), longest)
 
 

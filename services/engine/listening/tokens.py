@@ -77,6 +77,8 @@ def listening_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
         languages=languages,
         own_language=next((code for code in (named, TO_LANGUAGE_CODE.get(named)) if code in languages), None) or "",
         tasks=dict(getattr(own, "task_to_id", None) or {}),
-        special=frozenset(tokenizer.all_special_ids),
+        special=frozenset(
+            [*tokenizer.all_special_ids, *(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)]
+        ),
         alignment_heads=tuple((layer, head) for layer, head in heads),
     )

@@ -33,6 +33,12 @@ def test_a_language_is_told_before_the_text(tmp_path: Path) -> None:
     assert read("language Portu") == Written("language Portu")
 
 
+def test_what_marks_an_answer_is_reserved_and_words_that_were_added_are_not(tmp_path: Path) -> None:
+    reserved = dictation(tmp_path, "qwen3_asr").reserved
+    assert "<asr_text>" in reserved
+    assert "language English" not in reserved
+
+
 def test_a_sentence_is_about_what_was_said(tmp_path: Path) -> None:
     read = dictation(tmp_path, "audioflamingo3").manner.read
     assert read("The content of the input audio is 'He left.'.") == Written("He left.")

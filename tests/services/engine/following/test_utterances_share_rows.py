@@ -13,7 +13,7 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
-from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, ModelNotReady
+from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, ModelNotReady, QueueFull
 from services.engine.admission import Admission, QueueLimits
 from services.engine.checkpoint import Checkpoint
 from services.engine.device.memory import HostMemory
@@ -41,7 +41,7 @@ def loaded(folder: Path, kind: str, rows: int) -> FollowingModel:
 
 @asynccontextmanager
 async def running(model: FollowingModel) -> AsyncIterator[FollowingEngine]:
-    engine = FollowingEngine(model, Admission(QueueLimits(64)), EngineMetrics(CollectorRegistry()))
+    engine = FollowingEngine(model, Admission(QueueLimits(1)), EngineMetrics(CollectorRegistry()), most_live=64)
     engine.start()
     try:
         yield engine
@@ -54,6 +54,13 @@ async def whole(engine: FollowingEngine, samples: Any) -> list[int]:
     stream.push(samples)
     stream.end()
     return await tokens(stream)
+
+
+def recording(engine: FollowingEngine, samples: Any) -> FollowingStream:
+    stream = engine.follow(None, Work(), recorded=True)
+    stream.push(samples)
+    stream.end()
+    return stream
 
 
 async def tokens(stream: FollowingStream) -> list[int]:
@@ -95,7 +102,35 @@ async def test_one_that_waits_ends_at_its_deadline_and_one_that_leaves_makes_roo
             await tokens(late)
         holding.cancel()
         assert await whole(engine, samples)
-        assert engine.admission.requests == 0
+        assert engine.live.requests == 0
+
+
+async def test_live_speech_takes_the_row_of_a_recording_which_begins_anew(tmp_path: Path) -> None:
+    model = loaded(tmp_path, "kyutai_speech_to_text", rows=1)
+    samples, own, taken, gate = sound(1, rate=model.rate), model.step, list[Any](), threading.Semaphore(3)
+
+    def step(tracks: Sequence[Any]) -> list[Written]:
+        gate.acquire()
+        taken.extend(tracks)
+        return own(tracks)
+
+    model.step = step
+    async with running(model) as engine:
+        first = recording(engine, samples)
+        await until(lambda: len(first.written) == 3)
+        second = recording(engine, samples)
+        with pytest.raises(QueueFull):
+            recording(engine, samples)
+        live = engine.follow(None, Work())
+        live.push(samples)
+        live.end()
+        gate.release(1000)
+        assert await tokens(live) == await tokens(first) == await tokens(second)
+        assert engine.admission.requests == engine.live.requests == 0
+    count = len(live.written)
+    rows = [list(dict.fromkeys(taken)).index(track) for track in taken]
+    assert rows[: 3 + count] in ([0] * 3 + [1] * count, [0] * 4 + [1] * (count - 1))
+    assert rows[-2 * count :] == [2] * count + [3] * count, "the one that was begun goes on before the other"
 
 
 @pytest.mark.parametrize(
@@ -237,4 +272,4 @@ async def test_a_row_that_cannot_be_given_ends_who_waits_and_a_broken_device_the
             if told is Internal:
                 assert await whole(engine, samples)
         assert engine.trouble(60) == "illegal_access"
-        assert engine.admission.requests == 0
+        assert engine.live.requests == 0
