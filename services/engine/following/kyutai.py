@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from services.engine.audio.loading import LoadedAudioModel
-from services.engine.following.model import FollowingModel, Written, likeliest
+from services.engine.following.model import FollowingModel, Track, Written, likeliest
 from services.engine.following.row_cache import CacheShape, Room, RowCache
 from services.engine.following.sound_buffer import SoundBuffer
 from services.engine.generation.running.encoder_decoder_runner import cache_name
@@ -21,14 +21,12 @@ _AHEAD = 25
 """Frames that the codec hears at once at most, of a recording that is all there."""
 
 
-class KyutaiTrack:
+class KyutaiTrack(Track):
     """See Track. A token is written behind a frame of sound, but for the first one: that comes before all."""
 
     def __init__(self, row: int, written: Sequence[int], own: "KyutaiModel") -> None:
-        self.row = row
-        self.count = 0
+        super().__init__(row, written, own, SoundBuffer(own.silence_before), first=1)
         self.token = own.first_token
-        self.sound = SoundBuffer(own.silence_before)
         self.codes = deque[Tensor]()
         """The codec's tokens `[codebooks]` of frames that the decoder has not read."""
         self.heard = 0
@@ -37,37 +35,20 @@ class KyutaiTrack:
         """What the codec keeps of them."""
         self.failed: Exception | None = None
         """What the codec failed with, which has half heard something since then."""
-        self._written = list(written)
         self._own = own
-        self._last = -1
-        """Places in all, once that is known."""
 
     @property
     def ready(self) -> bool:
         """See Track."""
-        return not self.done and self.has(self.count - 1)
-
-    @property
-    def done(self) -> bool:
-        """See Track."""
-        return self.count == self._last or (self.count > 0 and self.token in self._own.end_ids)
-
-    @property
-    def forced(self) -> int | None:
-        """The token to be written next, where it was before."""
-        return self._written[self.count] if self.count < len(self._written) else None
-
-    def push(self, samples: Samples) -> None:
-        """See Track."""
-        self.sound.push(samples)
+        return not self.done and self.has(self.place - 1)
 
     def end(self) -> None:
         """See Track."""
-        self._last = (self.sound.end + self._own.silence_behind) // self._own.frame
+        self.last = (self.sound.end + self._own.silence_behind) // self._own.frame
 
     def has(self, index: int) -> bool:
         """Returns whether the frame that the codec hears as its `index`-th is there, or is silence."""
-        return self._last >= 0 or (self._frame_of(index) + 1) * self._own.frame <= self.sound.end
+        return self.last >= 0 or (self._frame_of(index) + 1) * self._own.frame <= self.sound.end
 
     def samples_of(self, index: int) -> Samples:
         """Returns that frame."""
@@ -113,9 +94,9 @@ class KyutaiModel(FollowingModel):
 
     def step(self, tracks: Sequence[KyutaiTrack]) -> list[Written]:
         """See FollowingModel."""
-        codes = [self._codes(track) if track.count else self._no_codes for track in tracks]
+        codes = [self._codes(track) if track.place else self._no_codes for track in tracks]
         tokens = torch.tensor([[track.token] for track in tracks], device=self._model.device)
-        places, mask = self._cache.begin([track.row for track in tracks], [track.count for track in tracks], 1)
+        places, mask = self._cache.begin([track.row for track in tracks], [track.place for track in tracks], 1)
         states = self._model.model(
             input_ids=torch.cat([tokens, torch.stack(codes)], 1)[:, None],
             position_ids=places,
@@ -125,10 +106,10 @@ class KyutaiModel(FollowingModel):
         ).last_hidden_state
         found = likeliest(self._model.lm_head(states[:, -1]), [track.forced for track in tracks])
         for track, written in zip(tracks, found, strict=True):
-            if track.count:
+            if track.place:
                 track.codes.popleft()
             track.token = written.token
-            track.count += 1
+            track.place += 1
         return found
 
     def _codes(self, track: KyutaiTrack) -> Tensor:

@@ -1,14 +1,15 @@
 """What a model is that writes while it hears: a token for each frame of sound, as it comes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from services.engine.audio.loading import LoadedAudioModel
+from services.engine.following.sound_buffer import SoundBuffer
 from services.engine.media.recording import Samples
 
 
@@ -20,31 +21,50 @@ class Written:
     log_probability: float
 
 
-class Track(Protocol):
+class Track(ABC):
     """One utterance on its way through a model. Belongs to the thread that owns the model."""
 
+    def __init__(self, row: int, written: Sequence[int], own: "FollowingModel", sound: SoundBuffer, first: int) -> None:
+        """Begins with `first` tokens that stand before the text, which begins with what was `written` before."""
+        self.row = row
+        self.sound = sound
+        self.place = 0
+        """Tokens read."""
+        self.token = -1
+        """The one behind them."""
+        self.last = -1
+        """Tokens read in all, once that is known."""
+        self._first = first
+        self._written = list(written)
+        self._end_ids = own.end_ids
+
     @property
+    @abstractmethod
     def ready(self) -> bool:
         """Whether there is sound enough for the next token."""
-        ...
 
     @property
     def done(self) -> bool:
         """Whether the last token was written."""
-        ...
+        return 0 <= self.last <= self.place or (self.place > 0 and self.token in self._end_ids)
 
     @property
     def count(self) -> int:
         """Tokens written."""
-        ...
+        return max(self.place + 1 - self._first, 0)
+
+    @property
+    def forced(self) -> int | None:
+        """The token to be written next, where it was before."""
+        return self._written[self.count] if self.count < len(self._written) else None
 
     def push(self, samples: Samples) -> None:
         """Takes the next samples, `[n]`."""
-        ...
+        self.sound.push(samples)
 
+    @abstractmethod
     def end(self) -> None:
         """Takes note that no more will come."""
-        ...
 
 
 class FollowingModel(ABC):
@@ -57,10 +77,12 @@ class FollowingModel(ABC):
     """Samples for each token."""
     rows: int
     """Utterances at once."""
+    end_ids: Collection[int]
+    """Tokens that end what is written."""
 
     @abstractmethod
     def track(self, row: int, written: Sequence[int]) -> Track:
-        """Returns a new utterance in a row that none has. Its first tokens are those that were `written` before."""
+        """Returns a new utterance in a row that none has; see Track."""
 
     @abstractmethod
     def step(self, tracks: Sequence[Any]) -> list[Written]:

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from services.engine.audio.loading import LoadedAudioModel
-from services.engine.following.model import FollowingModel, Written, likeliest
+from services.engine.following.model import FollowingModel, Track, Written, likeliest
 from services.engine.following.row_cache import CacheShape, Room, RowCache
 from services.engine.following.sound_buffer import SoundBuffer
 from services.engine.generation.running.encoder_decoder_runner import cache_name
-from services.engine.media.recording import Samples
 from services.engine.model_rules import token_ids
 
 _BUFFER = 10
@@ -39,54 +38,31 @@ class StreamingPrompt:
         return [self.first, *[self.padding] * (self.left + self.delay)]
 
 
-class VoxtralTrack:
-    """See Track. `place` tokens were read; the one behind them is `token`."""
+class VoxtralTrack(Track):
+    """See Track."""
 
     def __init__(self, row: int, written: Sequence[int], own: "VoxtralModel") -> None:
-        self.row = row
-        self.place = 0
-        self.token = -1
-        self.sound = SoundBuffer(own.prompt.left * own.frame)
+        silence = SoundBuffer(own.prompt.left * own.frame)
+        super().__init__(row, written, own, silence, first=len(own.prompt.tokens))
         self.spectrum: Tensor | None = None
         """That of the token before, `[bins, frames]`, which convolutions look back to."""
-        self._written = list(written)
         self._own = own
-        self._last = -1
-
-    @property
-    def count(self) -> int:
-        """See Track."""
-        return max(self.place + 1 - len(self._own.prompt.tokens), 0)
 
     @property
     def next_count(self) -> int:
         """Tokens that are read next: all of the prompt at once."""
-        return 1 if self.place else len(self._own.prompt.tokens)
+        return 1 if self.place else self._first
 
     @property
     def ready(self) -> bool:
         """See Track."""
-        return not self.done and (self._last >= 0 or self._own.reach(self.place + self.next_count) <= self.sound.end)
-
-    @property
-    def done(self) -> bool:
-        """See Track."""
-        return 0 <= self._last <= self.place or (self.place > 0 and self.token in self._own.end_ids)
-
-    @property
-    def forced(self) -> int | None:
-        """The token to be written next, where it was before."""
-        return self._written[self.count] if self.count < len(self._written) else None
-
-    def push(self, samples: Samples) -> None:
-        """See Track."""
-        self.sound.push(samples)
+        return not self.done and (self.last >= 0 or self._own.reach(self.place + self.next_count) <= self.sound.end)
 
     def end(self) -> None:
         """See Track."""
         behind = self._own.prompt.delay + 1 + _BUFFER
         # The last one of all is written, and read no more.
-        self._last = math.ceil(self.sound.end / self._own.frame) + behind - 1
+        self.last = math.ceil(self.sound.end / self._own.frame) + behind - 1
 
 
 class VoxtralModel(FollowingModel):
