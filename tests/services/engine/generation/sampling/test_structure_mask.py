@@ -1,4 +1,5 @@
 import asyncio
+from itertools import count
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument
+from services.engine.generation.output.stream import GenerationStream
 from services.engine.generation.requests.request import BeamParameters, FinishReason
 from services.engine.generation.sampling import sampler
 from services.engine.generation.sampling.sampler import NoToken, process, sample
@@ -127,30 +129,31 @@ def test_tokens_that_the_structure_does_not_admit_leave_nothing() -> None:
     assert sample(torch.randn(1, VOCABULARY), [made]) == [NoToken.ALL_FORBIDDEN]
 
 
+async def too_complex(stream: GenerationStream) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await read(stream)
+    (violation,) = caught.value.violations
+    assert violation.field == "parameters.structured_output.regex"
+    assert "too complex" in violation.description
+
+
 @pytest.mark.parametrize("ahead", [False, True])
 async def test_a_structure_that_becomes_too_much_ends_its_request_alone_and_says_so(
     fake: BenchMaker, monkeypatch: pytest.MonkeyPatch, ahead: bool
 ) -> None:
     bench = fake(ahead=ahead)
     structure = regex("[a-z]*")
-    mask, calls = StructureState.mask, 0
+    mask, calls = StructureState.mask, count(1)
 
     def slow(state: StructureState) -> Any:
-        nonlocal calls
-        if state._structure is structure:
-            calls += 1
-            if calls > 5:
-                structure.worked(10.0, "")
+        if state._structure is structure and next(calls) > 5:
+            structure.worked(10.0, "")
         return mask(state)
 
     monkeypatch.setattr(StructureState, "mask", slow)
     beside = asyncio.create_task(bench.run([9, 10], max_new_tokens=20))
     also = asyncio.create_task(bench.run([9, 10], max_new_tokens=12, structure=regex("[0-9]*")))
-    with pytest.raises(InvalidArgument) as caught:
-        await read(bench.submit([5], structure=structure, max_new_tokens=50))
-    (violation,) = caught.value.violations
-    assert violation.field == "parameters.structured_output.regex"
-    assert "too complex" in violation.description
+    await too_complex(bench.submit([5], structure=structure, max_new_tokens=50))
     assert structure.failure is not None
     assert (await beside).ids == continuation([9, 10], 20)
     assert len((await also).ids) == 12
@@ -161,23 +164,16 @@ async def test_no_beam_is_lost_because_its_structure_became_too_much(
     fake: BenchMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = fake()
-    structure = regex("[a-z]*")
-    bits, calls = StructureMask.bits, 0
+    bits, calls = StructureMask.bits, count(1)
 
     def full(mask: StructureMask, *given: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 7:  # of one beam, and not of those beside it
+        if next(calls) == 7:  # of one beam, and not of those beside it
             mask.failure = "is too complex"
             return Bits(len(bits(mask, *given)))
         return bits(mask, *given)
 
     monkeypatch.setattr(StructureMask, "bits", full)
-    with pytest.raises(InvalidArgument) as caught:
-        await read(bench.submit([5], structure=structure, max_new_tokens=9, beams=BeamParameters(4)))
-    (violation,) = caught.value.violations
-    assert violation.field == "parameters.structured_output.regex"
-    assert "too complex" in violation.description
+    await too_complex(bench.submit([5], structure=regex("[a-z]*"), max_new_tokens=9, beams=BeamParameters(4)))
 
 
 async def test_a_step_that_fails_and_is_repeated_follows_no_token_twice(
@@ -205,29 +201,9 @@ async def test_a_step_that_fails_and_is_repeated_follows_no_token_twice(
     assert calls > 20
 
 
-@pytest.mark.parametrize(
-    ("ahead", "fields"),
-    [(False, {}), (True, {}), (True, {"no_repeat_ngram_size": 9}), (False, {"candidate_count": 2, "temperature": 2.0})],
-)
-async def test_each_token_is_taken_on_once(
-    fake: BenchMaker, monkeypatch: pytest.MonkeyPatch, ahead: bool, fields: dict[str, Any]
-) -> None:
-    """What may follow and whether the output ends are told by one state."""
-    take, taken = StructureState.take, list[int]()
-
-    def counted(state: StructureState, token_id: int) -> bool:
-        taken.append(token_id)
-        return take(state, token_id)
-
-    monkeypatch.setattr(StructureState, "take", counted)
-    result = await fake(ahead=ahead).run([9, 10], structure=regex("[a-z]{60}"), max_new_tokens=20, **fields)
-    assert len(taken) == 20 * len(result.candidates)
-
-
-async def test_a_beam_goes_on_from_the_state_of_its_own_output(
-    fake: BenchMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """None is taken through the tokens before its last."""
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many tokens were taken before each that is."""
     take, taken = StructureState.take, list[int]()
 
     def counted(state: StructureState, token_id: int) -> bool:
@@ -235,6 +211,23 @@ async def test_a_beam_goes_on_from_the_state_of_its_own_output(
         return take(state, token_id)
 
     monkeypatch.setattr(StructureState, "take", counted)
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("ahead", "fields"),
+    [(False, {}), (True, {}), (True, {"no_repeat_ngram_size": 9}), (False, {"candidate_count": 2, "temperature": 2.0})],
+)
+async def test_each_token_is_taken_on_once(
+    fake: BenchMaker, taken: list[int], ahead: bool, fields: dict[str, Any]
+) -> None:
+    """What may follow and whether the output ends are told by one state."""
+    result = await fake(ahead=ahead).run([9, 10], structure=regex("[a-z]{60}"), max_new_tokens=20, **fields)
+    assert len(taken) == 20 * len(result.candidates)
+
+
+async def test_a_beam_goes_on_from_the_state_of_its_own_output(fake: BenchMaker, taken: list[int]) -> None:
+    """None is taken through the tokens before its last."""
     await read(fake().submit([5], structure=regex("[a-z]{60}"), max_new_tokens=9, beams=BeamParameters(3)))
     assert taken == sorted(taken)
     assert set(taken) == set(range(9))
@@ -289,9 +282,7 @@ async def test_log_probabilities_are_the_models_own(fake: BenchMaker) -> None:
     bench = fake()
     structured = await bench.run([9, 10], structure=regex("abc"), logprob_count=3, max_new_tokens=1)
     free = await bench.run([9, 10], logprob_count=3, max_new_tokens=1)
-    assert [(o.token_id, o.logprob) for o in structured.logprobs[0].alternatives] == [
-        (o.token_id, o.logprob) for o in free.logprobs[0].alternatives
-    ]
+    assert structured.logprobs[0].alternatives == free.logprobs[0].alternatives
     assert structured.logprobs[0].token_id == id_of("a")
     assert structured.logprobs[0].rank > 1
 
