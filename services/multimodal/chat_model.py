@@ -24,9 +24,6 @@ from services.multimodal.generating_model import WRITING_TASKS, GeneratingModel
 from services.multimodal.verb_set import MultimodalVerbs
 from services.multimodal.writer import Writer
 
-_LONGEST_SIDE = 32_767
-"""Pixels of a side: what is longer than that is a bomb of one line, whatever its area."""
-
 
 def load_chat_model(
     checkpoint: Checkpoint, settings: MultimodalSettings, metrics: EngineMetrics, warming: Callable[[], None]
@@ -68,7 +65,7 @@ def _prompts(
 ) -> MediaPrompts:
     assert loaded.media is not None
     assert built.media_cache is not None
-    images = ImageLimits(settings.media_bytes, settings.image_pixels, _LONGEST_SIDE)
+    images = ImageLimits(settings.media_bytes, settings.image_pixels)
     recordings = AudioLimits(settings.media_bytes, settings.audio_seconds)
     reader = MediaReader(loaded.media, built.media_cache, images, recordings)
     most = min(settings.max_prompt_media, loaded.media.manner.most or settings.max_prompt_media)

@@ -33,8 +33,6 @@ from services.multimodal.config import MultimodalSettings
 from services.multimodal.task import MultimodalTask
 from services.multimodal.verb_set import MultimodalVerbs
 
-_LONGEST_SIDE = 32_767
-"""Pixels of a side: what is longer than that is a bomb of one line, whatever its area."""
 _DRAWN = (96, 128)
 """Height and width of the image that a model is tried with."""
 _WORDS = ["Invoice", "No.", "12-a", "Total:", "30.50", "due", "in", "May"]
@@ -52,7 +50,7 @@ class _Workbench:
     def field(self) -> ImageField:
         """What reads an image of a request."""
         settings = self.settings
-        limits = ImageLimits(settings.media_bytes, settings.image_pixels, _LONGEST_SIDE)
+        limits = ImageLimits(settings.media_bytes, settings.image_pixels)
         return ImageField(ImageReader(self.loaded.processor, limits), settings.max_image_tiles)
 
     def drawn(self) -> ImageInputs:

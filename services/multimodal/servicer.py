@@ -12,7 +12,7 @@ from services.multimodal.caption_conversion import caption_ask
 from services.multimodal.conversation_conversion import conversation_ask
 from services.multimodal.question_conversion import document_question_ask, image_question_ask
 from services.multimodal.verb_set import MultimodalVerbs, Writer
-from services.multimodal.writing_conversion import written_caption, written_document_answers, written_image_answers
+from services.multimodal.writing_conversion import written_answers, written_caption
 from services.verb_servicer import VerbServicer
 
 Wish = TypeVar("Wish")
@@ -62,7 +62,7 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
         if verbs.image_reader is not None:
             return image_answers(await verbs.image_reader.answer(ask), self._served.identity)
         async with _started(self._able("AnswerImageQuestion", verbs.image_writer), ask) as generation:
-            return await written_image_answers(generation, self._served.identity)
+            return await written_answers(generation, self._served.identity, pb.AnswerImageQuestionResponse)
 
     async def StreamAnswerImageQuestion(
         self, request: pb.StreamAnswerImageQuestionRequest, context: Any
@@ -87,7 +87,7 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
         if verbs.document_reader is not None:
             return document_answers(await verbs.document_reader.answer(ask), self._served.identity)
         async with _started(self._able("AnswerDocumentQuestion", verbs.document_writer), ask) as generation:
-            return await written_document_answers(generation, self._served.identity)
+            return await written_answers(generation, self._served.identity, pb.AnswerDocumentQuestionResponse)
 
     async def StreamAnswerDocumentQuestion(
         self, request: pb.StreamAnswerDocumentQuestionRequest, context: Any

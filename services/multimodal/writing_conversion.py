@@ -1,9 +1,13 @@
 """The edge of captions and answers that are generated, outward."""
 
+from typing import Any, TypeVar
+
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import multimodal_pb2 as pb
 from services.generation.ask import Generation
 from services.generation.response_conversion import read_whole, timing, usage
+
+Answers = TypeVar("Answers", pb.AnswerImageQuestionResponse, pb.AnswerDocumentQuestionResponse)
 
 
 async def written_caption(generation: Generation, identity: common.ModelIdentity) -> pb.CaptionResponse:
@@ -18,30 +22,13 @@ async def written_caption(generation: Generation, identity: common.ModelIdentity
     )
 
 
-async def written_image_answers(
-    generation: Generation, identity: common.ModelIdentity
-) -> pb.AnswerImageQuestionResponse:
-    """Reads answers about an image to their end and returns them as one message."""
-    kind = pb.AnswerImageQuestionResponse
+async def written_answers(generation: Generation, identity: common.ModelIdentity, kind: type[Answers]) -> Answers:
+    """Reads answers to their end and returns them as one message of that kind."""
     candidates, completed = await read_whole(generation)
+    answers: Any = (kind.Answer(text=each.text.strip(), generated=each) for each in candidates)
     return kind(
         model=identity,
-        answers=(kind.Answer(text=each.text.strip(), generated=each) for each in candidates),
-        seed=generation.seed,
-        usage=usage(completed),
-        timing=timing(completed.times),
-    )
-
-
-async def written_document_answers(
-    generation: Generation, identity: common.ModelIdentity
-) -> pb.AnswerDocumentQuestionResponse:
-    """Reads answers about a page to their end and returns them as one message."""
-    kind = pb.AnswerDocumentQuestionResponse
-    candidates, completed = await read_whole(generation)
-    return kind(
-        model=identity,
-        answers=(kind.Answer(text=each.text.strip(), generated=each) for each in candidates),
+        answers=answers,
         seed=generation.seed,
         usage=usage(completed),
         timing=timing(completed.times),

@@ -22,9 +22,6 @@ from services.multimodal.task import MultimodalTask
 from services.multimodal.verb_set import MultimodalVerbs
 from services.multimodal.writer import Writer
 
-_LONGEST_SIDE = 32_767
-"""Pixels of a side: what is longer than that is a bomb of one line, whatever its area."""
-
 
 def load_writing_model(
     checkpoint: Checkpoint, settings: MultimodalSettings, metrics: EngineMetrics, warming: Callable[[], None]
@@ -41,7 +38,7 @@ def load_writing_model(
         limits = generation_limits(loaded, built, encoder, settings)
         assert loaded.pictures is not None
         assert built.media_cache is not None
-        images = ImageLimits(settings.media_bytes, settings.image_pixels, _LONGEST_SIDE)
+        images = ImageLimits(settings.media_bytes, settings.image_pixels)
         reader = PictureReader(loaded.pictures, built.media_cache, images)
         generator = PictureGenerator(threads, encoder, loaded.defaults, limits, reader)
         tasks = _tasks(loaded, settings.task)

@@ -36,10 +36,8 @@ from services.vision.transform_image import ImageTransformer
 from services.vision.verb_set import VisionVerbs
 from services.vision.workbench import Workbench
 
-_LONGEST_SIDE = 32_767
 _SENTENCE = "This is a photo of {}."
 """What labels of a request stand in."""
-"""Pixels of a side: what is longer than that is a bomb of one line, whatever its area."""
 
 Served = tuple[Pipeline, VisionVerbs, Sequence[pb.Task.ValueType]]
 
@@ -59,7 +57,7 @@ def load_vision_service(
         pixels = settings.image_pixels
         if task is VisionTask.TRANSFORM:
             pixels = min(pixels, settings.transform_pixels)
-        reader = ImageReader(loaded.processor, ImageLimits(settings.media_bytes, pixels, _LONGEST_SIDE))
+        reader = ImageReader(loaded.processor, ImageLimits(settings.media_bytes, pixels))
         pipeline, verbs, tasks = _MAKERS[task](Workbench(loaded, reader, settings, metrics))
     limits = pb.ModelLimits(
         media_bytes=settings.media_bytes, image_pixel_count=pixels, context_token_count=loaded.context_tokens

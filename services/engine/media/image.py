@@ -55,7 +55,8 @@ class ImageLimits:
 
     file_bytes: int
     pixels: int
-    side: int
+    side: int = 32_767
+    """What is longer than that is a bomb of one line, whatever its area."""
 
 
 def decode_image(data: bytes, media_type: str, limits: ImageLimits) -> Image.Image:

@@ -11,7 +11,7 @@ from services.vision.image_list import ImageList
 from tests.services.engine.media.pictures import encoded, noise
 from tests.tiny_vision_models import processor_class
 
-READER = ImageReader(processor_class("vit")(), ImageLimits(1 << 20, 1_000_000, 32_767))
+READER = ImageReader(processor_class("vit")(), ImageLimits(1 << 20, 1_000_000))
 IMAGES = [SentMedia(encoded(noise(40, 30), "PNG"), "")] * 3
 
 

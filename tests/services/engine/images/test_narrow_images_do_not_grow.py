@@ -13,7 +13,7 @@ from services.engine.media.refusal import ImageRefused
 from tests.services.engine.media.pictures import noise
 from tests.tiny_vision_models import processor_class
 
-LIMITS = ImageLimits(1 << 20, 200_000, 32_767)
+LIMITS = ImageLimits(1 << 20, 200_000)
 PROCESSORS: dict[str, dict[str, Any]] = {
     "clip": {"size": {"shortest_edge": 64}},
     "donut": {"size": {"height": 80, "width": 64}},

@@ -12,7 +12,7 @@ from services.engine.media.refusal import ImageRefused
 from tests.services.engine.media.pictures import encoded, noise
 from tests.tiny_vision_models import processor_class
 
-LIMITS = ImageLimits(1 << 20, 1_000_000, 32_767)
+LIMITS = ImageLimits(1 << 20, 1_000_000)
 PROCESSORS: dict[str, dict[str, Any]] = {
     "vit": {},
     "clip": {},

@@ -66,7 +66,7 @@ def test_pictures_smaller_than_what_the_model_reads_are_read(tmp_path: Path) -> 
     processor_class("clip")(size={"shortest_edge": 224}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
     pictures = load_picture_model(Checkpoint(str(folder), torch.device("cpu"), dtype="float32")).pictures
     assert pictures is not None
-    reader = PictureReader(pictures, MediaCache(0), ImageLimits(1 << 20, 1_000_000, 32_767))
+    reader = PictureReader(pictures, MediaCache(0), ImageLimits(1 << 20, 1_000_000))
     assert reader.read(encoded(noise(20, 30), "PNG"), "").token_count == pictures.most_tokens(CONTEXT)
     with pytest.raises(ImageRefused, match=r"is 1 × 1000 pixels; .* it would have 50176000, and at most 1000000"):
         reader.read(encoded(noise(1, 1000), "PNG"), "")
@@ -76,7 +76,7 @@ def test_a_line_under_a_question_is_refused_before_it_grows(tmp_path: Path) -> N
     write_picture_model(tmp_path, "pix2struct-answers")
     pictures = load_picture_model(Checkpoint(str(tmp_path), torch.device("cpu"), dtype="float32")).pictures
     assert pictures is not None
-    reader = PictureReader(pictures, MediaCache(0), ImageLimits(1 << 20, 1_000_000, 32_767))
+    reader = PictureReader(pictures, MediaCache(0), ImageLimits(1 << 20, 1_000_000))
     assert reader.read(encoded(noise(300, 200), "PNG"), "", "what is it").token_count
     for (width, height), question in (((2, 9000), "what is it"), ((9000, 2), "?")):
         with pytest.raises(ImageRefused, match=f"is {width} × {height} pixels; on the way to what the model reads"):
