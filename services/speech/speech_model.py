@@ -111,7 +111,7 @@ def _load_frames(checkpoint: Checkpoint) -> LoadedAudioModel:
 def _transcribing(bench: Workbench) -> Served:
     _, make = _frames_of(bench.loaded.config)
     model: FrameModel = make(bench.loaded)
-    pipeline = bench.pipeline(model.compute)
+    pipeline = bench.pipeline(model.compute, kind=model.runner)
     model.measure(bench.reader, AudioRunner(bench.loaded, model.compute))
     seconds = min(bench.settings.window_seconds, bench.settings.max_batch_seconds)
     transcriber = FrameTranscriber(pipeline, bench.loaded, model, bench.reader, seconds)

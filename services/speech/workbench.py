@@ -32,7 +32,9 @@ class Workbench:
     settings: SpeechSettings
     metrics: EngineMetrics
 
-    def pipeline(self, compute: Compute, probes: Sequence[AudioInputs] = ()) -> Pipeline:
+    def pipeline(
+        self, compute: Compute, probes: Sequence[AudioInputs] = (), kind: type[AudioRunner] = AudioRunner
+    ) -> Pipeline:
         """Returns the way through the model, made faster where it then computes the same. There is one for each model.
 
         What it reads is learned on the way. `probes` are what it is tried with beside noise, each by itself.
@@ -40,7 +42,7 @@ class Workbench:
         Raises:
             ModelRefused: the model fails on them, or does not answer them the same way twice.
         """
-        runner = AudioRunner(self.loaded, compute)
+        runner = kind(self.loaded, compute)
 
         def run() -> list[Tensor]:
             outputs = [runner.compute([probe.tensors, probe.tensors]) for probe in (self.heard(), *probes)]

@@ -13,6 +13,7 @@ from sensorium import InvalidArgument
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
+from services.engine.audio import transducer
 from services.engine.audio.windows import windows
 from tests.e2e.live_audio import AUDIO, events_of, finals, requests
 from tests.e2e.stack import speech_stack
@@ -71,11 +72,15 @@ def told(transcript: pb.Transcript) -> list[tuple[str, float, float]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_texts_and_times_are_the_models_own_in_company(tmp_path: Path, kind: str) -> None:
+async def test_texts_and_times_are_the_models_own_in_company(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transducer, "_STEPS", 3)  # and though each is left now and then
     reference = Reference(write_transducer(tmp_path, kind), kind)
     asked = [pb.TranscribeRequest(audio=media(each), word_times=True) for each in SOUNDS]
     async with speech_stack(tmp_path, batch_wait_ms=200) as stack:
         answers = await asyncio.gather(*map(stack.client.speech.transcribe, asked))
+        assert stack.service.metric("sensorium_engine_steps_total") > 5
         info = (await stack.client.models.get_model(models.GetModelRequest())).model
     assert list(info.tasks) == [models.TASK_TRANSCRIBE, models.TASK_STREAM_TRANSCRIBE]
     for samples, answer in zip(SOUNDS, answers, strict=True):

@@ -18,6 +18,7 @@ class CtcModel:
     """A FrameModel."""
 
     writes_special = True
+    runner = AudioRunner
 
     def __init__(self, loaded: LoadedAudioModel) -> None:
         assert loaded.tokenizer is not None

@@ -20,6 +20,11 @@ class FrameModel(Protocol):
         ...
 
     @property
+    def runner(self) -> type[AudioRunner]:
+        """What takes batches through `compute`."""
+        ...
+
+    @property
     def writes_special(self) -> bool:
         """Whether special tokens of the vocabulary are text too."""
         ...

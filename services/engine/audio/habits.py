@@ -1,14 +1,16 @@
 """What can be learned of a model of audio only by trying it."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from services.engine.audio.reader import AudioInputs, AudioReader
 from services.engine.audio.runner import AudioRunner
-from services.engine.batching.job import Item
+from services.engine.batching.job import Item, Unfinished
 from services.engine.media.recording import Samples
 from services.engine.tolerance import tolerance
 
@@ -68,7 +70,7 @@ def _fits(short: AudioInputs, long: AudioInputs) -> bool:
 
 
 def _is_same_beside(short: AudioInputs, long: AudioInputs, runner: AudioRunner, allowed: float) -> bool:
-    (alone,), (beside, _) = runner.run([Item(short)]), runner.run([Item(short), Item(long)])
+    (alone,), (beside, _) = _answers(runner, [short]), _answers(runner, [short, long])
     for name, value in alone.items():
         if not value.is_floating_point():
             continue
@@ -78,3 +80,12 @@ def _is_same_beside(short: AudioInputs, long: AudioInputs, runner: AudioRunner, 
         if found.shape != value.shape or (found - value).abs().max() > allowed * value.abs().max().clamp_min(1e-6):
             return False
     return True
+
+
+def _answers(runner: AudioRunner, inputs: Sequence[AudioInputs]) -> list[dict[str, Tensor]]:
+    """Returns what the model makes of inputs side by side, to the end of each."""
+    found: list[Any] = list(runner.run([Item(each) for each in inputs]))
+    while left := [i for i, output in enumerate(found) if isinstance(output, Unfinished)]:
+        for i, output in zip(left, runner.run([found[i].rest for i in left]), strict=True):
+            found[i] = output
+    return found

@@ -12,13 +12,18 @@ from services.engine.audio.frame_count import FrameCount, frame_length
 from services.engine.audio.loading import LoadedAudioModel
 from services.engine.audio.reader import AudioReader
 from services.engine.audio.runner import AudioRunner
+from services.engine.audio.search_runner import FOUND, LEFT, SearchRunner
 from services.engine.audio.windows import Window, answered
+
+_STEPS = 128
+"""Of a search, before others have their turn: those of five seconds of speech, in a quarter of a second or so."""
 
 
 class TransducerModel:
     """A FrameModel. Searches greedily, as the library's own `generate` does, for all of a batch at once."""
 
     writes_special = False
+    runner = SearchRunner
 
     def __init__(self, loaded: LoadedAudioModel) -> None:
         self._model: Any = loaded.model
@@ -31,14 +36,17 @@ class TransducerModel:
         """Known after `measure`."""
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the steps of a search: what was written, its log-probability, and by how many frames it went on.
+        """Returns some steps of a search: what was written, its log-probability, and by how many frames it went on.
 
-        They are called `ids`, `log_probabilities` and `durations`, `[items, steps]` each; `count` `[items]` tells how
-        many are an item's own, and `frames` `[items]` how many frames it has. A Compute.
+        The outputs are those of a SearchRunner, and `frames` `[items]`, which tells how many an item has. A Compute.
         """
+        if "progress" in batch:
+            return self._search(batch["heard"], batch["progress"], self._cache(batch))
         states: Tensor = self._model.get_audio_features(**batch).pooler_output
-        lengths = self._frames.of(batch, states.shape[1])
-        return self._search(states, lengths.to(states.device)) | {"frames": lengths}
+        lengths = self._frames.of(batch, states.shape[1]).to(states.device)
+        none = torch.zeros_like(lengths)
+        progress = torch.stack([lengths, none, none, none, none + self._blank], 1)
+        return self._search(states, progress, ParakeetRNNTDecoderCache(self._model.config))
 
     def measure(self, reader: AudioReader, runner: AudioRunner) -> None:
         """See FrameModel."""
@@ -51,26 +59,31 @@ class TransducerModel:
         for window, output in zip(found, outputs, strict=True):
             own = answered(window, self.samples_per_frame)
             first, place = window.start // self.samples_per_frame, 0
-            names = ("ids", "durations", "log_probabilities")
-            steps = (output[name][: int(output["count"])].tolist() for name in names)
-            for token, duration, log_probability in zip(*steps, strict=True):
+            steps = (output[name][: int(output["count"])].tolist() for name in FOUND)
+            for token, log_probability, duration in zip(*steps, strict=True):
                 if token != self._blank and place in own:
                     span = duration if len(self._durations) else 1
                     written.append(Emission(token, first + place, first + place + span, log_probability))
                 place += duration
         return written
 
-    def _search(self, states: Tensor, lengths: Tensor) -> dict[str, Tensor]:
-        """Returns the steps through `[items, frames, width]`, of which so many are each item's own."""
-        rows = torch.arange(len(states), device=states.device)
-        places, counts, at_once = (torch.zeros_like(lengths) for _ in range(3))
-        tokens = torch.full_like(lengths, self._blank)
-        cache: Any = ParakeetRNNTDecoderCache(self._model.config)
-        steps: dict[str, list[Tensor]] = {"ids": [], "log_probabilities": [], "durations": []}
-        # One that writes for ever without going on is stopped where the library's own output would be full.
-        while (open_rows := (places < lengths) & (counts < self._most_at_once * lengths - 1)).any():
-            heard = states[rows, places.clamp(max=states.shape[1] - 1)]
-            logits = self._model.joint(self._model.decoder(tokens[:, None], cache=cache)[:, 0], heard).float()
+    def _search(self, heard: Tensor, progress: Tensor, cache: Any) -> dict[str, Tensor]:
+        """Takes steps through `[items, frames, width]`.
+
+        `progress` has of each item its frames, its place in them, its steps so far, those at that place, and its token.
+        """
+        rows = torch.arange(len(heard), device=heard.device)
+        lengths, places, before, at_once, tokens = progress.unbind(1)
+        counts = before
+        steps: dict[str, list[Tensor]] = {name: [] for name in FOUND}
+
+        def is_open() -> Tensor:
+            # One that writes for ever without going on is stopped where the library's own output would be full.
+            return (places < lengths) & (counts < self._most_at_once * lengths - 1)
+
+        while (open_rows := is_open()).any() and len(steps["ids"]) < _STEPS:
+            states = heard[rows, places.clamp(max=heard.shape[1] - 1)]
+            logits = self._model.joint(self._model.decoder(tokens[:, None], cache=cache)[:, 0], states).float()
             kinds = logits.shape[1] - len(self._durations)
             values, tokens = logits[:, :kinds].log_softmax(-1).max(-1)
             blank = tokens == self._blank
@@ -78,12 +91,30 @@ class TransducerModel:
             ahead = self._ahead(logits[:, kinds:], blank, at_once) * open_rows
             at_once = at_once.masked_fill(ahead > 0, 0)
             places, counts = places + ahead, counts + open_rows
-            for name, value in (("ids", tokens), ("log_probabilities", values), ("durations", ahead)):
+            for name, value in zip(FOUND, (tokens, values, ahead), strict=True):
                 steps[name].append(value)
-        return {name: torch.stack(taken, 1) for name, taken in steps.items()} | {"count": counts}
+        found = {name: torch.stack(taken, 1) for name, taken in steps.items()}
+        found |= {"count": counts - before, "frames": lengths, "open": open_rows}
+        if not open_rows.any():
+            return found
+        return found | _left(heard, torch.stack([lengths, places, counts, at_once, tokens], 1), cache)
+
+    def _cache(self, left: dict[str, Tensor]) -> Any:
+        """Returns what the decoder keeps, of a search that goes on."""
+        cache: Any = ParakeetRNNTDecoderCache(self._model.config)
+        cache.cache, cache.is_initialized = left["told"], True
+        cache.hidden_state, cache.cell_state = (left[name].transpose(0, 1).contiguous() for name in ("hidden", "cell"))
+        return cache
 
     def _ahead(self, logits: Tensor, blank: Tensor, at_once: Tensor) -> Tensor:
         """Returns by how many frames to go on."""
         if len(self._durations):
             return self._durations[logits.argmax(-1)].clamp_min(blank.long())
         return (blank | (at_once >= self._most_at_once)).long()
+
+
+def _left(heard: Tensor, progress: Tensor, cache: Any) -> dict[str, Tensor]:
+    """Returns with what a search goes on."""
+    hidden, cell = cache.hidden_state.transpose(0, 1), cache.cell_state.transpose(0, 1)
+    left = {"heard": heard, "progress": progress, "told": cache.cache, "hidden": hidden, "cell": cell}
+    return {LEFT + name: value for name, value in left.items()}

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, SensoriumError
 from services.engine.batching.admission import BatchAdmission
-from services.engine.batching.job import Computed, Item, Job
+from services.engine.batching.begun import BegunItems
+from services.engine.batching.job import Computed, Item, Job, Unfinished
 from services.engine.batching.queue import BatchLimits, Entry, ItemQueue
 from services.engine.batching.wanted import Unwanted, asking
 from services.engine.device.faults import require_device
@@ -29,7 +30,10 @@ class BatchRunner(Protocol):
     """Takes items of one kind through the model."""
 
     def run(self, items: Sequence[Item], /) -> Sequence[Any]:
-        """Returns one output per item, which holds nothing of the others' memory. Called in the batcher's thread."""
+        """Returns one output per item, which holds nothing of the others' memory, or Unfinished.
+
+        Called in the batcher's thread.
+        """
         ...
 
 
@@ -56,12 +60,15 @@ class Batcher(Engine):
         self._limits = limits
         self._wait_seconds = wait_seconds
         self._queue = ItemQueue()
+        self._begun = BegunItems()
+        self._goes_on = False
+        """Whether the last batch was one of what is begun."""
         self._new: deque[Job] = deque()
         self._cancelled: deque[Job] = deque()
         self._current: list[Entry] = []
         self._next_look = 0.0
         self._done: list[tuple[Job, Computed | SensoriumError]] = []
-        metrics.requests_running.set_function(lambda: len(self._current))
+        metrics.requests_running.set_function(lambda: len(self._current) + len(self._begun))
 
     async def run(self, items: Sequence[Item], deadline: float | None, input_tokens: int = 0) -> Computed:
         """Returns what the model makes of the items, of which there are some: of all of them, or it raises.
@@ -107,6 +114,8 @@ class Batcher(Engine):
 
     def _pause(self) -> float | None:
         """Returns how long to wait for more, in seconds and 0 for ever, or None if a batch is due now."""
+        if self._begun:
+            return None
         if not self._queue:
             return 0.0
         left = self._queue.longest_wait + self._wait_seconds - time.monotonic()
@@ -119,15 +128,14 @@ class Batcher(Engine):
         while self._cancelled:
             self._end(self._cancelled.popleft(), "cancelled")
         now = time.monotonic()
-        for job in [*self._queue.jobs, *(entry.job for entry in self._current)]:
+        for job in self._jobs():
             if job.deadline is not None and now >= job.deadline:
                 self._end(job, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
 
     def _step(self) -> None:
         """Takes the next batch through the model and hands out the requests it completes."""
-        entries = self._current = self._queue.take(self._limits)
         began = time.monotonic()
-        self._begin(entries, began)
+        entries = self._current = self._next(began)
         try:
             with asking(self._still_wanted):
                 outputs = self._compute(entries)
@@ -141,13 +149,31 @@ class Batcher(Engine):
             if isinstance(output, SensoriumError):
                 reason = "out_of_memory" if isinstance(output, DeviceOutOfMemory) else "error"
                 self._end(entry.job, reason, output)
-            elif not entry.job.ended:
+            elif entry.job.ended:
+                continue
+            elif isinstance(output, Unfinished):
+                self._begun.add(replace(entry, item=output.rest))
+            else:
                 entry.job.outputs[entry.index] = output
+        self._begun.worked_on(entries, seconds)
         now = time.monotonic()
         for job in dict.fromkeys(entry.job for entry in entries):
             if not job.ended and len(job.outputs) == len(job.items):
                 self._complete(job, job.computed(now))
         self._current = []  # an idle batcher holds nobody's inputs
+
+    def _next(self, now: float) -> list[Entry]:
+        """Returns the next batch: one of what waits, and one of what is begun, where there are both."""
+        self._goes_on = bool(self._begun) and not (self._goes_on and self._queue)
+        if self._goes_on:
+            return self._begun.take(self._limits)
+        entries = self._queue.take(self._limits)
+        self._begin(entries, now)
+        return entries
+
+    def _jobs(self) -> list[Job]:
+        """Returns the requests that are here, some of them more than once."""
+        return [*self._queue.jobs, *self._begun.jobs, *(entry.job for entry in self._current)]
 
     def _still_wanted(self) -> None:
         """Looks after letters while the model works. Raises Unwanted where all requests of its batch have ended."""
@@ -229,12 +255,13 @@ class Batcher(Engine):
         if job.untaken:
             self.admission.leave(job.cost, started=False)
         self._queue.drop(job)
+        self._begun.drop(job)
         self._metrics.requests.labels(reason).inc()
         if error is not None:
             self._done.append((job, error))
 
     def _end_all(self, error: SensoriumError) -> None:
-        for job in [*self._queue.jobs, *(entry.job for entry in self._current)]:
+        for job in self._jobs():
             self._end(job, "error", error)
         self._current = []
 

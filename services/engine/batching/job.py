@@ -21,6 +21,14 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Unfinished:
+    """What a runner returns of an item that takes long: others have a turn before it goes on."""
+
+    rest: Item
+    """With which it goes on."""
+
+
+@dataclass(frozen=True)
 class BatchTimes:
     """Where the time of one request went, in seconds since it was accepted."""
 

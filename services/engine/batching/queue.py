@@ -37,13 +37,10 @@ class Entry:
 
     job: Job
     index: int
+    item: Item
+    """What waits: the request's item of that index, or what is left of it."""
     turn: tuple[float, int]
     """Its place in the order."""
-
-    @property
-    def item(self) -> Item:
-        """What waits."""
-        return self.job.items[self.index]
 
     def __lt__(self, other: "Entry") -> bool:
         return self.turn < other.turn
@@ -81,7 +78,7 @@ class ItemQueue:
         """Takes in the items of a request."""
         turn = self._served
         for index, item in enumerate(job.items):
-            entry = Entry(job, index, (turn, next(self._number)))
+            entry = Entry(job, index, item, (turn, next(self._number)))
             heapq.heappush(self._order, entry)
             insort(self._by_length[item.kind], (item.length, entry))
             turn += item.length
