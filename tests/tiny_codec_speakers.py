@@ -14,6 +14,7 @@ from transformers import (
     CsmForConditionalGeneration,
     CsmProcessor,
     DacConfig,
+    DacFeatureExtractor,
     DacModel,
     DiaConfig,
     DiaFeatureExtractor,
@@ -23,8 +24,13 @@ from transformers import (
     EncodecConfig,
     EncodecFeatureExtractor,
     GenerationConfig,
+    HiggsAudioV2Config,
+    HiggsAudioV2ForConditionalGeneration,
+    HiggsAudioV2Processor,
+    HiggsAudioV2TokenizerConfig,
 )
 
+from services.engine.speech_synthesis.higgs_codec import codec_class
 from tests.tiny_models import tokenizer
 from tests.tiny_speakers import fill_codebooks, stir
 
@@ -162,4 +168,58 @@ def write_dia(folder: Path, *, length: int = 400, loudness: float = 1.0, seed: i
     DiaProcessor(
         DiaFeatureExtractor(sampling_rate=800, hop_length=8), DiaTokenizer(), DacModel.from_pretrained(folder / "codec")
     ).save_pretrained(folder)
+    return folder
+
+
+HIGGS_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{% for p in m.content %}{% if p.type == 'audio' %}"
+    "<|audio_out_bos|><|AUDIO_OUT|><|audio_eos|>{% else %}{{ p.text | trim }}{% endif %}{% endfor %}<end>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|><|audio_out_bos|>{% endif %}"
+)
+
+
+def write_higgs(folder: Path, *, new_tokens: int = 300, loudness: float = 0.0, seed: int = 0) -> Path:
+    """Writes a Higgs Audio that draws so many frames of 10 samples at most, with a processor and its codec."""
+    letters = tokenizer()
+    marks = ["<|AUDIO_OUT|>", "<|audio_out_bos|>", "<|audio_eos|>", "<|reserved_special_token_6|>"]
+    letters.add_special_tokens({"additional_special_tokens": marks})
+    audio, begin, _, late = letters.convert_tokens_to_ids(marks)
+    torch.manual_seed(seed)
+    codec = codec_class()(
+        HiggsAudioV2TokenizerConfig(
+            sample_rate=400, target_bandwidths=[0.6], codebook_size=32, codebook_dim=4,
+            acoustic_model_config={
+                "model_type": "dac", "encoder_hidden_size": 4, "decoder_hidden_size": 16, "hidden_size": 8,
+                "downsampling_ratios": [5, 2], "upsampling_ratios": [5, 2],
+            },
+            semantic_model_config={
+                "model_type": "hubert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                "intermediate_size": 16, "conv_dim": [8, 8], "conv_kernel": [4, 4], "conv_stride": [2, 2],
+                "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2,
+            },
+        )
+    )  # fmt: skip
+    stir(codec)
+    fill_codebooks(codec)
+    codec.save_pretrained(folder / "codec")
+    model = HiggsAudioV2ForConditionalGeneration(
+        HiggsAudioV2Config(
+            vocab_size=len(letters), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=8, max_position_embeddings=1100, num_codebooks=3, codebook_size=34,
+            pad_token_id=0, bos_token_id=1, eos_token_id=2, audio_token_id=audio, audio_bos_token_id=begin,
+            audio_delay_token_id=late, audio_stream_bos_id=32, audio_stream_eos_id=33,
+        )
+    )  # fmt: skip
+    stir(model)
+    with torch.no_grad():
+        model.audio_lm_head.weight[33::34].mul_(loudness)  # of the end
+    repeats: dict[str, Any] = {"ras_win_len": 7, "ras_win_max_num_repeat": 2}
+    model.generation_config = GenerationConfig(
+        do_sample=True, top_k=10, max_new_tokens=new_tokens, eos_token_id=2, pad_token_id=0, **repeats
+    )
+    model.save_pretrained(folder)
+    HiggsAudioV2Processor(
+        DacFeatureExtractor(sampling_rate=400, hop_length=1), letters, codec_class().from_pretrained(folder / "codec"),
+        chat_template=HIGGS_TEMPLATE, audio_stream_bos_id=32, audio_stream_eos_id=33,
+    ).save_pretrained(folder)  # fmt: skip
     return folder

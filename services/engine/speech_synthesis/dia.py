@@ -52,7 +52,7 @@ class Dia:
             raise ModelRefused(f"The codec has {codec.config.n_codebooks} codebooks, and Dia {len(self._delays)}.")
         self._model = model
         self._tokenizer = tokenizer
-        self._windows = WindowedDac(codec)
+        self._windows = WindowedDac.of(codec)
         self._marks = model.config.decoder_config
         self._tags: dict[str, int] = dict(zip(_TAGS, tokenizer.convert_tokens_to_ids([*_TAGS]), strict=True))
         self._own_tokens = {*tokenizer.added_tokens_decoder}

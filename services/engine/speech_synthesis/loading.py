@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from transformers import (
+    AutoModelForTextToWaveform,
     BarkModel,
     CsmForConditionalGeneration,
     DacConfig,
@@ -41,6 +42,8 @@ from services.engine.speech_synthesis.bark import Bark
 from services.engine.speech_synthesis.csm import Csm
 from services.engine.speech_synthesis.dia import Dia
 from services.engine.speech_synthesis.draws import Draws
+from services.engine.speech_synthesis.higgs import Higgs
+from services.engine.speech_synthesis.higgs_codec import codec_class
 from services.engine.speech_synthesis.model import LoadedSpeaker, Manner, SpeakingModel
 from services.engine.speech_synthesis.musicgen import MusicGen
 from services.engine.speech_synthesis.speecht5 import SpeechT5
@@ -50,9 +53,9 @@ _VOCODER_FOLDER = "vocoder"
 _TRIED_TOKENS = 4
 _TRIED_STEPS = 16
 """All of a few tokens, but for a model that would go on for long: there is sound in them too."""
-_DRAW = frozenset({"musicgen", "musicgen_melody", "csm", "bark", "dia"})
+_DRAW = frozenset({"musicgen", "musicgen_melody", "csm", "bark", "dia", "higgs_audio_v2"})
 """Kinds of which their generation configuration alone tells how they draw what they say."""
-_SERVED = "VITS, SpeechT5, CSM, Dia, Bark and MusicGen"
+_SERVED = "VITS, SpeechT5, CSM, Dia, Bark, Higgs Audio and MusicGen"
 _REASONS = {
     "fastspeech2_conformer": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
     "fastspeech2_conformer_with_hifigan": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
@@ -185,17 +188,31 @@ def _load_dia(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, 
     if parts.voices is not None:
         raise ModelRefused("--voices: Dia has none; who talks is told by [S1] and [S2] in the text.")
     model = read_model(checkpoint, config, DiaForConditionalGeneration).eval()
-    named = parts.vocoder or _named_codec(checkpoint)
+    codec = _load_codec(checkpoint, parts.vocoder, DacConfig, DacModel, "descript/dac_44khz")
+    return model, Dia(model, codec, tokenizer)
+
+
+def _load_higgs(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, parts: SpeakerParts) -> Loaded:
+    if parts.voices is not None:
+        raise ModelRefused("--voices: Higgs Audio has none; it finds one that suits the text.")
+    model = read_model(checkpoint, config, AutoModelForTextToWaveform).eval()
+    own, kind = "bosonai/higgs-audio-v2-tokenizer", codec_class()
+    codec = _load_codec(checkpoint, parts.vocoder, kind.config_class, kind, own)
+    return model, Higgs(model, codec, tokenizer)
+
+
+def _load_codec(checkpoint: Checkpoint, wanted: str | None, config: Any, kind: Any, such: str) -> Any:
+    """Returns the codec that the operator names, or the checkpoint does."""
+    named = wanted or _named_codec(checkpoint)
     if named is None:
         raise ModelRefused(
             f"{checkpoint.source} makes codes, and names no codec to make sound of them: name one with --vocoder, "
-            "such as descript/dac_44khz."
+            f"such as {such}."
         )
     require_hub(named)
     place = replace(checkpoint, quantization="none", adapter=None, source=named, revision=None)
     with refusals(place.source, "The codec "):
-        codec = read_model(place, DacConfig.from_pretrained(place.source, **place.shared), DacModel).eval()
-    return model, Dia(model, codec, tokenizer)
+        return read_model(place, config.from_pretrained(place.source, **place.shared), kind).eval()
 
 
 def _named_codec(checkpoint: Checkpoint) -> str | None:
@@ -240,4 +257,5 @@ _LOADERS: dict[str, Callable[[Checkpoint, PretrainedConfig, Any, SpeakerParts], 
     "csm": _load_csm,
     "bark": _load_bark,
     "dia": _load_dia,
+    "higgs_audio_v2": _load_higgs,
 }

@@ -27,8 +27,7 @@ class Windowed:
         self.reach = _reach_through(layers, self.samples_per_frame)
         """Frames to each side on which the sound of a frame depends."""
         self.seamless = all(
-            (up.kernel_size[0] - up.stride[0]) % 2 == 0 and up.padding[0] * 2 == up.kernel_size[0] - up.stride[0]
-            for up in ups
+            up.kernel_size[0] - up.stride[0] + up.output_padding[0] == int(up.padding[0]) * 2 for up in ups
         )
         """Whether every frame has equally many samples; otherwise there is one window."""
 
@@ -87,14 +86,18 @@ class WindowedVocoder(Windowed):
 
 
 class WindowedDac(Windowed):
-    """A DAC of the library's, whose frames are of codes."""
+    """The decoder of a DAC of the library's, whose frames are of codes."""
 
-    def __init__(self, codec: Any) -> None:
-        decoder = codec.decoder
+    def __init__(self, decoder: Any, decode: Callable[[Tensor], Tensor]) -> None:
         layers: list[Any] = [decoder.conv1]
         for block in decoder.block:
             layers += [block.conv_t1, *(unit.conv1 for unit in (block.res_unit1, block.res_unit2, block.res_unit3))]
-        super().__init__([*layers, decoder.conv2], lambda part: codec.decode(audio_codes=part.T[None]).audio_values[0])
+        super().__init__([*layers, decoder.conv2], decode)
+
+    @classmethod
+    def of(cls, codec: Any) -> "WindowedDac":
+        """Takes a DacModel."""
+        return cls(codec.decoder, lambda part: codec.decode(audio_codes=part.T[None]).audio_values[0])
 
 
 def _reach_through(layers: Sequence[Any], samples_per_frame: int) -> int:

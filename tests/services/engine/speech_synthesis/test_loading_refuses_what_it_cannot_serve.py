@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,9 +13,10 @@ from transformers import FastSpeech2ConformerConfig, PretrainedConfig, SeamlessM
 
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.speech_synthesis import loading
+from services.engine.speech_synthesis.higgs import Higgs
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
 from services.speech.task import SpeechTask, choose_task
-from tests.tiny_codec_speakers import write_bark, write_csm, write_dia
+from tests.tiny_codec_speakers import write_bark, write_csm, write_dia, write_higgs
 from tests.tiny_speakers import WIDTH, write_musicgen, write_speecht5, write_vits
 
 CPU, ALONE = torch.device("cpu"), SpeakerParts()
@@ -88,7 +89,7 @@ def test_damaged_voices_of_bark(tmp_path: Path, held: bytes | str) -> None:
     assert refusal(tmp_path).endswith("anna_semantic.npy is no part of a voice of this model.")
 
 
-@pytest.mark.parametrize("write", [write_bark, write_csm, write_dia, write_musicgen])
+@pytest.mark.parametrize("write", [write_bark, write_csm, write_dia, write_higgs, write_musicgen])
 def test_how_it_draws_must_be_told(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     own = write(tmp_path) / "generation_config.json"
     own.write_text("{")
@@ -97,7 +98,7 @@ def test_how_it_draws_must_be_told(tmp_path: Path, write: Callable[[Path], Path]
     assert "needs its generation_config.json" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("write", [write_bark, write_csm, write_dia])
+@pytest.mark.parametrize("write", [write_bark, write_csm, write_dia, write_higgs])
 def test_one_that_may_not_say_a_word_is_refused(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     own = write(tmp_path) / "generation_config.json"
     held = json.loads(own.read_text())
@@ -157,6 +158,30 @@ def test_a_codec_is_named_by_the_operator_or_by_the_checkpoint(tmp_path: Path) -
     assert "codec" in refusal(folder, parts)
 
 
+def test_the_codec_and_the_template_of_higgs_audio_fit_it(tmp_path: Path) -> None:
+    folder = write_higgs(tmp_path)
+    assert "--voices: Higgs Audio has none" in refusal(folder, SpeakerParts(voices=tmp_path))
+    change(folder / "codec" / "config.json", codebook_size=30)
+    assert "The codec " in refusal(folder)
+    change(folder / "codec" / "config.json", codebook_size=32)
+    change(folder / "config.json", audio_stream_bos_id=31)
+    assert "has 3 codebooks of 32 codes, and Higgs Audio 3 of 31" in refusal(folder)
+    change(folder / "config.json", audio_stream_bos_id=32)
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|AUDIO_OUT|>", ""))
+    assert "needs a chat template for texts and how they sound" in refusal(folder)
+    template.unlink()
+    assert "needs a chat template for texts and how they sound" in refusal(folder)
+
+
+def test_the_codec_of_higgs_audio_is_tried(tmp_path: Path) -> None:
+    loaded = load_speaker(Checkpoint(str(write_higgs(tmp_path)), CPU), ALONE)
+    windows = cast("Higgs", loaded.speaker)._windows
+    windows._decode = lambda part: torch.full((10 * len(part),), float("nan"))
+    with pytest.raises(ModelRefused, match="sound that is no number"):
+        try_out(loaded)
+
+
 def test_models_listed_with_those_that_hear_are_served_for_what_they_say(tmp_path: Path) -> None:
     assert choose_task(Checkpoint(str(write_dia(tmp_path)), CPU), "auto") is SpeechTask.SYNTHESIZE
 
@@ -182,7 +207,10 @@ def test_a_vocabulary_that_is_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (SeamlessM4TConfig(), "is seamless_m4t: of models that make sound of texts, VITS, SpeechT5, CSM, Dia, Bark"),
+        (
+            SeamlessM4TConfig(),
+            "is seamless_m4t: of models that make sound of texts, VITS, SpeechT5, CSM, Dia",
+        ),
         (FastSpeech2ConformerConfig(), "g2p_en"),
     ],
 )

@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,41 +25,11 @@ from services.engine.checkpoint import Checkpoint
 from services.engine.speech_synthesis.causal_codec import CausalCodec
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker
-from services.engine.speech_synthesis.model import Manner, SpeakingModel
+from services.engine.speech_synthesis.model import Manner
 from services.engine.speech_synthesis.reading import read_text
 from services.engine.speech_synthesis.vocoder import WindowedDac
-from tests.tiny_codec_speakers import CSM_LENGTHS, write_bark, write_csm, write_dia
-
-CPU = torch.device("cpu")
-
-
-def loaded(folder: Path) -> SpeakingModel:
-    return load_speaker(Checkpoint(str(folder), CPU), SpeakerParts()).speaker
-
-
-def spoken(speaker: SpeakingModel, tokens: Sequence[int], manner: Manner, seed: int) -> tuple[list[Tensor], Any]:
-    """Returns the pieces, and what the next sentence is given; others draw between the steps."""
-    pieces: list[Tensor] = []
-
-    def steps() -> Generator[Tensor | None, None, Any]:
-        return (yield from speaker.speak(tokens, manner, Draws(seed, CPU)))
-
-    running = steps()
-    with torch.inference_mode():
-        while True:
-            try:
-                piece = next(running)
-            except StopIteration as end:
-                return pieces, end.value
-            torch.randn(3)
-            if piece is not None:
-                pieces.append(piece)
-
-
-def assert_same(pieces: list[Tensor], expected: Tensor, fewest: int) -> None:
-    assert len(pieces) >= fewest, "it came in one piece"
-    assert expected.std() > 1e-3, "there is nothing to hear"
-    torch.testing.assert_close(torch.cat(pieces), expected, atol=3e-6, rtol=0)
+from tests.services.engine.speech_synthesis.codes import CPU, assert_same, loaded, spoken
+from tests.tiny_codec_speakers import CSM_LENGTHS, write_bark, write_csm, write_dia, write_higgs
 
 
 def test_csm_speaks_as_it_draws_and_goes_on_in_the_voice_it_began_with(tmp_path: Path) -> None:
@@ -145,7 +115,7 @@ def test_bark_speaks_in_the_voice_of_a_file_or_in_that_it_began_with(tmp_path: P
     assert not torch.equal(pieces[0], own(8, "more"))
 
 
-@pytest.mark.parametrize("write", [write_csm, write_bark, write_dia])
+@pytest.mark.parametrize("write", [write_csm, write_bark, write_dia, write_higgs])
 def test_leaving_ends_their_loops_and_leaves_nothing_behind(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     loading = load_speaker(Checkpoint(str(write(tmp_path)), CPU), SpeakerParts())
     speaker = loading.speaker
@@ -217,7 +187,7 @@ def test_windows_of_dac_are_the_whole_and_need_all_that_they_look_at(tmp_path: P
     codec = DacModel.from_pretrained(write_dia(tmp_path) / "codec").eval().double()
     codes = torch.randint(32, (300, 3))
     with torch.inference_mode():
-        windows, whole = WindowedDac(codec), codec.decode(audio_codes=codes.T[None]).audio_values[0]
+        windows, whole = WindowedDac.of(codec), codec.decode(audio_codes=codes.T[None]).audio_values[0]
         assert (torch.cat(list(windows.pieces(codes))) - whole).abs().max() < 1e-12
         windows.reach -= 1
         assert (torch.cat(list(windows.pieces(codes))) - whole).abs().max() > 1e-12

@@ -1,0 +1,145 @@
+"""Higgs Audio v2: draws codes of speech as a turn of a conversation, each codebook a frame behind the one before."""
+
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from math import ceil
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from services.engine.checkpoint import ModelRefused
+from services.engine.speech_synthesis.draws import Draws
+from services.engine.speech_synthesis.frame_list import FrameList
+from services.engine.speech_synthesis.higgs_codec import windows_of
+from services.engine.speech_synthesis.higgs_prompt import HiggsPrompt
+from services.engine.speech_synthesis.model import Manner
+from services.engine.speech_synthesis.own_loop import taken
+
+_SECONDS_PER_TOKEN = 0.32
+"""As slow as anybody speaks."""
+
+
+@dataclass(frozen=True)
+class _Said:
+    """How a text begins, which goes before each later sentence: otherwise another voice would speak each."""
+
+    tokens: Sequence[int]
+    codes: Tensor
+    """`[frames, codebooks]`."""
+
+
+class Higgs:
+    """A SpeakingModel. Its codes are those of the library's `generate`, and so are its draws."""
+
+    language = ""
+    voices: Sequence[str] = ()
+    embedding_width = 0
+    has_rates = False
+    divides = True
+    joins = False
+
+    def __init__(self, model: Any, codec: Any, tokenizer: Any) -> None:
+        """Raises ModelRefused for a codec of other codes, or a tokenizer without a chat template for recordings."""
+        config = model.config
+        self._books: int = config.num_codebooks
+        own, its = (self._books, config.audio_stream_bos_id), (codec.config.num_quantizers, codec.config.codebook_size)
+        if its != own:
+            raise ModelRefused("The codec has {} codebooks of {} codes, and Higgs Audio {} of {}.".format(*its, *own))
+        self._model = model
+        self._tokenizer = tokenizer
+        self._prompt = HiggsPrompt(tokenizer, config)
+        self._windows = windows_of(codec)
+        self.sample_rate: int = codec.config.sample_rate
+        per_token = ceil(_SECONDS_PER_TOKEN * self.sample_rate / codec.config.hop_length)
+        # Twice: what goes before a sentence is as long as that.
+        room = (config.max_position_embeddings - self._prompt.most_besides) // 2
+        generation = model.generation_config
+        generation.max_length = None  # the library warns of it at each sentence
+        self._steps = min(generation.max_new_tokens or room, room * per_token // (per_token + 1))
+        self.most_tokens: int = (self._steps - self._books) // per_token
+
+    def read(self, sentence: str) -> list[int]:
+        """See SpeakingModel. What looks like one of the tokenizer's own tokens is text too."""
+        if not any(map(str.isalnum, sentence)):
+            return []
+        return self._tokenizer(sentence, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None, None, _Said]:
+        """See SpeakingModel."""
+        before: _Said | None = manner.like
+        drawn = list[Tensor]()
+        steps = self._books + 1 if manner.brief else self._steps  # of one frame, behind a mark
+        turns = taken(lambda pause: self._generate(tokens, before, steps, drawn, pause), draws)
+        yield from self._windows.follow(self._codes(drawn) for _ in chain(turns, ["the last"]))
+        return before or _Said(tokens, self._codes(drawn))
+
+    def _codes(self, drawn: Sequence[Tensor]) -> Tensor:
+        """Returns the frames of which all codes were drawn, `[frames, codebooks]`; the first of `drawn` is a mark."""
+        if len(drawn) <= self._books:
+            return torch.empty(0)
+        rows = torch.stack(list(drawn[1:]))
+        ends = (rows == self._model.config.audio_stream_eos_id).all(dim=1).nonzero()
+        count = (int(ends[0]) if len(ends) else len(rows)) - self._books + 1
+        codes = [rows[late : late + max(count, 0), late] for late in range(self._books)]
+        return torch.stack(codes, dim=1).clamp(max=self._model.config.audio_stream_bos_id - 1)
+
+    def _generate(
+        self,
+        tokens: Sequence[int],
+        before: _Said | None,
+        steps: int,
+        drawn: list[Tensor],
+        pause: Callable[[], None],
+    ) -> None:
+        model, device, more = self._model, self._model.device, dict[str, Tensor]()
+        if before is not None:
+            heard = self._delayed(before.codes)[None]
+            more = {"audio_input_ids": heard, "audio_input_ids_mask": torch.ones_like(heard[..., 0], dtype=torch.bool)}
+        ids = torch.tensor([self._prompt.after(before and before.tokens, before and len(before.codes), tokens)])
+        frames = FrameList(pause, drawn)
+        with _told(model, frames.put):
+            made = model.generate(
+                input_ids=ids.to(device),
+                attention_mask=torch.ones_like(ids).to(device),
+                max_new_tokens=steps,
+                num_return_sequences=1,  # whatever its files say, as what follows
+                return_dict_in_generate=False,
+                **more,
+            )
+        frames.put(made[0, -1])
+
+    def _delayed(self, codes: Tensor) -> Tensor:
+        """Returns codes between marks as the model draws them, each codebook a frame later, as its processor does."""
+        config = self._model.config
+        columns = [
+            torch.cat(
+                (
+                    codes.new_full((book + 1,), config.audio_stream_bos_id),
+                    codes[:, book],
+                    codes.new_full((self._books - book,), config.audio_stream_eos_id),
+                )
+            )
+            for book in range(self._books)
+        ]
+        return torch.stack(columns, dim=1)
+
+
+@contextmanager
+def _told(model: Any, put: Callable[[Tensor], None]) -> Generator[None]:
+    """Hands the codes of the frame that each of this thread's steps is given over: its `generate` streams but marks."""
+    mine = threading.get_ident()
+
+    def hand(_module: object, _arguments: object, given: dict[str, Any]) -> None:
+        if threading.get_ident() == mine:
+            codes = given.get("audio_input_ids")
+            put(torch.empty(0) if codes is None else codes[0, -1])
+
+    hook = model.register_forward_pre_hook(hand, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
