@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
+MODELS = Path(__file__).parents[1]
 
-def put_in_place(ready: Path, output: Path) -> None:
-    """Replaces the old folder by the new one, in two renames."""
+
+@contextmanager
+def replaced(output: Path) -> Generator[Path]:
+    """Yields a new folder to be filled, which takes the place of `output` then, in two renames. All may read it."""
     output.parent.mkdir(parents=True, exist_ok=True)
+    ready = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    ready.chmod(0o755)
+    yield ready
+    for path in ready.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
     old = output.with_name(output.name + ".old")
     if output.exists():
         output.rename(old)

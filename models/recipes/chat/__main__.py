@@ -16,16 +16,15 @@ from models.recipes.chat.corpus import Corpus, HeldOut, held_out_set, leaked, re
 from models.recipes.chat.evaluation import measure, write_held_out
 from models.recipes.chat.tokenizer import train_tokenizer
 from models.recipes.chat.training import ChatDataset, Plan, new_network, train
-from models.recipes.placement import put_in_place
+from models.recipes.placement import MODELS, replaced
 
 HELD_OUT_SEED = 7
-OUTPUT = Path(__file__).parents[2] / "chat"
 
 
 def read_options() -> argparse.Namespace:
     """What to train, from which seed, and where to put it."""
     parser = argparse.ArgumentParser(prog="python -m models.recipes.chat", description=__doc__)
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder of the model; replaced as a whole")
+    parser.add_argument("--output", type=Path, default=MODELS / "chat", help="folder of the model; replaced as a whole")
     parser.add_argument("--steps", type=int, default=Plan.steps, help="optimizer steps")
     parser.add_argument("--batch-tokens", type=int, default=Plan.batch_tokens, help="tokens per step, padding included")
     parser.add_argument("--rate", type=float, default=Plan.peak_rate, help="highest learning rate")
@@ -39,14 +38,6 @@ def read_options() -> argparse.Namespace:
 def reloaded(folder: Path) -> PreTrainedModel:
     """The model as written, to measure what ships."""
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-
-
-def write_model(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Writes weights, configuration and tokenizer."""
-    network.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    for path in folder.iterdir():
-        path.chmod(0o644)
 
 
 def train_in_stages(
@@ -70,18 +61,18 @@ def measure_and_place(
     output: Path,
 ) -> None:  # fmt: skip
     """Writes the model beside its place, measures it as written, adds the card and puts it in place."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    ready = Path(tempfile.mkdtemp(prefix=".chat-", dir=output.parent))
-    ready.chmod(0o755)
-    write_model(network, tokenizer, ready)
-    write_held_out(prompts, ready / "held_out.jsonl")
-    scores, wrong = measure(reloaded(ready), tokenizer, prompts)
-    for prompt, answer in wrong:
-        print(f"{prompt.skill}: {prompt.messages[-1]['content']}\n  got      {answer}\n  expected {prompt.expected}")
-    for skill, score in scores.items():
-        print(f"{skill:32} {score.right:4} of {score.asked:4}  {score.rate:6.1%}")
-    write_card(Facts(plan, effort, network.num_parameters(), len(tokenizer), scores), ready / "README.md")
-    put_in_place(ready, output)
+    with replaced(output) as ready:
+        network.save_pretrained(ready)
+        tokenizer.save_pretrained(ready)
+        write_held_out(prompts, ready / "held_out.jsonl")
+        scores, wrong = measure(reloaded(ready), tokenizer, prompts)
+        for prompt, answer in wrong:
+            print(
+                f"{prompt.skill}: {prompt.messages[-1]['content']}\n  got      {answer}\n  expected {prompt.expected}"
+            )
+        for skill, score in scores.items():
+            print(f"{skill:32} {score.right:4} of {score.asked:4}  {score.rate:6.1%}")
+        write_card(Facts(plan, effort, network.num_parameters(), len(tokenizer), scores), ready / "README.md")
     print(f"wrote {os.path.relpath(output)} after {effort.minutes:.1f} minutes of training")
 
 

@@ -20,7 +20,6 @@ PLACES = (
     "at the middle left", "in the centre", "at the middle right",
     "at the bottom left", "at the bottom centre", "at the bottom right",
 )  # fmt: skip
-MOST = 5
 SHARES = (0.04, 0.2, 0.22, 0.22, 0.17, 0.15)
 """How often a picture holds 0 to 5 figures."""
 TILT = 0.2

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from importlib import import_module
-from pathlib import Path
 
-from transformers.utils import logging as transformers_logging
-
-from models.recipes.vision.placement import MODELS, produce
+from models.recipes.command import make_models
+from models.recipes.vision.placement import produce
 from models.recipes.vision.recipe import Recipe
 
 # In the order of training: the open detector begins with the towers of image-text.
@@ -25,15 +22,7 @@ def recipe_of(name: str) -> Recipe:
 
 def main() -> None:
     """Makes the named models, or all."""
-    parser = argparse.ArgumentParser(prog="python -m models.recipes.vision", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"which models: {', '.join(NAMES)}; all by default")
-    parser.add_argument("--output", type=Path, default=MODELS, help="folder of the models' folders")
-    options = parser.parse_args()
-    if unknown := set(options.names) - set(NAMES):
-        parser.error(f"no such model: {', '.join(sorted(unknown))}")
-    transformers_logging.disable_progress_bar()
-    for name in options.names or NAMES:
-        produce(recipe_of(name), options.output)
+    make_models("vision", __doc__, NAMES, lambda name, root: produce(recipe_of(name), root))
 
 
 if __name__ == "__main__":
