@@ -15,7 +15,6 @@ FOLDER = Path(__file__).parents[2] / "models" / "chat"
 MARGIN = 0.02
 SKILL_MARGIN = 0.08
 """Two prompts of twenty-five: another version of torch may round a close choice the other way."""
-LARGEST = 6 * 1024 * 1024
 
 
 def card():
@@ -164,22 +163,3 @@ def test_the_template_refuses_unknown_roles(tokenizer):
     """Only system, user and assistant may speak."""
     with pytest.raises(Exception, match="roles are system, user and assistant"):
         tokenizer.apply_chat_template([{"role": "critic", "content": "No."}], tokenize=False)
-
-
-def test_one_safetensors_file_holds_all_weights():
-    """No other format of weights lies in the folder."""
-    weights = [
-        p.name for p in FOLDER.iterdir() if p.suffix in {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx"}
-    ]
-    assert weights == ["model.safetensors"]
-
-
-def test_the_folder_stays_small():
-    """The folder takes at most six megabytes."""
-    assert sum(p.stat().st_size for p in FOLDER.rglob("*") if p.is_file()) <= LARGEST
-
-
-@pytest.mark.parametrize("named", ["## Data", "Apache-2.0", "minutes on one thread", "seed", "## Quality", "## Limits"])
-def test_the_card_names_data_licence_training_quality_and_limits(named):
-    """A reader of the card learns where the model comes from and what it is worth."""
-    assert named in card()

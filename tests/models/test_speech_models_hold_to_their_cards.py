@@ -12,15 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 
 from models.recipes.speech.__main__ import NAMES, recipe_of
 from models.recipes.speech.card import read_figures
 from models.recipes.speech.items import read_items
 
 MODELS = Path(__file__).parents[2] / "models"
-LARGEST_IN_ALL = 10 * 1024 * 1024
-LARGEST_HELD_OUT = 450 * 1024
 SAME = 0.03
 """Another version of torch, or of the decoder of Ogg files, may round a close choice the other way."""
 ALIKE = 0.1
@@ -107,30 +104,3 @@ def test_the_shipped_items_are_the_held_out_ones_of_the_recipe(name):
     for ours, drawn in zip(shipped, drawn_anew(name), strict=False):
         assert ours.expected == json.loads(json.dumps(drawn.expected))
         assert (ours.rate, len(ours.samples)) == (drawn.rate, len(drawn.samples))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_one_safetensors_file_of_half_precision_holds_all_weights(name):
-    """No other format of weights lies in the folder, and every learnt number takes two bytes."""
-    kinds = {".safetensors", ".bin", ".pt", ".pth", ".onnx"}
-    assert [p.name for p in (MODELS / name).rglob("*") if p.suffix in kinds] == ["model.safetensors"]
-    with safe_open(MODELS / name / "model.safetensors", "pt") as weights:
-        learnt = [key for key in weights.keys() if not key.endswith(("num_batches_tracked", "_index", "_ids"))]  # noqa: SIM118
-        assert {weights.get_slice(key).get_dtype() for key in learnt} in ({"BF16"}, {"F16"})
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_card_names_data_training_quality_and_limits(name):
-    """A reader of the card learns where the model comes from and what it is worth."""
-    card = (MODELS / name / "README.md").read_text(encoding="utf-8")
-    for named in ("## Data", "Apache-2.0", "## Architecture", "## Training", "seed", "## Quality", "## Limits"):
-        assert named in card, named
-
-
-def test_the_folders_stay_small():
-    """All speech models take at most 10 MB, the held-out items of each at most 450 KB."""
-    sizes = {name: sum(p.stat().st_size for p in (MODELS / name).rglob("*") if p.is_file()) for name in NAMES}
-    assert sum(sizes.values()) <= LARGEST_IN_ALL, sizes
-    for name in NAMES:
-        shipped = [*(MODELS / name / "held_out").iterdir(), MODELS / name / "held_out.jsonl"]
-        assert sum(p.stat().st_size for p in shipped) <= LARGEST_HELD_OUT, name

