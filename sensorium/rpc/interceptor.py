@@ -70,17 +70,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     @asynccontextmanager
     async def _call(self, method: str, context: Context, counted: bool) -> AsyncGenerator[CallRecord]:
         record = _begin(method, context)
-        request_id = record.request_id
         code, trace = StatusCode.UNKNOWN, self._started(record, context) if counted else None
         try:
             with self._gate.admitted() if counted else nullcontext():
                 yield record
-            await echo(context, request_id)
+            await echo(context, record.request_id)
             code = _CODES.get(_number(context.code()), StatusCode.OK)
         except SensoriumError as error:
-            code, record.reason = error.code, error.reason
-            error.__traceback__ = None  # of which a frame holds the error, and others what the call was sent
-            await _refuse(context, error, request_id)
+            code = error.code
+            await _refuse(context, error, record)
         except grpc.aio.AbortError:
             code = _CODES.get(_number(context.code()), StatusCode.UNKNOWN)
             record.reason = reason_in(context.trailing_metadata() or ())
@@ -94,19 +92,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             task = asyncio.current_task()
             if task is not None and (failure := self._gate.failure) is not None and not context.done():
                 task.uncancel()
-                code, record.reason = failure.code, failure.reason
-                await _refuse(context, failure, request_id)
+                code = failure.code
+                await _refuse(context, failure, record)
             if task is None or task.cancelling():
                 raise
             # Nobody cancelled this call: let through, the exception would leave the caller waiting for ever.
-            code, record.reason = StatusCode.INTERNAL, Internal.reason
+            code = StatusCode.INTERNAL
             _log.exception("%s: a cancellation escaped from the handler", method)
-            await _refuse(context, Internal(), request_id)
+            await _refuse(context, Internal(), record)
         except Exception as error:
-            code, record.reason = StatusCode.INTERNAL, Internal.reason
+            code = StatusCode.INTERNAL
             _log.exception("%s failed", method)
             error.__traceback__ = None
-            await _refuse(context, Internal(), request_id)
+            await _refuse(context, Internal(), record)
         finally:
             if counted:
                 self._finished(record, trace, code, context.peer())
@@ -136,11 +134,13 @@ def _begin(method: str, context: Context) -> CallRecord:
     return record
 
 
-async def _refuse(context: Context, error: SensoriumError, request_id: str) -> None:
-    status = to_status(error, request_id)
+async def _refuse(context: Context, error: SensoriumError, record: CallRecord) -> None:
+    record.reason = error.reason
+    error.__traceback__ = None  # of which a frame holds the error, and others what the call was sent
+    status = to_status(error, record.request_id)
     if isinstance(error, InvalidArgument):
         _log.debug("refused: %s", [violation.field for violation in error.violations])
-    await echo(context, request_id)
+    await echo(context, record.request_id)
     own: Any = context.trailing_metadata() or ()
     await context.abort(error.code, status.message, (*own, *trailers(status)))
 
