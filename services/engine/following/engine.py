@@ -23,7 +23,7 @@ from services.engine.metrics import EngineMetrics
 log = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 5.0
-"""An utterance of which nothing came for so long gives up its row to one that waits; it begins anew when more comes."""
+"""An utterance that let the model wait so long gives up its row to one that waits; it begins anew when more comes."""
 
 
 class FollowingEngine(Engine):
@@ -119,7 +119,7 @@ class FollowingEngine(Engine):
             if not self._free and not self._displace(waiting):
                 return
             row = self._free[0]
-            waiting.sit(self._model.track(row, waiting.written), row)
+            waiting.sit(self._model.track(row, waiting.written), row, time.monotonic())
             self._free.remove(row)
             self._standing.remove(waiting)
             self._seated.append(waiting)
@@ -138,8 +138,8 @@ class FollowingEngine(Engine):
         It is that of whoever let the model wait longest, if that is long enough; else live speech takes that of the
         recording of which least was written, which goes on before the other ones.
         """
-        session = min(self._idle(), key=lambda session: session.touched, default=None)
-        if session is not None and time.monotonic() - session.touched >= _IDLE_SECONDS:
+        session = min(self._idle(), key=self._idle_since, default=None)
+        if session is not None and time.monotonic() - self._idle_since(session) >= _IDLE_SECONDS:
             self._vacate(session)
             self._standing.append(session)
             return True
@@ -155,6 +155,9 @@ class FollowingEngine(Engine):
     def _idle(self) -> list[Session]:
         return [session for session in self._seated if session.track is not None and not session.track.ready]
 
+    def _idle_since(self, session: Session) -> float:
+        return session.idle_since(self._model.rate)
+
     def _vacate(self, session: Session) -> None:
         self._seated.remove(session)
         self._free = sorted([*self._free, session.row])  # rows that adjoin are read without being copied
@@ -164,7 +167,7 @@ class FollowingEngine(Engine):
         """Returns how many seconds nothing is to be done unless something comes, or None for ever."""
         ends = [each.deadline for each in [*self._seated, *self._standing] if each.deadline is not None]
         if any(session.due for session in self._standing):
-            ends += [session.touched + _IDLE_SECONDS for session in self._idle()]
+            ends += [self._idle_since(session) + _IDLE_SECONDS for session in self._idle()]
         return max(min(ends) - time.monotonic(), 0.001) if ends else None
 
     @torch.inference_mode()

@@ -38,6 +38,10 @@ class Session:
     """Whether there is something that no row has heard."""
     touched: float = 0.0
     """When something last came or was written."""
+    seated: float = 0.0
+    """When it got its row."""
+    before: int = 0
+    """Samples that had come by then."""
     ended: bool = False
 
     def __post_init__(self) -> None:
@@ -54,14 +58,19 @@ class Session:
         if self.track is not None:
             self._hand(self.track, [samples])
 
-    def sit(self, track: Track, row: int) -> None:
+    def sit(self, track: Track, row: int, now: float) -> None:
         """Gives it a row, where it begins with all that came so far."""
         self.track, self.row = track, row
+        self.seated, self.before = now, self.heard
         self._hand(track, [*self.pieces, *([None] if self.whole else [])])
 
     def rise(self) -> None:
         """Takes its row away."""
         self.track, self.row = None, -1
+
+    def idle_since(self, rate: int) -> float:
+        """Returns since when the model waits for it: nothing comes, or less than is spoken in the time."""
+        return min(self.touched, self.seated + (self.heard - self.before) / rate)
 
     def _hand(self, track: Track, pieces: list[Samples | None]) -> None:
         for piece in pieces:

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,23 @@ async def test_one_that_is_not_sent_on_gives_up_its_row_and_goes_on_later(
         resting.end()
         assert await tokens(resting) == wanted[0]
     assert 0 < before < len(wanted[0])
+
+
+async def test_one_that_comes_in_crumbs_gives_up_its_row_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = loaded(tmp_path, "kyutai_speech_to_text", rows=1)
+    samples, now = sound(1, rate=model.rate), [1000.0]
+    monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    async with running(model) as engine:
+        wanted = await whole(engine, samples)
+        crumbling = await _caught_up(engine, samples)
+        other = engine.follow(None, Work())
+        other.push(samples)
+        other.end()
+        for _ in range(3):
+            now[0] += 3.0
+            crumbling.push(samples[: model.frame])
+            await until(lambda: not engine._sent)
+        assert await tokens(other) == wanted
 
 
 async def test_one_that_waits_ends_at_its_deadline_and_one_that_leaves_makes_room(tmp_path: Path) -> None:
