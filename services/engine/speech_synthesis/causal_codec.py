@@ -1,6 +1,6 @@
-"""Mimi, a codec that never looks ahead: sound of each frame of codes as soon as there is one."""
+"""Mimi, a codec that never looks ahead: sound of each frame of codes, or latents, as soon as there is one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,32 +13,33 @@ _MOST_FRAMES = 24
 """Frames of the later ones, of which each is twice as long as the last."""
 
 
-def window_widths() -> Iterator[int]:
-    """Yields the widths of windows, in frames and for ever."""
-    width = FIRST_FRAMES
-    while True:
-        yield width
-        width = min(width * 2, _MOST_FRAMES)
-
-
 class CausalCodec:
-    """Makes sound of codes, piece by piece, as the whole would be made at once but for rounding.
+    """Makes sound of frames, piece by piece, as the whole would be made at once but for rounding.
 
     Its convolutions are given again as many frames as they look back, its attention keeps what it read.
     """
 
-    def __init__(self, model: Any) -> None:
-        """Takes the library's MimiModel, of which `streams` holds."""
-        self._model = model
-        self._decoder = model.decoder
-        self._cache = DynamicCache(config=model.decoder.decoder_transformer.config)
+    def __init__(self, decoder: Any, latents: Callable[[Tensor], Tensor]) -> None:
+        """Takes the decoder of a codec of which `streams` holds, and what makes `[1, width, n]` of n of its frames."""
+        self._decoder = decoder
+        self._latents_of = latents
+        self._cache = DynamicCache(config=decoder.decoder_transformer.config)
         self._latents = self._hidden = torch.empty(0)
-        upsample = model.decoder.upsample.conv
+        upsample = decoder.upsample.conv
         self._stride: int = upsample.stride[0]
         self._latents_back: int = (upsample.kernel_size[0] - 1) // self._stride
-        self._hidden_back = _reach_back(model.decoder.decoder_seanet.layers)
-        self._samples: int = _stride_of(model.decoder.decoder_seanet.layers)
+        self._hidden_back = _reach_back(decoder.decoder_seanet.layers)
+        self._samples: int = _stride_of(decoder.decoder_seanet.layers)
         """Per hidden state."""
+
+    @classmethod
+    def of(cls, model: Any) -> "CausalCodec":
+        """Takes the library's MimiModel, whose frames are of codes.
+
+        Codes behind the last stand for it: a model may draw one of its marks, on which a GPU would end the process.
+        """
+        most = model.config.codebook_size - 1
+        return cls(model.decoder, lambda codes: model.quantizer.decode(codes.T[None].clamp(max=most)))
 
     @staticmethod
     def streams(model: Any) -> bool:
@@ -46,12 +47,21 @@ class CausalCodec:
         config = model.config
         return config.use_causal_conv and config.trim_right_ratio == 1 and config.pad_mode == "constant"
 
-    def sound(self, codes: Tensor) -> Tensor:
-        """Returns the sound of the next frames, `[frames, codebooks]` as `[samples]`.
+    def follow(self, turns: Iterable[object], frames: Sequence[Tensor]) -> Iterator[Tensor | None]:
+        """Yields the sound of `frames`, which become more with each of `turns`, and None where there is none yet."""
+        begin, width = 0, FIRST_FRAMES
+        for _ in turns:
+            if len(frames) < begin + width:
+                yield None
+                continue
+            yield self.sound(torch.stack([*frames[begin : begin + width]]))
+            begin, width = begin + width, min(width * 2, _MOST_FRAMES)
+        if len(frames) > begin:
+            yield self.sound(torch.stack([*frames[begin:]]))
 
-        Codes behind the last stand for it: a model may draw one of its marks, on which a GPU would end the process.
-        """
-        latents = self._model.quantizer.decode(codes.T[None].clamp(max=self._model.config.codebook_size - 1))
+    def sound(self, frames: Tensor) -> Tensor:
+        """Returns the sound of the next frames, `[frames, codebooks or width]` as `[samples]`."""
+        latents = self._latents_of(frames.to(self._decoder.device))
         latents, back = _joined(self._latents, latents)
         self._latents = latents[..., latents.shape[-1] - min(latents.shape[-1], self._latents_back) :]
         fresh = self._decoder.upsample(latents)[..., back * self._stride :].transpose(1, 2)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from services.engine.checkpoint import ModelRefused
-from services.engine.speech_synthesis.causal_codec import CausalCodec, window_widths
+from services.engine.speech_synthesis.causal_codec import CausalCodec
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.frame_list import FrameList
 from services.engine.speech_synthesis.model import Manner
@@ -74,18 +74,12 @@ class Csm:
         before: _Said | None = manner.like
         tokens = self._said_by(manner.voice or 0, tokens)
         frames: list[Tensor] = []
-        codec, widths, pieces = CausalCodec(self._model.codec_model), window_widths(), []
-        begin, width = 0, next(widths)
-        for _ in taken(lambda pause: self._generate(tokens, before, frames, pause), draws):
-            if len(frames) < begin + width:
-                yield None
-                continue
-            pieces.append(codec.sound(torch.stack(frames[begin : begin + width]).to(self._model.device)))
-            yield pieces[-1]
-            begin, width = begin + width, next(widths)
-        if len(frames) > begin:
-            pieces.append(codec.sound(torch.stack(frames[begin:]).to(self._model.device)))
-            yield pieces[-1]
+        codec, pieces = CausalCodec.of(self._model.codec_model), list[Tensor]()
+        turns = taken(lambda pause: self._generate(tokens, before, frames, pause), draws)
+        for piece in codec.follow(turns, frames):
+            if piece is not None:
+                pieces.append(piece)
+            yield piece
         return before or (_Said(tokens, torch.cat(pieces)) if pieces else None)
 
     def _generate(

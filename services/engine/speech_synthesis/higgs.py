@@ -1,8 +1,6 @@
 """Higgs Audio v2: draws codes of speech as a turn of a conversation, each codebook a frame behind the one before."""
 
-import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from math import ceil
@@ -17,7 +15,7 @@ from services.engine.speech_synthesis.frame_list import FrameList
 from services.engine.speech_synthesis.higgs_codec import windows_of
 from services.engine.speech_synthesis.higgs_prompt import HiggsPrompt
 from services.engine.speech_synthesis.model import Manner
-from services.engine.speech_synthesis.own_loop import taken
+from services.engine.speech_synthesis.own_loop import handed_over, taken
 
 _SECONDS_PER_TOKEN = 0.32
 """As slow as anybody speaks."""
@@ -101,7 +99,7 @@ class Higgs:
             more = {"audio_input_ids": heard, "audio_input_ids_mask": torch.ones_like(heard[..., 0], dtype=torch.bool)}
         ids = torch.tensor([self._prompt.after(before and before.tokens, before and len(before.codes), tokens)])
         frames = FrameList(pause, drawn)
-        with _told(model, frames.put):
+        with handed_over(model, "audio_input_ids", frames.put):
             made = model.generate(
                 input_ids=ids.to(device),
                 attention_mask=torch.ones_like(ids).to(device),
@@ -126,20 +124,3 @@ class Higgs:
             for book in range(self._books)
         ]
         return torch.stack(columns, dim=1)
-
-
-@contextmanager
-def _told(model: Any, put: Callable[[Tensor], None]) -> Generator[None]:
-    """Hands the codes of the frame that each of this thread's steps is given over: its `generate` streams but marks."""
-    mine = threading.get_ident()
-
-    def hand(_module: object, _arguments: object, given: dict[str, Any]) -> None:
-        if threading.get_ident() == mine:
-            codes = given.get("audio_input_ids")
-            put(torch.empty(0) if codes is None else codes[0, -1])
-
-    hook = model.register_forward_pre_hook(hand, with_kwargs=True)
-    try:
-        yield
-    finally:
-        hook.remove()

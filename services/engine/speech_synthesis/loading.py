@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from transformers import (
+    AutoConfig,
+    AutoModel,
     AutoModelForTextToWaveform,
     BarkModel,
     CsmForConditionalGeneration,
@@ -46,6 +48,7 @@ from services.engine.speech_synthesis.higgs import Higgs
 from services.engine.speech_synthesis.higgs_codec import codec_class
 from services.engine.speech_synthesis.model import LoadedSpeaker, Manner, SpeakingModel
 from services.engine.speech_synthesis.musicgen import MusicGen
+from services.engine.speech_synthesis.pocket import PocketSettings, PocketTts, read_voices
 from services.engine.speech_synthesis.speecht5 import SpeechT5
 from services.engine.speech_synthesis.vits import Vits
 
@@ -53,9 +56,9 @@ _VOCODER_FOLDER = "vocoder"
 _TRIED_TOKENS = 4
 _TRIED_STEPS = 16
 """All of a few tokens, but for a model that would go on for long: there is sound in them too."""
-_DRAW = frozenset({"musicgen", "musicgen_melody", "csm", "bark", "dia", "higgs_audio_v2"})
+_DRAW = frozenset({"musicgen", "musicgen_melody", "csm", "bark", "dia", "higgs_audio_v2", "pocket_tts"})
 """Kinds of which their generation configuration alone tells how they draw what they say."""
-_SERVED = "VITS, SpeechT5, CSM, Dia, Bark, Higgs Audio and MusicGen"
+_SERVED = "VITS, SpeechT5, CSM, Dia, Bark, Higgs Audio, Pocket TTS and MusicGen"
 _REASONS = {
     "fastspeech2_conformer": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
     "fastspeech2_conformer_with_hifigan": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
@@ -201,6 +204,21 @@ def _load_higgs(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any
     return model, Higgs(model, codec, tokenizer)
 
 
+def _load_pocket(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, parts: SpeakerParts) -> Loaded:
+    if parts.voices is None:
+        raise ModelRefused(
+            f"{checkpoint.source} is told who speaks by latents of a recording: name a file of voices with --voices, "
+            "each `[frames, latents]` as its processor's audio tokenizer encodes a recording."
+        )
+    told: Any = config
+    voices = read_voices(parts.voices, told.latent_dim, told.max_position_embeddings // 2)
+    model = read_model(checkpoint, config, AutoModelForTextToWaveform).eval()
+    codec = _load_codec(checkpoint, parts.vocoder, AutoConfig, AutoModel, "the folder of its audio tokenizer")
+    own = _processor_settings(checkpoint)
+    settings = PocketSettings(**{each.name: own[each.name] for each in fields(PocketSettings) if each.name in own})
+    return model, PocketTts(model, codec, tokenizer, voices, settings)
+
+
 def _load_codec(checkpoint: Checkpoint, wanted: str | None, config: Any, kind: Any, such: str) -> Any:
     """Returns the codec that the operator names, or the checkpoint does."""
     named = wanted or _named_codec(checkpoint)
@@ -217,9 +235,13 @@ def _load_codec(checkpoint: Checkpoint, wanted: str | None, config: Any, kind: A
 
 def _named_codec(checkpoint: Checkpoint) -> str | None:
     """Returns the folder or hub id of the codec that a checkpoint's processor is made with."""
-    path = find_file(checkpoint, "processor_config.json")
-    named = json.loads(path.read_text()).get("audio_tokenizer") if path else None
+    named = _processor_settings(checkpoint).get("audio_tokenizer")
     return named["audio_tokenizer_name_or_path"] if named else None
+
+
+def _processor_settings(checkpoint: Checkpoint) -> dict[str, Any]:
+    path = find_file(checkpoint, "processor_config.json")
+    return json.loads(path.read_text()) if path else {}
 
 
 def _load_vocoder(checkpoint: Checkpoint, named: str | None) -> Any:
@@ -258,4 +280,5 @@ _LOADERS: dict[str, Callable[[Checkpoint, PretrainedConfig, Any, SpeakerParts], 
     "bark": _load_bark,
     "dia": _load_dia,
     "higgs_audio_v2": _load_higgs,
+    "pocket_tts": _load_pocket,
 }

@@ -1,6 +1,8 @@
 """The library's own `generate`, which returns only when all is done, taken by turns."""
 
+import threading
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -32,6 +34,26 @@ def taken(work: Callable[[Callable[[], None]], T], draws: Draws) -> Generator[No
             yield None
     finally:
         steps.close()
+
+
+@contextmanager
+def handed_over(model: Any, name: str, put: Callable[[Tensor], None]) -> Generator[None]:
+    """Hands over the frame `name` that each of this thread's steps is given, for loops that do not stream frames.
+
+    The first step is given none of its own, for which there is something empty; the last frame is given to no step.
+    """
+    mine = threading.get_ident()
+
+    def hand(_module: object, _arguments: object, given: dict[str, Any]) -> None:
+        if threading.get_ident() == mine:
+            frames = given.get(name)
+            put(torch.empty(0) if frames is None else frames[0, -1])
+
+    hook = model.register_forward_pre_hook(hand, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 class Pauses(StoppingCriteria):

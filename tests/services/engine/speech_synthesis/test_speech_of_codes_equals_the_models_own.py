@@ -86,13 +86,15 @@ def test_windows_of_mimi_are_the_whole_and_need_all_that_they_are_given_again(tm
         whole = codec.decode(codes.T[None]).audio_values[0, 0]
 
         def windows(less: int) -> Tensor:
-            causal = CausalCodec(codec)
+            causal = CausalCodec.of(codec)
             causal._hidden_back -= less
             return torch.cat([causal.sound(part) for part in codes.split(7)])
 
         assert (windows(0) - whole).abs().max() < 1e-12
         assert (windows(1) - whole).abs().max() > 1e-9
-        assert torch.equal(CausalCodec(codec).sound(codes + 32), CausalCodec(codec).sound(torch.full_like(codes, 31)))
+        assert torch.equal(
+            CausalCodec.of(codec).sound(codes + 32), CausalCodec.of(codec).sound(torch.full_like(codes, 31))
+        )
 
 
 def test_bark_speaks_in_the_voice_of_a_file_or_in_that_it_began_with(tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""Pocket TTS says what transformers' own processor and `generate` say, with the same draws."""
+
+import importlib
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.speech_synthesis.draws import Draws
+from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
+from services.engine.speech_synthesis.model import LoadedSpeaker, Manner
+from tests.services.engine.speech_synthesis.codes import CPU, assert_same, spoken
+from tests.tiny_latent_speakers import write_pocket
+
+VOICES = "voices.safetensors"
+
+
+def loaded(folder: Path) -> LoadedSpeaker:
+    return load_speaker(Checkpoint(str(folder), CPU), SpeakerParts(voices=folder / VOICES))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(ModelRefused) as caught:
+        loaded(folder)
+    return str(caught.value)
+
+
+@torch.inference_mode()
+def own(folder: Path, seed: int, text: str, voice: str) -> Tensor:
+    library: Any = importlib.import_module("transformers")
+    model = library.PocketTTSForConditionalGeneration.from_pretrained(folder).eval()
+    processor = library.PocketTTSProcessor.from_pretrained(folder)
+    chat = [{"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": text}]}]
+    written = processor.tokenizer.apply_chat_template(chat, tokenize=False)
+    told = load_file(folder / VOICES)[voice]
+    inputs = processor(text=[written], audio_prompt_latents=[told], return_tensors="pt", add_special_tokens=False)
+    torch.manual_seed(seed)
+    made = model.generate(**inputs)
+    return processor.decode(made.audio_latents, made.audio_latents_mask)[0]
+
+
+@pytest.mark.parametrize(("voice", "text", "seed"), [("anna", "hi there", 5), ("bert", "one two a b c", 1)])
+def test_it_speaks_as_it_draws_in_a_voice_of_the_file(tmp_path: Path, voice: str, text: str, seed: int) -> None:
+    folder = write_pocket(tmp_path)
+    speaker = loaded(folder).speaker
+    assert list(speaker.voices) == ["anna", "bert"]
+    manner = Manner(voice=speaker.voices.index(voice))
+    pieces, like = spoken(speaker, speaker.read(text), manner, seed)
+    assert_same(pieces, own(folder, seed, text, voice), 2)
+    assert like is None
+    assert not torch.equal(pieces[0], spoken(speaker, speaker.read(text), Manner(voice=1 - manner.voice), seed)[0][0])
+
+
+def test_one_that_does_not_end_speaks_as_long_as_the_library_lets_it(tmp_path: Path) -> None:
+    folder = write_pocket(tmp_path, end=-9.0)
+    speaker = loaded(folder).speaker
+    pieces, _ = spoken(speaker, speaker.read("hi"), Manner(), 3)
+    assert_same(pieces, own(folder, 3, "hi", "anna"), 3)
+
+
+def test_a_short_text_ends_as_its_processor_lets_it(tmp_path: Path) -> None:
+    folder = write_pocket(tmp_path, end=9.0)
+    speaker = loaded(folder).speaker
+    lengths = [len(torch.cat(spoken(speaker, speaker.read(text), Manner(), 3)[0])) for text in ("a b", "a b c d e")]
+    assert lengths == [16 * (7 + 4), 16 * (7 + 3)]
+
+
+def test_leaving_ends_its_loop_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    speaking = loaded(write_pocket(tmp_path))
+    with torch.inference_mode():
+        steps = speaking.speaker.speak(speaking.speaker.read("hi"), Manner(), Draws(0, CPU))
+        for _ in range(4):
+            next(steps)
+    assert "turns" in {thread.name for thread in threading.enumerate()}
+    steps.close()
+    assert "turns" not in {thread.name for thread in threading.enumerate()}
+    assert not speaking.model._forward_pre_hooks
+
+
+def test_what_looks_like_a_mark_is_said(tmp_path: Path) -> None:
+    speaker = loaded(write_pocket(tmp_path)).speaker
+    assert max(speaker.read("a <voice> <sound><pad>")) < 320
+    assert min(speaker.read("a <voice> <sound><pad>")) > 5
+    assert [speaker.read(text) for text in ("", "?!")] == [[], []]
+
+
+def test_its_codec_is_tried(tmp_path: Path) -> None:
+    speaking = loaded(write_pocket(tmp_path))
+    speaker: Any = speaking.speaker
+    try_out(speaking)
+    with torch.no_grad():
+        speaker._codec.latent_proj.weight.fill_(float("nan"))
+    with pytest.raises(ModelRefused, match="sound that is no number"):
+        try_out(speaking)
+
+
+def test_its_voices_codec_and_template_fit_it(tmp_path: Path) -> None:
+    folder = write_pocket(tmp_path)
+    with pytest.raises(ModelRefused, match="name a file of voices with --voices, each"):
+        load_speaker(Checkpoint(str(folder), CPU), SpeakerParts())
+    save_file({"anna": torch.randn(5, 3)}, folder / VOICES)
+    assert "the voice 'anna' is [5, 3] numbers, and the model takes 4 for each of up to" in refusal(folder)
+    save_file({"anna": torch.randn(5, 4)}, folder / VOICES)
+    config = folder / "codec" / "config.json"
+    told = json.loads(config.read_text())
+    config.write_text(json.dumps(told | {"trim_right_ratio": 0.5}))
+    assert "with a codec that makes sound of 4 numbers a frame" in refusal(folder)
+    config.write_text(json.dumps(told))
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content[1].text }}<sound>")
+    assert "needs a chat template for a voice and a text: its files have another" in refusal(folder)
+    (folder / "chat_template.jinja").unlink()
+    assert "needs a chat template for a voice and a text" in refusal(folder)
