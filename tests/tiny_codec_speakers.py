@@ -21,7 +21,6 @@ from transformers import (
     DiaForConditionalGeneration,
     DiaProcessor,
     DiaTokenizer,
-    EncodecConfig,
     EncodecFeatureExtractor,
     GenerationConfig,
     HiggsAudioV2Config,
@@ -32,7 +31,7 @@ from transformers import (
 
 from services.engine.speech_synthesis.higgs_codec import codec_class
 from tests.tiny_models import tokenizer
-from tests.tiny_speakers import fill_codebooks, stir
+from tests.tiny_speakers import encodec, fill_codebooks, stir
 
 CSM_LENGTHS: dict[str, Any] = {
     "sampling_rate": 8000,
@@ -62,26 +61,13 @@ def write_csm(folder: Path, *, new_tokens: int = 60, seed: int = 0) -> Path:
         "num_key_value_heads": 2, "sliding_window": 10,
     }  # fmt: skip
     torch.manual_seed(seed)
-    model = CsmForConditionalGeneration(
-        CsmConfig(
-            num_codebooks=4,
-            vocab_size=32,
-            text_vocab_size=len(letters),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            codebook_pad_token_id=31,
-            codebook_eos_token_id=0,
-            bos_token_id=1,
-            pad_token_id=0,
-            audio_token_id=audio,
-            audio_eos_token_id=audio_eos,
-            depth_decoder_config=depth,
-            codec_config=codec,
-        )
-    )
+    config = CsmConfig(
+        num_codebooks=4, vocab_size=32, text_vocab_size=len(letters), hidden_size=32, intermediate_size=64,
+        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, codebook_pad_token_id=31,
+        codebook_eos_token_id=0, bos_token_id=1, pad_token_id=0, audio_token_id=audio, audio_eos_token_id=audio_eos,
+        depth_decoder_config=depth, codec_config=codec,
+    )  # fmt: skip
+    model = CsmForConditionalGeneration(config)
     stir(model)
     fill_codebooks(model.codec_model)
     with torch.no_grad():
@@ -96,17 +82,13 @@ def write_csm(folder: Path, *, new_tokens: int = 60, seed: int = 0) -> Path:
 def write_bark(folder: Path, *, new_tokens: int = 40, seed: int = 0) -> Path:
     """Writes a Bark that speaks up to 3/2 as many frames as `new_tokens`, of 8 samples, with the voice v2/anna."""
     part: dict[str, Any] = {"block_size": 256, "num_layers": 1, "num_heads": 2, "hidden_size": 16}
-    codec = EncodecConfig(
-        sampling_rate=8000, upsampling_ratios=[4, 2], num_filters=4, hidden_size=8, codebook_size=32, codebook_dim=8,
-        target_bandwidths=[20.0], num_lstm_layers=1, chunk_length_s=None,
-    )  # fmt: skip
     torch.manual_seed(seed)
     model = BarkModel(
         BarkConfig(
             semantic_config=part | {"input_vocab_size": 402, "output_vocab_size": 48},
             coarse_acoustics_config=part | {"input_vocab_size": 120, "output_vocab_size": 120},
             fine_acoustics_config=part | {"input_vocab_size": 33, "output_vocab_size": 33, "n_codes_total": 4},
-            codec_config=codec.to_dict(),
+            codec_config=encodec().to_dict(),
         )
     )
     stir(model)

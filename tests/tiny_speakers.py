@@ -123,10 +123,6 @@ def write_musicgen(
 ) -> Path:
     """Writes a MusicGen of so many tokens, of 8 samples each."""
     reader = T5Config(vocab_size=len(tokenizer()), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
-    codec = EncodecConfig(
-        sampling_rate=8000, upsampling_ratios=[4, 2], num_filters=4, hidden_size=8, codebook_size=32, codebook_dim=8,
-        target_bandwidths=[20.0], num_lstm_layers=1, chunk_length_s=None, audio_channels=channels,
-    )  # fmt: skip
     parts: tuple[Any, Any, Any] = (MusicgenDecoderConfig, MusicgenConfig, MusicgenForConditionalGeneration)
     if melody:
         parts = (MusicgenMelodyDecoderConfig, MusicgenMelodyConfig, MusicgenMelodyForConditionalGeneration)
@@ -135,7 +131,9 @@ def write_musicgen(
         num_codebooks=4 * channels, audio_channels=channels,
     )  # fmt: skip
     torch.manual_seed(seed)
-    model = parts[2](parts[1](text_encoder=reader.to_dict(), audio_encoder=codec.to_dict(), decoder=decoder.to_dict()))
+    model = parts[2](
+        parts[1](text_encoder=reader.to_dict(), audio_encoder=encodec(channels).to_dict(), decoder=decoder.to_dict())
+    )
     fill_codebooks(model.audio_encoder)
     ids = {"pad_token_id": 32, "bos_token_id": 32, "decoder_start_token_id": 32}
     model.generation_config = GenerationConfig(do_sample=True, guidance_scale=3.0, max_length=new_tokens, **ids)
@@ -162,6 +160,14 @@ def _speecht5_tokenizer(folder: Path) -> SpeechT5Tokenizer:
     path = folder / "letters.model"
     path.write_bytes(made.getvalue())
     return SpeechT5Tokenizer(str(path))
+
+
+def encodec(channels: int = 1) -> EncodecConfig:
+    """Returns the configuration of a codec that writes a frame of 8 samples in 4 codes of 32."""
+    return EncodecConfig(
+        sampling_rate=8000, upsampling_ratios=[4, 2], num_filters=4, hidden_size=8, codebook_size=32, codebook_dim=8,
+        target_bandwidths=[20.0], num_lstm_layers=1, chunk_length_s=None, audio_channels=channels,
+    )  # fmt: skip
 
 
 def stir(model: torch.nn.Module) -> None:

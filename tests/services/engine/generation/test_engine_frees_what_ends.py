@@ -11,6 +11,7 @@ from sensorium.errors import DeadlineExceeded, ModelNotReady, QueueFull, SlowCon
 from services.engine.generation.group import PRIORITY_SECONDS, SequenceGroup
 from services.engine.generation.output.stream import GenerationStream
 from tests.services.bench import Bench, BenchMaker, eventually, first_delta, pass_time, prepare, read
+from tests.services.engine.generation.lives import lived
 from tests.services.fake_runner import FakeRunner, continuation
 
 
@@ -218,19 +219,7 @@ async def test_nothing_leaks_over_many_requests_that_end_in_every_way(real: Benc
             fields |= {"temperature": 1.0, "seed": number}
         if number % 10 == 0:
             fields["deadline"] = time.monotonic() + generator.random() * 0.3
-        try:
-            stream = bench.submit(prompt, **fields)
-        except DeadlineExceeded:
-            return "refused"
-        try:
-            if number % 4 == 0:
-                await asyncio.sleep(generator.random() * 0.2)
-                return "cancelled"
-            return "completed" if (await read(stream)).ids else "empty"
-        except DeadlineExceeded:
-            return "expired"
-        finally:
-            stream.cancel()
+        return await lived(bench, prompt, fields, None if number % 4 else lambda: generator.random() * 0.2)
 
     ends = await asyncio.gather(*(life(number) for number in range(300)))
     await eventually(lambda: bench.idle)

@@ -10,8 +10,8 @@ from sensorium.errors import DeviceOutOfMemory, Internal, InvalidArgument, Senso
 from services.engine.generation.scheduler import Scheduler
 from services.engine.generation.sequence import CachedTokens
 from tests.services.bench import Bench, BenchMaker, eventually, output_of, read, request
+from tests.services.engine.generation.vocabularies import Undecodable
 from tests.services.fake_runner import continuation
-from tests.tiny_models import tokenizer
 
 POISON = 300
 GOOD = [[10, 11, 12], [20], [30, 31], [40, 41, 42, 43]]
@@ -96,15 +96,9 @@ async def test_logits_that_are_no_numbers_end_their_row_alone(
 
 
 async def test_text_that_cannot_be_decoded_ends_its_request_alone(fake: BenchMaker) -> None:
-    class Failing:
-        def decode(self, token_ids: list[int], **options: bool) -> str:
-            if len(token_ids) > 3:
-                raise ValueError("no such piece")
-            return tokenizer().decode(token_ids, **options)
-
     bench = fake()
     asked = request([POISON], max_new_tokens=12)
-    stream = bench.engine.submit(asked, output_of(asked, Failing()))
+    stream = bench.engine.submit(asked, output_of(asked, Undecodable()))
     good = await asyncio.gather(*(bench.run(prompt, max_new_tokens=12) for prompt in GOOD))
     assert [result.ids for result in good] == [continuation(prompt, 12) for prompt in GOOD]
     with pytest.raises(Internal):

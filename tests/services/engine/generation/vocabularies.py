@@ -4,6 +4,7 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from tests.made_once import made_once
+from tests.tiny_models import tokenizer
 
 BYTES_FROM = 3
 
@@ -23,6 +24,16 @@ def byte_fallback() -> PreTrainedTokenizerFast:
         ]
     )
     return PreTrainedTokenizerFast(tokenizer_object=fast, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+class Undecodable:
+    """Decodes three tokens, and fails on more."""
+
+    def decode(self, token_ids: list[int], **options: bool) -> str:
+        """Returns their text."""
+        if len(token_ids) > 3:
+            raise ValueError("no such piece")
+        return tokenizer().decode(token_ids, **options)
 
 
 def as_bytes(text: str) -> list[int]:

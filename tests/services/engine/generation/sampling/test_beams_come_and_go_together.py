@@ -11,8 +11,9 @@ from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, Inva
 from services.engine.generation.requests.request import BeamParameters
 from services.engine.generation.sequence import CachedTokens
 from tests.services.bench import Bench, BenchMaker, Result, eventually, output_of, pass_time, read, request
+from tests.services.engine.generation.lives import lived
+from tests.services.engine.generation.vocabularies import Undecodable
 from tests.services.fake_runner import continuation
-from tests.tiny_models import tokenizer
 
 POISON = 300
 BEAMS = BeamParameters(4)
@@ -143,15 +144,9 @@ async def test_logits_that_are_no_numbers_end_their_search_alone(fake: BenchMake
 
 
 async def test_text_that_cannot_be_decoded_ends_its_search_alone(fake: BenchMaker) -> None:
-    class Failing:
-        def decode(self, token_ids: list[int], **options: bool) -> str:
-            if len(token_ids) > 3:
-                raise ValueError("no such piece")
-            return tokenizer().decode(token_ids, **options)
-
     bench = fake()
     asked = request([POISON], beams=BEAMS, max_new_tokens=12)
-    stream = bench.engine.submit(asked, output_of(asked, Failing()))
+    stream = bench.engine.submit(asked, output_of(asked, Undecodable()))
     good = await bench.run([10], candidate_count=2, max_new_tokens=12)
     assert ids(good) == [continuation([10], 12)] * 2
     with pytest.raises(Internal):
@@ -211,19 +206,7 @@ async def test_nothing_leaks_over_many_requests_of_all_kinds_in_a_tight_cache(re
             fields |= {"prompt_logprob_count": 1, "candidate_count": source.randint(1, 3)}
         if number % 7 == 0:
             fields["deadline"] = time.monotonic() + source.random() * 0.5
-        try:
-            stream = bench.submit(prompt, **fields)
-        except DeadlineExceeded:
-            return "refused"
-        try:
-            if number % 5 == 0:
-                await asyncio.sleep(source.random() * 0.3)
-                return "cancelled"
-            return "completed" if (await read(stream)).ids else "empty"
-        except DeadlineExceeded:
-            return "expired"
-        finally:
-            stream.cancel()
+        return await lived(bench, prompt, fields, None if number % 5 else lambda: source.random() * 0.3)
 
     ends = await asyncio.gather(*map(life, range(160)))
     await eventually(lambda: bench.idle)

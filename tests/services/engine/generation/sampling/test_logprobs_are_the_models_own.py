@@ -2,7 +2,6 @@ import asyncio
 import random
 from typing import Any
 
-import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -11,6 +10,7 @@ from services.engine.generation.requests.request import Delta, Likelihood, Token
 from services.engine.generation.sampling.likelihood import RawLikelihoods
 from services.engine.generation.sampling.sampler import NoToken
 from tests.services.bench import BenchMaker, Result, output_of, request
+from tests.services.engine.generation.sampling.own_logprobs import require_own
 from tests.services.engine.generation.sequences import sequence
 
 PROMPT = [9, 33, 120, 47, 15]
@@ -32,13 +32,7 @@ def require_those_of(model: PreTrainedModel, result: Result, count: int, tokeniz
     expected = torch.log_softmax(logits, dim=-1)
     assert [entry.token_id for entry in result.logprobs] == result.ids
     for line, entry in zip(expected, result.logprobs, strict=True):
-        assert entry.logprob == pytest.approx(float(line[entry.token_id]), abs=1e-4)
-        ordered = line.sort(descending=True).values
-        assert float(ordered[entry.rank - 1]) == pytest.approx(entry.logprob, abs=1e-4)
-        assert [other.logprob for other in entry.alternatives] == pytest.approx(ordered[:count].tolist(), abs=1e-4)
-        for other in entry.alternatives:
-            assert other.logprob == pytest.approx(float(line[other.token_id]), abs=1e-4)
-            assert other.text == tokenizer.decode([other.token_id])
+        require_own(line, entry, count, tokenizer)
         assert len({other.token_id for other in entry.alternatives}) == count
 
 

@@ -11,6 +11,7 @@ from sensorium.errors import DeadlineExceeded, Internal
 from services.engine.generation.requests.request import BeamParameters, Completed, Delta, PromptLogprobs, TokenLogprob
 from services.engine.generation.sequence import SCORED_TOKEN_COST, CachedTokens
 from tests.services.bench import BenchMaker, Result, eventually, pass_time, read
+from tests.services.engine.generation.sampling.own_logprobs import require_own
 
 SOURCE = random.Random(4)
 PROMPT = [SOURCE.randrange(6, 320) for _ in range(75)]
@@ -24,13 +25,7 @@ def require_those_of(
         expected = torch.log_softmax(model(torch.tensor([ids])).logits[0], dim=-1)
     assert (entries[0].logprob, entries[0].rank, entries[0].alternatives) == (None, 0, ())
     for line, entry in zip(expected, entries[1:], strict=False):
-        assert entry.logprob == pytest.approx(float(line[entry.token_id]), abs=1e-4)
-        ordered = line.sort(descending=True).values
-        assert float(ordered[entry.rank - 1]) == pytest.approx(entry.logprob, abs=1e-4)
-        assert [other.logprob for other in entry.alternatives] == pytest.approx(ordered[:count].tolist(), abs=1e-4)
-        for other in entry.alternatives:
-            assert other.logprob == pytest.approx(float(line[other.token_id]), abs=1e-4)
-            assert other.text == tokenizer.decode([other.token_id])
+        require_own(line, entry, count, tokenizer)
 
 
 @pytest.mark.parametrize("length", [1, 2, 16, 75])

@@ -1,0 +1,25 @@
+"""The life of a request among many, from its acceptance to whatever end it has."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from sensorium.errors import DeadlineExceeded
+from tests.services.bench import Bench, read
+
+
+async def lived(bench: Bench, prompt: list[int], fields: dict[str, Any], patience: Callable[[], float] | None) -> str:
+    """Returns how it ended. A caller with patience leaves after so many seconds."""
+    try:
+        stream = bench.submit(prompt, **fields)
+    except DeadlineExceeded:
+        return "refused"
+    try:
+        if patience is not None:
+            await asyncio.sleep(patience())
+            return "cancelled"
+        return "completed" if (await read(stream)).ids else "empty"
+    except DeadlineExceeded:
+        return "expired"
+    finally:
+        stream.cancel()
