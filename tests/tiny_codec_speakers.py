@@ -160,13 +160,7 @@ HIGGS_TEMPLATE = (
 )
 
 
-def write_higgs(folder: Path, *, new_tokens: int = 300, loudness: float = 0.0, seed: int = 0) -> Path:
-    """Writes a Higgs Audio that draws so many frames of 10 samples at most, with a processor and its codec."""
-    letters = tokenizer()
-    marks = ["<|AUDIO_OUT|>", "<|audio_out_bos|>", "<|audio_eos|>", "<|reserved_special_token_6|>"]
-    letters.add_special_tokens({"additional_special_tokens": marks})
-    audio, begin, _, late = letters.convert_tokens_to_ids(marks)
-    torch.manual_seed(seed)
+def _higgs_codec() -> Any:
     codec = codec_class()(
         HiggsAudioV2TokenizerConfig(
             sample_rate=400, target_bandwidths=[0.6], codebook_size=32, codebook_dim=4,
@@ -183,7 +177,17 @@ def write_higgs(folder: Path, *, new_tokens: int = 300, loudness: float = 0.0, s
     )  # fmt: skip
     stir(codec)
     fill_codebooks(codec)
-    codec.save_pretrained(folder / "codec")
+    return codec
+
+
+def write_higgs(folder: Path, *, new_tokens: int = 300, loudness: float = 0.0, seed: int = 0) -> Path:
+    """Writes a Higgs Audio that draws so many frames of 10 samples at most, with a processor and its codec."""
+    letters = tokenizer()
+    marks = ["<|AUDIO_OUT|>", "<|audio_out_bos|>", "<|audio_eos|>", "<|reserved_special_token_6|>"]
+    letters.add_special_tokens({"additional_special_tokens": marks})
+    audio, begin, _, late = letters.convert_tokens_to_ids(marks)
+    torch.manual_seed(seed)
+    _higgs_codec().save_pretrained(folder / "codec")
     model = HiggsAudioV2ForConditionalGeneration(
         HiggsAudioV2Config(
             vocab_size=len(letters), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,

@@ -10,7 +10,6 @@ from torch import Tensor
 from transformers import AutoModelForDocumentQuestionAnswering, AutoModelForVisualQuestionAnswering
 
 from sensorium.v1 import models_pb2 as pb
-from services.batched_model import BatchedModel
 from services.engine.admission import QueueLimits
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.batcher import Batcher
@@ -32,6 +31,7 @@ from services.multimodal.answer_image import ImageQuestionAnswerer, QuestionRead
 from services.multimodal.config import MultimodalSettings
 from services.multimodal.task import MultimodalTask
 from services.multimodal.verb_set import MultimodalVerbs
+from services.plain_service import PlainService
 
 _DRAWN = (96, 128)
 """Height and width of the image that a model is tried with."""
@@ -83,7 +83,7 @@ def load_reading_model(
     settings: MultimodalSettings,
     metrics: EngineMetrics,
     warming: Callable[[], None],
-) -> BatchedModel:
+) -> PlainService:
     """Loads a model for one task. Raises ModelRefused."""
     with metrics.loading("load"):
         if task not in _TASKS:
@@ -96,7 +96,7 @@ def load_reading_model(
     limits = pb.ModelLimits(
         media_bytes=settings.media_bytes, image_pixel_count=settings.image_pixels, context_token_count=context
     )
-    return BatchedModel(loaded, pipeline, verbs, [told], limits, settings.max_batch_images)
+    return PlainService(loaded, pipeline, verbs, [told], limits, settings.max_batch_images)
 
 
 def _load_document_model(checkpoint: Checkpoint) -> LoadedVisionModel:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from sensorium.v1 import models_pb2 as pb
 from services.answer_conversion import duration
-from services.batched_model import BatchedModel
 from services.engine.admission import Admission, QueueLimits
 from services.engine.audio.reader import AudioReader
 from services.engine.checkpoint import Checkpoint, read_config, refusals
@@ -19,6 +18,7 @@ from services.engine.language.prompting import PromptEncoder
 from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
 from services.generation.engine_facts import engine_settings
+from services.plain_service import PlainService
 from services.speech.config import SpeechSettings
 from services.speech.held_seconds import HeldSeconds
 from services.speech.live.voice_network import VoiceNetwork
@@ -36,7 +36,7 @@ from services.speech.verb_set import SpeechVerbs
 
 def load_following_service(
     checkpoint: Checkpoint, settings: SpeechSettings, metrics: EngineMetrics, warming: Callable[[], None]
-) -> BatchedModel:
+) -> PlainService:
     """Loads a decoder that takes in sound with each token. Raises ModelRefused."""
     began = time.monotonic()
     with refusals(checkpoint.source):
@@ -64,7 +64,7 @@ def load_following_service(
         tokens,
     )
     live = live_transcriber(transcriber, settings, metrics, lambda ask: LiveFollower(engine, text, ask.deadline))
-    return BatchedModel(
+    return PlainService(
         loaded=model.loaded,
         threads=threads,
         verbs=SpeechVerbs(transcriber=transcriber, stream_transcriber=live),

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sensorium.v1 import models_pb2 as pb
-from services.batched_model import BatchedModel
 from services.engine.admission import Admission, QueueLimits
 from services.engine.checkpoint import Checkpoint
 from services.engine.engine_threads import EngineThreads
@@ -12,13 +11,14 @@ from services.engine.language.languages import tags_of
 from services.engine.metrics import EngineMetrics
 from services.engine.speech_synthesis.engine import SpeechEngine, SpeechLimits
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
+from services.plain_service import PlainService
 from services.speech.config import SpeechSettings
 from services.speech.synthesize import Synthesizer
 from services.speech.verb_set import SpeechVerbs
 
 
 @dataclass(frozen=True)
-class SpeakingService(BatchedModel):
+class SpeakingService(PlainService):
     """A LoadedService that tells of its voices too."""
 
     voices: Sequence[str] = ()

@@ -18,7 +18,6 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_RNNT_MAPPING, MODEL
 
 from sensorium.v1 import models_pb2 as pb
 from services.answer_conversion import duration
-from services.batched_model import BatchedModel
 from services.engine.audio.ctc import CtcModel
 from services.engine.audio.frame_model import FrameModel
 from services.engine.audio.loading import LoadedAudioModel, load_audio_model
@@ -36,6 +35,7 @@ from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
 from services.media.classifier import AnyLabelClassifier
 from services.media.embedder import MediaEmbedder
+from services.plain_service import PlainService
 from services.process import LoadedService
 from services.speech.classify_audio import compute_logits, own_labels
 from services.speech.config import SpeechSettings
@@ -81,7 +81,7 @@ def load_speech_service(
         reader = AudioReader(loaded.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds))
         served = _MAKERS[task](Workbench(loaded, reader, settings, metrics))
     limits = pb.ModelLimits(media_bytes=settings.media_bytes, audio_duration=duration(served.longest))
-    return BatchedModel(loaded, served.pipeline, served.verbs, served.tasks, limits, sample_rate=loaded.rate)
+    return PlainService(loaded, served.pipeline, served.verbs, served.tasks, limits, sample_rate=loaded.rate)
 
 
 def _writing_loader(checkpoint: Checkpoint) -> Callable[..., LoadedService] | None:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sensorium.v1 import models_pb2 as pb
-from services.batched_model import BatchedModel
 from services.engine.checkpoint import Checkpoint, refusals
 from services.engine.encoders.acceleration import accelerate
 from services.engine.encoders.company import company_of
@@ -13,6 +12,7 @@ from services.engine.encoders.reader import TextReader
 from services.engine.encoders.sentences import SentenceRecipe, sentence_recipe
 from services.engine.encoders.trial import try_reading
 from services.engine.metrics import EngineMetrics
+from services.plain_service import PlainService
 from services.text.config import TextSettings
 from services.text.encoder_tasks import AUTO_CLASSES, Workbench, serve
 from services.text.task import TextTask
@@ -20,7 +20,7 @@ from services.text.task import TextTask
 
 def load_encoder_model(
     checkpoint: Checkpoint, task: TextTask, settings: TextSettings, metrics: EngineMetrics, warming: Callable[[], None]
-) -> BatchedModel:
+) -> PlainService:
     """Loads a model for one task. Raises ModelRefused."""
     with metrics.loading("load"):
         with refusals(checkpoint.source):
@@ -40,4 +40,4 @@ def load_encoder_model(
         queued_token_count=settings.max_queued_tokens,
         vocabulary_token_count=loaded.vocabulary_size,
     )
-    return BatchedModel(loaded, served.pipeline, served.verbs, [*served.tasks, pb.TASK_TOKENIZE], limits)
+    return PlainService(loaded, served.pipeline, served.verbs, [*served.tasks, pb.TASK_TOKENIZE], limits)

@@ -13,7 +13,6 @@ from transformers import (
 )
 
 from sensorium.v1 import models_pb2 as pb
-from services.batched_model import BatchedModel
 from services.engine.batching.pipeline import Pipeline
 from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, refusals
 from services.engine.images.bands import compute_by_bands
@@ -27,6 +26,7 @@ from services.engine.media.image import ImageLimits
 from services.engine.metrics import EngineMetrics
 from services.media.classifier import AnyLabelClassifier
 from services.media.embedder import MediaEmbedder
+from services.plain_service import PlainService
 from services.vision import finding_model as finding
 from services.vision.classify_image import compute_logits, own_labels
 from services.vision.config import VisionSettings
@@ -48,7 +48,7 @@ def load_vision_service(
     settings: VisionSettings,
     metrics: EngineMetrics,
     warming: Callable[[], None],
-) -> BatchedModel:
+) -> PlainService:
     """Loads a model for one task. Raises ModelRefused."""
     with metrics.loading("load"):
         loaded = _LOADERS[task](checkpoint)
@@ -62,7 +62,7 @@ def load_vision_service(
     limits = pb.ModelLimits(
         media_bytes=settings.media_bytes, image_pixel_count=pixels, context_token_count=loaded.context_tokens
     )
-    return BatchedModel(loaded, pipeline, verbs, tasks, limits, settings.max_batch_images)
+    return PlainService(loaded, pipeline, verbs, tasks, limits, settings.max_batch_images)
 
 
 def _comparing(bench: Workbench) -> Served:

@@ -17,16 +17,16 @@ from transformers import (
     ViTMAEModel,
 )
 
-from services.batched_model import BatchedModel
 from services.engine.checkpoint import ModelRefused
 from services.engine.metrics import EngineMetrics
+from services.plain_service import PlainService
 from services.vision.app import load
 from services.vision.config import VisionSettings
 from tests.tiny_joint_models import write_joint_model
 from tests.tiny_vision_models import SIDE, processor_class, write_vision_model
 
 
-def loaded(folder: Path, **changes: Any) -> BatchedModel:
+def loaded(folder: Path, **changes: Any) -> PlainService:
     settings = VisionSettings(model=str(folder), device="cpu", dtype="float32", **changes)
     return load(settings, EngineMetrics(CollectorRegistry()), lambda: None)  # type: ignore[return-value]
 

@@ -1,4 +1,4 @@
-"""A model that reads once, in memory and answering, whatever it reads."""
+"""A model whose service is made of its parts: one that reads once, or has an engine of its own kind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class LoadedModel(Protocol):
 
 
 @dataclass(frozen=True)
-class BatchedModel:
+class PlainService:
     """A LoadedService."""
 
     loaded: LoadedModel
