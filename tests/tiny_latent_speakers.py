@@ -25,16 +25,19 @@ _TEMPLATE = (
 )
 
 
-def write_pocket(folder: Path, *, end: float = -4.05, seed: int = 0) -> Path:
+def write_pocket(folder: Path, *, kind: str = "PocketTTS", end: float = -4.05, seed: int = 0) -> Path:
     """Writes a Pocket TTS of frames of 16 samples, 25 a second, with a processor, its codec and two voices.
 
-    The test is skipped where transformers does not know it. `end` is about how likely a frame ends the sentence.
+    A GradiumPhononTTS is one, whose voices are wider than its sound. The test is skipped where transformers does not
+    know it. `end` is about how likely a frame ends the sentence.
     """
+    phonon = kind == "GradiumPhononTTS"
     if find_spec("transformers.models.pocket_tts") is None:
         pytest.skip("of a later version of transformers")
     library: Any = importlib.import_module("transformers")
-    letters = extended(list(_NAMED.values()), _NAMED)
-    voice, latent, begin, sound = letters.convert_tokens_to_ids(list(_NAMED.values()))
+    named = {name: mark for name, mark in _NAMED.items() if not (phonon and mark == "<begin>")}
+    letters = extended(list(named.values()), named)
+    ids = {f"{name}_id": letters.convert_tokens_to_ids(mark) for name, mark in named.items()}
     torch.manual_seed(seed)
     codec = library.PocketTTSAudioTokenizerModel(
         library.PocketTTSAudioTokenizerConfig(
@@ -47,11 +50,10 @@ def write_pocket(folder: Path, *, end: float = -4.05, seed: int = 0) -> Path:
     with torch.no_grad():
         codec.decoder.decoder_seanet.layers[-1].conv.weight.mul_(0.03)
     codec.save_pretrained(folder / "codec")
-    model = library.PocketTTSForConditionalGeneration(
-        library.PocketTTSConfig(
+    model = getattr(library, f"{kind}ForConditionalGeneration")(
+        getattr(library, f"{kind}Config")(
             vocab_size=len(letters), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-            latent_dim=4, pad_token_id=0, frame_rate=25.0, audio_prompt_token_id=voice, audio_latent_token_id=latent,
-            audio_prompt_bos_token_id=begin, audio_bos_token_id=sound,
+            latent_dim=4, pad_token_id=0, frame_rate=25.0, **ids, **({"audio_prompt_dim": 6} if phonon else {}),
             flow_head_config={
                 "hidden_size": 16, "num_hidden_layers": 2, "latent_dim": 4, "condition_dim": 32,
                 "frequency_embedding_size": 8,
@@ -69,8 +71,10 @@ def write_pocket(folder: Path, *, end: float = -4.05, seed: int = 0) -> Path:
     model.save_pretrained(folder)
     library.PocketTTSProcessor(
         library.PocketTTSFeatureExtractor(sampling_rate=400, frame_size=16, pad_to_multiple_of=16), letters,
-        library.PocketTTSAudioTokenizerModel.from_pretrained(folder / "codec"), chat_template=_TEMPLATE,
+        library.PocketTTSAudioTokenizerModel.from_pretrained(folder / "codec"),
+        chat_template=_TEMPLATE.replace("<begin>", "") if phonon else _TEMPLATE,
         fade_in_duration=0.02, frames_after_eos=3,
     ).save_pretrained(folder)  # fmt: skip
-    save_file({"anna": torch.randn(5, 4), "bert": torch.randn(9, 4)}, folder / "voices.safetensors")
+    width = 6 if phonon else 4
+    save_file({"anna": torch.randn(5, width), "bert": torch.randn(9, width)}, folder / "voices.safetensors")
     return folder

@@ -56,10 +56,19 @@ _VOCODER_FOLDER = "vocoder"
 _TRIED_TOKENS = 4
 _TRIED_STEPS = 16
 """All of a few tokens, but for a model that would go on for long: there is sound in them too."""
-_DRAW = frozenset({"musicgen", "musicgen_melody", "csm", "bark", "dia", "higgs_audio_v2", "pocket_tts"})
+_DRAW = frozenset(
+    {"musicgen", "musicgen_melody", "csm", "bark", "dia", "higgs_audio_v2", "pocket_tts", "gradium_phonon_tts"}
+)
 """Kinds of which their generation configuration alone tells how they draw what they say."""
 _SERVED = "VITS, SpeechT5, CSM, Dia, Bark, Higgs Audio, Pocket TTS and MusicGen"
+_FOR_WORDS = "services.multimodal serves it for what it writes; it is not heard"
+_FOR_HEARING = "it is served for what it hears, by --task transcribe; VITS (MMS-TTS), say, speaks many languages"
 _REASONS = {
+    "vibevoice": "it takes its steps from diffusers, which is not used here; Higgs Audio or CSM, say, are served",
+    "seamless_m4t": _FOR_HEARING,
+    "seamless_m4t_v2": _FOR_HEARING,
+    "qwen2_5_omni": _FOR_WORDS,
+    "qwen3_omni_moe": _FOR_WORDS,
     "fastspeech2_conformer": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
     "fastspeech2_conformer_with_hifigan": "its tokenizer needs g2p_en, which fetches what it lacks from the network",
 }
@@ -208,10 +217,11 @@ def _load_pocket(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: An
     if parts.voices is None:
         raise ModelRefused(
             f"{checkpoint.source} is told who speaks by latents of a recording: name a file of voices with --voices, "
-            "each `[frames, latents]` as its processor's audio tokenizer encodes a recording."
+            "each `[frames, latents]` as the codec of its voices encodes a recording."
         )
     told: Any = config
-    voices = read_voices(parts.voices, told.latent_dim, told.max_position_embeddings // 2)
+    width = getattr(told, "audio_prompt_dim", told.latent_dim)
+    voices = read_voices(parts.voices, width, told.max_position_embeddings // 2)
     model = read_model(checkpoint, config, AutoModelForTextToWaveform).eval()
     codec = _load_codec(checkpoint, parts.vocoder, AutoConfig, AutoModel, "the folder of its audio tokenizer")
     own = _processor_settings(checkpoint)
@@ -281,4 +291,5 @@ _LOADERS: dict[str, Callable[[Checkpoint, PretrainedConfig, Any, SpeakerParts], 
     "dia": _load_dia,
     "higgs_audio_v2": _load_higgs,
     "pocket_tts": _load_pocket,
+    "gradium_phonon_tts": _load_pocket,
 }

@@ -1,4 +1,7 @@
-"""Pocket TTS: draws latents of speech frame by frame, in a voice that is told by latents too."""
+"""Pocket TTS: draws latents of speech frame by frame, in a voice that is told by latents too.
+
+Gradium Phonon is one, whose voices are of another codec than its sound.
+"""
 
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -63,8 +66,7 @@ class PocketTts:
         self.voices: Sequence[str] = tuple(voices)
         self.sample_rate: int = codec.config.sampling_rate
         self._voice_id: int = config.audio_prompt_token_id
-        begins = config.audio_prompt_bos_token_id, config.audio_bos_token_id
-        own = [*begins, config.audio_latent_token_id, self._voice_id]
+        own = [config.audio_bos_token_id, config.audio_latent_token_id, self._voice_id]
         marks = filter(None, [*tokenizer.convert_ids_to_tokens(own), *tokenizer.all_special_tokens])
         self._marks = re.compile("|".join(map(re.escape, marks)))
         try:

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import FastSpeech2ConformerConfig, PretrainedConfig, SeamlessM4TConfig, VitsModel
+from transformers import (
+    FastSpeech2ConformerConfig,
+    PretrainedConfig,
+    Qwen2_5OmniConfig,
+    SeamlessM4TConfig,
+    UnivNetConfig,
+    VibeVoiceConfig,
+    VitsModel,
+)
 
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.speech_synthesis import loading
@@ -207,10 +215,10 @@ def test_a_vocabulary_that_is_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (
-            SeamlessM4TConfig(),
-            "is seamless_m4t: of models that make sound of texts, VITS, SpeechT5, CSM, Dia",
-        ),
+        (SeamlessM4TConfig(), "is seamless_m4t: it is served for what it hears, by --task transcribe"),
+        (VibeVoiceConfig(), "is vibevoice: it takes its steps from diffusers"),
+        (Qwen2_5OmniConfig(), "is qwen2_5_omni: services.multimodal serves it"),
+        (UnivNetConfig(), "is univnet: of models that make sound of texts, VITS, SpeechT5, CSM, Dia, Bark"),
         (FastSpeech2ConformerConfig(), "g2p_en"),
     ],
 )

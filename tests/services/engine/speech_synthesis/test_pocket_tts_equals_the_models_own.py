@@ -34,7 +34,7 @@ def refusal(folder: Path) -> str:
 @torch.inference_mode()
 def own(folder: Path, seed: int, text: str, voice: str) -> Tensor:
     library: Any = importlib.import_module("transformers")
-    model = library.PocketTTSForConditionalGeneration.from_pretrained(folder).eval()
+    model = library.AutoModelForTextToWaveform.from_pretrained(folder).eval()
     processor = library.PocketTTSProcessor.from_pretrained(folder)
     chat = [{"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": text}]}]
     written = processor.tokenizer.apply_chat_template(chat, tokenize=False)
@@ -45,9 +45,18 @@ def own(folder: Path, seed: int, text: str, voice: str) -> Tensor:
     return processor.decode(made.audio_latents, made.audio_latents_mask)[0]
 
 
-@pytest.mark.parametrize(("voice", "text", "seed"), [("anna", "hi there", 5), ("bert", "one two a b c", 1)])
-def test_it_speaks_as_it_draws_in_a_voice_of_the_file(tmp_path: Path, voice: str, text: str, seed: int) -> None:
-    folder = write_pocket(tmp_path)
+@pytest.mark.parametrize(
+    ("kind", "voice", "text", "seed"),
+    [
+        ("PocketTTS", "anna", "hi there", 5),
+        ("PocketTTS", "bert", "one two a b c", 1),
+        ("GradiumPhononTTS", "anna", "one two a b c", 1),
+    ],
+)
+def test_it_speaks_as_it_draws_in_a_voice_of_the_file(
+    tmp_path: Path, kind: str, voice: str, text: str, seed: int
+) -> None:
+    folder = write_pocket(tmp_path, kind=kind)
     speaker = loaded(folder).speaker
     assert list(speaker.voices) == ["anna", "bert"]
     manner = Manner(voice=speaker.voices.index(voice))
