@@ -65,11 +65,15 @@ class AdaptersBeside:
         self.picked = Picked()
         self.joined = False
         """Whether rows with adapters are computed in one forward with the others, which `picking` tells them apart."""
+        self.grouped = False
+        """Whether they are in one where those of each adapter lie side by side, as the native library adds it up."""
         self.set_aside: Callable[[Collection[str]], AbstractContextManager[None]] = lambda _: nullcontext()
         """Has the model's own modules compute where modules of these names were replaced by faster ones."""
 
     def add(self, adapter: NamedAdapter, pairs: dict[str, Pair]) -> None:
-        """Adds an adapter with its factors by the names of layers."""
+        """Adds an adapter with its factors by the names of layers, before layers are fused."""
+        if self.joined or self.grouped:
+            raise RuntimeError("the adapters are part of fused layers already")
         self.named[adapter.name] = adapter
         for place, pair in pairs.items():
             layer = self.layers.get(place)
@@ -82,7 +86,7 @@ class AdaptersBeside:
     @contextmanager
     def applied(self, spans: Sequence[Span]) -> Generator[None]:
         """Has a forward of the model add what the adapters of its tokens compute; each token is part of one span."""
-        with self.set_aside(self._changed):
+        with nullcontext() if self.grouped else self.set_aside(self._changed):
             self._spans = spans
             try:
                 yield
@@ -136,6 +140,11 @@ class ChangedLayer:
         self.add_picked: Callable[[Tensor, Tensor], None] | None = None
         """Adds to results what picked adapters compute of tokens, where the module itself computes in such steps."""
 
+    def factors(self, adapter: str) -> tuple[Tensor, Tensor]:
+        """Returns those of an adapter, whose products cannot be used any more."""
+        first, second = self.products[adapter]
+        return _factor(first), _factor(second)
+
     def __call__(self, layer: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
         """Adds to an output what the adapters of its tokens compute of what was given."""
         spans = self._adapters.spans
@@ -152,3 +161,12 @@ class ChangedLayer:
             if (pair := self.products.get(span.adapter)) is not None:
                 first, second = pair
                 results[span.start : span.end].add_(second(first(tokens[span.start : span.end])))
+
+
+def _factor(product: Product) -> Tensor:
+    """Returns what AdaptersBeside has made a product of."""
+    if isinstance(product, NativeLinear):
+        product.give_back()
+        (product,) = product.layers
+    assert isinstance(product, nn.Linear)
+    return product.weight

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from services.engine.fusion.attention import FusedAttention, fused_attention, is_attention
+from services.engine.fusion.low_ranks import LowRanks
 from services.engine.fusion.mlp import FusedMlp, fused_mlp, is_gated_mlp
 from services.engine.fusion.norm import FusedNorm, fused_norm
 from services.engine.fusion.survey import Observation
@@ -42,6 +43,8 @@ class DecoderStruct(ctypes.Structure):
         ("rotation", ctypes.c_void_p),
         ("attention", ctypes.c_void_p),
         ("hidden", ctypes.c_int64),
+        ("low_ranks", ctypes.c_void_p),
+        ("ranks", ctypes.c_int64),
     )
 
 
@@ -84,8 +87,10 @@ class FusedDecoderLayer(nn.Module):
             mlp.down.out_features,
         )
         self.address = ctypes.addressof(self._struct)
-        self._decode = library.decode[mlp.down.dtype]
+        self._library, self._decode = library, library.decode[mlp.down.dtype]
         self.room = library.decoder_workspace(self.address)
+        """Numbers of intermediate results for each token."""
+        self._low_ranks: LowRanks | None = None
         self.native, self.rotated = attention.layer, attention.rotation.rotated
         self.linears = (attention.projections, attention.output, mlp.gated, mlp.down)
         """In the order in which they are multiplied; a tuple, so that they are no modules of this one."""
@@ -122,6 +127,12 @@ class FusedDecoderLayer(nn.Module):
             output.data_ptr(),
         )
         return output
+
+    def adapt(self, low_ranks: LowRanks) -> None:
+        """Adds what adapters compute to its products, for the tokens of a step's runs."""
+        self._low_ranks = low_ranks
+        self._struct.low_ranks, self._struct.ranks = low_ranks.address, low_ranks.ranks
+        self.room = self._library.decoder_workspace(self.address)
 
     def give_back(self) -> None:
         """Returns their weights to the layers it was made of."""

@@ -76,8 +76,18 @@ class WholeDecoder:
         self._workspace = Workspace(dtype)
         self._decode, self._library = library.decode_whole[dtype], library
 
-    def run(self, rows: Collection[Row[CachedTokens]], tokens: list[int], kept: list[int]) -> Tensor | None:
-        """Returns logits behind the tokens `kept`, which ascend; None where the model has to do it itself."""
+    def run(
+        self,
+        rows: Collection[Row[CachedTokens]],
+        tokens: list[int],
+        kept: list[int],
+        places: Sequence[int] = (),
+        runs: Sequence[int] = (),
+    ) -> Tensor | None:
+        """Returns logits behind the tokens `kept`, which ascend; None where the model has to do it itself.
+
+        They come in the order of `places`, if that is given. `runs` see AttentionBatch.
+        """
         if max(tokens) >= self._count or min(tokens) < 0:
             return None  # to fail as the model does
         spans: list[int] = []
@@ -88,11 +98,19 @@ class WholeDecoder:
                 return None
             pages += sequence.pages
             spans += len(sequence.pages), count, sequence.computed + count
-        return self._logits(tokens, kept, spans, pages)
+        return self._logits(tokens, kept, places or range(len(kept)), spans, pages, runs)
 
-    def _logits(self, tokens: list[int], kept: list[int], spans: list[int], pages: list[int]) -> Tensor:
-        given = [array("q", numbers) for numbers in (tokens, kept, spans, pages)]
-        at_tokens, at_kept, at_spans, at_pages = map(_address, given)
+    def _logits(
+        self,
+        tokens: list[int],
+        kept: list[int],
+        places: Sequence[int],
+        spans: list[int],
+        pages: list[int],
+        runs: Sequence[int],
+    ) -> Tensor:
+        given = [array("q", numbers) for numbers in (tokens, kept, places, spans, pages, runs)]
+        at_tokens, at_kept, at_places, at_spans, at_pages, at_runs = map(_address, given)
         cosines, sines = self._parts.angles.up_to(max(spans[2::3]))
         logits = torch.empty(len(kept), self._parts.head.out_features)
         self._decode(
@@ -101,9 +119,12 @@ class WholeDecoder:
             len(tokens),
             at_kept,
             len(kept),
+            at_places,
             at_spans,
             len(spans) // 3,
             at_pages,
+            at_runs,
+            len(runs) // 3,
             cosines,
             sines,
             self._workspace.address(self._room * len(tokens)),

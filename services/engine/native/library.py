@@ -57,7 +57,7 @@ class Library:
         self.store = functions("store_tokens", p, p, i, p, i, p, i, p, p)
         self.attend = functions("attend", p, p, i, p, i, p, p, p, i, i)
         self.decode = functions("decode", p, p, p, i, p, p, p, p, p, p, p)
-        self.decode_whole = functions("decode_whole", p, p, i, p, i, p, i, p, p, p, p, p, i)
+        self.decode_whole = functions("decode_whole", p, p, i, p, i, p, p, i, p, p, i, p, p, p, p, i)
         self.encode = functions("encode", p, p, p, i, i, p, p, p, i)
         self.encoder_workspace = functions("encoder_workspace", p, i, i, i)
         for function in self.encoder_workspace.values():

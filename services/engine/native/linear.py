@@ -97,6 +97,26 @@ class NativeLinear(nn.Module):
         return described
 
     @property
+    def layers(self) -> Sequence[nn.Linear]:
+        """Those it is made of."""
+        return self._linears
+
+    @property
+    def gate(self) -> Gate:
+        """What the first of them goes through, if there is a gate."""
+        return self._gate
+
+    @property
+    def lines(self) -> list[int]:
+        """To which of its layers each 16 columns of its panels belong; none where some belong to several."""
+        if self._gate:
+            return [0, 1] * self._packed.shape[0]
+        if any(width % _HALF for width in self.widths[:-1]):
+            return []
+        parts = [part for part, width in enumerate(self.widths) for _ in range(-(-width // _HALF))]
+        return parts + parts[-1:] * (2 * self._packed.shape[0] - len(parts))
+
+    @property
     def weight(self) -> Tensor:
         """Tells models what the weight is like, and fails those that compute with it."""
         self.weight_read = True

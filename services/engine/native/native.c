@@ -24,6 +24,8 @@ enum {
     TOGETHER = 256,  // queries of all heads of a task
 };
 
+enum { PROJECTIONS, OUTPUT, GATED, DOWN, PRODUCTS };  // of a decoder layer, in their order
+
 enum { NO_GATE, SILU, GELU_TANH, GELU, QUICK_GELU, RELU };
 
 typedef struct {
@@ -58,6 +60,13 @@ typedef struct {
     float epsilon;
 } Rotation;
 
+// What an adapter adds to a product: `second` of what `first` computes of the same rows. Layers that share the product have
+// each their own ranks among those of `first`. All are NULL where it adds nothing.
+typedef struct {
+    const Linear *first, *second;  // columns of `second` lie as those of the product do
+    const int64_t *begins;         // for each line of `second`, the first unit that its layer reads
+} LowRank;
+
 // A decoder layer: h = x + attention(norm(x)), y = h + mlp(norm(h)); some families norm both before they add them, too.
 typedef struct {
     const float *input_norm, *attended_norm, *mlp_norm, *output_norm;  // [hidden]; the second and fourth may be NULL
@@ -66,6 +75,8 @@ typedef struct {
     const Rotation *rotation;
     const Layer *attention;
     int64_t hidden;
+    const LowRank *low_ranks;  // [adapters][PRODUCTS], or NULL
+    int64_t ranks;             // the most outputs of a `first`
 } Decoder;
 
 // A whole decoder, all of whose layers rotate alike.
@@ -100,6 +111,19 @@ typedef struct {
     int64_t hidden, heads, width, norm_first;
 } Encoder;
 
+// Tokens of a step, one behind the other, that are computed with one adapter.
+typedef struct {
+    int64_t adapter, start, length;
+} Run;
+
+// What an adapter adds to `length` rows of a product, from `start` on.
+typedef struct {
+    const LowRank *factors;
+    int64_t start, length;
+    const void *shrunk;  // what `first` computes of all rows of the product, `stride` units apart
+    int64_t stride;
+} Addition;
+
 // The tokens of one step and where their keys and values go.
 typedef struct {
     int64_t count;
@@ -107,6 +131,8 @@ typedef struct {
     const Row *rows;
     int64_t row_count;
     int64_t threads;
+    const Run *runs;  // in order; tokens of none have no adapter
+    int64_t run_count;
 } Step;
 
 // The complement of the error function for x >= 0, to within 1.5e-7 (Abramowitz and Stegun 7.1.26).
@@ -160,13 +186,25 @@ INLINE int64_t first_seen(const Layer *layer, int64_t position) {
     return first > 0 ? first / BLOCK * BLOCK : 0;
 }
 
+// Where a step's runs lie among the tokens `kept` of it, which ascend, side by side.
+static void keep_runs(const Step *step, const int64_t *kept, int64_t kept_count, Run *runs) {
+    for (int64_t r = 0, i = 0; r < step->run_count; r++) {
+        const int64_t end = step->runs[r].start + step->runs[r].length;
+        while (i < kept_count && kept[i] < step->runs[r].start) i++;
+        const int64_t start = i;
+        while (i < kept_count && kept[i] < end) i++;
+        runs[r] = (Run){step->runs[r].adapter, start, i - start};
+    }
+}
+
 // Numbers from row to row of an intermediate result: rows begin at whole lines that do not share lines of the first cache.
 INLINE int64_t spread(int64_t width) { return rounded_up(width, 2 * LANES) + 2 * LANES; }
 
 // Numbers of intermediate results for each token of a step.
 int64_t decoder_workspace(const Decoder *decoder) {
     return spread(decoder->hidden) + spread(decoder->projections->outputs) + spread(decoder->gated->outputs) +
-           spread(decoder->attention->heads * decoder->attention->value_width);
+           spread(decoder->attention->heads * decoder->attention->value_width) +
+           (decoder->ranks ? spread(decoder->ranks) : 0);
 }
 
 // Whether linear layers are faster here than those of oneDNN, which alone uses the tiles of AMX.
@@ -187,6 +225,7 @@ const int64_t linear_pays_bf16 = 0;
 #include "linear.inc"
 #include "norm.inc"
 #include "attention.inc"
+#include "adapters.inc"
 #include "decoder.inc"
 #include "whole.inc"
 #include "encoder.inc"
@@ -198,6 +237,7 @@ const int64_t linear_pays_bf16 = 0;
 #include "linear.inc"
 #include "norm.inc"
 #include "attention.inc"
+#include "adapters.inc"
 #include "decoder.inc"
 #include "whole.inc"
 #include "encoder.inc"

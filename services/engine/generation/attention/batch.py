@@ -1,5 +1,6 @@
 """What the attention of one forward needs to know about the rows packed into it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -29,3 +30,5 @@ class AttentionBatch:
     slots: Tensor
     """Slot of each packed token, int64 `[T]`."""
     cache: KVCache
+    runs: Sequence[int] = ()
+    """Of each stretch of tokens that are computed with one adapter: its place among all, the first, their count."""

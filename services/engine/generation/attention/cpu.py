@@ -1,6 +1,7 @@
 """The CPU's backend: attention of the native library over float32 and bfloat16 caches, softmax in float32."""
 
 import ctypes
+from array import array
 
 from torch import Tensor
 
@@ -105,6 +106,8 @@ class StepStruct(ctypes.Structure):
         ("rows", ctypes.c_void_p),
         ("row_count", ctypes.c_int64),
         ("threads", ctypes.c_int64),
+        ("runs", ctypes.c_void_p),
+        ("run_count", ctypes.c_int64),
     )
 
 
@@ -117,7 +120,9 @@ class CpuPlan:
             *((row.pages.data_ptr(), row.start, row.length, row.context) for row in batch.rows)
         )
         self.slots, self.rows, self.row_count = batch.slots.data_ptr(), ctypes.addressof(self._rows), len(batch.rows)
-        self._step = StepStruct(len(batch.slots), self.slots, self.rows, self.row_count, threads)
+        self._runs = array("q", batch.runs)
+        runs = self._runs.buffer_info()[0], len(self._runs) // 3
+        self._step = StepStruct(len(batch.slots), self.slots, self.rows, self.row_count, threads, *runs)
         self.step = ctypes.addressof(self._step)
 
 

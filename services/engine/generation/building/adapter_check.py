@@ -66,12 +66,12 @@ def verify_adapters(
         ModelRefused: they compute something else by themselves too.
     """
     adapters = loaded.adapters
-    if adapters is not None and adapters.joined:
+    if adapters is not None and (adapters.joined or adapters.grouped):
         try:
             check.verify(runner, pool, allowed)
         except Exception as error:  # a compiler of kernels raises anything
             log.warning("Rows with adapters are computed apart from others: %s", error)
-            adapters.joined = False
+            adapters.joined = adapters.grouped = False
         else:
             return
     check.verify(runner, pool, allowed)

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 
 from services.engine.acceleration import accelerated
+from services.engine.fusion import adapted_layers
 from services.engine.fusion.substitution import Agreed, Substitutions, fuse
 from services.engine.generation.attention.backend import AttentionBackend
 from services.engine.generation.attention.cpu import CpuAttention
@@ -77,10 +78,13 @@ def accelerate_and_verify(
 
     def fuse_layers(substitutions: Substitutions, library: Library | None, arena: Arena) -> None:
         if loaded.adapters is not None:
-            loaded.adapters.joined, loaded.adapters.set_aside = False, substitutions.set_aside
+            loaded.adapters.joined = loaded.adapters.grouped = False
+            loaded.adapters.set_aside = substitutions.set_aside
         run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
         if isinstance(backend, CpuAttention) and library is not None:
             fuse(substitutions, loaded.model, backend, library, arena, run)
+            if loaded.adapters is not None:
+                adapted_layers.join(loaded.adapters, loaded.model, library)
         elif not isinstance(backend, (CpuAttention, ReferenceAttention)):
             fuse_by_kernels(substitutions, loaded, backend, run)
 

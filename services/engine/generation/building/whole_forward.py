@@ -22,9 +22,11 @@ def run_whole(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> None:
     run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
     if library is None or (parts := decoder_parts(loaded.model, run)) is None:
         return
-    own = run()
+    adapters = loaded.adapters
+    named = ["", *(adapters.named if adapters is not None and adapters.grouped else ())]
+    own = [run(adapter=name) for name in named]
     runner.whole = WholeDecoder(library, parts, runner.cache)
-    if torch.equal(run(), own):
+    if all(torch.equal(run(adapter=name), logits) for name, logits in zip(named, own, strict=True)):
         log.info("the decoder is computed in one call")
     else:
         runner.whole = None

@@ -27,6 +27,15 @@ def spans_of(rows: Iterable[Row[CachedTokens]]) -> list[Span]:
     return spans
 
 
+def runs_of(spans: Iterable[Span], places: Mapping[str, int]) -> list[int]:
+    """Returns the place, the beginning and the count of each span of an adapter, one behind the other."""
+    runs: list[int] = []
+    for span in spans:
+        if span.adapter in places:
+            runs += places[span.adapter], span.start, span.end - span.start
+    return runs
+
+
 def places_of(rows: Sequence[Row[CachedTokens]], order: Iterable[int]) -> list[int]:
     """Returns where the rows' logits lie, row after row, if they were computed in another order."""
     starts: dict[int, int] = {}

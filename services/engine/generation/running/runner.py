@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection
 from collections.abc import Sequence as Sequences
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from services.engine.generation.attention.batch import AttentionBatch, RowSpan
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.recorded.launched_step import StepLauncher
 from services.engine.generation.recorded.step_shape import StepShape
-from services.engine.generation.running.adapted_rows import adapted, numbers_of, places_of, spans_of
+from services.engine.generation.running.adapted_rows import adapted, numbers_of, places_of, runs_of, spans_of
 from services.engine.generation.running.media_rows import embedded, positions_of
 from services.engine.generation.sequence import CachedTokens, Row
 
@@ -127,8 +128,18 @@ class Recorded(StepLauncher, Protocol):
 class Whole(Protocol):
     """Computes a decoder without the model's own forward."""
 
-    def run(self, rows: Collection[Row[CachedTokens]], tokens: list[int], kept: list[int]) -> Tensor | None:
-        """Returns logits behind the tokens `kept` of the rows' `tokens`; None if the rows are more than it knows."""
+    def run(
+        self,
+        rows: Collection[Row[CachedTokens]],
+        tokens: list[int],
+        kept: list[int],
+        places: Sequences[int] = (),
+        runs: Sequences[int] = (),
+    ) -> Tensor | None:
+        """Returns logits behind the tokens `kept` of the rows' `tokens`; None if the rows are more than it knows.
+
+        They come in the order of `places`, if that is given. `runs` see AttentionBatch.
+        """
         ...
 
 
@@ -167,7 +178,7 @@ class ModelRunner:
         """See Runner. The same rows write the same slots."""
         if self._adapters is None or self._adapters.joined or not adapted(rows):
             return self._run(rows)
-        return self._run_apart([*rows], self._adapters)
+        return self._run_sorted([*rows], self._adapters)
 
     def _run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         if self.recorded is not None and (shape := self.recorded.shape_for(rows)):
@@ -189,25 +200,34 @@ class ModelRunner:
             return nullcontext()
         return self._adapters.picking(tensor_of(numbers_of(rows, self._adapters.numbers), self._device))
 
-    def _run_apart(self, rows: list[Row[CachedTokens]], adapters: AdaptersBeside) -> Tensor:
-        """Computes rows without an adapter as in any other step, and the others, one adapter's behind another's."""
+    def _run_sorted(self, rows: list[Row[CachedTokens]], adapters: AdaptersBeside) -> Tensor:
+        """Computes the rows of each adapter side by side, and those of none in the same forward or as in any step."""
         order = sorted(range(len(rows)), key=lambda place: rows[place].sequence.adapter)
-        plain = [rows[place] for place in order if not rows[place].sequence.adapter]
+        places = places_of(rows, order)
+        plain = [rows[place] for place in order if not (adapters.grouped or rows[place].sequence.adapter)]
         others = [rows[place] for place in order[len(plain) :]]
         tokens, wanted = gathered(others)
-        given, batch = self._given(others, tokens), batch_of(others, self.cache, self._device)
-        with adapters.applied(spans_of(others)):
-            logits = self._forward(given, wanted or [len(tokens) - 1], batch)[: len(wanted)]
+        kept, spans = wanted or [len(tokens) - 1], spans_of(others)
+        runs = runs_of(spans, adapters.numbers) if adapters.grouped else []
+        if runs:
+            back = sorted(range(len(places)), key=places.__getitem__)
+            logits = self._run_whole(others, tokens, kept, back, runs)
+            if logits is not None:
+                return logits[: len(wanted)]
+        batch = replace(batch_of(others, self.cache, self._device), runs=runs)
+        with adapters.applied(spans):
+            logits = self._forward(self._given(others, tokens), kept, batch)[: len(wanted)]
         if plain:
             logits = torch.cat([self._run(plain), logits])
-        places = places_of(rows, order)
         return logits if places == [*range(len(places))] else logits[tensor_of(places, self._device)]
 
-    def _run_whole(self, rows: Collection[Row[CachedTokens]], tokens: list[int], kept: list[int]) -> Tensor | None:
+    def _run_whole(
+        self, rows: Collection[Row[CachedTokens]], tokens: list[int], kept: list[int], *sorted_by: Sequences[int]
+    ) -> Tensor | None:
         if self.whole is None:
             return None
         began = time.perf_counter()
-        logits = self.whole.run(rows, tokens, kept)
+        logits = self.whole.run(rows, tokens, kept, *sorted_by)
         self.forward_seconds += time.perf_counter() - began
         return logits
 

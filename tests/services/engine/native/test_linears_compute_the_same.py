@@ -91,6 +91,17 @@ def test_the_weights_come_back_as_they_were(library: Library, dtype: torch.dtype
 
 
 @libraries
+def test_each_line_of_columns_belongs_to_one_layer_or_none_is_told(library: Library) -> None:
+    def lines(*widths: int, gate: Gate = Gate.NONE) -> list[int]:
+        return NativeLinear(library, [nn.Linear(8, width) for width in widths], Arena(), gate).lines
+
+    assert lines(32, 16, 20) == [0, 0, 1, 2, 2, 2]
+    assert lines(20) == [0, 0]
+    assert lines(40, 40, gate=Gate.SILU) == [0, 1, 0, 1, 0, 1]
+    assert lines(24, 16) == []
+
+
+@libraries
 def test_the_library_leaves_alone_what_it_cannot_compute(library: Library) -> None:
     assert not takes(library, nn.Linear(64, 64).half())
     assert not takes(library, nn.Linear(63, 64).bfloat16())

@@ -1,0 +1,110 @@
+"""`python -m benchmarks.text.adapters`: what requests that name adapters take of a processor, in this process.
+
+Callers keep 64 tokens in and 64 out running. By turns they name no adapter, all one, each another, or half of them one;
+and ask a service without any adapters, which is what one whose adapter is merged takes.
+"""
+
+import asyncio
+import gc
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Self
+
+import torch
+import typer
+
+from benchmarks.bare_engine import BareEngine, started
+from benchmarks.gpu.adapters import adapters_beside
+from benchmarks.options import one_of
+from benchmarks.process import ROOT
+from benchmarks.tables import Rows
+from benchmarks.text.checkpoint import SHAPES, checkpoint
+from benchmarks.text.load import Amount, closed_loop
+from benchmarks.text.sample import Prompt, RequestSample
+from benchmarks.text.workload import WORKLOADS
+from services.engine.generation.building.build import BuiltEngine
+from services.engine.generation.building.parts import EngineSettings
+from services.engine.generation.requests.request import GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.language.prompting import PromptEncoder
+from services.engine.loading import LoadedModel, load_language_model
+
+_REQUESTS = 2
+"""Requests of each caller in a turn."""
+_CACHE = 256 << 20  # bytes of each engine
+
+
+class _Caller:
+    """Names adapters by turns."""
+
+    def __init__(self, loaded: LoadedModel, built: BuiltEngine, names: Sequence[str]) -> None:
+        self._engine = BareEngine(built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens))
+        self._names, self._sent, self.tokens = names, 0, 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def call(self, prompts: Sequence[Prompt]) -> list[RequestSample]:
+        (prompt,) = prompts
+        name, self._sent = self._names[self._sent % len(self._names)], self._sent + 1
+        sent, stopping = time.perf_counter(), StoppingCriteria(max_new_tokens=prompt.new_tokens)
+        request = GenerationRequest(prompt.token_ids, SamplingParameters(), stopping, adapter=name)
+        times = await self._engine.token_times(request)
+        self.tokens += len(times)
+        return [RequestSample(sent, times)]
+
+
+def _rate(loaded: LoadedModel, built: BuiltEngine, names: Sequence[str], callers: int) -> float:
+    """Returns tokens for each second of processor time."""
+    caller, began = _Caller(loaded, built, names), time.process_time()
+    prompt = partial(WORKLOADS["64/64"].prompt, callers)
+    asyncio.run(closed_loop(caller, prompt, callers, Amount(0.0, _REQUESTS * callers)))
+    return caller.tokens / (time.process_time() - began)
+
+
+def main(
+    callers: Annotated[int, typer.Option(min=1, help="At a time.")] = 16,
+    adapters: Annotated[int, typer.Option(min=2, help="Beside the model.")] = 8,
+    rank: Annotated[int, typer.Option(min=1, help="Of each, in all layers.")] = 16,
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    shape: Annotated[str, one_of(SHAPES, help="Model.")] = "wide",
+    cache: Annotated[Path, typer.Option(help="Folder for models.")] = ROOT / ".bench",
+) -> None:
+    """Prints the medians of all rounds, and of what each line has of the first in the same round."""
+    torch.set_num_threads(1)
+    model = str(checkpoint(SHAPES[shape], cache))
+    plain, base = (
+        load_language_model(model, revision=None, device=torch.device("cpu"), dtype="auto") for _ in range(2)
+    )
+    beside = replace(base, adapters=adapters_beside(base.model, adapters, rank))
+    every = [str(number) for number in range(adapters)]
+    lines = {
+        "none beside the model": (plain, [""]), "none named": (beside, [""]), "all name one": (beside, every[:1]),
+        f"{adapters // 2} named": (beside, every[: adapters // 2]), f"{adapters} named": (beside, every),
+        "half name one": (beside, ["", "0"]),
+    }  # fmt: skip
+    settings = EngineSettings(share_prefixes=False, cache_bytes=_CACHE)  # each turn has the same prompts
+    rates: dict[str, list[float]] = {line: [] for line in lines}
+    with started(plain, settings) as one, started(beside, settings) as other:
+        gc.collect()
+        gc.freeze()  # as services do
+        for turn in range(rounds + 1):
+            for line, (loaded, names) in lines.items():
+                rate = _rate(loaded, one if loaded is plain else other, names, callers)
+                rates[line] += [rate] if turn else []  # the first finds caches cold
+        gc.unfreeze()
+    table = Rows("", "tokens/s", "share", "least", "most")
+    for line, own in rates.items():
+        shares = [rate / first for rate, first in zip(own, next(iter(rates.values())), strict=True)]
+        numbers = statistics.median(shares), min(shares), max(shares)
+        table.add(line, f"{statistics.median(own):.0f}", *(f"{number:.2f}" for number in numbers))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,79 @@
+"""Adapters within decoder layers of the native library, so that rows with and without share a step."""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from services.engine.adapters.beside import AdaptersBeside, ChangedLayer
+from services.engine.fusion.decoder import FusedDecoderLayer
+from services.engine.fusion.low_ranks import LowRanks
+from services.engine.native.arena import Arena
+from services.engine.native.library import UNIT, Library
+from services.engine.native.linear import NativeLinear
+
+log = logging.getLogger(__name__)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def join(adapters: AdaptersBeside, model: nn.Module, library: Library) -> None:
+    """Lets fused decoder layers add what the adapters of their rows compute, if those change nothing else.
+
+    Memory holds all factors once: rows that are computed apart from others take them from there too.
+    """
+    layers = [module for module in model.modules() if isinstance(module, FusedDecoderLayer)]
+    changed = {layer.module: layer for layer in adapters.layers.values()}
+    products = [product for layer in layers for product in layer.linears if product.lines]
+    if outside := changed.keys() - {linear for product in products for linear in product.layers}:
+        log.info("rows with adapters are computed apart from others: %d layers are not fused", len(outside))
+        return
+    arena, adapters.byte_count = Arena(), 0
+    for layer in layers:
+        low_ranks = LowRanks(len(adapters.named))
+        for place, product in enumerate(layer.linears):
+            own = [changed.get(linear) for linear in product.layers]
+            for name, number in adapters.numbers.items():
+                if any(one and name in one.products for one in own):
+                    low_ranks.put(number, place, *_stacked(name, own, product, library, arena))
+        layer.adapt(low_ranks)
+        adapters.byte_count += low_ranks.byte_count
+    adapters.grouped = True
+    log.info("rows with adapters share steps with others; their factors take %.1f MiB", adapters.byte_count / 2**20)
+
+
+def _stacked(
+    name: str, layers: Sequence[ChangedLayer | None], product: NativeLinear, library: Library, arena: Arena
+) -> tuple[NativeLinear, NativeLinear, list[int]]:
+    """Returns an adapter's factors of the layers that a product is made of, filled up to equal ranks; see LowRanks.put.
+
+    What is computed by them one by one is computed by these from now on.
+    """
+    own = {part: layer for part, layer in enumerate(layers) if layer and name in layer.products}
+    pairs = {part: layer.factors(name) for part, layer in own.items()}
+    rank = max(len(first) for first, _ in pairs.values())
+    rank += rank % 2  # two numbers of 16 bits share a unit of memory
+    firsts = {part: _linear(_filled(first, rank, dim=0)) for part, (first, _) in pairs.items()}
+    seconds = [_linear(torch.zeros(width, rank, dtype=product.dtype)) for width in product.widths]
+    for part, layer in own.items():
+        seconds[part].weight.copy_(_filled(pairs[part][1], rank, dim=1))
+        layer.products[name] = firsts[part], seconds[part]
+    units = rank * product.dtype.itemsize // UNIT
+    begins = [units * [*own].index(part) if part in own else 0 for part in range(len(layers))]
+    first = NativeLinear(library, [*firsts.values()], arena)
+    second = NativeLinear(library, seconds, arena, product.gate)
+    return first, second, [begins[part] for part in second.lines]
+
+
+def _filled(factor: Tensor, rank: int, dim: int) -> Tensor:
+    """Returns a factor with zeros added to its ranks, which lie along a dimension."""
+    size = list(factor.shape)
+    size[dim] = rank - size[dim]
+    return torch.cat([factor, factor.new_zeros(size)], dim)
+
+
+def _linear(weight: Tensor) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    linear.weight = nn.Parameter(weight, requires_grad=False)
+    return linear

@@ -1,0 +1,147 @@
+"""Rows that name adapters in one call with others, on each kind of processor that the library is compiled for."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from services.engine import acceleration
+from services.engine.adapters import beside
+from services.engine.fusion.decoder import FusedDecoderLayer
+from services.engine.generation.building import parts, whole_forward
+from services.engine.generation.building.adapter_check import verify_adapters
+from services.engine.generation.building.build import probe_layouts
+from services.engine.generation.building.verified_runner import verified_runner
+from services.engine.generation.cache.kv_cache import KVCache
+from services.engine.generation.cache.page_pool import PagePool
+from services.engine.generation.running.runner import ModelRunner
+from services.engine.generation.sequence import CachedTokens, Row
+from services.engine.loading import LoadedModel, load_language_model
+from services.engine.native.library import Library
+from tests.services.engine.native.instruction_sets import LIBRARIES
+from tests.tiny_adapted import LAYERS, Adapted, adapted
+from tests.tiny_adapters import add_beside, factors, write_adapter
+
+CPU, PAGES, PAGE_SIZE = torch.device("cpu"), 64, 16
+NAMES = ("part", "", "large", "root", "wide", "", "large")
+LENGTHS = (5, 24, 100, 9, 13, 40, 1)
+PROMPTS = [torch.randint(320, (n,), generator=torch.Generator().manual_seed(n)).tolist() for n in LENGTHS]
+SCORED = (0, 3, 90, 0, 0, 39, 0)
+libraries = pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES.keys())
+
+
+@pytest.fixture(autouse=True)
+def known_to_pay(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    for user in (acceleration, beside, parts, whole_forward):
+        monkeypatch.setattr(user, "load_library", lambda: library)
+    monkeypatch.setattr(library, "linear_pays", dict.fromkeys(library.linear_pays, True))
+
+
+def adapted_models(folder: Path, model: str) -> Adapted:
+    """Returns models with one more adapter, whose rank takes several panels of the library."""
+    known = adapted(folder, model)
+    plain: Any = known.own[""]
+    known.places["large"] = str(write_adapter(folder / "large", known.base, factors(plain, *LAYERS, rank=36), r=36))
+    known.own["large"] = AutoModelForCausalLM.from_pretrained(known.base, dtype=torch.float32).eval()
+    add_beside(known.own["large"], folder / "large", {"": 6 / 36})
+    return known
+
+
+def runner_of(loaded: LoadedModel) -> tuple[ModelRunner, list[Row[CachedTokens]]]:
+    """Returns a runner, and rows of which some have several logits; those of one adapter do not lie side by side."""
+    pool = PagePool(PAGES, PAGE_SIZE)
+    runner = verified_runner(loaded, KVCache(probe_layouts(loaded), PAGES, PAGE_SIZE, CPU), pool)
+    rows: list[Row[CachedTokens]] = []
+    for name, prompt, scored in zip(NAMES, PROMPTS, SCORED, strict=True):
+        sequence = CachedTokens([*prompt], adapter=name)
+        pool.grow(sequence.pages, len(prompt))
+        rows.append(Row(sequence, len(prompt), scored=scored))
+    return runner, rows
+
+
+def expected(known: Adapted) -> Tensor:
+    logits = [known.logits(name, prompt) for name, prompt in zip(NAMES, PROMPTS, strict=True)]
+    return torch.cat([torch.cat([own[:scored], own[-1:]]) for own, scored in zip(logits, SCORED, strict=True)])
+
+
+@libraries
+def test_a_step_is_one_call(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = adapted_models(tmp_path, "llama")
+    loaded = known.load()
+    runner, rows = runner_of(loaded)
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "_forward", None)
+        found = runner.run(rows)
+        alone = torch.cat([runner.run([row]) for row in rows])
+    torch.testing.assert_close(found, expected(known), rtol=1e-4, atol=2e-4)
+    assert torch.equal(found, alone)
+    unread = runner.run([Row(row.sequence, 1) for row in rows[2:4]])  # as of a prompt's chunk that is not the last
+    assert len(unread) == 0
+
+
+@libraries
+@pytest.mark.parametrize("model", ["llama", "gemma3"])
+def test_so_it_is_layer_by_layer_and_apart(library: Library, model: str, tmp_path: Path) -> None:
+    """Gemma does more around its layers than the library's whole decoder."""
+    known = adapted_models(tmp_path, model)
+    loaded = known.load()
+    runner, rows = runner_of(loaded)
+    adapters, whole = loaded.adapters, runner.whole
+    assert adapters is not None and adapters.grouped
+    assert (whole is None) == (model == "gemma3")
+    layers = [module for module in loaded.model.modules() if isinstance(module, FusedDecoderLayer)]
+    called: list[object] = []
+    for layer in layers:
+        layer.register_forward_hook(lambda module, *_: called.append(module))
+    together, runner.whole = runner.run(rows), None
+    found = runner.run(rows)
+    assert called == (layers if whole else [*layers, *layers])
+    assert torch.equal(found, together)
+    torch.testing.assert_close(found, expected(known), rtol=1e-3, atol=1e-3)
+
+    def failing(*_: object) -> None:
+        if adapters.grouped:
+            raise RuntimeError("other logits")
+
+    checked: Any = SimpleNamespace(verify=failing)
+    verify_adapters(loaded, checked, runner, PagePool(PAGES, PAGE_SIZE), 1e-3)
+    assert not adapters.grouped
+    torch.testing.assert_close(runner.run(rows), expected(known), rtol=1e-3, atol=1e-3)
+
+
+@libraries
+def test_in_bfloat16_rows_of_none_keep_their_bits_and_others_are_no_further_from_the_truth(
+    library: Library, tmp_path: Path
+) -> None:
+    known = adapted_models(tmp_path, "llama")
+    loaded = known.load("bfloat16")
+    runner, rows = runner_of(loaded)
+    plain, _ = runner_of(load_language_model(str(known.base), revision=None, device=CPU, dtype="bfloat16"))
+    found, without = (each.run(rows).split([row.outputs for row in rows]) for each in (runner, plain))
+    assert [torch.equal(*pair) for pair in zip(found, without, strict=True)] == [not name for name in NAMES]
+    assert loaded.adapters is not None
+    loaded.adapters.grouped = False
+    truth, apart = expected(known), runner.run(rows)
+    assert (torch.cat(found) - truth).norm() < 1.2 * (apart - truth).norm()
+
+
+@libraries
+def test_where_one_layer_is_not_fused_all_is_computed_apart(library: Library, tmp_path: Path) -> None:
+    loaded = adapted(tmp_path).load()
+    decoder: Any = loaded.model.get_decoder()
+    decoder.layers[1].input_layernorm.variance_epsilon = 3.0  # not that of the other norm, so that it is not fused
+    runner_of(loaded)
+    assert loaded.adapters is not None and not loaded.adapters.grouped
+
+
+@libraries
+def test_none_is_added_once_layers_are_fused(library: Library, tmp_path: Path) -> None:
+    loaded = adapted(tmp_path).load()
+    runner_of(loaded)
+    assert loaded.adapters is not None
+    with pytest.raises(RuntimeError, match="fused layers already"):
+        loaded.adapters.add(beside.NamedAdapter("late", ""), {})
