@@ -33,8 +33,9 @@ def own(folder: Path, prompts: list[list[int]], count: int) -> list[list[int]]:
 
 
 def continued(model: Any, prompts: list[list[int]], count: int) -> list[list[int]]:
-    """Returns what `generate` of a model makes of each prompt alone."""
-    options = {"max_new_tokens": count, "min_new_tokens": count, "do_sample": False}
+    """Returns what `generate` of a model makes of each prompt alone, where no token ends it."""
+    model.generation_config.eos_token_id = None
+    options = {"max_new_tokens": count, "do_sample": False}
     outputs: list[list[int]] = []
     with torch.inference_mode():
         for prompt in prompts:

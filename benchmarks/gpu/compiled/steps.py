@@ -44,7 +44,7 @@ from services.engine.narrow.numbers import NarrowKind
 NOWHERE = torch.device("meta")
 _LONGEST = 8192
 _ADAPTERS, _RANK = 4, 16
-_TILES = len(wide_tiles_for(32, 1 << 14, 1 << 11, PROCESSORS))
+_TILES = len(wide_tiles_for(32, 1 << 11, 1 << 11, PROCESSORS))
 """Of products, at most."""
 
 

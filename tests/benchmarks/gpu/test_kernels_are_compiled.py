@@ -42,7 +42,7 @@ def test_what_a_race_tries_fits_an_h100_several_times(tmp_path: Path) -> None:
     """A tile of which a multiprocessor holds one program alone waits where others would go on."""
     lines = compiled(tmp_path, *RACED)["lines"]
     tried = [line["binary"] for line in lines if line["kernel"] in ("attend_token", "multiply_rows")]
-    assert len(tried) >= 30
+    assert len(tried) >= 25
     added = [line["binary"] for line in lines if line["kernel"] in ("shrink_rows", "expand_rows")]
     assert len(added) >= 6
     for own in added:

@@ -71,25 +71,21 @@ def wide_tile_for(rows: int, units: int, width: int, processors: int) -> Tile:
 def wide_tiles_for(rows: int, units: int, width: int, processors: int) -> list[Tile]:
     """Returns tiles that may be faster on some GPU than that of `wide_tile_for`, behind that one.
 
-    Eager ones ask for more at once. Narrower ones let more programs share a processor, or need no sum over splits, and
-    read the rows more often; a wider one reads them half as often, which takes half as much of the second cache.
+    One has more on its way, an eager one asks for more at once, and one has fewer parts to add up. Narrower and wider
+    ones were slower for all products of a 1B.
     """
     own = wide_tile_for(rows, units, width, processors)
-    others = [
-        replace(own, eager=True),
-        replace(own, eager=True, stages=6),
-        Tile(own.rows, 32, 64, max(own.splits // 2, 1), ahead=_AHEAD, eager=True),
-        Tile(own.rows, 32, 128, own.splits, ahead=_AHEAD, eager=True),
-        Tile(own.rows, 16, 128, 1, ahead=2 * _AHEAD, eager=True),
-        Tile(own.rows, 128, 64, own.splits, warps=8, ahead=_AHEAD // 2, eager=True),
-    ]
-    return list(dict.fromkeys([own, *(_fitting(tile, width) for tile in others)]))
+    return list(dict.fromkeys([own, replace(own, stages=5), replace(own, eager=True), _in_fewer_parts(own, width)]))
 
 
-def _fitting(tile: Tile, width: int) -> Tile:
-    """Returns the tile, reading no further ahead than it has columns."""
-    length = -(-width // (tile.block * tile.splits)) * tile.block
-    return replace(tile, ahead=min(tile.ahead, 1 << (length.bit_length() - 1)))
+def _in_fewer_parts(tile: Tile, width: int) -> Tile:
+    """Returns the tile with half as many splits where all columns of those can be read ahead.
+
+    Whoever adds up the parts has half as much to read: a decode step of 32 rows took 1.5 % less on an H200.
+    """
+    length = -(-width // tile.splits)
+    fits = tile.ahead and tile.splits > 2 and length <= _AHEAD and length & (length - 1) == 0
+    return replace(tile, splits=tile.splits // 2, ahead=2 * length, eager=True) if fits else tile
 
 
 def size_for(rows: int) -> int:
@@ -144,7 +140,7 @@ class FewRows:
 
         There must be neither factors nor a bias.
         """
-        tile = self.tile_of(len(rows))
+        tile = _in_fewer_parts(self.tile_of(len(rows)), self._weight.shape[1])
         parts = rows.new_empty(tile.splits, len(rows), len(self._weight), dtype=torch.float32)
         self._launch(rows, tile, parts, rows, Gate.NONE, added=False, unsummed=True)
         return parts

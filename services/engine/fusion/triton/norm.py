@@ -55,13 +55,19 @@ class GpuNorm(nn.Module):
             inputs, inputs if parts is None else parts, self.scales, inputs if residual is None else residual,
             output if copy is None else copy, output, self.epsilon, WIDTH=width, BLOCK=block,
             RESIDUAL=residual is not None, COPY=copy is not None, PARTS=0 if parts is None else len(parts),
-            **following(inputs.device),
-            num_warps=min(max(block // 512, 1), 8),
+            **following(inputs.device), num_warps=_warps(block, parts is not None),
         )  # fmt: skip
         return output
 
     def give_back(self) -> None:
         """Does nothing: the norm it stands in for keeps its weight."""
+
+
+def _warps(block: int, summed: bool) -> int:
+    """Returns how many warps take a row of so many numbers; more where each number is a sum of several, as there are
+    as many more to load: with 16 instead of 4 a decode step of 32 rows took 1.5 % less on an H200.
+    """
+    return min(max(block // 128, 1), 16) if summed else min(max(block // 512, 1), 8)
 
 
 def gpu_norm(module: nn.Module) -> GpuNorm | None:

@@ -12,6 +12,10 @@ from services.engine.fusion.triton.sums import summed
 
 AT_ONCE = tl.constexpr(1 << 14)
 """Numbers of the splits that are asked for at once: 128 for each thread of four warps."""
+FETCHED = tl.constexpr(128)
+"""Columns of weights behind those that are read ahead, for which only the second cache asks then."""
+_LINE = tl.constexpr(128)
+"""Bytes."""
 
 
 @triton.jit(do_not_specialize=["count"])
@@ -28,8 +32,8 @@ def multiply_rows(
 
     The width is split among SPLITS programs, of which the last to be done adds up what all have found, in their order.
     UNSUMMED, that is left to whoever reads it: each writes its own to `parts` `[SPLITS, count, UNITS]`.
-    Of its part of the width a program reads AHEAD columns of the weights before it waits for the rows. FACTORS as in
-    `multiply_row`.
+    Of its part of the width a program reads AHEAD columns of the weights before it waits for the rows, and lets the
+    second cache ask for the next. FACTORS as in `multiply_row`.
     """
     if EARLY:
         gdc_launch_dependents()
@@ -83,6 +87,9 @@ def part_of_products(
         first = split * LENGTH + tl.arange(0, AHEAD)
         ahead = loaded(weights + first[None, :], (first < WIDTH)[None, :], WHOLE)
     if EARLY:
+        if AHEAD and LENGTH - AHEAD >= FETCHED:
+            step: tl.constexpr = _LINE * 8 // weights.dtype.element_ty.primitive_bitwidth
+            fetch(weights + (split * LENGTH + AHEAD + tl.arange(0, FETCHED // step) * step)[None, :], WHOLE)
         gdc_wait()
     if AHEAD:
         beside = loaded(rows + first[:, None], (first < WIDTH)[:, None], WHOLE)
@@ -99,6 +106,19 @@ def part_of_products(
     if AHEAD and EAGER:
         total = dotted(at_once(ahead), at_once(beside), total, PAIRED)
     return total
+
+
+@triton.jit
+def fetch(lines, WHOLE: tl.constexpr):
+    """Lets the second cache ask for lines of memory, for which nobody waits; of what is no WHOLE none, as some may end.
+
+    While a program waits for the kernel in front, memory would have nothing to do otherwise.
+    """
+    if WHOLE and tl.target_info.is_cuda():
+        tl.inline_asm_elementwise(
+            "prefetch.global.L2 [$1]; mov.b32 $0, 0;", "=r,l", [lines.to(tl.int64, bitcast=True)], dtype=tl.int32,
+            is_pure=False, pack=1,
+        )  # fmt: skip
 
 
 @triton.jit

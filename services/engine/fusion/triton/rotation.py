@@ -47,7 +47,7 @@ def rotate_and_store(
         value = value.to(tl.float32)
         scale = scale_of(tl.max(tl.abs(value))) + tl.sum(value * 0.0)
         tl.store(value_scales + (page * scale_page + kv_head * scale_head + offset), scale, mask=slot >= 0)
-        value = narrow(value / scale)
+        value = narrow(tl.div_rn(value, scale))
     place = values + page * value_page + kv_head * value_head + offset * COLUMNS
     tl.store(place + columns, value, mask=columns < tl.where(slot < 0, 0, VALUE_WIDTH))
 
@@ -123,7 +123,7 @@ def store_heads(
 def as_stored(numbers, scale, KIND: tl.constexpr, NARROW: tl.constexpr):
     """Returns float32 numbers as the cache has them."""
     if NARROW:
-        found = narrow(numbers / scale)
+        found = narrow(tl.div_rn(numbers, scale))
     else:
         found = numbers.to(KIND)
     return found

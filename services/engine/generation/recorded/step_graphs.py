@@ -237,11 +237,11 @@ class StepGraphs:
         return logits if shared is None else shared.copy_(logits)
 
     def _inputs_for(self, shapes: Collection[StepShape]) -> StepInputs:
-        def split(contexts: list[int], blocks: int) -> int:
-            return part_tokens(contexts, self._cache, self._backend.programs(blocks))
-
         numbers = self._adapters.numbers if self._adapters else {}
-        return StepInputs(shapes, self._row_pages, self._cache.page_size, self._device, split, numbers)
+        return StepInputs(
+            shapes, self._row_pages, self._cache.page_size, self._device,
+            lambda contexts, blocks: part_tokens(contexts, self._cache, self._backend.programs(blocks)), numbers,
+        )  # fmt: skip
 
     def _shape_behind(self, rows: Collection[Row[CachedTokens]]) -> StepShape | None:
         """Returns the shape of rows whose tokens the step before has yet to find."""

@@ -37,7 +37,8 @@ class LaidRows:
     slots: NDArray[np.int64]
     contexts: NDArray[np.int64]
     """What stands before each token, as its block has it."""
-    parts: NDArray[np.int64]
+    blocks: NDArray[np.int64]
+    """Of all rows, and of what fills up the step."""
     draws: NDArray[np.float64]
     table: NDArray[np.int64]
     """Pages `[rows, most]`."""
@@ -55,12 +56,12 @@ class StepInputs:
         row_pages: int,
         page_size: int,
         device: torch.device,
-        part_tokens: Callable[[list[int], int], int],
+        part_tokens: Callable[[NDArray[np.int64], int], int],
         adapters: Mapping[str, int],
     ) -> None:
         """Has room for steps of these shapes, of rows of up to `row_pages` pages.
 
-        `part_tokens` returns how many tokens a program should take, for contexts in so many blocks of queries;
+        `part_tokens` returns how many tokens a program takes at most, for contexts in so many blocks of queries;
         `adapters` are numbers of those that rows may name.
         """
         room = max((_ends(shape)[-1] + _most_rows(shape) * row_pages for shape in shapes), default=0)
@@ -112,7 +113,7 @@ class StepInputs:
             self._lay_adapters(fields.reshape(_OF_TOKEN, shape.size)[-1], rows)
         blocks = table.reshape(-1, _OF_BLOCK)
         lay_blocks(blocks, [row.token_count for row in rows], places, shape)
-        blocks[: shape.decoding, 4] = self._part_tokens(blocks[: shape.decoding, 2].clip(0).tolist(), shape.decoding)
+        self._share_out(blocks[: shape.decoding])
         blocks[:, 3] *= stride
         if len(listed):
             wanted = gathered(rows)[1]
@@ -144,7 +145,7 @@ class StepInputs:
             page = laid.pages[i][place]
             laid.table[i, place], laid.slots[i] = page, page * size
             self._laid[i] = laid.pages[i].copy()
-        laid.parts[:] = self._part_tokens([int(laid.places.sum())], len(laid.parts))
+        self._share_out(laid.blocks)
         if draws is not None:
             laid.draws[:] = draws
         self._copy(*(laid.all if begun else laid.numbers))
@@ -162,12 +163,15 @@ class StepInputs:
             sources,
             slots,
             blocks[:count, 2],
-            blocks[: shape.decoding, 4],
+            blocks[: shape.decoding],
             chosen.view(np.float64).reshape(NUMBERS, shape.outputs)[DRAWS, :count],
             laid[: count * stride].reshape(count, stride),
             (self._device[:end], self._host[:end]),
             (self._device[: end + count * stride], self._host[: end + count * stride]),
         )
+
+    def _share_out(self, blocks: NDArray[np.int64]) -> None:
+        blocks[:, 4] = self._part_tokens(blocks[:, 2].clip(0), len(blocks))
 
     def _copy(self, device: Tensor, host: Tensor) -> None:
         device.copy_(host, non_blocking=True)

@@ -175,6 +175,7 @@ class TritonAttention:
         count = len(blocks.table)
         tile, key_bytes = self.tiles.of(count), launch.widths["KEY_BLOCK"] * query.dtype.itemsize
         programs = most_programs(count, launch.kv_heads, self.programs(count))
+        turned = tile.turned and not launch.widths["NARROW"]  # which need more registers than there are
         group = launch.heads // launch.kv_heads * blocks.size
         totals = query.new_empty(launch.kv_heads * programs * group, output.shape[-1], dtype=torch.float32)
         measures = query.new_empty(launch.kv_heads * programs * group, 2, dtype=torch.float32)
@@ -186,7 +187,8 @@ class TritonAttention:
             self._arrivals(count * launch.kv_heads), _sinks(layer, query), output, *strides, *launch.strides,
             *launch.scales,
             layer.scaling, *_bounds(layer), rotation.epsilon, count, HEADS=launch.heads, KV_HEADS=launch.kv_heads,
-            M=max(power(group), 16), N=tile.tokens_of(key_bytes), QUERIES=blocks.size, PARTS=_MOST_PARTS,
+            M=max(power(group), 8 if turned else 16), TURNED=turned,
+            N=tile.tokens_of(key_bytes), QUERIES=blocks.size, PARTS=_MOST_PARTS,
             **launch.widths, **_kind(layer), SINKS=layer.sinks is not None, ROTATED=rotation.rotated,
             NORM=bool(rotation.scales), BLOCKS=looked_through(count),
             **following(query.device), num_warps=tile.warps, num_stages=1,

@@ -2,7 +2,7 @@
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
 # pyright: reportArgumentType=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
-# pyright: reportAssignmentType=false
+# pyright: reportAssignmentType=false, reportGeneralTypeIssues=false
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
@@ -25,7 +25,7 @@ def attend_token(
     QUERIES: tl.constexpr, PARTS: tl.constexpr, KEY_WIDTH: tl.constexpr, KEY_BLOCK: tl.constexpr,
     VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr,
     SOFTCAP: tl.constexpr, WINDOW: tl.constexpr, SINKS: tl.constexpr, ROTATED: tl.constexpr, NORM: tl.constexpr,
-    BLOCKS: tl.constexpr, EARLY: tl.constexpr,
+    TURNED: tl.constexpr, BLOCKS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """Writes `[T, HEADS, VALUE_WIDTH]` for the queries of one key head and one of so many blocks; see `QueryBlocks`.
 
@@ -62,7 +62,7 @@ def attend_token(
     page = load_pages(pages, begin, until, PAGE, N)
     tokens = load_tokens(
         page, keys, values, key_scales, value_scales, key_page, value_page, scale_page, begin, until, PAGE, N,
-        KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW,
+        KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, TURNED, not TURNED,
     )  # fmt: skip
     page = load_pages(pages, begin + N, until, PAGE, N)
     GROUP: tl.constexpr = HEADS // KV_HEADS
@@ -75,11 +75,15 @@ def attend_token(
         NORM, EARLY,
     )  # fmt: skip
     positions = tl.minimum(end - count + lanes, end - 1)
+    if TURNED:
+        queries, total = tl.trans(queries), tl.trans(total)
     total, best, weight = seen_of_part(
         queries, (total, best, weight), tokens, page, pages, keys, values, key_scales, value_scales, key_page,
         value_page, scale_page, begin, until, positions, window, scaling, softcap, PAGE, N, KEY_WIDTH, KEY_BLOCK,
-        VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, SOFTCAP, WINDOW,
+        VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, SOFTCAP, WINDOW, WINDOW or not (ROTATED and TURNED), TURNED,
     )  # fmt: skip
+    if TURNED:
+        total = tl.trans(total)
     output += first * HEADS * VALUE_WIDTH
     write_or_leave(
         total, best, weight, totals, measures, arrivals, sinks, output, number, kv_head, heads, lanes, used, part,
@@ -114,12 +118,12 @@ def chosen_part(
 def shared_out(position, stored, tokens, window, N: tl.constexpr, PARTS: tl.constexpr, WINDOW: tl.constexpr):
     """Returns where the tokens begin that a block sees, how many a program takes, and how many programs have some.
 
-    A program should take about `tokens`.
+    A program takes up to `tokens`, or one of PARTS what is left then.
     """
     begin = 0
     if WINDOW:
         begin = tl.maximum(position + 1 - window, 0) // N * N
-    parts = tl.minimum(tl.maximum((stored - begin + tokens // 2) // tokens, 1), PARTS)
+    parts = tl.minimum(tl.maximum(tl.cdiv(stored - begin, tokens), 1), PARTS)
     length = tl.maximum(tl.cdiv(tl.cdiv(stored - begin, N), parts), 1) * N
     return begin, length, tl.maximum(tl.cdiv(stored - begin, length), 1)
 
@@ -176,26 +180,34 @@ def seen_of_part(
     begin, until, positions, window, scaling, softcap,
     PAGE: tl.constexpr, N: tl.constexpr, KEY_WIDTH: tl.constexpr, KEY_BLOCK: tl.constexpr, VALUE_WIDTH: tl.constexpr,
     VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr, SOFTCAP: tl.constexpr,
-    WINDOW: tl.constexpr,
+    WINDOW: tl.constexpr, MASKED: tl.constexpr, TURNED: tl.constexpr,
 ):  # fmt: skip
     """Returns `state` with the tokens [begin, until) taken into it; see `weigh_block`.
 
     `tokens` are the first N of them, as `load_tokens` returns them, and `page` has the next.
     """
     keys, values, key_scale, value_scale = tokens
-    for start in range(begin, until, N):
+    # Without masks, and two blocks at a time, there is less to compute: with queries as columns registers allow it.
+    whole = begin + tl.maximum(until - begin, 0) // N * N if TURNED else until
+    for start in tl.range(begin, whole, N, loop_unroll_factor=2 if TURNED else 1):
         next_keys, next_values, next_key_scale, next_value_scale = load_tokens(  # while those before are worked on
             page, key_at, value_at, key_scales, value_scales, key_page, value_page, scale_page, start + N, until, PAGE,
-            N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW,
+            N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, TURNED, not TURNED,
         )  # fmt: skip
         page = load_pages(pages, start + 2 * N, until, PAGE, N)
         state = weigh_block(
             queries, state, keys, values, key_scale, value_scale, start, positions, until, window, scaling, softcap, N,
-            NARROW, SOFTCAP, WINDOW, True,
+            NARROW, SOFTCAP, WINDOW, MASKED, TURNED,
         )  # fmt: skip
         keys, values = next_keys, next_values
         if NARROW:
             key_scale, value_scale = next_key_scale, next_value_scale
+    if TURNED and whole < until:
+        values = tl.where((whole + tl.arange(0, N) < until)[:, None], values, 0).to(values.dtype)
+        state = weigh_block(
+            queries, state, keys, values, key_scale, value_scale, whole, positions, until, window, scaling, softcap, N,
+            NARROW, SOFTCAP, WINDOW, True, TURNED,
+        )  # fmt: skip
     return state
 
 

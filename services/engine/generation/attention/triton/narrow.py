@@ -16,8 +16,11 @@ _LEAST = tl.constexpr(1e-12)
 
 @triton.jit
 def scale_of(greatest):
-    """Returns what numbers of at most so much are divided by; as `kv_cache.narrowed` does it."""
-    return tl.maximum(greatest, _LEAST) / _GREATEST
+    """Returns what numbers of at most so much are divided by; as `kv_cache.narrowed` does it.
+
+    A GPU's own quotients may be off by a bit: these, and those that are made narrow, are rounded as a CPU's.
+    """
+    return tl.div_rn(tl.maximum(greatest, _LEAST), _GREATEST)
 
 
 @triton.jit
@@ -51,5 +54,5 @@ def load_scales(scales, page, page_stride, start, end, PAGE: tl.constexpr, N: tl
 
     `scales` points at those of a head's first page, `page` is what `load_pages` returned.
     """
-    page, offset = places_in(page, start, end, PAGE, N)
+    page, offset = places_in(page, start, end, PAGE, N, True)
     return tl.load(scales + page * page_stride + offset)

@@ -72,7 +72,7 @@ def store_own(
         wide_key, wide_value = key.to(tl.float32), value.to(tl.float32)
         key_scale = scale_of(tl.max(tl.abs(wide_key))) + tl.sum(wide_key * 0.0)
         value_scale = scale_of(tl.max(tl.abs(wide_value))) + tl.sum(wide_value * 0.0)
-        key_stored, value_stored = narrow(wide_key / key_scale), narrow(wide_value / value_scale)
+        key_stored, value_stored = narrow(tl.div_rn(wide_key, key_scale)), narrow(tl.div_rn(wide_value, value_scale))
     slot = tl.load(slot_at).to(tl.int64)
     page, offset = slot // PAGE, slot % PAGE
     stores = stores & (slot >= 0)

@@ -1,6 +1,7 @@
 """How kernels read keys and values from their pages."""
 
-# ruff: noqa: N803 - constants of a kernel are written in capitals
+# ruff: noqa: N803, SIM108 - constants of a kernel are written in capitals, and its branches chosen by statements
+# pyright: reportAssignmentType=false
 import triton
 import triton.language as tl
 
@@ -17,14 +18,17 @@ def load_pages(pages, start, end, PAGE: tl.constexpr, N: tl.constexpr):
 
 
 @triton.jit
-def places_in(page, start, end, PAGE: tl.constexpr, N: tl.constexpr):
-    """Returns page and place in it, int64 and int32 `[N]`, of the tokens [start, start + N); from `end` on of the last.
+def places_in(page, start, end, PAGE: tl.constexpr, N: tl.constexpr, CUT: tl.constexpr):
+    """Returns page and place in it, int64 and int32 `[N]`, of the tokens [start, start + N); if CUT, from `end` on of
+    the last.
 
-    So none needs a mask: a token that is read in the place of none must get no weight. `page` is what `load_pages`
-    returned.
+    So none needs a mask. What is read in the place of no token must get no weight, and without CUT may be no number.
+    `page` is what `load_pages` returned.
     """
     each = tl.broadcast_to(page[:, None], [N // PAGE, PAGE]).reshape([N])
-    places = tl.minimum(start + tl.arange(0, N), tl.maximum(end - 1, 0))
+    places = tl.arange(0, N)  # a page begins at `start`
+    if CUT:
+        places = tl.minimum(start + places, tl.maximum(end - 1, 0))
     return each.to(tl.int64), places % PAGE
 
 
@@ -44,21 +48,26 @@ def load_block(
     VALUE_WIDTH: tl.constexpr,
     VALUE_BLOCK: tl.constexpr,
     COLUMNS: tl.constexpr,
+    TURNED: tl.constexpr,
+    CUT: tl.constexpr,
 ):
-    """Returns keys `[KEY_BLOCK, N]` and values `[N, VALUE_BLOCK]` of the tokens [start, start + N) of a sequence.
+    """Returns keys `[KEY_BLOCK, N]`, or if TURNED `[N, KEY_BLOCK]`, and values `[N, VALUE_BLOCK]`, of the tokens
+    [start, start + N) of a sequence.
 
-    `page` is what `load_pages` returned for them; `key_at` and `value_at` point at a head's first page. From `end` on
-    they are those of the last token.
+    `page` is what `load_pages` returned for them; `key_at` and `value_at` point at a head's first page. See
+    `places_in` for what is read from `end` on.
     """
-    page, offset = places_in(page, start, end, PAGE, N)
+    page, offset = places_in(page, start, end, PAGE, N, CUT)
     key_columns = tl.arange(0, KEY_BLOCK)
     value_columns = tl.arange(0, VALUE_BLOCK)
     key_places = key_at + page * key_page + offset * KEY_WIDTH
     value_places = value_at + page * value_page + offset * COLUMNS
+    axis: tl.constexpr = 0 if TURNED else 1  # of numbers
+    at, columns = tl.expand_dims(key_places, 1 - axis), tl.expand_dims(key_columns, axis)
     if KEY_WIDTH == KEY_BLOCK:
-        keys = tl.load(key_places[None, :] + key_columns[:, None])
+        keys = tl.load(at + columns)
     else:
-        keys = tl.load(key_places[None, :] + key_columns[:, None], mask=(key_columns < KEY_WIDTH)[:, None], other=0)
+        keys = tl.load(at + columns, mask=columns < KEY_WIDTH, other=0)
     if VALUE_WIDTH == VALUE_BLOCK:
         values = tl.load(value_places[:, None] + value_columns[None, :])
     else:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from services.engine.generation.attention.batch import AttentionBatch
@@ -15,6 +16,8 @@ _LEAST = 16
 _LANES = 256
 """Bytes of a key or a value with which a block may have most queries; wider ones leave room for fewer."""
 _MOST = 128
+_SIXTEENTHS = np.arange(16, 33)
+"""Of the even share, which are tried."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,8 @@ class QueryBlocks:
 
     table: Tensor
     """int64 `[blocks, 5]`: the packed token of the block's first query, how many queries it has, the position of the
-    first in its sequence, where that sequence's pages begin in the plan's, and for the decode kernel about how many
-    tokens of its context a program should take. What is before a sequence's first position sees nothing.
+    first in its sequence, where that sequence's pages begin in the plan's, and for the decode kernel how many
+    tokens of its context a program should take at most. What is before a sequence's first position sees nothing.
     """
     size: int
     """Queries of a block at most."""
@@ -47,19 +50,25 @@ class TritonPlan:
     """Whether all tokens are stored before any attends, as those need it that are of one sequence."""
 
 
-def part_tokens(contexts: Sequence[int], cache: KVCache, programs: int) -> int:
-    """Returns how many tokens of a context one of so many programs should take, so that all take about as many."""
-    kv_heads = max(layout.kv_heads for layout in cache.layouts.values())
-    return max(sum(contexts) * kv_heads // programs, 1)
+def part_tokens(contexts: Sequence[int] | NDArray[np.int64], cache: KVCache, programs: int) -> int:
+    """Returns how many tokens of a context a program should take at most, where so many run beside each other.
+
+    With the even share most contexts leave a part behind that others have to end for, and which then runs nearly alone.
+    So it is the least, up to twice that share, with which there are no more parts than programs, if there is any.
+    """
+    room = max(programs // max(layout.kv_heads for layout in cache.layouts.values()), 1)
+    each = np.asarray(contexts, dtype=np.int64)
+    shares = np.maximum(-(-int(each.sum()) * _SIXTEENTHS // (16 * room)), _LEAST)
+    parts = np.maximum(-(-each // shares[:, np.newaxis]), 1).sum(axis=1)
+    return int(shares[np.argmax(parts <= room)])
 
 
 def most_programs(blocks: int, kv_heads: int, programs: int) -> int:
     """Returns how many parts so many blocks have at most, where each takes the `part_tokens` of so many programs.
 
-    What is left of the even share by rounding, to a program's 16 tokens or more at once too, is a sixteenth of it, and
-    two parts of each block.
+    That is no less than the even share. Each block may leave one part behind, and one of the tokens that it brings.
     """
-    return -(-programs * _LEAST // (kv_heads * (_LEAST - 1))) + 2 * blocks
+    return -(-programs // kv_heads) + 2 * blocks
 
 
 def most_queries(cache: KVCache) -> int:

