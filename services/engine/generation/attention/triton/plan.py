@@ -59,7 +59,7 @@ def part_tokens(contexts: Sequence[int] | NDArray[np.int64], cache: KVCache, pro
     room = max(programs // max(layout.kv_heads for layout in cache.layouts.values()), 1)
     each = np.asarray(contexts, dtype=np.int64)
     shares = np.maximum(-(-int(each.sum()) * _SIXTEENTHS // (16 * room)), _LEAST)
-    parts = np.maximum(-(-each // shares[:, np.newaxis]), 1).sum(axis=1)
+    parts = (-(-each // shares[:, np.newaxis])).sum(axis=1)  # what has no context is soon done
     return int(shares[np.argmax(parts <= room)])
 
 

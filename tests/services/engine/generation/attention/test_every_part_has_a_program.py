@@ -71,3 +71,14 @@ def test_each_part_of_each_context_has_one_program_and_together_they_take_all_of
                 assert begin == (max(context + 1 - window, 0) // n * n if window else 0)
                 assert begin + (parts - 1) * length <= max(stored, 1) <= max(begin + parts * length, 1)
                 assert next(i for i in count(1) if i * n >= length) * n == length
+
+
+@pytest.mark.parametrize(("rows", "context"), [(48, 1023), (24, 1023), (9, 4000)])
+def test_there_are_no_more_parts_than_places(rows: int, context: int) -> None:
+    layout, places = LayerLayout(8, 8, 16, 16, torch.float32), 1056 // 8
+    cache = KVCache({0: layout}, 1, 16, torch.device("cpu"), by_token=True)
+    even = -(-rows * context // places)
+    assert rows * -(-context // even) > places  # one more part of each than fits
+    tokens = part_tokens([context] * rows + [0] * 16, cache, 1056)  # and rows that fill up a step
+    assert even < tokens <= 2 * even
+    assert places // 2 < rows * -(-context // tokens) <= places
