@@ -48,6 +48,7 @@ def plan(workers: int) -> list[Part]:
         _module("products", "benchmarks.gpu.products", 30, "--shape", "1B", "--quantization", "none"),
         _module("experts", "benchmarks.gpu.experts", 40),
         _module("adapters", "benchmarks.gpu.adapters", 60),
+        _module("ways", "benchmarks.gpu.ways", 60, "--shape", "1B"),
         _module("proposals", "benchmarks.speculation", 60, "--device", "cuda:0", "--shape", "1B", "--rounds", "3"),
     ]  # fmt: skip
 
