@@ -57,7 +57,8 @@ class AdaptersBeside:
         self.layers: dict[str, ChangedLayer] = {}
         """What the adapters change, by name."""
         self._spans: Sequence[Span] = ()
-        self._arena = Arena()
+        self.arena = Arena()
+        """Where the library has its factors; an arena keeps its last block for as long as it lives."""
         self.named: dict[str, NamedAdapter] = {}
         """By their names."""
         self.byte_count = 0
@@ -126,7 +127,7 @@ class AdaptersBeside:
         if library is None or not takes(library, linear):
             self.byte_count += factor.nbytes
             return linear
-        native = NativeLinear(library, [linear], self._arena)
+        native = NativeLinear(library, [linear], self.arena)
         self.byte_count += native.byte_count
         return native
 

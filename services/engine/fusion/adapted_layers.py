@@ -29,14 +29,14 @@ def join(adapters: AdaptersBeside, model: nn.Module, library: Library) -> None:
     if outside := changed.keys() - {linear for product in products for linear in product.layers}:
         log.info("rows with adapters are computed apart from others: %d layers are not fused", len(outside))
         return
-    arena, adapters.byte_count = Arena(), 0
+    adapters.arena, adapters.byte_count = Arena(), 0
     for layer in layers:
         low_ranks = LowRanks(len(adapters.named))
         for place, product in enumerate(layer.linears):
             own = [changed.get(linear) for linear in product.layers]
             for name, number in adapters.numbers.items():
                 if any(one and name in one.products for one in own):
-                    low_ranks.put(number, place, *_stacked(name, own, product, library, arena))
+                    low_ranks.put(number, place, *_stacked(name, own, product, library, adapters.arena))
         layer.adapt(low_ranks)
         adapters.byte_count += low_ranks.byte_count
     adapters.grouped = True

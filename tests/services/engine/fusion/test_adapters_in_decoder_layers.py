@@ -1,5 +1,8 @@
 """Rows that name adapters in one call with others, on each kind of processor that the library is compiled for."""
 
+import gc
+import mmap
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +24,7 @@ from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
+from services.engine.native import arena
 from services.engine.native.library import Library
 from tests.services.engine.native.instruction_sets import LIBRARIES
 from tests.tiny_adapted import LAYERS, Adapted, adapted
@@ -145,3 +149,23 @@ def test_none_is_added_once_layers_are_fused(library: Library, tmp_path: Path) -
     assert loaded.adapters is not None
     with pytest.raises(RuntimeError, match="fused layers already"):
         loaded.adapters.add(beside.NamedAdapter("late", ""), {})
+
+
+@libraries
+def test_memory_holds_factors_once(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = adapted(tmp_path)
+    before: list[weakref.ref[mmap.mmap]] = []
+
+    def block(size: int) -> Tensor:
+        memory = mmap.mmap(-1, size)
+        before.append(weakref.ref(memory))
+        return torch.frombuffer(memory, dtype=torch.uint8)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(arena, "_block", block)
+        loaded = known.load()
+    assert before, "factors lie in blocks of their own at first"
+    runner_of(loaded)
+    gc.collect()
+    assert loaded.adapters is not None and loaded.adapters.grouped
+    assert [memory() for memory in before] == [None] * len(before)
