@@ -71,7 +71,8 @@ def write_csm(folder: Path, *, new_tokens: int = 60, seed: int = 0) -> Path:
     stir(model)
     fill_codebooks(model.codec_model)
     with torch.no_grad():
-        model.codec_model.decoder.decoder_seanet.layers[-1].conv.weight.mul_(0.03)
+        decoder: Any = model.codec_model.decoder
+        getattr(decoder, "decoder_seanet", decoder).layers[-1].conv.weight.mul_(0.03)
     model.generation_config = GenerationConfig(do_sample=True, max_new_tokens=new_tokens)
     model.depth_decoder.generation_config = GenerationConfig(do_sample=True, min_new_tokens=3, max_new_tokens=3)
     model.save_pretrained(folder)

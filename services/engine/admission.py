@@ -93,6 +93,14 @@ class Admission:
                 self._gaps.append(now - self._since)
                 self._since = now
 
+    def come_back(self, token_count: int) -> None:
+        """Counts a request in again that the model has left for others. It is never refused."""
+        with self._lock:
+            if not self.requests:
+                self._since = time.monotonic()
+            self.requests += 1
+            self.tokens += token_count
+
     def _full(self) -> QueueFull:
         low, high = _RETRY_BOUNDS
         requests = self.requests + self._preparing

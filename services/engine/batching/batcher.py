@@ -68,7 +68,7 @@ class Batcher(Engine):
         self._current: list[Entry] = []
         self._next_look = 0.0
         self._done: list[tuple[Job, Computed | SensoriumError]] = []
-        metrics.requests_running.set_function(lambda: len(self._current) + len(self._begun))
+        metrics.requests_running.set_function(lambda: len(self._current))
 
     async def run(self, items: Sequence[Item], deadline: float | None, input_tokens: int = 0) -> Computed:
         """Returns what the model makes of the items, of which there are some: of all of them, or it raises.
@@ -152,7 +152,7 @@ class Batcher(Engine):
             elif entry.job.ended:
                 continue
             elif isinstance(output, Unfinished):
-                self._begun.add(replace(entry, item=output.rest))
+                self._put_back(replace(entry, item=output.rest))
             else:
                 entry.job.outputs[entry.index] = output
         self._begun.worked_on(entries, seconds)
@@ -165,9 +165,7 @@ class Batcher(Engine):
     def _next(self, now: float) -> list[Entry]:
         """Returns the next batch: one of what waits, and one of what is begun, where there are both."""
         self._goes_on = bool(self._begun) and not (self._goes_on and self._queue)
-        if self._goes_on:
-            return self._begun.take(self._limits)
-        entries = self._queue.take(self._limits)
+        entries = self._begun.take(self._limits) if self._goes_on else self._queue.take(self._limits)
         self._begin(entries, now)
         return entries
 
@@ -193,6 +191,14 @@ class Batcher(Engine):
             job.untaken -= 1
             if not job.untaken:
                 self.admission.leave(job.cost, started=True)
+
+    def _put_back(self, entry: Entry) -> None:
+        """Lets what is left of an item wait for its next turn."""
+        job = entry.job
+        if not job.untaken:
+            self.admission.come_back(job.cost)
+        job.untaken += 1
+        self._begun.add(entry)
 
     def _compute(self, entries: list[Entry]) -> Sequence[Any]:
         """Returns an output for each, or the error that it alone is to blame for."""

@@ -1,11 +1,14 @@
 """Mimi, a codec that never looks ahead: sound of each frame of codes, or latents, as soon as there is one."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
+
+from services.engine.generation.running.encoder_decoder_runner import cache_name
 
 FIRST_FRAMES = 6
 """Frames of the first window: about half a second."""
@@ -23,7 +26,8 @@ class CausalCodec:
         """Takes the decoder of a codec of which `streams` holds, and what makes `[1, width, n]` of n of its frames."""
         self._decoder = decoder
         self._latents_of = latents
-        self._cache = DynamicCache(config=decoder.decoder_transformer.config)
+        transformer = decoder.decoder_transformer
+        self._given = {cache_name(transformer): DynamicCache(config=transformer.config), "use_cache": True}
         self._latents = self._hidden = torch.empty(0)
         upsample = decoder.upsample.conv
         self._stride: int = upsample.stride[0]
@@ -39,7 +43,7 @@ class CausalCodec:
         Codes behind the last stand for it: a model may draw one of its marks, on which a GPU would end the process.
         """
         most = model.config.codebook_size - 1
-        return cls(model.decoder, lambda codes: model.quantizer.decode(codes.T[None].clamp(max=most)))
+        return cls(_decoder_of(model), lambda codes: model.quantizer.decode(codes.T[None].clamp(max=most)))
 
     @staticmethod
     def streams(model: Any) -> bool:
@@ -65,10 +69,22 @@ class CausalCodec:
         latents, back = _joined(self._latents, latents)
         self._latents = latents[..., latents.shape[-1] - min(latents.shape[-1], self._latents_back) :]
         fresh = self._decoder.upsample(latents)[..., back * self._stride :].transpose(1, 2)
-        read = self._decoder.decoder_transformer(fresh, cache=self._cache, use_cache=True).last_hidden_state
+        read = self._decoder.decoder_transformer(fresh, **self._given).last_hidden_state
         hidden, back = _joined(self._hidden, read.transpose(1, 2))
         self._hidden = hidden[..., hidden.shape[-1] - min(hidden.shape[-1], self._hidden_back) :]
         return self._decoder.decoder_seanet(hidden)[0, 0, back * self._samples :]
+
+
+def _decoder_of(model: Any) -> Any:
+    """Returns the decoder of a MimiModel, of which transformers 5.17 has only the parts."""
+    if hasattr(model.decoder, "decoder_seanet"):
+        return model.decoder
+    return SimpleNamespace(
+        upsample=model.upsample,
+        decoder_transformer=model.decoder_transformer,
+        decoder_seanet=model.decoder,
+        device=model.device,
+    )
 
 
 def _joined(before: Tensor, fresh: Tensor) -> tuple[Tensor, int]:

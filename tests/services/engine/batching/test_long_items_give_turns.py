@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from sensorium.errors import DeadlineExceeded
+from sensorium.errors import DeadlineExceeded, QueueFull
+from services.engine.admission import QueueLimits
 from services.engine.batching.job import Item, Unfinished
+from services.engine.batching.queue import BatchLimits
 from tests.services.engine.batching.bench import Bench, bench, pass_time, settle
 from tests.waiting import until
 
@@ -70,3 +72,21 @@ async def test_one_that_is_begun_is_dropped_when_nobody_waits_for_it(
         await until(lambda: made.metric("requests_running") == 0)
         assert await asyncio.wait_for(made.run(parts("b", 3)), 60)
         assert not made.batcher._begun._had
+
+
+async def test_what_is_begun_counts_among_what_may_wait() -> None:
+    async with bench(queue=QueueLimits(requests=2), limits=BatchLimits(items=1)) as made:
+        gate = threading.Semaphore(0)
+        batches = leave(made, gate)
+        long = [made.run(parts(name, 20)) for name in "ab"]
+        await settle()
+        gate.release(3)
+        await until(lambda: len(batches) == 3)
+        assert {*sum(batches, [])} == {"a", "b"}
+        others = [made.run(parts(name, 1)) for name in "cdef"]
+        await settle()
+        gate.release(1000)
+        ended = await asyncio.gather(*others, return_exceptions=True)
+        assert sum(isinstance(each, QueueFull) for each in ended) >= 3  # one of the two is worked on, or neither is
+        assert [(await each).outputs for each in long] == [["a is done"], ["b is done"]]
+        assert (made.batcher.admission.requests, made.batcher.admission.tokens) == (0, 0)
