@@ -129,7 +129,8 @@ class KyutaiModel(FollowingModel):
         sound = np.concatenate([track.samples_of(track.heard + i) for i in range(count)])
         given = torch.from_numpy(sound)[None, None].to(self._model.device)
         output = self._model.codec_model.encode(given, **track.ear)
-        track.ear = {"encoder_cache": output.encoder_cache, "padding_cache": output.padding_cache}
+        kept = "encoder_cache" if hasattr(output, "encoder_cache") else "encoder_past_key_values"  # transformers 5.17
+        track.ear = {name: getattr(output, name) for name in (kept, "padding_cache")}
         track.ear["use_streaming"] = True
         track.codes.extend(output.audio_codes[0].unbind(1))
         track.heard += count
