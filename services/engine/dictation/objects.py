@@ -1,7 +1,6 @@
 """Transcripts that are written as a list of objects in JSON, one for each stretch of what one speaker said."""
 
 import json
-import math
 import re
 from typing import Any
 
@@ -12,6 +11,8 @@ _ROLE = "assistant"
 _GAP = re.compile(r"[\s,]*")
 _BEGUN = re.compile(r'\{.*"Content"\s*:\s*(?P<content>"(?:[^"\\]|\\.)*)', re.DOTALL)
 """An object that breaks off within what was said."""
+_NO_TIME = 1e9
+"""Seconds that no recording has."""
 _DECODER = json.JSONDecoder()
 
 
@@ -23,11 +24,11 @@ def read_objects(text: str) -> Written:
     objects, rest = _whole(text)
     if rest[:1] not in "{]" or not all(map(_tells, objects)):
         return Written(text)
-    said = [each["Content"] for each in objects]
+    said = [_text(each["Content"]) for each in objects]
     if begun := _BEGUN.match(rest):
         said.append(_unquoted(begun["content"]))
     whole = " ".join(said).strip()
-    parts = [Part(each["Content"], each.get("Start"), each.get("End")) for each in objects]
+    parts = [Part(content, each.get("Start"), each.get("End")) for content, each in zip(said, objects, strict=False)]
     timed = not begun and all(map(_is_time, (time for part in parts for time in (part.start, part.end))))
     return Written(whole, parts=parts if timed else ())
 
@@ -53,11 +54,17 @@ def _unquoted(text: str) -> str:
     """Returns what a text in JSON says that has no end, but for an escape that breaks off."""
     for end in (text, text[: text.rfind("\\")]):
         try:
-            return json.loads(f'{end}"', strict=False)
+            return _text(json.loads(f'{end}"', strict=False))
         except ValueError:
             continue
     return ""
 
 
+def _text(content: str) -> str:
+    """Returns what can be sent of it: JSON may have half of a character, as where an answer breaks off within one."""
+    return content.encode(errors="ignore").decode()
+
+
 def _is_time(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # Digits may go on for longer than any float is large.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _NO_TIME

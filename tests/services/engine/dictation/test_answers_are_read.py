@@ -64,6 +64,8 @@ def test_stretches_are_told_as_objects(tmp_path: Path) -> None:
     assert read(f'[{one},{{"Start":1,"Content":"a\\u00') == Written('One "b". a')
     assert read(f'[{one},{{"Sta') == Written('One "b".', parts=found.parts[:1])
     assert read('[{"Start":NaN,"End":1,"Content":"One."}]') == Written("One.")
+    assert read(f'[{{"Start":{"1" * 400},"End":1,"Content":"One."}}]') == Written("One.")
+    assert read('[{"Content":"One\\ud83d \\ud83d\\ude00"},{"Content":"\\ud83d').text == "One \U0001f600"
     assert read("[Music]") == Written("[Music]")
     assert read(" One. ") == Written("One.")
     assert read("[]").text == ""
