@@ -216,6 +216,7 @@ class FollowingEngine(Engine):
         # One that began anew writes again what is known.
         new = [written] if track.count > len(session.written) else []
         session.written += [each.token for each in new]
+        self._metrics.generation_tokens.inc(len(new))
         _send(session, Progress(new, None if track.ready else session.heard))
         if track.done:
             self._complete(session, now)
@@ -225,7 +226,6 @@ class FollowingEngine(Engine):
         self._metrics.batch_size.observe(rows)
         self._metrics.step_seconds.observe(seconds)
         self._metrics.busy_seconds.inc(seconds)
-        self._metrics.generation_tokens.inc(rows)
 
     def _fail(self, session: Session, error: Exception, lacking: bool) -> None:
         if lacking:

@@ -149,6 +149,8 @@ async def test_live_speech_takes_the_row_of_a_recording_which_begins_anew(tmp_pa
     rows = [list(dict.fromkeys(taken)).index(track) for track in taken]
     assert rows[: 3 + count] in ([0] * 3 + [1] * count, [0] * 4 + [1] * (count - 1))
     assert rows[-2 * count :] == [2] * count + [3] * count, "the one that was begun goes on before the other"
+    (told,) = engine._metrics.generation_tokens.collect()
+    assert told.samples[0].value == 3 * count, "what is written again is counted once"
 
 
 @pytest.mark.parametrize(
