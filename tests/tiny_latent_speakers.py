@@ -39,17 +39,7 @@ def write_pocket(folder: Path, *, kind: str = "PocketTTS", end: float = -4.05, s
     letters = extended(list(named.values()), named)
     ids = {f"{name}_id": letters.convert_tokens_to_ids(mark) for name, mark in named.items()}
     torch.manual_seed(seed)
-    codec = library.PocketTTSAudioTokenizerModel(
-        library.PocketTTSAudioTokenizerConfig(
-            sampling_rate=400, hidden_size=16, num_filters=4, upsampling_ratios=[4, 2], latent_stride=2, latent_dim=4,
-            upsample_groups=16, num_hidden_layers=2, intermediate_size=32, num_attention_heads=2,
-            num_key_value_heads=2, sliding_window=10,
-        )
-    )  # fmt: skip
-    stir(codec)
-    with torch.no_grad():
-        codec.decoder.decoder_seanet.layers[-1].conv.weight.mul_(0.03)
-    codec.save_pretrained(folder / "codec")
+    _write_codec(folder / "codec", library)
     model = getattr(library, f"{kind}ForConditionalGeneration")(
         getattr(library, f"{kind}Config")(
             vocab_size=len(letters), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
@@ -78,3 +68,17 @@ def write_pocket(folder: Path, *, kind: str = "PocketTTS", end: float = -4.05, s
     width = 6 if phonon else 4
     save_file({"anna": torch.randn(5, width), "bert": torch.randn(9, width)}, folder / "voices.safetensors")
     return folder
+
+
+def _write_codec(folder: Path, library: Any) -> None:
+    codec = library.PocketTTSAudioTokenizerModel(
+        library.PocketTTSAudioTokenizerConfig(
+            sampling_rate=400, hidden_size=16, num_filters=4, upsampling_ratios=[4, 2], latent_stride=2, latent_dim=4,
+            upsample_groups=16, num_hidden_layers=2, intermediate_size=32, num_attention_heads=2,
+            num_key_value_heads=2, sliding_window=10,
+        )
+    )  # fmt: skip
+    stir(codec)
+    with torch.no_grad():
+        codec.decoder.decoder_seanet.layers[-1].conv.weight.mul_(0.03)
+    codec.save_pretrained(folder)

@@ -67,9 +67,8 @@ def main(
     loaded.model.set_attn_implementation(IMPLEMENTATION)
     seconds = _clock(loaded, parts, rows, context)
     assert isinstance(parts.runner, ModelRunner)
-    assert isinstance(parts.runner.backend, TritonAttention)
     table = Table("of", "way", "µs", "more")
-    for group in groups(loaded.model, parts.runner.backend, parts.runner, rows):
+    for group in groups(loaded.model, parts.runner, rows):
         best = seconds()
         for name, take in group.ways.items():
             take()
@@ -110,8 +109,10 @@ def _clock(loaded: LoadedModel, parts: Parts, rows: int, context: int) -> Callab
     return seconds
 
 
-def groups(model: nn.Module, backend: TritonAttention, runner: ModelRunner, rows: int) -> Iterator[Group]:
+def groups(model: nn.Module, runner: ModelRunner, rows: int) -> Iterator[Group]:
     """Yields what a step of so many rows may do in several ways. Their ways change modules in place."""
+    backend = runner.backend
+    assert isinstance(backend, TritonAttention)
     layouts = runner.cache.layouts.values()
     key_bytes = min(layout.key_width * layout.dtype.itemsize for layout in layouts)
     own, *others = raced_tiles(backend.tiles.of(rows), key_bytes)

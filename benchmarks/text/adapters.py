@@ -12,24 +12,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 import torch
 import typer
 
-from benchmarks.bare_engine import BareEngine, started
+from benchmarks.bare_engine import started
 from benchmarks.gpu.adapters import adapters_beside
 from benchmarks.options import one_of
 from benchmarks.process import ROOT
 from benchmarks.tables import Rows
 from benchmarks.text.checkpoint import SHAPES, checkpoint
+from benchmarks.text.in_process_caller import InProcessCaller
 from benchmarks.text.load import Amount, closed_loop
-from benchmarks.text.sample import Prompt, RequestSample
 from benchmarks.text.workload import WORKLOADS
 from services.engine.generation.building.build import BuiltEngine
 from services.engine.generation.building.parts import EngineSettings
-from services.engine.generation.requests.request import GenerationRequest, SamplingParameters, StoppingCriteria
-from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel, load_language_model
 
 _REQUESTS = 2
@@ -37,32 +35,9 @@ _REQUESTS = 2
 _CACHE = 256 << 20  # bytes of each engine
 
 
-class _Caller:
-    """Names adapters by turns."""
-
-    def __init__(self, loaded: LoadedModel, built: BuiltEngine, names: Sequence[str]) -> None:
-        self._engine = BareEngine(built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens))
-        self._names, self._sent, self.tokens = names, 0, 0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    async def call(self, prompts: Sequence[Prompt]) -> list[RequestSample]:
-        (prompt,) = prompts
-        name, self._sent = self._names[self._sent % len(self._names)], self._sent + 1
-        sent, stopping = time.perf_counter(), StoppingCriteria(max_new_tokens=prompt.new_tokens)
-        request = GenerationRequest(prompt.token_ids, SamplingParameters(), stopping, adapter=name)
-        times = await self._engine.token_times(request)
-        self.tokens += len(times)
-        return [RequestSample(sent, times)]
-
-
 def _rate(loaded: LoadedModel, built: BuiltEngine, names: Sequence[str], callers: int) -> float:
     """Returns tokens for each second of processor time."""
-    caller, began = _Caller(loaded, built, names), time.process_time()
+    caller, began = InProcessCaller(loaded, built, names), time.process_time()
     prompt = partial(WORKLOADS["64/64"].prompt, callers)
     asyncio.run(closed_loop(caller, prompt, callers, Amount(0.0, _REQUESTS * callers)))
     return caller.tokens / (time.process_time() - began)

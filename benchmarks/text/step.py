@@ -8,35 +8,32 @@ remains of it. Each line is measured with the decoder in one call, and with the 
 import asyncio
 import gc
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 import torch
 import typer
 from prometheus_client import CollectorRegistry
 from torch import Tensor, nn
 
-from benchmarks.bare_engine import BareEngine
 from benchmarks.options import one_of
 from benchmarks.process import ROOT
 from benchmarks.tables import Rows
 from benchmarks.text.checkpoint import SHAPES, checkpoint
+from benchmarks.text.in_process_caller import InProcessCaller
 from benchmarks.text.load import Amount, closed_loop
 from benchmarks.text.peak import peak
-from benchmarks.text.sample import Prompt, RequestSample
 from benchmarks.text.workload import WORKLOADS
 from services.engine.fusion.decoder import FusedDecoderLayer
 from services.engine.generation.attention.cpu import CpuPlan
-from services.engine.generation.building.build import BuiltEngine, EngineSettings, engine_of, paged_parts
-from services.engine.generation.requests.request import GenerationRequest, SamplingParameters, StoppingCriteria
+from services.engine.generation.building.build import EngineSettings, engine_of, paged_parts
 from services.engine.generation.running.runner import ModelRunner, batch_of
 from services.engine.generation.sequence import CachedTokens, Row
-from services.engine.language.prompting import PromptEncoder
-from services.engine.loading import LoadedModel, load_language_model
+from services.engine.loading import load_language_model
 from services.engine.metrics import EngineMetrics
 from services.engine.native.library import Library, load_library
 from services.engine.native.linear import NativeLinear
@@ -126,24 +123,6 @@ class Replay:
         attend(native.address, plan.rows, plan.row_count, query, width, keys, values, to, width, threads)
 
 
-class _Caller:
-    def __init__(self, loaded: LoadedModel, built: BuiltEngine) -> None:
-        self._engine = BareEngine(built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    async def call(self, prompts: Sequence[Prompt]) -> list[RequestSample]:
-        (prompt,) = prompts
-        sent = time.perf_counter()
-        stopping = StoppingCriteria(max_new_tokens=prompt.new_tokens)
-        times = await self._engine.token_times(GenerationRequest(prompt.token_ids, SamplingParameters(), stopping))
-        return [RequestSample(sent, times)]
-
-
 def _told(steps: list[Step], most: float) -> list[str]:
     inner, following = steps[:-1], steps[1:]
     seconds = sum(after.began - after.noted - step.began for step, after in zip(inner, following, strict=True))
@@ -187,7 +166,7 @@ def main(
     for count, (way, parts.runner.whole) in product(map(int, rows.split(",")), ways.items()):
         recorder.steps.clear()
         prompt = partial(WORKLOADS["64/64"].prompt, count)
-        asyncio.run(closed_loop(_Caller(loaded, built), prompt, count, Amount(0.0, _REQUESTS * count)))
+        asyncio.run(closed_loop(InProcessCaller(loaded, built), prompt, count, Amount(0.0, _REQUESTS * count)))
         for step in recorder.steps:
             replay.run(step)
         table.add(str(count), way, *_told(recorder.steps, most))

@@ -1,6 +1,6 @@
 """One block of keys and values in a softmax that is computed block by block."""
 
-# ruff: noqa: N803, N806, SIM108 - constants of a kernel are written in capitals, and its branches chosen by statements
+# ruff: noqa: N803, N806 - constants of a kernel are written in capitals
 # pyright: reportOperatorIssue=false, reportAssignmentType=false, reportArgumentType=false
 import triton
 import triton.language as tl
@@ -69,10 +69,8 @@ def weigh_block(
     TOKENS: tl.constexpr = 0 if TURNED else 1  # their axis in scores, and that of numbers in sums
     if NARROW:  # in the queries' own type they are exact; scales come in where sums are float32
         keys, values = widen(keys, query.dtype), widen(values, query.dtype)
-    if TURNED:
-        scores = tl.dot(keys, query, input_precision="ieee")
-    else:
-        scores = tl.dot(query, keys, input_precision="ieee")
+    one, other = (keys, query) if TURNED else (query, keys)
+    scores = tl.dot(one, other, input_precision="ieee")
     if NARROW:
         scores *= tl.expand_dims(key_scale, 1 - TOKENS)
     factor = scaling * LOGARITHM
@@ -96,10 +94,8 @@ def weigh_block(
         most = tl.max(value_scale)
         shares *= tl.expand_dims(value_scale / tl.where(most > 0.0, most, 1.0), 1 - TOKENS)
     shares = shares.to(values.dtype)
-    if TURNED:
-        found = tl.dot(tl.trans(values), shares, input_precision="ieee")
-    else:
-        found = tl.dot(shares, values, input_precision="ieee")
+    one, other = (tl.trans(values), shares) if TURNED else (shares, values)
+    found = tl.dot(one, other, input_precision="ieee")
     if NARROW:
         found *= most
     return total * tl.expand_dims(fading, TOKENS) + found, higher, weight
