@@ -1,4 +1,4 @@
-"""Faster modules in the place of a model's own, where they compute the same."""
+"""Replaces a model's own modules by faster ones, where these compute the same."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 Fuse = Callable[[Substitutions, Library | None, Arena], None]
-"""Puts modules that are known to be faster in the place of a model's own."""
+"""Replaces modules of a model by faster ones."""
 
 
 class OnDevice(Protocol):
@@ -41,10 +41,10 @@ class OnDevice(Protocol):
 
 
 def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = None, agreed: Agreed = bool) -> T:
-    """Puts faster modules into the model where there are any, and returns what `check` of the engine returns.
+    """Replaces the model's modules by faster ones and returns what `check` returns, which runs the model.
 
-    Layers whose weights the model computes with itself stay its own. Raises what `check` raises with the model's own
-    modules.
+    Where `check` fails, first the layers whose weights the model reads directly get their own modules back, then all
+    layers do. Raises what `check` raises with the model's own modules.
     """
     substitutions, arena = Substitutions(loaded.model, agreed), Arena()
     library = load_library() if loaded.device.type == "cpu" else None
@@ -71,7 +71,7 @@ def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = No
 
 
 def _replace_narrow(substitutions: Substitutions, model: PreTrainedModel) -> None:
-    """Gives layers with weights of 8 bits their kernels."""
+    """Gives linear layers with 8-bit weights their GPU kernels."""
     if not any(isinstance(module, NarrowLinear) for module in model.modules()):
         return
     try:  # here, as Triton is not made for every system
@@ -83,10 +83,11 @@ def _replace_narrow(substitutions: Substitutions, model: PreTrainedModel) -> Non
 
 
 def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
-    """Puts faster modules into the model and compares what `run` returns then with what it returned before.
+    """Replaces the model's modules by faster ones and checks that `run` returns what it returned before.
 
-    `run` returns all that is read of the model's output: what nothing of that depends on is not computed any more.
-    On a processor it asks between layers whether the work is still wanted; on a GPU they are all launched by then.
+    `run` runs the model and returns every output that is ever read: what none of these depends on is no longer
+    computed. On a CPU the model then checks between layers whether its result is still wanted; on a GPU all layers
+    are launched by then.
     """
     check = _comparison(loaded, run)
     accelerated(loaded, check)
@@ -97,15 +98,15 @@ def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
 
 
 def fuse_encoder(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
-    """Computes encoder layers in one call each where `run`, which runs them, then returns the same."""
+    """Computes each encoder layer in one native call, where `run`, which runs them, then returns the same."""
     _fuse_encoder(loaded, run, _comparison(loaded, run))
 
 
 def _comparison(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> Callable[[], None]:
-    """Returns what compares later results of `run` with those of now. It raises RuntimeError: they differ.
+    """Runs `run` now and returns a check that runs it again and raises RuntimeError where the results differ.
 
     Raises:
-        ModelRefused: those of now are no numbers.
+        ModelRefused: the results of now are not numbers (NaN).
     """
     expected = run()
     must_be_numbers(loaded.model, expected)

@@ -1,4 +1,4 @@
-"""How much may wait, and how long it is likely to."""
+"""The bounds of an engine's queue, and how long a request is likely to wait in it."""
 
 import threading
 import time
@@ -15,20 +15,20 @@ _RETRY_BOUNDS = (0.1, 60.0)
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """What may wait for the model at most."""
+    """How many requests and tokens may wait for the model."""
 
     requests: int = 256
     tokens: int = 262_144
 
 
 class Admission:
-    """Counts what waits, refuses what is too much, and estimates the wait from how fast requests started lately.
+    """Counts what waits, refuses what exceeds the limits, and estimates the wait from how fast requests started lately.
 
     Called from the event loop (`enter`) and from the engine's thread (`leave`).
     """
 
     def __init__(self, limits: QueueLimits, *, unit: str = "tokens") -> None:
-        """Makes one that counts `unit`, which QueueLimits calls tokens."""
+        """`unit` is what error messages call the things that QueueLimits counts as tokens."""
         self._unit = unit
         self._limits = limits
         self._lock = threading.Lock()
@@ -41,7 +41,7 @@ class Admission:
 
     @contextmanager
     def preparing(self) -> Generator[None]:
-        """Holds a place while a request is tokenized, so that no more of them are in that stage than may wait.
+        """Holds a place while a request is preprocessed, so that no more are in that stage than may wait.
 
         Raises:
             QueueFull: the limit of requests is reached.
@@ -94,7 +94,7 @@ class Admission:
                 self._since = now
 
     def come_back(self, token_count: int) -> None:
-        """Counts a request in again that the model has left for others. It is never refused."""
+        """Counts a request in again that was started and then put back for others. It is never refused."""
         with self._lock:
             if not self.requests:
                 self._since = time.monotonic()
@@ -115,6 +115,6 @@ class Admission:
         """Seconds until a request that comes now would start; 0 while none wait or too few started to tell."""
         if not self.requests or len(self._gaps) < 2:
             return 0.0
-        # Time in which nobody waited says nothing of how fast the queue moves.
+        # Only times in which requests waited tell how fast the queue moves.
         busy = sum(self._gaps) + time.monotonic() - self._since
         return self.requests * busy / len(self._gaps)

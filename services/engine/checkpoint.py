@@ -1,5 +1,6 @@
-"""Reads a checkpoint as it is, on the device and in the dtype asked for; safetensors only and none of its code, unless
-the operator says otherwise.
+"""Loads a checkpoint's configuration, tokenizer and model onto a device, in the dtype asked for.
+
+Only safetensors are read and none of the checkpoint's code is run, unless the operator allows it.
 """
 
 import hashlib
@@ -46,17 +47,17 @@ MODEL_ERRORS = (
     TypeError,
     ValueError,
 )
-"""What the code of a model or of its processor raises that is given what it was not written for."""
+"""What the code of a model or a processor may raise on inputs or files that it was not written for."""
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What an operator lets a checkpoint do."""
+    """What of a checkpoint an operator trusts."""
 
     remote_code: bool = False
     """Run the code that comes with it."""
     pickled_weights: bool = False
-    """Have its weights unpickled where it has none in safetensors."""
+    """Unpickle its weights where it has none in safetensors."""
 
 
 TRUST_NOTHING = Trust()
@@ -72,41 +73,41 @@ class Checkpoint:
     revision: str | None = None
     """Commit, branch or tag on the hub."""
     dtype: str = "auto"
-    """A name of torch's, or `auto` for the checkpoint's own."""
+    """The name of a torch dtype, or `auto` for the checkpoint's own."""
     quantization: str = "none"
     """See ModelSettings."""
     trust: Trust = TRUST_NOTHING
     subfolder: str = ""
-    """Where in the checkpoint the model lies, if not at its root."""
+    """Where in the checkpoint the model is, if not at its root."""
     rank_count: int = 1
-    """Processes that each hold a part of it; `device` is this one's."""
+    """How many processes hold a part of it each; `device` is this process's."""
     adapter: Adapter | None = None
     """What is merged into its weights."""
 
     @property
     def narrow(self) -> NarrowKind | None:
-        """How the weights are narrowed once they are read, if they are."""
+        """The 8-bit type that weights are rounded to once they are read; None: none."""
         return NARROW_KINDS.get(self.quantization)
 
     @property
     def shared(self) -> dict[str, Any]:
-        """What every part of it is read with: configuration, weights, tokenizer, processor."""
+        """Keyword arguments of every `from_pretrained`: of configuration, weights, tokenizer and processor."""
         own = {"revision": self.revision, "trust_remote_code": self.trust.remote_code}
         return own | ({"subfolder": self.subfolder} if self.subfolder else {})
 
     def element_type(self, config: PretrainedConfig) -> torch.dtype:
-        """Returns what the weights are to be."""
+        """Returns the dtype of the weights."""
         if self.dtype == "auto":
             return getattr(config, "dtype", None) or torch.float32
         return getattr(torch, self.dtype)
 
     def quantized_by(self, config: PretrainedConfig) -> str:
-        """Returns method and kind of the quantization in force; empty where there is none."""
+        """Returns the quantization in force, the operator's or the checkpoint's own; empty where there is none."""
         return own_quantization(config) if self.quantization == "none" else self.quantization
 
 
 def find_file(checkpoint: Checkpoint, name: str) -> Path | None:
-    """Returns where a file of a checkpoint lies on this machine, or None if it has none of that name."""
+    """Returns the local path of a file of a checkpoint, or None if it has none of that name."""
     found = cached_file(
         checkpoint.source,
         name,
@@ -120,7 +121,7 @@ def find_file(checkpoint: Checkpoint, name: str) -> Path | None:
 
 @contextmanager
 def refusals(source: str, part: str = "") -> Generator[None]:
-    """Turns what goes wrong while a checkpoint, or what is called a `part`, is read into ModelRefused."""
+    """Turns errors of reading `source` into ModelRefused; `part` is what messages call it, such as "The adapter "."""
     try:
         yield
     except (*MODEL_ERRORS, SafetensorError) as error:
@@ -165,7 +166,7 @@ def read_model(
     """Returns the model, by the Auto class `kind`. Parts whose names begin with one of `unused` may lack weights.
 
     Raises:
-        ModelRefused: it lacks other weights, in whose places random ones would be served.
+        ModelRefused: other weights are missing, which transformers fills in with random ones.
     """
     return read_incomplete_model(checkpoint, config, kind, unused)[0]
 
@@ -173,7 +174,7 @@ def read_model(
 def read_incomplete_model(
     checkpoint: Checkpoint, config: PretrainedConfig, kind: Any, optional: tuple[str, ...]
 ) -> tuple[PreTrainedModel, list[str]]:
-    """Returns the model as `read_model` does, and the names of the weights that it lacks, which are random."""
+    """Returns the model as `read_model` does, and the names of the missing weights, which are random."""
     dtype, kind_of_weights = checkpoint.element_type(config), checkpoint.narrow
     if kind_of_weights and (reason := unsuitable(kind_of_weights, checkpoint.device)):
         raise ModelRefused(f"{checkpoint.source} cannot be loaded: {reason}")
@@ -200,7 +201,7 @@ def read_incomplete_model(
 
 
 def _refuse_peft(checkpoint: Checkpoint) -> None:
-    """Refuses what transformers would wrap into an adapter unasked: where PEFT is installed, one beside a model."""
+    """Refuses an adapter in the model's own folder where PEFT is installed: transformers would load it unasked."""
     beside = AdapterPlace(checkpoint.source, checkpoint.subfolder, checkpoint.revision)
     if is_peft_available() and beside.find(CONFIG):
         raise ModelRefused(
@@ -210,7 +211,7 @@ def _refuse_peft(checkpoint: Checkpoint) -> None:
 
 
 def _merged(checkpoint: Checkpoint, model: PreTrainedModel, found: dict[str, Any]) -> list[str]:
-    """Merges the adapter, if there is one, and returns the names of those weights that the model lacks then."""
+    """Merges the adapter, if there is one, and returns the names of the weights that are still missing."""
     lacking = {*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])}
     if checkpoint.adapter is not None:
         try:
@@ -223,14 +224,14 @@ def _merged(checkpoint: Checkpoint, model: PreTrainedModel, found: dict[str, Any
 
 
 def _quantization(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-    """Returns how transformers quantizes while it reads: ranks, too, round their parts so."""
+    """Returns how transformers quantizes while it reads; with several ranks, 8-bit weights are rounded there too."""
     if checkpoint.narrow and checkpoint.rank_count > 1:
         return NarrowConfig(checkpoint.narrow)
     return quantization_config(checkpoint.quantization, dtype)
 
 
 def _placement(checkpoint: Checkpoint, device: torch.device | str) -> dict[str, Any]:
-    """Returns where weights go: to `device`, or to each rank's a part by the model's own plan."""
+    """Returns where weights go: to `device`, or, with several ranks, divided by the model's tensor-parallel plan."""
     if checkpoint.rank_count == 1:
         return {"device_map": {"": device}}
     return {"distributed_config": DistributedConfig(tp_size=checkpoint.rank_count)}
@@ -239,7 +240,7 @@ def _placement(checkpoint: Checkpoint, device: torch.device | str) -> dict[str, 
 def revision_of(checkpoint: Checkpoint) -> str:
     """Returns the hub commit, or a digest over the configuration and the weights of a folder.
 
-    Where an adapter was merged into it, its revision follows, behind a `+`.
+    The revision of a merged adapter follows after a `+`.
     """
     own = _own_revision(checkpoint)
     return own if checkpoint.adapter is None else f"{own}+{checkpoint.adapter.revision}"

@@ -1,20 +1,20 @@
-"""How many tokens a model reads and writes at most, which configurations tell in many ways, and some not at all."""
+"""The context length of a model, which configurations give under many names, and some not at all."""
 
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 _NAMES = ("max_position_embeddings", "max_sequence_length", "max_seq_len", "n_positions", "seq_length")
 _OTHERWISE = 4096
 _NO_LIMIT = 1 << 24
-"""From here on, what a tokenizer says stands for no limit."""
+"""From here on, a tokenizer's `model_max_length` means that there is no limit."""
 
 
 def decoder_context(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Returns how many tokens the model, or its decoder, holds: what is given and what is generated together."""
+    """Returns the context length of the model, or of its decoder: prompt and output together."""
     return _context(config, tokenizer, ("max_decoder_position_embeddings", "max_target_positions"), decoder=True)
 
 
 def source_context(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Returns how many tokens the encoder of an encoder-decoder reads."""
+    """Returns the context length of the encoder of an encoder-decoder."""
     return _context(config, tokenizer, ("max_encoder_position_embeddings", "max_source_positions"), encoder=True)
 
 
@@ -24,6 +24,6 @@ def _context(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, names
     for name in (*names, *_NAMES):
         if isinstance(found := getattr(text, name, None), int) and found > 0:
             return found
-    # A model of relative positions, or one that carries a state along, reads what it was trained to read.
+    # Models with relative positions or a recurrent state have no such field; their tokenizer knows what they learned.
     told = tokenizer.model_max_length
     return int(told) if told and told < _NO_LIMIT else _OTHERWISE

@@ -1,4 +1,4 @@
-"""What every engine is: a model, the one thread that owns it, and who may wait for it."""
+"""The base class of engines: a model, the one thread that runs it, and the bounds of its queue."""
 
 from abc import ABC, abstractmethod
 
@@ -8,10 +8,10 @@ from services.engine.model_thread import ModelThread
 
 
 class Engine(ABC):
-    """Is called on an event loop; what the model does happens in the engine's thread."""
+    """Called on an event loop; the model runs in the engine's thread."""
 
     def __init__(self, name: str, admission: Admission, metrics: EngineMetrics) -> None:
-        """Makes one whose thread has a name. `start` starts it."""
+        """`name` is the thread's, which `start` starts."""
         self.admission = admission
         self._metrics = metrics
         self._thread = ModelThread(name, self._loop, admission)
@@ -19,16 +19,16 @@ class Engine(ABC):
 
     @abstractmethod
     def _loop(self) -> None:
-        """Works until the thread is closing or has given up, and ends everybody's wait then. See ModelThread."""
+        """The thread's main loop: ends when the thread is closing or has a fault, and answers all that wait then."""
 
     def start(self) -> None:
         """Starts the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Ends what is still asked for with ModelNotReady, and the thread. Drain before calling this."""
+        """Ends the thread, and requests that are still open with ModelNotReady. Drain before calling this."""
         self._thread.close()
 
     def trouble(self, seconds: float) -> str:
-        """See ModelThread."""
+        """See ModelThread.trouble."""
         return self._thread.trouble(seconds)

@@ -1,4 +1,4 @@
-"""The threads of a model: its engine's own, and those around it."""
+"""All threads of a model: its engine's and those of preprocessing."""
 
 from typing import Generic, TypeVar
 
@@ -9,20 +9,20 @@ E = TypeVar("E", bound=Engine)
 
 
 class EngineThreads(Generic[E]):
-    """An engine, and what prepares its requests."""
+    """An engine and the threads that prepare its requests."""
 
     def __init__(self, engine: E) -> None:
         self.engine = engine
         self.preprocessing = Preprocessing(engine.admission)
 
     def start(self) -> None:
-        """Starts what runs the model. Called on the event loop."""
+        """Starts the engine. Called on the event loop."""
         self.engine.start()
 
     def trouble(self, seconds: float) -> str:
-        """Returns why the model does not work, one of `faults.REASONS`, or nothing where it does. Any thread.
+        """Returns why the model does not work, one of `faults.REASONS`; empty while it works. For any thread.
 
-        No step may take longer than `seconds`, but for those that read.
+        A step that takes longer than `seconds` counts as hung; one that reads inputs may take longer.
         """
         return self.engine.trouble(seconds)
 

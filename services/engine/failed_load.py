@@ -10,20 +10,20 @@ from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 
 _OF_CODE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
-"""What says little by itself: a library was not written for what it found."""
+"""Errors whose message says little by itself: a library met what it was not written for."""
 
 
 def explain(source: str, error: Exception) -> str:
     """Returns why `source`, a folder or a hub id, failed with `error`.
 
-    Libraries look for a folder that is mistyped on the hub, and take files that may not be read for missing.
+    Libraries take a mistyped folder for a hub id, and report files without read permission as missing.
     """
     if isinstance(error.__cause__ or error, HFValidationError):
         return "There is no such folder."
     of_hub = not os.path.isdir(source)  # noqa: PTH112 - a hub id is no path
     place = Path(HF_HUB_CACHE, "models--" + source.replace("/", "--")) if of_hub else Path(source)
     if unread := _unreadable(place):
-        # What says that a file is missing would mislead; what says anything else may have nothing to do with this one.
+        # An OSError says that the file is missing, which misleads; another error may have another cause, so it is told.
         own = "" if isinstance(error, OSError) else f" {error}"
         return f"{unread} cannot be read by user {os.geteuid()}.{own}"
     if not of_hub and "a `model_type` key" in str(error) and not (place / "config.json").exists():
@@ -33,9 +33,9 @@ def explain(source: str, error: Exception) -> str:
 
 
 def _unreadable(place: Path) -> Path | None:
-    """Returns what this process may not read of a folder and what is in it, or a link that leads nowhere.
+    """Returns a file or folder in `place` that this process may not read, or a broken link.
 
-    Of folders in it only where it holds a checkpoint: it may be somebody's home.
+    Folders within are searched only where `place` holds a checkpoint: it may be somebody's home.
     """
     kept = any(os.path.lexists(place / name) for name in ("config.json", "snapshots"))  # in a folder, or by the hub
     for path in chain((place.parent, place), place.rglob("*") if kept else place.glob("*")):
@@ -45,14 +45,14 @@ def _unreadable(place: Path) -> Path | None:
 
 
 def _no_configuration(folder: Path) -> str:
-    """Returns what to do where there is no config.json: training leaves checkpoints in folders of its own folder."""
+    """Returns what to do where there is no config.json: training leaves its checkpoints in subfolders."""
     inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
     has = f"; {', '.join(inside)} in it has one: give that" if inside else ": give a folder that save_pretrained wrote"
     return f"It has no config.json{has}."
 
 
 def _told(error: Exception) -> str:
-    """Returns what an error says, or what it means where that is known, and what lets the checkpoint load."""
+    """Returns what an error says, or, where that is known, what it means and how to load the checkpoint."""
     said = str(error)
     if "backend tokenizer" in said:
         return "It has no files of a tokenizer that can be read: the tokenizer's own save_pretrained writes them."

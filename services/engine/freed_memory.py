@@ -1,4 +1,4 @@
-"""What large media took goes back to the system once it is quiet: glibc keeps for good what threads have freed."""
+"""Returns memory of large media to the system once no more come: glibc keeps what threads have freed for good."""
 
 import ctypes
 import threading
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 _QUIET_SECONDS = 5.0
-"""While they come one behind the other, what one has freed serves the next, and giving it back takes 0.1 s for a GB."""
+"""Returning a GB takes 0.1 s, and while media come one after another, the next reuses what the last has freed."""
 
 
 class FreedMemory:
-    """Gives freed memory back some seconds after the last use that it was told of. May be used by any thread."""
+    """Calls `give_back` some seconds after the last call of `used`. May be used by any thread."""
 
     def __init__(self, give_back: Callable[[], object], quiet_seconds: float = _QUIET_SECONDS) -> None:
         self._give_back = give_back
@@ -21,7 +21,7 @@ class FreedMemory:
         self._waiting = False
 
     def used(self) -> None:
-        """Takes that much memory was used, and is free or will be soon."""
+        """Notes that much memory was used, which is free by now or will be soon."""
         with self._lock:
             self._last = time.monotonic()
             if not self._waiting:
@@ -44,11 +44,11 @@ class FreedMemory:
 
 
 def trim() -> None:
-    """Gives back what the C library keeps, where that is glibc."""
+    """Returns freed memory to the system, where the C library is glibc."""
     library: Any = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)
 
 
 FREED_MEMORY = FreedMemory(trim)
-"""The process's own."""
+"""The one of this process."""

@@ -1,4 +1,4 @@
-"""Whether the hub can be reached, found out before a model is read: libraries try each file of it for 23 s."""
+"""Finds out whether the hub can be reached before a model is read: libraries try each of its files for 23 s."""
 
 import logging
 import os
@@ -18,10 +18,12 @@ _WHAT_TO_DO = "Give a folder, or name a mirror by HF_ENDPOINT, or a proxy by HTT
 
 
 def require_hub(source: str) -> None:
-    """Returns if `source` is a folder or the hub answers; else, with the process offline, if the cache holds the model.
+    """Returns if `source` is a folder, or the hub answers, or the cache holds files of the model.
+
+    In the last case the process is offline from then on, as by HF_HUB_OFFLINE=1.
 
     Raises:
-        ModelRefused: neither is so, and the cache holds nothing of it.
+        ModelRefused: none of these is so.
     """
     if os.path.isdir(source) or constants.is_offline_mode() or not is_hub_id(source):  # noqa: PTH112 - a hub id is no path
         return
@@ -40,7 +42,7 @@ def require_hub(source: str) -> None:
 
 
 def is_hub_id(source: str) -> bool:
-    """Returns whether that could be an id on the hub."""
+    """Returns whether `source` has the form of a hub id."""
     try:
         validate_repo_id(source)
     except HFValidationError:  # a path: the library says so at once
@@ -54,7 +56,7 @@ def _unreachable() -> str:
     for pause in _PAUSES_SECONDS:
         time.sleep(pause)
         try:
-            # As long as the library waits for its first answer: a hub that is slow for it is slow here, and no more.
+            # The library's own timeout: a hub that is fast enough for it is so here.
             get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
         except Exception as error:  # of which library depends on the hub's release
             reason = str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Models that embed texts and something else as vectors of one space: CLIP and its kin images, CLAP recordings."""
+"""Models that embed texts and images (CLIP, SigLIP) or recordings (CLAP) as vectors of one space."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from services.engine.language.texts import Truncation
 from services.engine.tolerance import tolerance
 
 _PADDED_TO = 8
-"""Texts are padded to multiples of this, so that those of about one length share a batch."""
+"""Texts are padded to multiples of this, so that texts of similar lengths share a batch."""
 _SIGLIP_TOKENS = 64
 """SigLIP was trained on texts padded to this length, and sees the padding."""
 
@@ -38,7 +38,7 @@ class LoadedJointModel(Protocol):
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase | None:
-        """What reads texts for it; there is one."""
+        """Its tokenizer, which is never None here."""
         ...
 
     @property
@@ -58,21 +58,21 @@ class LoadedJointModel(Protocol):
 
     @property
     def context_tokens(self) -> int:
-        """Tokens of a text that it reads."""
+        """Tokens of the longest text that it reads."""
         ...
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What such a model compares with texts, and what the library calls that."""
+    """What such a model compares with texts, and the names that transformers has for that."""
 
     plural: str
     features: str
-    """Of the model: returns the vectors."""
+    """The model's method that returns the vectors."""
     logits: str
-    """Of an output: how well each fits each text."""
+    """The output's field that tells how well each item fits each text."""
     scale: str = "logit_scale"
-    """Of the model: what cosines are multiplied with, as a logarithm."""
+    """The model's parameter that cosine similarities are scaled with, as a logarithm."""
 
 
 IMAGES = Subject("images", "get_image_features", "logits_per_image")
@@ -80,7 +80,7 @@ RECORDINGS = Subject("recordings", "get_audio_features", "logits_per_audio", "lo
 
 
 class JointModel:
-    """What is the same for all such models. Methods but `compute` may be called in any thread."""
+    """A joint embedding model. All methods but `compute` may be called in any thread."""
 
     def __init__(self, loaded: LoadedJointModel, subject: Subject = IMAGES) -> None:
         assert loaded.tokenizer is not None
@@ -90,7 +90,7 @@ class JointModel:
             if not hasattr(loaded.model, name):
                 raise ModelRefused(f"{loaded.architecture} does not embed {subject.plural} and texts in one space.")
         self.independent = "siglip" in loaded.config.model_type
-        """Whether it was trained to judge each pair of image and text by itself."""
+        """Whether it scores each pair of image and text by itself (sigmoid, not softmax over the texts)."""
         context = loaded.context_tokens
         self.context_tokens = min(context, _SIGLIP_TOKENS) if self.independent else context
         self._reader = TextReader(
@@ -99,16 +99,16 @@ class JointModel:
         found: Any = loaded.tokenizer.pad_token_id
         self._pad_id: int = found or 0
         self._padded_left = loaded.tokenizer.padding_side == "left"
-        # The library's pipeline gives the model what the tokenizer's files name.
+        # As in transformers' pipeline, the tokenizer's files tell whether the model is given a mask.
         self._masked = "attention_mask" in loaded.tokenizer.model_input_names
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns `vector` `[items, width]` of one kind of items or of texts; a Compute of the runners."""
+        """Returns `vector` `[items, width]` of a batch of texts, images or recordings. See Compute of the runners."""
         features = getattr(self._model, "get_text_features" if "input_ids" in batch else self._subject.features)
         return {"vector": features(**batch).pooler_output.flatten(1)}
 
     def read(self, text: str, *, field: str) -> TextInputs:
-        """Returns what the model reads of a text.
+        """Returns a text as the model's inputs.
 
         Raises:
             InvalidArgument: it is too long.
@@ -135,10 +135,10 @@ class JointModel:
 
     @torch.inference_mode()
     def check(self, item: Mapping[str, Tensor], loaded: LoadedJointModel) -> None:
-        """Compares `logits` with those of the model's own forward on an item, as the model reads it, and two texts.
+        """Compares `logits` with those of the model's own forward, on one item's inputs and two texts.
 
         Raises:
-            ModelRefused: they differ, or it has none.
+            ModelRefused: they differ, or the model has none.
         """
         texts = [self.read(text, field="").tensors for text in ("a cat", "a dog")]
 

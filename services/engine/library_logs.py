@@ -1,4 +1,4 @@
-"""What libraries say becomes lines of the process's own log."""
+"""Sends the logs of libraries through the log of the process."""
 
 import logging
 import sys
@@ -8,11 +8,10 @@ from transformers.utils.logging import disable_progress_bar
 
 
 def adopt_library_logs() -> None:
-    """Sends the logs of transformers and its hub where all others go.
+    """Sends the logs of transformers and huggingface_hub to the root logger, as all others.
 
-    By themselves both write to standard error: in a format of their own, which nobody who reads JSON understands, and
-    from the thread that calls, which a reader that stops reading would hold up. Without a terminal, where steps of a
-    progress bar would be lines, they show none.
+    By default both write to standard error themselves: not in JSON, and from the calling thread, which would block
+    where nobody reads standard error. Progress bars are off where standard error is no terminal.
     """
     for name in ("transformers", "huggingface_hub"):
         logger = logging.getLogger(name)

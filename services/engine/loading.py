@@ -1,4 +1,4 @@
-"""Loads a checkpoint that generates text: the model, its tokenizer, and what its own configuration demands."""
+"""Loads a checkpoint that generates text: the model, its tokenizer, and the defaults of its configuration."""
 
 import logging
 from dataclasses import dataclass
@@ -51,11 +51,11 @@ HONOURED = {"do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p", 
     "encoder_repetition_penalty", "encoder_no_repeat_ngram_size",
     "transformers_version", "output_attentions", "output_hidden_states", "_from_model_config",
 }  # fmt: skip
-"""Fields of a generation configuration that are followed here, or that change no output."""
+"""Fields of a generation configuration that the engine applies, or that change no output."""
 
 
 EARLY_STOPPING = {True: EarlyStopping.FIRST, False: EarlyStopping.LIKELY, "never": EarlyStopping.NEVER}
-"""By the values of `early_stopping` in a generation configuration."""
+"""Keys are the values of `early_stopping` in a generation configuration."""
 
 
 @dataclass(frozen=True)
@@ -68,25 +68,25 @@ class LoadedModel:
     device: torch.device
     revision: str
     context_tokens: int
-    """Prompt and output together; for an encoder-decoder, what its decoder starts with and its output."""
+    """Prompt and output together; for an encoder-decoder, the decoder's start tokens and its output."""
     vocabulary_size: int
     parameter_count: int
     quantization: str = ""
-    """Method and kind; empty where the weights are as wide as they are computed in."""
+    """Method and kind, such as `bitsandbytes-nf4`; empty where the weights are not quantized."""
     rounded_parameter_count: int = 0
-    """Parameters whose weights take 8 bits behind loading."""
+    """Parameters that were rounded to 8 bits while loading."""
     decoder_start_ids: tuple[int, ...] = ()
-    """What the decoder of an encoder-decoder starts with; empty for other models."""
+    """The first tokens of an encoder-decoder's decoder; empty for other models."""
     source_tokens: int = 0
-    """Tokens the encoder reads at most; 0 where there is none."""
+    """The context length of the encoder; 0 where there is none."""
     source_vocabulary_size: int = 0
-    """Of what the model reads, which may differ from what it writes."""
+    """Of the input embeddings, which may differ from the output's."""
     media: MediaProcessor | None = None
     """What prepares images and recordings in its prompts, where it reads any."""
     pictures: PictureModel | None = None
-    """How it takes in the picture it writes about, where it reads one."""
+    """How it reads the picture that it writes about, where it does."""
     adapters: AdaptersBeside | None = None
-    """What requests may name beside the model itself, where there is any."""
+    """The adapters that requests may name, where there are any."""
 
     @property
     def architecture(self) -> str:
@@ -95,16 +95,16 @@ class LoadedModel:
 
     @property
     def generator(self) -> PreTrainedModel:
-        """What generates token by token: the model, or a part of it."""
+        """The module that generates: the model, or a part of it."""
         return self.model if self.pictures is None else self.pictures.generator
 
     @property
     def attention(self) -> str:
-        """How what generates attends."""
+        """The attention implementation of the part that generates."""
         return str(self._generating.config._attn_implementation)
 
     def attend_by(self, implementation: str) -> None:
-        """Changes how what generates attends; towers that encode media keep their own way."""
+        """Sets the attention implementation of the part that generates; media encoders keep their own."""
         self._generating.set_attn_implementation(implementation)
 
     @property
@@ -125,8 +125,7 @@ def load_language_model(
 ) -> LoadedModel:
     """Loads the checkpoint `source`, a folder or a hub id: a decoder, or an encoder and a decoder.
 
-    `dtype` is a name of torch's, or `auto` for the checkpoint's own; `quantization` see `quantization_config`. Where
-    there are several ranks, it loads this one's part of a decoder. `adapter` is merged into its weights.
+    The arguments are those of Checkpoint. With several ranks, this rank's part of a decoder is loaded.
 
     Raises:
         ModelRefused: it generates no text, or its files are missing or unsafe to load.
@@ -156,7 +155,7 @@ def loaded_model(
 ) -> LoadedModel:
     """Returns a model that was read from a checkpoint, ready for the engine. Raises ModelRefused.
 
-    `followed` are fields of a generation configuration that its kind follows beside those of all others.
+    `followed` are fields of a generation configuration that this kind of model applies beside HONOURED.
     """
     register()
     encoder_decoder.register()
@@ -199,7 +198,7 @@ def _kind_of_model(config: PretrainedConfig, source: str) -> Any:
 
 
 def _decoder_starts(model: PreTrainedModel) -> tuple[int, ...]:
-    """Returns what `generate` starts the decoder of an encoder-decoder with."""
+    """Returns the tokens with which `generate` starts the decoder of an encoder-decoder."""
     if not model.config.is_encoder_decoder:
         return ()
     own = model.generation_config
@@ -211,7 +210,7 @@ def _decoder_starts(model: PreTrainedModel) -> tuple[int, ...]:
 
 
 def _vocabulary_size(model: PreTrainedModel) -> int:
-    """Returns how many tokens the model, or the decoder it has beside an encoder, has an embedding for."""
+    """Returns the vocabulary size of the model's output."""
     own: Any = model.get_output_embeddings() if model.config.is_encoder_decoder else model.get_input_embeddings()
     return int(own.out_features if isinstance(own, nn.Linear) else own.num_embeddings)
 
@@ -243,7 +242,7 @@ def _defaults(model: PreTrainedModel) -> ModelDefaults:
 
 
 def behind(length: int | None, starts: int) -> int | None:
-    """Returns how many tokens of a length that counts those a decoder starts with are new, if it has any."""
+    """Returns how many new tokens a `max_length` or `min_length` leaves after `starts` tokens; None: it sets none."""
     return max(length - starts, 1) if length and starts else None
 
 

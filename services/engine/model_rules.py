@@ -1,4 +1,4 @@
-"""What a generation configuration demands of every output, beside what a caller may choose."""
+"""Rules of a generation configuration that hold for every output and that callers cannot change."""
 
 from transformers import GenerationConfig
 

@@ -1,4 +1,4 @@
-"""The one thread that owns a model, its letterbox, and its heartbeat."""
+"""The one thread that runs a model: how others wake it, and how they see that it still works."""
 
 import logging
 import threading
@@ -16,20 +16,20 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LONG = 10.0
-"""Times as long as others a step may take that reads: its length is the caller's doing, and kernels may be compiled."""
+"""A step that reads inputs may take this many times as long: their length is the caller's, and kernels may compile."""
 
 
 class ModelThread:
-    """Runs `run`, which must return soon after `closing` is set. Others leave letters in boxes and look after it."""
+    """Runs `run`, which must return soon after `closing` is set. Other threads post to its queues and watch it."""
 
     def __init__(self, name: str, run: Callable[[], None], admission: Admission) -> None:
         self.closing = False
         self.busy_since: float | None = None
-        """When the step began that is being worked on, on the clock of `time.monotonic`; None between steps."""
+        """When the current step began, by `time.monotonic`; None between steps."""
         self.reads = True
-        """Whether the step that is being worked on may take longer than others."""
+        """Whether the current step reads inputs, and so may take longer."""
         self.fault: DeviceFault | None = None
-        """Why it has given up its model."""
+        """The device's failure, after which the model is not run any more."""
         self._admission = admission
         self._ended = False
         self._wake = threading.Condition()
@@ -40,7 +40,7 @@ class ModelThread:
         self._thread.start()
 
     def close(self) -> None:
-        """Lets it end and nobody in, and waits for that. One that was never started has nothing to end."""
+        """Admits nobody any more and waits until the thread has ended, if it was ever started."""
         self._admission.closed = True
         with self._wake:
             self.closing = True
@@ -49,13 +49,13 @@ class ModelThread:
             self._thread.join()
 
     def begin(self) -> float:
-        """Begins a step that reads, until it is said otherwise, and returns when. The thread that owns the model."""
+        """Notes that a step begins, by default one that reads, and returns when. Called in the model's thread."""
         self.reads = True
         began = self.busy_since = time.monotonic()
         return began
 
     def post(self, box: deque[T], letter: T) -> bool:
-        """Puts a letter into a box and wakes the thread. Returns False where it would not be read. Any thread."""
+        """Appends `letter` to `box` and wakes the thread. Returns False if it has ended. Called in any thread."""
         with self._wake:
             if not self._ended:
                 box.append(letter)
@@ -63,30 +63,30 @@ class ModelThread:
             return not self._ended
 
     def submit(self, box: deque[T], letter: T, cost: int) -> None:
-        """Posts what was counted in and waits for an answer. Counts it out and raises `farewell` if none would come."""
+        """Posts a letter that Admission counted as `cost`. After the end, counts it out and raises `farewell`."""
         if not self.post(box, letter):
             self._admission.leave(cost, started=False)
             raise self.farewell
 
     def end(self) -> None:
-        """Lets nobody in any more, so that the letters that are there are the last. The thread that owns the model."""
+        """Admits nobody and takes no letters any more. Called in the model's thread before its last answers."""
         self._admission.closed = True
         with self._wake:
             self._ended = True
 
     def wait(self, *boxes: deque[Any], seconds: float | None = None) -> None:
-        """Returns when there is a letter in a box, when `closing` is set, or when so much time has passed."""
+        """Waits for a letter in one of the boxes, for `closing`, or for so many seconds."""
         with self._wake:
             self._wake.wait_for(lambda: any(boxes) or self.closing, seconds)
 
     @property
     def farewell(self) -> ModelNotReady:
-        """What everybody is told who still waits when it ends."""
+        """The error of all requests that still wait when the thread ends."""
         said = "The service is shutting down." if self.fault is None else "The model has stopped working."
         return ModelNotReady(said, retry_after=1.0)
 
     def gave_up(self, error: Exception) -> bool:
-        """Returns whether `error` is the device's end, and notes it. The thread that owns the model."""
+        """Returns whether `error` shows that the device has failed, and notes it. Called in the model's thread."""
         try:
             require_device(error)
         except DeviceFault as fault:
@@ -95,9 +95,9 @@ class ModelThread:
         return self.fault is not None
 
     def trouble(self, seconds: float) -> str:
-        """Returns why it does not work, one of `faults.REASONS`, or nothing where it does. Any thread.
+        """Returns why it does not work, one of `faults.REASONS`; empty while it works. Called in any thread.
 
-        That is what its device has reported, a step that has lasted longer than `seconds`, or its end by itself.
+        The reason is what the device has reported, `hung` (a step has taken longer than `seconds`), or `ended`.
         """
         since = self.busy_since
         if self.fault is not None:

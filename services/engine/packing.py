@@ -1,7 +1,8 @@
-"""Linear layers whose weights lie in the order in which they are read.
+"""Linear layers on the CPU whose weights are packed once, in the order in which the product reads them.
 
-An ordinary `nn.Linear` has its weight rearranged at every call, which at a few rows costs more than the product. Packed
-once, by the native library where that is faster and else by oneDNN, a decode step's linears take about half the time.
+An ordinary `nn.Linear` packs its weight anew at every call, which for a few rows costs more than the product. With
+weights packed at load, by the native library where that is faster and else by oneDNN, the linear layers of a decode
+step take about half the time.
 """
 
 import torch
@@ -20,7 +21,7 @@ _PACKABLE = {torch.float32, torch.bfloat16}
 class OneDnnLinear(nn.Module):
     """Computes what the `nn.Linear` it is made of computes, `[..., in] -> [..., out]`, on the CPU.
 
-    It takes over the weight: until `give_back` the other holds none, and computes by this.
+    It takes over the weight: until `give_back`, that layer holds none and its forward is this one's.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -37,7 +38,7 @@ class OneDnnLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """Tells models what the weight is like, and fails those that compute with it."""
+        """A stand-in with the weight's shape and dtype, which raises where a model computes with it."""
         self.weight_read = True
         return TakenWeight.like(self.out_features, self.in_features, self.dtype)
 
@@ -58,9 +59,8 @@ class OneDnnLinear(nn.Module):
 def pack_linears(substitutions: Substitutions, model: nn.Module, library: Library | None, arena: Arena) -> None:
     """Replaces the linear layers of a model on the CPU by packed ones.
 
-    Layers of another class (quantized ones, say), whose weights are divided among ranks, and of other element types
-    stay, what torch was built without oneDNN to pack, and what a module has in a list beside its own, by which it would
-    call the old one.
+    These stay as they are: other classes, such as quantized layers; layers with a weight divided among ranks; dtypes
+    that cannot be packed; and layers that a module also calls by a list of its own, which would keep the old one.
     """
     kept = listed(model)
     for name, module in list(model.named_modules()):

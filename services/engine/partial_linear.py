@@ -1,17 +1,17 @@
-"""Linear layers whose inputs are divided among ranks: each multiplies its own, and what all have found is added up."""
+"""Row-parallel linear layers: each rank multiplies its part of the inputs, and an all-reduce adds up the results."""
 
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
 Exchange = Callable[[Tensor], Tensor]
-"""Adds up what all ranks give it, in place, and returns that."""
+"""An all-reduce: adds up the tensors of all ranks in place, and returns the sum."""
 
 
 class PartialLinear(nn.Linear):
     """Computes what the whole layer does, `[..., in / ranks] -> [..., out]`, with this rank's columns of its weight.
 
-    Whatever stands in for it adds the bias, which one rank alone has, before the exchange.
+    A faster module in its place must add the bias, which only one rank has, before the exchange.
     """
 
     exchange: Exchange
@@ -22,5 +22,5 @@ class PartialLinear(nn.Linear):
 
 
 def exchange_of(linear: nn.Module) -> Exchange | None:
-    """Returns what the products of a layer's weights go through; None where they are what it computes."""
+    """Returns the all-reduce behind a layer's product; None where it needs none."""
     return getattr(linear, "exchange", None)  # narrow layers have one too, or none

@@ -1,4 +1,4 @@
-"""Threads for what is done to a request before and after the model, with a bound on how much of it waits."""
+"""Threads for the work on a request before and after the model, and a bound on how many requests may wait there."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,13 +13,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 AT_ONCE = 2
-"""More would take time from the model's thread on small machines."""
+"""Tasks that run at the same time; more would take time from the model's thread on small machines."""
 _BEGUN = 64
-"""That may rest between their texts, so that a request of one text need not wait for one of hundreds."""
+"""Tasks that may be open: a task gives way between its texts, so that one text need not wait for hundreds."""
 
 
 class Preprocessing:
-    """Runs tokenizing, templating and the like off the event loop. No more may be in it than the queue may hold."""
+    """Runs tokenizing, templating and the like off the event loop, for as many requests as the queue may hold."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -27,7 +27,7 @@ class Preprocessing:
         self._turns = Turns(AT_ONCE)
 
     async def run(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Returns what `function` returns.
+        """Runs `function` in a thread and returns its result.
 
         Raises:
             QueueFull: as many requests as may wait are here already.
@@ -36,12 +36,12 @@ class Preprocessing:
             return await self.finish(function, *arguments, **named)
 
     def at_once(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Returns what `function` returns, which takes less time than a thread to wake. Raises what `run` raises."""
+        """Runs `function` on the event loop: for work shorter than waking a thread. Raises what `run` raises."""
         with self._admission.preparing(), phase("preprocess"):
             return function(*arguments, **named)
 
     async def finish(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Returns what `function` returns, which makes an answer of what the model computed. It is never refused."""
+        """Runs `function` in a thread, after the model: like `run`, but never refused."""
         given_up = False
 
         def work() -> T:
@@ -55,5 +55,5 @@ class Preprocessing:
             raise
 
     def close(self) -> None:
-        """Drops what has not begun and lets the threads end."""
+        """Drops tasks that have not begun, and ends the threads."""
         self._executor.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Weights in 8 or 4 bits: by bitsandbytes, a half or a quarter of the memory at some cost in speed; or by `narrow`."""
+"""Quantized weights: by bitsandbytes in 8 or 4 bits, which saves memory and costs speed, or by the package `narrow`."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from transformers import BitsAndBytesConfig, PretrainedConfig
 from services.engine.narrow.numbers import NARROW_KINDS
 
 _LOADABLE = {"bitsandbytes"}
-"""Methods of checkpoints that come quantized and load with what is installed here."""
+"""Methods of quantized checkpoints that load with the packages installed here."""
 
 _FOUR_BITS: dict[str, dict[str, Any]] = {
     "bitsandbytes-nf4": {"bnb_4bit_quant_type": "nf4"},
@@ -20,7 +20,7 @@ _FOUR_BITS: dict[str, dict[str, Any]] = {
 def quantization_config(name: str, dtype: torch.dtype) -> BitsAndBytesConfig | None:
     """Returns how transformers quantizes while loading: `bitsandbytes-int8`, or one of the 4-bit kinds.
 
-    4-bit weights are multiplied in `dtype`. None for `none` and for what is narrowed behind loading.
+    4-bit weights are multiplied in `dtype`. None for `none` and for the kinds of `narrow`, which rounds after loading.
     """
     if name == "none" or name in NARROW_KINDS:
         return None
@@ -30,7 +30,7 @@ def quantization_config(name: str, dtype: torch.dtype) -> BitsAndBytesConfig | N
 
 
 def own_quantization(config: PretrainedConfig) -> str:
-    """Returns the method by which a checkpoint comes quantized, or nothing."""
+    """Returns the method by which a checkpoint is quantized; empty where it is not."""
     found: Any = getattr(config, "quantization_config", None)
     if found is None:
         return ""
@@ -39,7 +39,7 @@ def own_quantization(config: PretrainedConfig) -> str:
 
 
 def unloadable(config: PretrainedConfig) -> str:
-    """Returns why a checkpoint that comes quantized cannot be loaded here, or nothing."""
+    """Returns why a quantized checkpoint cannot be loaded here; empty where it can."""
     method = own_quantization(config)
     if not method or method in _LOADABLE:
         return ""

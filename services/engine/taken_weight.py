@@ -1,4 +1,4 @@
-"""What stands where the weight of a layer was before a faster layer took it over."""
+"""The stand-in for the weight of a layer that a faster layer has taken over."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 class TakenWeight(Tensor):
-    """Tells its shape and type to a model that reads it, and fails what computes with it."""
+    """Has the shape and dtype of the weight, and raises RuntimeError in any computation."""
 
     @classmethod
     def like(cls, rows: int, columns: int, dtype: torch.dtype) -> "TakenWeight":
-        """Returns one of that shape, which takes the memory of one element."""
+        """Returns one of shape `[rows, columns]`, which takes the memory of one element."""
         return torch.zeros((), dtype=dtype).expand(rows, columns).as_subclass(cls)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""How far from a model's own results those of faster code may be, and which results none can be held against."""
+"""How far results of faster code may differ from the model's own."""
 
 from collections.abc import Iterable
 
@@ -12,12 +12,12 @@ _SHARES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """Returns the greatest difference allowed to a model of this type, as a share of the greatest value."""
+    """Returns the greatest difference allowed in this dtype, relative to the greatest value."""
     return _SHARES.get(dtype, 1e-2)
 
 
 def must_be_numbers(model: PreTrainedModel, results: Iterable[Tensor]) -> None:
-    """Raises ModelRefused where a model's own results are no numbers (NaN)."""
+    """Raises ModelRefused where a model's own results contain NaN: nothing can be compared with these."""
     if any(bool(result.isnan().any()) for result in results):
         raise ModelRefused(
             f"{type(model).__name__} computes what is no number (NaN), in {model.dtype}: its weights are damaged, or "

@@ -1,4 +1,4 @@
-"""A first run of a model, before anybody asks it."""
+"""The first run of a model at load, which tells whether it can be served."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,16 +9,16 @@ from services.engine.acceleration import OnDevice, accelerate
 from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 
 _ALIKE = 1e-2
-"""How much the answers for equal items of one batch may differ, in bfloat16 too."""
+"""How much the results of two equal items of a batch may differ, in every dtype."""
 
 
 def try_out(loaded: OnDevice, run: Callable[[], Sequence[Tensor]], thing: str) -> None:
-    """Runs a model twice on one thing, and puts faster modules into it where it then computes the same.
+    """Runs a model on a batch of two equal items, and then replaces its modules by faster ones where these agree.
 
-    `run` returns what the model makes of two equal items side by side, `[2, ...]` each; `thing` says what they are.
+    `run` runs the model on that batch and returns its outputs, `[2, ...]` each; `thing` names the item in messages.
 
     Raises:
-        ModelRefused: the model fails on them, or does not answer them the same way twice.
+        ModelRefused: the model fails, or its results for the two items differ.
     """
     name = type(loaded.model).__name__
     try:

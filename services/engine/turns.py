@@ -1,4 +1,4 @@
-"""Few threads work at a time, of many that have something to do: who has worked for a while goes behind who waits."""
+"""Cooperative scheduling of threads: few of many work at a time, and a thread gives way after a while."""
 
 import threading
 import time
@@ -13,15 +13,15 @@ from services.engine.freed_memory import FREED_MEMORY
 T = TypeVar("T")
 
 TURN_SECONDS = 0.005
-"""As long as one thread of Python leaves another waiting."""
+"""How long a thread works before it gives way: Python's own switch interval."""
 _MANY_CHARACTERS = 8_192
-"""Of which a tokenizer needs as long as a turn may last, and there is no resting meanwhile."""
+"""A tokenizer takes about a turn for a text of this length, and cannot give way within it."""
 _TOGETHER = 256
-"""Values taken between two rests; with as little work as there is for one, less than a tenth of a turn."""
+"""Values that `resting` yields between two checks; their work should take less than a tenth of a turn."""
 
 
 class _Line:
-    """So many places, in the order in which they were asked for."""
+    """A semaphore that serves waiting threads in the order in which they came."""
 
     def __init__(self, places: int) -> None:
         self._free = places
@@ -30,7 +30,7 @@ class _Line:
 
     @property
     def waited_in(self) -> bool:
-        """Whether somebody waits for a place."""
+        """Whether a thread waits for a place."""
         return bool(self._waiting)
 
     def take(self) -> None:
@@ -53,7 +53,7 @@ class _Line:
 
 
 class Turns:
-    """So many turns at a time, in the order in which they were asked for; one of them for work that cannot rest."""
+    """Lets `count` threads work at a time, first come first served, one of which may do work that cannot give way."""
 
     def __init__(self, count: int) -> None:
         self._line = _Line(count)
@@ -62,10 +62,10 @@ class Turns:
 
     @contextmanager
     def worked(self, given_up: Callable[[], bool]) -> Generator[None]:
-        """Waits for a turn and holds it, but where `give_way`, `restless` or `hold_much` is called within.
+        """Waits for a turn and holds it; `give_way`, `restless` and `hold_much` release it for a while.
 
         Raises:
-            CancelledError: before the turn, nobody wanted the work any more. The other calls raise it too.
+            CancelledError: `given_up` says that the result is not wanted any more. The three others raise it too.
         """
         self._line.take()
         _MINE.turns, _MINE.since, _MINE.given_up = self, time.monotonic(), given_up
@@ -82,14 +82,14 @@ class Turns:
                 FREED_MEMORY.used()
 
     def pass_on(self) -> None:
-        """Lets those who wait have theirs first."""
+        """Releases the turn to those who wait, and waits for another."""
         if self._line.waited_in:
             self._line.leave()
             self._line.take()
 
     @contextmanager
     def restless(self) -> Generator[None]:
-        """Waits, without a turn, until no other turn is held so."""
+        """Waits, without holding a turn, until no other thread is within `restless`."""
         self._line.leave()
         self._restless.take()
         self._line.take()
@@ -99,7 +99,7 @@ class Turns:
             self._restless.leave()
 
     def enlarge(self) -> None:
-        """Waits, without a turn, until there are fewer large works than turns."""
+        """Waits, without holding a turn, until fewer than `count` threads hold much memory."""
         self._line.leave()
         self._large.take()
         self._line.take()
@@ -122,10 +122,10 @@ def _check_wanted() -> None:
 
 
 def give_way() -> None:
-    """To be called where a request may rest, such as between its texts. Does nothing in a thread without a turn.
+    """To be called where work may pause, such as between texts. Does nothing in a thread without a turn.
 
     Raises:
-        CancelledError: nobody wants the work any more.
+        CancelledError: the result is not wanted any more.
     """
     if _MINE.turns is None:
         return
@@ -136,15 +136,15 @@ def give_way() -> None:
 
 
 def take_much() -> None:
-    """To be called by what takes much memory for a while, such as a large image: that is given back behind the work."""
+    """To be called before work on large media: its memory is returned to the system afterwards. See FreedMemory."""
     _MINE.takes_much = True
 
 
 def hold_much() -> None:
-    """To be called before what takes many turns and holds much memory between them, such as a long recording.
+    """To be called before work that takes many turns and holds much memory between them, as on a long recording.
 
-    From then on to the end of the work it is one of as many as there are turns, so that what waits for others to rest
-    holds little. Does nothing in a thread without a turn, or when called again. Raises what `give_way` raises.
+    Only as many threads as there are turns may do such work at a time, so that waiting threads hold little memory.
+    Does nothing in a thread without a turn, or when called again. Raises what `give_way` raises.
     """
     if _MINE.turns is None or _MINE.holds_much:
         return
@@ -155,7 +155,7 @@ def hold_much() -> None:
 
 
 def resting(values: Iterable[T]) -> Iterator[T]:
-    """Yields the values, of which there may be very many, and gives way between some."""
+    """Yields the values, and gives way from time to time: for very many values with little work for each."""
     for i, value in enumerate(values):
         if not i % _TOGETHER:
             give_way()
@@ -164,7 +164,7 @@ def resting(values: Iterable[T]) -> Iterator[T]:
 
 @contextmanager
 def restless(*, long: bool) -> Generator[None]:
-    """Around what cannot rest meanwhile. Where it takes long, one at a time is let in, so that others find a turn.
+    """Encloses work that cannot give way. If it is `long`, one thread at a time may do it, so that others find a turn.
 
     Does nothing in a thread without a turn. Raises what `give_way` raises.
     """
@@ -181,6 +181,6 @@ def restless(*, long: bool) -> Generator[None]:
 
 @contextmanager
 def tokenizing(characters: int) -> Generator[None]:
-    """Around what makes tokens of one text of so many characters, as `restless` is."""
+    """Encloses the tokenizing of one text of so many characters; see `restless`."""
     with restless(long=characters >= _MANY_CHARACTERS):
         yield
