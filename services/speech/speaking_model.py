@@ -42,7 +42,8 @@ def load_speaking_service(
         try_out(loaded)
     speaker = loaded.speaker
     admission = Admission(QueueLimits(settings.max_queued_requests))
-    limits = SpeechLimits(settings.max_speaking, round(settings.max_unread_seconds * speaker.sample_rate))
+    unread = round(settings.max_unread_seconds * speaker.sample_rate)
+    limits = SpeechLimits(settings.max_speaking, settings.max_queued_requests, unread)
     engine = SpeechEngine(admission, metrics, limits)
     threads = EngineThreads(engine)
     synthesizer = Synthesizer(loaded, engine, threads.preprocessing, settings.text_characters, settings.message_bytes)

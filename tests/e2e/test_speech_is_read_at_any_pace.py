@@ -51,6 +51,7 @@ async def test_a_caller_that_does_not_read_takes_neither_memory_nor_the_model(fo
         assert await still(running) < 200, "it went on speaking to nobody"
         assert await audio_of(client, "what is it?") == expected
         await until(lambda: running.metric("sensorium_engine_requests_running") == 0)
+        await until(lambda: running.metric("sensorium_engine_requests_total", finish_reason="cancelled") == 1)
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             while await call.read() is not grpc.aio.EOF:
                 pass

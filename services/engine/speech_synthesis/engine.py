@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, SensoriumError
+from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, SensoriumError, SlowConsumer
 from services.engine.admission import Admission
 from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory
@@ -29,7 +29,10 @@ class SpeechLimits:
     """How much of the engine requests may take."""
 
     speaking: int = 16
-    """Requests that have turns; more wait until one of these is done, or rests as it is far ahead of its reader."""
+    """Requests that have turns; more wait until one of these is done, or rests as it is far ahead of its reader. No
+    more are within a sentence either, when many readers are back at once: each has a cache of the model's there."""
+    resting: int = 256
+    """Requests that rest. Of more, the one whose reader took nothing for longest is ended: all keep unread sound."""
     unread_samples: int = 160_000
     """Sound that waits for a reader before his request pauses, once the sentence is said: within one it would keep
     what the model has of it, which others need."""
@@ -52,7 +55,7 @@ class SpeechEngine(Engine):
         self._speaking: list[Speech] = []
         self._turn = 0.0
         """Of who had the last step."""
-        metrics.requests_running.set_function(lambda: len(self._speaking))
+        metrics.requests_running.set_function(lambda: sum(not self._paused(speech) for speech in [*self._speaking]))
 
     def speak(self, steps: Iterator[Step], cost: int, deadline: float | None) -> SpeechStream:
         """Queues a request, which reads `cost` tokens, and returns the stream of its sound.
@@ -61,6 +64,7 @@ class SpeechEngine(Engine):
             DeadlineExceeded: the deadline passed before the last piece.
             DeviceOutOfMemory: there was not enough for one of its steps.
             Internal: the model failed.
+            SlowConsumer: too many readers are as far behind, and this one took nothing for longest.
         """
         self.admission.enter(cost, deadline)
         stream = SpeechStream(
@@ -103,6 +107,7 @@ class SpeechEngine(Engine):
             if self._paused(speech):  # what was missed meanwhile is not made up for
                 speech.turn = max(speech.turn, self._turn)
             speech.unread -= samples
+            speech.touched = now
         for speech in [*self._waiting, *self._speaking]:
             if speech.deadline is not None and now >= speech.deadline:
                 self._end(speech, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
@@ -116,9 +121,15 @@ class SpeechEngine(Engine):
         return max(min(ends) - time.monotonic(), 0.001) if ends else None
 
     def _next(self) -> Speech | None:
-        """Returns whose step is next: a request that comes in, for its first, or who had least so far."""
+        """Returns whose step is next: a request that comes in, for its first, or who had least so far.
+
+        No sentence is begun while as many are being said as may be.
+        """
         running = [speech for speech in self._speaking if not self._paused(speech)]
-        if self._waiting and len(running) < self._limits.speaking:
+        amid = [speech for speech in running if not speech.resting]
+        if len(amid) >= self._limits.speaking:
+            running = amid
+        elif self._waiting and len(running) < self._limits.speaking:
             speech = self._waiting.popleft()
             speech.turn = min((other.turn for other in running), default=self._turn)
             speech.timeline.started = time.monotonic()
@@ -153,6 +164,14 @@ class SpeechEngine(Engine):
             speech.timeline.first_output = speech.timeline.first_output or time.monotonic()
             speech.unread += len(sound)
             _send(speech, sound)
+        elif speech.resting:
+            self._bound_resting()
+
+    def _bound_resting(self) -> None:
+        resting = [speech for speech in self._speaking if self._paused(speech)]
+        if len(resting) > self._limits.resting:
+            told = f"More than {self._limits.resting} texts wait for slow readers. Read the stream faster."
+            self._end(min(resting, key=lambda speech: speech.touched), "cancelled", SlowConsumer(told))
 
     def _blame(self, error: Exception, speech: Speech) -> SensoriumError:
         require_device(error)

@@ -36,6 +36,8 @@ class Speech:
     """Seconds it had of the model, counted from what others had when it came."""
     unread: int = 0
     """Samples that its reader has not taken."""
+    touched: float = 0.0
+    """When its reader last took something; before that, when it came."""
     resting: bool = False
     """Whether it is between two sentences."""
     compute: float = 0.0
@@ -43,6 +45,7 @@ class Speech:
 
     def __post_init__(self) -> None:
         self.timeline = followed(self.arrival)
+        self.touched = self.arrival
 
     def times(self, now: float) -> GenerationTimes:
         """Returns where the time went, of a request that ends now."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from sensorium.errors import SlowConsumer
 from services.engine.generation.requests.request import GenerationTimes
 
 Sound = NDArray[np.float32]
@@ -33,6 +34,8 @@ class SpeechStream:
             self._pieces.append(event)
         else:
             self._end = event
+        if isinstance(event, SlowConsumer):  # whose unread sound is what there was too much of
+            self._pieces.clear()
         self._arrived.set()
 
     def cancel(self) -> None:

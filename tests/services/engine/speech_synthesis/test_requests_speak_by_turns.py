@@ -19,6 +19,7 @@ from sensorium.errors import (
     ModelNotReady,
     QueueFull,
     SensoriumError,
+    SlowConsumer,
 )
 from services.engine import admission
 from services.engine.admission import Admission, QueueLimits
@@ -73,6 +74,10 @@ class Bench:
                 yield last
         finally:
             self.closed.append(name)
+
+    @property
+    def running(self) -> float | None:
+        return self.registry.get_sample_value("sensorium_engine_requests_running")
 
     def ended(self, reason: str) -> float:
         return self.registry.get_sample_value("sensorium_engine_requests_total", {"finish_reason": reason}) or 0.0
@@ -153,6 +158,43 @@ async def test_a_slow_reader_keeps_his_turns_until_his_sentence_is_said() -> Non
         assert await heard(other) == [0.0]
         assert running.steps == ["slow"] * 9 + ["b"] * 2
         assert len(await heard(slow)) == 9
+
+
+async def test_those_that_rest_run_for_nobody_and_come_back_no_more_at_once_than_may_speak() -> None:
+    async with bench(speaking=2, unread_samples=SAMPLES) as running:
+        resting = {name: running.speak(name, 27, 0.001, sentence=9) for name in "abcdef"}
+        await until(lambda: len(running.steps) == 6 * 9 and running.running == 0)
+        running.open.clear()
+        readers = [asyncio.ensure_future(heard(stream)) for stream in resting.values()]
+        await until(lambda: running.running == 6)
+        new = asyncio.ensure_future(heard(running.speak("new", 1)))
+        running.open.set()
+        assert [len(found) for found in await asyncio.gather(*readers)] == [14] * 6
+        assert await new == [0.0]
+    taken, amid = dict.fromkeys("abcdef", 9), 0
+    for name in running.steps[6 * 9 :]:
+        if name != "new":
+            taken[name] += 1
+            amid = max(amid, sum(count % 9 > 0 for count in taken.values()))
+    assert amid == 2, "each that is within a sentence has a cache of the model's"
+
+
+async def test_of_too_many_that_rest_the_one_ends_whose_reader_took_nothing_for_longest() -> None:
+    async with bench(resting=2, unread_samples=2 * SAMPLES) as running:
+        streams: list[SpeechStream] = []
+        for name in "abc":
+            running.now += 1
+            streams.append(running.speak(name, 27, sentence=9))
+            if name == "b":
+                await until(lambda: len(running.steps) == 18)
+                running.now += 1
+                await anext(streams[0])
+                await until(lambda: not running.engine._read)
+        await until(lambda: streams[1]._end is not None)
+        assert isinstance(await error_of(streams[1]), SlowConsumer)
+        assert running.closed == ["b"]
+        assert [len(await heard(streams[i])) for i in (0, 2)] == [13, 14]
+        assert running.ended("cancelled") == 1
 
 
 async def test_leaving_ends_the_work() -> None:
