@@ -15,8 +15,6 @@ from services.engine.native.library import Library
 from services.engine.native.linear import NativeLinear, takes
 from services.engine.taken_weight import TakenWeight
 
-_PACKABLE = {torch.float32, torch.bfloat16}
-
 
 class OneDnnLinear(nn.Module):
     """Computes what the `nn.Linear` it is made of computes, `[..., in] -> [..., out]`, on the CPU.
@@ -70,5 +68,12 @@ def pack_linears(substitutions: Substitutions, model: nn.Module, library: Librar
             continue
         if library is not None and takes(library, module):
             substitutions.put(name, NativeLinear(library, [module], arena))
-        elif module.weight.dtype in _PACKABLE and torch.backends.mkldnn.is_available():
+        elif _packs(module.weight.dtype):
             substitutions.put(name, OneDnnLinear(module))
+
+
+def _packs(dtype: torch.dtype) -> bool:
+    """Returns whether oneDNN packs weights of this type here: on processors without AVX-512 not in bfloat16."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -5,13 +5,17 @@ torch alone.
 """
 
 import ctypes
+import fcntl
 import hashlib
 import logging
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -32,6 +36,8 @@ THREADING = ("-fopenmp",)
 KINDS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 UNIT = 4
 """Bytes in which the library reads memory; see lanes.h."""
+_QUIET = ("-Wno-psabi",)
+"""Spares the log pages on a convention of calls between files, of which there is one."""
 _COMPILE_SECONDS = 120
 
 
@@ -113,13 +119,29 @@ def _compiled() -> Path:
     """Returns the library, named by everything it depends on, so that a shared home never mixes machines."""
     compiler = _compiler()
     target = _folder() / f"sensorium-{_key(NATIVE, *compiler, platform.machine(), _features())}.so"
-    if not target.exists():
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            made = Path(scratch) / target.name
-            _compile(compiler, NATIVE, made)
-            # In one step, for other processes may be compiling too.
-            made.replace(target)
+    if target.exists():
+        return target
+    with _alone(target.parent):
+        if not target.exists():
+            log.info("Compiling the kernels for this processor, once: some 20 seconds of one core.")
+            with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+                made = Path(scratch) / target.name
+                _compile(compiler, NATIVE, made)
+                # In one step, for a file system without locks lets others compile too.
+                made.replace(target)
     return target
+
+
+@contextmanager
+def _alone(folder: Path) -> Generator[None]:
+    """Lets one process of those that start together compile, so that the others find what it made."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems lock no folders
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _compiler() -> list[str]:
@@ -135,14 +157,29 @@ def _key(flags: tuple[str, ...], *rest: str) -> str:
 
 def _compile(compiler: list[str], flags: tuple[str, ...], target: Path) -> None:
     for threading in (THREADING, ()):
-        command = [*compiler, *FLAGS, *flags, *threading, "-o", str(target), str(SOURCE), "-lm"]
+        command = [*compiler, *_QUIET, *FLAGS, *flags, *threading, "-o", str(target), str(SOURCE), "-lm"]
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=_COMPILE_SECONDS)  # noqa: S603 - fixed
+            _run(command)
         except subprocess.CalledProcessError:
             if not threading:
                 raise
         else:
             return
+
+
+def _run(command: list[str]) -> None:
+    """Runs a compiler, and leaves none of the processes it starts behind if it takes too long."""
+    with subprocess.Popen(  # noqa: S603 - fixed
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        try:
+            _, said = process.communicate(timeout=_COMPILE_SECONDS)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, stderr=said)
 
 
 def _folder() -> Path:

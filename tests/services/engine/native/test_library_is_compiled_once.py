@@ -1,4 +1,5 @@
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,39 @@ def test_a_cache_that_cannot_be_written_to_is_replaced(tmp_path: Path, monkeypat
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     assert library.load_library.__wrapped__() is not None
+
+
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Puts a shell script in the compiler's place: `$target` is what it has to write."""
+    path = tmp_path / "compiler"
+    path.write_text(f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done; target=$2\n{script}\n')
+    path.chmod(0o755)
+    monkeypatch.setenv("CC", str(path))
+
+
+def test_of_processes_that_start_together_one_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = tmp_path / "runs"
+    compiler(tmp_path, monkeypatch, f'echo run >> {runs}; sleep 0.3; echo made > "$target"')
+    with ThreadPoolExecutor(4) as together:
+        found = {task.result() for task in [together.submit(library._compiled) for _ in range(4)]}
+    assert [path.read_text() for path in found] == ["made\n"]
+    assert runs.read_text() == "run\n"
+
+
+def test_a_compiler_that_takes_too_long_leaves_no_process_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A C compiler is a driver that starts another process, which does the work."""
+    started = tmp_path / "started"
+    compiler(tmp_path, monkeypatch, f"sleep 300 & echo $! > {started}; wait")
+    monkeypatch.setattr(library, "_COMPILE_SECONDS", 0.5)
+    assert library.load_library.__wrapped__() is None
+    assert "timed out" in caplog.text
+    assert not _runs(int(started.read_text()))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -30,6 +30,8 @@ def close(found: torch.Tensor, exact: torch.Tensor) -> None:
 @dtypes
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_packed_layer_of_torch_equals_the_layer_it_is_made_of(rows: int, bias: bool, dtype: torch.dtype) -> None:
+    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("oneDNN packs no bfloat16 on this processor")
     layer = nn.Linear(48, 70, bias=bias).to(dtype)
     inputs = torch.randn(1, rows, 48, dtype=dtype)
     with torch.inference_mode():
@@ -122,6 +124,16 @@ def test_a_model_is_packed_and_unpacked_in_place() -> None:
     substitutions.undo()
     assert dict(model.named_modules()) == before
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_bfloat16_stays_where_the_processor_has_no_packing_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    model = nn.Sequential(nn.Linear(4, 4).bfloat16(), nn.Linear(4, 4))
+    substitutions = Substitutions(model)
+    pack_linears(substitutions, model, None, Arena())
+    assert list(substitutions.names) == ["1"]
+    with torch.inference_mode():
+        assert model[0](torch.ones(1, 4, dtype=torch.bfloat16)).isfinite().all()
 
 
 def test_memory_is_zero_aligned_and_freed_with_its_last_tensor() -> None:
