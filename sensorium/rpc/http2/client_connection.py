@@ -17,8 +17,6 @@ from sensorium.rpc.http2.tolerance import Allowance
 # A server is trusted further than a caller. Of streams that are given up all together, as when a caller of hundreds
 # leaves, everything comes that was on its way.
 _IDLE_FRAMES, _IDLE_FRAMES_PER_SECOND = 100_000, 5_000.0
-# Beside messages, which wait elsewhere, this much may wait for a server that takes nothing.
-_UNTAKEN_BYTES = 4 * 1024 * 1024
 _TEXT_BYTES = 200
 
 
@@ -207,8 +205,3 @@ class ClientConnection(Connection[ClientCall]):
             if call.number > last:
                 call.lose(f"The server did not begin the call. {self.reason}")
         self._close_if_left()
-
-    def _idle(self) -> None:
-        super()._idle()
-        if self._transport.get_write_buffer_size() > _UNTAKEN_BYTES:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "what is sent is not taken")

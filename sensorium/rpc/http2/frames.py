@@ -128,11 +128,17 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
     """Returns what a frame of settings sets.
 
     Raises:
-        ConnectionFault: it is no such frame.
+        ConnectionFault: it is no such frame, or a value is not allowed.
     """
     if len(payload) % _SETTING.size:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "settings are cut off")
-    return list(_SETTING.iter_unpack(payload))
+    settings = list(_SETTING.iter_unpack(payload))
+    for setting, value in settings:
+        if setting == INITIAL_WINDOW_SIZE and value > LARGEST_WINDOW:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
+        if setting == MAX_FRAME_SIZE and not FRAME_BYTES <= value < 2**24:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a size of frames is not allowed")
+    return settings
 
 
 def window_frame(stream: int, size: int) -> bytes:

@@ -13,9 +13,9 @@ from sensorium.rpc.http2.metadata import Header
 HEADER_LIST_BYTES = 16 * 1024
 """What all headers of a call take together at most, as HTTP/2 counts."""
 
-# A block over the limit of a call is still read, so that the connection's table stays right, but not without end.
+# A block over the limit of a call is still read, so that the connection's table stays right, but not without end: so
+# many bytes as it comes, and as many of what it stands for.
 _BLOCK_BYTES = 64 * 1024
-_READ_BYTES = 256 * 1024
 _TABLE_BYTES = 4096
 # RFC 7541, section 4.2: the least size since the last block, and the last one.
 _MOST_RESIZES = 2
@@ -38,7 +38,7 @@ class HeaderBlocks:
     """The headers of one connection, both ways."""
 
     def __init__(self) -> None:
-        self._decoder = Decoder(max_header_list_size=_READ_BYTES)
+        self._decoder = Decoder(max_header_list_size=_BLOCK_BYTES)
         self._decoder.max_allowed_table_size = _TABLE_BYTES
         self._no_table = _NO_TABLE
         self._stream = 0
@@ -64,13 +64,17 @@ class HeaderBlocks:
         """Takes the first frame of a block. Returns its flags and headers if it is whole.
 
         Raises:
-            ConnectionFault: it cannot be read, or is much too large.
+            ConnectionFault: it cannot be read, is of no stream, or is much too large.
         """
+        if not stream:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "headers for no stream")
         self._stream, self._flags, self._bytes = stream, flags, 0
         return self.add(flags, piece)
 
     def add(self, flags: int, piece: bytes) -> tuple[int, list[Header]] | None:
         """Takes a further frame; as `begin`."""
+        if not self._stream:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "headers go on that were not begun")
         self._pieces.append(piece)
         self._bytes += len(piece)
         # An empty piece costs something too.

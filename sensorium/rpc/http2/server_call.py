@@ -207,6 +207,8 @@ class ServerCall(Stream):
         self._serializer = handler.response_serializer
         # None where a call that has one message ended without it.
         requests: Any = self._requests() if handler.request_streaming else await self._next()
+        if not handler.request_streaming:
+            self.expect_no_more()
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             await behaviour(requests, self)

@@ -67,6 +67,7 @@ class Stream:
         self._assembler = Assembler(self._limit)
         self._arrived: asyncio.Future[None] | None = None
         self._taker: Callable[[bytes], bool] | None = None
+        self._had_all = False
 
     def send(self, message: bytes) -> None:
         """Sends a message as soon as the peer takes it; see `drained`."""
@@ -149,6 +150,8 @@ class Stream:
         self.begun_by_peer = True
         if not self._window.take(size):
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more was sent than the window of a stream allows")
+        if self._had_all:
+            return
         before = self.unfinished
         try:
             self._messages += self._assembler.feed(data)
@@ -186,6 +189,12 @@ class Stream:
             self._give_back()
         await self.take_turn()
         return await decompressed(message, self.encoding, self._limit) if compressed else message
+
+    def expect_no_more(self) -> None:
+        """Drops the messages behind the one that a call has, which would be kept for as long as its answer takes."""
+        self._had_all = True
+        self._messages.clear()
+        self.drop_unfinished()
 
     async def take_turn(self) -> None:
         """Lets others on the event loop have their turn, now and then."""

@@ -17,13 +17,13 @@ class Allowance:
         self._name = name
         self._since = now
 
-    def take(self, now: float) -> None:
-        """Takes one.
+    def take(self, now: float, count: int = 1) -> None:
+        """Takes so many.
 
         Raises:
-            ConnectionFault: there is none.
+            ConnectionFault: there are fewer.
         """
-        self._left = min(self._left + (now - self._since) * self._per_second, self._most) - 1
+        self._left = min(self._left + (now - self._since) * self._per_second, self._most) - count
         self._since = now
         if self._left < 0:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"too many {self._name}")

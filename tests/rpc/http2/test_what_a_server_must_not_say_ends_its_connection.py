@@ -135,7 +135,7 @@ async def test_who_answers_no_ping_loses_its_calls(monkeypatch: pytest.MonkeyPat
 
 
 async def test_who_takes_nothing_is_answered_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sensorium.rpc.http2.client_connection._UNTAKEN_BYTES", 100_000)
+    monkeypatch.setattr("sensorium.rpc.http2.connection._UNTAKEN_BYTES", 100_000)
     monkeypatch.setattr("tests.rpc.http2.endpoint.LIMIT", 2**26)
     async with endpoint() as there:
         bad, call = await there.called()

@@ -51,6 +51,21 @@ def _bomb(there: Wire) -> None:
     there.send(header_frames(1, fill, frames.END_STREAM, 16_384), header_frames(3, b"\xbe" * 10_000, 1, 16_384))
 
 
+def _many_headers(there: Wire) -> None:
+    """Sends blocks that no call may not have, of a few bytes each and hundreds of headers."""
+    there.greet()
+    there.send(header_frames(1, there.block([*REQUEST, ("x", "y")]), frames.END_STREAM, 16_384))
+    for number in range(3, 403, 2):
+        there.send(header_frames(number, there.block() + b"\xbe" * 400, frames.END_STREAM, 16_384))
+
+
+def _windows_of_many(there: Wire) -> None:
+    there.greet()
+    for number in range(1, 801, 2):
+        there.send(header_frames(number, there.block(), 0, 16_384))
+    there.send(*[settings_frame({frames.INITIAL_WINDOW_SIZE: 1000 + turn % 2}) for turn in range(400)])
+
+
 def _continued(there: Wire) -> None:
     there.greet()
     there.send(frame(frames.HEADERS, 0, 1), *[frame(frames.CONTINUATION, 0, 1) for _ in range(100)])
@@ -108,6 +123,8 @@ ATTACKS: dict[str, tuple[ErrorCode, Attack]] = {
     "rapid resets": (CALM, _resets),
     "headers without end": (CALM, _continued),
     "headers that expand": (CALM, _bomb),
+    "many headers": (CALM, _many_headers),
+    "windows of many streams": (CALM, _windows_of_many),
 }
 
 

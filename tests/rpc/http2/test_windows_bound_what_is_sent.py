@@ -1,4 +1,6 @@
 import asyncio
+import tracemalloc
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -135,6 +137,40 @@ async def test_what_a_handler_does_not_read_is_not_asked_for() -> None:
         caller.send(frame(frames.PING, 0, 0, bytes(8)))
         while (came := await caller.frame()) is not None and came[0] != frames.PING:
             assert came[:3] != (frames.WINDOW_UPDATE, 0, 1)
+
+
+async def test_what_comes_behind_the_one_message_of_a_call_is_not_kept() -> None:
+    async with peer() as there, wire(there.server.port) as caller:
+        there.text.behaviour = asyncio.Event().wait
+        caller.greet()
+        caller.send(header_frames(1, caller.block(changed(path=STREAM)), 0, 16_384))
+        caller.send(frame(frames.DATA, 0, 1, prefixed(b"")))
+        await caller.until(frames.DATA, 1)
+        tracemalloc.start()
+        try:
+            caller.send(*[frame(frames.DATA, 0, 1, prefixed(b"x") * 2700) for _ in range(16)])
+            caller.send(frame(frames.PING, 0, 0, bytes(8)))
+            await caller.until(frames.PING)
+            assert tracemalloc.get_traced_memory()[0] < 10**6
+        finally:
+            tracemalloc.stop()
+
+
+async def test_answers_that_are_not_taken_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sensorium.rpc.http2.connection._UNTAKEN_BYTES", 300_000)
+    monkeypatch.setattr("sensorium.rpc.http2.connection._CLOSE_SECONDS", 0.1)
+    async with peer() as there, wire(there.server.port) as caller:
+        caller.greet()
+        await caller.until(frames.SETTINGS)
+        calls = iter(range(1, 2**20, 2))
+        refused = changed(path="/no/such" + "x" * 200)
+
+        def ended() -> bool:
+            for number in islice(calls, 200):
+                caller.send(header_frames(number, caller.block(refused), frames.END_STREAM, 16_384))
+            return not there.server.grpc._connections
+
+        await until(ended)
 
 
 class Kept(asyncio.Transport):
