@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from sensorium.v1 import models_pb2 as pb
 from services.engine.batching.queue import BatchLimits
-from services.engine.engine_threads import EngineThreads
 from services.engine.narrow.model import narrow_count
+from services.engine.threads.engine_threads import EngineThreads
 
 
 class LoadedModel(Protocol):

@@ -19,10 +19,10 @@ from services.engine.adapters.choice import choose
 from services.engine.checkpoint import Checkpoint, ModelRefused, Trust
 from services.engine.device import gpu_memory
 from services.engine.device.name import resolve_device
-from services.engine.engine_threads import EngineThreads
-from services.engine.library_logs import adopt_library_logs
 from services.engine.metrics import EngineMetrics
+from services.engine.threads.engine_threads import EngineThreads
 from services.handlers import handlers
+from services.library_logs import adopt_library_logs
 from services.model_servicer import ModelServicer
 from services.served_model import ServedModel
 from services.settings import ModelSettings

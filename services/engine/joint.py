@@ -9,11 +9,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sensorium.errors import InvalidArgument
+from services.engine.acceleration.tolerance import tolerance
 from services.engine.checkpoint import ModelRefused
 from services.engine.encoders.reader import TextReader, embedded_tokens
 from services.engine.images.reader import ModelInputs
 from services.engine.language.texts import Truncation
-from services.engine.tolerance import tolerance
 
 _PADDED_TO = 8
 """Texts are padded to multiples of this, so that texts of similar lengths share a batch."""

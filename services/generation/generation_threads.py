@@ -2,9 +2,9 @@
 
 from transformers import PreTrainedTokenizerBase
 
-from services.engine.engine_threads import EngineThreads
 from services.engine.generation.engine import GenerationEngine
 from services.engine.structure.compiler import StructureCompiler
+from services.engine.threads.engine_threads import EngineThreads
 
 
 class GenerationThreads(EngineThreads[GenerationEngine]):

@@ -12,7 +12,7 @@ from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.processor import MediumRefused
 from services.engine.multimodal.prompts import FIELD, PromptComposer
 from services.engine.multimodal.reader import MediaReader
-from services.engine.turns import give_way, hold_much
+from services.engine.threads.turns import give_way, hold_much
 from services.generation.ask import GenerationAsk, ShownMedium
 from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator

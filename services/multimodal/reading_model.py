@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import AutoModelForDocumentQuestionAnswering, AutoModelForVisualQuestionAnswering
 
 from sensorium.v1 import models_pb2 as pb
+from services.engine.acceleration.trial import try_out
 from services.engine.admission import QueueLimits
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.batcher import Batcher
@@ -24,7 +25,6 @@ from services.engine.images.reader import ImageInputs, ImageReader
 from services.engine.images.runner import Compute, ImageRunner
 from services.engine.media.image import ImageLimits
 from services.engine.metrics import EngineMetrics
-from services.engine.trial import try_out
 from services.image_field import ImageField
 from services.multimodal.answer_document import DocumentReader, compute_spans
 from services.multimodal.answer_image import ImageQuestionAnswerer, QuestionReader, compute_answers

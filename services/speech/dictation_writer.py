@@ -7,7 +7,7 @@ from services.engine.dictation.dictation import Dictation
 from services.engine.generation.requests.request import Work
 from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.multimodal.prompts import MultimodalPrompt
-from services.engine.preprocessing import Preprocessing
+from services.engine.threads.preprocessing import Preprocessing
 from services.generation.ask import GenerationAsk
 from services.generation.generator import TextGenerator
 from services.speech.dictation_options import DictationOptions

@@ -9,7 +9,6 @@ from services.engine.admission import Admission, QueueLimits
 from services.engine.audio.reader import AudioReader
 from services.engine.checkpoint import Checkpoint, read_config, refusals
 from services.engine.device.memory import memory_of
-from services.engine.engine_threads import EngineThreads
 from services.engine.following.engine import FollowingEngine
 from services.engine.following.loading import load_following_model
 from services.engine.following.row_cache import Room
@@ -17,6 +16,7 @@ from services.engine.generation.building.parts import cache_bytes
 from services.engine.language.prompting import PromptEncoder
 from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
+from services.engine.threads.engine_threads import EngineThreads
 from services.generation.engine_facts import engine_settings
 from services.plain_service import PlainService
 from services.speech.config import SpeechSettings

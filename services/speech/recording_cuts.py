@@ -5,7 +5,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from services.engine.turns import give_way
+from services.engine.threads.turns import give_way
 from services.speech.live.voice_detector import VoiceDetector
 from services.speech.live.voice_network import FRAME, RATE, VoiceNetwork
 

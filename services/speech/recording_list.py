@@ -7,7 +7,7 @@ from sensorium.errors import DeadlineExceeded, Violation
 from services.engine.audio.reader import FRAMES_PER_SECOND, AudioInputs, AudioReader
 from services.engine.batching.job import Item
 from services.engine.media.refusal import AudioRefused
-from services.engine.turns import give_way, hold_much
+from services.engine.threads.turns import give_way, hold_much
 from services.media.ask import MediaInput
 from services.media.media_list import ReadMedia
 from services.sent_media import SentMedia

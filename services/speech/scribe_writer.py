@@ -8,7 +8,7 @@ from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.listening.hearing import Hearing
 from services.engine.listening.openings import Opening
 from services.engine.listening.scribe import Scribe
-from services.engine.preprocessing import Preprocessing
+from services.engine.threads.preprocessing import Preprocessing
 from services.generation.ask import GenerationAsk
 from services.generation.generator import TextGenerator
 from services.speech.dictation_options import DictationOptions

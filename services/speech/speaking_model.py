@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from sensorium.v1 import models_pb2 as pb
 from services.engine.admission import Admission, QueueLimits
 from services.engine.checkpoint import Checkpoint
-from services.engine.engine_threads import EngineThreads
 from services.engine.language.languages import tags_of
 from services.engine.metrics import EngineMetrics
 from services.engine.speech_synthesis.engine import SpeechEngine, SpeechLimits
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
+from services.engine.threads.engine_threads import EngineThreads
 from services.plain_service import PlainService
 from services.speech.config import SpeechSettings
 from services.speech.synthesize import Synthesizer

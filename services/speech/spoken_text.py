@@ -8,8 +8,8 @@ import numpy as np
 
 from services.engine.media.audio_writer import AudioWriter
 from services.engine.media.resampling import Resampler
-from services.engine.preprocessing import Preprocessing
 from services.engine.speech_synthesis.stream import Sound, SpeechStream
+from services.engine.threads.preprocessing import Preprocessing
 from services.speech.synthesis_ask import AudioDelta, AudioFacts, SynthesisEnd
 
 _NOTHING: Sound = np.empty(0, np.float32)

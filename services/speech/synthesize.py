@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.media.audio_encoding import media_type
-from services.engine.preprocessing import Preprocessing
 from services.engine.speech_synthesis.draws import Draws, key_of
 from services.engine.speech_synthesis.engine import SpeechEngine
 from services.engine.speech_synthesis.model import LoadedSpeaker, Manner
 from services.engine.speech_synthesis.reading import read_text
 from services.engine.speech_synthesis.speech import REST, Step
+from services.engine.threads.preprocessing import Preprocessing
 from services.speech.spoken_text import Accepted, SpokenText
 from services.speech.synthesis_ask import AudioFacts, SynthesisAsk, WholeAudio
 from services.speech.synthesis_checks import manner_of, wrong_wishes

@@ -14,7 +14,7 @@ from services.engine.language.languages import tag_of
 from services.engine.language.prompting import PromptEncoder
 from services.engine.media.recording import Samples
 from services.engine.multimodal.processor import MediumRefused
-from services.engine.preprocessing import Preprocessing
+from services.engine.threads.preprocessing import Preprocessing
 from services.speech.dictation_course import Course, Span, Told, confidence
 from services.speech.dictation_options import DictationOptions, dictation_options
 from services.speech.dictation_writer import WindowAnswers, WindowAsker

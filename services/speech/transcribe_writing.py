@@ -20,7 +20,7 @@ from services.engine.listening.hearing import window_medium
 from services.engine.listening.loading import ListeningModel
 from services.engine.listening.segments import Stretch
 from services.engine.media.recording import Samples
-from services.engine.preprocessing import Preprocessing
+from services.engine.threads.preprocessing import Preprocessing
 from services.speech.held_seconds import HeldSeconds
 from services.speech.listening_options import ListeningOptions, listening_options
 from services.speech.live.reading import Reading, spaced

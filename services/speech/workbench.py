@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from services.engine.acceleration.trial import try_out
 from services.engine.admission import QueueLimits
 from services.engine.audio.habits import learn, noise
 from services.engine.audio.loading import LoadedAudioModel
@@ -16,7 +17,6 @@ from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline
 from services.engine.batching.queue import BatchLimits
 from services.engine.metrics import EngineMetrics
-from services.engine.trial import try_out
 from services.speech.config import SpeechSettings
 from services.speech.recording_list import RecordingList
 

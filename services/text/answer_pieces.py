@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.engine.encoders.tokens import TextTokens
-from services.engine.turns import give_way, resting
+from services.engine.threads.turns import give_way, resting
 
 Integers = NDArray[np.intp]
 

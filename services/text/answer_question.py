@@ -16,7 +16,7 @@ from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import TextBatch
 from services.engine.encoders.tokens import TextTokens
 from services.engine.encoders.windows import Window, own_tokens, room, windows
-from services.engine.turns import give_way
+from services.engine.threads.turns import give_way
 from services.text.answer_pieces import ContextPieces
 from services.text.answer_spans import WindowScores, best_answers
 from services.text.length_limit import LengthLimit

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.engine.encoders.heads import Floats, softmax
-from services.engine.turns import give_way
+from services.engine.threads.turns import give_way
 from services.text.answer_pieces import ContextPieces
 from services.text.understanding_ask import FoundAnswer
 

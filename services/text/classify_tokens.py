@@ -16,7 +16,7 @@ from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import TextBatch
 from services.engine.encoders.tokens import TextTokens
 from services.engine.encoders.windows import own_tokens, windows
-from services.engine.turns import give_way
+from services.engine.threads.turns import give_way
 from services.text.length_limit import LengthLimit
 from services.text.text_list import TextList
 from services.text.token_spans import Aggregation, LabelledTokens, SpanMaker

@@ -5,12 +5,12 @@ import sys
 
 from sensorium.rpc.logs import configure
 from services.engine.checkpoint import ModelRefused
-from services.engine.library_logs import adopt_library_logs
 from services.engine.parallel.followers import live_while_led
 from services.engine.parallel.following import run_rank
 from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import STEP_SECONDS, divided
 from services.generation.engine_facts import engine_settings
+from services.library_logs import adopt_library_logs
 from services.process import checkpoint_of
 from services.text.config import TextSettings
 

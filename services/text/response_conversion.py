@@ -6,7 +6,7 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import text_pb2 as pb
 from services.answer_conversion import duration
 from services.engine.language.texts import EncodedText
-from services.engine.turns import resting
+from services.engine.threads.turns import resting
 
 _TOGETHER = 4_096
 """Tokens written at once, in a millisecond or two; a text may have a million."""

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from services.engine.encoders.heads import Floats
 from services.engine.encoders.tokens import TextTokens
-from services.engine.turns import resting
+from services.engine.threads.turns import resting
 from services.text.understanding_ask import LabelledSpan
 
 OUTSIDE = "O"

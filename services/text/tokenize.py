@@ -7,8 +7,8 @@ from typing import TypeVar
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.language.prompting import PromptEncoder
 from services.engine.language.texts import EncodedText
-from services.engine.preprocessing import Preprocessing
-from services.engine.turns import give_way
+from services.engine.threads.preprocessing import Preprocessing
+from services.engine.threads.turns import give_way
 
 MOST_TOKENS = 1 << 20
 """Of one request, either way."""

@@ -13,7 +13,7 @@ from services.engine.detection.objects import best_objects
 from services.engine.images.reader import ImageInputs, ModelInputs
 from services.engine.labels.label_list import wrong_labels
 from services.engine.labels.label_scores import LabelScore
-from services.engine.turns import give_way, hold_much
+from services.engine.threads.turns import give_way, hold_much
 from services.vision.detection_ask import DetectAsk, DetectedObject, DetectedObjects
 from services.vision.image_list import ImageList
 from services.vision.room import Room

@@ -7,7 +7,7 @@ import numpy as np
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.media.masks import bounding_box, mask_png, pixel_count, run_lengths
 from services.engine.segmentation.region import Region
-from services.engine.turns import give_way
+from services.engine.threads.turns import give_way
 from services.vision.segmentation_ask import MaskFormat, SegmentedRegion
 
 _ASIDE_BYTES = 64

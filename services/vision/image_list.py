@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sensorium.errors import DeadlineExceeded, Violation
 from services.engine.batching.job import Item
 from services.engine.images.reader import ImageInputs, ImageReader
-from services.engine.turns import give_way, hold_much
+from services.engine.threads.turns import give_way, hold_much
 from services.image_field import ImageField
 from services.media.ask import MediaInput
 from services.media.media_list import ReadMedia

@@ -1,7 +1,7 @@
 """What is made of large images takes much memory."""
 
 from services.engine.media.output_image import LARGE
-from services.engine.turns import hold_much
+from services.engine.threads.turns import hold_much
 
 
 def make_pixels(width: int, height: int) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from services.engine.acceleration.trial import try_out
 from services.engine.admission import QueueLimits
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.batcher import Batcher, BatchRunner
@@ -19,7 +20,6 @@ from services.engine.images.reader import ImageInputs, ImageReader, ModelInputs
 from services.engine.images.runner import Compute, ImageRunner
 from services.engine.media.refusal import ImageRefused
 from services.engine.metrics import EngineMetrics
-from services.engine.trial import try_out
 from services.vision.config import VisionSettings
 from services.vision.image_list import ImageList
 from services.vision.room import Room

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from services.engine.audio.words import TimedWord
-from services.engine.turns import resting
+from services.engine.threads.turns import resting
 
 _WORD_BEGINS = ("▁", "Ġ")
 """Stand for the space before a word in the tokens of SentencePiece, and of byte-level vocabularies."""

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from services.engine.acceleration.tolerance import tolerance
 from services.engine.audio.reader import AudioInputs, AudioReader
 from services.engine.audio.runner import AudioRunner
 from services.engine.batching.job import Item, Unfinished
 from services.engine.media.recording import Samples
-from services.engine.tolerance import tolerance
 
 _SECONDS = 1.0
 _SHORTER = (0.7, 0.69, 0.64, 0.4)

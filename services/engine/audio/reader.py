@@ -13,7 +13,7 @@ from sensorium.errors import DeadlineExceeded
 from services.engine.media.recording import AudioLimits, Samples, open_recording
 from services.engine.media.refusal import AudioRefused
 from services.engine.media.resampling import Resampler
-from services.engine.turns import give_way, hold_much
+from services.engine.threads.turns import give_way, hold_much
 
 FRAMES_PER_SECOND = 50
 """What batches and queues are counted in: most models make one state of 20 ms of sound."""

@@ -17,8 +17,8 @@ from services.engine.batching.queue import BatchLimits, Entry, ItemQueue
 from services.engine.batching.wanted import Unwanted, asking
 from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory, let_go
-from services.engine.engine import Engine
 from services.engine.metrics import EngineMetrics
+from services.engine.threads.engine import Engine
 
 log = logging.getLogger(__name__)
 

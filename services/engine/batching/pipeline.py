@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from services.engine.batching.answer import Answer, RequestTimes
 from services.engine.batching.batcher import Batcher
 from services.engine.batching.job import Item
-from services.engine.engine_threads import EngineThreads
+from services.engine.threads.engine_threads import EngineThreads
 
 T = TypeVar("T")
 

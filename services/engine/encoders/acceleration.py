@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from services.engine import acceleration
+from services.engine.acceleration import replacement
 from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.encoders.loading import LoadedEncoder
 
@@ -21,7 +21,7 @@ def accelerate(loaded: LoadedEncoder) -> None:
     """
     ids = ordinary_ids(loaded).to(loaded.device)
     try:
-        acceleration.accelerate(loaded, partial(_first_output, loaded, ids))
+        replacement.accelerate(loaded, partial(_first_output, loaded, ids))
     except RuntimeError as error:
         raise ModelRefused(f"{loaded.architecture} answers a text once this way and once another: {error}") from error
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from services.engine.acceleration.tolerance import tolerance
 from services.engine.checkpoint import MODEL_ERRORS
 from services.engine.encoders.loading import LoadedEncoder
-from services.engine.tolerance import tolerance
 
 log = logging.getLogger(__name__)
 

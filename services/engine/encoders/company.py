@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from services.engine.acceleration.tolerance import tolerance
 from services.engine.encoders.acceleration import ordinary_ids
 from services.engine.encoders.loading import LoadedEncoder
-from services.engine.tolerance import tolerance
 
 _SHORTER = (5, 11, 16)
 """Tokens of texts that are tried beside a longer one."""

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from services.engine.acceleration.tolerance import tolerance
 from services.engine.encoders.acceleration import ordinary_ids
 from services.engine.encoders.loading import LoadedEncoder
 from services.engine.fusion.encoder import FusedEncoderLayer
 from services.engine.fusion.last_layer import last_layers, spares_unread
-from services.engine.tolerance import tolerance
 
 
 class PooledTokens:

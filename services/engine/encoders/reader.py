@@ -10,7 +10,7 @@ from sensorium.errors import InvalidArgument, Violation
 from services.engine.encoders.pairs import PairLayout, Part
 from services.engine.encoders.tokens import TextTokens
 from services.engine.language.texts import Truncation
-from services.engine.turns import tokenizing
+from services.engine.threads.turns import tokenizing
 
 _SPARE = 4
 """How many times as many characters as could fit are looked at: spaces and the like may come to no token."""

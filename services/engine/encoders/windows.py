@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.engine.encoders.tokens import TextTokens
-from services.engine.turns import give_way
+from services.engine.threads.turns import give_way
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, Sens
 from services.engine.admission import Admission, QueueLimits
 from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory, let_go
-from services.engine.engine import Engine
 from services.engine.following.model import FollowingModel, Written
 from services.engine.following.session import Session
 from services.engine.following.stream import FollowingStream, Letter, Progress
 from services.engine.generation.requests.request import Work
 from services.engine.metrics import EngineMetrics
+from services.engine.threads.engine import Engine
 
 log = logging.getLogger(__name__)
 

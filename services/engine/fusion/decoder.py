@@ -15,7 +15,7 @@ from services.engine.generation.attention.backend import AttentionCall
 from services.engine.generation.attention.cpu import CpuAttention, CpuPlan
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
-from services.engine.partial_linear import PartialLinear
+from services.engine.parallel.partial_linear import PartialLinear
 
 _NORMS_BEFORE = ("input_layernorm", None, "post_attention_layernorm", None)
 _NORMS_AROUND = (

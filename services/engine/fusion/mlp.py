@@ -11,7 +11,7 @@ from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
 from services.engine.native.linear import Gate, NativeLinear, takes
-from services.engine.partial_linear import PartialLinear
+from services.engine.parallel.partial_linear import PartialLinear
 
 AnyLinear = nn.Linear | NarrowLinear
 

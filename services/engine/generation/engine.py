@@ -7,7 +7,6 @@ from collections import deque
 
 from sensorium.errors import DeadlineExceeded, Internal, SensoriumError
 from services.engine.admission import Admission
-from services.engine.engine import Engine
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.computation import Computation
 from services.engine.generation.group import SequenceGroup
@@ -27,6 +26,7 @@ from services.engine.generation.sequence import Row, Sequence
 from services.engine.generation.speculation.speculation import Speculation
 from services.engine.metrics import EngineMetrics
 from services.engine.multimodal.media_queue import MediaQueue
+from services.engine.threads.engine import Engine
 
 log = logging.getLogger(__name__)
 

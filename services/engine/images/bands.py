@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers.models.swin2sr.modeling_swin2sr import Swin2SRLayer, window_partition, window_reverse
 
-from services.engine.acceleration import OnDevice
+from services.engine.acceleration.replacement import OnDevice
+from services.engine.acceleration.tolerance import tolerance
 from services.engine.batching.wanted import still_wanted
-from services.engine.tolerance import tolerance
 
 _BAND_TOKENS = 8192
 """Tokens of a band: its numbers stay in the processor's caches, and the allocator keeps their memory for the next."""

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.language.control_tokens import ControlTokens
 from services.engine.language.texts import Chat, EncodedText
-from services.engine.turns import give_way, tokenizing
+from services.engine.threads.turns import give_way, tokenizing
 
 _Said = TypeVar("_Said")
 _LONGEST_CHARACTER = 4

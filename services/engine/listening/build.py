@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from services.engine.acceleration import accelerated, fuse_encoder
+from services.engine.acceleration.replacement import accelerated, fuse_encoder
 from services.engine.admission import Admission
 from services.engine.checkpoint import ModelRefused
 from services.engine.generation.attention.cpu import PAGE_SIZE
@@ -36,7 +36,7 @@ from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from services.engine.multimodal.media_cache import MediaCache
 from services.engine.multimodal.media_queue import MediaQueue
-from services.engine.work_clock import work_clock
+from services.engine.threads.work_clock import work_clock
 
 _LENGTHS = (1, 4)
 """Of the prompts that it is checked with."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from services.engine.media.recording import Samples
-from services.engine.turns import give_way
+from services.engine.threads.turns import give_way
 
 _BLOCK_SECONDS = 60
 _FLOOR, _SHIFT, _SCALE = 8.0, 4.0, 4.0

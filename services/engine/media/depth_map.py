@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from services.engine.media import output_image
-from services.engine.turns import restless
+from services.engine.threads.turns import restless
 
 DepthMap = NDArray[np.float32]
 

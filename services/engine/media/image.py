@@ -16,7 +16,7 @@ from services.engine.media.image_format import ImageFormat, check_declared, form
 from services.engine.media.orientation import orientation, upright
 from services.engine.media.refusal import Damaged, ImageRefused
 from services.engine.media.survey import Survey
-from services.engine.turns import restless, take_much
+from services.engine.threads.turns import restless, take_much
 
 _SURVEYS = {
     ImageFormat.PNG: png.survey,

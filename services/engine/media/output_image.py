@@ -10,7 +10,7 @@ from PIL import Image
 
 from services.engine.media.media_type import essence
 from services.engine.media.refusal import ImageRefused
-from services.engine.turns import restless
+from services.engine.threads.turns import restless
 
 DEFAULT_TYPE = "image/png"
 LARGE = 1 << 22

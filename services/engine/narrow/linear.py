@@ -8,7 +8,7 @@ from torch.nn import functional
 from torch.utils._pytree import tree_map
 
 from services.engine.narrow.numbers import Narrowed, NarrowKind, narrowed, widened
-from services.engine.partial_linear import Exchange
+from services.engine.parallel.partial_linear import Exchange
 
 
 class NarrowLinear(nn.Module):

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from services.engine.acceleration.listed_modules import listed
 from services.engine.experts import is_experts, weight_names
-from services.engine.listed_modules import listed
 from services.engine.narrow.experts import NarrowExperts, NarrowWeights
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.narrow.numbers import NarrowKind

@@ -8,10 +8,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from services.engine.acceleration.taken_weight import TakenWeight
 from services.engine.native.arena import Arena
 from services.engine.native.library import UNIT, Library
-from services.engine.partial_linear import exchange_of
-from services.engine.taken_weight import TakenWeight
+from services.engine.parallel.partial_linear import exchange_of
 
 PANEL = 32
 _HALF = PANEL // 2

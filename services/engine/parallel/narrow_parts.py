@@ -10,9 +10,9 @@ from services.engine.narrow.experts import NarrowExperts
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.narrow.model import tell
 from services.engine.parallel.narrow_reading import reader_of, rounded_count
+from services.engine.parallel.partial_linear import Exchange
 from services.engine.parallel.plain_layers import SummedExperts, without_plan
 from services.engine.parallel.styles import local, style_of
-from services.engine.partial_linear import Exchange
 
 
 @torch.no_grad()

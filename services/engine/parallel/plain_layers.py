@@ -9,8 +9,8 @@ from transformers import PreTrainedModel
 from services.engine.experts import weight_names
 from services.engine.fusion.attention import is_attention
 from services.engine.fusion.mlp import is_gated_mlp, linear_children
+from services.engine.parallel.partial_linear import Exchange, PartialLinear
 from services.engine.parallel.styles import are_divided_experts, local, style_of
-from services.engine.partial_linear import Exchange, PartialLinear
 
 _SUMS = {"o_proj", "down_proj"}
 """Layers that are given what those beside them leave divided, so that each rank has a part of their sums."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from services.engine.acceleration import accelerated
+from services.engine.acceleration.replacement import accelerated
 from services.engine.checkpoint import ModelRefused
 from services.engine.device.memory import memory_of
 from services.engine.generation.attention.cpu import PAGE_SIZE

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from services.engine.turns import give_way
+from services.engine.threads.turns import give_way
 
 Size = tuple[int, int]
 """Height and width in pixels."""

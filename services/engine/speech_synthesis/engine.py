@@ -15,11 +15,11 @@ from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, Sens
 from services.engine.admission import Admission
 from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory
-from services.engine.engine import Engine
 from services.engine.generation.requests.request import GenerationTimes
 from services.engine.metrics import EngineMetrics
 from services.engine.speech_synthesis.speech import Rest, Speech, Step
 from services.engine.speech_synthesis.stream import Sound, SpeechStream
+from services.engine.threads.engine import Engine
 
 log = logging.getLogger(__name__)
 

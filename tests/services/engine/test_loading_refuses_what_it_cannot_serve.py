@@ -17,7 +17,7 @@ from transformers import (
     ViTConfig,
 )
 
-from services.engine.acceleration import accelerate
+from services.engine.acceleration.replacement import accelerate
 from services.engine.checkpoint import ModelRefused, Trust
 from services.engine.generation.requests.request import EarlyStopping
 from services.engine.generation.running.rotary import rope_types

@@ -16,9 +16,9 @@ from services.engine.generation.requests.resolution import (
 from services.engine.generation.sequence import Sequence
 from services.engine.language.prompting import PromptEncoder
 from services.engine.language.texts import Chat
-from services.engine.preprocessing import Preprocessing
 from services.engine.structure.format import StructureFormat, StructureKind
 from services.engine.structure.structure import Structure
+from services.engine.threads.preprocessing import Preprocessing
 from services.generation.ask import GenerationAsk
 from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator

@@ -13,9 +13,9 @@ from services.engine.admission import Admission, QueueLimits
 from services.engine.checkpoint import Checkpoint
 from services.engine.media.audio_encoding import AudioEncoding
 from services.engine.metrics import EngineMetrics
-from services.engine.preprocessing import Preprocessing
 from services.engine.speech_synthesis.engine import SpeechEngine, SpeechLimits
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker
+from services.engine.threads.preprocessing import Preprocessing
 from services.speech.synthesis_ask import SynthesisAsk
 from services.speech.synthesize import Synthesizer
 from tests.tiny_codec_speakers import write_csm, write_dia

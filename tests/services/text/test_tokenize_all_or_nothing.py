@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 from sensorium.errors import InvalidArgument, QueueFull, Violation
 from services.engine.admission import Admission, QueueLimits
 from services.engine.language.prompting import PromptEncoder
-from services.engine.preprocessing import Preprocessing
+from services.engine.threads.preprocessing import Preprocessing
 from services.text import tokenize
 from services.text.tokenize import TextTokenizer
 

@@ -16,7 +16,7 @@ from services.engine.fusion.triton.norm import GpuNorm
 from services.engine.fusion.triton.vector import multiply_row
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.linear import Gate
-from services.engine.partial_linear import Exchange, exchange_of
+from services.engine.parallel.partial_linear import Exchange, exchange_of
 
 KINDS = {torch.float32, torch.bfloat16, torch.float16}
 _WHOLE = 4096

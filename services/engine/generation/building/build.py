@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PretrainedConfig
 
-from services.engine.acceleration import accelerated
+from services.engine.acceleration.replacement import accelerated
 from services.engine.admission import Admission
 from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.device.memory import DeviceMemory, memory_of
@@ -51,7 +51,7 @@ from services.engine.multimodal.media_cache import MediaCache
 from services.engine.multimodal.media_queue import MediaQueue
 from services.engine.pictures.build import picture_parts
 from services.engine.pictures.encoder import PictureEncoder
-from services.engine.work_clock import work_clock
+from services.engine.threads.work_clock import work_clock
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import EncoderDecoderCache, PreTrainedModel
 
-from services.engine.acceleration import accelerated
+from services.engine.acceleration.replacement import accelerated
 from services.engine.checkpoint import MODEL_ERRORS
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.building.generated import Reference, generated, relative_error

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
+from services.engine.acceleration.tolerance import must_be_numbers
 from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.media import PromptMedia
 from services.engine.generation.running.runner import Runner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel
-from services.engine.tolerance import must_be_numbers
 
 _NEW_TOKENS = 8
 

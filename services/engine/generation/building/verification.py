@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from services.engine.acceleration.tolerance import must_be_numbers
 from services.engine.checkpoint import ModelRefused
 from services.engine.generation.attention.backend import IMPLEMENTATION
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel
-from services.engine.tolerance import must_be_numbers
 
 CHUNK = 7
 """Prompt tokens per step of the check, so that chunks begin inside a page."""

@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from services.engine.acceleration import accelerated
+from services.engine.acceleration.replacement import accelerated
 from services.engine.fusion import adapted_layers
 from services.engine.fusion.substitution import Agreed, Substitutions, fuse
 from services.engine.generation.attention.backend import AttentionBackend

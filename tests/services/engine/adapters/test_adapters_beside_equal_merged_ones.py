@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from services.engine import acceleration
+from services.engine.acceleration import replacement
+from services.engine.acceleration.packing import OneDnnLinear
 from services.engine.adapters import beside
 from services.engine.fusion.decoder import FusedDecoderLayer
 from services.engine.generation.building import parts
@@ -20,7 +21,6 @@ from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.native.library import load_library
-from services.engine.packing import OneDnnLinear
 from tests.services.bench import Bench, eventually, real_bench
 from tests.tiny_adapted import NAMES, adapted
 from tests.tiny_adapters import WEIGHTS
@@ -54,7 +54,7 @@ def test_they_need_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     Nor the files that they were read of, which may be written anew meanwhile.
     """
-    for user in (acceleration, beside, parts):
+    for user in (replacement, beside, parts):
         monkeypatch.setattr(user, "load_library", lambda: None)
     known = adapted(tmp_path)
     loaded = known.load()

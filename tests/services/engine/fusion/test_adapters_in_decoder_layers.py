@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from services.engine import acceleration
+from services.engine.acceleration import replacement
 from services.engine.adapters import beside
 from services.engine.fusion.decoder import FusedDecoderLayer
 from services.engine.generation.building import parts, whole_forward
@@ -40,7 +40,7 @@ libraries = pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES
 
 @pytest.fixture(autouse=True)
 def known_to_pay(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    for user in (acceleration, beside, parts, whole_forward):
+    for user in (replacement, beside, parts, whole_forward):
         monkeypatch.setattr(user, "load_library", lambda: library)
     monkeypatch.setattr(library, "linear_pays", dict.fromkeys(library.linear_pays, True))
 

@@ -19,7 +19,7 @@ from transformers import (
     ViTConfig,
 )
 
-from services.engine.acceleration import accelerate
+from services.engine.acceleration.replacement import accelerate
 from services.engine.fusion.encoder import FusedEncoderLayer
 from services.engine.native.library import load_library
 

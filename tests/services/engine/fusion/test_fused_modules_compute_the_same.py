@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import MixtralConfig
 from transformers.models.mixtral.modeling_mixtral import MixtralExperts
 
+from services.engine.acceleration.packing import pack_linears
 from services.engine.fusion.experts import FusedExperts
 from services.engine.fusion.substitution import Substitutions, fuse
 from services.engine.generation.attention.cpu import PAGE_SIZE, CpuAttention
@@ -20,7 +21,6 @@ from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.native.arena import Arena
 from services.engine.native.library import load_library
-from services.engine.packing import pack_linears
 from tests.tiny_models import CONFIGS, write_checkpoint
 
 LIBRARY = load_library()

@@ -17,7 +17,7 @@ from transformers import (
     SiglipTextModel,
 )
 
-from services.engine import acceleration
+from services.engine.acceleration import replacement
 from services.engine.checkpoint import Checkpoint
 from services.engine.encoders.acceleration import accelerate
 from services.engine.encoders.loading import LoadedEncoder, load_text_encoder
@@ -127,7 +127,7 @@ def test_a_text_may_be_read_at_its_end() -> None:
     loaded: Any = SimpleNamespace(device=torch.device("cpu"))
     loaded.model = SiglipTextModel(SiglipTextConfig(vocab_size=99, bos_token_id=1, eos_token_id=2, **shape)).eval()
     with torch.inference_mode():
-        acceleration.accelerate(loaded, lambda: [loaded.model(IDS).pooler_output])
+        replacement.accelerate(loaded, lambda: [loaded.model(IDS).pooler_output])
     assert [layer.chosen for layer in last_layers(loaded.model)] == [last_token]
 
 

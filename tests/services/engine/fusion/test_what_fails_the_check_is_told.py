@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from services.engine.acceleration import accelerated
+from services.engine.acceleration.replacement import accelerated
 from services.engine.fusion.substitution import Substitutions
 from services.engine.generation.building.verification import model_logits
 from services.engine.loading import load_language_model

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from services.engine.generation.sequence import CachedTokens, Row
-from services.engine.work_clock import work_clock
+from services.engine.threads.work_clock import work_clock
 from tests.services.bench import prepare
 from tests.services.fake_runner import FakeRunner
 

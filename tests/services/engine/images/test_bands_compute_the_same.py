@@ -6,7 +6,7 @@ from torch import Tensor
 from transformers import Swin2SRConfig, Swin2SRForImageSuperResolution
 from transformers.models.swin2sr.modeling_swin2sr import Swin2SRLayer
 
-from services.engine.acceleration import OnDevice
+from services.engine.acceleration.replacement import OnDevice
 from services.engine.batching.wanted import Unwanted, asking
 from services.engine.images import bands
 from services.engine.images.bands import compute_by_bands

@@ -3,11 +3,11 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, silu
 
+from services.engine.acceleration.packing import OneDnnLinear, pack_linears
 from services.engine.fusion.substitution import Substitutions
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
 from services.engine.native.linear import Gate, NativeLinear, takes
-from services.engine.packing import OneDnnLinear, pack_linears
 from tests.services.engine.native.instruction_sets import LIBRARIES
 
 libraries = pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES.keys())

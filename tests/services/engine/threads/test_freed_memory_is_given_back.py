@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from services.engine import freed_memory, turns
 from services.engine.admission import Admission, QueueLimits
-from services.engine.freed_memory import FreedMemory, trim
 from services.engine.media import image
-from services.engine.preprocessing import Preprocessing
-from services.engine.turns import hold_much
+from services.engine.threads import freed_memory, turns
+from services.engine.threads.freed_memory import FreedMemory, trim
+from services.engine.threads.preprocessing import Preprocessing
+from services.engine.threads.turns import hold_much
 from tests.waiting import until
 
 PIECE, PIECES = 64 << 10, 2000

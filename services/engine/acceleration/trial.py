@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from services.engine.acceleration import OnDevice, accelerate
+from services.engine.acceleration.replacement import OnDevice, accelerate
 from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 
 _ALIKE = 1e-2

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import TypeVar
 
-from services.engine.freed_memory import FREED_MEMORY
+from services.engine.threads.freed_memory import FREED_MEMORY
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 
 from sensorium.call_record import phase
 from services.engine.admission import Admission
-from services.engine.turns import Turns
+from services.engine.threads.turns import Turns
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 import torch
 
+from services.engine.acceleration.trial import try_out
 from services.engine.checkpoint import ModelRefused
-from services.engine.trial import try_out
 
 
 @pytest.mark.parametrize("error", [RuntimeError, AttributeError, KeyError])

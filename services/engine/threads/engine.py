@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from services.engine.admission import Admission
 from services.engine.metrics import EngineMetrics
-from services.engine.model_thread import ModelThread
+from services.engine.threads.model_thread import ModelThread
 
 
 class Engine(ABC):

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from transformers import WhisperFeatureExtractor
 
-from services.engine import turns
 from services.engine.admission import Admission, QueueLimits
 from services.engine.audio import reader
 from services.engine.audio.reader import AudioReader
@@ -23,10 +22,11 @@ from services.engine.media import image, output_image
 from services.engine.media.depth_map import depth_png
 from services.engine.media.recording import AudioLimits
 from services.engine.multimodal.kind import MediaKind
-from services.engine.preprocessing import AT_ONCE, Preprocessing
 from services.engine.segmentation.region import Region
 from services.engine.segmentation.semantic import semantic_regions
-from services.engine.turns import give_way, hold_much
+from services.engine.threads import turns
+from services.engine.threads.preprocessing import AT_ONCE, Preprocessing
+from services.engine.threads.turns import give_way, hold_much
 from services.generation.ask import ShownMedium
 from services.media.ask import MediaInput
 from services.multimodal.generate import MediaPrompts, MultimodalGenerator

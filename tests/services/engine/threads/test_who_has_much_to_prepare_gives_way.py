@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from sensorium.v1.text_pb2 import TokenizeResponse
-from services.engine import turns
 from services.engine.admission import Admission, QueueLimits
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.tokens import TextTokens
 from services.engine.language.prompting import PromptEncoder
 from services.engine.language.texts import EncodedText
-from services.engine.preprocessing import AT_ONCE, Preprocessing
-from services.engine.turns import give_way
+from services.engine.threads import turns
+from services.engine.threads.preprocessing import AT_ONCE, Preprocessing
+from services.engine.threads.turns import give_way
 from services.text.answer_pieces import ContextPieces
 from services.text.response_conversion import add_tokens
 from services.text.token_spans import Aggregation, LabelledTokens, SpanMaker

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from services.engine.acceleration.packing import pack_linears
+from services.engine.acceleration.tolerance import must_be_numbers, tolerance
 from services.engine.batching.wanted import ask_between_layers
 from services.engine.fusion.encoder import fuse_encoder_layers
 from services.engine.fusion.last_layer import spare_unread
@@ -15,8 +17,6 @@ from services.engine.fusion.substitution import Agreed, Substitutions
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library, load_library
-from services.engine.packing import pack_linears
-from services.engine.tolerance import must_be_numbers, tolerance
 
 log = logging.getLogger(__name__)
 

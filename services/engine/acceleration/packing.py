@@ -8,12 +8,12 @@ step take about half the time.
 import torch
 from torch import Tensor, nn
 
+from services.engine.acceleration.listed_modules import listed
+from services.engine.acceleration.taken_weight import TakenWeight
 from services.engine.fusion.substitution import Substitutions
-from services.engine.listed_modules import listed
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
 from services.engine.native.linear import NativeLinear, takes
-from services.engine.taken_weight import TakenWeight
 
 
 class OneDnnLinear(nn.Module):

@@ -2,8 +2,8 @@
 
 from typing import Generic, TypeVar
 
-from services.engine.engine import Engine
-from services.engine.preprocessing import Preprocessing
+from services.engine.threads.engine import Engine
+from services.engine.threads.preprocessing import Preprocessing
 
 E = TypeVar("E", bound=Engine)
 

@@ -7,8 +7,8 @@ import torch
 from huggingface_hub.utils import enable_progress_bars
 from transformers.utils.logging import enable_progress_bar
 
-from services.engine.library_logs import adopt_library_logs
 from services.engine.loading import load_language_model
+from services.library_logs import adopt_library_logs
 from tests.logged import Logged, logged
 from tests.services.bench import build
 from tests.services.engine.generation.own_generate import write
