@@ -1,8 +1,8 @@
-"""Batches of items for models that read once and answer: what every task but generation runs on.
+"""Dynamic batching for models that are run once per request, which is every task but generation.
 
-batcher    one thread that owns the model and takes all items through it
-queue      whose items are next, and which go together
-job        the items of one request, and what became of them
-admission  how much may wait, and for how long
-wanted     whether anybody still waits for what the model works on
+batcher    one thread that runs the model on all items
+queue      which items are next, and which of them share a batch
+job        the items of one request, and their outputs
+admission  the bounds of the queue, and the expected wait
+wanted     stops the model when nobody waits for its result any more
 """

@@ -1,4 +1,4 @@
-"""How much may wait for the batcher, and how long it is likely to."""
+"""The bounds of the batcher's queue, and how long a request is likely to wait in it."""
 
 from services.engine.admission import Admission, QueueLimits
 
@@ -18,6 +18,6 @@ class BatchAdmission(Admission):
         self._seconds_per_unit = known + _SMOOTHING * (latest - known) if known else latest
 
     def expected_wait(self, token_count: int | None = None) -> float:
-        """Seconds until the last item of a request of this size would start; of any size if it is None."""
+        """Seconds until the last item of a request of this size would start; None: of a request of any size."""
         before = self.tokens if token_count is None else min(self.tokens, token_count * self.requests)
         return before * self._seconds_per_unit

@@ -1,4 +1,4 @@
-"""What came of a request to a model that reads once, free of torch."""
+"""The answer to a request to a model that is run once, free of torch."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -11,7 +11,7 @@ class RequestTimes:
     """Where the time of one request went, in seconds."""
 
     queue: float
-    """From the end of its preparation until the model first worked on it."""
+    """From the end of preprocessing until the model first worked on it."""
     preprocess: float
     compute: float
     total: float
@@ -19,7 +19,7 @@ class RequestTimes:
 
 @dataclass(frozen=True)
 class Answer(Generic[T]):
-    """What came of a request."""
+    """The result of a request, what it consumed and how long it took."""
 
     result: T
     times: RequestTimes

@@ -1,4 +1,4 @@
-"""The batcher: one thread that owns the model and takes all items through it, batch by batch."""
+"""The batcher: one thread that runs the model on the items of all requests, batch by batch."""
 
 import asyncio
 import logging
@@ -23,14 +23,14 @@ from services.engine.threads.engine import Engine
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.01
-"""How often deadlines are looked at while the model works: going over all that waits may take longer than a layer."""
+"""Time between two checks of deadlines while the model works: a check of all that waits may outlast a layer."""
 
 
 class BatchRunner(Protocol):
-    """Takes items of one kind through the model."""
+    """Runs the model on items of one kind."""
 
     def run(self, items: Sequence[Item], /) -> Sequence[Any]:
-        """Returns one output per item, which holds nothing of the others' memory, or Unfinished.
+        """Returns for each item an output, which must not keep the others' memory alive, or Unfinished.
 
         Called in the batcher's thread.
         """
@@ -38,10 +38,10 @@ class BatchRunner(Protocol):
 
 
 class Batcher(Engine):
-    """Dynamic batching over one model: whatever waits when the model is free goes through it together.
+    """Dynamic batching over one model: what waits when the model is free shares a batch.
 
-    `run` is called on an event loop; everything else happens in the batcher's thread. With `wait_seconds` a batch that
-    is not full waits so long for more; by default nothing waits while the model is free.
+    `run` is called on an event loop; everything else happens in the batcher's thread. A batch that is not full waits
+    for `wait_seconds` for more items; by default nothing waits while the model is free.
     """
 
     admission: BatchAdmission
@@ -62,7 +62,7 @@ class Batcher(Engine):
         self._queue = ItemQueue()
         self._begun = BegunItems()
         self._goes_on = False
-        """Whether the last batch was one of what is begun."""
+        """Whether the last batch was one of begun items."""
         self._new: deque[Job] = deque()
         self._cancelled: deque[Job] = deque()
         self._current: list[Entry] = []
@@ -71,13 +71,13 @@ class Batcher(Engine):
         metrics.requests_running.set_function(lambda: len(self._current))
 
     async def run(self, items: Sequence[Item], deadline: float | None, input_tokens: int = 0) -> Computed:
-        """Returns what the model makes of the items, of which there are some: of all of them, or it raises.
+        """Returns the outputs of the items, of which there must be one at least: of all of them, or it raises.
 
-        They hold `input_tokens` together.
+        `input_tokens` is the number of their tokens together, for metrics.
 
         Raises what Admission.enter raises, and:
-            DeadlineExceeded: the deadline passed before the last item's turn, or while the model worked.
-            DeviceOutOfMemory: there was not enough for one of the items alone.
+            DeadlineExceeded: the deadline passed before the last item was computed.
+            DeviceOutOfMemory: one of the items does not fit into memory by itself.
             Internal: the model failed on one of them.
         """
         assert items, "a request without items would never end"
@@ -113,7 +113,7 @@ class Batcher(Engine):
         self._send()
 
     def _pause(self) -> float | None:
-        """Returns how long to wait for more, in seconds and 0 for ever, or None if a batch is due now."""
+        """Returns for how many seconds to wait for more items: 0 is for ever, None not at all as a batch is due."""
         if self._begun:
             return None
         if not self._queue:
@@ -133,7 +133,7 @@ class Batcher(Engine):
                 self._end(job, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
 
     def _step(self) -> None:
-        """Takes the next batch through the model and hands out the requests it completes."""
+        """Runs the next batch and answers the requests that it completes."""
         began = time.monotonic()
         entries = self._current = self._next(began)
         try:
@@ -163,18 +163,18 @@ class Batcher(Engine):
         self._current = []  # an idle batcher holds nobody's inputs
 
     def _next(self, now: float) -> list[Entry]:
-        """Returns the next batch: one of what waits, and one of what is begun, where there are both."""
+        """Returns the next batch: alternately of waiting and of begun items, where there are both."""
         self._goes_on = bool(self._begun) and not (self._goes_on and self._queue)
         entries = self._begun.take(self._limits) if self._goes_on else self._queue.take(self._limits)
         self._begin(entries, now)
         return entries
 
     def _jobs(self) -> list[Job]:
-        """Returns the requests that are here, some of them more than once."""
+        """Returns all requests that are here; one may come more than once."""
         return [*self._queue.jobs, *self._begun.jobs, *(entry.job for entry in self._current)]
 
     def _still_wanted(self) -> None:
-        """Looks after letters while the model works. Raises Unwanted where all requests of its batch have ended."""
+        """Takes in letters and deadlines while the model works. Raises Unwanted if its whole batch has ended."""
         now = time.monotonic()
         if not self._cancelled and now < self._next_look:
             return
@@ -193,7 +193,7 @@ class Batcher(Engine):
                 self.admission.leave(job.cost, started=True)
 
     def _put_back(self, entry: Entry) -> None:
-        """Lets what is left of an item wait for its next turn."""
+        """Puts the unfinished rest of an item among the begun ones."""
         job = entry.job
         if not job.untaken:
             self.admission.come_back(job.cost)
@@ -201,7 +201,7 @@ class Batcher(Engine):
         self._begun.add(entry)
 
     def _compute(self, entries: list[Entry]) -> Sequence[Any]:
-        """Returns an output for each, or the error that it alone is to blame for."""
+        """Returns for each entry its output, or the error that this entry alone causes."""
         try:
             return self._runner.run([entry.item for entry in entries])
         except Unwanted:
@@ -272,7 +272,7 @@ class Batcher(Engine):
         self._current = []
 
     def _send(self) -> None:
-        """Hands over what is done: one call per event loop. Those of a loop that has been closed are dropped."""
+        """Sends results, with one call per event loop. Results for a closed loop are dropped."""
         by_loop: defaultdict[asyncio.AbstractEventLoop, list[tuple[Job, Computed | SensoriumError]]] = defaultdict(list)
         for job, result in self._done:
             by_loop[job.future.get_loop()].append((job, result))

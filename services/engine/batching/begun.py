@@ -1,11 +1,11 @@
-"""Items that the model has begun, and left for others."""
+"""Items that the model has worked on but not finished."""
 
 from services.engine.batching.job import Job
 from services.engine.batching.queue import BatchLimits, Entry
 
 
 class BegunItems:
-    """Belongs to the batcher's thread.
+    """Used in the batcher's thread only.
 
     Requests take turns: whichever had the least time of the model, counted from what others had when it came, is next.
     """
@@ -13,7 +13,7 @@ class BegunItems:
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self._had: dict[Job, float] = {}
-        """Seconds of each request that has items here, or in the batch that is worked on."""
+        """Seconds that each request with items here, or in the current batch, had of the model."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -24,17 +24,17 @@ class BegunItems:
         return list(dict.fromkeys(entry.job for entry in self._entries))
 
     def add(self, entry: Entry) -> None:
-        """Takes in what is left of an item."""
+        """Adds the rest of an item."""
         self._had.setdefault(entry.job, min(self._had.values(), default=0.0))
         self._entries.append(entry)
 
     def drop(self, job: Job) -> None:
-        """Forgets the items of a request."""
+        """Removes the items of a request."""
         self._entries = [entry for entry in self._entries if entry.job is not job]
         self._had.pop(job, None)
 
     def take(self, limits: BatchLimits) -> list[Entry]:
-        """Returns the next batch: the items of whoever is next, and others of their kind. There have to be some."""
+        """Returns the next batch: items of the request that is next, and others of their kind. There must be items."""
         taken: list[Entry] = []
         longest = filled = 0
         for entry in sorted(self._entries, key=lambda entry: self._had[entry.job]):
@@ -48,7 +48,7 @@ class BegunItems:
         return taken
 
     def worked_on(self, entries: list[Entry], seconds: float) -> None:
-        """Takes note of a batch whose rests have been added."""
+        """Notes how long a batch took, after its unfinished rests were added."""
         left = set(self.jobs)
         for job in {entry.job for entry in entries}:
             if job in left:

@@ -1,4 +1,4 @@
-"""The items of one request, and what became of them."""
+"""The items of one request, and their outputs."""
 
 import asyncio
 from collections.abc import Hashable, Sequence
@@ -10,22 +10,22 @@ from sensorium.call_record import followed
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One thing the model reads at once: a text, a pair of texts, an image."""
+    """One input of the model, such as a text, a pair of texts or an image."""
 
     inputs: Any
-    """What the runner makes a batch of."""
+    """The item as the runner reads it."""
     length: int = 1
-    """What it costs, in tokens or images. Shorter items of a batch are padded to the longest."""
+    """Its cost in tokens or images. Items of a batch are padded to the longest of them."""
     kind: Hashable = None
     """Only items of one kind share a batch."""
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What a runner returns of an item that takes long: others have a turn before it goes on."""
+    """A runner's output for an item that takes long: others have a turn before its rest."""
 
     rest: Item
-    """With which it goes on."""
+    """The item to continue with."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class BatchTimes:
     queue: float
     """Until the model first worked on it."""
     compute: float
-    """In which the model worked on it, in company or not."""
+    """While the model worked on batches with its items."""
     total: float
 
 
 @dataclass(frozen=True)
 class Computed:
-    """What the runner returned for each item, in order."""
+    """The runner's output for each item, in order."""
 
     outputs: list[Any]
     times: BatchTimes
@@ -71,7 +71,7 @@ class Job:
         return sum(item.length for item in self.items)
 
     def computed(self, now: float) -> Computed:
-        """Returns the outputs in order; all are there."""
+        """Returns the outputs in order, when all are there."""
         started = now if self.timeline.started is None else self.timeline.started
         times = BatchTimes(started - self.arrival, self.compute, now - self.arrival)
         return Computed([self.outputs[i] for i in range(len(self.items))], times)

@@ -1,4 +1,4 @@
-"""A request's way through a model that reads once: neither what is before nor what is behind keeps the model."""
+"""The way of a request through preprocessing, the model and postprocessing, which overlap for several requests."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 Finish = Callable[[Sequence[Any]], T]
-"""Makes a result of the model's outputs, one for each item."""
+"""Makes the result of a request from the model's outputs, one for each item."""
 
 
 @dataclass(frozen=True)
 class Prepared(Generic[T]):
-    """What the model is to read, and what is to be made of its outputs."""
+    """The items of a request, and how its result is made from their outputs."""
 
     items: Sequence[Item]
     finish: Finish[T]
@@ -29,7 +29,7 @@ class Prepared(Generic[T]):
 
 
 class Pipeline(EngineThreads[Batcher]):
-    """Neither the event loop nor the model's thread is kept by what is done before and after the model."""
+    """Runs what comes before and after the model in threads of its own."""
 
     async def run(self, prepare: Callable[[], Prepared[T]], deadline: float | None) -> Answer[T]:
         """Returns the answer. Raises what `prepare`, the batcher and the finishing raise."""

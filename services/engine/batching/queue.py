@@ -1,4 +1,4 @@
-"""Whose items are next, and which go together."""
+"""Which items are next, and which of them share a batch."""
 
 import heapq
 from bisect import bisect_left, insort
@@ -16,11 +16,11 @@ class BatchLimits:
 
     items: int = 64
     length: int = 16_384
-    """Of all items together, padding included. A longer item goes alone."""
+    """Greatest length of a batch, padding included. A longer item goes alone."""
     padding: float = 0.2
-    """Share of a batch that may be padding."""
+    """Greatest share of padding in a batch."""
     small: int = 512
-    """Length of a batch below which padding costs less than another batch would."""
+    """Length of a batch below which padding is cheaper than another batch."""
 
     def admits(self, items: int, longest: int, filled: int) -> bool:
         """Returns whether there may be a batch of so many items with `filled` as the sum of their lengths."""
@@ -33,25 +33,25 @@ class BatchLimits:
 
 @dataclass(eq=False)
 class Entry:
-    """One item that waits."""
+    """A waiting item of a request."""
 
     job: Job
     index: int
     item: Item
-    """What waits: the request's item of that index, or what is left of it."""
+    """The request's item of that index, or its unfinished rest."""
     turn: tuple[float, int]
-    """Its place in the order."""
+    """Its sort key: the lowest is next."""
 
     def __lt__(self, other: "Entry") -> bool:
         return self.turn < other.turn
 
 
 class ItemQueue:
-    """Belongs to the batcher's thread.
+    """Used in the batcher's thread only.
 
-    Requests share the model fairly: whoever sends many items takes turns with the others, and does not make them wait
-    for all of his. A request's next item has its turn when the model has done as much for each other request that
-    waits as for it, counted from when it came (start-time fair queueing).
+    Requests share the model fairly, by start-time fair queueing: a request with many items takes turns with the others,
+    so that these do not wait for all of its items. Its next item is due when each other waiting request has had as much
+    of the model since it came.
     """
 
     def __init__(self) -> None:
@@ -71,11 +71,11 @@ class ItemQueue:
 
     @property
     def longest_wait(self) -> float:
-        """When the request came that has waited longest, on the clock of its arrival; infinite if none is here."""
+        """The arrival time of the request that has waited longest; infinite if none waits."""
         return min((job.arrival for job in self._jobs), default=float("inf"))
 
     def add(self, job: Job) -> None:
-        """Takes in the items of a request."""
+        """Adds the items of a request."""
         turn = self._served
         for index, item in enumerate(job.items):
             entry = Entry(job, index, item, (turn, next(self._number)))
@@ -85,7 +85,7 @@ class ItemQueue:
         self._jobs[job] = len(job.items)
 
     def drop(self, job: Job) -> None:
-        """Forgets the items of a request."""
+        """Removes the items of a request."""
         if self._jobs.pop(job, 0):
             self._order = [entry for entry in self._order if entry.job is not job]
             heapq.heapify(self._order)
@@ -93,7 +93,7 @@ class ItemQueue:
                 self._keep(kind, [pair for pair in self._by_length[kind] if pair[1].job is not job])
 
     def take(self, limits: BatchLimits) -> list[Entry]:
-        """Returns the next batch: the item whose turn it is, and others of its kind and about its length.
+        """Returns the next batch: the item that is due, and others of its kind and of similar length.
 
         Empty only if nothing waits.
         """
@@ -129,7 +129,7 @@ class ItemQueue:
 
 
 def _better_side(alike: list[tuple[int, Entry]], low: int, high: int, filled: int, limits: BatchLimits) -> int:
-    """Returns -1 or 1 for the neighbour that costs less padding, or 0 if neither may come along."""
+    """Returns -1 or 1 for the neighbour that needs less padding, or 0 if neither may join the batch."""
     longest, items = alike[high - 1][0], high - low + 1
     sides: list[tuple[int, int]] = []
     if high < len(alike):

@@ -1,4 +1,4 @@
-"""Takes batches of tensors through a model."""
+"""Runs a model on batches of tensors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,11 +9,11 @@ from torch import Tensor
 from services.engine.batching.job import Item
 
 Compute = Callable[[dict[str, Tensor]], dict[str, Tensor]]
-"""Takes inputs side by side through the model. Returns what is wanted of its outputs, a row for each item."""
+"""Runs the model on stacked inputs. Returns the outputs that are read, with one row for each item."""
 
 
 class TensorRunner:
-    """A BatchRunner over items whose inputs have `tensors` by name, those of a batch of one shape.
+    """A BatchRunner of items whose inputs have `tensors` by name; in a batch these have equal shapes.
 
     Its output for an item is a dict of tensors on the CPU, floating-point numbers in float32.
     """
@@ -32,12 +32,12 @@ class TensorRunner:
 
     @torch.inference_mode()
     def compute(self, inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Returns the outputs of inputs of one kind, side by side, on the CPU."""
+        """Returns the outputs of inputs of one kind, stacked, on the CPU."""
         batch = {name: self._given(self.side_by_side(name, [each[name] for each in inputs])) for name in inputs[0]}
         return {name: _taken(value) for name, value in self._compute(batch).items()}
 
     def side_by_side(self, name: str, values: Sequence[Tensor]) -> Tensor:
-        """Returns what the items of a batch have by this name as one tensor, `[items, ...]`."""
+        """Stacks the tensors that the items of a batch have under a name: `[items, ...]`."""
         del name
         return torch.stack(list(values))
 

@@ -1,4 +1,4 @@
-"""Asks between the layers of a model whether anybody still wants what it works on."""
+"""Stops a model between its layers when nobody waits for its result any more."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -8,7 +8,7 @@ from torch import nn
 
 
 class Unwanted(Exception):
-    """Nobody waits any more for what the model works on."""
+    """Nobody waits for the model's result any more."""
 
 
 class _Mine(threading.local):
@@ -20,7 +20,7 @@ _MINE = _Mine()
 
 @contextmanager
 def asking(ask: Callable[[], None]) -> Generator[None]:
-    """Lets `still_wanted` call `ask` meanwhile, in this thread."""
+    """Has `still_wanted` call `ask` within this context, in this thread."""
     _MINE.ask = ask
     try:
         yield
@@ -29,19 +29,19 @@ def asking(ask: Callable[[], None]) -> Generator[None]:
 
 
 def still_wanted() -> None:
-    """To be called between parts of long work. Raises Unwanted where nobody waits for it any more."""
+    """To be called between parts of long work. Raises Unwanted if nobody waits for it any more."""
     if _MINE.ask is not None:
         _MINE.ask()
 
 
 def ask_between_layers(model: nn.Module) -> None:
-    """Lets a model call `still_wanted` before each of its layers."""
+    """Makes a model call `still_wanted` before each of its layers."""
     for layer in _layers(model):
         layer.register_forward_pre_hook(lambda _layer, _inputs: still_wanted())
 
 
 def _layers(model: nn.Module) -> list[nn.Module]:
-    """Returns the modules of lists, and those of sequences that are more than one operation: ResNet's stages."""
+    """Returns the modules in ModuleLists, and those of several operations in Sequentials (ResNet's stages)."""
     lists = [each for each in model.modules() if isinstance(each, nn.ModuleList)]
     sequences = [each for each in model.modules() if isinstance(each, nn.Sequential)]
     found = [child for each in lists for child in each.children()]

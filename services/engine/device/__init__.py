@@ -1,1 +1,1 @@
-"""What a model's device is, holds, and how it fails."""
+"""The device that a model runs on: its choice, its memory, its failures."""

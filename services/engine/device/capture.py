@@ -1,4 +1,4 @@
-"""Work on a GPU, recorded as CUDA graphs."""
+"""CUDA graphs that share one pool of memory."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -1,4 +1,4 @@
-"""Errors after which a device answers nothing any more: every later call of this process to it fails too."""
+"""Errors after which every later call of this process to the device fails too."""
 
 import torch
 
@@ -21,7 +21,7 @@ _REASONS = {
     "launch timed out": "timeout",
     "nvlink": "nvlink",
 }
-"""By what the driver's messages say, in lower case."""
+"""Keys are parts of the driver's messages, in lower case."""
 _OF_THE_DEVICE = ("cuda error", "error [cuda]", "cuda driver error", "cublas_status_", "cudnn_status_")
 REASONS = (*dict.fromkeys(_REASONS.values()), "unknown", "rank_lost", "hung", "ended")
 """Why a model stopped working: what its device reported, another process with a part of it that is gone, a step that
@@ -30,7 +30,7 @@ never ends, or its thread that ended by itself.
 
 
 class DeviceFault(Exception):
-    """The device is of no use to this process any more. `reason` is one of REASONS."""
+    """The device has failed for this process. `reason` is one of REASONS."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The device has failed: {reason}.")
@@ -38,7 +38,7 @@ class DeviceFault(Exception):
 
 
 def require_device(error: BaseException) -> None:
-    """Returns if `error` says nothing of the device, or if the device works all the same.
+    """Returns if `error` is not the device's, or the device still works.
 
     Raises:
         DeviceFault: it does not.
@@ -57,7 +57,7 @@ def require_device(error: BaseException) -> None:
 
 
 def _works() -> bool:
-    """Asks the device for a sum. What cannot be undone fails every call that follows; anything else does not."""
+    """Tries the device with a sum: after a fatal error every call fails, after others none."""
     if not torch.cuda.is_initialized():
         return True
     try:

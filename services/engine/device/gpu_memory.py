@@ -1,13 +1,13 @@
-"""What the model's GPU holds, as torch's allocator knows it."""
+"""Metrics of the GPU's memory, as torch's allocator counts it."""
 
 import torch
 from prometheus_client import Gauge
 
 
 def watch(gauge: Gauge, device: str) -> None:
-    """Lets every scrape read how many bytes of `device` are in use; on a CPU all stay 0.
+    """Makes every scrape read how many bytes of `device` are in use; on a CPU all stay 0.
 
-    Only torch's own books are read: asking the driver, from another thread, could break the recording of a graph.
+    Only torch's own counters are read: a call of the driver from another thread could break the recording of a graph.
     """
     place = torch.device(device)
     if place.type != "cuda":

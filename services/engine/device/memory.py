@@ -1,4 +1,4 @@
-"""How much memory the device of a model has, who holds it, and what running something takes of it."""
+"""The memory of a model's device: its size, who holds it, and how much a piece of work takes."""
 
 import gc
 from collections.abc import Callable
@@ -11,16 +11,16 @@ import torch
 
 @dataclass(frozen=True)
 class MemoryReading:
-    """Bytes of a device at one moment."""
+    """The bytes of a device at one moment."""
 
     total: int
     free: int
     held: int
-    """By this process, as far as torch's allocator knows."""
+    """Held by this process, by torch's allocator."""
 
     @property
     def others(self) -> int:
-        """By other processes and by the driver; never negative."""
+        """Held by other processes and the driver; never negative."""
         return max(self.total - self.free - self.held, 0)
 
 
@@ -28,19 +28,19 @@ class DeviceMemory(Protocol):
     """The memory of one device."""
 
     measures: bool
-    """Whether `peak` can tell."""
+    """Whether `peak` measures."""
 
     def read(self) -> MemoryReading:
-        """Returns what is there now; what was only kept for later has been given back before."""
+        """Returns the memory now, after torch's cache of free blocks was emptied."""
         ...
 
     def peak(self, run: Callable[[], object]) -> int:
-        """Returns how many bytes more than before were held at most while `run` ran. Raises what it raises."""
+        """Returns the peak of bytes held while `run` ran, above those held before. Raises what it raises."""
         ...
 
 
 class CudaMemory:
-    """Of the device that torch sees, which may be a slice of a card (MIG): the driver tells that size."""
+    """Memory of the GPU that torch sees, which may be a slice of a card (MIG)."""
 
     measures = True
 
@@ -65,7 +65,7 @@ class CudaMemory:
 
 
 class HostMemory:
-    """Of this machine, or of the container if that may take less."""
+    """Memory of this machine, or of the container if its limit is lower."""
 
     measures = False
 
@@ -81,7 +81,7 @@ class HostMemory:
         return MemoryReading(total, free, 0)
 
     def peak(self, run: Callable[[], object]) -> int:
-        """Returns 0: nobody counts."""
+        """Returns 0: it is not measured on a CPU."""
         run()
         return 0
 
@@ -91,7 +91,7 @@ class HostMemory:
         return found["MemTotal"], found["MemAvailable"]
 
     def _groups(self) -> list[tuple[int, int]]:
-        """Returns limit and use of the control group and of those around it, where they have limits."""
+        """Returns limit and use of the control group and of its parents, where these have limits."""
         top, own = self._root / "sys/fs/cgroup", ""
         try:
             lines = (self._root / "proc/self/cgroup").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""How lack of memory shows."""
+"""Recognizes errors that mean lack of memory."""
 
 import torch
 
@@ -7,13 +7,13 @@ _SAID = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLO
 
 
 def let_go(error: Exception) -> None:
-    """Frees what a step that lacked memory had computed so far, which the frames of its `error` hold."""
+    """Frees the tensors of a step that ran out of memory, which the stack frames of `error` keep alive."""
     error.__traceback__ = None
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()  # the pieces may be there, but not in one
 
 
 def lacks_memory(error: Exception) -> bool:
-    """Returns whether `error` says that memory could not be had, on the device or beside it."""
+    """Returns whether `error` means that there was no memory, on the device or the host."""
     known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
     return known or any(said in str(error) for said in _SAID)

@@ -1,4 +1,4 @@
-"""A short race at load: which of several ways to do the same is fastest on the GPU that is there."""
+"""Measures at load which of several equivalent ways is fastest on this GPU."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ import torch
 log = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
-"""Does the work, and tells how many seconds it takes the GPU."""
+"""Does the work and returns how many seconds it takes the GPU."""
 
 _TURNS, _ROUNDS = 3, 5
 
@@ -32,7 +32,7 @@ def entered(ways: Iterable[Way], enter: Callable[[Way], Clock], until: float) ->
 
 
 def least(clocks: Mapping[Way, Clock]) -> dict[Way, float]:
-    """Returns the least time of each. They run by turns, since a GPU's pace changes."""
+    """Returns the least time of each. They run by turns, since a GPU's clock rate changes."""
     turns = [{way: clock() for way, clock in clocks.items()} for _ in range(_TURNS)]
     return {way: min(turn[way] for turn in turns) for way in clocks}
 

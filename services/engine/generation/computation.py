@@ -1,4 +1,4 @@
-"""Runs the rows of a step, and narrows a failure down to the requests that cause it."""
+"""Runs the rows of a step, and finds out which requests cause a failure."""
 
 import logging
 import time
@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 
 
 class Computation:
-    """Belongs to the engine's thread.
+    """Used in the engine's thread only.
 
-    A step that fails is repeated request by request. Where memory was lacking, a prompt is read in smaller pieces and
-    sequences that have memory of their own give it back; a step that only had too much in it makes later ones smaller.
-    Where the device itself has failed nothing is repeated: `run` raises DeviceFault.
+    A step that fails is repeated request by request. When it ran out of memory, prompts are read in smaller chunks, and
+    sequences with memory of their own are preempted; if all requests succeed one by one, later steps are made smaller.
+    When the device has failed nothing is repeated: `run` raises DeviceFault.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class Computation:
         self._ledger = ledger
 
     def run(self, rows: list[Row[Sequence]]) -> Landing:
-        """Runs the rows, samples where one completes, and ends the requests that fail by themselves.
+        """Runs the rows, samples a token for each row that completes, and ends requests that cause a failure.
 
-        Rows of a step that is on its way are those to be given: what that has found is returned, and another is on its
-        way if there can be one. Rows of other steps may be returned with tokens that were proposed for them.
+        If a step was launched ahead, `rows` must be its rows: its results are returned, and the next step is launched
+        ahead where that is possible. Otherwise rows may be returned with tokens that were proposed for them.
         """
         speculation = self._speculation
         if speculation is None:
@@ -65,7 +65,7 @@ class Computation:
         return self._lookahead.run(rows) or Landing(rows, self._run(rows), began)
 
     def _run_wide(self, rows: list[Row[Sequence]], speculation: Speculation) -> Landing | None:
-        """Runs rows with proposals. Returns None where that fails: nothing was done then."""
+        """Runs rows with proposed tokens. Returns None if that fails, which leaves everything as it was."""
         began = time.monotonic()
         try:
             found = self._lookahead.at_once(rows)
@@ -108,7 +108,7 @@ class Computation:
         return drawn
 
     def _apart(self, rows: list[Row[Sequence]]) -> tuple[Drawn, bool]:
-        """Runs each request by itself. Returns what was drawn, and whether none has failed."""
+        """Runs each request by itself. Returns the sampled tokens, and whether no request has failed."""
         drawn, passed = Drawn(), True
         for group in dict.fromkeys(row.sequence.group for row in rows):
             try:
@@ -136,7 +136,7 @@ class Computation:
         return drawn
 
     def _fit(self, row: Row[Sequence]) -> tuple[Row[Sequence], Tensor]:
-        """Runs a row, or as much of it as there is memory for. Returns that and its logits."""
+        """Runs a row, or the largest part of it that fits into memory. Returns that part and its logits."""
         while True:
             try:
                 return row, self._runner.run([row])

@@ -1,4 +1,4 @@
-"""The engine: one thread that owns the model and takes all requests through it, step by step."""
+"""The generation engine: one thread that runs the model for all requests, step by step."""
 
 import logging
 import sys
@@ -31,7 +31,7 @@ from services.engine.threads.engine import Engine
 log = logging.getLogger(__name__)
 
 _SWITCH_SECONDS = 1e-4
-"""After which the event loop's thread lets the engine's go on, where a GPU's steps take milliseconds."""
+"""Python's switch interval on a GPU, where steps take milliseconds: the event loop's thread yields sooner."""
 
 
 class GenerationEngine(Engine):
@@ -54,10 +54,11 @@ class GenerationEngine(Engine):
         launcher: StepLauncher | None = None,
         speculation: Speculation | None = None,
     ) -> None:
-        """Makes an engine that is started by `start`; a stream with more than `unread_tokens` waiting is ended.
+        """Makes an engine; `start` starts it.
 
-        All streams together have at most `messages_per_second` deltas, where that is not 0.
-        `media` encodes media in prompts, `launcher` runs decode steps ahead, `speculation` proposes tokens.
+        A stream whose reader leaves more than `unread_tokens` unread is ended. All streams together are sent at most
+        `messages_per_second` deltas; 0: any number. `media` encodes media in prompts, `launcher` launches decode steps
+        ahead, `speculation` proposes tokens.
         """
         super().__init__("generation-engine", admission, metrics)
         self._runner, self._scheduler, self._media = runner, scheduler, media
@@ -83,8 +84,8 @@ class GenerationEngine(Engine):
     def submit(self, request: GenerationRequest, *outputs: OutputBuilder) -> GenerationStream:
         """Queues a request and returns the stream of its events.
 
-        There is one builder for each candidate, which has replayed the tokens that the request delivers of it. Beams
-        are all built on the first, which has replayed none. Raises what Admission.enter raises.
+        `outputs` are one builder for each candidate, which has replayed the delivered tokens of that candidate. A beam
+        search uses only the first, which has replayed none. Raises what Admission.enter raises.
         """
         self.admission.enter(request.token_count, request.deadline)
         # Beams leave all at once at the end, and are no sign of a slow reader.
@@ -122,7 +123,7 @@ class GenerationEngine(Engine):
             self._media.stop()
 
     def _step(self) -> bool:
-        """Takes what came in, runs the model once, hands out what it generated. False if nothing was to be done."""
+        """Takes in new requests, runs the model once and sends its output. False: there was nothing to do."""
         self._receive()
         self._expire()
         encoded = self._encode()
@@ -136,7 +137,7 @@ class GenerationEngine(Engine):
         return bool(rows) or encoded
 
     def _compute(self, rows: list[Row[Sequence]]) -> None:
-        """Runs the model, or takes what it has found meanwhile, and hands that out."""
+        """Runs the model, or takes the results of a step launched ahead, and hands them out."""
         began, worked = time.monotonic(), self._scheduler.budget.clock()
         if self._lookahead.cohort is None:  # whose sequences have tokens already
             self._begin(rows, began)
@@ -157,14 +158,14 @@ class GenerationEngine(Engine):
             self._ledger.end(self._cancelled.popleft(), "cancelled")
 
     def _prepare(self, group: SequenceGroup) -> None:
-        """Lets a request begin, or wait until its media are encoded."""
+        """Makes a request ready to be scheduled, or lets it wait until its media are encoded."""
         if self._media is not None and group.request.media is not None and group.request.media.pending:
             self._media.add(group)
         else:
             self._ledger.begin(group)
 
     def _encode(self) -> bool:
-        """Encodes some of the media that requests wait for, and lets those begin that wait no longer."""
+        """Encodes some of the media that requests wait for, and begins requests whose media are all encoded."""
         if self._media is None:
             return False
         scheduler = self._scheduler
@@ -190,7 +191,7 @@ class GenerationEngine(Engine):
             self.admission.leave(group.request.token_count, started=True)
 
     def _branch(self, sequences: list[Sequence]) -> None:
-        """Lets others go on from what these have computed. A failure ends its request only."""
+        """Forks the followers of these sequences. A failure ends only its own request."""
         # Beams come last: they may take the pages of sequences that others are still to be forked from.
         for sequence in sorted(sequences, key=lambda one: one.group.search is not None):
             if not sequence.group.ended and not sequence.remaining:
@@ -209,7 +210,7 @@ class GenerationEngine(Engine):
             self._ledger.complete(group)
 
     def _extend(self, group: SequenceGroup, search: BeamSearch) -> None:
-        """Takes a beam search one token further, or ends it with what it found."""
+        """Extends a beam search by one token, or ends it with its result."""
         if search.broken:
             self._ledger.end_without(*search.broken)
             return

@@ -1,4 +1,4 @@
-"""One request while it lives in the engine's thread."""
+"""The state of one request in the engine's thread."""
 
 import time
 
@@ -13,7 +13,7 @@ from services.engine.generation.sampling.prompt_scoring import PromptScoring
 from services.engine.generation.sequence import Sequence
 
 PRIORITY_SECONDS = 5.0
-"""A request goes before those of one priority less that came up to this much earlier; so nobody waits for ever."""
+"""One level of priority outweighs this much waiting time, so that no request waits for ever."""
 
 
 class SequenceGroup:
@@ -26,26 +26,26 @@ class SequenceGroup:
         stream: GenerationStream,
         arrival: float,
     ) -> None:
-        """Takes one builder for each candidate."""
+        """`outputs` are one builder for each candidate."""
         self.request = request
         self.outputs = outputs
         self.stream = stream
         self.timeline = followed(arrival)
         self.order = arrival - request.priority * PRIORITY_SECONDS
-        """Sorts requests: the lower goes first."""
+        """The sort key of requests: the lowest is served first."""
         self.sequences: list[Sequence] = []
-        """Those that have not ended; made by `open`."""
+        """Sequences that have not ended; made by `open`."""
         self.search: BeamSearch | None = None
         self.scoring: PromptScoring | None = None
-        """What the prompt's log-probabilities are collected in until they are told."""
+        """Collects the prompt's log-probabilities until they are sent."""
         self.cached_count: int | None = None
-        """Tokens of the prompt that were in the cache already; None before the first admission."""
+        """Prompt tokens found in the prefix cache; None before the first admission."""
         self.proposed_count = self.accepted_count = 0
-        """Tokens that were proposed, and those that the model chose."""
+        """Tokens that were proposed, and how many of them the model accepted."""
         self.ended = False
 
     def open(self) -> Sequence | None:
-        """Makes the sequences and returns the one to begin with; None if nothing is left to compute."""
+        """Makes the sequences and returns the one to compute first; None if nothing is left to compute."""
         request, prompt = self.request, self.request.prompt_token_ids
         if request.prompt_logprob_count is not None:
             self.scoring = PromptScoring(prompt, request.prompt_logprob_count, self.outputs[0])
@@ -62,7 +62,7 @@ class SequenceGroup:
         return self.gather() if self.sequences else None
 
     def gather(self) -> Sequence:
-        """Lets the first sequence lead all others, none of which holds anything now, and returns it."""
+        """Makes the first sequence the leader of all others, none of which holds pages now, and returns it."""
         for sequence in self.sequences:
             sequence.token_ids += sequence.tail
             sequence.tail, sequence.followers = [], []
@@ -80,14 +80,14 @@ class SequenceGroup:
         return lead
 
     def share_rows(self) -> None:
-        """Gives each beam its row. The first keeps those of beams that there may be again."""
+        """Gives each beam a row. The first keeps those of beams that have ended: others may take their place."""
         assert self.request.beams is not None
         for sequence in self.sequences:
             sequence.rows = 1
         self.sequences[0].rows += self.request.beams.count - len(self.sequences)
 
     def conclude(self) -> list[Delta]:
-        """Makes the best that its beam search found its outputs, and returns what the caller does not hold of them.
+        """Makes the best beams the request's outputs, and returns the deltas that the caller does not hold yet.
 
         Raises:
             InvalidArgument: there are fewer than the candidates asked for, or the caller holds others.
@@ -125,6 +125,6 @@ class SequenceGroup:
 
 
 def common_length(lists: list[list[int]]) -> int:
-    """Returns how many values all lists begin with."""
+    """Returns the length of the longest common prefix."""
     first, last = min(lists), max(lists)  # these two differ no later than any others
     return next((i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))

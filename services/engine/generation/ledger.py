@@ -1,4 +1,4 @@
-"""Which requests live, and how each of them ends."""
+"""The requests that have not ended, and how each of them ends."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Ledger:
-    """Holds each request from `enter` to its end, and ends it once. Belongs to the engine's thread."""
+    """Holds each request from `enter` to its end, which happens once. Used in the engine's thread only."""
 
     def __init__(self, scheduler: Scheduler, admission: Admission, metrics: EngineMetrics, outbox: Outbox) -> None:
         self._scheduler = scheduler
@@ -36,12 +36,12 @@ class Ledger:
         return list(self._live)
 
     def enter(self, group: SequenceGroup) -> None:
-        """Takes a request in."""
+        """Adds a request."""
         self._live[group] = None
         self._first_deadline = min(self._first_deadline, _deadline(group))
 
     def overdue(self, now: float) -> list[SequenceGroup]:
-        """Returns the requests whose deadline has come; to be ended then."""
+        """Returns the requests whose deadline has passed, which the caller must end."""
         if now < self._first_deadline:
             return []
         late = [group for group in self._live if _deadline(group) <= now]
@@ -49,7 +49,7 @@ class Ledger:
         return late
 
     def begin(self, group: SequenceGroup) -> None:
-        """Lets a request be scheduled; one of which nothing is left to compute ends at once."""
+        """Hands a request to the scheduler, or ends it if nothing is left to compute."""
         if first := group.open():
             self._scheduler.add(first)
         else:
@@ -86,7 +86,7 @@ class Ledger:
         self._metrics.out_of_memory.inc()
 
     def end_without(self, token: NoToken, sequence: Sequence) -> None:
-        """Ends a request for one of whose sequences there is no token: by its own doing, or by the model's."""
+        """Ends a request because a sequence has no valid next token: its own rules forbid all, or the model failed."""
         if token is NoToken.ALL_FORBIDDEN:
             wrong = Violation("parameters", f"forbid every token at output position {sequence.output_count}")
             if failed := structure_failure(sequence.processors):
@@ -98,7 +98,7 @@ class Ledger:
             self.end(sequence.group, "error", Internal())
 
     def end(self, group: SequenceGroup, reason: str, error: SensoriumError | None = None) -> None:
-        """Ends a request early. Harmless if it has ended."""
+        """Ends a request early. Does nothing if it has ended."""
         if group.ended:
             return
         if group.timeline.started is None:

@@ -1,4 +1,4 @@
-"""How many prompt tokens a step may take along, so that the streams beside them keep their pace."""
+"""How many prompt tokens a step may read beside decoding rows, so that running streams keep their pace."""
 
 import time
 from collections import deque
@@ -9,37 +9,36 @@ from services.engine.generation.recorded.step_shape import StepShape
 
 _RECENT = 16
 _FLOOR = 8
-"""Prompt tokens that every step may take: fewer would cost more than they spare."""
+"""Prompt tokens that every step may read: fewer would cost more than they save."""
 _ALONE_SECONDS = 0.1
-"""Length of a step that only reads prompts. Whoever arrives meanwhile, and whoever is answered, waits for its end."""
+"""Duration of a step that only reads prompts. Requests that arrive meanwhile wait for its end."""
 _LEAST_ALONE = 64
-"""Prompt tokens of such a step at least: fewer would leave a processor without enough to do."""
+"""Least prompt tokens of such a step: fewer would not keep the processor busy."""
 _PATIENCE = 24
-"""Decode steps of all rows: a step reads for as long as one where work on prompts behind the first lasts so many."""
+"""A step reads for as long as a decode step if prompts behind the first will take as long as this many of those."""
 _HASTE = 3.0
-"""How many times as long it reads at most for what waits: streams that have to go on take turns with those to come."""
+"""A step reads for waiting prompts at most this many times as long as a decode step takes."""
 _UNKNOWN_ALONE, _UNKNOWN_BESIDE = 256, 32
 """Prompt tokens of a step, alone or beside streams, before it is known how long a token takes."""
 _UNKNOWN_SECONDS, _LEAST_SECONDS = 0.01, 0.001
-"""Of other work beside streams, before it is known how long a step takes that only decodes, and at least."""
+"""Time for other work beside streams: before the duration of a decode step is known, and at least."""
 _REFRESH = 32
-"""Steps after which one only decodes, where prompts never end, so that it stays known how long that takes."""
+"""After so many steps with prompts one only decodes, to measure again how long that takes."""
 
 
 class PrefillBudget:
-    """Learns from the steps' durations. Belongs to the engine's thread.
+    """Learns from the durations of steps. Used in the engine's thread only.
 
-    A step that reads part of a prompt beside streams takes at most `slowdown` times as long as one in which all decode,
-    the streams and those that wait for their prompts. Where much work waits behind the first prompt, it takes longer:
-    streams are slowed down for others that want an answer, but not for one long prompt. No step takes more than `most`
-    tokens.
+    A step that reads prompt tokens beside decoding rows takes at most `slowdown` times as long as a step in which all
+    these sequences decode. It may take longer where much work waits behind the first prompt: streams are slowed down
+    for many waiting requests, but not for one long prompt. No step reads more than `most` tokens.
 
-    Where it takes `beginning` seconds to read at all, beside steps that are recorded, a step that does so reads for as
-    long again: with less, prompts would take many such steps. Steps that are recorded to read have one of these
-    `shapes`, the smallest first, and are filled whatever `slowdown` is: what is left costs as much as what is used.
+    `beginning` is the fixed cost in seconds of a step that reads, where decode steps are replayed from a recording.
+    Such a step reads for at least as long again, or prompts would pay that cost many times. Recorded steps that read
+    have one of `shapes`, smallest first, and are filled up whatever `slowdown` says: unused places cost as much.
 
-    How long a step takes that only decodes is what the last ones took, and what a token of a prompt adds is what they
-    added: medians, as a busy machine holds up single steps. A row more is taken to add what a token adds.
+    The duration of a decode step and the time that a prompt token adds are medians of the latest steps, as a busy
+    machine delays single steps. One more decoding row is taken to add as much time as one prompt token.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class PrefillBudget:
         shapes: Sequence[StepShape] = (),
     ) -> None:
         self.clock = clock
-        """By which steps are measured."""
+        """The clock, in seconds, that steps are measured by."""
         self._most = most
         self._beginning = beginning
         self._shapes = shapes
@@ -61,9 +60,9 @@ class PrefillBudget:
         self._since = 0
 
     def tokens(self, decode_count: int, prompts: Sequence[int]) -> int:
-        """Returns how many prompt tokens the next step may take beside `decode_count` rows.
+        """Returns how many prompt tokens the next step may read beside `decode_count` decoding rows.
 
-        `prompts` tells how many tokens are left of each prompt that could be read, the next one first.
+        `prompts` holds the number of unread tokens of each prompt that could be read, the next one first.
         """
         unknown = decode_count and not self._decoded
         if not prompts or (decode_count and self._since >= _REFRESH) or (unknown and self._beginning):
@@ -79,17 +78,17 @@ class PrefillBudget:
         return self._filled(decode_count, max(int(self._reading(seconds) / token), _FLOOR))
 
     def seconds(self, decode_count: int) -> float:
-        """Returns how long a step may work on something else beside `decode_count` rows."""
+        """Returns for how many seconds a step may do other work, such as encoding media, beside `decode_count` rows."""
         if not decode_count or not self._decoded:
             return _ALONE_SECONDS if not decode_count else _UNKNOWN_SECONDS
         return max((self._slowdown - 1) * self._decode_seconds(decode_count), _LEAST_SECONDS)
 
     def shrink(self, token_count: int) -> None:
-        """Keeps steps below `token_count` from now on, for which there was no memory."""
+        """Keeps later steps below `token_count` tokens, as there was no memory for so many."""
         self._most = max(token_count // 2, 1)
 
     def observe(self, decode_count: int, token_count: int, seconds: float) -> None:
-        """Notes how long a step took that decoded for some rows and computed `token_count` tokens of prompts."""
+        """Notes how long a step took with `decode_count` decoding rows and `token_count` prompt tokens."""
         self._since = self._since + 1 if token_count else 0
         if not token_count:
             self._decoded.append((decode_count, seconds))
@@ -98,16 +97,16 @@ class PrefillBudget:
             self._tokens.append(max(seconds - beside - self._beginning, 0.05 * seconds) / token_count)
 
     def _reading(self, seconds: float) -> float:
-        """Returns for how long tokens may be read in a step that reads for so long in all."""
+        """Returns the seconds left for prompt tokens in a step that may read for `seconds`, its fixed cost included."""
         return max(seconds - self._beginning, self._beginning)
 
     def _filled(self, decode_count: int, token_count: int) -> int:
-        """Returns how many tokens the step takes in which there is room for so many."""
+        """Returns how many tokens a step with a budget of `token_count` reads, by the shapes of recorded steps."""
         count = decode_count + token_count
         size = next((one.size for one in self._shapes if one.size >= count and one.decoding >= decode_count), 0)
         return min(max(size - decode_count, token_count), self._most)
 
     def _decode_seconds(self, count: int) -> float:
-        """Returns how long a step takes that only decodes so many rows."""
+        """Returns how many seconds a step takes that only decodes `count` rows."""
         token = median(self._tokens) if self._tokens else 0.0
         return median(max(seconds + (count - rows) * token, 0.1 * seconds) for rows, seconds in self._decoded)

@@ -1,4 +1,4 @@
-"""What becomes of the tokens that a step has found."""
+"""Applies the tokens of a step to their sequences."""
 
 import time
 
@@ -14,22 +14,22 @@ from services.engine.generation.sequence import Row, Sequence
 
 
 class Progress:
-    """Takes sequences on by their tokens, and to their ends. Belongs to the engine's thread."""
+    """Appends tokens to sequences, sends their text, and ends them. Used in the engine's thread only."""
 
     def __init__(self, scheduler: Scheduler, ledger: Ledger, outbox: Outbox) -> None:
         self._scheduler, self._ledger, self._outbox = scheduler, ledger, outbox
         self.generated = 0
-        """Tokens so far."""
+        """Tokens generated so far, over all requests."""
 
     def take(self, landing: Landing) -> None:
-        """Takes on what a step has found."""
+        """Applies the results of a step."""
         if landing.cohort is not None:
             self._go_on(landing.cohort, landing.tokens, landing.likelihoods)
         for sequence, (token, likelihood) in landing.drawn:
             self._deliver(sequence, token, likelihood)
 
     def tell_prompt(self, group: SequenceGroup) -> None:
-        """Hands out the prompt's log-probabilities, if they were asked for and not told yet."""
+        """Sends the prompt's log-probabilities, if they were asked for and not sent yet."""
         if group.scoring is not None:
             self._outbox.add(group.stream, group.scoring.told())
             group.scoring = None
@@ -45,7 +45,7 @@ class Progress:
         self._outbox.hold_all(cohort.outputs)
 
     def _deliver(self, sequence: Sequence, token: int | NoToken, likelihood: Likelihood | None) -> None:
-        """Takes a sampled token on. A failure, such as a tokenizer's, ends this request only."""
+        """Applies a sampled token. A failure, such as a tokenizer's, ends only this request."""
         if sequence.group.ended or sequence.output.finish:  # by another of its candidates, or a token before
             return
         try:
@@ -54,7 +54,7 @@ class Progress:
             self._ledger.fail(sequence.group, error)
 
     def _advance(self, sequence: Sequence, token: int | NoToken, likelihood: Likelihood | None) -> None:
-        """Appends a sampled token and hands out the text it releases."""
+        """Appends a sampled token and sends the text that is complete with it."""
         if isinstance(token, NoToken):
             self._ledger.end_without(token, sequence)
             return

@@ -1,4 +1,4 @@
-"""Which sequences take part in the next step, and with how many tokens."""
+"""Chooses the sequences of the next step, and how many tokens of each."""
 
 import heapq
 import logging
@@ -14,18 +14,18 @@ log = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """Decides by arrival and priority. Belongs to the engine's thread.
+    """Continuous batching by arrival and priority. Used in the engine's thread only.
 
-    Rows that decode come first, one token each; then prompts, in chunks, within what `budget` allows, so that a long
-    prompt does not stop the streams beside it. Pages are taken for a whole prompt when it is admitted and one by
-    one while decoding. When none is left, the sequence that is last in order gives its pages back and is computed anew
-    later: its draws are keyed by position, so nothing changes but the time.
+    Decoding rows come first, with one token each; then prompts, in chunks within `budget`, so that a long prompt does
+    not stop the streams beside it. A sequence is given pages for its whole prompt when it is admitted, and one by one
+    while it decodes. When no page is free, the last sequence in order is preempted: it gives its pages back and is
+    recomputed later. Its random draws are keyed by position, so its output stays the same.
 
-    Full pages are published as they are computed, and a sequence that begins like another starts behind what both
-    begin with.
+    Full pages are published as soon as they are computed, and a new sequence starts behind the published pages that
+    hold the beginning of its prompt.
 
-    The candidates of a request come and go one by one, like sequences of different requests. Its beams go on together,
-    so they are admitted, get their pages and give them back together.
+    Candidates of a request are scheduled independently, like sequences of different requests. Beams of a request
+    advance together, so they are admitted, given pages and preempted together.
     """
 
     def __init__(
@@ -38,16 +38,16 @@ class Scheduler:
         shares_pages: bool = True,
         whole_prompts: bool = False,
     ) -> None:
-        """Takes what the model's way of being run allows.
+        """Makes a scheduler without sequences.
 
         Args:
             pool: The pages.
             budget: How many prompt tokens a step may take.
             max_sequences: Rows of a step.
-            share_prefixes: Whether requests start behind what others have computed.
-            shares_pages: Whether pages hold what is computed. Else they only stand for the memory it takes, and each
-                sequence has its own.
-            whole_prompts: Whether a prompt is read at once: the budget then bounds how many begin in a step.
+            share_prefixes: Whether sequences reuse the published pages of others.
+            shares_pages: Whether pages hold the keys and values. Otherwise each sequence has a cache of its own, and
+                pages only account for its memory.
+            whole_prompts: Whether prompts are read without chunks: the budget then bounds how many begin in a step.
         """
         self._pool = pool
         self._shares_pages, self._whole_prompts, self._max_sequences = shares_pages, whole_prompts, max_sequences
@@ -60,12 +60,12 @@ class Scheduler:
 
     @property
     def waiting(self) -> list[Sequence]:
-        """Sequences that were not admitted yet or were preempted, in no order."""
+        """Sequences that were not admitted yet or were preempted, unordered."""
         return [sequence for _, _, sequence in self._waiting]
 
     @property
     def free_rows(self) -> int:
-        """Rows that are neither taken nor kept for followers; negative where there are too many."""
+        """Rows that are neither used nor reserved for followers; negative after the limit was lowered."""
         return self._max_sequences - sum(sequence.rows for sequence in self.running)
 
     @property
@@ -74,11 +74,11 @@ class Scheduler:
         return bool(self._waiting) and self.free_rows > 0
 
     def add(self, sequence: Sequence) -> None:
-        """Puts a sequence among the waiting."""
+        """Adds a sequence to the waiting ones."""
         heapq.heappush(self._waiting, (sequence.order, next(self._arrivals), sequence))
 
     def remove(self, sequence: Sequence) -> None:
-        """Takes a sequence out, wherever it is, and its pages back."""
+        """Removes a sequence, waiting or running, and frees its pages."""
         if sequence in self.running:
             self.running.remove(sequence)
         else:
@@ -92,7 +92,7 @@ class Scheduler:
         self._prefixes.advance(row.sequence, row.token_count)
 
     def advance_each(self, sequences: list[Sequence]) -> None:
-        """Does the same for rows of one token of these sequences."""
+        """As `advance`, for rows of one token of these sequences."""
         size = self._pool.page_size
         for sequence in sequences:
             if (sequence.computed + 1) % size:
@@ -101,11 +101,11 @@ class Scheduler:
                 self._prefixes.advance(sequence, 1)
 
     def halve(self, row: Row[Sequence]) -> Row[Sequence] | None:
-        """Returns a row with half the tokens of a prompt, or None where it cannot be read in pieces."""
+        """Returns a row with half the tokens, or None where the prompt cannot be read in chunks."""
         return None if self._whole_prompts else row.halved()
 
     def give_way(self, sequence: Sequence) -> bool:
-        """Takes memory from the last of the others, for which there is no room from now on; False if none has any."""
+        """Preempts the last of the other running sequences and allows one fewer from now on; False if there is none."""
         others = [other for other in self.running if other.group is not sequence.group]
         if self._shares_pages or not others:
             return False
@@ -114,7 +114,7 @@ class Scheduler:
         return True
 
     def shrink(self, rows: list[Row[Sequence]]) -> None:
-        """Makes steps smaller from now on, as there was no memory for these rows together."""
+        """Makes later steps smaller, as there was no memory for these rows together."""
         prompt_tokens, decode_count = sum(row.cost for row in rows if not row.decodes), sum(row.decodes for row in rows)
         if prompt_tokens > decode_count:
             self.budget.shrink(prompt_tokens)
@@ -142,9 +142,9 @@ class Scheduler:
         return rows
 
     def split(self, lead: Sequence) -> list[tuple[Sequence, Sequence]]:
-        """Lets the followers of a sequence go on beside it; candidates for which there is no room wait.
+        """Lets the followers of a sequence run beside it; candidates for which there is no room wait.
 
-        Returns pairs of which the second is to be given what the first has computed, before either runs again.
+        Returns pairs of sequences: the state of the first must be copied to the second before either runs again.
         """
         if lead not in self.running:
             return []  # a split before it has cost the search its room
@@ -165,14 +165,14 @@ class Scheduler:
         return pairs
 
     def _limit(self, max_sequences: int) -> None:
-        """Lets no more sequences run from now on."""
+        """Lowers the number of sequences that may run."""
         self._max_sequences = max(max_sequences, 1)
         log.warning("Memory was lacking: at most %d sequences share a step from now on", self._max_sequences)
         while not self._has_rows(0) and self.running[-1].group is not self.running[0].group:
             self._preempt(self.running[-1])
 
     def _prompts(self) -> list[int]:
-        """Returns how many tokens are left of each prompt that is being read or for which a row is free."""
+        """Returns the number of unread tokens of each prompt that is being read or could be admitted."""
         begun = [sequence.remaining for sequence in self.running if sequence.remaining > 1]
         free = self._waiting[: max(self.free_rows, 0)]
         return begun + [sequence.remaining - self._prefixes.known(sequence) for _, _, sequence in free]
@@ -189,7 +189,7 @@ class Scheduler:
         return rows
 
     def _admit(self) -> Sequence | None:
-        """Moves the first waiting sequence to the running ones, if there is a row and room for its whole prompt."""
+        """Moves the first waiting sequence to the running ones, if a row and the pages of its prompt are free."""
         if not self._waiting or not self._has_rows(self._waiting[0][2].rows):
             return None
         sequence = self._waiting[0][2]
@@ -206,11 +206,11 @@ class Scheduler:
         return sequence
 
     def _has_rows(self, count: int) -> bool:
-        """Returns whether so many rows are free. What comes alone has room."""
+        """Returns whether so many rows are free, or nothing runs."""
         return not self.running or count <= self.free_rows
 
     def _has_pages(self, sequence: Sequence) -> bool:
-        """Takes pages for a sequence that comes in, if there are enough for its followers too where all must go on."""
+        """Takes the pages of a sequence to admit, if there are enough: for a beam search, those of all beams."""
         whole, pool = len(sequence.token_ids) + len(sequence.tail), self._pool
         if not (pool.grow(sequence.pages, whole) and pool.grow(sequence.source_pages, len(sequence.source_ids))):
             return False
@@ -222,7 +222,7 @@ class Scheduler:
         return (sequence.rows - 1) * own <= pool.free_count
 
     def _place(self, follower: Sequence, lead: Sequence) -> bool:
-        """Lets a follower run with what its lead has computed; False if it has to wait."""
+        """Lets a follower run from the state of its leader; False if it has to wait."""
         together = lead.group.search is not None
         if not together and not self._has_rows(1):
             return False
@@ -245,7 +245,7 @@ class Scheduler:
         return True
 
     def _grow(self, sequence: Sequence) -> bool:
-        """Takes the page of a sequence's next token, if it needs one: for all beams of a search or for none to run."""
+        """Takes a page for the next token of a sequence, if it needs one; for the beams of a search, all or none."""
         if sequence.group.search is None or sequence.followers:
             return self._pool.grow(sequence.pages, len(sequence.token_ids))
         return all(self._pool.grow(beam.pages, len(beam.token_ids)) for beam in sequence.group.sequences)
@@ -261,7 +261,7 @@ class Scheduler:
         return Row(sequence, count, scored=scored)
 
     def _preempt(self, sequence: Sequence) -> None:
-        """Puts a sequence back among the waiting, with all beams it belongs to."""
+        """Puts a running sequence back among the waiting, with all beams of its search."""
         group = sequence.group
         for one in group.sequences if group.search else [sequence]:
             if one in self.running:
@@ -276,7 +276,7 @@ class Scheduler:
         self.add(sequence)
 
     def _release(self, sequence: Sequence) -> None:
-        """Takes back what a sequence holds."""
+        """Frees all pages of a sequence."""
         self._pool.release(sequence.pages)
         self._pool.release(sequence.source_pages)
         sequence.state = None

@@ -1,4 +1,4 @@
-"""One row of the batch while it lives in the engine's thread."""
+"""A sequence of tokens in the engine's thread, and its row of a step."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -15,45 +15,45 @@ if TYPE_CHECKING:
 
 
 SCORED_TOKEN_COST = 8
-"""What a scored token takes of a step's budget of prompt tokens: it needs logits over the whole vocabulary."""
+"""Cost of a scored token in a step's budget of prompt tokens: it needs logits over the whole vocabulary."""
 
 
 @dataclass(eq=False)
 class CachedTokens:
-    """Tokens, and the part of them whose keys and values are in the cache."""
+    """The tokens of a sequence, and how many of them have their keys and values in the cache."""
 
     token_ids: list[int]
     pages: list[int] = field(default_factory=list[int])
     computed: int = 0
-    """Tokens, from the first, that are in the cache."""
+    """How many tokens, from the first, are in the cache."""
     prompt_count: int = 0
-    """Tokens, from the first, that were not generated."""
+    """How many tokens, from the first, were not generated."""
     source_ids: tuple[int, ...] = ()
-    """What an encoder has read before the first of them; empty where there is no encoder."""
+    """The input of the encoder; empty where there is no encoder."""
     source_pages: list[int] = field(default_factory=list[int])
     media: PromptMedia | None = None
-    """What stands among its first tokens besides text."""
+    """The media among its prompt tokens."""
     adapter: str = ""
-    """The name of the adapter that it is computed with, if with any."""
+    """The name of its adapter; empty: none."""
     state: Any = None
-    """The model's own cache, where a runner keeps one. Nobody else looks inside, and it goes when the pages go."""
+    """The model's own cache, where the runner uses that. Only the runner reads it; it is freed with the pages."""
 
     @property
     def remaining(self) -> int:
-        """Tokens to compute before the next one can be sampled."""
+        """How many tokens must be computed before the next one can be sampled."""
         return len(self.token_ids) - self.computed
 
     @property
     def plain(self) -> bool:
-        """Whether what is left are tokens with the model's own embeddings."""
+        """Whether all uncomputed tokens have the model's own embeddings, and none a medium's features."""
         return self.media is None or self.computed >= self.prompt_count
 
 
 class Sequence(CachedTokens):
     """A candidate or a beam of a request, with its tokens and its pages.
 
-    Where several sequences of one request begin alike, one of them computes what they share and leads the others, its
-    `followers`. They are forked from it when that is done, and each goes on by itself.
+    Where several sequences of a request share a beginning, one of them, the leader, computes it. The others are its
+    `followers`: they are forked from it when that is done.
     """
 
     def __init__(self, group: "SequenceGroup", token_ids: list[int], candidate: int = 0) -> None:
@@ -69,31 +69,31 @@ class Sequence(CachedTokens):
         self.group = group
         self.request = request
         self.candidate = candidate
-        """Which of the request's outputs this is. All beams have 0: which become an output is known at the end."""
+        """The index of its output. All beams have 0: which of them become outputs is known at the end."""
         self.output = group.outputs[candidate]
-        """What takes its tokens. Of a beam another with each of them."""
+        """Builds its output. A beam has a new builder after each token."""
         self.followers: list[Sequence] = []
         self.tail: list[int] = []
-        """Tokens behind those of `token_ids`, held back until the followers were forked."""
+        """Tokens to append to `token_ids` once the followers are forked."""
         self.rows = 1
-        """Rows to keep free for it and its followers."""
+        """How many rows are reserved for it and its followers."""
         self.branches = False
-        """Whether its logits are for others too: it leads some, or is a beam."""
+        """Whether others need its logits too: it has followers, or is a beam."""
         self.logits: Tensor | None = None
-        """Of a beam, what it has computed while others of its search have not."""
+        """Of a beam: its logits, kept until all beams of the search have theirs."""
         self._undecided = 0
         self._decided_from = 0
         self.lookup: Lookup | None = None
-        """What proposes its next tokens. Made with the first proposal."""
+        """Proposes its next tokens. Made with the first proposal."""
         self.balance = 0.0
-        """Steps that proposed tokens, of any row, have gained it, less what they have cost it: see Speculation."""
+        """Steps that speculation has saved it, less those that it has cost: see Speculation."""
         self.processors: tuple[Processor, ...] | None = None
-        """What its penalties and constraints remember. Made by the sampler with the first token."""
+        """The state of its penalties and constraints. Made by the sampler with the first token."""
         self.wishes: Wishes | None = None
-        """The same where a device chooses. Made when it is first asked for."""
+        """The same where the GPU samples. Made when first needed."""
 
     def twin(self, token_id: int) -> "Sequence":
-        """Returns a new follower, which has one token more than this and is to be forked from it."""
+        """Returns a new follower with one more token, to be forked from this sequence."""
         made = Sequence(self.group, [*self.token_ids, token_id], self.candidate)
         made.branches = self.branches
         self.followers.append(made)
@@ -101,35 +101,36 @@ class Sequence(CachedTokens):
 
     @property
     def undecided(self) -> bool:
-        """Whether its logits are needed to choose its next token: more may be drawn than a device looks at."""
+        """Whether the host needs its logits to choose the next token: the GPU looks only at the likeliest tokens."""
         return self.output_count < self._decided_from
 
     def leave_undecided(self, behind: int = 0) -> None:
-        """Notes that the token behind so many to come is chosen from its logits, and some that follow.
+        """Notes that the host must choose the token after the next `behind` ones, and some that follow.
 
-        Each time it is one more: who is seldom undecided soon goes on as others do, who often is costs them little.
+        Each time it chooses one token more than the time before: a sequence that seldom needs the host soon samples on
+        the GPU again, and one that often does rarely interrupts the steps of others.
         """
         self._undecided += 1
         self._decided_from = self.output_count + behind + self._undecided
 
     @property
     def order(self) -> float:
-        """Sorts sequences: the lower goes first."""
+        """The sort key of sequences: the lowest is served first."""
         return self.group.order
 
     @property
     def looks_up(self) -> bool:
-        """Whether tokens may be proposed to it."""
+        """Whether tokens may be proposed for it."""
         return self.request.lookup is not None and not self.branches
 
     @property
     def ends_next(self) -> bool:
-        """Whether one more token makes the output as long as it may be."""
+        """Whether one more token reaches the output's greatest length."""
         return self.output.token_count + 1 >= self.request.stopping.max_new_tokens
 
     @property
     def output_count(self) -> int:
-        """Tokens generated, those delivered before a resume included."""
+        """How many tokens were generated, including those delivered before a resume."""
         return len(self.token_ids) - self.prompt_count
 
 
@@ -138,16 +139,16 @@ S = TypeVar("S", bound=CachedTokens, covariant=True)
 
 @dataclass(frozen=True)
 class Row(Generic[S]):
-    """One sequence's part of a step: its next `token_count` uncomputed tokens, those proposed behind them included."""
+    """One sequence's part of a step: its next `token_count` uncomputed tokens, including proposed ones."""
 
     sequence: S
     token_count: int
     decodes: bool = False
-    """Whether the one token is the last of a sequence that is generated, rather than part of a prompt."""
+    """Whether its one token is the last one of a generating sequence, rather than part of a prompt."""
     scored: int = 0
-    """How many of them, from the first, have their logits returned, whether the row completes or not."""
+    """How many tokens, from the first, have their logits returned whether the row completes or not."""
     proposed: tuple[int, ...] = ()
-    """Tokens that may turn out to come behind those of a sequence that decodes."""
+    """Proposed tokens, which come after the last one of a decoding sequence."""
 
     @property
     def token_ids(self) -> list[int]:
@@ -157,7 +158,7 @@ class Row(Generic[S]):
 
     @property
     def cost(self) -> int:
-        """What it takes of a step's budget of prompt tokens: what an encoder reads too, where a sequence begins."""
+        """Its cost in a step's budget of prompt tokens, including the encoder's input where a sequence begins."""
         read = 0 if self.sequence.computed else len(self.sequence.source_ids)
         return read + self.token_count + self.scored * (SCORED_TOKEN_COST - 1)
 
@@ -168,11 +169,11 @@ class Row(Generic[S]):
 
     @property
     def outputs(self) -> int:
-        """Tokens behind which logits are computed."""
+        """How many of its tokens have their logits computed."""
         return self.scored + self.completes
 
     def halved(self) -> "Row[S] | None":
-        """Returns a row of half the tokens, or without those proposed; None if there is but one."""
+        """Returns a row with half the tokens, or without the proposed ones; None if it has only one token."""
         if self.proposed:
             return Row(self.sequence, 1, decodes=True)
         count = self.token_count // 2

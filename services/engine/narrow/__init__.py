@@ -1,1 +1,1 @@
-"""Weights of 8 bits, for GPUs: half of what a decode step reads. Kernels for them are in `fusion/triton`."""
+"""Weights of 8 bits, which halve what a decode step reads of a GPU's memory. Their kernels are in `fusion/triton`."""

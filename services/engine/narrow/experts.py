@@ -1,4 +1,4 @@
-"""Experts whose weights take 8 bits a number."""
+"""Experts with 8-bit weights."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ class NarrowWeights(nn.Module):
     """The weights of one product of all experts, `[experts, out, in]`, with a scale for each output of each."""
 
     def __init__(self, weights: Tensor, kind: NarrowKind, device: torch.device, known: Narrowed | None = None) -> None:
-        """Lies on `device`, to which one expert's are moved at a time, unless the numbers are `known`."""
+        """Rounds `weights` on `device`, one expert at a time, unless the rounded numbers are `known`."""
         super().__init__()
         numbers, scales = known or narrowed_by_one(weights, kind, device)
         self.dtype, self.number_type = weights.dtype, numbers.dtype
@@ -24,20 +24,20 @@ class NarrowWeights(nn.Module):
 
     @property
     def numbers(self) -> Tensor:
-        """`[experts, out, in]`, which times `scales` are the weights."""
+        """The 8-bit numbers `[experts, out, in]`; times `scales` they are the weights."""
         return self.bits.view(self.number_type)
 
     def widened(self, output: Tensor | None = None) -> Tensor:
-        """Returns the weights as wide as they are computed with, in `output` if that is given."""
+        """Returns the weights in the dtype of the computation, in `output` if that is given."""
         if output is None:
             output = torch.empty(self.bits.shape, dtype=self.dtype, device=self.bits.device)
         return widened(self.numbers, self.scales, output)
 
 
 class NarrowExperts(nn.Module):
-    """Computes what experts compute, with weights that are all made wide anew at each call.
+    """Computes what experts compute, and converts all weights to the wide dtype at each call.
 
-    This is slow and plain: what faster products are compared with.
+    It is slow and plain: the reference for the kernels.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class NarrowExperts(nn.Module):
         device: torch.device,
         known: tuple[Narrowed | None, Narrowed | None] = (None, None),
     ) -> None:
-        """Lies on `device`, and takes the weights of the experts given, one product after the other.
+        """Rounds the weights of `experts` on `device`, one product after the other.
 
-        They are not read if their numbers are `known`.
+        They are not read if their rounded numbers are `known`.
         """
         super().__init__()
         self.own = experts

@@ -1,4 +1,4 @@
-"""A linear layer whose weight takes 8 bits a number."""
+"""A linear layer with an 8-bit weight."""
 
 from typing import Any
 
@@ -12,18 +12,18 @@ from services.engine.parallel.partial_linear import Exchange
 
 
 class NarrowLinear(nn.Module):
-    """Computes `[..., in] -> [..., out]` with a weight that is made wide anew at each call.
+    """Computes `[..., in] -> [..., out]`, and converts the weight to the wide dtype at each call.
 
-    This is slow and plain: what faster products are compared with.
+    It is slow and plain: the reference for the kernels.
     """
 
     exchange: Exchange | None = None
-    """What products go through, with the bias, where other ranks have the rest of the sums."""
+    """The all-reduce of the product, with the bias, where other ranks have parts of the sum."""
 
     def __init__(
         self, linear: nn.Linear, kind: NarrowKind, device: torch.device, known: Narrowed | None = None
     ) -> None:
-        """Lies on `device`. The layer given keeps its weight, which is not read if its numbers are `known`."""
+        """Rounds a copy of the weight on `device`; it is not read if its rounded numbers are `known`."""
         super().__init__()
         self.kind: NarrowKind = kind
         self.dtype = linear.weight.dtype
@@ -38,16 +38,16 @@ class NarrowLinear(nn.Module):
 
     @property
     def numbers(self) -> Tensor:
-        """`[out, in]`, which times `scales` are the weights."""
+        """The 8-bit numbers `[out, in]`; times `scales` they are the weight."""
         return self.bits.view(self.number_type)
 
     @property
     def weight(self) -> Tensor:
-        """What models see that read the weight themselves."""
+        """A stand-in for models that read the weight themselves."""
         return WideWeight(self)
 
     def widened(self) -> Tensor:
-        """Returns the weight as wide as it is computed with, `[out, in]`."""
+        """Returns the weight `[out, in]` in the dtype of the computation."""
         output = torch.empty(self.out_features, self.in_features, dtype=self.dtype, device=self.bits.device)
         return widened(self.numbers, self.scales, output)
 
@@ -63,7 +63,7 @@ class NarrowLinear(nn.Module):
 
 
 class WideWeight(Tensor):
-    """Tells the shape and type of a weight and takes no memory, until it is computed with."""
+    """Has the shape and dtype of the weight; the 8-bit numbers are converted when it is computed with."""
 
     _layer: NarrowLinear
 

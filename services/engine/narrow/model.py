@@ -1,4 +1,4 @@
-"""Gives the linear layers and the experts of a model weights of 8 bits, one after another."""
+"""Rounds the weights of a model's linear layers and experts to 8 bits, one after another."""
 
 import logging
 from collections import Counter
@@ -17,13 +17,13 @@ from services.engine.narrow.numbers import NarrowKind
 log = logging.getLogger(__name__)
 
 _ROUTERS = {"gate", "router", "shared_expert_gate"}
-"""Last names of layers that choose experts: a small error there is another expert."""
+"""Names of layers that choose experts: there a small error chooses another expert."""
 _LINE = 16
-"""Numbers that a kernel reads at once at least."""
+"""The least count of numbers that a kernel reads at once."""
 
 
 def unsuitable(kind: str, device: torch.device) -> str:
-    """Returns why weights of that kind are of no use on a device, or nothing."""
+    """Returns why weights of that kind cannot be used on a device; empty where they can."""
     if device.type != "cuda":
         return (
             f"--quantization {kind} makes decoding faster on a GPU and slower on a CPU. Use bitsandbytes-int8 to save "
@@ -38,8 +38,8 @@ def unsuitable(kind: str, device: torch.device) -> str:
 def narrow_weights(model: PreTrainedModel, kind: NarrowKind, device: torch.device) -> None:
     """Replaces linear layers and experts by narrow ones on `device` and moves the rest of the model there.
 
-    The weights of each are gone before the next one's are made. Those stay as they are that make the logits or choose
-    experts, whose weights something else uses too, and whose rows are of an odd length.
+    The wide weights of each are freed before the next one is rounded. These layers stay as they are: the output layer,
+    layers that choose experts, layers with shared weights, and those whose rows have a length that no kernel reads.
 
     Raises:
         ValueError: the model has nothing to replace.
@@ -61,7 +61,7 @@ def narrow_weights(model: PreTrainedModel, kind: NarrowKind, device: torch.devic
 
 
 def tell(model: nn.Module, kind: NarrowKind, share: float) -> None:
-    """Logs what was replaced, which are so many of the weights.
+    """Logs what was replaced, `share` of the weights.
 
     Raises:
         ValueError: nothing was.
@@ -78,9 +78,9 @@ def tell(model: nn.Module, kind: NarrowKind, share: float) -> None:
 
 
 def replaceable(model: PreTrainedModel) -> dict[nn.Module, list[str]]:
-    """Returns the modules, with all their names, that neither make the logits nor choose experts.
+    """Returns the modules, with all their names, that may be replaced.
 
-    Nor does anything else hold them than the module they are part of.
+    They are neither the output layer nor choose experts, and no other module holds a reference to them.
     """
     kept, names = listed(model) | {model.get_output_embeddings()}, dict[nn.Module, list[str]]()
     for name, module in model.named_modules(remove_duplicate=False):
@@ -94,17 +94,17 @@ def replaceable(model: PreTrainedModel) -> dict[nn.Module, list[str]]:
 
 
 def rows_suit(shape: Sequence[int]) -> bool:
-    """Returns whether rows of a weight `[.., out, in]` are of a length that a kernel reads at once."""
+    """Returns whether the rows of a weight `[.., out, in]` have a length that kernels read."""
     return shape[-1] % _LINE == 0
 
 
 def narrow_count(model: nn.Module) -> int:
-    """Returns how many weights take 8 bits."""
+    """Returns the number of 8-bit weights."""
     return sum(module.bits.numel() for module in model.modules() if isinstance(module, (NarrowLinear, NarrowWeights)))
 
 
 def _suits(module: nn.Module, uses: Counter[int]) -> bool:
-    """Returns whether these are weights of floats that nothing else uses, in rows that a kernel reads at once."""
+    """Returns whether these are floating-point weights that nothing else uses, in rows that kernels read."""
     names = ("weight",) if isinstance(module, nn.Linear) else weight_names(module)
     weights = [module.get_parameter(name) for name in names]
     shapes = [w.mT.shape if getattr(module, "is_transposed", False) else w.shape for w in weights]

@@ -1,4 +1,4 @@
-"""Weights as 8-bit numbers with a scale for each output, and back."""
+"""Rounds weights to 8-bit numbers with a scale for each output, and converts them back."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
@@ -8,7 +8,7 @@ from torch import Tensor
 
 NarrowKind = Literal["int8", "fp8_e4m3"]
 Narrowed = tuple[Tensor, Tensor]
-"""Numbers of 8 bits `[.., out, in]`, and what to multiply their rows with, float32 `[.., out]`."""
+"""8-bit numbers `[.., out, in]`, and the scales of their rows, float32 `[.., out]`."""
 NARROW_KINDS: Mapping[str, NarrowKind] = {kind: kind for kind in get_args(NarrowKind)}
 """By their names."""
 
@@ -17,7 +17,7 @@ _LARGEST: Mapping[str, float] = {"int8": 127.0, "fp8_e4m3": 448.0}
 
 
 def narrowed(weight: Tensor, kind: NarrowKind) -> Narrowed:
-    """Returns the nearest numbers of that kind to a weight `[.., out, in]`."""
+    """Rounds a weight `[.., out, in]` to the nearest numbers of that kind."""
     wide = weight.detach().float()
     largest = wide.abs().amax(dim=-1)
     scales = torch.where(largest > 0, largest / _LARGEST[kind], 1.0)
@@ -26,13 +26,13 @@ def narrowed(weight: Tensor, kind: NarrowKind) -> Narrowed:
 
 
 def narrowed_by_one(weights: Iterable[Tensor], kind: NarrowKind, device: torch.device) -> Narrowed:
-    """Returns those of several weights together, which are moved to `device` one at a time."""
+    """Rounds several weights and stacks the results; they are moved to `device` one at a time."""
     pairs = [narrowed(weight.to(device), kind) for weight in weights]
     return torch.stack([numbers for numbers, _ in pairs]), torch.stack([scales for _, scales in pairs])
 
 
 def widened(numbers: Tensor, scales: Tensor, output: Tensor) -> Tensor:
-    """Writes the weights they stand for to `output` `[.., out, in]`, rounded once to its type, and returns that."""
+    """Writes numbers times scales to `output` `[.., out, in]`, rounded once to its dtype, and returns it."""
     column = scales.unsqueeze(-1)
     if numbers.dtype is torch.int8:
         return torch.mul(numbers, column, out=output)

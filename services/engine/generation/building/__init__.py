@@ -1,1 +1,1 @@
-"""What happens at load: the parts of an engine are chosen, sized, put together and compared with the model's own."""
+"""What happens at load: an engine's parts are chosen, sized, put together, and compared with the model itself."""

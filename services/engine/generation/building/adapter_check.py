@@ -1,4 +1,4 @@
-"""Compares what adapters compute beside a model's rows with what they compute beside its own modules, at load."""
+"""Compares the engine's logits with adapters to those of the model's own modules with adapters, at load."""
 
 import logging
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AdapterCheck:
-    """What the engine's logits with each adapter are held against."""
+    """The logits that the engine must reproduce with each adapter."""
 
     prompts: Tensor
     logits: dict[str, Tensor]
@@ -25,10 +25,10 @@ class AdapterCheck:
 
     @classmethod
     def of(cls, loaded: LoadedModel, prompts: Tensor) -> "AdapterCheck":
-        """Returns that of a model whose modules are its own.
+        """Computes them with the model's own modules, before any is replaced.
 
         Raises:
-            ModelRefused: an adapter changes layers that are given other tokens than those of a step.
+            ModelRefused: an adapter changes a layer that reads other tokens than the step's, such as an encoder's.
         """
         logits: dict[str, Tensor] = {}
         adapters = loaded.adapters
@@ -60,10 +60,10 @@ class AdapterCheck:
 def verify_adapters(
     loaded: LoadedModel, check: AdapterCheck, runner: ModelRunner, pool: PagePool, allowed: float
 ) -> None:
-    """Compares what adapters compute. Where they share steps with other rows and that fails, they do not any more.
+    """Compares the logits with adapters; where these differ, rows with adapters no longer share steps with others.
 
     Raises:
-        ModelRefused: they compute something else by themselves too.
+        ModelRefused: they differ in steps of their own too.
     """
     adapters = loaded.adapters
     if adapters is not None and (adapters.joined or adapters.grouped):

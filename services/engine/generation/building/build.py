@@ -1,4 +1,4 @@
-"""Puts an engine together for a loaded model: probes what its layers store, sizes the cache, checks the result."""
+"""Builds the engine of a loaded model: probes what its layers store, sizes the cache, and checks the result."""
 
 import logging
 from collections.abc import Callable
@@ -58,35 +58,35 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """An engine that was checked against its model, not started yet."""
+    """An engine that was checked against its model and is not started yet."""
 
     engine: GenerationEngine
     context_tokens: int
     """Prompt and output together: the model's own context, or the cache if that is smaller."""
     source_tokens: int = 0
-    """What an encoder reads at most; 0 where there is none."""
+    """The context length of the encoder; 0 where there is none."""
     concurrency: int = 1
-    """Sequences that share a step at most."""
+    """The most sequences that share a step."""
     serial: bool = False
-    """Whether the rows of a step are run one by one, each on the model's own cache."""
+    """Whether rows are run one by one, each with the model's own cache, instead of batched over pages."""
     reason: str = ""
-    """Why they are run this way: a sentence or two."""
+    """Why rows are run this way: a sentence or two."""
     cache_pages: int = 0
     memory: MemoryPlan | None = None
     """Where the device's memory goes, where that is known."""
     media_cache: MediaCache | None = None
-    """Of images and recordings in prompts, where the model reads any."""
+    """The cache of encoded images and recordings, where the model reads any."""
     no_lookup: str = ""
-    """Why tokens cannot be proposed by prompt lookup; empty where they can."""
+    """Why prompt lookup cannot be used; empty where it can."""
     rank_bytes: tuple[int, ...] = ()
-    """What each rank holds of weights, keys and values, where the model is divided among several."""
+    """Bytes of weights, keys and values on each rank, where there are several."""
 
 
 def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
-    """Returns the engine for `loaded`: with a paged cache if the model computes the same with one, else serial.
+    """Returns the engine for `loaded`: batched over a paged cache if the model then computes the same, else serial.
 
     Raises:
-        ModelRefused: the engine's results differ from the model's own either way, or its cache is too small.
+        ModelRefused: the results differ from the model's own either way, or there is too little memory for a cache.
     """
     require_rows(loaded, settings.max_sequences)
     if loaded.pictures or loaded.decoder_start_ids:
@@ -106,7 +106,7 @@ def build_engine(loaded: LoadedModel, settings: EngineSettings, metrics: EngineM
 
 
 def engine_of(loaded: LoadedModel, parts: Parts, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
-    """Returns the engine that is put together from checked parts."""
+    """Returns the engine made of checked parts."""
     clock = work_clock(loaded.device)
     serial, pages = isinstance(parts.runner, SerialRunner), parts.pool.page_count
     no_lookup = hindrance(parts.runner)
@@ -158,10 +158,10 @@ def _scheduler_of(parts: Parts, settings: EngineSettings, clock: Callable[[], fl
 
 
 def paged_parts(loaded: LoadedModel, settings: EngineSettings, memory: DeviceMemory | None = None) -> Parts:
-    """Returns the parts of an engine whose keys and values lie in pages. `memory` is the device's unless given.
+    """Returns the parts of an engine with a paged cache. `memory` is by default that of the device.
 
     Raises:
-        NotPaged: the model keeps other state, or the engine's results differ from its own.
+        NotPaged: the model has other state than keys and values, or the engine's results differ from its own.
         ModelRefused: there is not enough memory.
     """
     cache = PagedCache(loaded, settings, asked_layouts(loaded, settings), memory or memory_of(loaded.device))
@@ -176,7 +176,7 @@ def paged_parts(loaded: LoadedModel, settings: EngineSettings, memory: DeviceMem
 
 
 def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> Parts:
-    """Returns the parts of an engine whose sequences each have the model's own cache; `reason` says why.
+    """Returns the parts of a serial engine, whose sequences each have the model's own cache; `reason` says why.
 
     Raises:
         ModelRefused: even so its results differ from the model's own.
@@ -199,7 +199,7 @@ def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> 
 
 
 def asked_layouts(loaded: LoadedModel, settings: EngineSettings) -> dict[int, LayerLayout]:
-    """Returns what `probe_layouts` does, in the bits that keys and values are to have."""
+    """Returns what `probe_layouts` does, narrowed to 8 bits where the settings say so."""
     return {index: replace(layout, narrow=settings.narrow_cache) for index, layout in probe_layouts(loaded).items()}
 
 
@@ -208,8 +208,8 @@ def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
     """Returns what each attention layer stores, by running the model once on two tokens.
 
     Raises:
-        NotPaged: a layer stores something else, or a token's keys depend on more than what is before it.
-        ModelRefused: tokens see those behind them.
+        NotPaged: a layer stores other state, or a token's keys depend on more than the tokens before it.
+        ModelRefused: attention is not causal.
     """
     config = loaded.model.config.get_text_config()
     if by_length := frequencies_depend_on_length(config):
@@ -247,7 +247,7 @@ def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
 
 
 def _forgets(config: PretrainedConfig, probe: LayoutProbe) -> bool:
-    """Returns whether a layer of the model's own cache keeps a window only, whose attention knows of none."""
+    """Returns whether the model's own cache drops tokens of a layer whose attention has no sliding window."""
     own: list[Any] = DynamicCache(config=config).layers
     return any(
         getattr(own[index], "is_sliding", False) and not layer.sliding_window

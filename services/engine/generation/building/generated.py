@@ -1,4 +1,4 @@
-"""What a model's own `generate` makes of a few prompts, and how far an engine's logits are from it."""
+"""Reference outputs of a model's own `generate`, and how far an engine's logits are from them."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -22,20 +22,20 @@ _NEW_TOKENS = 8
 
 @dataclass(frozen=True)
 class Reference:
-    """What `generate` made of one prompt."""
+    """The output of `generate` for one prompt."""
 
     source_ids: tuple[int, ...]
     prompt: list[int]
     tokens: list[int]
     logits: Tensor
-    """As computed by the model behind the prompt and behind each token but the last, `[tokens, vocabulary]`."""
+    """The logits that each generated token was chosen from, `[tokens, vocabulary]`."""
     media: PromptMedia | None = None
-    """What stood in the prompt."""
+    """The media in the prompt."""
 
 
 @torch.inference_mode()
 def generated(loaded: LoadedModel, length: int) -> Reference:
-    """Returns what `generate` makes of `length` random tokens.
+    """Returns the output of `generate` for a prompt of `length` random tokens.
 
     Raises:
         ModelRefused: it fails, or computes what is no number.
@@ -52,7 +52,7 @@ def generated(loaded: LoadedModel, length: int) -> Reference:
 def continued(
     loaded: LoadedModel, inputs: dict[str, Tensor], source: tuple[int, ...] = (), media: PromptMedia | None = None
 ) -> Reference:
-    """Returns what `generate` makes of its `inputs`, in which an encoder reads `source` or `media` stand.
+    """Returns the output of `generate` for its `inputs`; they hold the encoder's input `source`, or `media`.
 
     Raises:
         ModelRefused: it fails, or computes what is no number.
@@ -73,10 +73,10 @@ def continued(
 
 
 class Trial:
-    """One sequence that is to continue as `generate` did."""
+    """A sequence of which the engine must compute the reference's logits."""
 
     def __init__(self, reference: Reference, begun: int) -> None:
-        """The first `begun` tokens that were generated are given with the prompt."""
+        """The first `begun` generated tokens are part of the prompt."""
         self.sequence = CachedTokens(
             [*reference.prompt, *reference.tokens[:begun]],
             prompt_count=len(reference.prompt),
@@ -88,11 +88,11 @@ class Trial:
         self._rest = reference.tokens[begun:]
 
     def row(self, chunk: int | None) -> Row[CachedTokens]:
-        """Returns what to compute next, at most `chunk` tokens."""
+        """Returns the next row, of at most `chunk` tokens."""
         return Row(self.sequence, min(chunk or self.sequence.remaining, self.sequence.remaining))
 
     def take(self, row: Row[CachedTokens], logits: Iterator[Tensor]) -> None:
-        """Notes that a row was computed, and takes its logits if it completes the sequence."""
+        """Notes that a row was computed, and keeps its logits if it completes the tokens so far."""
         completes = row.completes
         self.sequence.computed += row.token_count
         if completes:
@@ -113,9 +113,10 @@ def relative_error(
     pool: PagePool | None = None,
     begun: tuple[int, ...] = (0, _NEW_TOKENS // 2),
 ) -> float:
-    """Returns the error of a runner's logits, of sequences beside each other, each of them `begun` so many tokens on.
+    """Returns the relative error of a runner's logits for all references, which share its steps.
 
-    Prompts are computed `chunk` tokens at a time, or whole; pages are taken from `pool` if there is one.
+    `begun` holds for each sequence how many generated tokens are part of its prompt. Prompts are computed in chunks of
+    `chunk` tokens, or whole; pages are taken from `pool` if there is one.
     """
     trials = [Trial(reference, count) for count in begun for reference in references]
     sequences = [trial.sequence for trial in trials]
@@ -132,7 +133,7 @@ def relative_error(
 
 @contextmanager
 def _pages(sequences: list[CachedTokens], pool: PagePool | None) -> Generator[None]:
-    """Gives sequences pages for as long as they are tried."""
+    """Gives the sequences pages within this context."""
     try:
         for sequence in sequences if pool else ():
             assert pool is not None

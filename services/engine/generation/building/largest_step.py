@@ -1,4 +1,4 @@
-"""What the largest step takes of a device's memory, found by running it."""
+"""Measures the memory that the largest step takes, by running it."""
 
 import logging
 
@@ -25,13 +25,13 @@ from services.engine.loading import LoadedModel
 log = logging.getLogger(__name__)
 
 _DEMANDING = SamplingParameters(temperature=1.0, top_p=0.999999, typical_p=0.999)
-"""Of likeliest tokens it looks at all, and sorts them twice."""
+"""The parameters whose sampling takes the most memory: they sort the whole vocabulary twice."""
 
 
 def step_costs(
     loaded: LoadedModel, settings: EngineSettings, runner: ModelRunner, pool: PagePool, memory: DeviceMemory, most: int
 ) -> StepCosts:
-    """Runs the largest steps there can be, of contexts of at most `most` tokens, and records the largest that decodes.
+    """Runs the largest possible steps, with contexts of at most `most` tokens, and records the largest decode step.
 
     Raises:
         ModelRefused: not even one of them fits.
@@ -53,9 +53,9 @@ def step_costs(
 
 
 def largest_steps(settings: EngineSettings, pool: PagePool, longest: int) -> list[list[Row[CachedTokens]]]:
-    """Returns two steps: one reads and decodes as much as a step may, one tells the likelihood of what it reads.
+    """Returns two steps: one reads and decodes as much as a step may, one scores the tokens that it reads.
 
-    Every row ends a sequence of `longest` tokens, all in one page over and over: what is read there is nothing.
+    Every row is the end of a sequence of `longest` tokens, all in the same page: their values do not matter.
     """
     pages: list[int] = []
     pool.grow(pages, 1)
@@ -79,10 +79,9 @@ def largest_steps(settings: EngineSettings, pool: PagePool, longest: int) -> lis
 
 @torch.inference_mode()
 def _run(runner: ModelRunner, rows: list[Row[CachedTokens]]) -> None:
-    """Runs a step and draws from what it returns as the most demanding request would have it.
+    """Runs a step and samples from its logits by the parameters that take the most memory.
 
-    Draws besides as the device does it for a step of as many proposed tokens as there may be, and where it changes the
-    logits of all rows.
+    Samples besides as the GPU does it: with the most proposed tokens of a step, and with changed logits in all rows.
     """
     logits = runner.run(rows)
     _copy = logits.clone()  # kept where likelihoods are asked for
@@ -95,7 +94,7 @@ def _run(runner: ModelRunner, rows: list[Row[CachedTokens]]) -> None:
 
 
 def change_all(logits: Tensor) -> None:
-    """Takes the memory that `LogitChanges` take at most, of rows with float32 `logits` `[rows, vocabulary]`."""
+    """Allocates as much as LogitChanges ever take for rows of float32 `logits` `[rows, vocabulary]`."""
     # They are laid anew while those before are still there: how often each token was used, which are not allowed.
     _laid = [(torch.empty_like(logits), torch.empty_like(logits, dtype=torch.bool)) for _ in range(2)]
     _changed, typical = logits.clone(), logits.clone()

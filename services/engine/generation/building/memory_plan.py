@@ -1,4 +1,4 @@
-"""Where the memory of a device goes: weights, steps, recorded steps, media, and what is left for the cache."""
+"""The plan of a device's memory: weights, steps, recorded steps, media, and the rest for the cache."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,9 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.device.memory import DeviceMemory, MemoryReading
 
 HOST_SHARE = 0.25
-"""Of the memory that is free beside a model on a CPU: the rest is for steps, for files being read, and for others."""
+"""The cache's share of the host's free memory: the rest is for steps, for files being read, and for others."""
 UNMEASURED_SHARE = 0.5
-"""Of what a GPU has left, where no largest step was measured."""
+"""The cache's share of a GPU's free memory, where the largest step was not measured."""
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,11 @@ class StepCosts:
     """Bytes that steps take beside weights and cache."""
 
     steps: int = 0
-    """Of the largest step, at its peak; 0 where that was not measured."""
+    """Peak of the largest step; 0 where that was not measured."""
     graphs: int = 0
-    """Of decode steps that were recorded."""
+    """Recorded decode steps."""
     media: int = 0
-    """Of what is kept of images and recordings in prompts."""
+    """Cached features of images and recordings in prompts."""
 
     @property
     def all(self) -> int:
@@ -40,7 +40,7 @@ class MemoryPlan:
 
     @property
     def parts(self) -> dict[str, int]:
-        """Every part by its name, in the order in which they are told; the reserve is what nobody is meant to take."""
+        """The size of each part by name, in the order of the log; `reserve` stays free."""
         reading, costs = self.reading, self.costs
         return {
             "total": reading.total,
@@ -60,15 +60,15 @@ class MemoryPlan:
 
 
 def cache_room(reading: MemoryReading, costs: StepCosts, share: float) -> int:
-    """Returns how many bytes a cache may take, so that the process has `share` of what others leave; may be negative.
+    """Returns how many bytes a cache may take if the process takes `share` of what others leave; may be negative.
 
-    What others hold is theirs: services may share a GPU, each with its share of what it finds.
+    Several services may share a GPU: each takes its share of the memory that it finds free.
     """
     return int(share * (reading.free + reading.held)) - reading.held - costs.all
 
 
 def default_bytes(memory: DeviceMemory, share: float) -> int:
-    """Returns the size of a cache that nobody has chosen, where no step was measured."""
+    """Returns the default size of a cache, where no step was measured."""
     reading = memory.read()
     if not memory.measures:
         return int(reading.free * HOST_SHARE)
@@ -90,7 +90,7 @@ def require_room(wanted: int, reading: MemoryReading, costs: StepCosts) -> None:
 
 
 def require_page(page_bytes: int, room: int, reading: MemoryReading, costs: StepCosts, share: float) -> None:
-    """Checks that a cache of the size that is left holds anything.
+    """Checks that the room for the cache holds one page at least.
 
     Raises:
         ModelRefused: it does not. The message says what to lower.

@@ -1,4 +1,4 @@
-"""What an engine is put together from, however its model is run: settings, a checked runner, and pages."""
+"""The parts of an engine, paged or serial: settings, a checked runner, and pages."""
 
 import logging
 from dataclasses import dataclass, field
@@ -29,31 +29,31 @@ class EngineSettings:
 
     max_sequences: int = 32
     prefill_tokens: int = 2048
-    """Prompt tokens per step at most."""
+    """The most prompt tokens of a step."""
     decode_slowdown: float = 1.5
-    """How many times as long a step may take for a prompt beside rows that decode; see PrefillBudget."""
+    """How many times as long a step may take that reads a prompt beside decoding rows; see PrefillBudget."""
     cache_bytes: int | None = None
-    """Memory for keys and values; less is taken where every row at full context needs less. None: what there is."""
+    """Size of the cache; less is taken if all rows at full context need less. None: what the memory plan leaves."""
     narrow_cache: bool = False
     """Whether keys and values are stored in 8 bits."""
     memory_share: float = 0.9
-    """How much of a GPU's memory, less what others hold there, is taken at most where `cache_bytes` is None."""
+    """The share of a GPU's memory, less what others hold, that is used where `cache_bytes` is None."""
     share_prefixes: bool = True
-    """Whether requests start behind beginnings that others have computed."""
+    """Whether the prefix cache is on."""
     record_decoding: bool = True
     """Whether steps are recorded as CUDA graphs, where there is a GPU."""
     unread_tokens: int = 1024
-    """Generated tokens that may wait for a slow reader."""
+    """The most generated tokens that may wait for a slow reader."""
     messages_per_second: int = 0
-    """Deltas of all streams together at most; 0 for no bound."""
+    """The most deltas per second of all streams together; 0: no bound."""
     media_cache_bytes: int = 256 << 20
-    """Memory for what was made of images and recordings, for prompts to come that hold the same."""
+    """Size of the cache of encoded images and recordings."""
     queue: QueueLimits = field(default_factory=QueueLimits)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What is different about an engine by how its model is run."""
+    """What differs between paged and serial engines."""
 
     runner: Runner
     pool: PagePool
@@ -61,16 +61,16 @@ class Parts:
     whole_prompts: bool
     share_prefixes: bool
     shares_pages: bool
-    """Whether pages hold what is computed; else they only stand for the memory it takes."""
+    """Whether pages hold the keys and values; otherwise they only account for the memory of a sequence's own cache."""
     reason: str
     reading_seconds: float = 0.0
-    """How much longer a step takes for reading at all, beside steps that are recorded."""
+    """The fixed extra cost of a step that reads prompts, where decode steps are replayed from a recording."""
     memory: MemoryPlan | None = None
     """Where the device's memory goes, where steps share pages."""
 
 
 def require_rows(loaded: LoadedModel, max_sequences: int) -> None:
-    """Checks that a request that leaves all to the model can run.
+    """Checks that a request with the model's default parameters can run.
 
     Raises:
         ModelRefused: the model's own generation configuration asks for more beams or outputs than there are rows.
@@ -84,7 +84,7 @@ def require_rows(loaded: LoadedModel, max_sequences: int) -> None:
 
 
 def require_wide(settings: EngineSettings, reason: str) -> None:
-    """Checks that 8 bits are not asked for where no kernel reads them; `reason` is a sentence.
+    """Checks that no 8-bit cache is asked for where no kernel reads one; `reason` is a sentence.
 
     Raises:
         ModelRefused: they are.
@@ -122,7 +122,7 @@ def page_count(
 ) -> int:
     """Returns how many pages the cache gets: as many as all sequences at full context need, within `cache_bytes`.
 
-    What sequences keep besides is set aside first. `sequences` are the settings' own unless given.
+    Memory that sequences hold besides pages is set aside first. `sequences` is by default that of the settings.
 
     Raises:
         ModelRefused: no page has room, or the device has less free.
@@ -146,12 +146,12 @@ def page_count(
 
 
 def cache_bytes(settings: EngineSettings, memory: DeviceMemory) -> int:
-    """Returns what the cache may take where no step was measured."""
+    """Returns the size of the cache in bytes, where no step was measured."""
     return default_bytes(memory, settings.memory_share) if settings.cache_bytes is None else settings.cache_bytes
 
 
 def most_pages(loaded: LoadedModel, sequences: int) -> int:
-    """Returns how many pages so many sequences take at full context."""
+    """Returns how many pages `sequences` at full context take."""
     return sequences * (pages_of(loaded.source_tokens) + pages_of(loaded.context_tokens))
 
 
@@ -161,9 +161,9 @@ def pages_of(tokens: int) -> int:
 
 
 def fitting(loaded: LoadedModel, pool: PagePool) -> tuple[int, int]:
-    """Returns how many tokens an encoder may read and how long prompt and output may be, so that one request fits.
+    """Returns the context lengths of encoder and decoder with which one request fits into the cache.
 
-    Where both do not fit at their full lengths, they share the pages in proportion.
+    Where both do not fit at their full lengths, they are shortened in proportion.
     """
     source, context = loaded.source_tokens, loaded.context_tokens
     if pages_of(source) + pages_of(context) <= pool.page_count:

@@ -1,4 +1,4 @@
-"""Compares the paged engine with the model's own forward once, at load."""
+"""Compares the paged engine with the model's own forward at load."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -23,40 +23,40 @@ _LONGEST = 600
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
 _HALF = {torch.bfloat16, torch.float16}
 _NOISE = 2.0
-"""Times its noise that a model in half precision may be off."""
+"""The error allowed in half precision, in multiples of the model's rounding noise."""
 _MOST = 0.25
-"""Never more than this, however noisy the model: the logits of another model are off by 1.4."""
+"""The most that is ever allowed: unrelated logits have a relative error of 1.4."""
 NARROW_ERROR = 0.2
-"""Relative error allowed of keys and values in 8 bits: each is off by up to a sixteenth, 3 % on average."""
+"""Relative error allowed with an 8-bit cache: each number is off by up to a sixteenth, 3 % on average."""
 
 
 def tolerance(loaded: LoadedModel) -> float:
-    """Returns the relative error of the logits that rounding explains."""
+    """Returns the relative error of logits that is allowed for rounding."""
     return _TOLERANCE.get(loaded.model.dtype, 0.05)
 
 
 class NotPaged(Exception):
-    """A model's state does not go into pages, or not with equal results. The message says why in a sentence."""
+    """The model cannot be run with a paged cache, or not with equal results. The message says why in a sentence."""
 
 
 def check_prompts(loaded: LoadedModel, pool: PagePool) -> Tensor:
-    """Returns the prompts compared, `[prompts, tokens]`: long enough to leave a short sliding window."""
+    """Returns the prompts to compare, `[prompts, tokens]`: longer than a short sliding window."""
     length = min(_length(loaded), pool.page_count * pool.page_size // 2, loaded.context_tokens)
     return torch.randint(loaded.vocabulary_size, (2, length), generator=torch.Generator().manual_seed(0))
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the engine's logits are held against."""
+    """The logits that the engine must reproduce."""
 
     logits: Tensor
     """The model's own, `[prompts, vocabulary]`."""
     allowed: float
-    """The relative error that rounding explains."""
+    """The relative error allowed."""
 
     @classmethod
     def of(cls, loaded: LoadedModel, prompts: Tensor) -> "Expected":
-        """Returns that of a model whose modules are its own, by how far rounding anew takes its logits.
+        """Computes them with the model's own modules, and the error allowed from the model's sensitivity to rounding.
 
         Raises:
             ModelRefused: it computes what is no number.
@@ -75,10 +75,10 @@ def verify(
 ) -> None:
     """Runs the prompts in chunks, side by side, and compares their last logits with the model's own.
 
-    So one of them alone, of which the last step is one token: such steps may have kernels of their own.
+    One of them is compared alone too, with a last step of one token: such steps may have kernels of their own.
 
     Raises:
-        NotPaged: they differ by more than `allowed`, which is what rounding explains unless it is given.
+        NotPaged: they differ by more than `allowed`, by default that of `expected`.
     """
     allowed = expected.allowed if allowed is None else allowed
     prompts = check_prompts(loaded, pool)
@@ -96,9 +96,9 @@ def verify(
 
 @contextmanager
 def rounded_anew(model: nn.Module) -> Generator[None]:
-    """Lets each innermost module return numbers that are up to half a unit in the last place off, at random.
+    """Makes each leaf module return numbers with random errors of up to half a unit in the last place.
 
-    A kernel that adds in another order returns such numbers too, and deep models turn them into visible differences.
+    A kernel that adds in another order has such errors too, and deep models amplify them.
     """
     generators: dict[torch.device, torch.Generator] = {}
 

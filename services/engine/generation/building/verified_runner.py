@@ -1,4 +1,4 @@
-"""A runner that was compared with the model itself, by the fastest modules and attention with which it may be."""
+"""Makes a runner with the fastest modules and attention whose results equal the model's own."""
 
 import logging
 from collections.abc import Callable
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def verified_runner(loaded: LoadedModel, cache: KVCache, pool: PagePool) -> ModelRunner:
-    """Returns a runner that was compared with the model itself, by the fastest attention with which it may be.
+    """Returns a runner with the fastest attention whose results equal the model's own.
 
     Raises:
         NotPaged: the results differ with plain attention too.
@@ -62,10 +62,9 @@ def accelerate_and_verify(
     agreed: Agreed = bool,
     prepare: Callable[[], None] = lambda: None,
 ) -> None:
-    """Puts faster modules into the model where there are any, and compares the engine with the model itself.
+    """Replaces the model's modules by faster ones and compares the engine with the model itself.
 
-    Ranks that each have a part of the model agree on what is put in. `prepare` is called as soon as the model's own
-    results are known.
+    Ranks agree on what is replaced. `prepare` is called as soon as the model's own results are known.
 
     Raises:
         NotPaged: their results differ, with the model's own modules too.
@@ -101,7 +100,7 @@ def accelerate_and_verify(
 def fuse_by_kernels(
     substitutions: Substitutions, loaded: LoadedModel, backend: AttentionBackend, run: Callable[[], object]
 ) -> None:
-    """Puts faster modules into a model on a GPU, or none if `run` fails; what else fails is left out alone."""
+    """Replaces modules of a model on a GPU by kernels: none if `run` fails, else all that compute the same."""
     # Here, as Triton is not made for every system.
     from services.engine.fusion.triton.joining import join
     from services.engine.fusion.triton.substitution import fuse_on_gpu

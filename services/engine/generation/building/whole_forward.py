@@ -1,4 +1,4 @@
-"""Lets a runner compute a decoder in one call, where that gives what the model's own forward gives."""
+"""Has a runner compute the whole decoder in one native call, where that equals the model's own forward."""
 
 import logging
 from functools import partial
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def run_whole(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> None:
-    """Sets `runner.whole` if all parts of the model are known, and together give the same logits by the bit."""
+    """Sets `runner.whole` if all parts of the model are known and the logits are the same by the bit."""
     library = load_library() if loaded.device.type == "cpu" else None
     run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
     if library is None or (parts := decoder_parts(loaded.model, run)) is None:

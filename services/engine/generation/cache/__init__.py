@@ -1,1 +1,1 @@
-"""Keys and values of sequences: in pages that may be shared, or in the model's own cache."""
+"""The state of sequences: keys and values in pages that may be shared, or the model's own cache."""

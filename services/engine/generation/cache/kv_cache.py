@@ -9,16 +9,16 @@ from torch import Tensor
 from services.engine.native.arena import Arena
 
 _LINE = 16
-"""Columns of values are filled up to a multiple of this, so that kernels read whole vectors."""
+"""The columns of values are padded to a multiple of this, so that kernels read whole vectors."""
 
 
 _SCALE = torch.float32
 _GREATEST, _LEAST = 448.0, 1e-12
-"""What 8 bits hold at most, and the least greatest number that is told from zero."""
+"""The greatest float8 number, and a floor for the greatest number of a row, which is divided by."""
 
 
 def narrowed(numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the bits of float8_e4m3fn, uint8, of numbers `[T, heads, width]`, and their scales `[T, heads]`."""
+    """Rounds numbers `[T, heads, width]` to float8_e4m3fn. Returns their bits as uint8, and scales `[T, heads]`."""
     wide = numbers.float()
     scales = wide.abs().amax(dim=-1).clamp(min=_LEAST) / _GREATEST
     within = (wide / scales.unsqueeze(-1)).clamp(-_GREATEST, _GREATEST)
@@ -26,7 +26,7 @@ def narrowed(numbers: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def widened(bits: Tensor, scales: Tensor) -> Tensor:
-    """Returns float32 numbers `[T, heads, width]` of what `narrowed` returned."""
+    """Returns the float32 numbers `[T, heads, width]` that the bits and scales of `narrowed` stand for."""
     return bits.view(torch.float8_e4m3fn).float() * scales.unsqueeze(-1)
 
 
@@ -40,18 +40,18 @@ class LayerLayout:
     value_width: int
     dtype: torch.dtype
     narrow: bool = False
-    """Whether they are stored in 8 bits, with a scale for each token and head beside; `dtype` is what they are else."""
+    """Whether they are stored as float8 with a scale for each token and head; `dtype` is that of the model."""
 
     @property
     def columns(self) -> int:
-        """Numbers a value takes in the cache."""
+        """The width of a stored value, padding included."""
         return -(-self.value_width // _LINE) * _LINE
 
     @property
     def pair(self) -> int:
-        """Numbers that processors have next to each other, along the width of keys and along the tokens of values.
+        """How many numbers lie side by side, along the width of keys and along the tokens of values.
 
-        Two of 16 bits, which they multiply and add at once.
+        Two where they have 16 bits, as CPUs multiply and add such pairs at once.
         """
         return 2 if not self.narrow and self.dtype.itemsize == 2 and self.key_width % 2 == 0 else 1
 
@@ -74,10 +74,10 @@ class KVCache:
     that a query is multiplied with all tokens of a page at once; its values are
     `[pages, kv_heads, page_size / pair, columns, pair]`.
 
-    On a GPU a token's numbers lie behind one another instead, for its lanes read neighbours at once: these shapes are
-    then views with pairs of one, of keys `[pages, kv_heads, page_size, key_width]` and of values alike.
+    On a GPU, whose lanes read neighbours at once, the numbers of a token are contiguous instead: the shapes above are
+    then views, with pairs of one number, of keys `[pages, kv_heads, page_size, key_width]` and values alike.
 
-    A narrow layer's are the bits of float8_e4m3fn, to be multiplied with scales `[pages, kv_heads, page_size]`.
+    A narrow layer holds float8_e4m3fn bits, and scales `[pages, kv_heads, page_size]` to multiply them with.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class KVCache:
         *,
         by_token: bool | None = None,
     ) -> None:
-        """Takes all memory now. `by_token` says whether a token's numbers lie together, as by default on a GPU."""
+        """Allocates all memory. `by_token` says whether the numbers of a token are contiguous; by default, on a GPU."""
         self.layouts = layouts
         self.page_size = page_size
         self.by_token = device.type != "cpu" if by_token is None else by_token
@@ -134,7 +134,7 @@ class KVCache:
         return [pages[place // size] * size + place % size for place in range(first, end)]
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
-        """Stores `[T, kv_heads, width]` keys and values at the `T` slots. Writing the same slot again is harmless."""
+        """Stores `[T, kv_heads, width]` keys and values at the `T` slots. A slot may be written again."""
         layout = self.layouts[layer]
         pages, offsets = slots // self.page_size, slots % self.page_size
         pair = self._pair(layout)
@@ -147,7 +147,7 @@ class KVCache:
         places[pages, :, offsets // pair, :, offsets % pair] = values
 
     def copy_pages(self, sources: list[int], targets: list[int]) -> None:
-        """Copies pages, in all layers. None may be both a source and a target."""
+        """Copies pages, in all layers. No page may be both a source and a target."""
         device = next(iter(self._keys.values())).device
         of, to = (torch.tensor(pages, dtype=torch.int64, device=device) for pages in (sources, targets))
         scales = (tensor for pair in self._scales.values() for tensor in pair)

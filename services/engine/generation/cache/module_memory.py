@@ -1,4 +1,4 @@
-"""What a model's modules remember between two forwards, which must be each sequence's own."""
+"""State that a model keeps in its modules between forwards, and which each sequence needs for itself."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from torch import nn
 
 _ROTARY = ("inv_freq", "max_seq_len_cached", "attention_scaling")
-"""Ends of the names of what rotary embeddings change when a sequence outgrows the length they were made for."""
+"""Endings of the names of buffers that rotary embeddings change when a sequence gets longer than ever."""
 
 Remembered = tuple[Any, ...]
 
 
 class ModuleMemory:
-    """Takes and puts back what changes inside a model while it runs: recurrent states, frequencies that grow."""
+    """Reads and restores state inside a model's modules: recurrent states, rotary frequencies that grow."""
 
     def __init__(self, model: nn.Module, run: Callable[[], object]) -> None:
-        """`run` runs the model; what has changed by then is watched."""
+        """`run` runs the model: what that changes is the state."""
         before = list(_attributes(model))
         run()
         watched = [
@@ -25,14 +25,14 @@ class ModuleMemory:
         ]
         self._places = [(module, name) for module, name, _ in watched]
         self.fresh: Remembered = tuple(value for _, _, value in watched)
-        """What a sequence begins with."""
+        """The state of a new sequence."""
 
     def take(self) -> Remembered:
-        """Returns what the modules remember now."""
+        """Returns the state of the modules now."""
         return tuple(getattr(module, name) for module, name in self._places)
 
     def recall(self, remembered: Remembered) -> None:
-        """Makes the modules remember that again."""
+        """Restores a state that `take` returned."""
         for (module, name), value in zip(self._places, remembered, strict=True):
             setattr(module, name, value)
 

@@ -1,8 +1,8 @@
 """A model's own cache of one sequence, made and advanced exactly as `generate` does it.
 
-`generate` hands a caller's own decoding loop everything it has prepared: what the encoder made of its input, the cache
-of the model's kind, masks, positions. That is taken here, and the loop's body is run one step at a time, so that
-sequences can take turns.
+`generate` hands a custom decoding loop all that it has prepared: the encoder's output, the cache of the model's kind,
+masks, positions. This takes them over and runs the body of the loop one step at a time, so that sequences can take
+turns.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,19 @@ from services.engine.generation.cache.module_memory import ModuleMemory
 from services.engine.multimodal.processor import of_tokens
 
 _UNBOUNDED = 1 << 30
-"""A length that `generate` checks and that no sequence reaches."""
+"""A `max_length` that no sequence reaches; `generate` wants one."""
 
 
 class OwnCache:
-    """Grows with its sequence; belongs to the thread that runs the model."""
+    """The cache of one sequence. Used in the thread that runs the model only."""
 
     def __init__(self, model: PreTrainedModel, memory: ModuleMemory, given: Mapping[str, Any] | None = None) -> None:
-        """Takes what all sequences share, and what this one's `generate` is given.
+        """Makes the cache of a sequence without tokens.
 
         Args:
-            model: what is run.
-            memory: what its modules remember, which is put in place before each step and taken back after.
-            given: what `generate` is given beside tokens, in the place of what an encoder would read.
+            model: The model.
+            memory: The state in its modules, which is restored before each step and read after it.
+            given: Inputs of `generate` beside tokens, in the place of the encoder's.
         """
         self._model: Any = model
         self._given = given
@@ -39,13 +39,13 @@ class OwnCache:
         self._arguments: dict[str, Any] | None = None
         self._output: Any = None
         self.length = 0
-        """Tokens it holds, from the first."""
+        """How many tokens it holds."""
 
     def advance(self, token_ids: Sequence[int], source_ids: Sequence[int] = (), scored: int = 0) -> Tensor:
         """Computes the tokens of `token_ids` that it does not hold yet, at least one, in one forward.
 
-        An encoder reads `source_ids` before the first. Returns float32 logits `[scored + 1, vocabulary]`: behind each
-        of the first `scored` of these tokens, and behind the last. What it holds after a failure is worthless.
+        An encoder reads `source_ids` before the first. Returns float32 logits `[scored + 1, vocabulary]`: after each of
+        the first `scored` of these tokens, and after the last. After a failure the cache must not be used any more.
         """
         tokens = torch.tensor([token_ids], device=self._model.device)
         self._memory.recall(self._remembered)
@@ -66,13 +66,13 @@ class OwnCache:
         return logits
 
     def tensors(self) -> list[Tensor]:
-        """Returns what it keeps on the device, each tensor once."""
+        """Returns its tensors on the device, each once."""
         found: dict[int, Tensor] = {}
         _collect([self._arguments, self._remembered], found, set())
         return list(found.values())
 
     def fork(self) -> "OwnCache":
-        """Returns a copy that grows by itself."""
+        """Returns an independent copy."""
         shared = {id(self._model): self._model, id(self._memory): self._memory}
         # Nobody changes what was read.
         shared |= {id(value): value for value in (self._given or {}).values()}

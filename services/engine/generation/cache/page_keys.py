@@ -10,15 +10,15 @@ _DIGEST_BYTES = 16
 
 
 class PageKeys:
-    """The keys of one sequence's full pages, computed as far as somebody asks.
+    """The keys of one sequence's full pages, computed on demand.
 
-    Never shared between two salts, nor between two adapters or one and none.
+    Sequences with different salts or adapters have different keys.
     """
 
     def __init__(
         self, token_ids: list[int], page_size: int, salt: str, media: PromptMedia | None = None, adapter: str = ""
     ) -> None:
-        """Reads `token_ids`, which may grow at the end and never change before it. `media` stand among the first."""
+        """`token_ids` may only be appended to. `media` are among the first."""
         self._media = media
         self._token_ids = token_ids
         self._page_size = page_size
@@ -27,7 +27,7 @@ class PageKeys:
         self._keys: list[PageKey] = []
 
     def before_last(self) -> list[PageKey]:
-        """Returns the keys of all full pages before the last token, which is always computed anew."""
+        """Returns the keys of all full pages before the last token, which is always recomputed."""
         return self.first((len(self._token_ids) - 1) // self._page_size)
 
     def first(self, count: int) -> list[PageKey]:

@@ -1,4 +1,4 @@
-"""Which pages of the KV cache are free, who holds the others, and which hold a beginning that others may share.
+"""Which pages of the KV cache are free, how often others are held, and which hold a prefix that may be shared.
 
 Pure bookkeeping; `kv_cache` holds the tensors.
 """
@@ -12,10 +12,10 @@ PageKey = bytes
 
 
 class PagePool:
-    """Hands out page numbers in [0, page_count). Not thread-safe: it belongs to the engine's thread.
+    """Hands out page numbers in [0, page_count). Not thread-safe: used in the engine's thread only.
 
-    A full page may be published under a key. It is then shared with whoever needs the same beginning, and when the last
-    holder has released it, it stays for the next until its room is needed: the longest unused goes first.
+    A full page may be published under a key, and is then shared with sequences that have the same prefix. When its last
+    holder has released it, it stays cached until the page is needed: the least recently used goes first.
     """
 
     def __init__(self, page_count: int, page_size: int) -> None:
@@ -29,7 +29,7 @@ class PagePool:
 
     @property
     def free_count(self) -> int:
-        """Pages nobody holds, those included that are kept for others."""
+        """Pages that nobody holds, cached ones included."""
         return len(self._free) + len(self._kept)
 
     def pages_for(self, token_count: int) -> int:
@@ -48,7 +48,7 @@ class PagePool:
         return True
 
     def share(self, keys: Iterable[PageKey]) -> list[int]:
-        """Returns the published pages of the longest beginning of `keys`, held by the caller from now on."""
+        """Returns the published pages of the longest known prefix of `keys`, which the caller then holds."""
         pages: list[int] = []
         for key in keys:
             page = self._page_of.get(key)
@@ -60,11 +60,11 @@ class PagePool:
         return pages
 
     def published(self, keys: Iterable[PageKey]) -> int:
-        """Returns how many of the first keys `share` would find now."""
+        """Returns how many pages `share` would return now."""
         return sum(1 for _ in takewhile(self._page_of.__contains__, keys))
 
     def hold(self, pages: Iterable[int]) -> list[int]:
-        """Returns pages that somebody holds, held by the caller too from now on."""
+        """Returns a copy of `pages`, which somebody holds and the caller then holds too."""
         held = list(pages)
         for page in held:
             self._holders[page] += 1
@@ -77,7 +77,7 @@ class PagePool:
             self._key_of[page] = key
 
     def release(self, pages: list[int]) -> None:
-        """Takes all of `pages` back and empties the list."""
+        """Releases all of `pages` and empties the list."""
         # Backwards, so that of one sequence the end is forgotten before the beginning, which more may share.
         for page in reversed(pages):
             self._holders[page] -= 1

@@ -1,4 +1,4 @@
-"""The paged cache of a decoder: of what size, and what it is made of once that is known."""
+"""Chooses the size of a paged cache, and makes it."""
 
 import logging
 from collections.abc import Callable
@@ -24,14 +24,14 @@ from services.engine.loading import LoadedModel
 log = logging.getLogger(__name__)
 
 _TRIAL_PAGES = 512
-"""Of the cache with which a model is checked and steps are measured, before the size of its own is known."""
+"""Pages of the temporary cache with which the model is checked and steps are measured."""
 
 
 class PagedCache:
     """Makes the cache as large as the device has room for.
 
-    Where a device can be measured, the model is checked with a small cache, the largest step is run, and what that
-    leaves is the cache. Elsewhere it is a share of what is free, or as large as it was asked to be.
+    Where the device's memory can be measured, the model is checked with a small cache and the largest step is run; the
+    cache then gets what is left. Elsewhere it gets a share of the free memory, or the size in the settings.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class PagedCache:
         self._page_bytes = PAGE_SIZE * self._token_bytes
 
     def build(self, verified: Callable[[KVCache, PagePool], ModelRunner]) -> tuple[ModelRunner, PagePool, MemoryPlan]:
-        """Returns the runner that `verified` returns for a cache, with the cache it is to have, its pages and the plan.
+        """Returns the runner that `verified` makes for a cache, with its final cache, its pages and the memory plan.
 
         Raises:
             ModelRefused: there is not enough memory. The message says what to lower.

@@ -1,4 +1,4 @@
-"""Beginnings that sequences share: pages that one has computed and others start behind."""
+"""Prefixes that sequences share: full pages that one sequence has computed and others reuse."""
 
 from services.engine.generation.cache.page_keys import PageKeys
 from services.engine.generation.cache.page_pool import PagePool
@@ -6,15 +6,15 @@ from services.engine.generation.sequence import Sequence
 
 
 class Prefixes:
-    """Publishes full pages as they are computed, and finds what a sequence begins with. The engine's thread's."""
+    """Publishes full pages once they are computed, and finds those of a new sequence. For the engine's thread."""
 
     def __init__(self, pool: PagePool, *, published: bool, shares_pages: bool) -> None:
-        """Without `published`, sequences share only what another candidate of their request holds, if pages at all."""
+        """Without `published`, a sequence reuses only pages of other candidates of its request."""
         self._pool, self._published, self._shares_pages = pool, published, shares_pages
         self._keys: dict[Sequence, PageKeys] = {}
 
     def advance(self, sequence: Sequence, count: int) -> None:
-        """Notes that so many more tokens are in the cache, and publishes the pages they have filled."""
+        """Notes that `count` more tokens are in the cache, and publishes the pages that these have filled."""
         size = self._pool.page_size
         filled = sequence.computed // size
         sequence.computed += count
@@ -24,15 +24,15 @@ class Prefixes:
                 self._pool.publish(page, key)
 
     def known(self, sequence: Sequence) -> int:
-        """Returns how many tokens a sequence would start behind that others have computed."""
+        """Returns how many tokens of a sequence `shared` would find in the cache."""
         if not self._published or not self._shares_pages or sequence.group.scoring:
             return 0
         return self._pool.published(self._keys_of(sequence).before_last()) * self._pool.page_size
 
     def shared(self, sequence: Sequence) -> list[int]:
-        """Takes hold of pages a sequence begins with that others have filled; its last token is computed anew.
+        """Takes hold of the pages of a sequence's prefix that others have filled, all before its last token.
 
-        What others published, or else what another candidate of its request holds of the prompt.
+        They are published ones, or else those of the prompt that another candidate of its request holds.
         """
         if sequence.group.scoring or not self._shares_pages:
             return []
@@ -43,7 +43,7 @@ class Prefixes:
         return self._pool.hold(fullest.pages[: min(alike, fullest.computed // self._pool.page_size)])
 
     def forget(self, sequence: Sequence) -> None:
-        """Lets go of what it knows of a sequence that is gone, or whose tokens were cut."""
+        """Forgets the keys of a sequence that has ended, or whose tokens were cut."""
         self._keys.pop(sequence, None)
 
     def _keys_of(self, sequence: Sequence) -> PageKeys:

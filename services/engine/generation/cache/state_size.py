@@ -1,4 +1,4 @@
-"""How much memory a sequence takes whose state is the model's own cache."""
+"""Measures the memory of a sequence whose state is the model's own cache."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _SHORT, _LONG = 16, 48
 
 @dataclass(frozen=True)
 class StateSize:
-    """Bytes of one sequence: those it takes whatever its length, as recurrent states do, and those of each token."""
+    """Bytes of one sequence: a fixed part, such as recurrent states, and a part for each token."""
 
     fixed_bytes: int
     token_bytes: int
@@ -23,9 +23,9 @@ class StateSize:
 
 @torch.inference_mode()
 def state_size(loaded: LoadedModel, memory: ModuleMemory, given: Mapping[str, Any] | None = None) -> StateSize:
-    """Measures sequences of two lengths. Where an encoder's tokens take more than a decoder's, all are counted so.
+    """Measures sequences of two lengths. All tokens count as the larger of an encoder's and a decoder's.
 
-    Where something is `given` beside tokens, see OwnCache, an encoder reads nothing else.
+    `given` are inputs beside tokens, as for OwnCache; an encoder then reads nothing else.
     """
 
     def measured(prompt: int, source: int) -> int:
