@@ -60,7 +60,9 @@ class EngineMetrics:
         self.requests_running = gauge(
             "requests_running", "Sequences that hold a row of the batch, items in the batch, texts that are spoken."
         )
-        self.requests_waiting = gauge("requests_waiting", "Accepted requests that no step has worked on yet.")
+        self.requests_waiting = gauge(
+            "requests_waiting", "Accepted requests that no step has worked on yet, or that wait to go on."
+        )
         self.tokens_waiting = gauge(
             "tokens_waiting", "Tokens read, images, or frames of sound, of the requests that wait."
         )

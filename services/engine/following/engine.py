@@ -11,9 +11,11 @@ import torch
 
 from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, SensoriumError
 from services.engine.admission import Admission, QueueLimits
+from services.engine.audio.reader import FRAMES_PER_SECOND
 from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory, let_go
 from services.engine.following.model import FollowingModel, Written
+from services.engine.following.seats import Seats
 from services.engine.following.session import Session
 from services.engine.following.stream import FollowingStream, Letter, Progress
 from services.engine.generation.requests.request import Work
@@ -21,9 +23,6 @@ from services.engine.metrics import EngineMetrics
 from services.engine.threads.engine import Engine
 
 log = logging.getLogger(__name__)
-
-_IDLE_SECONDS = 5.0
-"""An utterance that let the model wait so long gives up its row to one that waits; it begins anew when more comes."""
 
 
 class FollowingEngine(Engine):
@@ -40,12 +39,12 @@ class FollowingEngine(Engine):
         self._new: deque[Session] = deque()
         self._sent: deque[tuple[Session, Letter]] = deque()
         self._left: deque[Session] = deque()
-        self._standing: list[Session] = []
-        """Those without a row, in the order in which they get one."""
-        self._seated: list[Session] = []
-        self._free = list(range(model.rows))
-        metrics.requests_running.set_function(lambda: len(self._seated))
+        self._seats = seats = Seats(model.rows, model.rate)
+        metrics.requests_running.set_function(lambda: len(seats.seated))
         metrics.requests_waiting.set_function(lambda: admission.requests + self.live.requests)
+        metrics.tokens_waiting.set_function(
+            lambda: sum(each.heard for each in [*seats.standing] if each.due) * FRAMES_PER_SECOND // model.rate
+        )
 
     def follow(self, deadline: float | None, work: Work, *, recorded: bool = False) -> FollowingStream:
         """Queues an utterance, and returns what takes its samples and tells what is written. Its time goes to `work`.
@@ -91,7 +90,7 @@ class FollowingEngine(Engine):
 
     def _receive(self) -> None:
         while self._new:
-            self._standing.append(self._new.popleft())
+            self._seats.come(self._new.popleft())
         now = time.monotonic()
         told: set[Session] = set()
         while self._sent:
@@ -102,7 +101,7 @@ class FollowingEngine(Engine):
                 told.add(session)
         while self._left:
             self._end(self._left.popleft(), "cancelled")
-        for session in [*self._standing, *self._seated]:
+        for session in self._seats:
             if session.deadline is not None and now >= session.deadline:
                 self._end(session, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
         self._tell_idle(told)
@@ -114,67 +113,25 @@ class FollowingEngine(Engine):
                 _send(session, Progress(heard=session.heard))
 
     def _seat(self) -> None:
-        """Gives rows to those that have something to be heard, if need be of others of which nothing comes."""
-        while (waiting := self._next()) is not None:
-            if not self._free and not self._displace(waiting):
-                return
-            row = self._free[0]
-            waiting.sit(self._model.track(row, waiting.written), row, time.monotonic())
-            self._free.remove(row)
-            self._standing.remove(waiting)
-            self._seated.append(waiting)
-            if waiting.timeline.started is None:
-                waiting.timeline.started = time.monotonic()
-                waiting.queue.leave(1, started=True)
-            self._tell_idle([waiting])
-
-    def _next(self) -> Session | None:
-        """Returns who gets a row next: live speech before recordings, and else who has waited longest."""
-        return min((each for each in self._standing if each.due), key=lambda session: session.recorded, default=None)
-
-    def _displace(self, waiting: Session) -> bool:
-        """Takes a row for one that waits. Returns whether there was one to be taken.
-
-        It is that of whoever let the model wait longest, if that is long enough; else live speech takes that of the
-        recording of which least was written, which goes on before the other ones.
-        """
-        session = min(self._idle(), key=self._idle_since, default=None)
-        if session is not None and time.monotonic() - self._idle_since(session) >= _IDLE_SECONDS:
-            self._vacate(session)
-            self._standing.append(session)
-            return True
-        recordings = [each for each in self._seated if each.recorded]
-        if waiting.recorded or not recordings:
-            return False
-        session = min(recordings, key=lambda session: len(session.written))
-        self._vacate(session)
-        session.due = True
-        self._standing.insert(0, session)
-        return True
-
-    def _idle(self) -> list[Session]:
-        return [session for session in self._seated if session.track is not None and not session.track.ready]
-
-    def _idle_since(self, session: Session) -> float:
-        return session.idle_since(self._model.rate)
-
-    def _vacate(self, session: Session) -> None:
-        self._seated.remove(session)
-        self._free = sorted([*self._free, session.row])  # rows that adjoin are read without being copied
-        session.rise()
+        """Gives rows to those that have something to be heard, if need be of others."""
+        while (found := self._seats.next(time.monotonic())) is not None:
+            session, row = found
+            session.sit(self._model.track(row, session.written), row, time.monotonic())
+            self._seats.sit(session)
+            self._tell_idle([session])
 
     def _pause(self) -> float | None:
         """Returns how many seconds nothing is to be done unless something comes, or None for ever."""
-        ends = [each.deadline for each in [*self._seated, *self._standing] if each.deadline is not None]
-        if any(session.due for session in self._standing):
-            ends += [self._idle_since(session) + _IDLE_SECONDS for session in self._idle()]
+        ends = [each.deadline for each in self._seats if each.deadline is not None]
+        if (idle := self._seats.next_idle()) is not None:
+            ends.append(idle)
         return max(min(ends) - time.monotonic(), 0.001) if ends else None
 
     @torch.inference_mode()
     def _step(self) -> bool:
         """Takes all that have sound enough a token further. Returns whether any had."""
         self._seat()
-        ready = [session for session in self._seated if session.track is not None and session.track.ready]
+        ready = [session for session in self._seats.seated if session.track is not None and session.track.ready]
         ready.sort(key=lambda session: session.row)  # as rows adjoin
         if not ready:
             return False
@@ -245,24 +202,20 @@ class FollowingEngine(Engine):
     def _end(self, session: Session, reason: str, error: SensoriumError | None = None) -> None:
         if session.ended:
             return
-        if session.timeline.started is None:
-            session.queue.leave(1, started=False)
+        session.part(started=False)
         self._metrics.requests.labels(reason).inc()
         self._leave(session)
         if error is not None:
             _send(session, Progress(end=error))
 
     def _end_all(self, error: SensoriumError) -> None:
-        for session in [*self._standing, *self._seated]:
+        for session in self._seats:
             self._end(session, "error", error)
 
     def _leave(self, session: Session) -> None:
         session.ended = True
         session.timeline.ended = time.monotonic()
-        if session in self._seated:
-            self._vacate(session)
-        elif session in self._standing:
-            self._standing.remove(session)
+        self._seats.leave(session)
         session.pieces.clear()
 
 

@@ -21,7 +21,7 @@ class Session:
     work: Work
     stream: FollowingStream
     queue: Admission
-    """Where it is counted until it has a row."""
+    """Where it is counted while it waits for a row."""
     recorded: bool
     """Whether all of it was there when it came."""
     track: Track | None = None
@@ -42,6 +42,10 @@ class Session:
     """When it got its row."""
     before: int = 0
     """Samples that had come by then."""
+    counted: bool = True
+    """Whether it is, in its queue."""
+    yields: int = 0
+    """Times that live speech went before it, or took its row, since no recording here came before it."""
     ended: bool = False
 
     def __post_init__(self) -> None:
@@ -54,14 +58,31 @@ class Session:
         else:
             self.pieces.append(samples)
             self.heard += len(samples)
-        self.due = True
         if self.track is not None:
             self._hand(self.track, [samples])
+        else:
+            self.wait()
+
+    def wait(self) -> None:
+        """Takes note that there is something which no row has heard."""
+        self.due = True
+        if not self.counted:
+            self.counted = True
+            self.queue.come_back(1)
+
+    def part(self, *, started: bool) -> None:
+        """Waits no more."""
+        if self.counted:
+            self.counted = False
+            self.queue.leave(1, started=started)
 
     def sit(self, track: Track, row: int, now: float) -> None:
         """Gives it a row, where it begins with all that came so far."""
         self.track, self.row = track, row
         self.seated, self.before = now, self.heard
+        # Only what is new tells how fast those that wait get on: what begins anew was in their way before.
+        self.part(started=self.timeline.started is None)
+        self.timeline.started = now if self.timeline.started is None else self.timeline.started
         self._hand(track, [*self.pieces, *([None] if self.whole else [])])
 
     def rise(self) -> None:

@@ -19,6 +19,7 @@ from services.engine.admission import Admission, QueueLimits
 from services.engine.checkpoint import Checkpoint
 from services.engine.device.memory import HostMemory
 from services.engine.following import engine as engine_module
+from services.engine.following import seats
 from services.engine.following.engine import FollowingEngine
 from services.engine.following.loading import load_following_model
 from services.engine.following.model import FollowingModel, Written
@@ -41,8 +42,9 @@ def loaded(folder: Path, kind: str, rows: int) -> FollowingModel:
 
 
 @asynccontextmanager
-async def running(model: FollowingModel) -> AsyncIterator[FollowingEngine]:
-    engine = FollowingEngine(model, Admission(QueueLimits(1)), EngineMetrics(CollectorRegistry()), most_live=64)
+async def running(model: FollowingModel, registry: CollectorRegistry | None = None) -> AsyncIterator[FollowingEngine]:
+    metrics = EngineMetrics(registry or CollectorRegistry())
+    engine = FollowingEngine(model, Admission(QueueLimits(1)), metrics, most_live=64)
     engine.start()
     try:
         yield engine
@@ -78,7 +80,7 @@ async def test_one_that_is_not_sent_on_gives_up_its_row_and_goes_on_later(
     first, other = (sound(2, seed, rate=model.rate) for seed in (1, 2))
     async with running(model) as engine:
         wanted = [await whole(engine, samples) for samples in (first, other)]
-        monkeypatch.setattr(engine_module, "_IDLE_SECONDS", 0.01)
+        monkeypatch.setattr(seats, "IDLE_SECONDS", 0.01)
         resting = engine.follow(None, Work())
         resting.push(first[: len(first) // 2])
         await until(lambda: resting.caught_up)
@@ -151,6 +153,36 @@ async def test_live_speech_takes_the_row_of_a_recording_which_begins_anew(tmp_pa
     assert rows[-2 * count :] == [2] * count + [3] * count, "the one that was begun goes on before the other"
     (told,) = engine._metrics.generation_tokens.collect()
     assert told.samples[0].value == 3 * count, "what is written again is counted once"
+
+
+async def test_what_waits_is_told_live_or_recorded_and_when_it_has_lost_its_row(tmp_path: Path) -> None:
+    model, registry = loaded(tmp_path, "kyutai_speech_to_text", rows=1), CollectorRegistry()
+    samples, own, gate = sound(1, rate=model.rate), model.step, threading.Semaphore(3)
+
+    def step(tracks: Sequence[Any]) -> list[Written]:
+        gate.acquire()
+        return own(tracks)
+
+    def waiting(unit: str) -> float | None:
+        return registry.get_sample_value(f"sensorium_engine_{unit}_waiting")
+
+    model.step = step
+    async with running(model, registry) as engine:
+        first = recording(engine, samples)
+        await until(lambda: len(first.written) == 3)
+        live = [engine.follow(None, Work()) for _ in range(2)]
+        for stream, count in zip(live, (1, 2), strict=True):
+            for _ in range(count):
+                stream.push(samples)
+            stream.end()
+        gate.release(2)  # one for what was begun with the recording, and one with live speech in its place
+        await until(lambda: engine.admission.requests == 1)
+        assert engine.live.requests == 1
+        assert (waiting("requests"), waiting("tokens")) == (2, 50 + 100)
+        gate.release(1000)
+        for stream in (*live, first):
+            await tokens(stream)
+        assert (waiting("requests"), waiting("tokens")) == (0, 0)
 
 
 @pytest.mark.parametrize(
