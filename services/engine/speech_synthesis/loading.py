@@ -48,7 +48,8 @@ from services.engine.speech_synthesis.higgs import Higgs
 from services.engine.speech_synthesis.higgs_codec import codec_class
 from services.engine.speech_synthesis.model import LoadedSpeaker, Manner, SpeakingModel
 from services.engine.speech_synthesis.musicgen import MusicGen
-from services.engine.speech_synthesis.pocket import PocketSettings, PocketTts, read_voices
+from services.engine.speech_synthesis.pocket import PocketSettings, PocketTts
+from services.engine.speech_synthesis.pocket_voices import pocket_voices
 from services.engine.speech_synthesis.speecht5 import SpeechT5
 from services.engine.speech_synthesis.vits import Vits
 
@@ -214,14 +215,9 @@ def _load_higgs(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any
 
 
 def _load_pocket(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, parts: SpeakerParts) -> Loaded:
-    if parts.voices is None:
-        raise ModelRefused(
-            f"{checkpoint.source} is told who speaks by latents of a recording: name a file of voices with --voices, "
-            "each `[frames, latents]` as the codec of its voices encodes a recording."
-        )
     told: Any = config
     width = getattr(told, "audio_prompt_dim", told.latent_dim)
-    voices = read_voices(parts.voices, width, told.max_position_embeddings // 2)
+    voices = pocket_voices(checkpoint, parts.voices, width, told.max_position_embeddings // 2)
     model = read_model(checkpoint, config, AutoModelForTextToWaveform).eval()
     codec = _load_codec(checkpoint, parts.vocoder, AutoConfig, AutoModel, "the folder of its audio tokenizer")
     own = _processor_settings(checkpoint)

@@ -6,12 +6,10 @@ Gradium Phonon is one, whose voices are of another codec than its sound.
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from jinja2 import TemplateError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from services.engine.checkpoint import ModelRefused
@@ -138,20 +136,3 @@ class PocketTts:
         written = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         begun = self._tokenizer.bos_token and written.startswith(self._tokenizer.bos_token)
         return self._tokenizer(written, add_special_tokens=not begun)["input_ids"]
-
-
-def read_voices(path: Path, width: int, longest: int) -> dict[str, Tensor]:
-    """Returns the voices of a file of safetensors by name, `[frames, width]`, in the order of their names.
-
-    Raises:
-        ModelRefused: one is something else, or has more frames than `longest`.
-    """
-    voices = {name: value.float() for name, value in sorted(load_file(path).items())}
-    for name, value in voices.items():
-        fits = value.dim() == 2 and value.shape[1] == width and 0 < len(value) <= longest
-        if not fits or not torch.isfinite(value).all():
-            raise ModelRefused(
-                f"{path}: the voice {name!r} is {list(value.shape)} numbers, and the model takes {width} for each of "
-                f"up to {longest} frames."
-            )
-    return voices

@@ -109,6 +109,47 @@ def test_its_codec_is_tried(tmp_path: Path) -> None:
         try_out(speaking)
 
 
+@pytest.mark.parametrize("kind", ["PocketTTS", "GradiumPhononTTS"])
+def test_voices_that_lie_beside_it_are_read_where_no_file_is_named(tmp_path: Path, kind: str) -> None:
+    folder = write_pocket(tmp_path, kind=kind)
+    told, shipped = load_file(folder / VOICES), folder / "voices"
+    shipped.mkdir()
+    for name, latents in told.items():  # of one, as a batch
+        save_file({"latents": latents[None] if name == "bert" else latents}, shipped / f"{name}.safetensors")
+    (shipped / "carl.pt").write_bytes(b"is not read, whatever it is")
+    (shipped / "README.md").write_text("voices")
+    speaker = load_speaker(Checkpoint(str(folder), CPU), SpeakerParts()).speaker
+    assert list(speaker.voices) == ["anna", "bert"]
+    for place, name in enumerate(speaker.voices):
+        pieces, _ = spoken(speaker, speaker.read("one two"), Manner(voice=place), 1)
+        assert_same(pieces, own(folder, 1, "one two", name), 2)
+    save_file({"own": told["anna"]}, folder / VOICES)
+    assert list(loaded(folder).speaker.voices) == ["own"]
+
+
+def test_what_a_model_made_of_a_voice_is_no_voice(tmp_path: Path) -> None:
+    folder = write_pocket(tmp_path)
+    (folder / "voices").mkdir()
+    file = folder / "voices" / "anna.safetensors"
+
+    def unread() -> str:
+        with pytest.raises(ModelRefused) as caught:
+            load_speaker(Checkpoint(str(folder), CPU), SpeakerParts())
+        return str(caught.value)
+
+    state = {f"layers.{i}.self_attn/cache": torch.zeros(2, 1, 7, 4, 8) for i in range(2)}
+    save_file(state | {"layers.0.self_attn/offset": torch.tensor([7])}, file)
+    said = unread()
+    assert f"{file} does not hold the latents of one voice, but 3 arrays (layers.0.self_attn/cache, " in said
+    assert "Those are not read: name a file of voices with --voices, each `[frames, latents]` as the codec" in said
+    save_file({"cache": torch.zeros(2, 1, 7, 4, 8)}, file)
+    assert "the voice 'anna' is [2, 1, 7, 4, 8] numbers, and the model takes 4 for each of up to" in unread()
+    save_file({"latents": torch.zeros(7, 4, dtype=torch.int64)}, file)
+    assert "the voice 'anna'" in unread()
+    file.write_bytes(b"no safetensors")
+    assert "cannot be loaded" in unread()
+
+
 def test_its_voices_codec_and_template_fit_it(tmp_path: Path) -> None:
     folder = write_pocket(tmp_path)
     with pytest.raises(ModelRefused, match="name a file of voices with --voices, each"):
