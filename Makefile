@@ -64,7 +64,8 @@ format: $(READY) ## Formats, and fixes what lint can fix.
 protos: $(READY) ## Generates sensorium/v1 from protos.
 	$(BIN)/python protos/generate.py
 
-docs: $(READY) ## Writes docs/metrics.md from the code.
+docs: $(READY) ## Writes docs/api from the protos and docs/metrics.md from the code.
+	$(BIN)/python -m tests.docs.api_pages
 	$(BIN)/python -m tests.docs.metrics_page > docs/metrics.md
 
 manifests: $(READY) ## Writes tests/k8s/snapshots from k8s.

@@ -39,6 +39,7 @@ def _directions(ports: Ports) -> str:
   .venv/bin/sensorium vision classify-image models/digits/held_out/00.png --model digits
   .venv/bin/sensorium speech synthesize "turn on the kitchen light" --model synthesizer -o light.wav
   .venv/bin/sensorium speech transcribe light.wav --model transcriber
+docs/examples.md has a call for each task, for grpcurl and in Python.
 
 [bold]Watch it[/]
   curl -s http://127.0.0.1:{ports.gateway_metrics}/metrics | grep ^sensorium_gateway

@@ -20,8 +20,10 @@ from local.nursery import Fork
 from local.process import ChildProcess
 from sensorium.v1.models_pb2 import MODEL_STATE_READY, ListModelsRequest
 
-START_SECONDS = 120.0
+STALLED_SECONDS = 300.0
+"""Once nothing further became ready for this long, a start has failed; the whole may take longer on a busy machine."""
 _POLL_SECONDS = 0.1
+_NAMED = 3
 
 
 class StackFailed(Exception):
@@ -129,11 +131,12 @@ class Stack:
     def __enter__(self) -> Self:
         addresses: list[str] = []
         for member, (port, metrics_port) in zip(self.members, self.ports.services, strict=True):
-            model = ["--model", str(member.folder), "--device", "cpu"]
+            model = ["--model", str(member.folder), "--device", "cpu", *element_type()]
             self._start(Fork, member.name, member.module, [*model, *_ports(port, metrics_port)])
             addresses.append(f"{member.name}=127.0.0.1:{port}")
         ports = _ports(self.ports.gateway, self.ports.gateway_metrics)
-        self._start(ChildProcess, "gateway", "gateway", ["--static", ",".join(addresses), *ports])
+        # On this machine alone, whoever tries it out may ask for the schema, as grpcurl and the like do.
+        self._start(ChildProcess, "gateway", "gateway", ["--static", ",".join(addresses), "--reflection", *ports])
         return self
 
     def __exit__(
@@ -155,14 +158,16 @@ class Stack:
         """Yields a word on what is still awaited, a few times a second, and returns when everything is ready.
 
         Raises:
-            StackFailed: a process ended, or too much time passed.
+            StackFailed: a process ended, or nothing further became ready for too long.
         """
-        give_up = time.monotonic() + START_SECONDS
+        before, since = "", time.monotonic()
         with sensorium.Client(self.target, retry=None) as client:
             while awaited := self._awaited(client):
                 self.check()
-                if time.monotonic() > give_up:
-                    raise StackFailed(f"Not ready after {START_SECONDS:.0f} s: {awaited}.")
+                if awaited != before:
+                    before, since = awaited, time.monotonic()
+                elif time.monotonic() - since > STALLED_SECONDS:
+                    raise StackFailed(f"For {STALLED_SECONDS:.0f} s nothing has changed: {awaited}.")
                 yield awaited
                 time.sleep(_POLL_SECONDS)
 
@@ -187,7 +192,25 @@ class Stack:
             return "the gateway is starting"
         ready = {model.identity.name for model in models if model.state == MODEL_STATE_READY}
         waiting = [member.name for member in self.members if member.name not in ready]
-        return f"loading {', '.join(waiting)}" if waiting else ""
+        return told_of(waiting, len(self.members)) if waiting else ""
+
+
+def element_type(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
+    """Returns the option for x86 processors without AVX-512, on which torch emulates the models' bfloat16.
+
+    A convolution takes some fifty times as long there as in float32.
+    """
+    try:
+        flags = next((line.split() for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), [])
+    except OSError:
+        flags = []
+    return ["--dtype", "float32"] if flags and "avx512bw" not in flags else []
+
+
+def told_of(waiting: Sequence[str], of: int) -> str:
+    """Returns in one short line what is ready of so many models, and which are awaited."""
+    named = ", ".join(waiting[:_NAMED]) + (", …" if len(waiting) > _NAMED else "")
+    return f"{of - len(waiting)} of {of} models ready, loading {named}"
 
 
 def _ports(port: int, metrics_port: int) -> list[str]:

@@ -11,6 +11,7 @@ from services.multimodal.config import MultimodalSettings
 from services.speech.config import SpeechSettings
 from services.text.config import TextSettings
 from services.vision.config import VisionSettings
+from tests.docs.api_pages import FOLDER, pages
 from tests.docs.metrics_page import page
 
 ROOT = Path(__file__).parent.parent.parent
@@ -20,6 +21,19 @@ SERVICES = [ROOT / f"docs/{name}.md" for name in ("serving", "text", "vision", "
 
 def test_the_page_of_metrics_is_what_the_registries_declare() -> None:
     assert (ROOT / "docs/metrics.md").read_text() == page(), "run `make docs`"
+
+
+def test_the_reference_is_what_the_contract_says() -> None:
+    assert {path: path.read_text() for path in FOLDER.iterdir()} == pages(), "run `make docs`"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+def test_types_of_the_reference_lead_to_their_headings(path: Path) -> None:
+    links = re.findall(r"\]\(([a-z]*(?:\.md)?)#([a-z]+)\)", path.read_text())
+    assert links
+    for page_name, anchor in links:
+        headings = re.findall(r"^#+ (.+)$", (path.parent / (page_name or path.name)).read_text(), re.MULTILINE)
+        assert anchor in {heading.replace(".", "").lower() for heading in headings}, (page_name, anchor)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

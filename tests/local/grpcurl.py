@@ -1,0 +1,41 @@
+"""What the page of examples uses of grpcurl, by gRPC reflection as grpcurl does it.
+
+`grpcurl.py -plaintext [-d JSON] HOST:PORT METHOD|list`
+"""
+
+import argparse
+from typing import Any
+
+import grpc
+from google.protobuf import json_format, message_factory
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+
+def main() -> None:
+    """Prints the services, or each answer as JSON."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-plaintext", action="store_true", required=True)
+    parser.add_argument("-d", default="{}")
+    parser.add_argument("target")
+    parser.add_argument("method")
+    given = parser.parse_args()
+    with grpc.insecure_channel(given.target) as channel:
+        known = ProtoReflectionDescriptorDatabase(channel)
+        if given.method == "list":
+            print("\n".join(known.get_services()))
+            return
+        service, _, name = given.method.partition("/")
+        method: Any = DescriptorPool(known).FindServiceByName(service).FindMethodByName(name)
+        request = json_format.Parse(given.d, message_factory.GetMessageClass(method.input_type)())
+        call = channel.unary_stream(
+            f"/{given.method}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
+        )
+        for answer in call(request, timeout=120):
+            print(json_format.MessageToJson(answer))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+import time
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from local import stack
+from local.fleet import fleet
+from local.stack import Ports, Stack, StackFailed
+
+PATIENCE = 0.4
+
+
+class Slow(Stack):
+    """Starts nothing: models become ready one by one, each after half of the patience there is; the last may not."""
+
+    def __init__(self, *, stalls: bool) -> None:
+        super().__init__(Ports.free(1), fleet()[:1])
+        self.began = time.monotonic()
+        self.stalls = stalls
+
+    def __enter__(self) -> Self:
+        return self
+
+    def _awaited(self, client: object) -> str:
+        left = 4 - int((time.monotonic() - self.began) / (PATIENCE / 2))
+        return f"loading {left}" if left > 0 else "loading the last" if self.stalls else ""
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "STALLED_SECONDS", PATIENCE)
+
+
+def test_a_start_that_goes_on_is_waited_for() -> None:
+    with Slow(stalls=False) as slow:
+        assert list(dict.fromkeys(slow.wait_ready())) == ["loading 4", "loading 3", "loading 2", "loading 1"]
+        assert time.monotonic() - slow.began > PATIENCE
+
+
+def test_a_start_that_stands_still_fails_and_says_what_was_awaited() -> None:
+    with Slow(stalls=True) as slow, pytest.raises(StackFailed, match="nothing has changed: loading the last"):
+        list(slow.wait_ready())
+
+
+def test_what_is_awaited_is_told_in_one_line() -> None:
+    members = fleet()
+    assert len(stack.told_of([member.name for member in members], len(members))) < 80
+    assert stack.told_of(["chat"], 22) == "21 of 22 models ready, loading chat"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "told"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512bw\n", []),
+        ("flags\t\t: fpu avx avx2\n", ["--dtype", "float32"]),
+        ("Features\t: fp asimd bf16\n", []),
+        (None, []),
+    ],
+)
+def test_bfloat16_is_left_where_it_is_emulated(tmp_path: Path, cpuinfo: str | None, told: list[str]) -> None:
+    path = tmp_path / "cpuinfo"
+    if cpuinfo is not None:
+        path.write_text(cpuinfo)
+    assert stack.element_type(path) == told
