@@ -1,5 +1,6 @@
 """The commands: one group for each service, one command for each of its RPCs, and `top`."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -20,9 +21,13 @@ COMMANDS = {"ListModels": "list", "GetModel": "get"}
 """Commands that are not named like their RPC: their group says the rest."""
 
 
+_TYPES: Callable[[str | Text], Text] = getattr(rich_utils, "types_highlighter", Text)  # absent in older versions
+
+
 def application() -> typer.Typer:
     """Returns the whole command line."""
     rich_utils.highlighter = _Whole()
+    rich_utils.types_highlighter = _type_of_value
     app = typer.Typer(
         name="sensorium",
         help="Asks models of every modality, through a sensorium gateway or service.",
@@ -46,6 +51,11 @@ class _Whole(rich_utils.OptionHighlighter):
         shown = super().__call__(text)
         shown.overflow = "fold"
         return shown
+
+
+def _type_of_value(text: str | Text) -> Text:
+    """Tells no type of flags, which take no value: `--chat <bool>` reads as if `true` had to follow."""
+    return Text() if str(text) == "<bool>" else _TYPES(text)
 
 
 def _group(name: str, table: type[object]) -> typer.Typer:

@@ -1,5 +1,7 @@
 """An error as a person reads it: what is wrong, where, and what to do next."""
 
+import re
+
 from rich.console import Console
 from rich.text import Text
 
@@ -14,22 +16,33 @@ from sensorium.errors import (
     Unavailable,
 )
 
+_NO_CONNECTION = re.compile(r".*last error: (?:[A-Z_]+: )?(?:ipv[46]:\S+: )?(.+)", re.DOTALL)
+"""How gRPC tells that it reached nobody."""
+
 
 def show(error: SensoriumError, target: str, console: Console, model: str = "--model") -> None:
     """Prints `error`, met at `target`, as one block; a model is named by what `model` says."""
     violations = error.violations if isinstance(error, InvalidArgument) else ()
     block = Text()
     block.append(f"{error.reason}", style="bold red")
-    message = "The request is wrong." if violations else error.message
+    unreached = _NO_CONNECTION.fullmatch(error.message) if _is_grpcs_own(error) else None
+    if unreached is not None:
+        message = f"There is no connection to {target}. {unreached[1]}"
+    else:
+        message = "The request is wrong." if violations else error.message
     block.append(printable(f"  {message}") if message else "", style="red")
     for violation in violations:
         block.append(printable(f"\n  {violation.field}"), style="bold")
         block.append(printable(f": {violation.description}"))
     for step in _next_steps(error, target, model):
         block.append(f"\n  → {step}", style="yellow")
-    if error.request_id:
+    if error.request_id and unreached is None:  # else no log has it
         block.append(printable(f"\n  request id {error.request_id}"), style="dim")
     console.print(block, soft_wrap=True)
+
+
+def _is_grpcs_own(error: SensoriumError) -> bool:
+    return type(error) is Unavailable and "code" in error.metadata
 
 
 def _next_steps(error: SensoriumError, target: str, model: str) -> list[str]:
@@ -49,6 +62,9 @@ def _next_steps(error: SensoriumError, target: str, model: str) -> list[str]:
             steps.append("Give --token, or set SENSORIUM_TOKEN.")
         case DeadlineExceeded():
             steps.append("Give it longer with --timeout.")
+        case Unavailable() if "Connection refused" in error.message:
+            steps.append(f"Is the server running at {target}? In a checkout, `make serve` starts one.")
+            steps.append("Another one is named by --target, or SENSORIUM_TARGET.")
         case Unavailable() if type(error) is Unavailable:
             steps.append(f"Is the server running at {target}? Does it expect --tls, or --cert-file and --key-file?")
         case _:

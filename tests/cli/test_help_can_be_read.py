@@ -12,3 +12,9 @@ def test_a_narrow_terminal_shows_every_name_whole(
     assert done.exit_code == 0
     assert "--" in done.stdout
     assert "…" not in done.stdout
+
+
+def test_a_flag_has_no_type_and_an_option_has(invoke: Invoke) -> None:
+    shown = invoke("text", "generate", "--help").stdout
+    assert "<bool>" not in shown
+    assert "<float>" in shown

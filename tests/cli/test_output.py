@@ -295,4 +295,8 @@ def test_what_is_no_sensorium_is_asked_about(invoke: Invoke) -> None:
 def test_a_missing_server_is_asked_about(invoke: Invoke) -> None:
     done = invoke("models", "list", "--target", "127.0.0.1:1")
     assert done.exit_code == 1
-    assert "Is the server running at 127.0.0.1:1?" in done.stderr
+    assert done.stderr == (
+        "UNAVAILABLE  There is no connection to 127.0.0.1:1. Failed to connect to remote host: Connection refused\n"
+        "  → Is the server running at 127.0.0.1:1? In a checkout, `make serve` starts one.\n"
+        "  → Another one is named by --target, or SENSORIUM_TARGET.\n"
+    )

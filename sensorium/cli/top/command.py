@@ -55,7 +55,9 @@ def _run(url: str | None, interval: float, only_once: bool, server: Server) -> N
             with server.client() as client:
                 (once if only_once else forever)(Watch(client, server.target, url), console, interval)
         except ScrapeFailed as error:
-            Console(stderr=True).print(Text(str(error), style="bold red"), soft_wrap=True)
+            told = Text(str(error), style="bold red")
+            told.append("\n  → The gateway's metrics port is named by --metrics, or SENSORIUM_METRICS.", style="yellow")
+            Console(stderr=True).print(told, soft_wrap=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             return

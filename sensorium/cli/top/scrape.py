@@ -59,6 +59,7 @@ def fetch(url: str, timeout: float) -> Scrape:
         return parse(text, time.monotonic())
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
+        reason = getattr(reason, "strerror", None) or reason
         raise ScrapeFailed(f"{url} does not answer: {reason}.") from None
     except ValueError:
         raise ScrapeFailed(f"{url} does not answer with metrics.") from None

@@ -92,13 +92,14 @@ def test_nobody_there_is_a_sentence(listing: Fake, invoke: Invoke) -> None:
     done = invoke("top", "--once", "--metrics", "http://127.0.0.1:9/[/x]")
     assert done.exit_code == 1
     assert done.stderr.startswith("http://127.0.0.1:9/[/x] does not answer: ")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.count("\n") == 2
 
 
 def test_something_else_there_is_a_sentence(listing: Fake, invoke: Invoke) -> None:
     with metrics("<html>hello</html>") as url:
         done = invoke("top", "--once", "--metrics", url)
-    assert (done.exit_code, done.stderr) == (1, f"{url} does not answer with metrics.\n")
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"{url} does not answer with metrics.\n  → The gateway's metrics port")
 
 
 def test_only_addresses_of_the_web_are_asked(invoke: Invoke) -> None:
