@@ -201,9 +201,11 @@ def element_type(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
     A convolution takes some fifty times as long there as in float32.
     """
     try:
-        flags = next((line.split() for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), [])
+        flags = next(
+            (line.split() for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), list[str]()
+        )
     except OSError:
-        flags = []
+        flags = list[str]()
     return ["--dtype", "float32"] if flags and "avx512bw" not in flags else []
 
 

@@ -21,7 +21,8 @@ COMMANDS = {"ListModels": "list", "GetModel": "get"}
 """Commands that are not named like their RPC: their group says the rest."""
 
 
-_TYPES: Callable[[str | Text], Text] = getattr(rich_utils, "types_highlighter", Text)  # absent in older versions
+_TYPES: Callable[[str | Text], Text] | None = getattr(rich_utils, "types_highlighter", None)
+"""How typer shows types of options; older versions have no such function."""
 
 
 def application() -> typer.Typer:
@@ -55,7 +56,8 @@ class _Whole(rich_utils.OptionHighlighter):
 
 def _type_of_value(text: str | Text) -> Text:
     """Tells no type of flags, which take no value: `--chat <bool>` reads as if `true` had to follow."""
-    return Text() if str(text) == "<bool>" else _TYPES(text)
+    told = Text() if str(text) == "<bool>" else text
+    return _TYPES(told) if _TYPES is not None else Text(str(told))
 
 
 def _group(name: str, table: type[object]) -> typer.Typer:
