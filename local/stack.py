@@ -211,7 +211,8 @@ def element_type(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
 
 def told_of(waiting: Sequence[str], of: int) -> str:
     """Returns in one short line what is ready of so many models, and which are awaited."""
-    named = ", ".join(waiting[:_NAMED]) + (", …" if len(waiting) > _NAMED else "")
+    more = f" and {len(waiting) - _NAMED} more" if len(waiting) > _NAMED else ""
+    named = ", ".join(waiting[:_NAMED]) + more
     return f"{of - len(waiting)} of {of} models ready, loading {named}"
 
 
