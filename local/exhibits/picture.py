@@ -5,18 +5,21 @@ import io
 from PIL import Image
 from rich.text import Text
 
-WIDTH, HEIGHT = 18, 18
-"""Pixels; a character is one wide and two high."""
+ALONE, BESIDE = 18, 14
+"""Pixels along a side, of one image and of each of several; a character is one wide and two high."""
+WIDTH = 2 * BESIDE + 2
+"""Characters that two images take."""
 
 
 def picture(*images: Image.Image) -> Text:
-    """Returns the images side by side."""
-    small = [image.convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BOX) for image in images]
-    lines = Text()
-    for y in range(0, HEIGHT, 2):
+    """Returns the images side by side, which a narrow column may cut but not wrap."""
+    side = ALONE if len(images) == 1 else BESIDE
+    small = [image.convert("RGB").resize((side, side), Image.Resampling.BOX) for image in images]
+    lines = Text(no_wrap=True, overflow="crop")
+    for y in range(0, side, 2):
         for place, image in enumerate(small):
             lines.append("  " if place else "\n" if y else "")
-            for x in range(WIDTH):
+            for x in range(side):
                 upper, lower = (_colour(image.getpixel((x, y + below))) for below in (0, 1))
                 lines.append("▀", style=f"{upper} on {lower}")
     return lines

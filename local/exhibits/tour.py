@@ -9,6 +9,7 @@ from rich.table import Table
 from local.exhibits.exhibit import items_of
 from local.exhibits.images import IMAGES
 from local.exhibits.multimodal import MULTIMODAL
+from local.exhibits.picture import WIDTH
 from local.exhibits.sounds import SOUNDS
 from local.exhibits.texts import TEXTS
 from local.fleet import Member
@@ -19,7 +20,11 @@ EXHIBITS = TEXTS | IMAGES | SOUNDS | MULTIMODAL
 
 def tour(console: Console, client: Client, members: Sequence[Member]) -> None:
     """Asks every model that has an exhibit, and prints a table of questions and answers."""
-    table = Table("task, model", "held-out question", "answer", "", "ms", title="Every other task")
+    table = Table("task, model", title="Every other task")
+    table.add_column("held-out question", min_width=WIDTH)
+    table.add_column("answer")
+    table.add_column("", no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
     asked = right = 0
     for member in (member for member in members if member.name in EXHIBITS):
         exhibit = EXHIBITS[member.name]
