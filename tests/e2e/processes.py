@@ -14,7 +14,28 @@ ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 180.0
 
 
-class Server:
+class Logged:
+    """A process that has told in its log where it listens."""
+
+    @property
+    def log(self) -> str:
+        """What it has printed."""
+        raise NotImplementedError
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        found = re.search(r"listening on (127\.0\.0\.1:\d+)", self.log)
+        assert found, self.log
+        return found[1]
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has said that it serves."""
+        return re.search(r"sensorium\.rpc .*\bready$", self.log, re.MULTILINE) is not None
+
+
+class Server(Logged):
     """A `python -m MODULE …` with ports of its own choice, which are read from its log. `within` runs it."""
 
     def __init__(self, log: Path, module: str, *arguments: str, within: Sequence[str] = ()) -> None:
@@ -33,18 +54,6 @@ class Server:
     def log(self) -> str:
         """What it has printed."""
         return self._log.read_text()
-
-    @property
-    def address(self) -> str:
-        """Where it listens."""
-        found = re.search(r"listening on (127\.0\.0\.1:\d+)", self.log)
-        assert found, self.log
-        return found[1]
-
-    @property
-    def ready(self) -> bool:
-        """Whether it has said that it serves."""
-        return re.search(r"sensorium\.rpc .*\bready$", self.log, re.MULTILINE) is not None
 
     @property
     def ended(self) -> bool:

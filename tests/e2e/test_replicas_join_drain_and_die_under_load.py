@@ -14,7 +14,7 @@ import pytest
 
 from local.nursery import Fork
 from tests.e2e.callers import Callers, calling
-from tests.e2e.processes import ROOT, Server, server
+from tests.e2e.processes import ROOT, Logged, Server, server
 from tests.fakes.kubernetes_api import KubernetesApi, endpoint, endpoint_slice
 from tests.waiting import until
 
@@ -23,7 +23,7 @@ TOKENS = 48
 SERVICE = "sensorium-text"
 
 
-class Replica:
+class Replica(Logged):
     """A process of the text service."""
 
     def __init__(self, number: int, folder: Path, *arguments: str) -> None:
@@ -31,18 +31,8 @@ class Replica:
         self.process = Fork(f"text-{number}", "services.text", arguments, folder / f"text-{number}.log")
 
     @property
-    def address(self) -> str:
-        found = re.search(r"listening on (127\.0\.0\.1:\d+)", self.log)
-        assert found, self.log
-        return found[1]
-
-    @property
     def log(self) -> str:
         return self.process.last_lines(1000)
-
-    @property
-    def ready(self) -> bool:
-        return re.search(r"sensorium\.rpc .*\bready$", self.log, re.MULTILINE) is not None
 
     @property
     def ended(self) -> bool:

@@ -1,6 +1,7 @@
 """A model that reads media on a running engine, beside the same model by itself."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,15 @@ class Rig:
         prompt = self.compose(*said)
         asked = request(prompt.token_ids, media=prompt.media, **fields)
         return await read(self.built.engine.submit(asked, *outputs_of(asked)))
+
+    async def must_generate_its_own(self, turns: Sequence[tuple[Said, ...]], count: int = 6) -> None:
+        """Compares what the engine continues each turn with to the model's own `generate`, and ends the engine."""
+        try:
+            expected = [self.own.generate(*turn, count=count) for turn in turns]
+            assert len(set(map(tuple, expected))) == len(turns)
+            assert [(await self.run(*turn, max_new_tokens=count)).ids for turn in turns] == expected
+        finally:
+            self.built.engine.close()
 
     async def run_all(self, *turns: tuple[Said, ...], **fields: Any) -> list[Result]:
         """Returns what the engine continues turns with that begin together."""

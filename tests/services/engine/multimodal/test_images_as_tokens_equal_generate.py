@@ -14,9 +14,4 @@ async def test_greedy_tokens_equal_generate(tmp_path: Path, name: str) -> None:
     first, second = picture(0, 90, 70), picture(1, 69, 97)
     turns: list[tuple[Said, ...]] = [(first, "What?"), ("Then ", second, "it is"), ("Only words.",)]
     turns.append(("Then ", second, first, " or ", second))
-    try:
-        expected = [rig.own.generate(*turn, count=6) for turn in turns]
-        assert len(set(map(tuple, expected))) == len(turns)
-        assert [(await rig.run(*turn, max_new_tokens=6)).ids for turn in turns] == expected
-    finally:
-        rig.built.engine.close()
+    await rig.must_generate_its_own(turns)

@@ -132,12 +132,7 @@ async def test_images_beside_others_are_prepared_otherwise_than_alone(
     rig = Rig.start(tiny.write_checkpoint(tmp_path, "llava_onevision"), "llava_onevision")
     first, second, third, _ = shown("llava_onevision")
     turns = [("See ", first), ("See ", first, second), (second, "and", first, third, " now"), (third, "What?")]
-    try:
-        expected = [rig.own.generate(*turn, count=8) for turn in turns]
-        assert len(set(map(tuple, expected))) == len(turns)
-        assert [(await rig.run(*turn, max_new_tokens=8)).ids for turn in turns] == expected
-    finally:
-        rig.built.engine.close()
+    await rig.must_generate_its_own(turns, count=8)
 
 
 def _not_paged(*_: object) -> None:
