@@ -14,8 +14,8 @@ from sensorium import InvalidArgument
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import vision_pb2 as pb
 from services.engine.media.masks import mask_of
+from tests.e2e.images.test_images_are_segmented import media, segment
 from tests.e2e.stack import RunningStack, vision_stack
-from tests.e2e.test_images_are_segmented import media, segment
 from tests.services.engine.media.pictures import landscape, noise
 from tests.tiny_segmenters import write_segmenter
 

@@ -17,8 +17,8 @@ from sensorium import InvalidArgument, TaskNotSupported
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
+from tests.e2e.speech.test_bad_audio_harms_nobody import WRONG
 from tests.e2e.stack import RunningStack, speech_stack
-from tests.e2e.test_bad_audio_harms_nobody import WRONG
 from tests.sounds import RATE, Samples, media, sound
 from tests.tiny_audio_models import write_ctc_model
 

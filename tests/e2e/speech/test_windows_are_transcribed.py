@@ -14,9 +14,9 @@ from sensorium import InvalidArgument
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
+from tests.e2e.speech.test_bad_audio_harms_nobody import WRONG
+from tests.e2e.speech.test_recordings_are_transcribed import seconds
 from tests.e2e.stack import RunningStack, speech_stack
-from tests.e2e.test_bad_audio_harms_nobody import WRONG
-from tests.e2e.test_recordings_are_transcribed import seconds
 from tests.sounds import RATE, Samples, media, sound
 from tests.tiny_listening_models import LANGUAGES, SECONDS, write_listening_model
 

@@ -17,9 +17,9 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
 from tests import tiny_hearing_models as tiny
 from tests import tiny_voxtral
+from tests.e2e.speech.test_bad_audio_harms_nobody import WRONG
+from tests.e2e.speech.test_recordings_are_transcribed import seconds
 from tests.e2e.stack import RunningStack, speech_stack
-from tests.e2e.test_bad_audio_harms_nobody import WRONG
-from tests.e2e.test_recordings_are_transcribed import seconds
 from tests.own_multimodal import MORE
 from tests.sounds import RATE, Samples, media, sound
 from tests.tiny_multimodal_models import model_class

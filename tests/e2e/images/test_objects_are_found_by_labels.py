@@ -16,8 +16,8 @@ from transformers import (
 
 from sensorium import InvalidArgument, TaskNotSupported
 from sensorium.v1 import models_pb2 as models
+from tests.e2e.images.test_objects_are_detected import SCORE_TOLERANCE, Found, cut, detect, objects_of, same
 from tests.e2e.stack import vision_stack
-from tests.e2e.test_objects_are_detected import SCORE_TOLERANCE, Found, cut, detect, objects_of, same
 from tests.services.engine.media.pictures import landscape, noise
 from tests.tiny_open_detectors import LABEL_TOKENS, write_open_detector
 

@@ -34,7 +34,7 @@ async def test_a_caller_without_torch_calls_the_gateway(checkpoints: Checkpoints
     """In a process that refuses to import anything but the standard library and the base dependencies."""
     script = tmp_path / "caller.py"
     script.write_text(CALLER)
-    root = Path(__file__).parent.parent.parent
+    root = Path(__file__).parents[3]
     async with running_stack(checkpoints("llama")) as stack:
         caller = await asyncio.create_subprocess_exec(
             sys.executable,
