@@ -27,6 +27,8 @@ from services.engine.generation.sampling.device_choice import takes
 from services.engine.generation.sequence import Row, Sequence
 
 _ROUNDS, _TIMES = 12, 8
+_LAUNCHED_ROUNDS, _LAUNCHED_TIMES = 2, 48
+"""Of steps that are launched: the first of a round finds a GPU that waits for it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Alone:
     middle: float
     allowed: float
     """Seconds that memory or products would take."""
+    launched: float = 0.0
+    """Least seconds of such a step launched behind another, with all that goes to the GPU for it and comes back."""
     kernels: list[KernelTime] = field(default_factory=list[KernelTime])
 
     @property
@@ -81,7 +85,8 @@ class Bench:
             found: list[Alone] = []
             if replay := _decoding(recorded, sequences):
                 allowed = self.work.decode_seconds(self.ceilings, rows, prompt + 1)
-                found.append(Alone("decoding", rows, 1, prompt, *_timed(replay.run), allowed))
+                launched = _launched_seconds(recorded, sequences)
+                found.append(Alone("decoding", rows, 1, prompt, *_timed(replay.run), allowed, launched))
             tokens = min(max((shape.size for shape in recorded.reading_shapes), default=0) // rows, prompt)
             if tokens > 1 and (replay := _reading(recorded, sequences, tokens)):
                 allowed = self.work.reading_seconds(self.ceilings, rows, prompt - tokens, tokens)
@@ -123,7 +128,7 @@ class Bench:
         sequences = list(map(_sequence, requests))
         try:
             for each in sequences:
-                assert pool.grow(each.pages, len(each.token_ids) + 1)
+                assert pool.grow(each.pages, len(each.token_ids) + _LAUNCHED_ROUNDS * _LAUNCHED_TIMES + 1)
             read(self.parts, sequences, self.chunk)
             yield runner.recorded, sequences
         finally:
@@ -145,6 +150,17 @@ def _decoding(recorded: Recorded, sequences: list[Sequence]) -> Replay | None:
     return _replayed(recorded, [Row(each, 1, decodes=True) for each in sequences])
 
 
+def _launched_seconds(recorded: Recorded, sequences: list[Sequence]) -> float:
+    """Returns what a step that decodes takes behind the one before, if each is launched as by the engine."""
+    rows = [Row(each, 1, decodes=True) for each in sequences]
+    steps = [recorded.launch(rows)]
+
+    def launch() -> None:
+        steps.append(recorded.launch(rows, steps.pop()))
+
+    return min(times_of(launch, rounds=_LAUNCHED_ROUNDS, times=_LAUNCHED_TIMES, warm=0))
+
+
 def _reading(recorded: Recorded, sequences: list[Sequence], tokens: int) -> Replay | None:
     """Lets sequences read so many last tokens of their prompts again."""
     for each in sequences:
@@ -162,7 +178,7 @@ def _replayed(recorded: Recorded, rows: list[Row[Sequence]]) -> Replay | None:
 def _choose(replay: Replay) -> None:
     replay.compute()
     replay.change()
-    replay.tell(0, None, 0.0)
+    replay.tell(0.0)
 
 
 def _timed(work: Callable[[], object]) -> tuple[float, float]:

@@ -134,10 +134,10 @@ class Report:
             console.print(self._asked())
 
     def _alone(self) -> Table:
-        table = table_of("recorded step alone", "least, us", "median", "allowed", "of it")
+        table = table_of("recorded step alone", "least, us", "median", "launched", "allowed", "of it")
         for line in self.lines:
             for step in line.alone:
-                times = (f"{seconds * 1e6:,.0f}" for seconds in (step.least, step.middle, step.allowed))
+                times = (f"{seconds * 1e6:,.0f}" for seconds in (step.least, step.middle, step.launched, step.allowed))
                 table.add_row(f"{line.model}, {step.name}", *times, f"{step.allowed / step.least:.1%}")
         return table
 

@@ -18,7 +18,7 @@ _FEW_SPILLED = 64
 _TOOL = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 _USAGE = re.compile(r"REG:(\d+) STACK:(\d+)")
 _OF_TENSORS = re.compile(r"^\s*(?:mma\.sync|wgmma\.mma_async|tcgen05\.mma)", re.MULTILINE)
-_LOADS = re.compile(r"\bld\.global\.\S+|\bcp\.async\.c[ag]\.shared\.global .*")
+_LOADS = re.compile(r"\bld(?:\.volatile)?\.global\.\S+|\bcp\.async\.c[ag]\.shared\.global .*")
 _WIDE = re.compile(r"\.v4\.b32|\.v2\.b64|, 0x10\b")
 
 

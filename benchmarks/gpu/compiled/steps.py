@@ -25,6 +25,7 @@ from services.engine.fusion.triton.mlp import GpuMlp
 from services.engine.fusion.triton.race import RACED
 from services.engine.fusion.triton.rotary import GpuRotary
 from services.engine.fusion.triton.substitution import fuse_on_gpu, replace_narrow
+from services.engine.fusion.triton.transfer import carry
 from services.engine.generation.attention.backend import register
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.attention.triton.backend import TritonAttention
@@ -97,6 +98,8 @@ class Steps:
         shapes = shapes_of(extent, size, most_queries(self._cache), reading_queries(self._cache))
         [*_, shape] = (shape for each in shapes for shape in each if shape.kind is kind and shape.size <= size)
         self._graphs.prepare([shape])
+        numbers = torch.empty(1, dtype=torch.int64, device=NOWHERE)
+        carry(numbers, numbers, size, size if kind is Kind.DECODING else 0)
         self._graphs.forward(shape)
         if self._adapted:
             self._graphs.forward(shape.twin)

@@ -154,7 +154,8 @@ class Row(Generic[S]):
     def token_ids(self) -> list[int]:
         """The tokens to compute."""
         first = self.sequence.computed
-        return self.sequence.token_ids[first : first + self.token_count] + list(self.proposed)
+        known = self.sequence.token_ids[first : first + self.token_count]
+        return known + list(self.proposed) if self.proposed else known
 
     @property
     def cost(self) -> int:

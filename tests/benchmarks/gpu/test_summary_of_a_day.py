@@ -32,7 +32,7 @@ def line(rows: int, decode: float, alone: float) -> Line:
         KernelTime("", "find_likeliest", 1, 20.0, 20.0, 0),
     ]
     steps = [
-        Alone("decoding", rows, 1, 1024, 0.001 / alone, 0.002, 0.001, kernels),
+        Alone("decoding", rows, 1, 1024, 0.001 / alone, 0.002, 0.001, kernels=kernels),
         Alone("reading", rows, 1024, 0, 0.002, 0.002, 0.001),
     ]
     asked = [AskedLine("penalties of one", decode / 2, 1000.0, float("nan"))]

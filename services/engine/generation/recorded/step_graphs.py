@@ -17,7 +17,7 @@ no kernel for them. Both write the same logits, and share the recorded choice.
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from services.engine.adapters.beside import AdaptersBeside
 from services.engine.device.capture import Captures
 from services.engine.fusion.triton.likeliest import LikeliestTokens, fill_in
+from services.engine.fusion.triton.transfer import carried
 from services.engine.generation.attention.backend import AttentionCall
 from services.engine.generation.attention.triton.backend import TritonAttention
 from services.engine.generation.attention.triton.plan import (
@@ -40,10 +41,11 @@ from services.engine.generation.attention.triton.plan import (
 )
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.recorded.launched_step import LaunchedStep
-from services.engine.generation.recorded.replay import Replay, ReplayedStep, Sampling
+from services.engine.generation.recorded.replay import Replay, ReplayedStep, Sampling, Told, told_by_turns
 from services.engine.generation.recorded.step_graph import Recordings, StepGraph
 from services.engine.generation.recorded.step_inputs import StepInputs
 from services.engine.generation.recorded.step_shape import Demand, Extent, Kind, StepShape, shapes_of
+from services.engine.generation.recorded.transfer import Transfer, copied
 from services.engine.generation.running.adapted_rows import adapted
 from services.engine.generation.sampling.device_changes import changes_of
 from services.engine.generation.sampling.device_choice import NO_TOKEN, NUMBERS, Draws, choose, numbers_of, wishes_of
@@ -51,9 +53,6 @@ from services.engine.generation.sampling.device_likelihoods import likelihoods_o
 from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
 log = logging.getLogger(__name__)
-
-_UNREAD = 2
-"""Steps at most whose tokens nobody has read yet."""
 
 
 class StepGraphs:
@@ -76,12 +75,11 @@ class StepGraphs:
         self._graphs: dict[StepShape, StepGraph] = {}
         self._shared: dict[StepShape, Tensor] = {}  # logits, by the shapes of steps without adapters
         self._captures = Captures(device)
+        self._transfer: Transfer = partial(carried, self._captures) if device.type == "cuda" else copied
         self._inputs = self._inputs_for([])
         self._likeliest: LikeliestTokens | None = None
         self._given = self._tokens = torch.empty(0, dtype=torch.int64)
-        self._told: list[Tensor] = []
-        self._arrived: list[torch.cuda.Event] = []
-        self._count = 0
+        self._told: Iterator[Told] = iter(())
 
     @torch.inference_mode()
     def record(self, most: int, extent: Extent, *, largest: bool = False) -> Recordings:
@@ -97,7 +95,7 @@ class StepGraphs:
         chosen = [kind[-1] for kind in kinds] if largest else shapes
         self.prepare(chosen)
         graphs = dict[StepShape, StepGraph]()
-        for shape in sorted(chosen, key=lambda shape: shape.size, reverse=True):
+        for shape in sorted(chosen, key=lambda shape: (shape.size, shape.decoding), reverse=True):
             for own in (shape, shape.twin) if extent.adapted else (shape,):
                 self._inputs.fill([], own)
                 graphs[own] = self.recorded(own)
@@ -136,9 +134,7 @@ class StepGraphs:
         self._graphs, self._shared, self._likeliest = {}, {}, None
         self._inputs, room = self._inputs_for(shapes), max(shape.size for shape in shapes)
         self._given, self._tokens = torch.zeros(2, room, dtype=torch.int64, device=self._device)
-        pinned = self._device.type == "cuda"
-        self._told = [torch.zeros(room, dtype=torch.int64, pin_memory=pinned) for _ in range(_UNREAD)]
-        self._arrived = [torch.cuda.Event() for _ in range(_UNREAD)] if pinned else []
+        self._told = told_by_turns(self._tokens[: max(shape.outputs for shape in shapes)], self._transfer)
 
     def fill(self, rows: Collection[Row[CachedTokens]], shape: StepShape) -> None:
         """Copies rows to where a recording of this shape reads them."""
@@ -182,8 +178,7 @@ class StepGraphs:
         replay.change()
         if self.share is not None and replay.sequences:
             self.share(replay.chosen)
-        turn, self._count = self._count % _UNREAD, self._count + 1
-        return replay.tell(turn, self._arrived[turn] if self._arrived else None, began)
+        return replay.tell(began)
 
     @torch.inference_mode()
     def follow(self, rows: Collection[Row[CachedTokens]], sources: list[int]) -> None:
@@ -217,7 +212,7 @@ class StepGraphs:
             self._cache,
             slots,
             pages,
-            QueryBlocks(blocks[: shape.decoding], shape.queries),
+            QueryBlocks(blocks[: shape.decoding], shape.queries) if shape.decoding else None,
             QueryBlocks(blocks[shape.decoding :], shape.span) if reads else None,
             stored_first=shape.kind is not Kind.DECODING,
         )
@@ -241,6 +236,7 @@ class StepGraphs:
         return StepInputs(
             shapes, self._row_pages, self._cache.page_size, self._device,
             lambda contexts, blocks: part_tokens(contexts, self._cache, self._backend.programs(blocks)), numbers,
+            self._transfer,
         )  # fmt: skip
 
     def _shape_behind(self, rows: Collection[Row[CachedTokens]]) -> StepShape | None:
@@ -279,7 +275,6 @@ class StepGraphs:
         numbers = numbers_of(sequences, further)
         laid = self._inputs.fill(rows, shape, sources, numbers)
         graph, chosen = self._graphs[shape], self._tokens[:count]
-        told = [tokens[:count] for tokens in self._told]
         sampling = None
         if numbers is not None:
             laid_numbers = self._inputs.numbers(shape)[:, :count]
@@ -289,7 +284,9 @@ class StepGraphs:
         if changes is not None and sources is not None:
             changes.begin(self._tokens)
         likelihoods, logits = likelihoods_of(sequences, self._device), graph.logits[:count]
-        return Replay(rows, sequences, laid, graph.graph.replay, logits, chosen, told, sampling, changes, likelihoods)
+        return Replay(
+            rows, sequences, laid, graph.graph.replay, logits, chosen, self._told, sampling, changes, likelihoods
+        )
 
     def _replay(
         self, rows: Collection[Row[CachedTokens]], shape: StepShape, sources: list[int] | None = None

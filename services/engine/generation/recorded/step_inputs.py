@@ -1,8 +1,8 @@
-"""What recorded steps read: numbers of each token and pages, in one place that is filled by one transfer."""
+"""What recorded steps read: numbers of each token and pages, in one place."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from services.engine.generation.recorded.step_blocks import OF_BLOCK, lay_blocks
 from services.engine.generation.recorded.step_shape import Kind, StepShape
+from services.engine.generation.recorded.transfer import Transfer, copied
 from services.engine.generation.running.adapted_rows import numbers_of
-from services.engine.generation.running.runner import gathered
+from services.engine.generation.running.runner import wanted_of
 from services.engine.generation.sampling.device_choice import DRAWS, NUMBERS
 from services.engine.generation.sequence import CachedTokens, Row
 
@@ -20,8 +22,6 @@ Numbers = TypeVar("Numbers", Tensor, NDArray[np.int64])
 
 _OF_TOKEN = 5
 """Itself, where it is found, its position, its slot and its adapter."""
-_OF_BLOCK = 5
-"""See QueryBlocks."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,10 @@ class LaidRows:
     draws: NDArray[np.float64]
     table: NDArray[np.int64]
     """Pages `[rows, most]`."""
-    numbers: tuple[Tensor, Tensor]
-    """On the device and on the host, without pages."""
-    all: tuple[Tensor, Tensor]
+    begun: NDArray[np.int64]
+    """Of rows that begin a page `[2, rows]`: where it stands in the table, negative for others, and the page."""
+    carry: Callable[[], object]
+    """Carries all but the table to the device, and puts pages that begin into the table there."""
 
 
 class StepInputs:
@@ -58,6 +59,7 @@ class StepInputs:
         device: torch.device,
         part_tokens: Callable[[NDArray[np.int64], int], int],
         adapters: Mapping[str, int],
+        transfer: Transfer = copied,
     ) -> None:
         """Has room for steps of these shapes, of rows of up to `row_pages` pages.
 
@@ -70,7 +72,8 @@ class StepInputs:
         self._adapters = adapters
         self._host = torch.zeros(room, dtype=torch.int64, pin_memory=cuda)
         self._device = torch.zeros(room, dtype=torch.int64, device=device)
-        self._copied = torch.cuda.Event() if cuda else None
+        self._transfer, self._carries = transfer, dict[StepShape, Callable[[], object]]()
+        self._carried = torch.cuda.Event() if cuda else None
         self._laid: list[list[int]] = []  # pages of each row where they are now
         self._laid_as = 0, 0
         self._last: LaidRows | None = None
@@ -82,9 +85,9 @@ class StepInputs:
         Where a source is not negative, the token is what the step before has found in that place. Adapters are
         filled in for shapes that may have any: see Picked.
         """
-        fields, blocks, listed, _, pages = _cut(self._device, shape)
+        fields, blocks, listed, _, _, pages = _cut(self._device, shape)
         token, source, position, slot, adapter = fields.view(_OF_TOKEN, shape.size)
-        return token, source, position, slot, adapter, blocks.view(-1, _OF_BLOCK), listed, pages
+        return token, source, position, slot, adapter, blocks.view(-1, OF_BLOCK), listed, pages
 
     def numbers(self, shape: StepShape) -> Tensor:
         """Returns where it finds the numbers by which tokens are chosen, float64 `[NUMBERS, outputs]`."""
@@ -102,27 +105,28 @@ class StepInputs:
         With `sources`, rows are one token behind all those of their sequences: the one that the step before finds in
         that place. Returns what `go_on` takes, if each row is one token of a step that decodes.
         """
-        if self._copied is not None:
-            self._copied.synchronize()  # of the last step's, from the same place
+        if self._carried is not None:
+            self._carried.synchronize()  # of the last step's, from the same place
         # What fills up a step is read from the first page, as loads have no masks: there has to be one.
         pages = [row.sequence.pages for row in rows] or [[0]]
-        fields, table, listed, chosen, laid = _cut(self._host.numpy(), shape)
+        fields, table, listed, chosen, begun, laid = _cut(self._host.numpy(), shape)
         stride = self._lay_pages(pages, shape, laid)
         places = self._lay_tokens(fields.reshape(_OF_TOKEN, shape.size), rows, sources, laid, stride)
         if shape.adapted:
             self._lay_adapters(fields.reshape(_OF_TOKEN, shape.size)[-1], rows)
-        blocks = table.reshape(-1, _OF_BLOCK)
+        blocks = table.reshape(-1, OF_BLOCK)
         lay_blocks(blocks, [row.token_count for row in rows], places, shape)
-        self._share_out(blocks[: shape.decoding])
+        if shape.decoding:
+            self._share_out(blocks[: shape.decoding])
         blocks[:, 3] *= stride
         if len(listed):
-            wanted = gathered(rows)[1]
+            wanted = wanted_of(rows)
             listed[:], listed[: len(wanted)] = max(wanted, default=0), wanted
         if numbers is not None:
             chosen[:] = 0  # a row that fills up is greedy
             chosen.view(np.float64).reshape(NUMBERS, shape.outputs)[:, : numbers.shape[1]] = numbers
-        end = _ends(shape)[-1] + len(pages) * stride
-        self._copy(self._device[:end], self._host[:end])
+        begun[: len(begun) // 2] = -1
+        self._carry(self._carry_of(shape))
         self._last = self._laid_rows(pages, places, shape, stride) if shape.kind is Kind.DECODING else None
         return self._last
 
@@ -135,27 +139,29 @@ class StepInputs:
         begun = np.flatnonzero((laid.places + 1) % size == 0).tolist()
         if laid is not self._last or any(len(laid.pages[i]) > laid.table.shape[1] for i in begun):
             return False
-        if self._copied is not None:
-            self._copied.synchronize()
+        if self._carried is not None:
+            self._carried.synchronize()
         for numbers in (laid.places, laid.positions, laid.slots, laid.contexts):
             numbers += 1
         laid.sources[:] = np.arange(count)
+        laid.begun[0] = -1
         for i in begun:
             place = int(laid.places[i]) // size
             page = laid.pages[i][place]
             laid.table[i, place], laid.slots[i] = page, page * size
+            laid.begun[:, i] = i * laid.table.shape[1] + place, page
             self._laid[i] = laid.pages[i].copy()
         self._share_out(laid.blocks)
         if draws is not None:
             laid.draws[:] = draws
-        self._copy(*(laid.all if begun else laid.numbers))
+        self._carry(laid.carry)
         return True
 
     def _laid_rows(self, pages: list[list[int]], places: NDArray[np.int64], shape: StepShape, stride: int) -> LaidRows:
-        count, end = len(places), _ends(shape)[-1]
-        fields, blocks, _, chosen, laid = _cut(self._host.numpy(), shape)
+        count = len(places)
+        fields, blocks, _, chosen, begun, laid = _cut(self._host.numpy(), shape)
         _, sources, positions, slots, _ = fields.reshape(_OF_TOKEN, shape.size)[:, :count]
-        blocks = blocks.reshape(-1, _OF_BLOCK)
+        blocks = blocks.reshape(-1, OF_BLOCK)
         return LaidRows(
             pages,
             places,
@@ -166,17 +172,24 @@ class StepInputs:
             blocks[: shape.decoding],
             chosen.view(np.float64).reshape(NUMBERS, shape.outputs)[DRAWS, :count],
             laid[: count * stride].reshape(count, stride),
-            (self._device[:end], self._host[:end]),
-            (self._device[: end + count * stride], self._host[: end + count * stride]),
+            begun.reshape(2, shape.size)[:, :count],
+            self._carry_of(shape),
         )
 
     def _share_out(self, blocks: NDArray[np.int64]) -> None:
         blocks[:, 4] = self._part_tokens(blocks[:, 2].clip(0), len(blocks))
 
-    def _copy(self, device: Tensor, host: Tensor) -> None:
-        device.copy_(host, non_blocking=True)
-        if self._copied is not None:
-            self._copied.record()
+    def _carry_of(self, shape: StepShape) -> Callable[[], object]:
+        """Returns what carries such a step's numbers to the device; shapes that are recorded have theirs since then."""
+        if shape not in self._carries:
+            changes = shape.size if shape.kind is Kind.DECODING else 0
+            self._carries[shape] = self._transfer(self._host, self._device, _ends(shape)[-1], changes)
+        return self._carries[shape]
+
+    def _carry(self, carry: Callable[[], object]) -> None:
+        carry()
+        if self._carried is not None:
+            self._carried.record()
 
     def _lay_tokens(
         self,
@@ -197,13 +210,14 @@ class StepInputs:
         tokens, origins, positions, slots, _ = fields
         tokens[:], origins[:], positions[:], slots[:] = 0, -1, 0, -1
         if sources is None:
-            tokens[:count] = [token for row in rows for token in row.token_ids]
+            tokens[:count] = np.fromiter(chain.from_iterable(row.token_ids for row in rows), np.int64, count)
         else:
             origins[:count] = sources
         shifts = [0 if row.sequence.media is None else row.sequence.media.shift for row in rows]
         positions[:count] = places + np.array(shifts)[owners] if any(shifts) else places
         size = self._page_size
-        slots[:count] = pages[owners * stride + places // size] * size + places % size
+        page, within = np.divmod(places, size)
+        slots[:count] = pages[owners * stride + page] * size + within
         return places
 
     def _lay_adapters(self, numbers: NDArray[np.int64], rows: Collection[Row[CachedTokens]]) -> None:
@@ -212,68 +226,38 @@ class StepInputs:
         numbers[:], numbers[: len(own)] = -1, own
 
     def _lay_pages(self, pages: list[list[int]], shape: StepShape, laid: NDArray[np.int64]) -> int:
-        """Writes each row's pages where it has not those of the step before. Returns how far apart rows begin."""
+        """Lays each row's pages where it has not those of the step before, on the device too.
+
+        Returns how far apart rows begin.
+        """
         longest = max(map(len, pages), default=1)
         stride = min(1 << (longest - 1).bit_length(), self._row_pages)
         if self._laid_as != (_ends(shape)[-1], stride):
             self._laid_as, self._laid = (_ends(shape)[-1], stride), []
+        changed: list[int] = []
         for i, own in enumerate(pages):
             if i == len(self._laid):
                 self._laid.append([])
             if self._laid[i] != own:
                 laid[i * stride : i * stride + len(own)] = own
                 self._laid[i] = own.copy()
+                changed.append(i)
+        if changed:
+            begin, end = (_ends(shape)[-1] + i * stride for i in (changed[0], changed[-1] + 1))
+            self._device[begin:end].copy_(self._host[begin:end], non_blocking=True)
         return stride
-
-
-def lay_blocks(table: NDArray[np.int64], lengths: Sequence[int], places: NDArray[np.int64], shape: StepShape) -> None:
-    """Writes the blocks of rows of so many tokens, which stand at `places` of their sequences, and of what is left.
-
-    They are numbered by their rows and not by those rows' pages; what is left is of the first row and before its first
-    token, and so sees nothing.
-    """
-    single = len(places) == len(lengths)
-    if single and shape.kind is Kind.DECODING:  # as mostly: a block for each row
-        table[:, 0], table[:, 1:4] = np.arange(shape.size), (1, -1, 0)
-        table[: len(places), 2], table[: len(places), 3] = places, np.arange(len(lengths))
-        return
-    table[:] = 0
-    blocks = query_blocks(lengths, places, shape.size, shape.span or shape.queries)
-    if not shape.span:
-        table[: len(blocks), :4] = blocks
-        return
-    alone = (blocks[:, 0] < len(places)) & (np.array([*lengths, 0])[blocks[:, 3]] == 1)
-    table[: alone.sum(), :4] = blocks[alone]
-    table[shape.decoding : shape.decoding + (~alone).sum(), :4] = blocks[~alone]
-
-
-def query_blocks(
-    lengths: Sequence[int], places: Sequence[int] | NDArray[np.int64], size: int, queries: int
-) -> NDArray[np.int64]:
-    """Returns the blocks `[n, 4]` of `size` tokens: the first token, how many, its position, and its row.
-
-    Rows have `lengths` tokens, of which a block takes up to `queries`; the tokens stand at `places` of their sequences.
-    What is left of `size` is in blocks that end where a sequence begins, and so see nothing.
-    """
-    own, counts = np.arange(len(places)), np.array(lengths, dtype=np.int64)
-    rows = np.repeat(np.arange(len(counts)), counts)
-    left = np.cumsum(counts)[rows] - own  # tokens from this one to the last of its row
-    heads = own[(counts[rows] - left) % queries == 0]
-    real = heads, np.minimum(left[heads], queries), np.array(places, dtype=np.int64)[heads], rows[heads]
-    rest = np.arange(len(places), size, queries)
-    fills = np.minimum(size - rest, queries)
-    return np.concatenate([np.stack(real, axis=1), np.stack([rest, fills, -fills, 0 * rest], axis=1)])
 
 
 def _ends(shape: StepShape) -> list[int]:
     """Returns where each part of a step's numbers ends, behind which there are pages."""
-    tokens, blocks = _OF_TOKEN * shape.size, _OF_BLOCK * (shape.decoding + shape.reading)
+    tokens, blocks = _OF_TOKEN * shape.size, OF_BLOCK * (shape.decoding + shape.reading)
     listed = shape.outputs if shape.kind is Kind.READING else 0
-    return list(accumulate((tokens, blocks, listed, NUMBERS * shape.outputs)))
+    begun = 2 * shape.size if shape.kind is Kind.DECODING else 0
+    return list(accumulate((tokens, blocks, listed, NUMBERS * shape.outputs, begun)))
 
 
 def _cut(numbers: Numbers, shape: StepShape) -> list[Numbers]:
-    """Returns the parts of a step's numbers: of tokens, of blocks, those with outputs, for choices, and pages."""
+    """Returns the parts of a step's numbers: tokens, blocks, those with outputs, for choices, begun pages, pages."""
     ends = [0, *_ends(shape), len(numbers)]
     return [numbers[begin:end] for begin, end in pairwise(ends)]
 

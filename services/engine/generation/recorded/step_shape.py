@@ -53,7 +53,7 @@ class StepShape:
     size: int
     """Tokens."""
     decoding: int
-    """Blocks of queries for the decode kernel."""
+    """Blocks of queries for the decode kernel, which is not launched for none."""
     queries: int
     """Tokens of a row in such a block."""
     outputs: int
@@ -133,13 +133,15 @@ def proposing_shapes(queries: int) -> list[StepShape]:
 
 
 def reading_shapes(most: int, span: int, longest: int) -> list[StepShape]:
-    """Returns those of steps of up to `longest` tokens that read prompts beside up to `most` rows, of which a block of
-    the kernel that reads takes up to `span` tokens of a row.
+    """Returns those of steps of up to `longest` tokens that read prompts, alone or beside up to `most` rows, of which a
+    block of the kernel that reads takes up to `span` tokens of a row.
+
+    Beside none, as the first prompts find it, no kernel is launched in vain for rows that decode.
     """
     shapes: list[StepShape] = []
     for size in (size for size in _READ if size <= longest):
-        decoding = min(most, max(size // _DECODING_PART, _LEAST_DECODING), _MOST_DECODING)
         several = min(_PROMPTS, size // 2)
         blocks = -(-size // span) + several + 1
-        shapes.append(StepShape(Kind.READING, size, decoding, 1, min(decoding + several, size), blocks, span))
+        for decoding in (0, min(most, max(size // _DECODING_PART, _LEAST_DECODING), _MOST_DECODING)):
+            shapes.append(StepShape(Kind.READING, size, decoding, 1, min(decoding + several, size), blocks, span))
     return shapes

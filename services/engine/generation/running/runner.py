@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from collections.abc import Sequence as Sequences
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -86,16 +87,20 @@ def tensor_of(values: Sequences[int], device: torch.device) -> Tensor:
 
 def gathered(rows: Collection[Row[CachedTokens]]) -> tuple[list[int], list[int]]:
     """Returns the rows' tokens, one row's behind another's, and behind which of them logits are wanted; see Runner."""
-    tokens: list[int] = []
+    return list(chain.from_iterable(row.token_ids for row in rows)), wanted_of(rows)
+
+
+def wanted_of(rows: Collection[Row[CachedTokens]]) -> list[int]:
+    """Returns behind which of the rows' tokens logits are wanted."""
     wanted: list[int] = []
+    end = 0
     for row in rows:
-        start = len(tokens)
-        tokens += row.token_ids
+        start, end = end, end + row.token_count
         if row.scored:
             wanted += range(start, start + row.scored)
         if row.completes:
-            wanted.append(len(tokens) - 1)
-    return tokens, wanted
+            wanted.append(end - 1)
+    return wanted
 
 
 class Recorded(StepLauncher, Protocol):

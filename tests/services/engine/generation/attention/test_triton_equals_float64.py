@@ -18,7 +18,7 @@ pytest.importorskip("triton")
 from services.engine.generation.attention.triton.backend import OwnHeads, TritonAttention, takes
 from services.engine.generation.attention.triton.plan import QueryBlocks, part_tokens
 from services.engine.generation.attention.triton.tiles import RACED, DecodeTile
-from services.engine.generation.recorded.step_inputs import query_blocks
+from services.engine.generation.recorded.step_blocks import query_blocks
 
 PAGE, PAGES = 16, 96
 EPSILON = 1e-3
@@ -129,7 +129,7 @@ class Step:
     def _blocks(self, queries: int, backend: TritonAttention) -> QueryBlocks:
         rows = self.batch.rows
         places = [place for row in rows for place in range(row.context - row.length, row.context)]
-        blocks = torch.from_numpy(query_blocks([row.length for row in rows], places, len(places), queries))
+        blocks = torch.tensor(query_blocks([row.length for row in rows], places, len(places), queries))
         blocks[:, 3] = torch.tensor([0, *(len(row.pages) for row in rows)]).cumsum(0)[blocks[:, 3]]
         blocks = torch.cat([blocks, torch.zeros(2, 4, dtype=torch.int64)])  # two that have no tokens
         tokens = part_tokens(blocks[:, 2].tolist(), self.cache, backend.programs(len(blocks)))

@@ -226,7 +226,7 @@ def test_prompts_beside_rows_that_decode_compute_the_same(
     kept = [(cache.keys(index).clone(), cache.values(index).clone()) for index in cache.layouts]
     graphs = PlayedGraphs(llama.model, backend, cache, CPU, longest=64)
     graphs.record(4, Extent(reading=24))
-    assert [shape.size for shape in graphs.reading_shapes] == [8, 24]
+    assert [shape.size for shape in graphs.reading_shapes] == [8, 8, 24, 24]
     assert [size(graphs, part) for part in (rows, rows[3:4], rows[:1] * 5, rows[1:2] * 2)] == [24, 8, 0, 24]
     for part, logits in zip(parts, expected, strict=True):
         torch.testing.assert_close(played(graphs, part), logits, rtol=1e-4, atol=1e-4)
