@@ -30,7 +30,6 @@ _USUAL_HEADERS, _HEADERS_OF_A_FRAME, _STREAMS_OF_A_FRAME = 64, 8, 40
 _UNTAKEN_BYTES = 8 * 1024 * 1024
 # Data from the middle of a message come in large parts, but for what a window has left.
 _LEAST_PART_BYTES = 64
-_LIVELINESS = b"alive?\0\0"
 
 StreamT = TypeVar("StreamT", bound=Stream)
 
@@ -45,6 +44,7 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
         self.peer_window = frames.FIRST_WINDOW
         """Window with which the peer begins a stream."""
         self.message_bytes = message_bytes
+        self.expanding = asyncio.Lock()
         self.streams: dict[int, StreamT] = {}
         self.closed: asyncio.Future[None] = self.loop.create_future()
         """Done once the connection is no more."""
@@ -297,4 +297,4 @@ class Connection(asyncio.Protocol, ABC, Generic[StreamT]):
         self._idle_frames.take(time.monotonic(), count)
 
     def _ping(self) -> None:
-        self.output.put(frame(frames.PING, 0, 0, _LIVELINESS))
+        self.output.put(frame(frames.PING, 0, 0, b"alive?\0\0"))

@@ -2,11 +2,14 @@
 
 import asyncio
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from struct import Struct
 
 _PREFIX = Struct(">BL")
 # Above this, what a message expands to could hold the event loop up.
-_THREAD_BYTES = 4096
+_AT_ONCE_BYTES = 64 * 1024
+# One at a time: a few kilobytes expand to the largest message, and many of those at once take memory and processors.
+_EXPANDER = ThreadPoolExecutor(1, "expander")
 
 
 class BadMessage(Exception):
@@ -63,8 +66,8 @@ class Assembler:
         return found
 
 
-async def decompressed(message: bytes, encoding: bytes, limit: int) -> bytes:
-    """Returns a message whose bytes are compressed.
+async def decompressed(message: bytes, encoding: bytes, limit: int, turn: asyncio.Lock) -> bytes:
+    """Returns a message whose bytes are compressed. Whose `turn` it is expands one that is large; others wait.
 
     Raises:
         BadMessage: they are not, or not in this way.
@@ -72,19 +75,25 @@ async def decompressed(message: bytes, encoding: bytes, limit: int) -> bytes:
     """
     if encoding not in (b"gzip", b"deflate"):
         raise BadMessage("A message is marked as compressed, and its headers do not say how.")
-    if len(message) < _THREAD_BYTES:
-        return _expand(message, encoding, limit)
-    return await asyncio.to_thread(_expand, message, encoding, limit)
+    data = _expand(message, encoding, min(limit, _AT_ONCE_BYTES)) if len(message) < _AT_ONCE_BYTES else None
+    if data is None:
+        async with turn:
+            loop = asyncio.get_running_loop()
+            data = await loop.run_in_executor(_EXPANDER, _expand, message, encoding, limit)
+    if data is None:
+        raise MessageTooLarge(f"Received message larger than max (more than {limit} bytes when decompressed).")
+    return data
 
 
-def _expand(message: bytes, encoding: bytes, limit: int) -> bytes:
+def _expand(message: bytes, encoding: bytes, most: int) -> bytes | None:
+    """Returns what a message expands to; None where that is more than `most` bytes. Raises BadMessage."""
     expander = zlib.decompressobj(zlib.MAX_WBITS | (16 if encoding == b"gzip" else 0))
     try:
-        data = expander.decompress(message, limit + 1)
+        data = expander.decompress(message, most + 1)
     except zlib.error:
         raise BadMessage("A message is marked as compressed, and is not.") from None
-    if len(data) > limit:
-        raise MessageTooLarge(f"Received message larger than max (more than {limit} bytes when decompressed).")
+    if len(data) > most:
+        return None
     if not expander.eof:
         raise BadMessage("A compressed message is cut off.")
     return data

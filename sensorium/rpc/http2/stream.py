@@ -33,6 +33,8 @@ class Carrier(Protocol):
     output: Output
     peer_window: int
     message_bytes: int
+    expanding: asyncio.Lock
+    """Held while one of its messages is expanded, so that those of other connections have their turn."""
 
     def hold(self, size: int) -> None:
         """Takes that so many bytes more, or fewer, are there of a message that is not whole."""
@@ -188,7 +190,9 @@ class Stream:
         if not self._messages:
             self._give_back()
         await self.take_turn()
-        return await decompressed(message, self.encoding, self._limit) if compressed else message
+        if compressed:
+            return await decompressed(message, self.encoding, self._limit, self._connection.expanding)
+        return message
 
     def expect_no_more(self) -> None:
         """Drops the messages behind the one that a call has, which would be kept for as long as its answer takes."""
