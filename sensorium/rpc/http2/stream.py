@@ -7,6 +7,7 @@ from typing import Protocol
 
 from sensorium.rpc.http2.frames import (
     DATA,
+    FRAME_BYTES,
     LARGEST_WINDOW,
     ConnectionFault,
     ErrorCode,
@@ -25,6 +26,10 @@ WINDOW = 256 * 1024
 
 _AT_ONCE = 32
 """Messages that a handler reads, or writes, before others on the event loop have their turn."""
+
+_AHEAD = 64
+"""Messages that are cut out before somebody reads them. What comes behind them waits as it came: a message takes a
+hundred bytes beside its own, of which it may have none."""
 
 
 class Carrier(Protocol):
@@ -66,6 +71,7 @@ class Stream:
         self._window = Window(WINDOW)
         self._messages: deque[tuple[bool, bytes]] = deque()
         self._at_once = 0
+        self._uncut = bytearray()
         self._assembler = Assembler(self._limit)
         self._arrived: asyncio.Future[None] | None = None
         self._taker: Callable[[bytes], bool] | None = None
@@ -154,12 +160,10 @@ class Stream:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more was sent than the window of a stream allows")
         if self._had_all:
             return
-        before = self.unfinished
-        try:
-            self._messages += self._assembler.feed(data)
-        finally:
-            if self.unfinished != before:
-                self._connection.hold(self.unfinished - before)
+        if self._uncut or len(self._messages) >= _AHEAD:
+            self._uncut += data
+        else:
+            self._cut(data)
         if self._taker is not None and self._arrived is not None and not self._arrived.done():
             self._hand_over(self._taker)
         # What is a part of a message only must not wait for its reader, who waits for the rest.
@@ -180,14 +184,19 @@ class Stream:
             BadMessage, MessageTooLarge: what came is no message.
         """
         while not self._messages:
+            if self._uncut:
+                self._cut(bytes(self._uncut[:FRAME_BYTES]))
+                del self._uncut[:FRAME_BYTES]
+                continue
             if self.gone or self.ended_by_peer:
                 if self.unfinished and not self.gone:
                     raise BadMessage("The stream ended in the middle of a message.")
                 return None
+            self._give_back()
             self._arrived = self._loop.create_future()
             await self._arrived
         compressed, message = self._messages.popleft()
-        if not self._messages:
+        if not (self._messages or self._uncut):
             self._give_back()
         await self.take_turn()
         if compressed:
@@ -198,6 +207,7 @@ class Stream:
         """Drops the messages behind the one that a call has, which would be kept for as long as its answer takes."""
         self._had_all = True
         self._messages.clear()
+        self._uncut.clear()
         self.drop_unfinished()
 
     async def take_turn(self) -> None:
@@ -229,6 +239,16 @@ class Stream:
     def reset(self, code: ErrorCode) -> None:
         """Tells the peer that the stream is over."""
         self._output.put(reset_frame(self.number, code))
+
+    def _cut(self, data: bytes) -> None:
+        before = self.unfinished
+        try:
+            self._messages += self._assembler.feed(data)
+        finally:
+            if self.unfinished != before:
+                self._connection.hold(self.unfinished - before)
+            if self.gone:
+                self.drop_unfinished()
 
     def _hand_over(self, taker: Callable[[bytes], bool]) -> None:
         while self._messages:

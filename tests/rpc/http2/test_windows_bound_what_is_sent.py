@@ -139,21 +139,50 @@ async def test_what_a_handler_does_not_read_is_not_asked_for() -> None:
             assert came[:3] != (frames.WINDOW_UPDATE, 0, 1)
 
 
-async def test_what_comes_behind_the_one_message_of_a_call_is_not_kept() -> None:
+SMALL = [frame(frames.DATA, 0, 1, prefixed(b"x") * 2700)] * 16
+
+
+@pytest.mark.parametrize("method", [STREAM, EXCHANGE])
+async def test_messages_that_are_not_read_take_little_more_than_they_took_to_send(method: str) -> None:
     async with peer() as there, wire(there.server.port) as caller:
-        there.text.behaviour = asyncio.Event().wait
+        there.text.behaviour = asyncio.Event().wait  # behind the first message, which is all that STREAM may have
         caller.greet()
-        caller.send(header_frames(1, caller.block(changed(path=STREAM)), 0, 16_384))
+        caller.send(header_frames(1, caller.block(changed(path=method)), 0, 16_384))
         caller.send(frame(frames.DATA, 0, 1, prefixed(b"")))
         await caller.until(frames.DATA, 1)
         tracemalloc.start()
         try:
-            caller.send(*[frame(frames.DATA, 0, 1, prefixed(b"x") * 2700) for _ in range(16)])
-            caller.send(frame(frames.PING, 0, 0, bytes(8)))
+            caller.send(*SMALL, frame(frames.PING, 0, 0, bytes(8)))
             await caller.until(frames.PING)
             assert tracemalloc.get_traced_memory()[0] < 10**6
         finally:
             tracemalloc.stop()
+
+
+async def test_small_messages_that_wait_are_all_read_in_their_order() -> None:
+    messages = [b"%d," % number for number in range(20_000)]
+    stream = b"".join(map(prefixed, messages))
+    async with peer() as there, wire(there.server.port) as caller:
+        caller.greet(initial_window_size=2**20)
+        caller.send(window_frame(0, 2**20), header_frames(1, caller.block(changed(path=COLLECT)), 0, 16_384))
+        for start in range(0, len(stream), 1000):
+            caller.send(frame(frames.DATA, 0, 1, stream[start : start + 1000]))
+        caller.send(frame(frames.DATA, frames.END_STREAM, 1))
+        wanted, came = prefixed(b"".join(messages)), b""
+        while len(came) < len(wanted):
+            came += (await caller.until(frames.DATA, 1))[1]
+        assert came == wanted
+
+
+async def test_what_is_no_message_behind_many_that_wait_ends_the_call() -> None:
+    async with peer() as there, wire(there.server.port) as caller:
+        caller.greet()
+        caller.send(header_frames(1, caller.block(changed(path=COLLECT)), 0, 16_384))
+        caller.send(
+            frame(frames.DATA, 0, 1, prefixed(b"") * 100), frame(frames.DATA, frames.END_STREAM, 1, b"\2" * 100)
+        )
+        assert (await caller.trailers(1))["grpc-status"] == "13"
+        assert there.server.grpc.unfinished == 0
 
 
 async def test_answers_that_are_not_taken_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
