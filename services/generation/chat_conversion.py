@@ -17,6 +17,9 @@ _ROLES = {
     common.ROLE_TOOL: "tool",
 }
 
+_MOST_NESTED = 100
+"""Objects and lists within each other: templates, and what looks for media in their input, call themselves for each."""
+
 
 def turn_violations(place: str, turn: Turn) -> Iterator[Violation]:
     """Yields what is wrong with a turn at `place`, whatever it says."""
@@ -73,11 +76,28 @@ def template_tools(tools: Iterable[common.Tool]) -> list[dict[str, Any]]:
 
 
 def _json_violations(place: str, text: str) -> Iterator[Violation]:
+    wrong = "must be a JSON object"
     try:
         value = json.loads(text or "{}")
+        if _nested_deeper(value, _MOST_NESTED):
+            raise RecursionError
         json.dumps(value, ensure_ascii=False).encode()  # an escaped half of a surrogate pair is no text
         fine = isinstance(value, dict)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        fine, wrong = False, f"may be nested {_MOST_NESTED} deep at most"
+    except ValueError:
         fine = False
     if not fine:
-        yield Violation(place, "must be a JSON object")
+        yield Violation(place, wrong)
+
+
+def _nested_deeper(value: object, most: int) -> bool:
+    level = [value]
+    for _ in range(most):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)  # pyright: ignore[reportUnknownVariableType]
+        ]
+    return any(isinstance(each, dict | list) for each in level)

@@ -197,6 +197,19 @@ def test_json_that_is_no_object_is_named_where_it_stands(text: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("depth", [100, 400, 975, 100_000])
+def test_json_that_is_nested_too_deep_is_told_so(depth: int) -> None:
+    text = '{"a":' * depth + "[]" + "}" * depth
+    turn = common.ChatMessage(role=common.ROLE_ASSISTANT, tool_calls=[common.ToolCall(arguments_json=text)])
+    result = chat(USER, turn, tools=[common.Tool(name="t", parameters_json_schema=text)])
+    assert [(violation.field, violation.description) for violation in result.violations] == [
+        ("chat.messages[1].tool_calls[0].arguments_json", "may be nested 100 deep at most"),
+        ("chat.tools[0].parameters_json_schema", "may be nested 100 deep at most"),
+    ]
+    text = '{"a":' * 99 + "[]" + "}" * 99
+    assert chat(USER, tools=[common.Tool(name="t", parameters_json_schema=text)]).chat is not None
+
+
 def test_an_empty_conversation_and_a_last_turn_that_cannot_go_on_are_refused() -> None:
     assert wrong(chat()) == ["chat.messages"]
     assert wrong(chat(USER, continue_last_message=True)) == ["chat.continue_last_message"]
