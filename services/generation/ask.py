@@ -7,14 +7,12 @@ from services.engine.generation.output.stream import GenerationStream
 from services.engine.generation.requests.request import PromptLogprobs, TokenLogprob, Work
 from services.engine.generation.requests.resolution import DeliveredTokens, GenerationOptions, ModelDefaults
 from services.engine.generation.running.media import PromptMedia
-from services.engine.language.texts import Chat
+from services.engine.language.texts import Chat, are_short
 from services.engine.multimodal.kind import MediaKind
 from services.sent_media import SentMedia
 
 _FEW = 1024
 """Token ids, which are checked in a tenth of a millisecond."""
-_SHORT = 512
-"""Bytes in UTF-8, of which a fast tokenizer makes tokens in that time; a rare character may become dozens of tokens."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class GenerationAsk:
         if any(listed) or self.delivered or options.structured_output or len(options.stop_token_ids) > _FEW:
             return False
         if self.prompt is not None:
-            return len(self.prompt) <= _SHORT and len(self.prompt.encode()) <= _SHORT
+            return are_short(self.prompt)
         return self.prompt_token_ids is not None and len(self.prompt_token_ids) <= _FEW
 
 

@@ -17,6 +17,9 @@ from services.text.zero_shot import ZeroShot
 
 Labels = Sequence[LabelScore]
 
+_FEW_LABELS = 64
+"""That are put in order before a thread is awake."""
+
 
 class TextClassifier:
     """Classifies batches; a batch is done whole or not at all."""
@@ -40,7 +43,9 @@ class TextClassifier:
             InvalidArgument: there are no texts or too many, some are empty or too long, labels are empty or repeated,
                 or an option is out of range or does not go with the labels or the model.
         """
-        return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
+        few = not ask.labels and len(self._head.labels) <= _FEW_LABELS
+        light = self._reader.is_fast and few and ask.input.is_light
+        return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline, light=light)
 
     def _prepare(self, ask: ClassifyAsk) -> Prepared[Sequence[Labels]]:
         wrong = list(ask.input.violations)

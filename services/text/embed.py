@@ -16,6 +16,7 @@ from services.engine.encoders.reader import TextReader
 from services.engine.encoders.runner import TextBatch
 from services.engine.encoders.sentences import SentenceRecipe
 from services.engine.encoders.tokens import TextTokens
+from services.engine.language.texts import are_short
 from services.text.text_list import TextList
 from services.text.understanding_ask import EmbedAsk, Vectors
 
@@ -85,7 +86,8 @@ class TextEmbedder:
             InvalidArgument: there are no texts or too many, some are empty or too long, or an option fits no model
                 or not this one.
         """
-        return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
+        light = self._reader.is_fast and ask.input.is_light and are_short(ask.prompt or "")
+        return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline, light=light)
 
     def _prepare(self, ask: EmbedAsk) -> Prepared[Sequence[Vectors]]:
         wrong = [*ask.input.violations, *self._wrong_dimensions(ask)]

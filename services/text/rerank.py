@@ -11,6 +11,7 @@ from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.encoders.heads import ClassificationHead, Floats, sigmoid
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.tokens import TextTokens
+from services.engine.language.texts import are_short
 from services.text.text_list import TextList, collecting, require_at_least_one
 from services.text.understanding_ask import RankedDocument, RerankAsk
 
@@ -35,7 +36,8 @@ class TextReranker:
             InvalidArgument: there are no documents or too many, some are empty or too long, the query is, or an option
                 is out of range.
         """
-        return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
+        light = self._reader.is_fast and ask.input.is_light and are_short(ask.query)
+        return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline, light=light)
 
     def _prepare(self, ask: RerankAsk) -> Prepared[Sequence[RankedDocument]]:
         wrong = list(ask.input.violations)

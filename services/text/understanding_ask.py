@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sensorium.errors import Violation
-from services.engine.language.texts import Truncation
+from services.engine.language.texts import Truncation, are_short
+
+_FEW = 4
+"""Texts, of which each takes some time however short it is."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,11 @@ class TextsInput:
     deadline: float | None
     """On the clock of `time.monotonic`."""
     violations: tuple[Violation, ...]
+
+    @property
+    def is_light(self) -> bool:
+        """Whether a fast tokenizer leaves so little to prepare that a thread would take longer to wake (ADR 50)."""
+        return len(self.texts) <= _FEW and are_short(*self.texts)
 
 
 @dataclass(frozen=True)

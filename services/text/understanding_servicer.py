@@ -18,6 +18,9 @@ from services.text.understanding_conversion import embed_ask, embed_response
 from services.text.verb_set import TextVerbs
 from services.verb_servicer import VerbServicer
 
+_FEW_NUMBERS = 1 << 16
+"""Which are a message before a thread is awake."""
+
 
 class UnderstandingServicer(VerbServicer[TextVerbs]):
     """Each RPC converts, asks its verb, and converts back."""
@@ -26,6 +29,8 @@ class UnderstandingServicer(VerbServicer[TextVerbs]):
         """Embeds texts as vectors."""
         verb = self._able("Embed", self._ready(request.model).embedder)
         answer = await verb.embed(embed_ask(request, context.time_remaining()))
+        if sum(each.values.size for each in answer.result) <= _FEW_NUMBERS:
+            return embed_response(answer, self._served.identity)
         # Vectors of many tokens are millions of numbers.
         return await asyncio.to_thread(embed_response, answer, self._served.identity)
 

@@ -31,13 +31,21 @@ class Prepared(Generic[T]):
 class Pipeline(EngineThreads[Batcher]):
     """Runs what comes before and after the model in threads of its own."""
 
-    async def run(self, prepare: Callable[[], Prepared[T]], deadline: float | None) -> Answer[T]:
-        """Returns the answer. Raises what `prepare`, the batcher and the finishing raise."""
+    async def run(
+        self, prepare: Callable[[], Prepared[T]], deadline: float | None, *, light: bool = False
+    ) -> Answer[T]:
+        """Returns the answer. Raises what `prepare`, the batcher and the finishing raise.
+
+        What is `light` is prepared and finished on the event loop: that takes less time than a thread to wake.
+        """
         began = time.monotonic()
-        prepared = await self.preprocessing.run(prepare)
+        prepared = self.preprocessing.at_once(prepare) if light else await self.preprocessing.run(prepare)
         preprocess = time.monotonic() - began
         computed = await self.engine.run(prepared.items, deadline, prepared.input_tokens)
-        result = await self.preprocessing.finish(prepared.finish, computed.outputs)
+        if light:
+            result = prepared.finish(computed.outputs)
+        else:
+            result = await self.preprocessing.finish(prepared.finish, computed.outputs)
         total = time.monotonic() - began
         times = RequestTimes(computed.times.queue, preprocess, computed.times.compute, total)
         return Answer(result, times, prepared.input_tokens, prepared.images, prepared.audio_seconds)
