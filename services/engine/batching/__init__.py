@@ -2,6 +2,7 @@
 
 batcher    one thread that runs the model on all items
 queue      which items are next, and which of them share a batch
+pace       how much of what waits goes together
 job        the items of one request, and their outputs
 admission  the bounds of the queue, and the expected wait
 wanted     stops the model when nobody waits for its result any more

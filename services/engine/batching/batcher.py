@@ -13,6 +13,7 @@ from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, Sens
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.begun import BegunItems
 from services.engine.batching.job import Computed, Item, Job, Unfinished
+from services.engine.batching.pace import BatchPace
 from services.engine.batching.queue import BatchLimits, Entry, ItemQueue
 from services.engine.batching.wanted import Unwanted, asking
 from services.engine.device.faults import require_device
@@ -61,6 +62,7 @@ class Batcher(Engine):
         self._wait_seconds = wait_seconds
         self._queue = ItemQueue()
         self._begun = BegunItems()
+        self._pace = BatchPace()
         self._goes_on = False
         """Whether the last batch was one of begun items."""
         self._new: deque[Job] = deque()
@@ -165,7 +167,8 @@ class Batcher(Engine):
     def _next(self, now: float) -> list[Entry]:
         """Returns the next batch: alternately of waiting and of begun items, where there are both."""
         self._goes_on = bool(self._begun) and not (self._goes_on and self._queue)
-        entries = self._begun.take(self._limits) if self._goes_on else self._queue.take(self._limits)
+        limits = self._pace.limits(self._limits, len(self._queue.jobs), self.admission.tokens)
+        entries = self._begun.take(self._limits) if self._goes_on else self._queue.take(limits)
         self._begin(entries, now)
         return entries
 
@@ -237,6 +240,7 @@ class Batcher(Engine):
     def _account(self, entries: list[Entry], seconds: float) -> None:
         length = max(entry.item.length for entry in entries) * len(entries)
         self.admission.observe(length, seconds)
+        self._pace.observe(length, seconds)
         for job in {entry.job for entry in entries}:
             job.compute += seconds
         metrics = self._metrics
