@@ -39,7 +39,7 @@ class BatchRunner(Protocol):
 
 
 class Batcher(Engine):
-    """Dynamic batching over one model: what waits when the model is free shares a batch.
+    """Dynamic batching over one model: what waits when the model is free shares a batch, all or half (see pace).
 
     `run` is called on an event loop; everything else happens in the batcher's thread. A batch that is not full waits
     for `wait_seconds` for more items; by default nothing waits while the model is free.

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
-from services.engine.preprocessing import AT_ONCE
 
 from services.answer_conversion import embedding
 from services.engine.admission import QueueLimits
@@ -19,6 +18,7 @@ from services.engine.batching.queue import BatchLimits
 from services.engine.encoders.heads import Scoring
 from services.engine.language.texts import Truncation
 from services.engine.metrics import EngineMetrics
+from services.engine.threads.preprocessing import AT_ONCE
 from services.text.classify import TextClassifier
 from services.text.embed import TextEmbedder
 from services.text.rerank import TextReranker
