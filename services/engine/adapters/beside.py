@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from services.engine.adapters.pairs import Pair
 from services.engine.native.arena import Arena
-from services.engine.native.library import load_library
+from services.engine.native.library import Library
 from services.engine.native.linear import NativeLinear, takes
-
-Product = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -57,8 +56,6 @@ class AdaptersBeside:
         self.layers: dict[str, ChangedLayer] = {}
         """What the adapters change, by name."""
         self._spans: Sequence[Span] = ()
-        self.arena = Arena()
-        """Where the library has its factors; an arena keeps its last block for as long as it lives."""
         self.named: dict[str, NamedAdapter] = {}
         """By their names."""
         self.byte_count = 0
@@ -82,7 +79,22 @@ class AdaptersBeside:
                 module = self._model.get_submodule(place)
                 layer = self.layers[place] = ChangedLayer(self, module)
                 module.register_forward_hook(layer)
-            layer.products[adapter.name] = self._product(pair.first), self._product(pair.second)
+            layer.products[adapter.name] = _product(pair.first), _product(pair.second)
+            self.byte_count += pair.first.nbytes + pair.second.nbytes
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def pack(self, library: Library) -> None:
+        """Has the library compute the products where that is faster, which fills their columns up to its panels.
+
+        For rows that are computed apart from others: a row's bits depend on no company then. One factor after the
+        other, so that memory has hardly any twice.
+        """
+        arena = Arena()
+        for layer in self.layers.values():
+            for name, (first, second) in layer.products.items():
+                assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
+                layer.products[name] = self._packed(library, first, arena), self._packed(library, second, arena)
 
     @contextmanager
     def applied(self, spans: Sequence[Span]) -> Generator[None]:
@@ -103,6 +115,15 @@ class AdaptersBeside:
         finally:
             self.picked.numbers = None
 
+    def _packed(self, library: Library, product: nn.Linear, arena: Arena) -> nn.Linear | NativeLinear:
+        """Returns the product by the library where it computes that faster; one that is part of another stays."""
+        weight: Tensor | None = product.weight
+        if weight is None or not takes(library, product):
+            return product
+        packed = NativeLinear(library, [product], arena)
+        self.byte_count += packed.byte_count - weight.nbytes
+        return packed
+
     @property
     def numbers(self) -> dict[str, int]:
         """The places of adapters among all, by their names."""
@@ -119,32 +140,22 @@ class AdaptersBeside:
         parts = [place.split(".") for place in self.layers]
         return frozenset(".".join(names[: i + 1]) for names in parts for i in range(len(names)))
 
-    def _product(self, factor: Tensor) -> Product:
-        """Returns the product with a factor `[out, in]`, by the library where that is faster."""
-        linear = nn.Linear(factor.shape[1], factor.shape[0], bias=False, device="meta")
-        linear.weight = nn.Parameter(factor, requires_grad=False)
-        library = load_library() if factor.device.type == "cpu" else None
-        if library is None or not takes(library, linear):
-            self.byte_count += factor.nbytes
-            return linear
-        native = NativeLinear(library, [linear], self.arena)
-        self.byte_count += native.byte_count
-        return native
-
 
 class ChangedLayer:
     """A layer that adapters change, and the forward hook that does it."""
 
     def __init__(self, adapters: AdaptersBeside, module: nn.Module) -> None:
         self._adapters, self.module = adapters, module
-        self.products: dict[str, tuple[Product, Product]] = {}
+        self.products: dict[str, tuple[nn.Linear | NativeLinear, nn.Linear | NativeLinear]] = {}
+        """By the names of adapters."""
         self.add_picked: Callable[[Tensor, Tensor], None] | None = None
         """Adds to results what picked adapters compute of tokens, where the module itself computes in such steps."""
 
     def factors(self, adapter: str) -> tuple[Tensor, Tensor]:
-        """Returns those of an adapter, whose products cannot be used any more."""
+        """Returns those of an adapter, which are no parts of others yet."""
         first, second = self.products[adapter]
-        return _factor(first), _factor(second)
+        assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
+        return first.weight, second.weight
 
     def __call__(self, layer: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
         """Adds to an output what the adapters of its tokens compute of what was given."""
@@ -164,10 +175,8 @@ class ChangedLayer:
                 results[span.start : span.end].add_(second(first(tokens[span.start : span.end])))
 
 
-def _factor(product: Product) -> Tensor:
-    """Returns what AdaptersBeside has made a product of."""
-    if isinstance(product, NativeLinear):
-        product.give_back()
-        (product,) = product.layers
-    assert isinstance(product, nn.Linear)
-    return product.weight
+def _product(factor: Tensor) -> nn.Linear:
+    """Returns the product with a factor `[out, in]`."""
+    linear = nn.Linear(factor.shape[1], factor.shape[0], bias=False, device="meta")
+    linear.weight = nn.Parameter(factor, requires_grad=False)
+    return linear

@@ -16,31 +16,51 @@ from services.engine.native.linear import NativeLinear
 log = logging.getLogger(__name__)
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
-def join(adapters: AdaptersBeside, model: nn.Module, library: Library) -> None:
+def prepare(adapters: AdaptersBeside, model: nn.Module, library: Library) -> None:
     """Lets fused decoder layers add what the adapters of their rows compute, if those change nothing else.
 
-    Memory holds all factors once: rows that are computed apart from others take them from there too.
+    Else, or if that fails, rows with adapters are computed apart from others, by the library too.
+    """
+    try:
+        adapters.grouped = _joined(adapters, model, library)
+    except Exception as error:  # memory may lack, above all
+        log.warning(
+            "rows with adapters are computed apart from others, as their factors could not be joined: %s", error
+        )
+    if adapters.grouped:
+        return
+    try:
+        adapters.pack(library)
+    except Exception as error:
+        log.warning("what adapters add is computed by torch, as their factors could not be packed: %s", error)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _joined(adapters: AdaptersBeside, model: nn.Module, library: Library) -> bool:
+    """Has memory hold all factors once, as parts of what the layers add: those computed apart take them from there too.
+
+    One after the other, so that hardly any are there twice meanwhile. Returns whether the layers add all there is.
     """
     layers = [module for module in model.modules() if isinstance(module, FusedDecoderLayer)]
     changed = {layer.module: layer for layer in adapters.layers.values()}
     products = [product for layer in layers for product in layer.linears if product.lines]
     if outside := changed.keys() - {linear for product in products for linear in product.layers}:
         log.info("rows with adapters are computed apart from others: %d layers are not fused", len(outside))
-        return
-    adapters.arena, adapters.byte_count = Arena(), 0
+        return False
+    arena, byte_count = Arena(), 0
     for layer in layers:
         low_ranks = LowRanks(len(adapters.named))
         for place, product in enumerate(layer.linears):
             own = [changed.get(linear) for linear in product.layers]
             for name, number in adapters.numbers.items():
                 if any(one and name in one.products for one in own):
-                    low_ranks.put(number, place, *_stacked(name, own, product, library, adapters.arena))
+                    low_ranks.put(number, place, *_stacked(name, own, product, library, arena))
         layer.adapt(low_ranks)
-        adapters.byte_count += low_ranks.byte_count
-    adapters.grouped = True
-    log.info("rows with adapters share steps with others; their factors take %.1f MiB", adapters.byte_count / 2**20)
+        byte_count += low_ranks.byte_count
+    adapters.byte_count = byte_count
+    log.info("rows with adapters share steps with others; their factors take %.1f MiB", byte_count / 2**20)
+    return True
 
 
 def _stacked(

@@ -52,18 +52,15 @@ class WholeDecoder:
 
     def __init__(self, library: Library, parts: DecoderParts, cache: KVCache) -> None:
         layers, dtype = parts.layers, parts.head.dtype
-        self._parts, self._cache = parts, cache  # keeps alive what the library is told of
+        self._parts = parts  # keeps alive what the library is told of
         self._count, self._width = parts.embeddings.weight.shape
-        indices = [layer.native.index for layer in layers]
-        self._addresses = (
-            array("q", [layer.address for layer in layers]),
-            array("q", [cache.keys(index).data_ptr() for index in indices]),
-            array("q", [cache.values(index).data_ptr() for index in indices]),
-        )
+        self._layers = array("q", [layer.address for layer in layers])
         room, rotated = max(layer.room for layer in layers), parts.angles.rotated
         self._struct = WholeStruct(
             parts.embeddings.weight.data_ptr(),
-            *(_address(addresses) for addresses in self._addresses),
+            _address(self._layers),
+            None,
+            None,
             len(layers),
             parts.norm.address,
             parts.norm.epsilon,
@@ -75,6 +72,15 @@ class WholeDecoder:
         self._room = room + self._width + 2 * rotated
         self._workspace = Workspace(dtype)
         self._decode, self._library = library.decode_whole[dtype], library
+        self.use(cache)
+
+    def use(self, cache: KVCache) -> None:
+        """Computes with these keys and values from now on."""
+        indices = [layer.native.index for layer in self._parts.layers]
+        self._cache = cache
+        self._keys = array("q", [cache.keys(index).data_ptr() for index in indices])
+        self._values = array("q", [cache.values(index).data_ptr() for index in indices])
+        self._struct.keys, self._struct.values = _address(self._keys), _address(self._values)
 
     def run(
         self,

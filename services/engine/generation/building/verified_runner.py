@@ -82,10 +82,10 @@ def accelerate_and_verify(
         run = partial(engine_logits, runner, pool, check_prompts(loaded, pool))
         if isinstance(backend, CpuAttention) and library is not None:
             fuse(substitutions, loaded.model, backend, library, arena, run)
-            if loaded.adapters is not None:
-                adapted_layers.join(loaded.adapters, loaded.model, library)
         elif not isinstance(backend, (CpuAttention, ReferenceAttention)):
             fuse_by_kernels(substitutions, loaded, backend, run)
+        if loaded.adapters is not None and library is not None:
+            adapted_layers.prepare(loaded.adapters, loaded.model, library)
 
     def check() -> None:
         verify(loaded, runner, pool, expected, allowed)

@@ -1,8 +1,10 @@
 """Chooses the size of a paged cache, and makes it."""
 
+import gc
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from services.engine.device.memory import DeviceMemory, MemoryReading
 from services.engine.generation.attention.cpu import PAGE_SIZE
@@ -23,15 +25,17 @@ from services.engine.loading import LoadedModel
 
 log = logging.getLogger(__name__)
 
+_NO_PAGES = PagePool(0, PAGE_SIZE)
 _TRIAL_PAGES = 512
 """Pages of the temporary cache with which the model is checked and steps are measured."""
 
 
 class PagedCache:
-    """Makes the cache as large as the device has room for.
+    """Makes the cache of a model as large as the device has room for.
 
-    Where the device's memory can be measured, the model is checked with a small cache and the largest step is run; the
-    cache then gets what is left. Elsewhere it gets a share of the free memory, or the size in the settings.
+    The model is checked with a small cache first, so that weights and adapters lie in their final places when
+    memory is read. Where the device's memory can be measured, the largest step is run too, and the cache gets what is
+    left. Elsewhere it gets a share of the free memory, or the size in the settings.
     """
 
     def __init__(
@@ -56,22 +60,27 @@ class PagedCache:
         runner = verified(self._cache(pool), pool)
         fitting = self._memory.read().free // max(self._token_bytes, 1)
         costs = step_costs(self._loaded, self._settings, runner, pool, self._memory, fitting)
-        runner.cache = KVCache({}, 0, PAGE_SIZE, self._loaded.device)  # lets go of the small one
+        runner.use(self._cache(_NO_PAGES))  # lets go of the small one
         reading = self._memory.read()
         pool = PagePool(min(most, self._pages(reading, costs)), PAGE_SIZE)
         require_room(pool.page_count * self._page_bytes, reading, costs)
-        runner.cache = self._cache(pool)
+        runner.use(self._cache(pool))
         return runner, pool, self._told(MemoryPlan(reading, costs, *self._sizes(pool)))
 
     def _of_given_size(
         self, verified: Callable[[KVCache, PagePool], ModelRunner]
     ) -> tuple[ModelRunner, PagePool, MemoryPlan]:
         size = StateSize(0, self._token_bytes)
-        pool = PagePool(page_count(self._loaded, self._settings, size, memory=self._memory), PAGE_SIZE)
-        adapters = self._loaded.adapters
-        weights = int(self._loaded.model.get_memory_footprint()) + (adapters.byte_count if adapters else 0)
-        reading = replace(self._memory.read(), held=weights)
+        wanted = partial(page_count, self._loaded, self._settings, size, memory=self._memory)
+        weights = int(self._loaded.model.get_memory_footprint())
+        pool = PagePool(min(wanted(), _TRIAL_PAGES), PAGE_SIZE)
         runner = verified(self._cache(pool), pool)
+        runner.use(self._cache(_NO_PAGES))
+        gc.collect()
+        adapters = self._loaded.adapters
+        reading = replace(self._memory.read(), held=weights + (adapters.byte_count if adapters else 0))
+        pool = PagePool(wanted(), PAGE_SIZE)
+        runner.use(self._cache(pool))
         return runner, pool, self._told(MemoryPlan(reading, StepCosts(), *self._sizes(pool)))
 
     def _pages(self, reading: MemoryReading, costs: StepCosts) -> int:

@@ -133,6 +133,10 @@ class Recorded(StepLauncher, Protocol):
 class Whole(Protocol):
     """Computes a decoder without the model's own forward."""
 
+    def use(self, cache: KVCache) -> None:
+        """Computes with these keys and values from now on."""
+        ...
+
     def run(
         self,
         rows: Collection[Row[CachedTokens]],
@@ -172,6 +176,12 @@ class ModelRunner:
         self.allowed_error = 0.0
         """Relative error of its logits that was allowed when it was compared with the model."""
         self.forward_seconds = 0.0
+
+    def use(self, cache: KVCache) -> None:
+        """Computes with these keys and values from now on, of layers as before; nothing is recorded yet."""
+        self.cache = cache
+        if self.whole is not None:
+            self.whole.use(cache)
 
     @property
     def launcher(self) -> StepLauncher | None:

@@ -9,7 +9,6 @@ import torch
 
 from services.engine.acceleration import replacement
 from services.engine.acceleration.packing import OneDnnLinear
-from services.engine.adapters import beside
 from services.engine.fusion.decoder import FusedDecoderLayer
 from services.engine.generation.building import parts
 from services.engine.generation.building.build import probe_layouts
@@ -54,7 +53,7 @@ def test_they_need_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     Nor the files that they were read of, which may be written anew meanwhile.
     """
-    for user in (replacement, beside, parts):
+    for user in (replacement, parts):
         monkeypatch.setattr(user, "load_library", lambda: None)
     known = adapted(tmp_path)
     loaded = known.load()

@@ -1,6 +1,6 @@
 """Rows that name adapters where layers are kernels and steps are recorded: both interpreted here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,15 +94,13 @@ class Adapted:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adapted]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(beside, "load_library", lambda: None)  # as on a GPU
-        model = Adapted(tmp_path_factory.mktemp("adapted"))
-        join(model.adapters, model.loaded.model)
-        assert model.adapters.joined
-        assert isinstance(model.loaded.model.get_decoder().layers[0], GpuDecoderLayer)
-        assert model.graphs.record(4, Extent(adapted=True)) == Recordings(9, 9, 0)  # of three sizes, and three choices
-        yield model
+def model(tmp_path_factory: pytest.TempPathFactory) -> Adapted:
+    model = Adapted(tmp_path_factory.mktemp("adapted"))
+    join(model.adapters, model.loaded.model)
+    assert model.adapters.joined
+    assert isinstance(model.loaded.model.get_decoder().layers[0], GpuDecoderLayer)
+    assert model.graphs.record(4, Extent(adapted=True)) == Recordings(9, 9, 0)  # of three sizes, and three choices
+    return model
 
 
 def recorded(model: Adapted, rows: list[Row[CachedTokens]]) -> tuple[StepShape, torch.Tensor]:
@@ -169,7 +167,6 @@ def test_where_memory_lacks_for_equal_ranks_they_stay_apart(
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(beside, "load_library", lambda: None)
     monkeypatch.setattr(joining, "LowRank", full)
     layers: Any = nn.Sequential(nn.Linear(8, 4))
     adapters = beside.AdaptersBeside(layers)

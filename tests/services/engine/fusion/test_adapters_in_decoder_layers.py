@@ -1,34 +1,36 @@
 """Rows that name adapters in one call with others, on each kind of processor that the library is compiled for."""
 
-import gc
-import mmap
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from services.engine.acceleration import replacement
 from services.engine.adapters import beside
+from services.engine.device.memory import MemoryReading
 from services.engine.fusion.decoder import FusedDecoderLayer
+from services.engine.fusion.low_ranks import LowRanks
 from services.engine.generation.building import parts, whole_forward
 from services.engine.generation.building.adapter_check import verify_adapters
-from services.engine.generation.building.build import probe_layouts
+from services.engine.generation.building.build import paged_parts, probe_layouts
+from services.engine.generation.building.parts import EngineSettings
 from services.engine.generation.building.verified_runner import verified_runner
 from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
-from services.engine.native import arena
 from services.engine.native.library import Library
 from tests.services.engine.native.instruction_sets import LIBRARIES
 from tests.tiny_adapted import LAYERS, Adapted, adapted
-from tests.tiny_adapters import add_beside, factors, write_adapter
+from tests.tiny_adapters import WEIGHTS, add_beside, factors, write_adapter
 
 CPU, PAGES, PAGE_SIZE = torch.device("cpu"), 64, 16
 NAMES = ("part", "", "large", "root", "wide", "", "large")
@@ -40,7 +42,7 @@ libraries = pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES
 
 @pytest.fixture(autouse=True)
 def known_to_pay(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    for user in (replacement, beside, parts, whole_forward):
+    for user in (replacement, parts, whole_forward):
         monkeypatch.setattr(user, "load_library", lambda: library)
     monkeypatch.setattr(library, "linear_pays", dict.fromkeys(library.linear_pays, True))
 
@@ -151,21 +153,97 @@ def test_none_is_added_once_layers_are_fused(library: Library, tmp_path: Path) -
         loaded.adapters.add(beside.NamedAdapter("late", ""), {})
 
 
+class Held:
+    """What memory holds of an adapted model's factors, from the moment it is loaded."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        assert loaded.adapters is not None
+        self.adapters = loaded.adapters
+        products = [one for layer in self.adapters.layers.values() for pair in layer.products.values() for one in pair]
+        self._plain = [(weakref.ref(one.weight), one.weight.nbytes) for one in products]
+        self.joined = 0
+
+    @property
+    def plain(self) -> int:
+        """Bytes of factors that are no parts of others."""
+        return sum(size for weight, size in self._plain if weight() is not None)
+
+    def watch(self, monkeypatch: pytest.MonkeyPatch, at: Callable[[], None]) -> None:
+        """Calls `at` whenever factors were joined, which are counted."""
+        put = LowRanks.put
+
+        def counted(ranks: LowRanks, *given: Any) -> None:
+            self.joined -= ranks.byte_count
+            put(ranks, *given)
+            self.joined += ranks.byte_count
+            at()
+
+        monkeypatch.setattr(LowRanks, "put", counted)
+
+
 @libraries
 def test_memory_holds_factors_once(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = adapted(tmp_path)
-    before: list[weakref.ref[mmap.mmap]] = []
-
-    def block(size: int) -> Tensor:
-        memory = mmap.mmap(-1, size)
-        before.append(weakref.ref(memory))
-        return torch.frombuffer(memory, dtype=torch.uint8)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(arena, "_block", block)
-        loaded = known.load()
-    assert before, "factors lie in blocks of their own at first"
+    """Before they are joined without any filling, and hardly any twice meanwhile."""
+    known = adapted_models(tmp_path, "llama")
+    loaded = known.load()
+    held = Held(loaded)
+    files = [load_file(Path(place, WEIGHTS)) for place in known.places.values()]
+    whole = sum(tensor.nbytes for tensors in files for tensor in tensors.values())
+    assert held.plain == held.adapters.byte_count == whole
+    seen = [whole]
+    held.watch(monkeypatch, lambda: seen.append(held.plain))
     runner_of(loaded)
-    gc.collect()
-    assert loaded.adapters is not None and loaded.adapters.grouped
-    assert [memory() for memory in before] == [None] * len(before)
+    assert held.adapters.grouped and held.adapters.byte_count == held.joined
+    assert seen == sorted(seen, reverse=True) and seen[-1] == 0
+    assert len({*seen}) == len(seen), "each time that some are joined, memory lets go of as many"
+
+
+@libraries
+@pytest.mark.parametrize("packs", [True, False])
+def test_where_factors_cannot_be_joined_rows_are_computed_apart(
+    library: Library, packs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = adapted_models(tmp_path, "llama")
+    loaded = known.load()
+    held, joined = Held(loaded), list[None]()
+
+    def lacking(*_: object) -> None:
+        joined.append(None)
+        if len(joined) > 3:
+            raise MemoryError("no room")
+
+    held.watch(monkeypatch, lacking)
+    if not packs:
+        monkeypatch.setattr(beside, "NativeLinear", lacking)
+    runner, rows = runner_of(loaded)
+    assert not held.adapters.grouped
+    told = ["could not be joined: no room"] + ([] if packs else ["could not be packed: no room"])
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert [each.partition("their factors ")[2] for each in warnings] == told
+    torch.testing.assert_close(runner.run(rows), expected(known), rtol=1e-4, atol=2e-4)
+
+
+@libraries
+def test_pages_are_planned_behind_what_factors_take(library: Library, tmp_path: Path) -> None:
+    loaded = adapted_models(tmp_path, "llama").load()
+    held = Held(loaded)
+
+    class Memory:
+        """Of a machine that has a room beside the model of which factors take some."""
+
+        measures = False
+
+        def read(self) -> MemoryReading:
+            return MemoryReading(4_000_000, 4_000_000 - held.plain - held.joined, 0)
+
+        def peak(self, run: Callable[[], object]) -> int:
+            raise AssertionError("nobody asks")
+
+    with pytest.MonkeyPatch.context() as patch:
+        held.watch(patch, lambda: None)
+        parts = paged_parts(loaded, EngineSettings(max_sequences=1000), Memory())
+    assert parts.memory is not None and held.adapters.grouped and held.plain == 0
+    page_bytes = parts.memory.cache // parts.pool.page_count
+    assert parts.pool.page_count == (4_000_000 - held.joined) // 4 // page_bytes
+    footprint = loaded.model.get_memory_footprint()
+    assert parts.memory.reading.held - held.joined > footprint  # as weights were before layers took them over
