@@ -24,6 +24,7 @@ from services.engine.adapters.head import adapt
 from services.engine.adapters.merging import merge
 from services.engine.adapters.rounding import rounded_before
 from services.engine.failed_load import explain
+from services.engine.file_weights import copy_from_files
 from services.engine.narrow.model import narrow_weights, unsuitable
 from services.engine.narrow.numbers import NARROW_KINDS, NarrowKind
 from services.engine.parallel.narrow_reading import NarrowConfig
@@ -192,6 +193,7 @@ def read_incomplete_model(
         **({"config": config, "ignore_mismatched_sizes": True} if checkpoint.adapter else {}),
     )
     model, found = pair
+    copy_from_files(model)
     lacking = _merged(checkpoint, model, found)
     if missing := [name for name in lacking if not name.startswith(optional)]:
         raise ModelRefused(f"{checkpoint.source} lacks {len(missing)} of the model's weights, such as {min(missing)}.")
