@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from services.engine.adapters.adapter import Adapter
+from services.engine.adapters.layers import require_every_layer
 from services.engine.adapters.places import Place, Places
 from services.engine.adapters.updates import Product, Updates, updates_of
 
@@ -34,6 +35,7 @@ def merge(adapter: Adapter, model: PreTrainedModel) -> frozenset[str]:
         merging.replace_rows(layer, rows)
     for product in updates.products:
         merging.add(product)
+    require_every_layer(adapter.config, merging.changed, model, merging.made_for)
     return replaced
 
 
@@ -54,9 +56,11 @@ def _resize_vocabulary(model: PreTrainedModel, updates: Updates) -> None:
 
 class _Merging:
     def __init__(self, adapter: Adapter, updates: Updates, places: Places) -> None:
-        self._made_for = f" It was made for {adapter.base}." if adapter.base else ""
+        self.made_for = f" It was made for {adapter.base}." if adapter.base else ""
         self._updates = updates
         self._places = places
+        self.changed: set[str] = set()
+        """Names of layers to which products were added."""
 
     def replace(self, name: str, value: Tensor) -> str:
         """Sets a weight that was trained whole, and returns its name here."""
@@ -74,13 +78,14 @@ class _Merging:
         tokens = self._updates.tokens(layer)
         if len(tokens) != len(rows) or not all(0 <= token < place.shape[0] for token in tokens):
             told = f"{len(rows)} rows of {place.name}, which has {place.shape[0]}, for the tokens {tokens}"
-            raise ValueError(f"it holds {told}.{self._made_for}")
+            raise ValueError(f"it holds {told}.{self.made_for}")
         place.put_rows(tokens, rows)
 
     def add(self, product: Product) -> None:
         """Adds a product to the weight of a layer, or of experts, and to its bias."""
         place = None if product.depth else self._places.of(f"{product.module}.weight")
         if place is not None:
+            self.changed.add(place.name.rpartition(".")[0])
             self._add_to_layer(product, place)
             return
         place, experts = self._aimed(product)
@@ -131,13 +136,13 @@ class _Merging:
 
     def _found(self, found: Found | None, name: str) -> Found:
         if found is None:
-            raise ValueError(f"it changes {name}, which the model does not have.{self._made_for}")
+            raise ValueError(f"it changes {name}, which the model does not have.{self.made_for}")
         return found
 
     def _require(self, place: Place, shape: tuple[int, ...]) -> None:
         if place.shape != shape:
             own, trained = ("×".join(map(str, each)) for each in (place.shape, shape))
-            raise ValueError(f"{place.name} is {own} in the model, and it was trained for {trained}.{self._made_for}")
+            raise ValueError(f"{place.name} is {own} in the model, and it was trained for {trained}.{self.made_for}")
 
     @staticmethod
     def _rank(first: Tensor, second: Tensor, place: Place, experts: int = 1) -> int:

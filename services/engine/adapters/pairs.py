@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from services.engine.adapters.adapter import Adapter
+from services.engine.adapters.layers import require_every_layer
 from services.engine.adapters.places import Places
 from services.engine.adapters.updates import Product, Updates, updates_of
 
@@ -40,6 +41,7 @@ def pairs_of(adapter: Adapter, model: PreTrainedModel) -> dict[str, Pair]:
     for product in updates.products:
         name, layer = _layer(product, model, places, made_for)
         pairs[name] = _pair(product, updates, name, layer, made_for)
+    require_every_layer(adapter.config, pairs, model, made_for)
     return pairs
 
 
