@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import grpc
 
+from sensorium.entropy import random_bytes
 from sensorium.status import REQUEST_ID_KEY
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
@@ -22,7 +23,7 @@ def request_id_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     for key, value in metadata:
         if key == REQUEST_ID_KEY and isinstance(value, str) and _SANE.fullmatch(value):
             return value
-    return uuid4().hex
+    return UUID(bytes=random_bytes(), version=4).hex
 
 
 async def echo(context: grpc.aio.ServicerContext[Any, Any], request_id: str) -> None:

@@ -77,6 +77,8 @@ class GenerationStream:
             self._error = event
             self._end()
         elif isinstance(event, Delta):
+            if self._passed(event):
+                return
             self._append(event)
         else:
             self._events[type(event)] = event
@@ -127,19 +129,34 @@ class GenerationStream:
         elif self._events and not self._whole:
             self._pace.hold(self._stir)
 
+    def _passed(self, delta: Delta) -> bool:
+        """Returns whether a delta was taken for a reader who waits for nothing but it, as most are."""
+        reader = self._reader
+        if self._events or self._whole or self._take is None or reader is None or reader.done():
+            return False
+        now = time.monotonic()
+        if self.due > now:
+            return False
+        if self._taken(delta):
+            self.due = self._pace.sent(now)
+            return True
+        reader.set_result(None)
+        return False
+
     def _pass(self) -> bool:
         """Returns whether the first event was taken for the reader."""
         about, event = next(iter(self._events.items()))
-        if self._take is None or not isinstance(event, Delta):
+        if not isinstance(event, Delta) or not self._taken(event):
             return False
+        del self._events[about]
+        self._read(event)
+        return True
+
+    def _taken(self, delta: Delta) -> bool:
         try:
-            taken = self._take(event)
+            return self._take is not None and self._take(delta)
         except Exception:
             return False
-        if taken:
-            del self._events[about]
-            self._read(event)
-        return taken
 
     def _end(self) -> None:
         if not self._ended:

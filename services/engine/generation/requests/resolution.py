@@ -3,10 +3,10 @@
 `validation` says what is wrong with either.
 """
 
-import secrets
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from sensorium.entropy import random_seed
 from services.engine.generation.requests.request import (
     BeamParameters,
     EarlyStopping,
@@ -205,7 +205,7 @@ def _sampling(
         logit_bias=options.logit_bias,
         bad_words=bad_words or defaults.bad_words,
         allowed_token_ids=options.allowed_token_ids,
-        seed=pick(options.seed, None, secrets.randbits(63)),
+        seed=random_seed() if options.seed is None else options.seed,
         rules=defaults.rules,
     )
 

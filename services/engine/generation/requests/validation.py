@@ -50,10 +50,10 @@ def violations(
     yield from _delivered_violations(options, defaults, limits, tokens)
     yield from _length_violations(options, defaults, limits, tokens)
     yield from _message_violations(options, limits, tokens)
-    sampling, _ = resolve(options, defaults, limits, len(tokens.prompt), source_count=len(tokens.source or ()))
-    resumed = any(delivered.token_ids for delivered in tokens.delivered)
-    if resumed and not sampling.greedy and options.seed is None:
-        yield Violation("parameters.seed", "must be given to resume a sampled request")
+    if options.seed is None and any(delivered.token_ids for delivered in tokens.delivered):
+        sampling, _ = resolve(options, defaults, limits, len(tokens.prompt), source_count=len(tokens.source or ()))
+        if not sampling.greedy:
+            yield Violation("parameters.seed", "must be given to resume a sampled request")
 
 
 def _range_violations(options: GenerationOptions) -> Iterator[Violation]:
