@@ -25,6 +25,8 @@ from transformers import (
     M2M100Config,
     MambaConfig,
     MarianConfig,
+    MiniMaxM3VLTextConfig,
+    Ministral3Config,
     MistralConfig,
     MixtralConfig,
     MoshiConfig,
@@ -218,6 +220,25 @@ PECULIAR: dict[str, Callable[[], PretrainedConfig]] = {
     ),
     # Its cache forgets what is behind a window, of which its attention knows nothing.
     "moshi": lambda: MoshiConfig(**_shape(sliding_window=16, ffn_dim=64, head_dim=8)),
+    # Chooses two blocks of what is before a token, which are all there is until 64 tokens are there.
+    "minimax_m3": lambda: MiniMaxM3VLTextConfig(
+        **_shape(
+            head_dim=8, num_hidden_layers=2, layer_types=["full_attention", "minimax_m3_sparse"],
+            mlp_layer_types=["dense", "sparse"], num_local_experts=4, num_experts_per_tok=2, dense_intermediate_size=64,
+            shared_intermediate_size=16, rotary_dim=4, index_head_dim=8, index_n_heads=2, index_block_size=32,
+            index_topk_blocks=2,
+        )
+    ),
+    # Scales queries by their places, from 32 tokens on.
+    "ministral3": lambda: Ministral3Config(
+        **_shape(
+            head_dim=8, num_hidden_layers=2,
+            rope_parameters={
+                "rope_type": "yarn", "rope_theta": 10_000.0, "factor": 8.0, "original_max_position_embeddings": 32,
+                "llama_4_scaling_beta": 0.5,
+            },
+        )
+    ),
     # Its decoder is a bare module.
     "fsmt": lambda: FSMTConfig(
         langs=["en", "de"], src_vocab_size=len(tokenizer()), tgt_vocab_size=len(tokenizer()),

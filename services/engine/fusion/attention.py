@@ -89,8 +89,12 @@ class FusedAttention(nn.Module):
 
 
 def is_attention(module: nn.Module) -> bool:
-    """Returns whether this is an attention layer with a projection each, by its linear layers."""
-    return set(linear_children(module)) == {"q_proj", "k_proj", "v_proj", "o_proj"}
+    """Returns whether this is an attention layer with a projection each, by its linear layers.
+
+    None that cuts off what these come to (OLMo), which a few tokens need not show.
+    """
+    cut_off = getattr(getattr(module, "config", None), "clip_qkv", None)
+    return set(linear_children(module)) == {"q_proj", "k_proj", "v_proj", "o_proj"} and cut_off is None
 
 
 def fused_attention(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, relu, silu
 
+from services.engine.fusion.survey import TOLERANCE
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library
@@ -14,6 +15,9 @@ from services.engine.native.linear import Gate, NativeLinear, takes
 from services.engine.parallel.partial_linear import PartialLinear
 
 AnyLinear = nn.Linear | NarrowLinear
+
+_LARGE = 100.0
+"""What products before a gate may come to: more than any model cuts them off at, and no overflow in half precision."""
 
 
 class FusedMlp(nn.Module):
@@ -66,9 +70,45 @@ def fused_mlp(module: nn.Module, library: Library, arena: Arena) -> FusedMlp | N
         kind is None
         or gate.weight.shape != up.weight.shape
         or not all(takes(library, each) for each in (gate, up, down))
+        or not gates_plainly(module)
     ):
         return None
     return FusedMlp(NativeLinear(library, [gate, up], arena, kind), NativeLinear(library, [down], arena))
+
+
+class _Reached(Exception):
+    """Ends a forward before its last product, which ranks would have to compute together."""
+
+    def __init__(self, given: Tensor) -> None:
+        super().__init__()
+        self.given = given
+
+
+def _stop(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+    raise _Reached(arguments[0])
+
+
+@torch.inference_mode()
+def gates_plainly(module: nn.Module) -> bool:
+    """Returns whether a gated feed-forward layer computes `act(gate(x)) * up(x)` of large numbers too.
+
+    Some cut off what is larger than anything that a few tokens come to.
+    """
+    gate, up, down = (module.get_submodule(name) for name in ("gate_proj", "up_proj", "down_proj"))
+    weight: Any = next(gate.parameters())
+    dtype = gate.dtype if isinstance(gate, NarrowLinear) else weight.dtype
+    width: Any = gate.in_features
+    rows = torch.randn(1, 4, width, generator=torch.Generator().manual_seed(0)).to(weight.device, dtype)
+    rows *= _LARGE / max(float(each(rows).abs().max()) for each in (gate, up))
+    plain: Tensor = module.act_fn(gate(rows)) * up(rows)  # type: ignore[operator]
+    hook = down.register_forward_pre_hook(_stop)
+    try:
+        module(rows)
+    except _Reached as reached:
+        return float((reached.given - plain).float().norm()) <= TOLERANCE[dtype] * float(plain.float().norm())
+    finally:
+        hook.remove()
+    return False
 
 
 def activation_of(activation: Any) -> Gate | None:

@@ -188,9 +188,10 @@ def substitute(substitutions: Substitutions, model: PreTrainedModel, makers: Mak
     """
     named = {name: module for name, module in model.named_modules() if any(known(module) for known in _KNOWN)}
     observed, agreed = observe(named.values(), run), substitutions.agreed
+    farthest = (getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1) - 1
     for name, module in named.items():
         inside = any(name.startswith(f"{outer}.") for outer in substitutions.names)
-        if inside or (seen := observed.get(module)) is None:
+        if inside or (seen := observed.get(module)) is None or seen.depends_on_places(module, farthest):
             continue
         made = (
             (kind, substitutions.attempt(kind, module, partial(make, module, seen))) for kind, make in makers.items()

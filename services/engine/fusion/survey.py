@@ -1,7 +1,7 @@
 """What modules are given and what they return, noted while the model runs."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,17 @@ class Observation:
         added = exact - self._input().float() if residual else exact
         rounding = torch.finfo(found.dtype).eps * exact.norm()
         return bool((found.float() - exact).norm() <= TOLERANCE[found.dtype] * added.norm() + rounding)
+
+    def depends_on_places(self, module: nn.Module, farthest: int) -> bool:
+        """Returns whether `module` computes something else by the same angles where its tokens end at `farthest`.
+
+        Ministral 3 scales queries by their places, beyond the first thousands. Substitutes know of angles only.
+        """
+        places = self.named.get("position_ids")
+        if not isinstance(places, Tensor):
+            return False
+        moved = {**self.named, "position_ids": places + (farthest - int(places.max()))}
+        return not replace(self, named=moved).matches(module)
 
     def _input(self) -> Tensor:
         return self.arguments[0] if self.arguments else self.named["hidden_states"]

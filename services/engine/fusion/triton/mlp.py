@@ -5,7 +5,7 @@
 import torch
 from torch import Tensor, nn
 
-from services.engine.fusion.mlp import activation_of, is_gated_mlp, linear_children
+from services.engine.fusion.mlp import activation_of, gates_plainly, is_gated_mlp, linear_children
 from services.engine.fusion.triton.few_rows import FewRows
 from services.engine.fusion.triton.launch import following
 from services.engine.fusion.triton.linear import GpuLinear, agree, takes
@@ -64,5 +64,7 @@ def gpu_mlp(module: nn.Module) -> GpuMlp | None:
     pair, down = [linears["gate_proj"], linears["up_proj"]], linears["down_proj"]
     activation = activation_of(getattr(module, "act_fn", None))
     if activation is None or pair[0].out_features != pair[1].out_features or not (agree(pair) and takes(down)):
+        return None
+    if not gates_plainly(module):
         return None
     return GpuMlp(gpu_linear(pair), gpu_linear([down]), activation)

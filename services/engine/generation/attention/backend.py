@@ -21,6 +21,13 @@ class LooksAhead(ValueError):
     """A layer lets tokens see those behind them, which no cache of keys and values can serve."""
 
 
+class SeesFewer(ValueError):
+    """A layer says by a tensor of its own what each token sees, of which a cache in pages knows nothing.
+
+    It may say so from the first token on and leave nothing out until there are thousands.
+    """
+
+
 @dataclass(frozen=True)
 class AttentionLayer:
     """What one layer's attention looks like, as its module says at the call."""
@@ -76,22 +83,26 @@ def attend_paged(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    _attention_mask: Tensor | None,
+    attention_mask: Tensor | None,
     *,
     attention_call: AttentionCall,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
-    **_: Any,
+    **told: Any,
 ) -> tuple[Tensor, None]:
     """Adapts transformers' attention interface, `[1, heads, T, width]`, to the backend of the call.
 
     Raises:
         LooksAhead: the layer is an encoder's.
+        SeesFewer: a mask, chosen blocks, a bias or the like comes with the call.
     """
     if not getattr(module, "is_causal", True):
         raise LooksAhead("its attention looks ahead, as that of encoders does")
+    for name, given in (("attention_mask", attention_mask), *told.items()):
+        if isinstance(given, Tensor) and name != "position_ids":  # which are in queries and keys already
+            raise SeesFewer(f"its layers say by {name} what a token sees")
     layer = AttentionLayer(
         index=int(module.layer_idx),  # type: ignore[arg-type]
         scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,

@@ -1,0 +1,66 @@
+"""Modules that compute as others do until a text is long or a number large."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import DeepseekV4Config, LlamaConfig, OlmoConfig
+from transformers.models.deepseek_v4.modeling_deepseek_v4 import DeepseekV4MLP
+from transformers.models.llama.modeling_llama import LlamaMLP
+from transformers.models.olmo.modeling_olmo import OlmoAttention
+
+from services.engine.fusion.attention import is_attention
+from services.engine.fusion.mlp import FusedMlp, fused_mlp
+from services.engine.loading import load_language_model
+from services.engine.native.arena import Arena
+from services.engine.native.library import Library, load_library
+from tests.services.bench import build, outputs_of, read, request
+from tests.tiny_models import greedy, write_checkpoint
+
+PROMPT = [7 + i * 11 % 300 for i in range(90)]
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+    """The native library, also where torch's linear layers are faster."""
+    library = load_library()
+    if library is None:
+        pytest.skip("there is no C compiler")
+    monkeypatch.setattr(library, "linear_pays", dict.fromkeys(library.linear_pays, True))
+    return library
+
+
+@pytest.mark.usefixtures("library")
+async def test_layers_that_scale_queries_by_their_places_are_the_models_own(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, "ministral3", seed=3)
+    loaded = load_language_model(str(tmp_path), revision=None, device=torch.device("cpu"), dtype="auto")
+    built, asked = build(loaded), request(PROMPT, max_new_tokens=12)
+    assert not built.serial
+    assert any(isinstance(module, FusedMlp) for module in loaded.model.modules())
+    built.engine.start()
+    try:
+        result = await read(built.engine.submit(asked, *outputs_of(asked)))
+    finally:
+        built.engine.close()
+    assert result.ids == greedy(tmp_path, PROMPT, 12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "known"),
+    [
+        (LlamaMLP, LlamaConfig(hidden_size=32, intermediate_size=64), True),
+        (DeepseekV4MLP, DeepseekV4Config(hidden_size=32, moe_intermediate_size=64, intermediate_size=64), False),
+    ],
+)
+def test_a_gate_that_cuts_off_large_numbers_is_the_models_own(
+    library: Library, kind: type[nn.Module], config: Any, known: bool
+) -> None:
+    assert (fused_mlp(kind(config), library, Arena()) is not None) == known
+
+
+@pytest.mark.parametrize("most", [None, 8.0])
+def test_attention_that_cuts_off_large_numbers_is_the_models_own(most: float | None) -> None:
+    config = OlmoConfig(hidden_size=32, num_attention_heads=4, clip_qkv=most)
+    assert is_attention(OlmoAttention(config, 0)) == (most is None)
