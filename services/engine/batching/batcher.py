@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, SensoriumError
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.begun import BegunItems
-from services.engine.batching.job import Computed, Item, Job, Unfinished
+from services.engine.batching.job import Computed, Item, Job, Unfinished, deliver
 from services.engine.batching.pace import BatchPace
 from services.engine.batching.queue import BatchLimits, Entry, ItemQueue
 from services.engine.batching.wanted import Unwanted, asking
@@ -194,6 +194,10 @@ class Batcher(Engine):
             job.untaken -= 1
             if not job.untaken:
                 self.admission.leave(job.cost, started=True)
+            if not self._goes_on:
+                job.unbegun -= 1
+                if not job.unbegun:
+                    self.admission.begin(job.cost)
 
     def _put_back(self, entry: Entry) -> None:
         """Puts the unfinished rest of an item among the begun ones."""
@@ -239,7 +243,8 @@ class Batcher(Engine):
 
     def _account(self, entries: list[Entry], seconds: float) -> None:
         length = max(entry.item.length for entry in entries) * len(entries)
-        self.admission.observe(length, seconds)
+        if self._queue or not self._goes_on:
+            self.admission.observe(0 if self._goes_on else length, seconds)
         self._pace.observe(length, seconds)
         for job in {entry.job for entry in entries}:
             job.compute += seconds
@@ -264,6 +269,8 @@ class Batcher(Engine):
         self._leave(job)
         if job.untaken:
             self.admission.leave(job.cost, started=False)
+        if job.unbegun:
+            self.admission.begin(job.cost)
         self._queue.drop(job)
         self._begun.drop(job)
         self._metrics.requests.labels(reason).inc()
@@ -283,14 +290,4 @@ class Batcher(Engine):
         self._done = []
         for loop, results in by_loop.items():
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_deliver, results)
-
-
-def _deliver(results: list[tuple[Job, Computed | SensoriumError]]) -> None:
-    for job, result in results:
-        if job.future.done():
-            continue
-        if isinstance(result, SensoriumError):
-            job.future.set_exception(result)
-        else:
-            job.future.set_result(result)
+                loop.call_soon_threadsafe(deliver, results)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sensorium.call_record import followed
+from sensorium.errors import SensoriumError
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +60,14 @@ class Job:
     ended: bool = False
     compute: float = 0.0
     untaken: int = 0
+    """Items that no batch has."""
+    unbegun: int = 0
+    """Those that none had."""
     outputs: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.timeline = followed(self.arrival, at_once=True)
-        self.untaken = len(self.items)
+        self.untaken = self.unbegun = len(self.items)
 
     @property
     def cost(self) -> int:
@@ -75,3 +79,14 @@ class Job:
         started = now if self.timeline.started is None else self.timeline.started
         times = BatchTimes(started - self.arrival, self.compute, now - self.arrival)
         return Computed([self.outputs[i] for i in range(len(self.items))], times)
+
+
+def deliver(results: Sequence[tuple[Job, Computed | SensoriumError]]) -> None:
+    """Ends the waits of requests, each with its outputs or with what ended it. Called on their event loop."""
+    for job, result in results:
+        if job.future.done():
+            continue
+        if isinstance(result, SensoriumError):
+            job.future.set_exception(result)
+        else:
+            job.future.set_result(result)
