@@ -1,4 +1,4 @@
-"""What every response of a model that reads once tells beside its results."""
+"""Converts what all responses of models without generation share: identity, usage, times, labels, vectors."""
 
 from collections.abc import Iterable
 from typing import Any, TypedDict
@@ -14,7 +14,7 @@ _VALUES = bytes([common.Embedding.VALUES_FIELD_NUMBER << 3 | 2])
 
 
 class Identified(TypedDict):
-    """Fields that all such responses have."""
+    """The fields that all such responses have."""
 
     model: common.ModelIdentity
     usage: common.Usage
@@ -22,7 +22,7 @@ class Identified(TypedDict):
 
 
 def identified(answer: Answer[Any], identity: common.ModelIdentity) -> Identified:
-    """Returns who answered, what it consumed and how long it took."""
+    """Returns the model's identity, the usage and the times of an answer."""
     usage = common.Usage(input_token_count=answer.input_tokens, image_count=answer.images)
     if answer.audio_seconds is not None:
         usage.audio_duration.CopyFrom(duration(answer.audio_seconds))
@@ -40,7 +40,7 @@ def label_score(found: LabelScore) -> common.LabelScore:
 
 
 def embedding(vectors: Any) -> common.Embedding:
-    """Returns what one input is embedded as, of a numpy array `[vectors, dimensions]`."""
+    """Returns the vectors of one input, a numpy array `[vectors, dimensions]`, as a message."""
     numbers = vectors.astype("<f4", copy=False).tobytes()
     # Read as a message is: to go over the numbers one by one takes ten times as long.
     found = common.Embedding.FromString(_VALUES + _varint(len(numbers)) + numbers)

@@ -1,4 +1,4 @@
-"""Counts what answers tell of images and audio: the same for every RPC, whatever model answered."""
+"""Counts the images and the audio of answers, for every RPC and every kind of model."""
 
 from grpc import StatusCode
 
@@ -15,11 +15,11 @@ class AnswerMeter:
         self._metrics = metrics
 
     def started(self, method: str) -> None:
-        """Does nothing: engines count what they begin."""
+        """Does nothing: engines count the requests that they begin."""
         del method
 
     def finished(self, method: str, code: StatusCode, seconds: float) -> None:
-        """Counts the call's answer, if there was one."""
+        """Counts the images and the audio of the call's answer, if there was one."""
         del code, seconds
         record = CALL_RECORD.get()
         consumed = record.consumption if record is not None else None

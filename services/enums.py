@@ -1,4 +1,4 @@
-"""Finds enum numbers that the contract does not know, which proto3 parses without a word."""
+"""Finds enum numbers that the contract does not know, which proto3 accepts silently."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""From a servicer's methods to what a gRPC server can be given, with an honest answer for what it lacks."""
+"""Makes gRPC handlers of a servicer's methods, and handlers that refuse the RPCs that it lacks."""
 
 from typing import Any, NoReturn
 

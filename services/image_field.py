@@ -10,14 +10,14 @@ from services.sent_media import SentMedia
 
 @dataclass(frozen=True)
 class ImageField:
-    """Decodes images with everything that is wrong about them."""
+    """Decodes images, or tells everything that is wrong with them."""
 
     reader: ImageReader
     longest: int
-    """What an image may come to for the model, in lengths of ModelInputs."""
+    """The greatest length, as of ModelInputs, that an image may have for the model."""
 
     def read(self, image: SentMedia, wrong: list[Violation], *, field: str = "image") -> ImageInputs | None:
-        """Returns what the model reads of an image, or None and adds what is wrong to `wrong`."""
+        """Returns the model's inputs of an image; None if something is wrong with it, which is added to `wrong`."""
         if image.wrong:
             wrong.append(Violation(field, image.wrong))
             return None

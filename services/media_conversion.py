@@ -1,4 +1,4 @@
-"""The edge of every service for the media of its requests, and for wishes that are alike for images and recordings."""
+"""Converts media of requests, and the requests that images and recordings have in common, to plain values."""
 
 import time
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from services.sent_media import SentMedia
 
 
 def sent_media(media: common.Media, noun: str) -> SentMedia:
-    """Returns one piece of media, which a violation calls `noun`."""
+    """Returns one image or recording; `noun` is what violations call it."""
     source = media.WhichOneof("source")
     send = f"send the {noun}'s bytes as `data`"
     wrong = {"uri": f"is a URI, and this service fetches none: {send}", None: f"has no data: {send}"}.get(source, "")
@@ -21,12 +21,12 @@ def sent_media(media: common.Media, noun: str) -> SentMedia:
 
 
 def images_input(request: Message, images: Iterable[common.Media], seconds: float | None) -> MediaInput:
-    """Returns what all requests with images have; `seconds` is what is left of the deadline."""
+    """Returns the common part of requests with images; `seconds` is the time left to the deadline."""
     return _input(request, images, "image", seconds)
 
 
 def recordings_input(request: Message, recordings: Iterable[common.Media], seconds: float | None) -> MediaInput:
-    """Returns what all requests with recordings have; `seconds` is what is left of the deadline."""
+    """Returns the common part of requests with recordings; `seconds` is the time left to the deadline."""
     return _input(request, recordings, "recording", seconds)
 
 

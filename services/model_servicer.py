@@ -1,4 +1,4 @@
-"""ModelService of one process: tells of its one model, and of the adapters beside it."""
+"""ModelService of one process: describes its model and the adapters beside it."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from services.served_model import ServedModel
 
 
 class ModelServicer(ModelServiceServicer):
-    """Answers from the served model's description, in any state of it."""
+    """Answers from the description of the served model, whatever state this is in."""
 
     def __init__(self, served: ServedModel) -> None:
         self._served = served
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
-        """Returns the model and its adapters, unless another task was asked for."""
+        """Returns the model and its adapters; none if it cannot do the task asked for."""
         if unknown := list(unknown_enum_numbers(request)):
             raise InvalidArgument(unknown)
         wanted = request.task == pb.TASK_UNSPECIFIED or request.task in self._served.info.tasks
         return pb.ListModelsResponse(models=self._served.infos() if wanted else [])
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
-        """Returns the model, or an adapter beside it, if it is the one asked for."""
+        """Returns the model, or the adapter beside it, of the name asked for."""
         infos = {info.identity.name: info for info in self._served.infos()}
         info = infos.get(request.model or self._served.name)
         if info is None:

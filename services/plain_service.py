@@ -1,4 +1,4 @@
-"""A model whose service is made of its parts: one that reads once, or has an engine of its own kind."""
+"""The service of a model without generation, or with an engine of its own kind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from services.engine.threads.engine_threads import EngineThreads
 
 
 class LoadedModel(Protocol):
-    """What is told of a model."""
+    """A model with the properties that ModelService tells."""
 
     @property
     def model(self) -> Any:
@@ -20,17 +20,17 @@ class LoadedModel(Protocol):
 
     @property
     def device(self) -> Any:
-        """Where it lies."""
+        """Its device."""
         ...
 
     @property
     def revision(self) -> str:
-        """Of its weights."""
+        """The revision of its weights."""
         ...
 
     @property
     def quantization(self) -> str:
-        """Method and kind; empty where there is none."""
+        """Method and kind of its quantization; empty where there is none."""
         ...
 
     @property
@@ -53,9 +53,9 @@ class PlainService:
     verbs: Any
     tasks: Sequence[pb.Task.ValueType]
     limits: pb.ModelLimits
-    """Those that only its service knows."""
+    """Limits that only its service knows."""
     concurrency: int = BatchLimits.items
-    """Items worked on at once."""
+    """How many items the model works on at once."""
     sample_rate: int = 0
     """Samples per second of the audio it reads or writes; 0 where it does neither."""
 

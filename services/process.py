@@ -1,4 +1,4 @@
-"""One process that serves one model: answers at once, is ready when the model is loaded, checked and warm."""
+"""One process that serves one model: it answers from the start, and is ready once the model is loaded and checked."""
 
 import asyncio
 import logging
@@ -45,7 +45,7 @@ class LoadedService(Protocol):
 
     @property
     def verbs(self) -> Any:
-        """What the servicer asks."""
+        """The verbs that the servicer calls."""
         ...
 
     def describe(self, info: pb.ModelInfo) -> None:
@@ -54,7 +54,7 @@ class LoadedService(Protocol):
 
 
 class Servicer(Protocol):
-    """The RPCs of one service. It answers once it has verbs."""
+    """The RPCs of one service, which can be answered once `verbs` is set."""
 
     verbs: Any
 
@@ -72,8 +72,8 @@ class ModelProcess(Generic[Settings]):
     ) -> None:
         """Makes the process of `service`, a full name of the contract.
 
-        `adapters` are names that may be asked for in the model's place.
-        `load` loads the model, in a thread of its own, and calls what it is given once the weights are in place. It
+        `adapters` are names of adapters that requests may use as the model's name.
+        `load` loads the model, in a thread of its own. It calls its last argument once the weights are loaded, and
         raises ModelRefused.
         """
         self._settings = settings
@@ -113,7 +113,7 @@ class ModelProcess(Generic[Settings]):
             watchdog.stop()
 
     async def fail(self, reason: str) -> None:
-        """Ends all calls, and lets none in again: the model has stopped working for one of `faults.REASONS`."""
+        """Ends all calls and refuses new ones: the model has stopped working for one of `faults.REASONS`."""
         self._metrics.faults.labels(reason).inc()
         detail = f"It has stopped working ({reason}); the process restarts."
         self._served.enter(pb.MODEL_STATE_FAILED, detail)
@@ -161,10 +161,10 @@ class ModelProcess(Generic[Settings]):
 
 
 def checkpoint_of(settings: ModelSettings) -> Checkpoint:
-    """Returns what is to be loaded, and gives torch its threads.
+    """Returns the checkpoint to load, and sets torch's number of threads.
 
     Raises:
-        ModelRefused: there is no such device here, or the model cannot be had.
+        ModelRefused: there is no such device here, or no such model or adapter.
     """
     trust = Trust(remote_code=settings.trust_remote_code, pickled_weights=settings.allow_pickle_weights)
     choice = choose(settings.model, settings.revision, settings.adapter, trust)
@@ -186,13 +186,13 @@ def name_of(settings: ModelSettings) -> str:
 
 
 def served_name(model: str) -> str:
-    """Returns the hub id, or the last part of a folder's path."""
+    """Returns a hub id without its revision, or the last part of a folder's path."""
     is_folder = os.path.isdir(model)  # noqa: PTH112 - a hub id is no path
     return Path(model).resolve().name if is_folder else model.partition("@")[0]
 
 
 def describe_settings(info: pb.ModelInfo, settings: ModelSettings) -> None:
-    """Fills in what an operator chose: the limits, and the adapter, whose revision stands behind the model's."""
+    """Fills in the settings: the limits, and the merged adapter, whose revision follows the model's after a `+`."""
     if revision := info.identity.revision.partition("+")[2]:
         info.adapters.add(name=served_name(settings.adapter or settings.model), revision=revision)
     info.limits.queued_request_count = settings.max_queued_requests

@@ -1,7 +1,7 @@
-"""From the bytes of a request to its message, unless it has so many fields that nothing else would move meanwhile.
+"""Parses requests, and refuses those with so many fields that they would block the event loop.
 
-A turn of a conversation takes two bytes and is a message of its own, which is made, walked and checked by itself: a
-few megabytes of them would keep every stream waiting for seconds.
+An empty turn of a conversation takes two bytes and becomes a message, which is made and checked by itself: a few
+megabytes of them would delay every stream by seconds.
 """
 
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from sensorium.errors import InvalidArgument
 from sensorium.rpc.wire import VARINT_END, Malformed, Scan
 
 FIELD_LIMIT = 65_536
-"""Fields of a request, those of messages inside it included; a page of 9,000 words with their places has as many."""
+"""The most fields of a request, nested ones included: as many as a page of 9,000 words with their boxes has."""
 _LEAST_BYTES = 2
-"""That a field takes."""
+"""The least bytes of a field."""
 
 RequestT = TypeVar("RequestT", bound=Message)
 
 
 def parser(kind: type[RequestT]) -> Callable[[bytes], RequestT]:
-    """Returns what makes a message of bytes, and refuses those with more fields than `FIELD_LIMIT`."""
+    """Returns a function that parses a message and raises InvalidArgument if it has more than `FIELD_LIMIT` fields."""
     descriptor: Any = kind.DESCRIPTOR
 
     def parse(data: bytes) -> RequestT:
@@ -46,5 +46,5 @@ def _walk(scan: Scan, start: int, end: int, kind: Descriptor) -> None:
 
 @cache
 def _inner(kind: Descriptor) -> dict[int, Descriptor]:
-    """Returns the messages inside a message, by the numbers of their fields."""
+    """Returns the types of a message's submessages, by their field numbers."""
     return {field.number: field.message_type for field in kind.fields if field.message_type is not None}

@@ -1,4 +1,4 @@
-"""Media as a request carries them, free of protobuf."""
+"""Media as they were sent, free of protobuf."""
 
 from dataclasses import dataclass
 
@@ -9,5 +9,5 @@ class SentMedia:
 
     data: bytes
     media_type: str
-    """What it was declared as; empty if nothing was."""
+    """The declared media type; empty if none was declared."""
     wrong: str = ""

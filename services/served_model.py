@@ -1,4 +1,4 @@
-"""The model of one process as the rest of the process sees it: what it is, and whether it can be asked."""
+"""The description and the state of a process's model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ _RETRY_AFTER_SECONDS = 2.0
 
 @dataclass
 class ServedModel:
-    """Belongs to the event loop. `info` is complete once the state is READY."""
+    """Used on the event loop only. `info` is complete once the state is READY."""
 
     name: str
     info: pb.ModelInfo = field(default_factory=pb.ModelInfo)
     adapters: Sequence[str] = ()
-    """What may be asked for in its place; `info` tells their revisions once they are known."""
+    """Names of adapters that requests may use as the model's; `info` has their revisions once they are known."""
 
     def __post_init__(self) -> None:
         self.info.identity.name = self.name
@@ -32,14 +32,14 @@ class ServedModel:
         return self.info.identity
 
     def identity_of(self, model: str) -> ModelIdentity:
-        """Returns name and revision of what a request for `model` gets: the model's own, or those of an adapter."""
+        """Returns name and revision for results of `model`, which is the model or an adapter."""
         if model not in self.adapters:
             return self.identity
         (revision,) = (adapter.revision for adapter in self.info.named_adapters if adapter.name == model)
         return ModelIdentity(name=model, revision=f"{self.identity.revision}+{revision}")
 
     def infos(self) -> list[pb.ModelInfo]:
-        """Returns what is told of the model and of each adapter beside it, which can do the same, by name."""
+        """Returns the descriptions of the model and of each adapter beside it, sorted by name."""
         found = [self.info]
         for adapter in self.info.named_adapters:
             info = pb.ModelInfo()
@@ -52,7 +52,7 @@ class ServedModel:
         return sorted(found, key=lambda info: info.identity.name)
 
     def enter(self, state: pb.ModelState.ValueType, detail: str = "") -> None:
-        """Changes the state; `detail` is one sentence on it."""
+        """Sets the state; `detail` explains it in a sentence."""
         self.info.state = state
         self.info.state_detail = detail
 

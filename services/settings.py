@@ -1,4 +1,4 @@
-"""What every service that holds a model can be told."""
+"""The settings that all services with a model share."""
 
 from typing import Annotated, Literal
 

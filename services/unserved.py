@@ -1,4 +1,4 @@
-"""What no service does, by the classes that checkpoints are made as."""
+"""Recognizes checkpoints for tasks that no service has, by the class that they were made as."""
 
 from collections.abc import Mapping
 
@@ -26,25 +26,25 @@ _UNSERVED = {
     "TIME_SERIES_REGRESSION": "reads time series",
     "VIDEO_CLASSIFICATION": "classifies videos",
 }
-"""What models do, by the library's tables of their classes."""
+"""What models do; keys are names of transformers' tables of classes."""
 _KINDS = {
     **dict.fromkeys(("Timesformer", "VJEPA2", "VideoMAE", "VideoPrism", "Videomt", "Vivit"), "reads videos"),
     "ViTMAE": "reads a random part of an image",
 }
-"""What kinds of models do, whatever else, by what their classes' names begin with."""
+"""What kinds of models do; keys are beginnings of class names."""
 _HEADS = {
     "MASKED_IMAGE_MODELING": "guesses hidden parts of an image",
     "MULTIPLE_CHOICE": "chooses among endings of a text",
     "NEXT_SENTENCE_PREDICTION": "tells whether one sentence follows another",
     "PRETRAINING": "does only what it was first trained with",
 }
-"""The same of models whose vectors are of use without it."""
+"""The same, for models that can still embed."""
 _ENDINGS = {"PRETRAINING": "ForPreTraining"}
-"""Of the classes that are meant in tables with others."""
+"""For tables that also list other classes: the ending of the names that are meant."""
 
 
 def refuse_unserved(source: str, name: str) -> None:
-    """Refuses a checkpoint that was made as class `name`, if that is for what no service does.
+    """Refuses a checkpoint that was made as class `name`, if no service has its task.
 
     Raises:
         ModelRefused: it is.
@@ -60,7 +60,7 @@ def refuse_unserved(source: str, name: str) -> None:
 
 
 def _does(told: Mapping[str, str], name: str) -> str | None:
-    """Returns what a class is told to do; a release of the library may lack some of the tables."""
+    """Returns what a class does, by the tables in `told`; a release of transformers may lack some of them."""
     for table, does in told.items():
         listed = getattr(auto, f"MODEL_FOR_{table}_MAPPING_NAMES", {}).values()
         names = {each for value in listed for each in ((value,) if isinstance(value, str) else value)}

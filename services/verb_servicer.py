@@ -1,4 +1,4 @@
-"""What the servicers of all modalities do before they ask a verb."""
+"""The base class of the servicers of all modalities."""
 
 from typing import Generic, TypeVar
 
@@ -10,7 +10,7 @@ Verbs = TypeVar("Verbs")
 
 
 class VerbServicer(Generic[Verbs]):
-    """Answers from `verbs`, which are there once the model is."""
+    """Answers by `verbs`, which are set once the model is loaded."""
 
     def __init__(self, served: ServedModel) -> None:
         self._served = served
@@ -33,7 +33,7 @@ class VerbServicer(Generic[Verbs]):
         return verb
 
     def _require_labels(self, rpc: str, *, wanted: bool, sent: bool) -> None:
-        """Returns if a request brings labels where the model wants them, and none where it has its own.
+        """Checks that a request has labels if the model needs them, and none if the model has its own.
 
         Raises:
             TaskNotSupported: these are two tasks, and the model cannot do the other one.

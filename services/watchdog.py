@@ -1,4 +1,4 @@
-"""Ends a process whose model has stopped working, so that whatever runs it starts it anew."""
+"""Ends a process whose model has stopped working, so that its supervisor restarts it."""
 
 import faulthandler
 import logging
@@ -11,25 +11,25 @@ from concurrent.futures import Future
 log = logging.getLogger(__name__)
 
 DEVICE_FAILED = 3
-"""Exit code where the device reported an error after which it answers nothing any more."""
+"""Exit code after an error of the device that no later call survives."""
 STEP_HUNG = 4
-"""Exit code where a step never ended, or the thread that owns the model did."""
+"""Exit code where a step did not end, or the thread of the model has ended."""
 _LOOK_SECONDS = 0.5
 _LEAST_NET_SECONDS = 30.0
-"""Of no thread being run, before the process is ended: it may have been stopped from outside."""
+"""The least time in which no thread runs before the process is ended: it may have been stopped from outside."""
 _LEFT = 10.0
-"""Times as long as a step may take what is left of one may take at most, as steps that read may."""
+"""After a pause of the process, a step is given the time of the pause, but at most so many times its limit."""
 _FAREWELL_SECONDS = 5.0
-"""For calls to be told; an event loop that takes longer is stuck itself."""
+"""Time to end all calls; an event loop that takes longer is stuck itself."""
 _OF_THE_ENGINE = ("hung", "ended")
 
 
 class Watchdog:
-    """Looks after a model from a thread of its own: that of the model may be the one that hangs.
+    """Watches a model from a thread of its own.
 
-    A process that cannot run any thread for twice as long, as one extension keeps the interpreter to itself, is ended
-    too. One that was stopped from outside, as its machine was, is given the time that it was stopped for: its step has
-    not taken that.
+    It also ends a process that runs no thread at all for twice as long as a step may take, because an extension keeps
+    the interpreter's lock. If the whole process was stopped from outside, as with its machine, the time of the pause
+    does not count as the step's.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class Watchdog:
         seconds: float,
         leave: Callable[[int], object] | None = None,
     ) -> None:
-        """Starts to look.
+        """Starts the thread.
 
         Args:
-            trouble: Tells in a word why the model does not work; empty while it does. Called in this thread.
-            farewell: Begins to end all calls, for that reason, and returns what is done when they have ended.
-            seconds: How long a step may take.
-            leave: Ends the process at once, with an exit code: the interpreter's own end would wait for the device.
+            trouble: Returns in a word why the model does not work; empty while it does. Called in the new thread.
+            farewell: Begins to end all calls for a reason, and returns a future that is done when they have ended.
+            seconds: The longest time of a step.
+            leave: Ends the process at once with an exit code; a normal exit would wait for the device.
         """
         self._trouble, self._farewell, self._seconds, self._leave = trouble, farewell, seconds, leave or _leave
         self._stopped = threading.Event()
@@ -59,7 +59,7 @@ class Watchdog:
         faulthandler.cancel_dump_traceback_later()
 
     def _watch(self) -> None:
-        # Runs without the interpreter's lock, unlike all else here.
+        # faulthandler's timer needs no interpreter lock, unlike all else here.
         net = max(2 * self._seconds, _LEAST_NET_SECONDS)
         look, looked, until = min(_LOOK_SECONDS, self._seconds / 4), time.monotonic(), 0.0
         while not self._stopped.wait(look):

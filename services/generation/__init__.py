@@ -1,1 +1,1 @@
-"""What every service that generates text shares: its settings, its verb, and the edge of both."""
+"""What all services that generate text share: settings, the verb Generate, and conversions of its messages."""

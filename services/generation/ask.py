@@ -1,4 +1,4 @@
-"""What passes between the servicer and a verb that generates, free of torch and of protobuf."""
+"""The requests and results of verbs that generate, as plain values, free of torch and protobuf."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from services.engine.multimodal.kind import MediaKind
 from services.sent_media import SentMedia
 
 _FEW = 1024
-"""Token ids, which are checked in a tenth of a millisecond."""
+"""So many token ids are checked in a tenth of a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class ShownMedium:
     kind: MediaKind
     sent: SentMedia
     field: str
-    """What it is called in violations."""
+    """Its name in violations."""
 
 
 @dataclass(frozen=True)
 class GenerationAsk:
-    """One caller's wish, unchecked but for what its conversion found wrong.
+    """A request, not validated yet; `violations` hold what its conversion found wrong.
 
-    One of the three inputs is set, unless `violations` say why not.
+    One of `prompt`, `prompt_token_ids` and `chat` is set, unless `violations` say why not.
     """
 
     prompt: str | None = None
@@ -40,22 +40,22 @@ class GenerationAsk:
     return_rendered_prompt: bool = False
     cache_salt: str = ""
     deadline: float | None = None
-    """On the clock of `time.monotonic`."""
+    """By `time.monotonic`."""
     violations: tuple[Violation, ...] = ()
     field: str = "prompt_token_ids.ids"
-    """What the token ids are called in violations."""
+    """The name of the token ids in violations."""
     media: tuple[ShownMedium, ...] = ()
-    """Those of the conversation, in its order."""
+    """The media of the conversation, in its order."""
     heard: PromptMedia | None = None
-    """Recordings in the prompt's token ids, or what an encoder reads in the place of a prompt that is no text."""
+    """Recordings among the prompt's token ids, or an encoder's input where the prompt is no text."""
     defaults: ModelDefaults | None = None
-    """What holds where the options are silent, if not what holds for Generate."""
+    """The defaults of options, if other than those of Generate."""
     work: Work | None = None
-    """Where the model's time is counted, if with that of other wishes of the same caller."""
+    """Counts the model's time together with that of other parts of the same request; None: by itself."""
 
     @property
     def is_light(self) -> bool:
-        """Whether a fast tokenizer leaves so little to prepare that a thread would take longer to wake (ADR 50)."""
+        """Whether preparing it takes less time than waking a thread, given a fast tokenizer (ADR 50)."""
         options = self.options
         listed = (options.logit_bias, options.bad_words, options.allowed_token_ids, options.stop_strings)
         if any(listed) or self.delivered or options.structured_output or len(options.stop_token_ids) > _FEW:
@@ -77,7 +77,7 @@ class Generation:
     """Whether the prompt's log-probabilities were asked for."""
 
     async def prompt_logprobs(self) -> tuple[TokenLogprob, ...]:
-        """Waits for the prompt's log-probabilities and returns them; nothing at once if they were not asked for.
+        """Waits for the prompt's log-probabilities and returns them; empty at once if they were not asked for.
 
         To be called once, before the stream is read. Raises the error that ends the stream before them.
         """

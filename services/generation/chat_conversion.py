@@ -1,4 +1,4 @@
-"""The edge of conversations, inward: what turns of text and turns with media have in common."""
+"""Converts and checks what turns of text and turns with media have in common."""
 
 import json
 from collections.abc import Iterable, Iterator

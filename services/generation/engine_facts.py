@@ -1,4 +1,4 @@
-"""What an engine is built with, what fits it, and what is told of it."""
+"""The settings, the limits and the description of a generation engine."""
 
 from sensorium.v1 import models_pb2 as pb
 from services.engine.admission import QueueLimits
@@ -13,7 +13,7 @@ from services.generation.settings import GenerationSettings
 
 
 def engine_settings(settings: GenerationSettings) -> EngineSettings:
-    """Returns how an operator wants the engine."""
+    """Returns the engine's part of the settings."""
     return EngineSettings(
         max_sequences=settings.max_sequences,
         prefill_tokens=settings.prefill_tokens,
@@ -31,7 +31,7 @@ def engine_settings(settings: GenerationSettings) -> EngineSettings:
 def generation_limits(
     loaded: LoadedModel, built: BuiltEngine, encoder: PromptEncoder, settings: GenerationSettings
 ) -> GenerationLimits:
-    """Returns what fits the engine, and a message."""
+    """Returns the limits of the engine and of a message."""
     return GenerationLimits(
         built.context_tokens,
         loaded.vocabulary_size,
@@ -49,7 +49,7 @@ def generation_limits(
 
 
 def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settings: GenerationSettings) -> None:
-    """Fills in what ModelService tells of the model and its engine."""
+    """Fills in ModelService's description of the model and its engine."""
     info.identity.revision = loaded.revision
     info.limits.context_token_count = built.source_tokens or built.context_tokens
     info.limits.queued_token_count = settings.max_queued_tokens

@@ -1,4 +1,4 @@
-"""The threads of a model that generates."""
+"""All threads of a model that generates."""
 
 from transformers import PreTrainedTokenizerBase
 
@@ -8,7 +8,7 @@ from services.engine.threads.engine_threads import EngineThreads
 
 
 class GenerationThreads(EngineThreads[GenerationEngine]):
-    """An engine that generates, what prepares its requests, and what compiles the structures of their outputs."""
+    """A generation engine, the threads that prepare its requests, and the one that compiles output structures."""
 
     def __init__(self, engine: GenerationEngine, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(engine)

@@ -1,4 +1,4 @@
-"""The verb Generate: from what a caller asked to a running stream of the engine."""
+"""The verb Generate: turns a request into a running stream of the engine."""
 
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from services.generation.ask import Generation, GenerationAsk
 from services.generation.generation_threads import GenerationThreads
 
 Prepared = tuple[GenerationRequest, list[OutputBuilder], str | None]
-"""A request with what builds its outputs, and the prompt as rendered."""
+"""A request, its output builders, and the rendered prompt."""
 
 
 class TextGenerator:
@@ -41,7 +41,7 @@ class TextGenerator:
         limits: GenerationLimits,
         adapter: str = "",
     ) -> None:
-        """`adapter` is what all its requests are computed with, if with any."""
+        """`adapter` is the name of the adapter of all its requests; empty: none."""
         self._threads = threads
         self._encoder = encoder
         self._token_texts = TokenTexts(encoder)
@@ -63,9 +63,9 @@ class TextGenerator:
     async def start_all(
         self, make: Callable[[], list[GenerationAsk]], structured: StructureFormat | None
     ) -> list[Generation]:
-        """Accepts what `make` returns, which runs where texts are tokenized: all requests or none.
+        """Accepts the requests that `make` returns, all or none; `make` is run in a preprocessing thread.
 
-        `structured` is what all of them hold their outputs to. Raises what `start` raises, and what `make` raises.
+        `structured` is the output structure of all of them. Raises what `start` raises, and what `make` raises.
         """
         found = await self._threads.structures.find(structured)
         return self._submit(await self._threads.preprocessing.run(self._prepare_all, make, found))
@@ -87,7 +87,7 @@ class TextGenerator:
         began, work = time.monotonic(), Work()
         structure, uncompiled = found
         prepared: list[Prepared] = []
-        wrong: dict[Violation, None] = {}  # what is wrong with all is told once
+        wrong: dict[Violation, None] = {}  # each violation once
         for ask in make():
             ask = replace(ask, violations=(*ask.violations, *uncompiled))
             try:
@@ -138,7 +138,7 @@ class TextGenerator:
         return request, outputs, rendered if ask.return_rendered_prompt else None
 
     def _outputs(self, request: GenerationRequest, delivered: tuple[DeliveredTokens, ...]) -> list[OutputBuilder]:
-        """Returns a builder for each candidate, in the state in which the caller left it."""
+        """Returns a builder for each candidate, which has replayed the tokens that the caller already holds."""
         prompt, special = request.prompt_token_ids, request.skip_special_tokens
         outputs = [
             OutputBuilder(
@@ -151,7 +151,7 @@ class TextGenerator:
             )
             for candidate in range(request.candidate_count)
         ]
-        # What becomes of beams is known at the end, where it is compared with the tokens delivered.
+        # Which beams become outputs is known at the end: delivered tokens are compared then.
         for i, known in enumerate(() if request.beams else delivered):
             contradicted = _replay(
                 outputs[known.candidate_index], known.token_ids, f"delivered[{i}]", request.structure
@@ -161,10 +161,10 @@ class TextGenerator:
         return outputs
 
     def _bad_words(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-        """Returns the ids of each text as it stands and behind a space, which many vocabularies tell apart.
+        """Returns the token ids of each text, by itself and after a space, as these differ in many vocabularies.
 
         Raises:
-            InvalidArgument: a text comes to no token, so that nothing could be forbidden.
+            InvalidArgument: a text has no tokens.
         """
         found: dict[tuple[int, ...], None] = {}
         for i, text in enumerate(texts):
@@ -178,7 +178,7 @@ class TextGenerator:
         return tuple(found)
 
     def _tokens(self, ask: GenerationAsk, defaults: ModelDefaults) -> tuple[str | None, TokenizedInput | None]:
-        """Returns the rendered prompt, if there is text, and its tokens; nothing where the conversion refused both."""
+        """Returns the rendered prompt, if it is text, and its tokens; None where the request has no prompt."""
         rendered, ids, field = None, ask.prompt_token_ids, ask.field
         if ask.chat is not None:
             # The template writes the special tokens itself.
@@ -202,7 +202,7 @@ def _by_candidate(delivered: tuple[DeliveredTokens, ...], count: int) -> tuple[t
 
 
 def _replay(output: OutputBuilder, delivered: list[int], place: str, structure: Structure | None) -> Violation | None:
-    """Gives an output the tokens a caller holds, which came from `place`. Returns what is wrong with them."""
+    """Replays the tokens that a caller holds, from field `place`. Returns what is wrong with them, or None."""
     try:
         taken = output.replay(tuple(delivered))
     except StructureFailed as failed:

@@ -1,4 +1,4 @@
-"""The edge of everything that generates, inward: how to generate, as plain values."""
+"""Converts generation parameters of requests to plain values."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,12 +16,12 @@ _EARLY_STOPPING = {
 
 
 def delivered_tokens(delivered: Iterable[common.DeliveredTokens]) -> tuple[DeliveredTokens, ...]:
-    """Returns what a caller already holds as plain values."""
+    """Returns the tokens that a caller already holds, as plain values."""
     return tuple(DeliveredTokens(one.candidate_index, list(one.token_ids)) for one in delivered)
 
 
 def generation_options(parameters: common.GenerationParameters, priority: int = 0) -> GenerationOptions:
-    """Returns how to generate as plain values."""
+    """Returns the parameters as plain values."""
     given: Callable[[str], Any] = {field.name: value for field, value in parameters.ListFields()}.get
     return GenerationOptions(
         temperature=given("temperature"),

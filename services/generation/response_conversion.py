@@ -1,4 +1,4 @@
-"""The edge of everything that generates, outward: plain values as messages of the contract."""
+"""Converts the events and results of generation to messages."""
 
 import asyncio
 from collections import defaultdict
@@ -30,17 +30,17 @@ _REASONS = {
 
 _MOST = 2**31 - 1
 _TURN = 64
-"""Entries of a prompt that are converted before other streams have their turn."""
+"""Log-probabilities of a prompt that are converted before other streams have their turn."""
 
 
 GeneratedEvent = TypeVar("GeneratedEvent")
-"""One event of a stream, or a whole answer, of the message of its RPC."""
+"""The message of an RPC: one event of a stream, or a whole answer."""
 
 
 async def started_event(
     generation: Generation, identity: common.ModelIdentity, kind: Callable[..., GeneratedEvent]
 ) -> GeneratedEvent:
-    """Returns the event that opens a stream, as soon as all it tells is known, in the message of its RPC."""
+    """Returns the first event of a stream, once all of it is known, as a message `kind`."""
     return kind(
         started=common.GenerationStarted(
             model=identity,
@@ -55,7 +55,7 @@ async def started_event(
 async def stream_events(
     generation: Generation, identity: common.ModelIdentity, kind: Callable[..., GeneratedEvent], context: Any
 ) -> AsyncIterator[GeneratedEvent]:
-    """Yields a stream's events, in the message of its RPC, but for deltas that could be sent at once (ADR 50)."""
+    """Yields a stream's events as messages `kind`, except deltas that could be sent at once (ADR 50)."""
     yield await started_event(generation, identity, kind)
     generation.stream.pass_to(lambda delta: context.offer(stream_event(delta, kind)))
     async for event in generation.stream:
@@ -63,10 +63,10 @@ async def stream_events(
 
 
 def stream_event(event: Event, kind: Callable[..., GeneratedEvent]) -> GeneratedEvent:
-    """Returns a later event of a stream, in the message of its RPC."""
+    """Returns a later event of a stream as a message `kind`."""
     if isinstance(event, Delta):
         message: Any = kind()
-        # In place: made by themselves and handed to `kind`, they would be copied, at three times the price.
+        # In place: a delta passed to `kind` would be copied, which takes three times as long.
         delta: common.GenerationDelta = message.delta
         delta.candidate_index, delta.text = event.candidate_index, event.text
         delta.token_ids.extend(event.token_ids)
@@ -89,7 +89,7 @@ def stream_event(event: Event, kind: Callable[..., GeneratedEvent]) -> Generated
 async def whole_response(
     generation: Generation, identity: common.ModelIdentity, kind: Callable[..., GeneratedEvent]
 ) -> GeneratedEvent:
-    """Reads a generation to its end and returns it as one message, that of its RPC."""
+    """Reads a generation to its end and returns it as one message `kind`."""
     entries = await prompt_logprobs(generation)
     candidates, completed = await read_whole(generation)
     return kind(
@@ -132,7 +132,7 @@ def timing(times: GenerationTimes) -> common.Timing:
 
 
 def logprob_bytes(text_bytes: list[int]) -> tuple[int, ...]:
-    """Returns what a token's log-probability takes of a message at most, without alternatives and with 1, 2, ...
+    """Returns the most bytes of a token's log-probability in a message, with 0, 1, 2, … alternatives.
 
     `text_bytes` are the longest texts that alternatives can have, the longest first.
     """
@@ -147,7 +147,7 @@ def logprob_bytes(text_bytes: list[int]) -> tuple[int, ...]:
 
 
 async def prompt_logprobs(generation: Generation) -> list[common.TokenLogprob]:
-    """Returns an entry for each token of the prompt, if they were asked for. Before the stream is read."""
+    """Returns the log-probability of each prompt token, if asked for. To be called before the stream is read."""
     entries: list[common.TokenLogprob] = []
     for entry in await generation.prompt_logprobs():
         entries.append(_logprob(entry))
@@ -169,7 +169,7 @@ def _logprob(entry: TokenLogprob) -> common.TokenLogprob:
 
 
 def usage(*ends: Completed) -> common.Usage:
-    """Returns what generations that are answered together consumed."""
+    """Returns the usage of generations that are answered together."""
     seconds = [end.audio_seconds for end in ends if end.audio_seconds is not None]
     return common.Usage(
         input_token_count=sum(end.input_token_count for end in ends),

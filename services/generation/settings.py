@@ -1,4 +1,4 @@
-"""What every service that generates text can be told."""
+"""The settings that all services that generate text share."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""The edge of structured output: from the contract's message to what is compiled."""
+"""Converts the structure of an output from the contract's message to plain values."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ _FIELD = "parameters.structured_output"
 
 
 def structure_format(parameters: common.GenerationParameters) -> StructureFormat | None:
-    """Returns the format asked for; None without one, and where `structure_violations` say what is wrong."""
+    """Returns the format asked for; None if there is none or `structure_violations` yields what is wrong with it."""
     structured = parameters.structured_output
     match structured.WhichOneof("format"):
         case None:
@@ -25,7 +25,7 @@ def structure_format(parameters: common.GenerationParameters) -> StructureFormat
 
 
 def structure_violations(parameters: common.GenerationParameters) -> Iterator[Violation]:
-    """Yields what is wrong with the form of the message."""
+    """Yields what is wrong with the message."""
     if not parameters.HasField("structured_output"):
         return
     which = parameters.structured_output.WhichOneof("format")

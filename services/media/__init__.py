@@ -1,1 +1,1 @@
-"""Verbs of images and of recordings alike, and what they are asked."""
+"""The verbs that images and recordings have in common, and their requests."""

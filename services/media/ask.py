@@ -1,4 +1,4 @@
-"""What passes between servicers and verbs of images and of recordings alike, free of torch and of protobuf."""
+"""The requests and results of verbs for images and recordings, as plain values, free of torch and protobuf."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from services.sent_media import SentMedia
 
 @dataclass(frozen=True)
 class MediaInput:
-    """What every request with images or recordings has: them, a deadline, and what its conversion found wrong."""
+    """The common part of requests with media: the media, a deadline, and what the conversion found wrong."""
 
     media: Sequence[SentMedia]
     deadline: float | None
@@ -21,13 +21,13 @@ class MediaInput:
 
 @dataclass(frozen=True)
 class ClassifyAsk:
-    """A wish for labels, unchecked. Without labels of its own it wants the model's."""
+    """A request for labels, not validated yet. Without `labels`, the model's own are meant."""
 
     input: MediaInput
     labels: Sequence[str]
     hypothesis_template: str | None
     multi_label: bool | None
-    """None: as the model was trained."""
+    """Whether several labels may apply; None: as the model was trained."""
     top_k: int | None
     raw_scores: bool
 
@@ -38,7 +38,7 @@ Labelled = list[LabelScore]
 
 @dataclass(frozen=True)
 class EmbedAsk:
-    """A wish for vectors, unchecked."""
+    """A request for vectors, not validated yet."""
 
     input: MediaInput
     texts: Sequence[str]

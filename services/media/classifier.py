@@ -1,4 +1,4 @@
-"""The verbs ClassifyImage and ClassifyAudio, but for what is peculiar to either."""
+"""The common part of the verbs ClassifyImage and ClassifyAudio."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +27,7 @@ class OwnLabelClassifier:
     def __init__(
         self, pipeline: Pipeline, media: MediaList, labels: Sequence[str], *, regresses: bool, multi_label: bool
     ) -> None:
-        """Makes one for a model whose values are no probabilities if it `regresses`."""
+        """`regresses` says that the model's values are no logits, and so not turned into probabilities."""
         self._pipeline = pipeline
         self._media = media
         self._labels = labels
@@ -35,7 +35,7 @@ class OwnLabelClassifier:
         self._multi_label = multi_label
 
     async def classify(self, ask: ClassifyAsk) -> Answer[Sequence[Labelled]]:
-        """Returns the labels of each. A model that reads so much of a recording and no more reads the beginning.
+        """Returns the labels of each image or recording. Of a recording too long for the model, its beginning is read.
 
         Raises:
             InvalidArgument: one of the media or an option is wrong.
@@ -73,14 +73,14 @@ class AnyLabelClassifier:
     takes_labels = True
 
     def __init__(self, pipeline: Pipeline, joint: JointModel, media: MediaList, template: str) -> None:
-        """Makes one whose labels stand in `template`, unless a request has another."""
+        """`template` is the default hypothesis template: the sentence that labels are put into."""
         self._pipeline = pipeline
         self._joint = joint
         self._media = media
         self._sentences = LabelSentences(joint, template)
 
     async def classify(self, ask: ClassifyAsk) -> Answer[Sequence[Labelled]]:
-        """Returns the labels of each, of which the model reads so much and no more.
+        """Returns the labels of each image or recording. Of a recording too long for the model, its beginning is read.
 
         Raises:
             InvalidArgument: one of the media, a label or an option is wrong.

@@ -26,7 +26,7 @@ class MediaEmbedder:
         self._joint = joint
 
     async def embed(self, ask: EmbedAsk) -> Answer[Embedded]:
-        """Returns what each of the media and each text is embedded as.
+        """Returns the vectors of each of the media and of each text.
 
         Raises:
             InvalidArgument: there are none or too many, some are wrong, or an option does not fit the model.
@@ -59,7 +59,7 @@ class MediaEmbedder:
         return Prepared(items, finish, tokens, read.images, read.audio_seconds)
 
     def _read(self, texts: Sequence[str], wrong: list[Violation]) -> list[TextInputs]:
-        """Returns what the model reads of each text that is right. Adds what is wrong to `wrong`."""
+        """Returns the model's inputs of each valid text. Adds what is wrong with others to `wrong`."""
         if self._joint is None:
             noun = self._media.noun
             alone = f"are embedded by models that compare {noun} with text; this one reads {noun} alone"

@@ -1,4 +1,4 @@
-"""What a checkpoint was made for, by the class that its configuration names."""
+"""Finds the task of a checkpoint by the class that its configuration names."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -11,16 +11,16 @@ TaskT = TypeVar("TaskT", bound=Enum)
 
 
 def classes(*tables: Mapping[Any, Any]) -> frozenset[str]:
-    """Returns the names of the classes in the library's tables, where some kinds of model have several."""
+    """Returns the names of the classes in transformers' tables; some kinds of model have several."""
     values = (value for table in tables for value in table.values())
     return frozenset(name for value in values for name in ([value] if isinstance(value, str) else value))
 
 
 def made_for(checkpoint: Checkpoint, by_class: Mapping[TaskT, frozenset[str]], kind: str) -> TaskT:
-    """Returns the first task whose classes have the checkpoint's; `kind` is what such a task is called.
+    """Returns the first task whose classes include the checkpoint's; messages call such tasks `kind`.
 
     Raises:
-        ModelRefused: its configuration cannot be read, or tells of no task that is known here.
+        ModelRefused: its configuration cannot be read, or names a class of no task known here.
     """
     with refusals(checkpoint.source):
         config = read_config(checkpoint)

@@ -1,4 +1,4 @@
-"""What the verbs of images and of recordings alike know of the field that holds them."""
+"""The field of a request that holds images or recordings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from services.media.ask import MediaInput
 
 @dataclass(frozen=True)
 class ReadMedia:
-    """What the model reads of them, and how much that was of either kind, as `Prepared` tells it."""
+    """The model's inputs, and their usage as in `Prepared`."""
 
     items: Sequence[Item]
     images: int = 0
@@ -28,16 +28,16 @@ class MediaList(Protocol):
 
     @property
     def noun(self) -> str:
-        """What models compare with texts."""
+        """What messages call one of them."""
         ...
 
     @property
     def most(self) -> int:
-        """How many there may be."""
+        """The most that a request may hold."""
         ...
 
     def items(self, sent: MediaInput, wrong: list[Violation], *, fewest: int = 1) -> ReadMedia:
-        """Returns what the model reads of each that is right. Adds what is wrong to `wrong`.
+        """Returns the model's inputs of each valid one. Adds what is wrong with others to `wrong`.
 
         Raises:
             DeadlineExceeded: the deadline passed before the last one was read.

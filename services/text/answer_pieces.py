@@ -1,4 +1,4 @@
-"""What stretches of a context's tokens are as text."""
+"""Turns spans of a context's tokens into texts."""
 
 import unicodedata
 
@@ -18,13 +18,13 @@ _BASE = 0x9E3779B97F4A7C15
 
 
 class ContextPieces:
-    """A context and its tokens, which may begin or end within a word. As text they are taken as whole words.
+    """A context and its tokens. The text of a span is extended to whole words, as tokens may be parts of words.
 
-    Space around them is left out. In scripts without spaces between words they are taken as they are.
+    Space around it is left out. In scripts without spaces between words it is not extended.
     """
 
     def __init__(self, text: str, tokens: TextTokens) -> None:
-        """Takes the context's own tokens, which have offsets."""
+        """`tokens` are those of the context alone, with offsets."""
         assert tokens.offsets is not None
         self.text = text
         points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
@@ -43,23 +43,23 @@ class ContextPieces:
 
     @property
     def is_blank(self) -> bool:
-        """Whether no stretch holds more than space."""
+        """Whether no span holds more than space."""
         return not (self._starts < self._ends).any()
 
     def edges(self, first: Integers, last: Integers) -> tuple[Integers, Integers]:
-        """Returns where the texts of stretches start and end in code points, given their first and last tokens.
+        """Returns start and end in code points of the texts of spans, given their first and last tokens.
 
-        One of which nothing is left does not start before its end.
+        An empty text has a start that is not before its end.
         """
         return self._starts[first], self._ends[last]
 
     def fingerprints(self, starts: Integers, ends: Integers) -> NDArray[np.uint64]:
-        """Returns a number for each text between these edges: the same for the same text, and else hardly ever."""
+        """Returns a hash of each text between these edges."""
         return (self._sums[ends] - self._sums[starts]) * self._inverses[starts]
 
 
 def _whole_words(offsets: Integers, inside: NDArray[np.bool_]) -> tuple[Integers, Integers]:
-    """Returns where tokens start and end, moved to the edges of the words they cut; `inside` words are these."""
+    """Returns starts and ends of tokens, moved to the edges of the words that they cut; `inside` marks words."""
     begins = inside & ~np.insert(inside[:-1], 0, False)[: len(inside)]
     runs = np.flatnonzero(begins)
     stops = np.flatnonzero(inside & ~np.append(inside[1:], False)[: len(inside)]) + 1

@@ -1,4 +1,4 @@
-"""Answers in the windows of a context: which stretches of tokens are likeliest to be one."""
+"""The best answers in the windows of a context: the spans of tokens with the highest scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from services.text.understanding_ask import FoundAnswer
 Integers = NDArray[np.intp]
 
 _MORE = 4
-"""How many times as many stretches are looked at when too few of the best differ as text."""
+"""When too few of the best spans differ as text, so many times as many are looked at."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class WindowScores:
     """
 
     start: int
-    """First token of the context in it."""
+    """Index of its first token among the context's."""
     firsts: Floats
     lasts: Floats
     """Both `[tokens of the context]`."""
@@ -35,7 +35,7 @@ class WindowScores:
 
     @classmethod
     def of(cls, start: int, logits: Floats, *, has_null: bool) -> "WindowScores":
-        """Returns them for logits `[tokens, 2]` of the first token, if that stands for no answer, and the context."""
+        """Returns the scores for logits `[tokens, 2]` of the context; if `has_null`, after those of no answer."""
         chances = softmax(logits.T)
         null = chances[:, 0].prod() if has_null else 0.0
         firsts, lasts = chances[:, 1:] if has_null else chances
@@ -76,9 +76,9 @@ def _of_window(window: WindowScores, pieces: ContextPieces, most_tokens: int, co
 
 
 def _stretches(window: WindowScores, most_tokens: int) -> Floats:
-    """Returns the score of each stretch, those of one token first, then of two, each by its first token; flat.
+    """Returns the scores of all spans in a flat array: of one token, by their first token; then of two, and so on.
 
-    Stretches that would end behind the window score -1.
+    Spans that would end after the window score -1.
     """
     count = len(window.firsts)
     scores = np.full((most_tokens, count), -1, dtype=np.float32)
@@ -88,7 +88,7 @@ def _stretches(window: WindowScores, most_tokens: int) -> Floats:
 
 
 def _highest(scores: Floats, count: int) -> Integers:
-    """Returns the places of the `count` highest scores, in order; of equals the first. None of them is -1."""
+    """Returns the indices of the `count` highest scores, best first, equal ones in order. None of them is -1."""
     least = np.partition(scores, -count)[-count] if count < scores.size else 0.0
     places = np.flatnonzero(scores >= max(least, 0.0))
     return places[np.argsort(-scores[places], kind="stable")][:count]

@@ -1,4 +1,4 @@
-"""What passes between the servicer and the verbs Summarize and Translate, free of torch and of protobuf."""
+"""The requests of the verbs Summarize and Translate, as plain values, free of torch and protobuf."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from services.engine.language.texts import Truncation
 
 @dataclass(frozen=True)
 class TextsAsk:
-    """One caller's wish to have something made of each of some texts, unchecked but for what its conversion found."""
+    """A request to summarize or translate texts, not validated yet; `violations` hold what its conversion found."""
 
     texts: list[str]
     batched: bool = True
@@ -21,9 +21,9 @@ class TextsAsk:
     options: GenerationOptions = field(default_factory=GenerationOptions)
     delivered: tuple[DeliveredTokens, ...] = ()
     deadline: float | None = None
-    """On the clock of `time.monotonic`."""
+    """By `time.monotonic`."""
     violations: tuple[Violation, ...] = ()
 
     def field_of(self, index: int) -> str:
-        """Returns what a text is called in violations."""
+        """Returns the name of a text in violations."""
         return f"texts[{index}]" if self.batched else "text"

@@ -1,4 +1,4 @@
-"""From a wish about several texts to one request for each of them."""
+"""Turns a request with several texts into one generation request for each."""
 
 import secrets
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from services.text.reading import Reader
 def generation_asks(
     ask: TextsAsk, batch_items: int, reader: Reader, defaults: ModelDefaults, find_frame: Callable[[], Frame]
 ) -> list[GenerationAsk]:
-    """Returns a request for each text, all with one seed. What is wrong with them is among their violations.
+    """Returns a generation request for each text, all with one seed. Their `violations` hold what is wrong with them.
 
-    `find_frame` returns what the texts stand in, or raises InvalidArgument.
+    `find_frame` returns the instruction or language tokens around each text, or raises InvalidArgument.
     """
     wrong, texts, frame = list(ask.violations), ask.texts, Frame()
     if not 1 <= len(texts) <= batch_items:
         wrong.append(Violation("texts", f"must hold 1 to {batch_items} items, not {len(texts)}"))
-        texts = []  # so many are not looked at
+        texts = []  # too many to look at
     try:
         frame = find_frame()
     except InvalidArgument as error:
@@ -57,7 +57,7 @@ def _read(text: str, ask: TextsAsk, common: GenerationAsk, reader: Reader, frame
 
 
 def defaults_in(frame: Frame, defaults: ModelDefaults) -> ModelDefaults:
-    """Returns what holds where a caller is silent: what the frame says, else what the model says."""
+    """Returns the defaults of parameters: the frame's, else the model's."""
     own, starts = frame.parameters, defaults.decoder_start_ids
     if frame.decoder_start_id is not None:
         starts = (frame.decoder_start_id,)

@@ -1,4 +1,4 @@
-"""A text model that reads once, in memory and answering."""
+"""Loads a text encoder and makes its service."""
 
 from collections.abc import Callable
 from dataclasses import replace

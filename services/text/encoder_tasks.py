@@ -1,4 +1,4 @@
-"""Each task of a text model that reads once: the class that loads it, how its outputs are read, and its verbs."""
+"""The tasks of text encoders: for each the class that loads the model, how outputs are read, and the verbs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ _SCORES_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class Served:
-    """The way through a model, what answers from it, and what that is called in the contract."""
+    """A model's pipeline, its verbs, and its tasks in the contract."""
 
     pipeline: Pipeline
     verbs: TextVerbs
@@ -61,19 +61,19 @@ class Served:
 
 @dataclass(frozen=True)
 class Workbench:
-    """What the verbs of every task are made of."""
+    """The parts of which the verbs of every task are made."""
 
     loaded: LoadedEncoder
     reader: TextReader
     settings: TextSettings
     metrics: EngineMetrics
     company: Company
-    """Which texts go through the model together."""
+    """Which texts may share a batch."""
 
     def pipeline(self, read: Read, focus: Focus | None = None, most_tokens: int | None = None) -> Pipeline:
-        """Returns the way through the model that takes its outputs by `read`. There is one for each model.
+        """Returns the pipeline of the model, whose outputs are read by `read`. To be called once.
 
-        A batch holds at most `most_tokens`, if that is less than the settings say.
+        A batch holds at most `most_tokens`, or as many as the settings say if that is less.
         """
         settings, loaded = self.settings, self.loaded
         runner = TextRunner(loaded.model, loaded.device, loaded.pad_id, read, focus, company=self.company)
@@ -83,7 +83,7 @@ class Workbench:
         return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
 
     def served(self, pipeline: Pipeline, tasks: Sequence[pb.Task.ValueType], **verbs: Any) -> Served:
-        """Returns these verbs, and the tokenizer that every model has."""
+        """Returns these verbs, together with Tokenize, which every model has."""
         loaded = self.loaded
         encoder = PromptEncoder(loaded.tokenizer, loaded.context_tokens)
         items = self.settings.max_batch_items
@@ -96,7 +96,7 @@ class Workbench:
         return TextList(self.settings.max_batch_items)
 
     def require_offsets(self) -> None:
-        """Raises ModelRefused if it is not known where a token lies in its text."""
+        """Raises ModelRefused if the tokenizer does not tell the offsets of tokens in their text."""
         if not self.reader.is_fast:
             raise ModelRefused(
                 f"{type(self.loaded.tokenizer).__name__} does not tell where tokens lie in a text, which spans need. "
@@ -172,7 +172,7 @@ AUTO_CLASSES: dict[TextTask, Any] = {
     TextTask.ANSWER_QUESTION: AutoModelForQuestionAnswering,
     TextTask.FILL_MASK: AutoModelForMaskedLM,
 }
-"""What loads a model for a task."""
+"""The class that loads a model for a task."""
 _MAKERS: dict[TextTask, Callable[[Workbench], Served]] = {
     TextTask.CLASSIFY: _classification,
     TextTask.CLASSIFY_TOKENS: _token_classification,

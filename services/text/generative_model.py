@@ -1,4 +1,4 @@
-"""A text model that generates, in memory and answering."""
+"""Loads a text model that generates and makes its service."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How much a request may have the model read where texts of any length are read in windows: no more than may wait."""
+"""The length limit of requests whose texts are read in windows: no more tokens than may wait in the queue."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from sensorium.errors import InvalidArgument, Violation
 from services.engine.batching.job import Item
 
 _CHARACTERS = 8
-"""More of them than this, for each token that may wait, are not even made into tokens."""
+"""Texts with more characters than this for each token that may wait are not even tokenized."""
 
 
 @dataclass(frozen=True)
 class LengthLimit:
-    """A limit in tokens, for the field of that name."""
+    """A limit in tokens, for the field `name`."""
 
     tokens: int
     name: str
 
     def readable(self, texts: Sequence[str], wrong: list[Violation]) -> Sequence[str]:
-        """Returns the texts; none, with a violation, if they are too long together to be made into tokens."""
+        """Returns the texts; none, with a violation, if they are together too long to be tokenized."""
         count, most = sum(map(len, texts)), _CHARACTERS * self.tokens
         if count <= most:
             return texts
@@ -26,7 +26,7 @@ class LengthLimit:
         return []
 
     def require(self, items: Sequence[Item]) -> int:
-        """Returns how many tokens the model reads, windows and all.
+        """Returns how many tokens the model reads, overlaps of windows included.
 
         Raises:
             InvalidArgument: they are too many.

@@ -1,4 +1,4 @@
-"""What is wrong with how many sequences a request asks for."""
+"""Checks how many candidates and beams a request asks for."""
 
 from collections.abc import Iterator
 
@@ -14,13 +14,13 @@ from services.engine.generation.requests.resolution import (
 MAX_CANDIDATES = 16
 MAX_BEAMS = 16
 MAX_LENGTH_PENALTY = 10.0
-"""A power beyond which the length of an output leaves nothing of its score."""
+"""With a greater exponent the length of an output would leave nothing of its score."""
 
 
 def breadth_violations(
     options: GenerationOptions, defaults: ModelDefaults, limits: GenerationLimits
 ) -> Iterator[Violation]:
-    """Yields everything that is wrong with candidates and beams, but for the room they take in the cache."""
+    """Yields everything that is wrong with candidates and beams, except for their size in the cache."""
     beams = resolve_beams(options, defaults)
     count = resolve_candidates(options, defaults, beams)
     if not 1 <= count <= MAX_CANDIDATES:

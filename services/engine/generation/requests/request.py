@@ -1,4 +1,4 @@
-"""What enters the generation engine and what leaves it: frozen values, free of protobuf and of torch."""
+"""The requests of the generation engine and the events of its streams: frozen values, free of protobuf and torch."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -10,29 +10,29 @@ from services.engine.structure.structure import Structure
 
 @dataclass(frozen=True)
 class OutputRules:
-    """What the model's own generation configuration demands of every output, whatever a caller asks for."""
+    """Rules of the model's generation configuration, which hold for every output whatever a caller asks for."""
 
     first_token_id: int | None = None
-    """The first token of a sequence that begins with one token, as a translation's language is."""
+    """The forced first token of the output, such as a translation's language."""
     last_token_ids: tuple[int, ...] = ()
-    """The last token, where the output reaches `max_new_tokens`, is one of these; empty: any."""
+    """If the output reaches `max_new_tokens`, its last token is one of these; empty: any."""
     suppressed_token_ids: tuple[int, ...] = ()
     suppressed_first_token_ids: tuple[int, ...] = ()
-    """Those that the output does not begin with."""
+    """Tokens that the output must not begin with."""
     source_repetition_penalty: float = 1.0
-    """Above 1, tokens of the input become likelier."""
+    """Above 1, tokens of the encoder's input become likelier."""
     source_no_repeat_ngram_size: int = 0
     timestamps: TimestampRule | None = None
-    """How tokens that stand for times are ordered, where an output holds them."""
+    """The order of timestamp tokens, where the model writes them."""
     """No run of this many tokens of the input is repeated; 0 allows all."""
 
 
 @dataclass(frozen=True)
 class SamplingParameters:
-    """How one token is chosen, with nothing left open. Ranges are those of the contract's GenerationParameters."""
+    """The resolved parameters of sampling. Ranges are those of the contract's GenerationParameters."""
 
     temperature: float = 0.0
-    """0 is greedy; the seed and what truncates a distribution then have no effect."""
+    """0 is greedy; the seed and truncation (top-k, top-p and the like) then have no effect."""
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
@@ -42,11 +42,11 @@ class SamplingParameters:
     frequency_penalty: float = 0.0
     no_repeat_ngram_size: int = 0
     logit_bias: tuple[tuple[int, float], ...] = ()
-    """Pairs of a token id and what is added to its logit."""
+    """Pairs of a token id and the number added to its logit."""
     bad_words: tuple[tuple[int, ...], ...] = ()
-    """Token ids that are never generated in this order."""
+    """Sequences of token ids that are never generated."""
     allowed_token_ids: tuple[int, ...] = ()
-    """The only ones that may be generated, beside the end of sequence; empty: all."""
+    """The only tokens that may be generated, besides the end of sequence; empty: all."""
     seed: int = 0
     rules: OutputRules = OutputRules()
 
@@ -61,7 +61,7 @@ class StoppingCriteria:
     """When one generation ends."""
 
     max_new_tokens: int
-    """Tokens generated at most, those delivered before a resume included."""
+    """The most tokens generated, including those delivered before a resume."""
     min_new_tokens: int = 0
     stop_strings: tuple[str, ...] = ()
     stop_token_ids: frozenset[int] = frozenset()
@@ -69,28 +69,28 @@ class StoppingCriteria:
     """The model's end-of-sequence ids; empty where the request ignores them."""
     include_stop_string: bool = False
     context_limited: bool = False
-    """Whether `max_new_tokens` is what the context leaves, rather than what somebody asked for."""
+    """Whether `max_new_tokens` is set by the context length, rather than by the caller or the model."""
 
     @property
     def ending_ids(self) -> frozenset[int]:
-        """Ids that end the generation, and that are masked before `min_new_tokens`."""
+        """Ids that end the generation, and are masked until `min_new_tokens` tokens are generated."""
         return self.stop_token_ids | self.end_token_ids
 
 
 class EarlyStopping(Enum):
-    """When a beam search with enough finished hypotheses ends, by the names of the contract."""
+    """When a beam search with enough finished hypotheses ends. Values are the contract's names."""
 
     FIRST = "first"
     """As soon as there are as many as beams: `early_stopping=True` of `generate`."""
     LIKELY = "likely"
-    """When the best beam, as it stands, is no better: `early_stopping=False`."""
+    """When the best beam's current score is no better: `early_stopping=False`."""
     NEVER = "never"
     """When no beam can become better: `early_stopping="never"`."""
 
 
 @dataclass(frozen=True)
 class BeamParameters:
-    """How beams are searched, with nothing left open."""
+    """The resolved parameters of a beam search."""
 
     count: int
     length_penalty: float = 1.0
@@ -100,23 +100,23 @@ class BeamParameters:
 
 @dataclass(frozen=True)
 class PromptLookup:
-    """How tokens are proposed by what stands earlier. Results are the same without."""
+    """Parameters of prompt lookup, which proposes tokens from earlier text. It does not change results."""
 
     most_proposed: int = 16
-    """For one step."""
+    """The most tokens proposed for one step."""
     longest_run: int = 3
-    """Latest tokens that are looked for, at most."""
+    """The most latest tokens that are searched for in the earlier text."""
 
 
 @dataclass
 class Work:
-    """Time in which the model worked on a request, or on one of several that are answered together."""
+    """The model's time on a request, or on several requests that are answered together."""
 
     seconds: float = 0.0
     _last: float = -1.0
 
     def add(self, began: float, seconds: float) -> None:
-        """Counts a step that began at `began`, once, however many of its rows were for this."""
+        """Counts a step that began at `began`, once, however many of its rows belong to this."""
         if began != self._last:
             self.seconds += seconds
             self._last = began
@@ -124,20 +124,20 @@ class Work:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One admitted request: everything resolved and checked."""
+    """A request to the engine: everything is resolved and checked."""
 
     prompt_token_ids: tuple[int, ...]
-    """What the output continues: for an encoder-decoder, what its decoder starts with."""
+    """The tokens that the output continues; for an encoder-decoder, the decoder's start tokens."""
     sampling: SamplingParameters
     stopping: StoppingCriteria
     candidate_count: int = 1
-    """Outputs to generate from the prompt; at most as many as beams, if those are searched."""
+    """How many outputs to generate; in a beam search at most as many as beams."""
     beams: BeamParameters | None = None
     delivered: tuple[tuple[int, ...], ...] = ()
-    """By candidate: output the caller already holds; generation continues behind it. Candidates beyond have none."""
+    """For each candidate the tokens that the caller already holds, after which it continues; missing ones have none."""
     skip_special_tokens: bool = True
     logprob_count: int | None = None
-    """Likeliest alternatives told with the log-probability of each token; None tells neither."""
+    """How many of the likeliest tokens to report beside each token's log-probability; None: no log-probabilities."""
     prompt_logprob_count: int | None = None
     """The same for the tokens of the prompt."""
     priority: int = 0
@@ -145,38 +145,38 @@ class GenerationRequest:
     """On the clock of `time.monotonic`."""
     preprocess_seconds: float = 0.0
     cache_salt: str = ""
-    """Requests share computed beginnings only with those of the same salt."""
+    """Requests share cached prefixes only with requests of the same salt."""
     source_token_ids: tuple[int, ...] = ()
-    """What an encoder-decoder's encoder reads; empty for other models."""
+    """The input of the encoder; empty where there is none."""
     structure: Structure | None = None
-    """What the output is held to."""
+    """The structure of the output, such as a JSON schema."""
     media: PromptMedia | None = field(default=None, compare=False)
     """Images and recordings in the prompt."""
     lookup: PromptLookup | None = None
-    """How its tokens are proposed, if they are."""
+    """How tokens are proposed; None: none are."""
     adapter: str = ""
-    """The name of the adapter that it is computed with, if with any."""
+    """The name of its adapter; empty: none."""
     work: Work = field(default_factory=Work, compare=False)
 
     @property
     def input_token_count(self) -> int:
-        """Tokens a caller sent."""
+        """How many tokens the caller sent."""
         if self.media is not None:  # a prompt and what is seen besides
             return len(self.source_token_ids) + len(self.prompt_token_ids)
         return len(self.source_token_ids or self.prompt_token_ids)
 
     @property
     def forced_count(self) -> int:
-        """Tokens that the model forces before the text begins."""
+        """How many tokens the model forces before the text begins."""
         return int(self.sampling.rules.first_token_id is not None and len(self.prompt_token_ids) == 1)
 
     @property
     def token_count(self) -> int:
-        """Tokens that must be computed before the first new one."""
+        """How many tokens must be computed before the first new one."""
         return len(self.source_token_ids) + len(self.prompt_token_ids) + sum(map(len, self.delivered))
 
     def delivered_to(self, candidate: int) -> tuple[int, ...]:
-        """Returns what the caller already holds of a candidate."""
+        """Returns the tokens of a candidate that the caller already holds."""
         return self.delivered[candidate] if candidate < len(self.delivered) else ()
 
 
@@ -193,7 +193,7 @@ class FinishReason(Enum):
 
 @dataclass(frozen=True)
 class Finish:
-    """Why a generation ended and what matched."""
+    """Why a generation ended, and which stop string or token matched."""
 
     reason: FinishReason
     stop_string: str | None = None
@@ -202,7 +202,7 @@ class Finish:
 
 @dataclass(frozen=True)
 class GenerationTimes:
-    """Seconds of one request, from its acceptance by the engine; `preprocess` lies before that."""
+    """Seconds of one request since the engine accepted it; `preprocess` comes before that."""
 
     queue: float
     preprocess: float
@@ -213,13 +213,13 @@ class GenerationTimes:
 
 @dataclass(frozen=True)
 class Likelihood:
-    """How likely the model found a token, before temperature and whatever else a request asks for."""
+    """The model's probability of a token, before temperature and all other parameters of the request."""
 
     logprob: float
     rank: int
     """1 for the likeliest."""
     likeliest: tuple[tuple[int, float], ...]
-    """Pairs of a token id and its log-probability, the best first."""
+    """Pairs of a token id and its log-probability, the likeliest first."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ class Alternative:
     token_id: int
     logprob: float
     text: str
-    """As decoded alone."""
+    """The token decoded by itself."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class TokenLogprob:
 
     token_id: int
     logprob: float | None
-    """None for the first token of a prompt, before which there is nothing."""
+    """None for the first token of a prompt, which nothing predicts."""
     rank: int
     alternatives: tuple[Alternative, ...]
 
@@ -278,18 +278,18 @@ class Completed:
     """One for each candidate, by index."""
     input_token_count: int
     output_token_count: int
-    """Over all candidates, tokens delivered before a resume included."""
+    """Over all candidates, including tokens delivered before a resume."""
     times: GenerationTimes
     cached_token_count: int = 0
-    """Tokens of the input that were in the cache already."""
+    """Tokens of the input that were found in the prefix cache."""
     image_count: int = 0
     """Images in the prompt."""
     audio_seconds: float | None = None
     """Length of the recordings in the prompt; None if there are none."""
     proposed_token_count: int = 0
-    """Tokens proposed for steps, over all candidates."""
+    """Proposed tokens, over all candidates."""
     accepted_token_count: int = 0
-    """Those that the model chose."""
+    """Proposed tokens that the model accepted."""
 
     @property
     def finish(self) -> Finish:

@@ -1,4 +1,4 @@
-"""From what a caller asked for, and what the model says of itself, to parameters with nothing left open.
+"""Resolves the parameters of a request: the caller's, else the model's defaults, else ours.
 
 `validation` says what is wrong with either.
 """
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class BeamOptions:
-    """What a caller who asks for beams said of them."""
+    """The caller's parameters of a beam search."""
 
     count: int
     length_penalty: float | None = None
@@ -32,7 +32,7 @@ class BeamOptions:
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """What a caller asked for; None or empty where it left the choice to the model."""
+    """The caller's parameters; None or empty where it left the choice to the model."""
 
     temperature: float | None = None
     top_k: int | None = None
@@ -65,7 +65,7 @@ class GenerationOptions:
 
 @dataclass(frozen=True)
 class ModelDefaults:
-    """What the model's generation configuration says; None where it is silent."""
+    """The defaults of the model's generation configuration; None where it sets none."""
 
     do_sample: bool = False
     temperature: float | None = None
@@ -76,7 +76,7 @@ class ModelDefaults:
     repetition_penalty: float | None = None
     no_repeat_ngram_size: int | None = None
     bad_words: tuple[tuple[int, ...], ...] = ()
-    """Token ids that are never generated in this order."""
+    """Sequences of token ids that are never generated."""
     max_new_tokens: int | None = None
     min_new_tokens: int | None = None
     end_token_ids: frozenset[int] = field(default_factory=frozenset[int])
@@ -86,12 +86,12 @@ class ModelDefaults:
     early_stopping: EarlyStopping | None = None
     rules: OutputRules = field(default_factory=OutputRules)
     decoder_start_ids: tuple[int, ...] = ()
-    """What the decoder of an encoder-decoder starts with; empty for other models."""
+    """The first tokens of an encoder-decoder's decoder; empty for other models."""
 
 
 @dataclass(frozen=True)
 class GenerationLimits:
-    """What fits."""
+    """The limits of the engine and of a message."""
 
     context_tokens: int
     """Prompt and output together: the model's context, or the whole cache if that is smaller."""
@@ -101,21 +101,21 @@ class GenerationLimits:
     cache_pages: int = 1 << 40
     page_size: int = 16
     prompt_logprob_bytes: int = 1 << 40
-    """Bytes of one message that a prompt's log-probabilities may take."""
+    """The most bytes of a message that a prompt's log-probabilities may take."""
     token_logprob_bytes: tuple[int, ...] = ()
-    """What those of one token take at most, by the number of alternatives told."""
+    """The most bytes for one token, by the number of alternatives that are reported."""
     source_tokens: int = 0
-    """What an encoder reads at most; 0 where there is none."""
+    """The context length of the encoder; 0 where there is none."""
     source_vocabulary_size: int = 0
     shares_pages: bool = True
-    """Whether sequences that begin alike share what was computed; else each has all of it by itself."""
+    """Whether sequences share the pages of a common prefix; otherwise each has a cache of its own."""
     no_lookup: str = ""
     """Why tokens cannot be proposed; empty where they can."""
 
     def room(self, prompt_count: int, beam_count: int = 1, source_count: int = 0) -> int:
-        """Returns how many tokens may be generated behind a prompt, and behind what an encoder reads.
+        """Returns how many tokens may be generated after a prompt of `prompt_count` tokens.
 
-        All beams share that, and the prompt up to its last full page, if sequences share anything.
+        Beams share the pages of the encoder's input and the full pages of the prompt, where sequences share pages.
         """
         room = self.context_tokens - prompt_count
         if beam_count == 1:
@@ -131,7 +131,7 @@ class GenerationLimits:
 
 @dataclass(frozen=True)
 class DeliveredTokens:
-    """What the caller already holds of one candidate."""
+    """The tokens of one candidate that the caller already holds."""
 
     candidate_index: int
     token_ids: list[int]
@@ -144,9 +144,9 @@ class TokenizedInput:
     prompt: list[int]
     delivered: tuple[DeliveredTokens, ...] = ()
     field: str = "prompt"
-    """Where the prompt came from, for the words of a violation."""
+    """The request's field that the prompt came from, for violations."""
     source: list[int] | None = None
-    """What an encoder reads, in place of the prompt that was sent; `prompt` is then what the decoder starts with."""
+    """The prompt that was sent, where an encoder reads it; `prompt` then holds the decoder's start tokens."""
     media: PromptMedia | None = None
     """Images and recordings in the prompt."""
 
@@ -159,14 +159,14 @@ def resolve(
     bad_words: tuple[tuple[int, ...], ...] = (),
     source_count: int = 0,
 ) -> tuple[SamplingParameters, StoppingCriteria]:
-    """Returns the parameters in force, for options without violations, whose bad words come encoded."""
+    """Returns the resolved parameters. `options` have no violations; `bad_words` are theirs as token ids."""
     beams = resolve_beams(options, defaults)
     room = limits.room(prompt_count, beams.count if beams else 1, source_count)
     return _sampling(options, defaults, bad_words), _stopping(options, defaults, room)
 
 
 def resolve_beams(options: GenerationOptions, defaults: ModelDefaults) -> BeamParameters | None:
-    """Returns how beams are searched; None where nobody asks for several."""
+    """Returns the parameters of the beam search; None where there is one beam."""
     asked = options.beams or BeamOptions(defaults.beam_count or 1)
     if asked.count < 2:
         return None
@@ -184,7 +184,7 @@ def resolve_candidates(options: GenerationOptions, defaults: ModelDefaults, beam
 
 
 def pick(asked: T | None, default: T | None, otherwise: T) -> T:
-    """Returns what was asked for, else the model's default, else `otherwise`."""
+    """Returns the first that is not None of `asked`, `default` and `otherwise`."""
     return asked if asked is not None else default if default is not None else otherwise
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a request: ranges of the contract, limits of the model, ids outside its vocabulary."""
+"""Checks a request: the contract's ranges, the model's limits, token ids outside its vocabulary."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""What a step needs to know of rows that name adapters."""
+"""The adapters of a step's rows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -13,12 +13,12 @@ def adapted(rows: Iterable[Row[CachedTokens]]) -> bool:
 
 
 def numbers_of(rows: Iterable[Row[CachedTokens]], places: Mapping[str, int]) -> list[int]:
-    """Returns the place of each token's adapter among all, and -1 where it has none."""
+    """Returns for each token the index of its adapter, or -1 where it has none."""
     return [places.get(row.sequence.adapter, -1) for row in rows for _ in range(row.token_count)]
 
 
 def spans_of(rows: Iterable[Row[CachedTokens]]) -> list[Span]:
-    """Returns which of the rows' tokens are computed with which adapter."""
+    """Returns which stretches of the rows' tokens are computed with which adapter."""
     spans: list[Span] = []
     end = 0
     for adapter, group in groupby(rows, key=lambda row: row.sequence.adapter):
@@ -28,7 +28,7 @@ def spans_of(rows: Iterable[Row[CachedTokens]]) -> list[Span]:
 
 
 def runs_of(spans: Iterable[Span], places: Mapping[str, int]) -> list[int]:
-    """Returns the place, the beginning and the count of each span of an adapter, one behind the other."""
+    """Returns index of the adapter, first token and token count of each span, in one flat sequence."""
     runs: list[int] = []
     for span in spans:
         if span.adapter in places:
@@ -37,7 +37,7 @@ def runs_of(spans: Iterable[Span], places: Mapping[str, int]) -> list[int]:
 
 
 def places_of(rows: Sequence[Row[CachedTokens]], order: Iterable[int]) -> list[int]:
-    """Returns where the rows' logits lie, row after row, if they were computed in another order."""
+    """Returns the places of the rows' logits, row after row, among logits computed in the order `order`."""
     starts: dict[int, int] = {}
     end = 0
     for place in order:

@@ -28,22 +28,22 @@ from services.engine.generation.sequence import CachedTokens, Row
 
 
 class Source(Protocol):
-    """An encoder, and the decoder that attends to what it reads."""
+    """An encoder, and the decoder that attends to its output."""
 
     @property
     def decoder(self) -> PreTrainedModel:
-        """What is run through the paged cache."""
+        """The module that is run with the paged cache."""
         ...
 
     def read(self, sequence: CachedTokens) -> Tensor:
-        """Returns what the decoder attends to, `[1, tokens, width]`: as many tokens as the sequence's source has."""
+        """Returns the encoder's output `[1, tokens, width]`, with as many tokens as the sequence's source."""
         ...
 
     def decode(self, token_ids: Tensor, mask: Tensor, states: Tensor, caches: PagedCaches) -> Tensor:
-        """Returns logits `[1, T, vocabulary]` behind tokens `[1, T]`.
+        """Returns logits `[1, T, vocabulary]` after each of the tokens `[1, T]`.
 
-        `mask`, which nobody looks at, keeps a decoder from making one; `states` are those `read` for the sequences that
-        begin, one behind another, or none.
+        `mask` has no effect, but keeps a decoder from making one. `states` are the encoder's outputs for the sequences
+        that begin, concatenated, or None.
         """
         ...
 
@@ -52,7 +52,7 @@ class TextSource:
     """An encoder-decoder whose encoder reads tokens."""
 
     output: type[BaseModelOutput] = BaseModelOutput
-    """What the decoder is given its states in."""
+    """The class in which the decoder is given the encoder's output."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model: Any = model
@@ -81,12 +81,12 @@ class TextSource:
 
 
 def cache_name(model: PreTrainedModel) -> str:
-    """Returns what this version of transformers calls a model's cache."""
+    """Returns the name of the model's cache argument in this version of transformers."""
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 class EncoderDecoderRunner:
-    """Stands where ModelRunner stands. Keys and values of what an encoder read lie in a sequence's `source_pages`."""
+    """A Runner of encoder-decoders. Keys and values of the encoder's output are in the sequence's `source_pages`."""
 
     def __init__(self, source: Source, backend: AttentionBackend, cache: KVCache) -> None:
         self._source = source
@@ -127,7 +127,7 @@ class EncoderDecoderRunner:
         return self._pad_id in row.sequence.token_ids[first : first + row.token_count]
 
     def _decode(self, rows: list[Row[CachedTokens]]) -> Tensor:
-        """Computes the rows' tokens and returns the logits `[rows, vocabulary]` behind the last of each."""
+        """Computes the rows' tokens and returns the logits `[rows, vocabulary]` after the last of each."""
         tokens: list[int] = []
         positions: list[int] = []
         cross: list[RowSpan] = []
@@ -150,16 +150,16 @@ class EncoderDecoderRunner:
         return logits if len(last) == len(logits) else logits[last]
 
     def _call(self, _rows: list[Row[CachedTokens]], caches: PagedCaches, plans: tuple[Any, Any]) -> EncoderDecoderCall:
-        """Returns what travels through the decoder with the rows; `plans` are those of both kinds of attention."""
+        """Returns the call that the attention layers read; `plans` are those of self- and cross-attention."""
         return EncoderDecoderCall(self._backend, caches, *plans)
 
     def _note(self, rows: list[Row[CachedTokens]], logits: Tensor) -> None:
-        """Is told the logits `[T, vocabulary]` behind each of the packed rows' tokens."""
+        """A hook that is given the logits `[T, vocabulary]` after each of the packed rows' tokens."""
 
     def _read(self, sequences: list[CachedTokens]) -> Tensor | None:
-        """Returns what the encoder makes of the sources of sequences that begin, `[1, tokens of all, width]`.
+        """Returns the encoder's outputs for sequences that begin, concatenated: `[1, tokens of all, width]`.
 
-        Their keys and values will go to the sequences' source pages.
+        The decoder writes their keys and values to the sequences' source pages.
         """
         read: list[Tensor] = []
         slots: list[int] = []

@@ -1,4 +1,4 @@
-"""Images and recordings in the prompt of a sequence, and what a model makes of them."""
+"""Images and recordings in the prompt of a sequence, and their features."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Tensor = Any
-"""One of torch's, which is not imported here: requests hold media, and servicers know requests."""
+"""A torch.Tensor. torch is not imported here: servicers import requests, and these hold media."""
 
 Positions = NDArray[np.int64]
 """Position ids `[rows, tokens]`: one row, or one for each of the dimensions that a model tells apart."""
@@ -16,29 +16,29 @@ Positions = NDArray[np.int64]
 
 @dataclass(eq=False)
 class Medium:
-    """An image or a recording that the model's processor has prepared. One may be in several prompts at once."""
+    """An image or a recording, prepared by the model's processor. Several prompts may share one."""
 
     digest: bytes
-    """Of its content: two of one digest are interchangeable."""
+    """Digest of its content: media of equal digests are interchangeable."""
     replacement: str
-    """What stands in a prompt for it, as the model's processor writes it."""
+    """The text in its place in a prompt, as the model's processor writes it."""
     token_count: int
-    """How many of the replacement's tokens have features in the place of embeddings."""
+    """How many of the replacement's tokens have their embeddings replaced by features."""
     inputs: dict[str, Tensor]
-    """What the processor made of it and its replacement alone, in batches of one."""
+    """The processor's outputs for it and its replacement alone, in batches of one."""
     seconds: float | None = None
     """Length of a recording; None for an image."""
     features: Tensor | None = None
     """`[token_count, width]`, on the device; None until the model has encoded it."""
 
     def take(self, features: Tensor) -> None:
-        """Notes its features, and lets go of pixels and samples: only numbers that tell its shape are needed now."""
+        """Stores its features and drops pixels and samples: only inputs that tell its shape are still needed."""
         self.features = features
         self.inputs = {name: value for name, value in self.inputs.items() if not value.is_floating_point()}
 
 
 class PromptMedia:
-    """Where in a prompt media stand, and the positions of its tokens if they do not just count."""
+    """The places of media in a prompt, and the position ids of its tokens if these are not their indices."""
 
     def __init__(
         self,
@@ -47,29 +47,29 @@ class PromptMedia:
         positions: Positions | None = None,
         next_position: int | None = None,
     ) -> None:
-        """Takes media in their order.
+        """Makes the media of a prompt.
 
         Args:
-            media: at least one.
-            places: of each, the indices of the tokens whose embeddings its features replace, ascending.
-            positions: of all tokens of the prompt; None where a token's position is its index.
-            next_position: of the first token behind the prompt, where positions are given.
+            media: In their order; at least one.
+            places: For each, the indices of the tokens whose embeddings its features replace, ascending.
+            positions: Of all tokens of the prompt; None where a token's position is its index.
+            next_position: Of the first token after the prompt, where positions are given.
         """
         self.media = tuple(media)
         self.places = tuple(places)
-        """Of each medium."""
+        """For each medium, the indices of its tokens."""
         self._positions = positions
         self.shift = 0 if positions is None or next_position is None else next_position - positions.shape[1]
-        """What is added to the index of a token behind the prompt for its position."""
+        """Added to the index of a token after the prompt, this gives its position."""
 
     @property
     def pending(self) -> list[Medium]:
-        """Those that the model has not encoded yet, each once."""
+        """Media that the model has not encoded yet, each once."""
         return list(dict.fromkeys(medium for medium in self.media if medium.features is None))
 
     @property
     def image_count(self) -> int:
-        """Images among them."""
+        """How many of them are images."""
         return sum(medium.seconds is None for medium in self.media)
 
     @property
@@ -96,7 +96,7 @@ class PromptMedia:
         return b"".join(inside)
 
     def positions(self, first: int, end: int) -> Positions:
-        """Returns the positions of the tokens in [first, end), those behind the prompt included."""
+        """Returns the position ids of the tokens in [first, end), which may be after the prompt."""
         known = 0 if self._positions is None else self._positions.shape[1]
         behind = np.arange(max(first, known), end, dtype=np.int64)[None] + self.shift
         if self._positions is None or first >= known:

@@ -1,4 +1,4 @@
-"""What media in their prompts change about the rows of a step: embeddings and positions."""
+"""Embeddings and position ids of rows with media in their prompts."""
 
 from collections.abc import Collection
 
@@ -11,9 +11,9 @@ from services.engine.generation.sequence import CachedTokens, Row
 
 
 def embedded(rows: Collection[Row[CachedTokens]], ids: Tensor, embeddings: nn.Module) -> Tensor | None:
-    """Returns the embeddings `[tokens, width]` of packed rows with the features of media in their places.
+    """Returns the embeddings `[tokens, width]` of packed rows, with the features of media in their places.
 
-    None if there are no such places among the tokens to compute: the model embeds them itself then.
+    None if no token to compute has features: the model then embeds the tokens itself.
     """
     places: list[np.ndarray] = []
     features: list[Tensor] = []

@@ -26,10 +26,10 @@ from services.engine.generation.sequence import CachedTokens, Row
 
 
 class Runner(Protocol):
-    """What the engine needs of a model: to compute rows, and to let sequences go on from one another's state."""
+    """What the engine needs of a model: to compute rows, and to copy the state of one sequence to another."""
 
     forward_seconds: float
-    """Time spent in the model's own forward so far."""
+    """Seconds spent in the model's forward so far."""
 
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         """Computes the rows' tokens and keeps what the next ones need. Running the same rows again is harmless.
@@ -61,7 +61,7 @@ def fork_pages(cache: KVCache, pairs: Collection[tuple[CachedTokens, CachedToken
 
 
 def batch_of(rows: Collection[Row[CachedTokens]], cache: KVCache, device: torch.device) -> AttentionBatch:
-    """Returns where the rows lie in the packed batch and in the cache."""
+    """Returns the places of the rows in the packed batch and in the cache."""
     slots: list[int] = []
     pages: list[int] = []
     for row in rows:
@@ -104,7 +104,7 @@ def wanted_of(rows: Collection[Row[CachedTokens]]) -> list[int]:
 
 
 class Recorded(StepLauncher, Protocol):
-    """Forwards that were recorded and need only be replayed."""
+    """Forwards that were recorded as CUDA graphs and are replayed."""
 
     @property
     def reading_shapes(self) -> list[StepShape]:
@@ -112,10 +112,10 @@ class Recorded(StepLauncher, Protocol):
         ...
 
     share: Callable[[Tensor], object] | None
-    """Is given the tokens of each step that is launched, on the device, where other ranks take them from there."""
+    """Called with the tokens of each launched step, on the device, where other ranks need them; else None."""
 
     def shape_for(self, rows: Collection[Row[CachedTokens]]) -> StepShape | None:
-        """Returns the recorded shape that takes these rows; None if none does."""
+        """Returns the recorded shape that fits these rows; None if none does."""
         ...
 
     def run(self, rows: Collection[Row[CachedTokens]], shape: StepShape) -> Tensor:
@@ -131,7 +131,7 @@ class Recorded(StepLauncher, Protocol):
 
 
 class Whole(Protocol):
-    """Computes a decoder without the model's own forward."""
+    """Computes a whole decoder without the model's own forward."""
 
     def use(self, cache: KVCache) -> None:
         """Computes with these keys and values from now on."""
@@ -153,7 +153,7 @@ class Whole(Protocol):
 
 
 class ModelRunner:
-    """A model whose state is the paged cache."""
+    """A Runner of models whose state is the paged cache."""
 
     def __init__(
         self,
@@ -163,18 +163,18 @@ class ModelRunner:
         device: torch.device,
         adapters: AdaptersBeside | None = None,
     ) -> None:
-        """Takes the adapters that rows may name, if there are any."""
+        """`adapters` are those that rows may name, if there are any."""
         self._model, self._adapters = model, adapters
         self._chooses = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.backend = backend
         self.cache = cache
         self._device = device
         self.recorded: Recorded | None = None
-        """Replayed for the rows it takes, if there is one."""
+        """Recorded forwards, which are replayed for rows that fit them."""
         self.whole: Whole | None = None
-        """Runs the rows it knows, if there is one."""
+        """Runs rows without media, if there is one."""
         self.allowed_error = 0.0
-        """Relative error of its logits that was allowed when it was compared with the model."""
+        """The relative error that its logits were allowed when compared with the model's own."""
         self.forward_seconds = 0.0
 
     def use(self, cache: KVCache) -> None:
@@ -185,7 +185,7 @@ class ModelRunner:
 
     @property
     def launcher(self) -> StepLauncher | None:
-        """What launches steps ahead, where they are recorded."""
+        """Launches steps ahead, where they are recorded; else None."""
         return self.recorded
 
     @torch.inference_mode()

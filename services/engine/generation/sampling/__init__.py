@@ -1,1 +1,1 @@
-"""From logits to tokens: what forbids, what biases, what draws, and what goes on in a beam."""
+"""From logits to tokens: constraints, biases and penalties, sampling, and beam search."""

@@ -1,4 +1,4 @@
-"""Draws continuations of beams without putting any back, as `torch.multinomial`, but keyed as all draws are."""
+"""Draws continuations of beams without replacement, as `torch.multinomial`, but with keyed draws."""
 
 import torch
 from torch import Tensor
@@ -7,11 +7,11 @@ from services.engine.generation.sampling.draws import uniform
 
 _NEVER = float("-inf")
 _WORN = 1e-6
-"""Share of the probability below which what is left is measured anew, since sums round."""
+"""When less than this share of the probability is left, its sum is computed anew, as running sums round."""
 
 
 def draw_places(scores: Tensor, count: int, seed: int, position: int) -> list[int]:
-    """Returns `count` places of `scores` `[n]`, drawn one after the other with probabilities softmax(scores).
+    """Returns `count` indices of `scores` `[n]`, drawn without replacement with probabilities softmax(scores).
 
     Fewer if fewer are above minus infinity. Draw `i` depends on (seed, position, i).
     """

@@ -1,7 +1,7 @@
 """Beam search over one request, as transformers' `generate` does it: equal tokens in float32.
 
-Where so much is forbidden that fewer continuations exist than beams, `generate` goes on with copies and with outputs
-that have ended; here there are fewer beams.
+Where constraints leave fewer continuations than beams, `generate` continues copies of beams and outputs that have
+ended; here there are fewer beams.
 """
 
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ from services.engine.generation.sequence import Sequence
 
 _NEVER = float("-inf")
 _COLDEST = 1e-30
-"""Lowest temperature: scores divided by less would not be numbers."""
+"""The lowest temperature: scores divided by less would overflow."""
 
 
 @dataclass(eq=False)
 class Beam:
-    """An output that goes on."""
+    """An unfinished output."""
 
     sequence: Sequence
     score: float = 0.0
-    """Sum of its tokens' log-probabilities, as penalties, constraints and temperature left them."""
+    """Sum of its tokens' log-probabilities, after penalties, constraints and temperature."""
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """A beam with one token more."""
+    """A beam and its next token."""
 
     beam: Beam
     token_id: int
@@ -44,12 +44,12 @@ class Continuation:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """An output that has ended."""
+    """A finished output."""
 
     token_ids: list[int]
     output: OutputBuilder
     score: float
-    """That of its beam, divided by a power of the length."""
+    """The score of its beam, divided by a power of its length."""
 
 
 class BeamSearch:
@@ -59,14 +59,14 @@ class BeamSearch:
     """
 
     def __init__(self, lead: Sequence, parameters: BeamParameters) -> None:
-        """Begins with one beam, the prompt."""
+        """Starts with one beam, the prompt."""
         self.beams = [Beam(lead)]
         """The best first."""
         self.found: list[Hypothesis] = []
         """The best first; at most as many as there may be beams."""
         self.done = False
         self.broken: tuple[NoToken, Sequence] | None = None
-        """Why it cannot go on, and the sequence for which there is no token."""
+        """Why it cannot continue, and the sequence without a valid token."""
         self._request = lead.request
         self._parameters = parameters
         self._ending_ids = lead.request.stopping.ending_ids
@@ -80,11 +80,11 @@ class BeamSearch:
 
     @property
     def chosen(self) -> bool:
-        """Whether it has chosen, so that it can `advance`. Not if its beams were put back since."""
+        """Whether it has chosen, so that it can `advance`. False again if its beams were preempted since."""
         return self._chosen is not None and self.ready
 
     def choose(self) -> None:
-        """Chooses how the beams go on."""
+        """Chooses the continuations of the beams."""
         logits = torch.stack([logits for beam in self.beams if (logits := beam.sequence.logits) is not None])
         sequences = [beam.sequence for beam in self.beams]
         self._chosen, self.broken = [], None
@@ -105,10 +105,10 @@ class BeamSearch:
             self._note_likelihoods(self._chosen, logits, count)
 
     def advance(self) -> list[Sequence]:
-        """Takes what was chosen on, or is `done` if nothing better can come.
+        """Continues the beams as chosen, or is `done` if no better hypothesis can come.
 
-        Returns the sequences that are given up. Of those that continue one beam, the first is that beam's sequence and
-        leads the others.
+        Returns the sequences that have ended. Of those that continue one beam, the first is that beam's sequence and
+        the leader of the others.
         """
         chosen, self._chosen = self._chosen or [], None
         self._generated += 1
@@ -119,7 +119,7 @@ class BeamSearch:
         return [] if self.done else self._extend(going)
 
     def _warped(self, scores: Tensor) -> Tensor:
-        """Applies temperature and truncation, which leaves each beam a token beside the endings."""
+        """Applies temperature and truncation, which keeps for each beam a token besides the ending ones."""
         sampling = self._request.sampling
         parameters = [sampling] * len(scores)
         return truncate(scores / max(sampling.temperature, _COLDEST), parameters, least=len(self._ending_ids) + 1)
@@ -127,7 +127,7 @@ class BeamSearch:
     def _best(self, scores: Tensor) -> tuple[list[float], list[int]]:
         """Returns the best or the drawn scores of all beams' tokens and their places, the best first.
 
-        They are so many that beams are left to go on with, even if each is continued by every ending.
+        They are enough to continue all beams, even if every beam is also continued by every ending token.
         """
         most = max(2, 1 + len(self._ending_ids)) * self._parameters.count
         if self._request.sampling.greedy:
@@ -139,7 +139,7 @@ class BeamSearch:
         return [values[i] for i in order], [drawn[i] for i in order]
 
     def _continuations(self, scores: list[float], places: list[int], vocabulary: int) -> list[Continuation]:
-        """Returns the best that go on, as many as beams, and of the best that many those that end."""
+        """Returns the best unfinished continuations, as many as beams, and the finished ones among the best as many."""
         chosen: list[Continuation] = []
         count = self._parameters.count
         going = 0
@@ -168,7 +168,7 @@ class BeamSearch:
         return Hypothesis([*token_ids, continuation.token_id], continuation.output, score)
 
     def _can_improve(self, best: float) -> bool:
-        """Returns whether a beam of this score may still come before a hypothesis that was found."""
+        """Returns whether a beam of this score may still lead to a better hypothesis than those found."""
         early, count = self._parameters.early_stopping, self._parameters.count
         if len(self.found) < count:
             return True

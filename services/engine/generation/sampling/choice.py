@@ -1,4 +1,4 @@
-"""From a step's logits to what each of its sequences goes on with."""
+"""Chooses the next tokens of a step's sequences from its logits."""
 
 from dataclasses import dataclass
 
@@ -14,18 +14,18 @@ from services.engine.generation.sequence import Row, Sequence
 
 Sampled = tuple[int | NoToken, Likelihood | None]
 Drawn = list[tuple[Sequence, Sampled]]
-"""The tokens a step has sampled, and whose they are."""
+"""The sampled tokens of a step, each with its sequence."""
 
 
 @torch.inference_mode()
 def choose(rows: list[Row[Sequence]], logits: Tensor) -> Drawn:
-    """Returns a token for each sequence that goes on by itself, and lets beam searches choose theirs.
+    """Returns a token for each sequence outside of beam searches, and has beam searches choose theirs.
 
-    For a row with proposed tokens there are more, in order: one behind each that was chosen as it was proposed.
-    Changes nothing that hinders a repetition.
+    A row with proposed tokens may have several, in order: one more for each proposed token that is accepted. A call
+    may be repeated.
 
     Args:
-        rows: What was run.
+        rows: The rows that were run.
         logits: float32 `[n, vocabulary]`, as `Runner.run` returns them; changed in place.
     """
     sequences = [row.sequence for row in rows if row.completes]
@@ -41,14 +41,14 @@ def choose(rows: list[Row[Sequence]], logits: Tensor) -> Drawn:
 
 
 def follow(rows: list[Row[Sequence]], tokens: list[int], likelihoods: dict[int, Likelihood]) -> Drawn | None:
-    """Returns those of a step's tokens that stand behind tokens which were chosen as they were proposed.
+    """Returns the tokens of a step that the GPU has chosen, up to the first proposed token that is not accepted.
 
-    None where a row needs its logits for the first: it is noted as undecided then.
+    None where the host must choose a row's first token: the row is noted as undecided then.
 
     Args:
-        rows: What was launched.
-        tokens: What was chosen behind each of their tokens; see `device_choice`.
-        likelihoods: How likely those were of which that is asked for, by their places.
+        rows: The rows that were launched.
+        tokens: The token chosen after each of their tokens; see `device_choice`.
+        likelihoods: The likelihoods of tokens for which they are asked, by their places.
     """
     drawn, start = Drawn(), 0
     for row in rows:
@@ -66,13 +66,13 @@ def follow(rows: list[Row[Sequence]], tokens: list[int], likelihoods: dict[int, 
 
 
 def launched(token: int, likelihood: Likelihood | None) -> Sampled:
-    """Returns what a device has chosen, which is not undecided."""
+    """Returns a token that the GPU has chosen, which must not be UNDECIDED."""
     return (token, likelihood) if token >= 0 else (NoToken.NOT_NUMBERS, None)
 
 
 @dataclass(frozen=True)
 class _Further:
-    """Tokens proposed for a sequence, and where the logits behind them are."""
+    """Proposed tokens of a sequence, and the places of the logits after them."""
 
     proposed: tuple[int, ...]
     start: int
@@ -85,10 +85,10 @@ def _draw(sequences: list[Sequence], logits: Tensor) -> Drawn:
 
 
 def _verify(drawn: Drawn, further: dict[Sequence, _Further], logits: Tensor) -> Drawn:
-    """Returns what comes behind the tokens drawn, for as long as they are those proposed.
+    """Returns the further tokens after those drawn, as long as the drawn ones equal the proposed ones.
 
-    Each is drawn as it would be in a step of its own: from logits behind the same tokens, by processors that have seen
-    the same tokens, with the draw of its position. So nobody has to forget what was not accepted.
+    Each is drawn as it would be in a step of its own: from logits after the same tokens, by processors that have seen
+    the same tokens, with the draw of its position. So no state has to be rolled back.
     """
     found = Drawn()
     lengths = {sequence: len(sequence.token_ids) for sequence in further}
@@ -114,9 +114,9 @@ def _accepted(drawn: tuple[Sequence, Sampled], further: dict[Sequence, _Further]
 
 
 def _first_places(rows: list[Row[Sequence]], logits: Tensor) -> tuple[Tensor, dict[Sequence, _Further]]:
-    """Returns the logits from which tokens are chosen, and where those behind proposed tokens are.
+    """Returns the logits to choose tokens from, and the places of those after proposed tokens.
 
-    Notes the likelihood of prompts.
+    Notes the log-probabilities of prompts.
     """
     others: list[int] = []
     further: dict[Sequence, _Further] = {}
@@ -135,7 +135,7 @@ def _first_places(rows: list[Row[Sequence]], logits: Tensor) -> tuple[Tensor, di
 
 
 def _spread(sequences: list[Sequence], logits: Tensor) -> tuple[list[Sequence], Tensor]:
-    """Returns the sequences to sample for, candidates that begin alike among them, with the logits of each."""
+    """Returns all sequences to sample for, followers included, with the logits of each."""
     sampled: list[Sequence] = []
     rows: list[int] = []
     searches: dict[BeamSearch, None] = {}

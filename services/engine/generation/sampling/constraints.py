@@ -1,4 +1,4 @@
-"""What forbids tokens, and what biases them. Each is made for one sequence, as the penalties are."""
+"""Constraints and biases of logits. Each object belongs to one sequence, as penalties do."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -33,12 +33,12 @@ class NoRepeatedRuns:
         self._followers: defaultdict[tuple[int, ...], set[int]] = defaultdict(set)
 
     def __call__(self, row: Tensor, token_ids: list[int]) -> None:
-        """Forbids what followed the last tokens before."""
+        """Forbids the tokens that followed the last ones earlier."""
         if completing := self.completing(token_ids):
             row[known_tokens(completing, row)] = _NEVER
 
     def completing(self, token_ids: list[int]) -> list[int]:
-        """Returns what followed the last tokens before."""
+        """Returns the tokens that followed the last ones earlier."""
         before = self._size - 1
         for i in range(max(self._taken, before), len(token_ids)):
             self._followers[tuple(token_ids[i - before : i])].add(token_ids[i])
@@ -63,7 +63,7 @@ class BadWords:
                 self._longer[ids[-2]].append(ids)
 
     def __call__(self, row: Tensor, token_ids: list[int]) -> None:
-        """Forbids what would complete a sequence."""
+        """Forbids the tokens that would complete a sequence."""
         row[self._single] = _NEVER
         if completing := self.completing(token_ids):
             row[known_tokens(completing, row)] = _NEVER
@@ -80,7 +80,7 @@ class BadWords:
 
 
 class AllowedTokens:
-    """Forbids all tokens but some."""
+    """Forbids all tokens that are not allowed."""
 
     def __init__(self, allowed: Collection[int], row: Tensor) -> None:
         self._forbidden = torch.ones_like(row, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""How likely the model found tokens, before anything a request asks for has changed its logits."""
+"""The model's log-probabilities of tokens, from logits before any parameter of the request has changed them."""
 
 from collections.abc import Sequence as Rows
 from itertools import islice
@@ -12,7 +12,7 @@ from services.engine.generation.sampling.sampler import NoToken
 from services.engine.generation.sequence import Sequence
 
 _BLOCK = 4
-"""Rows worked on at once. Over many, a large vocabulary leaves the processor's caches: 64 rows took twice as long."""
+"""Rows computed at once. More would not fit into the processor's caches: 64 rows took twice as long."""
 
 
 def likelihoods(logits: Tensor, token_ids: list[int], counts: list[int]) -> list[Likelihood]:
@@ -55,7 +55,7 @@ def told(measures: Tensor, counts: Rows[int]) -> list[Likelihood]:
 
 
 class RawLikelihoods:
-    """Keeps a step's logits as the model computed them, for the rows whose requests ask for log-probabilities."""
+    """Copies a step's logits, before they are changed, for the rows whose requests ask for log-probabilities."""
 
     def __init__(self, logits: Tensor, sequences: list[Sequence]) -> None:
         """Takes float32 logits `[rows, vocabulary]` and the sequence of each row."""
@@ -64,7 +64,7 @@ class RawLikelihoods:
         self._logits = logits[self._asking] if self._asking else None  # a copy
 
     def of(self, tokens: list[int | NoToken]) -> list[Likelihood | None]:
-        """Returns the likelihood of each row's token; None where none was asked for or none was sampled."""
+        """Returns the likelihood of each row's token; None where it was not asked for or no token was sampled."""
         found: list[Likelihood | None] = [None] * len(tokens)
         if self._logits is None:
             return found

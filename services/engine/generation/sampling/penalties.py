@@ -1,7 +1,7 @@
-"""What makes tokens of a sequence's past less likely. Each is made for one sequence and follows its growing tokens.
+"""Penalties on tokens of a sequence's past. Each object belongs to one sequence and follows its growing tokens.
 
-State is derived from the tokens alone and extended by those that are new, so that preemption and resuming change
-nothing, and the cost of a step does not grow with the length.
+Its state is derived from the tokens alone and extended by new ones, so that preemption and resuming change nothing and
+the cost of a step does not grow with the length.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How likely the model found the tokens of a prompt, collected chunk by chunk as the prompt is computed."""
+"""Collects the log-probabilities of a prompt's tokens, chunk by chunk as the prompt is computed."""
 
 from torch import Tensor
 
@@ -8,17 +8,17 @@ from services.engine.generation.sampling.likelihood import likelihoods
 
 
 class PromptScoring:
-    """The log-probabilities of one prompt. A chunk that is computed again replaces what it gave before."""
+    """The log-probabilities of one prompt. A chunk that is computed again replaces its earlier results."""
 
     def __init__(self, prompt: tuple[int, ...], count: int, output: OutputBuilder) -> None:
-        """Keeps `count` alternatives for each token; `output` puts them in words."""
+        """Keeps `count` alternatives for each token; `output` decodes them."""
         self._prompt = prompt
         self._count = count
         self._output = output
         self._entries = [TokenLogprob(token_id, None, 0, ()) for token_id in prompt]
 
     def scored(self, computed: int, token_count: int) -> int:
-        """Returns how many of the next `token_count` tokens tell the likelihood of a prompt token behind them."""
+        """Returns how many of the next `token_count` tokens are followed by a prompt token: these need logits."""
         return max(min(token_count, len(self._prompt) - 1 - computed), 0)
 
     def note(self, computed: int, logits: Tensor) -> None:
@@ -29,5 +29,5 @@ class PromptScoring:
         self._entries[behind] = map(self._output.logprob, token_ids, found)
 
     def told(self) -> PromptLogprobs:
-        """Returns what was collected."""
+        """Returns the log-probabilities collected."""
         return PromptLogprobs(tuple(self._entries))

@@ -1,4 +1,4 @@
-"""What a model's generation configuration demands of its output. Each is made for one sequence, as penalties are."""
+"""Rules of a model's generation configuration. Each object belongs to one sequence, as penalties do."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -14,7 +14,7 @@ _NEVER = float("-inf")
 
 
 def source_processors(request: GenerationRequest, row: Tensor) -> Iterator[RowProcessor]:
-    """Yields what a model wants of its output in relation to its input: an encoder's source, or the prompt."""
+    """Yields the rules that relate the output to the input: an encoder's source, or the prompt."""
     rules, source = request.sampling.rules, request.source_token_ids or request.prompt_token_ids
     if rules.source_repetition_penalty != 1.0:
         yield SourceRepetition(rules.source_repetition_penalty, source, row)
@@ -23,9 +23,9 @@ def source_processors(request: GenerationRequest, row: Tensor) -> Iterator[RowPr
 
 
 def forcing_processors(request: GenerationRequest, row: Tensor) -> Iterator[RowProcessor]:
-    """Yields what a model demands at certain places, in the order of `generate`.
+    """Yields the rules for certain positions, in the order of `generate`.
 
-    They come after what a caller may forbid: without the token of its language, a translation would be in another.
+    They come after the caller's constraints, which cannot forbid, for example, the token of a translation's language.
     """
     rules, stopping, prompt_count = request.sampling.rules, request.stopping, len(request.prompt_token_ids)
     if rules.first_token_id is not None and request.forced_count:
@@ -42,10 +42,10 @@ def forcing_processors(request: GenerationRequest, row: Tensor) -> Iterator[RowP
 
 
 class ForcedTokens:
-    """Leaves only some tokens, all equally likely, at one place: Forced{BOS,EOS}TokenLogitsProcessor."""
+    """Allows only some tokens, all equally likely, at one position: Forced{BOS,EOS}TokenLogitsProcessor."""
 
     def __init__(self, ids: Collection[int], place: int, row: Tensor) -> None:
-        """`place` counts the tokens of prompt and output before it."""
+        """`place` is the position, counted from the start of the prompt."""
         self._ids = known_tokens(list(ids), row)
         self._place = place
 
@@ -57,7 +57,7 @@ class ForcedTokens:
 
 
 class SuppressedTokens:
-    """Forbids tokens everywhere, or at one place: SuppressTokens{,AtBegin}LogitsProcessor."""
+    """Forbids tokens everywhere, or at one position: SuppressTokens{,AtBegin}LogitsProcessor."""
 
     def __init__(self, ids: Collection[int], place: int | None, row: Tensor) -> None:
         self._ids = known_tokens(list(ids), row)
@@ -92,7 +92,7 @@ class NoRunsOfSource:
             self._followers[source[i - self._before : i]].append(source[i])
 
     def __call__(self, row: Tensor, token_ids: list[int]) -> None:
-        """Forbids what follows the last tokens in the input."""
+        """Forbids the tokens that follow the last ones in the input."""
         if len(token_ids) >= self._before:
             last = tuple(token_ids[len(token_ids) - self._before :])
             row[known_tokens(self._followers.get(last, []), row)] = _NEVER

@@ -1,4 +1,4 @@
-"""One token per row from its logits; greedy and sampled rows mixed in one batch."""
+"""Chooses one token per row from its logits; greedy and sampling rows may be mixed in a batch."""
 
 import math
 from enum import Enum
@@ -26,12 +26,12 @@ _SMALLEST = torch.finfo(torch.float32).tiny
 
 
 class NoToken(Enum):
-    """Why there is no token for a row."""
+    """Why a row has no token."""
 
     NOT_NUMBERS = "not numbers"
     """The model computed NaN or infinity."""
     ALL_FORBIDDEN = "all forbidden"
-    """What the request asks for forbids every token."""
+    """The request's parameters forbid every token."""
 
 
 def sample(logits: Tensor, sequences: list[Sequence]) -> list[int | NoToken]:
@@ -41,7 +41,7 @@ def sample(logits: Tensor, sequences: list[Sequence]) -> list[int | NoToken]:
         logits: float32 `[rows, vocabulary]`; changed in place.
         sequences: The sequence of each row; its parameters, output count and tokens are read.
 
-    Steps and their order are those of transformers' `generate`, so that an equal distribution is drawn from.
+    The operations and their order are those of transformers' `generate`, so that the distribution is the same.
     """
     numbers = process(logits, sequences)
     tokens, usable = likeliest(logits)
@@ -57,7 +57,7 @@ def sample(logits: Tensor, sequences: list[Sequence]) -> list[int | NoToken]:
 
 
 def likeliest(logits: Tensor) -> tuple[list[int], list[bool]]:
-    """Returns the likeliest token of each row `[rows, vocabulary]`, and whether its logit is a number and finite."""
+    """Returns the likeliest token of each row `[rows, vocabulary]`, and whether its logit is finite."""
     if logits.device.type == "cpu":  # where NumPy takes a tenth of the time
         array = logits.numpy()
         tokens: list[int] = array.argmax(axis=-1).tolist()
@@ -93,7 +93,7 @@ def process(logits: Tensor, sequences: list[Sequence]) -> dict[int, bool]:
 
 
 def row_processors(request: GenerationRequest, row: Tensor) -> tuple[Processor, ...]:
-    """Returns what a request asks to be done to its logits, in order; nothing for a plain request.
+    """Returns the logits processors of a request, in order; empty for a plain request.
 
     The order is that of `generate`. It has no penalties on the output alone, no list of allowed tokens and no
     structure: the first follow the repetition penalty, and the others are prohibitions, whose order does not matter.
@@ -122,7 +122,7 @@ def row_processors(request: GenerationRequest, row: Tensor) -> tuple[Processor, 
 
 
 def draw(logits: Tensor, sequences: list[Sequence]) -> list[int]:
-    """Draws a token for each row, all of which sample, by inverting the cumulative distribution at a keyed draw."""
+    """Draws a token for each row, none of them greedy, by inverting the cumulative distribution at a keyed draw."""
     parameters = [sequence.request.sampling for sequence in sequences]
     temperature = torch.tensor([p.temperature for p in parameters], device=logits.device)
     weights = truncate(scaled(logits, temperature), parameters).exp()
@@ -135,7 +135,7 @@ def draw(logits: Tensor, sequences: list[Sequence]) -> list[int]:
 
 
 def scaled(logits: Tensor, temperature: Tensor) -> Tensor:
-    """Returns logits `[rows, vocabulary]` by their temperatures `[rows]`, float32."""
+    """Returns logits `[rows, vocabulary]` divided by their temperatures `[rows]`, float32."""
     # The highest logit becomes 0, so that the smallest temperatures overflow to minus infinity, which is right, and
     # never to infinity, which would leave no distribution.
     return (logits - logits.amax(dim=-1, keepdim=True).float()).div_(temperature.clamp(min=_SMALLEST).unsqueeze(1))

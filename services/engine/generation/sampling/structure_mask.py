@@ -1,4 +1,4 @@
-"""What a structured output forbids."""
+"""The constraint of a structured output."""
 
 import numpy as np
 import torch
@@ -11,32 +11,32 @@ from services.engine.structure.structure import Structure, StructureFailed, Stru
 
 _BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
 _ADDED = torch.from_numpy(np.where(_BYTES, np.float32(0), np.float32("-inf")))
-"""What a byte of a mask adds to the logits of its eight tokens."""
+"""The numbers that a byte of a mask adds to the logits of its eight tokens."""
 
 Bits = bytearray
-"""One for each logit, the lowest of each byte first: 1 where the token is admitted."""
+"""One bit for each logit, the lowest of each byte first: 1 where the token is admitted."""
 
 
 class StructureMask:
-    """Tells which tokens the structure admits, by the state that the output has come to.
+    """Tells which tokens the structure admits after the output so far.
 
-    The end of sequence is admitted where the output may end, and a stop token there and wherever its text is. Made for
-    one sequence, as the other constraints are.
+    The end of sequence is admitted where the output may end; a stop token there, and where its text is admitted. Each
+    object belongs to one sequence, as other constraints do.
     """
 
     def __init__(self, structure: Structure, stopping: StoppingCriteria, begins: int) -> None:
-        """The text that is held to the structure begins behind the first `begins` tokens of prompt and output."""
+        """The structured text begins after the first `begins` tokens of prompt and output."""
         self._begins = begins
         self._ahead: StructureState | None = None  # behind tokens that were proposed, and that the output may get
         self._withheld = _positions(stopping.end_token_ids)
         self._ending = _positions(stopping.ending_ids)
         self.field = structure.field
-        """Where the structure stands in the request."""
+        """The request's field of the structure."""
         self.failure: str | None = None
-        """Why nothing is admitted any more, if it is not the structure that says so."""
+        """Why nothing is admitted any more, if not by the structure itself."""
 
     def bits(self, output: OutputBuilder, token_ids: list[int], width: int) -> Bits:
-        """Returns the bits of so many logits: none is 1 behind tokens that were not admitted.
+        """Returns the bits of `width` logits: all are 0 after tokens that were not admitted.
 
         Args:
             output: What these tokens are taken by. It may lack the last of them.
@@ -65,7 +65,7 @@ class StructureMask:
         return bits
 
     def _behind(self, state: StructureState, token_ids: list[int]) -> StructureState | None:
-        """Returns the state behind all tokens; None where one of them was not admitted.
+        """Returns the state after all tokens; None where one of them was not admitted.
 
         Raises:
             StructureFailed: one was too much for it.
@@ -80,11 +80,11 @@ class StructureMask:
 
 
 Processor = RowProcessor | StructureMask
-"""One that changes logits, or what tells which of them are left."""
+"""Changes logits in place, or tells which tokens are admitted."""
 
 
 def forbid(logits: Tensor, masks: dict[int, Bits]) -> None:
-    """Adds minus infinity to the logits whose bit is 0, in place, of the rows that have a mask."""
+    """Adds minus infinity, in place, to the logits whose bit is 0, in rows that have a mask."""
     device = logits.device
     places = together([*masks.values()]).to(device).int()
     added = torch.nn.functional.embedding(places, _ADDED.to(device)).flatten(1)
@@ -92,12 +92,12 @@ def forbid(logits: Tensor, masks: dict[int, Bits]) -> None:
 
 
 def together(bits: list[Bits]) -> Tensor:
-    """Returns the bits of rows that are as wide, uint8 `[rows, width / 8]`, rounded up."""
+    """Stacks the bits of rows of one width: uint8 `[rows, width / 8]`, rounded up."""
     return torch.frombuffer(Bits().join(bits), dtype=torch.uint8).view(len(bits), -1)
 
 
 def structure_failure(processors: tuple[Processor, ...] | None) -> StructureMask | None:
-    """Returns the mask that forbade everything because it failed, if one did."""
+    """Returns the mask that forbids everything because it has failed, if there is one."""
     masks = (processor for processor in processors or () if isinstance(processor, StructureMask))
     return next((mask for mask in masks if mask.failure), None)
 

@@ -1,4 +1,4 @@
-"""Where an output may hold tokens that stand for times, and which (Whisper's WhisperTimeStampLogitsProcessor)."""
+"""Where timestamp tokens may stand in an output, and which (transformers' WhisperTimeStampLogitsProcessor)."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ _NEVER = float("-inf")
 
 @dataclass(frozen=True)
 class TimestampOrder:
-    """Times come in pairs, never go back, and stand where they are likelier together than any word."""
+    """Timestamps come in pairs and never decrease; one is forced where all together are likelier than any word."""
 
     rule: TimestampRule
     prompt_count: int
 
     def __call__(self, row: Tensor, token_ids: list[int]) -> None:
-        """Forbids what may not come next."""
+        """Forbids the tokens that must not come next."""
         first, output = self.rule.first_id, token_ids[self.prompt_count :]
         row[self.rule.none_id] = _NEVER
         last = next((token for token in reversed(output) if token >= first), None)

@@ -1,17 +1,17 @@
-"""Tokens that stand for times, torch-free."""
+"""The timestamp tokens of a vocabulary, torch-free."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class TimestampRule:
-    """Which tokens stand for times: all from the first on."""
+    """Which tokens are timestamps: all from `first_id` on."""
 
     first_id: int
-    """Of the time 0."""
+    """The token of time 0."""
     none_id: int
-    """Says that there are none."""
+    """The token for an output without timestamps."""
     end_id: int
     """The end of sequence; all words are below it."""
     most_at_first: int | None = None
-    """The latest time with which an output may begin, in steps."""
+    """The latest timestamp with which an output may begin, in steps; None: any."""

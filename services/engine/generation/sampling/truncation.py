@@ -1,4 +1,4 @@
-"""Which tokens are left to draw from."""
+"""Truncates distributions by top-k, top-p, min-p and typical-p."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from services.engine.generation.requests.request import SamplingParameters
 _NEVER = float("-inf")
 _LOWEST = torch.finfo(torch.float32).min
 _HEADS = (256, 4096)
-"""Likeliest tokens looked at first, and then: what is kept is seldom more."""
+"""How many of the likeliest tokens are looked at first, and then if these do not suffice."""
 
 
 def limited(parameters: SamplingParameters) -> bool:
@@ -24,7 +24,7 @@ def truncate(logits: Tensor, parameters: list[SamplingParameters], least: int = 
     """Returns the logits `[rows, vocabulary]` with minus infinity where a token is excluded.
 
     First by top-k, then by top-p and min-p, then by typicality, which is the order of transformers' `generate`. Each
-    leaves at least `least` tokens.
+    keeps at least `least` tokens.
     """
     if any(limited(p) for p in parameters):
         logits = _likely(logits, parameters, least)
@@ -37,7 +37,7 @@ def truncate(logits: Tensor, parameters: list[SamplingParameters], least: int = 
 
 
 def _likely(logits: Tensor, parameters: list[SamplingParameters], least: int) -> Tensor:
-    """Keeps what top-k, top-p and min-p keep: as a rule a few tokens, so that only the likeliest need be sorted."""
+    """Applies top-k, top-p and min-p. These mostly keep few tokens, so that only the likeliest need be sorted."""
     kept, rows = torch.empty_like(logits), list(range(len(parameters)))
     for size in (*_HEADS, logits.shape[1]):
         limits = Limits.of([parameters[i] for i in rows]).to(logits.device)
@@ -52,15 +52,15 @@ def _likely(logits: Tensor, parameters: list[SamplingParameters], least: int) ->
 
 @dataclass(frozen=True)
 class Limits:
-    """Top-k, top-p and min-p of some rows, in this order float64 `[3, rows]`; infinity, 2 and 0 limit nothing."""
+    """Top-k, top-p and min-p of rows, in this order, float64 `[3, rows]`; infinity, 2 and 0 limit nothing."""
 
     columns: Tensor
     largest_k: float
-    """The largest top-k, or something above it."""
+    """The largest top-k, or an upper bound of it."""
 
     @staticmethod
     def of(parameters: Sequence[SamplingParameters]) -> "Limits":
-        """Returns those of the parameters, on the CPU."""
+        """Returns the limits of the parameters, on the CPU."""
         # Top-p of 1 keeps all, whatever the rounding of the sum.
         rows = [(p.top_k or float("inf"), p.top_p if p.top_p < 1 else 2.0, p.min_p) for p in parameters]
         columns = torch.from_numpy(np.array(rows, dtype=np.float64).T.copy())
@@ -73,7 +73,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Head:
-    """The likeliest tokens of some rows, the likeliest first, and which of them are kept."""
+    """The likeliest tokens of rows, the likeliest first, and which of them are kept."""
 
     logits: Tensor
     """`[rows, n]`."""

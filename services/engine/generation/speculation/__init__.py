@@ -1,1 +1,1 @@
-"""Tokens that are proposed by what stands earlier, and how many are worth their time."""
+"""Speculative decoding by prompt lookup: which tokens are proposed, and how many are worth their time."""

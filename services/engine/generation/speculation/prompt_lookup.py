@@ -1,4 +1,4 @@
-"""Proposes how a sequence goes on by how it went on before: tokens behind an earlier place of its latest ones."""
+"""Proposes the tokens that followed an earlier occurrence of a sequence's latest tokens."""
 
 from services.engine.generation.requests.request import PromptLookup
 from services.engine.generation.speculation.run_index import RunIndex
@@ -7,18 +7,18 @@ _FIRST_WIDTH = 4
 _LEAST_RUN = 2
 _LONGEST_PAUSE = 64
 _MEMORY = 0.75
-"""Weight of what is known of earlier proposals against the last ones."""
+"""Weight of earlier proposals against the last ones in the rate of acceptance."""
 
 
 class Lookup:
-    """What one sequence proposes. Nothing here changes a result: tokens are the model's, proposed or not.
+    """The prompt lookup of one sequence. It changes no result: the model verifies every proposed token.
 
-    It proposes twice as many after all were accepted and half as many where less than half were; none for a while where
-    none was, for longer each time. So a text without repetitions costs next to nothing.
+    It doubles the number of proposed tokens when all were accepted, and halves it when fewer than half were. When none
+    was accepted it pauses, each time for longer, so that a text without repetitions costs next to nothing.
     """
 
     def __init__(self, parameters: PromptLookup, longest: int) -> None:
-        """Takes a sequence of at most `longest` tokens."""
+        """`longest` is the greatest length of the sequence, in tokens."""
         sizes = range(parameters.longest_run, min(parameters.longest_run, _LEAST_RUN) - 1, -1)
         self._indices = [RunIndex(size, longest) for size in sizes]
         self._most = parameters.most_proposed
@@ -27,13 +27,13 @@ class Lookup:
         self._followed = 0  # tokens that were there when it was
         self._rest_until, self._pause = 0, 1
         self.rate = 0.5
-        """Share of proposed tokens that were accepted lately."""
+        """The recent share of proposed tokens that were accepted."""
         self._foreseen: tuple[int, int] | None = None  # a place, and the token that was waited for there
 
     def propose(self, token_ids: list[int], most: int, reading: int) -> list[int]:
-        """Returns at most `most` tokens for the places behind `token_ids`.
+        """Returns at most `most` tokens to follow `token_ids`.
 
-        Reads at most `reading` tokens that are new to it, and proposes nothing until it has read all.
+        Indexes at most `reading` tokens that are new to it, and proposes nothing until all are indexed.
         """
         self._compare(token_ids)
         noted = [index.note(token_ids, reading) for index in self._indices]
@@ -50,11 +50,11 @@ class Lookup:
         return proposed
 
     def foresee(self, known: int, token: int) -> None:
-        """Notes that a step was held back for the token behind the `known` ones, which costs if it is another."""
+        """Notes that a step was delayed for the token after the `known` ones, foreseen as `token`."""
         self._foreseen = known, token
 
     def learn(self, known: int, proposed: int, accepted: int) -> None:
-        """Notes how many proposed tokens were accepted, with which the sequence has `known` tokens."""
+        """Notes how many proposed tokens were accepted; the sequence then has `known` tokens."""
         self.rate = _MEMORY * self.rate + (1 - _MEMORY) * accepted / proposed
         if accepted == proposed:
             self._width = min(2 * max(self._width, 1), self._most)
@@ -69,7 +69,7 @@ class Lookup:
             self.learn(len(token_ids), 1, 0)
 
     def _follow(self, token_ids: list[int]) -> int | None:
-        """Goes on at the source if the new tokens stand there too; else looks for the latest, the longest run first."""
+        """Moves along the source if the new tokens match there; else searches for the latest, longest run first."""
         new = token_ids[self._followed :] if self._source is not None else []
         self._followed = len(token_ids)
         if self._source is not None and token_ids[self._source : self._source + len(new)] == new:

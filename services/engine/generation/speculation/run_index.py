@@ -1,22 +1,22 @@
-"""Where a run of tokens stood last among those of a sequence."""
+"""Finds the last earlier occurrence of a run of tokens in a sequence."""
 
 import numpy as np
 
 _LEAST_BITS, _MOST_BITS = 10, 17
-"""Of the number of places a table has: 4 to 512 KiB, however long the sequence becomes."""
+"""Logarithm of a table's size: 4 to 512 KiB, however long the sequence becomes."""
 _FACTOR = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1
 
 
 class RunIndex:
-    """Finds the newest earlier place of a sequence's latest tokens, at a price that does not depend on its length.
+    """Finds the latest earlier occurrence of a sequence's last tokens, in time that does not depend on its length.
 
-    Each run of `size` tokens has a place in a table by its hash, where the newest one is noted. Runs of one place
-    displace each other, and what is found there is compared, so that what is lost is a proposal at most.
+    It is a hash table of runs of `size` tokens, which holds the latest position of each. Runs of the same hash displace
+    each other; as what is found is compared, a collision only loses a proposal.
     """
 
     def __init__(self, size: int, longest: int) -> None:
-        """Takes runs of `size` tokens of a sequence of at most `longest`."""
+        """Indexes runs of `size` tokens of a sequence of at most `longest` tokens."""
         self._size = size
         bits = min(max(longest.bit_length() + 1, _LEAST_BITS), _MOST_BITS)
         self._shift = 64 - bits
@@ -24,7 +24,7 @@ class RunIndex:
         self._noted = size  # the end of the next run to be noted
 
     def note(self, token_ids: list[int], most: int) -> int:
-        """Notes the runs that have a token behind them, `most` of them. Returns how many it noted."""
+        """Adds at most `most` new runs that are followed by a token. Returns how many it added."""
         first, end = self._noted, min(len(token_ids), self._noted + most)
         if end <= first:
             return 0
@@ -41,7 +41,7 @@ class RunIndex:
         return end - first
 
     def find(self, token_ids: list[int]) -> int | None:
-        """Returns the place behind the newest noted run that equals the latest tokens; None if none is known."""
+        """Returns the position after the latest run that equals the last tokens; None if there is none."""
         if len(token_ids) <= self._size:
             return None
         latest = token_ids[-self._size :]

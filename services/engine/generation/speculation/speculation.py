@@ -1,4 +1,4 @@
-"""How many tokens are proposed in a step, so that whoever shares it loses nothing by them."""
+"""How many tokens are proposed in a step, so that no sequence in it becomes slower."""
 
 import time
 from collections import defaultdict, deque
@@ -16,36 +16,36 @@ from services.engine.generation.speculation.prompt_lookup import Lookup
 from services.engine.metrics import EngineMetrics
 
 _READING = 4096
-"""Tokens that lookups take up in a step, which takes them less than a millisecond."""
+"""The most tokens that lookups index in a step, which takes less than a millisecond."""
 _ALLOWANCE = 0.02
-"""Steps that each step lets a row lose to proposals, its own or others'."""
+"""The loss, in steps, that each step allows a row through proposals, its own or others'."""
 _SAVED = 2.0
-"""Steps of that, or of what proposals gained it, that a row keeps."""
+"""The most steps that a row's balance may hold."""
 _UNKNOWN_PRICE = 0.1
-"""Of as many proposals as were not tried yet, in steps."""
+"""The assumed price, in steps, of a number of proposals that was not tried yet."""
 _TRIES = 3
-"""Steps that it takes to believe in another price: a single one may have been held up by something else."""
+"""How many steps must confirm another price: a single one may have been delayed by something else."""
 _REFRESH = 32
-"""Steps with proposals after which one has none, so that it stays known how long that takes."""
+"""After so many steps with proposals one has none, to measure again how long that takes."""
 _RECENT = 15
-"""Steps of a kind that its price is the median of: few would be noise, which those that look cheap are chosen by."""
+"""A price is the median of so many steps: with few, proposals would be chosen by noise."""
 
 
 Kind = tuple[int, bool]
-"""Of steps that take alike: how many rows, and whether nothing but a token is wanted of each."""
+"""A class of steps of similar duration: the number of rows, and whether only a token is wanted of each."""
 
 
 class Speculation:
-    """Widens the rows of steps in which all decode by tokens that may come next. Belongs to the engine's thread.
+    """Adds proposed tokens to the rows of steps in which all rows decode. Used in the engine's thread only.
 
-    What proposals cost is measured: how long steps take without them, by their kind, and how much longer with so many,
-    from the end of the step before. Where steps are launched ahead that tells all they cost: a step with proposals has
-    none on its way behind it, so the GPU waits behind it as it did before it.
+    The price of proposals is measured: how long steps of each kind take without them, and how much longer with them,
+    from the end of the step before. Where steps are launched ahead this includes the GPU's idle time: a step with
+    proposals has no other launched behind it.
 
-    Each row has a balance, in steps. It earns what of its own proposals is accepted and a small allowance, and pays the
-    time by which proposals, whosever, make a step longer. A step has proposals only if no row's balance is expected to
-    fall below zero by them: so no row, proposing or not, comes to be slower than without by more than the allowance.
-    Where processors are busy anyway, or rows many, that ends speculation by itself.
+    Each row has a balance, in steps. It earns a step for each accepted token of its own, and a small allowance; it pays
+    the time by which anybody's proposals make a step longer. A step has proposals only if no row's balance is expected
+    to fall below zero. So no row, whether it proposes or not, becomes slower by more than the allowance, and where
+    processors are busy anyway, or rows are many, speculation ends by itself.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class Speculation:
         *,
         ahead: bool = False,
     ) -> None:
-        """Takes pages of `pool`; `clock` tells the seconds that steps are compared by.
+        """`pool` gives pages for proposed tokens; `clock` measures steps, in seconds.
 
-        `ahead`: steps of which nothing but tokens is wanted are launched before the one in front is read.
+        `ahead` says that steps of which only tokens are wanted are launched before the results of the last are read.
         """
         self._pool = pool
         self._clock = clock
@@ -71,14 +71,14 @@ class Speculation:
         self._awaited = self._alone = False  # whether none is launched behind this step, and none was in front of it
 
     def widen(self, rows: list[Row[Sequence]]) -> list[Row[Sequence]]:
-        """Returns the rows with tokens proposed and pages for them; as they were where that is not worth it."""
+        """Returns the rows with proposed tokens and pages for them; unchanged where proposals are not worth it."""
         proposals = self._affordable(rows, self._proposals(rows))
         return [self._widened(row, proposals.get(row.sequence, ())) for row in rows] if proposals else rows
 
     def awaits(self, rows: list[Row[Sequence]]) -> bool:
-        """Returns whether the step behind one that runs is to wait for its tokens.
+        """Returns whether the next step must not be launched before the tokens of this one are known.
 
-        It is if more tokens are likely to be proposed behind them: then it may be a step with proposals.
+        It must not if these are likely to lead to proposals for the next step.
         """
         proposals = self._proposals(rows)
         behind = {sequence: tokens[1:] for sequence, tokens in proposals.items() if len(tokens) > 1}
@@ -90,7 +90,7 @@ class Speculation:
         return self._awaited
 
     def settle(self, rows: Rows[Row[Sequence]], drawn: Rows[Sequence]) -> None:
-        """Takes back pages of tokens that were not accepted, and notes what the step has cost and gained.
+        """Frees the pages of tokens that were not accepted, and notes the step's cost and gain.
 
         To be called at the end of every step, from which the next one's time counts. `drawn` are the sequences of the
         tokens that the step found, once for each.
@@ -119,13 +119,13 @@ class Speculation:
         return before
 
     def withdraw(self, rows: Rows[Row[Sequence]]) -> None:
-        """Takes back the pages of proposed tokens, and what processors may have noted of them, after a failure."""
+        """After a failure, frees the pages of proposed tokens and undoes what processors noted of them."""
         for row in rows:
             row.sequence.processors = None
             self._trim(row.sequence, len(row.sequence.token_ids))
 
     def _proposals(self, rows: list[Row[Sequence]]) -> dict[Sequence, tuple[int, ...]]:
-        """Returns what is proposed to the rows that ask for it; nothing where the step is not to have any."""
+        """Returns the proposals for rows that ask for them; none where the step is to have none."""
         proposals: dict[Sequence, tuple[int, ...]] = {}
         asking, most = [row for row in rows if row.sequence.looks_up], MOST_PROPOSING - len(rows)
         if not asking or most <= 0 or not all(row.decodes for row in rows):
@@ -150,7 +150,7 @@ class Speculation:
     def _affordable(
         self, rows: list[Row[Sequence]], proposals: dict[Sequence, tuple[int, ...]]
     ) -> dict[Sequence, tuple[int, ...]]:
-        """Returns the proposals, or their first halves and so on, for which all rows can pay; else none."""
+        """Returns the proposals, or their first halves, quarters and so on, that all rows can pay for; else none."""
         while proposals:
             kind = _kind(rows)
             price = self._price(kind, sum(map(len, proposals.values()))) + self._price(kind, 0)
@@ -196,7 +196,7 @@ class Speculation:
         return self._price(kind, proposed)
 
     def _price(self, kind: Kind, proposed: int) -> float:
-        """Returns by how many steps so many proposals make one longer; of none, those of the step before."""
+        """Returns by how many steps so many proposals lengthen a step; for 0, those of the step before do."""
         known = self._added[kind, proposed.bit_length()]
         if not proposed:
             return median(known) if known else 0.0
@@ -204,7 +204,7 @@ class Speculation:
 
 
 def hindrance(runner: Runner) -> str:
-    """Returns why tokens cannot be proposed to a runner; empty where they can."""
+    """Returns why a runner cannot take proposed tokens; empty where it can."""
     if isinstance(runner, SerialRunner):
         return "the model's sequences are run one by one, each on its own cache"
     if not isinstance(runner, ModelRunner):
@@ -221,6 +221,6 @@ def _kind(rows: Rows[Row[Sequence]]) -> Kind:
 
 
 def _expected(sequence: Sequence, proposals: dict[Sequence, tuple[int, ...]]) -> float:
-    """Returns how many of its proposed tokens a row is expected to get."""
+    """Returns how many of its proposed tokens a row is expected to accept."""
     proposed = len(proposals.get(sequence, ()))
     return sequence.lookup.rate * proposed if sequence.lookup and proposed else 0.0
