@@ -19,24 +19,24 @@ from services.engine.multimodal.placing import MediaPlacer
 from services.engine.multimodal.processor import Decoded, MediumRefused
 
 _SIZES = ((96, 64), (56, 80))
-"""Of images that are drawn, width and height."""
+"""Width and height of the random images of the check."""
 _SECONDS = (0.9, 0.5)
 _TEXT = 5
-"""Tokens before, between and behind media."""
+"""How many tokens stand before, between and after media."""
 _PIECES = 3
-"""In how many chunks a prompt is read, so that some begin inside of a medium."""
+"""How many chunks a prompt is read in, so that some begin inside a medium."""
 
 
 @dataclass(frozen=True)
 class MediaCheck:
-    """What `generate` makes of prompts with media."""
+    """The outputs of `generate` for prompts with media, which the engine must reproduce."""
 
     loaded: LoadedModel
     references: list[Reference]
 
     @classmethod
     def of(cls, loaded: LoadedModel) -> "MediaCheck | None":
-        """Returns what a model is to be compared with; None for one that reads no media.
+        """Returns the check of a model; None for one that reads no media.
 
         Raises:
             ModelRefused: its processor or its `generate` fails.
@@ -56,7 +56,7 @@ class MediaCheck:
             loaded.attend_by(own)
 
     def verify(self, runner: Runner, pool: PagePool, allowed: float) -> None:
-        """Runs the prompts in chunks, beside each other.
+        """Runs the prompts in chunks, all in the same steps.
 
         Raises:
             NotPaged: the results differ by more than `allowed`.
@@ -101,7 +101,7 @@ def _reference(loaded: LoadedModel, drawn: list[tuple[MediaKind, int]]) -> Refer
 
 
 def drawn_medium(kind: MediaKind, index: int, sampling_rate: int) -> Decoded:
-    """Returns an image or a recording of noise."""
+    """Returns a random image or recording."""
     generator = torch.Generator().manual_seed(index)
     if kind is MediaKind.AUDIO:
         samples = torch.rand(int(_SECONDS[index] * sampling_rate), generator=generator) - 0.5

@@ -1,7 +1,7 @@
-"""What a model makes of images and recordings before its decoder sees them, by the model's own forward.
+"""Computes the features of images and recordings by the model's own forward.
 
-That is run on the media and their replacements alone, up to where it hands embeddings to its decoder; what stands there
-in the places of media are their features. So nothing need be known of towers, projectors and how they are called.
+That is run on the media and their replacements alone, up to the call of the decoder: of the embeddings given to it,
+those in the places of media are the features. So nothing has to be known of towers, projectors and how they are called.
 """
 
 import threading
@@ -20,7 +20,7 @@ _KNOWN = {"input_ids", "inputs_embeds", "position_ids", "cache", "past_key_value
 
 
 class MoreThanEmbeddings(Exception):
-    """The decoder is given something of media besides embeddings and positions. The message names it."""
+    """The decoder is given more of media than embeddings and positions. The message names it."""
 
 
 class _Reached(Exception):
@@ -29,10 +29,10 @@ class _Reached(Exception):
 
 
 class MediaEncoder:
-    """Belongs to the thread that runs the model."""
+    """Used in the thread that runs the model only."""
 
     def __init__(self, model: PreTrainedModel, token_ids: Sequence[int], axes: Mapping[str, int]) -> None:
-        """`token_ids` are those that have features in the place of embeddings; `axes` see `batched_inputs`."""
+        """`token_ids` are the tokens whose embeddings are replaced by features; `axes` see `batched_inputs`."""
         self._model = model
         self._axes = axes
         self._decoder = model.get_decoder()
@@ -48,11 +48,11 @@ class MediaEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the model lies."""
+        """The device of the model."""
         return self._model.device
 
     def on_module(self, call: Callable[[], None]) -> None:
-        """Has `call` called before each module of the model that is outside of its decoder."""
+        """Makes the model call `call` before each module outside of its decoder."""
         inside = {self._model.get_output_embeddings(), *self._decoder.modules()}
         for module in self._model.modules():
             if module not in inside:
@@ -60,10 +60,10 @@ class MediaEncoder:
 
     @torch.inference_mode()
     def encode(self, media: Sequence[Medium]) -> list[Tensor]:
-        """Returns the features `[token_count, width]` of each of media that `alike` puts together.
+        """Returns the features `[token_count, width]` of each of several media for which `alike` is equal.
 
         Raises:
-            MoreThanEmbeddings: features are not all that the decoder needs of them.
+            MoreThanEmbeddings: the decoder needs more of them than features.
         """
         batch = on_device(batched_inputs(media, self._padding_id, self._axes), self._model)
         embeds = self._reach(batch)["inputs_embeds"]
@@ -71,7 +71,7 @@ class MediaEncoder:
         return [features.clone() for features in found.split([medium.token_count for medium in media])]
 
     def _reach(self, batch: dict[str, Tensor]) -> dict[str, Any]:
-        """Returns what the decoder is given where the model is given `batch`."""
+        """Returns the arguments with which the model calls its decoder for the inputs `batch`."""
         own = threading.get_ident()
 
         def stop(_module: object, _arguments: object, given: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ class MediaEncoder:
 
 
 def _tells_more(name: str, value: Any) -> bool:
-    """Returns whether the decoder is told something that the paged cache would not tell it."""
+    """Returns whether an argument of the decoder holds information that is lost with the paged cache."""
     if name == "attention_mask":  # beyond which tokens there are, it says who sees whom
         return value is not None and not (isinstance(value, Tensor) and value.dim() == 2)
     return name not in _KNOWN and _holds(value)

@@ -1,4 +1,4 @@
-"""What a model's own `generate` is given of the media in a sequence's prompt, where sequences run one by one."""
+"""The inputs of media for a model's own `generate`, where sequences are run one by one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ _TOLD_ANYWAY = ("input_ids", "attention_mask")
 
 @dataclass(frozen=True)
 class GivenMedia:
-    """A Given. Media keep their pixels and samples: each sequence that begins, or begins anew, encodes them again."""
+    """A Given. Media keep their pixels and samples, as each sequence encodes them when it begins or resumes."""
 
     loaded: LoadedModel
     placer: MediaPlacer
 
     @classmethod
     def of(cls, loaded: LoadedModel) -> "GivenMedia":
-        """Returns what a model that reads media is given."""
+        """Returns the GivenMedia of a model that reads media."""
         assert loaded.media is not None
         return cls(loaded, MediaPlacer(loaded.media, loaded.model))
 

@@ -1,4 +1,4 @@
-"""What a model's forward takes of media, for several of them together and for a whole prompt."""
+"""The inputs of a model's forward for media: for several media together, and for a whole prompt."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -12,13 +12,13 @@ from services.engine.generation.running.media import Medium, PromptMedia
 from services.engine.multimodal.processor import MediaProcessor, of_tokens
 
 _PATCHES = {"image_token_pooling": "pixel_values"}
-"""Inputs that number the patches of another through all images of a prompt, below 0 for none: Molmo 2's."""
+"""Inputs that hold indices into the patches of another, over all images of a prompt; negative: none. Molmo 2's."""
 _COUNT = "batch_num_images"
-"""How many images a prompt has: LLaVA-OneVision's."""
+"""The input that holds a prompt's number of images: LLaVA-OneVision's."""
 
 
 def on_device(inputs: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str, Tensor]:
-    """Returns inputs where the model is, and numbers in its type."""
+    """Returns inputs on the model's device, floating-point ones in its dtype."""
     return {
         name: value.to(model.device, model.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
@@ -26,14 +26,14 @@ def on_device(inputs: Mapping[str, Tensor], model: PreTrainedModel) -> dict[str,
 
 
 def alike(medium: Medium) -> object:
-    """Returns what media have in common that may be encoded together: the shapes of their inputs, but for how many."""
+    """Returns a key: media with equal keys may be encoded together, as their inputs have equal shapes."""
     return tuple((name, () if of_tokens(name) else value.shape[1:]) for name, value in medium.inputs.items())
 
 
 def batched_inputs(media: Sequence[Medium], padding_id: int, axes: Mapping[str, int]) -> dict[str, Tensor]:
-    """Returns the inputs of media that are alike: what tells of tokens padded at the end, all else concatenated.
+    """Returns the inputs of media for which `alike` is equal: those of tokens padded at the end, others concatenated.
 
-    `axes` are those of inputs that are concatenated along another than the first.
+    `axes` are those of inputs that are not concatenated along the first axis.
     """
     inputs = [medium.inputs for medium in media]
     longest = max(one["input_ids"].shape[1] for one in inputs)
@@ -48,7 +48,7 @@ def batched_inputs(media: Sequence[Medium], padding_id: int, axes: Mapping[str, 
 
 
 def whole_inputs(token_ids: Sequence[int], media: PromptMedia, processor: MediaProcessor) -> dict[str, Tensor]:
-    """Returns the inputs of a whole prompt, of those media's that were not let go of."""
+    """Returns the inputs of a whole prompt, without pixels and samples that were dropped."""
     ids = torch.tensor([list(token_ids)])
     whole = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     every = [medium.inputs for medium in media.media]
@@ -63,7 +63,7 @@ def whole_inputs(token_ids: Sequence[int], media: PromptMedia, processor: MediaP
 
 
 def _values(name: str, inputs: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
-    """Returns an input of each of several media that have it, as it is among the others."""
+    """Returns an input of each medium that has it, with indices and counts adapted to the whole prompt."""
     inputs = [one for one in inputs if name in one]
     values, numbered = [one[name] for one in inputs], _PATCHES.get(name)
     if numbered is None or any(numbered not in one for one in inputs):  # let go of: nobody reads the numbers
@@ -73,7 +73,7 @@ def _values(name: str, inputs: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
 
 
 def concatenated(values: Sequence[Tensor], axis: int) -> Tensor:
-    """Returns values one behind another, smaller ones filled up with zeros as processors do within a prompt."""
+    """Returns values concatenated, smaller ones padded with zeros as processors do within a prompt."""
     shape = [max(sizes) for sizes in zip(*(value.shape for value in values), strict=True)]
     fillers = [[(0, most - size) for most, size in zip(shape, value.shape, strict=True)] for value in values]
     for filler in fillers:
@@ -84,9 +84,9 @@ def concatenated(values: Sequence[Tensor], axis: int) -> Tensor:
 
 
 def _told_of_tokens(name: str, ids: Tensor, media: PromptMedia, processor: MediaProcessor) -> Tensor:
-    """Returns an input that tells of each token what the processor tells of it.
+    """Returns an input with a number for each token, as the processor makes it.
 
-    Where it does not tell by tokens alone, that is what it told of media's own, and 0 of all others.
+    Where it does not depend on the tokens alone, tokens of media have the numbers of their medium, and others 0.
     """
     if (by_tokens := processor.told_of(name, ids)) is not None:
         return by_tokens

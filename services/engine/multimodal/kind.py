@@ -1,4 +1,4 @@
-"""Kinds of what may stand in a prompt beside text."""
+"""The kinds of media in prompts."""
 
 from enum import Enum
 

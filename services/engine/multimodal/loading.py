@@ -35,16 +35,16 @@ _REFUSED = {
     "mllama": "it sees images beside its tokens, not among them. Llama 4, Qwen-VL or Gemma, say, are served.",
     **dict.fromkeys(("blip-2", "instructblip", "fuyu", "kosmos-2", "kosmos-2.5"), _BEFORE),
 }
-"""Reasons, by kinds of models whose processors would tell less."""
+"""Reasons to refuse models, by model type, which are clearer than the errors of their processors."""
 _ADAPTERS = ("vision-lora", "speech-lora")
-"""Folders in which Phi-4 multimodal is published with what it learned of images and of recordings."""
+"""Folders of the adapters with which Phi-4 multimodal is published, for images and for recordings."""
 
 
 def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
     """Loads a decoder that reads media among its tokens.
 
     Raises:
-        ModelRefused: it is of another kind, its files are missing or unsafe to load, or its prompts cannot be written.
+        ModelRefused: it reads no media, its files are missing or unsafe to load, or its prompts cannot be reproduced.
     """
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
@@ -75,16 +75,16 @@ def load_multimodal_model(checkpoint: Checkpoint) -> LoadedModel:
 
 
 def _writing_part(config: PretrainedConfig) -> PretrainedConfig:
-    """Returns the configuration of what writes text: of Qwen Omni the thinker, which needs nothing of what speaks."""
+    """Returns the configuration of the part that writes text: of Qwen Omni, the thinker without the talker."""
     part: PretrainedConfig = getattr(config, "thinker_config", None) or config
     part.dtype = part.dtype or config.dtype
     return part
 
 
 def _class(part: PretrainedConfig) -> Any:
-    """Returns the class that writes text among media; None where there is none.
+    """Returns the Auto class that loads the model; None where there is none.
 
-    Audio Flamingo 3 and Music Flamingo are listed with models that have an encoder for text, which they have not.
+    transformers lists Audio Flamingo 3 and Music Flamingo among encoder-decoders, though they are none.
     """
     listed: tuple[Any, ...] = (MODEL_FOR_MULTIMODAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING)
     return next((classes[type(part)] for classes in listed if type(part) in classes), None)
@@ -98,7 +98,7 @@ def _processor(checkpoint: Checkpoint, config: PretrainedConfig, part: Pretraine
 
 
 def _refuse_adapter(checkpoint: Checkpoint, config: PretrainedConfig) -> None:
-    """Refuses Granite Speech 3.3, which would hear without what it learned of hearing."""
+    """Refuses Granite Speech 3.3, whose adapter for speech would be missing."""
     if checkpoint.adapter is not None or not getattr(config, "has_lora_adapter", False):
         return
     if find_file(checkpoint, "adapter_config.json"):
@@ -109,7 +109,7 @@ def _refuse_adapter(checkpoint: Checkpoint, config: PretrainedConfig) -> None:
 
 
 def _tell_of_adapters(checkpoint: Checkpoint) -> None:
-    """Warns of a model that would be served without a part of what it learned, and answer as if nothing lacked."""
+    """Warns of a model that is served without the adapters that it is published with."""
     if checkpoint.adapter is not None:
         return
     if found := [name for name in _ADAPTERS if find_file(checkpoint, f"{name}/adapter_config.json")]:

@@ -1,4 +1,4 @@
-"""How a checkpoint's prompts are put together, found by comparing some with those that its own processor writes."""
+"""Finds out how a processor composes prompts, by comparing candidates with prompts of the processor itself."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -19,7 +19,7 @@ from services.engine.multimodal.prompts import PromptComposer
 
 _ALONE = ("{}Now", "Then {} again")
 _SEVERAL = ("{}{}Now", "{}Now {}")
-"""Texts in which media stand at the beginning, right before a word, and beside each other."""
+"""Texts with media at the beginning, right before a word, and side by side."""
 _MANNERS = (
     PromptManner(),
     PromptManner(lays_out=True),
@@ -35,7 +35,7 @@ def settle_manner(loaded: LoadedModel) -> None:
     """Sets the manner of a model's processor.
 
     Raises:
-        ModelRefused: prompts are not the processor's own in any manner known here.
+        ModelRefused: no manner known here reproduces the processor's prompts.
     """
     processor = loaded.media
     assert processor is not None
@@ -69,7 +69,7 @@ def settle_manner(loaded: LoadedModel) -> None:
 
 
 def _around(processor: MediaProcessor, composer: PromptComposer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Returns the tokens that come before every text, and those behind."""
+    """Returns the tokens before every text, and those after it."""
     processor.manner = PromptManner()
     try:
         written, own = composer.tokens("Now", [])[0], _ids(processor.own_inputs("Now", []))
@@ -83,7 +83,7 @@ def _around(processor: MediaProcessor, composer: PromptComposer) -> tuple[tuple[
 
 
 def _several(processor: MediaProcessor, composer: PromptComposer) -> PromptManner | None:
-    """Returns the manner of a processor that prepares each of several media as alone; None if it does not."""
+    """Returns the manner of a processor that prepares each of several media as if alone; None if it does not."""
     manner = processor.manner
     try:
         axes = {name: axis for kind in processor.kinds for name, axis in _axes(processor, kind)}
@@ -94,7 +94,7 @@ def _several(processor: MediaProcessor, composer: PromptComposer) -> PromptManne
 
 
 def _axes(processor: MediaProcessor, kind: MediaKind) -> Iterator[tuple[str, int]]:
-    """Yields the inputs that the processor does not concatenate along the first axis, with the axis."""
+    """Yields the inputs that the processor does not concatenate along the first axis, with their axis."""
     shown = _drawn(processor, kind, 2)
     alone = [processor.read(kind, decoded, b"").inputs for _, decoded in shown]
     for name, whole in processor.own_inputs(processor.shown(kind) * 2, shown).items():
@@ -107,9 +107,9 @@ def _axes(processor: MediaProcessor, kind: MediaKind) -> Iterator[tuple[str, int
 
 
 def _fills_up(processor: MediaProcessor) -> bool:
-    """Returns whether a recording beside a longer one is prepared with other numbers than alone.
+    """Returns whether a recording beside a longer one has other features than alone.
 
-    Granite Speech's extractor fills it up with samples of silence, of which the model is not told.
+    Granite Speech's extractor pads it with silence, without a mask for the model.
     """
     kind = MediaKind.AUDIO
     if kind not in processor.kinds:
@@ -126,7 +126,7 @@ def _fills_up(processor: MediaProcessor) -> bool:
 
 
 def _same(processor: MediaProcessor, composer: PromptComposer, texts: tuple[str, ...]) -> bool:
-    """Returns whether prompts of these texts are the processor's own, for media of each kind.
+    """Returns whether prompts of these texts equal the processor's own, for each kind of media.
 
     Raises what a processor raises.
     """
@@ -148,9 +148,9 @@ def _is_own(processor: MediaProcessor, composer: PromptComposer, kind: MediaKind
 
 
 def _alike(given: Tensor, own: Tensor, read: Tensor | None) -> bool:
-    """Returns whether inputs are the same, but for what they are filled up with, which nobody reads.
+    """Returns whether inputs are equal, except for padding.
 
-    Of whole numbers `read` tells what that is: Inkling's processor makes such of sounds.
+    `read` marks what is not padding among integers, which Inkling's processor makes of sounds.
     """
     if given.shape != own.shape or own.is_floating_point():
         return given.shape == own.shape

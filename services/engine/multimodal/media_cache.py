@@ -1,4 +1,4 @@
-"""Media that were in prompts before, with their features, within a bound on memory."""
+"""A cache of media from earlier prompts with their features, of bounded size."""
 
 import threading
 from collections import OrderedDict
@@ -9,15 +9,15 @@ from services.engine.generation.running.media import Medium
 
 
 class MediaCache:
-    """Finds media by their digests. Called from preprocessing threads and from the engine's.
+    """Finds media by their digests. Called in preprocessing threads and in the engine's.
 
-    What is in the prompt of a live request is found whether it was encoded or not, and whatever the bound.
+    Media of requests that have not ended are found whatever the bound, whether they are encoded or not.
     """
 
     def __init__(self, most_bytes: int, looked_up: Callable[[bool], object] = bool) -> None:
-        """Keeps features of at most `most_bytes` bytes: the longest unused go first.
+        """Keeps features of at most `most_bytes` bytes: the least recently used go first.
 
-        `looked_up` is told whether a medium was known whenever one is sought.
+        `looked_up` is called with whether the medium was known, at each lookup.
         """
         self._looked_up = looked_up
         self._most_bytes = most_bytes
@@ -25,7 +25,7 @@ class MediaCache:
         self._known: WeakValueDictionary[bytes, Medium] = WeakValueDictionary()
         self._kept: OrderedDict[bytes, Medium] = OrderedDict()
         self.bytes = 0
-        """Of the features kept."""
+        """The size of the features kept."""
 
     def find(self, digest: bytes) -> Medium | None:
         """Returns the medium of that digest, if it is known."""
@@ -37,12 +37,12 @@ class MediaCache:
         return found
 
     def add(self, medium: Medium) -> Medium:
-        """Makes a medium known, and returns it, or that of the same content which somebody else has added before."""
+        """Adds a medium and returns it, or the one of equal content that was added before."""
         with self._lock:
             return self._known.setdefault(medium.digest, medium)
 
     def keep(self, medium: Medium) -> None:
-        """Keeps one that was encoded for requests to come."""
+        """Keeps the features of a medium for later requests."""
         with self._lock:
             size = _bytes(medium)
             if medium.digest in self._kept or size > self._most_bytes:

@@ -1,4 +1,4 @@
-"""Requests whose media the model has not encoded yet."""
+"""The queue of requests whose media are not encoded yet."""
 
 import time
 from bisect import insort
@@ -16,13 +16,13 @@ from services.engine.multimodal.media_cache import MediaCache
 from services.engine.multimodal.turns import Turns
 
 _TOGETHER = 8
-"""Media that are encoded at once."""
+"""The most media that are encoded together."""
 _ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 24}
-"""Numbers that the model is given of them at once, if one alone has not more: more together would not be faster."""
+"""The most input numbers of media that are encoded together: more would not be faster."""
 
 
 class Encoder(Protocol):
-    """Makes the features of media. Belongs to the thread that runs the model."""
+    """Computes the features of media. Used in the thread that runs the model only."""
 
     @property
     def device(self) -> torch.device:
@@ -30,16 +30,16 @@ class Encoder(Protocol):
         ...
 
     def on_module(self, call: Callable[[], None]) -> None:
-        """Has `call` called before each of its modules."""
+        """Makes the encoder call `call` before each of its modules."""
         ...
 
     def encode(self, media: Sequence[Medium]) -> list[Tensor]:
-        """Returns the features `[token_count, width]` of each of media that `alike` puts together."""
+        """Returns the features `[token_count, width]` of each of several media for which `alike` is equal."""
         ...
 
 
 class MediaQueue:
-    """Encodes media of several requests together, a slice of time at a time. Belongs to the engine's thread."""
+    """Encodes media of several requests together, in slices of time. Used in the engine's thread only."""
 
     def __init__(self, encoder: Encoder, cache: MediaCache) -> None:
         self._encoder = encoder
@@ -50,11 +50,11 @@ class MediaQueue:
         self._apart: set[Medium] = set()
         self._failed: dict[Medium, Exception] = {}
         self.lacked_memory: Callable[[], None] = lambda: None
-        """Called where media did not fit into memory, together or alone."""
+        """Called when media did not fit into memory, together or alone."""
         encoder.on_module(self._pause)
 
     def add(self, group: SequenceGroup) -> None:
-        """Puts a request among the waiting."""
+        """Adds a request to the waiting ones."""
         insort(self._waiting, group, key=lambda one: one.order)
 
     def step(self, seconds: float) -> bool:
@@ -77,13 +77,13 @@ class MediaQueue:
         return True
 
     def stop(self) -> None:
-        """Ends what is being encoded, for which nobody waits."""
+        """Stops encoding, when nobody waits for the result."""
         if self._work is not None:
             self._work.abandon()
             self._work, self._batch = None, []
 
     def take(self) -> list[tuple[SequenceGroup, Exception | None]]:
-        """Returns the requests that wait no longer: they are ready, or one of their media has failed."""
+        """Removes and returns requests that are ready, or of which a medium has failed."""
         if not self._waiting:
             return []
         waiting = [group for group in self._waiting if not group.ended]
@@ -115,7 +115,7 @@ class MediaQueue:
             self._apart.difference_update(self._batch)
 
     def _together(self, pending: list[Medium]) -> list[Medium]:
-        """Returns the first of the media that are pending, and those that are encoded with it."""
+        """Returns the first pending medium and those that are encoded together with it."""
         first, batch = pending[0], pending[:1]
         kind, room = alike(first), _ELEMENTS[self._encoder.device.type] - _elements(first)
         for medium in pending[1:] if first not in self._apart else []:

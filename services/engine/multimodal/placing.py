@@ -1,4 +1,4 @@
-"""Where among the tokens of a prompt its media stand."""
+"""Finds the places of media among the tokens of a prompt."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -17,7 +17,7 @@ from services.engine.multimodal.processor import MediaProcessor
 
 
 class MediaPlacer:
-    """Asks a model where it finds media in its prompts. `place` may run in any thread."""
+    """Asks the model where it looks for media in prompts. `place` may run in any thread."""
 
     def __init__(self, processor: MediaProcessor, model: PreTrainedModel) -> None:
         self._model: Any = _apart(model)
@@ -28,16 +28,16 @@ class MediaPlacer:
     def place(
         self, token_ids: list[int], ordered: Sequence[tuple[MediaKind, Medium]], field: str
     ) -> PromptMedia | None:
-        """Returns media, given in the order of their replacements in the prompt, with their places; None without any.
+        """Returns `ordered`, media in the order of their replacements in the prompt, with their places; None if empty.
 
         Raises:
-            InvalidArgument: the prompt holds more or less tokens that stand for media. `field` is its name.
+            InvalidArgument: the prompt holds more or fewer tokens of media. `field` is its name.
         """
         located = self.located(token_ids, ordered, field)
         return self._positioned(token_ids, located) if ordered else None
 
     def located(self, token_ids: list[int], ordered: Sequence[tuple[MediaKind, Medium]], field: str) -> PromptMedia:
-        """Returns the same without the positions of the prompt's tokens. Raises as `place`."""
+        """As `place`, without the position ids of the prompt's tokens."""
         ids, taken = np.array(token_ids, dtype=np.int64), dict.fromkeys(self._token_ids, 0)
         of_kind = {kind: np.flatnonzero(ids == token_id) for kind, token_id in self._token_ids.items()}
         places: list[NDArray[np.int64]] = []
@@ -51,11 +51,11 @@ class MediaPlacer:
         return PromptMedia([medium for _, medium in ordered], places)
 
     def inputs(self, token_ids: list[int], media: PromptMedia) -> dict[str, Tensor]:
-        """Returns what the model's own `generate` takes of a prompt, but for pixels and samples that were let go of."""
+        """Returns the inputs of the model's own `generate`, without pixels and samples that were dropped."""
         return whole_inputs(token_ids, media, self._processor)
 
     def _positioned(self, token_ids: list[int], media: PromptMedia) -> PromptMedia:
-        """Returns the media with the positions that the model gives the prompt's tokens, if they do not just count."""
+        """Returns the media with the model's position ids of the prompt's tokens, where these are not their indices."""
         given = self.inputs(token_ids, media)
         shapes = {name: value for name, value in given.items() if not value.is_floating_point()}
         found: Tensor = self._model._prepare_position_ids_for_generation(given["input_ids"], shapes)
@@ -67,9 +67,9 @@ class MediaPlacer:
 
 
 def _apart(model: PreTrainedModel) -> PreTrainedModel:
-    """Returns a model of the same modules, two of which are others of the same attributes: the outermost, and its base.
+    """Returns a model with the same modules, of which the outermost and its base model are shallow copies.
 
-    Models note on themselves how they have placed a prompt, where their decoding would look it up in another thread.
+    Models store the positions of a prompt as attributes of these, which the engine's thread would read.
     """
     outer = copy(model)
     outer._modules = dict(model._modules)

@@ -1,4 +1,4 @@
-"""From decoded images and recordings to what the model takes, by its own processor."""
+"""Prepares decoded images and recordings for the model, by its own processor."""
 
 import hashlib
 import math
@@ -21,13 +21,13 @@ from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.prompt_manner import PromptManner
 
 DURATION = "audio_duration_token"
-"""Name of what stands for the length of a recording in VibeVoice-ASR's template."""
+"""Name of the placeholder for the length of a recording in VibeVoice-ASR's template."""
 Decoded = Image.Image | NDArray[np.float32]
 """An image in RGB, or the samples of a recording, mono in [-1, 1] at the processor's rate."""
 
 
 class MediumRefused(Exception):
-    """The model cannot read it. The message completes a sentence that begins with the field's name."""
+    """The model cannot read a medium. The message completes a sentence that begins with the field's name."""
 
 
 class MediaProcessor:
@@ -36,7 +36,7 @@ class MediaProcessor:
     manner = PromptManner()
 
     def __init__(self, processor: Any, config: PretrainedConfig) -> None:
-        """Takes the processor of the model that `config` describes.
+        """`processor` is that of the model with this `config`.
 
         Raises:
             ModelRefused: it reads neither images nor recordings in prompts.
@@ -50,29 +50,29 @@ class MediaProcessor:
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """Of the prompts' text, with the chat template."""
+        """The tokenizer of prompts, with the chat template."""
         tokenizer: Any = self._processor.tokenizer
         tokenizer.chat_template = getattr(self._processor, "chat_template", None) or tokenizer.chat_template
         return tokenizer
 
     @property
     def kinds(self) -> list[MediaKind]:
-        """What the model reads besides text."""
+        """The kinds of media that the model reads."""
         return list(self._placeholders)
 
     @property
     def sampling_rate(self) -> int:
-        """Of recordings, in Hz; 0 if it reads none."""
+        """The rate of recordings, in Hz; 0 if it reads none."""
         return int(self.hearing.sampling_rate) if MediaKind.AUDIO in self._placeholders else 0
 
     @property
     def own(self) -> Any:
-        """The checkpoint's own."""
+        """The checkpoint's own processor."""
         return self._processor
 
     @property
     def reserved(self) -> list[str]:
-        """Texts that stand for media, and that no message may contain."""
+        """Placeholders of media, which no message may contain."""
         tokenizer: Any = self._processor.tokenizer
         own = tokenizer.convert_ids_to_tokens(list(self._token_ids.values()))
         marks = [*self._placeholders.values(), *own, *self._processor.all_special_multimodal_tokens]
@@ -80,16 +80,16 @@ class MediaProcessor:
 
     @property
     def unread_ids(self) -> frozenset[int]:
-        """Tokens that stand for videos, which are not read: no prompt has any."""
+        """Tokens of videos, which are not supported: no prompt has any."""
         token = getattr(self._processor, "video_token", None)
         return frozenset() if token is None else frozenset({self._processor.tokenizer.convert_tokens_to_ids(token)})
 
     def placeholder(self, kind: MediaKind) -> str:
-        """Returns what chat templates write for a medium."""
+        """Returns the placeholder that chat templates write for a medium."""
         return self._placeholders[kind]
 
     def shown(self, kind: MediaKind) -> str:
-        """Returns the same with what has to stand around it."""
+        """Returns the placeholder with the tokens that must stand around it."""
         if not self.manner.encloses:
             return self._placeholders[kind]
         start, end = (getattr(self._processor, f"{kind.value}_{edge}_token") for edge in ("start", "end"))
@@ -100,14 +100,14 @@ class MediaProcessor:
         return self._token_ids[kind]
 
     def beside(self, kind: MediaKind, images: int) -> bool:
-        """Returns whether a medium of a prompt with so many images is prepared otherwise than alone."""
+        """Returns whether a medium in a prompt with so many images is prepared differently than alone."""
         return self.manner.beside and kind is MediaKind.IMAGE and images > 1
 
     def read(self, kind: MediaKind, decoded: Decoded, digest: bytes, *, beside: bool = False) -> Medium:
         """Returns a medium prepared for the model: alone, or `beside` others.
 
         Raises:
-            MediumRefused: its size or length is none that the model reads.
+            MediumRefused: the model does not read its size or length.
         """
         try:
             found = self._processor(
@@ -134,7 +134,7 @@ class MediaProcessor:
         return Medium(digest, replacement, count, inputs, seconds)
 
     def laid_out(self, text: str, images: int) -> str:
-        """Returns a text that shows so many images as the processor changes it before it puts anything in their places.
+        """Returns a text with so many images as the processor changes it before it replaces the placeholders.
 
         Raises what a processor raises that was made for other arguments.
         """
@@ -144,13 +144,13 @@ class MediaProcessor:
         return self._processor.prepare_inputs_layout(images=[[blank] * images], text=[text])[1][0]
 
     def beginning(self, text: str) -> list[int]:
-        """Returns the tokens that come before those of a prompt that a template has written."""
+        """Returns the tokens to put before those of a prompt that a template has written."""
         tokenizer: Any = self._processor.tokenizer
         begins = tokenizer.decode(self.manner.begins, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return [] if text.startswith(begins) else list(self.manner.begins)
 
     def numbered(self, replacement: str, number: int) -> str:
-        """Returns what stands for the image of this number in a prompt; `replacement` stands for it in one alone.
+        """Returns the replacement of the image with this number in a prompt; `replacement` is that of an image alone.
 
         Raises what a processor raises that was made for other arguments.
         """
@@ -160,7 +160,7 @@ class MediaProcessor:
         return replacement.replace(f"{start}0{end}", f"{start}{number}{end}", 1)
 
     def joined(self, text: str) -> str:
-        """Returns a text in which media were replaced with what the processor writes where they touch something.
+        """Returns a text with replaced media as the processor changes it where these touch each other or a word.
 
         Raises what a processor raises that was made for other arguments.
         """
@@ -170,12 +170,12 @@ class MediaProcessor:
         return re.sub(rf"{re.escape(edge)}(?=[^\s<])", f"{edge} ", text.replace(edge * 2, edge))
 
     def told_of(self, name: str, token_ids: Tensor) -> Tensor | None:
-        """Returns the input `name`, which tells something of each of `[1, n]` tokens; None if not by these alone."""
+        """Returns the input `name`, with a number for each of `[1, n]` tokens; None if it depends on more."""
         told = getattr(self._processor, f"create_{name}", None)
         return None if told is None else torch.as_tensor(told(token_ids.tolist())).to(token_ids.dtype)
 
     def own_inputs(self, text: str, shown: Sequence[tuple[MediaKind, Decoded]]) -> dict[str, Tensor]:
-        """Returns what the processor itself makes of a text of a template, where placeholders stand for media.
+        """Returns the processor's own inputs for a text of a template with placeholders.
 
         Raises what a processor raises.
         """
@@ -196,7 +196,7 @@ class MediaProcessor:
         return _tensors(found)
 
     def _text_of(self, token_ids: list[int]) -> str:
-        """Returns the text of a replacement that the processor does not tell, which must be tokenized to the same.
+        """Returns the text of a replacement by decoding its tokens; it must be tokenized to the same again.
 
         Raises:
             MediumRefused: there is none.
@@ -219,12 +219,12 @@ class MediaProcessor:
 
     @property
     def heard_seconds(self) -> float:
-        """What the processor reads of a recording at most; infinite if it reads all."""
+        """The longest part of a recording that the processor reads, in seconds; infinite if it reads all."""
         return self._heard_samples / self.sampling_rate
 
     @cached_property
     def _heard_samples(self) -> float:
-        """What the processor reads of a recording before it cuts it off; infinite if it never does."""
+        """The samples after which the processor cuts off a recording; infinite if it never does."""
         window = getattr(self.hearing, "n_samples", None)
         if window is None:
             return math.inf
@@ -240,22 +240,22 @@ class MediaProcessor:
 
     @property
     def seeing(self) -> Any:
-        """Its part for images."""
+        """Its image processor."""
         return self._processor.image_processor
 
     @property
     def hearing(self) -> Any:
-        """Its part for recordings."""
+        """Its feature extractor."""
         return getattr(self._processor, "feature_extractor", None) or self._processor.audio_processor
 
 
 def of_tokens(name: str) -> bool:
-    """Returns whether an input tells something of each token."""
+    """Returns whether an input has a number for each token."""
     return name in ("input_ids", "attention_mask") or name.endswith("token_type_ids")
 
 
 def digest_of(kind: MediaKind, decoded: Decoded, *, beside: bool = False) -> bytes:
-    """Returns the SHA-256 of what is decoded: equal files in different clothes have one, in one kind of company."""
+    """Returns the SHA-256 of decoded content and of `beside`: equal content in different formats has one digest."""
     digest = hashlib.sha256(kind.value.encode() + b" beside others" * beside)
     if isinstance(decoded, Image.Image):
         digest.update(repr((decoded.mode, decoded.size)).encode())
@@ -266,12 +266,12 @@ def digest_of(kind: MediaKind, decoded: Decoded, *, beside: bool = False) -> byt
 
 
 def _tensors(found: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Returns what a model takes of what a processor makes: labels are for training."""
+    """Returns the processor's outputs that are inputs of the model: labels are for training."""
     return {name: value for name, value in found.items() if isinstance(value, Tensor) and name != "labels"}
 
 
 def _of_first(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the inputs of the first of two images of one prompt that take equally many tokens."""
+    """Returns the inputs of the first of two images in one prompt, which have equally many tokens."""
     return {
         name: value[:, : value.shape[1] // 2] if of_tokens(name) else value[: (len(value) + 1) // 2]
         for name, value in inputs.items()
@@ -279,7 +279,7 @@ def _of_first(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _perceives(config: PretrainedConfig, kind: MediaKind) -> bool:
-    """Returns whether a model has the part for a kind: Gemma 4 hears in some sizes only, and all have the processor."""
+    """Returns whether a model reads a kind of media: of Gemma 4 only some sizes hear, and all have the processor."""
     part = {MediaKind.IMAGE: "vision_config", MediaKind.AUDIO: "audio_config"}[kind]
     return getattr(config, part, kind) is not None
 

@@ -1,4 +1,4 @@
-"""The class that prepares images and recordings for a model, without what cannot be had here."""
+"""Loads a checkpoint's processor without its part for videos, which needs torchvision."""
 
 import json
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from services.engine.multimodal.voxtral import TOKENIZERS, TextVoxtralProcessor
 
 _VIDEO = "video_processor"
 _NAMING = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
-"""Files that may name the processor's class, the first that does so before the others."""
+"""Files that may name the processor's class; the first that does so counts."""
 
 _TYPED = {"cosmos3_edge"}
-"""Kinds that cannot do without types of tokens, which their processors make only if they are asked to."""
+"""Model types that need token types, which their processors make only if asked to."""
 
 
 def read_processor(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
-    """Returns the checkpoint's processor, but for its part for videos. Raises ModelRefused, and what reading raises."""
+    """Returns the checkpoint's processor without its part for videos. Raises ModelRefused, and what reading raises."""
     show_image_processors()
     show_feature_extractors()
     of_configurations: Any = PROCESSOR_MAPPING
@@ -41,9 +41,9 @@ def read_processor(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
 
 
 def _named_class(checkpoint: Checkpoint) -> Any:
-    """Returns the class that the checkpoint names, as AutoProcessor finds it: Pixtral is a LLaVA with another's.
+    """Returns the class that the checkpoint names, as AutoProcessor finds it: Pixtral's is not that of its model type.
 
-    AutoProcessor itself where that is of the checkpoint's own code, which may be run.
+    It is AutoProcessor itself where the class is in the checkpoint's own code, which may be run.
     """
     for file in _NAMING:
         if (path := find_file(checkpoint, file)) is None:
@@ -57,7 +57,7 @@ def _named_class(checkpoint: Checkpoint) -> Any:
 
 
 class _NoVideos:
-    """Stands where a processor's part for videos was: it is asked how videos are read before there is any."""
+    """Stands in for the part for videos, which processors ask for its settings even without any video."""
 
     model_input_names: Sequence[str] = ()
 
@@ -71,7 +71,7 @@ def without_video(kind: type[Any]) -> type[Any]:
         return kind
 
     class Untold(ProcessorMixin):
-        """Stands between the processor and the base of all, which takes no part beside those that it is to have."""
+        """A base class of the processor, which passes all parts but that for videos on to ProcessorMixin."""
 
         def __init__(self, *parts: Any, **named: Any) -> None:
             named |= dict(zip(kind.get_attributes(), parts, strict=False))

@@ -1,4 +1,4 @@
-"""From conversations with media to tokens, and where among them which media stand."""
+"""Turns conversations with media into tokens with the places of the media."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,21 +17,21 @@ from services.engine.multimodal.placing import MediaPlacer
 from services.engine.multimodal.processor import DURATION, MediaProcessor
 
 FIELD = "prompt"
-"""What the conversation is called in violations."""
+"""The name of the conversation in violations."""
 
 
 @dataclass(frozen=True)
 class MultimodalPrompt:
-    """A prompt in tokens."""
+    """A tokenized prompt."""
 
     rendered: str
-    """As the template writes it."""
+    """The text that the template writes."""
     token_ids: list[int]
     media: PromptMedia | None
 
 
 class PromptComposer:
-    """Writes prompts by the model's own chat template and processor. Its methods may run in any thread."""
+    """Composes prompts by the model's own chat template and processor. Its methods may run in any thread."""
 
     def __init__(self, processor: MediaProcessor, encoder: PromptEncoder, model: PreTrainedModel) -> None:
         self._processor = processor
@@ -46,12 +46,12 @@ class PromptComposer:
         """Returns the prompt of a conversation whose parts name the kinds of `media`, in their order.
 
         Raises:
-            InvalidArgument: the template refuses it, or leaves a medium out or writes one twice.
+            InvalidArgument: the template refuses it, or leaves out a medium or repeats one.
         """
         return self.expand(self.written(chat), media)
 
     def written(self, chat: Chat) -> str:
-        """Returns a conversation as the model's template writes it. Raises InvalidArgument: that refuses it."""
+        """Returns a conversation as the model's template writes it. Raises InvalidArgument if that refuses it."""
         rendered = None if self._encoder.has_template else self._plain(chat)
         if rendered is None:
             written = chat if self._reads_parts else self._written_out(chat)
@@ -59,22 +59,22 @@ class PromptComposer:
         return rendered
 
     def expand(self, rendered: str, media: Sequence[tuple[MediaKind, Medium]]) -> MultimodalPrompt:
-        """Returns the prompt of a text in which placeholders stand for `media`; of each kind in its order.
+        """Returns the prompt of a text with placeholders for `media`, which are in order for each kind.
 
         Raises:
-            InvalidArgument: there are more or less of them.
+            InvalidArgument: there are more or fewer placeholders than media.
         """
         token_ids, ordered = self.tokens(rendered, media)
         return MultimodalPrompt(self._encoder.shown(rendered), token_ids, self._placer.place(token_ids, ordered, FIELD))
 
     def inputs(self, token_ids: list[int], ordered: Sequence[tuple[MediaKind, Medium]]) -> dict[str, Tensor]:
-        """Returns what the model takes of a prompt with `ordered` media, none of which it has encoded."""
+        """Returns the model's inputs for a prompt with media `ordered`, none of which is encoded yet."""
         return self._placer.inputs(token_ids, self._placer.located(token_ids, ordered, FIELD))
 
     def tokens(
         self, rendered: str, media: Sequence[tuple[MediaKind, Medium]]
     ) -> tuple[list[int], list[tuple[MediaKind, Medium]]]:
-        """Returns the tokens of the same, and the media in the order in which they stand there. Raises as `expand`."""
+        """Returns the tokens of such a text, and the media in their order there. Raises as `expand`."""
         waiting = {kind: [medium for its, medium in media if its is kind] for kind in self._processor.kinds}
         ordered: list[tuple[MediaKind, Medium]] = []
 
@@ -97,23 +97,23 @@ class PromptComposer:
         return [*self._processor.beginning(rendered), *ids, *self._processor.manner.ends], ordered
 
     def _timed(self, text: str, media: Sequence[Medium]) -> str:
-        """Returns a text in which the seconds of recordings stand where the processor would write them."""
+        """Returns a text with the lengths of recordings where the processor writes them."""
         if duration := getattr(self._processor.own, DURATION, ""):
             for medium in media:
                 text = text.replace(duration, f"{medium.seconds:.2f}", 1)
         return text
 
     def _plain(self, chat: Chat) -> str | None:
-        """Returns the parts of a user's only turn one behind another: what models without a template were trained on.
+        """Returns the parts of a user's only turn, concatenated: models without a template were trained on such texts.
 
-        None for all else, which takes a template.
+        None for other conversations, which need a template.
         """
         if len(chat.messages) != 1 or chat.messages[0]["role"] != "user" or chat.tools or chat.continue_last:
             return None
         return "".join(map(self._text_of, self._encoder.quoted(chat.messages[0]["content"])))
 
     def _written_out(self, chat: Chat) -> Chat:
-        """Returns a conversation each of whose turns is one text, for templates of text alone; it is quoted."""
+        """Returns a conversation with one text for each turn, for templates of text alone; it is quoted."""
         quoted = self._encoder.quoted(chat.messages)
         turns = [{**turn, "content": "".join(map(self._text_of, turn["content"]))} for turn in quoted]
         return Chat(turns, self._encoder.quoted(chat.tools), chat.continue_last)
@@ -122,7 +122,7 @@ class PromptComposer:
         return part["text"] if part["type"] == "text" else self._processor.placeholder(MediaKind(part["type"]))
 
     def violations(self, chat: Chat) -> Iterator[Violation]:
-        """Yields where a caller's text holds what stands for media. Such a conversation is not to be composed."""
+        """Yields the places where a caller's text holds a placeholder of media, which must not be composed."""
         for i, message in enumerate(chat.messages):
             for j, part in enumerate(message["content"]):
                 yield from self._holding(f"{FIELD}.messages[{i}].parts[{j}].text", part.get("text", ""))
@@ -140,7 +140,7 @@ class PromptComposer:
 
 
 def _reads_parts(encoder: PromptEncoder) -> bool:
-    """Returns whether the template writes the text of a turn in parts, rather than what Python makes of a list."""
+    """Returns whether the template reads turns in parts, rather than writing a part list as Python prints it."""
     try:
         written = encoder.render(Chat([{"role": "user", "content": [{"type": "text", "text": "x"}]}], [], False))
     except InvalidArgument:
@@ -154,7 +154,7 @@ def _other_count(kind: MediaKind) -> InvalidArgument:
 
 
 def _texts(value: Any) -> str:
-    """Returns all texts in nested values, one behind another."""
+    """Returns all texts in nested values."""
     if isinstance(value, dict):
         return "\n".join(_texts(each) for pair in value.items() for each in pair)
     if isinstance(value, list):

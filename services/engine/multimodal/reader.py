@@ -1,4 +1,4 @@
-"""From the files of images and recordings to what the model takes of them."""
+"""Reads files of images and recordings and prepares them for the model."""
 
 from services.engine.audio.reader import AudioReader
 from services.engine.generation.running.media import Medium
@@ -12,7 +12,7 @@ from services.engine.multimodal.processor import Decoded, MediaProcessor, Medium
 
 
 class MediaReader:
-    """Decodes files within limits and prepares what is new. Its methods may run in any thread."""
+    """Decodes files within limits, and prepares media that are not cached. Its methods may run in any thread."""
 
     def __init__(
         self, processor: MediaProcessor, cache: MediaCache, image_limits: ImageLimits, audio_limits: AudioLimits
@@ -25,9 +25,9 @@ class MediaReader:
     def read(
         self, kind: MediaKind, data: bytes, media_type: str, deadline: float | None = None, *, images: int = 1
     ) -> Medium:
-        """Returns the medium in a file that was declared as `media_type`, empty if nothing was.
+        """Returns the medium in a file of the declared `media_type`; empty: none was declared.
 
-        `images` are those of its prompt.
+        `images` is the number of images in its prompt.
 
         Raises:
             MediumRefused: the model reads no such kind, or the file is damaged, too large or of another format.

@@ -1,4 +1,4 @@
-"""A long call that takes turns with its caller."""
+"""Runs a long call by turns with its caller."""
 
 import threading
 import time
@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 
 class Abandoned(Exception):
-    """Ends a call whose result nobody waits for."""
+    """Raised in a call whose result nobody waits for, to end it."""
 
 
 class Turns(Generic[T]):
     """Runs a call in a thread of its own, which works only while the caller waits in `resume`.
 
-    So what belongs to the caller's thread is safe in the call, and the caller goes on in between. The call has to come
-    by `pause` often.
+    As the two threads never work at the same time, the call may use the objects of the caller's thread. It has to call
+    `pause` often.
     """
 
     def __init__(self, call: Callable[[], T]) -> None:
@@ -30,7 +30,7 @@ class Turns(Generic[T]):
         self._thread.start()
 
     def resume(self, seconds: float) -> bool:
-        """Lets it work for about so long, and returns whether it is done."""
+        """Lets the call work for about `seconds`, and returns whether it is done."""
         self._until = time.monotonic() + seconds
         if not self._done:
             self._go.release()
@@ -38,18 +38,18 @@ class Turns(Generic[T]):
         return self._done
 
     def result(self) -> T:
-        """Returns what a call that is done has returned, or raises what it has raised."""
+        """Returns the result of a call that is done, or raises its error."""
         if self._error is not None:
             raise self._error
         return self._result  # type: ignore[return-value]
 
     def abandon(self) -> None:
-        """Ends the call where it stands."""
+        """Ends the call at its next `pause`."""
         self._abandoned = True
         self.resume(0.0)
 
     def pause(self) -> None:
-        """Gives the caller its turn if it is time. Called by the call; harmless in other threads."""
+        """Returns to the caller if the time is up. To be called by the call; does nothing in other threads."""
         if threading.current_thread() is not self._thread or time.monotonic() < self._until:
             return
         self._back.release()

@@ -1,4 +1,4 @@
-"""Voxtral's processor with prompts of text: its own leaves all but the features of recordings to mistral-common."""
+"""A processor for Voxtral that composes prompts without mistral-common, which transformers' own needs."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import torch
 from transformers import AutoFeatureExtractor, ProcessorMixin, TokenizersBackend, VoxtralProcessor
 
 TOKENIZERS = ("tekken.json", "tokenizer.json")
-"""Files that a tokenizer is read from, Mistral's own or transformers'."""
+"""Files of tokenizers, Mistral's own or transformers'."""
 TRANSCRIBE = "[TRANSCRIBE]"
-"""Token behind which a transcript begins."""
+"""The token before a transcript."""
 _TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message.role == 'system' %}"
@@ -26,7 +26,7 @@ _TEMPLATE = (
     "{% else %}{{ raise_exception('Turns of the user and of the assistant alternate.') }}{% endif %}"
     "{% endfor %}"
 )
-"""What mistral-common writes of conversations without tools, by its tokenizers of version 7."""
+"""The text that mistral-common writes for conversations without tools, with tokenizers of version 7."""
 _WINDOW = 3000
 """Frames of a spectrogram, 30 s, as the model reads it."""
 _FRAMES_PER_TOKEN = 8
@@ -34,11 +34,11 @@ _FRAMES_PER_TOKEN = 8
 _FEATURES = {
     "sampling_rate": 16_000, "padding": True, "truncation": False, "pad_to_multiple_of": 480_000, "return_tensors": "pt"
 }  # fmt: skip
-"""How its own processor asks for them: whole windows, filled up with silence."""
+"""The arguments of the feature extractor in transformers' own processor: whole windows, padded with silence."""
 
 
 class TextVoxtralProcessor(VoxtralProcessor):
-    """Reads recordings in windows of 30 s, as its own does, and puts their tokens into texts."""
+    """Reads recordings in windows of 30 s, as transformers' own, and puts their tokens into texts."""
 
     def __init__(self, feature_extractor: Any, tokenizer: Any) -> None:
         super().__init__(feature_extractor, tokenizer)
@@ -47,7 +47,7 @@ class TextVoxtralProcessor(VoxtralProcessor):
         self.chat_template = _TEMPLATE.replace("AUDIO{% else", f"{self.audio_token}{{% else")
 
     def transcription_request(self, language: str) -> str:
-        """Returns what asks for a transcript, as mistral-common writes it; `language` is a code, or empty."""
+        """Returns the text that asks for a transcript, as mistral-common writes it; `language` is a code, or empty."""
         told = f"lang:{language}" if language else ""
         return f"{self.tokenizer.bos_token}[INST][BEGIN_AUDIO]{self.audio_token}[/INST]{told}{TRANSCRIBE}"
 
@@ -63,6 +63,6 @@ class TextVoxtralProcessor(VoxtralProcessor):
 
     @classmethod
     def _get_arguments_from_pretrained(cls, source: str, *_: Any, **named: Any) -> list[Any]:
-        """Returns its parts; the tokenizer by tekken.json, also where mistral-common is installed."""
+        """Returns its parts; the tokenizer is read from tekken.json even where mistral-common is installed."""
         named.pop("processor_dict", None)
         return [kind.from_pretrained(source, **named) for kind in (AutoFeatureExtractor, TokenizersBackend)]
