@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoConfig
 
-from tests import tiny_multimodal_models as tiny
-from tests.tiny_media_readers import RATE
+from tests.tiny import multimodal_models as tiny
+from tests.tiny.media_readers import RATE
 
 Samples = NDArray[np.float32]
 Said = str | Image.Image | Samples

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.kinds import shapes
 from benchmarks.kinds.contenders import Generate, running
-from tests.tiny_models import ENCODER_DECODERS, STATEFUL
+from tests.tiny.language_models import ENCODER_DECODERS, STATEFUL
 
 
 @pytest.mark.parametrize(("name", "path"), [("t5", "paged"), ("bloom", "serial")])

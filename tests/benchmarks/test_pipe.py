@@ -7,7 +7,7 @@ import pytest
 from benchmarks.process import Process, SystemFailed
 from benchmarks.text.pipe import PipeCaller
 from benchmarks.text.sample import Prompt
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 BACKWARDS = """
 import json, sys

@@ -7,7 +7,7 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 Checkpoints = Callable[[str], Path]
 

@@ -11,7 +11,7 @@ from tests import sounds
 from tests.e2e.pictures import media
 from tests.e2e.requests import Read
 from tests.own_multimodal import Said
-from tests.tiny_media_readers import RATE
+from tests.tiny.media_readers import RATE
 
 
 def part(said: Said) -> pb.ContentPart:

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from transformers import AutoTokenizer, pipeline
 
 from sensorium import InvalidArgument
-from tests.tiny_encoders import TEXTS
+from tests.tiny.encoders import TEXTS
 
 TOLERANCE = 2e-5
 """Of probabilities, and of logits of about 1: what a batch may differ from a text alone, in float32."""

@@ -11,7 +11,7 @@ import torch
 
 from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import Bench, built_bench, real_bench
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 GPU = torch.device("cuda:0")
 NEW_TOKENS = 24

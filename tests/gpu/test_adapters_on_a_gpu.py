@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.gpu.conftest import GPU, PROMPTS, Start
-from tests.tiny_adapted import NAMES, adapted
+from tests.tiny.adapted import NAMES, adapted
 
 
 async def test_steps_of_adapters_are_shared_and_launched_ahead(tmp_path: Path, start: Start) -> None:

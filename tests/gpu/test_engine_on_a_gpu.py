@@ -17,7 +17,7 @@ from services.engine.narrow.model import narrow_weights, widen_weights
 from services.engine.narrow.numbers import NarrowKind
 from tests.gpu.conftest import GPU, NEW_TOKENS, PROMPTS, Load, Start, all_of
 from tests.services.bench import assemble, eventually
-from tests.tiny_models import CONFIGS, ENCODER_DECODERS, MIXTURES
+from tests.tiny.language_models import CONFIGS, ENCODER_DECODERS, MIXTURES
 
 CPU = torch.device("cpu")
 NAMES = [name for name in CONFIGS if name != "wide_llama"] + [*MIXTURES]

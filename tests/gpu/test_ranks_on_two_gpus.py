@@ -9,7 +9,7 @@ from services.engine.narrow.numbers import NarrowKind
 from tests.e2e.processes import server
 from tests.e2e.requests import read, request
 from tests.services.engine.parallel.rounded_parts import by_hand, generated
-from tests.tiny_models import greedy
+from tests.tiny.language_models import greedy
 
 pytestmark = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs")
 DIVIDED = ("--tensor-parallel", "2", "--dtype", "float32", "--drain-delay-seconds", "0")

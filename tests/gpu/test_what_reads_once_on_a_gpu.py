@@ -15,8 +15,8 @@ from services.engine.images.loading import load_vision_model
 from services.engine.images.reader import ModelInputs
 from services.engine.images.runner import ImageRunner
 from tests.gpu.conftest import GPU
-from tests.tiny_encoders import write_encoder
-from tests.tiny_vision_models import write_vision_model
+from tests.tiny.encoders import write_encoder
+from tests.tiny.vision_models import write_vision_model
 
 DEVICES = (torch.device("cpu"), GPU)
 

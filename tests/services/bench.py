@@ -51,7 +51,7 @@ from services.engine.generation.speculation.speculation import Speculation
 from services.engine.loading import LoadedModel
 from services.engine.metrics import EngineMetrics
 from tests.services.eager_launcher import EagerLauncher
-from tests.tiny_models import tokenizer
+from tests.tiny.language_models import tokenizer
 
 
 def request(prompt: list[int], *, delivered: tuple[int, ...] = (), **fields: Any) -> GenerationRequest:

@@ -8,8 +8,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import Bench, BenchMaker, fake_bench, real_bench
 from tests.services.fake_runner import FakeRunner
-from tests.tiny_models import tokenizer as tiny_tokenizer
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import tokenizer as tiny_tokenizer
+from tests.tiny.language_models import write_checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from services.engine.structure.format import StructureFormat, StructureKind
 from services.engine.structure.grammar import grammar_of
 from services.engine.structure.structure import Structure, StructureState
 from services.engine.structure.vocabulary import Vocabulary
-from tests.tiny_models import tokenizer
+from tests.tiny.language_models import tokenizer
 
 NUMBER = "[0-9]{1,4}(\\.[0-9]{2})?"
 ARITHMETIC = """

@@ -23,7 +23,7 @@ from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.recorded.step_shape import Extent
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import load_language_model
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 pytest.importorskip("triton")
 SECONDS, ROWS, PROMPT, READ, PAGES = 0.007, 3, 40, 64, 63

@@ -10,8 +10,8 @@ from sensorium.v1.common_pb2 import ROLE_USER, ChatMessage, ChatPrompt, Generati
 from sensorium.v1.text_pb2 import GenerateRequest
 from tests.e2e.requests import Read, read, request
 from tests.e2e.stack import RunningStack, running_stack
-from tests.tiny_adapted import Adapted, adapted
-from tests.tiny_models import tokenizer
+from tests.tiny.adapted import Adapted, adapted
+from tests.tiny.language_models import tokenizer
 
 PROMPT = [7, 9, 40, 3, 21, 11, 5, 60, 2]
 

@@ -21,7 +21,7 @@ from sensorium.v1.vision_pb2 import EmbedImageRequest
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.requests import read, request
 from tests.e2e.stack import RunningStack, running_stack
-from tests.tiny_models import CONTEXT, greedy, tokenizer
+from tests.tiny.language_models import CONTEXT, greedy, tokenizer
 from tests.waiting import until
 
 NEIGHBOURS = [[10, 20, 30], [11] * 50]

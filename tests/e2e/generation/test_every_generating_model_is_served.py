@@ -22,8 +22,8 @@ from sensorium.v1.common_pb2 import (
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.requests import read, request
 from tests.e2e.stack import RunningStack, running_stack
-from tests.tiny_models import tokenizer
-from tests.tiny_translators import SENTENCES, write_m2m, write_marian, write_t5
+from tests.tiny.language_models import tokenizer
+from tests.tiny.translators import SENTENCES, write_m2m, write_marian, write_t5
 from tests.waiting import until
 
 NEW_TOKENS = 12

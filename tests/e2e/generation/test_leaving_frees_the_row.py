@@ -7,7 +7,7 @@ import pytest
 from sensorium import AsyncClient, DeadlineExceeded
 from tests.e2e.requests import read, request
 from tests.e2e.stack import running_stack, text_service
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 from tests.waiting import until
 
 LONG = 2000

@@ -9,7 +9,7 @@ from sensorium.v1.text_pb2 import GenerateRequest
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.requests import request
 from tests.e2e.stack import running_stack
-from tests.tiny_models import tokenizer
+from tests.tiny.language_models import tokenizer
 
 PROMPT = [10, 20, 30]
 BANNED = "t"

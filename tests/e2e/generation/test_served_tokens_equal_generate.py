@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.requests import read, request
 from tests.e2e.stack import running_stack
-from tests.tiny_models import greedy, tokenizer
+from tests.tiny.language_models import greedy, tokenizer
 
 NEW_TOKENS = 32
 ARCHITECTURES = ["llama", "qwen3", "gemma3", "gpt2", "mixtral"]

@@ -18,7 +18,7 @@ from sensorium.v1.text_pb2 import GenerateRequest
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.requests import read, request
 from tests.e2e.stack import running_stack
-from tests.tiny_models import END_ID, tokenizer, write_checkpoint
+from tests.tiny.language_models import END_ID, tokenizer, write_checkpoint
 from tests.waiting import until
 
 PROMPT = [9, 33, 120, *range(60, 90)]

@@ -20,7 +20,7 @@ from sensorium.v1.text_pb2 import GenerateRequest
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.requests import Read, read, request
 from tests.e2e.stack import RunningStack, running_stack
-from tests.tiny_models import greedy
+from tests.tiny.language_models import greedy
 from tests.waiting import until
 
 PROMPT = [10, 20, 30]

@@ -19,7 +19,7 @@ from sensorium.rpc import CannotServe
 from sensorium.v1 import text_pb2 as pb
 from tests.e2e.stack import running_stack, text_service
 from tests.e2e.understanding import TOLERANCE, own_model, transformers_pipeline
-from tests.tiny_encoders import CONTEXT, write_encoder
+from tests.tiny.encoders import CONTEXT, write_encoder
 
 
 def without_offsets(folder: Path, auto_class: Any, **config: Any) -> Path:

@@ -21,7 +21,7 @@ from sensorium.v1.common_pb2 import (
 from sensorium.v1.text_pb2 import GenerateRequest, StreamGenerateRequest
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.stack import running_stack
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 TEMPLATE = """\
 {%- if tools %}<|system|>{% for tool in tools %}{{ tool | tojson }}

@@ -17,7 +17,7 @@ from sensorium.v1 import vision_pb2 as pb
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, vision_stack
 from tests.services.engine.media.pictures import bomb, claiming, cmyk_jpeg, encoded, landscape, noise, png_16_bit
-from tests.tiny_vision_models import write_vision_model
+from tests.tiny.vision_models import write_vision_model
 
 TOLERANCE = 2e-5
 BOMB = bomb(10_000)

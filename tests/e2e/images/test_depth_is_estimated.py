@@ -16,7 +16,7 @@ from sensorium.v1 import vision_pb2 as pb
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, vision_stack
 from tests.services.engine.media.pictures import noise
-from tests.tiny_vision_models import write_vision_model
+from tests.tiny.vision_models import write_vision_model
 
 TOLERANCE = 5e-5
 """Of the greatest depth."""

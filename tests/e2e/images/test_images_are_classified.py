@@ -14,7 +14,7 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import vision_pb2 as pb
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, vision_stack
-from tests.tiny_vision_models import write_vision_model
+from tests.tiny.vision_models import write_vision_model
 
 LABELS = ["cat", "dog", "bird", "fish", "horse", "cow"]
 TOLERANCE = 2e-5

@@ -15,8 +15,8 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import vision_pb2 as pb
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, vision_stack
-from tests.tiny_encoders import CONTEXT
-from tests.tiny_joint_models import write_joint_model
+from tests.tiny.encoders import CONTEXT
+from tests.tiny.joint_models import write_joint_model
 
 LABELS = ["fox", "lazy dog", "program", "model that reads a text and answers at once"]
 TOLERANCE = 5e-5

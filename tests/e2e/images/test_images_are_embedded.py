@@ -20,8 +20,8 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import vision_pb2 as pb
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, vision_stack
-from tests.tiny_joint_models import WIDTH, write_joint_model
-from tests.tiny_vision_models import write_vision_model
+from tests.tiny.joint_models import WIDTH, write_joint_model
+from tests.tiny.vision_models import write_vision_model
 
 TEXTS = ["the lazy dog", "Ada wrote the first program in London", "batches"]
 TOLERANCE = 2e-5

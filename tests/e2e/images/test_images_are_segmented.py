@@ -18,7 +18,7 @@ from sensorium.v1 import vision_pb2 as pb
 from services.engine.media.masks import mask_of
 from tests.e2e.stack import RunningStack, vision_stack
 from tests.services.engine.media.pictures import encoded, landscape, noise
-from tests.tiny_segmenters import LABELS, THINGS, write_segmenter
+from tests.tiny.segmenters import LABELS, THINGS, write_segmenter
 
 Request = pb.SegmentImageRequest
 SEMANTIC, INSTANCE, PANOPTIC = Request.MODE_SEMANTIC, Request.MODE_INSTANCE, Request.MODE_PANOPTIC

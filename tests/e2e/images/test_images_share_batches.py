@@ -12,7 +12,7 @@ from services.engine.batching.batcher import Batcher
 from tests.e2e.pictures import media
 from tests.e2e.stack import RunningStack, vision_stack
 from tests.services.engine.media.pictures import noise
-from tests.tiny_vision_models import write_vision_model
+from tests.tiny.vision_models import write_vision_model
 
 COUNT = 48
 TOLERANCE = 2e-5

@@ -16,7 +16,7 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import vision_pb2 as pb
 from tests.e2e.stack import RunningStack, vision_stack
 from tests.services.engine.media.pictures import encoded, landscape, noise
-from tests.tiny_detectors import LABELS, NAMES, write_detector
+from tests.tiny.detectors import LABELS, NAMES, write_detector
 
 PICTURES = [noise(90, 50), landscape(64, 64), noise(45, 80, seed=1), noise(90, 50, seed=2), landscape(200, 50)]
 SCORE_TOLERANCE = 1e-4

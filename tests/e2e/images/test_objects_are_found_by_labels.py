@@ -19,7 +19,7 @@ from sensorium.v1 import models_pb2 as models
 from tests.e2e.images.test_objects_are_detected import SCORE_TOLERANCE, Found, cut, detect, objects_of, same
 from tests.e2e.stack import vision_stack
 from tests.services.engine.media.pictures import landscape, noise
-from tests.tiny_open_detectors import LABEL_TOKENS, write_open_detector
+from tests.tiny.open_detectors import LABEL_TOKENS, write_open_detector
 
 PICTURES = [noise(90, 50), landscape(64, 64), noise(45, 80, seed=1), landscape(200, 50)]
 LABELS = ["a lazy dog", "Fox", "program", "the model reads"]

@@ -17,7 +17,7 @@ from services.engine.media.masks import mask_of
 from tests.e2e.images.test_images_are_segmented import media, segment
 from tests.e2e.stack import RunningStack, vision_stack
 from tests.services.engine.media.pictures import landscape, noise
-from tests.tiny_segmenters import write_segmenter
+from tests.tiny.segmenters import write_segmenter
 
 Request = pb.SegmentImageRequest
 PICTURES = [noise(90, 50), landscape(64, 64), noise(45, 80, seed=1), noise(90, 50, seed=3)]

@@ -12,12 +12,12 @@ from sensorium import InvalidArgument, TaskNotSupported
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import multimodal_pb2 as pb
-from tests import tiny_multimodal_models as tiny
 from tests.e2e import conversations
 from tests.e2e.pictures import media
 from tests.e2e.requests import Read
 from tests.e2e.stack import multimodal_stack
 from tests.own_multimodal import OwnModel
+from tests.tiny import multimodal_models as tiny
 
 PARAMETERS = common.GenerationParameters(temperature=0, max_new_tokens=12, ignore_eos=True)
 

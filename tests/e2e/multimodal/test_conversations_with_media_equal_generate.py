@@ -10,10 +10,10 @@ from sensorium import InvalidArgument
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import multimodal_pb2 as pb
-from tests import tiny_multimodal_models as tiny
 from tests.e2e.conversations import part, prompt, read, request
 from tests.e2e.stack import RunningStack, multimodal_stack
 from tests.own_multimodal import OwnModel, Said, recording, shown
+from tests.tiny import multimodal_models as tiny
 
 SAMPLED = {"temperature": 1.2, "top_p": 0.95, "repetition_penalty": 1.1}
 

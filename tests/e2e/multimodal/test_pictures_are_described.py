@@ -19,7 +19,7 @@ from tests.e2e.pictures import PICTURES, media
 from tests.e2e.requests import Read
 from tests.e2e.stack import RunningStack, multimodal_stack
 from tests.own_pictures import OwnPictures
-from tests.tiny_picture_models import write_picture_model
+from tests.tiny.picture_models import write_picture_model
 from tests.waiting import until
 
 GREEDY = {"temperature": 0.0, "max_new_tokens": 12}

@@ -16,7 +16,7 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import multimodal_pb2 as pb
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, multimodal_stack
-from tests.tiny_page_models import ANSWERS, write_vilt
+from tests.tiny.page_models import ANSWERS, write_vilt
 
 TOLERANCE = 2e-5
 QUESTIONS = ["what is it", "how many red foxes jump over the lazy dog", "is it a cat?", "where"]

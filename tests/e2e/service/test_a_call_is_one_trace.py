@@ -17,7 +17,7 @@ from services.text.config import TextSettings
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.stack import QUICK
 from tests.gateway.rig import Rig, rig
-from tests.tiny_encoders import write_encoder
+from tests.tiny.encoders import write_encoder
 from tests.traces import ENDPOINT, Collected, collected
 from tests.waiting import until
 

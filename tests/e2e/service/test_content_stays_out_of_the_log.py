@@ -16,17 +16,17 @@ from sensorium.v1 import speech_pb2 as speech
 from sensorium.v1 import text_pb2 as text
 from sensorium.v1 import vision_pb2 as vision
 from services.engine.generation.running.runner import ModelRunner
-from tests import tiny_multimodal_models
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, multimodal_stack, running_stack, speech_stack, vision_stack
 from tests.logged import logged
 from tests.sounds import media as recording
 from tests.sounds import sound
-from tests.tiny_audio_models import write_audio_model
-from tests.tiny_encoders import write_encoder
-from tests.tiny_speakers import write_vits
-from tests.tiny_vision_models import write_vision_model
+from tests.tiny import multimodal_models
+from tests.tiny.audio_models import write_audio_model
+from tests.tiny.encoders import write_encoder
+from tests.tiny.speakers import write_vits
+from tests.tiny.vision_models import write_vision_model
 from tests.waiting import until
 
 CANARY = "xylocarp"
@@ -104,7 +104,7 @@ def _opened(name: str, folder: Path, checkpoints: Checkpoints) -> AbstractAsyncC
         return speech_stack(write_audio_model(folder, name, AutoModelForAudioClassification))
     if name == "vits":
         return speech_stack(write_vits(folder))
-    return multimodal_stack(tiny_multimodal_models.write_checkpoint(folder, name))
+    return multimodal_stack(multimodal_models.write_checkpoint(folder, name))
 
 
 async def _ask(channel: grpc.aio.Channel, asked: Asked) -> None:

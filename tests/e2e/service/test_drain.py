@@ -8,7 +8,7 @@ from sensorium import AsyncClient, ModelNotReady
 from sensorium.v1.text_pb2 import StreamGenerateResponse
 from tests.e2e.processes import Server, server
 from tests.e2e.requests import read, request
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 from tests.waiting import until
 
 TOKENS = 3000

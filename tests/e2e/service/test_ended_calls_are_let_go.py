@@ -18,8 +18,8 @@ from sensorium.v1 import speech_pb2 as pb
 from services.engine.speech_synthesis.speech import Speech
 from services.speech.live.stream import LiveTranscription
 from tests.e2e.stack import speech_stack
-from tests.tiny_audio_models import RATE, write_ctc_model
-from tests.tiny_speakers import write_vits
+from tests.tiny.audio_models import RATE, write_ctc_model
+from tests.tiny.speakers import write_vits
 from tests.waiting import until
 
 LOUD = bytes(range(256)) * 50

@@ -11,17 +11,17 @@ from sensorium.v1 import speech_pb2 as speech
 from sensorium.v1 import text_pb2 as text
 from sensorium.v1 import vision_pb2 as vision
 from sensorium.v1.common_pb2 import GenerationParameters
-from tests import tiny_multimodal_models
 from tests.e2e import conversations
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, multimodal_stack, running_stack, speech_stack, vision_stack
 from tests.sounds import media as recording
 from tests.sounds import sound
-from tests.tiny_audio_models import write_audio_model
-from tests.tiny_encoders import write_encoder
-from tests.tiny_speakers import write_vits
-from tests.tiny_vision_models import write_vision_model
+from tests.tiny import multimodal_models
+from tests.tiny.audio_models import write_audio_model
+from tests.tiny.encoders import write_encoder
+from tests.tiny.speakers import write_vits
+from tests.tiny.vision_models import write_vision_model
 from tests.waiting import until
 
 Open = Callable[[Path, Checkpoints], AbstractAsyncContextManager[RunningStack]]
@@ -48,7 +48,7 @@ def _speaks(folder: Path, _: Checkpoints) -> AbstractAsyncContextManager[Running
 
 
 def _converses(folder: Path, _: Checkpoints) -> AbstractAsyncContextManager[RunningStack]:
-    return multimodal_stack(tiny_multimodal_models.write_checkpoint(folder / "llava", "llava"))
+    return multimodal_stack(multimodal_models.write_checkpoint(folder / "llava", "llava"))
 
 
 async def _generate(stack: RunningStack) -> text.GenerateResponse:
@@ -74,7 +74,7 @@ async def _speak(stack: RunningStack) -> speech.SynthesizeResponse:
 
 
 async def _converse(stack: RunningStack) -> conversations.Read:
-    picture = tiny_multimodal_models.picture(1)
+    picture = multimodal_models.picture(1)
     return await conversations.read(stack.client, conversations.request(picture, picture, "What is this?"))
 
 

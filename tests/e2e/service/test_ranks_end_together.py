@@ -17,7 +17,7 @@ from services.watchdog import DEVICE_FAILED
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.processes import Server, server
 from tests.e2e.requests import read, request
-from tests.tiny_models import greedy
+from tests.tiny.language_models import greedy
 from tests.waiting import until
 
 DIVIDED = ("--tensor-parallel", "2", "--device", "auto", "--dtype", "float32", "--drain-delay-seconds", "0")

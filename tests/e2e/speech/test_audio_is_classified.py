@@ -14,7 +14,7 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
 from tests.e2e.stack import RunningStack, speech_stack
 from tests.sounds import Samples, media, sound
-from tests.tiny_audio_models import write_audio_model
+from tests.tiny.audio_models import write_audio_model
 
 LABELS = ["yes", "no", "up", "down", "left"]
 SOUNDS = [sound(seconds, seed) for seed, seconds in enumerate((1.0, 0.4, 1.6, 0.9, 1.0))]

@@ -14,7 +14,7 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
 from tests.e2e.stack import RunningStack, speech_stack
 from tests.sounds import RATE, Samples, media, sound
-from tests.tiny_audio_models import write_audio_model, write_clap_model
+from tests.tiny.audio_models import write_audio_model, write_clap_model
 
 LABELS = ["a dog", "rain", "a small bell"]
 SOUNDS = [sound(seconds, seed) for seed, seconds in enumerate((0.4, 1.0, 0.9))]

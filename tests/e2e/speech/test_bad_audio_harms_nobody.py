@@ -16,7 +16,7 @@ from sensorium.v1 import speech_pb2 as pb
 from tests.e2e.stack import RunningStack, speech_stack
 from tests.services.engine.media.test_recordings_are_refused import three_hours
 from tests.sounds import Samples, encoded, media, sound
-from tests.tiny_audio_models import write_audio_model
+from tests.tiny.audio_models import write_audio_model
 
 TOLERANCE = 2e-5
 GOOD = sound(1)

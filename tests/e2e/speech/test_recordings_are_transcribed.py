@@ -20,7 +20,7 @@ from sensorium.v1 import speech_pb2 as pb
 from tests.e2e.speech.test_bad_audio_harms_nobody import WRONG
 from tests.e2e.stack import RunningStack, speech_stack
 from tests.sounds import RATE, Samples, media, sound
-from tests.tiny_audio_models import write_ctc_model
+from tests.tiny.audio_models import write_ctc_model
 
 SOUNDS = [sound(seconds, seed) for seed, seconds in enumerate((1.5, 0.4, 2.0, 1.0, 1.5))]
 CHARACTERS = ["wav2vec2", "wav2vec2-masked", "wav2vec2-bert"]

@@ -15,14 +15,14 @@ from sensorium import InvalidArgument
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
-from tests import tiny_hearing_models as tiny
-from tests import tiny_voxtral
 from tests.e2e.speech.test_bad_audio_harms_nobody import WRONG
 from tests.e2e.speech.test_recordings_are_transcribed import seconds
 from tests.e2e.stack import RunningStack, speech_stack
 from tests.own_multimodal import MORE
 from tests.sounds import RATE, Samples, media, sound
-from tests.tiny_multimodal_models import model_class
+from tests.tiny import hearing_models as tiny
+from tests.tiny import voxtral
+from tests.tiny.multimodal_models import model_class
 from tests.vowels import said
 
 SOUNDS = [sound(length, seed) for seed, length in enumerate((1.3, 0.6))]
@@ -75,9 +75,9 @@ class OwnVoxtral:
 
     @torch.inference_mode()
     def tokens(self, samples: Samples, language: str = "") -> list[int]:
-        special, told = tiny_voxtral.SPECIAL.index, f"lang:{language}" if language else ""
+        special, told = voxtral.SPECIAL.index, f"lang:{language}" if language else ""
         ids = [1, special("[INST]"), special("[BEGIN_AUDIO]"), *[special("[AUDIO]")] * 375, special("[/INST]")]
-        ids += [*(len(tiny_voxtral.SPECIAL) + byte for byte in told.encode()), special("[TRANSCRIBE]")]
+        ids += [*(len(voxtral.SPECIAL) + byte for byte in told.encode()), special("[TRANSCRIBE]")]
         padded = {"padding": True, "truncation": False, "pad_to_multiple_of": 480_000, "return_tensors": "pt"}
         own: Any = VoxtralProcessor._retrieve_input_features
         features = own(self, [samples], 3000, sampling_rate=RATE, **padded)
@@ -134,14 +134,14 @@ async def test_granite_is_asked_in_the_words_that_it_was_trained_with(tmp_path: 
 
 
 async def test_voxtral_is_asked_as_by_mistral_common(tmp_path: Path) -> None:
-    folder = tiny_voxtral.write_checkpoint(tmp_path)
+    folder = voxtral.write_checkpoint(tmp_path)
     own = OwnVoxtral(folder)
     async with speech_stack(folder) as stack:
         answers = [await transcribe(stack, SOUNDS[0], language=language) for language in ("", "hi-IN")]
         info = (await stack.client.models.get_model(models.GetModelRequest())).model
-    pieces = tiny_voxtral.PIECES
+    pieces = voxtral.PIECES
     for answer, language in zip(answers, ("", "hi"), strict=True):
-        tokens = [token - len(tiny_voxtral.SPECIAL) for token in own.tokens(SOUNDS[0], language)]
+        tokens = [token - len(voxtral.SPECIAL) for token in own.tokens(SOUNDS[0], language)]
         text = b"".join(pieces[token] for token in tokens if token >= 0).decode(errors="replace")
         assert answer.transcripts[0].text == text.strip() != ""
     assert answers[0].transcripts[0].text != answers[1].transcripts[0].text

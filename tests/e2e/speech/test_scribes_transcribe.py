@@ -26,7 +26,7 @@ from services.speech.recording_cuts import RecordingCuts
 from tests.e2e.live_audio import AUDIO, events_of, finals, requests
 from tests.e2e.stack import speech_stack
 from tests.sounds import RATE, Samples, media, sound
-from tests.tiny_scribes import write_scribe
+from tests.tiny.scribes import write_scribe
 
 SOUNDS = [sound(seconds, seed) for seed, seconds in enumerate((1.5, 0.4, 2.0, 1.0, 1.5))]
 

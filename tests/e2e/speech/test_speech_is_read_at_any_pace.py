@@ -11,7 +11,7 @@ from sensorium.v1 import speech_pb2 as pb
 from services.engine.speech_synthesis.engine import SpeechEngine
 from services.engine.speech_synthesis.speech import Speech
 from tests.e2e.stack import RunningService, speech_service
-from tests.tiny_speakers import write_vits
+from tests.tiny.speakers import write_vits
 from tests.waiting import until
 
 LONG = "a quick brown fox jumps over the lazy dog. " * 100

@@ -17,7 +17,7 @@ from sensorium.v1 import speech_pb2 as pb
 from tests.e2e.live_audio import AUDIO, config, events_of, finals, requests
 from tests.e2e.stack import speech_stack
 from tests.sounds import Samples, media, sound
-from tests.tiny_followers import DELAY, LEFT, write_kyutai, write_voxtral
+from tests.tiny.followers import DELAY, LEFT, write_kyutai, write_voxtral
 from tests.vowels import RATE
 
 _WRITERS: dict[str, Callable[[Path], Path]] = {

@@ -17,12 +17,12 @@ from services.speech.live.hearing import Hearing
 from services.speech.live.intake import Encoding, Intake
 from services.speech.live.utterance import Excerpt, Reach
 from services.speech.live.voice_network import VoiceNetwork
-from tests import tiny_hearing_models
 from tests.e2e.live_audio import AUDIO, TWO, events_of, finals, requests
 from tests.e2e.stack import speech_stack
 from tests.sounds import media
-from tests.tiny_audio_models import write_ctc_model
-from tests.tiny_listening_models import write_listening_model
+from tests.tiny import hearing_models
+from tests.tiny.audio_models import write_ctc_model
+from tests.tiny.listening_models import write_listening_model
 from tests.vowels import RATE, Samples
 
 
@@ -115,7 +115,7 @@ async def test_models_that_write_token_by_token_hear_too(tmp_path: Path, aligned
 
 
 async def test_models_that_are_asked_in_a_prompt_hear_too(tmp_path: Path) -> None:
-    folder = tiny_hearing_models.write_checkpoint(tmp_path, "audioflamingo3", seed=2)
+    folder = hearing_models.write_checkpoint(tmp_path, "audioflamingo3", seed=2)
     async with speech_stack(folder) as stack:
         whole = [pb.TranscribeRequest(audio=media(each.samples)) for each in utterances()]
         expected = [(await stack.client.speech.transcribe(request)).transcripts[0].text for request in whole]

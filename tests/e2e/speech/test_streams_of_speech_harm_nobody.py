@@ -13,7 +13,7 @@ from sensorium import DeadlineExceeded, InvalidArgument, SensoriumError
 from sensorium.v1 import speech_pb2 as pb
 from tests.e2e.live_audio import AUDIO, TWO, config, events_of, finals, requests, sent
 from tests.e2e.stack import RunningStack, speech_stack
-from tests.tiny_audio_models import write_ctc_model
+from tests.tiny.audio_models import write_ctc_model
 from tests.vowels import RATE
 from tests.waiting import until
 

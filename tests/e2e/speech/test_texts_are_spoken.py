@@ -27,8 +27,8 @@ from sensorium.v1 import speech_pb2 as pb
 from sensorium.v1.common_pb2 import Embedding
 from services.engine.speech_synthesis.draws import key_of
 from tests.e2e.stack import RunningStack, speech_stack
-from tests.tiny_codec_speakers import CSM_LENGTHS, write_csm
-from tests.tiny_speakers import WIDTH, write_musicgen, write_speecht5, write_vits
+from tests.tiny.codec_speakers import CSM_LENGTHS, write_csm
+from tests.tiny.speakers import WIDTH, write_musicgen, write_speecht5, write_vits
 
 SENTENCES = ["The quick brown fox jumps.", "Over a lazy dog!", "What is it?"]
 TEXT = " ".join(SENTENCES)

@@ -18,7 +18,7 @@ from services.engine.audio.windows import windows
 from tests.e2e.live_audio import AUDIO, events_of, finals, requests
 from tests.e2e.stack import speech_stack
 from tests.sounds import RATE, Samples, media, sound
-from tests.tiny_transducers import write_transducer
+from tests.tiny.transducers import write_transducer
 
 pytestmark = pytest.mark.skipif(
     "canary" not in CONFIG_MAPPING, reason="transformers 5.17 makes Parakeet's features by librosa"

@@ -18,7 +18,7 @@ from tests.e2e.speech.test_bad_audio_harms_nobody import WRONG
 from tests.e2e.speech.test_recordings_are_transcribed import seconds
 from tests.e2e.stack import RunningStack, speech_stack
 from tests.sounds import RATE, Samples, media, sound
-from tests.tiny_listening_models import LANGUAGES, SECONDS, write_listening_model
+from tests.tiny.listening_models import LANGUAGES, SECONDS, write_listening_model
 
 SOUNDS = [sound(length, seed) for seed, length in enumerate((3.0, 8.5, 0.7))]
 """Some longer than a window."""

@@ -28,7 +28,7 @@ from services.engine.checkpoint import ModelRefused
 from tests.e2e.pictures import media
 from tests.e2e.stack import RunningStack, multimodal_stack
 from tests.services.engine.media.pictures import landscape
-from tests.tiny_page_models import CONTEXT, write_page_model
+from tests.tiny.page_models import CONTEXT, write_page_model
 
 TOLERANCE = 2e-5
 QUESTION = "the quick fox"

@@ -14,7 +14,7 @@ from sensorium import InvalidArgument
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import text_pb2 as pb
 from tests.e2e.stack import running_stack
-from tests.tiny_encoders import CONTEXT, write_encoder
+from tests.tiny.encoders import CONTEXT, write_encoder
 
 TEXTS = ["the lazy dog", "Ada wrote the first program in London", "batches", "A model reads a text and answers at once"]
 TOLERANCE = 2e-5

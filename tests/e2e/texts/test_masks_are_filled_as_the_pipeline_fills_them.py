@@ -18,7 +18,7 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import text_pb2 as pb
 from tests.e2e.stack import running_stack
 from tests.e2e.understanding import TOLERANCE, own_model, random_texts, transformers_pipeline, violations
-from tests.tiny_encoders import CONTEXT, TEXTS, write_encoder
+from tests.tiny.encoders import CONTEXT, TEXTS, write_encoder
 
 
 def masked_texts(mask: str, count: int, *, masks: int = 1) -> list[str]:

@@ -12,7 +12,7 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import text_pb2 as pb
 from tests.e2e.stack import running_stack
 from tests.e2e.understanding import TOLERANCE, own_model, random_texts, transformers_pipeline, violations
-from tests.tiny_encoders import CONTEXT, write_encoder
+from tests.tiny.encoders import CONTEXT, write_encoder
 
 OWN = {
     "bert": ["contradiction", "neutral", "entailment"],

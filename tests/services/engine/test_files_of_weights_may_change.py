@@ -9,8 +9,8 @@ from torch import nn
 
 from services.engine.file_weights import copy_from_files
 from tests.services.bench import build
-from tests.tiny_adapters import load
-from tests.tiny_models import write_checkpoint
+from tests.tiny.adapters import load
+from tests.tiny.language_models import write_checkpoint
 
 IDS = torch.arange(3, 40).unsqueeze(0)
 

@@ -23,7 +23,7 @@ from services.engine.generation.requests.request import EarlyStopping
 from services.engine.generation.running.rotary import rope_types
 from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import build
-from tests.tiny_models import END_ID, tokenizer, write_checkpoint
+from tests.tiny.language_models import END_ID, tokenizer, write_checkpoint
 
 CPU = torch.device("cpu")
 BERT = BertConfig(vocab_size=320, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2)

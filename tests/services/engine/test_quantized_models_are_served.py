@@ -7,7 +7,7 @@ import torch
 from services.engine.checkpoint import ModelRefused
 from services.engine.loading import load_language_model
 from tests.services.bench import real_bench
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 CPU = torch.device("cpu")
 KINDS = ["bitsandbytes-int8", "bitsandbytes-nf4", "bitsandbytes-nf4-double", "bitsandbytes-fp4"]

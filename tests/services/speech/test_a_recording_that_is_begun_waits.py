@@ -14,7 +14,7 @@ from services.speech.config import SpeechSettings
 from services.speech.transcribe_ask import TranscribeAsk
 from services.speech.window_writer import WindowWriter
 from tests.sounds import encoded, sound
-from tests.tiny_listening_models import write_listening_model
+from tests.tiny.listening_models import write_listening_model
 
 
 async def test_a_recording_that_is_begun_waits_where_the_queue_is_full(

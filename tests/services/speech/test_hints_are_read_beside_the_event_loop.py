@@ -12,15 +12,15 @@ from services.sent_media import SentMedia
 from services.speech.app import load
 from services.speech.config import SpeechSettings
 from services.speech.transcribe_ask import TranscribeAsk
-from tests import tiny_hearing_models
 from tests.sounds import sound
-from tests.tiny_listening_models import write_listening_model
+from tests.tiny import hearing_models
+from tests.tiny.listening_models import write_listening_model
 
 
 @pytest.mark.parametrize("kind", ["fun_asr_nano", "whisper"])
 async def test_by_those_who_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     whisper = kind == "whisper"
-    folder = write_listening_model(tmp_path) if whisper else tiny_hearing_models.write_checkpoint(tmp_path, kind)
+    folder = write_listening_model(tmp_path) if whisper else hearing_models.write_checkpoint(tmp_path, kind)
     settings = SpeechSettings(model=str(folder), device="cpu", dtype="float32")
     service = load(settings, EngineMetrics(CollectorRegistry()), lambda: None)
     service.threads.start()

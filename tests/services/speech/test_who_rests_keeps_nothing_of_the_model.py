@@ -18,7 +18,7 @@ from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker
 from services.engine.threads.preprocessing import Preprocessing
 from services.speech.synthesis_ask import SynthesisAsk
 from services.speech.synthesize import Synthesizer
-from tests.tiny_codec_speakers import write_csm, write_dia
+from tests.tiny.codec_speakers import write_csm, write_dia
 from tests.waiting import until
 
 ASK = SynthesisAsk(

@@ -16,7 +16,7 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.metrics import EngineMetrics
 from services.text.app import load
 from services.text.config import TextSettings
-from tests.tiny_encoders import CONTEXT, wordpiece
+from tests.tiny.encoders import CONTEXT, wordpiece
 
 
 def attempt(

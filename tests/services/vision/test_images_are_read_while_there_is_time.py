@@ -9,7 +9,7 @@ from services.media.ask import MediaInput
 from services.sent_media import SentMedia
 from services.vision.image_list import ImageList
 from tests.services.engine.media.pictures import encoded, noise
-from tests.tiny_vision_models import processor_class
+from tests.tiny.vision_models import processor_class
 
 READER = ImageReader(processor_class("vit")(), ImageLimits(1 << 20, 1_000_000))
 IMAGES = [SentMedia(encoded(noise(40, 30), "PNG"), "")] * 3

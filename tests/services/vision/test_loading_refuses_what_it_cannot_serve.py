@@ -22,8 +22,8 @@ from services.engine.metrics import EngineMetrics
 from services.plain_service import PlainService
 from services.vision.app import load
 from services.vision.config import VisionSettings
-from tests.tiny_joint_models import write_joint_model
-from tests.tiny_vision_models import SIDE, processor_class, write_vision_model
+from tests.tiny.joint_models import write_joint_model
+from tests.tiny.vision_models import SIDE, processor_class, write_vision_model
 
 
 def loaded(folder: Path, **changes: Any) -> PlainService:

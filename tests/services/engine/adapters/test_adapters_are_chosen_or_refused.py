@@ -16,9 +16,9 @@ from services.engine.loading import LoadedModel
 from services.process import checkpoint_of, describe_settings, served_name
 from services.text.encoder_model import AUTO_CLASSES
 from services.text.task import TextTask, choose_task
-from tests.tiny_adapters import WEIGHTS, change, factors, load, settings, write_adapter
-from tests.tiny_models import tokenizer, write_checkpoint
-from tests.tiny_vision_models import write_vision_model
+from tests.tiny.adapters import WEIGHTS, change, factors, load, settings, write_adapter
+from tests.tiny.language_models import tokenizer, write_checkpoint
+from tests.tiny.vision_models import write_vision_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LAYER = "model.layers.0.self_attn.q_proj"

@@ -13,8 +13,8 @@ from services.engine.checkpoint import TRUST_NOTHING, ModelRefused
 from services.engine.loading import LoadedModel
 from services.text.config import TextSettings
 from tests.services.bench import build
-from tests.tiny_adapters import factors, load, pair, write_adapter
-from tests.tiny_models import tokenizer, write_checkpoint
+from tests.tiny.adapters import factors, load, pair, write_adapter
+from tests.tiny.language_models import tokenizer, write_checkpoint
 
 LAYER = "model.layers.0.self_attn.q_proj"
 MERGE = "--adapter merges it"

@@ -21,8 +21,8 @@ from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.native.library import load_library
 from tests.services.bench import Bench, eventually, real_bench
-from tests.tiny_adapted import NAMES, adapted
-from tests.tiny_adapters import WEIGHTS
+from tests.tiny.adapted import NAMES, adapted
+from tests.tiny.adapters import WEIGHTS
 
 CPU, PAGES, PAGE_SIZE = torch.device("cpu"), 128, 16
 PROMPTS = [[7 + (i * j) % 300 for i in range(1, length)] for j, length in ((3, 5), (5, 24), (11, 37), (13, 20))]

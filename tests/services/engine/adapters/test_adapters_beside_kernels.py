@@ -23,7 +23,7 @@ from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from tests.services.engine.generation.sequences import sequence as sequence_of
 from tests.services.engine.kernel_devices import INTERPRETED, shorten
-from tests.tiny_adapted import adapted
+from tests.tiny.adapted import adapted
 
 pytest.importorskip("triton")
 from services.engine.fusion.triton import joining

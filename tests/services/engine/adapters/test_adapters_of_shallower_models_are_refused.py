@@ -8,7 +8,7 @@ import pytest
 from services.engine.adapters.named import read_named, with_adapters
 from services.engine.checkpoint import TRUST_NOTHING, ModelRefused
 from services.engine.loading import LoadedModel
-from tests.tiny_adapters import factors, load, write_adapter
+from tests.tiny.adapters import factors, load, write_adapter
 
 LACKING = "model.layers.2.self_attn.q_proj"
 

@@ -7,8 +7,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from services.engine.checkpoint import ModelRefused
-from tests.tiny_adapters import WEIGHTS, change, factors, load, pair, write_adapter
-from tests.tiny_models import write_checkpoint
+from tests.tiny.adapters import WEIGHTS, change, factors, load, pair, write_adapter
+from tests.tiny.language_models import write_checkpoint
 
 LAYER = "model.layers.0.self_attn.q_proj"
 

@@ -13,8 +13,8 @@ from services.engine.loading import LoadedModel, load_language_model
 from services.engine.narrow.linear import NarrowLinear
 from services.engine.narrow.model import narrow_weights
 from tests.services.bench import real_bench
-from tests.tiny_adapters import add_beside, factors, pair, write_adapter
-from tests.tiny_models import write_checkpoint
+from tests.tiny.adapters import add_beside, factors, pair, write_adapter
+from tests.tiny.language_models import write_checkpoint
 
 CPU = torch.device("cpu")
 PROMPTS = [[7 + (i * j) % 300 for i in range(1, length)] for j, length in ((3, 4), (5, 24), (11, 37))]

@@ -28,8 +28,8 @@ from services.engine.detection.objects import (
 from services.engine.detection.open_labels import LabelEmbeddings
 from services.engine.detection.phrases import label_scores, read_phrases
 from services.engine.encoders.reader import TextReader
-from tests.tiny_detectors import tensor_processor
-from tests.tiny_open_detectors import bert_tokenizer
+from tests.tiny.detectors import tensor_processor
+from tests.tiny.open_detectors import bert_tokenizer
 
 SIZE = (50, 90)
 

@@ -10,8 +10,8 @@ from services.engine.dictation.manner import Part, Written
 from services.engine.language.languages import choose
 from services.engine.language.prompting import PromptEncoder
 from services.engine.multimodal.loading import load_multimodal_model
-from tests import tiny_hearing_models as tiny
-from tests import tiny_voxtral
+from tests.tiny import hearing_models as tiny
+from tests.tiny import voxtral
 
 
 def dictation(folder: Path, name: str) -> Dictation:
@@ -98,7 +98,7 @@ def test_as_much_sound_as_fits_is_read_at_once(tmp_path: Path) -> None:
 
 
 def test_who_cannot_be_asked_is_refused(tmp_path: Path) -> None:
-    folder = tiny_voxtral.write_checkpoint(tmp_path / "voxtral")
+    folder = voxtral.write_checkpoint(tmp_path / "voxtral")
     tekken = folder / "tekken.json"
     tekken.write_text(tekken.read_text().replace("[TRANSCRIBE]", "<SPECIAL_34>"))
     with pytest.raises(ModelRefused, match=r"has no \[TRANSCRIBE\], which asks for a transcript"):

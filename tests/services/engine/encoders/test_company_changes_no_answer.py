@@ -21,7 +21,7 @@ from services.engine.encoders.company import Company, company_of
 from services.engine.encoders.loading import LoadedEncoder, load_text_encoder
 from services.engine.encoders.runner import TextRunner
 from services.engine.encoders.tokens import TextTokens
-from tests.tiny_encoders import CONTEXT, wordpiece
+from tests.tiny.encoders import CONTEXT, wordpiece
 
 SHAPE: dict[str, Any] = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -13,8 +13,8 @@ from services.engine.encoders.loading import load_text_encoder
 from services.engine.fusion.encoder import FusedEncoderLayer
 from services.engine.native.library import load_library
 from tests.e2e.stack import vision_stack
-from tests.tiny_encoders import write_encoder
-from tests.tiny_vision_models import write_vision_model
+from tests.tiny.encoders import write_encoder
+from tests.tiny.vision_models import write_vision_model
 
 LIBRARY = load_library()
 pays = LIBRARY is not None and all(LIBRARY.linear_pays.values())

@@ -8,7 +8,7 @@ from transformers import AutoModelForMaskedLM, PerceiverConfig
 from services.engine.checkpoint import Checkpoint
 from services.engine.encoders.chosen_rows import ChosenRows
 from services.engine.encoders.loading import load_text_encoder
-from tests.tiny_encoders import wordpiece, write_encoder
+from tests.tiny.encoders import wordpiece, write_encoder
 
 IDS = torch.arange(5, 35).view(3, 10)
 PLACES = [[1], [0, 9], [4]]

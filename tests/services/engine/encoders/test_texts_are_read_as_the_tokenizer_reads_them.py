@@ -10,7 +10,7 @@ from sensorium.errors import InvalidArgument
 from services.engine.encoders.reader import TextReader, embedded_tokens
 from services.engine.language.texts import Truncation
 from tests.e2e.understanding import random_texts
-from tests.tiny_encoders import CONTEXT, bytelevel, wordpiece
+from tests.tiny.encoders import CONTEXT, bytelevel, wordpiece
 
 
 def bare() -> PreTrainedTokenizerFast:

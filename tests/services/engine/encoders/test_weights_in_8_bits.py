@@ -8,7 +8,7 @@ from transformers import AutoModel
 from services.engine.checkpoint import Checkpoint
 from services.engine.encoders.acceleration import accelerate
 from services.engine.encoders.loading import load_text_encoder
-from tests.tiny_encoders import write_encoder
+from tests.tiny.encoders import write_encoder
 
 
 @torch.inference_mode()

@@ -2,7 +2,7 @@ import pytest
 
 from services.engine.encoders.reader import TextReader
 from services.engine.encoders.windows import own_tokens, room, windows
-from tests.tiny_encoders import CONTEXT, bytelevel, wordpiece
+from tests.tiny.encoders import CONTEXT, bytelevel, wordpiece
 
 WORDS = ["dog", "fox", "the", "lazy"]
 

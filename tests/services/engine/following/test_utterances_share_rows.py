@@ -28,7 +28,7 @@ from services.engine.following.stream import FollowingStream
 from services.engine.generation.requests.request import Work
 from services.engine.metrics import EngineMetrics
 from tests.sounds import sound
-from tests.tiny_followers import write_kyutai, write_voxtral
+from tests.tiny.followers import write_kyutai, write_voxtral
 from tests.waiting import until
 
 _KINDS: Any = {"kyutai_speech_to_text": write_kyutai, "voxtral_realtime": write_voxtral}

@@ -29,8 +29,8 @@ from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.native.library import Library
 from tests.services.engine.native.instruction_sets import LIBRARIES
-from tests.tiny_adapted import LAYERS, Adapted, adapted
-from tests.tiny_adapters import WEIGHTS, add_beside, factors, write_adapter
+from tests.tiny.adapted import LAYERS, Adapted, adapted
+from tests.tiny.adapters import WEIGHTS, add_beside, factors, write_adapter
 
 CPU, PAGES, PAGE_SIZE = torch.device("cpu"), 64, 16
 NAMES = ("part", "", "large", "root", "wide", "", "large")

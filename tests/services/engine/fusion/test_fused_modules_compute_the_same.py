@@ -21,7 +21,7 @@ from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.native.arena import Arena
 from services.engine.native.library import load_library
-from tests.tiny_models import CONFIGS, write_checkpoint
+from tests.tiny.language_models import CONFIGS, write_checkpoint
 
 LIBRARY = load_library()
 pays = LIBRARY is not None and all(LIBRARY.linear_pays.values())

@@ -22,7 +22,7 @@ from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import load_language_model
 from services.engine.native.linear import Gate
 from tests.services.engine.kernel_devices import DEVICES, shorten
-from tests.tiny_models import CONFIGS, write_checkpoint
+from tests.tiny.language_models import CONFIGS, write_checkpoint
 
 pytest.importorskip("triton")
 from services.engine.fusion.triton.attention import GpuAttention

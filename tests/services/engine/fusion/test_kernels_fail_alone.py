@@ -18,7 +18,7 @@ from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import load_language_model
 from services.engine.narrow.model import narrow_weights
 from tests.services.engine.kernel_devices import INTERPRETED, shorten
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 pytest.importorskip("triton")
 from services.engine.fusion.triton import attention, experts, linear, mlp, rotary, router

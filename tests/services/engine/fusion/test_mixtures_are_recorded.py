@@ -23,7 +23,7 @@ from services.engine.narrow.model import narrow_weights, widen_weights
 from services.engine.narrow.numbers import NarrowKind
 from tests.services.bench import real_bench
 from tests.services.engine.kernel_devices import INTERPRETED, shorten
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 pytest.importorskip("triton")
 from services.engine.fusion.triton.experts import gpu_experts

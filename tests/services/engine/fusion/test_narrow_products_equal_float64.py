@@ -23,7 +23,7 @@ from services.engine.narrow.model import narrow_weights
 from services.engine.narrow.numbers import NarrowKind
 from services.engine.native.linear import Gate
 from tests.services.engine.kernel_devices import DEVICES, shorten
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 pytest.importorskip("triton")
 from services.engine.fusion.triton.few_rows import MOST_ROWS, Tile, tile_for

@@ -20,7 +20,7 @@ from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import load_language_model
 from tests.services.engine.kernel_devices import DEVICES, INTERPRETED, shorten
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 pytest.importorskip("triton")
 from services.engine.fusion.triton.decoder import GpuDecoderLayer

@@ -25,9 +25,9 @@ from services.engine.encoders.pooled_tokens import PooledTokens
 from services.engine.fusion.last_layer import first_token, last_layers, last_token
 from services.engine.native.library import load_library
 from tests.e2e.stack import vision_stack
-from tests.tiny_encoders import write_encoder
-from tests.tiny_joint_models import write_joint_model
-from tests.tiny_vision_models import write_vision_model
+from tests.tiny.encoders import write_encoder
+from tests.tiny.joint_models import write_joint_model
+from tests.tiny.vision_models import write_vision_model
 
 LIBRARY = load_library()
 pays = LIBRARY is not None and all(LIBRARY.linear_pays.values())

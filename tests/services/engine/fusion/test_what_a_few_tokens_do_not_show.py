@@ -17,7 +17,7 @@ from services.engine.loading import load_language_model
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library, load_library
 from tests.services.bench import build, outputs_of, read, request
-from tests.tiny_models import greedy, write_checkpoint
+from tests.tiny.language_models import greedy, write_checkpoint
 
 PROMPT = [7 + i * 11 % 300 for i in range(90)]
 

@@ -16,7 +16,7 @@ from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import load_language_model
 from services.engine.native.library import load_library
-from tests.tiny_models import CONFIGS, write_checkpoint
+from tests.tiny.language_models import CONFIGS, write_checkpoint
 
 LIBRARY = load_library()
 pays = LIBRARY is not None and all(LIBRARY.linear_pays.values())

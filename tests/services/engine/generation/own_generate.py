@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
-from tests.tiny_models import ENCODER_DECODERS, SERIAL_ENCODER_DECODERS, write_checkpoint
+from tests.tiny.language_models import ENCODER_DECODERS, SERIAL_ENCODER_DECODERS, write_checkpoint
 
 
 def reads_by_an_encoder(name: str) -> bool:

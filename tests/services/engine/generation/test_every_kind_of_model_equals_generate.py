@@ -12,7 +12,7 @@ from services.engine.generation.requests.request import BeamParameters
 from services.engine.loading import load_language_model
 from tests.services.bench import Bench, Result, bench_of, parts_of
 from tests.services.engine.generation.own_generate import own_generate, own_model, reads_by_an_encoder, write
-from tests.tiny_models import ENCODER_DECODERS, SERIAL_ENCODER_DECODERS, STATEFUL
+from tests.tiny.language_models import ENCODER_DECODERS, SERIAL_ENCODER_DECODERS, STATEFUL
 
 WAYS = [
     *((name, True) for name in STATEFUL),

@@ -10,7 +10,7 @@ from services.engine.loading import load_language_model
 from services.engine.native.library import load_library
 from tests.services.bench import Bench, real_bench
 from tests.services.engine.generation.test_engine_equals_generate import prompts
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 LIBRARY = load_library()
 pays = LIBRARY is not None and LIBRARY.linear_pays[torch.bfloat16]

@@ -4,7 +4,7 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from tests.made_once import made_once
-from tests.tiny_models import tokenizer
+from tests.tiny.language_models import tokenizer
 
 BYTES_FROM = 3
 

@@ -10,7 +10,7 @@ from services.engine.images.reader import ImageReader
 from services.engine.media.image import ImageLimits
 from services.engine.media.refusal import ImageRefused
 from tests.services.engine.media.pictures import encoded, noise
-from tests.tiny_vision_models import processor_class
+from tests.tiny.vision_models import processor_class
 
 LIMITS = ImageLimits(1 << 20, 1_000_000)
 PROCESSORS: dict[str, dict[str, Any]] = {

@@ -4,7 +4,7 @@ from transformers import PreTrainedTokenizerFast
 from sensorium.errors import InvalidArgument
 from services.engine.language.prompting import PromptEncoder
 from services.engine.language.texts import Chat
-from tests.tiny_models import tokenizer as tiny_tokenizer
+from tests.tiny.language_models import tokenizer as tiny_tokenizer
 
 
 def test_arguments_too_deep_for_the_template_are_the_requests_fault() -> None:

@@ -10,7 +10,7 @@ from sensorium.errors import InvalidArgument
 from services.engine.language.prompting import PromptEncoder
 from services.engine.language.texts import Chat, EncodedToken
 from tests.services.engine.generation.vocabularies import byte_fallback
-from tests.tiny_models import tokenizer as tiny_tokenizer
+from tests.tiny.language_models import tokenizer as tiny_tokenizer
 
 MESSAGES = [
     {"role": "system", "content": "Be short."},

@@ -8,8 +8,8 @@ import torch
 from sensorium.errors import InvalidArgument
 from services.engine.language.translation import Frame, LanguageTokens, find_frame, find_translations, plain_frame
 from services.engine.loading import LoadedModel, load_language_model
-from tests.tiny_models import write_checkpoint
-from tests.tiny_translators import SENTENCES, write_m2m, write_marian, write_nllb, write_t5
+from tests.tiny.language_models import write_checkpoint
+from tests.tiny.translators import SENTENCES, write_m2m, write_marian, write_nllb, write_t5
 
 
 def load(folder: Path) -> LoadedModel:

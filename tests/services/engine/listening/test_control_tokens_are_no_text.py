@@ -4,7 +4,7 @@ from typing import Any
 from tokenizers import AddedToken
 
 from services.engine.listening.tokens import listening_tokens
-from tests.tiny_scribes import scribe_tokenizer
+from tests.tiny.scribes import scribe_tokenizer
 
 
 def test_what_only_the_tokenizers_own_file_calls_special_is_no_text() -> None:

@@ -5,7 +5,7 @@ import torch
 
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.listening.scribe import load_scribe
-from tests.tiny_scribes import write_scribe
+from tests.tiny.scribes import write_scribe
 
 
 def test_the_widest_window_that_fits_is_told(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import tiny_multimodal_models as tiny
 from tests.services.engine.multimodal.rig import Rig
+from tests.tiny import multimodal_models as tiny
 
 
 @pytest.fixture(scope="module")

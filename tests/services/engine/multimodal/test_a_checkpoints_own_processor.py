@@ -6,7 +6,7 @@ import torch
 
 from services.engine.checkpoint import Checkpoint, Trust
 from services.engine.multimodal.processor_class import read_processor
-from tests import tiny_multimodal_models as tiny
+from tests.tiny import multimodal_models as tiny
 
 
 @pytest.mark.parametrize("trusted", [True, False])

@@ -16,9 +16,9 @@ from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.processor import MediumRefused
 from services.engine.multimodal.prompts import PromptComposer
-from tests import tiny_multimodal_models as tiny
 from tests.services.bench import Result, build, outputs_of, request
 from tests.services.engine.multimodal.rig import Rig
+from tests.tiny import multimodal_models as tiny
 
 
 async def test_a_medium_that_cannot_be_encoded_ends_its_own_requests_only(

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import tiny_later_models as tiny
 from tests.own_multimodal import Said, recording
 from tests.services.engine.multimodal.rig import Rig
-from tests.tiny_multimodal_models import picture
+from tests.tiny import later_models as tiny
+from tests.tiny.multimodal_models import picture
 
 
 @pytest.mark.parametrize("name", tiny.NAMES)

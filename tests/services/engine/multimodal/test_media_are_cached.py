@@ -8,8 +8,8 @@ import torch
 from services.engine.generation.running.media import Medium
 from services.engine.multimodal.encoder import MediaEncoder
 from services.engine.multimodal.media_cache import MediaCache
-from tests import tiny_multimodal_models as tiny
 from tests.services.engine.multimodal.rig import Rig
+from tests.tiny import multimodal_models as tiny
 
 LONG = "A sentence that fills more than one page of the cache, whatever the tokenizer makes of it, as it is long."
 

@@ -3,9 +3,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import tiny_multimodal_models as tiny
 from tests.own_multimodal import shown
 from tests.services.engine.multimodal.rig import Rig
+from tests.tiny import multimodal_models as tiny
 
 SAMPLED = {"temperature": 1.2, "top_p": 0.95, "repetition_penalty": 1.1, "max_new_tokens": 12}
 

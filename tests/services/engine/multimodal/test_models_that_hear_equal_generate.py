@@ -12,10 +12,10 @@ from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.processor import MediumRefused
 from services.multimodal.config import MultimodalSettings
 from services.process import checkpoint_of
-from tests import tiny_hearing_models as tiny
 from tests.own_multimodal import Said, recording
 from tests.services.engine.multimodal.rig import Rig
-from tests.tiny_adapters import pair, write_adapter
+from tests.tiny import hearing_models as tiny
+from tests.tiny.adapters import pair, write_adapter
 
 SEVERAL = {"moss_transcribe_diarize", "vibevoice_asr"}
 """Whose processors prepare each recording of a prompt as if it were alone."""

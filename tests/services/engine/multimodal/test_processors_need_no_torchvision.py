@@ -9,10 +9,10 @@ from transformers import Qwen2_5OmniConfig
 
 from services.engine.checkpoint import Checkpoint
 from services.engine.multimodal.loading import load_multimodal_model
-from tests import tiny_tensor_models as tiny
 from tests.own_multimodal import Said, recording
 from tests.services.engine.multimodal.rig import Rig
-from tests.tiny_multimodal_models import picture
+from tests.tiny import tensor_models as tiny
+from tests.tiny.multimodal_models import picture
 
 _OLD = tuple(map(int, transformers.__version__.split(".")[:2])) < (5, 24)
 _LATER = ("gemma4", "qwen2_5_omni", "video_llava")

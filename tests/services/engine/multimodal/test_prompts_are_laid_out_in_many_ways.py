@@ -5,10 +5,10 @@ import torch
 
 from services.engine.checkpoint import Checkpoint
 from services.engine.multimodal.loading import load_multimodal_model
-from tests import tiny_layout_models as tiny
 from tests.own_multimodal import Said
 from tests.services.engine.multimodal.rig import Rig
-from tests.tiny_multimodal_models import picture
+from tests.tiny import layout_models as tiny
+from tests.tiny.multimodal_models import picture
 
 # ERNIE's processor makes arrays of tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -14,10 +14,10 @@ from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.processor import MediaProcessor
 from services.multimodal.config import MultimodalSettings
 from services.process import checkpoint_of
-from tests import tiny_multimodal_models as tiny
 from tests.own_multimodal import shown
 from tests.services.engine.multimodal.rig import Rig
-from tests.tiny_adapters import pair, write_adapter
+from tests.tiny import multimodal_models as tiny
+from tests.tiny.adapters import pair, write_adapter
 
 # PaliGemma's processor makes arrays of tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -18,9 +18,9 @@ from services.engine.loading import LoadedModel
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.prompts import PromptComposer
-from tests import tiny_voxtral as tiny
 from tests.own_multimodal import Said, recording
 from tests.services.engine.multimodal.rig import Rig
+from tests.tiny import voxtral as tiny
 
 BOS, END, INST, INST_END, AUDIO, BEGIN_AUDIO = 1, 2, 3, 4, 24, 25
 SYSTEM, SYSTEM_END = 17, 18

@@ -15,7 +15,7 @@ from services.engine.narrow.linear import NarrowLinear
 from services.engine.narrow.model import narrow_weights, unsuitable, widen_weights
 from services.engine.narrow.numbers import NarrowKind, narrowed, widened
 from tests.services.bench import built_bench
-from tests.tiny_models import STATEFUL, write_checkpoint
+from tests.tiny.language_models import STATEFUL, write_checkpoint
 
 CPU = torch.device("cpu")
 KINDS: list[NarrowKind] = ["int8", "fp8_e4m3"]

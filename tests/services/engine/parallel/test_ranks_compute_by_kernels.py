@@ -21,7 +21,7 @@ from services.text.follower import letter_to
 from tests.services.bench import Bench, assemble, real_bench
 from tests.services.engine.kernel_devices import INTERPRETED
 from tests.services.structures import regex
-from tests.tiny_models import greedy, random_model, tokenizer
+from tests.tiny.language_models import greedy, random_model, tokenizer
 
 pytest.importorskip("triton")
 from tests.fakes.interpreted_rank import REPLACED

@@ -19,8 +19,8 @@ from services.process import checkpoint_of
 from services.text.config import TextSettings
 from services.text.follower import letter_to
 from tests.services.bench import Bench, assemble, eventually, first_delta, read, real_bench
-from tests.tiny_adapters import factors, pair, write_adapter
-from tests.tiny_models import END_ID, greedy, write_checkpoint
+from tests.tiny.adapters import factors, pair, write_adapter
+from tests.tiny.language_models import END_ID, greedy, write_checkpoint
 
 CPU = torch.device("cpu")
 PROMPTS = [[7 + (i * j) % 300 for i in range(1, length)] for j, length in ((3, 4), (5, 24), (11, 60), (17, 12))]

@@ -10,7 +10,7 @@ from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import divided, started_rank
 from services.engine.parallel.plan import require_divided, require_divisible
 from services.engine.parallel.step import packed_rows, rows_of
-from tests.tiny_models import CONFIGS, random_model
+from tests.tiny.language_models import CONFIGS, random_model
 
 LLAMA: dict[str, Any] = {
     "hidden_size": 96,

@@ -30,7 +30,7 @@ from services.text.follower import letter_to
 from tests.services.bench import assemble
 from tests.services.engine.kernel_devices import INTERPRETED
 from tests.services.engine.parallel.rounded_parts import by_hand, generated
-from tests.tiny_models import random_model, tokenizer
+from tests.tiny.language_models import random_model, tokenizer
 
 pytest.importorskip("triton")
 from tests.fakes.interpreted_rank import REPLACED

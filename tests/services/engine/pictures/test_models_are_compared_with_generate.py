@@ -19,8 +19,8 @@ from services.engine.pictures.families import Blip, EncoderDecoder
 from services.engine.pictures.loading import load_picture_model
 from services.engine.pictures.reader import PictureReader
 from tests.services.engine.media.pictures import encoded, noise
-from tests.tiny_picture_models import CONTEXT, write_picture_model
-from tests.tiny_vision_models import processor_class
+from tests.tiny.picture_models import CONTEXT, write_picture_model
+from tests.tiny.vision_models import processor_class
 
 SERIAL = {
     "vit-gpt2": False, "donut": False, "pix2struct": False, "pix2struct-answers": False,

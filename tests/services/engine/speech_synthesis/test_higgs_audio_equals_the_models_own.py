@@ -12,7 +12,7 @@ from transformers import HiggsAudioV2ForConditionalGeneration, HiggsAudioV2Proce
 from services.engine.speech_synthesis.higgs_codec import windows_of
 from services.engine.speech_synthesis.model import Manner
 from tests.services.engine.speech_synthesis.codes import assert_same, loaded, spoken
-from tests.tiny_codec_speakers import write_higgs
+from tests.tiny.codec_speakers import write_higgs
 
 ASKED = [("system", "Generate audio following instruction."), ("scene", "Audio is recorded from a quiet room.")]
 

@@ -24,8 +24,8 @@ from services.engine.speech_synthesis import loading
 from services.engine.speech_synthesis.higgs import Higgs
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
 from services.speech.task import SpeechTask, choose_task
-from tests.tiny_codec_speakers import write_bark, write_csm, write_dia, write_higgs
-from tests.tiny_speakers import WIDTH, write_musicgen, write_speecht5, write_vits
+from tests.tiny.codec_speakers import write_bark, write_csm, write_dia, write_higgs
+from tests.tiny.speakers import WIDTH, write_musicgen, write_speecht5, write_vits
 
 CPU, ALONE = torch.device("cpu"), SpeakerParts()
 END = torch.tensor([40])

@@ -16,7 +16,7 @@ from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
 from services.engine.speech_synthesis.model import LoadedSpeaker, Manner
 from tests.services.engine.speech_synthesis.codes import CPU, assert_same, spoken
-from tests.tiny_latent_speakers import write_pocket
+from tests.tiny.latent_speakers import write_pocket
 
 VOICES = "voices.safetensors"
 

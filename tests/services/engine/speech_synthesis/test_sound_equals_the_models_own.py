@@ -31,7 +31,7 @@ from services.engine.speech_synthesis.speecht5 import SpeechT5
 from services.engine.speech_synthesis.turns import Turns
 from services.engine.speech_synthesis.vits import Vits
 from services.engine.speech_synthesis.vocoder import WindowedVocoder
-from tests.tiny_speakers import WIDTH, write_musicgen, write_speecht5, write_vits
+from tests.tiny.speakers import WIDTH, write_musicgen, write_speecht5, write_vits
 
 TEXT = "the quick brown fox jumps over the lazy dog"
 VOICE = [0.3, -1.0, 2.0, 0.1, 0.0, 1.0]

@@ -29,7 +29,7 @@ from services.engine.speech_synthesis.model import Manner
 from services.engine.speech_synthesis.reading import read_text
 from services.engine.speech_synthesis.vocoder import WindowedDac
 from tests.services.engine.speech_synthesis.codes import CPU, assert_same, loaded, spoken
-from tests.tiny_codec_speakers import CSM_LENGTHS, write_bark, write_csm, write_dia, write_higgs
+from tests.tiny.codec_speakers import CSM_LENGTHS, write_bark, write_csm, write_dia, write_higgs
 
 
 def test_csm_speaks_as_it_draws_and_goes_on_in_the_voice_it_began_with(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import pytest
 from services.engine.structure.cache import Refusal, StructureCache
 from services.engine.structure.structure import StructureFailed
 from tests.services.structures import compiled, regex, wanted
-from tests.tiny_models import tokenizer
+from tests.tiny.language_models import tokenizer
 
 FORMATS = [wanted("regex", f"a{{{i}}}") for i in range(6)]
 

@@ -14,7 +14,7 @@ from services.engine.structure.compiler import StructureCompiler
 from services.engine.structure.format import StructureFormat
 from services.engine.structure.structure import Structure
 from tests.services.structures import PERSON, accepts, schema, wanted
-from tests.tiny_models import tokenizer
+from tests.tiny.language_models import tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from services.engine.structure.format import StructureRefused
 from services.engine.structure.gbnf import read_gbnf
 from tests.services.engine.structure.derivations import Derivations
 from tests.services.structures import ARITHMETIC, accepts, compiled, walk, wanted
-from tests.tiny_models import tokenizer
+from tests.tiny.language_models import tokenizer
 
 GRAMMARS = {
     "arithmetic": (ARITHMETIC, "12+-*/()"),

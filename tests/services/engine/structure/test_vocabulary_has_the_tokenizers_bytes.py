@@ -5,7 +5,7 @@ from transformers import PreTrainedTokenizerFast
 from services.engine.structure.vocabulary import Vocabulary, VocabularyUnreadable
 from tests.services.engine.generation.vocabularies import as_bytes, byte_fallback
 from tests.services.structures import compiled, possible, walk, wanted
-from tests.tiny_models import tokenizer
+from tests.tiny.language_models import tokenizer
 
 
 def word_pieces() -> PreTrainedTokenizerFast:

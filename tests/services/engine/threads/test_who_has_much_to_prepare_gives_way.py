@@ -19,7 +19,7 @@ from services.engine.threads.turns import give_way
 from services.text.answer_pieces import ContextPieces
 from services.text.response_conversion import add_tokens
 from services.text.token_spans import Aggregation, LabelledTokens, SpanMaker
-from tests.tiny_encoders import wordpiece
+from tests.tiny.encoders import wordpiece
 
 MANY = 10_000
 

@@ -18,7 +18,7 @@ from services.engine.generation.cache.state_size import StateSize
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import build, output_of, read, real_bench, request
-from tests.tiny_models import CONFIGS, write_checkpoint
+from tests.tiny.language_models import CONFIGS, write_checkpoint
 
 CPU = torch.device("cpu")
 

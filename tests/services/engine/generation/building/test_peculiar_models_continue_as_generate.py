@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from services.engine.checkpoint import ModelRefused
 from services.engine.loading import load_language_model
 from tests.services.bench import build, outputs_of, read, request
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 PROMPTS = [[7 + (i * j) % 300 for i in range(1, length)] for j, length in ((3, 5), (11, 38), (13, 90))]
 NEW_TOKENS = 12

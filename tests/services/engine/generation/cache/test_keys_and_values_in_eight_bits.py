@@ -15,7 +15,7 @@ from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import Bench, assemble, build, eventually
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 CPU = torch.device("cpu")
 SAMPLED = {"temperature": 1.1, "top_p": 0.95, "seed": 3, "max_new_tokens": 24, "min_new_tokens": 24}

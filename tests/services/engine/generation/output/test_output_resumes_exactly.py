@@ -7,7 +7,7 @@ from services.engine.generation.output.output import OutputBuilder
 from services.engine.generation.requests.request import Delta, Finish, FinishReason
 from tests.services.bench import output_of, request
 from tests.services.engine.generation.vocabularies import byte_fallback
-from tests.tiny_models import END_ID
+from tests.tiny.language_models import END_ID
 
 PROMPT = [10, 11, 12]
 MIXED = "Grüße 大阪 🌧🌧 an STOP alle Welt"

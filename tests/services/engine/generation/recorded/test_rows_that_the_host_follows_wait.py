@@ -14,7 +14,7 @@ from tests.services.dice import dice
 from tests.services.fake_runner import FakeRunner, continuation
 from tests.services.near_ties import part_at_a_near_tie
 from tests.services.structures import PERSON, compiled, regex, schema
-from tests.tiny_models import END_ID
+from tests.tiny.language_models import END_ID
 
 ENDS = frozenset({END_ID})
 DRAWN = {"temperature": 0.9, "top_k": 30}

@@ -16,7 +16,7 @@ from tests.services.dice import dice
 from tests.services.fake_runner import FakeRunner, continuation
 from tests.services.near_ties import part_at_a_near_tie
 from tests.services.structures import regex
-from tests.tiny_models import END_ID
+from tests.tiny.language_models import END_ID
 
 KINDS: list[dict[str, Any]] = [
     {},

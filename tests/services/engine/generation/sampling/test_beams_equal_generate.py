@@ -13,7 +13,7 @@ from services.engine.generation.requests.request import BeamParameters, EarlySto
 from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import Bench, BenchMaker, Result, real_bench
 from tests.services.engine.generation.test_engine_equals_generate import prompts
-from tests.tiny_models import write_checkpoint
+from tests.tiny.language_models import write_checkpoint
 
 ARCHITECTURES = ["llama", "gemma3", "gpt2", "mixtral"]
 EARLY: dict[EarlyStopping, bool | str] = {

@@ -21,7 +21,7 @@ from services.engine.generation.sequence import Sequence
 from tests.services.dice import dice
 from tests.services.engine.generation.sequences import sequence as sequence_of
 from tests.services.structures import regex
-from tests.tiny_models import END_ID
+from tests.tiny.language_models import END_ID
 
 VOCABULARY, STEPS = 300, 40
 EMBEDDED = VOCABULARY + 9

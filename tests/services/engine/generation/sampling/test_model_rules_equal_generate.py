@@ -14,7 +14,7 @@ from services.engine.structure.structure import Structure
 from tests.services.bench import Result, built_bench, output_of, read
 from tests.services.engine.generation.own_generate import own_model, write
 from tests.services.structures import regex
-from tests.tiny_models import tokenizer
+from tests.tiny.language_models import tokenizer
 
 SOURCE = [7, 40, 80, 120, 160, 200, 240, 280, 40, 80, 121]
 CASES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -19,7 +19,7 @@ from tests.services.bench import BenchMaker, eventually, read
 from tests.services.engine.generation.sequences import sequence
 from tests.services.fake_runner import VOCABULARY, continuation
 from tests.services.structures import NUMBER, compiled, regex, wanted
-from tests.tiny_models import END_ID, tokenizer
+from tests.tiny.language_models import END_ID, tokenizer
 
 ENDS = frozenset({END_ID})
 

@@ -13,7 +13,7 @@ from services.engine.generation.requests.request import BeamParameters, EarlySto
 from services.engine.structure.structure import Structure
 from tests.services.bench import BenchMaker, Result, read
 from tests.services.structures import ARITHMETIC, NUMBER, PERSON, compiled, regex, schema, wanted
-from tests.tiny_models import END_ID
+from tests.tiny.language_models import END_ID
 
 SEEDS = 16
 TREE: dict[str, Any] = {

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from services.engine.adapters.named import read_named, with_adapters
 from services.engine.checkpoint import TRUST_NOTHING
 from services.engine.loading import LoadedModel, load_language_model
-from tests.tiny_adapters import add_beside, factors, write_adapter
-from tests.tiny_models import write_checkpoint
+from tests.tiny.adapters import add_beside, factors, write_adapter
+from tests.tiny.language_models import write_checkpoint
 
 LAYERS = ("_proj", "c_attn", "c_fc")
 CPU = torch.device("cpu")

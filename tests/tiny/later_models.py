@@ -11,8 +11,8 @@ from transformers.models.auto.processing_auto import processor_class_from_name
 
 from services.engine.images.processor import show_image_processors
 from services.engine.multimodal.processor_class import without_video
-from tests.tiny_models import END_ID
-from tests.tiny_multimodal_models import extended, random_model
+from tests.tiny.language_models import END_ID
+from tests.tiny.multimodal_models import extended, random_model
 
 NAMES = [name for name in ("cosmos3_edge", "inkling_mm_model", "inkling2") if name in CONFIG_MAPPING]
 _INKLINGS = ["<|unused_200054|>", "<|unused_200053|>", "<|content_image|>", "<|content_audio_input|>"]

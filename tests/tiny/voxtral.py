@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transformers import GenerationConfig, VoxtralConfig, WhisperFeatureExtractor
 
-from tests.tiny_multimodal_models import random_model
+from tests.tiny.multimodal_models import random_model
 
 MELS = 16
 SPECIAL = [

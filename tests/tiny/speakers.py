@@ -27,7 +27,7 @@ from transformers import (
     VitsTokenizer,
 )
 
-from tests.tiny_models import tokenizer
+from tests.tiny.language_models import tokenizer
 
 LETTERS = "kabcdefghijlmnopqrstuvwxyz '"
 """What VITS can say. Its blank is the token of the first letter, as in models that are published."""

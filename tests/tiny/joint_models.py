@@ -16,8 +16,8 @@ from transformers import (
     SiglipConfig,
 )
 
-from tests.tiny_encoders import CONTEXT, bytelevel, wordpiece
-from tests.tiny_vision_models import SIDE, processor_class, stir
+from tests.tiny.encoders import CONTEXT, bytelevel, wordpiece
+from tests.tiny.vision_models import SIDE, processor_class, stir
 
 WIDTH = 24
 _LAYERS: dict[str, Any] = {

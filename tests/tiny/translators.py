@@ -16,7 +16,7 @@ from transformers import (
 )
 from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES
 
-from tests.tiny_models import CONTEXT, random_model, tokenizer
+from tests.tiny.language_models import CONTEXT, random_model, tokenizer
 
 SENTENCES = [
     "The quick brown fox jumps over the lazy dog.",

@@ -30,8 +30,8 @@ from transformers import (
 )
 
 from tests.made_once import made_once
-from tests.tiny_encoders import bytelevel, wordpiece
-from tests.tiny_vision_models import processor_class, stir
+from tests.tiny.encoders import bytelevel, wordpiece
+from tests.tiny.vision_models import processor_class, stir
 
 CONTEXT = 64
 """Tokens of prompt and output."""

@@ -8,8 +8,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 from transformers.models.auto.processing_auto import processor_class_from_name
 
-from tests.tiny_models import END_ID
-from tests.tiny_multimodal_models import extended, random_model
+from tests.tiny.language_models import END_ID
+from tests.tiny.multimodal_models import extended, random_model
 
 _CODES = 8
 _TEMPLATE = (

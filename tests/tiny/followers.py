@@ -14,9 +14,9 @@ from transformers import (
     VoxtralRealtimeForConditionalGeneration,
 )
 
-from tests.tiny_scribes import scribe_tokenizer
-from tests.tiny_vision_models import stir
-from tests.tiny_voxtral import MELS, PIECES, SPECIAL, write_tekken
+from tests.tiny.scribes import scribe_tokenizer
+from tests.tiny.vision_models import stir
+from tests.tiny.voxtral import MELS, PIECES, SPECIAL, write_tekken
 
 _PAD, _BEGIN = 0, 1
 LEFT, DELAY = 5, 2

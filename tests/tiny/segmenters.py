@@ -40,7 +40,7 @@ from transformers import (
 from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 
 from services.engine.images.processor import show_image_processors
-from tests.tiny_open_detectors import bert_tokenizer
+from tests.tiny.open_detectors import bert_tokenizer
 
 LABELS = ["sky", "grass", "cat", "cup", "tree"]
 QUERIES = 10

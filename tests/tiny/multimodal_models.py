@@ -31,9 +31,9 @@ from transformers.models.auto.modeling_auto import (
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from services.engine.multimodal.processor_class import without_video
-from tests import tiny_models
-from tests.tiny_media_readers import PINPOINTS, READERS
-from tests.tiny_models import END_ID
+from tests.tiny import language_models
+from tests.tiny.language_models import END_ID
+from tests.tiny.media_readers import PINPOINTS, READERS
 
 CONTEXT = 512
 
@@ -90,7 +90,7 @@ def tokenizer(name: str) -> PreTrainedTokenizerFast:
 
 def extended(tokens: list[str], named: dict[str, str]) -> PreTrainedTokenizerFast:
     """Returns the tokenizer of the texts' models with more special tokens, some of which have a name."""
-    whole = tiny_models.tokenizer()
+    whole = language_models.tokenizer()
     whole.add_special_tokens({"additional_special_tokens": tokens})  # type: ignore[arg-type]
     return PreTrainedTokenizerFast(
         tokenizer_object=whole.backend_tokenizer, pad_token="<pad>", bos_token="<start>", eos_token="<end>",

@@ -15,8 +15,8 @@ from transformers import (
     ViltForQuestionAnswering,
 )
 
-from tests.tiny_encoders import bytelevel, wordpiece
-from tests.tiny_vision_models import processor_class, stir
+from tests.tiny.encoders import bytelevel, wordpiece
+from tests.tiny.vision_models import processor_class, stir
 
 CONTEXT = 64
 """Tokens they read, special ones included."""

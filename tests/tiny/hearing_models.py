@@ -14,9 +14,9 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from services.engine.audio.extractors import show_feature_extractors
-from tests import tiny_multimodal_models as tiny
-from tests.tiny_media_readers import RATE
-from tests.tiny_models import END_ID
+from tests.tiny import multimodal_models as tiny
+from tests.tiny.language_models import END_ID
+from tests.tiny.media_readers import RATE
 
 MELS = 16
 _NAMED = {

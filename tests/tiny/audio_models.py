@@ -37,8 +37,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from services.engine.audio.extractors import show_feature_extractors
 from tests.sounds import sound
-from tests.tiny_encoders import CONTEXT, wordpiece
-from tests.tiny_vision_models import stir
+from tests.tiny.encoders import CONTEXT, wordpiece
+from tests.tiny.vision_models import stir
 
 RATE = 16_000
 

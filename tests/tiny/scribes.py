@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from tests.tiny_audio_models import PIECES
+from tests.tiny.audio_models import PIECES
 
 _PAD, _BEGIN, _END = 0, 1, 2
 _TOKENS: dict[str, Any] = {"pad_token_id": _PAD, "bos_token_id": _BEGIN, "eos_token_id": _END}

@@ -8,8 +8,8 @@ from transformers import AutoModelForRNNT, AutoModelForTDT, ParakeetFeatureExtra
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from tests.sounds import sound
-from tests.tiny_audio_models import RATE, piece_tokenizer
-from tests.tiny_vision_models import stir
+from tests.tiny.audio_models import RATE, piece_tokenizer
+from tests.tiny.vision_models import stir
 
 _ENCODER: dict[str, Any] = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_mel_bins": 16,

@@ -10,8 +10,8 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from services.engine.images.processor import show_image_processors
 from services.engine.multimodal.processor_class import without_video
-from tests.tiny_models import END_ID
-from tests.tiny_multimodal_models import extended, random_model
+from tests.tiny.language_models import END_ID
+from tests.tiny.multimodal_models import extended, random_model
 
 _MOLMO2_PARTS = ("im_patch", "im_col", "im_start", "low_res_im_start", "frame_start", "im_end", "frame_end", "im_low")
 _NAMED: dict[str, dict[str, str]] = {

@@ -30,8 +30,8 @@ from transformers import (
 )
 
 from services.engine.speech_synthesis.higgs_codec import codec_class
-from tests.tiny_models import tokenizer
-from tests.tiny_speakers import encodec, fill_codebooks, stir
+from tests.tiny.language_models import tokenizer
+from tests.tiny.speakers import encodec, fill_codebooks, stir
 
 CSM_LENGTHS: dict[str, Any] = {
     "sampling_rate": 8000,

@@ -15,8 +15,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from services.engine.images.processor import show_image_processors
 from services.engine.multimodal.processor_class import without_video
-from tests.tiny_models import END_ID
-from tests.tiny_multimodal_models import extended, random_model
+from tests.tiny.language_models import END_ID
+from tests.tiny.multimodal_models import extended, random_model
 
 _LAYERS: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 _TOKENS = {

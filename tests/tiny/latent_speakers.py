@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import GenerationConfig
 
-from tests.tiny_multimodal_models import extended
-from tests.tiny_speakers import stir
+from tests.tiny.multimodal_models import extended
+from tests.tiny.speakers import stir
 
 _NAMED = {
     "audio_prompt_token": "<voice>",
