@@ -191,14 +191,26 @@ def substitute(substitutions: Substitutions, model: PreTrainedModel, makers: Mak
     farthest = (getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1) - 1
     for name, module in named.items():
         inside = any(name.startswith(f"{outer}.") for outer in substitutions.names)
-        if inside or (seen := observed.get(module)) is None or seen.depends_on_places(module, farthest):
+        if inside or (seen := observed.get(module)) is None:
             continue
-        made = (
-            (kind, substitutions.attempt(kind, module, partial(make, module, seen))) for kind, make in makers.items()
-        )
+        works = ((kind, partial(_made, make, module, seen, farthest)) for kind, make in makers.items())
+        made = ((kind, substitutions.attempt(kind, module, work)) for kind, work in works)
         kind, fused = next((one for one in made if one[1] is not None), ("", None))
         if agreed(fused is not None) and fused is not None and agreed(substitutions.equal(kind, module, fused, seen)):
             substitutions.put(name, fused)
         elif fused is not None:
             fused.give_back()
             substitutions.leave_out(kind, module, "another rank has none")  # unless its own fault was told above
+
+
+def _made(make: Maker, module: nn.Module, seen: Observation, farthest: int) -> Substitute | None:
+    """Returns what `make` makes of a module; None if that computes something else at places up to `farthest`."""
+    fused, depends = make(module, seen), True
+    if fused is None:
+        return None
+    try:
+        depends = seen.depends_on_places(module, farthest)
+    finally:
+        if depends:
+            fused.give_back()
+    return None if depends else fused
