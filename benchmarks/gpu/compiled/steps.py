@@ -16,7 +16,7 @@ from services.engine.fusion import attention as fused_attention
 from services.engine.fusion.router import Rule
 from services.engine.fusion.substitution import Substitutions
 from services.engine.fusion.survey import Observation
-from services.engine.fusion.triton import norm, router, substitution
+from services.engine.fusion.triton import mlp, norm, router, substitution
 from services.engine.fusion.triton.decoder import GpuDecoderLayer
 from services.engine.fusion.triton.few_rows import FewRows, size_for, wide_tiles_for
 from services.engine.fusion.triton.joining import join
@@ -133,6 +133,8 @@ def _taken_for_granted() -> Generator[None]:
     """Lets modules be made where there are no numbers to compare: each is taken to compute what its name says."""
     with (
         patch.object(Observation, "matches", lambda *_, **__: True),
+        patch.object(Observation, "depends_on_places", lambda *_: False),
+        patch.object(mlp, "gates_plainly", lambda _: True),
         patch.object(norm, "scales_of", _scales),
         patch.object(fused_attention, "scales_of", _scales),
         patch.object(substitution, "gpu_rotary", _rotary),

@@ -18,6 +18,8 @@ enum {
     UNIT = 4,       // bytes
 #ifdef __AVX512F__
     MAX_ROWS = 14,  // of one product: their 28 sums, two lines and a unit fill 32 registers
+#elif defined(__AVX2__)
+    MAX_ROWS = 6,   // the halves of their sums with a line, those of a line and a unit fill 16 registers
 #else
     MAX_ROWS = 2,
 #endif
@@ -79,6 +81,39 @@ INLINE Lanes mac_bf16(Lanes sum, uint32_t unit, Units line) {
     return sum + low * widened((uint16_t)unit) + high * widened((uint16_t)(unit >> 16));
 #endif
 }
+
+#ifdef __AVX2__
+enum { OCTET = 8 };
+
+// Half a line, which is what a register of AVX2 holds: compilers keep whole ones in memory there.
+typedef float Octet __attribute__((vector_size(32)));
+typedef uint32_t OctetUnits __attribute__((vector_size(32)));
+
+INLINE Octet load_octet(const float *from) {
+    Octet octet;
+    memcpy(&octet, from, sizeof octet);
+    return octet;
+}
+
+INLINE void store_octet(float *to, Octet octet) { memcpy(to, &octet, sizeof octet); }
+
+INLINE OctetUnits load_octet_units(const uint32_t *from) {
+    OctetUnits units;
+    memcpy(&units, from, sizeof units);
+    return units;
+}
+
+INLINE Octet octet_mac_f32(Octet sum, uint32_t unit, OctetUnits line) {
+    float value;
+    memcpy(&value, &unit, sizeof value);
+    return sum + value * (Octet)line;
+}
+
+INLINE Octet octet_mac_bf16(Octet sum, uint32_t unit, OctetUnits line) {
+    const Octet low = (Octet)(line << 16), high = (Octet)(line & 0xffff0000u);
+    return sum + low * widened((uint16_t)unit) + high * widened((uint16_t)(unit >> 16));
+}
+#endif
 
 INLINE Lanes load_f32(const float *from) { return load_lanes(from); }
 INLINE Lanes load_bf16(const uint16_t *from) {

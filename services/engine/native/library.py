@@ -38,7 +38,7 @@ UNIT = 4
 """Bytes in which the library reads memory; see lanes.h."""
 _QUIET = ("-Wno-psabi",)
 """Spares the log pages on a convention of calls between files, of which there is one."""
-_COMPILE_SECONDS = 120
+_COMPILE_SECONDS = 300
 
 
 class Library:

@@ -208,12 +208,12 @@ int64_t decoder_workspace(const Decoder *decoder) {
 }
 
 // Whether linear layers are faster here than those of oneDNN, which alone uses the tiles of AMX.
-#ifdef __AVX512F__
+#ifdef __AVX2__
 const int64_t linear_pays_f32 = 1;
 #else
 const int64_t linear_pays_f32 = 0;
 #endif
-#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
+#if (defined(__AVX512BF16__) && !defined(__AMX_BF16__)) || (defined(__AVX2__) && !defined(__AVX512F__))
 const int64_t linear_pays_bf16 = 1;
 #else
 const int64_t linear_pays_bf16 = 0;

@@ -21,6 +21,10 @@ class LooksAhead(ValueError):
     """A layer lets tokens see those behind them, which no cache of keys and values can serve."""
 
 
+_OF_STEPS = {"position_ids", "logits_to_keep"}
+"""Tensors that the engine gives a model, some of which hand on to attention whatever they are given."""
+
+
 class SeesFewer(ValueError):
     """A layer says by a tensor of its own what each token sees, of which a cache in pages knows nothing.
 
@@ -101,7 +105,7 @@ def attend_paged(
     if not getattr(module, "is_causal", True):
         raise LooksAhead("its attention looks ahead, as that of encoders does")
     for name, given in (("attention_mask", attention_mask), *told.items()):
-        if isinstance(given, Tensor) and name != "position_ids":  # which are in queries and keys already
+        if isinstance(given, Tensor) and name not in _OF_STEPS:
             raise SeesFewer(f"its layers say by {name} what a token sees")
     layer = AttentionLayer(
         index=int(module.layer_idx),  # type: ignore[arg-type]
