@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-PATIENCE = 120
+PATIENCE = 400
 
 
 @pytest.mark.parametrize("told", [["observe", "--only", "chat", "--free-ports"], ["boards"]])
