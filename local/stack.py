@@ -23,6 +23,9 @@ from sensorium.v1.models_pb2 import MODEL_STATE_READY, ListModelsRequest
 STALLED_SECONDS = 300.0
 """Once nothing further became ready for this long, a start has failed; the whole may take longer on a busy machine."""
 _POLL_SECONDS = 0.1
+_CALLERS_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_FEWEST = 4096
+"""Of so many ports the free ones are drawn."""
 _NAMED = 3
 
 
@@ -71,8 +74,7 @@ def _answers(port: int) -> bool:
 def free_ports(count: int) -> list[int]:
     """Returns so many ports of 127.0.0.1 that nobody listens on now."""
     opened: list[socket.socket] = []
-    # Not those that the kernel gives to callers: one of them could be taken before a process listens on it.
-    for port in random.sample(range(10_000, 32_768), 4096):
+    for port in random.sample(_ports_of_servers(), _FEWEST):
         with suppress(OSError):
             opened.append(socket.create_server(("127.0.0.1", port)))
         if len(opened) == count:
@@ -81,6 +83,14 @@ def free_ports(count: int) -> list[int]:
     for each in opened:
         each.close()
     return ports
+
+
+def _ports_of_servers() -> list[int]:
+    """Returns what the kernel does not give to callers: such a port may be taken before a process listens on it."""
+    ports = range(10_000, 65_536)
+    low, high = map(int, _CALLERS_PORTS.read_text().split())
+    rest = [port for port in ports if not low <= port <= high]
+    return rest if len(rest) >= _FEWEST else list(ports)
 
 
 class Child(Protocol):

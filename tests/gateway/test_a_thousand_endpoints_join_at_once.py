@@ -48,6 +48,14 @@ class Stalls:
             self.longest = max(self.longest, time.thread_time() - begun)
 
 
+def a_million_turns() -> float:
+    """Returns what a million turns of a loop take here, in seconds of this thread: 50 ms where processors are fast."""
+    begun = time.thread_time()
+    for _ in range(1_000_000):
+        pass
+    return time.thread_time() - begun
+
+
 async def test_and_leave_without_stalling_the_loop():
     discovery, stalls = FakeDiscovery(), Stalls()
     async with endpoints() as members, rig(discovery=discovery) as gateway:
@@ -72,4 +80,4 @@ async def test_and_leave_without_stalling_the_loop():
         watching.cancel()
         gc.unfreeze()
     print(f"joined with stalls of {1000 * joined:.0f} ms at most, left with {1000 * stalls.longest:.0f} ms")
-    assert max(joined, stalls.longest) < 0.2
+    assert max(joined, stalls.longest) < 12 * a_million_turns()

@@ -1,8 +1,9 @@
 import socket
+from pathlib import Path
 
 import pytest
 
-from local.stack import Ports, Stack, StackFailed
+from local.stack import Ports, Stack, StackFailed, free_ports
 
 
 def test_a_stack_does_not_start_where_another_one_answers() -> None:
@@ -19,3 +20,16 @@ def test_a_port_that_a_caller_has_is_not_said_to_be_the_stack() -> None:
         taken = caller.getsockname()[1]
         with pytest.raises(StackFailed, match=f"Port {taken}: .*A connection has it"):
             Ports(taken, 0, ()).must_be_free()
+
+
+@pytest.mark.parametrize(("callers", "few"), [("12000\t64999\n", range(10_000, 12_000)), ("1024\t65535\n", range(0))])
+def test_free_ports_are_not_those_of_callers(
+    callers: str, few: range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "ip_local_port_range"
+    told.write_text(callers)
+    monkeypatch.setattr("local.stack._CALLERS_PORTS", told)
+    monkeypatch.setattr("local.stack._FEWEST", 2000)
+    ports = free_ports(3)
+    assert len(set(ports)) == 3
+    assert not few or all(port in few or port >= 65_000 for port in ports)
