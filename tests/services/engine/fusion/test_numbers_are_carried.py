@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from services.engine.generation.recorded.transfer import copied
+from services.engine.generation.recorded.transfer import Transfer, copied, trusted
 from tests.services.dice import dice
 from tests.services.engine.kernel_devices import DEVICES
 
@@ -16,7 +17,7 @@ from services.engine.device.capture import Captures
 from services.engine.fusion.triton.transfer import carried, carry
 
 
-def transfer(device: str, *what: object) -> Callable[[], object]:
+def transfer(device: str, *what: Any) -> Callable[[], object]:
     """Returns a transfer by the kernel: recorded, where a device can record."""
     way = partial(carried, Captures(torch.device(device))) if device == "cuda" else partial(partial, carry)
     return way(*what)
@@ -54,3 +55,28 @@ def test_what_is_carried_from_a_device_is_there_when_it_has_arrived(device: str)
         if device == "cuda":
             torch.cuda.synchronize()
         assert told.tolist() == drawn[:64].tolist()
+
+
+def test_a_transfer_is_trusted_that_carries() -> None:
+    kernel = partial(partial, carry)
+    assert trusted(kernel, torch.device("cpu")) is kernel
+
+
+def reads_once(source: Tensor, target: Tensor, count: int, changes: int = 0) -> Callable[[], object]:
+    """Is a transfer that reads what is there when it is prepared, and never again."""
+    return copied(source.clone(), target, count, changes)
+
+
+def forgets(source: Tensor, target: Tensor, count: int, changes: int = 0) -> Callable[[], object]:
+    """Is a transfer that makes no changes."""
+    return copied(source, target, count)
+
+
+def refuses(*what: object) -> Callable[[], object]:
+    raise ValueError("Pointer argument (at 0) cannot be accessed from Triton")
+
+
+@pytest.mark.parametrize("broken", [reads_once, forgets, refuses])
+def test_one_that_does_not_is_told_and_copies_are_made(broken: Transfer, caplog: pytest.LogCaptureFixture) -> None:
+    assert trusted(broken, torch.device("cpu")) is copied
+    assert "copied to the GPU" in caplog.text
