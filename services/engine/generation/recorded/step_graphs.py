@@ -45,7 +45,7 @@ from services.engine.generation.recorded.replay import Replay, ReplayedStep, Sam
 from services.engine.generation.recorded.step_graph import Recordings, StepGraph
 from services.engine.generation.recorded.step_inputs import StepInputs
 from services.engine.generation.recorded.step_shape import Demand, Extent, Kind, StepShape, shapes_of
-from services.engine.generation.recorded.transfer import copied, trusted
+from services.engine.generation.recorded.transfer import Transfer, carries, copied
 from services.engine.generation.running.adapted_rows import adapted
 from services.engine.generation.sampling.device_changes import changes_of
 from services.engine.generation.sampling.device_choice import NO_TOKEN, NUMBERS, Draws, choose, numbers_of, wishes_of
@@ -75,7 +75,9 @@ class StepGraphs:
         self._graphs: dict[StepShape, StepGraph] = {}
         self._shared: dict[StepShape, Tensor] = {}  # logits, by the shapes of steps without adapters
         self._captures = Captures(device)
-        self._transfer = trusted(partial(carried, self._captures), device) if device.type == "cuda" else copied
+        # Tried by recordings in a pool of their own: a pool whose recordings are all gone cannot be used again.
+        kernel = device.type == "cuda" and carries(partial(carried, Captures(device)), device)
+        self._transfer: Transfer = partial(carried, self._captures) if kernel else copied
         self._inputs = self._inputs_for([])
         self._likeliest: LikeliestTokens | None = None
         self._given = self._tokens = torch.empty(0, dtype=torch.int64)

@@ -37,19 +37,19 @@ def _copy(source: Tensor, target: Tensor, changes: int, behind: Tensor) -> None:
         behind.scatter_add_(0, kept, torch.where(places >= 0, numbers - behind[kept], 0))
 
 
-def trusted(transfer: Transfer, device: torch.device) -> Transfer:
-    """Returns `transfer` if a trial shows that it carries numbers to the device and back, and copies otherwise."""
+def carries(transfer: Transfer, device: torch.device) -> bool:
+    """Returns whether a trial shows that it writes numbers to the device and back as copies do, and logs why not."""
     try:
-        if _carries(transfer, device):
-            return transfer
+        if _arrives(transfer, device):
+            return True
         cause = "other numbers arrived than were sent"
     except Exception as failure:  # of a driver or a compiler that does not let kernels read pinned memory
         cause = str(failure)
     log.warning("A step's numbers are copied to the GPU, some microseconds slower than by a kernel: %s", cause)
-    return copied
+    return False
 
 
-def _carries(transfer: Transfer, device: torch.device) -> bool:
+def _arrives(transfer: Transfer, device: torch.device) -> bool:
     sent, back = (torch.zeros(6, dtype=torch.int64, pin_memory=device.type == "cuda") for _ in range(2))
     there = torch.zeros(6, dtype=torch.int64, device=device)
     away, home = transfer(sent, there, 4, 1), transfer(there, back, 6)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from services.engine.generation.recorded.transfer import Transfer, copied, trusted
+from services.engine.generation.recorded.transfer import Transfer, carries, copied
 from tests.services.dice import dice
 from tests.services.engine.kernel_devices import DEVICES
 
@@ -57,9 +57,9 @@ def test_what_is_carried_from_a_device_is_there_when_it_has_arrived(device: str)
         assert told.tolist() == drawn[:64].tolist()
 
 
-def test_a_transfer_is_trusted_that_carries() -> None:
-    kernel = partial(partial, carry)
-    assert trusted(kernel, torch.device("cpu")) is kernel
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_trial_shows_that_the_kernel_carries(device: str) -> None:
+    assert carries(partial(transfer, device), torch.device(device))
 
 
 def reads_once(source: Tensor, target: Tensor, count: int, changes: int = 0) -> Callable[[], object]:
@@ -77,6 +77,6 @@ def refuses(*what: object) -> Callable[[], object]:
 
 
 @pytest.mark.parametrize("broken", [reads_once, forgets, refuses])
-def test_one_that_does_not_is_told_and_copies_are_made(broken: Transfer, caplog: pytest.LogCaptureFixture) -> None:
-    assert trusted(broken, torch.device("cpu")) is copied
+def test_a_trial_tells_of_what_does_not(broken: Transfer, caplog: pytest.LogCaptureFixture) -> None:
+    assert not carries(broken, torch.device("cpu"))
     assert "copied to the GPU" in caplog.text
