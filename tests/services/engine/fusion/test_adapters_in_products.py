@@ -86,7 +86,7 @@ def test_a_gate_within_a_product_gives_other_rows_the_same_bits(device: str) -> 
         down = nn.Linear(48, 144, False, dtype=torch.float16, device=device)
         mlp, picked = GpuMlp(GpuLinear(linears), GpuLinear([down]), Gate.SILU), Picked()
         pair = mlp.pair
-        # What adds up to the same in any order, as BLAS, which the interpreter asks, adds each place of a tile in its own.
+        # Multiples of 1/32, whose sums are exact in any order: BLAS, by which the interpreter multiplies, has its own.
         pair.weight.copy_(torch.randint(-32, 33, pair.weight.shape) / 32)
         mlp.few_rows = FewRows(pair.weight, None, None, {16: None})
         pair.low_rank = filled(LowRank(picked, 2, 144, [48, 48], 4, pair.weight), (4, 4))
