@@ -1,8 +1,9 @@
-// Vectors of sixteen numbers, and the two element types as one.
+// Vectors as wide as a register, and the two element types as one.
 //
 // Memory is read in units of four bytes: one float, or two bfloat16 that lie next to each other. A line is sixteen units,
-// 64 bytes. `mac` multiplies a line by one unit and adds: for pairs, both products at once. So code that counts in units
-// is the same for both types.
+// 64 bytes, on every processor: packed weights and pages of the cache are laid out in lines. `Lanes` are as many floats of
+// a line as a register holds, since compilers keep wider vectors in memory. `mac` multiplies lanes by one unit and adds:
+// for pairs, both products at once. So code that counts in units is the same for both types.
 
 #pragma once
 
@@ -14,21 +15,26 @@
 #endif
 
 enum {
-    LANES = 16,
+    LINE = 16,      // units
     UNIT = 4,       // bytes
 #ifdef __AVX512F__
+    LANES = 16,
     MAX_ROWS = 14,  // of one product: their 28 sums, two lines and a unit fill 32 registers
 #elif defined(__AVX2__)
-    MAX_ROWS = 6,   // the halves of their sums with a line, those of a line and a unit fill 16 registers
+    LANES = 8,
+    MAX_ROWS = 6,   // their 12 sums of a line, that line and a unit fill 16 registers
 #else
-    MAX_ROWS = 2,
+    LANES = 4,
+    MAX_ROWS = 2,   // 8 sums, 4 registers of a line and a unit
 #endif
+    PARTS = LINE / LANES,  // of a line
 };
 
-typedef float Lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
-typedef uint32_t Units __attribute__((vector_size(LANES * sizeof(uint32_t)), aligned(4)));
-typedef int32_t Places __attribute__((vector_size(LANES * sizeof(int32_t)), aligned(4)));
-typedef uint16_t Halves __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(2)));
+// Never read through pointers, as memory is not aligned for them.
+typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
+typedef uint32_t Units __attribute__((vector_size(LANES * sizeof(uint32_t))));
+typedef int32_t Places __attribute__((vector_size(LANES * sizeof(int32_t))));
+typedef uint16_t Halves __attribute__((vector_size(LANES * sizeof(uint16_t))));
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -82,39 +88,6 @@ INLINE Lanes mac_bf16(Lanes sum, uint32_t unit, Units line) {
 #endif
 }
 
-#ifdef __AVX2__
-enum { OCTET = 8 };
-
-// Half a line, which is what a register of AVX2 holds: compilers keep whole ones in memory there.
-typedef float Octet __attribute__((vector_size(32)));
-typedef uint32_t OctetUnits __attribute__((vector_size(32)));
-
-INLINE Octet load_octet(const float *from) {
-    Octet octet;
-    memcpy(&octet, from, sizeof octet);
-    return octet;
-}
-
-INLINE void store_octet(float *to, Octet octet) { memcpy(to, &octet, sizeof octet); }
-
-INLINE OctetUnits load_octet_units(const uint32_t *from) {
-    OctetUnits units;
-    memcpy(&units, from, sizeof units);
-    return units;
-}
-
-INLINE Octet octet_mac_f32(Octet sum, uint32_t unit, OctetUnits line) {
-    float value;
-    memcpy(&value, &unit, sizeof value);
-    return sum + value * (Octet)line;
-}
-
-INLINE Octet octet_mac_bf16(Octet sum, uint32_t unit, OctetUnits line) {
-    const Octet low = (Octet)(line << 16), high = (Octet)(line & 0xffff0000u);
-    return sum + low * widened((uint16_t)unit) + high * widened((uint16_t)(unit >> 16));
-}
-#endif
-
 INLINE Lanes load_f32(const float *from) { return load_lanes(from); }
 INLINE Lanes load_bf16(const uint16_t *from) {
     Halves half;
@@ -128,7 +101,7 @@ INLINE void store_bf16(uint16_t *to, Lanes lanes) {
 }
 INLINE void store_units(uint32_t *to, Units units) { memcpy(to, &units, sizeof units); }
 
-// The units of sixteen columns of one row, or of two rows whose numbers share units; the second may be missing.
+// The units of some columns of one row, or of two rows whose numbers share units; the second may be missing.
 INLINE uint32_t unit_f32(float first, float last) {
     (void)last;
     uint32_t unit;
@@ -176,8 +149,8 @@ INLINE Lanes maximum(Lanes a, Lanes b) {
 #ifdef __AVX512F__
     return (Lanes)_mm512_max_ps((__m512)a, (__m512)b);
 #else
-    for (int i = 0; i < LANES; i++) a[i] = a[i] > b[i] ? a[i] : b[i];
-    return a;
+    const Units more = (Units)(a > b);  // all bits set, or none
+    return (Lanes)(((Units)a & more) | ((Units)b & ~more));
 #endif
 }
 
@@ -185,7 +158,9 @@ INLINE Lanes minimum(Lanes a, Lanes b) { return -maximum(-a, -b); }
 
 // The lanes [first, last]; `otherwise` in the place of the others.
 INLINE Lanes within(Lanes lanes, int64_t first, int64_t last, float otherwise) {
-    const Places place = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    static const int32_t places[LINE] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    Places place;
+    memcpy(&place, places, sizeof place);
     const int32_t from = first > LANES ? LANES : (int32_t)(first < 0 ? 0 : first), to = last < -1 ? -1 : last > LANES ? LANES : (int32_t)last;
     const Units kept = (Units)((place >= from) & (place <= to));  // all bits set, or none
     return (Lanes)(((Units)lanes & kept) | ((Units)splat(otherwise) & ~kept));
@@ -193,9 +168,8 @@ INLINE Lanes within(Lanes lanes, int64_t first, int64_t last, float otherwise) {
 
 // Two to the power of each lane, whole numbers of at most 127; 0 below -126.
 INLINE Lanes power_of_two(Lanes whole) {
-    Units bits;
-    for (int i = 0; i < LANES; i++) bits[i] = whole[i] < -126.0f ? 0 : (uint32_t)((int32_t)whole[i] + 127) << 23;
-    return (Lanes)bits;
+    const Units ordinary = (Units)(whole >= -126.0f);  // all bits set, or none
+    return (Lanes)(((Units)__builtin_convertvector(whole, Places) + 127) << 23 & ordinary);
 }
 
 // e to the power of each lane, to within 2 units in the last place: 2^n by its bits, the rest by its series.

@@ -6,7 +6,7 @@
 #endif
 
 enum {
-    PANEL = 2 * LANES,
+    PANEL = 2 * LINE,
     TILE = MAX_ROWS < 11 ? MAX_ROWS : 11,  // rows of a layer's product: faster than the most
     CHUNK = 88,        // rows whose sums are kept before they are written: whole tiles
     BLOCK_UNITS = 1024,
@@ -15,7 +15,7 @@ enum {
     FEW = 4,     // rows that take less time than memory does: what is read in order comes by itself
     NEAR = 128,  // units by which weights are asked for before their use, of one tile with few rows or more
     FAR = 4096,
-    PAGE = LANES,
+    PAGE = LINE,
     BLOCK_PAGES = 4,
     BLOCK = BLOCK_PAGES * PAGE,
     AHEAD = 2,  // pages by which attention asks for those to come
@@ -198,7 +198,7 @@ static void keep_runs(const Step *step, const int64_t *kept, int64_t kept_count,
 }
 
 // Numbers from row to row of an intermediate result: rows begin at whole lines that do not share lines of the first cache.
-INLINE int64_t spread(int64_t width) { return rounded_up(width, 2 * LANES) + 2 * LANES; }
+INLINE int64_t spread(int64_t width) { return rounded_up(width, 2 * LINE) + 2 * LINE; }
 
 // Numbers of intermediate results for each token of a step.
 int64_t decoder_workspace(const Decoder *decoder) {
