@@ -12,9 +12,15 @@ from typing import Any
 
 import pytest
 
+from tests.interpreter import quicken
+
 # Before anything imports triton: without a GPU its kernels are interpreted.
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def pytest_runtest_setup() -> None:
+    quicken()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from services.engine.generation.cache.kv_cache import KVCache
 from services.engine.generation.recorded import step_graphs, step_shape
 from services.engine.parallel import build
 from services.text.follower import main
+from tests.interpreter import quicken
 from tests.services.engine.generation.recorded.played_graphs import PlayedGraphs
 
 REPLACED = (
@@ -26,6 +27,7 @@ REPLACED = (
 """What stands in for what a GPU is needed for: modules, names there, and the others."""
 
 if __name__ == "__main__":
+    quicken()
     for module, name, other in REPLACED:
         setattr(module, name, other)
     sys.exit(main())
