@@ -1,10 +1,10 @@
-"""`python -m services.speech --model DIR_OR_HUB_ID`: one model of audio behind SpeechService."""
+"""Entry point: `python -m services.speech --model DIR_OR_HUB_ID` serves one audio model as SpeechService."""
 
 import os
 import sys
 from collections.abc import Sequence
 
-# Before torch is imported: idle OpenMP threads that spin starve whatever shares the cores.
+# Must be set before torch is imported: spinning idle OpenMP threads would starve processes on the same cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from sensorium import rpc
@@ -12,7 +12,7 @@ from services.speech.config import SpeechSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the service and returns its exit code; `arguments` are by default those of the process."""
+    """Runs the service and returns its exit code. `arguments` default to those of the process."""
     from services.speech.app import serve
 
     return rpc.main(SpeechSettings, serve, program="python -m services.speech", arguments=arguments)

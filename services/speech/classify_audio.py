@@ -1,4 +1,4 @@
-"""The verb ClassifyAudio by the model's own labels."""
+"""The verb ClassifyAudio with the model's own labels."""
 
 from torch import Tensor
 
@@ -9,12 +9,12 @@ from services.speech.recording_list import RecordingList
 
 
 def compute_logits(loaded: LoadedAudioModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns `logits` `[recordings, labels]`; a Compute of AudioRunner."""
+    """Returns `logits` `[recordings, labels]`. A Compute of AudioRunner."""
     return {"logits": loaded.model(**batch).logits}
 
 
 def own_labels(pipeline: Pipeline, loaded: LoadedAudioModel, recordings: RecordingList) -> OwnLabelClassifier:
-    """Returns what classifies recordings, as transformers' pipeline reads the model's configuration."""
+    """Returns a classifier that scores logits as transformers' pipeline does, by the configuration's problem type."""
     kind = loaded.config.problem_type
     return OwnLabelClassifier(
         pipeline,

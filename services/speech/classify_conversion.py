@@ -1,4 +1,4 @@
-"""The edge of ClassifyAudio, outward."""
+"""Converts answers of ClassifyAudio to protobuf."""
 
 from collections.abc import Sequence
 
@@ -10,5 +10,5 @@ from services.media.ask import Labelled
 
 
 def classify_response(answer: Answer[Sequence[Labelled]], identity: common.ModelIdentity) -> pb.ClassifyAudioResponse:
-    """Returns the labels as a message."""
+    """Returns the labels of all recordings as a message."""
     return pb.ClassifyAudioResponse(results=map(classification, answer.result), **identified(answer, identity))

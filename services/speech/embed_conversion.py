@@ -1,4 +1,4 @@
-"""The edge of EmbedAudio, outward."""
+"""Converts answers of EmbedAudio to protobuf."""
 
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import speech_pb2 as pb

@@ -1,4 +1,4 @@
-"""The recordings of a request, decoded one by one with everything that is wrong about them."""
+"""Decodes the recordings of a request one by one and collects everything that is wrong with them."""
 
 import time
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from services.sent_media import SentMedia
 
 @dataclass(frozen=True)
 class ReadRecording:
-    """What the model reads of one recording, and how long that is, in seconds."""
+    """The model's inputs for one recording, and its length in seconds."""
 
     inputs: AudioInputs
     seconds: float
@@ -23,14 +23,14 @@ class ReadRecording:
 
 @dataclass(frozen=True)
 class RecordingList:
-    """The field `recordings`, in which there must be some and may be `most`; the model reads each at once."""
+    """Reads the request field `recordings`: 1 to `most` items, each of which the model reads in one pass."""
 
     reader: AudioReader
     most: int
     most_length: int
-    """What the recordings of a request may come to for the model, in lengths of AudioInputs."""
+    """Limit on the sum of a request's `AudioInputs.length`, in frames of 20 ms."""
     longest: int
-    """What one of them may."""
+    """Limit on the `AudioInputs.length` of one recording."""
     field = "recordings"
     noun = "audio"
 
@@ -39,10 +39,10 @@ class RecordingList:
         items: list[Item] = []
         if not fewest <= len(sent.media) <= self.most:
             wrong.append(Violation("recordings", f"must hold {fewest} to {self.most} items, not {len(sent.media)}"))
-            return ReadMedia(items)  # so many are not looked at
+            return ReadMedia(items)  # a wrong number of recordings is refused before any is decoded
         seconds = 0.0
         for i, recording in enumerate(sent.media):
-            if i:  # the first one is most often the only one
+            if i:  # several recordings hold much memory; `decode` sees to a single long one
                 hold_much()
             give_way()
             if sent.deadline is not None and time.monotonic() > sent.deadline:

@@ -1,4 +1,4 @@
-"""A model of audio, in memory and answering."""
+"""Loads audio models: picks the loader by task and model type, and wires the verbs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,29 +39,29 @@ from services.plain_service import PlainService
 from services.process import LoadedService
 from services.speech.classify_audio import compute_logits, own_labels
 from services.speech.config import SpeechSettings
-from services.speech.dictation_service import load_dictation_service
-from services.speech.following_service import load_following_service
-from services.speech.listening_service import load_listening_service
-from services.speech.scribe_service import load_scribe_service
-from services.speech.stream_transcribe import live_transcriber
+from services.speech.dictation.dictation_service import load_dictation_service
+from services.speech.dictation.scribe_service import load_scribe_service
+from services.speech.following.following_service import load_following_service
+from services.speech.listening.listening_service import load_listening_service
+from services.speech.live.stream_transcribe import live_transcriber
 from services.speech.task import SpeechTask
-from services.speech.transcribe_frames import FrameTranscriber
+from services.speech.transcription.transcribe_frames import FrameTranscriber
 from services.speech.verb_set import SpeechVerbs, Transcriber
 from services.speech.workbench import Workbench
 
 _SENTENCE = "This is a sound of {}."
-"""What labels of a request stand in."""
+"""The prompt template for labels of a zero-shot request."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """The verbs of a task, and what they run on."""
+    """The verbs of a task and the pipeline they run on."""
 
     pipeline: Pipeline
     verbs: SpeechVerbs
     tasks: Sequence[pb.Task.ValueType]
     longest: float
-    """Seconds of one recording."""
+    """Longest recording, in seconds."""
 
 
 def load_speech_service(
@@ -85,7 +85,7 @@ def load_speech_service(
 
 
 def _writing_loader(checkpoint: Checkpoint) -> Callable[..., LoadedService] | None:
-    """Returns what loads a model that writes token by token; None for one that writes by frames of sound."""
+    """Returns the loader of a model that generates tokens; None for a frame model (CTC, TDT, RNN-T)."""
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
     if _frames_of(config):
@@ -98,7 +98,7 @@ def _writing_loader(checkpoint: Checkpoint) -> Callable[..., LoadedService] | No
 
 
 def _frames_of(config: PretrainedConfig) -> Any:
-    """Returns how a model that writes by frames of sound is loaded, and what searches it; None for others."""
+    """Returns the Auto class and the FrameModel class of a frame model (CTC, TDT, RNN-T); None for others."""
     return next((found for known, *found in _FRAME_KINDS if type(config) in known), None)
 
 
@@ -119,7 +119,7 @@ def _transcribing(bench: Workbench) -> Served:
 
 
 def _transcribing_served(bench: Workbench, pipeline: Pipeline, transcriber: Transcriber) -> Served:
-    """Returns what is served of a transcriber, whose recordings it reads and whose streams it hears."""
+    """Returns Transcribe and StreamTranscribe for a transcriber."""
     live = live_transcriber(transcriber, bench.settings, bench.metrics)
     verbs = SpeechVerbs(transcriber=transcriber, stream_transcriber=live)
     return Served(pipeline, verbs, [pb.TASK_TRANSCRIBE, pb.TASK_STREAM_TRANSCRIBE], bench.settings.audio_seconds)
@@ -132,7 +132,7 @@ def _classifying(bench: Workbench) -> Served:
 
 
 def _comparing(bench: Workbench) -> Served:
-    """Returns what a model of audio and texts does, whichever of its two tasks was asked for."""
+    """Serves a model of audio and texts (CLAP) with both of its tasks, whichever was asked for."""
     joint = JointModel(bench.loaded, RECORDINGS)
     joint.check(bench.heard().tensors, bench.loaded)
     text = joint.read("a dog", field="")
@@ -164,7 +164,7 @@ _FRAME_KINDS: Any = (
     (MODEL_FOR_TDT_MAPPING, AutoModelForTDT, TransducerModel),
     (MODEL_FOR_RNNT_MAPPING, AutoModelForRNNT, TransducerModel),
 )
-"""Configurations of models that write by frames of sound, how they are loaded, and what searches them."""
+"""Frame models: the transformers mapping of their configurations, their Auto class, their FrameModel class."""
 _LOADERS: dict[SpeechTask, Callable[[Checkpoint], LoadedAudioModel]] = {
     SpeechTask.TRANSCRIBE: _load_frames,
     SpeechTask.CLASSIFY: partial(load_audio_model, kind=AutoModelForAudioClassification),

@@ -1,4 +1,4 @@
-"""What a checkpoint of a model of audio is served for."""
+"""The task that a checkpoint of an audio model is served for."""
 
 from enum import Enum
 
@@ -9,23 +9,23 @@ from services.media.made_for import classes, made_for
 
 
 class SpeechTask(Enum):
-    """A task of a model of audio. Values are those of `--task`."""
+    """A task of an audio model. Values are those of `--task`."""
 
     TRANSCRIBE = "transcribe"
     SYNTHESIZE = "synthesize"
     CLASSIFY = "classify"
-    """By its own labels."""
+    """With the model's own labels."""
     ZERO_SHOT_CLASSIFY = "zero-shot-classify"
-    """By labels in the request; such a model embeds audio and texts too."""
+    """With labels from the request. Such a model (CLAP) embeds audio and texts too."""
     EMBED = "embed"
 
 
 _LISTED_ELSEWHERE = frozenset(
     f"{name}ForConditionalGeneration" for name in ("AudioFlamingo3", "GlmAsr", "MossTranscribeDiarize")
 )
-"""By transformers with models of conversations alone."""
+"""Speech recognizers that transformers lists only among the multimodal chat models."""
 _SPEAK = frozenset({"DiaForConditionalGeneration", "VibeVoiceForConditionalGeneration"})
-"""Listed by transformers with models that read speech."""
+"""Synthesizers that transformers lists among the speech recognizers."""
 _BY_CLASS = {
     SpeechTask.TRANSCRIBE: _LISTED_ELSEWHERE
     | classes(
@@ -44,9 +44,9 @@ _BY_CLASS = {
 
 
 def choose_task(checkpoint: Checkpoint, wanted: str) -> SpeechTask:
-    """Returns what the checkpoint is served for; `wanted` is a value of `--task`.
+    """Returns the task to serve a checkpoint for; `wanted` is a value of `--task`.
 
     Raises:
-        ModelRefused: its configuration cannot be read, or tells of no task that is known here.
+        ModelRefused: the configuration cannot be read, or belongs to no known audio task.
     """
     return SpeechTask(wanted) if wanted != "auto" else made_for(checkpoint, _BY_CLASS, "task of audio")

@@ -1,4 +1,4 @@
-"""What a model of audio can do, as the servicer sees it."""
+"""The verbs that a loaded audio model may offer, as interfaces for the servicer."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -9,10 +9,10 @@ from sensorium.errors import Violation
 from services.engine.batching.answer import Answer
 from services.media.ask import ClassifyAsk, EmbedAsk, Embedded, Labelled
 from services.speech.live.event import LiveEvent
+from services.speech.live.live_ask import LiveAsk
 from services.speech.live.reading import Reading
-from services.speech.live_ask import LiveAsk
-from services.speech.synthesis_ask import AudioDelta, AudioFacts, SynthesisAsk, SynthesisEnd, WholeAudio
-from services.speech.transcribe_ask import TranscribeAsk, Transcribed
+from services.speech.synthesis.synthesis_ask import AudioDelta, AudioFacts, SynthesisAsk, SynthesisEnd, WholeAudio
+from services.speech.transcription.transcribe_ask import TranscribeAsk, Transcribed
 
 
 class AudioClassifier(Protocol):
@@ -20,7 +20,7 @@ class AudioClassifier(Protocol):
 
     @property
     def takes_labels(self) -> bool:
-        """Whether requests bring the labels, or the model has its own."""
+        """Whether requests bring the labels; otherwise the model has its own."""
         ...
 
     async def classify(self, ask: ClassifyAsk) -> Answer[Sequence[Labelled]]:
@@ -32,40 +32,40 @@ class AudioEmbedder(Protocol):
     """The verb EmbedAudio."""
 
     async def embed(self, ask: EmbedAsk) -> Answer[Embedded]:
-        """Returns what each recording and each text is embedded as."""
+        """Returns one vector for each recording and each text."""
         ...
 
 
 class Transcriber(Protocol):
-    """The verb Transcribe, and what StreamTranscribe asks."""
+    """The verb Transcribe, and the recognition of utterances for StreamTranscribe."""
 
     @property
     def rate(self) -> int:
-        """Samples per second of what `recognize` takes."""
+        """Sample rate in Hz of the audio that `recognize` takes."""
         ...
 
     @property
     def window_seconds(self) -> float:
-        """Length of what it takes at most."""
+        """Longest audio that `recognize` takes, in seconds."""
         ...
 
     @property
     def places_words(self) -> bool:
-        """Whether `recognize` tells to a few hundredths of a second where words are."""
+        """Whether `recognize` returns word times that are exact to a few hundredths of a second."""
         ...
 
     async def transcribe(self, ask: TranscribeAsk) -> Answer[Transcribed]:
-        """Returns the readings of a recording."""
+        """Returns the transcripts of a recording."""
         ...
 
     async def wrong(self, ask: TranscribeAsk) -> list[Violation]:
-        """Returns what is wrong with the options of a wish."""
+        """Returns what is wrong with the options of a request."""
         ...
 
     async def recognize(self, samples: Any, ask: TranscribeAsk) -> Reading:
-        """Returns what is said in samples, a numpy array `[n]` of float32, at `rate`, of at most `window_seconds`.
+        """Transcribes `samples`, a numpy array `[n]` of float32 at `rate`, of at most `window_seconds`.
 
-        The wish has options without audio, and nothing is wrong with them.
+        `ask` holds checked options and no audio.
         """
         ...
 
@@ -74,24 +74,27 @@ class StreamTranscriber(Protocol):
     """The verb StreamTranscribe."""
 
     def listen(self, ask: LiveAsk, pieces: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent]:
-        """Yields what happens in a stream whose audio comes in `pieces`."""
+        """Yields the events of a stream whose audio bytes arrive in `pieces`."""
         ...
 
 
 class SpokenText(Protocol):
-    """The audio of a text that is being spoken. To be read once."""
+    """The audio of a text while it is synthesized. Can be read once."""
 
     @property
     def facts(self) -> AudioFacts:
-        """What a caller must know to hear it."""
+        """Encoding, sample rate and seed of the audio."""
         ...
 
     def deltas(self) -> AsyncIterator[AudioDelta]:
-        """Yields it piece by piece."""
+        """Yields the audio piece by piece."""
         ...
 
     def end(self, *, at_once: bool) -> SynthesisEnd:
-        """Returns what it took, after the last piece."""
+        """Returns usage and timing, after the last piece.
+
+        With `at_once` the caller got all audio in one answer, so the time to first output is the total time.
+        """
         ...
 
 
@@ -99,17 +102,17 @@ class Synthesizer(Protocol):
     """The verbs Synthesize and StreamSynthesize."""
 
     async def synthesize(self, ask: SynthesisAsk) -> WholeAudio:
-        """Returns a text as audio."""
+        """Synthesizes a text and returns all of its audio."""
         ...
 
     def speaking(self, ask: SynthesisAsk) -> AbstractAsyncContextManager[SpokenText]:
-        """Has a text spoken while its audio is read."""
+        """Synthesizes a text while the audio is read; leaving the context cancels the rest."""
         ...
 
 
 @dataclass(frozen=True)
 class SpeechVerbs:
-    """What a loaded model of audio can do."""
+    """The verbs of a loaded audio model; None for those that it does not offer."""
 
     transcriber: Transcriber | None = None
     stream_transcriber: StreamTranscriber | None = None

@@ -1,4 +1,4 @@
-"""What the verbs of every task that reads audio are made of."""
+"""Builds the batched pipeline of an audio model, for every task that reads recordings in one forward pass."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _TRIED_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Workbench:
-    """A loaded model with what reads recordings for it."""
+    """A loaded model with the reader of its recordings and the settings that its verbs are built from."""
 
     loaded: LoadedAudioModel
     reader: AudioReader
@@ -35,19 +35,20 @@ class Workbench:
     def pipeline(
         self, compute: Compute, probes: Sequence[AudioInputs] = (), kind: type[AudioRunner] = AudioRunner
     ) -> Pipeline:
-        """Returns the way through the model, made faster where it then computes the same. There is one for each model.
+        """Returns the model's pipeline: batches of recordings through `compute`. To be called once for each model.
 
-        What it reads is learned on the way. `probes` are what it is tried with beside noise, each by itself.
+        It speeds the model up where the outputs stay the same, and tells the reader whether the model can pad and how
+        few samples it reads. `probes` are inputs to compare the outputs on, one by one, beside a second of noise.
 
         Raises:
-            ModelRefused: the model fails on them, or does not answer them the same way twice.
+            ModelRefused: the model fails on these inputs, or two equal rows of a batch get different outputs.
         """
         runner = kind(self.loaded, compute)
 
         def run() -> list[Tensor]:
             outputs = [runner.compute([probe.tensors, probe.tensors]) for probe in (self.heard(), *probes)]
             values = (value for output in outputs for value in output.values())
-            # Which of two equal scores is the highest is chance: that is no difference.
+            # Integers are argmax results: which of two equal scores wins is chance, and no difference.
             return [value for value in values if value.is_floating_point()]
 
         pipeline = self.pipeline_of(runner, run)
@@ -55,9 +56,9 @@ class Workbench:
         return pipeline
 
     def pipeline_of(self, runner: BatchRunner, run: Callable[[], Sequence[Tensor]]) -> Pipeline:
-        """Returns the way through the model by a runner of its own, as `pipeline` does, without learning.
+        """Returns a pipeline of a runner, as `pipeline` does, but measures nothing for the reader.
 
-        `run` returns what the runner makes of two equal items side by side, `[2, ...]` each.
+        `run` returns the runner's outputs for two equal items in one batch, `[2, ...]` each.
         """
         try_out(self.loaded, run, "recording")
         settings = self.settings
@@ -70,24 +71,24 @@ class Workbench:
         return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
 
     def heard(self) -> AudioInputs:
-        """Returns what the model reads of a second of noise."""
+        """Returns the model's inputs for one second of noise."""
         return self.reader.process(noise(_TRIED_SECONDS, self.reader.rate))
 
     def tried(self, compute: Compute) -> dict[str, Tensor]:
-        """Returns the output for noise, as AudioRunner gives it."""
+        """Returns the outputs of `compute` for one second of noise, by name and without the batch dimension."""
         (output,) = AudioRunner(self.loaded, compute).run([Item(self.heard())])
         return output
 
     @property
     def longest(self) -> float:
-        """Seconds of a recording that the model reads at once, at most."""
+        """The longest recording, in seconds. Models with an input of fixed length take all that may be decoded."""
         settings = self.settings
         reads_all = self.heard().length > FRAMES_PER_SECOND * _TRIED_SECONDS
         return settings.audio_seconds if reads_all else min(settings.audio_seconds, settings.max_batch_seconds)
 
     @property
     def recordings(self) -> RecordingList:
-        """The recordings of a request."""
+        """Reads and checks the recordings of a request."""
         settings = self.settings
         return RecordingList(
             self.reader,

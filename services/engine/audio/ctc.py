@@ -1,4 +1,4 @@
-"""Models that write a token, or none, for each frame of sound (connectionist temporal classification)."""
+"""CTC models, which predict a token or the blank for each frame of audio."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from services.engine.audio.windows import Window, cut
 
 
 class CtcModel:
-    """A FrameModel."""
+    """A FrameModel for CTC."""
 
     writes_special = True
     runner = AudioRunner
@@ -24,16 +24,16 @@ class CtcModel:
         assert loaded.tokenizer is not None
         self._model: Any = loaded.model
         self._frames = FrameCount(loaded.model)
-        # OmniASR's differs from what it pads with.
+        # OmniASR's blank differs from its padding token.
         blank: Any = getattr(loaded.config, "blank_token_id", loaded.tokenizer.pad_token_id)
         self._blank: int = blank
         self.samples_per_frame = 0
-        """Known after `measure`."""
+        """Set by `measure`."""
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the likeliest token of each frame and its log-probability, each `[items, frames]`; a Compute.
+        """Returns `ids` and `log_probabilities` of the likeliest tokens, each `[items, frames]`. A Compute.
 
-        `count` `[items]` is how many frames are an item's own; the others are padding.
+        `count` `[items]` is the number of an item's frames without padding.
         """
         logits: Tensor = self._model(**batch).logits.float()
         highest, ids = logits.max(-1)

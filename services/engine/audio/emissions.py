@@ -1,4 +1,4 @@
-"""From the tokens of frames to words with their times."""
+"""Turns the tokens of frames into text and timed words."""
 
 import math
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ from services.engine.audio.words import TimedWord
 from services.engine.threads.turns import resting
 
 _WORD_BEGINS = ("▁", "Ġ")
-"""Stand for the space before a word in the tokens of SentencePiece, and of byte-level vocabularies."""
+"""Prefixes that mark the beginning of a word in tokens of SentencePiece and of byte-level BPE."""
 
 
 @dataclass(frozen=True)
 class Emission:
-    """A token that was written: in one frame, or in several one after another."""
+    """A token that was emitted over one or several consecutive frames."""
 
     token_id: int
     start: int
-    """Its first frame."""
+    """First frame."""
     end: int
-    """The frame behind its last."""
+    """The frame after the last one."""
     log_probability: float
-    """In the frame in which the model was surest of it."""
+    """The highest of its frames."""
 
 
 def emissions(ids: NDArray[np.int64], log_probabilities: NDArray[np.float32], blank: int) -> list[Emission]:
-    """Returns what the tokens `[frames]` write: each run of one token once, and the blank never."""
+    """Collapses CTC tokens `[frames]`: merges runs of equal tokens, then drops blanks."""
     if not len(ids):
         return []
     starts = np.flatnonzero(np.diff(ids, prepend=-1))
@@ -41,7 +41,7 @@ def emissions(ids: NDArray[np.int64], log_probabilities: NDArray[np.float32], bl
 
 
 class EmissionReader:
-    """Turns emissions into text by the checkpoint's own tokenizer. For any thread."""
+    """Turns emissions into text with the checkpoint's tokenizer. May be used by any thread."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, seconds_per_frame: float, writes_special: bool) -> None:
         self._tokenizer: Any = tokenizer
@@ -50,12 +50,12 @@ class EmissionReader:
         self._delimiter: str | None = getattr(tokenizer, "word_delimiter_token", None)
 
     def text(self, emitted: Sequence[Emission]) -> str:
-        """Returns what was written."""
+        """Returns the text."""
         ids = [each.token_id for each in emitted]
         return self._tokenizer.decode(ids, group_tokens=False, skip_special_tokens=self._skips).strip()
 
     def words(self, emitted: Sequence[Emission], seconds: float) -> list[TimedWord]:
-        """Returns the words of sound of that length, each from the start of its first token to the end of its last.
+        """Returns words from the start of their first token to the end of their last, clipped to `seconds`.
 
         A word's log-probability is the mean over its tokens.
         """
@@ -63,7 +63,7 @@ class EmissionReader:
         for group in resting(self._grouped(emitted)):
             if text := self.text(group):
                 mean = math.fsum(each.log_probability for each in group) / len(group)
-                # A model's last frame may reach behind the sound.
+                # The last frame may reach beyond the audio's end.
                 start, end = (min(frame * self._seconds, seconds) for frame in (group[0].start, group[-1].end))
                 found.append(TimedWord(text, start, end, mean, len(group)))
         return found

@@ -1,4 +1,4 @@
-"""Lets transformers' feature extractors that are written with torchaudio be read without it."""
+"""Makes transformers' feature extractors that need torchaudio usable without it."""
 
 from contextlib import suppress
 from functools import cache
@@ -13,16 +13,16 @@ _BY_TORCHAUDIO = {
     "granite_speech": "GraniteSpeechFeatureExtractor",
     "granite_speech5": "GraniteSpeech5FeatureExtractor",
 }
-"""Classes that know no other way, by their packages: others fall back to numpy by themselves."""
+"""Extractor classes that require torchaudio, by package. Other extractors fall back to numpy themselves."""
 
 
 @cache
 def show_feature_extractors() -> None:
-    """Gives extractors torch in the place of torchaudio, where that is not installed."""
+    """If torchaudio is not installed, replaces it in these extractors by the functions of `tensor_sounds`."""
     if is_torchaudio_available():
         return
     for package, name in _BY_TORCHAUDIO.items():
-        with suppress(ImportError):  # of a version that does not know the model
+        with suppress(ImportError):  # this version of transformers does not have the model
             file = model_file(package, f"feature_extraction_{package}")
             file.torchaudio = IN_PLACE_OF_TORCHAUDIO
             file.requires_backends = _asks_for_nothing
@@ -30,4 +30,4 @@ def show_feature_extractors() -> None:
 
 
 def _asks_for_nothing(*_: object) -> None:
-    """Stands where an extractor would ask for torchaudio."""
+    """Replaces `requires_backends`, which would demand torchaudio."""

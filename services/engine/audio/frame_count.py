@@ -1,4 +1,4 @@
-"""How many of a model's frames are a recording's own, where others lie beside it, and how long they are."""
+"""Counts a model's output frames without padding, and measures how many samples one frame stands for."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +12,10 @@ from services.engine.audio.runner import AudioRunner
 from services.engine.checkpoint import ModelRefused
 
 _COUNTERS = ("_get_feat_extract_output_lengths", "_get_subsampling_output_length")
-"""What models call how many frames they make of so many inputs."""
+"""Names of model methods that map input lengths to numbers of frames."""
 _MASKS = ("attention_mask", "padding_mask")
 _MEASURED_SECONDS = (4, 8)
-"""Their difference is a whole number of frames of any usual length."""
+"""The frame length is measured by the difference, which is a whole number of frames of any usual length."""
 
 
 class FrameCount:
@@ -27,11 +27,11 @@ class FrameCount:
 
     @property
     def known(self) -> bool:
-        """Whether own frames can be told from those of padding."""
+        """Whether frames of audio can be told from frames of padding."""
         return self._count is not None
 
     def of(self, batch: dict[str, Tensor], frames: int) -> Tensor:
-        """Returns the number of each item's own frames, `[items]`; all `frames` where there is no padding."""
+        """Returns the number of each item's frames without padding, `[items]`; `frames` if nothing is padded."""
         mask = next((value for name, value in batch.items() if name in _MASKS), None)
         if mask is None or self._count is None:
             return torch.full((len(next(iter(batch.values()))),), frames)
@@ -39,10 +39,10 @@ class FrameCount:
 
 
 def frame_length(reader: AudioReader, runner: AudioRunner, count: str) -> int:
-    """Returns how many samples a frame stands for, by what the model's output calls the `count` of its frames.
+    """Returns samples per frame. `count` names the model's output that holds the number of frames.
 
     Raises:
-        ModelRefused: it is no whole number.
+        ModelRefused: it is not a whole number.
     """
     short, long = (
         int(runner.compute([reader.process(noise(seconds, reader.rate)).tensors])[count][0])

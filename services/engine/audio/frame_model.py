@@ -1,4 +1,4 @@
-"""What is the same for all models that write by frames of sound, so that what they write has times."""
+"""The interface of frame models (CTC, TDT, RNN-T), which emit tokens at frames and so give their times."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -12,35 +12,35 @@ from services.engine.audio.windows import Window
 
 
 class FrameModel(Protocol):
-    """A model as FrameTranscriber asks it."""
+    """A frame model as FrameTranscriber uses it."""
 
     @property
     def samples_per_frame(self) -> int:
-        """Samples that a frame stands for. Known after `measure`."""
+        """Samples per frame. Set by `measure`."""
         ...
 
     @property
     def runner(self) -> type[AudioRunner]:
-        """What takes batches through `compute`."""
+        """The class that runs batches through `compute`."""
         ...
 
     @property
     def writes_special(self) -> bool:
-        """Whether special tokens of the vocabulary are text too."""
+        """Whether special tokens of the vocabulary are part of the text."""
         ...
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns what it writes of recordings side by side; a Compute of AudioRunner."""
+        """Returns the model's outputs for a batch of recordings. A Compute of AudioRunner."""
         ...
 
     def measure(self, reader: AudioReader, runner: AudioRunner) -> None:
-        """Learns how long a frame is; and lets nothing be padded where padding cannot be told from sound.
+        """Measures the frame length, and turns padding off if padded frames cannot be told from audio.
 
         Raises:
-            ModelRefused: frames are no whole number of samples.
+            ModelRefused: a frame is not a whole number of samples.
         """
         ...
 
     def emissions(self, found: Sequence[Window], outputs: Sequence[Any]) -> list[Emission]:
-        """Returns what was written over all windows, each in the frames it answers for; `outputs` are of `compute`."""
+        """Returns the emissions of all windows, each cut to the frames it gives; `outputs` come from `compute`."""
         ...

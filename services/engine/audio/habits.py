@@ -1,4 +1,4 @@
-"""What can be learned of a model of audio only by trying it."""
+"""Measures what an audio model accepts: the shortest input, and padding in batches."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,23 +16,23 @@ from services.engine.media.recording import Samples
 
 _SECONDS = 1.0
 _SHORTER = (0.7, 0.69, 0.64, 0.4)
-"""Of the whole: what a model takes of the padding beside a sound depends on where in its strides the sound ends."""
+"""Shares of the whole length. The effect of padding depends on where the audio ends within the model's strides."""
 
 
 def noise(seconds: float, rate: int) -> Samples:
-    """Returns a sound in which nothing is alike, so that no two places compute the same."""
+    """Returns uniform noise, float32 `[samples]`, whose parts all differ; always the same."""
     return np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * rate)).astype(np.float32)
 
 
 def learn(reader: AudioReader, runner: AudioRunner, dtype: torch.dtype) -> None:
-    """Tells the reader what the model cannot read, and whether recordings of unequal lengths can share a batch."""
+    """Sets the reader's `fewest` samples, and `pads`: whether recordings of unequal lengths can share a batch."""
     reader.fewest = _fewest(lambda count: _is_read(reader, runner, count), reader.rate)
     reader.pads = _pads(reader, runner, tolerance(dtype))
 
 
 def _is_read(reader: AudioReader, runner: AudioRunner, count: int) -> bool:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of numpy, on means of nothing
+        with warnings.catch_warnings(action="ignore"):  # numpy warns about means of empty arrays
             outputs = runner.compute([reader.process(noise(count / reader.rate, reader.rate)).tensors])
     except (ValueError, IndexError, RuntimeError, ZeroDivisionError, AssertionError):
         return False
@@ -40,7 +40,7 @@ def _is_read(reader: AudioReader, runner: AudioRunner, count: int) -> bool:
 
 
 def _fewest(is_read: Callable[[int], bool], enough: int) -> int:
-    """Returns the least number of samples that is read, at most `enough`."""
+    """Returns the least number of samples that the model reads, at most `enough`, by bisection."""
     below, found = 0, 1
     while found < enough and not is_read(found):
         below, found = found, min(found * 2, enough)
@@ -51,9 +51,9 @@ def _fewest(is_read: Callable[[int], bool], enough: int) -> int:
 
 
 def _pads(reader: AudioReader, runner: AudioRunner, allowed: float) -> bool:
-    """Returns whether the model gives a sound the same answer beside a longer one.
+    """Returns whether a recording gets the same outputs when it is padded beside a longer one.
 
-    One that is told of no padding, such as those of wav2vec2's first kind, takes it for silence.
+    Models without an attention mask, such as the first wav2vec2, would take padding for silence.
     """
     whole = noise(_SECONDS, reader.rate)
     long = reader.process(whole)
@@ -64,7 +64,7 @@ def _pads(reader: AudioReader, runner: AudioRunner, allowed: float) -> bool:
 
 
 def _fits(short: AudioInputs, long: AudioInputs) -> bool:
-    """Returns whether nothing but lengths sets them apart: only there is anything padded."""
+    """Returns whether the inputs differ in the first dimension only, the one that is padded."""
     shapes = ({name: value.shape[1:] for name, value in each.tensors.items()} for each in (short, long))
     return short.kind != long.kind and next(shapes) == next(shapes)
 
@@ -74,7 +74,7 @@ def _is_same_beside(short: AudioInputs, long: AudioInputs, runner: AudioRunner, 
     for name, value in alone.items():
         if not value.is_floating_point():
             continue
-        if value.dim():  # of frames that are padding even alone nothing is told
+        if value.dim():  # frames of padding are not compared; an extractor may pad even a single recording
             value = value[: alone["count"]] if "count" in alone else value
         found = beside[name][: len(value)] if value.dim() else beside[name]
         if found.shape != value.shape or (found - value).abs().max() > allowed * value.abs().max().clamp_min(1e-6):
@@ -83,7 +83,7 @@ def _is_same_beside(short: AudioInputs, long: AudioInputs, runner: AudioRunner, 
 
 
 def _answers(runner: AudioRunner, inputs: Sequence[AudioInputs]) -> list[dict[str, Tensor]]:
-    """Returns what the model makes of inputs side by side, to the end of each."""
+    """Runs inputs as one batch, and unfinished searches to their end."""
     found: list[Any] = list(runner.run([Item(each) for each in inputs]))
     while left := [i for i, output in enumerate(found) if isinstance(output, Unfinished)]:
         for i, output in zip(left, runner.run([found[i].rest for i in left]), strict=True):

@@ -1,4 +1,4 @@
-"""Loads a model of audio by the Auto class of what is wanted of it, with what makes its features."""
+"""Loads an audio model by an Auto class, with its feature extractor and tokenizer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -30,15 +30,15 @@ class LoadedAudioModel:
 
     model: PreTrainedModel
     extractor: Any
-    """Makes features of samples, on numpy. One call keeps nothing for the next: threads may share it."""
+    """Makes features of samples. Calls share no state, so threads may share it."""
     tokenizer: PreTrainedTokenizerBase | None
-    """Where it was to read or write texts too."""
+    """None for a model loaded without texts."""
     device: torch.device
     revision: str
     quantization: str = ""
-    """Method and kind; empty where the weights are as wide as they are computed in."""
+    """Method and type; empty if the weights are not quantized."""
     missing: tuple[str, ...] = ()
-    """Names of weights that its files lack, and that are random."""
+    """Names of weights that the files lack; they are randomly initialized."""
 
     @property
     def config(self) -> Any:
@@ -47,36 +47,36 @@ class LoadedAudioModel:
 
     @property
     def rate(self) -> int:
-        """Samples per second of the audio it reads."""
+        """Sample rate in Hz of the audio it reads."""
         return int(self.extractor.sampling_rate)
 
     @property
     def context_tokens(self) -> int:
-        """Tokens of a text that it reads; 0 where it reads none."""
+        """Longest text it reads, in tokens; 0 without a tokenizer."""
         if self.tokenizer is None:
             return 0
-        # Models of RoBERTa's kind have more places than they read tokens.
+        # RoBERTa's positions start behind the padding index: fewer tokens fit than there are positions.
         return min(decoder_context(self.config, self.tokenizer), self.tokenizer.model_max_length)
 
     @property
     def labels(self) -> list[str]:
-        """The model's own labels by index; none for a model without a head that knows any."""
+        """The model's labels by index; empty for a model without a classification head."""
         named = self.config.id2label if "Classification" in self.architecture else {}
         return [named[i] for i in sorted(named)]
 
     @property
     def architecture(self) -> str:
-        """The class that runs it."""
+        """Name of the model's class."""
         return type(self.model).__name__
 
 
 def load_audio_model(
     checkpoint: Checkpoint, kind: Any, *, optional: tuple[str, ...] = (), has_text: bool = False
 ) -> LoadedAudioModel:
-    """Loads a checkpoint by the Auto class `kind`. Parts whose names begin with one of `optional` may lack weights.
+    """Loads a checkpoint by the Auto class `kind`. Weights whose names begin with one of `optional` may be missing.
 
     Raises:
-        ModelRefused: its files are missing or unsafe to load, or lack weights that `kind` needs.
+        ModelRefused: files are missing or unsafe to load, or lack other weights.
     """
     with refusals(checkpoint.source):
         config: PretrainedConfig = read_config(checkpoint)

@@ -1,4 +1,4 @@
-"""From the bytes of a recording to what the model reads."""
+"""Turns the bytes of a recording into the model's inputs."""
 
 import math
 import time
@@ -16,36 +16,38 @@ from services.engine.media.resampling import Resampler
 from services.engine.threads.turns import give_way, hold_much
 
 FRAMES_PER_SECOND = 50
-"""What batches and queues are counted in: most models make one state of 20 ms of sound."""
+"""The unit of batches and queues: most models make one hidden state for each 20 ms of audio."""
 _FEATURES_PER_SECOND = 100
 _LONG_SECONDS = 60
-"""Of a recording that others need not wait for: it takes a tenth of a second or so, and 64 kB each."""
+"""Longer recordings are decoded by few threads at a time: each takes 64 kB per second. Up to here decoding takes
+about a tenth of a second."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """What a recording holds, at the rate of the model."""
+    """A decoded recording."""
 
     samples: Samples
+    """`[n]`, at the model's sample rate."""
     seconds: float
-    """As it was sent."""
+    """Length before resampling."""
 
 
 @dataclass(frozen=True, eq=False)
 class AudioInputs:
-    """What the model reads of one item, each without a dimension for the batch."""
+    """The model's inputs for one item, without a batch dimension."""
 
     tensors: Mapping[str, Tensor]
     kind: Hashable
-    """Equal for items that can lie side by side."""
+    """Items with equal kinds can share a batch."""
     length: int
-    """What it costs, in frames of 20 ms."""
+    """Cost in frames of 20 ms."""
 
 
 class AudioReader:
-    """Decodes and resamples recordings, and makes features of them as the checkpoint's own extractor does.
+    """Decodes and resamples recordings, and makes features with the checkpoint's own extractor.
 
-    For any thread.
+    May be used by any thread.
     """
 
     def __init__(self, extractor: Any, limits: AudioLimits) -> None:
@@ -53,14 +55,14 @@ class AudioReader:
         self.rate = int(extractor.sampling_rate)
         self.limits = limits
         self.pads = False
-        """Whether inputs of unequal lengths can lie side by side."""
-        # CLAP's extractor draws by chance what it reads of more than that.
+        """Whether inputs of unequal lengths can share a padded batch."""
+        # CLAP's extractor picks a random part of longer audio: cutting to the beginning keeps answers reproducible.
         self._most: int | None = getattr(extractor, "nb_max_samples", None) if _draws(extractor) else None
         self.fewest = 1
-        """Samples that the model reads at least."""
+        """Least number of samples that the model reads."""
 
     def decode(self, data: bytes, media_type: str, deadline: float | None = None) -> Sound:
-        """Returns the sound of a recording's file.
+        """Decodes a recording's file and resamples it.
 
         Raises:
             AudioRefused: see `open_recording` and `Recording.blocks`.
@@ -82,10 +84,10 @@ class AudioReader:
         return Sound(np.concatenate(pieces), count / recording.rate)
 
     def process(self, samples: Samples) -> AudioInputs:
-        """Returns what the model reads of samples at its rate. One that reads so much and no more reads the beginning.
+        """Returns the model's inputs for samples at its rate. Models with an input of fixed length get the beginning.
 
         Raises:
-            AudioRefused: there are too few.
+            AudioRefused: there are too few samples.
         """
         self.check_length(samples)
         found = self._extractor(samples[: self._most], sampling_rate=self.rate, return_tensors="pt")
@@ -93,13 +95,13 @@ class AudioReader:
         return AudioInputs(tensors, self._kind(tensors), self._length(tensors))
 
     def check_length(self, samples: Samples) -> None:
-        """Refuses samples that are too few for the model. Raises AudioRefused."""
+        """Raises AudioRefused if there are too few samples for the model."""
         if len(samples) < self.fewest:
             least = self.fewest / self.rate
             raise AudioRefused(f"is {len(samples) / self.rate:.3g} s long, and the model reads at least {least:.3g} s")
 
     def frames(self, samples: int) -> int:
-        """Returns what so many samples cost a model that reads no more than there is."""
+        """Returns the cost of samples in frames, for a model with inputs of variable length."""
         return max(math.ceil(samples * FRAMES_PER_SECOND / self.rate), 1)
 
     def _kind(self, tensors: Mapping[str, Tensor]) -> Hashable:
@@ -107,7 +109,7 @@ class AudioReader:
         return tuple((name, value.shape[first:], value.dtype) for name, value in sorted(tensors.items()))
 
     def _length(self, tensors: Mapping[str, Tensor]) -> int:
-        """Features come every 10 ms in all models; some read the samples themselves."""
+        """Returns the cost in frames: features come every 10 ms in all models, and some models read raw samples."""
         largest = max(tensors.values(), key=Tensor.numel)
         longest = max(largest.shape)
         rate = self.rate if largest.numel() == longest else _FEATURES_PER_SECOND

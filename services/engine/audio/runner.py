@@ -1,4 +1,4 @@
-"""Takes batches of recordings through a model."""
+"""Runs batches of recordings through a model."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from services.engine.batching.tensor_runner import Compute, TensorRunner
 
 
 class AudioRunner(TensorRunner):
-    """A TensorRunner over AudioInputs, which may be of several lengths: what is shorter is padded behind its end."""
+    """A TensorRunner over AudioInputs. Pads shorter items at the end."""
 
     def __init__(self, loaded: LoadedAudioModel, compute: Compute) -> None:
         super().__init__(loaded.device, loaded.model.dtype, compute)

@@ -1,4 +1,4 @@
-"""Takes recordings through a model that searches what was said, of which nobody can tell before how long that takes."""
+"""Runs recordings through models that decode step by step (transducers), whose number of steps is unknown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,35 +11,35 @@ from services.engine.audio.runner import AudioRunner
 from services.engine.batching.job import Item, Unfinished
 
 FOUND = ("ids", "log_probabilities", "durations")
-"""Outputs of a search, `[items, steps]`; `count` `[items]` says how many steps are an item's own."""
-LEFT = "left_"
-"""Begins the names of outputs that are the inputs of the same names without it, where a search has to go on."""
+"""Outputs of a search, `[items, steps]`; `count` `[items]` is the number of valid steps."""
+STATE = "state_"
+"""Prefix of outputs that hold the state of an unfinished search, under the names of its next inputs."""
 
 
 @dataclass(frozen=True, eq=False)
 class SearchInputs:
-    """A search that goes on."""
+    """The state of an unfinished search."""
 
     tensors: Mapping[str, Tensor]
     found: Sequence[Mapping[str, Tensor]]
-    """What came of it so far."""
+    """The outputs so far, one mapping for each turn."""
 
 
 class SearchRunner(AudioRunner):
-    """An AudioRunner whose model stops after some steps: items that are `open` go on once others had a turn."""
+    """An AudioRunner whose model stops after some steps. Items that are still `open` return to the queue."""
 
     def run(self, items: Sequence[Item]) -> Sequence[Any]:
         """See BatchRunner."""
-        return [_taken_up(item, output) for item, output in zip(items, super().run(items), strict=True)]
+        return [_collected(item, output) for item, output in zip(items, super().run(items), strict=True)]
 
 
-def _taken_up(item: Item, output: dict[str, Tensor]) -> dict[str, Tensor] | Unfinished:
-    """Returns all that was found, or with what the search goes on."""
+def _collected(item: Item, output: dict[str, Tensor]) -> dict[str, Tensor] | Unfinished:
+    """Returns the whole result of a finished search, or the item that continues it."""
     count = int(output["count"])
     found = [*getattr(item.inputs, "found", ()), {name: output[name][:count] for name in FOUND}]
     if output["open"]:
-        left = {name.removeprefix(LEFT): value for name, value in output.items() if name.startswith(LEFT)}
-        left["heard"] = left["heard"][: int(output["frames"])].clone()
-        return Unfinished(Item(SearchInputs(left, found), item.length, "search"))
+        state = {name.removeprefix(STATE): value for name, value in output.items() if name.startswith(STATE)}
+        state["heard"] = state["heard"][: int(output["frames"])].clone()
+        return Unfinished(Item(SearchInputs(state, found), item.length, "search"))
     whole = {name: torch.cat([each[name] for each in found]) for name in FOUND}
     return whole | {"count": torch.tensor(len(whole["ids"])), "frames": output["frames"]}

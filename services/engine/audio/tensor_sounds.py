@@ -1,4 +1,4 @@
-"""What transformers' feature extractors call torchaudio for, by torch alone: on the CPU the numbers are the same."""
+"""The torchaudio functions that transformers' feature extractors use, in plain torch; equal results on the CPU."""
 
 import math
 from types import SimpleNamespace
@@ -9,13 +9,13 @@ from torch.nn.functional import conv1d, pad
 
 _SMALLEST = torch.finfo(torch.float32).eps
 _LOWEST = 20.0
-"""Hz at which Kaldi's first band begins."""
+"""Lowest frequency of Kaldi's mel bands, in Hz."""
 _EMPHASIS = 0.97
 _WINDOWS = {"hamming": torch.hamming_window, "hanning": torch.hann_window}
 
 
 class MelSpectrogram(nn.Module):
-    """Makes power in bands of equal width in HTK's mel of samples `[..., samples]`: `[..., bands, frames]`."""
+    """Power mel spectrogram with HTK's mel scale: `[..., samples]` to `[..., bands, frames]`."""
 
     def __init__(self, sample_rate: int, n_fft: int, win_length: int, hop_length: int, n_mels: int) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class MelSpectrogram(nn.Module):
         self.register_buffer("bands", _htk_bands(n_fft // 2 + 1, n_mels, sample_rate))
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Returns the spectrogram; samples are reflected at both ends, so that the first is in a frame's middle."""
+        """Returns the spectrogram. Samples are padded by reflection, so that frames are centred."""
         window: Tensor = self.get_buffer("window")
         flat = samples.reshape(-1, samples.shape[-1])
         found = torch.stft(
@@ -35,7 +35,7 @@ class MelSpectrogram(nn.Module):
 
 
 def compute_deltas(spectrogram: Tensor, win_length: int) -> Tensor:
-    """Returns how steeply each band `[..., bands, frames]` rises over so many frames, its ends held."""
+    """Returns delta coefficients of `[..., bands, frames]` over `win_length` frames, with replicated edges."""
     reach = (win_length - 1) // 2
     flat = spectrogram.reshape(1, -1, spectrogram.shape[-1])
     ramp = torch.arange(-reach, reach + 1, dtype=flat.dtype, device=flat.device).repeat(flat.shape[1], 1, 1)
@@ -47,12 +47,12 @@ def fbank(
     samples: Tensor, num_mel_bins: int, frame_length: float, frame_shift: float, sample_frequency: float,
     window_type: str,
 ) -> Tensor:  # fmt: skip
-    """Returns the logarithm of power in Kaldi's bands `[frames, bands]` of mono samples `[1, samples]`.
+    """Returns Kaldi's log mel filterbank `[frames, bands]` of mono samples `[1, samples]`.
 
-    Frames are given in milliseconds, and lie whole within the samples.
+    `frame_length` and `frame_shift` are in milliseconds; only frames that lie wholly within the samples count.
 
     Raises:
-        ValueError: there are fewer samples than one frame has.
+        ValueError: there are fewer samples than in one frame.
     """
     length, shift = (int(sample_frequency * span * 0.001) for span in (frame_length, frame_shift))
     if samples.shape[-1] < length:
@@ -68,7 +68,7 @@ def fbank(
 
 
 def _htk_bands(frequencies: int, count: int, rate: int) -> Tensor:
-    """Returns triangles `[frequencies, bands]` over frequencies from 0 to half the rate."""
+    """Returns triangular HTK mel filters `[frequencies, bands]`, from 0 to half the rate."""
     every = torch.linspace(0, rate // 2, frequencies)
     highest = 2595.0 * math.log10(1.0 + rate // 2 / 700.0)
     corners = 700.0 * (10.0 ** (torch.linspace(0.0, highest, count + 2) / 2595.0) - 1.0)
@@ -80,7 +80,7 @@ def _htk_bands(frequencies: int, count: int, rate: int) -> Tensor:
 
 
 def _kaldi_bands(size: int, count: int, rate: float) -> Tensor:
-    """Returns triangles `[bands, frequencies]`, straight over mel rather than over frequencies."""
+    """Returns Kaldi's mel filters `[bands, frequencies]`, which are triangles on the mel axis."""
     lowest, highest = (1127.0 * math.log(1.0 + frequency / 700.0) for frequency in (_LOWEST, 0.5 * rate))
     width = (highest - lowest) / (count + 1)
     band = torch.arange(count).unsqueeze(1)
@@ -94,4 +94,4 @@ IN_PLACE_OF_TORCHAUDIO = SimpleNamespace(
     functional=SimpleNamespace(compute_deltas=compute_deltas),
     compliance=SimpleNamespace(kaldi=SimpleNamespace(fbank=fbank)),
 )
-"""The same by torchaudio's names."""
+"""These functions under torchaudio's names."""

@@ -1,4 +1,4 @@
-"""Models that go through the frames of sound, and write tokens or nothing at each (transducers: RNN-T and TDT)."""
+"""Transducers (RNN-T and TDT), which walk over audio frames and emit tokens or the blank at each."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,15 +12,15 @@ from services.engine.audio.frame_count import FrameCount, frame_length
 from services.engine.audio.loading import LoadedAudioModel
 from services.engine.audio.reader import AudioReader
 from services.engine.audio.runner import AudioRunner
-from services.engine.audio.search_runner import FOUND, LEFT, SearchRunner
+from services.engine.audio.search_runner import FOUND, STATE, SearchRunner
 from services.engine.audio.windows import Window, answered
 
 _STEPS = 128
-"""Of a search, before others have their turn: those of five seconds of speech, in a quarter of a second or so."""
+"""Decoding steps per turn: those of about five seconds of speech, in a quarter of a second."""
 
 
 class TransducerModel:
-    """A FrameModel. Searches greedily, as the library's own `generate` does, for all of a batch at once."""
+    """A FrameModel for transducers. Decodes greedily as the library's `generate` does, a whole batch at once."""
 
     writes_special = False
     runner = SearchRunner
@@ -31,14 +31,14 @@ class TransducerModel:
         self._blank = int(loaded.config.blank_token_id)
         self._most_at_once = int(loaded.config.max_symbols_per_step)
         self._durations = torch.tensor(tuple(getattr(loaded.config, "durations", ())), device=loaded.device)
-        """Frames to go on by, that a model of TDT's kind chooses from at each step; empty for other models."""
+        """Durations in frames that a TDT model chooses from at each step; empty for RNN-T."""
         self.samples_per_frame = 0
-        """Known after `measure`."""
+        """Set by `measure`."""
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns some steps of a search: what was written, its log-probability, and by how many frames it went on.
+        """Runs up to `_STEPS` decoding steps: tokens, their log-probabilities, and frames advanced. A Compute.
 
-        The outputs are those of a SearchRunner, and `frames` `[items]`, which tells how many an item has. A Compute.
+        Returns the outputs that SearchRunner expects, and `frames` `[items]`, the number of each item's frames.
         """
         if "progress" in batch:
             return self._search(batch["heard"], batch["progress"], self._cache(batch))
@@ -54,7 +54,7 @@ class TransducerModel:
         reader.pads = reader.pads and self._frames.known
 
     def emissions(self, found: Sequence[Window], outputs: Sequence[Any]) -> list[Emission]:
-        """See FrameModel. A token lasts as long as the model says, or where it says nothing one frame."""
+        """See FrameModel. A token lasts as long as the model predicts (TDT), or one frame (RNN-T)."""
         written: list[Emission] = []
         for window, output in zip(found, outputs, strict=True):
             own = answered(window, self.samples_per_frame)
@@ -68,9 +68,9 @@ class TransducerModel:
         return written
 
     def _search(self, heard: Tensor, progress: Tensor, cache: Any) -> dict[str, Tensor]:
-        """Takes steps through `[items, frames, width]`.
+        """Decodes encoder states `[items, frames, width]`.
 
-        `progress` has of each item its frames, its place in them, its steps so far, those at that place, and its token.
+        `progress` `[items, 5]` holds number of frames, current frame, steps so far, tokens at this frame, last token.
         """
         rows = torch.arange(len(heard), device=heard.device)
         lengths, places, before, at_once, tokens = progress.unbind(1)
@@ -78,7 +78,7 @@ class TransducerModel:
         steps: dict[str, list[Tensor]] = {name: [] for name in FOUND}
 
         def is_open() -> Tensor:
-            # One that writes for ever without going on is stopped where the library's own output would be full.
+            # A search that never advances stops at the length limit of the library's own output.
             return (places < lengths) & (counts < self._most_at_once * lengths - 1)
 
         while (open_rows := is_open()).any() and len(steps["ids"]) < _STEPS:
@@ -93,28 +93,28 @@ class TransducerModel:
             places, counts = places + ahead, counts + open_rows
             for name, value in zip(FOUND, (tokens, values, ahead), strict=True):
                 steps[name].append(value)
-        found = {name: torch.stack(taken, 1) for name, taken in steps.items()}
+        found = {name: torch.stack(values, 1) for name, values in steps.items()}
         found |= {"count": counts - before, "frames": lengths, "open": open_rows}
         if not open_rows.any():
             return found
-        return found | _left(heard, torch.stack([lengths, places, counts, at_once, tokens], 1), cache)
+        return found | _search_state(heard, torch.stack([lengths, places, counts, at_once, tokens], 1), cache)
 
-    def _cache(self, left: dict[str, Tensor]) -> Any:
-        """Returns what the decoder keeps, of a search that goes on."""
+    def _cache(self, state: dict[str, Tensor]) -> Any:
+        """Restores the decoder's cache of an unfinished search."""
         cache: Any = ParakeetRNNTDecoderCache(self._model.config)
-        cache.cache, cache.is_initialized = left["told"], True
-        cache.hidden_state, cache.cell_state = (left[name].transpose(0, 1).contiguous() for name in ("hidden", "cell"))
+        cache.cache, cache.is_initialized = state["output"], True
+        cache.hidden_state, cache.cell_state = (state[name].transpose(0, 1).contiguous() for name in ("hidden", "cell"))
         return cache
 
     def _ahead(self, logits: Tensor, blank: Tensor, at_once: Tensor) -> Tensor:
-        """Returns by how many frames to go on."""
+        """Returns by how many frames each item advances."""
         if len(self._durations):
             return self._durations[logits.argmax(-1)].clamp_min(blank.long())
         return (blank | (at_once >= self._most_at_once)).long()
 
 
-def _left(heard: Tensor, progress: Tensor, cache: Any) -> dict[str, Tensor]:
-    """Returns with what a search goes on."""
+def _search_state(heard: Tensor, progress: Tensor, cache: Any) -> dict[str, Tensor]:
+    """Returns the state of an unfinished search, as outputs of SearchRunner."""
     hidden, cell = cache.hidden_state.transpose(0, 1), cache.cell_state.transpose(0, 1)
-    left = {"heard": heard, "progress": progress, "told": cache.cache, "hidden": hidden, "cell": cell}
-    return {LEFT + name: value for name, value in left.items()}
+    state = {"heard": heard, "progress": progress, "output": cache.cache, "hidden": hidden, "cell": cell}
+    return {STATE + name: value for name, value in state.items()}

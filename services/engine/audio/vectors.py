@@ -1,4 +1,4 @@
-"""How a model of audio alone makes one vector of a recording."""
+"""Makes one embedding of a recording with an audio-only model."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from services.engine.audio.frame_count import FrameCount
 from services.engine.audio.loading import LoadedAudioModel
 
 POOLERS = ("pooler.",)
-"""Begin the names of weights that checkpoints made for another task leave out."""
+"""Name prefixes of weights that checkpoints made for another task leave out."""
 
 
 class AudioVectors:
-    """The mean of a recording's states, or what the model itself pools where it does."""
+    """Pools with the model's own pooler if its weights exist, else by the mean of the hidden states."""
 
     def __init__(self, loaded: LoadedAudioModel) -> None:
         self._model: Any = loaded.model
@@ -21,7 +21,7 @@ class AudioVectors:
         self.frames = FrameCount(loaded.model)
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns `vector` `[recordings, width]`; a Compute of AudioRunner."""
+        """Returns `vector` `[recordings, width]`. A Compute of AudioRunner."""
         output = self._model(**batch)
         own = getattr(output, "pooler_output", None)
         if own is not None and self._pools:

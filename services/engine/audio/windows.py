@@ -1,4 +1,4 @@
-"""A recording that is longer than what is read at once, as windows that share samples with their neighbours."""
+"""Splits recordings that are longer than one pass into overlapping windows."""
 
 import sys
 from collections.abc import Hashable, Mapping
@@ -13,23 +13,23 @@ from services.engine.media.recording import Samples
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a recording, in samples."""
+    """A window of a recording, in samples."""
 
     start: int
     stop: int
     left: int
-    """Samples at its beginning that the window before it answers for."""
+    """Samples at its beginning whose text the previous window gives."""
     right: int
-    """Samples at its end that the window behind it answers for."""
+    """Samples at its end whose text the next window gives."""
 
     def __len__(self) -> int:
         return self.stop - self.start
 
 
 def windows(length: int, longest: int, stride: int) -> list[Window]:
-    """Returns windows of at most `longest` samples over `length`, as transformers' pipeline cuts them.
+    """Returns windows of at most `longest` samples that cover `length`, cut as transformers' pipeline cuts them.
 
-    Each answers for all but `stride` samples at either side; the first and the last one for the recording's ends.
+    Text comes from all but `stride` samples at either side; at the recording's ends from those too.
     """
     found: list[Window] = []
     for start in range(0, length, longest - 2 * stride):
@@ -43,7 +43,7 @@ def windows(length: int, longest: int, stride: int) -> list[Window]:
 
 @dataclass(frozen=True, eq=False)
 class WindowInputs:
-    """What the model reads of a window. Its features are made when the model has time for it, not while it waits."""
+    """The AudioInputs of a window. Features are made when its batch is computed, not while it waits in the queue."""
 
     reader: AudioReader
     samples: Samples
@@ -65,9 +65,9 @@ class WindowInputs:
 
 
 def answered(window: Window, samples_per_frame: int) -> range:
-    """Returns the places of those of a window's frames that it answers for. The last one's have no end.
+    """Returns the indices of the frames that a window gives text for.
 
-    Models round up: its frames go as far as there are any.
+    For the last window the range is unbounded, because models round the number of frames up.
     """
     total = round(len(window) / samples_per_frame)
     left, right = (round(side / len(window) * total) for side in (window.left, window.right))
@@ -75,6 +75,6 @@ def answered(window: Window, samples_per_frame: int) -> range:
 
 
 def cut(values: Any, window: Window, samples_per_frame: int) -> Any:
-    """Returns those of a window's frames that it answers for."""
+    """Returns the part of `values` `[frames, ...]` that a window gives text for."""
     own = answered(window, samples_per_frame)
     return values[own.start : own.stop]

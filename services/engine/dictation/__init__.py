@@ -1,5 +1,6 @@
-"""Models that write what a recording in their prompt says, when they are asked for it.
+"""Multimodal decoders that are prompted to transcribe a recording.
 
-manner      how a kind of model is asked, and how its answer is read; `manners` has those that are known
-dictation   a loaded model with its manner: prompts of samples
+manner      how a kind of model is prompted and its answers are parsed; `manners` has the known kinds
+objects     parses answers that are JSON lists of segments
+dictation   a loaded model with its manner: builds prompts from samples
 """

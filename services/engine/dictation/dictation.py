@@ -1,4 +1,4 @@
-"""A loaded model that transcribes what it is shown."""
+"""A loaded multimodal decoder with its manner: builds prompts that ask for a transcript."""
 
 import re
 
@@ -16,42 +16,42 @@ from services.engine.multimodal.processor import MediaProcessor, MediumRefused, 
 from services.engine.multimodal.prompts import MultimodalPrompt, PromptComposer
 
 _MARK = re.compile(r"<.+>|\[.+]", re.DOTALL)
-"""What tokens read as that are no text, though they were added without being called special: `<asr_text>`."""
+"""Added tokens of this form are control tokens even if not declared special, such as `<asr_text>`."""
 _SHORTEST_WINDOW = 1.0
-"""Seconds that a context has to hold."""
+"""Least length of a window in seconds; a context that holds less is refused."""
 
 
 class Dictation:
-    """Its methods may run in any thread."""
+    """A Dictated for multimodal decoders. Its methods may run in any thread."""
 
     def __init__(self, loaded: LoadedModel, media: MediaProcessor, encoder: PromptEncoder) -> None:
-        """Raises ModelRefused: the model's files lack what a transcript is asked for with."""
+        """Raises ModelRefused if the files lack what prompts need, or prompts differ from the processor's."""
         self._architecture = loaded.architecture
         self._media = media
         self._composer = PromptComposer(media, encoder, loaded.model)
         self.manner = manner_of(loaded, self._composer)
         self.rate = media.sampling_rate
-        """Samples per second of what it reads."""
+        """Sample rate in Hz of the model's input."""
         added = loaded.tokenizer.added_tokens_decoder.values()
         control = [each.content for each in added if each.content and (each.special or _MARK.fullmatch(each.content))]
         self.reserved = [*media.reserved, *loaded.tokenizer.all_special_tokens, *control]
-        """Texts that no text of a caller may contain: they would be something else in a prompt."""
+        """Texts that a caller's text must not contain, because they are control tokens in a prompt."""
         self._require_own_prompt()
 
     def prompt(self, samples: Samples, wish: Wish) -> MultimodalPrompt:
-        """Returns what asks for the transcript of samples at `rate`.
+        """Returns the prompt that asks for the transcript of samples `[n]` at `rate`.
 
         Raises:
-            MediumRefused: they are none that the model reads; too few, say.
+            MediumRefused: the model cannot read them, for example because they are too few.
         """
         medium = self._media.read(MediaKind.AUDIO, samples, digest_of(MediaKind.AUDIO, samples))
         return self._composer.expand(self.manner.request(wish), [(MediaKind.AUDIO, medium)])
 
     def fitting(self, seconds: float, tokens: int) -> float:
-        """Returns how many of `seconds` of sound the model reads at once, where they may come to so many tokens.
+        """Returns the longest window, at most `seconds`, whose audio takes at most `tokens` tokens of the prompt.
 
         Raises:
-            ModelRefused: not one.
+            ModelRefused: not even one second fits.
         """
         fitting = min(seconds, self._media.heard_seconds)
         while self.token_count(fitting) > tokens:
@@ -64,12 +64,12 @@ class Dictation:
         return fitting
 
     def token_count(self, seconds: float) -> int:
-        """Returns how many tokens of a prompt so many seconds of sound come to."""
+        """Returns how many prompt tokens audio of this length takes."""
         silence = np.zeros(round(seconds * self.rate), np.float32)
         return self._media.read(MediaKind.AUDIO, silence, b"").token_count
 
     def _require_own_prompt(self) -> None:
-        """Compares a prompt with the one that the processor makes of the same request."""
+        """Raises ModelRefused unless a prompt equals the one that the processor makes of the same request."""
         noise = np.random.default_rng(0).uniform(-0.5, 0.5, self.rate).astype(np.float32)
         try:
             request = self.manner.request(Wish())

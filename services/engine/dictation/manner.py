@@ -1,4 +1,4 @@
-"""How a kind of model is asked for transcripts, and how its answers are read."""
+"""How a kind of model is prompted for transcripts, and how its answers are parsed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Wish:
-    """What is wanted of a recording, of what a model's manner takes."""
+    """The options of a request that the model's manner supports."""
 
     language: str = ""
-    """One of the manner's codes; empty: the model finds it out."""
+    """One of the manner's language codes; empty: the model detects it."""
     target: str = ""
-    """One of its targets; empty: what is said is written."""
+    """One of its target languages; empty: transcribe without translation."""
     prompt: str = ""
     hotwords: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of a transcript, in seconds from the recording's beginning."""
+    """A segment of a transcript; times in seconds from the window's beginning."""
 
     text: str
     start: float
@@ -28,56 +28,56 @@ class Part:
 
 @dataclass(frozen=True)
 class Written:
-    """What an answer says."""
+    """A parsed answer."""
 
     text: str
     language: str = ""
-    """The code of the language that the model found; empty where it tells none."""
+    """Code of the detected language; empty if the model names none."""
     parts: Sequence[Part] = ()
-    """The same in stretches; none where the model tells no times."""
+    """The same text in segments; empty if the model gives no times."""
 
 
 def plain(text: str) -> Written:
-    """Reads an answer that is the transcript, and no more."""
+    """Parses an answer that is the bare transcript."""
     return Written(text.strip())
 
 
 @dataclass(frozen=True)
 class Manner:
-    """Its functions may run in any thread."""
+    """How one kind of model is prompted and read. Its functions may run in any thread."""
 
     request: Callable[[Wish], Any]
-    """Returns the prompt, in which a placeholder stands for the recording; of an encoder-decoder its Opening."""
+    """Returns the prompt with a placeholder for the recording; for an encoder-decoder its Opening."""
     read: Callable[[str], Written] = plain
-    """Reads an answer, or the beginning of one."""
+    """Parses an answer, which may be cut off."""
     languages: Sequence[str] = ()
-    """Codes of those that it can be told; none where the model finds out for itself, or has only one."""
+    """Codes of languages that can be set; empty if the model detects the language or has only one."""
     has_one_language: bool = False
-    """Which its files do not name: what a caller says of it is taken for true."""
+    """Whether it has one language that its files do not name: any language of a request is accepted."""
     needs_language: bool = False
-    """It finds out nothing: a caller has to say what is spoken."""
+    """Whether requests must name the language, because the model cannot detect it."""
     targets: Sequence[str] = ()
-    """Codes of languages that it translates into."""
+    """Codes of languages that it can translate into."""
     takes_prompt: bool = False
     takes_hotwords: bool = False
     marker: str = ""
-    """Token behind which an answer has its transcript, where there is something before it."""
+    """Token after which the transcript begins, if the answer holds something before it."""
 
 
 class Dictated(Protocol):
-    """A loaded model with its manner."""
+    """A loaded model that transcribes windows by its manner."""
 
     @property
     def manner(self) -> Manner:
-        """How it is asked."""
+        """How it is prompted."""
         ...
 
     @property
     def rate(self) -> int:
-        """Samples per second of what it reads."""
+        """Sample rate in Hz of the model's input."""
         ...
 
     @property
     def reserved(self) -> Sequence[str]:
-        """Texts that no text of a caller may contain: they would be something else in a prompt."""
+        """Texts that a caller's text must not contain, because they are control tokens in a prompt."""
         ...

@@ -1,4 +1,4 @@
-"""The kinds of models that are known to transcribe what they are shown, by the types of their configurations."""
+"""The manners of the known kinds of multimodal decoders, by model type."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -17,25 +17,25 @@ from services.engine.multimodal.prompts import PromptComposer
 from services.engine.multimodal.voxtral import TRANSCRIBE
 
 _UNHEARD = np.zeros(1, np.float32)
-"""What stands for a recording where only the prompt is asked for."""
+"""A stand-in recording for prompts without audio."""
 _VOXTRALS = ("en", "es", "fr", "pt", "hi", "de", "nl", "it")
-"""Languages that it is published for."""
+"""Languages of Voxtral, by its publication."""
 _GRANITES = {
     "en": "English", "fr": "French", "de": "German", "es": "Spanish", "pt": "Portuguese", "it": "Italian",
     "ja": "Japanese",
 }  # fmt: skip
-"""Languages that it is asked to translate into."""
+"""Target languages of Granite Speech, by the names its prompts use."""
 _GRANITES_REQUEST = "can you transcribe the speech into a written format?"
-"""What Granite Speech was trained to be asked."""
+"""The instruction that Granite Speech was trained with."""
 
 
 def manner_of(loaded: LoadedModel, composer: PromptComposer) -> Manner:
-    """Returns the manner of a model whose kind is in MANNERS. Raises ModelRefused: its files lack something of it."""
+    """Returns the manner of a model whose type is in MANNERS. Raises ModelRefused if its files lack something."""
     return MANNERS[loaded.model.config.model_type](loaded, composer)
 
 
 class _Asking:
-    """A processor whose chat template writes text: transformers 5.17 gives requests for transcripts in tokens alone."""
+    """Wraps a processor so that its chat template returns text: transformers 5.17 only tokenizes such requests."""
 
     def __init__(self, processor: Any) -> None:
         self._processor = processor
@@ -48,7 +48,7 @@ class _Asking:
 
 
 def _own_request(processor: Any, **wish: Any) -> str:
-    """Returns the prompt that a processor itself writes; what is wished for in empty words is left out."""
+    """Returns the prompt that the processor writes for a request. Empty options are left out."""
     given = {name: value for name, value in wish.items() if value}
     asking: Any = _Asking(processor)
     (prompt,) = type(processor).apply_transcription_request(asking, _UNHEARD, **given)
@@ -104,7 +104,7 @@ def _glmasr(loaded: LoadedModel, _: PromptComposer) -> Manner:
 
 
 def _audioflamingo3(loaded: LoadedModel, _: PromptComposer) -> Manner:
-    """Its answers are sentences about a recording, as its processor takes them off."""
+    """Its answers wrap the transcript in a sentence, which the processor can remove."""
     processor = _processor(loaded)
     return Manner(
         lambda _: _own_request(processor), lambda text: Written(processor._strip_assistant_prefix_and_quotes(text))
@@ -117,7 +117,7 @@ def _moss(loaded: LoadedModel, _: PromptComposer) -> Manner:
     def read(text: str) -> Written:
         try:
             found: Any = processor.extract_speaker_dict(text)
-        except (ValueError, OverflowError):  # of a time that is none
+        except (ValueError, OverflowError):  # a time is not a number
             found = text
         if isinstance(found, str):
             return Written(found.strip())
@@ -137,7 +137,7 @@ def _vibevoice_asr(loaded: LoadedModel, _: PromptComposer) -> Manner:
 
 
 def _granite_speech(loaded: LoadedModel, composer: PromptComposer) -> Manner:
-    """Version 3.3, which has an adapter, was not trained with words that are likely."""
+    """Version 3.3, recognizable by its adapter, was not trained with hotwords."""
 
     def request(wish: Wish) -> str:
         asked = f"translate the speech to {_GRANITES[wish.target]}" if wish.target else _GRANITES_REQUEST
@@ -148,7 +148,7 @@ def _granite_speech(loaded: LoadedModel, composer: PromptComposer) -> Manner:
 
 
 def _granite_speech_plus(_: LoadedModel, composer: PromptComposer) -> Manner:
-    """It neither translates nor takes words that are likely."""
+    """It neither translates nor takes hotwords."""
     return Manner(lambda _: _turn(composer, _GRANITES_REQUEST))
 
 
@@ -167,7 +167,7 @@ MANNERS: Mapping[str, Callable[[LoadedModel, PromptComposer], Manner]] = {
 
 
 def _turn(composer: PromptComposer, asked: str) -> str:
-    """Returns the prompt of a turn that shows a recording and asks for something."""
+    """Returns the prompt of a user turn with a recording and a text."""
     parts = [{"type": "audio"}, {"type": "text", "text": asked}]
     return composer.written(Chat([{"role": "user", "content": parts}], [], continue_last=False))
 
@@ -178,7 +178,7 @@ def _processor(loaded: LoadedModel) -> Any:
 
 
 def _language_names(processor: Any) -> Mapping[str, str]:
-    """Returns the names that a processor writes into prompts, by codes."""
+    """Returns the language names of a processor's prompts, by code."""
     return _module_of(processor).LANGUAGE_CODE_TO_NAME
 
 

@@ -1,4 +1,4 @@
-"""Transcripts that are written as a list of objects in JSON, one for each stretch of what one speaker said."""
+"""Parses transcripts that are JSON lists of objects, one for each segment of one speaker (VibeVoice-ASR)."""
 
 import json
 import re
@@ -7,17 +7,17 @@ from typing import Any
 from services.engine.dictation.manner import Part, Written
 
 _ROLE = "assistant"
-"""Who speaks, which VibeVoice-ASR writes before its list."""
+"""VibeVoice-ASR writes this role before its list."""
 _GAP = re.compile(r"[\s,]*")
 _BEGUN = re.compile(r'\{.*"Content"\s*:\s*(?P<content>"(?:[^"\\]|\\.)*)', re.DOTALL)
-"""An object that breaks off within what was said."""
+"""An object that is cut off within its text."""
 _NO_TIME = 1e9
-"""Seconds that no recording has."""
+"""Times of so many seconds or more are refused as invalid."""
 _DECODER = json.JSONDecoder()
 
 
 def read_objects(text: str) -> Written:
-    """Returns what an answer says, or the beginning of one. One of another form is taken for the transcript itself."""
+    """Parses an answer, which may be cut off. An answer of another form is taken as the bare transcript."""
     text = text.strip().removeprefix(_ROLE).strip()
     if not text.startswith("["):
         return Written(text)
@@ -34,7 +34,7 @@ def read_objects(text: str) -> Written:
 
 
 def _whole(text: str) -> tuple[list[Any], str]:
-    """Returns the values of a list that are written to their ends, and what follows them."""
+    """Returns the complete values of a list that may be cut off, and the rest of the text."""
     found: list[Any] = []
     place = 1
     while True:
@@ -51,7 +51,7 @@ def _tells(value: Any) -> bool:
 
 
 def _unquoted(text: str) -> str:
-    """Returns what a text in JSON says that has no end, but for an escape that breaks off."""
+    """Returns the content of a JSON string without its closing quote, dropping an incomplete escape at its end."""
     for end in (text, text[: text.rfind("\\")]):
         try:
             return _text(json.loads(f'{end}"', strict=False))
@@ -61,10 +61,10 @@ def _unquoted(text: str) -> str:
 
 
 def _text(content: str) -> str:
-    """Returns what can be sent of it: JSON may have half of a character, as where an answer breaks off within one."""
+    """Drops unpaired surrogates, which JSON may contain and UTF-8 cannot encode."""
     return content.encode(errors="ignore").decode()
 
 
 def _is_time(value: Any) -> bool:
-    # Digits may go on for longer than any float is large.
+    # Integers of JSON may be larger than any float, so they are compared, not converted.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _NO_TIME

@@ -1,4 +1,4 @@
-"""The engine: one thread that owns a model, and takes all utterances further together that have sound enough."""
+"""The engine of streaming recognizers: one thread owns the model and steps all ready utterances together."""
 
 import logging
 import math
@@ -28,17 +28,17 @@ log = logging.getLogger(__name__)
 class FollowingEngine(Engine):
     """`follow` is called on an event loop and returns at once; all else happens in the engine's thread.
 
-    Live speech waits for no recording: it has a queue of its own, and takes the row of one that is being written.
+    Live speech has priority over recordings: it has its own queue and may take a recording's row.
     """
 
     def __init__(self, model: FollowingModel, admission: Admission, metrics: EngineMetrics, most_live: int) -> None:
-        """`admission` is that of recordings; of live speech, `most_live` utterances may wait."""
+        """`admission` limits waiting recordings; `most_live` limits waiting utterances of live speech."""
         super().__init__("following-engine", admission, metrics)
         self.live = Admission(QueueLimits(most_live))
         self._model = model
         self._new: deque[Session] = deque()
         self._sent: deque[tuple[Session, Letter]] = deque()
-        self._left: deque[Session] = deque()
+        self._cancelled: deque[Session] = deque()
         self._seats = seats = Seats(model.rows, model.rate)
         metrics.requests_running.set_function(lambda: len(seats.seated))
         metrics.requests_waiting.set_function(lambda: admission.requests + self.live.requests)
@@ -47,20 +47,20 @@ class FollowingEngine(Engine):
         )
 
     def follow(self, deadline: float | None, work: Work, *, recorded: bool = False) -> FollowingStream:
-        """Queues an utterance, and returns what takes its samples and tells what is written. Its time goes to `work`.
+        """Queues an utterance and returns its stream: samples in, tokens out. Adds compute time to `work`.
 
-        One that is `recorded` is there already: it gives its row to live speech, and begins anew later.
+        A `recorded` utterance may lose its row to live speech; it is then computed again from its beginning.
 
-        Raises what Admission.enter raises. The stream raises that too, and:
+        Raises what Admission.enter raises. The stream's methods raise that too, and:
             DeadlineExceeded: the deadline passed before the last token.
-            DeviceOutOfMemory: there was not enough for one of its steps.
+            DeviceOutOfMemory: a step did not fit into the device's memory.
             Internal: the model failed.
         """
         queue = self.admission if recorded else self.live
         queue.enter(1, deadline)
         stream = FollowingStream(
             send=lambda letter: self._thread.post(self._sent, (session, letter)),
-            leave=lambda: self._thread.post(self._left, session),
+            leave=lambda: self._thread.post(self._cancelled, session),
         )
         now = time.monotonic()
         session = Session(deadline, now, work, stream, queue, recorded, touched=now)
@@ -83,7 +83,7 @@ class FollowingEngine(Engine):
                 worked = True
             self._thread.busy_since = None
             if not worked:
-                self._thread.wait(self._new, self._sent, self._left, seconds=self._pause())
+                self._thread.wait(self._new, self._sent, self._cancelled, seconds=self._timeout())
         self._thread.end()
         self._receive()
         self._end_all(self._thread.farewell)
@@ -92,36 +92,36 @@ class FollowingEngine(Engine):
         while self._new:
             self._seats.come(self._new.popleft())
         now = time.monotonic()
-        told: set[Session] = set()
+        updated: set[Session] = set()
         while self._sent:
             session, letter = self._sent.popleft()
             if not session.ended:
                 session.take(letter)
                 session.touched = now
-                told.add(session)
-        while self._left:
-            self._end(self._left.popleft(), "cancelled")
+                updated.add(session)
+        while self._cancelled:
+            self._end(self._cancelled.popleft(), "cancelled")
         for session in self._seats:
             if session.deadline is not None and now >= session.deadline:
                 self._end(session, "deadline_exceeded", DeadlineExceeded("The deadline passed."))
-        self._tell_idle(told)
+        self._tell_idle(updated)
 
     def _tell_idle(self, sessions: Iterable[Session]) -> None:
-        """Tells those that have all they can have of what came."""
+        """Tells sessions that cannot go on how many samples they have processed, so that their readers know."""
         for session in sessions:
             if session.track is not None and not session.ended and not session.track.ready:
                 _send(session, Progress(heard=session.heard))
 
     def _seat(self) -> None:
-        """Gives rows to those that have something to be heard, if need be of others."""
+        """Gives rows to sessions with new audio, if need be rows of other sessions."""
         while (found := self._seats.next(time.monotonic())) is not None:
             session, row = found
             session.sit(self._model.track(row, session.written), row, time.monotonic())
             self._seats.sit(session)
             self._tell_idle([session])
 
-    def _pause(self) -> float | None:
-        """Returns how many seconds nothing is to be done unless something comes, or None for ever."""
+    def _timeout(self) -> float | None:
+        """Returns the seconds until the next deadline or idle timeout; None without any."""
         ends = [each.deadline for each in self._seats if each.deadline is not None]
         if (idle := self._seats.next_idle()) is not None:
             ends.append(idle)
@@ -129,10 +129,10 @@ class FollowingEngine(Engine):
 
     @torch.inference_mode()
     def _step(self) -> bool:
-        """Takes all that have sound enough a token further. Returns whether any had."""
+        """Steps all sessions that have enough audio for a token. Returns whether there were any."""
         self._seat()
         ready = [session for session in self._seats.seated if session.track is not None and session.track.ready]
-        ready.sort(key=lambda session: session.row)  # as rows adjoin
+        ready.sort(key=lambda session: session.row)  # adjacent rows of the cache are read without a copy
         if not ready:
             return False
         began = time.monotonic()
@@ -146,7 +146,7 @@ class FollowingEngine(Engine):
         return True
 
     def _written(self, sessions: Sequence[Session]) -> dict[Session, Written]:
-        """Returns the next token of each, but for those that fail by themselves, which are ended."""
+        """Returns the next token of each session. If a step fails it is repeated one by one, and failing ones end."""
         try:
             return dict(zip(sessions, self._model.step([session.track for session in sessions]), strict=True))
         except Exception as error:
@@ -170,7 +170,7 @@ class FollowingEngine(Engine):
             log.error("The model wrote what is no number", extra={"request_id": session.timeline.request_id})
             self._end(session, "error", Internal())
             return
-        # One that began anew writes again what is known.
+        # A session that lost its row first repeats the tokens that were already sent.
         new = [written] if track.count > len(session.written) else []
         session.written += [each.token for each in new]
         self._metrics.generation_tokens.inc(len(new))
@@ -186,8 +186,8 @@ class FollowingEngine(Engine):
 
     def _fail(self, session: Session, error: Exception, lacking: bool) -> None:
         if lacking:
-            told = DeviceOutOfMemory("The device has not enough memory for a step of this speech.")
-            self._end(session, "out_of_memory", told)
+            failure = DeviceOutOfMemory("The device has not enough memory for a step of this speech.")
+            self._end(session, "out_of_memory", failure)
         else:
             said = {"request_id": session.timeline.request_id}
             log.error("The model failed on an utterance", exc_info=error, extra=said)
@@ -220,6 +220,6 @@ class FollowingEngine(Engine):
 
 
 def _send(session: Session, progress: Progress) -> None:
-    """Hands over what became known. For a loop that has been closed there is no reader, and it is dropped."""
+    """Delivers progress on the stream's event loop. If that loop is closed nobody reads, and it is dropped."""
     with suppress(RuntimeError):
         session.stream.loop.call_soon_threadsafe(session.stream.deliver, progress)

@@ -1,4 +1,4 @@
-"""Kyutai's speech to text: a codec's tokens beside each token of text, 12.5 a second."""
+"""Kyutai STT: the decoder reads the codec's tokens of a frame with each text token, 12.5 per second."""
 
 import math
 from collections import deque
@@ -18,23 +18,23 @@ from services.engine.media.recording import Samples
 from services.engine.model_rules import token_ids
 
 _AHEAD = 25
-"""Frames that the codec hears at once at most, of a recording that is all there."""
+"""Frames that the codec encodes at once at most, when they are there (recordings)."""
 
 
 class KyutaiTrack(Track):
-    """See Track. A token is written behind a frame of sound, but for the first one: that comes before all."""
+    """See Track. Each token needs one more frame, but the first, which needs none."""
 
     def __init__(self, row: int, written: Sequence[int], own: "KyutaiModel") -> None:
         super().__init__(row, written, own, SoundBuffer(own.silence_before), first=1)
         self.token = own.first_token
         self.codes = deque[Tensor]()
-        """The codec's tokens `[codebooks]` of frames that the decoder has not read."""
+        """Codec tokens `[codebooks]` of frames that the decoder has not read."""
         self.heard = 0
-        """Frames that the codec has heard."""
+        """Number of frames that the codec has encoded."""
         self.ear: dict[str, Any] = {"use_streaming": True}
-        """What the codec keeps of them."""
+        """The codec's streaming state."""
         self.failed: Exception | None = None
-        """What the codec failed with, which has half heard something since then."""
+        """The codec's error: its state is undefined after it, so each further step raises it again."""
         self._own = own
 
     @property
@@ -47,11 +47,11 @@ class KyutaiTrack(Track):
         self.last = (self.sound.end + self._own.silence_behind) // self._own.frame
 
     def has(self, index: int) -> bool:
-        """Returns whether the frame that the codec hears as its `index`-th is there, or is silence."""
+        """Returns whether the codec's `index`-th frame is complete; after the end, silence completes any frame."""
         return self.last >= 0 or (self._frame_of(index) + 1) * self._own.frame <= self.sound.end
 
     def samples_of(self, index: int) -> Samples:
-        """Returns that frame."""
+        """Returns the samples of the codec's `index`-th frame, and drops earlier samples."""
         frame, begin = self._own.frame, self._frame_of(index) * self._own.frame
         samples = self.sound.read(begin, begin + frame)
         if index >= self._own.repeated:
@@ -64,7 +64,7 @@ class KyutaiTrack(Track):
 
 
 class KyutaiModel(FollowingModel):
-    """Its codec hears each utterance by itself, keeping what its convolutions need; the decoder takes all together."""
+    """The codec encodes each utterance by itself, with its streaming state; the decoder steps all in one batch."""
 
     def __init__(self, loaded: LoadedAudioModel, room: Room, seconds: float) -> None:
         model: Any = loaded.model
@@ -74,9 +74,9 @@ class KyutaiModel(FollowingModel):
         self.first_token = int(model.config.bos_token_id)
         self.end_ids = token_ids(model.generation_config.eos_token_id)
         self.silence_before = int(extractor.audio_silence_prefix_seconds * self.rate)
-        # Beside the delay, the extractor adds a second.
+        # The extractor pads with one second more than the delay.
         self.silence_behind = int((extractor.audio_delay_seconds + 1.0) * self.rate)
-        # By windows of some length, `generate` has the codec hear the first of them twice.
+        # With an audio window, the library's `generate` encodes the frames of the first window twice.
         self.repeated = int(getattr(model.generation_config, "audio_window_size", None) or 0)
         self._model = model
         self._cache_name = cache_name(model)
@@ -113,7 +113,7 @@ class KyutaiModel(FollowingModel):
         return found
 
     def _codes(self, track: KyutaiTrack) -> Tensor:
-        """Returns the codec's tokens of the next frame. It hears several at once where they are there."""
+        """Returns the codec tokens of the next frame; encodes several frames at once if they are there."""
         if track.failed is not None:
             raise track.failed
         if not track.codes:

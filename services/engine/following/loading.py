@@ -1,4 +1,4 @@
-"""Loads a checkpoint that writes while it hears."""
+"""Loads streaming recognizers."""
 
 import json
 import math
@@ -24,10 +24,10 @@ Loader = Callable[[Checkpoint, Room, float], FollowingModel]
 
 
 def load_following_model(checkpoint: Checkpoint, kind: str, room: Room, seconds: float) -> FollowingModel:
-    """Loads a model of a kind in FOLLOWERS, for utterances of at most so many seconds.
+    """Loads a model whose type `kind` is in FOLLOWERS, for utterances of at most `seconds`.
 
     Raises:
-        ModelRefused: its files are missing or unsafe to load, it fails on noise, or there is no room for one utterance.
+        ModelRefused: files are missing or unsafe to load, the model fails on noise, or no row fits into memory.
     """
     model = FOLLOWERS[kind](checkpoint, room, seconds)
     try:
@@ -44,7 +44,7 @@ def _kyutai(checkpoint: Checkpoint, room: Room, seconds: float) -> FollowingMode
 
 
 def _voxtral(checkpoint: Checkpoint, room: Room, seconds: float) -> FollowingModel:
-    """Loads it without mistral-common: its tokenizer as any other, and what it is shown by the same file."""
+    """Loads the tokenizer with transformers and the prompt from tekken.json, without mistral-common."""
     loaded = load_audio_model(checkpoint, AutoModelForSpeechSeq2Seq)
     with refusals(checkpoint.source):
         tokenizer: Any = TokenizersBackend.from_pretrained(checkpoint.source, **checkpoint.shared)
@@ -60,15 +60,15 @@ def _streaming_prompt(
         raise ModelRefused(f"The tokenizer of {checkpoint.source} has no {_PADDING}, with which every text begins.")
     first, delay = loaded.config.text_config.bos_token_id, loaded.config.default_num_delay_tokens
     file = find_file(checkpoint, "tekken.json")
-    told: dict[str, Any] = json.loads(file.read_text()).get("audio", {}) if file else {}
-    if "transcription_delay_ms" in told:
-        delay = math.ceil(told["transcription_delay_ms"] / 1000 * _TOKENS_PER_SECOND)
-    return StreamingPrompt(first, padding, told.get("streaming_n_left_pad_tokens", StreamingPrompt.left), delay)
+    audio: dict[str, Any] = json.loads(file.read_text()).get("audio", {}) if file else {}
+    if "transcription_delay_ms" in audio:
+        delay = math.ceil(audio["transcription_delay_ms"] / 1000 * _TOKENS_PER_SECOND)
+    return StreamingPrompt(first, padding, audio.get("streaming_n_left_pad_tokens", StreamingPrompt.left), delay)
 
 
 @torch.inference_mode()
 def _tried(model: FollowingModel) -> bool:
-    """Takes noise through the model, in all rows that a step may have at least. Returns whether all was a number."""
+    """Runs a second of noise in up to two rows. Returns whether all log-probabilities were finite."""
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, model.rate).astype(np.float32)
     tracks = [model.track(row, []) for row in range(min(model.rows, 2))]
     for track in tracks:
@@ -81,4 +81,4 @@ def _tried(model: FollowingModel) -> bool:
 
 
 FOLLOWERS: Mapping[str, Loader] = {"kyutai_speech_to_text": _kyutai, "voxtral_realtime": _voxtral}
-"""By the types of configurations."""
+"""Loaders by model type."""

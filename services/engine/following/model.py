@@ -1,4 +1,4 @@
-"""What a model is that writes while it hears: a token for each frame of sound, as it comes."""
+"""The interface of streaming recognizers, which write one token for each frame of audio."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
@@ -15,25 +15,25 @@ from services.engine.media.recording import Samples
 
 @dataclass(frozen=True)
 class Written:
-    """A token, and how likely the model found it."""
+    """A token and its log-probability."""
 
     token: int
     log_probability: float
 
 
 class Track(ABC):
-    """One utterance on its way through a model. Belongs to the thread that owns the model."""
+    """The state of one utterance in a model. Belongs to the thread that owns the model."""
 
     def __init__(self, row: int, written: Sequence[int], own: "FollowingModel", sound: SoundBuffer, first: int) -> None:
-        """Begins with `first` tokens that stand before the text, which begins with what was `written` before."""
+        """`first` is the number of prompt tokens. `written` are tokens to repeat, of an utterance that lost its row."""
         self.row = row
         self.sound = sound
         self.place = 0
-        """Tokens read."""
+        """Number of tokens read."""
         self.token = -1
-        """The one behind them."""
+        """The token to read next."""
         self.last = -1
-        """Tokens read in all, once that is known."""
+        """Number of tokens to read in all; -1 until the end of the audio is known."""
         self._first = first
         self._written = list(written)
         self._end_ids = own.end_ids
@@ -41,7 +41,7 @@ class Track(ABC):
     @property
     @abstractmethod
     def ready(self) -> bool:
-        """Whether there is sound enough for the next token."""
+        """Whether there is enough audio for the next step."""
 
     @property
     def done(self) -> bool:
@@ -50,52 +50,52 @@ class Track(ABC):
 
     @property
     def count(self) -> int:
-        """Tokens written."""
+        """Number of tokens written."""
         return max(self.place + 1 - self._first, 0)
 
     @property
     def forced(self) -> int | None:
-        """The token to be written next, where it was before."""
+        """The next token, if it repeats one written before; else None."""
         return self._written[self.count] if self.count < len(self._written) else None
 
     def push(self, samples: Samples) -> None:
-        """Takes the next samples, `[n]`."""
+        """Takes the next samples, `[n]` float32."""
         self.sound.push(samples)
 
     @abstractmethod
     def end(self) -> None:
-        """Takes note that no more will come."""
+        """Marks the end of the audio."""
 
 
 class FollowingModel(ABC):
-    """A loaded model, with memory for so many utterances at once."""
+    """A loaded model with a cache of `rows` utterances."""
 
     loaded: LoadedAudioModel
     rate: int
-    """Samples per second of what it reads."""
+    """Sample rate in Hz of the model's input."""
     frame: int
-    """Samples for each token."""
+    """Samples per token."""
     rows: int
-    """Utterances at once."""
+    """Utterances that can be in progress at once."""
     end_ids: Collection[int]
-    """Tokens that end what is written."""
+    """Tokens that end the text."""
 
     @abstractmethod
     def track(self, row: int, written: Sequence[int]) -> Track:
-        """Returns a new utterance in a row that none has; see Track."""
+        """Starts an utterance in a free row; see Track."""
 
     @abstractmethod
     def step(self, tracks: Sequence[Any]) -> list[Written]:
-        """Takes utterances that are ready further, each by the token that is returned.
+        """Steps utterances that are ready, and returns the token of each.
 
-        Where it raises, none was taken further, and others than the one that it failed on can be tried again.
+        If it raises, no utterance has advanced, and all but the failing one can be stepped again.
         """
 
 
 def likeliest(logits: Tensor, forced: Sequence[int | None]) -> list[Written]:
-    """Returns the likeliest token of each row of `[rows, vocabulary]`, or the one that is forced."""
+    """Returns the likeliest token of each row of logits `[rows, vocabulary]`, or the row's forced token."""
     scores = logits.float().log_softmax(-1)
     best = scores.argmax(-1).tolist()
     tokens = [own if given is None else given for own, given in zip(best, forced, strict=True)]
-    told = scores.gather(1, torch.tensor(tokens, device=scores.device)[:, None])[:, 0].tolist()
-    return [Written(token, value) for token, value in zip(tokens, told, strict=True)]
+    values = scores.gather(1, torch.tensor(tokens, device=scores.device)[:, None])[:, 0].tolist()
+    return [Written(token, value) for token, value in zip(tokens, values, strict=True)]

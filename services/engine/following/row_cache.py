@@ -1,4 +1,4 @@
-"""Keys and values of several streams side by side, a row for each, of which the oldest are given up for the newest."""
+"""KV cache of several streams: one ring buffer row for each, in which new tokens overwrite those beyond the window."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,42 +15,42 @@ from services.engine.generation.building.memory_plan import StepCosts, require_r
 
 @dataclass(frozen=True)
 class CacheShape:
-    """What a decoder keeps of each token."""
+    """Dimensions of a decoder's keys and values."""
 
     layers: int
     heads: int
     width: int
     window: int | None
-    """Tokens that one sees of those up to itself; None: all."""
+    """Sliding window of attention in tokens, the token itself included; None: all tokens."""
 
     @classmethod
     def of(cls, config: Any) -> "CacheShape":
-        """Returns what a decoder of a configuration keeps."""
+        """Reads the shape from a decoder's configuration."""
         return cls(config.num_hidden_layers, config.num_key_value_heads, config.head_dim, config.sliding_window)
 
     def capacity(self, most: int, at_once: int) -> int:
-        """Returns how many tokens a row holds, where a stream has `most`, of which so many come at once."""
+        """Returns how many tokens a row must hold, for streams of `most` tokens, `at_once` of them in one forward."""
         return most if self.window is None else min(most, self.window + at_once - 1)
 
     def row_bytes(self, capacity: int, dtype: torch.dtype) -> int:
-        """Returns what a row of that capacity takes."""
+        """Returns the bytes of a row of `capacity` tokens."""
         return 2 * self.layers * self.heads * self.width * capacity * dtype.itemsize
 
 
 @dataclass(frozen=True)
 class Room:
-    """What an operator lets rows take."""
+    """The operator's limits on cache rows."""
 
     bytes: int
     rows: int
-    """At most."""
+    """Most rows."""
     memory: DeviceMemory
 
     def rows_of(self, row_bytes: int) -> int:
-        """Returns how many rows of that size there may be.
+        """Returns how many rows of that size fit.
 
         Raises:
-            ModelRefused: not one, or the device has less free.
+            ModelRefused: not one row fits, or the device has less free memory.
         """
         rows = min(self.bytes // row_bytes, self.rows)
         if rows < 1:
@@ -63,7 +63,7 @@ class Room:
 
 
 class RowCache(Cache):
-    """What a model is given as its cache: keys come with their places already in them, so their order is no matter."""
+    """The cache object for a transformers model. Keys carry their rotary positions, so slots may be in any order."""
 
     def __init__(self, shape: CacheShape, rows: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__(layers=[])
@@ -79,15 +79,15 @@ class RowCache(Cache):
         self._used = 0
 
     def clear(self, row: int) -> None:
-        """Forgets a row. What was there is overwritten: a number that is none would reach others through a mask."""
+        """Empties a row. Overwrites it with zeros, because NaN in masked slots would still reach the output."""
         self._keys[:, row] = 0
         self._values[:, row] = 0
         self._places[row] = -1
 
     def begin(self, rows: Sequence[int], starts: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
-        """Prepares a forward over `count` tokens of each row, from their places `starts` on.
+        """Prepares a forward over `count` tokens of each row, from the positions `starts` on.
 
-        Returns their places `[rows, count]`, and what is added to attention: `[rows, 1, count, tokens held]`.
+        Returns position ids `[rows, count]` and an additive attention mask `[rows, 1, count, slots used]`.
         """
         device = self._places.device
         places = torch.tensor(starts, device=device)[:, None] + torch.arange(count, device=device)
@@ -96,7 +96,7 @@ class RowCache(Cache):
         self._places[self._index, self._slots] = places
         self._used = min(self._capacity, max(starts) + count)
         adjoin = list(rows) == list(range(rows[0], rows[0] + len(rows)))
-        # What lies together need not be copied to be read.
+        # A slice of adjacent rows is a view; other rows are copied by indexing.
         self._rows = slice(rows[0], rows[0] + len(rows)) if adjoin else self._index[:, 0]
         held = self._places[self._rows, None, : self._used]
         seen = (held >= 0) & (held <= places[:, :, None])
@@ -108,13 +108,13 @@ class RowCache(Cache):
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Takes a layer's new keys and values `[rows, heads, count, width]`, and returns all that the rows hold."""
+        """Stores a layer's new keys and values `[rows, heads, count, width]`; returns all that the rows hold."""
         keys, values = self._keys[layer_idx], self._values[layer_idx]
         keys[self._index, :, self._slots] = key_states.transpose(1, 2)
         values[self._index, :, self._slots] = value_states.transpose(1, 2)
         return keys[self._rows, :, : self._used], values[self._rows, :, : self._used]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Returns 0, of any layer: places are told with each forward."""
+        """Returns 0: positions are given with each forward."""
         del layer_idx
         return 0

@@ -1,26 +1,27 @@
-"""The rows of a model that writes while it hears: who has one, and who gets the next."""
+"""Assigns the model's cache rows to utterances."""
 
 from collections.abc import Iterator
 
 from services.engine.following.session import Session
 
 IDLE_SECONDS = 5.0
-"""An utterance that let the model wait so long gives up its row to one that waits; it begins anew when more comes."""
+"""After this time without new audio an utterance loses its row if another one waits; its next audio computes it
+again from its beginning."""
 MOST_YIELDS = 3
-"""Times that the oldest recording gives way to live speech. From then on it has the next row, and keeps it to its end:
-it would never end where somebody always speaks. There is one such recording at a time, so live speech lacks one row."""
+"""How often the oldest recording yields to live speech. After that it gets the next row and keeps it to its end;
+otherwise it might never finish. There is one such recording at a time, so live speech lacks one row at most."""
 
 
 class Seats:
-    """Belongs to the engine's thread."""
+    """Sessions with and without rows. Belongs to the engine's thread."""
 
     def __init__(self, rows: int, rate: int) -> None:
-        """Gives out so many rows; `rate` is how many samples are spoken in a second."""
+        """`rows` is the number of rows, `rate` the sample rate in Hz."""
         self.standing: list[Session] = []
-        """Those without a row, in the order in which they get one."""
+        """Sessions without a row, in the order in which they get one."""
         self.seated: list[Session] = []
         self._recordings: list[Session] = []
-        """All of them, as they came."""
+        """All recordings, in order of arrival."""
         self._free = list(range(rows))
         self._rate = rate
 
@@ -28,13 +29,13 @@ class Seats:
         return iter([*self.standing, *self.seated])
 
     def come(self, session: Session) -> None:
-        """Takes in one that is new."""
+        """Adds a new session."""
         self.standing.append(session)
         if session.recorded:
             self._recordings.append(session)
 
     def next(self, now: float) -> tuple[Session, int] | None:
-        """Returns who of those that stand gets a row, and which, if need be another's, who stands then."""
+        """Returns the next session to get a row, and the row; None if none can. May take the row of another session."""
         elder = self._recordings[0] if self._recordings else None
         for waiting in self._due(elder):
             if self._free or self._displace(waiting, elder, now):
@@ -44,13 +45,13 @@ class Seats:
         return None
 
     def sit(self, session: Session) -> None:
-        """Takes note that one who stood has a row."""
+        """Moves a session from `standing` to `seated`; its `row` is set."""
         self.standing.remove(session)
         self.seated.append(session)
         self._free.remove(session.row)
 
     def leave(self, session: Session) -> None:
-        """Forgets one, wherever it is."""
+        """Removes a session."""
         if session in self.seated:
             self._vacate(session)
         elif session in self.standing:
@@ -59,22 +60,22 @@ class Seats:
             self._recordings.remove(session)
 
     def next_idle(self) -> float | None:
-        """Returns when one whose model waits gives up its row, if somebody wants one; None if nobody does or will."""
+        """Returns when the next idle session may lose its row; None if none is idle or no other session waits."""
         idle = [session.idle_since(self._rate) for session in self._idle()]
         return min(idle) + IDLE_SECONDS if idle and any(session.due for session in self.standing) else None
 
     def _due(self, elder: Session | None) -> Iterator[Session]:
-        """Yields who may get a row next, first who is first: live speech before recordings, as a rule."""
+        """Yields candidates for the next row: the oldest recording if it yielded often, live speech, recordings."""
         if elder is not None and elder.due and elder.yields >= MOST_YIELDS:
             yield elder
         for recorded in (False, True):
             yield from [each for each in self.standing if each.due and each.recorded is recorded][:1]
 
     def _displace(self, waiting: Session, elder: Session | None, now: float) -> bool:
-        """Takes a row for one that waits. Returns whether there was one to be taken.
+        """Takes a row from another session. Returns whether one could be taken.
 
-        It is that of whoever let the model wait longest, if that is long enough; else live speech takes that of the
-        recording of which least was written, which goes on before the other ones.
+        It is the row of the session that is idle longest, if long enough; else live speech takes the row of the
+        recording with the fewest tokens, which then is the first to get one back.
         """
         session = min(self._idle(), key=lambda each: each.idle_since(self._rate), default=None)
         if session is not None and now - session.idle_since(self._rate) >= IDLE_SECONDS:
@@ -95,5 +96,5 @@ class Seats:
 
     def _vacate(self, session: Session) -> None:
         self.seated.remove(session)
-        self._free = sorted([*self._free, session.row])  # rows that adjoin are read without being copied
+        self._free = sorted([*self._free, session.row])  # low rows first, to keep rows in use adjacent
         session.rise()

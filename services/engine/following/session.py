@@ -1,4 +1,4 @@
-"""One utterance, from its acceptance to its last token, as the engine sees it."""
+"""One utterance in the engine, from admission to its last token."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from services.engine.media.recording import Samples
 
 @dataclass(eq=False)
 class Session:
-    """Belongs to the engine's thread, but for the stream."""
+    """Belongs to the engine's thread, except for `stream`."""
 
     deadline: float | None
     """On the clock of `time.monotonic`, as all times here."""
@@ -21,38 +21,38 @@ class Session:
     work: Work
     stream: FollowingStream
     queue: Admission
-    """Where it is counted while it waits for a row."""
+    """The queue that counts it while it waits for a row."""
     recorded: bool
-    """Whether all of it was there when it came."""
+    """Whether it is a recording, whose audio arrives all at once."""
     track: Track | None = None
-    """Where it is, while it has a row."""
+    """Its state in the model while it has a row."""
     row: int = -1
     pieces: list[Samples] = field(default_factory=list[Samples])
-    """All that came, for one that has to begin anew."""
+    """All audio so far, kept in case it loses its row."""
     heard: int = 0
-    """Samples in them."""
+    """Number of samples in `pieces`."""
     whole: bool = False
-    """Whether no more will come."""
+    """Whether its audio is complete."""
     written: list[int] = field(default_factory=list[int])
     due: bool = False
-    """Whether there is something that no row has heard."""
+    """Whether it has audio that was not pushed to a track."""
     touched: float = 0.0
-    """When something last came or was written."""
+    """When audio last arrived or a token was last written."""
     seated: float = 0.0
     """When it got its row."""
     before: int = 0
-    """Samples that had come by then."""
+    """Number of samples when it got its row."""
     counted: bool = True
-    """Whether it is, in its queue."""
+    """Whether `queue` counts it now."""
     yields: int = 0
-    """Times that live speech went before it, or took its row, since no recording here came before it."""
+    """How often live speech went first or took its row while it was the oldest recording."""
     ended: bool = False
 
     def __post_init__(self) -> None:
         self.timeline = followed(self.arrival)
 
     def take(self, samples: Samples | None) -> None:
-        """Takes the next samples, or their end."""
+        """Takes the next samples; None is their end."""
         if samples is None:
             self.whole = True
         else:
@@ -64,33 +64,33 @@ class Session:
             self.wait()
 
     def wait(self) -> None:
-        """Takes note that there is something which no row has heard."""
+        """Marks that it waits for a row, and counts it in its queue."""
         self.due = True
         if not self.counted:
             self.counted = True
             self.queue.come_back(1)
 
     def part(self, *, started: bool) -> None:
-        """Waits no more."""
+        """Stops counting it in its queue."""
         if self.counted:
             self.counted = False
             self.queue.leave(1, started=started)
 
     def sit(self, track: Track, row: int, now: float) -> None:
-        """Gives it a row, where it begins with all that came so far."""
+        """Gives it a row and pushes all audio so far to the new track."""
         self.track, self.row = track, row
         self.seated, self.before = now, self.heard
-        # Only what is new tells how fast those that wait get on: what begins anew was in their way before.
+        # Admission estimates the queue's speed from starts, so a session counts only when it starts first.
         self.part(started=self.timeline.started is None)
         self.timeline.started = now if self.timeline.started is None else self.timeline.started
         self._hand(track, [*self.pieces, *([None] if self.whole else [])])
 
     def rise(self) -> None:
-        """Takes its row away."""
+        """Takes its row."""
         self.track, self.row = None, -1
 
     def idle_since(self, rate: int) -> float:
-        """Returns since when the model waits for it: nothing comes, or less than is spoken in the time."""
+        """Returns since when it is idle: since its last audio or token, or since its audio fell behind real time."""
         return min(self.touched, self.seated + (self.heard - self.before) / rate)
 
     def _hand(self, track: Track, pieces: list[Samples | None]) -> None:
@@ -102,5 +102,5 @@ class Session:
         self.due = False
 
     def times(self, now: float) -> GenerationTimes:
-        """Returns where the time went, of one that ends now."""
+        """Returns the timing of a session that ends now."""
         return times_of(self.timeline, now, self.work.seconds)

@@ -1,4 +1,4 @@
-"""The samples of one utterance that a model still has to read."""
+"""Buffer of an utterance's samples that a model has still to read."""
 
 import numpy as np
 
@@ -6,29 +6,29 @@ from services.engine.media.recording import Samples
 
 
 class SoundBuffer:
-    """Samples by their place in the utterance, silence before it included."""
+    """Samples, addressed by their index in the utterance with the silence before it."""
 
     def __init__(self, silence: int) -> None:
-        """Begins with so many samples of silence."""
+        """Starts with `silence` samples of silence."""
         self._pieces: list[Samples] = [np.zeros(silence, np.float32)]
         self._begin = 0
         self.end = silence
-        """The place behind the last sample."""
+        """Index after the last sample."""
 
     def push(self, samples: Samples) -> None:
-        """Takes the next samples."""
+        """Appends samples, `[n]`."""
         self._pieces.append(samples)
         self.end += len(samples)
 
     def read(self, begin: int, end: int) -> Samples:
-        """Returns the samples from place `begin` to before `end`; silence where there are none yet."""
+        """Returns samples `begin` to `end - 1`, padded with silence beyond the last one."""
         if len(self._pieces) > 1:
             self._pieces = [np.concatenate(self._pieces)]
         found = self._pieces[0][begin - self._begin : max(end - self._begin, 0)]
         return np.pad(found, (0, end - begin - len(found)))
 
     def forget(self, before: int) -> None:
-        """Gives up what lies before a place. To be called behind `read`."""
+        """Drops samples before the index `before`. To be called after `read`, which merges the pieces."""
         if before > self._begin:
             self._pieces = [self._pieces[0][before - self._begin :], *self._pieces[1:]]
             self._begin = before

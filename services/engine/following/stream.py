@@ -1,4 +1,4 @@
-"""What the event loop sees of one utterance that is written down while it is heard."""
+"""The event loop's side of one utterance in the engine."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,28 +9,28 @@ from services.engine.generation.requests.request import GenerationTimes
 from services.engine.media.recording import Samples
 
 Letter = Samples | None
-"""Samples, or the end of them."""
+"""Samples; None is their end."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What became known of it."""
+    """News of an utterance from the engine."""
 
     written: Sequence[Written] = ()
     heard: int | None = None
-    """Samples behind which nothing can be written until more come; None while there are steps to take."""
+    """Number of samples processed, sent when no step is possible until more arrive; None while there are steps."""
     end: GenerationTimes | Exception | None = None
 
 
 class FollowingStream:
-    """Belongs to the event loop on which it was made."""
+    """Takes samples and collects tokens. Belongs to the event loop on which it was made."""
 
     def __init__(self, send: Callable[[Letter], object], leave: Callable[[], object]) -> None:
-        """`send` is called with samples and with the end of them, `leave` when nobody wants the rest."""
+        """`send` is called with samples and their end, `leave` when the stream is cancelled."""
         self.loop = asyncio.get_running_loop()
         self.written: list[Written] = []
         self.times: GenerationTimes | None = None
-        """Where the time went, once all is written."""
+        """Timing, once the last token is written."""
         self._send = send
         self._leave = leave
         self._sent = 0
@@ -39,39 +39,39 @@ class FollowingStream:
         self._changed = asyncio.Event()
 
     def push(self, samples: Samples) -> None:
-        """Hands over the next samples, `[n]`, which nobody changes any more."""
+        """Sends samples `[n]` to the engine. They must not be changed afterwards."""
         self._sent += len(samples)
         self._send(samples)
 
     def end(self) -> None:
-        """Lets it be written to its end."""
+        """Marks the end of the audio."""
         self._send(None)
 
     def cancel(self) -> None:
-        """Lets the rest be. Harmless after the end."""
+        """Cancels the utterance. Does nothing after its end."""
         self._leave()
-        self._send, self._leave, self._error = _nothing, _nothing, None  # or both sides would keep each other
+        self._send, self._leave, self._error = _nothing, _nothing, None  # breaks reference cycles with the engine
 
     @property
     def caught_up(self) -> bool:
-        """Whether all that was handed over is worked on."""
+        """Whether the engine has processed all samples as far as it can."""
         return self._heard == self._sent or self.times is not None
 
     async def advanced(self, known: int) -> None:
-        """Returns when more than `known` tokens are written, or all that was handed over is worked on.
+        """Waits until more than `known` tokens are written or the engine has caught up.
 
-        Raises what ended it, if anything did.
+        Raises the error that ended the utterance, if any.
         """
         await self._until(lambda: len(self.written) > known or self.caught_up)
 
     async def finished(self) -> GenerationTimes:
-        """Returns what it took, when all is written. Raises what ended it before, if anything did."""
+        """Waits for the last token and returns the timing. Raises the error that ended the utterance, if any."""
         await self._until(lambda: self.times is not None)
         assert self.times is not None
         return self.times
 
     def deliver(self, progress: Progress) -> None:
-        """Takes what became known. Called on the event loop."""
+        """Takes news from the engine. Called on the event loop."""
         self.written += progress.written
         if progress.heard is not None:
             self._heard = progress.heard
@@ -90,4 +90,4 @@ class FollowingStream:
 
 
 def _nothing(_letter: Letter = None) -> None:
-    """Stands for what nobody is to be told any more."""
+    """Replaces callbacks of a cancelled stream."""

@@ -1,4 +1,4 @@
-"""Voxtral Realtime: sound is added to each token of text, 12.5 a second, and heard as far as it has come."""
+"""Voxtral Realtime: audio embeddings are added to text token embeddings, 12.5 per second, as audio arrives."""
 
 import math
 from collections.abc import Sequence
@@ -17,24 +17,24 @@ from services.engine.generation.running.encoder_decoder_runner import cache_name
 from services.engine.model_rules import token_ids
 
 _BUFFER = 10
-"""Tokens behind the delay in which a last word is written, as mistral-common has it for whole recordings."""
+"""Additional tokens after the delay for the last word, as mistral-common has it for whole recordings."""
 
 
 @dataclass(frozen=True)
 class StreamingPrompt:
-    """What stands before the text, and how much silence is heard with it."""
+    """The prompt tokens before the text, and the silence that belongs to them."""
 
     first: int
     padding: int
-    """The token that stands for silence before the text."""
+    """The token for silence before the text."""
     left: int = 32
-    """Tokens of silence before the sound."""
+    """Tokens of silence before the audio."""
     delay: int = 6
-    """Tokens by which the text comes behind the sound."""
+    """Delay of the text behind the audio, in tokens."""
 
     @property
     def tokens(self) -> list[int]:
-        """Returns all of it."""
+        """The whole prompt."""
         return [self.first, *[self.padding] * (self.left + self.delay)]
 
 
@@ -45,12 +45,12 @@ class VoxtralTrack(Track):
         silence = SoundBuffer(own.prompt.left * own.frame)
         super().__init__(row, written, own, silence, first=len(own.prompt.tokens))
         self.spectrum: Tensor | None = None
-        """That of the token before, `[bins, frames]`, which convolutions look back to."""
+        """Mel frames of the previous token, `[bins, frames]`: the left context of the encoder's convolutions."""
         self._own = own
 
     @property
     def next_count(self) -> int:
-        """Tokens that are read next: all of the prompt at once."""
+        """Number of tokens of the next step: the whole prompt first, then one."""
         return 1 if self.place else self._first
 
     @property
@@ -61,12 +61,12 @@ class VoxtralTrack(Track):
     def end(self) -> None:
         """See Track."""
         behind = self._own.prompt.delay + 1 + _BUFFER
-        # The last one of all is written, and read no more.
+        # The last token is written but not read.
         self.last = math.ceil(self.sound.end / self._own.frame) + behind - 1
 
 
 class VoxtralModel(FollowingModel):
-    """Encoder and decoder take all utterances together; what stands before the text is read by each for itself."""
+    """Encoder and decoder step all utterances in one batch; prompts are prefilled one by one."""
 
     def __init__(self, loaded: LoadedAudioModel, prompt: StreamingPrompt, room: Room, seconds: float) -> None:
         model: Any = loaded.model
@@ -75,9 +75,9 @@ class VoxtralModel(FollowingModel):
         self._extractor = loaded.extractor
         self._hop, self._half = self._extractor.hop_length, self._extractor.n_fft // 2
         self._frames = int(config.audio_length_per_tok)
-        """Of a spectrum, for each token."""
+        """Mel frames per token."""
         self._states = int(config.downsample_factor)
-        """Of the encoder, for each token."""
+        """Encoder states per token."""
         self.frame = self._frames * self._hop
         self.end_ids = token_ids(model.generation_config.eos_token_id)
         self._model = model
@@ -95,7 +95,7 @@ class VoxtralModel(FollowingModel):
         self._sound = RowCache(sound, self.rows, sizes[1], *place)
 
     def reach(self, tokens: int) -> int:
-        """Returns behind which sample the sound of so many tokens ends: windows of a spectrum reach over it."""
+        """Returns the index after the last sample that `tokens` tokens need; STFT windows reach beyond their frames."""
         return (tokens * self._frames - 1) * self._hop + self._half
 
     def track(self, row: int, written: Sequence[int]) -> VoxtralTrack:
@@ -110,14 +110,14 @@ class VoxtralModel(FollowingModel):
         batches = [batch for batch in (*beginning, [track for track in tracks if track.place]) if batch]
         read = [self._read(batch) for batch in batches]
         found: dict[int, Written] = {}
-        for batch, (spectra, tokens) in zip(batches, read, strict=True):  # none goes further before all are read
+        for batch, (spectra, tokens) in zip(batches, read, strict=True):  # advance only once all batches succeeded
             for track, spectrum, written in zip(batch, spectra, tokens, strict=True):
                 self._advance(track, spectrum, written.token)
                 found[track.row] = written
         return [found[track.row] for track in tracks]
 
     def _read(self, tracks: Sequence[VoxtralTrack]) -> tuple[list[Tensor], list[Written]]:
-        """Returns the spectra and the tokens that come next, of utterances that read equally many."""
+        """Runs one step of utterances with equally many new tokens; returns their mel frames and next tokens."""
         count, rows, starts = tracks[0].next_count, [track.row for track in tracks], [track.place for track in tracks]
         tokens = [[track.token] if track.place else self.prompt.tokens for track in tracks]
         spectra = [self._spectrum(track) for track in tracks]
@@ -138,7 +138,7 @@ class VoxtralModel(FollowingModel):
         track.place += track.next_count
 
     def _heard(self, spectra: Sequence[Tensor], rows: list[int], starts: list[int], count: int) -> Tensor:
-        """Returns what is added to the tokens, `[rows, count, width]`."""
+        """Returns the audio embeddings to add to the token embeddings, `[rows, count, width]`."""
         features = torch.stack(list(spectra)).to(self._model.device, self._model.dtype)
         tower = self._model.model.audio_tower
         given = tower.embedder(features)[:, -count * self._states :]
@@ -150,10 +150,10 @@ class VoxtralModel(FollowingModel):
         return self._model.model.multi_modal_projector(states.reshape(len(rows), count, -1))
 
     def _spectrum(self, track: VoxtralTrack) -> Tensor:
-        """Returns the spectrum of the next tokens, behind the one that convolutions look back to, if there is one."""
+        """Returns the mel frames of the next tokens, after those of the previous token if there is one."""
         begin, end = track.place * self.frame, self.reach(track.place + track.next_count)
         samples = track.sound.read(max(begin - self._half, 0), end)
-        # The extractor leaves out the last frame, for which there is silence where it reads no more than it is given.
+        # The extractor drops the last frame. Where it does not pad by centring, a hop of silence makes that frame.
         behind = np.zeros(self._hop if track.place else 0, np.float32)
         (new,) = self._extractor(
             np.concatenate([samples, behind]), sampling_rate=self.rate, center=not track.place, return_tensors="pt"

@@ -1,21 +1,22 @@
-"""Encoder-decoders that write what they hear (Whisper and its kin), on the generation engine.
+"""Speech encoder-decoders on the generation engine: Whisper and its kin.
 
-tokens     the vocabulary's words for languages, tasks and times
+tokens     ids of control tokens: languages, tasks, timestamps
 loading    a model with its feature extractor and its tokens
-hearing    a window of sound in the place of a prompt, and what is learned of it on the way
-encoder    windows through the encoder
-runner     decoders, with an ear for silence, language and the places of words
-build      the engine, checked against the model
-features   long recordings as features
-segments   from tokens to stretches with times
-alignment  from attention to the times of tokens
+hearing    a window of audio as a sequence's source, and what is recorded of it
+encoder    runs windows through the encoder
+runner     runs decoders, and records no-speech and language probabilities and cross-attention
+build      builds the engine and checks it against the model
+features   mel features of recordings of any length
+segments   from tokens to segments with times
+alignment  from cross-attention to token times
 grouping   from tokens to words
 
-And those that hear windows of any length and tell no times (Moonshine, Speech2Text, Cohere ASR, Canary, SeamlessM4T):
+Models that read windows of any length and write no timestamps (Moonshine, Speech2Text, Cohere ASR, Canary,
+SeamlessM4T, SpeechT5):
 
 scribe       a model with its feature extractor
-openings     what its decoder starts with, by kind and language
-state_count  how many states a window comes to
-interface    lets SpeechT5's decoder attend to what lies in pages
-places       what Moonshine Streaming leaves to its decoder and to its processor
+openings     the decoder's first tokens, by kind and language
+state_count  the number of encoder states of a window
+interface    makes SpeechT5's attention use the paged cache
+places       moves Moonshine Streaming's position embeddings from the decoder to the encoder
 """

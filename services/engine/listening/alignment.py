@@ -1,4 +1,4 @@
-"""From where a decoder looks to when its tokens were said."""
+"""Token times from cross-attention, by dynamic time warping as in Whisper."""
 
 from collections.abc import Sequence
 
@@ -11,17 +11,17 @@ Matrix = NDArray[np.float64]
 
 
 def token_times(attention: Sequence[Tensor], opening: int, frames: int, width: int) -> list[float]:
-    """Returns when each token behind the opening begins to be said, in frames.
+    """Returns the frame at which each token after the opening begins.
 
     Args:
-        attention: of each alignment head, `[tokens, frames of the window]`.
-        opening: tokens at the beginning that are no output.
-        frames: those that hold sound; at least one.
-        width: of the median filter that smooths along the frames.
+        attention: weights of each alignment head, `[tokens, frames of the window]`.
+        opening: number of leading tokens that are not part of the transcript.
+        frames: number of frames that hold audio, at least 1.
+        width: width of the median filter over frames.
     """
     looks = stack(list(attention))[:, opening:, :frames].double().numpy()
     spread = looks.std(axis=1, keepdims=True)
-    # Where all tokens look alike, as a single one does, nothing is told.
+    # Frames with equal weights for all tokens, as with a single token, carry no information.
     looks = np.divide(looks - looks.mean(axis=1, keepdims=True), spread, out=np.zeros_like(looks), where=spread > 0)
     if frames > width // 2:
         looks = median_filter(looks, size=(1, 1, width), mode="mirror")
@@ -29,7 +29,7 @@ def token_times(attention: Sequence[Tensor], opening: int, frames: int, width: i
 
 
 def _first_frames(costs: Matrix) -> list[float]:
-    """Returns in which frame each token begins on the cheapest way from the first to the last of both."""
+    """Returns the first frame of each token on the cheapest monotonic path through `costs` `[tokens, frames]`."""
     tokens, frames = costs.shape
     steps = _cheapest_steps(costs)
     token, frame = tokens - 1, frames - 1
@@ -44,13 +44,13 @@ def _first_frames(costs: Matrix) -> list[float]:
 
 
 _BOTH, _TOKEN, _FRAME = 0, 1, 2
-"""To the next token and frame, to the next token within the frame, to the next frame within the token."""
+"""Steps of a path: to the next token and frame, to the next token, to the next frame."""
 
 
 def _cheapest_steps(costs: Matrix) -> NDArray[np.int8]:
-    """Returns by which step each place is reached, `[tokens, frames]`; ties go along the frames.
+    """Returns the step by which each cell is reached, `[tokens, frames]`; ties go to the next frame.
 
-    Goes by diagonals, whose places do not depend on each other.
+    Computes whole diagonals at once, since their cells do not depend on each other.
     """
     tokens, frames = costs.shape
     total = np.full((tokens + 1, frames + 1), np.inf)

@@ -1,4 +1,4 @@
-"""Puts an engine together for a model that writes what it hears, and checks it against the model."""
+"""Builds the engine of a speech encoder-decoder and checks it against the model."""
 
 from functools import partial
 from typing import Any, Protocol
@@ -39,35 +39,35 @@ from services.engine.multimodal.media_queue import MediaQueue
 from services.engine.threads.work_clock import work_clock
 
 _LENGTHS = (1, 4)
-"""Of the prompts that it is checked with."""
+"""Lengths of the prompts that the engine is checked with."""
 _NEW_TOKENS = 8
 
 
 class HeardModel(Protocol):
-    """A model whose encoder hears a window, and whose decoder writes of it."""
+    """A speech encoder-decoder: the encoder reads a window of audio, the decoder writes tokens."""
 
     @property
     def loaded(self) -> LoadedModel:
-        """With as many source tokens as there are states of the longest window."""
+        """The model. Its `source_tokens` are the encoder states of the longest window."""
         ...
 
     @property
     def encoder(self) -> WindowEncoder:
-        """What encodes its windows."""
+        """Encodes windows."""
         ...
 
     @property
     def alignment_heads(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of a decoder layer and a head that follows the sound."""
+        """Pairs of a decoder layer and a head whose cross-attention follows the audio."""
         ...
 
     def noise(self, seed: int) -> Medium:
-        """Returns the longest window, in which nothing is alike, not encoded yet."""
+        """Returns the longest window, of noise, not encoded yet."""
         ...
 
 
 def build_listening_engine(model: HeardModel, settings: EngineSettings, metrics: EngineMetrics) -> BuiltEngine:
-    """Returns the engine. Raises ModelRefused: its results differ from the model's own, or its cache is too small."""
+    """Builds the engine. Raises ModelRefused if its results differ from the model's, or the cache is too small."""
     loaded = model.loaded
     require_rows(loaded, settings.max_sequences)
     require_wide(settings, f"{loaded.architecture} keeps those of an encoder too.")
@@ -116,16 +116,16 @@ def _run(loaded: LoadedModel, window: Medium, input_ids: Tensor) -> Any:
 
 @torch.inference_mode()
 def _reference(model: HeardModel, encoder: WindowEncoder, length: int) -> Reference:
-    """Returns what the model's own forward makes of noise, and of a prompt of so many tokens with random ones behind.
+    """Returns logits of the model's own forward on noise, for a prompt of `length` tokens and random ones after it.
 
-    Its window has been encoded.
+    The reference's window is encoded.
     """
     loaded = model.loaded
     window = model.noise(length)
     (features,) = encoder.encode([window])
     generator = torch.Generator().manual_seed(length)
     ids = torch.randint(loaded.vocabulary_size, (1, length + _NEW_TOKENS), generator=generator).to(loaded.device)
-    # Some models give padding no place, which one forward over it takes otherwise than one token after the other.
+    # Some models give padding no position, and then one forward differs from token-by-token decoding.
     padding = loaded.tokenizer.pad_token_id
     ids[ids == padding] = 0 if padding else 1
     logits: Tensor = _run(loaded, window, ids).logits[0, length - 1 : -1].float()

@@ -1,4 +1,4 @@
-"""Windows of sound through the encoder."""
+"""Runs windows of audio through the encoder."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from services.engine.generation.running.media import Medium
 
 
 class WindowEncoder:
-    """Does for windows what MediaEncoder does for media among the tokens of a prompt."""
+    """Encodes windows of one fixed length, as a batch. The MediaQueue uses it like a MediaEncoder."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._encoder: Any = model.get_encoder()
@@ -20,17 +20,17 @@ class WindowEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the model lies."""
+        """The model's device."""
         return self._device
 
     def on_module(self, call: Callable[[], None]) -> None:
-        """Has `call` called before each module of the encoder."""
+        """Registers `call` to run before each module of the encoder."""
         for module in self._encoder.modules():
             module.register_forward_pre_hook(lambda *_: call())
 
     @torch.inference_mode()
     def encode(self, media: Sequence[Medium]) -> list[Tensor]:
-        """Returns what the encoder makes of each window, `[frames, width]`."""
+        """Returns the encoder's states of each window, `[frames, width]`."""
         features = torch.cat([medium.inputs["input_features"] for medium in media])
         states: Tensor = self._encoder(input_features=self._given(features))[0]
         return [state.clone() for state in states]
@@ -40,15 +40,15 @@ class WindowEncoder:
 
 
 class LooseEncoder(WindowEncoder):
-    """The same for windows of any length, which are read one by one: none is padded, so none hears of others."""
+    """Encodes windows of any length, one by one: without padding no window influences another."""
 
     @torch.inference_mode()
     def encode(self, media: Sequence[Medium]) -> list[Tensor]:
-        """Returns what the encoder makes of each window, `[states, width]`."""
+        """Returns the encoder's states of each window, `[states, width]`."""
         return [self._encoded(medium) for medium in media]
 
     def _encoded(self, medium: Medium) -> Tensor:
         inputs = {name: self._given(value) for name, value in medium.inputs.items()}
         states: Tensor = self._encoder(**inputs)[0][0]
-        # Of frames that an extractor marks as padding its decoder is shown nothing.
+        # States of frames that the extractor masks as padding are not for the decoder.
         return states[: medium.token_count].clone()

@@ -1,4 +1,4 @@
-"""A recording as features, however long it is."""
+"""Whisper's mel features of a recording of any length."""
 
 from typing import Any
 
@@ -11,20 +11,20 @@ from services.engine.threads.turns import give_way
 
 _BLOCK_SECONDS = 60
 _FLOOR, _SHIFT, _SCALE = 8.0, 4.0, 4.0
-"""The extractor lifts what is this much below the loudest, and scales decades: (log10 + shift) / scale."""
+"""The extractor clamps values to `_FLOOR` decades below the maximum, then scales: (log10 + shift) / scale."""
 
 
 def window_features(extractor: Any, samples: Samples) -> Tensor:
-    """Returns the features `[bins, frames]` of at most one window, filled up with silence as the extractor does."""
+    """Returns features `[bins, frames]` of at most one window, padded with silence by the extractor."""
     found = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="pt")
     return found["input_features"][0]
 
 
 def long_features(extractor: Any, samples: Samples) -> Tensor:
-    """Returns the features `[bins, frames]` of a whole recording: what the extractor makes of it, block by block.
+    """Returns features `[bins, frames]` of a whole recording, computed in blocks, equal to the extractor's.
 
-    It lifts what is far below the loudest, which is known at the end: so the blocks, which were lifted by less, are
-    lifted again. Each is made with what is beside it, as much as a frame hears.
+    Each block is computed with neighbouring samples, as far as an STFT window reaches. The extractor clamps to a floor
+    below the maximum, which is known only at the end: blocks, clamped by their own maximum, are then clamped again.
     """
     hop = extractor.hop_length
     beside = -(-extractor.n_fft // hop)
@@ -43,7 +43,7 @@ def long_features(extractor: Any, samples: Samples) -> Tensor:
 
 
 def windowed(features: Tensor, first: int, frames: int) -> Tensor:
-    """Returns `[bins, frames]` from the frame `first` on; behind the end there is nothing, not even silence."""
+    """Returns features `[bins, frames]` from the frame `first` on, padded with zeros."""
     window = features[:, first : first + frames]
     return torch.nn.functional.pad(window, (0, frames - window.shape[1]))
 

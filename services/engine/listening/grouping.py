@@ -1,27 +1,27 @@
-"""From tokens of text to words."""
+"""Groups text tokens into words, as Whisper does."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 _UNFINISHED = "�"
-"""What part of a character decodes to."""
+"""Incomplete UTF-8 characters decode to this."""
 _ALONE = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _OPENING = frozenset("\"'“¡¿([{-")
 _CLOSING = frozenset("\"'.。,，!！?？:：”)]}、")
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""Languages that do not part their words: each character is taken for one."""
+"""Languages without spaces between words: each character counts as a word."""
 
 
 @dataclass(frozen=True)
 class GroupedWord:
-    """A word with the space before it, if there is one, and its tokens by their places."""
+    """A word with its leading space, if any, and the indices of its tokens."""
 
     text: str
     places: tuple[int, ...]
 
 
 def grouped(ids: Sequence[int], decode: Callable[[Sequence[int]], str], language: str = "") -> list[GroupedWord]:
-    """Returns the words of a text, with the punctuation that belongs to them."""
+    """Returns the words of the tokens `ids`, with adjacent punctuation. `language` is the model's code."""
     pieces = _characters(ids, decode)
     words: list[GroupedWord] = []
     for piece in pieces:
@@ -34,7 +34,7 @@ def grouped(ids: Sequence[int], decode: Callable[[Sequence[int]], str], language
 
 
 def _characters(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> list[GroupedWord]:
-    """Returns runs of tokens that are whole characters."""
+    """Returns the shortest runs of tokens that decode to complete characters."""
     found: list[GroupedWord] = []
     begun = 0
     for place in range(len(ids)):

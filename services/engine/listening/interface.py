@@ -1,4 +1,4 @@
-"""Lets decoders attend by transformers' interface that were written before there was one: SpeechT5's."""
+"""Makes SpeechT5's attention use transformers' attention interface, which its code does not know."""
 
 from collections.abc import Callable
 from types import MethodType
@@ -12,7 +12,7 @@ from services.engine.generation.attention.encoder_decoder import IMPLEMENTATION,
 
 
 def attend_in_pages(decoder: PreTrainedModel) -> None:
-    """Has the attention of a decoder use the paged cache, where it is told to; it goes its own way otherwise."""
+    """Patches the decoder's attention to use the paged cache while that implementation is set; else unchanged."""
     for module in decoder.modules():
         if isinstance(module, SpeechT5Attention):
             module.forward = MethodType(_attending(decoder.config, module.forward), module)
@@ -33,7 +33,7 @@ def _attending(config: Any, own: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _keys(module: Any, states: Tensor, source: Tensor | None, caches: PagedCaches) -> Tensor:
-    """Returns the handle of keys and values, which are handed to the cache where they are new."""
+    """Returns the cache's handle of keys and values; stores new ones first."""
     index = module.layer_idx
     if source is not None and caches.is_updated[index]:
         return caches.cross.handle(index)
@@ -46,5 +46,5 @@ def _keys(module: Any, states: Tensor, source: Tensor | None, caches: PagedCache
 
 
 def _heads(module: Any, states: Tensor) -> Tensor:
-    """Returns `[1, T, width]` as `[1, heads, T, width of one]`."""
+    """Reshapes `[1, T, width]` to `[1, heads, T, head width]`."""
     return states.view(*states.shape[:2], module.num_heads, module.head_dim).transpose(1, 2)

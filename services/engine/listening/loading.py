@@ -1,4 +1,4 @@
-"""Loads a checkpoint that writes what it hears."""
+"""Loads Whisper-like models."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,31 +24,31 @@ _IN_CONVERSATIONS = " services.multimodal asks this one in conversations."
 
 @dataclass(frozen=True)
 class ListeningModel:
-    """A HeardModel that tells times: with its feature extractor and its tokens."""
+    """A HeardModel with timestamps, its feature extractor and its tokens."""
 
     loaded: LoadedModel
     extractor: Any
-    """Makes features of samples, on numpy. One call keeps nothing for the next: threads may share it."""
+    """Makes features of samples. Calls share no state, so threads may share it."""
     tokens: ListeningTokens
 
     @property
     def rate(self) -> int:
-        """Samples per second of the audio it reads."""
+        """Sample rate in Hz of the model's input."""
         return int(self.extractor.sampling_rate)
 
     @property
     def window_frames(self) -> int:
-        """Frames of features that it reads at once: always so many."""
+        """Feature frames per window; the length is fixed."""
         return int(self.extractor.nb_max_frames)
 
     @property
     def window_seconds(self) -> float:
-        """How much sound that is."""
+        """Length of a window in seconds."""
         return float(self.extractor.chunk_length)
 
     @property
     def encoder(self) -> WindowEncoder:
-        """What encodes its windows."""
+        """Encodes windows."""
         return WindowEncoder(self.loaded.model)
 
     @property
@@ -57,17 +57,17 @@ class ListeningModel:
         return self.tokens.alignment_heads
 
     def noise(self, seed: int) -> Medium:
-        """Returns a window of features in which nothing is alike."""
+        """See HeardModel."""
         shape = self.extractor.feature_size, self.window_frames
         features = np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
         return window_medium(torch.from_numpy(features), self.loaded.source_tokens)
 
 
 def load_listening_model(checkpoint: Checkpoint) -> ListeningModel:
-    """Loads an encoder that listens with a decoder that writes.
+    """Loads a Whisper-like encoder-decoder.
 
     Raises:
-        ModelRefused: it is of a kind that is not known here, or its files are missing or unsafe to load.
+        ModelRefused: its model type is not supported, or its files are missing or unsafe to load.
     """
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
@@ -83,6 +83,6 @@ def load_listening_model(checkpoint: Checkpoint) -> ListeningModel:
         model: Any = read_model(checkpoint, config, AutoModelForSpeechSeq2Seq)
     tokens = listening_tokens(model, tokenizer, checkpoint.source)
     loaded = loaded_model(checkpoint, model, tokenizer, followed=FOLLOWED)
-    # A length of the whole output counts no opening, for its generate adds that.
+    # Whisper's own `generate` adds the opening's length to `max_length`, so both limits count new tokens.
     longest = model.generation_config.max_new_tokens or model.generation_config.max_length
     return ListeningModel(replace(loaded, defaults=replace(loaded.defaults, max_new_tokens=longest)), extractor, tokens)

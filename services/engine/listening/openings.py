@@ -1,4 +1,4 @@
-"""How decoders that write what a window says begin, by the types of their models' configurations."""
+"""The decoder's first tokens for speech encoder-decoders without timestamps, by model type."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from services.engine.loading import LoadedModel
 
 @dataclass(frozen=True)
 class Opening:
-    """What a decoder starts with."""
+    """The tokens that a decoder starts with."""
 
     start_ids: tuple[int, ...]
 
 
 def manner_of(loaded: LoadedModel, processor: Any) -> Manner:
-    """Returns the manner of a model whose kind is in OPENINGS; its requests are Openings.
+    """Returns the manner of a model whose type is in OPENINGS; its requests are Openings.
 
     Raises:
-        ModelRefused: its files lack something of it.
+        ModelRefused: the model's files lack something it needs.
     """
     return OPENINGS[loaded.model.config.model_type](loaded, processor)
 
 
 def _plain(loaded: LoadedModel, _: Any) -> Manner:
-    """Each checkpoint is of one language, or writes in one, which its files do not name."""
+    """Each checkpoint has one language, which its files do not name."""
     opening = Opening(loaded.decoder_start_ids)
     return Manner(lambda _: opening, has_one_language=True)
 
@@ -56,7 +56,7 @@ def _canary(loaded: LoadedModel, processor: Any) -> Manner:
 
 
 def _seamless(loaded: LoadedModel, _: Any) -> Manner:
-    """Told what to write, which may be what is spoken; what that is it finds out itself."""
+    """The opening names the language to write, which may be the spoken one; the spoken one is detected."""
     codes: Mapping[str, int] = getattr(loaded.model.generation_config, "text_decoder_lang_to_code_id", None) or {}
     known = [code for code in codes if tag_of(code)]
     if not known:
@@ -72,7 +72,7 @@ def _seamless(loaded: LoadedModel, _: Any) -> Manner:
 
 
 def _begun(loaded: LoadedModel, ids: Sequence[int]) -> Opening:
-    """Returns the opening that `generate` makes of such decoder_input_ids."""
+    """Returns the opening that `generate` makes of the given decoder_input_ids."""
     return Opening((*(loaded.decoder_start_ids if ids[0] not in loaded.decoder_start_ids else ()), *ids))
 
 
@@ -91,4 +91,4 @@ OPENINGS: Mapping[str, Callable[[LoadedModel, Any], Manner]] = {
     "seamless_m4t": _seamless,
     "seamless_m4t_v2": _seamless,
 }
-"""By the types of configurations."""
+"""Manners by model type."""

@@ -1,4 +1,4 @@
-"""What Moonshine Streaming leaves to its decoder and to its processor, done before windows lie side by side."""
+"""Adapts Moonshine Streaming: pads samples to whole frames, and adds position embeddings in the encoder."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from services.engine.media.recording import Samples
 
 
 class WholeFrames:
-    """A feature extractor whose samples fill whole frames, as its processor asks for them."""
+    """A feature extractor that pads samples to whole frames, which the model's processor otherwise does."""
 
     def __init__(self, extractor: Any, frame: int) -> None:
         self._extractor = extractor
@@ -19,21 +19,21 @@ class WholeFrames:
         return getattr(self._extractor, name)
 
     def __call__(self, samples: Samples, **named: Any) -> Any:
-        """Returns what the extractor makes of samples with silence behind them, which its mask leaves out."""
+        """Pads the samples with masked silence and calls the extractor."""
         return self._extractor(samples, padding=True, pad_to_multiple_of=self._frame, **named)
 
 
 class _NoPlaces(nn.Module):
     def forward(self, places: Tensor) -> Tensor:
-        """Returns what adds nothing."""
+        """Returns a zero to add."""
         return torch.zeros((), device=places.device)
 
 
 def place_states(model: Any) -> int:
-    """Lets an encoder add to its states where they are, which the decoder would do for all that begin in a step.
+    """Moves the position embeddings of encoder states from the decoder to the encoder; returns their number.
 
-    One behind another, states of a second window would be taken for those of a longer first one. Returns how many
-    places there are.
+    The decoder would add them to the concatenated states of all sequences that start in one step, so a second window
+    would get the positions after the first one's.
     """
     decoder = model.get_decoder()
     places: nn.Embedding = decoder.pos_emb

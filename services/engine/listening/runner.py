@@ -1,4 +1,4 @@
-"""Runs decoders that write what an encoder hears, and notes what they tell of the sound besides."""
+"""Runs the decoders of speech models, and records no-speech probabilities and cross-attention on the way."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from services.engine.listening.hearing import Hearing
 
 @dataclass(frozen=True)
 class Aligned:
-    """A row whose looks are noted: where its tokens lie in the batch, and where what it hears lies in the cache."""
+    """A row whose cross-attention is recorded: its tokens in the batch, and its source pages in the cache."""
 
     start: int
     count: int
@@ -29,11 +29,11 @@ class Aligned:
 
 @dataclass(frozen=True)
 class ListeningCall(EncoderDecoderCall):
-    """An EncoderDecoderCall that notes where rows look."""
+    """An EncoderDecoderCall that records the cross-attention of alignment heads."""
 
     cache: KVCache
     heads: dict[int, list[int]]
-    """By layer, those that follow the sound."""
+    """Alignment heads, by layer."""
     aligned: Sequence[Aligned]
 
     def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor) -> Tensor:
@@ -50,13 +50,13 @@ class ListeningCall(EncoderDecoderCall):
 
 @dataclass
 class HeardStates(BaseModelOutput):
-    """What decoders are given as an encoder's output; some look for a mask there."""
+    """The encoder output for decoders; some read an attention mask from it."""
 
     attention_mask: Tensor | None = None
 
 
 class HeardSource(TextSource):
-    """An encoder-decoder whose sequences have a Hearing, its window encoded, in the place of tokens."""
+    """The source of sequences whose media is a Hearing with an encoded window."""
 
     output = HeardStates
 
@@ -68,10 +68,10 @@ class HeardSource(TextSource):
 
 
 class ListeningRunner(EncoderDecoderRunner):
-    """Over a HeardSource."""
+    """An EncoderDecoderRunner over a HeardSource; records what a Hearing asks for."""
 
     heads: tuple[tuple[int, int], ...] = ()
-    """Alignment heads: pairs of a layer and a head."""
+    """Alignment heads: pairs of a decoder layer and a head."""
 
     def _call(self, _rows: list[Row[CachedTokens]], caches: PagedCaches, plans: tuple[Any, Any]) -> EncoderDecoderCall:
         aligned: list[Aligned] = []

@@ -1,4 +1,4 @@
-"""A model that writes what a window of any length says, and tells no times."""
+"""Speech encoder-decoders that read windows of any length and write no timestamps."""
 
 import math
 import secrets
@@ -30,7 +30,7 @@ from services.engine.media.recording import Samples
 from services.engine.multimodal.processor import MediumRefused
 
 _BY_PROCESSOR = frozenset({"canary", "cohere_asr"})
-"""Kinds whose processors know how a decoder begins."""
+"""Model types whose processor knows the decoder's first tokens."""
 _FOLLOWED = frozenset({"text_decoder_lang_to_code_id"})
 
 
@@ -40,50 +40,51 @@ class Scribe:
 
     loaded: LoadedModel
     extractor: Any
-    """Makes features of samples, on numpy. One call keeps nothing for the next: threads may share it."""
+    """Makes features of samples. Calls share no state, so threads may share it."""
     manner: Manner
     seconds: float
-    """Length of what it reads at once at most."""
+    """Longest window."""
 
     alignment_heads = ()
     reserved = ()
-    """No text of a caller is in a prompt."""
+    """Empty, because a caller's text never enters a prompt."""
 
     @property
     def counts_new(self) -> bool:
-        """Whether its configuration limits what is written, and not that and what the decoder starts with."""
+        """Whether the generation configuration limits new tokens only, not the decoder's first tokens too."""
         own: Any = self.loaded.model.generation_config
         return own.max_new_tokens is not None
 
     @property
     def rate(self) -> int:
-        """Samples per second of the audio it reads."""
+        """Sample rate in Hz of the model's input."""
         return int(self.extractor.sampling_rate)
 
     @property
     def encoder(self) -> LooseEncoder:
-        """What encodes its windows."""
+        """Encodes windows."""
         return LooseEncoder(self.loaded.model)
 
     def medium(self, samples: Samples) -> Medium:
-        """Returns a window that the model has not encoded yet.
+        """Returns a window of samples `[n]`, not encoded yet.
 
         Raises:
-            MediumRefused: there is too little in it.
+            MediumRefused: there are too few samples.
         """
         return _medium(self.extractor, StateCount(self.loaded.model), samples)
 
     def noise(self, seed: int) -> Medium:
-        """Returns a window of noise, as long as there may be one."""
+        """See HeardModel."""
         count = round(self.seconds * self.rate)
         return self.medium(np.random.default_rng(seed).uniform(-0.5, 0.5, count).astype(np.float32))
 
 
 def load_scribe(checkpoint: Checkpoint, window_seconds: float) -> Scribe:
-    """Loads an encoder that hears windows of any length, up to so many seconds, with a decoder that writes.
+    """Loads a model for windows of at most `window_seconds`.
 
     Raises:
-        ModelRefused: its files are missing, unsafe to load, or lack what a transcript begins with.
+        ModelRefused: files are missing, unsafe to load, or lack what a transcript begins with; or the model has too few
+        positions for such windows.
     """
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
@@ -96,7 +97,7 @@ def load_scribe(checkpoint: Checkpoint, window_seconds: float) -> Scribe:
     if not getattr(extractor, "sampling_rate", None):
         raise ModelRefused(f"{checkpoint.source} does not say how many samples a second it reads.")
     for module in model.get_decoder().modules():
-        if hasattr(module, "head_dim_padding"):  # zeros behind keys and values, for kernels that are not used here
+        if hasattr(module, "head_dim_padding"):  # pads keys and values for kernels that are not used here
             module.head_dim_padding = 0
     places = math.inf
     if config.model_type == "moonshine_streaming":
@@ -122,7 +123,7 @@ def load_scribe(checkpoint: Checkpoint, window_seconds: float) -> Scribe:
 def _medium(extractor: Any, count: StateCount, samples: Samples) -> Medium:
     seconds = len(samples) / extractor.sampling_rate
     try:
-        with np.errstate(divide="ignore", invalid="ignore"):  # by the spread of features, which silence has none of
+        with np.errstate(divide="ignore", invalid="ignore"):  # normalization divides by 0 on silence
             found = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="pt")
         inputs = {name: value.nan_to_num(0.0, 0.0, 0.0) for name, value in found.items() if isinstance(value, Tensor)}
         states = count.of(inputs)

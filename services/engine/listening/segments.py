@@ -1,18 +1,18 @@
-"""From the tokens of one window to stretches with times, and where the next window begins."""
+"""Splits the tokens of a window into timed segments, and finds where the next window begins."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 SECONDS_PER_TIME = 0.02
-"""Between two tokens that stand for times."""
+"""Resolution of timestamp tokens."""
 FRAMES_PER_TIME = 2
-"""Frames of features in that."""
+"""Feature frames per timestamp step."""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Tokens that belong together, `tokens[first:end]` of a window; times in seconds from its beginning."""
+    """One segment: `tokens[first:end]` of a window, with times in seconds from the window's beginning."""
 
     first: int
     end: int
@@ -21,11 +21,11 @@ class Stretch:
 
 
 def stretches(tokens: Sequence[int], first_time: int, frames: int) -> tuple[list[Stretch], int]:
-    """Returns the stretches of a window of `frames`, and how many of those are done with.
+    """Returns the segments of a window of `frames`, and how many frames they complete.
 
-    Two times beside each other part two stretches. What follows the last such pair is left to the next window, unless
-    a single time ends it: then nobody speaks behind that. `tokens` come without the end of sequence; those that stand
-    for times are `first_time` and up.
+    Two adjacent timestamps separate segments. Tokens after the last such pair belong to the next window, unless a
+    single timestamp ends them: then nobody speaks after it. `tokens` exclude the end of sequence; `first_time` is the
+    first timestamp token.
     """
     is_time = [token >= first_time for token in tokens]
     cuts = [i + 1 for i in range(len(tokens) - 1) if is_time[i] and is_time[i + 1]]

@@ -1,4 +1,4 @@
-"""How many states an encoder makes of a window, which is known before it has made them."""
+"""Computes the number of encoder states of a window before it is encoded."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,17 +10,17 @@ _MASKS = ("attention_mask", "padding_mask")
 
 
 class StateCount:
-    """Counts what one model's decoder attends to."""
+    """Counts the states that the model's decoder attends to."""
 
     def __init__(self, model: Any) -> None:
         self._by_mask: Any = getattr(model, "_compute_sub_sample_lengths_from_attention_mask", None)
         self._by_lengths: Any = getattr(model.get_encoder(), "_get_subsampling_output_length", None)
-        # SpeechT5's encoders differ by what comes before them.
+        # SpeechT5 has one encoder with several prenets; the method is the prenet's.
         counting = getattr(model.get_encoder(), "prenet", model)
         self._by_length: Any = getattr(counting, "_get_feat_extract_output_lengths", None)
 
     def of(self, inputs: Mapping[str, Tensor]) -> int:
-        """Returns how many states come of the features or samples of one window, `[1, ...]`."""
+        """Returns the number of states for features or samples of one window, `[1, ...]`."""
         mask = next((inputs[name] for name in _MASKS if name in inputs), None)
         if mask is None:
             mask = torch.ones(next(iter(inputs.values())).shape[:2])

@@ -1,4 +1,4 @@
-"""The words that the vocabulary of a model that listens has for languages, tasks and times."""
+"""Control tokens of a Whisper-like model: languages, tasks, timestamps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,47 +15,47 @@ FOLLOWED = frozenset(
     {"alignment_heads", "is_multilingual", "lang_to_id", "language", "max_initial_timestamp_index",
      "no_timestamps_token_id", "prev_sot_token_id", "return_timestamps", "task_to_id"}
 )  # fmt: skip
-"""Fields of a generation configuration that are followed here, beside those of all models."""
+"""Fields of the generation configuration that are applied here, beside those of all models."""
 TRANSCRIBE, TRANSLATE = "transcribe", "translate"
 
 
 @dataclass(frozen=True)
 class ListeningTokens:
-    """Ids of tokens, and which attention heads follow the sound."""
+    """Ids of control tokens, and the alignment heads."""
 
     start: int
-    """Begins every output."""
+    """Start of transcript."""
     previous: int | None
-    """Begins what came before the recording."""
+    """Start of the previous text; None if the model takes none."""
     times: TimestampRule
     no_speech: int
-    """Stands where nobody speaks."""
+    """No speech."""
     languages: Mapping[str, int] = field(default_factory=dict[str, int])
-    """By the model's own codes; none for a model of one language."""
+    """Language tokens by the model's codes; empty for a model of one language."""
     own_language: str = ""
-    """The code of what a checkpoint was made for; empty where it is to be found out."""
+    """Code of the language that a checkpoint was fine-tuned for; empty to detect it."""
     tasks: Mapping[str, int] = field(default_factory=dict[str, int])
     alignment_heads: tuple[tuple[int, int], ...] = ()
-    """Pairs of a decoder layer and a head; none where the model's files name none."""
+    """Pairs of a decoder layer and a head; empty if the files name none."""
 
     special: frozenset[int] = frozenset()
-    """Those that are no text, but for the times."""
+    """All special tokens, except timestamps."""
 
     def is_special(self, token: int) -> bool:
-        """Returns whether a token stands for something else than text."""
+        """Returns whether a token is not text."""
         return token >= self.times.first_id or token in self.special
 
     def opening(self, language: str, task: str) -> tuple[int, ...]:
-        """Returns what the decoder starts with; `language` is one of the codes, or empty for a model of one."""
+        """Returns the decoder's first tokens; `language` is one of the codes, or empty for a model of one language."""
         named = (self.languages[language],) if language else ()
         return (self.start, *named, *([self.tasks[task]] if task in self.tasks else []))
 
 
 def listening_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: str) -> ListeningTokens:
-    """Returns what the generation configuration of a checkpoint says.
+    """Reads the tokens from a checkpoint's generation configuration and tokenizer.
 
     Raises:
-        ModelRefused: it names no tokens for times.
+        ModelRefused: the configuration names no timestamps, or no first or end token.
     """
     own: Any = model.generation_config
     none_id, ends = getattr(own, "no_timestamps_token_id", None), token_ids(own.eos_token_id)

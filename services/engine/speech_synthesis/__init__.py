@@ -1,15 +1,14 @@
-"""Text to speech: sentence after sentence, and window after window of each.
+"""Text to speech, sentence by sentence, each streamed in windows of audio.
 
-sentences  a text as pieces that are spoken one after the other
-vits       one kind of model; speecht5 another
-vocoder    the part they share, taken in windows
-musicgen   sound and music that a text describes, by the library's own loop
-csm        speech as codes, by that loop; dia and bark others, bark_voices what that has of voices
-pocket     speech as latents, by that loop too
-higgs      another, asked with higgs_prompt, whose sound higgs_codec makes
-own_loop   how that loop is taken, by turns, its frames in frame_list
-causal_codec  sound of codes as soon as there are some, of a codec that never looks ahead
-draws      the random numbers of one sentence, whoever else speaks meanwhile
-engine     one thread that owns the model and lets requests speak by turns
-stream     what the event loop sees of one of them
+engine     one thread that owns the model; requests take turns
+speech, stream   a request in the engine, and its event loop's side
+model      the interface of synthesizers; `loading` loads them
+sentences  splits texts; `reading` tokenizes the pieces
+draws      the random state of one sentence, independent of others
+vocoder    decodes frames to audio in windows; `causal_codec` for codecs without lookahead
+vits, speecht5   models that make frames or spectrograms
+csm, dia, bark, higgs, pocket   models that generate codes or latents with the library's own `generate`
+musicgen   music and sound from descriptions, likewise
+own_loop   runs that `generate` in turns, by `turns`; `frame_list` collects its frames
+bark_voices, pocket_voices, higgs_prompt, higgs_codec   parts of one kind each
 """

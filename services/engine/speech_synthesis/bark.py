@@ -1,4 +1,4 @@
-"""Bark: reads a sentence as what is to be said, writes coarse and then fine codes of it, and makes sound of them."""
+"""Bark: text to semantic tokens, to coarse codes, to fine codes, which the codec decodes."""
 
 import logging
 import threading
@@ -19,24 +19,24 @@ from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.speech_synthesis.bark_voices import read_voices
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.model import Manner
-from services.engine.speech_synthesis.own_loop import Pauses, taken
+from services.engine.speech_synthesis.own_loop import Pauses, in_turns
 
 log = logging.getLogger(__name__)
 
 History = dict[str, Tensor]
-"""What Bark said before, by the names of its library: a voice is how that sounded."""
+"""Tokens of earlier speech, under the library's names. A voice is such a history."""
 _ANY = "any"
-"""The name of no voice: another one for each request, kept to the end of its text."""
+"""The voice name for no voice: a random one for each request, kept to the end of its text."""
 _STEPS_PER_TOKEN = 16
-"""A third of a second: as slow as anybody speaks."""
+"""A third of a second per text token, enough for slow speech."""
 _SHORTEST = 8
-"""Steps of a sentence that tell its voice."""
+"""Semantic tokens that suffice to keep a sentence's voice."""
 _BRIEF = 4
-"""Steps of a trial."""
+"""Semantic tokens of a trial run."""
 
 
 class Bark:
-    """A SpeakingModel. Its codes are those of the library's `generate`, and so are its draws."""
+    """A SpeakingModel. Its codes and random draws equal those of the library's `generate`."""
 
     language = ""
     embedding_width = 0
@@ -45,7 +45,7 @@ class Bark:
     joins = False
 
     def __init__(self, model: Any, tokenizer: Any, checkpoint: Checkpoint) -> None:
-        """Raises ModelRefused for a model whose files do not say how it is run, or hold voices of another."""
+        """Raises ModelRefused if the generation configuration lacks its parts, or voices belong to another model."""
         own = model.generation_config
         if not hasattr(own, "semantic_config"):
             raise ModelRefused("Bark needs its generation_config.json, with a part for each of its models.")
@@ -81,10 +81,10 @@ class Bark:
     def speak(
         self, tokens: Sequence[int], manner: Manner, draws: Draws
     ) -> Generator[Tensor | None, None, History | None]:
-        """See SpeakingModel. There is one piece: the fine codes are written once there are all of the coarse."""
+        """See SpeakingModel. Yields one piece: fine codes need all coarse codes."""
         history = self._histories[manner.voice or 0] or manner.like
         length = {"min_new_tokens": _BRIEF, "max_new_tokens": _BRIEF} if manner.brief else {}
-        said = yield from taken(lambda pause: self._say(tokens, history, length, pause), draws)
+        said = yield from in_turns(lambda pause: self._say(tokens, history, length, pause), draws)
         if said is None:
             return manner.like
         yield self._model.codec_decode(said["fine_prompt"][None])[0]
@@ -93,7 +93,7 @@ class Bark:
     def _say(
         self, tokens: Sequence[int], history: History | None, length: dict[str, int], pause: Callable[[], None]
     ) -> History | None:
-        """Returns the codes of a sentence; None if it has none. Follows the library's `generate`."""
+        """Returns the codes of a sentence; None for an empty one. Follows the library's `generate`."""
         model, device = self._model, self._model.device
         criteria = StoppingCriteriaList([Pauses(pause)])
         configs: dict[str, Any] = {"history_prompt": history, "semantic_generation_config": self._semantic}
@@ -101,7 +101,7 @@ class Bark:
         means = model.semantic.generate(
             torch.tensor([[*tokens, *[0] * (self._length - len(tokens))]], device=device),
             attention_mask=mask.long(),
-            min_eos_p=None,  # whatever its files say: `generate` hands this on
+            min_eos_p=None,  # overrides the files, as `generate` does
             stopping_criteria=criteria,
             **configs,
             **length,
@@ -119,7 +119,7 @@ class Bark:
 
 @contextmanager
 def _paused_before(module: Any, pause: Callable[[], None]) -> Generator[None]:
-    """Lets others have their turn before each of this thread's calls of a module."""
+    """Calls `pause` before each call of `module` in this thread, so that other requests get turns."""
     mine = threading.get_ident()
     hook = module.register_forward_pre_hook(lambda *_: pause() if threading.get_ident() == mine else None)
     try:

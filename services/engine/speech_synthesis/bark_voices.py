@@ -1,4 +1,4 @@
-"""Voices of Bark: what each said once, in files of numbers beside the checkpoint."""
+"""Reads Bark's voices: token histories in .npy files beside the checkpoint."""
 
 import json
 import logging
@@ -19,12 +19,12 @@ _PARTS = ("semantic_prompt", "coarse_prompt", "fine_prompt")
 
 
 def read_voices(checkpoint: Checkpoint, codes: dict[str, int], rows: dict[str, int]) -> dict[str, dict[str, Tensor]]:
-    """Returns the voices of a checkpoint by name, in the order of its list, but for those whose files are missing.
+    """Returns a checkpoint's voices by name, in the order of its list. Leaves out voices with missing files.
 
-    `codes` tells below what number those of each part are, `rows` how many rows a part of two dimensions has.
+    `codes` is the exclusive upper limit of each part's codes, `rows` the number of rows of each two-dimensional part.
 
     Raises:
-        ModelRefused: a file holds something else.
+        ModelRefused: a file has another shape or type, or codes out of range.
     """
     path = find_file(checkpoint, _LIST)
     if path is None:
@@ -45,7 +45,7 @@ def read_voices(checkpoint: Checkpoint, codes: dict[str, int], rows: dict[str, i
 
 
 def _place(checkpoint: Checkpoint, name: str) -> Path | None:
-    """Returns where a file lies; None if it is missing, or would lie elsewhere than the checkpoint."""
+    """Returns a file's path; None if it is missing or its name points outside the checkpoint."""
     inside = PurePosixPath(name)
     return None if inside.is_absolute() or ".." in inside.parts else find_file(checkpoint, name)
 
@@ -53,7 +53,7 @@ def _place(checkpoint: Checkpoint, name: str) -> Path | None:
 def _read(path: Path, codes: int, rows: int | None) -> Tensor:
     refused = ModelRefused(f"{path} is no part of a voice of this model.")
     try:
-        numbers = open_memmap(path, mode="r")  # unpickles nothing, nor takes memory for what a file only says it has
+        numbers = open_memmap(path, mode="r")  # never unpickles, and allocates no memory that a forged header asks for
     except (OSError, EOFError, ValueError) as error:
         raise refused from error
     if (

@@ -1,4 +1,4 @@
-"""Mimi, a codec that never looks ahead: sound of each frame of codes, or latents, as soon as there is one."""
+"""Streaming decoder for Mimi, a causal codec: audio of each frame of codes or latents as soon as it exists."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import SimpleNamespace
@@ -13,17 +13,17 @@ from services.engine.generation.running.encoder_decoder_runner import cache_name
 FIRST_FRAMES = 6
 """Frames of the first window: about half a second."""
 _MOST_FRAMES = 24
-"""Frames of the later ones, of which each is twice as long as the last."""
+"""Upper limit of later windows, each of which is twice as long as the last."""
 
 
 class CausalCodec:
-    """Makes sound of frames, piece by piece, as the whole would be made at once but for rounding.
+    """Decodes frames piece by piece. The result equals decoding all frames at once, up to rounding.
 
-    Its convolutions are given again as many frames as they look back, its attention keeps what it read.
+    Convolutions get as many earlier frames again as they look back; attention keeps a KV cache.
     """
 
     def __init__(self, decoder: Any, latents: Callable[[Tensor], Tensor]) -> None:
-        """Takes the decoder of a codec of which `streams` holds, and what makes `[1, width, n]` of n of its frames."""
+        """`decoder` is that of a codec that `streams`; `latents` maps n frames to `[1, width, n]`."""
         self._decoder = decoder
         self._latents_of = latents
         transformer = decoder.decoder_transformer
@@ -34,25 +34,26 @@ class CausalCodec:
         self._latents_back: int = (upsample.kernel_size[0] - 1) // self._stride
         self._hidden_back = _reach_back(decoder.decoder_seanet.layers)
         self._samples: int = _stride_of(decoder.decoder_seanet.layers)
-        """Per hidden state."""
+        """Samples per hidden state."""
 
     @classmethod
     def of(cls, model: Any) -> "CausalCodec":
-        """Takes the library's MimiModel, whose frames are of codes.
+        """Makes one for the library's MimiModel, whose frames are codes.
 
-        Codes behind the last stand for it: a model may draw one of its marks, on which a GPU would end the process.
+        Codes beyond the codebook are clamped: a model may draw a control code, and an index error ends a process on a
+        GPU.
         """
         most = model.config.codebook_size - 1
         return cls(_decoder_of(model), lambda codes: model.quantizer.decode(codes.T[None].clamp(max=most)))
 
     @staticmethod
     def streams(model: Any) -> bool:
-        """Returns whether a codec is one whose sound depends on nothing that comes later."""
+        """Returns whether a codec is causal."""
         config = model.config
         return config.use_causal_conv and config.trim_right_ratio == 1 and config.pad_mode == "constant"
 
     def follow(self, turns: Iterable[object], frames: Sequence[Tensor]) -> Iterator[Tensor | None]:
-        """Yields the sound of `frames`, which become more with each of `turns`, and None where there is none yet."""
+        """Yields the audio of `frames`, a list that grows with each of `turns`; None while a window is incomplete."""
         begin, width = 0, FIRST_FRAMES
         for _ in turns:
             if len(frames) < begin + width:
@@ -64,7 +65,7 @@ class CausalCodec:
             yield self.sound(torch.stack([*frames[begin:]]))
 
     def sound(self, frames: Tensor) -> Tensor:
-        """Returns the sound of the next frames, `[frames, codebooks or width]` as `[samples]`."""
+        """Decodes the next frames, `[frames, codebooks or width]`, to `[samples]`."""
         latents = self._latents_of(frames.to(self._decoder.device))
         latents, back = _joined(self._latents, latents)
         self._latents = latents[..., latents.shape[-1] - min(latents.shape[-1], self._latents_back) :]
@@ -76,7 +77,7 @@ class CausalCodec:
 
 
 def _decoder_of(model: Any) -> Any:
-    """Returns the decoder of a MimiModel, of which transformers 5.17 has only the parts."""
+    """Returns the decoder of a MimiModel; in transformers 5.17 it is spread over the model's parts."""
     if hasattr(model.decoder, "decoder_seanet"):
         return model.decoder
     return SimpleNamespace(
@@ -88,13 +89,13 @@ def _decoder_of(model: Any) -> Any:
 
 
 def _joined(before: Tensor, fresh: Tensor) -> tuple[Tensor, int]:
-    """Returns both, and how many there were before."""
+    """Concatenates on the last axis; returns the result and the length of `before`."""
     return (torch.cat((before, fresh), dim=-1), before.shape[-1]) if len(before) else (fresh, 0)
 
 
 def _reach_back(layers: Any) -> int:
-    """Returns how many inputs before its own the output of one depends on."""
-    first = 0  # of the inputs of a layer, what the first sample of an output that is at 0 depends on
+    """Returns how many earlier inputs an output of these layers depends on."""
+    first = 0  # index of the first input that output sample 0 depends on, layer by layer
     for layer in reversed(list(layers)):
         convolutions = [each.conv for each in getattr(layer, "block", [layer]) if hasattr(each, "conv")]
         for each in convolutions:

@@ -1,4 +1,4 @@
-"""CSM: draws the codes of speech frame by frame, and its codec makes sound of them as they come."""
+"""CSM: samples codes frame by frame, and its codec Mimi decodes them as they come."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -12,26 +12,28 @@ from services.engine.speech_synthesis.causal_codec import CausalCodec
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.frame_list import FrameList
 from services.engine.speech_synthesis.model import Manner
-from services.engine.speech_synthesis.own_loop import taken
+from services.engine.speech_synthesis.own_loop import in_turns
 
 _SPEAKERS = 10
-"""Who talks is a number in the text. The model's files do not count them; these are of one token each."""
+"""Speakers are numbers in the text. The files do not tell how many; those of one token are offered."""
 _FRAMES = 125
-"""Ten seconds, where the model's files say nothing of how long it may speak at once."""
+"""Ten seconds, if the model's files set no limit."""
 _FRAMES_PER_TOKEN = 4
-"""As slow as anybody speaks."""
+"""Enough for slow speech."""
 
 
 @dataclass(frozen=True)
 class _Said:
-    """How a text begins, which goes before each later sentence: otherwise another voice would speak each."""
+    """The first sentence and its audio, the context of each later sentence. Without it every sentence would get
+    another voice.
+    """
 
     tokens: Sequence[int]
     sound: Tensor
 
 
 class Csm:
-    """A SpeakingModel. Its codes are those of the library's `generate`, and so are its draws."""
+    """A SpeakingModel. Its codes and random draws equal those of the library's `generate`."""
 
     language = ""
     embedding_width = 0
@@ -40,17 +42,17 @@ class Csm:
     joins = False
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        """Raises ModelRefused for a codec that looks ahead."""
+        """Raises ModelRefused for a codec that is not causal, or a tokenizer or limits that cannot work."""
         if model.config.codec_config.model_type != "mimi" or not CausalCodec.streams(model.codec_model):
             raise ModelRefused("CSM is served with Mimi for its codec, whose convolutions are causal.")
         self._model = model
         self._tokenizer = tokenizer
         self.sample_rate: int = model.config.codec_config.sampling_rate
-        # Twice: what goes before a sentence is as long as that.
+        # Half: the context before a sentence may be as long as the sentence.
         room = model.config.max_position_embeddings // 2 - 1
         own = model.generation_config
         self._frames = min(own.max_new_tokens or _FRAMES, room * _FRAMES_PER_TOKEN // (_FRAMES_PER_TOKEN + 1))
-        # The library warns at each sentence of what it does not heed.
+        # Set, they would only cause a warning of the library at each sentence.
         own.max_length = own.eos_token_id = None
         self.most_tokens: int = self._frames // _FRAMES_PER_TOKEN
         tagged = [self._ids(f"[{number}]a") for number in range(_SPEAKERS)]
@@ -64,7 +66,7 @@ class Csm:
         self.voices: Sequence[str] = tuple(map(str, range(_SPEAKERS)))
 
     def read(self, sentence: str) -> list[int]:
-        """See SpeakingModel. The first speaker's, as the number's place is the same for all of them."""
+        """See SpeakingModel. The tokens name the first speaker; `speak` replaces the number."""
         return self._ids(f"[0]{sentence}") if any(map(str.isalnum, sentence)) else []
 
     def speak(
@@ -75,7 +77,7 @@ class Csm:
         tokens = self._said_by(manner.voice or 0, tokens)
         frames: list[Tensor] = []
         codec, pieces = CausalCodec.of(self._model.codec_model), list[Tensor]()
-        turns = taken(lambda pause: self._generate(tokens, before, frames, pause), draws)
+        turns = in_turns(lambda pause: self._generate(tokens, before, frames, pause), draws)
         for piece in codec.follow(turns, frames):
             if piece is not None:
                 pieces.append(piece)
@@ -99,7 +101,7 @@ class Csm:
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=self._frames,
-            num_return_sequences=1,  # whatever its files say
+            num_return_sequences=1,  # overrides the generation configuration
             streamer=FrameList(pause, frames, silence=config.codebook_eos_token_id),
             **more,
         )
@@ -108,5 +110,5 @@ class Csm:
         return [*tokens[: self._place], self._numbers[voice], *tokens[self._place + 1 :]]
 
     def _ids(self, text: str) -> list[int]:
-        """Returns a text's tokens. What looks like one of the tokenizer's own is text too."""
+        """Tokenizes a text. Control tokens within it are split into plain text."""
         return self._tokenizer(text, split_special_tokens=True)["input_ids"]

@@ -1,4 +1,4 @@
-"""Dia: draws the codes of a dialogue, each codebook some frames behind the first, and its codec makes sound of them."""
+"""Dia: samples the codes of a dialogue, with codebooks delayed against each other; a DAC decodes them."""
 
 import re
 from collections.abc import Callable, Generator, Sequence
@@ -14,21 +14,21 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.frame_list import FrameList
 from services.engine.speech_synthesis.model import Manner
-from services.engine.speech_synthesis.own_loop import taken
+from services.engine.speech_synthesis.own_loop import in_turns
 from services.engine.speech_synthesis.vocoder import WindowedDac
 
 _TAGS = ("[S1]", "[S2]")
-"""Who says what follows."""
+"""Name the speaker of the text that follows."""
 _TAG = re.compile(f"({'|'.join(map(re.escape, _TAGS))})")
 _STEPS = 8
-"""Steps of the decoder before others have their turn."""
+"""Decoder steps per turn."""
 _TOKENS_PER_SECOND = 8
-"""Bytes of a text, as slow as anybody speaks."""
+"""Text tokens (bytes) per second of slow speech."""
 
 
 @dataclass(frozen=True)
 class _Said:
-    """How a text begins, which goes before each later piece of it, and who spoke last."""
+    """The first piece of a text and its codes, the context of each later piece, and the last speaker's tag."""
 
     tokens: Sequence[int]
     codes: Tensor
@@ -36,7 +36,7 @@ class _Said:
 
 
 class Dia:
-    """A SpeakingModel. Its codes are those of the library's `generate`, and so are its draws."""
+    """A SpeakingModel. Its codes and random draws equal those of the library's `generate`."""
 
     language = ""
     voices: Sequence[str] = ()
@@ -46,7 +46,7 @@ class Dia:
     joins = True
 
     def __init__(self, model: Any, codec: Any, tokenizer: Any) -> None:
-        """Raises ModelRefused for a codec of other codes."""
+        """Raises ModelRefused for a codec with another number of codebooks."""
         self._delays: list[int] = model.config.delay_pattern
         if codec.config.n_codebooks != len(self._delays):
             raise ModelRefused(f"The codec has {codec.config.n_codebooks} codebooks, and Dia {len(self._delays)}.")
@@ -58,14 +58,14 @@ class Dia:
         self._own_tokens = {*tokenizer.added_tokens_decoder}
         self.sample_rate: int = codec.config.sampling_rate
         own, context = model.generation_config, self._marks.max_position_embeddings
-        # Half: what goes before a piece of a text is as long as that.
+        # Half: the context before a piece may be as long as the piece.
         self._frames = min(own.max_new_tokens or own.max_length or 0, context) // 2
         seconds = (self._frames - max(self._delays)) * codec.config.hop_length / self.sample_rate
         room = model.config.encoder_config.max_position_embeddings // 2 - 1
         self.most_tokens = min(int(seconds * _TOKENS_PER_SECOND), room)
 
     def read(self, sentence: str) -> list[int]:
-        """See SpeakingModel. But for who says it, what looks like a token of the tokenizer's own is text too."""
+        """See SpeakingModel. Speaker tags become tokens; other control tokens in the text are plain text."""
         parts = _TAG.split(sentence)  # every other one is a tag
         if not any(map(str.isalnum, "".join(parts[::2]))):
             return []
@@ -81,7 +81,7 @@ class Dia:
         if tokens[0] not in tags:
             tokens = [before.tag if before else tags[0], *tokens]
         drawn = list[Tensor]()
-        turns = taken(lambda pause: self._generate(tokens, before, drawn, pause), draws)
+        turns = in_turns(lambda pause: self._generate(tokens, before, drawn, pause), draws)
         yield from self._windows.follow(self._codes(drawn) for _ in chain(turns, ["the last"]))
         tag = next(token for token in reversed(tokens) if token in tags)
         if before is not None:
@@ -90,7 +90,7 @@ class Dia:
         return _Said(tokens, codes, tag) if len(codes) else None
 
     def _codes(self, drawn: Sequence[Tensor]) -> Tensor:
-        """Returns the frames of which all codes were drawn, `[frames, codebooks]`."""
+        """Undoes the delays: returns the frames whose codes are all drawn, `[frames, codebooks]`."""
         count = len(drawn) - max(self._delays)
         if count <= 0:
             return torch.empty(0)
@@ -122,6 +122,6 @@ class Dia:
         )
 
     def _text(self, text: str) -> list[int]:
-        # Bytes are their own tokens, and the lowest of them those of the marks.
+        # Tokens are byte values, and the lowest bytes coincide with the control tokens.
         ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return [token for token in ids if token not in self._own_tokens]

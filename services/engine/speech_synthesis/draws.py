@@ -1,4 +1,4 @@
-"""Random numbers of one sentence, whoever else speaks meanwhile."""
+"""Random state of one sentence, independent of what other requests draw."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -6,18 +6,18 @@ from contextlib import contextmanager
 import torch
 
 _STRIDE = 0x9E3779B97F4A7C15
-"""An odd number far from every small one, by which the keys of one request's sentences differ."""
+"""A large odd step between the seeds of a request's sentences."""
 
 
 def key_of(seed: int, sentence: int) -> int:
-    """Returns the key of a sentence's draws, by its place in the text: the seed itself for the first."""
+    """Returns the seed of the text's sentence number `sentence`; for the first it is `seed` itself."""
     return (seed + sentence * _STRIDE) % 2**63
 
 
 class Draws:
-    """torch's generators as one sentence finds them: models draw from nothing else.
+    """The state of torch's global generators for one sentence; models draw from no others.
 
-    Belongs to the thread of the model, the only one that draws.
+    Belongs to the model's thread, the only one that draws.
     """
 
     def __init__(self, key: int, device: torch.device) -> None:
@@ -28,7 +28,7 @@ class Draws:
 
     @contextmanager
     def in_force(self) -> Generator[None]:
-        """What is drawn within follows what was drawn within before."""
+        """Installs the state, and saves it on leaving: draws continue from the last time."""
         with torch.random.fork_rng(self._devices):
             torch.set_rng_state(self._state)
             if self._device.type == "cuda":

@@ -1,4 +1,4 @@
-"""The engine: one thread that owns the model, and lets requests speak by turns."""
+"""The engine of synthesizers: one thread owns the model, and requests take turns."""
 
 import logging
 import time
@@ -26,23 +26,24 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SpeechLimits:
-    """How much of the engine requests may take."""
+    """Limits of the engine."""
 
     speaking: int = 16
-    """Requests that have turns; more wait until one of these is done, or rests as it is far ahead of its reader. No
-    more are within a sentence either, when many readers are back at once: each has a cache of the model's there."""
+    """Requests that take turns; more wait until one ends or pauses far ahead of its reader. The limit also holds for
+    requests within a sentence, each of which has a KV cache, when many readers return at once."""
     resting: int = 256
-    """Requests that rest. Of more, the one whose reader took nothing for longest is ended: all keep unread sound."""
+    """Requests that may pause for slow readers; each keeps unread audio. Beyond it, the one whose reader took nothing
+    for longest is ended."""
     unread_samples: int = 160_000
-    """Sound that waits for a reader before his request pauses, once the sentence is said: within one it would keep
-    what the model has of it, which others need."""
+    """Unread samples at which a request pauses after its sentence. Within a sentence it would keep the model's cache,
+    which others need."""
 
 
 class SpeechEngine(Engine):
-    """Requests share the model fairly: whose sound has taken the least of its time has the next step of it.
+    """Shares the model's time fairly: the request that has used the least of it gets the next step.
 
-    `speak` is called on an event loop and returns at once; everything else happens in the engine's thread. No step is
-    taken for two requests together: what is heard would depend, by a rounding, on who else speaks.
+    `speak` is called on an event loop and returns at once; everything else happens in the engine's thread. Steps are
+    not batched across requests, because rounding would make the audio depend on the other requests.
     """
 
     def __init__(self, admission: Admission, metrics: EngineMetrics, limits: SpeechLimits) -> None:
@@ -54,22 +55,22 @@ class SpeechEngine(Engine):
         self._waiting: deque[Speech] = deque()
         self._speaking: list[Speech] = []
         self._turn = 0.0
-        """Of who had the last step."""
+        """`turn` of the request that had the last step."""
         metrics.requests_running.set_function(lambda: sum(not self._paused(speech) for speech in [*self._speaking]))
 
     def speak(self, steps: Iterator[Step], cost: int, deadline: float | None) -> SpeechStream:
-        """Queues a request, which reads `cost` tokens, and returns the stream of its sound.
+        """Queues a request of `cost` tokens and returns the stream of its audio.
 
         Raises what Admission.enter raises. The stream raises that too, and:
             DeadlineExceeded: the deadline passed before the last piece.
-            DeviceOutOfMemory: there was not enough for one of its steps.
+            DeviceOutOfMemory: a step did not fit into the device's memory.
             Internal: the model failed.
-            SlowConsumer: too many readers are as far behind, and this one took nothing for longest.
+            SlowConsumer: too many requests paused for slow readers, and this one's took nothing for longest.
         """
         self.admission.enter(cost, deadline)
         stream = SpeechStream(
-            taken=lambda samples: self._thread.post(self._read, (speech, samples)),
-            left=lambda: self._thread.post(self._cancelled, speech),
+            on_read=lambda samples: self._thread.post(self._read, (speech, samples)),
+            on_cancel=lambda: self._thread.post(self._cancelled, speech),
         )
         speech = Speech(steps, cost, deadline, time.monotonic(), stream)
         self._thread.submit(self._new, speech, cost)
@@ -80,7 +81,7 @@ class SpeechEngine(Engine):
             self._receive()
             speech = self._next()
             if speech is None:
-                self._thread.wait(self._new, self._cancelled, self._read, seconds=self._pause())
+                self._thread.wait(self._new, self._cancelled, self._read, seconds=self._timeout())
                 continue
             self._thread.begin()
             try:
@@ -104,7 +105,7 @@ class SpeechEngine(Engine):
             self._end(self._cancelled.popleft(), "cancelled")
         while self._read:
             speech, samples = self._read.popleft()
-            if self._paused(speech):  # what was missed meanwhile is not made up for
+            if self._paused(speech):  # it may not catch up on turns that it missed while paused
                 speech.turn = max(speech.turn, self._turn)
             speech.unread -= samples
             speech.touched = now
@@ -115,15 +116,15 @@ class SpeechEngine(Engine):
     def _paused(self, speech: Speech) -> bool:
         return speech.resting and speech.unread >= self._limits.unread_samples
 
-    def _pause(self) -> float | None:
-        """Returns how many seconds nothing is to be done unless something comes, or None for ever."""
+    def _timeout(self) -> float | None:
+        """Returns the seconds until the next deadline; None without any."""
         ends = [speech.deadline for speech in self._speaking if speech.deadline is not None]
         return max(min(ends) - time.monotonic(), 0.001) if ends else None
 
     def _next(self) -> Speech | None:
-        """Returns whose step is next: a request that comes in, for its first, or who had least so far.
+        """Returns the request of the next step: a new one if there is room, else the one with the least time so far.
 
-        No sentence is begun while as many are being said as may be.
+        While `speaking` requests are within a sentence, no request begins another one.
         """
         running = [speech for speech in self._speaking if not self._paused(speech)]
         amid = [speech for speech in running if not speech.resting]
@@ -170,8 +171,8 @@ class SpeechEngine(Engine):
     def _bound_resting(self) -> None:
         resting = [speech for speech in self._speaking if self._paused(speech)]
         if len(resting) > self._limits.resting:
-            told = f"More than {self._limits.resting} texts wait for slow readers. Read the stream faster."
-            self._end(min(resting, key=lambda speech: speech.touched), "cancelled", SlowConsumer(told))
+            failure = f"More than {self._limits.resting} texts wait for slow readers. Read the stream faster."
+            self._end(min(resting, key=lambda speech: speech.touched), "cancelled", SlowConsumer(failure))
 
     def _blame(self, error: Exception, speech: Speech) -> SensoriumError:
         require_device(error)
@@ -180,7 +181,7 @@ class SpeechEngine(Engine):
             log.error("The model failed on a sentence", exc_info=error, extra=said)
             return Internal()
         self._metrics.out_of_memory.inc()
-        error.__traceback__ = None  # its frames hold what was computed so far
+        error.__traceback__ = None  # its frames hold tensors
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
         return DeviceOutOfMemory("The device has not enough memory for a sentence of this text.")
@@ -204,7 +205,7 @@ class SpeechEngine(Engine):
     def _leave(self, speech: Speech) -> None:
         speech.ended = True
         speech.timeline.ended = time.monotonic()
-        speech.steps = iter(())  # what the model keeps of its sentence goes now, whoever holds the stream
+        speech.steps = iter(())  # frees the model's caches now, even if somebody still holds the stream
         if speech in self._speaking:
             self._speaking.remove(speech)
         elif speech in self._waiting:
@@ -212,10 +213,10 @@ class SpeechEngine(Engine):
 
 
 def _heard(sound: Tensor | None) -> Sound | None:
-    """Returns sound as numbers of its own memory.
+    """Copies audio to a numpy array.
 
     Raises:
-        ArithmeticError: some are no numbers.
+        ArithmeticError: a sample is NaN or infinite.
     """
     if sound is None:
         return None
@@ -226,6 +227,6 @@ def _heard(sound: Tensor | None) -> Sound | None:
 
 
 def _send(speech: Speech, event: Sound | GenerationTimes | Exception) -> None:
-    """Hands an event over. One for a loop that has been closed has no reader and is dropped."""
+    """Delivers an event on the stream's event loop. If that loop is closed nobody reads, and it is dropped."""
     with suppress(RuntimeError):
         speech.stream.loop.call_soon_threadsafe(speech.stream.deliver, event)

@@ -1,4 +1,4 @@
-"""Frames of codes as the library's `generate` makes them, one step after the other."""
+"""Collects the frames of the library's `generate` as it makes them."""
 
 from collections.abc import Callable
 
@@ -7,14 +7,14 @@ from transformers.generation.streamers import BaseStreamer
 
 
 class FrameList(BaseStreamer):
-    """What `generate` is given as its streamer. Lets others have their turn."""
+    """A streamer for `generate` that collects frames and lets other requests take turns."""
 
     def __init__(
         self, pause: Callable[[], None], frames: list[Tensor], *, silence: int | None = None, every: int = 1
     ) -> None:
-        """Appends to `frames` what each step makes, but for one that has nothing but `silence`.
+        """Appends each step's frame to `frames`, except frames of `silence` alone.
 
-        Others have their turn after `every` so many.
+        Calls `pause` after every `every` frames.
         """
         self._pause = pause
         self._frames = frames
@@ -23,7 +23,7 @@ class FrameList(BaseStreamer):
         self._began = False
 
     def put(self, value: Tensor) -> None:
-        """Takes the prompt, and then one frame after the other."""
+        """Takes the prompt first, then one frame per call."""
         if self._began and (self._silence is None or bool((value != self._silence).any())):
             self._frames.append(value.flatten())
         self._began = True
@@ -31,4 +31,4 @@ class FrameList(BaseStreamer):
             self._pause()
 
     def end(self) -> None:
-        """Nothing: what called `generate` knows."""
+        """Does nothing: the caller of `generate` sees its end."""

@@ -1,4 +1,4 @@
-"""Higgs Audio v2: draws codes of speech as a turn of a conversation, each codebook a frame behind the one before."""
+"""Higgs Audio v2: samples codes as a turn of a chat, each codebook one frame later than the one before."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,17 @@ from services.engine.speech_synthesis.frame_list import FrameList
 from services.engine.speech_synthesis.higgs_codec import windows_of
 from services.engine.speech_synthesis.higgs_prompt import HiggsPrompt
 from services.engine.speech_synthesis.model import Manner
-from services.engine.speech_synthesis.own_loop import handed_over, taken
+from services.engine.speech_synthesis.own_loop import handed_over, in_turns
 
 _SECONDS_PER_TOKEN = 0.32
-"""As slow as anybody speaks."""
+"""Enough for slow speech."""
 
 
 @dataclass(frozen=True)
 class _Said:
-    """How a text begins, which goes before each later sentence: otherwise another voice would speak each."""
+    """The first sentence and its codes, the context of each later sentence. Without it every sentence would get
+    another voice.
+    """
 
     tokens: Sequence[int]
     codes: Tensor
@@ -31,7 +33,7 @@ class _Said:
 
 
 class Higgs:
-    """A SpeakingModel. Its codes are those of the library's `generate`, and so are its draws."""
+    """A SpeakingModel. Its codes and random draws equal those of the library's `generate`."""
 
     language = ""
     voices: Sequence[str] = ()
@@ -41,7 +43,7 @@ class Higgs:
     joins = False
 
     def __init__(self, model: Any, codec: Any, tokenizer: Any) -> None:
-        """Raises ModelRefused for a codec of other codes, or a tokenizer without a chat template for recordings."""
+        """Raises ModelRefused for a codec of other codes, or a tokenizer without a chat template for audio."""
         config = model.config
         self._books: int = config.num_codebooks
         own, its = (self._books, config.audio_stream_bos_id), (codec.config.num_quantizers, codec.config.codebook_size)
@@ -53,15 +55,15 @@ class Higgs:
         self._windows = windows_of(codec)
         self.sample_rate: int = codec.config.sample_rate
         per_token = ceil(_SECONDS_PER_TOKEN * self.sample_rate / codec.config.hop_length)
-        # Twice: what goes before a sentence is as long as that.
+        # Half: the context before a sentence may be as long as the sentence.
         room = (config.max_position_embeddings - self._prompt.most_besides) // 2
         generation = model.generation_config
-        generation.max_length = None  # the library warns of it at each sentence
+        generation.max_length = None  # set, it would cause a warning of the library at each sentence
         self._steps = min(generation.max_new_tokens or room, room * per_token // (per_token + 1))
         self.most_tokens: int = (self._steps - self._books) // per_token
 
     def read(self, sentence: str) -> list[int]:
-        """See SpeakingModel. What looks like one of the tokenizer's own tokens is text too."""
+        """See SpeakingModel. Control tokens within the sentence are split into plain text."""
         if not any(map(str.isalnum, sentence)):
             return []
         return self._tokenizer(sentence, add_special_tokens=False, split_special_tokens=True)["input_ids"]
@@ -70,13 +72,16 @@ class Higgs:
         """See SpeakingModel."""
         before: _Said | None = manner.like
         drawn = list[Tensor]()
-        steps = self._books + 1 if manner.brief else self._steps  # of one frame, behind a mark
-        turns = taken(lambda pause: self._generate(tokens, before, steps, drawn, pause), draws)
+        steps = self._books + 1 if manner.brief else self._steps  # enough for one frame after the start mark
+        turns = in_turns(lambda pause: self._generate(tokens, before, steps, drawn, pause), draws)
         yield from self._windows.follow(self._codes(drawn) for _ in chain(turns, ["the last"]))
         return before or _Said(tokens, self._codes(drawn))
 
     def _codes(self, drawn: Sequence[Tensor]) -> Tensor:
-        """Returns the frames of which all codes were drawn, `[frames, codebooks]`; the first of `drawn` is a mark."""
+        """Undoes the delays: returns the frames whose codes are all drawn, `[frames, codebooks]`.
+
+        The first of `drawn` is a start mark.
+        """
         if len(drawn) <= self._books:
             return torch.empty(0)
         rows = torch.stack(list(drawn[1:]))
@@ -104,14 +109,14 @@ class Higgs:
                 input_ids=ids.to(device),
                 attention_mask=torch.ones_like(ids).to(device),
                 max_new_tokens=steps,
-                num_return_sequences=1,  # whatever its files say, as what follows
+                num_return_sequences=1,  # overrides the generation configuration, like the next argument
                 return_dict_in_generate=False,
                 **more,
             )
         frames.put(made[0, -1])
 
     def _delayed(self, codes: Tensor) -> Tensor:
-        """Returns codes between marks as the model draws them, each codebook a frame later, as its processor does."""
+        """Delays codes `[frames, codebooks]` and adds start and end marks, as the model's processor does."""
         config = self._model.config
         columns = [
             torch.cat(

@@ -1,4 +1,4 @@
-"""The codec of Higgs Audio, whose file in transformers imports torchaudio for what only reading a recording needs."""
+"""The codec of Higgs Audio. Its file in transformers imports torchaudio, which only encoding needs."""
 
 import sys
 from types import ModuleType
@@ -16,9 +16,9 @@ _LIBRARY = "torchaudio"
 
 
 def codec_class() -> Any:
-    """Returns the library's class, also where torchaudio is not installed. Raises ImportError."""
+    """Returns the library's class, even if torchaudio is not installed. Raises ImportError."""
     if not is_torchaudio_available():
-        sys.modules[_LIBRARY] = ModuleType(_LIBRARY)  # empty, and only for as long as the file is imported
+        sys.modules[_LIBRARY] = ModuleType(_LIBRARY)  # an empty stand-in, only while the file is imported
         try:
             model_file(_PACKAGE, _FILE)
         finally:
@@ -28,5 +28,5 @@ def codec_class() -> Any:
 
 
 def windows_of(codec: Any) -> WindowedDac:
-    """Returns what makes sound of codes, `[frames, codebooks]`: a DAC's decoder, whose quantizer is another."""
+    """Returns a windowed decoder of codes `[frames, codebooks]`; it is DAC's decoder with another quantizer."""
     return WindowedDac(codec.acoustic_decoder, lambda part: codec.decode(part.T[None]).audio_values[0, 0])

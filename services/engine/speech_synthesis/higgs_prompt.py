@@ -1,4 +1,4 @@
-"""What Higgs Audio is asked with: a conversation in which texts of the user are followed by how they sound."""
+"""Builds prompts of Higgs Audio: a chat whose user turns are texts and whose assistant turns are audio."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,16 +11,16 @@ _ASKED = (
     ("system", "Generate audio following instruction."),
     ("scene", "Audio is recorded from a quiet room."),
 )
-"""What the model was trained to be asked, and how a recording of it sounds: the library's own words."""
+"""The system prompt and the scene description, in the library's words."""
 _BEFORE, _NOW = "<<before>>", "<<now>>"
-"""Stand for the texts while the template writes what is around them."""
+"""Placeholders for texts, to find the fixed parts of the chat template's output."""
 
 
 class HiggsPrompt:
-    """By the checkpoint's own chat template. Its methods may run in any thread."""
+    """Prompts by the checkpoint's chat template. Its methods may run in any thread."""
 
     def __init__(self, tokenizer: Any, config: Any) -> None:
-        """Raises ModelRefused: the template writes something else."""
+        """Raises ModelRefused if the template does not give a chat of texts and audio."""
         self._tokenizer = tokenizer
         self._audio: int = config.audio_token_id
         self._late = [config.audio_delay_token_id] * (config.num_codebooks - 1)
@@ -41,13 +41,13 @@ class HiggsPrompt:
             )
         self._head, self._sound, self._again, self._tail = map(self._ids, (head, sound, again, tail))
         self.most_besides = sum(map(len, (self._head, self._sound, self._again, self._tail, self._late))) + 2
-        """Tokens of a prompt besides texts and frames."""
+        """Upper limit of a prompt's tokens besides texts and frames."""
 
     def after(self, before: Sequence[int] | None, frames: int | None, now: Sequence[int]) -> list[int]:
-        """Returns what asks for the sound of `now`, behind a text and the so many frames of its sound if there are."""
+        """Returns the prompt for the text `now`, after an earlier text and its `frames` of audio if given."""
         if before is None or frames is None:
             return [*self._head, *now, *self._tail]
-        heard = [self._audio] * (frames + 2)  # between two marks
+        heard = [self._audio] * (frames + 2)  # with a start and an end mark
         return [*self._head, *before, *self._sound, *heard, *self._late, *self._again, *now, *self._tail]
 
     def _written(self, turns: Sequence[tuple[str, dict[str, str]]]) -> str:

@@ -1,4 +1,4 @@
-"""Loads a model that speaks, by what its configuration says it is."""
+"""Loads synthesizers by model type, with their vocoders, codecs and voices."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -56,11 +56,11 @@ from services.engine.speech_synthesis.vits import Vits
 _VOCODER_FOLDER = "vocoder"
 _TRIED_TOKENS = 4
 _TRIED_STEPS = 16
-"""All of a few tokens, but for a model that would go on for long: there is sound in them too."""
+"""Steps of a trial: all audio of a few tokens, unless a model goes on for longer."""
 _DRAW = frozenset(
     {"musicgen", "musicgen_melody", "csm", "bark", "dia", "higgs_audio_v2", "pocket_tts", "gradium_phonon_tts"}
 )
-"""Kinds of which their generation configuration alone tells how they draw what they say."""
+"""Model types that need their generation configuration, because it alone says how to sample."""
 _SERVED = "VITS, SpeechT5, CSM, Dia, Bark, Higgs Audio, Pocket TTS and MusicGen"
 _FOR_WORDS = "services.multimodal serves it for what it writes; it is not heard"
 _FOR_HEARING = "it is served for what it hears, by --task transcribe; VITS (MMS-TTS), say, speaks many languages"
@@ -77,19 +77,19 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class SpeakerParts:
-    """What goes into a model beside its checkpoint."""
+    """Files of a model beside its checkpoint."""
 
     vocoder: str | None = None
-    """Folder or hub id of what makes sound of spectrograms or codes; None: what the checkpoint has or names."""
+    """Folder or hub id of the vocoder or codec; None takes what the checkpoint has or names."""
     voices: Path | None = None
-    """File of voices by name."""
+    """Safetensors file of named voices."""
 
 
 def load_speaker(checkpoint: Checkpoint, parts: SpeakerParts) -> LoadedSpeaker:
-    """Loads a checkpoint.
+    """Loads a synthesizer.
 
     Raises:
-        ModelRefused: its files or its vocoder are missing or unsafe to load, or it is of a kind that is not served.
+        ModelRefused: files or the vocoder are missing or unsafe to load, or the model type is not supported.
     """
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
@@ -102,7 +102,7 @@ def load_speaker(checkpoint: Checkpoint, parts: SpeakerParts) -> LoadedSpeaker:
             and checkpoint.dtype == "auto"
             and checkpoint.element_type(config) is torch.float16
         ):
-            # Processors have no arithmetic for it: convolutions take ten times as long.
+            # CPUs have no float16 arithmetic: convolutions would take ten times as long.
             checkpoint = replace(checkpoint, dtype="float32")
         if config.model_type in _DRAW:
             _require_drawing(checkpoint)
@@ -120,10 +120,10 @@ def load_speaker(checkpoint: Checkpoint, parts: SpeakerParts) -> LoadedSpeaker:
 
 
 def try_out(loaded: LoadedSpeaker) -> None:
-    """Has the model say something.
+    """Runs the model on a few tokens.
 
     Raises:
-        ModelRefused: it fails, or makes no sound.
+        ModelRefused: it fails, or its audio is not finite.
     """
     speaker = loaded.speaker
     manner = Manner(embedding=[1.0] * speaker.embedding_width or None, brief=True)
@@ -142,7 +142,7 @@ def _require_drawing(checkpoint: Checkpoint) -> None:
     path = find_file(checkpoint, "generation_config.json")
     if path is None:
         raise ModelRefused(f"{checkpoint.source} needs its generation_config.json, which says how it draws its sound.")
-    json.loads(path.read_text())  # the library takes a damaged one for none
+    json.loads(path.read_text())  # raises on a damaged file, which the library would silently ignore
 
 
 Loaded = tuple[Any, SpeakingModel]
@@ -215,9 +215,9 @@ def _load_higgs(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any
 
 
 def _load_pocket(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, parts: SpeakerParts) -> Loaded:
-    told: Any = config
-    width = getattr(told, "audio_prompt_dim", told.latent_dim)
-    voices = pocket_voices(checkpoint, parts.voices, width, told.max_position_embeddings // 2)
+    values: Any = config
+    width = getattr(values, "audio_prompt_dim", values.latent_dim)
+    voices = pocket_voices(checkpoint, parts.voices, width, values.max_position_embeddings // 2)
     model = read_model(checkpoint, config, AutoModelForTextToWaveform).eval()
     codec = _load_codec(checkpoint, parts.vocoder, AutoConfig, AutoModel, "the folder of its audio tokenizer")
     own = _processor_settings(checkpoint)
@@ -226,7 +226,7 @@ def _load_pocket(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: An
 
 
 def _load_codec(checkpoint: Checkpoint, wanted: str | None, config: Any, kind: Any, such: str) -> Any:
-    """Returns the codec that the operator names, or the checkpoint does."""
+    """Loads the codec that the operator or else the checkpoint names."""
     named = wanted or _named_codec(checkpoint)
     if named is None:
         raise ModelRefused(
@@ -240,7 +240,7 @@ def _load_codec(checkpoint: Checkpoint, wanted: str | None, config: Any, kind: A
 
 
 def _named_codec(checkpoint: Checkpoint) -> str | None:
-    """Returns the folder or hub id of the codec that a checkpoint's processor is made with."""
+    """Returns the folder or hub id of the codec in the checkpoint's processor configuration."""
     named = _processor_settings(checkpoint).get("audio_tokenizer")
     return named["audio_tokenizer_name_or_path"] if named else None
 
@@ -251,7 +251,7 @@ def _processor_settings(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _load_vocoder(checkpoint: Checkpoint, named: str | None) -> Any:
-    """Returns a vocoder: a checkpoint of its own, or the subfolder of another."""
+    """Loads the vocoder from its own checkpoint, or from a subfolder of the model's."""
     place = replace(checkpoint, quantization="none", adapter=None)
     if named is not None:
         require_hub(named)
@@ -269,7 +269,7 @@ def _load_vocoder(checkpoint: Checkpoint, named: str | None) -> Any:
 
 
 def _read_voices(path: Path, width: int) -> dict[str, Sequence[float]]:
-    """Returns the voices of a file of safetensors, by name, in the order of their names."""
+    """Returns the speaker embeddings of a safetensors file, sorted by name."""
     voices = {name: value.float().flatten() for name, value in sorted(load_file(path).items())}
     for name, value in voices.items():
         if len(value) != width or not torch.isfinite(value).all():

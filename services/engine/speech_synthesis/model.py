@@ -1,4 +1,4 @@
-"""What the engine asks of a model that speaks."""
+"""The interface of synthesizers."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -11,69 +11,70 @@ from services.engine.speech_synthesis.draws import Draws
 
 @dataclass(frozen=True)
 class Manner:
-    """How something is said."""
+    """How a sentence is spoken."""
 
     voice: int | None = None
-    """Index into the model's voices; None for its only one, or where an embedding says who speaks."""
+    """Index into the model's voices; None for a model of one voice, or with `embedding`."""
     embedding: Sequence[float] | None = None
+    """Speaker embedding."""
     rate: float = 1.0
     """Speed, relative to the model's own."""
     brief: bool = False
-    """Whether the beginning is enough, by which a model is tried in all its parts."""
+    """Whether the shortest output that runs all parts of the model is enough, for a trial."""
     like: Any = None
-    """What `speak` returned for the sentence before, by which a model without voices keeps the one it began with."""
+    """What `speak` returned for the previous sentence: context that keeps the voice, for some models."""
 
 
 class SpeakingModel(Protocol):
-    """A model that makes speech of sentences."""
+    """A model that turns sentences into audio."""
 
     sample_rate: int
-    """Samples per second."""
+    """Sample rate in Hz of its audio."""
     language: str
-    """Its own code of the language it speaks; empty if its files do not say."""
+    """The model's code of its language; empty if its files do not say."""
     voices: Sequence[str]
-    """Names, the default first; empty where there is one without a name, or none without an embedding."""
+    """Names of voices, the default first; empty for one unnamed voice, or if an embedding is needed."""
     embedding_width: int
-    """Numbers that describe a voice; 0 where the model takes none."""
+    """Length of a speaker embedding; 0 if the model takes none."""
     has_rates: bool
-    """Whether it speaks slower and faster."""
+    """Whether it can speak slower and faster."""
     divides: bool
-    """Whether a text is spoken sentence by sentence; otherwise it describes one sound."""
+    """Whether a text is split into sentences; otherwise it describes one sound as a whole."""
     joins: bool
-    """Whether short sentences are spoken together, as far as the model reads: it knows who talks from what was said."""
+    """Whether short sentences are spoken together, up to `most_tokens`: the model needs the context of a dialogue."""
     most_tokens: int
-    """Of one sentence, or description."""
+    """Longest sentence or description, in tokens."""
 
     def read(self, sentence: str) -> list[int]:
-        """Returns the tokens of a sentence, or description; none if nothing of it can be said. Any thread."""
+        """Tokenizes a sentence or description; empty if nothing of it can be spoken. Any thread."""
         ...
 
     def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws, /) -> Generator[Tensor | None, None, Any]:
-        """Yields the sound of a sentence, `[samples]` in [-1, 1], piece by piece, and returns the next one's `like`.
+        """Yields the audio of a sentence piece by piece, `[samples]` in [-1, 1]; returns the next sentence's `like`.
 
-        Each step is short, and may yield None where there is nothing to hear yet. Called in the model's thread.
+        Each step is short and yields None if no audio is ready. Called in the model's thread.
         """
         ...
 
 
 @dataclass(frozen=True)
 class LoadedSpeaker:
-    """A model that speaks, in memory."""
+    """A loaded synthesizer."""
 
     speaker: SpeakingModel
     model: Any
-    """The library's own, which the speaker runs."""
+    """The transformers model that `speaker` runs."""
     device: Any
     revision: str
     quantization: str = ""
-    """Method and kind; empty where the weights are as wide as they are computed in."""
+    """Method and type; empty if the weights are not quantized."""
 
     @property
     def labels(self) -> list[str]:
-        """None: it tells nothing apart."""
+        """Empty: it classifies nothing."""
         return []
 
     @property
     def architecture(self) -> str:
-        """The class that runs it."""
+        """Name of the model's class."""
         return type(self.model).__name__

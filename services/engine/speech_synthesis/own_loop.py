@@ -1,4 +1,4 @@
-"""The library's own `generate`, which returns only when all is done, taken by turns."""
+"""Runs the library's own `generate`, which returns only at its end, in turns."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -14,14 +14,14 @@ from services.engine.speech_synthesis.turns import Turns
 
 T = TypeVar("T")
 _STEPS = 8
-"""Steps of a decoder before others have their turn."""
+"""Decoder steps per turn."""
 
 
-def taken(work: Callable[[Callable[[], None]], T], draws: Draws) -> Generator[None, None, T]:
-    """Yields wherever `work` calls what it is given, and returns what it returns. It draws from `draws` alone."""
+def in_turns(work: Callable[[Callable[[], None]], T], draws: Draws) -> Generator[None, None, T]:
+    """Runs `work(pause)`, yields whenever it calls `pause`, and returns its result. It draws from `draws` alone."""
 
     def whole(pause: Callable[[], None]) -> tuple[T]:
-        with torch.inference_mode():  # of its thread
+        with torch.inference_mode():  # the mode is per thread, and this is a thread of its own
             return (work(pause),)
 
     steps, made = iter(Turns(whole)), None
@@ -38,9 +38,10 @@ def taken(work: Callable[[Callable[[], None]], T], draws: Draws) -> Generator[No
 
 @contextmanager
 def handed_over(model: Any, name: str, put: Callable[[Tensor], None]) -> Generator[None]:
-    """Hands over the frame `name` that each of this thread's steps is given, for loops that do not stream frames.
+    """Calls `put` with the newest frame of each step of `model` in this thread, for loops that do not stream frames.
 
-    The first step is given none of its own, for which there is something empty; the last frame is given to no step.
+    `name` is the model's argument with the frames so far. The first step has none: `put` gets an empty tensor. The
+    last frame is an input of no step, so it is not passed.
     """
     mine = threading.get_ident()
 
@@ -57,14 +58,14 @@ def handed_over(model: Any, name: str, put: Callable[[Tensor], None]) -> Generat
 
 
 class Pauses(StoppingCriteria):
-    """Stops nothing, but lets others have their turn."""
+    """A stopping criterion that never stops, but calls `pause` every `_STEPS` steps."""
 
     def __init__(self, pause: Callable[[], None]) -> None:
         self._pause = pause
         self._steps = 0
 
     def __call__(self, input_ids: Tensor, *_: Any, **__: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Goes on."""
+        """Returns False for each sequence."""
         self._steps += 1
         if self._steps % _STEPS == 0:
             self._pause()

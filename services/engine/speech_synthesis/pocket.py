@@ -1,6 +1,6 @@
-"""Pocket TTS: draws latents of speech frame by frame, in a voice that is told by latents too.
+"""Pocket TTS: samples continuous latents frame by frame, in a voice that is given as latents too.
 
-Gradium Phonon is one, whose voices are of another codec than its sound.
+Gradium Phonon is a variant whose voices are latents of another codec than its audio.
 """
 
 import re
@@ -17,17 +17,17 @@ from services.engine.speech_synthesis.causal_codec import CausalCodec
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.frame_list import FrameList
 from services.engine.speech_synthesis.model import Manner
-from services.engine.speech_synthesis.own_loop import handed_over, taken
+from services.engine.speech_synthesis.own_loop import handed_over, in_turns
 
 _MOST_TOKENS = 50
-"""Of what is said together: as many as the library's processor puts together."""
+"""Longest piece of text, as in the library's processor."""
 _BRIEF = 2
-"""Frames of a trial."""
+"""Frames of a trial run."""
 
 
 @dataclass(frozen=True)
 class PocketSettings:
-    """What its processor is told by a checkpoint, with the processor's own defaults."""
+    """Settings of the checkpoint's processor, with the processor's defaults."""
 
     short_text_max_words: int = 4
     frames_after_eos_short_text: int = 4
@@ -36,7 +36,7 @@ class PocketSettings:
 
 
 class PocketTts:
-    """A SpeakingModel. Its latents are those of the library's `generate`, and so are its draws."""
+    """A SpeakingModel. Its latents and random draws equal those of the library's `generate`."""
 
     language = ""
     embedding_width = 0
@@ -48,7 +48,7 @@ class PocketTts:
     def __init__(
         self, model: Any, codec: Any, tokenizer: Any, voices: Mapping[str, Tensor], settings: PocketSettings
     ) -> None:
-        """Raises ModelRefused for a codec of other latents, one that looks ahead, or another chat template."""
+        """Raises ModelRefused for a codec of other latents or with lookahead, or an unknown chat template."""
         config = model.config
         same = getattr(codec.config, "latent_dim", 0) == config.latent_dim and codec.decoder is not None
         if not same or not CausalCodec.streams(codec):
@@ -74,10 +74,10 @@ class PocketTts:
         if ids.count(self._voice_id) != 1 or ids[-1] != config.audio_bos_token_id:
             raise ModelRefused("Pocket TTS needs a chat template for a voice and a text: its files have another.")
         self._head = ids[: ids.index(self._voice_id)]
-        model.generation_config.max_length = None  # the library warns of it at each sentence
+        model.generation_config.max_length = None  # set, it would cause a warning of the library at each sentence
 
     def read(self, sentence: str) -> list[int]:
-        """See SpeakingModel. What looks like one of the tokenizer's own tokens is said too."""
+        """See SpeakingModel. Control tokens within the sentence are broken up and spoken as text."""
         if not any(map(str.isalnum, sentence)):
             return []
         ids = self._prompt(self._marks.sub(lambda mark: f"{mark[0][0]} {mark[0][1:]}", sentence))
@@ -87,7 +87,7 @@ class PocketTts:
         """See SpeakingModel."""
         voice, codec, frames = self._voices[manner.voice or 0], self._codec, list[Tensor]()
         length = {"max_new_tokens": _BRIEF} if manner.brief else {}
-        turns = taken(lambda pause: self._generate(tokens, voice, length, frames, pause), draws)
+        turns = in_turns(lambda pause: self._generate(tokens, voice, length, frames, pause), draws)
         dtype = codec.latent_proj.weight.dtype
         causal = CausalCodec(codec.decoder, lambda part: codec.latent_proj(part.to(dtype).T[None]))
         fade: Tensor | None = torch.linspace(0, 1, int(self._settings.fade_in_duration * self.sample_rate))
@@ -124,14 +124,14 @@ class PocketTts:
                 audio_prompt_latents=voice[None],
                 audio_prompt_latents_mask=ids.new_ones(1, len(voice)),
                 frames_after_eos=torch.tensor([after]),
-                num_return_sequences=1,  # whatever its files say, as what follows
+                num_return_sequences=1,  # overrides the generation configuration, like the next argument
                 return_dict_in_generate=False,
                 **length,
             )
         frames.put(made[0][-1])
 
     def _prompt(self, text: str) -> list[int]:
-        """Returns what asks for a text in a voice, for which one token stands, as the processor reads its template."""
+        """Returns the prompt for a text, with one token in place of the voice, tokenized as the processor does."""
         chat = [{"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": text}]}]
         written = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         begun = self._tokenizer.bos_token and written.startswith(self._tokenizer.bos_token)

@@ -1,4 +1,4 @@
-"""Voices of Pocket TTS: latents of a recording, from an operator's file, or from those that lie beside the model."""
+"""Reads voices of Pocket TTS, latents of recordings, from the operator's file or the checkpoint."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,17 +10,17 @@ from torch import Tensor
 from services.engine.checkpoint import Checkpoint, ModelRefused, find_file
 
 _SHIPPED = "voices"
-"""Folder of a checkpoint, with a file for each voice."""
+"""Folder of the checkpoint with one file per voice."""
 _ADVICE = "name a file of voices with --voices, each `[frames, latents]` as the codec of its voices encodes a recording"
 
 
 def pocket_voices(checkpoint: Checkpoint, named: Path | None, width: int, longest: int) -> dict[str, Tensor]:
-    """Returns voices by name, `[frames, width]`, in the order of their names: of `named`, or else of the checkpoint.
+    """Returns voices `[frames, width]`, sorted by name: those of the file `named`, or else of the checkpoint.
 
-    A checkpoint's are read where they are on this machine, and only from safetensors.
+    The checkpoint's are read only from safetensors files that are on this machine.
 
     Raises:
-        ModelRefused: there are none, or one is something else, or has more frames than `longest`.
+        ModelRefused: there are no voices, or one has another shape, more than `longest` frames, or values not finite.
     """
     voices = dict(sorted(load_file(named).items())) if named else dict(_shipped(checkpoint))
     if not voices:

@@ -1,4 +1,4 @@
-"""A text as what the model reads, sentence by sentence."""
+"""Splits a text into sentences and tokenizes them."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,13 @@ from services.engine.speech_synthesis.model import SpeakingModel
 from services.engine.speech_synthesis.sentences import sentences
 
 _LONGEST = 250
-"""Characters of a sentence: about what models have seen, and a quarter of a minute."""
+"""Longest sentence in characters: about what models were trained on, and a quarter of a minute."""
 
 
 def read_text(model: SpeakingModel, text: str) -> list[list[int]]:
-    """Returns the tokens of each sentence; none of what the model cannot say. Any thread.
+    """Returns the tokens of each sentence, without sentences that the model cannot speak. Any thread.
 
-    Of a description, those of the whole, which may be more than the model reads.
+    A description is one piece, which may be longer than the model reads.
     """
     if not model.divides:
         tokens = model.read(text)
@@ -22,7 +22,7 @@ def read_text(model: SpeakingModel, text: str) -> list[list[int]]:
 
 
 def _joined(model: SpeakingModel, pieces: list[str]) -> Iterator[str]:
-    """Yields neighbours together, as many as the model reads at once."""
+    """Yields adjacent sentences joined, as many as fit into `most_tokens`."""
     said = ""
     for piece in pieces:
         if said and len(model.read(both := f"{said} {piece}")) <= model.most_tokens:

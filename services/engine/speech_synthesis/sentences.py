@@ -1,13 +1,13 @@
-"""A text as pieces that are spoken one after the other: its sentences, and clauses of those that are very long."""
+"""Splits a text into sentences, and very long sentences into clauses."""
 
 import re
 
 _STOPS = ".!?…‥。！？．｡।॥؟۔።፧။។᙮"
 _UNSPACED = "。！？．｡"
-"""Stops of scripts that put no space behind them."""
+"""Stops of scripts without a space after them."""
 _CLOSING = "\"'”’»›)]」』）】〉》"
 _STOP_SET, _UNSPACED_SET, _CLOSING_SET = (f"[{re.escape(marks)}]" for marks in (_STOPS, _UNSPACED, _CLOSING))
-# Begins at the first of several stops, and takes all of them or none: time grows with the text, not with its square.
+# Possessive quantifiers match a run of stops as a whole, so that time stays linear in the text's length.
 _END = re.compile(
     rf"(?<!{_STOP_SET})(?P<stops>{_STOP_SET}++)(?:{_CLOSING_SET}*+(?=\s|$)|(?<={_UNSPACED_SET}){_CLOSING_SET}*+)|\n\s*\n"
 )
@@ -17,7 +17,7 @@ _ABBREVIATIONS = re.compile(
     "inc|ltd|co|corp|bros|e\\.g|i\\.e|z\\.b|d\\.h|u\\.a|bzw|usw|evtl|ggf|bspw|mme|mlle|sra|srta|dra",
     re.IGNORECASE,
 )
-"""What is written with a full stop in the middle of sentences, in languages of the Latin script."""
+"""Abbreviations with a full stop within sentences, in languages of the Latin script."""
 _BEFORE_NUMBERS = re.compile("no|nos|nr|nrs|vol|fig|figs|eq|sec|ch|pp?|art|abs", re.IGNORECASE)
 _WORD = re.compile(r"\w")
 _INITIALS = re.compile(r"([^\W\d_]\.)*[^\W\d_]", re.UNICODE)
@@ -25,9 +25,9 @@ _LIST_NUMBER = re.compile(r"\s*(\d{1,3}|[ivxIVX]{1,4}|[a-zA-Z])")
 
 
 def sentences(text: str, longest: int) -> list[str]:
-    """Returns the sentences of a text that have a letter or a digit, without the space between them.
+    """Returns the sentences of a text that contain a letter or a digit, without the space between them.
 
-    None is above `longest` characters: one that would be is divided at its commas, else between words, else anywhere.
+    Sentences of more than `longest` characters are split at commas, else between words, else anywhere.
     """
     found: list[str] = []
     begin = 0
@@ -40,7 +40,7 @@ def sentences(text: str, longest: int) -> list[str]:
 
 
 def _ends_sentence(text: str, begin: int, match: re.Match[str]) -> bool:
-    """Returns whether what looks like the end of a sentence that began at `begin` is one; in doubt it is not."""
+    """Returns whether a match ends the sentence that began at `begin`; in doubt it does not."""
     stops = match["stops"]
     if stops is None or stops[-1] in _UNSPACED:
         return True
@@ -57,7 +57,7 @@ def _ends_sentence(text: str, begin: int, match: re.Match[str]) -> bool:
 
 
 def _divided(sentence: str, longest: int) -> list[str]:
-    """Returns a sentence in as few pieces as its clauses allow."""
+    """Splits a sentence into as few pieces as its clauses allow."""
     pieces: list[str] = []
     while len(sentence) > longest:
         place = _place(sentence, longest)
@@ -67,7 +67,7 @@ def _divided(sentence: str, longest: int) -> list[str]:
 
 
 def _place(sentence: str, longest: int) -> int:
-    """Returns where to divide a sentence, at most `longest` characters from its start."""
+    """Returns where to split a sentence, at most `longest` characters from its start."""
     ends = [match.end() for match in _CLAUSE.finditer(sentence[: longest + 1]) if match.end() <= longest]
     if ends and ends[-1] > longest // 4:
         return ends[-1]

@@ -1,4 +1,4 @@
-"""One request, from its acceptance until its last sound."""
+"""One request in the engine, from admission to its last audio."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,32 +12,32 @@ from services.engine.speech_synthesis.stream import SpeechStream
 
 
 class Rest:
-    """Stands between two sentences: who is far ahead of his reader may wait there, as nothing of the model is kept."""
+    """Marks the boundary between two sentences, where a request has no cache and may wait for its reader."""
 
 
 REST = Rest()
 Step = Tensor | Rest | None
-"""What is to be heard; None where that is nothing yet."""
+"""Audio, a boundary between sentences, or None if no audio is ready."""
 
 
 @dataclass(eq=False)
 class Speech:
-    """Belongs to the engine's thread, but for the stream."""
+    """Belongs to the engine's thread, except for `stream`."""
 
     steps: Iterator[Step]
-    """Each takes the model a little further, and yields what is to be heard by then."""
+    """Each step runs the model a little further and yields the audio that is ready."""
     cost: int
-    """Tokens to be read."""
+    """Tokens of its text."""
     deadline: float | None
     """On the clock of `time.monotonic`, as all times here."""
     arrival: float
     stream: SpeechStream
     turn: float = 0.0
-    """Seconds it had of the model, counted from what others had when it came."""
+    """Model time it has used in seconds, starting from the least of the others when it came."""
     unread: int = 0
-    """Samples that its reader has not taken."""
+    """Samples that its reader has not read."""
     touched: float = 0.0
-    """When its reader last took something; before that, when it came."""
+    """When its reader last read something; before that, its arrival."""
     resting: bool = False
     """Whether it is between two sentences."""
     compute: float = 0.0
@@ -48,5 +48,5 @@ class Speech:
         self.touched = self.arrival
 
     def times(self, now: float) -> GenerationTimes:
-        """Returns where the time went, of a request that ends now."""
+        """Returns the timing of a request that ends now."""
         return times_of(self.timeline, now, self.compute)

@@ -1,4 +1,4 @@
-"""SpeechT5: draws a spectrogram frame by frame, of which a vocoder makes sound."""
+"""SpeechT5: makes a spectrogram frame by frame, which a vocoder turns into audio."""
 
 import inspect
 from collections.abc import Generator, Iterator, Sequence
@@ -13,14 +13,14 @@ from services.engine.speech_synthesis.model import Manner
 from services.engine.speech_synthesis.vocoder import WindowedVocoder
 
 _STEPS = 8
-"""Steps of the decoder before others have their turn."""
+"""Decoder steps per turn."""
 _STOP_PROBABILITY = 0.5
 _LENGTH_RATIO = 20.0
-"""Frames for each token at most. Both are the defaults of the library's `generate_speech`, which this follows."""
+"""Most frames per token. Both values are defaults of the library's `generate_speech`, which this class follows."""
 
 
 class SpeechT5:
-    """A SpeakingModel. Its frames are those of `generate_speech`, and so are its draws."""
+    """A SpeakingModel. Its frames and random draws equal those of `generate_speech`."""
 
     language = ""
     has_rates = False
@@ -28,7 +28,7 @@ class SpeechT5:
     joins = False
 
     def __init__(self, model: Any, vocoder: Any, tokenizer: Any, voices: dict[str, Sequence[float]]) -> None:
-        """`voices` are embeddings by name; the first is the default."""
+        """`voices` are speaker embeddings by name; the first is the default."""
         self._model = model
         self._tokenizer = tokenizer
         self._embeddings = list(voices.values())
@@ -46,7 +46,7 @@ class SpeechT5:
         )
 
     def read(self, sentence: str) -> list[int]:
-        """See SpeakingModel. What looks like one of the tokenizer's own tokens is text too."""
+        """See SpeakingModel. Control tokens within the sentence are split into plain text."""
         tokenizer = self._tokenizer
         ids: list[int] = tokenizer(sentence, split_special_tokens=True)["input_ids"]
         said = tokenizer.convert_ids_to_tokens([each for each in ids if each not in tokenizer.all_special_ids])
@@ -60,7 +60,7 @@ class SpeechT5:
         yield from self._vocoder.follow(self._frames(torch.tensor([tokens], device=model.device), embedding, draws))
 
     def _frames(self, ids: Tensor, voice: Tensor, draws: Draws) -> Iterator[Tensor]:
-        """Yields all frames so far, `[frames, bins]` as they are before the postnet."""
+        """Yields all frames so far, `[frames, bins]` before the postnet, once per turn."""
         model, config = self._model, self._model.config
         decoder, head = model.speecht5.decoder, model.speech_decoder_postnet
         mask = (ids != config.pad_token_id).int()
@@ -71,7 +71,7 @@ class SpeechT5:
         while not over:
             with draws.in_force():
                 for _ in range(_STEPS):
-                    # The prenet reads all inputs at each step, as its dropout draws for all of them.
+                    # The prenet must read all inputs at each step, because its dropout draws numbers for all of them.
                     hidden = decoder.prenet(inputs, voice)[:, -1:]
                     last = decoder.wrapped_decoder(
                         hidden_states=hidden,

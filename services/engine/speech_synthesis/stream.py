@@ -1,4 +1,4 @@
-"""What the event loop sees of one request that is spoken."""
+"""The event loop's side of one request in the engine."""
 
 import asyncio
 from collections import deque
@@ -11,46 +11,45 @@ from sensorium.errors import SlowConsumer
 from services.engine.generation.requests.request import GenerationTimes
 
 Sound = NDArray[np.float32]
-"""`[samples]` in [-1, 1], as a rule."""
+"""Audio `[samples]`, usually within [-1, 1]."""
 
 
 class SpeechStream:
-    """An asynchronous iterator over the sound of one request. Belongs to the event loop on which it was made."""
+    """An asynchronous iterator over a request's audio. Belongs to the event loop on which it was made."""
 
-    def __init__(self, taken: Callable[[int], object], left: Callable[[], object]) -> None:
-        """`taken` is called with the samples of each piece that was read, `left` when nobody wants the rest."""
+    def __init__(self, on_read: Callable[[int], object], on_cancel: Callable[[], object]) -> None:
+        """`on_read` is called with the number of samples of each piece read, `on_cancel` by `cancel`."""
         self.loop = asyncio.get_running_loop()
         self.times: GenerationTimes | None = None
-        """Where the time went, once the last piece was read."""
-        self._taken = taken
-        self._left = left
+        """Timing, once the last piece was read."""
+        self._on_read = on_read
+        self._on_cancel = on_cancel
         self._pieces: deque[Sound] = deque()
         self._end: GenerationTimes | Exception | None = None
         self._arrived = asyncio.Event()
 
     def deliver(self, event: Sound | GenerationTimes | Exception) -> None:
-        """Takes the next piece, or what ends the stream. Called on the event loop."""
+        """Takes the next piece, or the timing or error that ends the stream. Called on the event loop."""
         if isinstance(event, np.ndarray):
             self._pieces.append(event)
         else:
             self._end = event
-        if isinstance(event, SlowConsumer):  # whose unread sound is what there was too much of
+        if isinstance(event, SlowConsumer):  # frees the unread audio that caused it
             self._pieces.clear()
         self._arrived.set()
 
     def cancel(self) -> None:
-        """Lets the rest be. Harmless after the end."""
-        self._left()
-        # They know the engine's side, which knows this one, as an error does by its traceback once it was raised: each
-        # would keep the other, and what was not heard.
-        self._taken = self._left = _nothing
+        """Cancels the rest. Does nothing after the end."""
+        self._on_cancel()
+        # Breaks reference cycles through the callbacks and the error's traceback, which would keep unread audio.
+        self._on_read = self._on_cancel = _nothing
         self._end = None
 
     def __aiter__(self) -> "SpeechStream":
         return self
 
     async def __anext__(self) -> Sound:
-        """Returns the next piece; raises the error that ended the stream once the pieces before it were read."""
+        """Returns the next piece. After the last one raises the error that ended the stream, if any."""
         while not self._pieces:
             if isinstance(self._end, Exception):
                 raise self._end
@@ -60,9 +59,9 @@ class SpeechStream:
             self._arrived.clear()
             await self._arrived.wait()
         piece = self._pieces.popleft()
-        self._taken(len(piece))
+        self._on_read(len(piece))
         return piece
 
 
 def _nothing(_samples: int = 0) -> None:
-    """Stands for what nobody is to be told any more."""
+    """Replaces callbacks of a cancelled stream."""

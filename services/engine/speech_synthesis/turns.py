@@ -1,4 +1,4 @@
-"""A function of the library's that returns only when all is done, taken step by step."""
+"""Runs a blocking function step by step, in a thread that only runs while it is waited for."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -7,28 +7,28 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Left(Exception):
-    """Nobody wants the result any more. Raised where the function asks for its next turn."""
+class Abandoned(Exception):
+    """The result is not wanted any more. Raised inside the function where it pauses."""
 
 
 class Turns(Generic[T]):
-    """Runs a function in a thread of its own, which goes on only while somebody waits for it.
+    """An iterable over the turns of a function that runs in its own thread.
 
-    Neither of the two threads ever runs beside the other, so that they may share a model.
+    The two threads never run at the same time, so they may share a model.
     """
 
     def __init__(self, work: Callable[[Callable[[], None]], T]) -> None:
-        """Runs `work`, which calls what it is given wherever others may have their turn."""
+        """Runs `work(pause)`, which calls `pause` wherever its turn may end."""
         self._work = work
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
-        self._left = False
+        self._abandoned = False
         self._done = False
         self._result: list[T] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="turns", daemon=True)
 
     def __iter__(self) -> Generator[T | None]:
-        """Yields None after each turn but the last, and then the result. Raises what the function raises."""
+        """Yields None after each turn except the last, then the result. Raises what `work` raises."""
         self._thread.start()
         try:
             while True:
@@ -41,16 +41,16 @@ class Turns(Generic[T]):
                 raise self._error
             yield self._result[0]
         finally:
-            self._left = True
+            self._abandoned = True
             self._go.release()
             self._thread.join()
-            self._error = None  # its traceback knows this, and all that the work was about: each would keep the other
+            self._error = None  # breaks the cycle of this object and the error's traceback, which holds tensors
 
     def _run(self) -> None:
         self._go.acquire()
         try:
             self._result.append(self._work(self._pause))
-        except BaseException as error:  # whatever it is, it belongs to whoever waits
+        except BaseException as error:  # raised again in the thread that iterates
             self._error = error
         self._done = True
         self._back.release()
@@ -58,5 +58,5 @@ class Turns(Generic[T]):
     def _pause(self) -> None:
         self._back.release()
         self._go.acquire()
-        if self._left:
-            raise Left
+        if self._abandoned:
+            raise Abandoned

@@ -1,4 +1,4 @@
-"""VITS: reads a sentence at once, draws how long each sound lasts, and makes sound of frames."""
+"""VITS: encodes a sentence at once, samples durations and frames, and decodes them to audio in windows."""
 
 from collections.abc import Generator, Sequence
 from copy import copy
@@ -13,11 +13,11 @@ from services.engine.speech_synthesis.model import Manner
 from services.engine.speech_synthesis.vocoder import WindowedVocoder
 
 _MOST_TOKENS = 2048
-"""Attention of so many sounds to each other takes some tens of megabytes."""
+"""Attention over this many tokens takes some tens of megabytes."""
 
 
 class Vits:
-    """A SpeakingModel."""
+    """A SpeakingModel for VITS and MMS-TTS."""
 
     embedding_width = 0
     has_rates = True
@@ -30,7 +30,7 @@ class Vits:
         self._tokenizer = tokenizer
         self._decoder = model.decoder
         self._frames = _Frames()
-        # The model's own forward with all its weights, up to where it would make sound of the whole sentence at once.
+        # A shallow copy that shares all weights, but stops before the decoder, which is then run in windows.
         self._reading = copy(model)
         self._reading._modules = {**model._modules, "decoder": self._frames}
         self.sample_rate: int = model.config.sampling_rate
@@ -58,14 +58,14 @@ class Vits:
 
     @cached_property
     def _mute(self) -> set[int]:
-        """Tokens of which a sentence may be that says nothing."""
+        """The tokens of a sentence without anything to say."""
         return {self._tokenizer.unk_token_id, *self._ids("")}
 
     def _ids(self, text: str) -> list[int]:
         return self._tokenizer(text)["input_ids"]
 
     def _is_mute(self, sentence: str) -> bool:
-        """Returns whether the tokenizer leaves nothing of a sentence: its blank may be a letter's token too."""
+        """Returns whether the tokenizer drops every letter of a sentence: its blank may also be a letter's token."""
         prepare = getattr(self._tokenizer, "prepare_for_tokenization", None)
         if prepare is None:
             return True
@@ -74,7 +74,7 @@ class Vits:
 
 
 class _Frames(nn.Module):
-    """Stands where the model has its decoder, and keeps what that would be given."""
+    """Takes the decoder's place in the model and keeps its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class _Frames(nn.Module):
         return frames[:, :1, :0]
 
     def take(self) -> tuple[Tensor, Tensor | None]:
-        """Returns frames, `[1, channels, frames]`, and what conditions their sound on a voice."""
+        """Returns frames `[1, channels, frames]` and the speaker conditioning."""
         given, self._given = self._given, None
         assert given is not None
         return given

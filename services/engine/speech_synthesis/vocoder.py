@@ -1,4 +1,4 @@
-"""The last part of a model of speech, taken in windows: sound leaves while the rest is still frames."""
+"""Runs vocoders and codec decoders in windows, so that audio can be sent before all frames are decoded."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import ceil, floor, prod
@@ -10,38 +10,38 @@ from torch import Tensor, nn
 FIRST_FRAMES = 32
 """Frames of the first window: about half a second."""
 _MOST_FRAMES = 128
-"""Frames of the later ones, of which each is twice as long as the last: an overlap costs less where it is rarer."""
+"""Upper limit of later windows, each twice as long as the last: longer windows need less overlap."""
 
 
 class Windowed:
-    """Makes sound of frames, piece by piece, as the whole would be made at once but for rounding."""
+    """Decodes frames window by window. The result equals decoding all frames at once, up to rounding."""
 
     def __init__(self, layers: Sequence[Any], decode: Callable[[Tensor], Tensor]):
-        """Takes what makes `[samples]` of `[frames, channels]`, and its convolutions, from frames to samples.
+        """`decode` maps frames `[frames, channels]` to `[samples]`; `layers` are its convolutions in order.
 
-        A number stands for several of one rate that look as far to each side.
+        A number in `layers` stands for convolutions of equal rate that together reach so many positions to each side.
         """
         ups = [layer for layer in layers if isinstance(layer, nn.ConvTranspose1d)]
         self._decode = decode
         self.samples_per_frame = prod(up.stride[0] for up in ups)
         self.reach = _reach_through(layers, self.samples_per_frame)
-        """Frames to each side on which the sound of a frame depends."""
+        """Frames to each side that the audio of a frame depends on."""
         self.seamless = all(
             up.kernel_size[0] - up.stride[0] + up.output_padding[0] == int(up.padding[0]) * 2 for up in ups
         )
-        """Whether every frame has equally many samples; otherwise there is one window."""
+        """Whether every frame has the same number of samples; otherwise one window takes all frames."""
 
     def ends(self) -> Iterator[int]:
-        """Yields where windows end, in frames and for ever."""
+        """Yields the ends of windows in frames, without end."""
         end, width = 0, FIRST_FRAMES
         while True:
             end, width = end + width, min(width * 2, _MOST_FRAMES)
             yield end
 
     def sound(self, frames: Tensor, begin: int, end: int) -> Tensor:
-        """Returns the sound of frames `begin` to `end` of `[frames, channels]`, `[samples]`.
+        """Decodes frames `begin` to `end - 1` of `[frames, channels]` to `[samples]`.
 
-        There must be `reach` more frames behind `end`, unless the last of them is the last of all.
+        `frames` must hold `reach` more frames after `end`, unless it is complete.
         """
         first = max(begin - self.reach, 0)
         made = self._decode(frames[first : end + self.reach])
@@ -50,13 +50,13 @@ class Windowed:
         return made[(begin - first) * self.samples_per_frame : (end - first) * self.samples_per_frame]
 
     def pieces(self, frames: Tensor) -> Iterator[Tensor]:
-        """Yields the sound of all frames, `[frames, channels]`, window by window."""
+        """Yields the audio of all frames, `[frames, channels]`, window by window."""
         return (piece for piece in self.follow([frames]) if piece is not None)
 
     def follow(self, growing: Iterable[Tensor]) -> Iterator[Tensor | None]:
-        """Yields the sound of frames that become more, window by window, and None where there is none yet.
+        """Yields audio window by window while frames are still generated; None if no window is complete.
 
-        `growing` has all of them so far each time, at last all.
+        `growing` yields all frames so far, each time more; at last all.
         """
         begin, ends, frames = 0, self.ends(), torch.empty(0)
         end = next(ends)
@@ -72,10 +72,10 @@ class Windowed:
 
 
 class WindowedVocoder(Windowed):
-    """A HiFi-GAN of the library's."""
+    """Windows for transformers' HiFi-GAN."""
 
     def __init__(self, vocoder: Any, decode: Callable[[Tensor], Tensor], *, more_reach: int = 0) -> None:
-        """`more_reach` is how many frames to each side `decode` looks at before the vocoder does."""
+        """`more_reach` is how many frames to each side `decode` reads before the vocoder itself."""
         per_stage = len(vocoder.resblocks) // len(vocoder.upsampler)
         layers: list[Any] = [vocoder.conv_pre]
         for stage, up in enumerate(vocoder.upsampler):
@@ -86,7 +86,7 @@ class WindowedVocoder(Windowed):
 
 
 class WindowedDac(Windowed):
-    """The decoder of a DAC of the library's, whose frames are of codes."""
+    """Windows for transformers' DAC decoder, whose frames are codes."""
 
     def __init__(self, decoder: Any, decode: Callable[[Tensor], Tensor]) -> None:
         layers: list[Any] = [decoder.conv1]
@@ -96,16 +96,16 @@ class WindowedDac(Windowed):
 
     @classmethod
     def of(cls, codec: Any) -> "WindowedDac":
-        """Takes a DacModel."""
+        """Makes one for a DacModel."""
         return cls(codec.decoder, lambda part: codec.decode(audio_codes=part.T[None]).audio_values[0])
 
 
 def _reach_through(layers: Sequence[Any], samples_per_frame: int) -> int:
-    first, last = 0, samples_per_frame - 1  # samples of one frame, then what they need of each layer's inputs
+    first, last = 0, samples_per_frame - 1  # samples of one frame, then the inputs they need, layer by layer
     for layer in reversed(layers):
         if isinstance(layer, nn.ConvTranspose1d):
             stride, padding, kernel = layer.stride[0], int(layer.padding[0]), layer.kernel_size[0]
-            # Input i of a transposed convolution reaches its outputs from i * stride - padding on.
+            # Input i of a transposed convolution writes outputs from i * stride - padding on.
             first = ceil((first + padding - kernel + 1) / stride)
             last = floor((last + padding) / stride)
         else:

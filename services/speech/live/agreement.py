@@ -1,4 +1,4 @@
-"""Local agreement: of an utterance that is still growing, what three readings in a row agree on stays as it is.
+"""Local agreement: words on which three readings in a row of a growing utterance agree become stable.
 
 After Liu, Spanakis and Niehues, "Low-Latency Sequence-to-Sequence Speech Recognition and Translation by Partial
 Hypothesis Selection" (2020).
@@ -11,32 +11,32 @@ from dataclasses import dataclass
 from services.speech.live.reading import Word
 
 _READINGS = 3
-"""Two agree on what a fourth one knows better often enough to be heard in the error rate."""
+"""Agreement of only two readings was wrong often enough to raise the error rate."""
 _SAME_SECONDS = 0.5
-"""Words that begin further apart are two, whatever their text."""
+"""Words whose starts differ by more are different words, even with equal text."""
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What an utterance is held to be."""
+    """The current transcript of an utterance."""
 
     words: Sequence[Word]
     stable_count: int
-    """Words at the beginning that will stay."""
+    """Number of leading words that will not change."""
     stability: float | None
-    """How much of the rest the last reading had, too, in [0, 1]; None if there was none."""
+    """Share of the other words that the previous reading had too, in [0, 1]; None for the first reading."""
 
 
 class Agreement:
-    """The readings of one utterance, each of a longer part of it."""
+    """Compares the readings of one utterance, each of a longer beginning of it."""
 
     def __init__(self) -> None:
         self._stable: list[Word] = []
         self._rests: deque[list[Word]] = deque(maxlen=_READINGS - 1)
-        """Of the last readings, what was behind the stable words."""
+        """What followed the stable words in the latest readings."""
 
     def take(self, words: Sequence[Word], until: float) -> Hypothesis:
-        """Takes the next reading; words that end behind `until`, in seconds, become stable only in later ones."""
+        """Takes the next reading. Words that end after `until` seconds cannot become stable yet."""
         found = behind(self._stable, words)
         agreed = [_common(rest, found) for rest in self._rests]
         stable = min(agreed) if len(agreed) == _READINGS - 1 else 0
@@ -51,16 +51,16 @@ class Agreement:
         return Hypothesis([*self._stable, *rest], len(self._stable), stability)
 
     def close(self, words: Sequence[Word]) -> list[Word]:
-        """Takes the reading of the whole and returns the final words, which begin with the stable ones."""
+        """Takes the reading of the whole utterance and returns the final words, which begin with the stable ones."""
         if [word.text for word in words[: len(self._stable)]] == [word.text for word in self._stable]:
             return list(words)
         return [*self._stable, *behind(self._stable, words)]
 
 
 def behind(stable: Sequence[Word], words: Sequence[Word]) -> list[Word]:
-    """Returns those of `words` that follow the stable ones: what is behind the beginning that is most like them.
+    """Returns the words that follow the stable ones: those after the prefix with the least edit distance to them.
 
-    Beginnings that are equally like them are told apart by where they end.
+    Among prefixes of equal distance, the one that ends closest to the stable words' end wins.
     """
     costs = list(range(len(words) + 1))
     for i, word in enumerate(stable, 1):
@@ -88,5 +88,5 @@ def _common(before: Sequence[Word], now: Sequence[Word]) -> int:
 
 
 def _ends_behind(word: Word, until: float, *, last: bool) -> bool:
-    """Returns whether more audio may still change a word; without times, this is so for the last one."""
+    """Returns whether more audio may still change a word: one that ends after `until`; without times, the last one."""
     return last if word.end is None else word.end > until

@@ -1,4 +1,4 @@
-"""When utterances begin and end, by the probabilities of speech of one frame after the other."""
+"""Decides when utterances begin and end, from the speech probability of each frame."""
 
 import math
 from collections import deque
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from services.speech.live.voice_detector import FRAME_SECONDS
 
 _CUT_SHARE = 4
-"""An utterance that is too long is cut within the last one of so many parts of it."""
+"""An utterance that is too long is cut within its last quarter."""
 
 
 @dataclass(frozen=True)
 class Endpointing:
-    """What an utterance is. Durations are in seconds, and count in whole frames."""
+    """Options of endpointing. Durations are in seconds, rounded to whole frames."""
 
     speech_threshold: float = 0.5
     min_speech: float = 0.1
@@ -20,7 +20,7 @@ class Endpointing:
     padding: float = 0.2
     max_utterance: float = 30.0
     cut: float | None = None
-    """An utterance that is too long is cut within so much of its end; None: within a quarter of it."""
+    """An utterance that is too long is cut within its last `cut` seconds; None: within its last quarter."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Began:
     """Speech began."""
 
     speech: int
-    """The first frame of it."""
+    """First frame of speech."""
     audio: int
-    """The first frame of the utterance."""
+    """First frame of the utterance, padding included."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ class Ended:
     """Speech ended."""
 
     speech: int
-    """The frame behind it."""
+    """The frame after the last one of speech."""
     audio: int
-    """The frame behind the utterance."""
+    """The frame after the utterance, padding included."""
 
 
 Moment = Began | Ended
 
 
 class Endpointer:
-    """Hears one frame after the other. Utterances share no speech; silence between two may be taken into both."""
+    """Takes frames one by one. Utterances share no speech, but their padding may overlap."""
 
     def __init__(self, endpointing: Endpointing) -> None:
         self._threshold = endpointing.speech_threshold
@@ -57,11 +57,11 @@ class Endpointer:
         self._longest = max(math.floor(endpointing.max_utterance / FRAME_SECONDS), 2)
         self._now = 0
         self._run = 0
-        """Frames of speech in a row, up to now."""
+        """Consecutive frames of speech up to now."""
         self._begin: int | None = None
-        """The first frame of the utterance that is going on."""
+        """First frame of the open utterance."""
         self._silent_since = 0
-        """The frame behind the last one of speech that was in an utterance."""
+        """The frame after the last speech frame of any utterance."""
         self._cut_within = max(self._longest // _CUT_SHARE, 1)
         if endpointing.cut is not None:
             self._cut_within = min(_at_least(endpointing.cut), self._cut_within)
@@ -69,33 +69,33 @@ class Endpointer:
 
     @property
     def lookback(self) -> int:
-        """Frames before now with which an utterance may begin."""
+        """How many frames before now a new utterance may begin."""
         return self._min_speech + self._padding
 
     @property
     def audio_until(self) -> int:
-        """The frame behind the utterance that is going on, were it to end now."""
+        """The frame after the open utterance if it ended now."""
         return min(self._silent_since + self._padding, self._now)
 
     @property
     def settled(self) -> bool:
-        """Whether an utterance is going on that will not grow while the silence lasts."""
+        """Whether an utterance is open that grows no more unless speech resumes."""
         return self._begin is not None and self._silent_since + self._padding <= self._now
 
     @property
     def uncut(self) -> int:
-        """Frames from the beginning of an utterance that are never left to the next one."""
+        """Number of an utterance's first frames that a cut never moves to the next one."""
         return self._longest - self._cut_within
 
     def hear(self, probability: float) -> tuple[Moment, ...]:
-        """Takes the next frame and returns what it makes known, in order."""
+        """Takes the speech probability of the next frame; returns beginnings and ends that it reveals, in order."""
         self._now += 1
         self._run = self._run + 1 if probability >= self._threshold else 0
         self._latest.append(probability)
         return self._in_silence() if self._begin is None else self._in_utterance(self._begin)
 
     def end(self) -> tuple[Moment, ...]:
-        """Returns what the end of the audio makes known."""
+        """Takes the end of the audio; returns the end of the open utterance, if any."""
         return () if self._begin is None else (self._end(),)
 
     def _in_silence(self) -> tuple[Moment, ...]:
@@ -121,7 +121,7 @@ class Endpointer:
         return ended
 
     def _cut(self) -> tuple[Moment, ...]:
-        """Ends the utterance in the middle of speech, where this is the least likely to be inside a word."""
+        """Cuts an utterance during speech, at the frame with the least speech probability among the latest ones."""
         latest = list(self._latest)
         cut = self._now - len(latest) + latest.index(min(latest))
         self._begin = cut

@@ -1,4 +1,4 @@
-"""What happens in a stream of transcription, free of torch and of protobuf. Times are in seconds from its start."""
+"""Events of a live stream, free of torch and protobuf. Times are in seconds from the stream's start."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class SpeechTurn:
 
 @dataclass(frozen=True)
 class Result:
-    """What was understood of one utterance so far."""
+    """An interim or final transcript of one utterance."""
 
     utterance_index: int
     text: str
@@ -34,12 +34,12 @@ class Result:
     language: str
     confidence: float | None = None
     words: Sequence[Word] = ()
-    """With times from the start of the stream. Only in a final result."""
+    """Words with times from the start of the stream. Only in a final result."""
 
 
 @dataclass(frozen=True)
 class StreamTimes:
-    """Where the time of a stream went, in seconds."""
+    """Timing of a stream, in seconds."""
 
     queue: float
     preprocess: float
@@ -50,10 +50,10 @@ class StreamTimes:
 
 @dataclass(frozen=True)
 class Completed:
-    """The stream is over, and nothing went wrong."""
+    """The stream ended without an error."""
 
     audio: float
-    """Seconds heard."""
+    """Length of the audio read, in seconds."""
     input_tokens: int
     output_tokens: int
     times: StreamTimes

@@ -1,4 +1,4 @@
-"""A model that hears an utterance while it is spoken, and what it has written of it so far."""
+"""Interfaces for streaming models, which transcribe an utterance while it is spoken."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -6,38 +6,38 @@ from services.speech.live.reading import Reading
 
 
 class Following(Protocol):
-    """One utterance on its way through the model."""
+    """One utterance in a streaming model."""
 
     @property
     def caught_up(self) -> bool:
-        """Whether all that it was given is worked on."""
+        """Whether the model has processed all samples pushed so far, as far as it can."""
         ...
 
     def push(self, samples: Any, /) -> None:
-        """Takes the next samples, a numpy array `[n]`."""
+        """Takes the next samples, a numpy array `[n]` of float32."""
         ...
 
     async def advanced(self) -> Reading:
-        """Returns what is written, once there is more of it or all that was given is worked on."""
+        """Waits for more text or until the model has caught up, and returns the text so far."""
         ...
 
     async def finished(self) -> Reading:
-        """Returns what is written, to its end: no more samples will come."""
+        """Ends the utterance and returns its whole text."""
         ...
 
     def cancel(self) -> None:
-        """Lets the rest be. Harmless after the end."""
+        """Cancels the utterance. Does nothing after its end."""
         ...
 
 
 @runtime_checkable
 class Follower(Protocol):
-    """A model as one stream wishes it."""
+    """A streaming model with the options of one stream."""
 
     def follow(self) -> Following:
-        """Begins an utterance.
+        """Starts an utterance.
 
         Raises:
-            QueueFull: not now.
+            QueueFull: too many utterances are waiting.
         """
         ...

@@ -1,4 +1,4 @@
-"""The samples that the 256 bytes of G.711 stand for."""
+"""G.711 decoding tables: the sample of each byte value."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,6 @@ def _a_law() -> NDArray[np.float32]:
 
 
 MU_LAW = _mu_law()
-"""By byte, in [-1, 1]."""
+"""mu-law: float32 samples in [-1, 1], indexed by byte."""
 A_LAW = _a_law()
-"""By byte, in [-1, 1]."""
+"""A-law: float32 samples in [-1, 1], indexed by byte."""

@@ -1,4 +1,4 @@
-"""One stream's audio as utterances. What is heard depends on the audio alone, and not on the pieces it came in."""
+"""Splits one stream's audio into utterances. The result does not depend on how the bytes were cut into messages."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ class Turn:
     utterance: Utterance
     began: bool
     seconds: float
-    """When, from the start of the audio."""
+    """Time from the start of the audio."""
 
 
 class Hearing:
-    """Bytes in; out comes what speech begins and ends, and the utterances it makes up."""
+    """Takes bytes; returns beginnings and ends of speech with the utterances they belong to."""
 
     def __init__(
         self, intake: Intake, network: VoiceNetwork, endpointing: Endpointing, rate: int, reach: Reach
     ) -> None:
-        """Hears what `intake` gives, at `rate` samples a second, for a model of that reach."""
+        """`rate` is the sample rate of what `intake` returns, and `reach` what the model reads at once, in samples."""
         self._intake = intake
         self._detector = VoiceDetector(network, rate)
         self._endpointer = Endpointer(endpointing)
@@ -40,28 +40,28 @@ class Hearing:
 
     @property
     def seconds(self) -> float:
-        """Length of the audio heard."""
+        """Length of the audio taken so far."""
         return self._intake.seconds
 
     @property
     def current(self) -> Utterance | None:
-        """The utterance that is going on."""
+        """The open utterance."""
         return self._current
 
     def push(self, piece: bytes) -> Iterator[list[Turn]]:
-        """Hears the next bytes, and yields what turned up in each fraction of a second of them.
+        """Takes the next bytes and yields the turns of each block of a fraction of a second.
 
         Raises:
-            BadAudio: they are no audio.
+            BadAudio: the bytes cannot be decoded.
         """
         for samples in self._intake.push(piece):
             yield self._hear(samples)
 
     def end(self) -> list[Turn]:
-        """Hears the end of the audio, and returns what turned up.
+        """Takes the end of the audio and returns the last turns.
 
         Raises:
-            BadAudio: it is within a sample.
+            BadAudio: the audio ends within a sample.
         """
         turns = self._hear(self._intake.end())
         turns += self._frames_heard(self._detector.end())
@@ -102,7 +102,7 @@ class Hearing:
         return Turn(utterance, began=False, seconds=seconds)
 
     def _place(self, frame: int) -> int:
-        """Returns the place where a frame begins. The last one may reach behind the audio, as the last sample may."""
+        """Returns the sample at which a frame begins, limited to the audio: frames and resampling may round up."""
         return min(_samples(frame, self._rate), self._tape.end, self._intake.within)
 
 

@@ -1,4 +1,4 @@
-"""From the bytes of a stream to samples at the model's rate."""
+"""Decodes the bytes of a stream and resamples them to the model's rate."""
 
 from collections.abc import Iterator
 from enum import Enum
@@ -13,11 +13,11 @@ Samples = NDArray[np.float32]
 
 _BLOCK_SECONDS = 0.25
 _LOUDEST = 2.0**32
-"""Beyond what any number of bits stands for, and what sums of squares in float32 hold."""
+"""Larger than integer sample formats need, and small enough that float32 sums of squares do not overflow."""
 
 
 class Encoding(Enum):
-    """How bare samples are written. Values are their bytes."""
+    """Encodings of raw samples. The values of the PCM ones are numpy dtypes."""
 
     LINEAR16 = "<i2"
     FLOAT32 = "<f4"
@@ -26,19 +26,19 @@ class Encoding(Enum):
 
     @property
     def width(self) -> int:
-        """Bytes of one sample."""
+        """Bytes per sample."""
         return {"LINEAR16": 2, "FLOAT32": 4}.get(self.name, 1)
 
 
 class BadAudio(Exception):
-    """The bytes are no audio of the kind that was told. The message says why, as a violation's description does."""
+    """The bytes are no audio in the declared encoding. The message is a violation's description."""
 
 
 class Intake:
-    """Takes a stream's bytes in pieces of any size. What comes out does not depend on where they were cut."""
+    """Takes a stream's bytes in pieces of any size. The samples do not depend on where the bytes were cut."""
 
     def __init__(self, encoding: Encoding, rate: int, channels: int, wanted: int) -> None:
-        """Makes one for samples at `rate` a second in each of `channels`; gives `wanted` samples a second."""
+        """Takes interleaved samples at `rate` Hz in each of `channels`; returns mono samples at `wanted` Hz."""
         self._encoding = encoding
         self._rate = rate
         self._channels = channels
@@ -49,19 +49,19 @@ class Intake:
 
     @property
     def seconds(self) -> float:
-        """Length of the audio taken so far."""
+        """Length of the audio taken so far, in seconds."""
         return self._frames / self._rate
 
     @property
     def within(self) -> int:
-        """Samples, of those it gives, that lie within the audio taken so far: the last of all may end behind it."""
+        """Number of output samples within the audio taken so far; resampling may round the very last one up."""
         return self._frames * self._wanted // self._rate
 
     def push(self, piece: bytes) -> Iterator[Samples]:
-        """Yields the samples that a piece completes, `[n]` in blocks of at most a quarter of a second or so.
+        """Yields the samples that a piece completes, `[n]` float32, in blocks of about a quarter of a second at most.
 
         Raises:
-            BadAudio: a sample is not a number, or out of all proportion.
+            BadAudio: a sample is NaN, infinite, or far outside [-1, 1].
         """
         width = self._encoding.width * self._channels
         block = max(int(self._rate * _BLOCK_SECONDS), 1) * width
@@ -78,7 +78,7 @@ class Intake:
             yield self._samples(piece[start : min(start + block, whole)])
 
     def end(self) -> Samples:
-        """Returns the last samples.
+        """Returns the last samples, which the resampler held back.
 
         Raises:
             BadAudio: the audio ends within a sample.
@@ -104,7 +104,7 @@ class Intake:
                 return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32_768)
             case Encoding.FLOAT32:
                 samples = np.frombuffer(data, "<f4").astype(np.float32)
-                # NaN compares as false with everything.
+                # Written so that NaN, which compares as false with everything, is refused.
                 if not np.abs(samples).max() < _LOUDEST:
                     raise BadAudio("holds samples that are not numbers, or out of all proportion to [-1, 1]")
                 return samples

@@ -1,4 +1,4 @@
-"""What one stream consumed, and where its time went."""
+"""Counts usage and timing of one stream."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Ledger:
-    """Begins when the stream is accepted. Durations are in seconds."""
+    """Created when the stream is accepted. Durations are in seconds."""
 
     def __init__(self) -> None:
         self._accepted = time.monotonic()
@@ -24,15 +24,15 @@ class Ledger:
         self._output_tokens = 0
 
     def audio_came(self) -> None:
-        """Counts a piece of audio."""
+        """Notes that audio arrived."""
         self._first_audio = self._first_audio or time.monotonic()
 
     def result_left(self) -> None:
-        """Counts a result."""
+        """Notes that a result was delivered."""
         self._first_result = self._first_result or time.monotonic()
 
     def timed(self, steps: Iterator[T]) -> Iterator[T]:
-        """Yields what `steps` yields, and counts the time that takes."""
+        """Yields from `steps` and adds the time its steps take to preprocessing."""
         while True:
             began = time.monotonic()
             try:
@@ -44,14 +44,14 @@ class Ledger:
             yield step
 
     def read(self, reading: Reading) -> None:
-        """Counts what a reading took, whether or not anything comes of it."""
+        """Adds the tokens and times of a reading, even of one that gives no result."""
         self._queue = self._queue or reading.queue
         self._compute += reading.compute
         self._input_tokens += reading.input_tokens
         self._output_tokens += reading.output_tokens
 
     def closed(self, audio_seconds: float) -> Completed:
-        """Returns all of it, of a stream that ends now."""
+        """Returns the totals of a stream that ends now."""
         total = time.monotonic() - self._accepted
         waited = (self._first_result or 0.0) - (self._first_audio or 0.0)
         times = StreamTimes(

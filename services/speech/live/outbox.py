@@ -1,4 +1,4 @@
-"""What a stream's caller is still to be told."""
+"""Queue of events for a stream's reader."""
 
 import asyncio
 from collections import deque
@@ -7,7 +7,7 @@ from services.speech.live.event import LiveEvent, Result
 
 
 class Outbox:
-    """An asynchronous iterator over events. An unread interim result is replaced by the next one."""
+    """An asynchronous iterator over events. A newer interim result replaces an unread one of the same utterance."""
 
     def __init__(self) -> None:
         self._events: deque[LiveEvent] = deque()
@@ -16,14 +16,14 @@ class Outbox:
         self._arrived = asyncio.Event()
 
     def put(self, event: LiveEvent) -> None:
-        """Takes the next event."""
+        """Appends an event."""
         if isinstance(event, Result) and self._events and _replaces(event, self._events[-1]):
             self._events.pop()
         self._events.append(event)
         self._arrived.set()
 
     def end(self, error: BaseException | None = None) -> None:
-        """Lets the iteration end behind the last event, with an error if there is one. Only the first end counts."""
+        """Ends the iteration after the last event, by `error` if given. Only the first call counts."""
         if not self._ended:
             self._ended, self._error = True, error
             self._arrived.set()
@@ -37,7 +37,7 @@ class Outbox:
                 try:
                     raise self._error
                 finally:
-                    self._error = None  # or it and its frames, in which the stream is, would keep each other
+                    self._error = None  # breaks the cycle: error -> traceback -> frames -> this outbox
             if self._ended:
                 raise StopAsyncIteration
             self._arrived.clear()

@@ -1,4 +1,4 @@
-"""What a model understood of an utterance, and who can be asked for it."""
+"""What a model read of an utterance, and the interface of such models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Word:
-    """A word, and its times in seconds if they are known."""
+    """A word with its start and end in seconds, None if unknown."""
 
     text: str
     space: str = " "
-    """What separates it from a word before it; empty in languages that do not part their words."""
+    """Separator between the previous word and this one; empty in scripts without spaces."""
     start: float | None = None
     end: float | None = None
     confidence: float | None = None
@@ -20,34 +20,34 @@ class Word:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was understood of some samples. Times run from the first one."""
+    """The transcript of some samples. Times count from the first sample."""
 
     words: Sequence[Word]
     language: str = ""
-    """BCP 47 tag; empty where the model does not say."""
+    """BCP 47 tag; empty if unknown."""
     confidence: float | None = None
     input_tokens: int = 0
     output_tokens: int = 0
     queue: float = 0.0
-    """Seconds until the model first worked on it."""
+    """Seconds in the queue."""
     compute: float = 0.0
-    """Seconds in which it did."""
+    """Seconds of compute."""
 
 
 class Recognizer(Protocol):
-    """A model that reads what somebody says."""
+    """A model that transcribes whole utterances, with the options of one stream."""
 
     async def recognize(self, samples: Any, /) -> Reading:
-        """Returns what is said in a numpy array `[n]`, of at most the length that the model reads at once.
+        """Transcribes a numpy array `[n]` of float32, no longer than the model's window.
 
         Raises:
-            QueueFull: not now.
+            QueueFull: too many requests are waiting.
         """
         ...
 
 
 def behind_context(reading: Reading, seconds: float) -> Reading:
-    """Returns what a reading holds behind its first seconds, with times from there on."""
+    """Returns a reading without its first `seconds`, and with times that count from there."""
     if not seconds:
         return reading
     words = [
@@ -55,17 +55,19 @@ def behind_context(reading: Reading, seconds: float) -> Reading:
         for word in reading.words
         if word.start is not None and word.end is not None and (word.start + word.end) / 2 >= seconds
     ]
-    told = [word.confidence for word in words if word.confidence is not None]
-    return replace(reading, words=words, confidence=geometric_mean(told) if told and all(told) else None)
+    confidences = [word.confidence for word in words if word.confidence is not None]
+    return replace(
+        reading, words=words, confidence=geometric_mean(confidences) if confidences and all(confidences) else None
+    )
 
 
 def joined(words: Sequence[Word]) -> str:
-    """Returns the text that words make up."""
+    """Returns the text of words with their separators."""
     return "".join((word.space if i else "") + word.text for i, word in enumerate(words))
 
 
 def spaced(words: Sequence[Word], text: str) -> list[Word]:
-    """Returns the words of a text with what separates them in it."""
+    """Returns the words with the separators that they have in `text`."""
     found: list[Word] = []
     place = 0
     for word in words:
@@ -73,7 +75,7 @@ def spaced(words: Sequence[Word], text: str) -> list[Word]:
         found.append(word if at < 0 else replace(word, space=text[place:at]))
         place = place if at < 0 else at + len(word.text)
     if found:
-        # What would be before the first one is what is before the others.
+        # Nothing precedes the first word here; it gets the separator that the others have.
         parted = len(found) == 1 or any(word.space for word in found[1:])
         found[0] = replace(found[0], space=" " if parted else "")
     return found

@@ -1,4 +1,4 @@
-"""The life of one stream of transcription."""
+"""The life of one live stream: reads audio, asks the model, and yields events."""
 
 import asyncio
 from collections import deque
@@ -21,7 +21,7 @@ from services.speech.live.utterance_reader import UtteranceReader
 
 @dataclass(frozen=True)
 class LiveOptions:
-    """What a caller wants to be told."""
+    """Which events a caller wants."""
 
     interim_results: bool = False
     speech_events: bool = False
@@ -30,11 +30,11 @@ class LiveOptions:
 
 
 class LiveTranscription:
-    """One stream. While its events are iterated, one task hears what comes, and another one reads what was heard.
+    """One stream. While its events are iterated, one task reads incoming audio and another one asks the model.
 
-    Audio is never dropped. Interim readings are, where the model does not keep up. Final ones are waited for, and
-    while more than `unfinished_seconds` of audio are in utterances whose final result nobody has taken, nothing more is
-    heard.
+    Audio is never dropped. Interim readings are skipped if the model is too slow; final ones are always made. While
+    more than `unfinished_seconds` of audio are in utterances whose final result the caller has not read, no more audio
+    is read, so the caller's transport feels backpressure.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class LiveTranscription:
         options: LiveOptions,
         unfinished_seconds: float,
     ) -> None:
-        """Makes a stream; `rate` is that of the samples which `hearing` gives and `recognizer` takes."""
+        """`rate` is the sample rate of both `hearing` and `recognizer`."""
         self._hearing = hearing
         self._recognizer = recognizer
         self._rate = rate
@@ -55,18 +55,18 @@ class LiveTranscription:
         self._ledger = Ledger()
         self._unread: deque[Utterance] = deque()
         self._unfinished: dict[int, int] = {}
-        """Samples of each utterance, by its index, that is over and whose final result was not taken."""
+        """Length in samples of each ended utterance, by index, until its final result is read."""
         self._over = 0
-        """Utterances that are over."""
+        """Number of utterances that have ended."""
         self._all_heard = False
         self._changed = asyncio.Event()
 
     async def events(self, pieces: AsyncIterator[bytes]) -> AsyncGenerator[LiveEvent]:
-        """Yields what happens in the stream, whose audio comes in `pieces`: its whole life.
+        """Yields the events of the stream, whose audio bytes arrive in `pieces`, from start to completion.
 
         Raises:
-            InvalidArgument: the pieces are no audio.
-            SensoriumError: whatever ends `pieces` or the recognizer.
+            InvalidArgument: the audio cannot be decoded.
+            SensoriumError: any error of `pieces` or of the recognizer.
         """
         yield Started()
         async with self._at_work(pieces):

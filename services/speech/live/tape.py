@@ -1,4 +1,4 @@
-"""The audio of a stream, as far back as somebody may still want it."""
+"""Buffer of a stream's recent audio."""
 
 from collections import deque
 
@@ -9,22 +9,22 @@ Samples = NDArray[np.float32]
 
 
 class Tape:
-    """Samples by their place in the stream."""
+    """Samples, addressed by their index in the whole stream."""
 
     def __init__(self) -> None:
         self._blocks: deque[Samples] = deque()
         self._begin = 0
         self.end = 0
-        """The place behind the last sample."""
+        """Index after the last sample."""
 
     def append(self, samples: Samples) -> None:
-        """Takes the next samples, `[n]`."""
+        """Appends samples, `[n]`."""
         if len(samples):
             self._blocks.append(samples)
             self.end += len(samples)
 
     def read(self, begin: int, end: int) -> Samples:
-        """Returns a copy of the samples from place `begin` to before `end`, of which none was forgotten."""
+        """Returns a copy of samples `begin` to `end - 1`, none of which may have been dropped."""
         assert begin >= self._begin, "this was forgotten"
         parts = []
         place = self._begin
@@ -37,6 +37,6 @@ class Tape:
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
     def forget(self, before: int) -> None:
-        """Gives up what lies before a place, block by block."""
+        """Drops whole blocks that lie before the index `before`."""
         while self._blocks and self._begin + len(self._blocks[0]) <= before:
             self._begin += len(self._blocks.popleft())

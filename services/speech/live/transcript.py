@@ -1,4 +1,4 @@
-"""The results of one utterance, from its first reading to its last."""
+"""Turns the readings of one utterance into results."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,11 +9,11 @@ from services.speech.live.reading import Reading, Word, joined
 from services.speech.live.utterance import Utterance
 
 _LATE_SECONDS = 0.3
-"""Words that end so shortly before what was heard may still change by what comes behind them."""
+"""Words that end within this time of the audio's end may still change with more audio."""
 
 
 class UtteranceTranscript:
-    """Turns readings of an utterance into results of which each holds what the last one called stable."""
+    """Makes results of readings. Each keeps the text that an earlier one declared stable."""
 
     def __init__(self, utterance: Utterance, rate: int) -> None:
         self._utterance = utterance
@@ -22,7 +22,7 @@ class UtteranceTranscript:
         self._sent: Result | None = None
 
     def interim(self, reading: Reading, length: int) -> Result | None:
-        """Returns what a reading of the first `length` samples changes; None if it does not."""
+        """Returns the result of a reading of the first `length` samples; None if it changes nothing."""
         until = min(length / self._rate - _LATE_SECONDS, self._utterance.uncut / self._rate)
         hypothesis = self._agreement.take(reading.words, until)
         stable = joined(hypothesis.words[: hypothesis.stable_count])
@@ -37,7 +37,7 @@ class UtteranceTranscript:
         return result
 
     def final(self, reading: Reading) -> Result:
-        """Returns what a reading of the whole makes final."""
+        """Returns the final result, from the reading of the whole utterance."""
         words = self._agreement.close(reading.words)
         result = self._result(words, reading, self._utterance.length)
         return replace(

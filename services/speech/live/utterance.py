@@ -1,4 +1,4 @@
-"""One utterance, which grows while it is heard."""
+"""One utterance, which grows while it is spoken."""
 
 from dataclasses import dataclass
 
@@ -12,36 +12,36 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Reach:
-    """How much a model reads at once, in samples."""
+    """What a model reads at once, in samples."""
 
     window: int
-    """At most."""
+    """Longest input."""
     context: int = 0
-    """What was before an utterance and makes it read better."""
+    """Audio before the utterance that is read with it to improve accuracy."""
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """An utterance as the model is to read it."""
+    """The model's input for an utterance."""
 
     samples: Samples
     """`[n]`."""
     context: int
-    """How many of them are before it."""
+    """How many of the samples precede the utterance."""
 
 
 class Utterance:
-    """A stretch of a stream. Places are in samples from the beginning of the stream."""
+    """A stretch of a stream. Positions are sample indices from the stream's beginning."""
 
     def __init__(self, index: int, begin: int, tape: Tape, reach: Reach, uncut: int) -> None:
-        """Makes one without any length. Only what lies `uncut` samples behind its beginning may be left to the next."""
+        """Starts empty. A cut may move only samples after the first `uncut` ones to the next utterance."""
         self.index = index
         self.begin = begin
         self.uncut = uncut
         self.end = begin
-        """Behind the last sample of it that was heard."""
+        """Index after its last sample so far."""
         self.settled = False
-        """Whether it grows no more while the silence lasts."""
+        """Whether it grows no more unless speech resumes."""
         self.over = False
         self._tape = tape
         self._reach = reach
@@ -49,21 +49,21 @@ class Utterance:
 
     @property
     def length(self) -> int:
-        """Samples heard of it."""
+        """Number of samples so far."""
         return self.end - self.begin
 
     def finish(self, end: int) -> None:
-        """Ends it there, and takes its samples off the tape."""
+        """Ends it at index `end` and copies its samples from the tape."""
         self.end = end
         self._whole = self._excerpt()
         self.over = True
 
     def excerpt(self) -> Excerpt:
-        """Returns what was heard of it, with as much before it as the model has room for."""
+        """Returns its samples so far, with as much context before them as the model has room for."""
         return self._whole or self._excerpt()
 
     def since(self, offset: int) -> Samples:
-        """Returns the samples heard of it behind its first `offset`."""
+        """Returns its samples so far without the first `offset`."""
         if self._whole is not None:
             return self._whole.samples[self._whole.context + offset :]
         return self._tape.read(self.begin + offset, self.end)

@@ -1,4 +1,4 @@
-"""One utterance through a model that hears it while it is spoken: nothing is read twice."""
+"""Results of one utterance from a streaming model, which reads each sample once."""
 
 import time
 from dataclasses import replace
@@ -9,20 +9,20 @@ from services.speech.live.following import Follower, Following
 from services.speech.live.ledger import Ledger
 from services.speech.live.reading import Reading, joined
 from services.speech.live.utterance import Utterance
-from services.speech.queue_waiting import RETRY_SECONDS, waited_for
+from services.speech.transcription.queue_waiting import RETRY_SECONDS, waited_for
 
 _STEP_SECONDS = 0.04
-"""Sound that is worth being handed over: half of what such models write a token of."""
+"""Least audio to hand over at once: half a frame of these models, which write 12.5 tokens per second."""
 
 
 class UtteranceFollower:
-    """Stands where an UtteranceReader stands."""
+    """Pushes the samples of an utterance to a Follower. Has the same methods as UtteranceReader."""
 
     goes_along = True
-    """Whether the model is to hear an utterance while it is spoken, though nobody wants interim results."""
+    """The model reads along even if nobody wants interim results."""
 
     def __init__(self, utterance: Utterance, follower: Follower, rate: int, ledger: Ledger) -> None:
-        """Makes one for samples at `rate` a second."""
+        """`rate` is the sample rate in Hz."""
         self.utterance = utterance
         self._follower = follower
         self._rate = rate
@@ -30,19 +30,19 @@ class UtteranceFollower:
         self._following: Following | None = None
         self._given = 0
         self._patience = 0.0
-        """Until when the model is not asked again, on the clock of `time.monotonic`."""
+        """Time of the next attempt after a full queue, on the clock of `time.monotonic`."""
         self._sent: Result | None = None
 
     @property
     def is_due(self) -> bool:
-        """Whether there is something to hand over, or to wait for."""
+        """Whether there are samples to push or text to wait for."""
         if self._following is None:
             return self._new > 0 and time.monotonic() >= self._patience
         least = 1 if self.utterance.settled else _STEP_SECONDS * self._rate
         return self._new >= least or not self._following.caught_up
 
     async def interim(self) -> Result | None:
-        """Hands over what was heard, and returns what that changes; None if nothing, or the model has no room."""
+        """Pushes new samples and returns the new result; None if the text is unchanged or the queue is full."""
         try:
             following = await self._begun()
         except QueueFull as full:
@@ -56,7 +56,7 @@ class UtteranceFollower:
         return result
 
     async def final(self) -> Result:
-        """Returns what was understood of the utterance, which is over."""
+        """Returns the final result of an utterance that has ended."""
         following = await waited_for(self._begun)
         self._give(following)
         reading = await following.finished()
@@ -67,13 +67,13 @@ class UtteranceFollower:
         )
 
     def close(self) -> None:
-        """Lets the model be."""
+        """Cancels the model's work on the utterance."""
         if self._following is not None:
             self._following.cancel()
 
     @property
     def _new(self) -> int:
-        """Samples that the model was not given, of those that are never left to the next utterance."""
+        """Number of samples to push: not pushed yet, and certain to stay in this utterance."""
         utterance = self.utterance
         surely = utterance.length if utterance.over else min(utterance.length, utterance.uncut)
         return surely - self._given
@@ -89,7 +89,7 @@ class UtteranceFollower:
             self._given += count
 
     def _result(self, reading: Reading) -> Result:
-        """Returns a result of which all is stable but the last word, which may go on."""
+        """Returns an interim result. All but the last word, which may grow, is stable."""
         start, text = self.utterance.begin / self._rate, joined(reading.words)
         last = len(reading.words[-1].space + reading.words[-1].text) if reading.words else 0
         return Result(

@@ -1,4 +1,4 @@
-"""Readings of one utterance, from the first one worth while to the last one."""
+"""Results of one utterance from a model that reads it again each time it has grown."""
 
 import time
 
@@ -8,43 +8,43 @@ from services.speech.live.ledger import Ledger
 from services.speech.live.reading import Reading, Recognizer, behind_context
 from services.speech.live.transcript import UtteranceTranscript
 from services.speech.live.utterance import Utterance
-from services.speech.queue_waiting import RETRY_SECONDS, waited_for
+from services.speech.transcription.queue_waiting import RETRY_SECONDS, waited_for
 
 _STEP_SECONDS = 0.2
-"""Audio that makes another interim reading worth while."""
+"""New audio before the next interim reading."""
 _FIRST_STEP_SECONDS = 0.1
-"""The same until a word was heard, for which somebody waits."""
+"""The same until the first word is found, for a quick first result."""
 _REST = 3.0
-"""After an interim reading the model is left alone while so many times as much audio comes as the reading took."""
+"""The next interim reading waits for this many times as much audio as the last one took time."""
 
 
 class UtteranceReader:
-    """Reads what was heard of an utterance, never twice the same, and never two at a time."""
+    """Asks a Recognizer for interim and final readings, one at a time and never twice for the same samples."""
 
     goes_along = False
-    """What is read before the utterance is over is for interim results alone."""
+    """The model reads along only if interim results are wanted."""
 
     def __init__(self, utterance: Utterance, recognizer: Recognizer, rate: int, ledger: Ledger) -> None:
-        """Makes one for samples at `rate` a second."""
+        """`rate` is the sample rate in Hz."""
         self.utterance = utterance
         self._recognizer = recognizer
         self._rate = rate
         self._ledger = ledger
         self._transcript = UtteranceTranscript(utterance, rate)
         self._tried = 0
-        """Samples of the last reading, which may have failed."""
+        """Length in samples of the last attempt, failed ones included."""
         self._rest = 0.0
         self._step = _FIRST_STEP_SECONDS
         self._latest: tuple[int, Reading] | None = None
 
     @property
     def is_due(self) -> bool:
-        """Whether an interim reading is worth while: enough is new, or all there is before the silence ends."""
+        """Whether to make an interim reading: enough audio is new, or the utterance has settled with unread audio."""
         new = self.utterance.length - self._tried
         return new >= max(self._step, self._rest) * self._rate or (self.utterance.settled and new > 0)
 
     async def interim(self) -> Result | None:
-        """Returns what a reading of what was heard so far changes; None if nothing, or the model has no time."""
+        """Reads the audio so far and returns the new result; None if it is unchanged or the queue is full."""
         length = self._tried = self.utterance.length
         began = time.monotonic()
         try:
@@ -58,11 +58,11 @@ class UtteranceReader:
         return self._transcript.interim(reading, length)
 
     async def final(self) -> Result:
-        """Returns what was understood of the utterance, which is over."""
+        """Returns the final result of an utterance that has ended."""
         return self._transcript.final(await self._whole())
 
     def close(self) -> None:
-        """Has nothing to give up."""
+        """Does nothing: no reading is left open."""
 
     async def _whole(self) -> Reading:
         if self._latest is not None and self._latest[0] == self.utterance.length:

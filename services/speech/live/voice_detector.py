@@ -1,4 +1,4 @@
-"""One stream's probabilities of speech, frame by frame."""
+"""Voice activity of one stream: a speech probability for each frame of 32 ms."""
 
 import numpy as np
 
@@ -9,21 +9,21 @@ FRAME_SECONDS = FRAME / RATE
 
 
 class VoiceDetector:
-    """Takes samples in pieces of any size, and tells of every 32 ms how likely somebody speaks."""
+    """Takes samples in pieces of any size, resamples them to 16 kHz and runs the network frame by frame."""
 
     def __init__(self, network: VoiceNetwork, rate: int) -> None:
-        """Makes one for `rate` samples a second."""
+        """`rate` is the input's sample rate in Hz."""
         self._network = network
         self._resampler = Resampler(rate, RATE)
         self._state = VoiceState()
         self._rest = np.empty(0, np.float32)
 
     def push(self, samples: Samples) -> list[float]:
-        """Returns the probabilities, in [0, 1], of the frames that `samples`, `[n]`, complete."""
+        """Returns speech probabilities in [0, 1] of the frames that `samples` `[n]` complete."""
         return self._frames(self._resampler.push(samples))
 
     def end(self) -> list[float]:
-        """Returns those of the last frames; silence fills up the very last."""
+        """Returns the probabilities of the last frames; the last one is padded with silence."""
         rest = self._frames(self._resampler.push(np.empty(0, np.float32), last=True))
         if len(self._rest):
             rest += self._frames(np.zeros(FRAME - len(self._rest), np.float32))

@@ -1,6 +1,6 @@
-"""The network that tells speech from everything else: Silero's, in numpy, with the weights of its package.
+"""The voice activity network: Silero VAD in numpy, with the weights of the silero-vad package.
 
-Its package runs it in torch or in onnxruntime, at four times the cost or with one more runtime; ADR 14 has the figures.
+The package itself runs it in torch at four times the cost, or needs onnxruntime; ADR 14 has the figures.
 """
 
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ Samples = NDArray[np.float32]
 
 RATE = 16_000
 FRAME = 512
-"""Samples of a frame."""
+"""Samples per frame: 32 ms."""
 _CONTEXT = 64
-"""Samples before a frame that are read with it."""
+"""Samples before a frame that are part of its input."""
 _WIDTH = 128
-"""Of the recurrent state."""
+"""Width of the recurrent state."""
 _WINDOW, _HOP = 256, 128
 _BINS = _WINDOW // 2 + 1
 _FILE = "data/silero_vad_16k.safetensors"
@@ -28,7 +28,7 @@ _FILE = "data/silero_vad_16k.safetensors"
 
 @dataclass
 class VoiceState:
-    """What the network remembers of one stream."""
+    """The network's state for one stream."""
 
     context: Samples = field(default_factory=lambda: np.zeros(_CONTEXT, np.float32))
     hidden: Samples = field(default_factory=lambda: np.zeros(_WIDTH, np.float32))
@@ -36,13 +36,13 @@ class VoiceState:
 
 
 class VoiceNetwork:
-    """A spectrum, four convolutions over its four windows, and one recurrent cell. May be shared by threads."""
+    """An STFT, four convolutions and an LSTM cell. May be shared by threads; each stream has its own VoiceState."""
 
     def __init__(self, weights: dict[str, NDArray[Any]]) -> None:
-        """Takes the weights by the names of Silero's safetensors."""
+        """`weights` have the names of Silero's safetensors file."""
         self._basis = _columns(weights["stft_conv.weight"][:, 0])
-        # Kernels of width 3 as matrices over three windows side by side. Where zeros surround the input, the rows of
-        # the kernel that would only meet these are left out.
+        # Convolutions of width 3 as matrix products over three adjacent windows. Kernel taps that would only multiply
+        # zero padding are left out.
         self._layers = [
             (_columns(weights[f"conv{i}.weight"][:, :, used].transpose(0, 2, 1)), weights[f"conv{i}.bias"])
             for i, used in ((1, slice(3)), (2, slice(3)), (3, slice(1, 3)), (4, slice(1, 2)))
@@ -55,14 +55,14 @@ class VoiceNetwork:
 
     @classmethod
     def load(cls) -> "VoiceNetwork":
-        """Returns the network with the weights that its package brings."""
-        # Found, and not imported: the package would set torch's threads.
+        """Returns the network with the weights of the silero-vad package."""
+        # Only located, not imported: importing the package changes torch's number of threads.
         package = find_spec("silero_vad")
         assert package is not None and package.origin is not None, "silero-vad is among the dependencies"
         return cls(load_file(Path(package.origin).parent / _FILE))
 
     def probability(self, frame: Samples, state: VoiceState) -> float:
-        """Returns the probability of speech in a frame `[512]` at 16 kHz, and changes the state of its stream."""
+        """Returns the speech probability of a frame `[512]` at 16 kHz, and updates its stream's state."""
         heard = np.concatenate((state.context, frame, frame[-2 : -_CONTEXT - 2 : -1]))
         state.context = frame[-_CONTEXT:].copy()
         spectrum = heard[self._windows] @ self._basis
@@ -99,5 +99,5 @@ def _layer(inputs: Samples, layer: tuple[Samples, Samples]) -> Samples:
 
 
 def _sigmoid(values: Any) -> Any:
-    # Of exp, loud noise would ask for more than float32 holds.
+    # exp would overflow float32 on loud noise; tanh does not.
     return (1 + np.tanh(values / 2)) / 2

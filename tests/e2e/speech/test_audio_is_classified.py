@@ -19,7 +19,7 @@ from tests.tiny.audio_models import write_audio_model
 LABELS = ["yes", "no", "up", "down", "left"]
 SOUNDS = [sound(seconds, seed) for seed, seconds in enumerate((1.0, 0.4, 1.6, 0.9, 1.0))]
 TOLERANCE = 2e-5
-"""Of probabilities and of logits of about 1, whatever is in the batch."""
+"""Tolerance of probabilities and of logits of about 1, whatever else is in the batch."""
 
 
 def write(folder: Path, name: str, **config: Any) -> Path:
@@ -49,7 +49,7 @@ def assert_equal(found: Any, wanted: list[dict[str, Any]]) -> None:
      ("whisper", 1)],
 )  # fmt: skip
 async def test_labels_are_the_pipelines(tmp_path: Path, name: str, batches: int) -> None:
-    """Models that see padding read sounds of one length together, and no others."""
+    """Models that padding would influence batch only recordings of equal length."""
     folder = write(tmp_path / name, name)
     ask = by_pipeline(folder)
     expected = [ask(each, top_k=len(LABELS)) for each in SOUNDS]

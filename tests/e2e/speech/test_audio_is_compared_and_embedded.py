@@ -87,7 +87,7 @@ async def test_recordings_and_texts_lie_in_one_space(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["wav2vec2", "wav2vec2-masked", "ast", "omniasr-encoder"])
 async def test_models_of_audio_alone_give_the_mean_of_their_states(tmp_path: Path, name: str) -> None:
-    """Or what they pool themselves."""
+    """The mean of the hidden states, or the output of the model's own pooler."""
     folder = write_audio_model(tmp_path / name, name, AutoModel)
     model: Any = AutoModel.from_pretrained(folder).eval()
     extractor = AutoFeatureExtractor.from_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Recordings of all kinds through gateway and client: a right answer, or every one that is wrong by its place."""
+"""Recordings of all kinds through gateway and client: a correct answer, or every wrong one named by its index."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Transcribe by models that write one token a frame, through gateway and client, against transformers in float32."""
+"""Transcribe by frame models (CTC) through gateway and client, against transformers in float32."""
 
 import asyncio
 import math
@@ -32,7 +32,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 class Reference:
-    """The model by hand, and the library's pipeline where it can do it."""
+    """The model called by hand, and the library's pipeline if it supports the model."""
 
     def __init__(self, folder: Path) -> None:
         self.model = AutoModelForCTC.from_pretrained(folder).eval()
@@ -51,7 +51,7 @@ class Reference:
 
     @torch.inference_mode()
     def confidence(self, samples: Samples) -> float:
-        """The geometric mean of the probabilities of the tokens of words, each in its surest frame."""
+        """The geometric mean of the probabilities of the words' tokens, each in its most certain frame."""
         inputs = self.extractor(samples, sampling_rate=RATE, return_tensors="pt")
         values, ids = self.model(**inputs).logits[0].log_softmax(-1).max(-1)
         runs = groupby(zip(ids.tolist(), values.tolist(), strict=True), key=lambda pair: pair[0])
@@ -90,7 +90,7 @@ async def test_texts_are_the_models_own_in_company(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["wav2vec2-adapter", "wav2vec2-bert-adapter"])
 async def test_adapters_hear_to_the_end_and_no_neighbours(tmp_path: Path, name: str) -> None:
-    """Their frames are long, so that the last one reaches far behind the sound: into what pads it beside others."""
+    """Their frames are long: the last one reaches far beyond the audio, into the padding of a batch."""
     folder = write_ctc_model(tmp_path / name, name)
     reference = Reference(folder)
     async with speech_stack(folder, batch_wait_ms=200) as stack:
@@ -126,7 +126,7 @@ async def test_a_blank_need_not_be_the_padding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", CHARACTERS)
 async def test_words_of_long_recordings_are_the_pipelines(tmp_path: Path, name: str) -> None:
-    """Cut where the pipeline cuts, with the same words at the same times."""
+    """Windows are cut where the pipeline cuts, with the same words at the same times."""
     folder = write_ctc_model(tmp_path / name, name, seed=3)
     reference = Reference(folder)
     long = sound(11.3, 7)
@@ -162,7 +162,7 @@ async def test_pieces_of_words_have_times(tmp_path: Path) -> None:
 
 
 async def test_no_word_ends_behind_the_sound(tmp_path: Path) -> None:
-    """Here a frame is begun by every sample of its 40 ms, so that the last one reaches behind the recording."""
+    """A frame begins with any sample of its 40 ms here, so the last one reaches beyond the recording."""
     folder = write_ctc_model(tmp_path / "parakeet", "parakeet")
     cut = [sound(2, seed)[:-1] for seed in range(6)]
     async with speech_stack(folder) as stack:

@@ -1,4 +1,4 @@
-"""Transcribe by models that are asked for it in a prompt, through gateway and client, against `generate` in float32."""
+"""Transcribe by prompted multimodal decoders, through gateway and client, against `generate` in float32."""
 
 import asyncio
 import math
@@ -35,13 +35,13 @@ OWN_REQUESTS: dict[str, dict[str, Any]] = {
     "moss_transcribe_diarize": {"keywords": ["Bee", "Id"]},
     "vibevoice_asr": {"prompt": "Bee, Id A cad."},
 }
-"""What their processors take, other than a recording."""
+"""Options that their processors take beside a recording."""
 HINTS = {"prompt": "A cad.", "hotwords": ["Bee", "Id"]}
 TOKENS = 12
 
 
 class Reference:
-    """The library's own processor and generate, by hand."""
+    """The library's own processor and `generate`, called by hand."""
 
     def __init__(self, folder: Path, name: str) -> None:
         kind = model_class(AutoConfig.from_pretrained(folder))
@@ -50,13 +50,13 @@ class Reference:
         self.more = MORE.get(name, {})
 
     def text(self, samples: Samples, **wish: Any) -> str:
-        """Returns the answer to the request that the processor itself writes."""
+        """Returns the answer to the request as the processor writes it."""
         if self.more:  # VibeVoice-ASR's processor takes 24 kHz for granted
             wish["sampling_rate"] = RATE
         return self.answer(self.processor.apply_transcription_request(samples, return_tensors="pt", **wish))
 
     def asked(self, samples: Samples, asked: str) -> str:
-        """Returns the answer to what is asked in words."""
+        """Returns the answer to an instruction in words."""
         text = f"<|user|><|audio|>{asked}<end><|assistant|>"
         return self.answer(self.processor(text=text, audio=[samples], return_tensors="pt"))
 
@@ -67,7 +67,7 @@ class Reference:
 
 
 class OwnVoxtral:
-    """Voxtral's own model on the tokens that mistral-common 1.13 writes, and on its own processor's features."""
+    """Voxtral's own model on tokens written by mistral-common 1.13 and features of its processor."""
 
     def __init__(self, folder: Path) -> None:
         self.model: Any = VoxtralForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()

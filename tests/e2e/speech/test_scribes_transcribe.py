@@ -1,4 +1,4 @@
-"""Transcribe by encoder-decoders that hear windows of any length, against transformers' own `generate`."""
+"""Transcribe by encoder-decoders that read windows of any length, against transformers' own `generate`."""
 
 import asyncio
 from itertools import pairwise
@@ -22,7 +22,7 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
 from services.speech.live.voice_network import VoiceNetwork
-from services.speech.recording_cuts import RecordingCuts
+from services.speech.transcription.recording_cuts import RecordingCuts
 from tests.e2e.live_audio import AUDIO, events_of, finals, requests
 from tests.e2e.stack import speech_stack
 from tests.sounds import RATE, Samples, media, sound
@@ -32,7 +32,7 @@ SOUNDS = [sound(seconds, seed) for seed, seconds in enumerate((1.5, 0.4, 2.0, 1.
 
 
 class Reference:
-    """The model by hand."""
+    """The model, called by hand."""
 
     def __init__(self, folder: Path) -> None:
         self.model: Any = AutoModelForSpeechSeq2Seq.from_pretrained(folder).eval()
@@ -53,7 +53,7 @@ class Reference:
 
 
 def given(folder: Path, kind: str) -> dict[str, Any]:
-    """Returns what `generate` is given to write German, by the library's own processor where that knows."""
+    """Returns the decoder's first tokens for German, from the library's own processor if it makes them."""
     if kind == "cohere_asr":
         inputs = AutoProcessor.from_pretrained(folder)(SOUNDS[0], language="de", sampling_rate=RATE)
         return {"decoder_input_ids": inputs["decoder_input_ids"]}
@@ -130,7 +130,7 @@ async def test_long_recordings_are_cut_where_nobody_speaks(tmp_path: Path) -> No
 
 
 async def test_silence_is_nothing_and_harms_nobody(tmp_path: Path) -> None:
-    """Speech2Text's extractor divides by the spread of features, of which silence has none."""
+    """Speech2Text's extractor divides by the features' standard deviation, which is 0 for silence."""
     write_scribe(tmp_path, "speech_to_text")
     silent = pb.TranscribeRequest(audio=media(np.zeros(RATE, np.float32)))
     async with speech_stack(tmp_path) as stack:
@@ -170,7 +170,7 @@ async def test_what_does_not_apply_is_refused_all_at_once(tmp_path: Path) -> Non
 
 
 async def test_readings_are_as_many_as_are_asked_for(tmp_path: Path) -> None:
-    """The model's own files may want several candidates: that is for who asks nothing else of `generate`."""
+    """A default of several candidates in the model's files applies only to plain `generate` calls, not here."""
     write_scribe(tmp_path, "moonshine")
     own = GenerationConfig.from_pretrained(tmp_path)
     own.num_beams = own.num_return_sequences = 2

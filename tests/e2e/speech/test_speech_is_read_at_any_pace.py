@@ -1,4 +1,4 @@
-"""StreamSynthesize for callers that read slowly, leave, or have little time: the model works for the others."""
+"""StreamSynthesize for callers that read slowly, leave, or have a short deadline: others get the model's time."""
 
 import asyncio
 from pathlib import Path
@@ -30,7 +30,7 @@ async def audio_of(client: AsyncClient, text: str, seed: int = 1) -> bytes:
 
 
 async def still(running: RunningService) -> float:
-    """Returns the steps taken, once no more are."""
+    """Waits until no more steps are made and returns their number."""
     before = -1.0
     while (steps := running.metric(STEPS)) != before:
         before = steps
@@ -90,7 +90,7 @@ async def test_leaving_and_deadlines_end_the_work(folder: Path) -> None:
 async def test_the_first_of_ten_sentences_is_heard_before_the_second_is_made(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And so is that of a request that comes while others speak."""
+    """The same holds for a request that comes while others speak."""
     taken: list[tuple[Speech, bool]] = []  # whose steps, and whether something is to be heard behind them
     own = SpeechEngine._step
 

@@ -1,4 +1,4 @@
-"""Transcribe and StreamTranscribe by models that write while they hear, against transformers' own `generate`."""
+"""Transcribe and StreamTranscribe by streaming recognizers, against transformers' own `generate`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -26,11 +26,11 @@ _WRITERS: dict[str, Callable[[Path], Path]] = {
     "voxtral": write_voxtral,
 }
 _TOKEN = 1280
-"""Samples of a token of Voxtral's."""
+"""Samples per token of Voxtral."""
 
 
 class Reference:
-    """The model by hand."""
+    """The model, called by hand."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.voxtral = kind == "voxtral"

@@ -1,4 +1,4 @@
-"""StreamTranscribe through gateway and client, against the model by hand on what each utterance is."""
+"""StreamTranscribe through gateway and client, against the model called by hand on each utterance."""
 
 import asyncio
 from pathlib import Path
@@ -37,7 +37,7 @@ def one_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def told(events: list[pb.StreamTranscribeResponse]) -> list[Any]:
-    """Returns what does not differ by a rounding in another batch."""
+    """Returns the fields that rounding in another batch does not change."""
     return [(result.text, result.start.ToNanoseconds(), result.end.ToNanoseconds()) for result in finals(events)]
 
 
@@ -99,7 +99,7 @@ async def test_an_utterance_is_read_with_what_was_before_it(folder: Path) -> Non
 
 @pytest.mark.parametrize("aligned", [True, False])
 async def test_models_that_write_token_by_token_hear_too(tmp_path: Path, aligned: bool) -> None:
-    """With word times and without: what they write of an utterance is what they write of it as a recording."""
+    """With and without word times, an utterance's transcript equals that of the same audio as a recording."""
     folder = write_listening_model(tmp_path, aligned=aligned, seed=2)
     async with speech_stack(folder) as stack:
         whole = [pb.TranscribeRequest(audio=media(each.samples), language="en") for each in utterances()]

@@ -1,4 +1,4 @@
-"""StreamTranscribe with callers that send what is wrong, stop, leave, do not read, or say nothing."""
+"""StreamTranscribe with callers that send invalid messages, stop, leave, do not read, or are silent."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -130,7 +130,7 @@ async def test_a_client_that_does_not_read_is_ended(one_folder: Path) -> None:
 
 
 async def test_a_sender_who_is_ahead_waits(one_folder: Path) -> None:
-    """Minutes of speech at once are all heard in the end; how much of it is held, the tests of live streams tell."""
+    """Minutes of speech sent at once are all transcribed; tests of live streams check how much is buffered."""
     long = sent(requests(AUDIO * 15, [len(AUDIO)]))
     async with speech_stack(one_folder, unfinished_seconds=5) as stack:
         events = [event async for event in stack.client.speech.stream_transcribe(long)]

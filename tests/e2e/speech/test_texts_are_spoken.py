@@ -35,7 +35,7 @@ TEXT = " ".join(SENTENCES)
 VOICE = [0.3, -1.0, 2.0, 0.1, 0.0, 1.0]
 FLOAT32, LINEAR16 = pb.AUDIO_ENCODING_FLOAT32, pb.AUDIO_ENCODING_LINEAR16
 ROUNDING = 3e-6
-"""Between a window and the whole."""
+"""Tolerance between windows and the whole."""
 
 
 def vits_by_hand(folder: Path, sentence: str, key: int, **options: Any) -> np.ndarray:
@@ -117,7 +117,7 @@ async def test_vits_says_what_the_model_says(
 
 
 async def test_speecht5_says_what_the_model_says(tmp_path: Path) -> None:
-    """By a voice in the request, and by voices that the operator named."""
+    """With a speaker embedding in the request, and with voices that the operator named."""
     folder, voices = write_speecht5(tmp_path / "model"), tmp_path / "voices.safetensors"
     save_file({"bert": torch.tensor([VOICE]), "anna": torch.ones(WIDTH)}, voices)
     said = ["A fox.", "What?"]
@@ -134,7 +134,7 @@ async def test_speecht5_says_what_the_model_says(tmp_path: Path) -> None:
 
 
 async def test_musicgen_makes_the_sound_that_a_text_describes(tmp_path: Path) -> None:
-    """A text is read whole, and no sound comes before its end; others have their turns meanwhile."""
+    """The text is one description, and audio comes only at its end; others get turns meanwhile."""
     folder, text = write_musicgen(tmp_path), "Drums. And a flute!"
     model, tokenizer = (
         MusicgenForConditionalGeneration.from_pretrained(folder).eval(),
@@ -157,7 +157,7 @@ async def test_musicgen_makes_the_sound_that_a_text_describes(tmp_path: Path) ->
 
 
 async def test_csm_speaks_a_text_in_one_voice(tmp_path: Path) -> None:
-    """The second sentence is said as by who said the first."""
+    """The second sentence has the voice of the first."""
     folder = write_csm(tmp_path)
     model, processor = CsmForConditionalGeneration.from_pretrained(folder).eval(), CsmProcessor.from_pretrained(folder)
     torch.manual_seed(key_of(4, 0))
@@ -197,7 +197,7 @@ async def test_a_seed_is_heard_the_same_whole_or_streamed_alone_or_in_company(tm
 
 
 async def test_audio_is_written_as_asked(tmp_path: Path) -> None:
-    """At the model's rate and at others, in every encoding; a stream has no seams where its rate is another."""
+    """At the model's rate and others, in every encoding; resampled streams have no seams."""
     async with speech_stack(write_vits(tmp_path)) as stack:
         own = floats((await stream(stack, seed=1, encoding=FLOAT32)).audio)
         for rate in (8000, 24_000):

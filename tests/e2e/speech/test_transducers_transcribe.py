@@ -1,4 +1,4 @@
-"""Transcribe by models that go through the frames of sound (TDT, RNN-T), against transformers' own `generate`."""
+"""Transcribe by transducers (TDT, RNN-T), against transformers' own `generate`."""
 
 import asyncio
 from pathlib import Path
@@ -28,11 +28,11 @@ KINDS = ["parakeet_tdt", "parakeet_rnnt", "nemotron_asr_streaming", "nemotron3_5
 FRAME = 0.04
 """Seconds."""
 Emission = tuple[int, int, int]
-"""A token, its first frame, and the one behind its last."""
+"""A token, its first frame, and the frame after its last."""
 
 
 class Reference:
-    """The model by hand."""
+    """The model, called by hand."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.timed = kind == "parakeet_tdt"
@@ -41,7 +41,7 @@ class Reference:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
 
     def read(self, samples: Samples) -> list[Emission]:
-        """Returns what is written, by frames."""
+        """Returns the emitted tokens with their frames."""
         inputs = self.extractor(samples, sampling_rate=RATE, return_tensors="pt")
         output = self.model.generate(**inputs, max_new_tokens=1000)
         tokens, durations = output.sequences[0].tolist()[1:], output.durations[0].tolist()[1:]

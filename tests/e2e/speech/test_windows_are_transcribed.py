@@ -1,4 +1,4 @@
-"""Transcribe by models that write token by token, through gateway and client, against `generate` in float32."""
+"""Transcribe by Whisper-like models, through gateway and client, against `generate` in float32."""
 
 import asyncio
 import math
@@ -21,12 +21,12 @@ from tests.sounds import RATE, Samples, media, sound
 from tests.tiny.listening_models import LANGUAGES, SECONDS, write_listening_model
 
 SOUNDS = [sound(length, seed) for seed, length in enumerate((3.0, 8.5, 0.7))]
-"""Some longer than a window."""
+"""Recordings; one is longer than a window."""
 Stretches = list[tuple[float, float, str]]
 
 
 class Reference:
-    """The library's own generate, by hand."""
+    """The library's own `generate`, called by hand."""
 
     def __init__(self, folder: Path) -> None:
         self.model: Any = WhisperForConditionalGeneration.from_pretrained(folder).eval()
@@ -42,7 +42,7 @@ class Reference:
 
     @torch.inference_mode()
     def stretches(self, samples: Samples, language: str = "en", task: str = "transcribe", **more: Any) -> Stretches:
-        """Those that begin within the recording: generate goes on in the silence that fills a window."""
+        """Segments that begin within the recording; `generate` also transcribes the silence that pads a window."""
         made = self.model.generate(
             **self.inputs(samples), language=language, task=task, return_timestamps=True, return_segments=True, **more
         )
@@ -57,7 +57,7 @@ class Reference:
 
     @torch.inference_mode()
     def start(self, samples: Samples, prompt: str = "") -> torch.Tensor:
-        """Probabilities of what comes behind the token that begins every output."""
+        """Probabilities of the token after the start of transcript."""
         ids = [self.model.generation_config.decoder_start_token_id]
         if prompt:
             ids = [*self.tokenizer("<|startofprev|> " + prompt, add_special_tokens=False)["input_ids"], *ids]

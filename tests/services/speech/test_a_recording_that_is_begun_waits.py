@@ -1,4 +1,4 @@
-"""A recording of several windows that is begun does not fail because others fill the queue."""
+"""A recording of several windows that has begun retries on a full queue instead of failing."""
 
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from services.engine.metrics import EngineMetrics
 from services.sent_media import SentMedia
 from services.speech.app import load
 from services.speech.config import SpeechSettings
-from services.speech.transcribe_ask import TranscribeAsk
-from services.speech.window_writer import WindowWriter
+from services.speech.listening.window_writer import WindowWriter
+from services.speech.transcription.transcribe_ask import TranscribeAsk
 from tests.sounds import encoded, sound
 from tests.tiny.listening_models import write_listening_model
 

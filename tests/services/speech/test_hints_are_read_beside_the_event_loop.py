@@ -1,4 +1,4 @@
-"""A prompt may have megabytes of text: making tokens of it would hold up all that the event loop serves."""
+"""Prompts may be megabytes long, so they are tokenized in another thread than the event loop's."""
 
 import threading
 from pathlib import Path
@@ -11,7 +11,7 @@ from services.engine.metrics import EngineMetrics
 from services.sent_media import SentMedia
 from services.speech.app import load
 from services.speech.config import SpeechSettings
-from services.speech.transcribe_ask import TranscribeAsk
+from services.speech.transcription.transcribe_ask import TranscribeAsk
 from tests.sounds import sound
 from tests.tiny import hearing_models
 from tests.tiny.listening_models import write_listening_model

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 
 from services.speech.live.voice_network import VoiceNetwork, VoiceState
-from services.speech.recording_cuts import RecordingCuts
+from services.speech.transcription.recording_cuts import RecordingCuts
 from tests.vowels import RATE, Samples, said
 
 SPOKEN = "aeiou oia ue aeoi uoi"
@@ -18,7 +18,7 @@ def windows(samples: Samples) -> list[int]:
 
 
 def test_a_window_ends_in_a_pause_of_its_last_quarter() -> None:
-    """Which begins within speech: the detector hears more than that quarter."""
+    """The last quarter begins within speech; the detector also reads some audio before it."""
     before, pause = said(0.5, SPOKEN, 0.3, "ue aeoi uoi a"), 0.3
     assert 6.5 * RATE < len(before) < 7.6 * RATE
     (_, first, *_) = windows(np.concatenate((before, said(pause, SPOKEN, SPOKEN))))
@@ -26,7 +26,7 @@ def test_a_window_ends_in_a_pause_of_its_last_quarter() -> None:
 
 
 class Loudness:
-    """Takes everything for speech, and what is loud more than what is not."""
+    """Takes everything for speech, louder frames with a higher probability."""
 
     def probability(self, frame: Samples, _state: VoiceState) -> float:
         return 0.6 + 0.3 * float(frame.max())

@@ -3,7 +3,7 @@ from math import inf, nan
 import pytest
 
 from services.engine.dictation.manner import Part, Written
-from services.speech.dictation_course import Span, Told
+from services.speech.dictation.dictation_course import Candidate, Span
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,6 @@ from services.speech.dictation_course import Span, Told
     ],
 )
 def test_whatever_times_a_model_writes(start: float, end: float, wanted: tuple[float, float]) -> None:
-    told = Told(Written("One.", parts=[Part("One.", start, end)]), [])
-    (segment,) = told.segments(Span(30, 42))
+    candidate = Candidate(Written("One.", parts=[Part("One.", start, end)]), [])
+    (segment,) = candidate.segments(Span(30, 42))
     assert (segment.start, segment.end) == wanted

@@ -1,4 +1,4 @@
-"""A target language that is the one spoken asks for no translation, however either is written."""
+"""A target language equal to the spoken one asks for no translation, whatever form the two tags have."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from sensorium.errors import Violation
 from services.engine.generation.sampling.timestamps import TimestampRule
 from services.engine.listening.tokens import TRANSCRIBE, TRANSLATE, ListeningTokens
 from services.sent_media import SentMedia
-from services.speech.listening_options import listening_options
-from services.speech.transcribe_ask import TranscribeAsk
+from services.speech.listening.listening_options import listening_options
+from services.speech.transcription.transcribe_ask import TranscribeAsk
 
 TOKENS = ListeningTokens(1, None, TimestampRule(9, 8, 2), 7, {"de": 3, "en": 4}, "", {TRANSCRIBE: 5, TRANSLATE: 6})
 

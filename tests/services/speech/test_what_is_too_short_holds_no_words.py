@@ -10,12 +10,12 @@ from services.engine.metrics import EngineMetrics
 from services.sent_media import SentMedia
 from services.speech.app import load
 from services.speech.config import SpeechSettings
-from services.speech.transcribe_ask import TranscribeAsk
+from services.speech.transcription.transcribe_ask import TranscribeAsk
 from tests.sounds import encoded
 from tests.tiny import hearing_models as tiny
 
 KINDS = {"audioflamingo3": "is too short", "moss_transcribe_diarize": r"is 6\.25e-05 s long, which the model makes no"}
-"""With what they say of a single sample; of MOSS's its extractor makes an IndexError."""
+"""By model type, the refusal of a recording of one sample. MOSS's extractor raises an IndexError on it."""
 
 
 @pytest.mark.parametrize("kind", KINDS)

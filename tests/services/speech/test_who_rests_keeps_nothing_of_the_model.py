@@ -1,4 +1,4 @@
-"""A text whose caller does not read it on keeps none of the model's loops, which others may need."""
+"""A request paused for a slow reader holds no thread of the library's `generate` loop."""
 
 import asyncio
 import threading
@@ -16,8 +16,8 @@ from services.engine.metrics import EngineMetrics
 from services.engine.speech_synthesis.engine import SpeechEngine, SpeechLimits
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker
 from services.engine.threads.preprocessing import Preprocessing
-from services.speech.synthesis_ask import SynthesisAsk
-from services.speech.synthesize import Synthesizer
+from services.speech.synthesis.synthesis_ask import SynthesisAsk
+from services.speech.synthesis.synthesize import Synthesizer
 from tests.tiny.codec_speakers import write_csm, write_dia
 from tests.waiting import until
 

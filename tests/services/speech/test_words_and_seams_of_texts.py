@@ -1,4 +1,4 @@
-from services.speech.text_words import joined_texts, words_of
+from services.speech.transcription.text_words import joined_texts, words_of
 
 
 def test_words_are_parted_as_their_script_parts_them() -> None:

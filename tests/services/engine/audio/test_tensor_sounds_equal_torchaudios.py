@@ -1,4 +1,4 @@
-"""What feature extractors make of a sound with torchaudio 2.11, told by two sums over all numbers."""
+"""Features of extractors equal those with torchaudio 2.11, compared by two sums over all values."""
 
 import importlib
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ SUMS = {
     "granite_speech5": ("GraniteSpeech5FeatureExtractor", [1, 50, 320], 0.0080331, -0.002927),
     "fun_asr_nano": ("FunAsrNanoFeatureExtractor", [1, 17, 560], -11.5396282, 0.138949),
 }
-"""By package: the class, the shape, the mean of its numbers, and 1000 times the mean of their products with sines."""
+"""By package: class, shape, mean of the values, and 1000 times the mean of values times sines."""
 
 
 @pytest.mark.parametrize("package", SUMS)

@@ -73,7 +73,7 @@ def test_stretches_are_told_as_objects(tmp_path: Path) -> None:
 
 
 def test_languages_are_known_by_short_and_by_long_codes(tmp_path: Path) -> None:
-    """A Korean that is written in Hangul is no Korean to those who take it as written in both its scripts."""
+    """The code of Korean in Hangul does not match a model's code for Korean in both of its scripts."""
     languages = list(dictation(tmp_path, "omniasr").manner.languages)
     assert languages == ["en", "ko", "eng_latn", "kor_hang"]
     assert choose("ko-KR", languages, field="") == "ko"
@@ -115,7 +115,7 @@ def test_who_cannot_be_asked_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_text_of_a_caller_may_begin_or_end_a_turn(tmp_path: Path) -> None:
-    """Also by tokens that only the tokenizer's own file calls special."""
+    """Control tokens that only the tokenizer's own file declares special are included."""
     own = dictation(tmp_path, "qwen3_asr")
     assert {"<|system|>", "<|user|>", "<|assistant|>", "<end>", "<|audio_pad|>"} <= set(own.reserved)
 

@@ -1,4 +1,4 @@
-"""A recording ends, however much is spoken, and live speech lacks one row for it at most. The model is none."""
+"""A recording finishes beside any amount of live speech, which lacks one row at most. Without a real model."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -14,11 +14,11 @@ from services.engine.following.session import Session
 from services.engine.generation.requests.request import Work
 
 LIVE = 10
-"""Steps of an utterance of live speech."""
+"""Steps of one utterance of live speech."""
 
 
 class Load:
-    """Utterances that are all there when they come, by a clock of steps."""
+    """Utterances whose audio is complete on arrival, with steps as the clock."""
 
     def __init__(self, rows: int) -> None:
         self.now = 0
@@ -28,7 +28,7 @@ class Load:
         self.live = Admission(QueueLimits())
         self.ended: dict[Session, int] = {}
         self.waits: list[int] = []
-        """Of live speech, in steps."""
+        """Waiting times of live speech, in steps."""
         self.foretold: dict[Session, float] = {}
         self.rows_of_live: list[int] = []
         self.displaced: dict[Session, int] = {}

@@ -1,4 +1,4 @@
-"""Utterances share the rows of one model, and what one does is nothing to another."""
+"""Utterances share the rows of one model without influencing each other."""
 
 import asyncio
 import threading

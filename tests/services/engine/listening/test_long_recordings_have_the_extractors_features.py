@@ -10,7 +10,7 @@ from tests.sounds import RATE, sound
 
 @pytest.mark.parametrize("seconds", [3.0, 7.1234, 9.0])
 def test_blocks_make_what_the_whole_makes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """With a loud end, so that the beginning is lifted by what comes last."""
+    """The end is loud, so that the floor of the whole recording comes from its last block."""
     monkeypatch.setattr(features, "_BLOCK_SECONDS", 2)
     samples = sound(seconds) * np.geomspace(1e-4, 1, round(seconds * RATE)).astype(np.float32)
     extractor = WhisperFeatureExtractor(feature_size=20, chunk_length=4)

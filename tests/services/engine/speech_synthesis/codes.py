@@ -1,4 +1,4 @@
-"""Models that speak by the codes of a codec, sentence by sentence."""
+"""Runs models that generate codec codes, sentence by sentence."""
 
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def loaded(folder: Path) -> SpeakingModel:
 
 
 def spoken(speaker: SpeakingModel, tokens: Sequence[int], manner: Manner, seed: int) -> tuple[list[Tensor], Any]:
-    """Returns the pieces, and what the next sentence is given; others draw between the steps."""
+    """Returns the pieces and the next sentence's `like`; others draw between the steps."""
     pieces: list[Tensor] = []
 
     def steps() -> Generator[Tensor | None, None, Any]:

@@ -1,4 +1,4 @@
-"""Higgs Audio says what transformers' own processor and `generate` say, with the same draws."""
+"""Higgs Audio gives the audio of transformers' own processor and `generate` with the same random draws."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ ASKED = [("system", "Generate audio following instruction."), ("scene", "Audio i
 
 
 class Own:
-    """The library's own, by hand."""
+    """The library's own processor and `generate`, called by hand."""
 
     def __init__(self, folder: Path) -> None:
         self.model = HiggsAudioV2ForConditionalGeneration.from_pretrained(folder).eval()
@@ -26,7 +26,7 @@ class Own:
 
     @torch.inference_mode()
     def __call__(self, seed: int, text: str, before: str = "", codes: Tensor | None = None) -> Tensor:
-        """Returns the sound of a text, behind another that sounded like codes `[frames, codebooks]`."""
+        """Returns the audio of a text, after an earlier text with codes `[frames, codebooks]`."""
         turns: list[Any] = [*ASKED, *([("user", before), ("assistant", None)] if before else []), ("user", text)]
         parts = [(role, {"type": "text", "text": said} if said else {"type": "audio"}) for role, said in turns]
         chat = [{"role": role, "content": [part]} for role, part in parts]
@@ -69,7 +69,7 @@ def test_what_looks_like_a_mark_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("less", [0, 1])
 def test_windows_of_its_codec_are_the_whole_and_need_all_that_they_look_at(tmp_path: Path, less: int) -> None:
-    """Also where a stride is odd, and what is left out of the sound is added again."""
+    """Covers an odd stride, which needs output padding."""
     codec = Own(write_higgs(tmp_path)).processor.audio_tokenizer.eval().double()
     codes = torch.randint(32, (300, 3))
     with torch.inference_mode():

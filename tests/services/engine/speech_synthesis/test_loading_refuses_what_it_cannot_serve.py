@@ -1,4 +1,4 @@
-"""A model that cannot speak here is refused as it is loaded, in a sentence that says why and what to do."""
+"""A synthesizer that cannot be served is refused at load, with the reason and advice."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from tests.tiny.speakers import WIDTH, write_musicgen, write_speecht5, write_vit
 
 CPU, ALONE = torch.device("cpu"), SpeakerParts()
 END = torch.tensor([40])
-"""Of Bark's first model."""
+"""End token of Bark's semantic model."""
 
 
 def refusal(folder: Path, parts: SpeakerParts = ALONE) -> str:

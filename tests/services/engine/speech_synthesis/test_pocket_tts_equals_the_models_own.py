@@ -1,4 +1,4 @@
-"""Pocket TTS says what transformers' own processor and `generate` say, with the same draws."""
+"""Pocket TTS gives the audio of transformers' own processor and `generate` with the same random draws."""
 
 import importlib
 import json

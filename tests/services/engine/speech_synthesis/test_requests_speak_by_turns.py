@@ -1,4 +1,4 @@
-"""The engine: fair turns, readers that are slow or leave, deadlines, failures. The model is none."""
+"""The engine: fair turns, slow or leaving readers, deadlines, failures. Without a real model."""
 
 import asyncio
 import threading
@@ -34,7 +34,7 @@ SAMPLES = 10
 
 
 class Bench:
-    """An engine, and what it does in order, by a clock that only its steps and tests move."""
+    """An engine with a log of its steps; time passes only in steps and by the tests."""
 
     def __init__(self, limits: SpeechLimits, queue: QueueLimits) -> None:
         self.registry = CollectorRegistry()
@@ -55,7 +55,7 @@ class Bench:
         deadline: float | None = None,
         last: Any = None,
     ) -> SpeechStream:
-        """Sends a request of so many steps, `sentence` to each, which take so many seconds; then `last` happens."""
+        """Sends a request of `count` steps of `seconds` each, `sentence` steps to a sentence; then `last` happens."""
         ends = None if deadline is None else self.now + deadline
         return self.engine.speak(self._steps(name, count, seconds, sentence, last), 1, ends)
 

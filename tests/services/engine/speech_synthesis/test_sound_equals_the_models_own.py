@@ -1,4 +1,4 @@
-"""Windows put together are the sound that transformers' own models make of a whole sentence, with the same draws."""
+"""Concatenated windows equal the audio that transformers' own models make of a whole sentence, with the same draws."""
 
 import gc
 import json
@@ -76,7 +76,7 @@ def test_vits(tmp_path: Path, changes: dict[str, Any], voice: int | None, rate: 
 
 @pytest.mark.parametrize(("bias", "fewest"), [(-4.0, 3), (-0.9, 1)])
 def test_speecht5(tmp_path: Path, bias: float, fewest: int) -> None:
-    """One that goes on as long as it may, and one that ends by itself."""
+    """One sentence runs to the length limit, and one ends by its stop token."""
     folder = write_speecht5(tmp_path, stop_bias=bias)
     model, tokenizer = SpeechT5ForTextToSpeech.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     vocoder = SpeechT5HifiGan.from_pretrained(folder / "vocoder").eval()
@@ -114,7 +114,7 @@ def test_a_vocoder_whose_frames_have_not_equally_many_samples_has_one_window(tmp
 
 
 def test_draws_of_two_sentences_do_not_touch_each_other(tmp_path: Path) -> None:
-    """Steps of one between those of another, and whatever else draws, change nothing."""
+    """Interleaved steps of another request, and other draws, change nothing."""
     folder = write_speecht5(tmp_path)
     model, tokenizer = SpeechT5ForTextToSpeech.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     speaker = SpeechT5(model, SpeechT5HifiGan.from_pretrained(folder / "vocoder").eval(), tokenizer, {})
@@ -156,7 +156,7 @@ def test_what_looks_like_a_control_token_is_said(tmp_path: Path) -> None:
 
 
 def test_what_looks_like_a_control_token_is_described(tmp_path: Path) -> None:
-    """T5's vocabulary, of pieces, has its control tokens among them."""
+    """T5's vocabulary of pieces contains its control tokens."""
     pieces = ["<pad>", "</s>", "<unk>", "▁", *"abs/>"]
     reader = T5Tokenizer(vocab=[(piece, -float(i > 2)) for i, piece in enumerate(pieces)], extra_ids=1)
     model = MusicgenForConditionalGeneration.from_pretrained(write_musicgen(tmp_path))
@@ -182,7 +182,7 @@ def test_musicgen_makes_one_sound_whatever_its_files_say(tmp_path: Path) -> None
 @pytest.mark.filterwarnings("ignore:Using the model-agnostic default:UserWarning")
 @pytest.mark.parametrize("kind", [MusicgenForConditionalGeneration, MusicgenMelodyForConditionalGeneration])
 def test_musicgen(tmp_path: Path, kind: Any) -> None:
-    """By the library's own loop, taken step by step: draws of others between the steps change nothing."""
+    """Draws of others between the steps of the library's own loop change nothing."""
     folder = write_musicgen(tmp_path, melody=kind is MusicgenMelodyForConditionalGeneration)
     model, reader = kind.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     speaker = load_speaker(Checkpoint(str(folder), CPU), SpeakerParts()).speaker
@@ -223,12 +223,12 @@ def test_what_fails_in_a_turn_fails_where_it_is_waited_for() -> None:
 
 
 class _Held:
-    """What a function works with."""
+    """An object that the function holds."""
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_is_left_or_fails_is_forgotten_at_once(*, fails: bool) -> None:
-    """Of a model it may be the states of all that it read, which a GPU would hold until Python looks for cycles."""
+    """For a model this may be all of its hidden states, which a GPU would hold until Python's cycle collector runs."""
     known: list[weakref.ref[_Held]] = []
 
     def work(pause: Callable[[], None]) -> None:

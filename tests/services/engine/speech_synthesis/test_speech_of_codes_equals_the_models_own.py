@@ -1,4 +1,4 @@
-"""Models that speak by the codes of a codec say what transformers' own `generate` says, with the same draws."""
+"""Models that generate codec codes give the audio of transformers' own `generate` with the same random draws."""
 
 import json
 import logging

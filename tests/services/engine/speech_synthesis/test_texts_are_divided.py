@@ -1,4 +1,4 @@
-"""A text is spoken sentence by sentence: what ends one, in several scripts, and what only looks like it."""
+"""Splitting of texts: what ends a sentence in several scripts, and what only looks like an end."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""A speaker whose words a detector and a recognizer without any model can tell apart."""
+"""Synthetic speech whose words are loudness levels, with a detector and a recognizer that need no model."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -22,7 +22,7 @@ GAP_SECONDS = 0.06
 
 
 def spoken(*words: int | float) -> np.ndarray[Any, Any]:
-    """Returns 16-bit samples: an int is a word, said at that loudness in percent; a float is silence, in seconds."""
+    """Returns 16-bit samples. An int is a word of that loudness in percent, a float is silence in seconds."""
     parts = []
     for word in words:
         if isinstance(word, float):
@@ -36,16 +36,16 @@ def spoken(*words: int | float) -> np.ndarray[Any, Any]:
 
 
 class LoudNetwork:
-    """Takes whatever is not silent for speech."""
+    """Takes every sound for speech."""
 
     def probability(self, frame: Any, state: VoiceState) -> float:
         return float(np.abs(frame).max() > 0.005)
 
 
 class LoudnessRecognizer:
-    """Reads words by their loudness, those cut short wrong; takes `seconds` for a reading and counts them.
+    """Reads words by their loudness, and cut words as `part…`. Each reading takes `seconds` and is recorded.
 
-    No reading ends before `gate` is open.
+    Readings wait while `gate` is closed.
     """
 
     def __init__(self, seconds: float = 0.0, errors: Iterable[Exception] = ()) -> None:
@@ -99,7 +99,7 @@ def live(
 
 
 async def pieces_of(data: bytes, sizes: Sequence[int] = (3200,), *, pace: float = 0.0) -> AsyncIterator[bytes]:
-    """Yields the data in pieces of these sizes, over and over; with `pace`, that many seconds of audio a second."""
+    """Yields `data` in pieces of the given sizes in turn; with `pace`, at that multiple of real time."""
     begin = i = 0
     while begin < len(data):
         size = sizes[i % len(sizes)]

@@ -49,7 +49,7 @@ def test_equal_words_of_other_times_are_others() -> None:
 
 
 def after(text: str, until: float = 9) -> Agreement:
-    """Returns an agreement that has read a text as often as it takes."""
+    """Returns an agreement after three equal readings, so that `text` is stable."""
     agreement = Agreement()
     for _ in range(3):
         agreement.take(words(text), until=until)

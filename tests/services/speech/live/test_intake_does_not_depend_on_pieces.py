@@ -1,4 +1,4 @@
-"""What is taken of a stream is what is read of a file, to the bit, wherever the stream is cut into pieces."""
+"""Samples of a stream equal those of a file bit by bit, wherever the stream is cut into pieces."""
 
 from io import BytesIO
 from typing import Any

@@ -52,7 +52,7 @@ async def test_times_are_on_the_clock_of_the_stream() -> None:
 
 
 class _ToTheEnd:
-    """Reads one word, which lasts as long as what it is given."""
+    """Reads one word that lasts as long as its audio."""
 
     async def recognize(self, samples: np.ndarray[Any, Any]) -> Reading:
         return Reading([Word("on", " ", 0.0, len(samples) / RATE, 0.9)], "en")
@@ -111,7 +111,7 @@ async def test_interim_results_grow_stable() -> None:
 
 
 async def test_the_last_interim_reading_becomes_the_final_one() -> None:
-    """Behind an utterance's padding nothing is new: while the silence lasts, nobody waits for the model."""
+    """After an utterance's padding no audio is added, so the silence that ends it needs no further reading."""
     recognizer = LoudnessRecognizer(0.02)
     events = await heard(live(recognizer, interim_results=True), spoken(0.3, 10, 20, 30, 2.0), pace=4)
     (result,) = finals(events)
@@ -195,7 +195,7 @@ async def test_one_utterance_may_be_enough() -> None:
 
 
 async def test_what_is_not_yet_final_is_bounded() -> None:
-    """With the model behind, or a caller who takes nothing, the sender waits; then everything arrives."""
+    """While the model or the reader is behind, the sender is held back; in the end everything arrives."""
     recognizer = LoudnessRecognizer(0.05)
     audio = spoken(*([10, 20, 30, 0.6] * 20))
     sent = 0

@@ -10,7 +10,7 @@ def seconds(frames: int) -> float:
 
 
 def moments(heard: str, **changes: float) -> list[Moment]:
-    """Hears a frame for each sign: `-` silence, `S` speech, a digit so many tenths."""
+    """Runs one frame per character: `-` is silence, `S` speech, a digit a probability in tenths."""
     defaults = {
         "min_speech": seconds(2),
         "min_silence": seconds(4),

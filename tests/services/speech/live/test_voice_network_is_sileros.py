@@ -15,7 +15,7 @@ NAMES = {f"conv{i + 1}": f"encoder.{i}.reparam_conv" for i in range(4)} | {"fina
 
 @pytest.fixture(scope="module")
 def script() -> Any:
-    """Silero's own program, which its package brings beside the weights that are served."""
+    """Silero's TorchScript model, which the silero-vad package ships beside the weights that are served."""
     spec = find_spec("silero_vad")
     assert spec is not None and spec.origin is not None
     with warnings.catch_warnings():
@@ -24,7 +24,7 @@ def script() -> Any:
 
 
 def sound(seconds: float, seed: int = 0) -> Any:
-    """Returns noise that comes and goes, with a voice's harmonics in it."""
+    """Returns a voice-like harmonic sound of varying loudness over noise."""
     draws = np.random.default_rng(seed)
     time = np.arange(round(seconds * RATE)) / RATE
     voice = sum(np.sin(2 * np.pi * 140 * k * time + k) / k for k in range(1, 20))
@@ -33,7 +33,7 @@ def sound(seconds: float, seed: int = 0) -> Any:
 
 
 def test_it_computes_what_sileros_own_program_computes(script: Any) -> None:
-    """With that program's weights, which are of another training than the ones served."""
+    """Compared with the TorchScript model's weights, because the served ones are from another training."""
     state = {name: value.numpy() for name, value in script._model.state_dict().items()}
     weights = {f"{mine}.{part}": state[f"{own}.{part}"] for mine, own in NAMES.items() for part in ("weight", "bias")}
     weights["stft_conv.weight"] = state["stft.forward_basis_buffer"]

@@ -10,11 +10,11 @@ from sensorium.errors import InvalidArgument, QueueFull, Violation
 from sensorium.v1 import speech_pb2 as pb
 from services.sent_media import SentMedia
 from services.speech.live.event import Completed, Result, Started
+from services.speech.live.live_ask import EndpointingAsk, LiveAsk
+from services.speech.live.live_conversion import audio_of, config_of, live_ask
 from services.speech.live.reading import Reading
-from services.speech.live_ask import EndpointingAsk, LiveAsk
-from services.speech.live_conversion import audio_of, config_of, live_ask
-from services.speech.stream_transcribe import StreamTranscriber
-from services.speech.transcribe_ask import TranscribeAsk
+from services.speech.live.stream_transcribe import StreamTranscriber
+from services.speech.transcription.transcribe_ask import TranscribeAsk
 from tests.services.speech.live.speaker import RATE, LoudnessRecognizer, LoudNetwork, pieces_of, spoken
 
 READING = TranscribeAsk(audio=SentMedia(b"", ""), deadline=None, violations=())

@@ -1,0 +1,68 @@
+"""Checks of transcription requests that do not depend on the model."""
+
+import math
+from collections.abc import Sequence
+
+from sensorium.errors import InvalidArgument, Violation
+from services.engine.audio.reader import AudioReader, Sound
+from services.engine.language.languages import is_tag
+from services.engine.media.refusal import AudioRefused
+from services.speech.transcription.transcribe_ask import TranscribeAsk
+
+MOST_TRANSCRIPTS = 16
+
+
+def wrong_options(ask: TranscribeAsk) -> list[Violation]:
+    """Checks language tags and the number of transcripts."""
+    wrong = [
+        Violation(field, f"is no BCP 47 tag: {tag[:40]!r}")
+        for field, tag in (("language", ask.language), ("target_language", ask.target_language))
+        if tag and not is_tag(tag)
+    ]
+    count = ask.transcript_count
+    if count is not None and not 1 <= count <= MOST_TRANSCRIPTS:
+        wrong.append(Violation("transcript_count", f"must be in [1, {MOST_TRANSCRIPTS}], not {count}"))
+    return wrong
+
+
+def sound_of(
+    ask: TranscribeAsk, reader: AudioReader, wrong: Sequence[Violation], window_seconds: float = math.inf
+) -> Sound:
+    """Decodes the recording at the model's rate. Several transcripts need a recording of at most `window_seconds`.
+
+    Raises:
+        InvalidArgument: the audio cannot be decoded or has an unsupported length, or `wrong` is not empty.
+    """
+    try:
+        if ask.audio.wrong:
+            raise AudioRefused(ask.audio.wrong)
+        sound = reader.decode(ask.audio.data, ask.audio.media_type, ask.deadline)
+        reader.check_length(sound.samples)
+    except AudioRefused as error:
+        raise InvalidArgument([*wrong, Violation("audio", str(error))]) from error
+    if (ask.transcript_count or 1) > 1 and len(sound.samples) > window_seconds * reader.rate:
+        said = f"must be 1 for a recording of more than {window_seconds:g} s"
+        wrong = [*wrong, Violation("transcript_count", said)]
+    if wrong:
+        raise InvalidArgument(wrong)
+    return sound
+
+
+def wrong_for_frames(ask: TranscribeAsk, *, finds_language: bool) -> list[Violation]:
+    """Returns the options that do not apply to a frame model (CTC, TDT, RNN-T), which has no prompt.
+
+    With `finds_language` the model is multilingual and detects the language: none can be set.
+    """
+    count = ask.transcript_count
+    return [
+        Violation(field, f"does not apply: the model {reason}")
+        for field, reason, sent in (
+            ("language", "finds out what is spoken, and cannot be told", ask.language if finds_language else ""),
+            ("target_language", "writes what it hears, and translates nothing", ask.target_language),
+            ("prompt", "takes none", ask.prompt),
+            ("hotwords", "takes none", ask.hotwords),
+            ("transcript_count", "has only one reading", count is not None and 1 < count <= MOST_TRANSCRIPTS),
+            ("parameters", "generates nothing", ask.parameters is not None),
+        )
+        if sent
+    ]
