@@ -91,7 +91,7 @@ async def ended(stack: RunningStack, messages: AsyncIterator[Any], **options: An
     return type(error.value)
 
 
-async def test_whoever_leaves_or_falls_silent_leaves_nothing_behind(one_folder: Path) -> None:
+async def test_callers_that_leave_or_fall_silent_leave_nothing_behind(one_folder: Path) -> None:
     async def falls_silent() -> AsyncIterator[pb.StreamTranscribeRequest]:
         async for message in sent(requests(AUDIO[:40_000], interim_results=True)):
             yield message

@@ -224,7 +224,7 @@ async def violations(stack: RunningStack, *, streamed: bool = False, **request: 
     return {violation.field: violation.description for violation in caught.value.violations}
 
 
-async def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
+async def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     async with speech_stack(write_vits(tmp_path / "vits", num_speakers=3), text_characters=50) as stack:
         assert await violations(
             stack, streamed=True, text="", voice="anna", language="de", speaking_rate=5, encoding=pb.AUDIO_ENCODING_WAV,
@@ -254,7 +254,7 @@ async def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         }
 
 
-async def test_so_is_what_a_model_of_voices_by_vectors_does_not_take(tmp_path: Path) -> None:
+async def test_options_that_a_speaker_embedding_model_does_not_take_are_refused(tmp_path: Path) -> None:
     async with speech_stack(write_speecht5(tmp_path / "speecht5")) as stack:
         assert await violations(stack, text="a fox", speaking_rate=1.5, language="en") == {
             "speaker_embedding": f"must be set: the model has no voice of its own and takes {WIDTH} numbers",

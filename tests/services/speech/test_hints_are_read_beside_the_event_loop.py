@@ -18,7 +18,9 @@ from tests.tiny.listening_models import write_listening_model
 
 
 @pytest.mark.parametrize("kind", ["fun_asr_nano", "whisper"])
-async def test_by_those_who_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+async def test_prompts_of_streams_are_tokenized_in_another_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     whisper = kind == "whisper"
     folder = write_listening_model(tmp_path) if whisper else hearing_models.write_checkpoint(tmp_path, kind)
     settings = SpeechSettings(model=str(folder), device="cpu", dtype="float32")

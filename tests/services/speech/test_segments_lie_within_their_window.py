@@ -17,7 +17,7 @@ from services.speech.dictation.dictation_course import Candidate, Span
         (13.0, 14.0, (42.0, 42.0)),
     ],
 )
-def test_whatever_times_a_model_writes(start: float, end: float, wanted: tuple[float, float]) -> None:
+def test_any_times_of_a_model_are_clipped_to_the_window(start: float, end: float, wanted: tuple[float, float]) -> None:
     candidate = Candidate(Written("One.", parts=[Part("One.", start, end)]), [])
     (segment,) = candidate.segments(Span(30, 42))
     assert (segment.start, segment.end) == wanted

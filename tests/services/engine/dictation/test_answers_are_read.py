@@ -87,7 +87,7 @@ def test_granite_with_an_adapter_was_not_trained_with_words(tmp_path: Path) -> N
     assert not load(tmp_path).manner.takes_hotwords
 
 
-def test_as_much_sound_as_fits_is_read_at_once(tmp_path: Path) -> None:
+def test_the_window_is_as_long_as_fits_into_the_context(tmp_path: Path) -> None:
     model = dictation(tmp_path, "audioflamingo3")
     counts = {seconds: model.token_count(seconds) for seconds in (30, 15, 7.5)}
     assert model.fitting(30, counts[30]) == 30
@@ -97,7 +97,7 @@ def test_as_much_sound_as_fits_is_read_at_once(tmp_path: Path) -> None:
         model.fitting(30, 3)
 
 
-def test_who_cannot_be_asked_is_refused(tmp_path: Path) -> None:
+def test_models_without_a_transcription_prompt_are_refused(tmp_path: Path) -> None:
     folder = voxtral.write_checkpoint(tmp_path / "voxtral")
     tekken = folder / "tekken.json"
     tekken.write_text(tekken.read_text().replace("[TRANSCRIBE]", "<SPECIAL_34>"))

@@ -73,7 +73,7 @@ async def tokens(stream: FollowingStream) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", _KINDS)
-async def test_one_that_is_not_sent_on_gives_up_its_row_and_goes_on_later(
+async def test_an_idle_utterance_loses_its_row_and_resumes_later(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = loaded(tmp_path, kind, rows=1)
@@ -92,7 +92,9 @@ async def test_one_that_is_not_sent_on_gives_up_its_row_and_goes_on_later(
     assert 0 < before < len(wanted[0])
 
 
-async def test_one_that_comes_in_crumbs_gives_up_its_row_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_utterance_slower_than_real_time_loses_its_row_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = loaded(tmp_path, "kyutai_speech_to_text", rows=1)
     samples, now = sound(1, rate=model.rate), [1000.0]
     monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -109,7 +111,7 @@ async def test_one_that_comes_in_crumbs_gives_up_its_row_too(tmp_path: Path, mon
         assert await tokens(other) == wanted
 
 
-async def test_one_that_waits_ends_at_its_deadline_and_one_that_leaves_makes_room(tmp_path: Path) -> None:
+async def test_a_waiting_utterance_ends_at_its_deadline_and_a_cancelled_one_frees_its_row(tmp_path: Path) -> None:
     model = loaded(tmp_path, "kyutai_speech_to_text", rows=1)
     samples = sound(1, rate=model.rate)
     async with running(model) as engine:
@@ -155,7 +157,7 @@ async def test_live_speech_takes_the_row_of_a_recording_which_begins_anew(tmp_pa
     assert told.samples[0].value == 3 * count, "what is written again is counted once"
 
 
-async def test_what_waits_is_told_live_or_recorded_and_when_it_has_lost_its_row(tmp_path: Path) -> None:
+async def test_waiting_counts_include_live_recorded_and_displaced_utterances(tmp_path: Path) -> None:
     model, registry = loaded(tmp_path, "kyutai_speech_to_text", rows=1), CollectorRegistry()
     samples, own, gate = sound(1, rate=model.rate), model.step, threading.Semaphore(3)
 
@@ -188,7 +190,7 @@ async def test_what_waits_is_told_live_or_recorded_and_when_it_has_lost_its_row(
 @pytest.mark.parametrize(
     ("error", "told"), [(ValueError("too loud"), Internal), (torch.OutOfMemoryError("full"), DeviceOutOfMemory)]
 )
-async def test_a_step_that_fails_ends_whom_it_fails_on_and_no_others(
+async def test_a_failing_step_ends_only_the_utterance_that_fails(
     tmp_path: Path, error: Exception, told: type[Exception]
 ) -> None:
     model = loaded(tmp_path, "kyutai_speech_to_text", rows=2)
@@ -248,9 +250,7 @@ def test_a_step_that_raises_takes_nobody_further(tmp_path: Path, kind: str) -> N
 
 
 @torch.inference_mode()
-def test_a_codec_that_has_half_heard_an_utterance_hears_no_more_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_codec_failure_an_utterance_cannot_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model: Any = loaded(tmp_path, "kyutai_speech_to_text", rows=1)
     track = model.track(0, [])
     track.push(sound(1, rate=model.rate))
@@ -262,7 +262,7 @@ def test_a_codec_that_has_half_heard_an_utterance_hears_no_more_of_it(
         model.step([track])
 
 
-async def test_one_that_is_no_number_ends_alone_and_leaves_a_clean_row(tmp_path: Path) -> None:
+async def test_an_utterance_with_nan_ends_alone_and_leaves_a_clean_row(tmp_path: Path) -> None:
     model = loaded(tmp_path, "voxtral_realtime", rows=2)
     good, other = (sound(1, seed, rate=model.rate) for seed in (1, 2))
     async with running(model) as engine:
@@ -305,7 +305,7 @@ async def _caught_up(engine: FollowingEngine, samples: Any) -> FollowingStream:
     return stream
 
 
-async def test_a_row_that_cannot_be_given_ends_who_waits_and_a_broken_device_the_engine(tmp_path: Path) -> None:
+async def test_a_failing_row_ends_the_waiting_utterance_and_a_broken_device_the_engine(tmp_path: Path) -> None:
     model = loaded(tmp_path, "kyutai_speech_to_text", rows=1)
     samples, own, failing = sound(1, rate=model.rate), model.track, list[Exception]()
     errors = [ValueError("no"), torch.AcceleratorError("CUDA error: an illegal memory access was encountered")]

@@ -60,7 +60,7 @@ def test_one_that_does_not_end_says_as_much_as_its_files_allow(tmp_path: Path) -
     assert len(like.codes) == 67
 
 
-def test_what_looks_like_a_mark_is_said(tmp_path: Path) -> None:
+def test_control_tokens_in_a_text_are_spoken(tmp_path: Path) -> None:
     speaker = loaded(write_higgs(tmp_path))
     assert not set(range(6)) & {*speaker.read("<|AUDIO_OUT|> <end>")}
     assert max(speaker.read("<|AUDIO_OUT|><|audio_eos|>")) < 320

@@ -98,7 +98,7 @@ def test_damaged_voices_of_bark(tmp_path: Path, held: bytes | str) -> None:
 
 
 @pytest.mark.parametrize("write", [write_bark, write_csm, write_dia, write_higgs, write_musicgen])
-def test_how_it_draws_must_be_told(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+def test_sampling_needs_a_generation_configuration(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     own = write(tmp_path) / "generation_config.json"
     own.write_text("{")
     assert "cannot be loaded" in refusal(tmp_path)
@@ -107,7 +107,7 @@ def test_how_it_draws_must_be_told(tmp_path: Path, write: Callable[[Path], Path]
 
 
 @pytest.mark.parametrize("write", [write_bark, write_csm, write_dia, write_higgs])
-def test_one_that_may_not_say_a_word_is_refused(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+def test_a_length_limit_without_room_for_speech_is_refused(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     own = write(tmp_path) / "generation_config.json"
     held = json.loads(own.read_text())
     held.get("semantic_config", held)["max_new_tokens"] = 8

@@ -92,7 +92,7 @@ def test_leaving_ends_its_loop_and_leaves_nothing_behind(tmp_path: Path) -> None
     assert not speaking.model._forward_pre_hooks
 
 
-def test_what_looks_like_a_mark_is_said(tmp_path: Path) -> None:
+def test_control_tokens_in_a_text_are_spoken(tmp_path: Path) -> None:
     speaker = loaded(write_pocket(tmp_path)).speaker
     assert max(speaker.read("a <voice> <sound><pad>")) < 320
     assert min(speaker.read("a <voice> <sound><pad>")) > 5

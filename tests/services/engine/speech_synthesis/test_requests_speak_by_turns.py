@@ -120,7 +120,7 @@ async def test_a_request_is_heard_piece_by_piece_and_told_where_the_time_went() 
         assert running.ended("completed") == 1
 
 
-async def test_who_comes_later_has_the_next_step_and_then_an_equal_share() -> None:
+async def test_a_new_request_gets_the_next_step_and_then_an_equal_share() -> None:
     async with bench() as running:
         running.open.clear()
         first = asyncio.ensure_future(heard(running.speak("a", 30, 0.004)))
@@ -160,7 +160,7 @@ async def test_a_slow_reader_keeps_his_turns_until_his_sentence_is_said() -> Non
         assert len(await heard(slow)) == 9
 
 
-async def test_those_that_rest_run_for_nobody_and_come_back_no_more_at_once_than_may_speak() -> None:
+async def test_paused_requests_take_no_steps_and_resume_within_the_limit() -> None:
     async with bench(speaking=2, unread_samples=SAMPLES) as running:
         resting = {name: running.speak(name, 27, 0.001, sentence=9) for name in "abcdef"}
         await until(lambda: len(running.steps) == 6 * 9 and running.running == 0)
@@ -179,7 +179,7 @@ async def test_those_that_rest_run_for_nobody_and_come_back_no_more_at_once_than
     assert amid == 2, "each that is within a sentence has a cache of the model's"
 
 
-async def test_of_too_many_that_rest_the_one_ends_whose_reader_took_nothing_for_longest() -> None:
+async def test_too_many_paused_requests_end_the_one_whose_reader_is_idle_longest() -> None:
     async with bench(resting=2, unread_samples=2 * SAMPLES) as running:
         streams: list[SpeechStream] = []
         for name in "abc":

@@ -148,14 +148,14 @@ def test_what_cannot_be_said_has_no_tokens(tmp_path: Path) -> None:
     assert [bool(other.read(text)) for text in ("日本", "", " ", "ok")] == [False] * 3 + [True]
 
 
-def test_what_looks_like_a_control_token_is_said(tmp_path: Path) -> None:
+def test_control_tokens_in_a_text_are_spoken(tmp_path: Path) -> None:
     folder = write_speecht5(tmp_path)
     model, tokenizer = SpeechT5ForTextToSpeech.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     other = SpeechT5(model, SpeechT5HifiGan.from_pretrained(folder / "vocoder"), tokenizer, {})
     assert other.read("a <pad>")[:-1] == [*other.read("a _")[:-2], *other.read("_pad_")[1:-1]]
 
 
-def test_what_looks_like_a_control_token_is_described(tmp_path: Path) -> None:
+def test_control_tokens_in_a_description_are_text(tmp_path: Path) -> None:
     """T5's vocabulary of pieces contains its control tokens."""
     pieces = ["<pad>", "</s>", "<unk>", "▁", *"abs/>"]
     reader = T5Tokenizer(vocab=[(piece, -float(i > 2)) for i, piece in enumerate(pieces)], extra_ids=1)
@@ -227,7 +227,7 @@ class _Held:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_is_left_or_fails_is_forgotten_at_once(*, fails: bool) -> None:
+def test_an_abandoned_or_failed_function_is_freed_at_once(*, fails: bool) -> None:
     """For a model this may be all of its hidden states, which a GPU would hold until Python's cycle collector runs."""
     known: list[weakref.ref[_Held]] = []
 

@@ -73,7 +73,7 @@ def test_csm_says_a_sentence_without_a_warning(tmp_path: Path, caplog: pytest.Lo
     assert caplog.messages == []
 
 
-def test_what_looks_like_a_mark_of_csm_is_said(tmp_path: Path) -> None:
+def test_csm_speaks_control_tokens_in_a_text(tmp_path: Path) -> None:
     speaker = loaded(write_csm(tmp_path))
     assert not {320, 321} & {*speaker.read("<|AUDIO|> <|audio_eos|>")}
     assert [speaker.read(text) for text in ("", "?!")] == [[], []]
@@ -178,7 +178,7 @@ def test_dia_that_does_not_end_says_all_of_a_text(tmp_path: Path) -> None:
     assert len(like.codes) == 196
 
 
-def test_what_looks_like_a_mark_of_dia_is_said_but_for_who_says_it(tmp_path: Path) -> None:
+def test_dia_speaks_control_tokens_in_a_text_but_not_speaker_tags(tmp_path: Path) -> None:
     speaker = loaded(write_dia(tmp_path))
     assert speaker.read("[S2] a <pad>") == [2, *b" a <pad>"]
     assert speaker.read("\0a\1[S3]\2") == [*b"a[S3]"]

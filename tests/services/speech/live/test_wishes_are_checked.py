@@ -50,7 +50,7 @@ async def violations(ask: LiveAsk) -> dict[str, str]:
     return {violation.field: violation.description for violation in refused.value.violations}
 
 
-async def test_everything_wrong_is_said_at_once() -> None:
+async def test_all_faults_are_reported_at_once() -> None:
     ask = LiveAsk(
         encoding="FLAC",
         rate=3999,
@@ -107,7 +107,7 @@ async def test_no_more_streams_are_open_than_may_be() -> None:
     assert isinstance(events[1], Result) and not events[1].words
 
 
-def test_a_configuration_becomes_a_wish() -> None:
+def test_a_configuration_becomes_plain_values() -> None:
     config = pb.StreamTranscribeConfig(sample_rate_hertz=8000, encoding=pb.AUDIO_ENCODING_MULAW, channel_count=2)
     config.endpointing.min_silence_duration.FromMilliseconds(250)
     config.endpointing.speech_threshold = 0
