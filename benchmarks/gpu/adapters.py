@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu.adapters`: steps whose rows name no adapter, one or several, and the same steps split."""
+"""`python -m benchmarks.gpu.adapters`: steps whose rows use no adapter, one or several, in one forward and in two."""
 
 import sys
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def main(
     adapters: Annotated[int, typer.Option(min=1, help="Beside the model.")] = 8,
     rank: Annotated[int, typer.Option(min=1, help="Of each.")] = 16,
 ) -> None:
-    """Prints microseconds: recorded steps by themselves, and steps of the runner with their tokens read."""
+    """Prints microseconds: of recorded steps alone, and of the runner's steps including reading their tokens."""
     if not torch.cuda.is_available():
         sys.exit("This needs a GPU, and torch sees none.")
     register()
@@ -47,7 +47,7 @@ def main(
         parts = paged_parts(loaded, EngineSettings(max(rows), _CHUNK, cache_bytes=_CACHE, share_prefixes=False))
     loaded.model.set_attn_implementation(IMPLEMENTATION)
     if not beside.joined:
-        sys.exit("Rows with adapters share no steps here: the log tells why.")
+        sys.exit("Rows with and without adapters cannot share steps here: the log says why.")
     config = loaded.model.config
     bench = Bench(parts, config, Work.of(config), ceilings.measure(), _CHUNK, narrow=False)
     table = Table("rows", "adapters", "step alone", "reading alone", "step", "step, split")
@@ -66,7 +66,7 @@ def main(
 
 
 def _steps(parts: Parts, beside: AdaptersBeside, given: list[list[int]], names: list[str]) -> Iterator[float]:
-    """Yields what a step takes where rows with adapters share it, and where they are computed apart."""
+    """Yields the seconds of a step whose rows with adapters share the forward, and of one where they have their own."""
     for shared in (True, False):
         beside.joined = shared
         run_engine(parts, given, 2, _CHUNK, names)
@@ -75,7 +75,7 @@ def _steps(parts: Parts, beside: AdaptersBeside, given: list[list[int]], names: 
 
 
 def adapters_beside(model: PreTrainedModel, count: int, rank: int) -> AdaptersBeside:
-    """Returns adapters of random numbers that change all linear layers but the last, called by their numbers."""
+    """Returns adapters with random weights that change all linear layers but the head, named by their numbers."""
     beside, head = AdaptersBeside(model), model.get_output_embeddings()
     layers = {
         name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear) and layer is not head

@@ -1,4 +1,4 @@
-"""Recorded steps by themselves, replayed one behind another: what they take of a GPU that waits for nothing else."""
+"""Times recorded steps alone, replayed one after another, so that the GPU waits for nothing else."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -28,32 +28,32 @@ from services.engine.generation.sequence import Row, Sequence
 
 _ROUNDS, _TIMES = 12, 8
 _LAUNCHED_ROUNDS, _LAUNCHED_TIMES = 2, 48
-"""Of steps that are launched: the first of a round finds a GPU that waits for it."""
+"""For steps launched as by the engine. In each round, the first step finds an idle GPU."""
 
 
 @dataclass(frozen=True)
 class Alone:
-    """One recorded step."""
+    """The times of one recorded step."""
 
     kind: str
-    """"decoding", or "reading" where it is of prompts."""
+    """"decoding", or "reading" for prompts."""
     rows: int
     tokens: int
     """Of each row."""
     before: int
-    """Tokens that each row has in the cache."""
+    """Tokens of each row that are in the cache already."""
     least: float
-    """Seconds of a replay, of rounds of eight."""
+    """Seconds of a replay: the fastest round."""
     middle: float
     allowed: float
-    """Seconds that memory or products would take."""
+    """Seconds of the roofline: the time that memory or products take at least."""
     launched: float = 0.0
-    """Least seconds of such a step launched behind another, with all that goes to the GPU for it and comes back."""
+    """Seconds of such a step launched behind another, including all transfers: the fastest round."""
     kernels: list[KernelTime] = field(default_factory=list[KernelTime])
 
     @property
     def name(self) -> str:
-        """In tables."""
+        """For tables."""
         if self.kind == "decoding":
             return f"{self.rows} {'row' if self.rows == 1 else 'rows'} at {self.before}"
         return f"{self.rows} x {self.tokens} of a prompt behind {self.before}"
@@ -61,22 +61,23 @@ class Alone:
 
 @dataclass(frozen=True)
 class Bench:
-    """A model on a GPU, with what its steps are held against."""
+    """A model on a GPU, with the rooflines of its steps."""
 
     parts: Parts
     config: PretrainedConfig
     work: Work
     ceilings: Ceilings
     chunk: int
-    """Prompt tokens that are read at once."""
+    """Most prompt tokens of a step."""
     narrow: bool
     """Whether its weights have 8 bits."""
 
     @torch.inference_mode()
     def alone(self, requests: list[GenerationRequest]) -> list[Alone]:
-        """Returns the step that decodes all rows behind their prompts, and the longest that reads their last tokens.
+        """Returns the step that decodes all rows after their prompts, and the longest step that reads their last prompt
+        tokens.
 
-        Where there is no recording of such a step it is left out.
+        Steps without a recording are left out.
         """
         with self._read(requests) as (recorded, sequences):
             if recorded is None:
@@ -95,7 +96,7 @@ class Bench:
 
     @torch.inference_mode()
     def with_kernels(self, step: Alone, requests: list[GenerationRequest]) -> Alone:
-        """Returns one of these steps with its kernels. A profiler may make slower what is measured behind it."""
+        """Returns one of these steps with the times of its kernels. The profiler may slow down later measurements."""
         with self._read(requests) as (recorded, sequences):
             assert recorded is not None
             if step.kind == "decoding":
@@ -110,9 +111,9 @@ class Bench:
 
     @torch.inference_mode()
     def chosen_seconds(self, requests: list[GenerationRequest]) -> float:
-        """Returns the least time of a step that decodes such rows, chooses their tokens and tells what they ask for.
+        """Returns the least seconds of a decode step including the choice of tokens and their likelihoods.
 
-        0 where no GPU does that by itself.
+        0 if the GPU cannot choose the tokens by itself.
         """
         with self._read(requests) as (recorded, sequences):
             if recorded is None or not all(map(takes, sequences)):
@@ -122,7 +123,7 @@ class Bench:
 
     @contextmanager
     def _read(self, requests: list[GenerationRequest]) -> Generator[tuple[Recorded | None, list[Sequence]]]:
-        """Yields sequences that have read their prompts and found a token, with what replays steps."""
+        """Yields the recorded steps, and sequences that have read their prompts and have a token."""
         runner, pool = self.parts.runner, self.parts.pool
         assert isinstance(runner, ModelRunner)
         sequences = list(map(_sequence, requests))
@@ -137,7 +138,7 @@ class Bench:
 
 
 def _sequence(request: GenerationRequest) -> Sequence:
-    """Returns a sequence whose stream nobody reads."""
+    """Returns a sequence whose output stream nobody reads."""
     unread: Any = None
     detokenizer = IncrementalDetokenizer(Letters(), request.prompt_token_ids, skip_special_tokens=True)
     output = OutputBuilder(detokenizer, request.stopping, TokenTexts(Letters()), structure=request.structure)
@@ -151,7 +152,7 @@ def _decoding(recorded: Recorded, sequences: list[Sequence]) -> Replay | None:
 
 
 def _launched_seconds(recorded: Recorded, sequences: list[Sequence]) -> float:
-    """Returns what a step that decodes takes behind the one before, if each is launched as by the engine."""
+    """Returns the seconds of a decode step behind another, each launched as by the engine."""
     rows = [Row(each, 1, decodes=True) for each in sequences]
     steps = [recorded.launch(rows)]
 
@@ -162,7 +163,7 @@ def _launched_seconds(recorded: Recorded, sequences: list[Sequence]) -> float:
 
 
 def _reading(recorded: Recorded, sequences: list[Sequence], tokens: int) -> Replay | None:
-    """Lets sequences read so many last tokens of their prompts again."""
+    """Makes sequences read the last `tokens` tokens of their prompts again."""
     for each in sequences:
         del each.token_ids[each.prompt_count :]
         each.computed = each.prompt_count - tokens
@@ -170,7 +171,7 @@ def _reading(recorded: Recorded, sequences: list[Sequence], tokens: int) -> Repl
 
 
 def _replayed(recorded: Recorded, rows: list[Row[Sequence]]) -> Replay | None:
-    """Returns the recording with these rows in it; None where there is none for them."""
+    """Returns the recording with these rows filled in, or None if there is none for them."""
     step = recorded.launch(rows)
     return step.replay if isinstance(step, ReplayedStep) else None
 

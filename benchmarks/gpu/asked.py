@@ -1,4 +1,4 @@
-"""What is asked of the engine: greedy rows, drawn ones, and some that want more of their logits than a token."""
+"""Kinds of requests: greedy, sampled, and some that need more of their logits than a token."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -22,33 +22,33 @@ _ALTERNATIVES = 5
 
 
 class Letters:
-    """A tokenizer's place, which models with random weights have none for: each token is a letter."""
+    """Replaces the tokenizer, which models with random weights do not have: each token is a letter."""
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
-        """Returns as many letters as there are ids."""
+        """Returns one letter for each id."""
         del skip_special_tokens
         return "a" * len(ids)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """How the requests of a batch are alike or differ. Nothing: all are greedy."""
+    """The kind of a batch's requests. By default all are greedy."""
 
     drawn: bool = False
-    """By temperature 0.8, top-k 50, top-p 0.95, and a seed of its own."""
+    """With temperature 0.8, top-k 50, top-p 0.95, and a seed for each row."""
     wish: str = ""
     """One of WISHES, or empty."""
     all: bool = False
-    """Whether each row has the wish, and not the first alone."""
+    """Whether all rows have the wish, or only the first."""
 
     @property
     def name(self) -> str:
-        """In tables."""
+        """For tables."""
         wish = f"{self.wish} of {'all' if self.all else 'one'}" if self.wish else ""
         return ", ".join(filter(None, ["drawn" if self.drawn else "", wish])) or "greedy"
 
     def requests(self, prompts: list[list[int]], steps: int, vocabulary: int) -> list[GenerationRequest]:
-        """Returns a request of so many tokens for each prompt."""
+        """Returns a request for exactly `steps` tokens for each prompt."""
         stopping = StoppingCriteria(max_new_tokens=steps, min_new_tokens=steps)
         plain = SamplingParameters(temperature=0.8, top_p=0.95, top_k=50) if self.drawn else SamplingParameters()
         made = [
@@ -70,14 +70,14 @@ class Asked:
 
 
 def kinds_asked(drawn: bool, wishes: Collection[str], wishing: Collection[str]) -> list[Asked]:
-    """Returns what is asked besides greedy rows: draws if they are wanted, and each wish of one row and of all."""
+    """Returns the kinds besides greedy requests: sampled ones if `drawn`, and each wish for one row and for all."""
     wished = [Asked(wish=wish, all=count == "all") for wish in wishes for count in wishing]
     return [Asked(drawn=True)] * drawn + wished
 
 
 @cache
 def _structure(vocabulary: int, items: int) -> Structure:
-    """Returns JSON that is longer than so many tokens: a list of at least so many objects."""
+    """Returns a JSON structure that does not end within `items` tokens: a list of at least so many objects."""
     person = {
         "type": "object",
         "properties": {"name": {"type": "string", "maxLength": 12}, "count": {"type": "integer"}},
@@ -91,7 +91,7 @@ def _structure(vocabulary: int, items: int) -> Structure:
 
 @cache
 def _vocabulary(size: int) -> Vocabulary:
-    """Returns the bytes, and words of four letters: as many tokens as a model with random weights has."""
+    """Returns a vocabulary of `size` tokens: all bytes, and words of four letters."""
     characters = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = islice(map("".join, product(ascii_lowercase, repeat=4)), size - len(characters))
     tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate([*characters, *words])}, []))

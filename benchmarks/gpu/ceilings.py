@@ -1,4 +1,4 @@
-"""What the GPU can do: the rates that everything else is held against."""
+"""The limits of the GPU, with which everything else is compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ _SIDE = 8192
 
 @dataclass(frozen=True)
 class Ceilings:
-    """Measured on this GPU, now."""
+    """Measured on this GPU at the start of the run."""
 
     copy_bytes: float
-    """Bytes per second of a large copy, read and written ones counted."""
+    """Bytes per second of a large copy, counting both reads and writes."""
     matmul_flops: float
-    """Of a large product in bfloat16, per second."""
+    """FLOP per second of a large product in bfloat16."""
 
     def seconds(self, moved: float, flops: float = 0.0) -> float:
-        """Returns the least time in which so many bytes are moved and so many operations done."""
+        """Returns the least seconds for moving `moved` bytes and computing `flops` operations."""
         return max(moved / self.copy_bytes, flops / self.matmul_flops)
 
 
 def measure() -> Ceilings:
-    """Returns the medians of some rounds, on random data."""
+    """Measures medians of some rounds, on random data."""
     source = torch.randint(256, (_BYTES,), dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     copying = seconds_of(lambda: target.copy_(source))
@@ -37,12 +37,12 @@ def measure() -> Ceilings:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Returns the median time of `work` on the GPU, by events, after two rounds that warm up."""
+    """Returns the median seconds of `work` on the GPU, by CUDA events, after two warm-up rounds."""
     return median(times_of(work, rounds=_ROUNDS, warm=2))
 
 
 def times_of(work: Callable[[], object], *, rounds: int, times: int = 1, warm: int = 1) -> list[float]:
-    """Returns what `work` takes on the GPU in each round, by events, where a round does it so many times on end."""
+    """Returns the seconds of `work` on the GPU in each round, by CUDA events; a round runs it `times` times."""
     found: list[float] = []
     for _ in range(warm + rounds):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -57,26 +57,28 @@ def times_of(work: Callable[[], object], *, rounds: int, times: int = 1, warm: i
 
 @dataclass(frozen=True)
 class Work:
-    """What a step of a model must do at least, in bfloat16, or with weights of 8 bits in its layers."""
+    """The least work of a step of a model, in bfloat16 or with 8-bit weights in its layers."""
 
     weight_bytes: int
-    """All weights but the embedding, of which a step reads a few rows, and experts; with the scales of narrow ones."""
+    """All weights except experts and the embedding, of which a step reads few rows; including the scales of 8-bit
+    weights.
+    """
     row_flops: int
-    """Products of a token, logits included, but for attention."""
+    """Products for a token, including logits, without attention."""
     token_bytes: int
-    """Of the keys and values of a token of the context."""
+    """Keys and values of one token of the context."""
     token_flops: int
-    """The same without logits."""
+    """`row_flops` without logits."""
     attention_flops: int
-    """Products with a token of the context."""
+    """Products with one token of the context."""
     expert_bytes: int = 0
-    """The same expert of all layers, where there are any."""
+    """One expert of every layer; 0 without experts."""
     experts: int = 1
     choices: int = 1
 
     @staticmethod
     def of(config: PretrainedConfig, *, narrow: bool = False) -> "Work":
-        """Returns that of a Llama or a mixture of experts; `narrow` with weights of 8 bits."""
+        """Returns the work of a Llama or a mixture of experts; `narrow` with 8-bit weights."""
         hidden, layers = config.hidden_size, config.num_hidden_layers
         heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
         width = getattr(config, "head_dim", None) or hidden // heads
@@ -101,18 +103,20 @@ class Work:
         )  # fmt: skip
 
     def decode_seconds(self, ceilings: Ceilings, rows: int, context: int) -> float:
-        """Returns the least time of a step of so many rows, each with that context, if they choose by chance."""
+        """Returns the least seconds of a decode step of `rows` rows with `context` tokens each, if experts are chosen
+        at random.
+        """
         chosen = self.experts * (1 - (1 - self.choices / self.experts) ** rows)
         moved = self.weight_bytes + chosen * self.expert_bytes + rows * context * self.token_bytes
         counted = rows * (self.row_flops + context * self.attention_flops)
         return ceilings.seconds(moved, counted)
 
     def reading_seconds(self, ceilings: Ceilings, rows: int, before: int, length: int) -> float:
-        """Returns the least time of a step that reads so many tokens of each row behind those that came before."""
+        """Returns the least seconds of a step that reads `length` tokens of each row after the first `before`."""
         counted = self.prompt_flops(rows, before + length) - self.prompt_flops(rows, before)
         moved = self.weight_bytes + self.experts * self.expert_bytes + rows * (before + length) * self.token_bytes
         return ceilings.seconds(moved, counted)
 
     def prompt_flops(self, rows: int, length: int) -> float:
-        """Returns the operations of reading so many prompts, without the last layer's logits."""
+        """Returns the operations for reading `rows` prompts of `length` tokens, without logits."""
         return rows * (length * self.token_flops + length * (length + 1) / 2 * self.attention_flops)

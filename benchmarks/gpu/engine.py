@@ -1,4 +1,4 @@
-"""The whole engine in this process: scheduling, sampling, streams, with a request for each prompt."""
+"""Runs the whole engine in this process: scheduling, sampling and streams, with a request for each prompt."""
 
 import asyncio
 from unittest.mock import patch
@@ -20,7 +20,7 @@ from services.engine.metrics import EngineMetrics
 def run_requests(
     loaded: LoadedModel, parts: Parts, settings: EngineSettings, asked: list[GenerationRequest]
 ) -> tuple[Steady, float]:
-    """Returns how fast tokens come while all rows decode, and the share of that time in which the GPU is idle."""
+    """Returns the token rate while all rows decode, and the share of that time in which the GPU is idle."""
     runner = parts.runner
     assert isinstance(runner, ModelRunner)
     recorded = runner.recorded

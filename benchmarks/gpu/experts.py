@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu.experts`: kernels for experts beside transformers' `grouped_mm` and `batched_mm`."""
+"""`python -m benchmarks.gpu.experts`: our kernels for experts against transformers' `grouped_mm` and `batched_mm`."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -19,16 +19,16 @@ from services.engine.narrow.experts import NarrowExperts
 
 GPU = torch.device("cuda:0")
 _LAYERS = 4
-"""So that weights are not found in a cache."""
+"""Several, so that weights come from memory, not from a cache."""
 _SHAPES = ("8x1B", "128x110M")
-"""Those with experts."""
+"""The shapes with experts."""
 
 
 def main(
     shape: Annotated[list[str] | None, one_of(_SHAPES, help="May be repeated. Default: all.")] = None,
     rows: Annotated[list[int], typer.Option(help="May be repeated.")] = [1, 4, 16, 64, 256],  # noqa: B006
 ) -> None:
-    """Prints microseconds of one layer's experts, and the rate at which weights are read by ours."""
+    """Prints microseconds for one layer's experts, and the rate at which our kernels read weights."""
     table = Table("shape", "rows", "grouped_mm", "batched_mm", "ours", "GB/s", "int8", "GB/s", "fp8_e4m3", "GB/s")
     for name in shape or _SHAPES:
         for count in rows:
@@ -71,12 +71,12 @@ def _layers(shape: str) -> tuple[list[Any], Any]:
 def _told(layers: list[Any], given: tuple[Tensor, ...]) -> str:
     try:
         return f"{_seconds(layers, given) * 1e6:.0f}"
-    except Exception:  # it cannot be recorded, or does not fit
+    except Exception:  # it cannot be recorded, or does not fit into memory
         return "–"
 
 
 def _seconds(layers: Sequence[nn.Module], given: tuple[Tensor, ...]) -> float:
-    """Returns the time of one layer, of all in a recorded sequence: launching each would take longer than it runs."""
+    """Returns the seconds of one layer, from a recording of all: launching each would take longer than it runs."""
 
     def run() -> None:
         for layer in layers:

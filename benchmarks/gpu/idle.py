@@ -1,4 +1,4 @@
-"""For how long a GPU has nothing to do between steps that are launched ahead."""
+"""Measures how long a GPU is idle between steps that are launched ahead."""
 
 from collections.abc import Collection
 from itertools import pairwise
@@ -13,7 +13,7 @@ Times = tuple[torch.cuda.Event, torch.cuda.Event]
 
 
 class TimedSteps:
-    """Notes when the GPU begins with each step that is launched and when it is done."""
+    """Records when the GPU begins and ends each launched step."""
 
     def __init__(self, steps: Recorded) -> None:
         self._launch = steps.launch
@@ -21,7 +21,7 @@ class TimedSteps:
         """Steps that were launched behind one another."""
 
     def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
-        """See Recorded, whose place it takes."""
+        """Replaces Recorded.launch."""
         times = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         times[0].record()
         step = self._launch(rows, after)
@@ -32,7 +32,7 @@ class TimedSteps:
         return step
 
     def idle_share(self) -> float:
-        """Returns the share of the longest run of steps in which the GPU waited; not a number if there was none."""
+        """Returns the share of the longest run of consecutive steps in which the GPU was idle; NaN without a run."""
         torch.cuda.synchronize()
         longest = max(self._runs, key=len, default=[])
         if len(longest) < 2:

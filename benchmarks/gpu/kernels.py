@@ -1,4 +1,4 @@
-"""Where a step's time goes: its kernels as the profiler saw them, those of all layers together."""
+"""Times of a step's kernels as the profiler measured them, summed up over all layers."""
 
 import logging
 import re
@@ -18,7 +18,7 @@ from benchmarks.tables import table_of
 log = logging.getLogger(__name__)
 
 Span = tuple[float, float, str]
-"""Beginning, end and name of a kernel, in microseconds."""
+"""Begin, end and name of a kernel, in microseconds."""
 
 _STEPS = 8
 _LONGEST_NAME = 60
@@ -28,28 +28,28 @@ _NO_PRODUCT = re.compile("reduce", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class KernelTime:
-    """A kernel in its place, of which every layer has one; or all of a name outside the layers."""
+    """A kernel that every layer launches at the same place; or all kernels of one name outside of the layers."""
 
     part: str
-    """What it computes, where that is known."""
+    """What it computes, if known."""
     name: str
     calls: int
     """In a step."""
     each: float
-    """Microseconds from its beginning to its end, on average."""
+    """Mean microseconds from begin to end."""
     behind: float
-    """Those between the end of the kernel before it and its own. Of all kernels they add up to the step."""
+    """Mean microseconds from the end of the previous kernel to its own end. Over all kernels the sum is the step."""
     allowed: float
-    """Those that memory or products would take; 0 where that is not known."""
+    """Microseconds of its roofline; 0 if not known."""
 
 
 def kernels_of(run: Callable[[], object], layers: int, portions: Portions, ceilings: Ceilings) -> list[KernelTime]:
-    """Returns the kernels of a step that `run` launches; none where the profiler sees nothing of a GPU."""
+    """Returns the kernels of the step that `run` launches; empty if the profiler sees no kernels."""
     return kernel_times(spans_of(run), layers, portions, ceilings)
 
 
 def spans_of(run: Callable[[], object]) -> list[list[Span]]:
-    """Returns the kernels of some steps; none if it does not see equally many of each."""
+    """Returns the kernels of some steps; empty if the profiler does not see equally many in each."""
     run()
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
@@ -69,7 +69,7 @@ def spans_of(run: Callable[[], object]) -> list[list[Span]]:
 
 
 def kernel_times(steps: list[list[Span]], layers: int, portions: Portions, ceilings: Ceilings) -> list[KernelTime]:
-    """Returns the kernels of steps that are alike. The first of them is left out: nothing is in front of it."""
+    """Returns the mean times of equal steps. The first step only serves as the predecessor of the second."""
     if len(steps) < 2:
         return []
     names = [name for _, _, name in steps[0]]
@@ -100,7 +100,7 @@ def _behind(before: list[Span], step: list[Span]) -> list[float]:
 
 
 def _grouped(names: list[str], layers: int, portions: Portions) -> Iterator[tuple[list[int], Portion | None]]:
-    """Yields places of kernels that belong together, with what they have to do at least, where that is known."""
+    """Yields indices of kernels that belong together, with their least work if known."""
     start, length = _layers(names, layers)
     known = _known(names[start : start + length], portions)
     for place in range(length):
@@ -115,7 +115,7 @@ def _grouped(names: list[str], layers: int, portions: Portions) -> Iterator[tupl
 
 
 def _layers(names: list[str], layers: int) -> tuple[int, int]:
-    """Returns where the first layer begins and how many kernels each has; nothing where layers are not alike."""
+    """Returns where the first layer begins and how many kernels each layer has; zeros if layers differ."""
     for length in range(1, len(names) // layers + 1) if layers > 1 else ():
         alike = [a == b for a, b in zip(names, names[length:], strict=False)]
         needed = (layers - 1) * length
@@ -126,7 +126,7 @@ def _layers(names: list[str], layers: int) -> tuple[int, int]:
 
 
 def _known(names: list[str], portions: Portions) -> dict[int, Portion]:
-    """Returns what the kernels of a layer compute, by their places in it."""
+    """Returns the portions of a layer's kernels by index."""
     products = [i for i, name in enumerate(names) if _is_product(name)]
     experts = [i for i, name in enumerate(names) if "multiply_chosen" in name]
     attention = [i for i, name in enumerate(names) if "attend_" in name][-1:]
@@ -144,7 +144,7 @@ def _is_product(name: str) -> bool:
 
 
 def table_of_kernels(kernels: list[KernelTime], title: str) -> Table:
-    """Returns them as a table, in their order."""
+    """Returns a table in the order of the kernels."""
     table = table_of("kernel", "of", "calls", "us each", "behind", "of the step", "allowed", "of it", title=title)
     step = sum(one.calls * one.behind for one in kernels)
     for one in kernels:

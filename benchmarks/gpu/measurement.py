@@ -1,4 +1,6 @@
-"""One model: transformers, the engine's runner, its recorded steps alone, and the whole engine on each workload."""
+"""Measures one model: transformers, the engine's runner, its recorded steps alone, and the whole engine, for each
+workload.
+"""
 
 import time
 from dataclasses import dataclass, replace
@@ -27,35 +29,35 @@ from services.engine.narrow.numbers import NarrowKind
 _CACHE = 24 << 30
 _CONTINUOUS_STEPS = 96
 _OF_KERNELS = 0.2
-"""Of the time left behind steps alone, what is kept for their kernels: a profiler may disturb what follows it."""
+"""Share of the time left after steps alone that is kept for the profiler. It comes last, as it may slow down others."""
 _TOGETHER = 32
-"""Rows at which it is compared with transformers' continuous batching."""
+"""Number of rows at which the engine is compared with transformers' continuous batching."""
 
 Workload = tuple[int, int]
-"""Rows, and tokens of each prompt."""
+"""Number of rows, and tokens of each prompt."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """What is measured, and how much."""
 
     steps: int
     generate_steps: int
     together_steps: int
     chunk: int
     kernels: bool
-    """Whether it is told where the time of recorded steps goes."""
+    """Whether recorded steps are profiled."""
     kind: NarrowKind | None
-    """Of the weights, where they are narrow."""
+    """Of 8-bit weights; None for bfloat16."""
     asked: list[Asked]
-    """Of whole engines, besides greedy rows."""
+    """Kinds of requests to the whole engine, besides greedy ones."""
     peers: bool = True
     """Whether transformers is measured."""
 
 
 @dataclass(frozen=True)
 class Peers:
-    """What transformers does on one workload."""
+    """Results of transformers for one workload."""
 
     generate: Rates | None = None
     continuous: float = 0.0
@@ -63,7 +65,7 @@ class Peers:
 
 @dataclass(frozen=True)
 class Engine:
-    """A model that was sped up, checked and recorded."""
+    """A model that was accelerated, checked and recorded."""
 
     loaded: LoadedModel
     parts: Parts
@@ -71,7 +73,7 @@ class Engine:
     bench: Bench
 
     def answered(self, name: str, requests: list[GenerationRequest]) -> AskedLine:
-        """Returns how fast the whole engine decodes."""
+        """Returns how fast the whole engine decodes these requests."""
         together, idle = run_requests(self.loaded, self.parts, self.settings, requests)
         rows = len(requests)
         context = len(requests[0].prompt_token_ids) + round(together.tokens_before)
@@ -81,7 +83,7 @@ class Engine:
 
 @dataclass
 class Measurement:
-    """Of one model."""
+    """The measurement of one model."""
 
     name: str
     sizes: Sizes
@@ -89,9 +91,10 @@ class Measurement:
     console: Console
 
     def run(self, works: list[Workload], ends: float) -> None:
-        """Measures transformers first: a model that was sped up cannot be run by it any more.
+        """Measures transformers first, since it cannot run an accelerated model. No new measurement begins after
+        `ends`.
 
-        Then what is wanted most on all workloads, and the next on all. No new measurement begins after `ends`.
+        Then it takes the most important measurement of all workloads, then the next one of all, and so on.
         """
         began = time.monotonic()
         loaded = make(self.name, torch.device("cuda:0"))
@@ -204,7 +207,7 @@ def _note(engine: Engine, making: float, building: float) -> str:
     attention, allowed = type(runner.backend).__name__, runner.allowed_error
     if (tiles := getattr(runner.backend, "tiles", None)) is not None:
         attention = f"{attention} with {tiles}"
-    if left := set[int]().union(*(getattr(module, "sums_left", ()) for module in model.modules())):
+    if left := set[int]().union(*(getattr(module, "unsummed_tiles", ()) for module in model.modules())):
         attention += f", sums of up to {max(left)} rows left to their readers"
     kinds = [type(module).__name__ for module in model.modules()]
     fused = f"{kinds.count('GpuDecoderLayer')} layers and {kinds.count('GpuExperts')} times experts by kernels"

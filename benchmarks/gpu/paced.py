@@ -1,9 +1,10 @@
-"""`python -m benchmarks.gpu.paced`: what serving leaves of a GPU's pace, without a GPU.
+"""`python -m benchmarks.gpu.paced`: how much of a GPU's speed is left when the engine is served, measured without a
+GPU.
 
-Where a GPU computes, the event loop and the engine's thread want the interpreter's lock at the same time, and what that
-costs is told by how long a step is and how many tokens it makes. So the service and the engine in process are run with
-steps that take a given time and no processor (see `pretended`). All else is what is served: admission, scheduler,
-detokenizer, delivery, gRPC, and a client in a process of its own. Both are started together and loaded by turns.
+While a GPU computes, the event loop and the engine's thread compete for the GIL. The cost depends on the length of a
+step and the number of its tokens. So the service, and the engine in process, run with steps that take a given time but
+no processor (see `pretended`). Everything else is as in service: admission, scheduler, detokenizer, delivery, gRPC, and
+a client in its own process. Both are started together and loaded in turn.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ from benchmarks.text.workload import Workload
 _SHAPE = Shape("pretended", layers=1, hidden=64, feed_forward=64, heads=2, key_value_heads=1)
 _PROMPT = 16
 _ROWS = 32
-"""Of a step, by default."""
+"""Default of most rows in a step."""
 _SERVED = "served"
 _COLUMNS = (
     "step, ms", "streams", "side", "tokens/s", "of what steps allow", "served ÷ this", "engine, µs a token", "loop",
@@ -39,21 +40,21 @@ _COLUMNS = (
 )  # fmt: skip
 _TRIES = 5
 _MOST_TOKENS = 40_000
-"""Of a turn, where steps cannot keep their pace."""
+"""Most tokens of a turn, for machines where steps cannot keep their pace."""
 
 
 @dataclass
 class _Side:
-    """One of the two, and what its turns came to."""
+    """The service or the engine in process, with the results of its turns."""
 
     process: Process
     caller: Caller
     rates: list[float] = field(default_factory=list[float])
     shares: list[Shares] = field(default_factory=list[Shares])
-    """Of each turn, of a token."""
+    """Processor seconds per token, for each turn."""
 
     async def turn(self, workload: Workload, streams: int, *key: object) -> None:
-        """Loads it once, or again where its streams did not decode together: a busy machine may hold up one of them."""
+        """Loads it once, or again if its streams did not decode together: on a busy machine one may be delayed."""
         prompts = [workload.prompt(*key, i) for i in range(streams)]
         for _ in range(_TRIES):
             before = shares_of([self.process])
@@ -67,7 +68,7 @@ class _Side:
         self.shares.append(taken / tokens)
 
     def middle_shares(self) -> list[float]:
-        """Returns the medians of engine, loop and others."""
+        """Returns the medians for engine, loop and other threads."""
         return [median(each) for each in zip(*map(astuple, self.shares), strict=True)]
 
 
@@ -80,7 +81,7 @@ def main(
     beside: Annotated[Path | None, typer.Option(help="Another checkout, whose service takes turns too.")] = None,
     cache: Annotated[Path, typer.Option(help="Folder for models and logs.")] = ROOT / ".bench",
 ) -> None:
-    """Prints a line for each side by step and number of streams: medians of turns, and of ratios of pairs of turns."""
+    """Prints a line for each side, step and number of streams: medians of turns, and of the ratios of paired turns."""
     if not both:
         os.sched_setaffinity(0, {LOAD_CORE})
     sides = _Sides(checkpoint(_SHAPE, cache.resolve()), cache, max(streams), None if both else SERVER_CORE, beside)
@@ -90,7 +91,7 @@ def main(
 
 
 async def _measure(sides: "_Sides", step: float, streams: list[int], turns: int, seconds: float, table: Rows) -> None:
-    """Starts all sides with steps of so many milliseconds, and lets them take turns."""
+    """Starts all sides with steps of `step` milliseconds, and lets them take turns."""
     async with AsyncExitStack() as stack:
         started = await sides.start(step, stack)
         for count in streams:
@@ -114,7 +115,7 @@ async def _measure(sides: "_Sides", step: float, streams: list[int], turns: int,
 
 @dataclass(frozen=True)
 class _Sides:
-    """How they are started."""
+    """Starts the sides."""
 
     model: Path
     cache: Path
@@ -123,7 +124,7 @@ class _Sides:
     beside: Path | None
 
     async def start(self, step: float, stack: AsyncExitStack) -> dict[str, _Side]:
-        """Returns all sides, by name, once they serve."""
+        """Returns all sides by name, once they serve."""
         trees = {_SERVED: ROOT} | ({"served beside": self.beside} if self.beside is not None else {})
         found = {name: await self._service(name, tree, step, stack) for name, tree in trees.items()}
         running = stack.enter_context(_Pretending(self.cache, seconds=1e-3 * step))
@@ -143,7 +144,7 @@ class _Sides:
 
 @dataclass
 class _Pretending(Running):
-    """Modules of a checkout whose steps take so many seconds."""
+    """Runs modules of a checkout with steps that take `seconds`."""
 
     seconds: float = field(kw_only=True)
     tree: Path = ROOT
@@ -154,10 +155,13 @@ class _Pretending(Running):
 
 
 def rate_of(samples: Sequence[RequestSample]) -> float:
-    """Returns the tokens a second of all requests, each from its first message while all decode to its last.
+    """Returns the tokens per second of all requests, while all of them decode.
 
-    What comes in that message was made before it. Returns 0 where a request had ended before another one began, and
-    raises MeasuredWrong where one failed.
+    Of each request it counts from its first message in that time, without that message's tokens, which were made
+    before. Returns 0 if a request had ended before another one began.
+
+    Raises:
+        MeasuredWrong: a request failed.
     """
     if failed := [sample.error for sample in samples if sample.error]:
         raise MeasuredWrong(f"{len(failed)} of {len(samples)} requests failed, the first by: {failed[0]}")

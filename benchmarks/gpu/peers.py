@@ -1,4 +1,4 @@
-"""transformers on the same model and prompts: `generate`, and its continuous batching."""
+"""Runs transformers on the same model and prompts: `generate`, and its continuous batching."""
 
 import logging
 from typing import Any
@@ -18,7 +18,7 @@ _PAGE, _CHUNK = 256, 2048
 
 @torch.inference_mode()
 def run_generate(loaded: LoadedModel, prompts: list[list[int]], steps: int) -> Rates | None:
-    """Has transformers generate on one batch, with the fused attention of torch; None where its cache does not fit."""
+    """Times `generate` on one batch with torch's fused attention; None if its cache does not fit into memory."""
     model: Any = loaded.model
     model.set_attn_implementation("sdpa")
     ids = torch.tensor(prompts, device=loaded.device)
@@ -38,12 +38,12 @@ def run_generate(loaded: LoadedModel, prompts: list[list[int]], steps: int) -> R
 
 
 def run_continuous(loaded: LoadedModel, prompts: list[list[int]], steps: int) -> float:
-    """Returns the tokens per second of transformers' continuous batching while all rows decode; 0 where it fails."""
+    """Returns the tokens per second of transformers' continuous batching while all rows decode; 0 if it fails."""
     model: Any = loaded.model
     model.set_attn_implementation("paged|sdpa")
     settings = GenerationConfig(do_sample=False, max_new_tokens=steps, eos_token_id=-1, pad_token_id=0)
     pages = -(-(len(prompts[0]) + steps) // _PAGE) + 1
-    # Enough for all rows: by default it takes most of the memory, and masks of that size.
+    # Just enough for all rows: by default its cache takes most of the memory, and its masks grow with the cache.
     room = ContinuousBatchingConfig(
         block_size=_PAGE, num_blocks=len(prompts) * pages, max_batch_tokens=min(_CHUNK, len(prompts) * len(prompts[0]))
     )

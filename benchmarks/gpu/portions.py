@@ -1,4 +1,4 @@
-"""What each kernel of a layer has to move and to multiply at least."""
+"""The least work of each kernel of a layer: bytes to move, and operations."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 
 @dataclass(frozen=True)
 class Portion:
-    """Of one kernel."""
+    """The least work of one kernel."""
 
     name: str
     moved: float
@@ -18,30 +18,30 @@ class Portion:
 
 @dataclass(frozen=True)
 class Portions:
-    """Of a step's kernels."""
+    """The least work of a step's kernels."""
 
     products: list[Portion]
-    """Of a layer, in their order; without experts."""
+    """Products of a layer in order, without those of experts."""
     experts: list[Portion]
-    """The two products of those that rows chose, if they did by chance; none where there are no experts."""
+    """Both products of the chosen experts, if rows choose at random; empty without experts."""
     attention: Portion
-    """Of a layer."""
+    """Of one layer."""
     head: Portion
 
     @staticmethod
     def decoding(config: PretrainedConfig, rows: int, context: int, *, narrow: bool) -> "Portions":
-        """Returns those of a step of so many rows with that context; `narrow` with weights of 8 bits in layers."""
+        """Returns the work of a step that decodes `rows` rows with `context` tokens each; `narrow`: 8-bit weights."""
         return _portions(config, rows, rows, rows * context, rows * context, narrow)
 
     @staticmethod
     def reading(config: PretrainedConfig, rows: int, before: int, tokens: int, *, narrow: bool) -> "Portions":
-        """Returns those of a step that reads so many tokens of each row behind those before."""
+        """Returns the work of a step that reads `tokens` tokens of each row after the first `before`."""
         seen = tokens * before + tokens * (tokens + 1) // 2
         return _portions(config, rows * tokens, rows, rows * (before + tokens), rows * seen, narrow)
 
 
 def products_of(config: Any) -> dict[str, tuple[int, int]]:
-    """Returns the products of a layer, outputs and inputs each: of a mixture those of one expert among them."""
+    """Returns the products of a layer by name, as (outputs, inputs); in a mixture, those of one expert among them."""
     hidden, heads = config.hidden_size, config.num_attention_heads
     feed = getattr(config, "moe_intermediate_size", config.intermediate_size)
     width = getattr(config, "head_dim", None) or hidden // heads
@@ -52,8 +52,8 @@ def products_of(config: Any) -> dict[str, tuple[int, int]]:
 
 
 def _portions(config: Any, tokens: int, outputs: int, kept: int, seen: int, narrow: bool) -> Portions:
-    """Of a step of so many tokens, behind some of which logits are wanted, with so many in the cache, and so many pairs
-    of a token and one that it sees.
+    """Returns the work of a step: `tokens` tokens, `outputs` of them with logits, `kept` tokens in the cache, and
+    `seen` pairs of a token and one that it attends to.
     """
     of_weight = 1 if narrow else 2
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.gpu.pretended SECONDS MODULE ARGUMENTS`: as `python -m MODULE`, with a GPU that is not there.
+"""`python -m benchmarks.gpu.pretended SECONDS MODULE ARGUMENTS`: runs MODULE with a simulated GPU.
 
-Its decode steps are launched ahead by the real code and take so many seconds each, one behind the other, whatever is in
-them. Nothing computes meanwhile: who waits for a step sleeps, without the interpreter's lock, as with a GPU. The tokens
-are drawn from the vocabulary. Prompts are read by the real model on the processor. Launching a recording takes nothing
-here, and a real driver may need the processor while it waits: of these two this shows nothing.
+Decode steps are launched ahead by the real code. Each takes SECONDS, one after the other, whatever its rows are.
+Nothing is computed: a thread that waits for a step sleeps without the GIL, as with a GPU, and tokens are random.
+Prompts are read by the real model on the CPU. Two costs are missing: launching a recording takes no time here, and a
+real driver may need the processor while it waits.
 """
 
 import ctypes
@@ -35,21 +35,21 @@ _PROGRAMS = 4 * 132
 
 @dataclass(frozen=True)
 class _Arrived:
-    """Stands for a CUDA event."""
+    """Replaces a CUDA event."""
 
     at: float
 
     def synchronize(self) -> None:
-        """Returns when it has happened."""
+        """Sleeps until the time of the event."""
         if (left := self.at - time.monotonic()) > 0:
             time.sleep(left)
 
 
 class PretendedGraphs(StepGraphs):
-    """Recorded steps that compute nothing and take `seconds` each, whatever is in them."""
+    """Recorded steps that compute nothing and take `seconds` each."""
 
     def __init__(self, loaded: LoadedModel, runner: ModelRunner, longest: int, seconds: float) -> None:
-        """Takes the place of what `record_steps` returns."""
+        """Replaces the result of `record_steps`."""
         backend: Any = SimpleNamespace(programs=lambda _blocks: _PROGRAMS)
         super().__init__(loaded.model, backend, runner.cache, loaded.device, longest)
         self._vocabulary, self._seconds = loaded.vocabulary_size, seconds
@@ -65,7 +65,7 @@ class PretendedGraphs(StepGraphs):
     def recorded_draw(self, shape: StepShape, logits: Tensor) -> torch.cuda.CUDAGraph:
         """See StepGraphs."""
         del shape, logits
-        graph: Any = SimpleNamespace(replay=lambda: None)  # whatever is chosen is drawn anyway
+        graph: Any = SimpleNamespace(replay=lambda: None)  # tokens are random anyway
         return graph
 
     def choose(self, replay: Replay, began: float) -> LaunchedStep:
@@ -77,7 +77,7 @@ class PretendedGraphs(StepGraphs):
         if not self._named:
             self._named = True
             name_engine()
-            ctypes.CDLL(None).prctl(_SET_TIMER_SLACK, 1, 0, 0, 0)  # else each sleep is 50 µs too long
+            ctypes.CDLL(None).prctl(_SET_TIMER_SLACK, 1, 0, 0, 0)  # by default each sleep is 50 µs too long
         self._free = max(self._free, time.monotonic()) + self._seconds
         self._tokens.random_(self._vocabulary, generator=self._found)
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu.products`: products of a few rows beside those of torch."""
+"""`python -m benchmarks.gpu.products`: our products of a few rows against torch's."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,7 +25,7 @@ from services.engine.narrow.numbers import NARROW_KINDS, NarrowKind, widened
 
 GPU = torch.device("cuda:0")
 _BYTES = 512 << 20
-"""Of weights that are read in turn, so that none is found in a cache."""
+"""Bytes of weights that are read in turn, so that they come from memory, not from a cache."""
 
 
 def main(
@@ -34,8 +34,8 @@ def main(
     rows: Annotated[list[int], typer.Option(help="May be repeated.")] = [1, 8, 32, 128, 256],  # noqa: B006
     tiles: Annotated[bool, typer.Option(help="Measures other tiles too, which takes minutes to compile.")] = False,
 ) -> None:
-    """Prints microseconds: torch in bfloat16, ours, making wide and multiplying, ours without what a tile does else:
-    columns in their own order, or weights read ahead.
+    """Prints microseconds: torch in bfloat16, our kernel, converting the weight and torch's product, and our kernel
+    without an optimization of its tile: permuted columns for 8-bit weights, loading ahead for others.
     """
     table = Table("layer", "rows", "bfloat16", "ours", "GB/s", "wide and torch", "plain", "best tile", "its time")
     measure = partial(_narrow, kind=NARROW_KINDS[quantization]) if quantization != "none" else _wide
@@ -103,7 +103,7 @@ def _others(own: Tile, width: int) -> Iterator[Tile]:
 def _tried(kernels: list[FewRows], given: torch.Tensor, tile: Tile) -> float:
     try:
         return _seconds(lambda i: kernels[i](given, tile=tile), len(kernels))
-    except Exception:  # it does not fit
+    except Exception:  # it does not fit a multiprocessor
         return float("inf")
 
 
@@ -112,7 +112,7 @@ def _told(seconds: float) -> str:
 
 
 def _seconds(work: Callable[[int], object], copies: int) -> float:
-    """Returns the time of one call, of many in a recorded sequence: launching each would take longer than it runs."""
+    """Returns the seconds of one call, from a recording of many: launching each would take longer than it runs."""
     work(0)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):

@@ -1,4 +1,4 @@
-"""What was measured, as a table and as JSON."""
+"""The results of a run, as tables and as JSON."""
 
 import json
 import math
@@ -22,22 +22,22 @@ _LONGEST_FAILURE = 2000
 
 @dataclass(frozen=True)
 class AskedLine:
-    """The whole engine by one kind of requests."""
+    """The whole engine with one kind of requests."""
 
     asked: str
     decode: float
-    """Tokens per second while all rows decode; 0 where there was no such time."""
+    """Tokens per second while all rows decode; 0 if they never did."""
     roofline: float
-    """At the contexts they have then."""
+    """Tokens per second that memory allows at the same contexts."""
     idle_share: float
-    """Of the GPU's time meanwhile, where steps are launched ahead."""
+    """Share of that time in which the GPU was idle, if steps are launched ahead."""
     step: float = 0.0
-    """Seconds of a recorded step alone with its choice of tokens; 0 where tokens are chosen elsewhere."""
+    """Seconds of a recorded step alone with its choice of tokens; 0 if tokens are not chosen on the GPU."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One model at one batch size and context."""
+    """One model with one batch size and context."""
 
     model: str
     batch: int
@@ -46,41 +46,41 @@ class Line:
     """Tokens per second of all rows, by the runner alone."""
     roofline_decode: float
     together_decode: float
-    """By the whole engine, while all rows decode; 0 where there was no such time."""
+    """Tokens per second of the whole engine while all rows decode; 0 if they never did."""
     together_roofline: float
-    """At the contexts it has then."""
+    """Tokens per second that memory allows at the same contexts."""
     idle_share: float
-    """Of the GPU's time meanwhile."""
+    """Share of that time in which the GPU was idle."""
     generate_decode: float
-    """0 where it was not measured."""
+    """0 if not measured."""
     continuous_decode: float
-    """By transformers' continuous batching, while all rows decode; 0 where it was not measured."""
+    """transformers' continuous batching while all rows decode; 0 if not measured."""
     engine_prompt: float
-    """Tokens of prompts read per second."""
+    """Prompt tokens read per second."""
     generate_prompt: float
     prompt_share: float
-    """What the engine reads at, as a share of the measured product."""
+    """The engine's FLOP per second while reading prompts, relative to the measured product."""
     alone: list[Alone] = field(default_factory=list[Alone])
-    """Recorded steps by themselves."""
+    """Recorded steps alone."""
     asked: list[AskedLine] = field(default_factory=list[AskedLine])
-    """By other requests than greedy ones."""
+    """Other kinds of requests than greedy ones."""
 
 
 @dataclass
 class Report:
-    """A whole run."""
+    """The results of a whole run."""
 
     ceilings: Ceilings
     path: Path | None
-    """Where it is written, if anywhere."""
+    """File to be written, if any."""
     lines: list[Line] = field(default_factory=list[Line])
     notes: dict[str, str] = field(default_factory=dict[str, str])
-    """About each model: its attention, and what else there is to say."""
+    """Remarks by model: its attention backend and the like."""
     failures: list[str] = field(default_factory=list[str])
 
     @contextmanager
     def attempt(self, name: str) -> Generator[None]:
-        """Lets a measurement fail without those behind it."""
+        """Logs the failure of a measurement, so that the next ones go on."""
         try:
             yield
         except Exception as error:
@@ -89,7 +89,7 @@ class Report:
             self.write()
 
     def write(self) -> None:
-        """Writes all there is so far, with the versions; whoever reads it meanwhile finds it whole."""
+        """Writes all results so far and the versions, by an atomic rename."""
         if self.path is None:
             return
         found = {
@@ -106,7 +106,7 @@ class Report:
         whole.replace(self.path)
 
     def show(self, console: Console) -> None:
-        """Prints it."""
+        """Prints all tables."""
         console.print(
             f"{torch.cuda.get_device_name()}, torch {torch.__version__}, transformers {transformers.__version__}: copy "
             f"{self.ceilings.copy_bytes / 1e12:.2f} TB/s, product {self.ceilings.matmul_flops / 1e12:.0f} TFLOP/s"

@@ -1,4 +1,4 @@
-"""The engine's runner by itself, without scheduling and sampling."""
+"""Runs the engine's runner alone, without scheduling and sampling."""
 
 import time
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from services.engine.generation.sequence import CachedTokens, Row
 
 @dataclass(frozen=True)
 class Rates:
-    """Of one batch."""
+    """Times of one batch."""
 
     prompt_seconds: float
-    """Until the first token of all."""
+    """Until all rows have their first token."""
     step_seconds: float
-    """From one token of all to the next."""
+    """Mean time of a decode step of all rows."""
 
 
 def prompts(rows: int, length: int, vocabulary: int) -> list[list[int]]:
-    """Returns random prompts, the same at each call."""
+    """Returns random prompts, the same in each call."""
     generator = torch.Generator().manual_seed(rows)
     return torch.randint(vocabulary, (rows, length), generator=generator).tolist()
 
@@ -33,9 +33,9 @@ def run_engine(
     chunk: int,
     adapters: Sequence[str] = (),
 ) -> Rates:
-    """Reads the prompts in chunks of `chunk` tokens and decodes greedily; each step's tokens are taken to the CPU.
+    """Reads prompts in chunks of `chunk` tokens and decodes greedily. The tokens of each step are copied to the CPU.
 
-    `adapters` are the names of each row's, if there are any.
+    `adapters` are the adapter names of the rows, if any.
     """
     names = adapters or [""] * len(prompts)
     sequences = [CachedTokens(list(prompt), adapter=name) for prompt, name in zip(prompts, names, strict=True)]
@@ -54,7 +54,7 @@ def run_engine(
 
 
 def read(parts: Parts, sequences: Sequence[CachedTokens], chunk: int) -> None:
-    """Reads all that is known of some sequences in chunks of `chunk` tokens, and one more token for each."""
+    """Reads all known tokens of the sequences in chunks of `chunk` tokens, and computes one more token for each."""
     left = list(sequences)
     while left:
         rows: list[Row[CachedTokens]] = []
@@ -79,6 +79,6 @@ def _advance(parts: Parts, rows: list[Row[CachedTokens]]) -> None:
 
 
 def now() -> float:
-    """Returns the time when the GPU has done everything."""
+    """Waits for the GPU, and returns the time in seconds."""
     torch.cuda.synchronize()
     return time.perf_counter()

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu.served`: the text service on a GPU, called over gRPC, beside its engine in process."""
+"""`python -m benchmarks.gpu.served`: the text service on a GPU, called over gRPC, against its engine in process."""
 
 import asyncio
 import gc
@@ -41,7 +41,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
-    """Measures the rate at which tokens come while all rows decode: median, and all rounds."""
+    """Measures the token rate while all rows decode: prints the median, and all rounds."""
     asked = prompts(rows, prompt, 100_000)
     with TemporaryDirectory() as folder:
         _save(shape, Path(folder))
@@ -64,7 +64,7 @@ def main(
 
 
 def _save(shape: str, folder: Path) -> None:
-    """Writes a checkpoint with random weights, each of whose tokens is a word."""
+    """Writes a checkpoint with random weights and a tokenizer in which each token is a word."""
     loaded = make(shape, _GPU)
     loaded.model.save_pretrained(folder)
     words = {f"w{i}": i for i in range(loaded.vocabulary_size)}

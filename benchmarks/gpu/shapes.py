@@ -1,4 +1,4 @@
-"""Llamas that exist, and mixtures of experts of their sizes, with random weights made on the GPU."""
+"""Models in the sizes of real Llamas and mixtures of experts, with random weights made on the GPU."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ _COMMON: dict[str, Any] = {
     "max_position_embeddings": CONTEXT,
     "rms_norm_eps": 1e-5,
     "rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0},
-    # Without an end of sequence every answer has the length asked for.
+    # Without an end-of-sequence token every answer has the requested length.
     "bos_token_id": None,
     "eos_token_id": None,
     "pad_token_id": None,
@@ -50,12 +50,12 @@ SHAPES: dict[str, Callable[[], PretrainedConfig]] = {
         **dict[str, Any](_COMMON, head_dim=128)
     ),
 }  # fmt: skip
-"""Those of Llama 3.2 and 3.1; Mixtral's at a sixth of its size; Qwen3's 30B-A3B with half of its layers."""
+"""Llama 3.2 1B and 3.1 8B; Mixtral at a sixth of its size; Qwen3 30B-A3B with half of its layers."""
 DEFAULT = ("1B", "8B")
 
 
 def make(name: str, device: torch.device) -> LoadedModel:
-    """Returns a model in bfloat16, as the engine takes it; it has no tokenizer."""
+    """Returns a model in bfloat16, as the engine loads it, but without a tokenizer."""
     torch.manual_seed(SEED)
     with torch.device(device):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(SHAPES[name](), dtype=torch.bfloat16)

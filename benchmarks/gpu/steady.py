@@ -1,4 +1,4 @@
-"""How fast tokens come while all rows decode."""
+"""The token rate while all rows decode."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ from statistics import fmean
 
 @dataclass(frozen=True)
 class Steady:
-    """Between the last row's first token and the first row's last one."""
+    """The time between the last row's first token and the first row's last token."""
 
     tokens_per_second: float = 0.0
     """0 if there was no such time."""
     tokens_before: float = 0.0
-    """Generated tokens in front of one that came then, on average."""
+    """Mean number of generated tokens before a token of that time."""
 
 
 def steady(arrivals: Collection[list[float]]) -> Steady:
-    """Returns the rate at which tokens came, whose seconds `arrivals` tells for each row.
+    """Returns the token rate; `arrivals` has the arrival time of each token in seconds, for each row.
 
-    Of each row it is counted from the first to the last message that came within that time. Where messages hold several
-    tokens, those in a row's first were made before it; and what the last messages hold comes a moment too late of all
-    rows but one, though it was made in time: of 384 tokens in messages of 13, two in a hundred.
+    Each row is counted from its first to its last message in that time. If a message has several tokens, those of the
+    first were made before. Tokens of the last messages arrive a moment too late for all rows but one, although they
+    were made in time: of 384 tokens in messages of 13, this loses 2 %.
     """
     begin, end = max(times[0] for times in arrivals), min(times[-1] for times in arrivals)
     rows = [[place for place, time in enumerate(times) if begin <= time <= end] for times in arrivals]

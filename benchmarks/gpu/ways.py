@@ -1,7 +1,8 @@
-"""`python -m benchmarks.gpu.ways`: a decode step of a whole model in each way among which races at load choose.
+"""`python -m benchmarks.gpu.ways`: a decode step of a whole model with each alternative among which races at load
+choose.
 
-A race compares products by themselves; here all have their neighbours. What is told of one group is measured with
-whatever won in all others.
+Races time products by themselves; here they run between their neighbours. Each group is measured with the winners of
+all other groups.
 """
 
 import sys
@@ -43,13 +44,13 @@ _ROUNDS, _TIMES = 8, 6
 
 @dataclass(frozen=True)
 class Group:
-    """Ways to do the same. One of them is always taken."""
+    """Alternative ways to compute the same. Exactly one is in use."""
 
     name: str
     ways: Mapping[str, Callable[[], object]]
-    """What takes each, by its name."""
+    """Functions that choose an alternative, by its name."""
     chosen: str
-    """The one that won at load."""
+    """The winner at load."""
 
 
 def main(
@@ -57,7 +58,7 @@ def main(
     rows: Annotated[int, typer.Option(min=1, help="That decode.")] = 32,
     context: Annotated[int, typer.Option(min=2, help="Tokens of each.")] = 1024,
 ) -> None:
-    """Prints microseconds of recorded steps, replayed one behind another, and how many more than with what won."""
+    """Prints microseconds of recorded steps, replayed one after another, and the difference to the winner at load."""
     if not torch.cuda.is_available():
         sys.exit("This needs a GPU, and torch sees none.")
     register()
@@ -82,7 +83,7 @@ def main(
 
 
 def _clock(loaded: LoadedModel, parts: Parts, rows: int, context: int) -> Callable[[], float]:
-    """Returns what records a step anew, and tells how long it takes at least; infinity where it does not run."""
+    """Returns a function that records a step again, and returns its least seconds; infinity if it does not run."""
     runner, pool = parts.runner, parts.pool
     assert isinstance(runner, ModelRunner)
     assert isinstance(runner.backend, TritonAttention)
@@ -110,7 +111,7 @@ def _clock(loaded: LoadedModel, parts: Parts, rows: int, context: int) -> Callab
 
 
 def groups(model: nn.Module, runner: ModelRunner, rows: int) -> Iterator[Group]:
-    """Yields what a step of so many rows may do in several ways. Their ways change modules in place."""
+    """Yields the alternatives for a step of `rows` rows. Choosing one changes modules in place."""
     backend = runner.backend
     assert isinstance(backend, TritonAttention)
     layouts = runner.cache.layouts.values()
@@ -126,15 +127,17 @@ def groups(model: nn.Module, runner: ModelRunner, rows: int) -> Iterator[Group]:
 
     def leave(left: bool, /) -> None:
         for layer in layers:
-            layer.sums_left = layer.sums_left | size if left else layer.sums_left - size
+            layer.unsummed_tiles = layer.unsummed_tiles | size if left else layer.unsummed_tiles - size
 
     if layers:
         ways = {"own": partial(leave, False), "left to readers": partial(leave, True)}
-        yield Group("sums", ways, "left to readers" if size <= layers[0].sums_left else "own")
+        yield Group("sums", ways, "left to readers" if size <= layers[0].unsummed_tiles else "own")
 
 
 def product_groups(model: nn.Module, rows: int) -> Iterator[Group]:
-    """Yields tiles of products of 16-bit weights, for those of each shape, and gates within products or behind them."""
+    """Yields the tiles of products with 16-bit weights, for each shape, and gates within products or in a kernel
+    behind.
+    """
     size, alike = size_for(rows), defaultdict[tuple[int, int], list[GpuLinear]](list)
     for module in model.modules():
         if type(module) is GpuLinear:
@@ -165,7 +168,9 @@ def product_groups(model: nn.Module, rows: int) -> Iterator[Group]:
 
 
 def _with_tile(kernel: FewRows | None, linear: GpuLinear, size: int, tile: Tile | None) -> FewRows | None:
-    """Returns what computes products of `size` rows by this tile, or leaves them to torch, and others as before."""
+    """Returns a kernel that uses this tile for products of `size` rows, or leaves these to torch; other sizes stay as
+    before.
+    """
     tiles = {each: known for each, known in (kernel.tiles if kernel else {}).items() if each != size}
     tiles |= {} if tile is None else {size: tile}
     return FewRows(linear.weight, None, linear.bias, tiles) if tiles else None

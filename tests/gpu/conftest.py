@@ -1,4 +1,4 @@
-"""Tests of this folder need a GPU. Everything runs in this process; what is compared is float32 without TF32."""
+"""Tests of this folder need a GPU. All runs in this process; results are compared in float32 without TF32."""
 
 import asyncio
 import random
@@ -45,7 +45,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def load(folders: Callable[[str], Path]) -> Load:
-    """Returns a fresh copy of a tiny model, as building an engine changes it."""
+    """Returns a fresh copy of a tiny model, since building an engine changes it."""
 
     def fresh(name: str, device: torch.device = GPU, dtype: str = "float32", quantization: str = "none") -> LoadedModel:
         folder = str(folders(name))
@@ -56,7 +56,7 @@ def load(folders: Callable[[str], Path]) -> Load:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts the engine of a service over a model, or one that attends by the reference."""
+    """Starts a service's engine over a model; or one with the reference attention."""
     benches: list[Bench] = []
 
     def make(loaded: LoadedModel, *, plain: bool = False, **sizes: Any) -> Bench:
@@ -69,7 +69,7 @@ def start() -> Iterator[Start]:
 
 
 async def all_of(bench: Bench, **fields: Any) -> list[list[int]]:
-    """Returns what all prompts at once continue with."""
+    """Returns the continuations of all prompts, requested at once."""
     asked = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS} | fields
     results = await asyncio.gather(*(bench.run(prompt, **asked) for prompt in PROMPTS))
     return [result.ids for result in results]

@@ -1,4 +1,4 @@
-"""Streams that name different adapters share recorded steps, and get what each adapter gives by itself."""
+"""Streams with different adapters share recorded steps, and get the same as with each adapter alone."""
 
 import asyncio
 from pathlib import Path

@@ -33,7 +33,7 @@ def own(folder: Path, prompts: list[list[int]], count: int) -> list[list[int]]:
 
 
 def continued(model: Any, prompts: list[list[int]], count: int) -> list[list[int]]:
-    """Returns what `generate` of a model makes of each prompt alone, where no token ends it."""
+    """Returns what `generate` of a model makes of each prompt alone, with no ending token."""
     model.generation_config.eos_token_id = None
     options = {"max_new_tokens": count, "do_sample": False}
     outputs: list[list[int]] = []

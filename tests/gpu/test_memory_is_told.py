@@ -42,7 +42,7 @@ def test_the_cache_of_a_model_is_what_the_largest_step_leaves(load: Load) -> Non
     assert sum(told.values()) == 2 * told["total"]
     assert isinstance(parts.runner, ModelRunner)
     assert parts.runner.recorded is not None
-    # What was measured once holds for a step of that size later.
+    # Later steps of the measured size take no more memory than was measured.
     rows = largest_steps(EngineSettings(max_sequences=512), parts.pool, 256)[0]
     assert CudaMemory(GPU).peak(lambda: parts.runner.run(rows)) <= told["steps"]
     assert CudaMemory(GPU).peak(lambda: change_all(torch.zeros(256, 320, device=GPU))) <= told["steps"]

@@ -1,4 +1,4 @@
-"""Steps that are launched ahead give what steps give that are waited for, whatever their rows ask for."""
+"""Steps that are launched ahead give the same results as steps that are waited for, whatever their rows ask for."""
 
 import asyncio
 from typing import Any
@@ -43,7 +43,7 @@ async def test_log_probabilities_come_with_tokens_of_steps_ahead(load: Load, sta
 
 async def test_steps_are_launched_ahead(load: Load, start: Start, caplog: pytest.LogCaptureFixture) -> None:
     bench, waits = start(load("llama")), start(load("llama"))
-    assert "not recorded" not in caplog.text  # neither steps nor draws
+    assert "not recorded" not in caplog.text  # the log would say so of steps or of draws
     waits.launcher.launch = lambda *_: None
     launched, read = list[bool](), list[bool]()
     own = bench.launcher.launch

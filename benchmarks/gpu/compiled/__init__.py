@@ -1,1 +1,1 @@
-"""The kernels of a GPU's steps, compiled where there is none: what they take of it, what instructions they became."""
+"""Compiles the kernels of a GPU's steps without a GPU, and reports the resources and instructions that they use."""

@@ -1,4 +1,6 @@
-"""`python -m benchmarks.gpu.compiled`: what the kernels of a GPU's steps become, compiled where there is no GPU."""
+"""`python -m benchmarks.gpu.compiled`: compiles the kernels of a GPU's steps where there is no GPU, and reports on
+them.
+"""
 
 import json
 from functools import partial
@@ -17,7 +19,7 @@ from services.engine.generation.recorded.step_shape import Kind
 from services.engine.narrow.numbers import NARROW_KINDS
 
 _LEAST_FOR_FLOATS = 89
-"""The first capability that has floats of 8 bits."""
+"""The first compute capability with 8-bit floats."""
 _PROPOSED = 8
 """Tokens of a step with proposals."""
 _WEIGHTS = ("wide", *NARROW_KINDS)
@@ -26,13 +28,15 @@ _WEIGHTS = ("wide", *NARROW_KINDS)
 def main(
     model: Annotated[list[str] | None, one_of(MODELS, help="May be repeated. Default: all.")] = None,
     capability: Annotated[list[int], typer.Option(help="90 for 9.0; may be repeated.")] = [80, 89, 90, 100],  # noqa: B006
-    weights: Annotated[list[str] | None, one_of(_WEIGHTS, help="Keys and values alike. Default: all.")] = None,
+    weights: Annotated[list[str] | None, one_of(_WEIGHTS, help="Also of keys and values. Default: all.")] = None,
     rows: Annotated[list[int], typer.Option(help="Of decode steps; may be repeated.")] = [1, 32, 128],  # noqa: B006
     tokens: Annotated[int, typer.Option(min=32, max=1024, help="Of a step that reads prompts.")] = 1024,
-    raced: Annotated[bool, typer.Option(help="Instead: with what races at load try for those rows.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where all figures are written.")] = None,
+    raced: Annotated[bool, typer.Option(help="Only the alternatives that races at load try for those rows.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for all figures.")] = None,
 ) -> None:
-    """Compiles what recorded steps launch. Ends with 1 where a kernel does not fit, or spills."""
+    """Compiles all kernels that recorded steps launch. The exit code is 1 if a kernel does not fit, or spills
+    registers.
+    """
     lines: list[Line] = []
     for target in capability:
         for name in model or MODELS:
@@ -47,7 +51,7 @@ def main(
 
 
 def _lines(capability: int, name: str, kind: str, rows: list[int], tokens: int | None) -> list[Line]:
-    """Without `tokens`: of what races at load try."""
+    """Without `tokens`, compiles the alternatives that races at load try."""
     done: list[tuple[str, list[Launch]]] = []
     narrow = NARROW_KINDS.get(kind)
     with compiling(capability) as launches:

@@ -1,4 +1,4 @@
-"""What a compiled kernel takes of a multiprocessor, and of what it is made."""
+"""The resources and instructions of a compiled kernel."""
 
 import re
 import subprocess
@@ -12,9 +12,9 @@ from triton.compiler import CompiledKernel
 from benchmarks.gpu.compiled.loop import loop_length
 
 SHARED_BYTES = {80: 163 << 10, 89: 99 << 10, 90: 227 << 10, 100: 227 << 10}
-"""What a block may have, by compute capability."""
+"""Shared memory that a block may use, by compute capability."""
 _FEW_SPILLED = 64
-"""Bytes of a thread that may lie in memory: so few are written and read once, outside of loops."""
+"""Spilled bytes per thread that are accepted: so few are written and read once, outside of loops."""
 _TOOL = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 _USAGE = re.compile(r"REG:(\d+) STACK:(\d+)")
 _OF_TENSORS = re.compile(r"^\s*(?:mma\.sync|wgmma\.mma_async|tcgen05\.mma)", re.MULTILINE)
@@ -24,27 +24,27 @@ _WIDE = re.compile(r"\.v4\.b32|\.v2\.b64|, 0x10\b")
 
 @dataclass(frozen=True)
 class Binary:
-    """Of one kernel, for one compute capability."""
+    """A kernel compiled for one compute capability."""
 
     warps: int
     registers: int
-    """Of a thread."""
+    """Per thread."""
     spilled_bytes: int
-    """Of a thread, for what finds no register."""
+    """Per thread, of numbers that found no register."""
     shared_bytes: int
-    """Of a block."""
+    """Per block."""
     tensor: int
     """Instructions for tensor cores."""
     loads: int
-    """Those that read the GPU's memory."""
+    """Instructions that load from the GPU's memory."""
     wide_loads: int
-    """Of them those that read 16 bytes for each thread."""
+    """Those of them that load 16 bytes per thread."""
     loop: int
-    """Instructions of the shortest loop with some for tensor cores; 0 where there is none."""
+    """Instructions of the shortest loop with tensor core instructions; 0 if there is none."""
 
     @staticmethod
     def of(kernel: CompiledKernel) -> "Binary":
-        """Returns that of a compiled kernel."""
+        """Returns the figures of a compiled kernel."""
         code, usage = kernel.asm["ptx"], _USAGE.search(_usage(kernel.asm["cubin"]))
         assert usage is not None
         loads = _LOADS.findall(code)
@@ -60,7 +60,7 @@ class Binary:
         )
 
     def hindrance(self, capability: int) -> str:
-        """Returns why such a GPU does not run it, or is slow at it; nothing if neither is so."""
+        """Returns why a GPU of this capability cannot run it, or not fast; an empty string if it can."""
         if self.shared_bytes > SHARED_BYTES[capability]:
             return f"{self.shared_bytes >> 10} KiB of shared memory"
         return "spills" if self.spilled_bytes > _FEW_SPILLED else ""

@@ -1,4 +1,4 @@
-"""Launches without a GPU: each kernel is compiled for one, by the arguments it is launched with, and nothing runs."""
+"""Launches without a GPU: each kernel is compiled for the arguments that it is launched with, but does not run."""
 
 import math
 from collections.abc import Generator
@@ -17,7 +17,7 @@ from triton.runtime.jit import JITFunction
 from services.engine.fusion.triton import experts, few_rows, launch
 
 PROCESSORS = 132
-"""Of an H100 and an H200."""
+"""Multiprocessors of an H100 or H200."""
 _FIRST_OVERLAPPING = 90
 _PACKAGES = ("services.engine.fusion.triton", "services.engine.generation.attention.triton")
 
@@ -33,28 +33,29 @@ class Launch:
 
 @dataclass(frozen=True)
 class AbsentGpu:
-    """Stands in for the driver of a GPU of that compute capability, as far as a compiler asks it anything."""
+    """Replaces the driver of a GPU with this compute capability, as far as Triton's compiler asks it."""
 
     capability: int
 
     def get_current_device(self) -> int:
-        """Returns a number of its own, as what is compiled is kept for each device."""
+        """Returns a different number for each capability, as compiled kernels are cached by device."""
         return self.capability
 
     def get_current_stream(self, device: int) -> int:
-        """Returns any."""
+        """Returns any number."""
         return device
 
     def get_current_target(self) -> GPUTarget:
-        """Returns what is compiled for."""
+        """Returns the target to compile for."""
         return GPUTarget("cuda", self.capability, 32)
 
 
 @contextmanager
 def compiling(capability: int) -> Generator[list[Launch]]:
-    """Lets kernels that are launched meanwhile be compiled for that capability. Yields the launches so far.
+    """Within the context, launched kernels are compiled for that capability instead. Yields the list of launches so
+    far.
 
-    TRITON_INTERPRET must not have been set when they were imported.
+    TRITON_INTERPRET must not have been set when the kernels were imported.
     """
     launches: list[Launch] = []
     run = JITFunction.run
@@ -76,7 +77,7 @@ def compiling(capability: int) -> Generator[list[Launch]]:
 
 
 def kernels() -> set[str]:
-    """Returns the names of all kernels of the engine: functions of a GPU that no other of them calls."""
+    """Returns the names of all kernels of the engine: Triton functions that no other Triton function calls."""
     found: dict[str, JITFunction[Any]] = {}
     for package in map(import_module, _PACKAGES):
         for each in iter_modules(package.__path__, f"{package.__name__}."):

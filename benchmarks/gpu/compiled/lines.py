@@ -21,7 +21,7 @@ class Line:
     capability: int
     model: str
     step: str
-    """The first of the model's that launches it."""
+    """The model's first step that launches it."""
     kernel: str
     programs: int
     binary: Binary
@@ -31,13 +31,13 @@ class Line:
         return asdict(self) | {"hindrance": self.binary.hindrance(self.capability)}
 
     def cells(self) -> list[str]:
-        """Returns what the table shows."""
+        """Returns a row of the table."""
         named = (self.capability, self.model, self.step, self.kernel, self.programs, *astuple(self.binary))
         return [*map(str, named), self.binary.hindrance(self.capability)]
 
 
 def lines_of(capability: int, model: str, steps: list[tuple[str, list[Launch]]]) -> list[Line]:
-    """Returns those of a model's steps. Kernels that differ in what they are compiled with are different ones."""
+    """Returns the kernels of a model's steps. A kernel that is compiled with other constants counts as another."""
     known: set[int] = set()
     found: list[Line] = []
     for step, launches in steps:
@@ -50,7 +50,7 @@ def lines_of(capability: int, model: str, steps: list[tuple[str, list[Launch]]])
 
 
 def table_of(lines: list[Line]) -> Table:
-    """Returns them as a table."""
+    """Returns the lines as a table."""
     table = Table(*_COLUMNS)
     for line in lines:
         table.add_row(*line.cells())

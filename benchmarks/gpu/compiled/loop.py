@@ -1,4 +1,4 @@
-"""The loop in which a compiled kernel multiplies, by its instructions."""
+"""Finds the loop in which a compiled kernel multiplies, from its instructions."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ _PRODUCT = re.compile(r"\b\w*MMA\b")
 
 
 def loop_length(code: bytes) -> int:
-    """Returns how many instructions the shortest loop with products by tensor cores has; 0 where there is none."""
+    """Returns the number of instructions of the shortest loop with tensor core products; 0 if there is none."""
     labels: dict[str, int] = {}
     instructions: list[str] = []
     lengths: list[int] = []

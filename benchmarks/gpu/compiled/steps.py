@@ -1,4 +1,4 @@
-"""Steps of models that hold no numbers: their kernels are launched as on a GPU, by the engine's own modules."""
+"""Runs steps of models on the meta device: the engine's own modules launch their kernels as on a GPU."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -46,14 +46,14 @@ NOWHERE = torch.device("meta")
 _LONGEST = 8192
 _ADAPTERS, _RANK = 4, 16
 _TILES = len(wide_tiles_for(32, 1 << 11, 1 << 11, PROCESSORS))
-"""Of products, at most."""
+"""Most alternative tiles of a product."""
 
 
 class Steps:
-    """A model with its layers by kernels, and the steps that are run with it."""
+    """A model whose layers use kernels, and its steps."""
 
     def __init__(self, config: PretrainedConfig, weights: NarrowKind | None, narrow_cache: bool) -> None:
-        """Takes no memory. `weights` are their 8 bits, if they have so few."""
+        """Takes no memory. `weights` is the kind of 8-bit weights; None for bfloat16."""
         register()
         with NOWHERE:
             model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
@@ -64,7 +64,7 @@ class Steps:
         adapters = None
         if weights is not None:
             narrow_weights(model, weights, NOWHERE)
-        else:  # which adapters stay beside
+        else:  # adapters are not supported beside 8-bit weights
             adapters = adapters_beside(model, _ADAPTERS, _RANK)
         layouts = {index: replace(layout, narrow=narrow_cache) for index, layout in probe_layouts(loaded).items()}
         self._cache = KVCache(layouts, 1 << 14, PAGE_SIZE, NOWHERE, by_token=True)
@@ -80,7 +80,7 @@ class Steps:
             join(adapters, model)
             assert adapters.joined
         self._graphs = StepGraphs(model, backend, self._cache, NOWHERE, _LONGEST, adapters)
-        # Whether these are faster than torch's product nobody can tell here.
+        # Without a GPU there is no race against torch's product, so the kernels are always used.
         self._products = [each for each in model.modules() if type(each) is GpuLinear]
         self._gated = [each for each in model.modules() if isinstance(each, GpuMlp) and type(each.pair) is GpuLinear]
         for each in self._products:
@@ -88,12 +88,12 @@ class Steps:
         for each in self._gated:
             each.few_rows = FewRows(each.pair.weight, None, each.pair.bias, dict.fromkeys(RACED))
         self._layers = [each for each in model.modules() if isinstance(each, GpuDecoderLayer)]
-        if len(self._layers) == 1:  # which has none behind it, as those of real models do
+        if len(self._layers) == 1:  # in real models another layer follows
             self._layers[0].precede(self._layers[0])
 
     @torch.inference_mode()
     def run(self, kind: Kind, size: int) -> None:
-        """Runs the step that is recorded for so many tokens, or rows that decode."""
+        """Runs the step that is recorded for `size` tokens, or for `size` rows that decode."""
         extent = Extent(proposing=True, reading=size)
         shapes = shapes_of(extent, size, most_queries(self._cache), reading_queries(self._cache))
         [*_, shape] = (shape for each in shapes for shape in each if shape.kind is kind and shape.size <= size)
@@ -105,7 +105,7 @@ class Steps:
             self._graphs.forward(shape.twin)
 
     def run_raced(self, size: int) -> None:
-        """Runs a step of so many rows that decode in each way that a race at load would try."""
+        """Runs a step of `size` rows that decode, with each alternative that a race at load would try."""
         tiles = self._backend.tiles
         key_bytes = min(layout.key_width * layout.dtype.itemsize for layout in self._cache.layouts.values())
         for tile in raced_tiles(own := tiles.of(size), key_bytes):
@@ -121,7 +121,7 @@ class Steps:
                 each.few_rows = FewRows(linear.weight, None, linear.bias, chosen)
             for left in (frozenset[int](), frozenset({size_for(size)})):
                 for layer in self._layers:
-                    layer.sums_left = left
+                    layer.unsummed_tiles = left
                 self.run(Kind.DECODING, size)
 
     def _read(self) -> None:
@@ -130,7 +130,7 @@ class Steps:
 
 @contextmanager
 def _taken_for_granted() -> Generator[None]:
-    """Lets modules be made where there are no numbers to compare: each is taken to compute what its name says."""
+    """Skips all comparisons of results, since there are no numbers: modules are taken to compute what they should."""
     with (
         patch.object(Observation, "matches", lambda *_, **__: True),
         patch.object(Observation, "depends_on_places", lambda *_: False),

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu.day`: everything that wants a GPU, in as many minutes as there is one, without a person."""
+"""`python -m benchmarks.gpu.day`: runs all tests and benchmarks that need a GPU, unattended, within some minutes."""
 
 import os
 import sys
@@ -19,14 +19,15 @@ _NAMES = [part.name for part in plan(_WORKERS)]
 
 
 def main(
-    minutes: Annotated[float, typer.Option(min=0.1, help="All of it, to the last line written.")] = MINUTES,
-    out: Annotated[Path, typer.Option(help="Folder for six files; summary.md is one to read.")] = ROOT / ".bench/day",
+    minutes: Annotated[float, typer.Option(min=0.1, help="Total time.")] = MINUTES,
+    out: Annotated[Path, typer.Option(help="Folder for results; read summary.md.")] = ROOT / ".bench/day",
     part: Annotated[list[str] | None, one_of(_NAMES, help="May be repeated. Default: all, in this order.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes of tests, which share the GPU.")] = _WORKERS,
+    workers: Annotated[int, typer.Option(min=1, help="Test processes that share the GPU.")] = _WORKERS,
 ) -> None:
-    """Runs the tests and benchmarks of a GPU, what is wanted most first, each for its share of the time at most.
+    """Runs the tests and benchmarks of a GPU, the most important first, each for at most its share of the time.
 
-    What fails or hangs costs its own share. The folder holds what there is at any time, also where this is ended early.
+    A part that fails or hangs costs only its share. The folder has all results so far at any time, also if this is
+    stopped.
     """
     if not torch.cuda.is_available():
         sys.exit("This needs a GPU, and torch sees none.")

@@ -1,4 +1,4 @@
-"""What generation on a GPU is to reach, beside what was measured."""
+"""The aims for generation on a GPU, with the measured figures."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ _OF_PRODUCT, _SERVED, _IDLE = 0.6, 0.97, 0.03
 
 @dataclass(frozen=True)
 class Aim:
-    """One, of each shape."""
+    """One aim, with a figure for each shape."""
 
     name: str
     aim: float
     figures: list[float | None]
-    """In the order of SHAPES; None where nothing was measured."""
+    """In the order of SHAPES; None if not measured."""
     unit: str = "%"
     most: bool = False
-    """Whether figures are to be at most as large, and not at least."""
+    """Whether the aim is an upper limit."""
 
     def cells(self) -> list[str]:
-        """Returns a row of a table in Markdown: bold is what was missed."""
+        """Returns a row of a Markdown table; missed aims are bold."""
         return [self.name, f"{'≤' if self.most else '≥'} {self._told(self.aim)}", *map(self._cell, self.figures)]
 
     def _cell(self, figure: float | None) -> str:
@@ -38,7 +38,7 @@ class Aim:
 
 
 def aims(figures: Mapping[str, Any]) -> list[Aim]:
-    """Returns all aims, of the figures of parts by their names."""
+    """Returns all aims; `figures` are the results of parts by name."""
     return list(_aims(figures))
 
 
@@ -62,7 +62,7 @@ def _aims(figures: Mapping[str, Any]) -> Iterator[Aim]:
 
 
 def _lines(figures: Any) -> dict[int, Any]:
-    """Returns what was measured at the context of the aims, by rows."""
+    """Returns the results at the context of the aims, by number of rows."""
     found = figures["lines"] if figures else []
     return {line["batch"]: line for line in found if line["context"] == _CONTEXT}
 

@@ -1,4 +1,4 @@
-"""The course of a day: one part after another, each with its own time, and everything written as it comes."""
+"""Runs the parts of a day one after another, each within its own time, and writes all results as they come."""
 
 import contextlib
 import json
@@ -16,25 +16,25 @@ from benchmarks.gpu.day.plan import MINUTES, Part
 from benchmarks.process import Process
 
 _LEAST = 15.0
-"""Seconds that have to be left for a part to begin."""
+"""Fewest seconds with which a part is started."""
 _AT_THE_END = 20.0
-"""Those that are kept for ending the last part."""
+"""Seconds that are reserved for ending the last part."""
 _TAIL = 60
-"""Lines of a part's log that are kept beside its figures."""
+"""Last lines of a part's log that are kept with its figures."""
 _PAUSE = 0.1
-"""Seconds between two looks at a part."""
+"""Seconds between two checks of a part."""
 _PLAINLY = {"PYTHONUNBUFFERED": "1", "TYPER_STANDARD_TRACEBACK": "1"}
-"""By which logs have everything at once, and errors in lines of their own."""
+"""Environment with which logs are unbuffered, and tracebacks are plain."""
 
 
 @dataclass
 class Outcome:
-    """What came of a part."""
+    """The result of a part."""
 
     name: str
     command: list[str]
     limit: float
-    """Seconds it might have taken; 0 where there were too few."""
+    """Seconds that it was allowed; 0 if too few were left."""
     status: str = "running"
     """Or "done", "failed", "cut off", "interrupted", "not begun"."""
     seconds: float = 0.0
@@ -46,7 +46,7 @@ class Outcome:
 
 @dataclass
 class Course:
-    """Of a day that is written to a folder, of which `summary` makes a page."""
+    """Runs a day's parts and writes their results to a folder. `summary` renders the page summary.md."""
 
     folder: Path
     minutes: float
@@ -55,12 +55,12 @@ class Course:
     _stopped: bool = False
 
     def run(self, parts: list[Part]) -> None:
-        """Runs them until they are done, the time is over, or it is told to stop. What is there is overwritten."""
+        """Runs the parts until they are done, the time is over, or a signal stops it. Overwrites earlier results."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for old in (self._logs, self._tests):
             old.write_bytes(b"")
         adopt()
-        # Nothing is raised where the signal comes: an exception between two lines of Popen leaves its lock taken.
+        # The handler raises nothing: an exception inside of Popen would leave its lock held.
         told_before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         ends = time.monotonic() + 60 * self.minutes - _AT_THE_END
         for part in parts:
@@ -90,7 +90,7 @@ class Course:
         outcome.status = self._wait(process, began + limit)
         outcome.seconds = time.monotonic() - began
         self._take(outcome, json_file, log)
-        self._write()  # before it is ended, for which there may be no time
+        self._write()  # before the process is stopped, since there may be no time afterwards
         process.stop()
         end_orphans()
         self._take(outcome, json_file, log)
@@ -111,7 +111,7 @@ class Course:
             outcome.figures = json.loads(json_file.read_text())
 
     def _pack(self, outcome: Outcome, log: Path) -> None:
-        """Puts its log behind those of the others."""
+        """Appends the part's log to the file with all logs."""
         with self._logs.open("ab") as file:
             file.write(f"\n===== {outcome.name}: {outcome.status}, {outcome.seconds:.0f} s =====\n".encode())
             file.write(log.read_bytes())
@@ -122,7 +122,7 @@ class Course:
         (self.folder / "day.json").write_text(json.dumps(told, indent=1) + "\n")
         try:
             page = self.summary(self.outcomes, self._tests)
-        except Exception:  # figures that nobody thought of must not end the day
+        except Exception:  # unexpected figures must not end the day
             page = f"The figures are in day.json. No summary:\n\n{traceback.format_exc()}"
         (self.folder / "summary.md").write_text(page)
 

@@ -1,4 +1,4 @@
-"""Programs that outlive the one that started them: on a GPU they would hold memory that others need."""
+"""Ends processes that outlive the process that started them, since on a GPU they would hold memory that others need."""
 
 import contextlib
 import ctypes
@@ -11,12 +11,12 @@ _SET_CHILD_SUBREAPER = 36
 
 
 def adopt() -> None:
-    """Becomes the parent of programs whose own one ends before them."""
+    """Makes this process the parent of descendants whose own parent ends."""
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def end_orphans() -> None:
-    """Ends all children of this process, and theirs when they have come to it."""
+    """Kills all children of this process, and their children once this process has adopted them."""
     while children := list(_children()):
         for child in children:
             with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""A plugin of pytest that writes what came of each test at once: nothing is lost with a run that is cut off."""
+"""A pytest plugin that writes the result of each test at once, so that nothing is lost if the run is cut off."""
 
 import json
 from pathlib import Path
@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 _LONGEST = 4000
-"""Characters of the end of a failure."""
+"""Characters that are kept of a failure, from its end."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds its options."""
+    """Adds the plugin's options."""
     parser.addoption("--outcomes", type=Path, help="A file to which a line of JSON is added for each test.")
     parser.addoption("--outcomes-of", default="", help="What the lines say these tests are.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Takes part in the process to which all others tell what came of their tests."""
+    """Registers the plugin in the main process, to which xdist workers report."""
     file = config.getoption("--outcomes")
     if file is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Outcomes(file, str(config.getoption("--outcomes-of"))))
@@ -28,18 +28,18 @@ class _Outcomes:
         self._file, self._of = file, of
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Notes which tests were at work, in case that nothing comes of them."""
+        """Writes that a test began, in case that it never ends."""
         self._add(nodeid, "began")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Writes failures of any phase, and else what came of the test itself."""
+        """Writes failures of any phase, and otherwise the result of the test itself."""
         if report.failed:
             self._add(report.nodeid, "failed", report.longreprtext[-_LONGEST:])
         elif report.skipped or report.when == "call":
             self._add(report.nodeid, report.outcome)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Writes files that cannot be read."""
+        """Writes files that cannot be collected."""
         if report.failed:
             self._add(report.nodeid, "failed", report.longreprtext[-_LONGEST:])
 

@@ -1,4 +1,4 @@
-"""What is run on a day with a GPU, what is wanted most first."""
+"""What is run on a day with a GPU, the most important first."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 
 MINUTES = 12.0
 _BEFORE_LIMIT = 15.0
-"""Seconds before its limit, from which on a benchmark begins nothing new."""
+"""A benchmark begins nothing new in the last seconds before its limit."""
 _WORK = ("--work", "1x1024", "--work", "32x1024", "--work", "128x1024")
 _FEW = ("--work", "1x1024", "--work", "32x1024", "--no-peers", "--kernels")
 _WISHES = (("--wishes", wish) for wish in ("penalties", "structure", "logprobs"))
@@ -16,22 +16,22 @@ _ASKED = ("--drawn", *chain(*_WISHES), "--wishing", "one", "--wishing", "all")
 
 @dataclass(frozen=True)
 class Part:
-    """A program of its own. `{json}`, `{outcomes}` and `{seconds}` stand for its files and for how long it may take."""
+    """A process to run. `{json}`, `{outcomes}` and `{seconds}` are replaced by its files and by its time."""
 
     name: str
     arguments: tuple[str, ...]
-    """Of python."""
+    """Arguments of python."""
     seconds: float
-    """What it may take of a day of MINUTES."""
+    """Its share of a day of MINUTES."""
 
     def filled(self, limit: float, json: Path, outcomes: Path) -> list[str]:
-        """Returns its arguments, if it is to end within `limit` seconds."""
+        """Returns the arguments for a run that has to end within `limit` seconds."""
         known = {"{json}": json, "{outcomes}": outcomes, "{seconds}": max(round(limit - _BEFORE_LIMIT), 1)}
         return [str(known.get(each, each)) for each in self.arguments]
 
 
 def plan(workers: int) -> list[Part]:
-    """Returns all parts; tests run in so many processes, if they can."""
+    """Returns all parts. Tests run in `workers` processes, if xdist is installed."""
     kernels = ("tests/services/engine/fusion", "tests/services/engine/generation/attention")
     return [
         _tests("tests", "gpu and not alone", ("tests/gpu",), workers, 140),
@@ -56,7 +56,7 @@ def plan(workers: int) -> list[Part]:
 def _tests(name: str, marks: str, paths: tuple[str, ...], workers: int, seconds: float) -> Part:
     spread = ("-n", str(workers)) if workers > 1 and importlib.util.find_spec("xdist") else ()
     told = ("-p", "benchmarks.gpu.day.outcomes", "--outcomes", "{outcomes}", "--outcomes-of", name)
-    # Another plugin of that name measures functions, and warns where tests run side by side.
+    # pytest-benchmark, if installed, would warn about xdist.
     return Part(name, ("-m", "pytest", "-q", "-m", marks, *paths, *spread, "-p", "no:benchmark", *told), seconds)
 
 

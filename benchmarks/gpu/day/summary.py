@@ -1,4 +1,4 @@
-"""One page about a day with a GPU, as benchmarks/RESULTS.md has them."""
+"""Renders one page about a day with a GPU, in the form of benchmarks/RESULTS.md."""
 
 import json
 import subprocess
@@ -15,12 +15,12 @@ from benchmarks.machine import Setting
 
 _GPU = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
 _SHOWN = 24
-"""Kernels of a step."""
+"""Most kernels of a step that are shown."""
 _CODE = "```"
 
 
 def page(outcomes: list[Outcome], tests: Path) -> str:
-    """Returns it in Markdown, of what has come so far; the file has a line for each test."""
+    """Returns the results so far as Markdown; the file `tests` has a line of JSON for each test."""
     figures = {one.name: one.figures for one in outcomes if one.figures}
     sections = [
         _setting(figures),
@@ -67,12 +67,12 @@ def _parts(outcomes: list[Outcome]) -> str:
 
 
 def _tests(file: Path) -> Iterator[str]:
-    """Yields what came of each kind of tests, with the ends of failures."""
+    """Yields the results of each kind of tests, with the ends of failures."""
     lines: list[dict[str, str]] = []
     for text in file.read_text().splitlines() if file.exists() else ():
         try:
             lines.append(json.loads(text))
-        except json.JSONDecodeError:  # it was cut off
+        except json.JSONDecodeError:  # the last line was cut off
             break
     for kind in dict.fromkeys(line["of"] for line in lines):
         own = [line for line in lines if line["of"] == kind]
@@ -132,7 +132,7 @@ def _asked(lines: list[Any]) -> str:
 
 
 def _kernels(kernels: list[Any]) -> str:
-    """Returns those that take most, in their order."""
+    """Returns the kernels that take longest, in the order of the step."""
     step = sum(one["calls"] * one["behind"] for one in kernels)
     shown = sorted(kernels, key=lambda one: one["calls"] * one["behind"], reverse=True)[:_SHOWN]
     rows: list[list[str]] = []
@@ -166,7 +166,7 @@ def _count(value: float) -> str:
 
 
 def _share(value: float, of: float, digits: int = 0) -> str:
-    """Returns a dash where there is nothing, or what is not a number."""
+    """Returns a percentage, or a dash if `of` is 0 or the value is NaN."""
     return f"{value / of:.{digits}%}" if value == value and of else "–"
 
 

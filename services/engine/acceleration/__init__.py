@@ -1,1 +1,1 @@
-"""Faster modules in the place of a model's own, and how it is found out that they compute the same."""
+"""Replaces a model's modules with faster ones, and checks that they compute the same."""

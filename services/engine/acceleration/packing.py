@@ -1,8 +1,8 @@
 """Linear layers on the CPU whose weights are packed once, in the order in which the product reads them.
 
-An ordinary `nn.Linear` packs its weight anew at every call, which for a few rows costs more than the product. With
-weights packed at load, by the native library where that is faster and else by oneDNN, the linear layers of a decode
-step take about half the time.
+An ordinary `nn.Linear` packs its weight again at every call, which for a few rows costs more than the product. Packing
+at load, by the native library where that is faster and else by oneDNN, halves the time of the linear layers of a decode
+step.
 """
 
 import torch
@@ -17,14 +17,14 @@ from services.engine.native.linear import NativeLinear, takes
 
 
 class OneDnnLinear(nn.Module):
-    """Computes what the `nn.Linear` it is made of computes, `[..., in] -> [..., out]`, on the CPU.
+    """Computes the same as an `nn.Linear`, `[..., in] -> [..., out]`, on the CPU, and takes over its weight.
 
-    It takes over the weight: until `give_back`, that layer holds none and its forward is this one's.
+    Until `give_back`, that layer has no weight, and its forward is this one's.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        self._linear = (linear,)  # a tuple, so that it is no module of this one
+        self._linear = (linear,)  # in a tuple, so that it is not registered as a child
         self.in_features = linear.in_features
         self.out_features = linear.out_features
         self.dtype = linear.weight.dtype
@@ -36,7 +36,7 @@ class OneDnnLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """A stand-in with the weight's shape and dtype, which raises where a model computes with it."""
+        """A stand-in with the weight's shape and dtype. It raises if a model computes with it."""
         self.weight_read = True
         return TakenWeight.like(self.out_features, self.in_features, self.dtype)
 
@@ -45,7 +45,7 @@ class OneDnnLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(inputs, self._weight, self.bias, "none", [], "")
 
     def give_back(self) -> None:
-        """Returns its weight to the layer it was made of."""
+        """Returns the weight to the layer that it was built from."""
         del self._linear[0].forward
         self._linear[0].weight = nn.Parameter(self._weight.to_dense())
 
@@ -57,8 +57,8 @@ class OneDnnLinear(nn.Module):
 def pack_linears(substitutions: Substitutions, model: nn.Module, library: Library | None, arena: Arena) -> None:
     """Replaces the linear layers of a model on the CPU by packed ones.
 
-    These stay as they are: other classes, such as quantized layers; layers with a weight divided among ranks; dtypes
-    that cannot be packed; and layers that a module also calls by a list of its own, which would keep the old one.
+    These stay as they are: other classes, such as quantized layers; tensor parallel weights; dtypes that cannot be
+    packed; and layers that a module also calls from a list, which would keep the old one.
     """
     kept = listed(model)
     for name, module in list(model.named_modules()):
@@ -73,7 +73,7 @@ def pack_linears(substitutions: Substitutions, model: nn.Module, library: Librar
 
 
 def _packs(dtype: torch.dtype) -> bool:
-    """Returns whether oneDNN packs weights of this type here: on processors without AVX-512 not in bfloat16."""
+    """Returns whether oneDNN packs weights of this dtype here: bfloat16 only on processors with AVX-512."""
     if not torch.backends.mkldnn.is_available():
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())

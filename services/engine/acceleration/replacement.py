@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 Fuse = Callable[[Substitutions, Library | None, Arena], None]
-"""Replaces modules of a model by faster ones."""
+"""Replaces modules of a model by fused ones."""
 
 
 class OnDevice(Protocol):
@@ -36,15 +36,15 @@ class OnDevice(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where it lies."""
+        """The device of its weights."""
         ...
 
 
 def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = None, agreed: Agreed = bool) -> T:
-    """Replaces the model's modules by faster ones and returns what `check` returns, which runs the model.
+    """Replaces the model's modules by faster ones, and returns the result of `check`, which runs the model.
 
-    Where `check` fails, first the layers whose weights the model reads directly get their own modules back, then all
-    layers do. Raises what `check` raises with the model's own modules.
+    If `check` fails, first the layers whose weights the model reads itself get their own modules back, then all layers
+    do. Raises what `check` raises with the model's own modules.
     """
     substitutions, arena = Substitutions(loaded.model, agreed), Arena()
     library = load_library() if loaded.device.type == "cpu" else None
@@ -74,20 +74,20 @@ def _replace_narrow(substitutions: Substitutions, model: PreTrainedModel) -> Non
     """Gives linear layers with 8-bit weights their GPU kernels."""
     if not any(isinstance(module, NarrowLinear) for module in model.modules()):
         return
-    try:  # here, as Triton is not made for every system
+    try:  # imported here, as Triton is not available on every system
         from services.engine.fusion.triton.substitution import replace_narrow
     except ImportError:
-        log.warning("Weights of 8 bits are made wide in each step, which is slow: there is no Triton here")
+        log.warning("There is no Triton here: 8-bit weights are converted in each step, which is slow")
         return
     replace_narrow(substitutions, model)
 
 
 def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
-    """Replaces the model's modules by faster ones and checks that `run` returns what it returned before.
+    """Replaces the model's modules by faster ones, and checks that `run` returns the same as before.
 
-    `run` runs the model and returns every output that is ever read: what none of these depends on is no longer
-    computed. On a CPU the model then checks between layers whether its result is still wanted; on a GPU all layers
-    are launched by then.
+    `run` runs the model and returns every output that is ever read: other results may no longer be computed. On a CPU
+    the model then checks between layers whether its result is still wanted. On a GPU that has no use, as all layers are
+    launched by then.
     """
     check = _comparison(loaded, run)
     accelerated(loaded, check)
@@ -98,15 +98,15 @@ def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
 
 
 def fuse_encoder(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
-    """Computes each encoder layer in one native call, where `run`, which runs them, then returns the same."""
+    """Computes each encoder layer in one native call, if `run`, which runs them, then returns the same."""
     _fuse_encoder(loaded, run, _comparison(loaded, run))
 
 
 def _comparison(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> Callable[[], None]:
-    """Runs `run` now and returns a check that runs it again and raises RuntimeError where the results differ.
+    """Calls `run` now, and returns a check that calls it again and raises RuntimeError if its results differ.
 
     Raises:
-        ModelRefused: the results of now are not numbers (NaN).
+        ModelRefused: the first results contain NaN.
     """
     expected = run()
     must_be_numbers(loaded.model, expected)

@@ -1,4 +1,4 @@
-"""The stand-in for the weight of a layer that a faster layer has taken over."""
+"""A stand-in for the weight of a layer whose real weight a faster layer has taken over."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ class TakenWeight(Tensor):
 
     @classmethod
     def like(cls, rows: int, columns: int, dtype: torch.dtype) -> "TakenWeight":
-        """Returns one of shape `[rows, columns]`, which takes the memory of one element."""
+        """Returns a stand-in of shape `[rows, columns]`, which takes the memory of one element."""
         return torch.zeros((), dtype=dtype).expand(rows, columns).as_subclass(cls)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""How far results of faster code may differ from the model's own."""
+"""How far the results of faster modules may differ from the model's own."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,7 @@ def tolerance(dtype: torch.dtype) -> float:
 
 
 def must_be_numbers(model: PreTrainedModel, results: Iterable[Tensor]) -> None:
-    """Raises ModelRefused where a model's own results contain NaN: nothing can be compared with these."""
+    """Raises ModelRefused if a model's own results contain NaN, since nothing could be compared with them."""
     if any(bool(result.isnan().any()) for result in results):
         raise ModelRefused(
             f"{type(model).__name__} computes what is no number (NaN), in {model.dtype}: its weights are damaged, or "

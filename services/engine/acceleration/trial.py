@@ -1,4 +1,4 @@
-"""The first run of a model at load, which tells whether it can be served."""
+"""Runs a model for the first time at load, to find out whether it can be served."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,13 +9,13 @@ from services.engine.acceleration.replacement import OnDevice, accelerate
 from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 
 _ALIKE = 1e-2
-"""How much the results of two equal items of a batch may differ, in every dtype."""
+"""Relative and absolute difference allowed between the results of two equal items of a batch, in every dtype."""
 
 
 def try_out(loaded: OnDevice, run: Callable[[], Sequence[Tensor]], thing: str) -> None:
-    """Runs a model on a batch of two equal items, and then replaces its modules by faster ones where these agree.
+    """Runs a model on a batch of two equal items, and then replaces its modules by faster ones that compute the same.
 
-    `run` runs the model on that batch and returns its outputs, `[2, ...]` each; `thing` names the item in messages.
+    `run` runs the model on that batch and returns its outputs, `[2, ...]` each. `thing` names the item in messages.
 
     Raises:
         ModelRefused: the model fails, or its results for the two items differ.

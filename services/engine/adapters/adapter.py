@@ -1,4 +1,4 @@
-"""What PEFT has saved of a LoRA fine-tuning: a folder with a configuration and the weights that were trained."""
+"""LoRA adapters as PEFT saves them: a folder with a configuration and the trained weights."""
 
 import hashlib
 import json
@@ -19,12 +19,12 @@ from services.engine.adapters.configuration import CONFIG, read_config
 _WEIGHTS = "adapter_model.safetensors"
 _PICKLED = "adapter_model.bin"
 _WRAPPER = "base_model.model."
-"""What PEFT puts before the names of a model's weights."""
+"""The prefix that PEFT puts before the names of a model's weights."""
 
 
 @dataclass(frozen=True)
 class AdapterPlace:
-    """Where an adapter lies."""
+    """Where the files of an adapter, or of a model, are."""
 
     source: str
     """A folder, or an id on the hub."""
@@ -34,11 +34,11 @@ class AdapterPlace:
 
     @property
     def shared(self) -> dict[str, Any]:
-        """What its files are found with."""
+        """Keyword arguments with which transformers finds its files."""
         return {"revision": self.revision, "subfolder": self.subfolder}
 
     def find(self, name: str) -> Path | None:
-        """Returns where a file of it lies on this machine, or None if it has none of that name.
+        """Returns the local path of one of its files, or None if it has no file of that name. May download it.
 
         Raises:
             OSError: there is no such adapter at all.
@@ -55,7 +55,7 @@ class AdapterPlace:
 
 
 def place_of(text: str) -> AdapterPlace:
-    """Returns where an adapter lies: a folder, or `OWNER/NAME[/FOLDER][@REVISION]` on the hub."""
+    """Parses where an adapter is: a folder, or `OWNER/NAME[/FOLDER][@REVISION]` on the hub."""
     name, _, revision = text.partition("@")
     parts = name.split("/", 2)
     if os.path.isdir(text) or len(parts) < 2 or not parts[0].strip("."):  # noqa: PTH112 - a hub id is no path
@@ -65,27 +65,27 @@ def place_of(text: str) -> AdapterPlace:
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter whose configuration was read, and found to be of a kind that can be merged."""
+    """An adapter of a supported kind, whose configuration was read. Its weights are still in their file."""
 
     told: str
-    """What an operator calls it."""
+    """The operator's name for it, for messages."""
     place: AdapterPlace
     config: dict[str, Any]
     weights: Path
 
     @property
     def base(self) -> str:
-        """The model it was made for, as its configuration names it; maybe a folder of where it was trained."""
+        """The model that it was trained on, as its configuration names it; possibly a folder of another machine."""
         return str(self.config.get("base_model_name_or_path") or "")
 
     @cached_property
     def has_tokenizer(self) -> bool:
-        """Whether it brings a tokenizer, such as one with further tokens."""
+        """Whether it has a tokenizer of its own."""
         return self.place.find("tokenizer_config.json") is not None
 
     @cached_property
     def revision(self) -> str:
-        """The hub commit and the folder within it, or a digest over configuration and weights of a folder."""
+        """The hub commit and the folder within it, or a digest over configuration and weights of a local folder."""
         if not Path(self.place.source).is_dir():
             # The hub's cache keeps files by commit: snapshots/COMMIT/FOLDER/adapter_config.json.
             commit = self.weights.parents[len(Path(self.place.subfolder).parts)].name
@@ -96,12 +96,14 @@ class Adapter:
         return f"sha256-{digest.hexdigest()[:16]}"
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns what was trained, on the CPU, by the names that PEFT gives it in the model."""
+        """Returns the trained tensors, on the CPU, by the names that PEFT gives them in the model."""
         read = load_file(self.weights) if self.weights.suffix == ".safetensors" else _unpickled(self.weights)
         return {name.removeprefix(_WRAPPER): tensor for name, tensor in read.items()}
 
     def shape_of(self, name: str) -> tuple[int, ...]:
-        """Returns the shape of a weight that was trained whole; none of its numbers where there is no such weight."""
+        """Returns the shape of a weight that the adapter replaces as a whole, without reading it; `()` if there is
+        none.
+        """
         if self.weights.suffix != ".safetensors":
             found = self.tensors().get(name)
             return () if found is None else tuple(found.shape)
@@ -111,11 +113,11 @@ class Adapter:
 
 
 def read_adapter(told: str, place: AdapterPlace, *, pickled: bool) -> Adapter:
-    """Returns an adapter; `pickled` says whether its weights may be unpickled where it has none in safetensors.
+    """Reads an adapter's configuration; its weights may be in a pickle file only if `pickled` is set.
 
     Raises:
         ValueError: it cannot be merged, or lacks a file. The message says why and what to do.
-        OSError: there is none.
+        OSError: there is no such adapter.
     """
     path = place.find(CONFIG)
     if path is None:
@@ -135,7 +137,7 @@ def read_adapter(told: str, place: AdapterPlace, *, pickled: bool) -> Adapter:
 
 
 def _require_whole(weights: Path) -> None:
-    """Raises ValueError where safetensors are cut off, or a text of Git LFS stands in their place."""
+    """Raises ValueError if a safetensors file is truncated, or is a Git LFS pointer instead."""
     try:
         with safe_open(weights, "pt"):
             pass
@@ -146,7 +148,7 @@ def _require_whole(weights: Path) -> None:
 def _unpickled(weights: Path) -> dict[str, Tensor]:
     try:
         read = torch.load(weights, map_location="cpu", weights_only=True)
-    except Exception as error:  # of whatever it tries to run
+    except Exception as error:  # unpickling may raise anything
         raise ValueError(f"its {weights.name} is damaged, or holds more than tensors.") from error
     if not isinstance(read, dict) or not all(isinstance(tensor, Tensor) for tensor in read.values()):
         raise ValueError(f"its {weights.name} holds other things than tensors by their names.")

@@ -1,4 +1,4 @@
-"""Adapters that stay beside a model's own layers: each row of a step is computed with the one that it names."""
+"""Adapters beside a model's layers: each row of a step is computed with the adapter that its request names."""
 
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,15 +18,15 @@ from services.engine.native.linear import NativeLinear, takes
 
 @dataclass
 class Picked:
-    """With which adapter each token of a forward is computed, where kernels add what adapters compute."""
+    """The adapter of each token of the running forward, where GPU kernels add the products of adapters."""
 
     numbers: Tensor | None = None
-    """int64 `[tokens]`, the place of each token's adapter among all, negative where it has none; None of no forward."""
+    """int64 `[tokens]`: the index of each token's adapter, negative for none. None while no token has an adapter."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Tokens of a step, one behind the other, of rows that name one adapter."""
+    """Consecutive tokens of a step whose rows name the same adapter."""
 
     adapter: str
     start: int
@@ -35,41 +35,43 @@ class Span:
 
 @dataclass(frozen=True)
 class NamedAdapter:
-    """What requests name."""
+    """An adapter that requests can name."""
 
     name: str
     revision: str
     """See Adapter."""
     tokenizer: PreTrainedTokenizerBase | None = None
-    """Its own, if it brings one, with the tokens of the model's."""
+    """Its own tokenizer, if it has one; its vocabulary is that of the model's."""
 
 
 class AdaptersBeside:
-    """Adapters of one model. Belongs to the thread that runs the model.
+    """The adapters of one model. Belongs to the thread that runs the model.
 
-    Each layer that one of them changes adds `scale * B (A x)` to its own result, for the tokens of those rows that
-    name it. While no rows do, the layers do nothing else than before.
+    Each layer that an adapter changes adds `scale * B (A x)` to its own result, for the tokens of rows that name the
+    adapter. While no row names one, the layers compute what they would without adapters.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
         self.layers: dict[str, ChangedLayer] = {}
-        """What the adapters change, by name."""
+        """The layers that adapters change, by name."""
         self._spans: Sequence[Span] = ()
         self.named: dict[str, NamedAdapter] = {}
-        """By their names."""
+        """The adapters by name."""
         self.byte_count = 0
-        """What all their factors take of memory."""
+        """Memory of all factors in bytes."""
         self.picked = Picked()
         self.joined = False
-        """Whether rows with adapters are computed in one forward with the others, which `picking` tells them apart."""
+        """Whether one forward computes rows with and without adapters, in any order; see `picking`. On GPUs."""
         self.grouped = False
-        """Whether they are in one where those of each adapter lie side by side, as the native library adds it up."""
+        """Whether one forward does so if the rows of each adapter are consecutive, as the native library needs. On
+        CPUs.
+        """
         self.set_aside: Callable[[Collection[str]], AbstractContextManager[None]] = lambda _: nullcontext()
-        """Has the model's own modules compute where modules of these names were replaced by faster ones."""
+        """Within its context, the model uses its own modules in the places of these names, instead of faster ones."""
 
     def add(self, adapter: NamedAdapter, pairs: dict[str, Pair]) -> None:
-        """Adds an adapter with its factors by the names of layers, before layers are fused."""
+        """Adds an adapter, with its factors by layer name. Only possible before layers are fused."""
         if self.joined or self.grouped:
             raise RuntimeError("the adapters are part of fused layers already")
         self.named[adapter.name] = adapter
@@ -85,10 +87,10 @@ class AdaptersBeside:
     @torch.inference_mode(False)
     @torch.no_grad()
     def pack(self, library: Library) -> None:
-        """Has the library compute the products where that is faster, which fills their columns up to its panels.
+        """Packs factors for the native library where that is faster, which pads their columns to its panels.
 
-        For rows that are computed apart from others: a row's bits depend on no company then. One factor after the
-        other, so that memory has hardly any twice.
+        Used where rows with adapters run in a second forward. The result of a row then does not depend on other rows.
+        Factors are packed one after another, so that few are in memory twice.
         """
         arena = Arena()
         for layer in self.layers.values():
@@ -98,7 +100,7 @@ class AdaptersBeside:
 
     @contextmanager
     def applied(self, spans: Sequence[Span]) -> Generator[None]:
-        """Has a forward of the model add what the adapters of its tokens compute; each token is part of one span."""
+        """Within the context, a forward adds the products of adapters. The spans cover all of its tokens."""
         with nullcontext() if self.grouped else self.set_aside(self._changed):
             self._spans = spans
             try:
@@ -108,7 +110,7 @@ class AdaptersBeside:
 
     @contextmanager
     def picking(self, numbers: Tensor) -> Generator[None]:
-        """Has a forward of the model, once rows are joined, add what the adapters of its tokens compute; see Picked."""
+        """Within the context, a forward adds the products of adapters `numbers`, see Picked. Requires `joined`."""
         self.picked.numbers = numbers
         try:
             yield
@@ -116,7 +118,9 @@ class AdaptersBeside:
             self.picked.numbers = None
 
     def _packed(self, library: Library, product: nn.Linear, arena: Arena) -> nn.Linear | NativeLinear:
-        """Returns the product by the library where it computes that faster; one that is part of another stays."""
+        """Returns the product packed for the library if that is faster. One that is part of a fused layer stays as it
+        is.
+        """
         weight: Tensor | None = product.weight
         if weight is None or not takes(library, product):
             return product
@@ -126,39 +130,39 @@ class AdaptersBeside:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """The places of adapters among all, by their names."""
+        """The index of each adapter by name."""
         return {name: number for number, name in enumerate(self.named)}
 
     @property
     def spans(self) -> Sequence[Span]:
-        """Those of the forward that runs; none where no adapter is named."""
+        """The spans of the running forward; empty if no row names an adapter."""
         return self._spans
 
     @cached_property
     def _changed(self) -> frozenset[str]:
-        """The names of all layers that are changed, and of what they are part of."""
+        """The names of all changed layers, and of all modules that contain one."""
         parts = [place.split(".") for place in self.layers]
         return frozenset(".".join(names[: i + 1]) for names in parts for i in range(len(names)))
 
 
 class ChangedLayer:
-    """A layer that adapters change, and the forward hook that does it."""
+    """A layer that adapters change. It is the forward hook that adds their products."""
 
     def __init__(self, adapters: AdaptersBeside, module: nn.Module) -> None:
         self._adapters, self.module = adapters, module
         self.products: dict[str, tuple[nn.Linear | NativeLinear, nn.Linear | NativeLinear]] = {}
-        """By the names of adapters."""
+        """A and B factor by adapter name."""
         self.add_picked: Callable[[Tensor, Tensor], None] | None = None
-        """Adds to results what picked adapters compute of tokens, where the module itself computes in such steps."""
+        """Adds the products of picked adapters to an output in place; None where a fused layer does that."""
 
     def factors(self, adapter: str) -> tuple[Tensor, Tensor]:
-        """Returns those of an adapter, which are no parts of others yet."""
+        """Returns the weights of an adapter's factors, before they become part of a fused layer."""
         first, second = self.products[adapter]
         assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
         return first.weight, second.weight
 
     def __call__(self, layer: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
-        """Adds to an output what the adapters of its tokens compute of what was given."""
+        """Adds the products of the adapters of its tokens to the output, in place."""
         spans = self._adapters.spans
         if self._adapters.picked.numbers is not None:
             if self.add_picked is None:
@@ -176,7 +180,7 @@ class ChangedLayer:
 
 
 def _product(factor: Tensor) -> nn.Linear:
-    """Returns the product with a factor `[out, in]`."""
+    """Returns the linear layer with this weight `[out, in]`."""
     linear = nn.Linear(factor.shape[1], factor.shape[0], bias=False, device="meta")
     linear.weight = nn.Parameter(factor, requires_grad=False)
     return linear

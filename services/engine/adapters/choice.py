@@ -1,4 +1,4 @@
-"""What an operator means by a model and an adapter: where the weights are, and what is merged into them."""
+"""Resolves an operator's choice of model and adapter: where the weights are, and which adapter is merged into them."""
 
 import logging
 import os
@@ -12,12 +12,12 @@ from services.engine.hub import is_hub_id, require_hub
 log = logging.getLogger(__name__)
 
 _WHOLE = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-"""Files of which each checkpoint with weights of its own has one."""
+"""A checkpoint with weights of its own has one of these files."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Where the weights are, and what is merged into them."""
+    """Where the weights are, and which adapter is merged into them."""
 
     source: str
     revision: str | None
@@ -25,10 +25,10 @@ class Choice:
 
 
 def choose(model: str, revision: str | None, adapter: str | None, trust: Trust) -> Choice:
-    """Returns what is to be loaded: `model` may itself be an adapter, which tells its model.
+    """Returns what to load. `model` may itself be an adapter, whose configuration then names the model.
 
     Raises:
-        ModelRefused: neither can be had, or the adapter is of a kind that cannot be merged.
+        ModelRefused: one cannot be found, or the adapter is of a kind that cannot be merged.
     """
     require_hub(model)
     own = AdapterPlace(model, revision=revision)
@@ -62,10 +62,10 @@ def _is_adapter(place: AdapterPlace) -> bool:
 
 
 def read_chosen(told: str, place: AdapterPlace, trust: Trust) -> Adapter:
-    """Returns an adapter, of which its configuration alone was read.
+    """Reads an adapter's configuration, not its weights.
 
     Raises:
-        ModelRefused: it cannot be had, or is of another kind than LoRA.
+        ModelRefused: it cannot be found, or is of another kind than LoRA.
     """
     require_hub(place.source)
     with refusals(place.source, "The adapter "):

@@ -1,4 +1,4 @@
-"""What the configuration that PEFT writes beside an adapter says, and whether such an adapter can be merged."""
+"""Reads the configuration that PEFT saves with an adapter, and checks that such an adapter can be merged."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ _OTHER_KINDS = {
     "alora_invocation_tokens": "Activated LoRA",
     "layer_replication": "LoRA with repeated layers",
 }
-"""Fields of a configuration with which an adapter is more than a sum of products."""
+"""Fields that, if set, make an adapter more than a sum of low-rank products."""
 _KNOWN = {
     "peft_type", "task_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision", "inference_mode",
     "r", "rank_pattern", "lora_alpha", "alpha_pattern", "use_rslora", "fan_in_fan_out", "bias", "lora_bias",
@@ -30,16 +30,16 @@ _KNOWN = {
     "loftq_config", "eva_config", "corda_config", "lora_ga_config", "velora_config", "qalora_group_size",
     "megatron_config", "megatron_core", "runtime_config",
 }  # fmt: skip
-"""Fields that are followed, or change nothing once an adapter is trained: those of PEFT 0.21 but for other kinds."""
+"""Fields that are supported, or have no effect after training: those of PEFT 0.21 except those of other kinds."""
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
-"""Ways to start training that leave the model's own weights as they are."""
+"""Values of `init_lora_weights` that leave the model's own weights unchanged."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """Returns the configuration of an adapter that can be merged.
 
     Raises:
-        ValueError: it is damaged, or of an adapter that cannot be. The message says why and what to do.
+        ValueError: it is damaged, or of an adapter that cannot be merged. The message says why and what to do.
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -55,7 +55,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _unmergeable(config: dict[str, Any]) -> str:
-    """Returns why an adapter of that configuration cannot be merged here, and what to do; nothing if it can."""
+    """Returns why an adapter with this configuration cannot be merged, and what to do; an empty string if it can."""
     merge = "Merge it by PEFT's merge_and_unload, save the whole model, and serve that."
     kind = config.get("peft_type")
     if kind != "LORA":
@@ -73,7 +73,7 @@ def _unmergeable(config: dict[str, Any]) -> str:
 
 
 def _unscaled(config: dict[str, Any]) -> str:
-    """Returns why it cannot be known what products are scaled by; nothing if it can."""
+    """Returns why the scale of the products is unknown; an empty string if it is known."""
     patterns: Any = config.get("alpha_pattern") or {}
     if not isinstance(patterns, dict):
         return "its alpha_pattern holds no object."

@@ -1,4 +1,4 @@
-"""What an adapter makes of its model's configuration: of a model without a head for a task, one that has it."""
+"""Adapts a model's configuration to the adapter's task: its class, such as a classifier, and the number of labels."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ _CLASSES: dict[str, Any] = {
     "QUESTION_ANS": auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES,
     "FEATURE_EXTRACTION": auto.MODEL_MAPPING_NAMES,
 }
-"""Classes by kinds of models, by what PEFT calls a task. What generates is called so by its own model."""
+"""Model classes by PEFT's task type and by model type. Generative models need no entry: the class stays."""
 _HEADS = ("score", "classifier", "classifier.out_proj", "logits_proj")
-"""Layers whose outputs are labels, where an adapter has trained them whole."""
+"""Layers whose outputs are labels; an adapter may replace them as a whole."""
 
 
 def adapt(config: PretrainedConfig, adapter: Adapter) -> None:
-    """Makes a model's configuration that of what was fine-tuned: its class, and how many labels it has."""
+    """Sets the class and the number of labels that the adapter was trained with."""
     own = _CLASSES.get(adapter.config.get("task_type") or "", {}).get(config.model_type)
-    if isinstance(own, str):  # some have several
+    if isinstance(own, str):  # some model types have several classes
         config.architectures = [own]
     rows = [shape[0] for shape in (adapter.shape_of(f"{layer}.weight") for layer in _HEADS) if len(shape) == 2]
     if rows and rows[0] != config.num_labels:
-        config.num_labels = rows[0]  # they have no names then
+        config.num_labels = rows[0]  # this also resets the labels' names

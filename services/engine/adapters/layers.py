@@ -1,4 +1,4 @@
-"""Whether an adapter changes all layers that it was made to change: one of a shallower model would fit by its names."""
+"""Checks that an adapter changes all layers of its kind, since one of a shallower model would fit by its names."""
 
 import re
 from collections.abc import Collection
@@ -10,12 +10,12 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 
 
 def require_every_layer(config: dict[str, Any], changed: Collection[str], model: nn.Module, made_for: str) -> None:
-    """Checks that there are factors for every layer that is called like those which are changed, but for its number.
+    """Checks that there are factors for every layer whose name differs from a changed layer's only in its number.
 
-    Only where the configuration names layers by what they are called in each block, as PEFT then changes them in all.
+    Only if the configuration lists target modules by their names within a block: PEFT then changes them in all blocks.
 
     Raises:
-        ValueError: one is left out.
+        ValueError: the adapter leaves out such a layer.
     """
     targets: Any = config.get("target_modules")
     if not isinstance(targets, list) or any(_NUMBER.search(f".{target}") for target in targets):

@@ -1,4 +1,4 @@
-"""Merges an adapter into the weights of a model: what is served then is as quick as the model without it."""
+"""Merges an adapter into the weights of a model, which is then as fast as the model without it."""
 
 import math
 from collections.abc import Iterable
@@ -20,9 +20,9 @@ Found = TypeVar("Found")
 
 @torch.no_grad()
 def merge(adapter: Adapter, model: PreTrainedModel) -> frozenset[str]:
-    """Merges an adapter into weights that are as wide as they were read, in float32, each rounded once.
+    """Merges an adapter into weights of any float dtype: adds in float32 and rounds once.
 
-    Returns the names of those weights of the model that it has replaced.
+    Returns the names of the model's weights that the adapter has replaced as a whole.
 
     Raises:
         ValueError: it was made for another model, or is damaged.
@@ -40,10 +40,10 @@ def merge(adapter: Adapter, model: PreTrainedModel) -> frozenset[str]:
 
 
 def _resize_vocabulary(model: PreTrainedModel, updates: Updates) -> None:
-    """Makes room for the tokens that were added before training, if the adapter brings all embeddings."""
+    """Resizes the embeddings for tokens that were added before training, if the adapter contains all embeddings."""
     try:
         embeddings = model.get_input_embeddings()
-    except NotImplementedError:  # of what reads sound or images
+    except NotImplementedError:  # models of sound or images
         return
     if not isinstance(embeddings, nn.Embedding) or isinstance(embeddings.weight, DTensor):
         return
@@ -63,7 +63,7 @@ class _Merging:
         """Names of layers to which products were added."""
 
     def replace(self, name: str, value: Tensor) -> str:
-        """Sets a weight that was trained whole, and returns its name here."""
+        """Sets a weight that was trained as a whole, and returns its name in the model."""
         place = self._found(self._places.of(name), name)
         self._require(place, tuple(value.shape))
         saved = self._updates.config.get("modules_to_save") or ()
@@ -73,7 +73,7 @@ class _Merging:
         return place.name
 
     def replace_rows(self, layer: str, rows: Tensor) -> None:
-        """Sets the rows of tokens that alone were trained, for all layers that share the weight."""
+        """Sets the rows of the tokens that were trained, for all layers that share the weight."""
         place = self._found(self._places.of(f"{layer}.weight"), f"{layer}.weight")
         tokens = self._updates.tokens(layer)
         if len(tokens) != len(rows) or not all(0 <= token < place.shape[0] for token in tokens):
@@ -82,7 +82,7 @@ class _Merging:
         place.put_rows(tokens, rows)
 
     def add(self, product: Product) -> None:
-        """Adds a product to the weight of a layer, or of experts, and to its bias."""
+        """Adds a product to the weight of a layer or of experts, and to the layer's bias."""
         place = None if product.depth else self._places.of(f"{product.module}.weight")
         if place is not None:
             self.changed.add(place.name.rpartition(".")[0])
@@ -101,7 +101,7 @@ class _Merging:
         if isinstance(self._places.layer(place), (Conv1D, nn.Embedding)):
             change = change.T
         rows, *sizes = place.shape
-        if change.shape == (rows, math.prod(sizes)):  # of a convolution: all that makes an output is one row
+        if change.shape == (rows, math.prod(sizes)):  # a convolution: each output's weights are one row
             change = change.reshape(place.shape)
         self._require(place, tuple(change.shape))
         self._alone(place).add(change)
@@ -121,17 +121,17 @@ class _Merging:
         place.add(change.transpose(1, 2) if transposed else change)
 
     def _aimed(self, product: Product) -> tuple[Place, nn.Module]:
-        """Returns which weight of a module is meant that is no `weight`, and the module."""
+        """Returns the parameter, not called `weight`, that a product is for, and its module."""
         own, module = self._found(self._places.module(product.module), product.module)
         targets = self._updates.config.get("target_parameters") or ()
         aimed = [name for name, _ in module.named_parameters(recurse=False) if _matches(f"{own}.{name}", targets)]
-        # PEFT wraps the weights one round another, in their order, and names what it trains by that alone.
+        # PEFT wraps a module once for each trained parameter, in their order, and names factors by the depth only.
         index = len(aimed) - 1 - product.depth
         name = f"{own}.{aimed[index]}" if index >= 0 else f"{product.module}.weight"
         return self._found(self._places.of(name), name), module
 
     def _alone(self, place: Place) -> Place:
-        """Returns a weight that this layer alone has, as training has left those of others as they were."""
+        """Returns a weight that no other layer shares, since training changed it in this layer only."""
         return place if self._updates.config.get("ensure_weight_tying") else self._places.own(place)
 
     def _found(self, found: Found | None, name: str) -> Found:

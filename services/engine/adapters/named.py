@@ -1,4 +1,4 @@
-"""Adapters that requests name: which an operator means, and how they come beside a model."""
+"""Loads the adapters that requests can name, beside a model."""
 
 import logging
 from collections.abc import Mapping
@@ -19,19 +19,19 @@ log = logging.getLogger(__name__)
 
 
 def read_named(places: Mapping[str, str], trust: Trust) -> dict[str, Adapter]:
-    """Returns the adapters that lie at these places, by their names, none of whose weights are read yet.
+    """Reads the configurations of adapters, not their weights; `places` by adapter name.
 
     Raises:
-        ModelRefused: one cannot be had, or is of another kind than LoRA.
+        ModelRefused: one cannot be found, or is of another kind than LoRA.
     """
     return {name: read_chosen(place, place_of(place), trust) for name, place in places.items()}
 
 
 def with_adapters(loaded: LoadedModel, adapters: Mapping[str, Adapter], trust: Trust) -> LoadedModel:
-    """Returns a model beside which adapters stay; the model itself if there are none.
+    """Returns the model with adapters beside it, or the model itself if there are none.
 
     Raises:
-        ModelRefused: one was made for another model, or changes what can only be merged.
+        ModelRefused: an adapter was made for another model, or changes something that can only be merged.
     """
     if not adapters:
         return loaded
@@ -59,10 +59,10 @@ def with_adapters(loaded: LoadedModel, adapters: Mapping[str, Adapter], trust: T
 
 
 def _tokenizer(adapter: Adapter, own: PreTrainedTokenizerBase, trust: Trust) -> PreTrainedTokenizerBase | None:
-    """Returns the tokenizer that an adapter brings, such as one with another chat template; None if it has none.
+    """Returns the adapter's own tokenizer, for instance with another chat template; None if it has none.
 
     Raises:
-        ValueError: it has other tokens than the model.
+        ValueError: its vocabulary differs from the model's.
     """
     if not adapter.has_tokenizer:
         return None

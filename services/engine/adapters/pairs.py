@@ -1,4 +1,4 @@
-"""What an adapter adds to the linear layers of a model, where it stays beside them."""
+"""The low-rank factors that an adapter beside a model adds to linear layers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ MERGE = "Serve it by itself: --adapter merges it into the model."
 
 @dataclass(frozen=True)
 class Pair:
-    """The factors of one layer, in its type and on its device; the scale is in the second."""
+    """The factors of one layer, in its dtype and on its device. The second includes the scale."""
 
     first: Tensor
     """`[rank, in]`."""
@@ -28,7 +28,7 @@ class Pair:
 
 @torch.no_grad()
 def pairs_of(adapter: Adapter, model: PreTrainedModel) -> dict[str, Pair]:
-    """Returns the factors of an adapter by the names of the model's layers.
+    """Returns the factors of an adapter by the model's layer names.
 
     Raises:
         ValueError: it was made for another model, is damaged, or changes more than linear layers.
@@ -46,7 +46,9 @@ def pairs_of(adapter: Adapter, model: PreTrainedModel) -> dict[str, Pair]:
 
 
 def _layer(product: Product, model: PreTrainedModel, places: Places, made_for: str) -> tuple[str, nn.Module]:
-    """Returns the layer that a product is for, with its name here."""
+    """Returns the name and the layer that a product is for. Raises ValueError if it is not a linear layer of the
+    decoder.
+    """
     place = None if product.depth else places.of(f"{product.module}.weight")
     if place is None and not product.depth and places.module(product.module) is None:
         raise ValueError(f"it changes {product.module}, which the model does not have.{made_for}")
@@ -67,7 +69,7 @@ def _pair(product: Product, updates: Updates, name: str, layer: nn.Module, made_
     if not rank or (tuple(first.shape), tuple(second.shape)) != ((rank, into), (out, rank)):
         told = f"{'×'.join(map(str, first.shape))} and {'×'.join(map(str, second.shape))}"
         raise ValueError(f"its factors of {name}, which is {out}×{into}, are {told}.{made_for}")
-    # A copy: what was read of safetensors is the file itself, which training may write anew meanwhile.
+    # A copy: safetensors maps the file into memory, and training may overwrite it.
     pair = Pair(first.to(weight, copy=True), (second * updates.scale(product.module, rank)).to(weight))
     if not (pair.first.isfinite().all() and pair.second.isfinite().all()):
         raise ValueError(

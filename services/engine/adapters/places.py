@@ -1,4 +1,4 @@
-"""Where in a model the weights lie that an adapter names, by the names of the model that was trained."""
+"""Finds the weights of a model that an adapter changes, by their names in the model that was trained."""
 
 import re
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _EXPERT = re.compile(r"\.(\d+)\.\w+\.weight$")
 
 @dataclass(frozen=True)
 class Place:
-    """A weight of a model, or the part of one, that an adapter changes."""
+    """A weight, or a part of one, that an adapter changes."""
 
     name: str
     """In the model as it is loaded here."""
@@ -33,19 +33,23 @@ class Place:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Over all ranks."""
+        """The shape over all tensor parallel ranks."""
         return tuple(self.whole[self.part].shape) if self.part else tuple(self.whole.shape)
 
     def add(self, change: Tensor) -> None:
-        """Adds what is of this shape and in float32, and rounds once."""
+        """Adds a float32 tensor of this shape, and rounds once.
+
+        Raises:
+            ValueError: the result is not finite, or only a part of a tensor parallel weight would change.
+        """
         self._put(change, adds=True)
 
     def put(self, value: Tensor) -> None:
-        """Sets what is of this shape."""
+        """Sets the weight to a tensor of this shape. Raises as `add` does."""
         self._put(value, adds=False)
 
     def put_rows(self, rows: list[int], values: Tensor) -> None:
-        """Sets some rows of a weight that is no part of one."""
+        """Sets some rows of a weight. The place must be a whole weight."""
         whole = self.whole.full_tensor() if isinstance(self.whole, DTensor) else self.whole
         self.put(whole.index_copy(0, torch.tensor(rows, device=whole.device), values.to(whole)))
 
@@ -72,10 +76,10 @@ class Places:
         self._weights: dict[str, Tensor] = model.state_dict(keep_vars=True)
 
     def of(self, name: str) -> Place | None:
-        """Returns where a weight lies that is called so in the model as it was trained, or nothing.
+        """Returns the place of a weight by its name in the trained model, or None if the model has no such weight.
 
         Raises:
-            ValueError: it lies among others in a way that is not known here.
+            ValueError: the loaded model combines it with others in an unsupported way.
         """
         if name in self._weights:
             return Place(name, self._weights[name])
@@ -89,7 +93,7 @@ class Places:
         return Place(own, self._weights[own], _part(converter, pattern, name, self._weights[own]))
 
     def module(self, name: str) -> tuple[str, nn.Module] | None:
-        """Returns a module with its name here, be it called so or without the head's name before it, or nothing."""
+        """Returns a module and its name in the loaded model, found with or without the base model's prefix, or None."""
         modules, prefix = dict(self._model.named_modules()), f"{self._model.base_model_prefix}."
         for own in (name, prefix + name, name.removeprefix(prefix)):
             if own in modules:
@@ -97,11 +101,11 @@ class Places:
         return None
 
     def layer(self, place: Place) -> nn.Module:
-        """Returns the module that has the weight."""
+        """Returns the module that owns the weight."""
         return self._model.get_submodule(place.name.rpartition(".")[0])
 
     def own(self, place: Place) -> Place:
-        """Returns the place behind it got a weight of its own, where others shared it."""
+        """Unties a weight that several layers share, and returns the place of this layer's own copy."""
         sharing = [name for name, weight in self._weights.items() if weight is place.whole]
         if len(sharing) < 2:
             return place
@@ -114,14 +118,16 @@ class Places:
 
     @cached_property
     def _mapping(self) -> tuple[list[WeightRenaming], list[WeightConverter]]:
-        """How transformers turns names and weights of checkpoints into those of the model."""
+        """How transformers converts names and weights of checkpoints into those of the model."""
         found: list[Any] = get_model_conversion_mapping(self._model)
         renamings = [each for each in found if isinstance(each, WeightRenaming)]
         return renamings, [each for each in found if isinstance(each, WeightConverter)]
 
 
 def _part(converter: WeightConverter, pattern: str, name: str, whole: Tensor) -> tuple[int | slice, ...]:
-    """Returns which part of a weight one of those is that it was put together from: of an expert, say, a product."""
+    """Returns the index of the part of a combined weight that a checkpoint's weight became, such as one expert's
+    product.
+    """
     steps = [(type(step), getattr(step, "dim", None)) for step in converter.operations]
     expert, count = _EXPERT.search(name), len(converter.source_patterns)
     if steps == [(Concatenate, 0)] and count == 2:

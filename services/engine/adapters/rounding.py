@@ -1,4 +1,4 @@
-"""Which quantizations round weights before an adapter could be merged into them."""
+"""Which quantizations round the weights before an adapter could be merged into them."""
 
 from transformers import PretrainedConfig
 
@@ -7,9 +7,9 @@ from services.engine.quantization import own_quantization
 
 
 def rounded_before(config: PretrainedConfig, quantization: str, rank_count: int) -> str:
-    """Returns why no adapter can be merged into weights, and what to do; nothing if one can.
+    """Returns why no adapter can be merged into the weights, and what to do; an empty string if one can.
 
-    `quantization` is that of ModelSettings, and `rank_count` over how many GPUs the weights are divided.
+    `quantization` is the one of ModelSettings, and `rank_count` the number of GPUs that share the weights.
     """
     if method := own_quantization(config):
         return (

@@ -1,4 +1,4 @@
-"""What an adapter does to weights: products to add to some, others in the place of some."""
+"""What an adapter changes: products to add to weights, and weights or rows to replace."""
 
 import math
 import re
@@ -9,12 +9,12 @@ from torch import Tensor
 
 _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?:embedding_)?(?P<side>[AB])(?P<leaf>\.weight|\.bias)?")
 _BASE_LAYER = ".base_layer"
-"""What PEFT calls a layer within what it wraps round it."""
+"""PEFT's name for the original layer within its wrapper."""
 _TOKENS = ".token_adapter"
-"""What PEFT calls the rows of tokens within what it wraps round embeddings; the whole is their base layer."""
+"""PEFT's name for the wrapper of trained token rows within its wrapper of embeddings, whose base layer has all rows."""
 _ROWS = ".trainable_tokens_delta"
 _COPIES = (".original_module.", ".modules_to_save.")
-"""Of embeddings with further tokens PEFT saves what they were, and what they are, beside what they are."""
+"""Of embeddings with added tokens PEFT also saves these copies, which are ignored."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Product:
     """`scale * (second @ first)`, to be added to the weight of a layer."""
 
     module: str
-    """Name of the layer in the model that was trained."""
+    """Name of the layer in the trained model."""
     depth: int
-    """How many others PEFT has wrapped round this one; of experts each weight has its own."""
+    """Number of PEFT wrappers around this one: each trained weight of a module of experts has its own."""
     first: Tensor
     """`[rank, in, …]`, PEFT's A."""
     second: Tensor
@@ -40,24 +40,24 @@ class Updates:
     config: dict[str, Any]
     products: list[Product] = field(default_factory=list)
     replaced: dict[str, Tensor] = field(default_factory=dict)
-    """By the names of weights in the model that was trained."""
+    """Weights that replace the model's, by name in the trained model."""
     rows: dict[str, Tensor] = field(default_factory=dict)
-    """Of weights in which rows of some tokens alone were trained: these, by the names of layers."""
+    """Trained rows of the weights of which only the rows of some tokens were trained, by layer name."""
 
     def tokens(self, layer: str) -> list[int]:
-        """Returns whose rows of a layer's weight were trained, in their order."""
+        """Returns the token ids of a layer's trained rows, in order."""
         told: Any = self.config.get("trainable_token_indices") or []
         if not isinstance(told, dict):
             return told
-        # One that shares the weight of another is not named.
+        # A layer that shares another layer's weight is not listed.
         return next((tokens for name, tokens in told.items() if layer.endswith(name)), next(iter(told.values())))
 
     def scale(self, name: str, rank: int) -> float:
-        """Returns what the product of a layer, or of a weight of experts, is multiplied with."""
+        """Returns the scale of the product of a layer, or of a weight of experts."""
         return self._alpha(name) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
 
     def _alpha(self, name: str) -> float:
-        """Returns that of the first pattern that the name ends with, as PEFT does, or all layers' own."""
+        """Returns the alpha of the first pattern that matches the name's end, as PEFT does, or the default alpha."""
         patterns: dict[str, float] = self.config.get("alpha_pattern") or {}
         for pattern, alpha in patterns.items():
             if re.match(rf"(.*\.)?({pattern})$", name):
@@ -66,10 +66,10 @@ class Updates:
 
 
 def updates_of(config: dict[str, Any], tensors: dict[str, Tensor]) -> Updates:
-    """Returns what an adapter's configuration and its tensors mean.
+    """Interprets an adapter's configuration and tensors.
 
     Raises:
-        ValueError: there are factors without their others, or what is no part of a plain LoRA.
+        ValueError: one factor of a pair is missing, or a tensor does not belong to a plain LoRA.
     """
     factors: dict[str, dict[str, Tensor]] = {}
     found = Updates(config)

@@ -1,5 +1,7 @@
-"""Parts of a model computed by the native library in one go, where that gives what the model's own modules give.
+"""Replaces modules of a model with fused ones (several operations in one call of the native library) that give equal
+results.
 
-`survey` records what modules compute; `norm`, `mlp`, `attention` and `decoder` say what may stand in for them;
-`substitution` puts in what was found to compute the same.
+`survey` records the inputs and outputs of modules; `norm`, `mlp`, `attention`, `decoder` and their like build a fused
+module from the model's own; `substitution` compares both and puts the fused one into the model if the results are
+equal.
 """

@@ -1,4 +1,4 @@
-"""Adapters within decoder layers of the native library, so that rows with and without share a step."""
+"""Adapters (LoRA) within decoder layers of the native library, so that rows with and without adapters share a step."""
 
 import logging
 from collections.abc import Sequence
@@ -17,13 +17,14 @@ log = logging.getLogger(__name__)
 
 
 def prepare(adapters: AdaptersBeside, model: nn.Module, library: Library) -> None:
-    """Lets fused decoder layers add what the adapters of their rows compute, if those change nothing else.
+    """Lets fused decoder layers add the products of adapters, if adapters change no other layers.
 
-    Else, or if that fails, rows with adapters are computed apart from others, by the library too.
+    If they do, or if this fails, a step runs rows with adapters in a second forward, with factors packed for the
+    library.
     """
     try:
         adapters.grouped = _joined(adapters, model, library)
-    except Exception as error:  # memory may lack, above all
+    except Exception as error:  # most likely out of memory
         log.warning(
             "rows with adapters are computed apart from others, as their factors could not be joined: %s", error
         )
@@ -38,9 +39,10 @@ def prepare(adapters: AdaptersBeside, model: nn.Module, library: Library) -> Non
 @torch.inference_mode(False)
 @torch.no_grad()
 def _joined(adapters: AdaptersBeside, model: nn.Module, library: Library) -> bool:
-    """Has memory hold all factors once, as parts of what the layers add: those computed apart take them from there too.
+    """Packs all factors for the fused layers, and returns whether the layers add all that the adapters change.
 
-    One after the other, so that hardly any are there twice meanwhile. Returns whether the layers add all there is.
+    Products outside of fused layers use the packed factors too, so that memory holds them once. Layers are packed one
+    after another, so that few are there twice meanwhile.
     """
     layers = [module for module in model.modules() if isinstance(module, FusedDecoderLayer)]
     changed = {layer.module: layer for layer in adapters.layers.values()}
@@ -66,14 +68,14 @@ def _joined(adapters: AdaptersBeside, model: nn.Module, library: Library) -> boo
 def _stacked(
     name: str, layers: Sequence[ChangedLayer | None], product: NativeLinear, library: Library, arena: Arena
 ) -> tuple[NativeLinear, NativeLinear, list[int]]:
-    """Returns an adapter's factors of the layers that a product is made of, filled up to equal ranks; see LowRanks.put.
+    """Returns an adapter's factors for all layers of one product, with ranks padded to be equal; see LowRanks.put.
 
-    What is computed by them one by one is computed by these from now on.
+    The layers' own products of this adapter use these factors too from now on.
     """
     own = {part: layer for part, layer in enumerate(layers) if layer and name in layer.products}
     pairs = {part: layer.factors(name) for part, layer in own.items()}
     rank = max(len(first) for first, _ in pairs.values())
-    rank += rank % 2  # two numbers of 16 bits share a unit of memory
+    rank += rank % 2  # the library reads two 16-bit numbers at a time
     firsts = {part: _linear(_filled(first, rank, dim=0)) for part, (first, _) in pairs.items()}
     seconds = [_linear(torch.zeros(width, rank, dtype=product.dtype)) for width in product.widths]
     for part, layer in own.items():
@@ -87,7 +89,7 @@ def _stacked(
 
 
 def _filled(factor: Tensor, rank: int, dim: int) -> Tensor:
-    """Returns a factor with zeros added to its ranks, which lie along a dimension."""
+    """Returns a factor whose ranks, along `dim`, are padded with zeros to `rank`."""
     size = list(factor.shape)
     size[dim] = rank - size[dim]
     return torch.cat([factor, factor.new_zeros(size)], dim)

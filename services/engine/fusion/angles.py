@@ -1,4 +1,4 @@
-"""Cosines and sines of positions, computed once by the model's own module."""
+"""A table of rotary cosines and sines by position, computed once by the model's own module."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 Angles = tuple[Tensor, Tensor]
 _FIRST = 1024
-"""Positions of a table at first."""
+"""Number of positions of a new table."""
 
 
 class AngleTable:
-    """What a rotary module returns for each position, by position. Grows with the positions asked for."""
+    """Cosines and sines of every position, as the model's rotary module returns them. The table grows on demand."""
 
     def __init__(self, compute: Callable[[Tensor], Angles], dtype: torch.dtype) -> None:
         """`compute` returns cosines and sines `[1, T, rotated]` of positions `[T]`."""
@@ -20,7 +20,10 @@ class AngleTable:
         self.rotated = self._cosines.shape[1]
 
     def up_to(self, count: int) -> tuple[int, int]:
-        """Returns the addresses of cosines and sines `[positions, rotated]` of at least `count` positions."""
+        """Returns the addresses of cosines and sines `[positions, rotated]` for at least `count` positions.
+
+        The addresses are valid until the next call.
+        """
         have = len(self._cosines)
         if count > have:
             more = self._computed(have, max(count, 2 * have))

@@ -1,4 +1,4 @@
-"""Attention layers: queries, keys and values in one product, their norm and rotation in one pass, then the cache."""
+"""Attention layers: one product for queries, keys and values, then norm and rotation in one pass, then the KV cache."""
 
 import ctypes
 from typing import Any
@@ -15,11 +15,11 @@ from services.engine.native.library import Library
 from services.engine.native.linear import NativeLinear, takes
 
 HeadNorms = tuple[Tensor, Tensor, float]
-"""Scales of query and key heads, float32 `[key_width]`, and what is added to the mean square."""
+"""Scales of the norms of query and key heads, float32 `[key_width]`, and their epsilon."""
 
 
 class RotationStruct(ctypes.Structure):
-    """`Rotation` of native.c."""
+    """The struct `Rotation` of native.c."""
 
     _fields_ = (
         ("rotated", ctypes.c_int64),
@@ -30,7 +30,7 @@ class RotationStruct(ctypes.Structure):
 
 
 class Rotation:
-    """How the heads of queries and keys are normalized, if they are, and how many of their numbers are rotated."""
+    """The norms of query and key heads, if any, and how many numbers of a head are rotated."""
 
     def __init__(self, rotated: int, norms: HeadNorms | tuple[()]) -> None:
         self.rotated = rotated
@@ -40,10 +40,10 @@ class Rotation:
         self.address = ctypes.addressof(self._struct)
 
     def angles(self, position_embeddings: tuple[Tensor, Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns cosines and sines `[1, T, rotated]` as the library reads them.
+        """Returns contiguous cosines and sines `[1, T, rotated]` in the dtype of `like`.
 
         Raises:
-            ValueError: they are for another width.
+            ValueError: their width is not `rotated`.
         """
         cosines, sines = position_embeddings
         if cosines.shape[-1] != self.rotated or cosines.shape != sines.shape:
@@ -54,7 +54,10 @@ class Rotation:
 
 
 class FusedAttention(nn.Module):
-    """Projects, normalizes if there are norms, rotates pairs half the rotated width apart, attends, projects back."""
+    """Projects, norms heads if the model does, applies rotary embeddings, attends, and projects back.
+
+    The two numbers of a rotated pair are half the rotated width apart.
+    """
 
     def __init__(
         self, library: Library, layer: NativeLayer, projections: NativeLinear, output: NativeLinear, rotation: Rotation
@@ -83,15 +86,15 @@ class FusedAttention(nn.Module):
         return self.output(attended.view(1, len(packed), -1)), None
 
     def give_back(self) -> None:
-        """Returns their weights to the layers it was made of."""
+        """Returns the weights to the layers that it was built from."""
         self.projections.give_back()
         self.output.give_back()
 
 
 def is_attention(module: nn.Module) -> bool:
-    """Returns whether this is an attention layer with a projection each, by its linear layers.
+    """Returns whether this is an attention layer with separate q, k, v and o projections.
 
-    None that cuts off what these come to (OLMo), which a few tokens need not show.
+    Layers that clip the projections (OLMo) are excluded: a comparison on few tokens may not reach the limit.
     """
     cut_off = getattr(getattr(module, "config", None), "clip_qkv", None)
     return set(linear_children(module)) == {"q_proj", "k_proj", "v_proj", "o_proj"} and cut_off is None
@@ -100,9 +103,9 @@ def is_attention(module: nn.Module) -> bool:
 def fused_attention(
     module: nn.Module, seen: Observation, backend: CpuAttention, library: Library, arena: Arena
 ) -> FusedAttention | None:
-    """Returns what may compute the same as `module`, or None where it is none of the attention layers known.
+    """Returns a fused layer for `module`, or None if it is not of a known kind.
 
-    `seen` is a call of it, or of the layer it is part of.
+    `seen` is a call of the module, or of the decoder layer around it.
     """
     angles, layer = seen.named.get("position_embeddings"), backend.layer(getattr(module, "layer_idx", None))
     if not is_attention(module) or not isinstance(angles, tuple) or layer is None:
@@ -122,7 +125,7 @@ def fused_attention(
 
 
 def head_norms(module: nn.Module, width: int) -> HeadNorms | tuple[()] | None:
-    """Returns the norms of query and key heads, or nothing in their place; None if there is something unknown."""
+    """Returns the norms of query and key heads; an empty tuple if there are none, None if there is an unknown child."""
     names = {name for name, _ in module.named_children()} - linear_children(module).keys()
     if not names:
         return ()

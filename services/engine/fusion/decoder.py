@@ -1,4 +1,4 @@
-"""Whole decoder layers in one call of the native library."""
+"""Whole decoder layers, each computed by one call of the native library."""
 
 import ctypes
 from typing import Any
@@ -24,11 +24,11 @@ _NORMS_AROUND = (
     "pre_feedforward_layernorm",
     "post_feedforward_layernorm",
 )
-"""Names of the norms before and behind attention, and before and behind the feed-forward layer."""
+"""Names of the norms: before and behind attention, before and behind the feed-forward layer."""
 
 
 class DecoderStruct(ctypes.Structure):
-    """`Decoder` of native.c."""
+    """The struct `Decoder` of native.c."""
 
     _fields_ = (
         ("input_norm", ctypes.c_void_p),
@@ -49,20 +49,22 @@ class DecoderStruct(ctypes.Structure):
 
 
 class Workspace:
-    """Room for the intermediate results of one layer at a time, shared by those of a model."""
+    """A buffer for intermediate results. All layers of a model share it, since they run one after another."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self._room = torch.empty(0, dtype=dtype)
 
     def address(self, count: int) -> int:
-        """Returns where `count` numbers fit."""
+        """Returns the address of a buffer for at least `count` numbers. It is valid until the next call."""
         if len(self._room) < count:
             self._room = torch.empty(count, dtype=self._room.dtype)
         return self._room.data_ptr()
 
 
 class FusedDecoderLayer(nn.Module):
-    """`h = x + attention(norm(x))`, `y = h + mlp(norm(h))`, with norms behind both in families that have them."""
+    """Computes `h = x + attention(norm(x))`, `y = h + mlp(norm(h))`; some families also have a norm behind each of
+    both.
+    """
 
     def __init__(
         self,
@@ -73,7 +75,8 @@ class FusedDecoderLayer(nn.Module):
         workspace: Workspace,
     ) -> None:
         super().__init__()
-        self._attention, self._mlp, self._norms = (attention,), (mlp,), norms  # in tuples: no modules of this one
+        # nn.Module does not register modules in tuples as children.
+        self._attention, self._mlp, self._norms = (attention,), (mlp,), norms
         self._workspace, self._rotation = workspace, attention.rotation
         self._struct = DecoderStruct(
             *(norm.address if norm else None for norm in norms),
@@ -89,13 +92,15 @@ class FusedDecoderLayer(nn.Module):
         self.address = ctypes.addressof(self._struct)
         self._library, self._decode = library, library.decode[mlp.down.dtype]
         self.room = library.decoder_workspace(self.address)
-        """Numbers of intermediate results for each token."""
+        """Size of the intermediate results of one token, in numbers of the layer's dtype."""
         self._low_ranks: LowRanks | None = None
         self.native, self.rotated = attention.layer, attention.rotation.rotated
         self.linears = (attention.projections, attention.output, mlp.gated, mlp.down)
-        """In the order in which they are multiplied; a tuple, so that they are no modules of this one."""
+        """The linear layers in the order in which they are used. In a tuple, so that they are not registered as
+        children.
+        """
         self.last = False
-        """Whether this is the model's last layer, of whose output only what a call keeps is computed."""
+        """Whether this is the model's last layer, which computes the output only of the tokens that a call keeps."""
 
     def forward(
         self,
@@ -105,7 +110,7 @@ class FusedDecoderLayer(nn.Module):
         attention_call: AttentionCall,
         **__: Any,
     ) -> Tensor:
-        """Returns `[1, T, hidden]`."""
+        """Returns `[1, T, hidden]` of `[1, T, hidden]`."""
         hidden_states = hidden_states.contiguous()
         cosines, sines = self._rotation.angles(position_embeddings, hidden_states)
         plan: CpuPlan = attention_call.plan
@@ -129,19 +134,21 @@ class FusedDecoderLayer(nn.Module):
         return output
 
     def adapt(self, low_ranks: LowRanks) -> None:
-        """Adds what adapters compute to its products, for the tokens of a step's runs."""
+        """From now on adds the low-rank products of adapters, for the tokens that a step's `runs` assign to them."""
         self._low_ranks = low_ranks
         self._struct.low_ranks, self._struct.ranks = low_ranks.address, low_ranks.ranks
         self.room = self._library.decoder_workspace(self.address)
 
     def give_back(self) -> None:
-        """Returns their weights to the layers it was made of."""
+        """Returns the weights to the layers that it was built from."""
         self._attention[0].give_back()
         self._mlp[0].give_back()
 
 
 def is_decoder_layer(module: nn.Module) -> bool:
-    """Returns whether this is attention and a gated feed-forward layer with norms as known here, by its children."""
+    """Returns whether this is a decoder layer of a known kind, by its children: attention, gated feed-forward layer,
+    norms.
+    """
     children = dict(module.named_children())
     names = children.keys() - {"self_attn", "mlp"}
     return (
@@ -153,7 +160,9 @@ def is_decoder_layer(module: nn.Module) -> bool:
 
 
 def norms_of(module: nn.Module) -> tuple[nn.Module | None, ...]:
-    """Returns the norms of a decoder layer: before and behind attention, before and behind the feed-forward layer."""
+    """Returns the norms before and behind attention, then before and behind the feed-forward layer; None where there is
+    none.
+    """
     children = dict(module.named_children())
     names = _NORMS_AROUND if _NORMS_AROUND[-1] in children else _NORMS_BEFORE
     return tuple(children[name] if name else None for name in names)
@@ -162,9 +171,9 @@ def norms_of(module: nn.Module) -> tuple[nn.Module | None, ...]:
 def fused_decoder_layer(
     module: nn.Module, seen: Observation, backend: CpuAttention, library: Library, arena: Arena, workspace: Workspace
 ) -> FusedDecoderLayer | None:
-    """Returns what may compute the same as `module`, or None where it is no layer known here."""
+    """Returns a fused layer for `module`, or None if it is not of a known kind."""
     if not is_decoder_layer(module) or any(isinstance(part, PartialLinear) for part in module.modules()):
-        return None  # ranks that add up sums within a layer do so between two calls
+        return None  # tensor parallel ranks have to sum up their results in the middle of the layer
     children, own = dict(module.named_children()), norms_of(module)
     norms = tuple(norm and fused_norm(norm, library) for norm in own)
     if any(norm and fused is None for norm, fused in zip(own, norms, strict=True)):

@@ -1,4 +1,4 @@
-"""Finds what a decoder consists of, once its layers are fused."""
+"""Finds the parts of a decoder whose layers are fused: embeddings, rotary angles, last norm and head."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +15,9 @@ from services.engine.native.linear import NativeLinear
 
 
 def decoder_parts(model: PreTrainedModel, run: Callable[[], object]) -> DecoderParts | None:
-    """Returns the parts of a model whose layers are all fused, or None where one of them is not known.
+    """Returns the parts of a decoder-only model, or None if a layer is not fused or a part is of another kind.
 
-    Whether it does nothing else with them is for the caller to find out. `run` runs the model.
+    The caller has to check that the model does nothing besides. `run` runs the model once.
     """
     names = {name: module for name, module in model.named_modules() if isinstance(module, FusedDecoderLayer)}
     layers = sorted(names.values(), key=lambda layer: layer.native.index)
@@ -42,13 +42,15 @@ def decoder_parts(model: PreTrainedModel, run: Callable[[], object]) -> DecoderP
 
 @torch.inference_mode()
 def _angles(model: nn.Module, layers: list[FusedDecoderLayer], run: Callable[[], object]) -> AngleTable | None:
-    """Returns the angles by which all layers rotate, or None where they differ or no module makes them of positions."""
+    """Returns the rotary angles by position, or None if layers use different ones or no module computes them from
+    positions.
+    """
     made: dict[int, tuple[nn.Module, tuple[Any, ...], dict[str, Any], Any]] = {}
     used: list[Any] = []
 
     def note(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
         if isinstance(output, tuple) and len(output) == 2:
-            made[id(output[0])] = module, arguments, named, output  # which keeps it, so that no other has its id
+            made[id(output[0])] = module, arguments, named, output  # keeping the output keeps its id unique
 
     def note_use(_module: nn.Module, _arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         used.append(named.get("position_embeddings"))

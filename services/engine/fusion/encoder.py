@@ -1,4 +1,4 @@
-"""Whole encoder layers in one call of the native library: attention without padding, and what is around it."""
+"""Whole encoder layers in one call of the native library, without computing padding."""
 
 import ctypes
 from collections.abc import Callable, Sequence
@@ -14,17 +14,17 @@ from services.engine.fusion.survey import Observation, observe
 from services.engine.native.library import Library
 
 _WITHOUT_EFFECT = {"position_ids", "use_cache"}
-"""Arguments that change nothing in a layer of this kind."""
+"""Arguments that do not change the result of such a layer."""
 
 
 class NormStruct(ctypes.Structure):
-    """`Norm` of native.c."""
+    """The struct `Norm` of native.c."""
 
     _fields_ = (("scales", ctypes.c_void_p), ("shifts", ctypes.c_void_p), ("epsilon", ctypes.c_float))
 
 
 class EncoderStruct(ctypes.Structure):
-    """`Encoder` of native.c."""
+    """The struct `Encoder` of native.c."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("query", "key", "value", "output", "up", "down")),
@@ -36,14 +36,14 @@ class EncoderStruct(ctypes.Structure):
 
 
 class Lengths(NamedTuple):
-    """How long the texts of a batch are: int64 `[texts]`, and whether none is shorter than another."""
+    """The number of tokens of each text of a batch, int64 `[texts]`, and whether all are equal (`even`)."""
 
     each: Tensor
     even: bool
 
 
 class Bytes:
-    """Room for the intermediate results of one layer at a time, and how long the texts of the last mask were."""
+    """A buffer for intermediate results that all layers share, and the text lengths of the last attention mask."""
 
     def __init__(self) -> None:
         self._room = torch.empty(0, dtype=torch.uint8)
@@ -51,24 +51,26 @@ class Bytes:
         self._lengths: Lengths | None = None
 
     def address(self, count: int) -> int:
-        """Returns where `count` bytes fit."""
+        """Returns the address of a buffer of at least `count` bytes. It is valid until the next call."""
         if len(self._room) < count:
             self._room = torch.empty(count, dtype=torch.uint8)
         return self._room.data_ptr()
 
     def lengths(self, mask: Any, texts: int, tokens: int) -> Lengths | None:
-        """Returns what a mask says, or None if it says more than how long texts are."""
+        """Returns the text lengths that a mask expresses, or None if it masks anything besides padding at the end."""
         if mask is None:
             return Lengths(torch.full((texts,), tokens), True)
         if not isinstance(mask, Tensor):
             return None
-        if mask is not self._mask:  # else it is that of the layer before
+        if mask is not self._mask:  # all layers of a forward are given the same mask
             self._mask, self._lengths = mask, lengths_of(mask, texts, tokens)
         return self._lengths
 
 
 def lengths_of(mask: Tensor, texts: int, tokens: int) -> Lengths | None:
-    """See Bytes.lengths. Masks are `[texts, 1, 1 or tokens, tokens]`: true, or 0, where something is looked at."""
+    """See Bytes.lengths. A mask is `[texts, 1, 1 or tokens, tokens]`: tokens are visible where it is true, or 0 in a
+    float mask.
+    """
     if mask.dim() != 4 or mask.shape[0] != texts or mask.shape[-1] != tokens:
         return None
     seen = mask if mask.dtype is torch.bool else mask == 0
@@ -80,11 +82,11 @@ def lengths_of(mask: Tensor, texts: int, tokens: int) -> Lengths | None:
 
 
 Chosen = Callable[[Tensor], Tensor]
-"""From the lengths of texts to the place of one token of each, both int64 `[texts]`."""
+"""Returns the index of one token of each text from the lengths of the texts, both int64 `[texts]`."""
 
 
 class FusedEncoderLayer:
-    """Takes the place of a layer's `forward`. What it does not know, the layer does by itself."""
+    """Replaces the `forward` of an encoder layer. Calls that it does not support go to the layer's own forward."""
 
     def __init__(
         self,
@@ -99,11 +101,13 @@ class FusedEncoderLayer:
         self._library, self._parts, self._own_forward, self._room = library, parts, forward, room
         self._returns_tuple = returns_tuple
         self.used = False
-        """Whether the library has ever done it."""
+        """Whether the native library has ever computed a call."""
         self.chosen: Chosen | None = None
-        """Which tokens alone are computed, where anything behind the layer reads no others; None: all."""
+        """Selects the only token of each text that is computed, if nothing behind the layer reads others. None: compute
+        all.
+        """
         self.filler = 0.0
-        """What stands in the place of states that are not computed: those of padding, and of tokens not chosen."""
+        """Value of states that are not computed: those of padding, and of tokens not chosen."""
         self._dtype = parts.up.dtype
         self._activated = parts.up.activated(parts.activation)
         linears = (parts.query, parts.key, parts.value, parts.output)
@@ -121,7 +125,7 @@ class FusedEncoderLayer:
         self._address = ctypes.addressof(self._struct)
 
     def __call__(self, hidden_states: Tensor, *more: Any, **named: Any) -> Any:
-        """Returns `[texts, tokens, hidden]`. The attention mask is the next argument, if it has no name."""
+        """Returns `[texts, tokens, hidden]`. The attention mask is a keyword argument, or the next positional one."""
         texts, tokens, _ = hidden_states.shape
         others = {name: value for name, value in named.items() if name != "attention_mask"}
         mask, *rest = more or (named.get("attention_mask"),)
@@ -151,32 +155,33 @@ class FusedEncoderLayer:
 
 
 def _asks_for_more(more: Sequence[Any], named: dict[str, Any]) -> bool:
-    """Returns whether a call wants what only the layer's own forward does, such as a cache or attention weights."""
+    """Returns whether a call needs the layer's own forward, for instance for a cache or for attention weights."""
     others = [*more, *(value for name, value in named.items() if name not in _WITHOUT_EFFECT)]
     return any(value is not None and value is not False for value in others)
 
 
 def fuse_encoder_layers(model: nn.Module, library: Library, run: Callable[[], object]) -> list[nn.Module]:
-    """Lets the library do what layers of the model do, where it computes the same while `run` runs the model.
+    """Replaces the `forward` of encoder layers where the native library gives the same result, and returns those
+    layers.
 
-    Returns those layers. They stay where they are, with a `forward` of their own that can be deleted.
+    `run` runs the model once, on which results are compared. `del layer.forward` undoes the replacement.
     """
     known = {name: layer for name, layer in model.named_modules() if encoder_parts(layer) is not None}
-    # What holds a single layer and nothing else has the same parts.
+    # A wrapper around a single layer has the same parts as the layer: only the innermost is replaced.
     layers = [layer for name, layer in known.items() if not any(other.startswith(f"{name}.") for other in known)]
     room = Bytes()
     return [layer for layer, seen in observe(layers, run).items() if _fuse(layer, seen, library, room)]
 
 
 def _fuse(layer: nn.Module, seen: Observation, library: Library, room: Bytes) -> bool:
-    """Returns whether the library does now what `layer` did."""
+    """Returns whether the layer's forward was replaced."""
     parts = encoder_parts(layer)
     assert parts is not None
     own, returns_tuple = layer.forward, isinstance(seen.output, tuple)
     for norm_first in (False, True):
         fused = FusedEncoderLayer(library, parts, own, room, norm_first=norm_first, returns_tuple=returns_tuple)
         layer.forward = fused
-        with suppress(*MODEL_ERRORS):  # of a layer that names its arguments otherwise, such as Reformer's
+        with suppress(*MODEL_ERRORS):  # some layers take other arguments, such as Reformer's
             if seen.matches(layer, residual=norm_first) and fused.used:
                 return True
         del layer.forward

@@ -1,4 +1,4 @@
-"""What an encoder layer consists of, found by the kinds and the names of its modules."""
+"""Finds the linear layers, norms and activation of an encoder layer, by the types and names of its modules."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _VALUES = {"value", "v_proj", "v_lin"}
 
 
 class EncoderParts:
-    """What a layer consists of: six linear layers, two norms, an activation. Norms are float32 scales and shifts."""
+    """The parts of an encoder layer: six linear layers, two norms (float32 scales, shifts, epsilon), an activation."""
 
     def __init__(
         self, linears: dict[str, NativeLinear], norms: list[nn.LayerNorm], activation: Gate, width: int
@@ -31,7 +31,7 @@ class EncoderParts:
 
 
 def encoder_parts(layer: nn.Module) -> EncoderParts | None:
-    """Returns the parts of a layer whose linear layers are packed already, or None if it is not of this kind."""
+    """Returns the parts of an encoder layer whose linear layers are packed already; None for any other module."""
     linears = {name: child for name, child in layer.named_modules() if isinstance(child, (nn.Linear, NativeLinear))}
     norms = [child for child in layer.modules() if type(child) is nn.LayerNorm]
     leaves = [child for child in layer.modules() if not list(child.children())]
@@ -50,7 +50,7 @@ def encoder_parts(layer: nn.Module) -> EncoderParts | None:
 
 
 class _Heads:
-    """How wide the heads of an attention module are, by the names that say so."""
+    """The width of an attention module's heads, by the attributes that transformers uses for it, or None."""
 
     def __init__(self, module: nn.Module) -> None:
         found = getattr(module, "attention_head_size", getattr(module, "head_dim", None))
@@ -58,7 +58,7 @@ class _Heads:
 
 
 def _in_order(linears: dict[str, Any]) -> dict[str, Any]:
-    """Returns query, key, value, output, up and down, or nothing where it is not clear which is which."""
+    """Returns query, key, value, output, up and down projection, or an empty dict if they cannot be told apart."""
     last = {name.rpartition(".")[2]: name for name in linears}
     chosen = [next((last[known] for known in names if known in last), None) for names in (_QUERIES, _KEYS, _VALUES)]
     rest = [name for name in linears if name not in chosen]

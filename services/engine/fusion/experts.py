@@ -1,4 +1,4 @@
-"""Experts of which each row chooses some, by products of the library: each expert's weights are packed alone."""
+"""Mixtures of experts on the native library, each expert's weights packed separately."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,11 +16,11 @@ from services.engine.native.linear import Gate, NativeLinear, takes
 
 
 class FusedExperts(nn.Module):
-    """Computes `experts(rows, chosen, shares)`; see `is_experts`. It takes over their weights."""
+    """Computes `experts(rows, chosen, shares)`, see `is_experts`, and takes over the weights of the model's module."""
 
     def __init__(self, own: Any, library: Library, arena: Arena) -> None:
         super().__init__()
-        self._own, gate = (own,), known_gate(own)  # a tuple, so that it is no module of this one
+        self._own, gate = (own,), known_gate(own)  # in a tuple, so that it is not registered as a child
         self._between = nn.Identity() if gate else own._apply_gate if own.has_gate else own.act_fn
         first, last = weight_names(own)
         self._linears = linears_of(own, first, 2 if gate else 1), linears_of(own, last, 1)
@@ -30,7 +30,7 @@ class FusedExperts(nn.Module):
             setattr(own, name, None)
 
     def forward(self, hidden_states: Tensor, chosen: Tensor, shares: Tensor) -> Tensor:
-        """Returns `[T, hidden]`. A row gets the same bits in any company."""
+        """Returns `[T, hidden]`. The result of a row does not depend on the other rows, bit for bit."""
         pairs = chosen.flatten()
         order = pairs.argsort(stable=True)
         tokens, counts = order // chosen.shape[1], pairs.bincount(minlength=len(self._first)).tolist()
@@ -45,7 +45,7 @@ class FusedExperts(nn.Module):
         return output.to(hidden_states.dtype)
 
     def give_back(self) -> None:
-        """Returns their weights to the experts it was made of. It cannot be used any more."""
+        """Returns the weights to the experts that it was built from. It cannot be used afterwards."""
         (own,) = self._own
         for name, layers, linears in zip(weight_names(own), (self._first, self._last), self._linears, strict=True):
             for layer in layers:
@@ -55,7 +55,7 @@ class FusedExperts(nn.Module):
 
 
 def fused_experts(module: nn.Module, seen: Observation, library: Library, arena: Arena) -> FusedExperts | None:
-    """Returns what may compute the same as `module`, or None where that is not known."""
+    """Returns a fused module for `module`, or None if it is not of a known kind."""
     if not is_experts(module) or not called_as_experts(seen) or getattr(module, "has_post_expert_norm", False):
         return None
     if not all(takes(library, _linear(weights_of(module, name)[0], None)) for name in weight_names(module)):
@@ -64,12 +64,16 @@ def fused_experts(module: nn.Module, seen: Observation, library: Library, arena:
 
 
 def called_as_experts(seen: Observation) -> bool:
-    """Returns whether a module was given rows `[T, hidden]`, what each chose, and shares, in this order."""
+    """Returns whether a module was called with `rows [T, hidden]`, `chosen` and `shares` as its three positional
+    arguments.
+    """
     return not seen.named and len(seen.arguments) == 3 and seen.arguments[0].dim() == 2
 
 
 def known_gate(experts: Any) -> Gate:
-    """Returns by what the first half of a product lets the other through, if that is how and it is known."""
+    """Returns the activation of the first half of a gated product, or Gate.NONE if the experts compute their gate
+    otherwise.
+    """
     default = type(experts)._apply_gate.__module__ == use_experts_implementation.__module__
     if not experts.has_gate or not experts.is_concatenated or not default:
         return Gate.NONE
@@ -77,7 +81,7 @@ def known_gate(experts: Any) -> Gate:
 
 
 def linears_of(experts: Any, name: str, parts: int) -> list[Sequence[nn.Linear]]:
-    """Returns the linear layers of a product by expert, each in so many parts of its outputs."""
+    """Returns the linear layers of one product for each expert, each split along its outputs into `parts`."""
     found: list[Sequence[nn.Linear]] = []
     for i, weight in enumerate(weights_of(experts, name)):
         bias = getattr(experts, f"{name}_bias").detach()[i].chunk(parts) if experts.has_bias else [None] * parts

@@ -1,6 +1,6 @@
-"""The last layer of a model computes one token of each text alone, where nothing behind it reads the others.
+"""Lets the last layer of a text encoder compute only one token of each text, if nothing behind it reads the others.
 
-They are needed for their keys and values, but neither ask, nor go through what follows attention.
+Of the other tokens the layer then computes only keys and values: no queries, no output projection, no feed-forward.
 """
 
 import logging
@@ -16,21 +16,21 @@ from services.engine.fusion.encoder import Chosen, FusedEncoderLayer
 log = logging.getLogger(__name__)
 
 Check = Callable[[], object]
-"""Runs the model. Raises RuntimeError if what is read of its output is not what it was, or no number."""
+"""Runs the model. Raises RuntimeError if the part of its output that is read has changed or is not finite."""
 
 
 def first_token(lengths: Tensor) -> Tensor:
-    """Where a class token is; a Chosen."""
+    """A Chosen: the place of the class token."""
     return torch.zeros_like(lengths)
 
 
 def last_token(lengths: Tensor) -> Tensor:
-    """Where a decoder has seen all of a text; a Chosen."""
+    """A Chosen: the last token of each text, the only one that saw all of it in a causal model."""
     return lengths - 1
 
 
 def last_layers(model: nn.Module) -> list[FusedEncoderLayer]:
-    """Returns the last of each row of fused layers: a model that compares images with texts has two."""
+    """Returns the last layer of each stack of fused layers; a model that compares images with texts has two stacks."""
     rows: dict[str, FusedEncoderLayer] = {}
     for name, module in model.named_modules():
         if isinstance(module.forward, FusedEncoderLayer):
@@ -39,9 +39,10 @@ def last_layers(model: nn.Module) -> list[FusedEncoderLayer]:
 
 
 def spares_unread(layer: FusedEncoderLayer, chosen: Chosen, check: Check) -> bool:
-    """Lets a layer compute the chosen tokens alone. Where `check` notices, it computes all, and this returns False.
+    """Lets a layer compute only the chosen tokens, and returns whether `check` passes so; if not, it computes all
+    again.
 
-    Meanwhile what is not computed is no number, which whatever reads it passes on.
+    During the check all other tokens are NaN, which spreads to everything that reads them.
     """
     layer.chosen, layer.filler = chosen, math.nan
     try:
@@ -55,7 +56,7 @@ def spares_unread(layer: FusedEncoderLayer, chosen: Chosen, check: Check) -> boo
 
 
 def spare_unread(model: nn.Module, check: Check) -> None:
-    """Lets last layers compute a text's first or last token alone, where `check` does not notice."""
+    """Lets last layers compute only the first or the last token of each text, where `check` passes so."""
     for layer in last_layers(model):
         if any(spares_unread(layer, chosen, check) for chosen in (first_token, last_token)):
             log.info("the last layer computes what is read behind it alone")

@@ -1,4 +1,4 @@
-"""What adapters add to the products of one decoder layer, as the native library reads it."""
+"""A table of the adapters' low-rank factors of one decoder layer, as the native library reads it."""
 
 import ctypes
 from array import array
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from services.engine.native.linear import NativeLinear
 
 PRODUCTS = 4
-"""Of a decoder layer; see native.c."""
+"""Number of products of a decoder layer; see native.c."""
 
 
 class LowRankStruct(ctypes.Structure):
-    """`LowRank` of native.c."""
+    """The struct `LowRank` of native.c."""
 
     _fields_ = (("first", ctypes.c_void_p), ("second", ctypes.c_void_p), ("begins", ctypes.c_void_p))
 
 
 class LowRanks:
-    """A table of factors, `[adapters][PRODUCTS]`, which it keeps alive."""
+    """A table `[adapters][PRODUCTS]` of factors. It keeps their memory alive."""
 
     def __init__(self, adapter_count: int) -> None:
         self._table = (LowRankStruct * (adapter_count * PRODUCTS))()
@@ -25,17 +25,18 @@ class LowRanks:
         self._begins: list[array[int]] = []
         self.address = ctypes.addressof(self._table)
         self.ranks = 0
-        """The most numbers to which one shrinks a row."""
+        """The greatest number of outputs of any first factor."""
 
     @property
     def byte_count(self) -> int:
-        """What the factors take of memory."""
+        """Memory of the factors in bytes."""
         return sum(factor.byte_count for factor in self._kept)
 
     def put(self, adapter: int, product: int, first: NativeLinear, second: NativeLinear, begins: Sequence[int]) -> None:
-        """Has an adapter add `second(first(x))` to a product of x, whose columns lie as those of `second` do.
+        """Makes an adapter add `second(first(x))` to a product of x. The columns of `second` are laid out as the
+        product's.
 
-        Of what `first` returns the columns of each line read what begins at one of `begins`; see native.c.
+        Each line of 16 columns of `second` reads the outputs of `first` from the unit of 4 bytes at `begins[line]` on.
         """
         self._begins.append(array("q", begins))
         at = self._begins[-1].buffer_info()[0]

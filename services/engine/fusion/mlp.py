@@ -1,4 +1,4 @@
-"""Gated feed-forward layers: both products of the input, the activation and the multiplication in one pass."""
+"""Gated feed-forward layers: gate and up product, activation and multiplication in one pass over the weights."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,7 +17,7 @@ from services.engine.parallel.partial_linear import PartialLinear
 AnyLinear = nn.Linear | NarrowLinear
 
 _LARGE = 100.0
-"""What products before a gate may come to: more than any model cuts them off at, and no overflow in half precision."""
+"""Size of the products in the test for clipping: above every model's limit, and without overflow in half precision."""
 
 
 class FusedMlp(nn.Module):
@@ -33,18 +33,18 @@ class FusedMlp(nn.Module):
         return self.down(self.gated(hidden_states))
 
     def give_back(self) -> None:
-        """Returns their weights to the layers it was made of."""
+        """Returns the weights to the layers that it was built from."""
         self.gated.give_back()
         self.down.give_back()
 
 
 def is_gated_mlp(module: nn.Module) -> bool:
-    """Returns whether this is a gated feed-forward layer, by its linear layers."""
+    """Returns whether this is a gated feed-forward layer, by the names of its linear layers."""
     return set(linear_children(module)) == {"gate_proj", "up_proj", "down_proj"}
 
 
 def linear_children(module: nn.Module) -> dict[str, AnyLinear]:
-    """Returns the linear layers directly in a module, ordinary, partial and narrow ones, by their names there."""
+    """Returns the linear layers that are direct children, by name: nn.Linear, tensor parallel and 8-bit ones."""
     return {
         name: child
         for name, child in module.named_children()
@@ -53,12 +53,12 @@ def linear_children(module: nn.Module) -> dict[str, AnyLinear]:
 
 
 def ordinary(linears: Iterable[AnyLinear]) -> list[nn.Linear]:
-    """Returns those that are not narrow."""
+    """Returns the layers without 8-bit weights."""
     return [linear for linear in linears if isinstance(linear, nn.Linear)]
 
 
 def fused_mlp(module: nn.Module, library: Library, arena: Arena) -> FusedMlp | None:
-    """Returns what may compute the same as `module`, or None where it is no gated feed-forward layer."""
+    """Returns a fused layer for `module`, or None if it is not a gated feed-forward layer of a known kind."""
     if not is_gated_mlp(module):
         return None
     linears = linear_children(module)
@@ -77,7 +77,7 @@ def fused_mlp(module: nn.Module, library: Library, arena: Arena) -> FusedMlp | N
 
 
 class _Reached(Exception):
-    """Ends a forward before its last product, which ranks would have to compute together."""
+    """Stops a forward before its last product, which tensor parallel ranks would have to compute together."""
 
     def __init__(self, given: Tensor) -> None:
         super().__init__()
@@ -90,9 +90,9 @@ def _stop(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
 
 @torch.inference_mode()
 def gates_plainly(module: nn.Module) -> bool:
-    """Returns whether a gated feed-forward layer computes `act(gate(x)) * up(x)` of large numbers too.
+    """Returns whether the layer computes `act(gate(x)) * up(x)` for large numbers too.
 
-    Some cut off what is larger than anything that a few tokens come to.
+    Some models clip these products at a limit that a comparison on few tokens does not reach.
     """
     gate, up, down = (module.get_submodule(name) for name in ("gate_proj", "up_proj", "down_proj"))
     weight: Any = next(gate.parameters())
@@ -112,7 +112,7 @@ def gates_plainly(module: nn.Module) -> bool:
 
 
 def activation_of(activation: Any) -> Gate | None:
-    """Returns which activation the library knows gives the same values."""
+    """Returns the activation of the library that gives the same values, or None."""
     if activation is None:
         return None
     x = torch.linspace(-6, 6, 97)

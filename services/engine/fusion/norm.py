@@ -11,7 +11,7 @@ _LINE = 16
 
 
 class FusedNorm(nn.Module):
-    """Normalizes the last dimension by its root mean square and multiplies with `scales`, float32 `[width]`."""
+    """Divides by the root mean square of the last dimension and multiplies with `scales`, float32 `[width]`."""
 
     def __init__(self, library: Library, scales: Tensor, epsilon: float) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class FusedNorm(nn.Module):
         self.address, self.width = scales.data_ptr(), len(scales)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Returns a tensor of the shape and type of `inputs`."""
+        """Returns a tensor of the shape and dtype of `inputs`."""
         inputs = inputs.contiguous()
         output = torch.empty_like(inputs)
         width, count = self.width, inputs.numel() // self.width
@@ -30,16 +30,16 @@ class FusedNorm(nn.Module):
         return output
 
     def give_back(self) -> None:
-        """Does nothing: the norm it stands in for keeps its weight."""
+        """Does nothing: the replaced norm still has its weight."""
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Returns whether this is a root-mean-square norm, by its name."""
+    """Returns whether this is a root-mean-square norm, by its class name."""
     return "RMSNorm" in type(module).__name__
 
 
 def fused_norm(module: nn.Module, library: Library) -> FusedNorm | None:
-    """Returns what computes the same as `module`, or None where that is not known."""
+    """Returns a fused norm for `module`, or None if it is not of a known kind."""
     weight = getattr(module, "weight", None)
     if (
         not is_norm(module)
@@ -54,9 +54,9 @@ def fused_norm(module: nn.Module, library: Library) -> FusedNorm | None:
 
 @torch.inference_mode()
 def scales_of(norm: nn.Module) -> tuple[Tensor, float] | None:
-    """Returns what a norm multiplies with, float32 `[width]`, and what it adds to the mean square; None if not known.
+    """Returns the scales of a norm, float32 `[width]`, and its epsilon; None if it is not of a known kind.
 
-    Some families store the scales themselves, others how much they are above 1; an ordinary input tells them apart.
+    Some families store the scales, others the scales minus 1. The norm of a row of ones shows which.
     """
     weight, epsilon = getattr(norm, "weight", None), _epsilon(norm)
     if epsilon is None or not isinstance(weight, Tensor) or weight.dim() != 1 or not weight.is_floating_point():
@@ -70,6 +70,6 @@ def scales_of(norm: nn.Module) -> tuple[Tensor, float] | None:
 
 
 def _epsilon(module: nn.Module) -> float | None:
-    """Returns what a norm adds to the mean square, by the names the families use."""
+    """Returns the epsilon of a norm, by the names that families use for it."""
     found: Any = getattr(module, "variance_epsilon", getattr(module, "eps", None))
     return found if isinstance(found, float) else None

@@ -1,4 +1,4 @@
-"""Routers: layers by which each row chooses some of the experts, told by their parts and by what they return."""
+"""Routers of mixtures of experts: finds the rule by which a router chooses, from its attributes and its results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,32 +11,36 @@ from torch import Tensor, nn
 from services.engine.fusion.survey import TOLERANCE, Observation
 
 _DRAWN = 256
-"""Rows that a router is tried with: rules may differ for few of them."""
+"""Number of random rows that a router is tried with. Different rules give equal choices for many rows."""
 _SPREAD = 2.0
-"""How wide their logits are spread: among logits that are all alike, rules differ little."""
+"""Standard deviation of their logits: with nearly equal logits, different rules give nearly equal shares."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a router makes of the logits of a row, one for each expert."""
+    """How a router turns a row's logits, one for each expert, into chosen experts and their shares."""
 
     choices: int
     sigmoid: bool
-    """Whether scores are sigmoids of the logits, each by itself; else their softmax."""
+    """Scores are the sigmoid of each logit; else the softmax of all."""
     correction: Tensor | None
-    """What is added to scores, `[experts]`, before the best are chosen, and to no share."""
+    """Added to the scores for the choice only, not for the shares; `[experts]`."""
     groups: int
-    """Groups of experts, of which only the best are open to choices: those whose two best are the best together."""
+    """Number of groups of experts. A group is ranked by the sum of its two best; only `open_groups` groups can be
+    chosen from.
+    """
     open_groups: int
     normalized: bool
-    """Whether the scores of those chosen are divided by their sum."""
+    """The scores of the chosen experts are divided by their sum."""
     scale: float
-    """What shares are multiplied with in the end."""
+    """Factor of all shares, applied last."""
     rounded: bool
-    """Whether logits are rounded to the type of the rows before anything is made of them."""
+    """Logits are rounded to the dtype of the rows before they are used."""
 
     def holds(self, output: Sequence[Tensor]) -> bool:
-        """Returns whether shares and experts follow from the logits beside them. Of equals any may be chosen."""
+        """Returns whether shares and choices follow from the logits. Among experts with equal scores any choice is
+        accepted.
+        """
         logits, shares, chosen = output
         scores = logits.float().sigmoid() if self.sigmoid else logits.float().softmax(-1)
         merits = self._open(scores if self.correction is None else scores + self.correction)
@@ -60,12 +64,12 @@ def _close(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
 
 
 def is_router(module: nn.Module) -> bool:
-    """Returns whether this chooses by the product with one weight, `[experts, hidden]`, by what it consists of."""
+    """Returns whether this is a router with one weight `[experts, hidden]`, by its parameters and buffers."""
     if not isinstance(getattr(module, "top_k", None), int):
         return False
     own, weight = dict(module.named_parameters()), getattr(module, "weight", None)
     return (
-        type(weight) is nn.Parameter  # where ranks have a part of each, it is of another type
+        type(weight) is nn.Parameter  # a tensor parallel weight is of another type
         and weight.dim() == 2
         and own.keys() <= {"weight", "bias"}
         and dict(module.named_buffers()).keys() <= {"e_score_correction_bias"}
@@ -74,9 +78,9 @@ def is_router(module: nn.Module) -> bool:
 
 @torch.inference_mode()
 def rule_of(router: Any, seen: Observation) -> Rule | None:
-    """Returns by what rule a router chooses, or None where that is not known.
+    """Returns the rule of a router, or None if it follows no known one.
 
-    It returned `logits, shares, chosen`: `[T, experts]`, and for each choice of a row its share and its expert.
+    A router returns `logits` `[T, experts]`, `shares` and `chosen`, both `[T, choices]`.
     """
     if not _called_as_router(router, seen):
         return None
@@ -114,7 +118,7 @@ def _called_as_router(router: Any, seen: Observation) -> bool:
 
 
 def drawn_rows(router: Any, dtype: torch.dtype) -> Tensor:
-    """Returns rows that are the same each time, by which a router shows what it does."""
+    """Returns random rows, the same in each call, whose logits differ enough to show the rule of a router."""
     weight: Tensor = router.weight
     drawn = torch.randn(_DRAWN, weight.shape[1], generator=torch.Generator().manual_seed(1)).to(weight.device)
     return (drawn * _SPREAD / weight.float().norm(dim=1).mean()).to(dtype)

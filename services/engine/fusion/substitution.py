@@ -1,4 +1,4 @@
-"""Puts faster modules in the place of a model's own, and back."""
+"""Replaces modules of a model with faster ones that compute the same, and undoes that."""
 
 import logging
 from collections.abc import Callable, Collection, Generator, Mapping
@@ -29,46 +29,48 @@ T = TypeVar("T")
 
 
 class Substitute(Protocol):
-    """A module that stands in for another and may have taken over its weights."""
+    """A module that replaces another one. It may hold the weights of the other, which then has none itself."""
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Computes what the other computes."""
+        """Computes the same as the module that it replaces."""
         ...
 
     def give_back(self) -> None:
-        """Returns the weights, so that the other can be used again."""
+        """Returns the weights to the replaced module, so that it can be used again."""
         ...
 
 
 Agreed = Callable[[bool], bool]
-"""Returns whether what holds here holds on all ranks that run the model together; all ask in the same order."""
+"""Returns true if the argument is true on every rank of a tensor parallel model. All ranks have to ask in the same
+order.
+"""
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a module of a model was replaced."""
+    """One replaced module: where it was in the model, and its substitute."""
 
     parent: nn.Module
     child: str
     own: nn.Module
-    """The model's own."""
+    """The model's own module."""
     substitute: Substitute
 
     def put(self, module: Any) -> None:
-        """Has the model call one of both from now on."""
+        """Makes the model call this module, which is either `own` or `substitute`."""
         self.parent._modules[self.child] = module
 
 
 class Substitutions:
-    """What was replaced in one model, and the way back."""
+    """The modules that were replaced in one model."""
 
     def __init__(self, model: nn.Module, agreed: Agreed = bool) -> None:
-        """Takes a model that no other rank has a part of, unless it is told how they agree."""
+        """`agreed` is needed only if other ranks hold parts of the model."""
         self._model = model
         self.agreed = agreed
         self._replaced: dict[str, _Place] = {}
         self.left_out: set[str] = set()
-        """Kinds of substitutes of which one failed or computed something else."""
+        """Kinds of substitutes of which at least one failed or gave other results."""
 
     def __len__(self) -> int:
         return len(self._replaced)
@@ -87,9 +89,9 @@ class Substitutions:
 
     @contextmanager
     def set_aside(self, names: Collection[str]) -> Generator[None]:
-        """Has the model's own modules compute meanwhile, where one of these names was replaced.
+        """Within the context, the model uses its own modules again in the places of these names.
 
-        Linear layers among them compute by the weights that substitutes have taken over.
+        Linear layers among them then compute with the weights that their substitutes have taken over.
         """
         places = [place for name, place in self._replaced.items() if name in names]
         for place in places:
@@ -101,7 +103,9 @@ class Substitutions:
                 place.put(place.substitute)
 
     def attempt(self, kind: str, module: nn.Module, work: Callable[[], T]) -> T | None:
-        """Returns what `work` returns for a substitute of this kind; None where it fails, so that others are kept."""
+        """Returns the result of `work`, or None if it raises: then this kind is left out, and other kinds are still
+        tried.
+        """
         try:
             return work()
         except Exception as error:  # a compiler raises anything
@@ -109,26 +113,26 @@ class Substitutions:
             return None
 
     def equal(self, kind: str, module: nn.Module, substitute: Substitute, seen: Observation) -> bool:
-        """Returns whether a substitute of this kind computes what `module` did."""
+        """Returns whether a substitute of this kind gives the result that was observed of `module`, within rounding."""
         same = self.attempt(kind, module, partial(seen.matches, substitute, residual=is_decoder_layer(module)))
         if same is False:
             self.leave_out(kind, module, "its results differ from the module's own")
         return bool(same)
 
     def leave_out(self, kind: str, module: nn.Module, reason: str) -> None:
-        """Tells why a kind is left out, for the first module of each: others of a model mostly fail alike."""
+        """Marks a kind as left out and logs why, once per kind: a fault of one layer is mostly a fault of all."""
         if kind not in self.left_out:
             self.left_out.add(kind)
             log.warning("%s is left out for %s, and perhaps for more: %s", kind, type(module).__name__, reason)
 
     def undo(self) -> None:
-        """Puts all the model's own modules back."""
+        """Puts all of the model's own modules back."""
         self._put_back(list(self._replaced))
 
     def undo_read(self) -> bool:
-        """Puts those back whose weights the model has read, and others of the same name in other layers.
+        """Puts back the own modules in all places where the model has read the weight of a substitute.
 
-        Returns whether there were any.
+        The same child of every other layer is put back too. Returns whether any was.
         """
         kinds = {place.child for place in self._replaced.values() if getattr(place.substitute, "weight_read", False)}
         names = [name for name in self._replaced if name.rpartition(".")[2] in kinds]
@@ -142,16 +146,16 @@ class Substitutions:
             place.put(place.own)
 
     def counts(self) -> str:
-        """Returns how many there are of each kind, in words for a log."""
+        """Returns the number of substitutes of each kind, as text for a log."""
         kinds = [type(place.substitute).__name__ for place in self._replaced.values()]
         return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds))) or "nothing"
 
 
 Maker = Callable[[nn.Module, Observation], Substitute | None]
-"""Returns what may stand in for a module that was called like that, or None where there is nothing."""
+"""Builds a substitute for a module from one observed call; returns None if it has none for this module."""
 
 Makers = Mapping[str, Maker]
-"""By the kind of what they make."""
+"""Makers by the kind of substitute that they build."""
 
 
 _KNOWN = (is_norm, is_gated_mlp, is_attention, is_decoder_layer, is_experts, is_narrow_experts, is_router)
@@ -165,7 +169,10 @@ def fuse(
     arena: Arena,
     run: Callable[[], object],
 ) -> None:
-    """Replaces what the library knows and computes the same while `run` runs: layers, or their norms and the like."""
+    """Replaces modules with fused ones of the native library: whole decoder layers where possible, else their parts.
+
+    `run` runs the model once, on which the results are compared.
+    """
     workspace = Workspace(model.dtype)
     makers: Makers = {
         "FusedDecoderLayer": lambda module, seen: fused_decoder_layer(module, seen, backend, library, arena, workspace),
@@ -176,15 +183,16 @@ def fuse(
     }
     substitute(substitutions, model, makers, run)
     for module in model.modules():
-        if isinstance(module, FusedDecoderLayer):  # only now, as it was compared with one that computes all
+        if isinstance(module, FusedDecoderLayer):  # not earlier: the comparison needs the output of all tokens
             module.last = module.native.index == model.config.get_text_config().num_hidden_layers - 1
 
 
 def substitute(substitutions: Substitutions, model: PreTrainedModel, makers: Makers, run: Callable[[], object]) -> None:
-    """Replaces modules by what the first of `makers` makes of them, where that computes the same as they do.
+    """Replaces each module with the substitute of the first maker that has one, if that gives the same results.
 
-    What they compute is seen while `run` runs. What fails stays the model's own and keeps nothing else from being
-    replaced. What one rank has no substitute for, or a wrong one, stays on all of them.
+    `run` runs the model once, so that the calls of its modules can be observed. If a substitute cannot be built or
+    gives other results, the model keeps its own module there, and other modules are still tried. If that happens on one
+    rank, all ranks keep their own module.
     """
     named = {name: module for name, module in model.named_modules() if any(known(module) for known in _KNOWN)}
     observed, agreed = observe(named.values(), run), substitutions.agreed
@@ -200,11 +208,14 @@ def substitute(substitutions: Substitutions, model: PreTrainedModel, makers: Mak
             substitutions.put(name, fused)
         elif fused is not None:
             fused.give_back()
-            substitutions.leave_out(kind, module, "another rank has none")  # unless its own fault was told above
+            # This logs nothing if the kind was left out above for a fault on this rank.
+            substitutions.leave_out(kind, module, "another rank has none")
 
 
 def _made(make: Maker, module: nn.Module, seen: Observation, farthest: int) -> Substitute | None:
-    """Returns what `make` makes of a module; None if that computes something else at places up to `farthest`."""
+    """Returns the substitute that `make` builds, or None if it has none or if the module's result depends on positions
+    up to `farthest` by more than their angles.
+    """
     fused, depends = make(module, seen), True
     if fused is None:
         return None

@@ -1,4 +1,4 @@
-"""What modules are given and what they return, noted while the model runs."""
+"""Records the arguments and results of modules while the model runs."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -8,23 +8,24 @@ import torch
 from torch import Tensor, nn
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 3e-3}
-"""Relative error that rounding explains."""
+"""Relative error of a norm that rounding alone can cause, by dtype."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One call of a module."""
+    """The arguments and the result of one call of a module."""
 
     arguments: tuple[Any, ...]
     named: dict[str, Any]
     output: Any
-    """What it returned: a tensor, or a tuple whose first is one."""
+    """A tensor, or a tuple whose first item is a tensor."""
 
     @torch.inference_mode()
     def matches(self, module: Callable[..., Any], *, residual: bool = False) -> bool:
-        """Returns whether `module`, called like that, computes the same.
+        """Returns whether `module` gives the recorded output for the recorded arguments, within rounding.
 
-        With `residual`, its output is its input plus something, and what it adds is compared: that may be little.
+        With `residual`, the output is the input plus something, and the error is measured relative to that addend,
+        since it may be small beside the input.
         """
         result = module(*self.arguments, **self.named)
         found, expected = _first(result), _first(self.output)
@@ -36,9 +37,10 @@ class Observation:
         return bool((found.float() - exact).norm() <= TOLERANCE[found.dtype] * added.norm() + rounding)
 
     def depends_on_places(self, module: nn.Module, farthest: int) -> bool:
-        """Returns whether `module` computes something else by the same angles where its tokens end at `farthest`.
+        """Returns whether the output changes if positions end at `farthest` but the angles stay the same.
 
-        Ministral 3 scales queries by their places, beyond the first thousands. Substitutes know of angles only.
+        Ministral 3 scales queries by their positions, beyond the first thousands. Substitutes take only angles into
+        account.
         """
         places = self.named.get("position_ids")
         if not isinstance(places, Tensor):
@@ -52,7 +54,9 @@ class Observation:
 
 @torch.inference_mode()
 def observe(modules: Iterable[nn.Module], run: Callable[[], object]) -> dict[nn.Module, Observation]:
-    """Returns the last call of each of `modules` while `run` runs the model; none of those that were not called."""
+    """Returns the last call of each of `modules` during `run`, which runs the model. Modules that were not called are
+    missing.
+    """
     seen: dict[nn.Module, Observation] = {}
 
     def note(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
@@ -68,7 +72,7 @@ def observe(modules: Iterable[nn.Module], run: Callable[[], object]) -> dict[nn.
 
 
 def _kept(values: Any) -> Any:
-    """Returns copies of the tensors given, as a module may work in place."""
+    """Returns copies of all tensors, since a module may later change the originals in place."""
     if isinstance(values, Tensor):
         return values.clone()
     if isinstance(values, dict):

@@ -18,7 +18,7 @@ from services.engine.native.linear import NativeLinear
 
 
 class WholeStruct(ctypes.Structure):
-    """`Whole` of native.c."""
+    """The struct `Whole` of native.c."""
 
     _fields_ = (
         ("embeddings", ctypes.c_void_p),
@@ -37,22 +37,22 @@ class WholeStruct(ctypes.Structure):
 
 @dataclass(frozen=True)
 class DecoderParts:
-    """What a decoder consists of, if it consists of nothing else."""
+    """All parts of a decoder-only model."""
 
     embeddings: nn.Embedding
     layers: Sequence[FusedDecoderLayer]
-    """In order. All rotate by the same angles."""
+    """In order. All use the same rotary angles."""
     angles: AngleTable
     norm: FusedNorm
     head: NativeLinear
 
 
 class WholeDecoder:
-    """Computes what the model's own forward computes of fused layers, by the bit, for rows that hold tokens only."""
+    """Computes a step of text tokens, bit for bit as the model's own forward does with fused layers."""
 
     def __init__(self, library: Library, parts: DecoderParts, cache: KVCache) -> None:
         layers, dtype = parts.layers, parts.head.dtype
-        self._parts = parts  # keeps alive what the library is told of
+        self._parts = parts  # the library reads their memory
         self._count, self._width = parts.embeddings.weight.shape
         self._layers = array("q", [layer.address for layer in layers])
         room, rotated = max(layer.room for layer in layers), parts.angles.rotated
@@ -75,7 +75,7 @@ class WholeDecoder:
         self.use(cache)
 
     def use(self, cache: KVCache) -> None:
-        """Computes with these keys and values from now on."""
+        """Uses the keys and values of this cache from now on."""
         indices = [layer.native.index for layer in self._parts.layers]
         self._cache = cache
         self._keys = array("q", [cache.keys(index).data_ptr() for index in indices])
@@ -90,12 +90,15 @@ class WholeDecoder:
         places: Sequence[int] = (),
         runs: Sequence[int] = (),
     ) -> Tensor | None:
-        """Returns logits behind the tokens `kept`, which ascend; None where the model has to do it itself.
+        """Runs a step and returns float32 logits `[len(kept), vocabulary]` of the tokens at the ascending indices
+        `kept`.
 
-        They come in the order of `places`, if that is given. `runs` see AttentionBatch.
+        Logits of `kept[i]` are at row `places[i]`, or at row i if there are no `places`. For `runs` see AttentionBatch.
+        Returns None if the model's own forward has to run the step: for sequences with media, and for invalid token
+        ids.
         """
         if max(tokens) >= self._count or min(tokens) < 0:
-            return None  # to fail as the model does
+            return None  # the model's own forward raises the error
         spans: list[int] = []
         pages: list[int] = []
         for row in rows:

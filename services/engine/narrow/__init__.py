@@ -1,1 +1,1 @@
-"""Weights of 8 bits, which halve what a decode step reads of a GPU's memory. Their kernels are in `fusion/triton`."""
+"""Weights of 8 bits, which halve the memory that a decode step reads on a GPU. Their kernels are in `fusion/triton`."""

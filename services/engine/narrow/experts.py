@@ -1,4 +1,4 @@
-"""Experts with 8-bit weights."""
+"""Mixtures of experts with 8-bit weights."""
 
 from typing import Any
 
@@ -35,9 +35,10 @@ class NarrowWeights(nn.Module):
 
 
 class NarrowExperts(nn.Module):
-    """Computes what experts compute, and converts all weights to the wide dtype at each call.
+    """Computes the same as the model's experts with 8-bit weights, all of which it converts to the model's dtype at
+    each call.
 
-    It is slow and plain: the reference for the kernels.
+    It is slow and simple: the reference for the kernels.
     """
 
     def __init__(
@@ -47,9 +48,8 @@ class NarrowExperts(nn.Module):
         device: torch.device,
         known: tuple[Narrowed | None, Narrowed | None] = (None, None),
     ) -> None:
-        """Rounds the weights of `experts` on `device`, one product after the other.
-
-        They are not read if their rounded numbers are `known`.
+        """Rounds the weights of `experts` on `device`, one product after the other. `known` weights are not rounded
+        again.
         """
         super().__init__()
         self.own = experts
@@ -57,11 +57,11 @@ class NarrowExperts(nn.Module):
         self.first, self.last = (self._taken(*each, kind, device) for each in zip(names, known, strict=True))
 
     def forward(self, *arguments: Any, **named: Any) -> Tensor:
-        """Computes what the experts given compute."""
+        """Computes what the model's experts compute."""
         return self.computed(self.first.widened(), self.last.widened(), *arguments, **named)
 
     def computed(self, first: Tensor, last: Tensor, *arguments: Any, **named: Any) -> Tensor:
-        """Computes it with these weights, `[experts, out, in]`."""
+        """Computes the same with these converted weights, `[experts, out, in]`."""
         self.lend(first, last)
         try:
             return self.own(*arguments, **named)
@@ -70,7 +70,7 @@ class NarrowExperts(nn.Module):
                 delattr(self.own, name)
 
     def lend(self, first: Tensor, last: Tensor) -> None:
-        """Gives the experts weights `[experts, out, in]`."""
+        """Sets the weights of the model's own experts, `[experts, out, in]`."""
         for name, weights in zip(weight_names(self.own), (first, last), strict=True):
             lying = weights.transpose(1, 2) if self.own.is_transposed else weights
             setattr(self.own, name, nn.Parameter(lying, requires_grad=False))
@@ -82,5 +82,5 @@ class NarrowExperts(nn.Module):
 
 
 def is_narrow_experts(module: nn.Module) -> bool:
-    """Returns whether this stands in for experts."""
+    """Returns whether this is a NarrowExperts."""
     return isinstance(module, NarrowExperts)

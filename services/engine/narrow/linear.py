@@ -12,25 +12,25 @@ from services.engine.parallel.partial_linear import Exchange
 
 
 class NarrowLinear(nn.Module):
-    """Computes `[..., in] -> [..., out]`, and converts the weight to the wide dtype at each call.
+    """Computes `[..., in] -> [..., out]`, and converts the weight to the model's dtype at each call.
 
-    It is slow and plain: the reference for the kernels.
+    It is slow and simple: the reference for the kernels.
     """
 
     exchange: Exchange | None = None
-    """The all-reduce of the product, with the bias, where other ranks have parts of the sum."""
+    """The all-reduce of the product with its bias, where other ranks have parts of the sum."""
 
     def __init__(
         self, linear: nn.Linear, kind: NarrowKind, device: torch.device, known: Narrowed | None = None
     ) -> None:
-        """Rounds a copy of the weight on `device`; it is not read if its rounded numbers are `known`."""
+        """Rounds a copy of the weight on `device`. The weight is not read if its rounded numbers are `known`."""
         super().__init__()
         self.kind: NarrowKind = kind
         self.dtype = linear.weight.dtype
         numbers, scales = known or narrowed(linear.weight.to(device), kind)
         self.out_features, self.in_features = numbers.shape
         self.number_type = numbers.dtype
-        # A parameter, so that it is counted as one, of a type that nobody takes for what the model computes in.
+        # A parameter, so that parameter counts include it; int8, so that nothing takes its dtype for the model's.
         self.bits = nn.Parameter(numbers.view(torch.int8), requires_grad=False)
         self.register_buffer("scales", scales)
         self.scales: Tensor
@@ -63,13 +63,13 @@ class NarrowLinear(nn.Module):
 
 
 class WideWeight(Tensor):
-    """Has the shape and dtype of the weight; the 8-bit numbers are converted when it is computed with."""
+    """Has the shape and dtype of the weight, and converts the 8-bit numbers whenever an operation uses it."""
 
     _layer: NarrowLinear
 
     @staticmethod
     def __new__(cls, layer: NarrowLinear) -> "WideWeight":
-        """Stands for the weight of `layer`."""
+        """Represents the weight of `layer`."""
         shape = (layer.out_features, layer.in_features)
         made = Tensor._make_wrapper_subclass(cls, shape, dtype=layer.dtype, device=layer.bits.device)  # type: ignore[attr-defined]
         made._layer = layer

@@ -17,13 +17,13 @@ from services.engine.narrow.numbers import NarrowKind
 log = logging.getLogger(__name__)
 
 _ROUTERS = {"gate", "router", "shared_expert_gate"}
-"""Names of layers that choose experts: there a small error chooses another expert."""
+"""Names of layers that choose experts: they stay as they are, since a small error would choose another expert."""
 _LINE = 16
-"""The least count of numbers that a kernel reads at once."""
+"""Kernels read rows in blocks of this many numbers, or a multiple of it."""
 
 
 def unsuitable(kind: str, device: torch.device) -> str:
-    """Returns why weights of that kind cannot be used on a device; empty where they can."""
+    """Returns why weights of that kind cannot be used on a device; an empty string if they can."""
     if device.type != "cuda":
         return (
             f"--quantization {kind} makes decoding faster on a GPU and slower on a CPU. Use bitsandbytes-int8 to save "
@@ -36,10 +36,11 @@ def unsuitable(kind: str, device: torch.device) -> str:
 
 @torch.no_grad()
 def narrow_weights(model: PreTrainedModel, kind: NarrowKind, device: torch.device) -> None:
-    """Replaces linear layers and experts by narrow ones on `device` and moves the rest of the model there.
+    """Replaces linear layers and experts by 8-bit ones on `device`, and moves the rest of the model there.
 
-    The wide weights of each are freed before the next one is rounded. These layers stay as they are: the output layer,
-    layers that choose experts, layers with shared weights, and those whose rows have a length that no kernel reads.
+    The original weight of each is freed before the next is rounded. These layers stay as they are: the output layer,
+    layers that choose experts, layers with shared weights, and layers with rows of a length that kernels do not
+    support.
 
     Raises:
         ValueError: the model has nothing to replace.
@@ -61,10 +62,10 @@ def narrow_weights(model: PreTrainedModel, kind: NarrowKind, device: torch.devic
 
 
 def tell(model: nn.Module, kind: NarrowKind, share: float) -> None:
-    """Logs what was replaced, `share` of the weights.
+    """Logs what was replaced; `share` is its share of all weights.
 
     Raises:
-        ValueError: nothing was.
+        ValueError: nothing was replaced.
     """
     linears, experts = (
         sum(isinstance(module, kind_of) for module in model.modules()) for kind_of in (NarrowLinear, NarrowExperts)
@@ -78,9 +79,9 @@ def tell(model: nn.Module, kind: NarrowKind, share: float) -> None:
 
 
 def replaceable(model: PreTrainedModel) -> dict[nn.Module, list[str]]:
-    """Returns the modules, with all their names, that may be replaced.
+    """Returns the modules that may be replaced, with all their names.
 
-    They are neither the output layer nor choose experts, and no other module holds a reference to them.
+    The output layer and layers that choose experts are left out, and modules to which others hold a reference.
     """
     kept, names = listed(model) | {model.get_output_embeddings()}, dict[nn.Module, list[str]]()
     for name, module in model.named_modules(remove_duplicate=False):
@@ -94,7 +95,7 @@ def replaceable(model: PreTrainedModel) -> dict[nn.Module, list[str]]:
 
 
 def rows_suit(shape: Sequence[int]) -> bool:
-    """Returns whether the rows of a weight `[.., out, in]` have a length that kernels read."""
+    """Returns whether kernels support the row length of a weight `[.., out, in]`."""
     return shape[-1] % _LINE == 0
 
 
@@ -104,7 +105,7 @@ def narrow_count(model: nn.Module) -> int:
 
 
 def _suits(module: nn.Module, uses: Counter[int]) -> bool:
-    """Returns whether these are floating-point weights that nothing else uses, in rows that kernels read."""
+    """Returns whether the weights are floating-point, not shared, and of a row length that kernels support."""
     names = ("weight",) if isinstance(module, nn.Linear) else weight_names(module)
     weights = [module.get_parameter(name) for name in names]
     shapes = [w.mT.shape if getattr(module, "is_transposed", False) else w.shape for w in weights]
@@ -113,7 +114,7 @@ def _suits(module: nn.Module, uses: Counter[int]) -> bool:
 
 @torch.no_grad()
 def widen_weights(model: nn.Module) -> None:
-    """Replaces narrow layers by ordinary ones that compute the same: their weights are those that were rounded."""
+    """Replaces 8-bit layers by ordinary ones with the rounded weights, which compute the same."""
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if isinstance(module, NarrowLinear):
             linear = nn.Linear(module.in_features, module.out_features, bias=False, device="meta")

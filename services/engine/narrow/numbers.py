@@ -8,16 +8,16 @@ from torch import Tensor
 
 NarrowKind = Literal["int8", "fp8_e4m3"]
 Narrowed = tuple[Tensor, Tensor]
-"""8-bit numbers `[.., out, in]`, and the scales of their rows, float32 `[.., out]`."""
+"""8-bit numbers `[.., out, in]` and the scale of each row, float32 `[.., out]`."""
 NARROW_KINDS: Mapping[str, NarrowKind] = {kind: kind for kind in get_args(NarrowKind)}
-"""By their names."""
+"""The kinds by name."""
 
 _TYPES: Mapping[str, torch.dtype] = {"int8": torch.int8, "fp8_e4m3": torch.float8_e4m3fn}
 _LARGEST: Mapping[str, float] = {"int8": 127.0, "fp8_e4m3": 448.0}
 
 
 def narrowed(weight: Tensor, kind: NarrowKind) -> Narrowed:
-    """Rounds a weight `[.., out, in]` to the nearest numbers of that kind."""
+    """Rounds a weight `[.., out, in]` to the nearest 8-bit numbers of that kind."""
     wide = weight.detach().float()
     largest = wide.abs().amax(dim=-1)
     scales = torch.where(largest > 0, largest / _LARGEST[kind], 1.0)
@@ -26,7 +26,7 @@ def narrowed(weight: Tensor, kind: NarrowKind) -> Narrowed:
 
 
 def narrowed_by_one(weights: Iterable[Tensor], kind: NarrowKind, device: torch.device) -> Narrowed:
-    """Rounds several weights and stacks the results; they are moved to `device` one at a time."""
+    """Rounds several weights and stacks the results. They are moved to `device` one at a time."""
     pairs = [narrowed(weight.to(device), kind) for weight in weights]
     return torch.stack([numbers for numbers, _ in pairs]), torch.stack([scales for _, scales in pairs])
 
@@ -36,4 +36,4 @@ def widened(numbers: Tensor, scales: Tensor, output: Tensor) -> Tensor:
     column = scales.unsqueeze(-1)
     if numbers.dtype is torch.int8:
         return torch.mul(numbers, column, out=output)
-    return output.copy_(numbers).mul_(column)  # torch multiplies no 8-bit floats
+    return output.copy_(numbers).mul_(column)  # torch cannot multiply 8-bit floats

@@ -1,4 +1,6 @@
-"""What is computed in C on the CPU: linear layers, norms, rotation, attention. Compiled for the machine at first use.
+"""Operations in C for the CPU: linear layers, norms, rotary embeddings, attention. Compiled for the machine at first
+use.
 
-`library` compiles and loads, `arena` holds weights, `linear` is a layer. Where there is no compiler, torch does it all.
+`library` compiles and loads it, `arena` allocates weights, `linear` is a linear layer. Without a C compiler, torch
+computes everything.
 """

@@ -1,4 +1,4 @@
-"""Memory that is read in large pieces at every step: weights, keys and values."""
+"""Allocates memory that every step reads from start to end: weights, keys and values."""
 
 import mmap
 
@@ -10,15 +10,17 @@ _HUGE = 2 << 20
 
 
 class Arena:
-    """Hands out tensors of large blocks, in pages of 2 MiB where the system has them: reading them in order is then
-    about a third faster. What nothing touches takes no memory; a block is freed with the last of its tensors.
+    """Allocates tensors from large blocks, in pages of 2 MiB if the system has them.
+
+    Reading them in order is then about a third faster. Memory that is never touched is not used. A block is freed with
+    the last of its tensors.
     """
 
     def __init__(self) -> None:
         self._free = torch.empty(0, dtype=torch.uint8)
 
     def take(self, count: int, dtype: torch.dtype) -> Tensor:
-        """Returns `count` zeros that begin at a multiple of 64 bytes."""
+        """Returns a tensor of `count` zeros, aligned to 64 bytes."""
         size = -(-count * dtype.itemsize // 64) * 64
         if len(self._free) < size:
             self._free = _block(max(size, _CHUNK))
@@ -29,7 +31,7 @@ class Arena:
 def _block(size: int) -> Tensor:
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.zeros(size, dtype=torch.uint8)
-    # Private: the system keeps shared memory in small pages.
+    # A private mapping, since shared memory gets small pages.
     memory = mmap.mmap(-1, size + _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.madvise(mmap.MADV_HUGEPAGE)
     block = torch.frombuffer(memory, dtype=torch.uint8)

@@ -1,9 +1,9 @@
-// Vectors as wide as a register, and the two element types as one.
+// Vectors as wide as a register, and operations that hide the difference between float32 and bfloat16.
 //
-// Memory is read in units of four bytes: one float, or two bfloat16 that lie next to each other. A line is sixteen units,
-// 64 bytes, on every processor: packed weights and pages of the cache are laid out in lines. `Lanes` are as many floats of
-// a line as a register holds, since compilers keep wider vectors in memory. `mac` multiplies lanes by one unit and adds:
-// for pairs, both products at once. So code that counts in units is the same for both types.
+// Memory is read in units of four bytes: one float, or two adjacent bfloat16. A line is sixteen units, 64 bytes, on every
+// processor: packed weights and pages of the KV cache consist of lines. `Lanes` are as many floats of a line as fit a register,
+// since compilers keep wider vectors in memory. `mac` multiplies lanes with one unit and adds the result to sums; of bfloat16
+// it adds both products of each pair. So code that counts in units is the same for both types.
 
 #pragma once
 
@@ -19,18 +19,18 @@ enum {
     UNIT = 4,       // bytes
 #ifdef __AVX512F__
     LANES = 16,
-    MAX_ROWS = 14,  // of one product: their 28 sums, two lines and a unit fill 32 registers
+    MAX_ROWS = 14,  // rows of one product: 28 sums, two lines and a unit fit 32 registers
 #elif defined(__AVX2__)
     LANES = 8,
-    MAX_ROWS = 6,   // their 12 sums of a line, that line and a unit fill 16 registers
+    MAX_ROWS = 6,   // 12 sums with one line, two registers of that line and a unit fit 16 registers
 #else
     LANES = 4,
-    MAX_ROWS = 2,   // 8 sums, 4 registers of a line and a unit
+    MAX_ROWS = 2,   // 8 sums with one line, 4 registers of that line and a unit fit 16 registers
 #endif
-    PARTS = LINE / LANES,  // of a line
+    PARTS = LINE / LANES,  // registers of a line
 };
 
-// Never read through pointers, as memory is not aligned for them.
+// Do not dereference pointers to these types, since memory is not aligned for them.
 typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
 typedef uint32_t Units __attribute__((vector_size(LANES * sizeof(uint32_t))));
 typedef int32_t Places __attribute__((vector_size(LANES * sizeof(int32_t))));
@@ -61,7 +61,7 @@ INLINE float widened(uint16_t half) {
     return value;
 }
 
-// To the nearest bfloat16, ties to even.
+// Rounds to the nearest bfloat16, ties to even.
 INLINE Halves narrowed(Lanes lanes) {
 #ifdef __AVX512BF16__
     return (Halves)_mm512_cvtneps_pbh((__m512)lanes);
@@ -101,7 +101,7 @@ INLINE void store_bf16(uint16_t *to, Lanes lanes) {
 }
 INLINE void store_units(uint32_t *to, Units units) { memcpy(to, &units, sizeof units); }
 
-// The units of some columns of one row, or of two rows whose numbers share units; the second may be missing.
+// Return units with numbers of one row (float32), or of two rows that share units (bfloat16); the last may be missing.
 INLINE uint32_t unit_f32(float first, float last) {
     (void)last;
     uint32_t unit;
@@ -144,7 +144,7 @@ INLINE float added(Lanes lanes) {
 #endif
 }
 
-// The greater of each two lanes; `b` where they cannot be compared.
+// The greater of each two lanes; that of `b` if one is NaN.
 INLINE Lanes maximum(Lanes a, Lanes b) {
 #ifdef __AVX512F__
     return (Lanes)_mm512_max_ps((__m512)a, (__m512)b);
@@ -156,7 +156,7 @@ INLINE Lanes maximum(Lanes a, Lanes b) {
 
 INLINE Lanes minimum(Lanes a, Lanes b) { return -maximum(-a, -b); }
 
-// The lanes [first, last]; `otherwise` in the place of the others.
+// Replaces all lanes outside of [first, last] by `otherwise`.
 INLINE Lanes within(Lanes lanes, int64_t first, int64_t last, float otherwise) {
     static const int32_t places[LINE] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     Places place;
@@ -166,18 +166,18 @@ INLINE Lanes within(Lanes lanes, int64_t first, int64_t last, float otherwise) {
     return (Lanes)(((Units)lanes & kept) | ((Units)splat(otherwise) & ~kept));
 }
 
-// Two to the power of each lane, whole numbers of at most 127; 0 below -126.
+// Two to the power of each lane. Lanes are whole numbers of at most 127; the result is 0 below -126.
 INLINE Lanes power_of_two(Lanes whole) {
     const Units ordinary = (Units)(whole >= -126.0f);  // all bits set, or none
     return (Lanes)(((Units)__builtin_convertvector(whole, Places) + 127) << 23 & ordinary);
 }
 
-// e to the power of each lane, to within 2 units in the last place: 2^n by its bits, the rest by its series.
-// 0 where that is too small for an ordinary number; e^88 above 88.
+// e to the power of each lane, with an error of at most 2 units in the last place: 2^n from its bits, the rest from its series.
+// 0 where the result would be subnormal; e^88 above 88.
 INLINE Lanes exponential(Lanes x) {
-    // In this order, a NaN stays one.
+    // This order of arguments keeps NaN.
     const Lanes bounded = minimum(splat(88.0f), maximum(splat(-104.0f), x));
-    // Adding and taking away 1.5 * 2^23 rounds to whole numbers.
+    // Adding and subtracting 1.5 * 2^23 rounds to whole numbers.
     const Lanes whole = (bounded * 1.44269504f + 12582912.0f) - 12582912.0f;
     const Lanes r = (bounded - whole * 0.693359375f) + whole * 2.12194440e-4f;
     Lanes y = r * 1.98412698e-4f + 1.38888889e-3f;
@@ -193,7 +193,7 @@ INLINE Lanes exponential(Lanes x) {
 #endif
 }
 
-// Where two lines of columns begin, and what to ask memory for meanwhile: `pace` units further on with each unit.
+// The first units of two lines of columns, and addresses to prefetch, which advance by `pace` units with each unit.
 typedef struct {
     const uint32_t *left, *right, *left_ahead, *right_ahead;
     int64_t pace;

@@ -1,7 +1,6 @@
-"""The compiled library: as the image brought it, or built for this machine at first use, and kept.
+"""Loads the compiled C library: from the image, or compiled for this machine at first use and cached.
 
-A C compiler is asked for by `CC`, else `cc`. Where there is none, `load_library` returns None and the engine does with
-torch alone.
+The compiler is `CC`, else `cc`. Without one, `load_library` returns None and the engine uses torch alone.
 """
 
 import ctypes
@@ -28,21 +27,21 @@ log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
 SOURCE = FOLDER / "native.c"
 BUILT = FOLDER / "built"
-"""Where an image has the library for several kinds of processors; absent in a checkout."""
+"""Folder of an image with the library for several kinds of processors; a checkout does not have it."""
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fPIC", "-shared")
 NATIVE = ("-march=native",)
 THREADING = ("-fopenmp",)
-"""Left out where the compiler has no OpenMP: the library then uses one thread."""
+"""Omitted if the compiler has no OpenMP; the library then uses one thread."""
 KINDS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 UNIT = 4
-"""Bytes in which the library reads memory; see lanes.h."""
+"""Bytes of a unit, in which the library reads memory; see lanes.h."""
 _QUIET = ("-Wno-psabi",)
-"""Spares the log pages on a convention of calls between files, of which there is one."""
+"""Silences pages of warnings about calls between object files, of which there is only one."""
 _COMPILE_SECONDS = 300
 
 
 class Library:
-    """The functions of the library, by the element type they take. `threads` is how many each may use."""
+    """The functions of the library, by element type. `threads` is how many threads each call may use."""
 
     def __init__(self, loaded: ctypes.CDLL, threads: int = 1) -> None:
         self.threads = threads
@@ -73,12 +72,12 @@ class Library:
         self.linear_pays = {
             dtype: bool(ctypes.c_int64.in_dll(loaded, f"linear_pays_{kind}").value) for dtype, kind in KINDS.items()
         }
-        """Whether its linear layers are faster on this machine than torch's, by the element type."""
+        """Whether its linear layers are faster on this machine than torch's, by element type."""
 
 
 @cache
 def load_library() -> Library | None:
-    """Returns the library, compiling it if this machine has none yet; None where it cannot be compiled."""
+    """Returns the library, compiled now if this machine has none yet; None if it cannot be compiled."""
     try:
         return Library(ctypes.CDLL(str(_prebuilt() or _compiled())))
     except FileNotFoundError as error:
@@ -95,7 +94,7 @@ def load_library() -> Library | None:
 
 
 def build_levels(folder: Path = BUILT) -> list[Path]:
-    """Compiles the library for every level of this architecture into `folder`; returns the files.
+    """Compiles the library for every level of this architecture into `folder`, and returns the files.
 
     Raises:
         OSError, subprocess.SubprocessError: there is no compiler, or it fails.
@@ -110,13 +109,15 @@ def build_levels(folder: Path = BUILT) -> list[Path]:
 
 
 def _prebuilt() -> Path | None:
-    """Returns the best library of the image for this processor, if there is one of this very source."""
+    """Returns the image's best library for this processor, if it was compiled from this source."""
     paths = (BUILT / f"{level.name}-{_key(level.flags)}.so" for level in usable(frozenset(_features().split())))
     return next((path for path in paths if path.exists()), None)
 
 
 def _compiled() -> Path:
-    """Returns the library, named by everything it depends on, so that a shared home never mixes machines."""
+    """Returns the library of this machine. Its name has a digest of all it depends on, so machines can share a home
+    folder.
+    """
     compiler = _compiler()
     target = _folder() / f"sensorium-{_key(NATIVE, *compiler, platform.machine(), _features())}.so"
     if target.exists():
@@ -127,14 +128,14 @@ def _compiled() -> Path:
             with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
                 made = Path(scratch) / target.name
                 _compile(compiler, NATIVE, made)
-                # In one step, for a file system without locks lets others compile too.
+                # An atomic rename: on file systems without locks, another process may compile it at the same time.
                 made.replace(target)
     return target
 
 
 @contextmanager
 def _alone(folder: Path) -> Generator[None]:
-    """Lets one process of those that start together compile, so that the others find what it made."""
+    """Holds a lock, so that of several processes that start together only one compiles."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network file systems lock no folders
@@ -149,7 +150,7 @@ def _compiler() -> list[str]:
 
 
 def _key(flags: tuple[str, ...], *rest: str) -> str:
-    """Returns a name for the source, compiled like this."""
+    """Returns a digest of the source, the flags and `rest`."""
     texts = [path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in {".c", ".h", ".inc"}]
     options = " ".join([*FLAGS, *THREADING, *flags, *rest]).encode()
     return hashlib.sha256(b"\0".join([*texts, options])).hexdigest()[:16]
@@ -168,7 +169,7 @@ def _compile(compiler: list[str], flags: tuple[str, ...], target: Path) -> None:
 
 
 def _run(command: list[str]) -> None:
-    """Runs a compiler, and leaves none of the processes it starts behind if it takes too long."""
+    """Runs a compiler. If that takes too long, it kills the compiler and all processes that it started."""
     with subprocess.Popen(  # noqa: S603 - fixed
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
@@ -183,7 +184,7 @@ def _run(command: list[str]) -> None:
 
 
 def _folder() -> Path:
-    """Returns a folder that can be written to: the user's cache, or a private one for this process."""
+    """Returns a writable folder: the user's cache, or a private one of this process."""
     try:
         # A user without an entry and without HOME has no home at all.
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sensorium"
@@ -196,7 +197,7 @@ def _folder() -> Path:
 
 
 def _features() -> str:
-    """Returns what tells processors apart: the features Linux lists, with spaces between; empty elsewhere."""
+    """Returns the processor's features as Linux lists them, separated by spaces; an empty string on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,7 @@
-"""Linear layers by the library: weights packed once and read in order; a row gets the same bits in any company."""
+"""Linear layers of the native library. Weights are packed once, in the order in which the library reads them.
+
+The result of a row does not depend on the other rows, bit for bit.
+"""
 
 import ctypes
 from collections.abc import Sequence
@@ -18,7 +21,7 @@ _HALF = PANEL // 2
 
 
 class Gate(IntEnum):
-    """What the first half of a gated layer goes through, or all of another. Numbers as in native.c."""
+    """Activations, with their numbers in native.c. In a gated layer, the first half of the outputs goes through it."""
 
     NONE = 0
     SILU = 1
@@ -29,7 +32,7 @@ class Gate(IntEnum):
 
 
 class LayerStruct(ctypes.Structure):
-    """`Linear` of native.c."""
+    """The struct `Linear` of native.c."""
 
     _fields_ = (
         ("weights", ctypes.c_void_p),
@@ -43,7 +46,7 @@ class LayerStruct(ctypes.Structure):
 
 
 def takes(library: Library, linear: nn.Linear) -> bool:
-    """Returns whether the library computes this layer, and faster than torch."""
+    """Returns whether the library supports this layer, and is faster than torch."""
     weight = linear.weight
     return (
         weight.device.type == "cpu"
@@ -53,16 +56,17 @@ def takes(library: Library, linear: nn.Linear) -> bool:
 
 
 class NativeLinear(nn.Module):
-    """Computes `[..., in] -> [..., out]` of one or more `nn.Linear` that read the same input, side by side.
+    """Computes `[..., in] -> [..., out]` of one or more `nn.Linear` that read the same input, with concatenated
+    outputs.
 
-    With a gate there are two, of which the first goes through the activation and is multiplied with the second. The
-    weights of the layers it is made of are taken over: until `give_back` they hold none, and compute by these.
+    With a gate there are two layers: the result is activation(first) * second. It takes over the weights of the layers
+    that it is built from. Until `give_back` these have no weights, and their forward uses the packed ones.
     """
 
     def __init__(self, library: Library, linears: Sequence[nn.Linear], arena: Arena, gate: Gate = Gate.NONE) -> None:
         super().__init__()
         self._library, self._gate = library, gate
-        self._linears = tuple(linears)  # a tuple, so that they are no modules of this one
+        self._linears = tuple(linears)  # in a tuple, so that they are not registered as children
         self.widths = [linear.out_features for linear in linears]
         self.in_features = linears[0].in_features
         self.out_features = self.widths[0] if gate else sum(self.widths)
@@ -75,9 +79,9 @@ class NativeLinear(nn.Module):
         self._bias = None if all(bias is None for bias in biases) else self._packed_bias(linears)
         for place, linear in enumerate(linears):
             linear.weight = None  # type: ignore[assignment]
-            linear.forward = partial(self._lent, place)  # type: ignore[assignment]
+            linear.forward = partial(self._forward_of, place)  # type: ignore[assignment]
         self._read: Tensor | None = None
-        self._left: dict[int, Tensor] = {}
+        self._pending: dict[int, Tensor] = {}
         self._function = library.linear[self.dtype]
         self._struct = LayerStruct(
             self._packed.data_ptr(),
@@ -91,24 +95,24 @@ class NativeLinear(nn.Module):
         self.address = ctypes.addressof(self._struct)
 
     def activated(self, activation: Gate) -> LayerStruct:
-        """Returns what the library knows this layer by, with an activation behind it; good as long as this lives."""
+        """Returns the library's description of this layer and an activation behind it, valid as long as this object."""
         described = LayerStruct.from_buffer_copy(self._struct)
         described.activation = activation
         return described
 
     @property
     def layers(self) -> Sequence[nn.Linear]:
-        """Those it is made of."""
+        """The layers that it is built from."""
         return self._linears
 
     @property
     def gate(self) -> Gate:
-        """What the first of them goes through, if there is a gate."""
+        """The activation of the first layer, or Gate.NONE."""
         return self._gate
 
     @property
     def lines(self) -> list[int]:
-        """To which of its layers each 16 columns of its panels belong; none where some belong to several."""
+        """The layer to which each line of 16 packed columns belongs; empty if a line has columns of several layers."""
         if self._gate:
             return [0, 1] * self._packed.shape[0]
         if any(width % _HALF for width in self.widths[:-1]):
@@ -118,18 +122,18 @@ class NativeLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """Tells models what the weight is like, and fails those that compute with it."""
+        """A stand-in with the weight's shape and dtype. It raises if a model computes with it."""
         self.weight_read = True
         return TakenWeight.like(self.out_features, self.in_features, self.dtype)
 
     @property
     def byte_count(self) -> int:
-        """What the weights take of memory."""
+        """Memory of the packed weights in bytes."""
         return self._packed.nbytes
 
     @property
     def bias(self) -> Tensor | None:
-        """The bias of the only layer this is made of."""
+        """The bias of the only layer that this is built from."""
         (linear,) = self._linears
         return linear.bias
 
@@ -139,13 +143,13 @@ class NativeLinear(nn.Module):
         return output if self.exchange is None else self.exchange(output)
 
     def give_back(self) -> None:
-        """Returns their weights to the layers it was made of. It cannot be used any more."""
+        """Returns the weights to the layers that it was built from. It cannot be used afterwards."""
         parts = _unpack(self._packed, len(self._linears) if self._gate else 1)
         if not self._gate:
             parts = parts[0][: sum(self.widths)].split(self.widths)
         for linear, width, part in zip(self._linears, self.widths, parts, strict=True):
             del linear.forward
-            # It requires a gradient as models' weights do: torch multiplies others in another, often slower way.
+            # It requires gradients like a model's own weight: torch multiplies others in another, often slower way.
             linear.weight = nn.Parameter(part[:width].clone())
 
     def extra_repr(self) -> str:
@@ -168,17 +172,19 @@ class NativeLinear(nn.Module):
         )
         return output
 
-    def _lent(self, place: int, inputs: Tensor) -> Tensor:
-        """Returns what one of the layers it is made of computes, and keeps the others' until they are asked for."""
-        if inputs is not self._read or place not in self._left:
-            self._read, self._left = inputs, dict(enumerate(self._apart(inputs)))
-        output = self._left.pop(place)
-        if not self._left:
+    def _forward_of(self, place: int, inputs: Tensor) -> Tensor:
+        """Returns the output of one of the layers that it is built from; keeps the others' for calls with the same
+        inputs.
+        """
+        if inputs is not self._read or place not in self._pending:
+            self._read, self._pending = inputs, dict(enumerate(self._apart(inputs)))
+        output = self._pending.pop(place)
+        if not self._pending:
             self._read = None
         return output if self.exchange is None else self.exchange(output)
 
     def _apart(self, inputs: Tensor) -> Sequence[Tensor]:
-        """Returns what each of the layers it is made of computes."""
+        """Returns the output of each layer that it is built from."""
         if not self._gate:
             return self._computed(inputs, self._struct).split(self.widths, dim=-1)
         ungated = LayerStruct.from_buffer_copy(self._struct)
@@ -187,7 +193,7 @@ class NativeLinear(nn.Module):
         return [panels[..., i, :].flatten(-2)[..., :width] for i, width in enumerate(self.widths)]
 
     def _packed_bias(self, linears: Sequence[nn.Linear]) -> Tensor:
-        """Returns the float32 biases in the order of the panels' columns."""
+        """Returns the float32 biases in the order of the packed columns."""
         parts = [
             torch.zeros(linear.out_features) if linear.bias is None else linear.bias.detach().float()
             for linear in linears
@@ -201,13 +207,15 @@ def _stacked(linears: Sequence[nn.Linear]) -> Tensor:
 
 
 def _filled(rows: Tensor, to: int = _HALF) -> Tensor:
-    """Returns the rows with zeros added up to a multiple of `to`."""
+    """Returns the rows padded with zeros to a multiple of `to`."""
     missing = -len(rows) % to
     return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]) if missing else rows
 
 
 def _pack(parts: list[Tensor], arena: Arena) -> Tensor:
-    """Returns weights `[out, in]` as `[panels, input units, 32, numbers of a unit]`; two parts share each panel."""
+    """Packs weights `[out, in]` as `[panels, input units, 32, numbers of a unit]`. Two parts share the columns of each
+    panel.
+    """
     rows, width = parts[0].shape
     per = UNIT // parts[0].dtype.itemsize
     columns = PANEL // len(parts)
@@ -219,6 +227,6 @@ def _pack(parts: list[Tensor], arena: Arena) -> Tensor:
 
 
 def _unpack(packed: Tensor, count: int) -> Sequence[Tensor]:
-    """Returns the parts `[out, in]` that `_pack` made this of."""
+    """Returns the parts `[out, in]` from which `_pack` has built this."""
     _, units, _, per = packed.shape
     return [part.transpose(1, 2).reshape(-1, units * per) for part in packed.split(PANEL // count, dim=2)]

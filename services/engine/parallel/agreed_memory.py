@@ -1,4 +1,4 @@
-"""The memory of all ranks' devices as that of one: what is sized by it has the same size on all."""
+"""The device memory of the rank that has the least, so that all ranks choose the same sizes."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from services.engine.parallel.group import RankGroup
 
 
 class AgreedMemory:
-    """A DeviceMemory: that of the rank with the least of it. All ranks ask it in the same order."""
+    """A DeviceMemory with the least memory of any rank. All ranks have to call it in the same order."""
 
     def __init__(self, own: DeviceMemory, group: RankGroup) -> None:
         self._own = own

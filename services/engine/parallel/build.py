@@ -1,4 +1,4 @@
-"""Puts a runner together on every rank, and compares it with the model's own forward under the same plan."""
+"""Builds the runner of each rank, and compares it with the model's own forward under the same plan."""
 
 import logging
 from dataclasses import dataclass
@@ -29,19 +29,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RankParts:
-    """What one rank runs steps with."""
+    """What one rank needs to run steps."""
 
     runner: ModelRunner
     pool: PagePool
-    """The first rank's says which pages belong to whom; the others' are of use at load alone."""
+    """Allocates the pages of the cache. Only the first rank's is used after load."""
     memory: MemoryPlan
     rank_bytes: tuple[int, ...]
-    """What each rank holds of weights and of keys and values."""
+    """Bytes of weights and KV cache on each rank."""
     reading_seconds: float
     """See Parts."""
 
     def parts(self, settings: EngineSettings) -> Parts:
-        """Returns those of the first rank's engine."""
+        """Returns the parts of the first rank's engine."""
         reason = f"Its paged forward was compared with its own at load, both over {len(self.rank_bytes)} ranks."
         shares = settings.share_prefixes
         sequences, reading = settings.max_sequences, self.reading_seconds
@@ -49,7 +49,7 @@ class RankParts:
 
 
 def rank_parts(loaded: LoadedModel, settings: EngineSettings, group: RankGroup) -> RankParts:
-    """Returns a checked runner. All ranks call it with the same settings, and run the model together.
+    """Returns a runner that was compared with the model. All ranks call it at once with the same settings.
 
     Raises:
         ModelRefused: the results differ from the model's own, or the cache is too small.
@@ -57,7 +57,7 @@ def rank_parts(loaded: LoadedModel, settings: EngineSettings, group: RankGroup) 
     require_divided(loaded.model, group.rank.size)
     place_narrow(loaded.model, loaded.device, group.add_up, leads=group.rank.leads)
     weights = weight_bytes(loaded.model)
-    group.each(0)  # none waits within a step for one that still reads its weights
+    group.each(0)  # wait for all to load: the timeout of a forward is too short for that
     try:
         memory = AgreedMemory(memory_of(loaded.device), group)
         cache = PagedCache(loaded, settings, asked_layouts(loaded, settings), memory)

@@ -1,4 +1,4 @@
-"""The processes of all ranks but the first."""
+"""Starts and ends the processes of all ranks but the first."""
 
 import os
 import subprocess
@@ -7,14 +7,16 @@ import threading
 from collections.abc import Sequence
 
 _END_SECONDS = 5.0
-"""For one to end by itself."""
+"""How long `close` waits for a process before it kills it."""
 
 
 class Followers:
-    """Processes that end when this one does, however it ends: each reads a pipe that only this one holds."""
+    """Processes that end when this one does, however it ends: each reads from a pipe whose other end is closed then."""
 
     def __init__(self, module: str, letters: Sequence[str]) -> None:
-        """Starts `python -m module` for each rank but the first, and writes its letter to its standard input."""
+        """Starts `python -m module` for each rank but the first, and writes its letter (its parameters) to its standard
+        input.
+        """
         self._processes = [
             subprocess.Popen(  # noqa: S603 - this interpreter, and a module of ours
                 [sys.executable, "-m", module], stdin=subprocess.PIPE, env=os.environ | {"LOCAL_RANK": str(number)}
@@ -28,7 +30,7 @@ class Followers:
 
     @property
     def lost(self) -> str:
-        """What has become of one that has ended; nothing while none has."""
+        """Says which process has ended and how; an empty string while all run."""
         for number, process in enumerate(self._processes, 1):
             if (code := process.poll()) is not None:
                 return f"Rank {number} has ended with code {code}; its log says why."
@@ -36,11 +38,11 @@ class Followers:
 
     @property
     def ended(self) -> int:
-        """How many have ended."""
+        """The number of processes that have ended."""
         return sum(process.poll() is not None for process in self._processes)
 
     def close(self) -> None:
-        """Ends them: by themselves if they can."""
+        """Closes the pipes, so that the processes end, and kills those that do not end in time."""
         for process in self._processes:
             assert process.stdin is not None
             process.stdin.close()
@@ -53,13 +55,15 @@ class Followers:
 
 
 def live_while_led() -> str:
-    """Returns the letter of the process that started this one, and lets this one end when that does."""
+    """Returns the letter of the process that started this one, and starts a thread that ends this process with that
+    one.
+    """
     letter = sys.stdin.readline()
 
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1):
             pass
-        os._exit(0)  # whatever it waits for, it waits in vain
+        os._exit(0)  # a main thread that waits for the first rank would never return
 
     threading.Thread(target=wait, name="life-line", daemon=True).start()
     return letter

@@ -1,4 +1,4 @@
-"""What every rank but the first does from its start to its end."""
+"""The main function of every rank but the first."""
 
 import signal
 
@@ -11,13 +11,13 @@ from services.engine.parallel.runner import follow
 
 
 def run_rank(checkpoint: Checkpoint, settings: EngineSettings, rank: Rank, step_seconds: float) -> None:
-    """Loads this rank's part, and runs steps until the first rank ends it. Called by a process's main thread.
+    """Loads this rank's part of the model, and runs steps until the first rank ends. Call it from the main thread.
 
     Raises:
-        ModelRefused: the model cannot be run so.
+        ModelRefused: the model cannot be run this way.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # the first rank drains, and needs this one until then
+        signal.signal(number, signal.SIG_IGN)  # the first rank drains its requests, which takes all ranks
     group = RankGroup(rank, checkpoint.device, step_seconds)
     loaded = load_language_checkpoint(checkpoint)
     follow(rank_parts(loaded, settings, group).runner, group)

@@ -1,4 +1,4 @@
-"""The ranks of one model, and what they say to each other."""
+"""The process group of a model's ranks, and the messages between them."""
 
 import os
 import socket
@@ -15,43 +15,46 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 _JOIN_SECONDS = 600.0
-"""For all ranks to start: each imports what it needs from the same disk."""
+"""Timeout for all ranks to start, each of which imports from the same disk."""
 _FOR_EVER = timedelta(days=365)
-"""For the next step: nobody may ask anything for days."""
+"""Timeout for the next step, since there may be no request for days."""
 _AT_ONCE = 2048
-"""Numbers sent in one piece; steps that are longer take a second one."""
+"""Numbers of the first message of a step. Longer steps take a second message."""
 
 
 @dataclass(frozen=True)
 class Rank:
-    """Which of the processes that run one model this is, and where they meet."""
+    """The number of this process among those that run one model, and where they meet."""
 
     number: int = 0
     size: int = 1
     meeting: str = "env://"
-    """A URL of torch.distributed's: a file only this user reads, or what `torchrun` put into the environment."""
+    """A URL for torch.distributed's rendezvous: a file that only this user can read, or the environment set by
+    `torchrun`.
+    """
 
     @property
     def leads(self) -> bool:
-        """Whether it serves, and tells the others what to run."""
+        """Whether this is the first rank, which serves requests and tells the others what to run."""
         return self.number == 0
 
 
 class RankGroup:
-    """Joins this process to the others; what is computed together goes through torch's default group.
+    """The membership of this process in the group. Exchanges within a forward use torch's default group.
 
-    All of it stays on this machine: sockets are bound to its loopback device.
+    Nothing leaves this machine: sockets are bound to the loopback device.
     """
 
     def __init__(
         self, rank: Rank, device: torch.device, step_seconds: float, check: Callable[[], None] = lambda: None
     ) -> None:
-        """Returns when all ranks are there. Each computes on `device`; no exchange within a step may take longer.
+        """Returns when all ranks have joined. Each computes on `device`; `step_seconds` is the timeout of an exchange
+        in a step.
 
-        `check` is called while it waits, and raises where waiting is in vain.
+        `check` is called repeatedly during the wait; it raises to end a wait that cannot succeed.
 
         Raises:
-            TimeoutError: the others did not come.
+            TimeoutError: not all ranks joined in time.
         """
         self.rank = rank
         loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
@@ -68,11 +71,11 @@ class RankGroup:
             world_size=rank.size,
             timeout=timedelta(seconds=step_seconds),
         )
-        # Beside the device's own: what is told does not wait for what the device still computes.
+        # A group on the CPU for messages, so that they do not wait for what the device still computes.
         self._told: Any = dist.new_group(backend="gloo", timeout=_FOR_EVER)
 
     def tell(self, numbers: list[int]) -> None:
-        """Sends the first rank's numbers to the others, which `hear` them."""
+        """Sends numbers from the first rank to the others, which receive them by `hear`."""
         whole = np.array([len(numbers), *numbers], dtype=np.int64)
         first = np.zeros(_AT_ONCE, dtype=np.int64)
         first[: len(whole)] = whole[:_AT_ONCE]
@@ -81,7 +84,7 @@ class RankGroup:
             dist.broadcast(torch.from_numpy(whole[_AT_ONCE:]), 0, group=self._told)
 
     def hear(self) -> list[int]:
-        """Waits for what the first rank tells, for as long as that takes."""
+        """Waits, without a timeout, for the numbers that the first rank sends by `tell`."""
         first = torch.empty(_AT_ONCE, dtype=torch.int64)
         dist.broadcast(first, 0, group=self._told)
         count, *numbers = first.tolist()
@@ -92,33 +95,35 @@ class RankGroup:
         return numbers[:count]
 
     def each(self, number: int) -> list[int]:
-        """Returns the number that every rank gives, by rank; waits for the slowest as long as that takes."""
+        """Returns the numbers that all ranks pass, by rank. Waits for the slowest without a timeout."""
         found = [torch.zeros(1, dtype=torch.int64) for _ in range(self.rank.size)]
         dist.all_gather(found, torch.tensor([number]), group=self._told)
         return [int(one) for one in found]
 
     def agreed(self, holds: bool) -> bool:
-        """Returns whether it holds on every rank; waits as `each` does."""
+        """Returns whether `holds` is true on every rank. Waits as `each` does."""
         return all(self.each(int(holds)))
 
     @staticmethod
     def add_up(numbers: Tensor) -> Tensor:
-        """Adds up what all ranks give, where that is, and returns it. A part of a forward."""
+        """All-reduce: replaces the tensor by the sum over all ranks, in place, and returns it. Part of a forward."""
         dist.all_reduce(numbers)
         return numbers
 
     @staticmethod
     def share(numbers: Tensor) -> None:
-        """Gives all ranks what the first one has there. A part of a step."""
+        """Broadcast: replaces the tensor by that of the first rank, in place. Part of a step."""
         dist.broadcast(numbers, 0)
 
     def close(self) -> None:
-        """Leaves the others."""
+        """Leaves the group."""
         dist.destroy_process_group()
 
 
 def _meet(store: Any, size: int, check: Callable[[], None]) -> None:
-    """Returns when as many processes as that have called it. The group's own patience is a step's."""
+    """Returns when `size` processes have called it. The group's own timeout, that of a step, would be too short for
+    this.
+    """
     end = time.monotonic() + _JOIN_SECONDS
     store.add("met", 1)
     while store.add("met", 0) < size:

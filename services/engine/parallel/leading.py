@@ -1,4 +1,4 @@
-"""The first rank's side of a model that is divided: it starts the others, looks after them, and lets them go."""
+"""The first rank's side of tensor parallelism: starts the other ranks, notices when one is lost, and ends them."""
 
 import os
 import shutil
@@ -22,14 +22,14 @@ from services.engine.parallel.plan import require_divisible
 from services.engine.parallel.runner import LeadingRunner
 
 STEP_SECONDS = 30.0
-"""No exchange within a step takes longer: prompts are read in pieces of a second or so."""
+"""Timeout of an exchange within a step. A step takes a second or so at most, since prompts are read in chunks."""
 
 
 def started_rank(size: int) -> Rank | None:
-    """Returns which rank `torchrun` has started this process as; None where it has not.
+    """Returns the rank that `torchrun` has given this process; None if it was not started by `torchrun`.
 
     Raises:
-        ModelRefused: it has started another number of processes.
+        ModelRefused: torchrun has started another number of processes than `size`.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
@@ -40,10 +40,10 @@ def started_rank(size: int) -> Rank | None:
 
 
 def divided(checkpoint: Checkpoint, device: str, rank: Rank) -> Checkpoint:
-    """Returns what this rank loads; `device` is the setting.
+    """Returns the checkpoint for this rank, on its device. `device` is the operator's setting.
 
     Raises:
-        ModelRefused: there are fewer GPUs than ranks, or the setting names one of them.
+        ModelRefused: there are fewer GPUs than ranks, or the setting names a single device.
     """
     asked, gpus = f"--tensor-parallel {rank.size}", torch.cuda.device_count()
     if ":" in device or (gpus and device == "cpu"):
@@ -55,7 +55,7 @@ def divided(checkpoint: Checkpoint, device: str, rank: Rank) -> Checkpoint:
 
 
 class Leading:
-    """What the first rank holds of the others."""
+    """The other ranks, as the first one sees them."""
 
     def __init__(
         self,
@@ -65,12 +65,13 @@ class Leading:
         module: str,
         letter: Callable[[Rank], str],
     ) -> None:
-        """Starts the other ranks as `python -m module` with a letter for each, unless `rank` was started with them.
+        """Starts the other ranks as `python -m module` with a letter for each, unless torchrun has started all
+        (`rank`).
 
-        No exchange within a step may take longer than `step_seconds`.
+        `step_seconds` is the timeout of an exchange within a step.
 
         Raises:
-            ModelRefused: the model cannot be divided, or a rank ended before it was there.
+            ModelRefused: the model cannot be divided, or a rank ended before it joined.
         """
         require_divisible(checkpoint, read_config(checkpoint))
         size, self._folder = checkpoint.rank_count, Path(tempfile.mkdtemp(prefix="sensorium-"))
@@ -94,7 +95,7 @@ class Leading:
         return replace(engine_of(loaded, made.parts(settings), settings, metrics), rank_bytes=made.rank_bytes)
 
     def parts(self, loaded: LoadedModel, settings: EngineSettings) -> RankParts:
-        """Returns what the engine of all ranks is put together from. Raises ModelRefused."""
+        """Returns the parts of the engine of all ranks. Raises ModelRefused."""
         try:
             made = rank_parts(loaded, settings, self._group)
         except RuntimeError as error:
@@ -105,13 +106,13 @@ class Leading:
         return made
 
     def trouble(self) -> str:
-        """Returns `rank_lost` where no step can be run any more, or else nothing. Any thread."""
+        """Returns `rank_lost` if no step can be run any more, else an empty string. May be called from any thread."""
         since = None if self._runner is None else self._runner.busy_since
         late = since is not None and time.monotonic() - since > self._step_seconds
         return "rank_lost" if late or self._followers.lost else ""
 
     def close(self) -> None:
-        """Lets the others go. No step may be running."""
+        """Ends the other ranks. No step may be running."""
         if self._runner is not None and not self._runner.lost:
             self._runner.end()
         self._followers.close()

@@ -1,4 +1,4 @@
-"""Puts layers with weights of 8 bits, of which each rank has rounded its own part, in the place of a model's own."""
+"""Replaces layers by 8-bit ones, from the part of each weight that this rank has rounded while it was read."""
 
 import torch
 from torch import nn
@@ -17,12 +17,12 @@ from services.engine.parallel.styles import local, style_of
 
 @torch.no_grad()
 def place_narrow(model: PreTrainedModel, device: torch.device, exchange: Exchange, *, leads: bool) -> None:
-    """Replaces the layers whose weights were rounded while they were read, if they were.
+    """Replaces the layers whose weights were rounded while they were read; does nothing if none were to be rounded.
 
-    Layers with a part of a sum go through `exchange`; their bias is left to the rank that `leads`.
+    Row-parallel layers get `exchange` for their sums; only the rank that `leads` keeps their bias.
 
     Raises:
-        ModelRefused: there are none.
+        ModelRefused: the model has no layer that could be rounded.
     """
     reader = reader_of(model)
     if reader is None:

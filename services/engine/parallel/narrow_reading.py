@@ -1,4 +1,6 @@
-"""Rounds weights to 8 bits while transformers reads a rank's part of them: one is wide at a time."""
+"""Rounds this rank's part of each weight to 8 bits while transformers reads it, so that few are wide in memory at a
+time.
+"""
 
 from typing import Any
 
@@ -19,7 +21,7 @@ _METHOD = "sensorium-narrow"
 
 
 class NarrowConfig(QuantizationConfigMixin):
-    """Lets transformers read weights by a NarrowReader."""
+    """Makes transformers read weights with a NarrowReader."""
 
     def __init__(self, kind: NarrowKind) -> None:
         self.quant_method = _METHOD  # type: ignore[assignment]
@@ -27,36 +29,36 @@ class NarrowConfig(QuantizationConfigMixin):
 
 
 class NarrowReader(HfQuantizer):
-    """Keeps this rank's numbers of each weight aside, in whose place the model has an empty one of the whole shape."""
+    """Keeps this rank's rounded numbers of each weight; the model keeps an unused parameter of the whole shape."""
 
     def __init__(self, quantization_config: NarrowConfig, **kwargs: Any) -> None:
         super().__init__(quantization_config, **kwargs)
         self.kind: NarrowKind = quantization_config.kind
         self.read: dict[str, Narrowed] = {}
-        """By the names of the weights."""
+        """Rounded numbers by weight name."""
         self._names: frozenset[str] | None = None
 
     def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **_: Any) -> bool:
-        """Returns whether that weight is rounded. Called when it is known how the model is divided."""
+        """Returns whether that weight is rounded. transformers calls it once the model's parallel plan is applied."""
         if self._names is None:
             self._names = _rounded_names(model)
         return param_name in self._names
 
     def param_element_size(self, model: PreTrainedModel, param_name: str, param: Tensor) -> float:
-        """Returns how many bytes a number will take, by which memory is asked for."""
+        """Returns the bytes per number after loading, by which transformers allocates memory."""
         return 1 if self.param_needs_quantization(model, param_name) else param.element_size()
 
     def get_quantize_ops(self) -> ConversionOps:
-        """Returns what rounds a weight."""
+        """Returns the operation that rounds a weight."""
         return _Rounding(self)
 
     @property
     def is_trainable(self) -> bool:  # type: ignore[override]
-        """Whether what was rounded can be trained."""
+        """Whether rounded weights can be trained."""
         return False
 
     def is_serializable(self) -> bool:  # type: ignore[override]
-        """Returns whether it can be saved."""
+        """Returns whether rounded weights can be saved."""
         return False
 
 
@@ -72,7 +74,7 @@ class _Rounding(ConversionOps):
     def convert(  # type: ignore[override]
         self, input_dict: dict[str, Any], *, model: PreTrainedModel, missing_keys: set[str], **_: Any
     ) -> dict[str, Any]:
-        """Takes those that are rounded, where this rank's part lies, and leaves the others to the model."""
+        """Takes the weights that are rounded, this rank's part of each, and returns the others to transformers."""
         left: dict[str, Any] = {}
         for name in list(input_dict):
             given, reader = input_dict.pop(name), self._reader
@@ -90,13 +92,13 @@ class _Rounding(ConversionOps):
 
 
 def reader_of(model: PreTrainedModel) -> NarrowReader | None:
-    """Returns what has read the model's weights, if they are rounded."""
+    """Returns the NarrowReader that has read the model's weights, or None."""
     reader = getattr(model, "hf_quantizer", None)
     return reader if isinstance(reader, NarrowReader) else None
 
 
 def rounded_count(model: PreTrainedModel) -> int:
-    """Returns how many weights take 8 bits, over all ranks where each has a part of them."""
+    """Returns the number of 8-bit weights, counted over all ranks if they are divided."""
     reader = reader_of(model)
     if reader is None:
         return narrow_count(model)
@@ -104,7 +106,7 @@ def rounded_count(model: PreTrainedModel) -> int:
 
 
 def _rounded_names(model: PreTrainedModel) -> frozenset[str]:
-    """Returns the weights of layers that are divided by their outputs or their inputs alone, or not at all."""
+    """Returns the names of weights that are divided by outputs or by inputs, or not at all."""
     found: set[str] = set()
     tied = {*model.all_tied_weights_keys.keys(), *model.all_tied_weights_keys.values()}
     for module, places in replaceable(model).items():

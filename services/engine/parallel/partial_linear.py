@@ -9,9 +9,9 @@ Exchange = Callable[[Tensor], Tensor]
 
 
 class PartialLinear(nn.Linear):
-    """Computes what the whole layer does, `[..., in / ranks] -> [..., out]`, with this rank's columns of its weight.
+    """Computes `[..., in / ranks] -> [..., out]` with this rank's columns of the weight, and sums over all ranks.
 
-    A faster module in its place must add the bias, which only one rank has, before the exchange.
+    Only one rank has the bias. A faster module in its place must add it before the exchange.
     """
 
     exchange: Exchange
@@ -22,5 +22,5 @@ class PartialLinear(nn.Linear):
 
 
 def exchange_of(linear: nn.Module) -> Exchange | None:
-    """Returns the all-reduce behind a layer's product; None where it needs none."""
-    return getattr(linear, "exchange", None)  # narrow layers have one too, or none
+    """Returns the all-reduce of a layer's product, or None if it needs none."""
+    return getattr(linear, "exchange", None)  # NarrowLinear has the attribute too

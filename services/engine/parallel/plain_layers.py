@@ -1,4 +1,4 @@
-"""Layers of a divided model as plain ones, which fused layers can take the place of."""
+"""Turns the tensor parallel layers of a model into plain modules with this rank's weights, which can be fused."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from services.engine.parallel.partial_linear import Exchange, PartialLinear
 from services.engine.parallel.styles import are_divided_experts, local, style_of
 
 _SUMS = {"o_proj", "down_proj"}
-"""Layers that are given what those beside them leave divided, so that each rank has a part of their sums."""
+"""Row-parallel layers: their inputs are divided, so that each rank has a part of their sums."""
 
 
 class SummedExperts(nn.Module):
-    """Plain experts with a part of the weights of each, whose results are added up over all ranks."""
+    """Plain experts with this rank's part of each expert's weights. Results are summed over all ranks."""
 
     def __init__(self, experts: nn.Module, exchange: Exchange) -> None:
         super().__init__()
@@ -31,17 +31,17 @@ class SummedExperts(nn.Module):
 
 @torch.no_grad()
 def make_plain(model: PreTrainedModel, exchange: Exchange, *, leads: bool) -> None:
-    """Replaces the linear layers of attention and of gated feed-forward layers by plain ones of this rank's weights.
+    """Replaces the linear layers of attention and of gated feed-forward layers by plain ones with this rank's weights.
 
-    Experts become plain too. What transformers' plan divides in another way stays. The bias of a sum is left to the
-    rank that `leads`.
+    Experts become plain too. Layers that transformers' plan divides differently stay. Only the rank that `leads` keeps
+    the bias of row-parallel layers.
     """
     for name, module in list(model.named_modules()):
         if is_attention(module) or is_gated_mlp(module):
             linears = linear_children(module)
             if all(style_of(model, f"{name}.{child}") == _linear_style(child) for child in linears):
                 for child, linear in linears.items():
-                    if isinstance(linear, nn.Linear):  # narrow ones are plain
+                    if isinstance(linear, nn.Linear):  # NarrowLinear is plain already
                         setattr(module, child, _plain(linear, exchange if child in _SUMS else None, leads=leads))
         elif are_divided_experts(model, name, module):
             parent, _, child = name.rpartition(".")
@@ -49,20 +49,20 @@ def make_plain(model: PreTrainedModel, exchange: Exchange, *, leads: bool) -> No
 
 
 def _linear_style(name: str) -> str:
-    """Returns how linear layers of that name are divided as a rule."""
+    """Returns how linear layers of that name are usually divided."""
     return "rowwise" if name in _SUMS else "colwise"
 
 
 def _plain_experts(experts: Any) -> nn.Module:
-    """Returns the same experts with this rank's weights and without an exchange."""
+    """Returns the same experts with this rank's weights and without the plan's hooks."""
     for name in weight_names(experts):
         setattr(experts, name, nn.Parameter(local(getattr(experts, name))))
     return without_plan(experts)
 
 
 def without_plan(experts: Any) -> nn.Module:
-    """Returns the same experts, called without what the plan does around them."""
-    del experts.forward  # the plan's, with the class's behind it
+    """Returns the same experts without the forward that the plan has put around theirs."""
+    del experts.forward  # the plan's; the class's own shows again
     return experts
 
 

@@ -1,4 +1,4 @@
-"""Whether a model can be divided among ranks, and what each of them gets."""
+"""Checks whether a model can be divided among ranks."""
 
 import math
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ from services.engine.parallel.styles import local
 from services.engine.quantization import own_quantization
 
 _DIVIDED = ("num_attention_heads", "num_key_value_heads", "intermediate_size", "moe_intermediate_size", "vocab_size")
-"""Sizes of a configuration that are divided among ranks, where it has them."""
+"""Sizes in a configuration that have to be divisible by the number of ranks."""
 _MOST_KEPT = 0.5
-"""Of its weights that each rank may hold whole: else the memory of further GPUs is all but wasted."""
+"""Greatest share of weights that each rank may hold whole: with more, further GPUs would add hardly any memory."""
 
 
 def require_divisible(checkpoint: Checkpoint, config: PretrainedConfig) -> None:
-    """Checks what can be told before weights are read.
+    """Checks, before weights are read, that the model can be divided.
 
     Raises:
-        ModelRefused: the model cannot be divided among so many ranks. The message says what can.
+        ModelRefused: it cannot be divided among so many ranks. The message says what is possible.
     """
     size, text = checkpoint.rank_count, config.get_text_config()
     asked = f"--tensor-parallel {size}: {checkpoint.source}"
@@ -50,10 +50,10 @@ def require_divisible(checkpoint: Checkpoint, config: PretrainedConfig) -> None:
 
 
 def require_divided(model: PreTrainedModel, size: int) -> None:
-    """Checks what the plan has made of the model.
+    """Checks that the plan has divided most of the loaded weights.
 
     Raises:
-        ModelRefused: it leaves most of the weights whole on every rank.
+        ModelRefused: most of the weights are whole on every rank.
     """
     whole = sum(parameter.numel() for parameter in model.parameters() if not isinstance(parameter, DTensor))
     share = whole / model.num_parameters()
@@ -65,7 +65,7 @@ def require_divided(model: PreTrainedModel, size: int) -> None:
 
 
 def weight_bytes(model: PreTrainedModel) -> int:
-    """Returns how much of its weights this rank holds."""
+    """Returns the bytes of weights that this rank holds."""
     held = {tensor.data_ptr(): tensor.nbytes for tensor in map(local, model.parameters())}
     return sum(held.values())
 

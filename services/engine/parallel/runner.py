@@ -1,4 +1,4 @@
-"""Runs a step on all ranks."""
+"""Runs each step on all ranks."""
 
 import time
 from collections.abc import Callable, Collection
@@ -23,21 +23,21 @@ T = TypeVar("T")
 
 
 class LeadingRunner(ModelRunner):
-    """The first rank's: tells the others the rows, and runs them too.
+    """The first rank's runner: sends the rows of a step to the other ranks, and runs them too.
 
-    The ranks wait for one another within a forward, so one that fails there cannot take the step back: it is the end of
-    all of them.
+    The ranks wait for each other within a forward, so a rank that fails there cannot repeat the step: all ranks have to
+    end.
     """
 
     def __init__(self, loaded: LoadedModel, backend: AttentionBackend, cache: KVCache, group: RankGroup) -> None:
         super().__init__(loaded.model, backend, cache, loaded.device)
         self._group = group
         self.busy_since: float | None = None
-        """When the exchange began that is going on, on the clock of `time.monotonic`."""
+        """Start of the running exchange, as `time.monotonic` seconds; None if there is none."""
         self.lost = False
         """Whether no step can be run any more."""
         self.took: Callable[[float], object] = lambda _seconds: None
-        """Is told how many seconds it took to tell the others."""
+        """Called with the seconds that each message to the other ranks took."""
 
     def run(self, rows: Collection[Row[CachedTokens]]) -> Tensor:
         """See Runner. Raises DeviceFault."""
@@ -45,7 +45,7 @@ class LeadingRunner(ModelRunner):
         def all_ranks() -> Tensor:
             self._tell([Order.RUN, *packed_rows(rows)])
             logits = super(LeadingRunner, self).run(rows)
-            if logits.is_cuda:  # a rank that hangs is noticed here
+            if logits.is_cuda:  # wait here, so that `busy_since` shows a rank that hangs
                 torch.cuda.current_stream(logits.device).synchronize()
             return logits
 
@@ -68,7 +68,7 @@ class LeadingRunner(ModelRunner):
         step = self._together(all_ranks)
         if step is None or step.rest is None:
             return step
-        return replace(step, rest=partial(self._together, step.rest))  # the others wait for what is chosen
+        return replace(step, rest=partial(self._together, step.rest))  # the other ranks wait for the chosen tokens
 
     def fork(self, pairs: Collection[tuple[CachedTokens, CachedTokens]]) -> None:
         """See Runner. Raises DeviceFault."""
@@ -82,7 +82,7 @@ class LeadingRunner(ModelRunner):
             self._together(all_ranks)
 
     def end(self) -> None:
-        """Lets the others go, unless they are lost."""
+        """Ends the other ranks, unless one is lost."""
         if not self.lost:
             self._together(lambda: self._tell([Order.END]))
 
@@ -105,7 +105,7 @@ class LeadingRunner(ModelRunner):
 
 
 def follow(runner: ModelRunner, group: RankGroup) -> None:
-    """Runs what the first rank tells, until that ends."""
+    """Runs the steps that the first rank sends, until it sends the end."""
     while (told := group.hear())[0] != Order.END:
         order, *numbers = told
         if order == Order.RUN:

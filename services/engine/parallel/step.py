@@ -1,4 +1,4 @@
-"""A step in numbers, as the first rank tells it to the others."""
+"""Encodes a step as numbers, which the first rank sends to the others."""
 
 from collections.abc import Collection
 from enum import IntEnum
@@ -11,19 +11,19 @@ _COUNTS = 6
 
 
 class Order(IntEnum):
-    """What the others are to do; it comes first."""
+    """What the other ranks have to do: the first number of a message."""
 
     END = 0
     RUN = 1
     """Run rows: for each its counts, its new tokens, and its pages."""
     COPY = 2
-    """Copy pages: how many, these pages, and where each goes."""
+    """Copy pages: how many, the source pages, then the target pages."""
     LAUNCH = 3
-    """Replay a recorded step: how many rows continue one of the step before, which that is of each, and the rows."""
+    """Replay a recorded step: the number of rows that continue one of the previous step, their indices there, rows."""
 
 
 def packed_rows(rows: Collection[Row[CachedTokens]]) -> list[int]:
-    """Returns the rows in numbers."""
+    """Encodes rows as numbers."""
     numbers: list[int] = []
     for row in rows:
         first, pages = row.sequence.computed, row.sequence.pages
@@ -33,7 +33,7 @@ def packed_rows(rows: Collection[Row[CachedTokens]]) -> list[int]:
 
 
 def rows_of(numbers: list[int]) -> list[Row[CachedTokens]]:
-    """Returns rows by which a runner computes the same; of tokens computed before, only the number is true."""
+    """Decodes rows, so that a runner computes the same. Tokens computed before are zeros: only their number counts."""
     rows: list[Row[CachedTokens]] = []
     place = 0
     while place < len(numbers):
@@ -47,11 +47,11 @@ def rows_of(numbers: list[int]) -> list[Row[CachedTokens]]:
 
 
 def packed_launch(rows: Collection[Row[Sequence]], after: LaunchedStep | None) -> list[int]:
-    """Returns in numbers what a step is launched with."""
+    """Encodes the launch of a recorded step."""
     if after is None:
         return [Order.LAUNCH, 0, *packed_rows(rows)]
     numbers = [Order.LAUNCH, len(rows), *(after.places[row.sequence] for row in rows)]
-    for row in rows:  # of the last token that is known, which the step before may have yet to compute
+    for row in rows:  # each computes its last known token; the previous step may still have to choose it
         known, pages = len(row.sequence.token_ids), row.sequence.pages
         numbers += (known - 1, 1, 0, 0, True, len(pages), 0, *pages)
     return numbers

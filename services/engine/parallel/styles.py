@@ -1,4 +1,4 @@
-"""How transformers' plan divides the parts of a model, and what a rank has of them."""
+"""How transformers' tensor parallel plan divides the layers of a model."""
 
 import re
 
@@ -10,12 +10,12 @@ from services.engine.experts import weight_names
 
 
 def style_of(model: PreTrainedModel, name: str) -> str | None:
-    """Returns how the plan divides a layer, in transformers' words."""
+    """Returns how the plan divides a layer, such as "colwise"; None if it does not."""
     return model.tp_plan.get(re.sub(r"\.\d+(?=\.)", ".*", name))
 
 
 def are_divided_experts(model: PreTrainedModel, name: str, module: nn.Module) -> bool:
-    """Returns whether each rank has a part of every expert, and nothing is added to their products."""
+    """Returns whether each rank has a part of every expert, and the experts have no bias."""
     if style_of(model, name) != "moe_tp_experts" or not hasattr(module, "has_gate"):
         return False
     styles = {child: style_of(model, f"{name}.{child}") for child, _ in module.named_parameters(recurse=False)}
@@ -23,5 +23,5 @@ def are_divided_experts(model: PreTrainedModel, name: str, module: nn.Module) ->
 
 
 def local(parameter: Tensor) -> Tensor:
-    """Returns what this rank holds of a parameter."""
+    """Returns this rank's part of a parameter."""
     return parameter.to_local() if isinstance(parameter, DTensor) else parameter

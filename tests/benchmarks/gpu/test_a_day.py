@@ -1,4 +1,4 @@
-"""A day with a GPU that is none: its parts fail, hang, and leave programs behind."""
+"""A day with a simulated GPU: parts fail, hang, and leave processes behind."""
 
 import json
 import os

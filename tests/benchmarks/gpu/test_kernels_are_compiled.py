@@ -1,4 +1,4 @@
-"""The kernels as a real model launches them, compiled for an H100: more is refused there than by the interpreter."""
+"""The kernels as a real model launches them, compiled for an H100, whose compiler refuses more than the interpreter."""
 
 import json
 import os
@@ -16,7 +16,7 @@ BY_TENSOR_CORES = {"attend_token", "attend_reading", "multiply_rows", "multiply_
 
 
 def compiled(folder: Path, *arguments: str) -> Any:
-    """Returns what became of kernels. In a process of its own, since in this one they are interpreted."""
+    """Returns the compiled kernels. Runs in a process of its own, since in this one kernels are interpreted."""
     file = folder / "compiled.json"
     command = [sys.executable, "-m", "benchmarks.gpu.compiled", *arguments, "--capability", "90", "--json", str(file)]
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
@@ -39,7 +39,7 @@ def test_all_kernels_fit_an_h100_without_spilling(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_what_a_race_tries_fits_an_h100_several_times(tmp_path: Path) -> None:
-    """A tile of which a multiprocessor holds one program alone waits where others would go on."""
+    """With a tile of which a multiprocessor holds only one program, nothing runs while that program waits."""
     lines = compiled(tmp_path, *RACED)["lines"]
     tried = [line["binary"] for line in lines if line["kernel"] in ("attend_token", "multiply_rows")]
     assert len(tried) >= 25

@@ -1,4 +1,4 @@
-"""Kernels of all layers are told together, beside what their part of a step takes at least."""
+"""Kernels of all layers are reported together, with the least time of their part of a step."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def portions() -> Portions:
 
 
 def step(names: list[str], begin: float) -> list[Span]:
-    """Each kernel begins 2 us before the one in front of it ends, and ends 10 us behind it."""
+    """Each kernel begins 2 us before the previous one ends, and ends 10 us after it."""
     return [(begin + 10 * i - 2, begin + 10 * i + 10, name) for i, name in enumerate(names)]
 
 

@@ -1,4 +1,4 @@
-"""The parts of a day are commands that there are, with options that they have."""
+"""The parts of a day are existing commands with existing options."""
 
 from importlib import import_module
 from pathlib import Path
@@ -32,5 +32,5 @@ def test_its_command_is_understood(part: Part) -> None:
 
 
 def module_of(name: str) -> str:
-    """Returns what `python -m` runs."""
+    """Returns the module that `python -m` runs."""
     return f"{name}.__main__" if (ROOT / name.replace(".", "/")).is_dir() else name

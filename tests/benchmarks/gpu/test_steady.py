@@ -4,7 +4,7 @@ from benchmarks.gpu.steady import Steady, steady
 
 
 def messages(first: float, step: float, sizes: list[int]) -> list[float]:
-    """Returns when tokens come that are made each `step` seconds and sent so many together."""
+    """Returns the arrival times of tokens that are made every `step` seconds and sent so many together."""
     return [first + step * (sum(sizes[: i + 1]) - 1) for i, size in enumerate(sizes) for _ in range(size)]
 
 

@@ -1,4 +1,4 @@
-"""Recorded steps are replayed alone, with rows that have read their prompts, on a GPU that is pretended."""
+"""Recorded steps are replayed alone on a simulated GPU, with rows that have read their prompts."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -31,7 +31,7 @@ CEILINGS = Ceilings(4e12, 7e14)
 
 
 class CountingGraphs(PretendedGraphs):
-    """Each replay takes SECONDS on a clock of its own."""
+    """Each replay takes SECONDS on a simulated clock."""
 
     clock = 0.0
 
@@ -45,7 +45,7 @@ class CountingGraphs(PretendedGraphs):
 
 
 class Event:
-    """Stands for a CUDA event."""
+    """Replaces a CUDA event."""
 
     def __init__(self, enable_timing: bool) -> None:
         self.at = float("nan")

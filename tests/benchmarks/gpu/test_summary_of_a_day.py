@@ -1,4 +1,4 @@
-"""The page about a day: aims beside figures, and tests that failed or did not end."""
+"""The page about a day: aims and figures, and tests that failed or did not end."""
 
 import os
 import subprocess
@@ -26,7 +26,9 @@ def test_that_ends_all(): os._exit(3)
 
 
 def line(rows: int, decode: float, alone: float) -> Line:
-    """Of an engine that may decode 1,000 tokens a second, of steps that may take a millisecond."""
+    """Returns the results of an engine with a roofline of 1,000 tokens a second, and steps with a roofline of a
+    millisecond.
+    """
     kernels = [
         KernelTime("qkv", "multiply_rows", 16, 4.0, 5.0, 2.5),
         KernelTime("", "find_likeliest", 1, 20.0, 20.0, 0),

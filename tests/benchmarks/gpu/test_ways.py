@@ -13,7 +13,7 @@ ROWS = 32
 
 
 class Layer(nn.Module):
-    """Two products and a gated layer, of which some won a race."""
+    """Two products and a gated layer, some of which won a race."""
 
     def __init__(self) -> None:
         super().__init__()

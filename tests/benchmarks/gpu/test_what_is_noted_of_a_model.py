@@ -1,4 +1,4 @@
-"""What is told of a model before it is measured."""
+"""The note about a model that is printed before it is measured."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ def test_it_is_told_which_sums_are_left_to_readers(left: tuple[int, ...], told: 
     nothing: Any = SimpleNamespace()
     norm = GpuNorm(torch.ones(8), 0.0)
     layer = GpuDecoderLayer(nothing, nothing, (norm, None, norm, None))
-    layer.sums_left = frozenset(left)
+    layer.unsummed_tiles = frozenset(left)
     model: Any = nn.ModuleList([layer, GpuLinear([nn.Linear(8, 8)])])
     model.get_memory_footprint = lambda: 2e9
     runner = Mock(spec=ModelRunner, recorded=None, allowed_error=0.01, backend=nothing)

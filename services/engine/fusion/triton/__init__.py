@@ -1,9 +1,9 @@
-"""The same for a GPU: what stands between a model's large products, in Triton, and products of a single row.
+"""Fused modules for a GPU in Triton: everything between a model's large products, and products of one or a few rows.
 
-`TRITON_INTERPRET=1`, set before these are imported, runs the kernels on the CPU.
+`TRITON_INTERPRET=1`, set before these modules are imported, runs the kernels on the CPU.
 """
 
 import os
 
-# Multiplied and added at once, which Triton does by itself up to 3.9 and warns that it will not from 3.10 on.
+# Keep fused multiply-add: Triton has it on by default up to 3.9, and warns that this changes in 3.10.
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")

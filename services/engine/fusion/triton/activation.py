@@ -1,4 +1,4 @@
-"""The activations of gated layers, in a kernel."""
+"""Activations of gated layers, for use in kernels."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
 import triton
@@ -7,10 +7,10 @@ import triton.language as tl
 
 @triton.jit
 def activated(x, ACTIVATION: tl.constexpr):
-    """Returns float32 `x` behind an activation, by its number in `Gate`. No exponential is let overflow."""
+    """Returns an activation, by its number in `Gate`, of float32 `x`. Exponents are capped so that none overflows."""
     if ACTIVATION == 1:
         found = x / (1.0 + tl.exp(tl.minimum(-x, 80.0)))
-    elif ACTIVATION == 2:  # its tangent by an exponential that never overflows into a quotient of infinities
+    elif ACTIVATION == 2:  # tanh by one capped exponential: inf / inf cannot occur
         inner = 0.7978845608028654 * (x + 0.044715 * x * x * x)
         found = x * (1.0 - 1.0 / (tl.exp(tl.minimum(2.0 * inner, 80.0)) + 1.0))
     elif ACTIVATION == 3:

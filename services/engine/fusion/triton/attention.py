@@ -1,6 +1,6 @@
-"""Attention layers: queries, keys and values in one product, their norm and rotation and the cache in one pass."""
+"""Attention layers: one product for queries, keys and values; one kernel that norms, rotates and fills the KV cache."""
 
-# Kernels are launched with other arguments than they are written with.
+# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
 # pyright: reportCallIssue=false
 from typing import Any
 
@@ -22,7 +22,10 @@ Angles = tuple[Tensor, Tensor]
 
 
 class GpuAttention(nn.Module):
-    """Projects, normalizes if there are norms, rotates pairs half the rotated width apart, attends, projects back."""
+    """Projects, norms heads if the model does, applies rotary embeddings, attends, and projects back.
+
+    The two numbers of a rotated pair are half the rotated width apart.
+    """
 
     def __init__(
         self,
@@ -49,10 +52,10 @@ class GpuAttention(nn.Module):
         return self.output(self.attended(packed, position_embeddings, attention_call)).unsqueeze(0), None
 
     def attended(self, packed: Tensor, angles: Angles, call: AttentionCall) -> Tensor:
-        """Returns `[T, heads * value_width]` of `[T, queries | keys | values]`, whose queries it changes.
+        """Returns `[T, heads * value_width]` of `[T, queries | keys | values]`. The queries may be changed in place.
 
         Raises:
-            ValueError: the angles are for another width.
+            ValueError: the angles are not `rotated` wide.
         """
         plan: TritonPlan = call.plan
         backend: TritonAttention = call.backend  # type: ignore[assignment]
@@ -80,13 +83,13 @@ class GpuAttention(nn.Module):
         return backend.attend(self.layer, queries, nothing, nothing, plan).view(count, -1)
 
     def give_back(self) -> None:
-        """Does nothing: the layers it was made of have their weights still."""
+        """Does nothing: the layers that it was built from still have their weights."""
 
 
 def gpu_attention(module: nn.Module, seen: Observation, backend: TritonAttention) -> GpuAttention | None:
-    """Returns what may compute the same as `module`, or None where it is none of the attention layers known.
+    """Returns a fused layer for `module`, or None if it is not of a known kind.
 
-    `seen` is a call of it, or of the layer it is part of.
+    `seen` is a call of the module, or of the decoder layer around it.
     """
     angles, known = seen.named.get("position_embeddings"), backend.layer(getattr(module, "layer_idx", None))
     if not is_attention(module) or not isinstance(angles, tuple) or known is None:

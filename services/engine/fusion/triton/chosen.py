@@ -1,4 +1,4 @@
-"""Products with the weights of those experts that rows chose: each is read once, whoever chose it."""
+"""Kernels for mixtures of experts: each chosen expert's weights are read once for all rows that chose it."""
 
 # ruff: noqa: N803, SIM108 - constants of a kernel are written in capitals, and its branches are chosen by statements
 # pyright: reportPossiblyUnboundVariable=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
@@ -22,9 +22,11 @@ def arrange_pairs(
     EACH: tl.constexpr,
     EARLY: tl.constexpr,
 ):
-    """Tells of a slot which expert it is for, how many of the `pairs` of a row and a choice it has, and which.
+    """Groups the `pairs` (a row and one of its choices) by expert: writes a slot's expert, number of pairs and pair
+    indices.
 
-    There is a slot for each expert with EACH, else for each pair: of those with the same expert the first has all.
+    With EACH there is a slot for each expert, else one for each pair: the first pair's slot of an expert then has all
+    of its pairs, and the others have none.
     """
     if EARLY:
         gdc_launch_dependents()
@@ -52,10 +54,10 @@ def multiply_chosen(
     UNIT_STRIDE: tl.constexpr, COLUMN_STRIDE: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
     BLOCK: tl.constexpr, FACTORS: tl.constexpr, BIAS: tl.constexpr, ACTIVATION: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Writes TILE numbers of `[pairs, UNITS]` for all pairs of one slot, ROWS of them at a time.
+    """Writes TILE outputs of `[pairs, UNITS]` for all pairs of one slot, ROWS pairs at a time.
 
-    Pair p multiplies row p // CHOICES of `[.., WIDTH]` with the weights of its expert, `[UNITS, WIDTH]`, with an
-    activation `[2 * UNITS, WIDTH]`: those of the gates, then the others. Places are `[slots, length]`.
+    Pair p multiplies row p // CHOICES of `[.., WIDTH]` with the weights `[UNITS, WIDTH]` of its expert; with an
+    activation `[2 * UNITS, WIDTH]`, first gate, then up. `places` is `[slots, length]`.
     """
     if EARLY:
         gdc_launch_dependents()
@@ -67,7 +69,7 @@ def multiply_chosen(
     units = tl.program_id(0) * TILE + tl.arange(0, TILE)
     columns = tl.arange(0, BLOCK)
     known = units < UNITS
-    read = units if UNITS % TILE == 0 else tl.minimum(units, UNITS - 1)  # what lies outside is not written
+    read = units if UNITS % TILE == 0 else tl.minimum(units, UNITS - 1)  # units beyond the last are not stored
     weights += expert * EXPERT_STRIDE + read.to(tl.int64)[:, None] * UNIT_STRIDE + columns[None, :] * COLUMN_STRIDE
     for start in tl.range(0, count, ROWS):
         within = start + tl.arange(0, ROWS)
@@ -89,10 +91,10 @@ def summed(
     at, weights, OTHERS: tl.constexpr, COLUMN_STRIDE: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
     TILE: tl.constexpr, BLOCK: tl.constexpr, ACTIVATION: tl.constexpr,
 ):  # fmt: skip
-    """Returns the products `[TILE, ROWS]` of weights `[TILE, WIDTH]` and rows, and with an activation those of the
-    weights that lie OTHERS behind them.
+    """Returns products `[TILE, ROWS]` of weights `[TILE, WIDTH]` and rows, and with an activation also those of the up
+    weights, OTHERS numbers behind the gate weights.
 
-    `at` `[BLOCK, ROWS]` and `weights` `[TILE, BLOCK]` point at their first columns.
+    `at` `[BLOCK, ROWS]` and `weights` `[TILE, BLOCK]` point to the first columns.
     """
     columns = tl.arange(0, BLOCK)
     total = tl.zeros([TILE, ROWS], dtype=tl.float32)
@@ -119,7 +121,7 @@ def add_choices(
     BLOCK: tl.constexpr,
     EARLY: tl.constexpr,
 ):
-    """Writes BLOCK numbers of a row of `[T, UNITS]`: its products `[T, CHOICES, UNITS]`, each times its share."""
+    """Writes BLOCK numbers of a row of `[T, UNITS]`: the sum of its products `[T, CHOICES, UNITS]` times shares."""
     if EARLY:
         gdc_launch_dependents()
         gdc_wait()

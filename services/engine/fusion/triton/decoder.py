@@ -1,4 +1,4 @@
-"""Whole decoder layers: five kernels for one row, and for more a few around torch's own products."""
+"""Whole decoder layers: five kernels for one row; for more rows, a few kernels around torch's own products."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -17,28 +17,32 @@ from services.engine.generation.attention.backend import AttentionCall
 from services.engine.generation.attention.triton.backend import TritonAttention
 
 Norms = tuple[GpuNorm, GpuNorm | None, GpuNorm, GpuNorm | None]
-"""Before and behind attention, before and behind the feed-forward layer."""
+"""Before and behind attention, then before and behind the feed-forward layer."""
 
 
 class GpuDecoderLayer(nn.Module):
-    """`h = x + attention(norm(x))`, `y = h + mlp(norm(h))`, with norms behind both in families that have them."""
+    """Computes `h = x + attention(norm(x))`, `y = h + mlp(norm(h))`; some families also have a norm behind each of
+    both.
+    """
 
-    sums_left: frozenset[int] = frozenset()
-    """Rows of the tiles with which products that are split are left to be added up by the kernels behind them."""
+    unsummed_tiles: frozenset[int] = frozenset()
+    """Tile sizes (rows) with which split-K products leave their parts to the norm behind them, which adds them up."""
 
     def __init__(self, attention: GpuAttention, mlp: GpuMlp, norms: Norms) -> None:
         super().__init__()
         self._attention, self._mlp = attention, mlp
         self._input, self._attended, self._middle, self._fed = norms
-        self._next: tuple[GpuNorm, ...] = ()  # no module of this one
+        self._next: tuple[GpuNorm, ...] = ()  # in a tuple, so that it is not registered as a child
 
     def is_split(self, count: int) -> bool:
-        """Returns whether products of so many rows that are added to others are split, and nothing is between."""
+        """Returns whether, for `count` rows, both products before a residual are split-K products with no norm behind
+        them.
+        """
         plain = count > 1 and self._attended is None and self._fed is None
         return plain and self._attention.output.is_split(count) and self._mlp.down.is_split(count)
 
     def precede(self, layer: "GpuDecoderLayer") -> None:
-        """Tells it which layer is given what it returns."""
+        """Sets the layer that reads this layer's output."""
         if len(layer._input.scales) == len(self._middle.scales):
             self._next = (layer._input,)
 
@@ -50,13 +54,13 @@ class GpuDecoderLayer(nn.Module):
         attention_call: AttentionCall,
         **__: Any,
     ) -> Tensor:
-        """Returns `[1, T, hidden]`."""
+        """Returns `[1, T, hidden]` of `[1, T, hidden]`."""
         rows, attention, mlp = hidden_states[0].contiguous(), self._attention, self._mlp
-        if size_for(len(rows)) in self.sums_left and self.is_split(len(rows)):
+        if size_for(len(rows)) in self.unsummed_tiles and self.is_split(len(rows)):
             return self._of_parts(hidden_states, position_embeddings, attention_call)
         if len(rows) == 1 and not attention.projections.changed:
             packed = attention.projections.of_row(rows, norm=self._input)
-        else:  # the sum goes into a copy, since what was given is not this layer's
+        else:  # the residual is added to in place, so it has to be a copy of the caller's tensor
             normalized, rows = self._input.with_copy(rows)
             packed = attention.projections(normalized)
         attended = attention.attended(packed, position_embeddings, attention_call)
@@ -64,7 +68,7 @@ class GpuDecoderLayer(nn.Module):
         return _summed(rows, mlp.down, mlp.gated(rows, self._middle), self._fed).unsqueeze(0)
 
     def _of_parts(self, hidden_states: Tensor, angles: Angles, call: AttentionCall) -> Tensor:
-        """Does the same, with products left to be added up by whoever reads them."""
+        """Does the same, but lets the norms behind both products add up their split-K parts."""
         normalized, rows = self._input.kept(hidden_states), hidden_states[0].contiguous()
         normalized = self._input(rows) if normalized is None else normalized
         packed = self._attention.projections(normalized)
@@ -79,32 +83,33 @@ class GpuDecoderLayer(nn.Module):
         return returned
 
     def give_back(self) -> None:
-        """Does nothing: the modules it was made of have their weights still."""
+        """Does nothing: the modules that it was built from still have their weights."""
 
 
 def acquaint(layers: Iterable[nn.Module]) -> None:
-    """Tells each of the layers that is by kernels which one is behind it."""
+    """Tells each fused layer which fused layer follows it."""
     for one, other in pairwise(layers):
         if isinstance(one, GpuDecoderLayer) and isinstance(other, GpuDecoderLayer):
             one.precede(other)
 
 
 def _summed(residual: Tensor, linear: GpuLinear, inputs: Tensor, norm: GpuNorm | None) -> Tensor:
-    """Returns the residual with the product added, which is normalized before if there is a norm.
+    """Returns the residual plus the product, which goes through `norm` first if there is one.
 
-    Where there is none and there are several rows, the residual is changed.
+    With several rows and no norm, the residual is changed in place.
     """
     if norm is not None:
         return norm(linear(inputs), residual)
     alone = len(inputs) == 1
-    # The residual is added to the sums of all ranks, once; that of a row alone may be what the layer was given.
+    # Tensor parallel ranks add the residual once, to the sum of all ranks. A single row's residual may be the caller's
+    # tensor, which must not be changed in place.
     if linear.exchange is not None or (alone and linear.changed):
         return linear(inputs).add_(residual)
     return linear.of_row(inputs, residual=residual) if alone else linear.add_to(residual, inputs)
 
 
 def gpu_decoder_layer(module: nn.Module, seen: Observation, backend: TritonAttention) -> GpuDecoderLayer | None:
-    """Returns what may compute the same as `module`, or None where it is no layer known here."""
+    """Returns a fused layer for `module`, or None if it is not of a known kind."""
     if not is_decoder_layer(module):
         return None
     own = norms_of(module)

@@ -1,6 +1,8 @@
-"""Experts of which each row chooses some: kernels that read those alone for some rows, the model's own for more."""
+"""Mixtures of experts on a GPU: for up to MOST_ROWS rows, kernels that read only the chosen experts; else the model's
+own.
+"""
 
-# Kernels are launched with other arguments than they are written with.
+# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
 # pyright: reportCallIssue=false
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +23,10 @@ from services.engine.narrow.experts import NarrowExperts
 from services.engine.native.linear import Gate
 
 MOST_ROWS = 256
-"""As many as a recorded step may have."""
+"""The most rows of a recorded step."""
 _BLOCK = 1024
 _TILE, _LEAST = 64, 16
-"""Outputs of a tile, where there are enough tiles, and at least."""
+"""Outputs of a tile: usually, and the fewest where smaller tiles are needed to use all multiprocessors."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +34,22 @@ class Products:
     """The weights of one product of all experts."""
 
     weights: Tensor
-    """`[experts, out, in]`, however it lies."""
+    """`[experts, out, in]`, with any strides."""
     factors: Tensor | None
-    """What the products are multiplied with, float32 `[experts, out]`, where they are."""
+    """Scales of 8-bit weights, float32 `[experts, out]`; None for other weights."""
     bias: Tensor | None
     """`[experts, out]`."""
 
 
 @dataclass(frozen=True)
 class Slots:
-    """Which pairs of a row and a choice are multiplied together."""
+    """Groups of pairs (a row and one of its choices) with the same expert."""
 
     experts: Tensor
-    """Of each slot."""
+    """The expert of each slot."""
     counts: Tensor
     places: Tensor
-    """The pairs of each slot, `[slots, length]`."""
+    """Indices of the pairs of each slot, `[slots, length]`; the first `counts` of a slot are valid."""
 
 
 class GpuExperts(nn.Module):
@@ -63,7 +65,7 @@ class GpuExperts(nn.Module):
         self._norm = plain.post_expert_norm if getattr(plain, "has_post_expert_norm", False) else None
         self._experts, self._device = len(self._first.weights), self._first.weights.device
         self._processors = processors_of(self._device)
-        # Of one row each choice has a slot of its own.
+        # With one row, each choice has its own slot.
         numbers = torch.arange(self._experts, dtype=torch.int32, device=self._device)
         self._single = torch.ones_like(numbers), numbers.unsqueeze(1)
         if isinstance(own, NarrowExperts):
@@ -90,7 +92,7 @@ class GpuExperts(nn.Module):
         return output
 
     def give_back(self) -> None:
-        """Does nothing: the experts have their weights still."""
+        """Does nothing: the experts still have their weights."""
 
     def _slots(self, chosen: Tensor) -> Slots:
         if len(chosen) == 1:
@@ -109,7 +111,9 @@ class GpuExperts(nn.Module):
     def _multiply(
         self, products: Products, rows: Tensor, slots: Slots, pairs: int, choices: int, gate: Gate = Gate.NONE
     ) -> Tensor:
-        """Returns `[pairs, out]`, or half of that behind a gate; a row is that of so many pairs in turn."""
+        """Returns `[pairs, out]`, half as many outputs with a gate. Each row of `rows` belongs to `choices` consecutive
+        pairs.
+        """
         weights, count = products.weights, len(slots.experts)
         _, units, width = weights.shape
         units = units // 2 if gate else units
@@ -140,9 +144,9 @@ class GpuExperts(nn.Module):
 def tile_for(
     mean: float, slots: int, units: int, width: int, row_bytes: int, processors: int, *, gated: bool, narrow: bool
 ) -> Tile:
-    """Returns the tile where an expert has so many pairs on average and a number of a row so many bytes.
+    """Returns the tile for `mean` pairs per expert on average and rows of `row_bytes` bytes per number.
 
-    Chosen by what fits a processor beside another such program, and so that some 32 KiB of weights are on the way.
+    Chosen so that two such programs fit a multiprocessor, each with about 32 KiB of weights being loaded.
     """
     rows = 16 if mean <= 8 else 32 if mean <= 24 else 64
     tile, block = _TILE, max(min(256 // row_bytes, power(width)), _LEAST)
@@ -152,7 +156,7 @@ def tile_for(
 
 
 def products_of(experts: nn.Module) -> tuple[Products, Products]:
-    """Returns the first and the last product of experts, narrow or not."""
+    """Returns the first and the last product of experts, with 8-bit or other weights."""
     plain: Any = experts.own if isinstance(experts, NarrowExperts) else experts
     first, last = weight_names(plain)
     biases = [getattr(plain, f"{name}_bias").detach() if plain.has_bias else None for name in (first, last)]
@@ -167,10 +171,10 @@ def products_of(experts: nn.Module) -> tuple[Products, Products]:
 
 
 def gpu_experts(module: nn.Module, seen: Observation) -> GpuExperts | None:
-    """Returns what may compute the same as `module`, or None where those are no experts.
+    """Returns fused experts for `module`, or None if it is no mixture of experts.
 
     Raises:
-        ValueError: they are, and it would not compute the same.
+        ValueError: it is one, but the kernels would not give the same results.
     """
     if not (isinstance(module, NarrowExperts) or is_experts(module)):
         return None
@@ -187,6 +191,6 @@ def gpu_experts(module: nn.Module, seen: Observation) -> GpuExperts | None:
 
 @torch.inference_mode()
 def _compile(experts: GpuExperts, row: Sequence[Tensor]) -> None:
-    """Runs every kind of tile once, which otherwise would be compiled while streams wait."""
+    """Runs every kind of tile once, so that none has to be compiled while requests wait."""
     for count in (2**i for i in range(1, MOST_ROWS.bit_length())):
         experts(*(given.expand(count, -1) for given in row))

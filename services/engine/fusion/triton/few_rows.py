@@ -1,6 +1,6 @@
-"""Products of a few rows, by the kernel in `products`: what its programs take, and its launch."""
+"""Launches the kernel of `products` for a few rows, and chooses its tiles."""
 
-# Kernels are launched with other arguments than they are written with.
+# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
 # pyright: reportCallIssue=false
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,20 +14,20 @@ from services.engine.fusion.triton.products import multiply_rows
 from services.engine.native.linear import Gate
 
 TILED = (16, 32, 64, 128)
-"""Rows of a tile."""
+"""Possible rows of a tile."""
 MOST_ROWS = 256
-"""Of more, making a narrow weight wide for torch's product is cheaper than making it wide in each tile."""
+"""With more rows, 8-bit weights are better converted once for torch's product than once in each tile."""
 _LEAST_UNITS = 32
 _PROGRAMS = 2
-"""For each processor, before the width of narrow weights is split no further."""
+"""The width of 8-bit weights is split until there are this many programs for each multiprocessor."""
 _MOST_SPLITS = 8
 _AHEAD = 256
-"""Columns of weights of 16 bits that a program reads before the rows are there, at most."""
+"""Most columns of 16-bit weights that a program loads before it waits for the rows."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """What a program of `multiply_rows` takes, and how it is run."""
+    """The work of one program of `multiply_rows`, and its launch options."""
 
     rows: int
     units: int
@@ -36,17 +36,18 @@ class Tile:
     warps: int = 4
     stages: int = 4
     ahead: int = 0
-    """Columns of the weights that are read before the rows are waited for."""
+    """Columns of the weights that are loaded before the program waits for the rows."""
     eager: bool = False
-    """Whether what is loaded once is on its way at once, for more registers; see `at_once`."""
+    """Whether loads ahead are all issued at once, which takes more registers; see `at_once`."""
     paired: bool = True
-    """See `dotted`; off to show what it brings."""
+    """See `dotted`. Benchmarks turn it off to measure its effect."""
 
 
 def tile_for(rows: int, units: int, width: int, processors: int) -> Tile:
-    """Returns the tile for so many rows and narrow weights, of which there are few: each is compiled for each layer.
+    """Returns the tile for `rows` rows and 8-bit weights. There are few different tiles, since each is compiled for
+    each shape.
 
-    Chosen by what fits a processor; `benchmarks.gpu.products` measures others.
+    Chosen by what fits a multiprocessor; `benchmarks.gpu.products` measures others.
     """
     size = size_for(rows)
     small = size <= 32
@@ -58,7 +59,7 @@ def tile_for(rows: int, units: int, width: int, processors: int) -> Tile:
 
 
 def wide_tile_for(rows: int, units: int, width: int, processors: int) -> Tile:
-    """Returns the same for weights of 16 bits, of which twice as much is on the way in as many columns."""
+    """Returns the tile for 16-bit weights, which have twice the bytes in as many columns."""
     size, tile, block, splits = size_for(rows), 64, 64, 1
     programs = -(-units // tile)
     while splits < _MOST_SPLITS and programs * splits < processors and width >= 2 * _AHEAD * splits:
@@ -69,19 +70,19 @@ def wide_tile_for(rows: int, units: int, width: int, processors: int) -> Tile:
 
 
 def wide_tiles_for(rows: int, units: int, width: int, processors: int) -> list[Tile]:
-    """Returns tiles that may be faster on some GPU than that of `wide_tile_for`, behind that one.
+    """Returns the tile of `wide_tile_for`, then others that may be faster on some GPUs.
 
-    One has more on its way, an eager one asks for more at once, and one has fewer parts to add up. Narrower and wider
-    ones were slower for all products of a 1B.
+    One has a longer pipeline, one issues its loads at once, one has fewer splits. Other tile widths were slower for all
+    products of a 1B model.
     """
     own = wide_tile_for(rows, units, width, processors)
     return list(dict.fromkeys([own, replace(own, stages=5), replace(own, eager=True), _in_fewer_parts(own, width)]))
 
 
 def _in_fewer_parts(tile: Tile, width: int) -> Tile:
-    """Returns the tile with half as many splits where all columns of those can be read ahead.
+    """Returns the tile with half as many splits, if all columns of a split can be loaded ahead.
 
-    Whoever adds up the parts has half as much to read: a decode step of 32 rows took 1.5 % less on an H200.
+    The kernel that adds up the parts then reads half as much: this saved 1.5 % of a decode step of 32 rows on an H200.
     """
     length = -(-width // tile.splits)
     fits = tile.ahead and tile.splits > 2 and length <= _AHEAD and length & (length - 1) == 0
@@ -89,28 +90,26 @@ def _in_fewer_parts(tile: Tile, width: int) -> Tile:
 
 
 def size_for(rows: int) -> int:
-    """Returns how many rows a tile has for so many."""
+    """Returns the rows of the tile that is used for `rows` rows."""
     return next(size for size in TILED if rows <= size or size == TILED[-1])
 
 
 class FewRows:
-    """Computes the products of a few rows with the weight `[out, in]` of a layer."""
+    """Computes products of a few rows with the weight `[out, in]` of a layer."""
 
     def __init__(
         self, weight: Tensor, factors: Tensor | None, bias: Tensor | None, tiles: Mapping[int, Tile | None]
     ) -> None:
-        """`factors` as in `GpuLinear`. It is to be used for numbers of rows with tiles of the sizes of `tiles`, by
-        those, or where there is none by one that is chosen here.
-        """
+        """`factors` as in `GpuLinear`. `tiles` has the tile for each tile size to be used; None: the default tile."""
         self._weight, self._factors, self._bias, self.tiles = weight, factors, bias, tiles
         self.device = weight.device
         self._processors = processors_of(weight.device)
-        # Never made anew, as recorded steps go on using it: one for each of the smallest tiles.
+        # Allocated once for the smallest tiles, since recorded CUDA graphs keep its address.
         places = -(-len(weight) // _LEAST_UNITS) * (MOST_ROWS // TILED[0])
         self._arrivals = torch.zeros(places, dtype=torch.int32, device=self.device)
 
     def takes(self, count: int) -> bool:
-        """Returns whether it is to be used for so many rows."""
+        """Returns whether it is to be used for `count` rows."""
         return 0 < count <= MOST_ROWS and size_for(count) in self.tiles
 
     def __call__(
@@ -122,10 +121,10 @@ class FewRows:
         tile: Tile | None = None,
         kind: torch.dtype | None = None,
     ) -> Tensor:
-        """Returns `[T, out]` of `[T, in]`, in the type of the rows if no `kind` is given; with a residual `[T, out]`,
-        that is added to in place and returned.
+        """Returns the product `[T, out]` of `[T, in]`, in dtype `kind`, by default that of the rows.
 
-        With a gate `[T, out / 2]` is returned: what the first half of the products lets through of the second.
+        With `residual` `[T, out]` the product is added to it in place, and it is returned. With a gate, the result is
+        `[T, out / 2]`: activation(first half) * second half.
         """
         tile = tile or self.tile_of(len(rows))
         units = len(self._weight) // 2 if gate else len(self._weight)
@@ -136,9 +135,9 @@ class FewRows:
         return output
 
     def unsummed(self, rows: Tensor) -> Tensor:
-        """Returns float32 `[splits, T, out]`, which are the product once they are added up in their order.
+        """Returns float32 parts `[splits, T, out]`; added up in this order they are the product.
 
-        There must be neither factors nor a bias.
+        The layer must have neither factors nor a bias.
         """
         tile = _in_fewer_parts(self.tile_of(len(rows)), self._weight.shape[1])
         parts = rows.new_empty(tile.splits, len(rows), len(self._weight), dtype=torch.float32)
@@ -146,7 +145,7 @@ class FewRows:
         return parts
 
     def tile_of(self, count: int) -> Tile:
-        """Returns the tile for so many rows."""
+        """Returns the tile for `count` rows."""
         choose = wide_tile_for if self._factors is None else tile_for
         return self.tiles.get(size_for(count)) or choose(count, *self._weight.shape, self._processors)
 
@@ -174,5 +173,5 @@ class FewRows:
 
 @cache
 def processors_of(device: torch.device) -> int:
-    """Returns how many programs of a kernel run beside each other at least."""
+    """Returns the number of multiprocessors of a GPU, or 1 for the CPU."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1

@@ -1,4 +1,4 @@
-"""Adapters within the layers of a model on a GPU, so that rows with and without share steps, which can be recorded."""
+"""Adapters (LoRA) within the layers of a model on a GPU, so that rows with and without adapters share steps."""
 
 import logging
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 @torch.inference_mode(False)
 @torch.no_grad()
 def join(adapters: AdaptersBeside, model: nn.Module) -> None:
-    """Lets the layers of a model add what the adapters of their rows compute, if all that those change can.
+    """Lets the layers of a model add the products of adapters, if all changed layers can.
 
-    Where one cannot, rows with adapters stay apart from others. Memory holds all factors once: those by which they are
-    computed apart are parts of these.
+    If one cannot, a step runs rows with adapters in a second forward. Factors are in memory once: those for a second
+    forward become views of the joined ones.
     """
     changed = {layer.module: layer for layer in adapters.layers.values()}
     there, made = {*model.modules()}, list[LowRank]()
@@ -35,7 +35,7 @@ def join(adapters: AdaptersBeside, model: nn.Module) -> None:
             alone = _stacked(adapters, [layer], [_factors(layer)[0][1].out_features])
             layer.add_picked = alone.add
             made.append(alone)
-    except Exception as reason:  # besides layers that no kernel takes: memory may lack for what fills ranks up
+    except Exception as reason:  # a layer that no kernel takes, or no memory for the padding of ranks
         log.warning("Rows with adapters are computed apart from others: %s", reason)
         return
     adapters.joined = True
@@ -44,7 +44,7 @@ def join(adapters: AdaptersBeside, model: nn.Module) -> None:
 
 
 def _stacked(adapters: AdaptersBeside, layers: Sequence[ChangedLayer | None], units: list[int]) -> LowRank:
-    """Returns the factors of layers side by side, of which some are not changed."""
+    """Returns the adapters' factors for layers whose products are merged; unchanged layers are None."""
     known = [(part, layer, pair) for part, layer in enumerate(layers) if layer for pair in _factors(layer)]
     like = known[0][2][0]
     rank = max(first.out_features for _, _, (first, _) in known)
@@ -59,10 +59,10 @@ def _stacked(adapters: AdaptersBeside, layers: Sequence[ChangedLayer | None], un
 
 
 def _factors(layer: ChangedLayer) -> list[tuple[nn.Linear, nn.Linear]]:
-    """Returns the products of each adapter that changes a layer.
+    """Returns the pair of factors of each adapter that changes a layer.
 
     Raises:
-        ValueError: they are not torch's.
+        ValueError: a factor is not an nn.Linear.
     """
     pairs = [pair for pair in layer.products.values() if all(isinstance(product, nn.Linear) for product in pair)]
     if len(pairs) < len(layer.products):

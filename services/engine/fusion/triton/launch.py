@@ -1,4 +1,4 @@
-"""How the kernels of a decode step follow one another."""
+"""Launch options that let the kernels of a decode step overlap."""
 
 from functools import cache
 from typing import Any
@@ -6,29 +6,31 @@ from typing import Any
 import torch
 
 _OVERLAPPING = (9, 0)
-"""The first compute capability whose kernels may begin before the kernel in front of them has ended."""
+"""The first compute capability with programmatic dependent launch: a kernel may begin before the previous one has
+ended.
+"""
 
 
 overlapping = True
-"""Whether kernels may do so. A benchmark that sets this to False shows what it brings."""
+"""Whether kernels may overlap. A benchmark sets this to False to measure the effect."""
 
 
 def following(device: torch.device) -> dict[str, Any]:
-    """Returns the options of a kernel that waits itself for the results of the kernel in front of it.
+    """Returns launch options for a kernel that waits by itself (`gdc_wait`) for the results of the kernel before it.
 
-    Such a kernel begins as soon as there is room, and has its weights on the way before it waits. Whatever it writes
-    and whatever else it reads comes after `gdc_wait`, in every program that writes anything, so that its own followers
-    may rely on all that was before.
+    Such a kernel starts as soon as there is room, and loads its weights before it waits. Every program that writes
+    anything waits before it writes, and before it reads anything else. So the next kernel may rely on all results
+    before.
 
-    Attention reads more before it waits: what earlier steps have stored, and the step's own numbers of pages. It may,
-    because no step begins with such a kernel: tokens and their embeddings are found by kernels that begin only when all
-    before them have ended.
+    Attention kernels also read the KV cache of earlier steps and the step's page numbers before they wait. This is safe
+    since no step begins with such a kernel: kernels that look up tokens and embeddings start only when all before have
+    ended.
     """
     return {"EARLY": True, "launch_pdl": True} if overlapping and _overlaps(device) else {"EARLY": False}
 
 
 def is_early(device: torch.device) -> bool:
-    """Returns whether tensor cores have all they multiply in registers: those before Hopper, and the interpreter."""
+    """Returns whether tensor cores take all operands from registers: those before Hopper's do, and the interpreter."""
     return not _overlaps(device)
 
 
@@ -38,5 +40,5 @@ def _overlaps(device: torch.device) -> bool:
 
 
 def power(count: int) -> int:
-    """Returns the smallest power of two that is not below `count`."""
+    """Returns the smallest power of two that is at least `count`."""
     return 1 << (count - 1).bit_length()

@@ -1,7 +1,7 @@
-"""The kernels around a decode step: from the tokens of the step before to its own."""
+"""Kernels at both ends of a decode step: the greedy choice of tokens, and the choice of a step's input tokens."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
-# Kernels are launched with other arguments than they are written with.
+# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
 # pyright: reportCallIssue=false, reportArgumentType=false
 import torch
 import triton
@@ -15,17 +15,19 @@ _BLOCK = 4096
 
 
 class LikeliestTokens:
-    """Finds the likeliest token of each row, of which the first counts where several are."""
+    """Finds the token with the greatest logit of each row, the first of equal ones."""
 
     def __init__(self, rows: int, vocabulary: int, device: torch.device) -> None:
-        """Takes up to `rows` rows of `vocabulary` logits."""
+        """For up to `rows` rows of `vocabulary` logits."""
         self._parts = power(-(-vocabulary // _BLOCK))
         self._bests = torch.empty(rows, self._parts, dtype=torch.float32, device=device)
         self._places = torch.empty(rows, self._parts, dtype=torch.int32, device=device)
         self._arrivals = torch.zeros(rows, dtype=torch.int32, device=device)
 
     def find(self, logits: Tensor, tokens: Tensor) -> None:
-        """Writes the tokens `[rows]` of logits `[rows, vocabulary]`, or -1 where one is infinite or no number."""
+        """Writes the int64 tokens `[rows]` of logits `[rows, vocabulary]`; -1 for a row whose greatest is infinite, or
+        with NaN.
+        """
         rows, vocabulary = logits.shape
         find_likeliest[(rows, self._parts)](
             logits, self._bests, self._places, self._arrivals, tokens, logits.stride(0), vocabulary,
@@ -34,7 +36,7 @@ class LikeliestTokens:
 
 
 def fill_in(given: Tensor, sources: Tensor, before: Tensor, tokens: Tensor) -> None:
-    """Writes `tokens` `[rows]`: those given, or where a source is not negative the one of that row in `before`."""
+    """Writes `tokens` `[rows]`: `before[sources[row]]` where the source is not negative, else `given[row]`."""
     take_tokens[(1,)](given, sources, before, tokens, len(given), BLOCK=power(len(given)), num_warps=1)
 
 
@@ -51,7 +53,7 @@ def find_likeliest(
     PARTS: tl.constexpr,
     EARLY: tl.constexpr,
 ):
-    """Looks at BLOCK logits of one row; of the programs of a row the last to be done compares what all have found."""
+    """Finds the greatest of BLOCK logits of one row. The last program of a row to finish compares all results."""
     if EARLY:
         gdc_launch_dependents()
         gdc_wait()
@@ -60,7 +62,7 @@ def find_likeliest(
     columns = part * BLOCK + tl.arange(0, BLOCK)
     found = tl.load(logits + row.to(tl.int64) * stride + columns, mask=columns < count, other=float("-inf"))
     found = found.to(tl.float32)
-    found = tl.where(found == found, found, float("inf"))  # what is no number is told as infinity is
+    found = tl.where(found == found, found, float("inf"))  # NaN is reported like infinity
     tl.store(bests + row * PARTS + part, tl.max(found, axis=0))
     tl.store(places + row * PARTS + part, part * BLOCK + tl.argmax(found, axis=0))
     tl.debug_barrier()
@@ -81,6 +83,6 @@ def take_tokens(given, sources, before, tokens, count, BLOCK: tl.constexpr):
     there = rows < count
     source = tl.load(sources + rows, mask=there, other=-1)
     taken = tl.load(before + source, mask=there & (source >= 0), other=0)
-    # Where there is no token its row ends, and any other may stand in its place.
+    # A row whose token is -1 is about to fail, so any valid token may run in its place.
     token = tl.where(source >= 0, tl.maximum(taken, 0), tl.load(given + rows, mask=there, other=0))
     tl.store(tokens + rows, token, mask=there)

@@ -1,6 +1,6 @@
-"""Linear layers that read the same input, as one product; of a single row by the kernel in `vector`."""
+"""Linear layers that read the same input, computed as one product; a single row by the kernel in `vector`."""
 
-# Kernels are launched with other arguments than they are written with.
+# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
 # pyright: reportCallIssue=false
 from collections.abc import Sequence
 
@@ -20,15 +20,17 @@ from services.engine.parallel.partial_linear import Exchange, exchange_of
 
 KINDS = {torch.float32, torch.bfloat16, torch.float16}
 _WHOLE = 4096
-"""Rows of up to so many numbers are taken whole, so that all weights are on the way before anything is waited for."""
+"""Input rows of up to this width are one block, so that a program requests all its weights before it waits for
+anything.
+"""
 _NUMBERS = 8192
-"""Weights that a program takes at once."""
+"""Weights that a program loads at once."""
 _PART = 2048
-"""Numbers of a longer row that it takes at once."""
+"""Block width for wider rows."""
 
 
 def takes(linear: AnyLinear) -> bool:
-    """Returns whether this is a layer whose weight may become part of a larger one."""
+    """Returns whether this layer's weight can become part of a merged weight."""
     if isinstance(linear, NarrowLinear):
         return True
     weight = linear.weight
@@ -38,31 +40,31 @@ def takes(linear: AnyLinear) -> bool:
 
 
 class GpuLinear(nn.Module):
-    """Computes `[T, in] -> [T, out]` of one or more `nn.Linear` side by side.
+    """Computes `[T, in] -> [T, out]` of one or more `nn.Linear`, whose outputs are concatenated.
 
-    Their weights become parts of one, so that memory holds each once and they can still be used by themselves.
+    Their weights become views of one merged weight: memory holds each once, and the layers still work by themselves.
     """
 
     factors: Tensor | None = None
-    """What the products of each weight are multiplied with, float32 `[out]`, where they are."""
+    """Scale of each output's 8-bit weights, float32 `[out]`; None for other weights."""
     few_rows: FewRows | None = None
-    """What computes products of a few rows instead of torch, where there is anything faster."""
+    """Computes products of a few rows, where that is faster than torch."""
     exchange: Exchange | None = None
-    """What products go through in `forward`, where other ranks have the rest of the sums."""
+    """Sums up the products of all tensor parallel ranks in `forward`, where each rank has a part of the sum."""
     layers: tuple[nn.Linear, ...] = ()
-    """Those that it was made of, whose adapters it computes."""
+    """The layers that it was built from; it adds the products of their adapters."""
     low_rank: LowRank | None = None
-    """What adds to products what adapters compute, where any change these layers."""
+    """Adds the products of adapters, if any change these layers."""
 
     def __init__(self, linears: Sequence[nn.Linear]) -> None:
         super().__init__()
         first = linears[0]
-        self.layers = tuple(linears)  # which makes them no modules of this one
+        self.layers = tuple(linears)  # in a tuple, so that they are not registered as children
         self.in_features = first.in_features
         self.out_features = sum(linear.out_features for linear in linears)
         self.weight, self.bias, self.exchange = first.weight, first.bias, exchange_of(first)
         if len(linears) > 1:
-            # They require gradients as models' weights do: torch multiplies others in another, often slower way.
+            # It requires gradients like a model's own weight: torch multiplies others in another, often slower way.
             self.weight = nn.Parameter(merged([linear.weight for linear in linears]))
             biases = [linear.bias for linear in linears if linear.bias is not None]
             self.bias = nn.Parameter(merged(biases)) if biases else None
@@ -81,11 +83,11 @@ class GpuLinear(nn.Module):
 
     @property
     def changed(self) -> bool:
-        """Whether adapters change products in the forward that runs, which only `forward` and `add_to` see to."""
+        """Whether adapters change products in the running forward. Only `forward` and `add_to` include the changes."""
         return self.low_rank is not None and self.low_rank.active
 
     def adapted(self, products: Tensor, inputs: Tensor) -> Tensor:
-        """Returns products of these inputs, to which is added in place what adapters compute."""
+        """Adds the products of adapters to `products` in place, and returns it."""
         if self.low_rank is not None:
             self.low_rank.add(products, inputs)
         return products
@@ -102,7 +104,9 @@ class GpuLinear(nn.Module):
         gate: Gate = Gate.NONE,
         residual: Tensor | None = None,
     ) -> Tensor:
-        """Returns `[1, out]` for one row: normalized before, gated behind (`[1, out / 2]`), and added to `residual`."""
+        """Returns `[1, out]` of one row: normed first, then gated (`[1, out / 2]`) and added to `residual`, each if
+        given.
+        """
         units = self.out_features // 2 if gate else self.out_features
         rows, block = tile_of(self.in_features, gated=bool(gate), narrow=self.factors is not None)
         row, output = row.contiguous(), row.new_empty(1, units)
@@ -118,30 +122,30 @@ class GpuLinear(nn.Module):
         return output
 
     def is_split(self, count: int) -> bool:
-        """Returns whether products of so many rows are made of parts, and of nothing else; see `unsummed`."""
+        """Returns whether the product of `count` rows is a plain split-K product, so that `unsummed` can be used."""
         kernel = self.few_rows
         if kernel is None or not kernel.takes(count) or self.exchange is not None or self.changed:
             return False
         return self.bias is None and self.factors is None and kernel.tile_of(count).splits > 1
 
     def unsummed(self, rows: Tensor) -> Tensor:
-        """Returns float32 `[splits, T, out]` of rows of a number for which it `is_split`: their sum is the product."""
+        """Returns the float32 parts `[splits, T, out]` of a product. Their sum is the product. Requires `is_split`."""
         assert self.few_rows is not None
         return self.few_rows.unsummed(rows)
 
     def add_to(self, residual: Tensor, inputs: Tensor) -> Tensor:
-        """Adds the product to `residual` `[T, out]`, in place, and returns that."""
+        """Adds the product of `inputs` `[T, in]` to `residual` `[T, out]` in place, and returns that."""
         if self.few_rows is not None and self.few_rows.takes(len(inputs)):
             return self.adapted(self.few_rows(inputs, residual=residual), inputs)
         self.add_many(residual, inputs)
         return self.adapted(residual if self.bias is None else residual.add_(self.bias), inputs)
 
     def add_many(self, residual: Tensor, inputs: Tensor) -> None:
-        """Adds the product without the bias, by torch's own."""
+        """Adds the product without the bias, by torch's own product."""
         residual.addmm_(inputs, self.weight.t())
 
     def give_back(self) -> None:
-        """Does nothing: the layers it was made of have their weights still."""
+        """Does nothing: the layers that it was built from still have their weights."""
 
     def extra_repr(self) -> str:
         """Describes the layer as nn.Linear does."""
@@ -149,10 +153,9 @@ class GpuLinear(nn.Module):
 
 
 def tile_of(width: int, *, gated: bool, narrow: bool) -> tuple[int, int]:
-    """Returns how many rows of weights a program takes, of gates and of what they let through each, and of what length.
+    """Returns the rows of the weight and the columns of a program's tile; a gated one loads as many rows of each half.
 
-    Measured on an H200, for the layers of Llamas of 1B and 8B; of narrow ones more at once would need
-    more registers than there are.
+    Measured on an H200 for the layers of Llamas of 1B and 8B. Larger tiles of 8-bit weights would run out of registers.
     """
     if width > _WHOLE:
         return (2 if gated else 4 if narrow else 8), _PART
@@ -161,7 +164,7 @@ def tile_of(width: int, *, gated: bool, narrow: bool) -> tuple[int, int]:
 
 
 def agree(linears: Sequence[AnyLinear]) -> bool:
-    """Returns whether the layers can be computed side by side."""
+    """Returns whether these layers can be merged into one product."""
     first = linears[0]
     return all(
         takes(linear)
@@ -176,7 +179,7 @@ def agree(linears: Sequence[AnyLinear]) -> bool:
 @torch.inference_mode(False)
 @torch.no_grad()
 def merged(parameters: Sequence[Tensor]) -> Tensor:
-    """Returns the rows of all in one tensor, of which each is a part from now on."""
+    """Returns the rows of all parameters in one tensor. The parameters become views of it."""
     whole = torch.cat([parameter.detach() for parameter in parameters])
     parts = whole.split([len(parameter) for parameter in parameters])
     for parameter, part in zip(parameters, parts, strict=True):

@@ -1,11 +1,12 @@
-"""What adapters add to products, for the rows that name them: to few numbers and back, by a pair of kernels.
+"""Kernels for the low-rank products of adapters (LoRA): one shrinks rows to the rank, one expands them and adds the
+result.
 
-Rows of a step that name different adapters are computed at once: a program takes a tile of rows and one of the adapters
-that they name, and writes nothing for the others. A row's bits depend neither on the company nor on its place.
+Rows of a step may use different adapters: a program takes a tile of rows and one of the adapters that they use, and
+writes only the rows of that adapter. The result of a row depends, bit for bit, neither on other rows nor on its place.
 """
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
-# Kernels are launched with other arguments than they are written with.
+# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
 # pyright: reportCallIssue=false, reportPossiblyUnboundVariable=false, reportGeneralTypeIssues=false
 # pyright: reportArgumentType=false, reportAssignmentType=false, reportAttributeAccessIssue=false
 import math
@@ -22,20 +23,24 @@ from services.engine.adapters.beside import Picked
 from services.engine.fusion.triton.launch import following, power
 
 _ROWS = 16
-"""Of a tile: the fewest that tensor cores take."""
+"""Rows of a tile: the fewest that tensor cores take."""
 _LEAST_RANK, _MOST_RANKS = 16, 64
-"""The fewest ranks likewise, and the most of a program."""
+"""The fewest ranks that tensor cores take, and the most that a program takes."""
 _BLOCK = 128
-"""Columns of factors that a program reads before it waits for the rows, and then at a time."""
+"""Columns of factors that a program loads at a time, the first before it waits for the rows."""
 _COLUMNS, _MOST_SPLITS = 256, 16
-"""A program takes so many columns or more, as no width is split further. Not by the number of rows, for equal bits."""
+"""The width is split into parts of at least so many columns, and at most so many parts, whatever the number of rows:
+else bits would depend on it.
+"""
 _LEAST_UNITS, _MOST_UNITS = 16, 128
 _NONE = tl.constexpr(1 << 30)
 
 
 @triton.jit
 def adapter_of(numbers, slot):
-    """Returns the adapter of a slot, of those whose numbers rows `[ROWS]` have, or _NONE; negative ones are of none."""
+    """Returns the adapter with the slot-th smallest number among those of the rows, or _NONE; negative numbers are no
+    adapter.
+    """
     found = tl.min(tl.where(numbers >= 0, numbers, _NONE), axis=0)
     for _ in range(slot):
         found = tl.min(tl.where(numbers > found, numbers, _NONE), axis=0)
@@ -47,9 +52,9 @@ def shrink_rows(
     rows, numbers, first, shrunk, count, slots, WIDTH: tl.constexpr, RANKS: tl.constexpr, ROWS: tl.constexpr,
     TILE: tl.constexpr, BLOCK: tl.constexpr, SPLITS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Writes TILE numbers of `[SPLITS, count, RANKS]` for those of ROWS rows `[count, WIDTH]` that name one adapter.
+    """Writes TILE ranks of `[SPLITS, count, RANKS]` for those of ROWS rows `[count, WIDTH]` that use one adapter.
 
-    They are sums over a split of the width, with the factors `[RANKS, WIDTH]` of that adapter.
+    Each is a sum over one split of the width, with the factors `[RANKS, WIDTH]` of the adapter.
     """
     LENGTH: tl.constexpr = (WIDTH + BLOCK * SPLITS - 1) // (BLOCK * SPLITS) * BLOCK
     if EARLY:
@@ -61,7 +66,7 @@ def shrink_rows(
     columns = tl.program_id(2) * LENGTH + tl.arange(0, BLOCK)
     at = first + (adapter.to(tl.int64) * RANKS + ranks)[:, None] * WIDTH + columns[None, :]
     ahead = tl.load(at, mask=(columns < tl.where(adapter < _NONE, WIDTH, 0))[None, :], other=0.0)
-    if EARLY:  # where nothing is written too: who follows relies on all that was before
+    if EARLY:  # also in programs that write nothing: the next kernel relies on all results before
         gdc_wait()
     if adapter < _NONE:
         beside = rows + tl.minimum(own, count - 1).to(tl.int64)[None, :] * WIDTH + columns[:, None]
@@ -81,9 +86,9 @@ def expand_rows(
     shrunk, numbers, second, parts, output, count, slots, UNITS: tl.constexpr, RANK: tl.constexpr, RANKS: tl.constexpr,
     ROWS: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr, SPLITS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Adds to TILE numbers of those of ROWS rows `[count, UNITS]` that name one adapter.
+    """Adds the adapter's product to TILE outputs of those of ROWS rows `[count, UNITS]` that use one adapter.
 
-    `parts` tells for each TILE numbers whose RANK of the RANKS sums are theirs; the factors are `[UNITS, RANK]`.
+    `parts` says for each TILE outputs which group of RANK of the RANKS sums they use; the factors are `[UNITS, RANK]`.
     """
     if EARLY:
         gdc_launch_dependents()
@@ -116,15 +121,15 @@ def expand_rows(
 
 
 class LowRank:
-    """The factors of all adapters for layers that read the same input, side by side: zeros fill up their ranks."""
+    """The factors of all adapters for merged layers. Ranks are padded with zeros to be equal."""
 
     def __init__(
         self, picked: Picked, adapters: int, width: int, units: Sequence[int], rank: int, like: Tensor
     ) -> None:
-        """Has room for factors of layers of so many `units`, of ranks of up to `rank`.
+        """Allocates zeros for layers with `units` outputs each and ranks of up to `rank`.
 
         Raises:
-            ValueError: layers are of a width that kernels do not take.
+            ValueError: the kernels do not take layers of these widths side by side.
         """
         self.picked = picked
         self.rank, self.starts = max(power(rank), _LEAST_RANK), [0, *accumulate(units)]
@@ -142,19 +147,20 @@ class LowRank:
 
     @property
     def active(self) -> bool:
-        """Whether rows of the forward that runs name adapters."""
+        """Whether rows of the running forward use adapters."""
         return self.picked.numbers is not None
 
     def room(self, adapter: int, part: int, rank: int) -> tuple[Tensor, Tensor]:
-        """Returns where both factors of one layer belong, `[rank, in]` and `[out, rank]`."""
+        """Returns views for both factors of one layer, `[rank, in]` and `[out, rank]`."""
         first = self.first[adapter, part * self.rank :][:rank]
         return first, self.second[adapter, self.starts[part] : self.starts[part + 1], :rank]
 
     def add(self, output: Tensor, rows: Tensor) -> None:
-        """Adds to `output` `[..., out]` what adapters compute of `rows` `[..., in]`, where any are named.
+        """Adds the adapters' products of `rows` `[..., in]` to `output` `[..., out]` in place, for the rows that use
+        one.
 
         Raises:
-            RuntimeError: these are other tokens than those of the forward.
+            RuntimeError: the number of rows is not that of the forward's tokens.
         """
         numbers = self.picked.numbers
         if numbers is None:

@@ -1,6 +1,6 @@
-"""Gated feed-forward layers: both products of the input as one, and the gate in one pass."""
+"""Gated feed-forward layers: gate and up projection as one product, activation and multiplication as one kernel."""
 
-# Kernels are launched with other arguments than they are written with.
+# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
 # pyright: reportCallIssue=false
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ class GpuMlp(nn.Module):
     """Computes `down(act(gate(x)) * up(x))`."""
 
     few_rows: FewRows | None = None
-    """What computes both products of a few rows and the gate at once, where that is faster."""
+    """Computes both products and the gate of a few rows in one kernel; None where that is not faster."""
 
     def __init__(self, pair: GpuLinear, down: GpuLinear, activation: Gate) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class GpuMlp(nn.Module):
         return found.view(*hidden_states.shape[:-1], self.down.out_features)
 
     def gated(self, rows: Tensor, norm: GpuNorm | None = None) -> Tensor:
-        """Returns `[T, units]` of `[T, hidden]`, the rows normalized before if there is a norm."""
+        """Returns `[T, units]` of `[T, hidden]`, whose rows go through `norm` first if there is one."""
         changed = self.pair.changed
         if len(rows) == 1 and not changed:
             return self.pair.of_row(rows, norm=norm, gate=self.activation)
@@ -42,7 +42,8 @@ class GpuMlp(nn.Module):
         few_rows = self.few_rows if self.few_rows is not None and self.few_rows.takes(len(rows)) else None
         if few_rows is not None and not changed:
             return few_rows(rows, gate=self.activation)
-        # Not rounded before the gate where it would be within the product: rows without an adapter keep their bits.
+        # Where the kernel with the gate is used otherwise, stay in float32 until the gate: then rows without an adapter
+        # get the same bits as in a step without adapters.
         pairs = self.pair.adapted(few_rows(rows, kind=torch.float32), rows) if few_rows else self.pair(rows)
         units = pairs.shape[1] // 2
         output = rows.new_empty(len(rows), units)
@@ -53,11 +54,11 @@ class GpuMlp(nn.Module):
         return output
 
     def give_back(self) -> None:
-        """Does nothing: the layers it was made of have their weights still."""
+        """Does nothing: the layers that it was built from still have their weights."""
 
 
 def gpu_mlp(module: nn.Module) -> GpuMlp | None:
-    """Returns what may compute the same as `module`, or None where it is no gated feed-forward layer."""
+    """Returns a fused layer for `module`, or None if it is not a gated feed-forward layer of a known kind."""
     if not is_gated_mlp(module):
         return None
     linears = linear_children(module)

@@ -1,4 +1,4 @@
-"""Linear layers with weights of 8 bits: kernels for up to some rows, torch's own product for prompts."""
+"""Linear layers with 8-bit weights: kernels for a few rows; for prompts, torch's product with a converted weight."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -15,7 +15,7 @@ from services.engine.narrow.numbers import widened
 
 
 class GpuNarrowLinear(GpuLinear):
-    """Computes `[T, in] -> [T, out]` of one or more narrow layers side by side, whose numbers become parts of one."""
+    """Computes `[T, in] -> [T, out]` of one or more 8-bit layers, whose weights become views of one merged weight."""
 
     def __init__(self, linears: Sequence[NarrowLinear]) -> None:
         nn.Module.__init__(self)
@@ -50,35 +50,35 @@ class GpuNarrowLinear(GpuLinear):
 
 @torch.inference_mode()
 def _compile(kernel: FewRows, width: int, dtype: torch.dtype) -> None:
-    """Runs every kind of tile once, which otherwise would be compiled while streams wait."""
+    """Runs every kind of tile once, so that none has to be compiled while requests wait."""
     for count in TILED:
         rows = torch.zeros(count, width, dtype=dtype, device=kernel.device)
         kernel(rows, residual=kernel(rows))
 
 
 class Room:
-    """Where one weight at a time is made wide."""
+    """A buffer for one 8-bit weight at a time, converted to the model's dtype."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self._numbers = torch.empty(0, dtype=dtype, device=device)
 
     def reserve(self, count: int) -> None:
-        """Makes room for so many numbers, at load, so that it is there when memory is shared out."""
+        """Makes the buffer hold at least `count` numbers; at load, before the KV cache takes the remaining memory."""
         if len(self._numbers) < count:
             self._numbers = self._numbers.new_empty(count)
 
     def like(self, weight: Tensor, behind: int = 0) -> Tensor:
-        """Returns the room in that shape, behind so many numbers. What was there before is overwritten."""
+        """Returns a view in the weight's shape, `behind` numbers after the buffer's start, with undefined contents."""
         return self._numbers[behind : behind + weight.numel()].view(weight.shape)
 
 
 @cache
 def room_for(device: torch.device, dtype: torch.dtype) -> Room:
-    """Returns the one room that all layers on a device share."""
+    """Returns the one buffer that all layers on a device share."""
     return Room(device, dtype)
 
 
 def gpu_linear(linears: Sequence[AnyLinear]) -> GpuLinear:
-    """Returns what computes layers that agree, side by side."""
+    """Returns the merged product of layers that `agree`, for 8-bit or other weights."""
     narrow = [linear for linear in linears if isinstance(linear, NarrowLinear)]
     return GpuNarrowLinear(narrow) if narrow else GpuLinear(ordinary(linears))

@@ -1,4 +1,4 @@
-"""The product of a few rows; weights of 8 bits are made wide where they are multiplied."""
+"""Kernel for the product of a few rows. Weights of 8 bits are converted in registers, tile by tile."""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
 # pyright: reportGeneralTypeIssues=false, reportArgumentType=false, reportAssignmentType=false
@@ -11,11 +11,11 @@ from services.engine.fusion.triton.activation import activated
 from services.engine.fusion.triton.sums import summed
 
 AT_ONCE = tl.constexpr(1 << 14)
-"""Numbers of the splits that are asked for at once: 128 for each thread of four warps."""
+"""Numbers of split-K parts that are loaded at once: 128 for each thread of four warps."""
 FETCHED = tl.constexpr(128)
-"""Columns of weights behind those that are read ahead, for which only the second cache asks then."""
+"""Columns of weights, behind those that are loaded ahead, that are prefetched into the L2 cache."""
 _LINE = tl.constexpr(128)
-"""Bytes."""
+"""Bytes of a cache line."""
 
 
 @triton.jit(do_not_specialize=["count"])
@@ -25,19 +25,20 @@ def multiply_rows(
     SPLITS: tl.constexpr, AHEAD: tl.constexpr, EAGER: tl.constexpr, PAIRED: tl.constexpr, FACTORS: tl.constexpr,
     BIAS: tl.constexpr, RESIDUAL: tl.constexpr, ACTIVATION: tl.constexpr, UNSUMMED: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Writes ROWS rows of TILE numbers of `[count, UNITS]`, of rows `[count, WIDTH]` and weights `[UNITS, WIDTH]`.
+    """Writes a tile of ROWS rows and TILE outputs of `[count, UNITS]`, of rows `[count, WIDTH]` and weights `[UNITS,
+    WIDTH]`.
 
-    With an activation the weights are `[2 * UNITS, WIDTH]`, those of the gates, then the others, and a program writes
-    half of TILE numbers: it takes a gate and what that lets through by turns.
+    With an activation, weights are `[2 * UNITS, WIDTH]`, first gate, then up, and a program writes TILE / 2 outputs:
+    its weights alternate between a row of gate and the matching row of up.
 
-    The width is split among SPLITS programs, of which the last to be done adds up what all have found, in their order.
-    UNSUMMED, that is left to whoever reads it: each writes its own to `parts` `[SPLITS, count, UNITS]`.
-    Of its part of the width a program reads AHEAD columns of the weights before it waits for the rows, and lets the
-    second cache ask for the next. FACTORS as in `multiply_row`.
+    Split-K: SPLITS programs share the width, and the last of them to finish adds up all parts, always in the same
+    order. With UNSUMMED they write their parts to `parts` `[SPLITS, count, UNITS]`, for the next kernel to add up.
+    Before a program waits for the rows, it loads AHEAD columns of its weights and prefetches some more. FACTORS as in
+    `multiply_row`.
     """
     if EARLY:
         gdc_launch_dependents()
-    # What lies outside reads the last weights again, and is not written.
+    # Outputs beyond the last one load the last weights again; they are not stored.
     if ACTIVATION:
         pairs = tl.minimum(tl.program_id(0) * TILE + tl.arange(0, TILE), 2 * UNITS - 1)
         read = pairs // 2 + pairs % 2 * UNITS
@@ -76,7 +77,9 @@ def part_of_products(
     BLOCK: tl.constexpr, SPLITS: tl.constexpr, AHEAD: tl.constexpr, EAGER: tl.constexpr, PAIRED: tl.constexpr,
     EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Returns the products `[TILE, ROWS]` of the weights `read` and the rows `own`, over this program's columns."""
+    """Returns the products `[TILE, ROWS]` of the weights `read` and the rows `own`, over the columns of this program's
+    split.
+    """
     LENGTH: tl.constexpr = (WIDTH + BLOCK * SPLITS - 1) // (BLOCK * SPLITS) * BLOCK
     WHOLE: tl.constexpr = WIDTH % (BLOCK * SPLITS) == 0
     split = tl.program_id(2)
@@ -110,9 +113,9 @@ def part_of_products(
 
 @triton.jit
 def fetch(lines, WHOLE: tl.constexpr):
-    """Lets the second cache ask for lines of memory, for which nobody waits; of what is no WHOLE none, as some may end.
+    """Prefetches cache lines into L2 without waiting, only if WHOLE: else some could lie behind the weights' end.
 
-    While a program waits for the kernel in front, memory would have nothing to do otherwise.
+    This keeps memory busy while the program waits for the kernel in front of it.
     """
     if WHOLE and tl.target_info.is_cuda():
         tl.inline_asm_elementwise(
@@ -123,9 +126,9 @@ def fetch(lines, WHOLE: tl.constexpr):
 
 @triton.jit
 def at_once(numbers):
-    """Returns the numbers; where they are loaded, all of them are asked for before the first is put to use.
+    """Returns the same numbers, but makes the compiler issue all their loads before the first number is used.
 
-    Left alone the compiler takes few registers, and asks for some only when those before are there and put away.
+    By itself the compiler saves registers: it issues some loads only when earlier numbers have been used.
     """
     if tl.target_info.is_cuda():
         PACK: tl.constexpr = 32 // numbers.dtype.primitive_bitwidth
@@ -137,17 +140,17 @@ def at_once(numbers):
 
 @triton.jit
 def loaded(at, inside, WHOLE: tl.constexpr):
-    """Returns what lies there, and zeros for what is not inside; of a WHOLE all is."""
+    """Loads numbers, with zeros in places that are not `inside`; if WHOLE, all are inside."""
     return tl.load(at) if WHOLE else tl.load(at, mask=inside, other=0.0)
 
 
 @triton.jit
 def dotted(numbers, rows, total, PAIRED: tl.constexpr):
-    """Returns `total` `[TILE, ROWS]` and the products of weights `[TILE, BLOCK]` and rows `[BLOCK, ROWS]`.
+    """Returns `total` `[TILE, ROWS]` plus the products of weights `[TILE, BLOCK]` and rows `[BLOCK, ROWS]`.
 
-    A thread gives Hopper's tensor cores pairs of columns that lie eight apart: of 8-bit numbers it would read two bytes
-    at once, and pack them. If PAIRED, pairs change places in weights and rows alike, and it reads eight bytes at once.
-    Other tensor cores, which on Hopper multiply tiles of fewer units too, have orders that Triton knows by itself.
+    For Hopper's tensor cores a thread supplies pairs of columns eight apart: of 8-bit weights it would load two bytes
+    at a time. If PAIRED, columns of weights and rows are permuted alike, so that it loads eight bytes at a time. Other
+    tensor cores, and small tiles on Hopper, have layouts that Triton optimizes itself.
     """
     TILE: tl.constexpr = numbers.shape[0]
     BLOCK: tl.constexpr = numbers.shape[1]
@@ -162,9 +165,9 @@ def dotted(numbers, rows, total, PAIRED: tl.constexpr):
 
 @triton.jit
 def widened(numbers, KIND: tl.constexpr):
-    """Returns weights in the type of the rows.
+    """Returns weights in the dtype of the rows.
 
-    A float of 8 bits becomes one of 16 and then of 32 before it: to bfloat16 at once it goes by a slow instruction.
+    8-bit floats go through float16 and float32: the direct conversion to bfloat16 uses a slow instruction.
     """
     if numbers.dtype.is_fp8():
         numbers = numbers.to(tl.float16).to(tl.float32)
@@ -173,7 +176,7 @@ def widened(numbers, KIND: tl.constexpr):
 
 @triton.jit
 def scaled(total, at, known, factors, bias, FACTORS: tl.constexpr, BIAS: tl.constexpr):
-    """Returns sums `[TILE, ROWS]` times the factors of their units, and with their bias added."""
+    """Returns sums `[TILE, ROWS]` times the factors of their outputs, plus the bias."""
     if FACTORS:
         total *= tl.load(factors + at, mask=known, other=0.0)[:, None]
     if BIAS:
@@ -197,9 +200,9 @@ def finish(
     RESIDUAL: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """Writes sums `[TILE, ROWS]` of the weights `read`, times their factors, and with bias and residual added.
+    """Applies factors, bias, activation and residual to the sums `[TILE, ROWS]` of the weights `read`, and stores them.
 
-    With an activation it writes what each gate lets through.
+    With an activation it stores `activation(gate) * up`.
     """
     TILE: tl.constexpr = total.shape[0]
     result = scaled(total, read, read >= 0, factors, bias, FACTORS, BIAS)

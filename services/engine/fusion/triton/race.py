@@ -1,4 +1,6 @@
-"""Who computes products of a few rows on this GPU: torch, or a kernel of our own where that is faster, and how."""
+"""Decides by timing on this GPU whether torch or a kernel of our own computes products of a few rows, and with which
+tile.
+"""
 
 import logging
 import time
@@ -20,27 +22,33 @@ log = logging.getLogger(__name__)
 Timer = Callable[[Callable[[], object]], Clock]
 
 RACED = (16, 32)
-"""Rows of the tiles that run. Of more rows torch's product has enough to do."""
+"""Rows of the tiles that are timed. With more rows torch's products are efficient."""
 _GAPS = 1e-6
-"""Seconds that a product of torch's costs a step besides: it begins when the kernel in front of it has ended, and the
-one behind it likewise, where ours and their neighbours overlap. Measured on an H200, in a step of 32 rows."""
+"""Seconds that a product of torch costs beyond its own time, since it does not overlap with its neighbours as our
+kernels do.
+
+Measured on an H200 in a decode step of 32 rows.
+"""
 _GAIN = 0.01
-"""Of its time that another tile has to save."""
+"""Share of the time that another tile has to save to be chosen."""
 _SECONDS = 20.0
-"""After which no further tiles are compiled."""
+"""No further tiles are compiled after this time."""
 _FOR_GATES = 0.25
-"""Of that time, besides: without them within products a step of 32 rows takes 2 % more."""
+"""Share of `_SECONDS` that gates get in any case: with the gate outside of the product a step of 32 rows takes 2 %
+longer.
+"""
 _ERROR = 1e-2
-"""By which both products may differ, of their norm: they are rounded to 16 bits."""
+"""Allowed error relative to the norm of the product: both are rounded to 16 bits."""
 
 
 @torch.inference_mode()
 def race(model: nn.Module, timer: Timer | None = None, seconds: float = _SECONDS) -> None:
-    """Lets linear layers with weights of 16 bits use a kernel for as many rows as it is faster for than torch.
+    """Times products of a few rows with 16-bit weights, and lets linear layers use a kernel where it is faster than
+    torch.
 
-    Layers of the same shape are measured together, one behind the other as in a step, so that no weight is found in a
-    cache unless the model fits it. The kernel runs with the tile of `wide_tile_for` and, for so many seconds, with
-    others. Where it fails, or computes something else, torch's product stays.
+    Layers of equal shape are timed together, one after the other as in a step: so weights come from memory, not from a
+    cache, unless all fit it. The tile of `wide_tile_for` is always tried, others for up to `seconds`. If the kernel
+    fails or gives other results, torch's product stays.
     """
     until = time.monotonic() + seconds
     alike: defaultdict[tuple[int, int, torch.dtype, bool], list[GpuLinear]] = defaultdict(list)
@@ -62,7 +70,7 @@ def race(model: nn.Module, timer: Timer | None = None, seconds: float = _SECONDS
 
 
 def _winner(linears: Sequence[GpuLinear], size: int, timer: Timer, until: float) -> Tile | None:
-    """Returns the tile with which the kernel is faster than torch's product; None if it is not."""
+    """Returns the fastest tile if the kernel with it beats torch's product, else None."""
     rows = torch.randn(size, linears[0].in_features, device=linears[0].weight.device).to(linears[0].weight.dtype)
     exact = linears[0].of_many(rows)
 
@@ -82,9 +90,9 @@ def _winner(linears: Sequence[GpuLinear], size: int, timer: Timer, until: float)
 
 
 def _race_gates(model: nn.Module, timer: Timer | None, until: float) -> None:
-    """Lets gated layers with weights of 16 bits compute the gate within the product where that takes less.
+    """Lets gated layers with 16-bit weights compute the gate in the kernel of the product where that is faster.
 
-    It does so with the tile that the product has.
+    It uses the tile that was chosen for the product.
     """
     alike: defaultdict[tuple[int, int, torch.dtype, bool, int], list[GpuMlp]] = defaultdict(list)
     for module in model.modules():
@@ -94,7 +102,7 @@ def _race_gates(model: nn.Module, timer: Timer | None, until: float) -> None:
         timer = timer or partial(recording, Captures(layers[0].pair.weight.device))
         try:
             won = {size: tile for size in RACED if (tile := _gated_tile(layers, size, timer, until)) is not None}
-        except Exception as error:  # as there
+        except Exception as error:  # a compiler raises anything
             log.warning("gates of %d by %d are not tried within products: %s", units // 2, width, error)
             continue
         log.info("gates of %d by %d are within the product of %s rows", units // 2, width, [*won] or "no")
@@ -103,7 +111,9 @@ def _race_gates(model: nn.Module, timer: Timer | None, until: float) -> None:
 
 
 def _gated_tile(layers: Sequence[GpuMlp], size: int, timer: Timer, until: float) -> Tile | None:
-    """Returns the tile of the product if it takes less with the gate in it than with a kernel behind it, else None."""
+    """Returns the tile of the product if a kernel with the gate in it beats the product and a kernel behind it, else
+    None.
+    """
     pair = layers[0].pair
     rows = torch.randn(size, pair.in_features, device=pair.weight.device).to(pair.weight.dtype)
     exact = layers[0].gated(rows)
@@ -134,5 +144,5 @@ def _agree(own: Tensor, found: Tensor) -> bool:
 
 
 def recording(captures: Captures, work: Callable[[], object]) -> Clock:
-    """Returns what tells how long a recording of the work takes."""
+    """Records `work` as a CUDA graph, and returns a clock that times its replay."""
     return partial(replay_seconds, captures.take(work)[0])

@@ -1,7 +1,7 @@
-"""Angles of rotary embeddings from a table, in one kernel instead of a dozen."""
+"""Rotary cosines and sines looked up in a table by one kernel, instead of computed by a dozen."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
-# Kernels are launched with other arguments than they are written with.
+# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
 # pyright: reportCallIssue=false, reportArgumentType=false
 import torch
 import triton
@@ -20,7 +20,7 @@ Angles = tuple[Tensor, Tensor]
 
 
 class GpuRotary(nn.Module):
-    """Looks up the cosines and sines of positions, as the module it stands for has computed them."""
+    """Looks up the cosines and sines of positions in a table that the model's own module has computed."""
 
     def __init__(self, own: nn.Module, table: Angles) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class GpuRotary(nn.Module):
         self._table = table
 
     def forward(self, states: Tensor, position_ids: Tensor) -> Angles:
-        """Returns both, `[1, T, rotated]`, for positions `[1, T]`."""
+        """Returns cosines and sines `[1, T, rotated]` of positions `[1, T]`; other shapes go to the model's module."""
         cosines, sines = self._table
         if position_ids.dim() != 2 or len(position_ids) != 1:
             return self._own(states, position_ids)
@@ -40,19 +40,20 @@ class GpuRotary(nn.Module):
         return found[0], found[1]
 
     def give_back(self) -> None:
-        """Does nothing: the module it stands for has changed nothing."""
+        """Does nothing: the replaced module is unchanged."""
 
 
 def is_rotary(module: nn.Module) -> bool:
-    """Returns whether this is a rotary embedding, by its name."""
+    """Returns whether this is a rotary embedding, by its class name."""
     return type(module).__name__.endswith("RotaryEmbedding")
 
 
 @torch.inference_mode()
 def gpu_rotary(module: nn.Module, seen: Observation, length: int) -> GpuRotary | None:
-    """Returns what gives the same for positions below `length`; None where angles depend on more than the position.
+    """Returns a table for positions below `length`, or None if angles depend on more than the position, or take too
+    much memory.
 
-    `seen` is a call of it.
+    `seen` is a call of the module.
     """
     given = [*seen.arguments, *seen.named.values()]
     if len(given) != 2 or not isinstance(seen.output, tuple) or len(seen.output) != 2:

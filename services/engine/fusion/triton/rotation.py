@@ -1,4 +1,4 @@
-"""The kernel between the products of an attention layer: heads are normalized and rotated, keys and values stored."""
+"""Kernel between the projections and attention: norms and rotates heads, and stores keys and values in the KV cache."""
 
 # ruff: noqa: N803, SIM108 - constants of a kernel are written in capitals, and its branches are chosen by statements
 # pyright: reportPossiblyUnboundVariable=false, reportOperatorIssue=false
@@ -17,16 +17,17 @@ def rotate_and_store(
     REST_BLOCK: tl.constexpr, NORM: tl.constexpr, EARLY: tl.constexpr, PAGE: tl.constexpr, KEY_WIDTH: tl.constexpr,
     VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr,
 ):  # fmt: skip
-    """Takes one key head of one token of `[T, queries | keys | values]`, and the queries that look at it.
+    """Takes one key head of one token of `[T, queries | keys | values]`, and the query heads of its group.
 
-    Queries are written back, the key and the value to the token's slot, or nowhere where that is negative. The first
-    ROTATED numbers of a head are rotated, in pairs half as far apart; angles are `[T, ROTATED]`.
+    Queries are written back in place; key and value go to the token's slot, or nowhere if that is negative. The first
+    ROTATED numbers of a head are rotated, in pairs ROTATED / 2 apart; angles are `[T, ROTATED]`.
     """
     if EARLY:
         gdc_launch_dependents()
         gdc_wait()
     token, kv_head = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    rows, columns = tl.arange(0, ROWS)[:, None], tl.arange(0, HALF_BLOCK)[None, :]  # behind the queries' is the key's
+    # Rows are the heads: the group's queries, then the key.
+    rows, columns = tl.arange(0, ROWS)[:, None], tl.arange(0, HALF_BLOCK)[None, :]
     packed += token * token_stride
     low, high, rest = turned(
         packed, token, kv_head, rows, columns, cosines, sines, query_norm, key_norm, epsilon, HEADS, KV_HEADS, ROTATED,
@@ -58,7 +59,9 @@ def turned(
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, ROTATED: tl.constexpr, REST_BLOCK: tl.constexpr, NORM: tl.constexpr,
     KEY_WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Returns float32 heads, normalized if NORM: both halves `[ROWS, HALF_BLOCK]` of what is rotated, and the rest."""
+    """Returns float32 heads, normed if NORM: both halves `[ROWS, HALF_BLOCK]` of the rotated part, and the part not
+    rotated.
+    """
     group: tl.constexpr = HEADS // KV_HEADS
     half: tl.constexpr = ROTATED // 2
     head = tl.where(rows == group, HEADS + kv_head, kv_head * group + rows)
@@ -91,7 +94,10 @@ def store_heads(
     low, high, rest, query, key, scales, scale_page, scale_head, page, kv_head, offset, slot, rows, columns,
     GROUP: tl.constexpr, ROTATED: tl.constexpr, REST_BLOCK: tl.constexpr, KEY_WIDTH: tl.constexpr, NARROW: tl.constexpr,
 ):  # fmt: skip
-    """Stores the rows of queries and that of the key, in the type of the queries; the key only if it has a slot."""
+    """Stores the rows of the queries, and that of the key if it has a slot, rounded to the dtype of the queries.
+
+    If NARROW, keys are stored in 8 bits, with a scale for each head.
+    """
     half: tl.constexpr = ROTATED // 2
     kind = query.dtype.element_ty
     inside = (rows <= GROUP) & (columns < half)
@@ -121,7 +127,7 @@ def store_heads(
 
 @triton.jit
 def as_stored(numbers, scale, KIND: tl.constexpr, NARROW: tl.constexpr):
-    """Returns float32 numbers as the cache has them."""
+    """Returns float32 numbers in the format of the KV cache."""
     if NARROW:
         found = narrow(tl.div_rn(numbers, scale))
     else:
@@ -131,7 +137,7 @@ def as_stored(numbers, scale, KIND: tl.constexpr, NARROW: tl.constexpr):
 
 @triton.jit
 def head_scales(query_norm, key_norm, columns, is_key, inside):
-    """Returns what each head is multiplied with."""
+    """Returns the scales of each head's norm."""
     query = tl.load(query_norm + columns, mask=inside, other=0.0)
     return tl.where(is_key, tl.load(key_norm + columns, mask=inside, other=0.0), query)
 

@@ -1,6 +1,6 @@
-"""Routers in one kernel, for as many rows as a recorded step has; of more, the model's own."""
+"""Routers of mixtures of experts in one kernel, for up to MOST_ROWS rows; for more, the model's own."""
 
-# Kernels are launched with other arguments than they are written with.
+# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
 # pyright: reportCallIssue=false
 from typing import Any
 
@@ -15,18 +15,18 @@ from services.engine.fusion.triton.linear import KINDS
 from services.engine.fusion.triton.routing import choose_experts
 
 _ROWS, _TILE = 8, 16
-"""Rows and experts of a program. The one that chooses has a number for each row and expert in registers, many times."""
+"""Rows and experts of a program. Few, since the one that chooses holds several arrays of both in registers."""
 _BLOCKS = {4: 64, 2: 256}
-"""Numbers of a weight's row that it takes at once, by their bytes: tensor cores do not multiply those of four."""
+"""Columns of a weight that a program loads at once, by bytes per number: with 4, tensor cores are not used."""
 _MOST_SPLITS = 8
 _MOST_EXPERTS = 512
 
 
 class GpuRouter(nn.Module):
-    """Computes `logits, shares, chosen` of rows; see `rule_of`. A row gets the same bits in any company."""
+    """Computes `logits, shares, chosen` of rows, see `rule_of`. The result of a row does not depend on other rows."""
 
     def __init__(self, own: Any, rule: Rule, output: tuple[Tensor, ...]) -> None:
-        """Shares the weight of `own`, which computes many rows, and whose `output` has the types of this one's."""
+        """Shares the weight of `own`, which computes many rows. Results have the dtypes of `output`, a result of it."""
         super().__init__()
         self._own, self._rule, self._types = own, rule, [each.dtype for each in output]
         self._weight: Tensor = own.weight
@@ -34,11 +34,11 @@ class GpuRouter(nn.Module):
         width = self._weight.shape[1]
         self._block = min(_BLOCKS[self._weight.element_size()], max(power(width), _TILE))
         self._splits = min(power(-(-width // self._block)), _MOST_SPLITS)
-        # Never made anew, as recorded steps go on using it.
+        # Allocated once, since recorded CUDA graphs keep its address.
         self._arrivals = torch.zeros(MOST_ROWS // _ROWS, dtype=torch.int32, device=self._weight.device)
 
     def forward(self, hidden_states: Tensor) -> tuple[Tensor, ...]:
-        """Returns `[T, experts]` and twice `[T, choices]`."""
+        """Returns logits `[T, experts]`, shares and chosen experts, both `[T, choices]`."""
         experts, width = self._weight.shape
         rows, rule = hidden_states.reshape(-1, width).contiguous(), self._rule
         count, device = len(rows), rows.device
@@ -59,15 +59,15 @@ class GpuRouter(nn.Module):
         return output
 
     def give_back(self) -> None:
-        """Does nothing: the router has its weight still."""
+        """Does nothing: the router still has its weight."""
 
 
 @torch.inference_mode()
 def gpu_router(module: Any, seen: Observation) -> GpuRouter | None:
-    """Returns what may compute the same as `module`, or None where that is no router.
+    """Returns a fused router for `module`, or None if it is no router.
 
     Raises:
-        ValueError: it is, and this would not compute the same.
+        ValueError: it is one, but the kernel would not give the same results.
     """
     if not is_router(module):
         return None
@@ -79,7 +79,7 @@ def gpu_router(module: Any, seen: Observation) -> GpuRouter | None:
     made, drawn = GpuRouter(module, rule, seen.output), drawn_rows(module, seen.arguments[0].dtype)
     for rows in (drawn[: 2 * _ROWS], drawn[:1], seen.arguments[0]):
         logits, found = module(rows)[0], made(rows)
-        # Those that were rounded differ by that rounding, whatever type they are handed out in.
+        # Rounded logits may differ by one rounding step, even if they are returned in a wider dtype.
         kind = rows.dtype if rule.rounded else logits.dtype
         rounded = found[0].to(kind)
         if not (Observation((), {}, logits.to(kind)).matches(lambda rounded=rounded: rounded) and rule.holds(found)):

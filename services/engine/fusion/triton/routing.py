@@ -1,4 +1,4 @@
-"""From rows to the experts they choose: the product, what is made of it, and the best, in one kernel."""
+"""Kernel of a router: logits, scores and the choice of the best experts of each row, in one launch."""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
 # pyright: reportGeneralTypeIssues=false, reportArgumentType=false, reportAssignmentType=false
@@ -16,10 +16,10 @@ def choose_experts(
     ROUNDED: tl.constexpr, SIGMOID: tl.constexpr, CORRECTED: tl.constexpr, NORMALIZED: tl.constexpr,
     EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Multiplies ROWS rows of `[count, WIDTH]` with a part of the weights of TILE experts, `[EXPERTS, WIDTH]`.
+    """Multiplies ROWS rows of `[count, WIDTH]` with a split of the weights of TILE experts, `[EXPERTS, WIDTH]`.
 
-    The width is split among SPLITS programs. Of all programs of these rows the last to be done adds up what they have
-    found, in their order, and chooses.
+    SPLITS programs share the width. The last program of these rows to finish adds up all parts, always in the same
+    order, and chooses the experts.
     """
     if EARLY:
         gdc_launch_dependents()
@@ -53,10 +53,12 @@ def part_of_logits(
     rows, weights, experts, own, count, EXPERTS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
     TILE: tl.constexpr, BLOCK: tl.constexpr, SPLITS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Returns the products `[TILE, ROWS]` of the experts' weights and the rows `own`, over this program's columns."""
+    """Returns the products `[TILE, ROWS]` of the experts' weights and the rows `own`, over the columns of this
+    program's split.
+    """
     LENGTH: tl.constexpr = (WIDTH + BLOCK * SPLITS - 1) // (BLOCK * SPLITS) * BLOCK
     columns = tl.program_id(2) * LENGTH + tl.arange(0, BLOCK)
-    # What lies outside reads the last row again, and is not written.
+    # Experts and rows beyond the last one load the last one again; they are not stored.
     weights += tl.minimum(experts, EXPERTS - 1)[:, None] * WIDTH + columns[None, :]
     rows += tl.minimum(own, count - 1).to(tl.int64)[None, :] * WIDTH + columns[:, None]
     weight = tl.load(weights, mask=(columns < WIDTH)[None, :], other=0.0)
@@ -65,7 +67,7 @@ def part_of_logits(
         gdc_wait()
     for start in tl.static_range(0, LENGTH, BLOCK):
         mine = weight
-        if start + BLOCK < LENGTH:  # the next ones are on the way while these are multiplied
+        if start + BLOCK < LENGTH:  # load the next block while this one is multiplied
             ahead = columns + start + BLOCK < WIDTH
             weight = tl.load(weights + start + BLOCK, mask=ahead[None, :], other=0.0)
         row = tl.load(rows + start, mask=(columns + start < WIDTH)[:, None], other=0.0)
@@ -77,7 +79,7 @@ def part_of_logits(
 def logits_of(
     parts, bias, each, known, EXPERTS: tl.constexpr, ROWS: tl.constexpr, SPLITS: tl.constexpr, BIAS: tl.constexpr
 ):  # fmt: skip
-    """Returns the logits `[ROWS, ALL]` of which programs have left parts `[SPLITS, ROWS, EXPERTS]`."""
+    """Returns the logits `[ROWS, ALL]`: the sum of the programs' parts `[SPLITS, ROWS, EXPERTS]`, plus the bias."""
     logit = tl.zeros([ROWS, each.shape[0]], dtype=tl.float32)
     for split in tl.range(SPLITS):
         part = parts + (split * ROWS + tl.arange(0, ROWS))[:, None] * EXPERTS + each[None, :]
@@ -92,12 +94,12 @@ def chosen_of(
     logit, correction, each, known, CHOICES: tl.constexpr, GROUPS: tl.constexpr, OPEN: tl.constexpr,
     SIGMOID: tl.constexpr, CORRECTED: tl.constexpr, NORMALIZED: tl.constexpr,
 ):  # fmt: skip
-    """Returns what `best_of` does of logits `[ROWS, ALL]`, the shares of a row together one if NORMALIZED."""
+    """Returns the chosen experts and shares of logits `[ROWS, ALL]`; if NORMALIZED, a row's shares add up to one."""
     score = scored(logit, known, SIGMOID)
     merit = score
     if CORRECTED:
         merit += tl.load(correction + each[None, :], mask=known, other=0.0).to(tl.float32)
-    # What is no number is the least there is: no expert is chosen twice, and none that is not there.
+    # NaN counts as the least possible merit, so that no expert is chosen twice, and none that does not exist.
     merit = tl.where(known, tl.maximum(merit, -1.0e38), float("-inf"))
     if GROUPS > 1:
         merit = within_best(merit, GROUPS, OPEN)
@@ -109,7 +111,7 @@ def chosen_of(
 
 @triton.jit
 def scored(logit, known, SIGMOID: tl.constexpr):
-    """Returns what becomes of logits `[ROWS, ALL]`, of experts that are known; no exponential is let overflow."""
+    """Returns the scores of logits `[ROWS, ALL]`: sigmoid, or softmax over the known experts. Nothing overflows."""
     if SIGMOID:
         score = 1.0 / (1.0 + tl.exp(tl.minimum(-logit, 80.0, propagate_nan=tl.PropagateNan.ALL)))
     else:
@@ -121,9 +123,9 @@ def scored(logit, known, SIGMOID: tl.constexpr):
 
 @triton.jit
 def within_best(merit, GROUPS: tl.constexpr, OPEN: tl.constexpr):
-    """Returns merits `[ROWS, ALL]` of the OPEN best of GROUPS groups, and less than any of others.
+    """Returns merits `[ROWS, ALL]` with -inf for all experts outside of the OPEN best of GROUPS groups.
 
-    A group is as good as its two best together. All groups are of one size, and sizes are powers of two.
+    A group is ranked by the sum of its two best. Groups have equal sizes; sizes and numbers are powers of two.
     """
     ROWS: tl.constexpr = merit.shape[0]
     SIZE: tl.constexpr = merit.shape[1] // GROUPS
@@ -140,7 +142,9 @@ def within_best(merit, GROUPS: tl.constexpr, OPEN: tl.constexpr):
 
 @triton.jit
 def best_of(score, merit, CHOICES: tl.constexpr):
-    """Returns the CHOICES experts with the greatest merit, in this order, the first of equals; and their scores."""
+    """Returns the CHOICES experts with the greatest merit, in descending order and the first of equal ones, and their
+    scores.
+    """
     each = tl.arange(0, score.shape[1])[None, :]
     choice = tl.arange(0, triton.next_power_of_2(CHOICES))[None, :]
     best = tl.zeros([score.shape[0], choice.shape[1]], dtype=tl.int32)

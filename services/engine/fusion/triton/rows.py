@@ -1,4 +1,4 @@
-"""Kernels over rows: the root-mean-square norm with the sum before or behind it, and the gate of a gated layer."""
+"""Kernels over rows: the root-mean-square norm with a sum before or behind it, and the activation of gated layers."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
 import triton
@@ -25,10 +25,10 @@ def normalize_row(
     PARTS: tl.constexpr,
     EARLY: tl.constexpr,
 ):
-    """Writes one row of `[T, WIDTH]`, normalized and scaled, and added to the residual's if there is one.
+    """Writes one row of `[T, WIDTH]`: normed, scaled, and with RESIDUAL added to the residual's row.
 
-    Its copy, if one is made, is of what was given. With PARTS what is given is the sum of a row of `[T, WIDTH]` and of
-    those of `parts` `[PARTS, T, WIDTH]`, as if a product had added them up.
+    With PARTS, the input is the row plus its rows in `parts` `[PARTS, T, WIDTH]`, summed as a split-K product would.
+    With COPY, the input, with parts added, is also stored to `copy`.
     """
     if EARLY:
         gdc_launch_dependents()
@@ -60,7 +60,9 @@ def gate_row(
     ACTIVATION: tl.constexpr,
     EARLY: tl.constexpr,
 ):
-    """Writes BLOCK numbers of one row of `[T, UNITS]`, from `[T, 2 * UNITS]`: the gates, then what they let through."""
+    """Writes BLOCK numbers of one row of `[T, UNITS]`: activation(gate) * up, of a row `[gate | up]` of `[T, 2 *
+    UNITS]`.
+    """
     if EARLY:
         gdc_launch_dependents()
         gdc_wait()

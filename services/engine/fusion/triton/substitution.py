@@ -1,4 +1,4 @@
-"""Which modules of a model have a faster one on a GPU."""
+"""Chooses which modules of a model are replaced by faster ones on a GPU."""
 
 from collections.abc import Callable
 from functools import partial
@@ -31,10 +31,11 @@ def fuse_on_gpu(
     run: Callable[[], object],
     longest: int,
 ) -> None:
-    """Replaces what is known and computes the same while `run` runs: layers, or their parts, and the last product.
+    """Replaces decoder layers or their parts, rotary embeddings and the head by kernels that give the same results.
 
-    No sequence is longer than `longest` tokens. A kind of kernel that fails is left out, and others are not. Products
-    of a few rows are torch's own or a kernel's, whichever is faster.
+    `run` runs the model once, on which results are compared; no sequence is longer than `longest` tokens. If a kind of
+    kernel fails, only that kind is left out. Then products of a few rows are timed, and use a kernel where it beats
+    torch.
     """
     makers: Makers = {
         "GpuDecoderLayer": lambda module, seen: gpu_decoder_layer(module, seen, backend),
@@ -63,15 +64,15 @@ def fuse_on_gpu(
 
 @torch.inference_mode()
 def _one_row(linear: nn.Linear) -> Observation:
-    """Returns a call with the one row that its kernel is for; of several the product is torch's own."""
+    """Returns a call with one row, which is what the kernel is for: products of several rows are torch's own."""
     row = torch.ones(1, linear.in_features, dtype=linear.weight.dtype, device=linear.weight.device)
     return Observation((row,), {}, linear(row))
 
 
 def replace_narrow(substitutions: Substitutions, model: nn.Module) -> None:
-    """Replaces the narrow layers and experts that are part of nothing larger that was replaced.
+    """Replaces 8-bit layers and experts that are not part of a larger module that was replaced.
 
-    Experts stay as they are where some of this model were compared with their kernels, and failed.
+    Experts keep torch's products if the kernels gave other results for any experts of this model.
     """
     for name, module in list(model.named_modules()):
         if any(name.startswith(f"{outer}.") for outer in substitutions.names):

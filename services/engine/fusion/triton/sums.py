@@ -1,4 +1,4 @@
-"""How what the splits of a product have found is added up."""
+"""Adds up the parts of a split-K product."""
 
 # ruff: noqa: N803, RUF005 - constants of a kernel are written in capitals, and it knows no stars in tuples
 # pyright: reportArgumentType=false, reportGeneralTypeIssues=false
@@ -8,10 +8,11 @@ import triton.language as tl
 
 @triton.jit
 def summed(parts, inside, stride, certain, PARTS: tl.constexpr):
-    """Returns float32 sums of what lies at `parts` and PARTS - 1 times a stride further, added in that order.
+    """Returns the float32 sum of `parts` and PARTS - 1 further ones, `stride` numbers apart, added in this order.
 
-    `certain` is true, which the compiler does not know. Left alone it takes few registers, and waits for some parts
-    before it asks for the next: it may move no load behind a barrier, and no sum out of what may not happen.
+    `certain` has to be true, which the compiler cannot know. By itself it saves registers, and waits for some loads
+    before it issues the next. It may neither move loads behind the barrier nor sums out of the condition, so all loads
+    are issued at once.
     """
     found = ()
     for part in tl.static_range(PARTS):

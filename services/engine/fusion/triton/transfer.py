@@ -1,11 +1,11 @@
-"""The kernel that carries a step's numbers between pinned memory and the GPU's.
+"""Kernel that copies a step's numbers between pinned host memory and the GPU.
 
-A copy is done by an engine of its own, and a GPU takes some microseconds to go over from a kernel to a copy and back
-again, which a step does twice. A kernel reads and writes pinned memory over the bus, and another follows it at once.
+Copies run on a separate copy engine, and changing from a kernel to a copy and back costs a GPU some microseconds, twice
+in a step. A kernel that accesses pinned memory over the bus avoids both changes.
 """
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
-# Kernels are launched with other arguments than they are written with.
+# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
 # pyright: reportCallIssue=false, reportArgumentType=false
 from collections.abc import Callable
 from functools import partial
@@ -21,15 +21,15 @@ _BLOCK = 1024
 
 
 def carried(captures: Captures, source: Tensor, target: Tensor, count: int, changes: int = 0) -> Callable[[], object]:
-    """Returns what does `carry` when it is called: a recording, since launching a kernel anew takes the host longer."""
+    """Returns a function that replays a recorded `carry`: replaying costs the host less than launching a kernel."""
     return captures.take(partial(carry, source, target, count, changes))[0].replay
 
 
 def carry(source: Tensor, target: Tensor, count: int, changes: int = 0) -> None:
-    """Writes the first `count` int64 numbers of one to the other; either may lie in pinned memory.
+    """Copies the first `count` int64 numbers of `source` to `target`; either may be in pinned memory.
 
-    The last of them may tell of so many `changes` to what is behind them in the target: first their places there, which
-    are negative where nothing changes, and then the numbers.
+    The last `2 * changes` of them also change numbers behind these in `target`: the first half are their indices there,
+    counted from `count` and negative for no change, the second half the new numbers.
     """
     programs = (-(-count // _BLOCK),)
     carry_numbers[programs](source, target, count, changes, BLOCK=_BLOCK, CHANGES=power(changes) if changes else 0)
@@ -37,7 +37,7 @@ def carry(source: Tensor, target: Tensor, count: int, changes: int = 0) -> None:
 
 @triton.jit
 def carry_numbers(source, target, count, changes, BLOCK: tl.constexpr, CHANGES: tl.constexpr):
-    """See `carry`. What a program reads it reads anew each time, as the host may have written it."""
+    """See `carry`. Loads are volatile, since the host may have written the memory after the last replay."""
     places = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     there = places < count
     tl.store(target + places, tl.load(source + places, mask=there, volatile=True), mask=there)

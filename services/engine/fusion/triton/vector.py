@@ -1,4 +1,6 @@
-"""The product of one row, as fast as the weights come: with the norm before it, and the gate or the sum behind it."""
+"""Kernel for the product of one row, at the speed of reading the weights, with the norm before and the gate or sum
+behind.
+"""
 
 # ruff: noqa: N803, N806, SIM108 - constants of a kernel are written in capitals, and its branches are chosen by statements
 # pyright: reportPossiblyUnboundVariable=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
@@ -11,7 +13,7 @@ from services.engine.fusion.triton.activation import activated
 
 @triton.jit
 def load_weights(at, units, columns, UNITS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    """Returns `[ROWS, BLOCK]`, zeros outside; each is read once, so it need not stay in a cache."""
+    """Returns `[ROWS, BLOCK]`, zeros outside. Weights are read once, so they need not stay in the cache."""
     if UNITS % ROWS == 0 and WIDTH % BLOCK == 0:
         found = tl.load(at, eviction_policy="evict_first")
     else:
@@ -43,10 +45,10 @@ def multiply_row(
     UNITS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, FACTORS: tl.constexpr,
     NORM: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, ACTIVATION: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Writes ROWS numbers of `[UNITS]`, of a row `[WIDTH]` that is normalized before if NORM.
+    """Writes ROWS outputs of `[UNITS]`, of a row `[WIDTH]`, which is normed first if NORM.
 
-    The weights are `[UNITS, WIDTH]`, with an activation `[2 * UNITS, WIDTH]`: those of the gates, then the others. With
-    FACTORS they are 8-bit numbers, and those of each unit are to be multiplied with its factor.
+    Weights are `[UNITS, WIDTH]`; with an activation `[2 * UNITS, WIDTH]`, first gate, then up. With FACTORS they are
+    8-bit numbers, and each output is multiplied with its factor.
     """
     if EARLY:
         gdc_launch_dependents()
@@ -58,7 +60,7 @@ def multiply_row(
     if ACTIVATION:
         other_at = at + UNITS * WIDTH
         other = load_weights(other_at, units, columns, UNITS, WIDTH, ROWS, BLOCK)
-    # What does not depend on the sums is on its way before they are computed, each of which is waited for by all.
+    # Issue loads that do not depend on sums first: all threads have to wait for each sum.
     inside = units < UNITS
     first_scales = load_row(scales, columns, WIDTH, BLOCK) if NORM else 1.0
     if EARLY:
@@ -83,7 +85,7 @@ def multiply_row(
 
 @triton.jit
 def share_of(row, epsilon, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    """Returns what a row is multiplied with to be normalized: one by its root mean square."""
+    """Returns the factor that norms a row: 1 / its root mean square."""
     squares = tl.zeros([BLOCK], dtype=tl.float32)
     columns = tl.arange(0, BLOCK)
     for start in tl.static_range(0, WIDTH, BLOCK):
@@ -97,14 +99,14 @@ def lanes_of(
     row, scales, first_scales, at, own, other_at, other, units, UNITS: tl.constexpr, WIDTH: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, NORM: tl.constexpr, ACTIVATION: tl.constexpr,
 ):  # fmt: skip
-    """Returns sums of products `[ROWS, BLOCK / LANE]` of weights and the row, which are still to be added up, and with
-    an activation those of the other weights.
+    """Returns partial sums `[ROWS, BLOCK / LANE]` of the products of weights and row; with an activation also those of
+    the up weights, else zeros.
 
-    `own` and `other` are the first weights, of which `at` and `other_at` `[ROWS, BLOCK]` tell where they are, and
-    `first_scales` the first scales.
+    `own` and `other` are the first blocks of the weights at `at` and `other_at`, pointers `[ROWS, BLOCK]`, and
+    `first_scales` the first block of the norm's scales.
     """
-    # Numbers that a thread reads at once it also adds up at once: a sum for each would take its registers, and those
-    # of the kernel behind, which is to begin before this one ends.
+    # A thread adds up the numbers of one load at once. A sum for each number would take more registers, also from the
+    # next kernel, which begins before this one ends.
     LANE: tl.constexpr = min(128 // own.dtype.primitive_bitwidth, BLOCK)
     columns = tl.arange(0, BLOCK)
     total = tl.zeros([ROWS, BLOCK // LANE], dtype=tl.float32)
@@ -114,7 +116,7 @@ def lanes_of(
         if NORM:
             part *= first_scales if start == 0 else load_row(scales, columns + start, WIDTH, BLOCK)
         mine, theirs = own, other
-        if start + BLOCK < WIDTH:  # the next ones are on the way while these are multiplied
+        if start + BLOCK < WIDTH:  # load the next block while this one is multiplied
             own = load_weights(at + start + BLOCK, units, columns + start + BLOCK, UNITS, WIDTH, ROWS, BLOCK)
             if ACTIVATION:
                 ahead = other_at + start + BLOCK
@@ -127,7 +129,7 @@ def lanes_of(
 
 @triton.jit
 def finished(sums, factors, bias, units, inside, FACTORS: tl.constexpr, BIAS: tl.constexpr):
-    """Returns sums `[ROWS]` times the factors of their units, and with their bias added."""
+    """Returns sums `[ROWS]` times their factors, plus their bias."""
     if FACTORS:
         sums *= tl.load(factors + units, mask=inside, other=0.0)
     if BIAS:

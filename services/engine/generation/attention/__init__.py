@@ -1,3 +1,5 @@
-"""Attention over the paged cache: `batch` (what a forward needs to know), `backend` (the interface and its way into
-transformers), and one file per implementation.
+"""Attention over the paged KV cache.
+
+`batch` describes the rows of a forward, `backend` is the interface and its connection to transformers, and the other
+files are implementations.
 """

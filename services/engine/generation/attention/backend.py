@@ -1,8 +1,8 @@
-"""The interface of attention backends, and the function through which unmodified models reach them.
+"""The interface of attention backends, and the attention function through which unmodified models call them.
 
-transformers lets a program register an attention function by name and passes unknown keyword arguments of a model's
-forward down to it. So all sequences are packed into one `[1, T]` row, the forward is given `attention_call=`, and
-every attention layer lands in `attend_paged` below, whatever the architecture.
+transformers lets a program register an attention function by name, and passes unknown keyword arguments of a model's
+forward down to it. So all sequences are packed into one `[1, T]` row, the forward is given `attention_call=`, and every
+attention layer of any architecture calls `attend_paged` below.
 """
 
 from dataclasses import dataclass
@@ -14,37 +14,37 @@ from transformers import AttentionInterface
 from services.engine.generation.attention.batch import AttentionBatch, RowSpan
 
 IMPLEMENTATION = "sensorium_paged"
-"""Value of `attn_implementation` under which models use the paged cache."""
+"""Value of `attn_implementation` with which models use the paged cache."""
 
 
 class LooksAhead(ValueError):
-    """A layer lets tokens see those behind them, which no cache of keys and values can serve."""
+    """A layer lets tokens attend to later ones, which a KV cache does not support."""
 
 
 _OF_STEPS = {"position_ids", "logits_to_keep"}
-"""Tensors that the engine gives a model, some of which hand on to attention whatever they are given."""
+"""Tensors that the engine gives a model. Some models pass all of their arguments on to attention."""
 
 
 class SeesFewer(ValueError):
-    """A layer says by a tensor of its own what each token sees, of which a cache in pages knows nothing.
+    """A layer restricts by a tensor of its own what a token attends to, which the paged cache does not support.
 
-    It may say so from the first token on and leave nothing out until there are thousands.
+    Such a tensor may be passed from the first token on, but mask nothing until there are thousands.
     """
 
 
 @dataclass(frozen=True)
 class AttentionLayer:
-    """What one layer's attention looks like, as its module says at the call."""
+    """The properties of one layer's attention, as its module passes them in each call."""
 
     index: int
     scaling: float
     sliding_window: int | None = None
-    """A token sees itself and at most `sliding_window - 1` tokens before it."""
+    """A token attends to itself and to at most `sliding_window - 1` tokens before it."""
     softcap: float | None = None
     sinks: Tensor | None = None
-    """Learned logits `[heads]` that take part in the softmax and attend to nothing."""
+    """Learned logits `[heads]` that take part in the softmax but have no value."""
     bias: Tensor | None = None
-    """Added to the scores, by how far apart tokens are: `[heads, T, longest context]`, T as in the packed batch."""
+    """Relative position bias, added to the scores: `[heads, T, longest context]`, T as in the packed batch."""
 
     def bias_of(self, row: RowSpan) -> Tensor | None:
         """Returns the bias `[heads, length, context]` of one row."""
@@ -52,34 +52,35 @@ class AttentionLayer:
 
 
 class AttentionBackend(Protocol):
-    """Stores the new keys and values and attends to everything each row may see."""
+    """Stores new keys and values, and computes attention to everything that each row may see."""
 
     def plan(self, batch: AttentionBatch) -> Any:
-        """Returns what `attend` needs of a step's rows, in the backend's own form. Called once per step."""
+        """Prepares a step's rows for `attend`, in the backend's own form. Called once per step."""
         ...
 
     def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, plan: Any) -> Tensor:
         """Returns `[T, heads, value_width]`.
 
         Args:
-            layer: What this layer's attention looks like.
+            layer: Properties of this layer's attention.
             query: `[T, heads, key_width]` of the packed new tokens.
             key: `[T, kv_heads, key_width]`.
             value: `[T, kv_heads, value_width]`.
-            plan: What `plan` made of the step's rows.
+            plan: The result of `plan` for this step.
         """
         ...
 
 
 @dataclass(frozen=True)
 class AttentionCall:
-    """The keyword argument that travels through a model's forward: a backend with its plan of the step."""
+    """The keyword argument that goes through a model's forward: a backend and its plan of the step."""
 
     backend: AttentionBackend
     plan: Any
     kept: Tensor | None = None
-    """Places in the packed batch `[n]`, int64, ascending, n >= 1: what comes out of the model's last layer is read of
-    these tokens only. None: of all."""
+    """Ascending indices of the packed tokens whose last hidden states are read, int64 `[n]`, n >= 1. None: of all
+    tokens.
+    """
 
 
 def attend_paged(
@@ -99,8 +100,8 @@ def attend_paged(
     """Adapts transformers' attention interface, `[1, heads, T, width]`, to the backend of the call.
 
     Raises:
-        LooksAhead: the layer is an encoder's.
-        SeesFewer: a mask, chosen blocks, a bias or the like comes with the call.
+        LooksAhead: the layer is not causal.
+        SeesFewer: the call has a mask, selected blocks, a bias or a similar tensor.
     """
     if not getattr(module, "is_causal", True):
         raise LooksAhead("its attention looks ahead, as that of encoders does")
@@ -120,8 +121,8 @@ def attend_paged(
 
 
 def register() -> None:
-    """Makes IMPLEMENTATION known to transformers.
+    """Registers IMPLEMENTATION with transformers.
 
-    Masks are the backend's own business: transformers builds none for an implementation without a function for them.
+    No mask function is registered, so transformers builds no masks: backends do their own masking.
     """
     AttentionInterface.register(IMPLEMENTATION, attend_paged)

@@ -1,4 +1,4 @@
-"""What the attention of one forward needs to know about the rows packed into it."""
+"""Describes the rows packed into one forward, for attention."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,23 +12,25 @@ from services.engine.generation.cache.kv_cache import KVCache
 class RowSpan:
     """One sequence's part of the packed batch.
 
-    Its new tokens stand at [start, start + length) of the batch and are the last `length` of its `context` tokens.
+    Its new tokens are at [start, start + length) of the batch, and are the last `length` of its `context` tokens.
     """
 
     start: int
     length: int
     context: int
     pages: Tensor
-    """The sequence's pages in order, int64; they hold at least `context` tokens."""
+    """The sequence's pages in order, int64. They have room for at least `context` tokens."""
 
 
 @dataclass(frozen=True)
 class AttentionBatch:
-    """All rows of one forward, and where the new tokens' keys and values go."""
+    """All rows of one forward, and the slots for the keys and values of their new tokens."""
 
     rows: list[RowSpan]
     slots: Tensor
     """Slot of each packed token, int64 `[T]`."""
     cache: KVCache
     runs: Sequence[int] = ()
-    """Of each stretch of tokens that are computed with one adapter: its place among all, the first, their count."""
+    """Three numbers for each run of consecutive tokens with the same adapter: its index, the first token, the token
+    count.
+    """

@@ -1,4 +1,4 @@
-"""The CPU's backend: attention of the native library over float32 and bfloat16 caches, softmax in float32."""
+"""Attention on the CPU by the native library: float32 or bfloat16 cache, softmax in float32."""
 
 import ctypes
 from array import array
@@ -11,13 +11,13 @@ from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
 from services.engine.native.library import KINDS, UNIT, Library
 
 PAGE_SIZE = 16
-"""Tokens of a page; the library knows no other."""
+"""Tokens of a page. The library supports no other size."""
 MAX_WIDTH = 576
-"""Width of a key or a value, at most."""
+"""Greatest width of a key or a value."""
 
 
 class RowStruct(ctypes.Structure):
-    """`Row` of native.c."""
+    """The struct `Row` of native.c."""
 
     _fields_ = (
         ("pages", ctypes.c_void_p),
@@ -28,7 +28,7 @@ class RowStruct(ctypes.Structure):
 
 
 class LayerStruct(ctypes.Structure):
-    """`Layer` of native.c."""
+    """The struct `Layer` of native.c."""
 
     _fields_ = (
         ("heads", ctypes.c_int64),
@@ -46,7 +46,7 @@ class LayerStruct(ctypes.Structure):
 
 
 def takes(cache: KVCache) -> bool:
-    """Returns whether the library knows the element type and the sizes of every layer."""
+    """Returns whether the library supports the element type and the sizes of every layer."""
     return (
         cache.page_size == PAGE_SIZE
         and not cache.by_token
@@ -61,7 +61,7 @@ def takes(cache: KVCache) -> bool:
 
 
 class NativeLayer:
-    """One attention layer as the library reads it."""
+    """One attention layer in the form that the library reads."""
 
     def __init__(self, layer: AttentionLayer, layout: LayerLayout) -> None:
         self._layer = layer
@@ -83,7 +83,7 @@ class NativeLayer:
         self.address = ctypes.addressof(self._struct)
 
     def is_of(self, layer: AttentionLayer) -> bool:
-        """Returns whether it was made of the same."""
+        """Returns whether it was made from an equal layer."""
         own = self._layer
         return (
             own.sinks is layer.sinks
@@ -98,7 +98,7 @@ class NativeLayer:
 
 
 class StepStruct(ctypes.Structure):
-    """`Step` of native.c."""
+    """The struct `Step` of native.c."""
 
     _fields_ = (
         ("count", ctypes.c_int64),
@@ -112,7 +112,7 @@ class StepStruct(ctypes.Structure):
 
 
 class CpuPlan:
-    """A batch as the library reads it, made once per step. Keeps alive what it points to."""
+    """A batch in the form that the library reads, made once per step. It keeps the memory that it points to alive."""
 
     def __init__(self, batch: AttentionBatch, threads: int) -> None:
         self.batch = batch
@@ -127,7 +127,7 @@ class CpuPlan:
 
 
 class CpuAttention:
-    """Attention by the library. What a token gets does not depend on the rows beside it, nor on its chunk."""
+    """Attention by the native library. A token's result does not depend on other rows or on how prompts are chunked."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
@@ -147,7 +147,7 @@ class CpuAttention:
         return self._run(self._native(layer, plan.batch.cache), query, at_query, at_key, at_value, plan)
 
     def attend_packed(self, layer: NativeLayer, packed: Tensor, plan: CpuPlan) -> Tensor:
-        """Attends as `attend` does, from `[T, queries | keys | values]`: all heads of each token in one row."""
+        """Does the same as `attend`, for `[T, queries | keys | values]`: all heads of a token in one row."""
         layout, begin, size = layer.layout, packed.data_ptr(), packed.dtype.itemsize
         key = begin + layout.heads * layout.key_width * size
         value = key + layout.kv_heads * layout.key_width * size
@@ -155,7 +155,7 @@ class CpuAttention:
         return self._run(layer, packed, (begin, stride), (key, stride), (value, stride), plan)
 
     def layer(self, index: int | None) -> NativeLayer | None:
-        """Returns a layer that attended before; None if none of that index did."""
+        """Returns the layer of that index if it has been called before, else None."""
         return None if index is None else self._layers.get(index)
 
     def _run(
@@ -167,7 +167,9 @@ class CpuAttention:
         value: tuple[int, int],
         plan: CpuPlan,
     ) -> Tensor:
-        """Attends between what lies at (address, numbers from token to token); `like` has the type and the count."""
+        """Stores and attends. Queries, keys and values are given as (address, stride of tokens); `like` has dtype and
+        count.
+        """
         cache, dtype, layout = plan.batch.cache, like.dtype, layer.layout
         keys, values = cache.keys(layer.index).data_ptr(), cache.values(layer.index).data_ptr()
         self._library.store[dtype](layer.address, plan.slots, len(plan.batch.slots), *key, *value, keys, values)
@@ -178,7 +180,7 @@ class CpuAttention:
         return output
 
     def _native(self, layer: AttentionLayer, cache: KVCache) -> NativeLayer:
-        """Returns the layer in native form, made anew where the module says something else than before."""
+        """Returns the layer in native form, rebuilt if the module passes other properties than before."""
         layout, known = cache.layouts[layer.index], self._layers.get(layer.index)
         if known is None or known.layout is not layout or not known.is_of(layer):
             known = self._layers[layer.index] = NativeLayer(layer, layout)
@@ -186,6 +188,6 @@ class CpuAttention:
 
 
 def _dense_heads(tensor: Tensor) -> Tensor:
-    """Returns `[T, heads, width]` whose heads lie one behind the other."""
+    """Returns `[T, heads, width]` in which the heads of a token are contiguous."""
     _, _, width = tensor.shape
     return tensor if tensor.stride()[1:] == (width, 1) else tensor.contiguous()

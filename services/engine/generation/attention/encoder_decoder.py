@@ -1,9 +1,9 @@
-"""Encoder-decoders over the paged cache: the cache object their decoders are given, and their attention function.
+"""Encoder-decoders over the paged cache: the cache object that their decoders are given, and their attention function.
 
-A decoder asks its cache how many tokens it holds, hands it new keys and values, and attends to what it gets back. Here
-the cache answers for a whole packed batch: with the place of each token, and with handles for what lies in pages. Keys
-and values of what the encoder read are handed over once, in the forward that begins a sequence; later ones find them
-marked as there. Both kinds of a layer have one shape, so they share the layer's pages.
+A decoder asks its cache for the number of tokens, passes new keys and values, and attends to what it gets back. Here
+the cache answers for a packed batch: with the position of each token, and with handles instead of keys and values,
+which are in pages. Cross-attention keys and values are stored once, in the first forward of a sequence; later forwards
+find them marked as stored. Self- and cross-attention of a layer have equal shapes, so they share the layer's pages.
 """
 
 from collections.abc import Generator
@@ -21,14 +21,14 @@ from services.engine.generation.attention.backend import AttentionBackend, Atten
 from services.engine.generation.cache.kv_cache import KVCache
 
 IMPLEMENTATION = "sensorium_paged_encoder_decoder"
-"""Value of `attn_implementation` under which encoder-decoders use the paged cache."""
+"""Value of `attn_implementation` with which encoder-decoders use the paged cache."""
 
 
 class Places(Tensor):
-    """How many tokens stand before each of a packed batch, but for its place in the batch, which the model adds.
+    """For each packed token its position minus its index in the batch, since the model adds the index itself.
 
-    Models compare this with what they have room for: such a comparison is true where it is of any token. What is
-    computed of it and of other tensors is an ordinary tensor.
+    Models compare this with their greatest length: such a comparison is true if it is for any token. Results of
+    operations with other tensors are ordinary tensors.
     """
 
     @classmethod
@@ -45,30 +45,32 @@ class Places(Tensor):
 
 
 class PagedSelfAttention(Cache):
-    """Of the decoder's own tokens. Keeps what a layer has just handed over until it attends."""
+    """The decoder's cache for its own tokens. Keeps a layer's new keys and values until the layer attends."""
 
     def __init__(self, positions: Tensor, longest: int) -> None:
-        """Takes the positions `[T]` of packed tokens, and the context of the longest row, the new tokens included."""
+        """`positions` `[T]` of the packed tokens; `longest` is the longest context of a row, including new tokens."""
         super().__init__(layers=[])
         self._before = (positions - torch.arange(len(positions), device=positions.device)).as_subclass(Places)
         self._longest = longest
         self.new: dict[int, tuple[Tensor, Tensor]] = {}
 
     def get_seq_length(self, layer_idx: int | None = None) -> Any:
-        """Returns what is before each token: `[T]` to whoever asks for the model, a column to one of its layers."""
+        """Returns Places: `[T]` for the model, or a column `[T, 1]` for one of its layers."""
         return self._before if layer_idx is None else self._before.unsqueeze(1)
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Takes new keys and values `[1, heads, T, width]`. Returns handles as long as the longest row."""
+        """Takes new keys and values `[1, heads, T, width]`. Returns handles with the length of the longest row."""
         self.new[layer_idx] = (key_states, value_states)
         handle = key_states.new_empty(1).expand(*key_states.shape[:2], self._longest, key_states.shape[3])
         return handle, handle
 
 
 class PagedCrossAttention(Cache):
-    """Of what the encoder read. Writes it into pages where a sequence begins; a handle stands for it from then on."""
+    """The cache for cross-attention. Writes keys and values into pages when a sequence begins; later a handle replaces
+    them.
+    """
 
     def __init__(self, cache: KVCache, device: torch.device) -> None:
         made: list[Any] = []
@@ -81,27 +83,27 @@ class PagedCrossAttention(Cache):
         super().__init__(layers=made)
         self._cache = cache
         self.slots: Tensor | None = None
-        """Where the tokens go that were read for the sequences that begin."""
+        """Slots for the encoder's tokens of the sequences that begin in this forward."""
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Stores keys and values `[1, heads, tokens read, width]` and returns handles."""
+        """Stores keys and values `[1, heads, encoder tokens, width]`, and returns handles."""
         assert self.slots is not None
         self._cache.write(layer_idx, self.slots, key_states[0].transpose(0, 1), value_states[0].transpose(0, 1))
         return self.handle(layer_idx), self.handle(layer_idx)
 
     def handle(self, layer_idx: int) -> Tensor:
-        """Returns what stands for a layer's keys and values."""
+        """Returns the handle of a layer's keys and values."""
         layer: Any = self.layers[layer_idx]
         return layer.keys
 
 
 class PagedCaches(EncoderDecoderCache):
-    """What a decoder is given as its cache, for one forward."""
+    """The cache that a decoder is given for one forward."""
 
     def __init__(self, own: PagedSelfAttention, cross: PagedCrossAttention, *, begins: bool) -> None:
-        """`begins` tells that keys and values of what was read are to be handed over."""
+        """`begins` says that this forward has to store cross-attention keys and values."""
         super().__init__(own, cross)
         self.own = own
         self.cross = cross
@@ -114,8 +116,10 @@ class PagedCaches(EncoderDecoderCache):
 
 @dataclass(frozen=True)
 class EncoderDecoderCall:
-    """A backend with its two plans of the step. The attention function finds it where `calling` has put it: not every
-    decoder hands its arguments on to its cross-attention.
+    """A backend with its plans of the step for self- and cross-attention.
+
+    The attention function gets it from a context variable that `calling` sets, since not every decoder passes its
+    arguments on to cross-attention.
     """
 
     backend: AttentionBackend
@@ -124,7 +128,7 @@ class EncoderDecoderCall:
     cross_plan: Any
 
     def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor) -> Tensor:
-        """Returns `[T, heads, width]` for queries `[T, heads, width]`; `key` is the handle the layer was given."""
+        """Returns `[T, heads, width]` for queries `[T, heads, width]`. `key` is the handle that the layer was given."""
         if key is self.caches.cross.handle(layer.index):
             nothing = key[0].transpose(0, 1)
             return self.backend.attend(layer, query, nothing, nothing, self.cross_plan)
@@ -137,7 +141,7 @@ _CALL: ContextVar[EncoderDecoderCall] = ContextVar("call")
 
 @contextmanager
 def calling(call: EncoderDecoderCall) -> Generator[None]:
-    """Has the attention function use `call`."""
+    """Within the context, the attention function uses `call`."""
     token = _CALL.set(call)
     try:
         yield
@@ -158,7 +162,7 @@ def attend_encoder_decoder(
     position_bias: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Adapts transformers' attention interface of a decoder, `[1, heads, T, width]`, to a call."""
+    """Adapts transformers' attention interface of a decoder, `[1, heads, T, width]`, to the current call."""
     layer = AttentionLayer(
         index=int(module.layer_idx),  # type: ignore[arg-type]
         scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
@@ -176,7 +180,7 @@ def configs_of(module: nn.Module) -> list[Any]:
 
 @contextmanager
 def attending_by(configs: list[Any], implementation: str) -> Generator[None]:
-    """Makes the modules of some configurations attend by an implementation of transformers."""
+    """Within the context, modules with these configurations use an attention implementation of transformers."""
     before = [config._attn_implementation for config in configs]
     for config in configs:
         config._attn_implementation = implementation
@@ -188,6 +192,6 @@ def attending_by(configs: list[Any], implementation: str) -> Generator[None]:
 
 
 def register() -> None:
-    """Makes IMPLEMENTATION known to transformers. Masks are the backend's own business, so none is built."""
+    """Registers IMPLEMENTATION with transformers. Backends do their own masking, so no masks are built."""
     AttentionInterface.register(IMPLEMENTATION, attend_encoder_decoder)
     AttentionMaskInterface.register(IMPLEMENTATION, lambda *_args, **_kwargs: None)

@@ -1,4 +1,4 @@
-"""A backend that learns what each layer stores, by being called once."""
+"""A backend that finds the layout of each layer's keys and values from one call."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from services.engine.generation.cache.kv_cache import LayerLayout
 
 
 class LayoutProbe:
-    """Records every attention layer's layout, and attends within the one sequence of the batch."""
+    """Records the layout of every attention layer, and computes attention within the one sequence of the batch."""
 
     def __init__(self) -> None:
         self.layouts: dict[int, LayerLayout] = {}
@@ -20,7 +20,7 @@ class LayoutProbe:
         return batch
 
     def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, plan: object) -> Tensor:
-        """See AttentionBackend.attend; the step is one whole sequence and no cache is used."""
+        """See AttentionBackend.attend. The step is one whole sequence, and no cache is used."""
         assert plan is None
         self.layouts[layer.index] = LayerLayout(query.shape[1], key.shape[1], key.shape[2], value.shape[2], key.dtype)
         self.layers[layer.index] = layer

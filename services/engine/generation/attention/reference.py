@@ -1,4 +1,4 @@
-"""The plain backend: one row after the other, every formula written out. The oracle of all faster ones."""
+"""The reference backend: row by row, with every formula written out. All faster backends are compared with it."""
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ class ReferenceAttention:
 def attend_row(
     layer: AttentionLayer, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None
 ) -> Tensor:
-    """Attends from the last `n` tokens of a sequence to all of it.
+    """Computes attention from the last `n` tokens of a sequence to the whole sequence.
 
     Args:
         layer: Scaling, window, softcap and sinks.

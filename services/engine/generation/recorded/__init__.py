@@ -1,1 +1,1 @@
-"""Decode steps that a GPU replays, and that are launched before the tokens in front of them are read."""
+"""Steps recorded as CUDA graphs, and launched before the tokens of the step in front of them are read."""

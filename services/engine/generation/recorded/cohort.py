@@ -1,4 +1,4 @@
-"""Sequences that decode together for many steps."""
+"""A group of sequences that decode together for many steps."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -11,53 +11,54 @@ from services.engine.generation.sequence import Row, Sequence
 
 
 class Cohort:
-    """Sequences that decode together, step after step and one token each: what stays the same is found once.
+    """Sequences that decode together, one token each per step. What is the same in every step is computed once.
 
-    Its rows are the same list in every step, by which a launcher knows that only positions have changed.
+    `rows` is the same list object in every step, by which a launcher knows that only positions have changed.
     """
 
     def __init__(self, sequences: list[Sequence]) -> None:
-        """Takes sequences that each have a token on its way, which is not their last."""
+        """Each sequence has a token that is being computed, and it is not its last."""
         self.sequences = sequences
         self.rows = [Row(sequence, 1, decodes=True) for sequence in sequences]
         self.steps_left = min(one.request.stopping.max_new_tokens - one.output.token_count - 1 for one in sequences)
-        """Steps that can be launched of it before one of them has as many tokens as it may have."""
+        """Steps that can be launched before a sequence reaches its greatest number of tokens."""
 
     def goes_on(self, tokens: list[int]) -> bool:
-        """Returns whether none ends by what its token is, where none has as many as it may have.
+        """Returns whether no sequence ends with these tokens, given that none has reached its greatest number of
+        tokens.
 
-        Those that are followed may end by what they say.
+        Followed sequences may still end by their text.
         """
         return not self.looks_up and min(tokens) >= 0 and self._ending_ids.isdisjoint(tokens)
 
     def plain(self, tokens: list[int]) -> Iterable[tuple[Sequence, int]]:
-        """Yields those that go on then, with their tokens: all that are not followed."""
+        """Yields the sequences that are not followed, with their tokens."""
         pairs = zip(self.sequences, tokens, strict=True)
         return compress(pairs, self._plain) if self.followed else pairs
 
     @cached_property
     def followed(self) -> list[int]:
-        """Which of them are looked at with each token, as it may end them by what it says."""
+        """Indices of the sequences whose output has to look at each token, as its text may end them."""
         return [i for i, plain in enumerate(self._plain) if not plain]
 
     @cached_property
     def looks_up(self) -> bool:
-        """Whether tokens may be proposed to any of them."""
+        """Whether tokens may be proposed for any of them."""
         return any(sequence.looks_up for sequence in self.sequences)
 
     @cached_property
     def outputs(self) -> dict[OutputBuilder, SequenceGroup]:
-        """Those of which not each token is looked at, with the requests that they belong to."""
+        """Outputs that need not look at each token, with the requests that they belong to."""
         return {one.output: one.group for one in compress(self.sequences, self._plain)}
 
     @cached_property
     def works(self) -> list[Work]:
-        """What counts the time that is worked on them, each once."""
+        """The work counters of the sequences' requests, each once."""
         return list({id(one.request.work): one.request.work for one in self.sequences}.values())
 
     @cached_property
     def _plain(self) -> list[bool]:
-        """Of each, whether what its token is and how many there are is all that decides about what ends with it."""
+        """For each sequence, whether only the token id and the number of tokens decide when it ends."""
         return [sequence.output.plain for sequence in self.sequences]
 
     @cached_property

@@ -1,4 +1,4 @@
-"""A step that was launched and whose tokens are read later, while the next one runs."""
+"""A launched step whose tokens are read later, while the next step runs."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -15,33 +15,34 @@ from services.engine.generation.sequence import Row, Sequence
 
 @dataclass(frozen=True)
 class LaunchedStep:
-    """One token for each row that completes, on its way; for rows with proposals one behind each of their tokens.
+    """A running step with one token for each row that completes; rows with proposals have one behind each of their
+    tokens.
 
-    None of a step that only reads parts of prompts: whoever asks for its tokens waits for its end.
+    A step that only reads parts of prompts has no tokens: `tokens` then only waits for its end.
     """
 
     sequences: list[Sequence]
-    """Of each token."""
+    """The sequence of each token."""
     told: Tensor
-    """int64 `[tokens]` on the CPU, complete when it has arrived; NO_TOKEN and UNDECIDED as of `device_choice`."""
+    """int64 `[tokens]` on the CPU, valid after `arrived`. May contain NO_TOKEN and UNDECIDED of `device_choice`."""
     arrived: torch.cuda.Event | None
-    """None where it has at once."""
+    """None if the tokens are valid at once."""
     began: float
-    """When it was launched, on the clock of `time.monotonic`."""
+    """When it was launched, as `time.monotonic` seconds."""
     report: Report | None
-    """How likely its tokens were, where a request asks for that."""
+    """The likelihoods of its tokens, if a request asks for them."""
     rest: "Callable[[], LaunchedStep] | None" = field(default=None, kw_only=True)
-    """What chooses its tokens, where that waits for those in front of them."""
+    """Chooses its tokens, if that depends on the tokens of the step before."""
 
     @cached_property
     def places(self) -> dict[Sequence, int]:
-        """Where the token of each sequence is."""
+        """The index of each sequence's token."""
         return {sequence: i for i, sequence in enumerate(self.sequences)}
 
     def finished(self) -> "LaunchedStep":
-        """Returns the step with its tokens on their way: to be called once those in front of them are known.
+        """Returns the step with its choice of tokens launched. Call it once the tokens of the step before are known.
 
-        Until then it has none, and no step can be launched behind it.
+        Until then the step has no tokens, and no step can be launched after it.
         """
         return self.rest() if self.rest else self
 
@@ -53,20 +54,21 @@ class LaunchedStep:
         return self.told.tolist()
 
     def likelihoods(self) -> dict[int, Likelihood]:
-        """Returns how likely tokens were, by their places, if they have been waited for."""
+        """Returns likelihoods by the index of their token. Call `tokens` first."""
         return self.report.read() if self.report else {}
 
 
 class StepLauncher(Protocol):
-    """What runs steps without waiting for them."""
+    """Runs steps without waiting for them."""
 
     def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
-        """Launches a step that chooses a token for each row that completes; None where it cannot take these rows.
+        """Launches a step that chooses a token for each row that completes; returns None if it cannot take these rows.
 
-        With `after`, which nobody has read yet, the rows' sequences are among its own: each row is the token that the
-        step before finds for its sequence, behind all that are known. That step's own list of rows may be given again,
-        for a token more of each. At most two steps are unread, and neither step of such a pair has proposals.
+        `after` is the step before, whose tokens are not read yet. The rows' sequences have to be among its own: each
+        row is the token that `after` is computing for its sequence, behind all known ones. If `rows` is the list of
+        that step, each row moves on by one token. At most two steps may be unread, and neither of two such steps may
+        have proposals.
 
-        What only the host can tell of a row's next token is asked when the step is `finished`, while it runs.
+        If only the host can decide what a row's next token may be, that is asked in `finished`, while the step runs.
         """
         ...

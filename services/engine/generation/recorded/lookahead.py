@@ -1,4 +1,4 @@
-"""Decode steps that are launched before the tokens of the step in front of them are known."""
+"""Launches decode steps before the tokens of the step in front of them are known."""
 
 import logging
 import time
@@ -23,48 +23,50 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Flight:
-    """A step on its way."""
+    """A step that is running."""
 
     rows: list[Row[Sequence]]
     step: LaunchedStep
     cohort: Cohort | None
-    """Whose rows they are; None of a step that was launched behind none."""
+    """The cohort whose rows they are; None if the step was not launched behind another."""
     lost: set[Sequence] = field(default_factory=set[Sequence])
-    """Those that did not get the token which they go on from."""
+    """Sequences whose token of the step before was not decided, so that their token of this step is void."""
 
 
 @dataclass(frozen=True)
 class Landing:
-    """What a step has found for the rows that still want it.
+    """The results of a step, for the rows that still need them.
 
-    What is drawn behind the first token of a row tells that the one before was computed too.
+    A token drawn behind the first one of a row means that the token before was computed too.
     """
 
     rows: list[Row[Sequence]]
     drawn: Drawn
     began: float
-    """When it was launched or the one in front of it was done, on the clock of `time.monotonic`."""
+    """When the step was launched or the one before it was done, whichever is later, as `time.monotonic` seconds."""
     cohort: Cohort | None = None
-    """Whose rows they are, if no output ends but of those that it has followed: only what these found is drawn."""
+    """The cohort of the rows, if only followed outputs may end with this step. `drawn` then has only the followed
+    sequences.
+    """
     tokens: list[int] = field(default_factory=list[int])
-    """What was found for the cohort."""
+    """The tokens of the whole cohort."""
     likelihoods: dict[int, Likelihood] = field(default_factory=dict[int, Likelihood])
-    """How likely that was, by its places, where it is asked for."""
+    """Likelihoods by index in `tokens`, where they are asked for."""
 
 
 class Lookahead:
-    """Keeps the GPU busy while tokens are handed out. Belongs to the engine's thread.
+    """Keeps the GPU busy while tokens are delivered. Belongs to the engine's thread.
 
-    A step of whose rows nothing but a token is wanted chooses them on the device, where the next one finds them. So
-    that is launched before they are read, if all its rows decode; the one in front of it may have read prompts to their
-    ends. What is known a step late, that a row has ended, costs the row a token that nobody asks for: it is thrown
-    away, and what it has stored lies behind what is valid.
+    If a step's rows need nothing but a token, the token is chosen on the device, where the next step finds it. So the
+    next step is launched before the tokens are read, if all of its rows decode; the step before it may have finished
+    prompts. If it turns out a step late that a row has ended, its further token is discarded, and what that token has
+    stored is behind the valid part of the cache.
 
-    What is forbidden behind tokens that the host has to look at, as it does for a structure, is told to a step that is
-    on its way already: its tokens are chosen once those in front of them were handed out, and the next one is launched
-    then.
+    If the host has to look at a token to know what may follow it, as for structured output, the next step is launched
+    without a choice. Its tokens are chosen after those before them are delivered, and only then is another step
+    launched.
 
-    A step with proposed tokens is behind none and has none behind it, as nobody knows how many of them will be chosen.
+    A step with proposed tokens runs alone, since it is not known before how many of them will be accepted.
     """
 
     def __init__(
@@ -75,9 +77,9 @@ class Lookahead:
         lacked_memory: Callable[[], None],
         speculation: Speculation | None = None,
     ) -> None:
-        """Does nothing without a launcher. `lacked_memory` is called where a step does not fit into memory.
+        """Without a launcher it does nothing. `lacked_memory` is called if a step runs out of memory.
 
-        No step is launched behind another where `speculation` awaits its tokens.
+        No step is launched behind another while `speculation` waits for its tokens to propose further ones.
         """
         self._speculation = speculation
         self._lacked_memory = lacked_memory
@@ -88,7 +90,7 @@ class Lookahead:
         self._failed = False
         self._landed = 0.0
         self.wait_seconds = 0.0
-        """Time spent waiting for tokens so far."""
+        """Seconds spent waiting for tokens so far."""
 
     @property
     def active(self) -> bool:
@@ -97,18 +99,18 @@ class Lookahead:
 
     @property
     def rows(self) -> list[Row[Sequence]]:
-        """The rows of the step that is on its way; none if there is none. No other step may be run before."""
+        """The rows of the running step; empty if there is none. No other step may run before it is finished."""
         return self._flying.rows if self._flying else []
 
     @property
     def cohort(self) -> Cohort | None:
-        """Whose rows these are; None if no step is on its way, or one that was launched behind none."""
+        """The cohort of the running step; None if there is no step, or if it was not launched behind another."""
         return self._flying and self._flying.cohort
 
     def run(self, rows: list[Row[Sequence]]) -> Landing | None:
-        """Returns what the step on its way finds, or else one of these rows, with the next one on its way if it can be.
+        """Returns the results of the running step, or else of a step of `rows`, and launches the next step if possible.
 
-        Returns None where these rows must be computed by themselves: nothing was done then.
+        Returns None, with nothing done, if these rows have to be computed by an ordinary step.
         """
         current = self._flying or self._first(rows)
         self._flying = None
@@ -128,9 +130,10 @@ class Lookahead:
         return self._land(current, tokens, began)
 
     def at_once(self, rows: list[Row[Sequence]]) -> tuple[list[int], dict[int, Likelihood]] | None:
-        """Returns a token behind each token of these rows, chosen by a launched step, and how likely some are.
+        """Runs a launched step and returns a token behind each output of the rows, and the likelihoods that are asked
+        for.
 
-        None where they cannot be one. No step may be on its way. Raises what the step raises.
+        Returns None if these rows cannot be launched. No step may be running. Raises what the step raises.
         """
         if self._launcher is None or not all(takes_as_they_are(row.sequence) for row in rows):
             return None
@@ -138,9 +141,9 @@ class Lookahead:
         return None if step is None else (self._tokens(step), step.likelihoods())
 
     def close(self) -> None:
-        """Ends the step on its way, if there is one: other ranks wait for what is chosen."""
+        """Finishes the running step, if there is one, since other ranks wait for its choice of tokens."""
         flying, self._flying = self._flying, None
-        with suppress(Exception):  # nobody reads it
+        with suppress(Exception):  # nobody reads its tokens
             if flying:
                 flying.step.finished()
 
@@ -158,9 +161,10 @@ class Lookahead:
         return self._launch(rows)
 
     def _following(self, flight: _Flight) -> Cohort | None:
-        """Returns whose step may be launched behind one; None if others may take part in it or pages are lacking.
+        """Returns the cohort of the step that may be launched behind `flight`, or None.
 
-        None too if it may have proposals. Sequences that will have all their tokens by then are left out.
+        None if other sequences may join, if pages are lacking, or if the step may have proposals. Sequences that will
+        have all of their tokens by then are left out.
         """
         running, decoding = self._scheduler.running, flight.step.sequences
         if flight.lost or self._scheduler.admits or not (decoding == running or set(decoding).issuperset(running)):
@@ -183,7 +187,7 @@ class Lookahead:
         try:
             step = self._launcher.launch(rows, after)
         except Exception as error:
-            # As a step that is not launched ahead it is repeated, row by row at last.
+            # The rows are computed by an ordinary step instead, which at last is retried row by row.
             self._look_at(error)
             log.warning("A step of %d rows could not be launched: %r", len(rows), error)
             return None
@@ -225,5 +229,5 @@ class Lookahead:
 
 
 def _wants_no_logits(row: Row[Sequence]) -> bool:
-    """Returns whether all that is wanted of a row is a token, or only that it is computed."""
+    """Returns whether a row needs only a token, or only has to be computed."""
     return not row.scored and (not row.completes or takes(row.sequence))

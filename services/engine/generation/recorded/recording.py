@@ -1,4 +1,4 @@
-"""Records steps at load, and compares them with steps that were not recorded."""
+"""Records steps at load, and compares them with steps that are not recorded."""
 
 import logging
 import time
@@ -28,20 +28,20 @@ log = logging.getLogger(__name__)
 
 _ROUNDS = 5
 _PROPOSED = 3
-"""Of a row with which steps are compared."""
+"""Proposed tokens of a row in the comparison."""
 _EXTENTS = (Extent(True, 1024), Extent(True, 256), Extent(True), Extent())
-"""What is recorded, or else less. Of more than 256 tokens mixtures compute their experts as the model does."""
+"""What is recorded; if one fails, the next is tried. With more than 256 tokens mixtures use the model's own experts."""
 _ADAPTED = tuple(replace(extent, adapted=True) for extent in _EXTENTS)
-"""What is before that where adapters share steps."""
+"""Tried before those if adapters share steps with other rows."""
 
 
 def record_steps(
     loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: int, agreed: Agreed = bool
 ) -> Recorded | None:
-    """Returns recorded steps of up to so many rows; None where they cannot be had, or compute something else.
+    """Returns recorded steps of up to `rows` rows, or None if the model cannot be recorded or gives other results.
 
-    Where it fails, steps that read many tokens of prompts are left out, then all that read, then those with proposals.
-    Where other ranks have parts of the model, all of them return the same, or none does.
+    If recording fails, steps that read many tokens of prompts are left out, then all that read, then those with
+    proposals. All ranks of a model return the same kinds, or all None.
     """
     longest = min(loaded.context_tokens, pool.page_count * pool.page_size)
     for extent in _extents(loaded):
@@ -57,10 +57,10 @@ def record_steps(
 
 
 def race_tiles(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: int) -> None:
-    """Lets rows that decode attend by the tiles with which recorded steps of up to so many rows take least here, and
-    leaves the sums of split products to whoever reads them where that takes less.
+    """Times recorded steps of up to `rows` rows, and chooses the fastest tiles of the decode kernel and who sums split
+    products.
 
-    Where that cannot be found out, they are computed as they were before.
+    If that fails, everything stays as it is.
     """
     graphs = _graphs(loaded, runner, min(loaded.context_tokens, pool.page_count * pool.page_size))
     if graphs is None:
@@ -69,7 +69,7 @@ def race_tiles(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: i
 
     try:
         TileRace(graphs, runner, pool, loaded.model, loaded.vocabulary_size).run(rows)
-    except Exception as failure:  # whatever a model does that cannot be recorded
+    except Exception as failure:  # a model may do anything that cannot be recorded
         log.warning("Attention is not tried with other tiles: %s", failure)
     del graphs
     torch.cuda.synchronize(loaded.device)
@@ -79,7 +79,7 @@ def race_tiles(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: i
 def _succeeds(work: Callable[[], object], extent: Extent) -> bool:
     try:
         work()
-    except Exception as failure:  # whatever a model does that cannot be recorded
+    except Exception as failure:  # a model may do anything that cannot be recorded
         kinds = f"{'with' if extent.proposing else 'without'} proposals, prompts of {extent.reading} tokens"
         kinds += ", adapters" if extent.adapted else ""
         log.warning("Steps are not recorded (%s): %s", kinds, failure)
@@ -88,16 +88,16 @@ def _succeeds(work: Callable[[], object], extent: Extent) -> bool:
 
 
 def _require_equal(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, recorded: Recorded) -> None:
-    """Raises ArithmeticError where recorded steps compute something else."""
+    """Raises ArithmeticError if recorded steps give other results."""
     error = recorded_error(loaded, runner, pool, recorded)
     if not error <= runner.allowed_error:
         raise ArithmeticError(f"they differ then (relative error {error:.2g})")
 
 
 def graph_bytes(loaded: LoadedModel, runner: ModelRunner, memory: DeviceMemory, rows: int) -> int:
-    """Returns what recorded steps of up to so many rows take, from the largest: others use their memory again.
+    """Estimates the bytes of recorded steps of up to `rows` rows, from the largest one, whose memory the others reuse.
 
-    Their logits, and what the driver keeps of a recording, each of them takes anew.
+    Only logits, and what the driver keeps for a recording, are counted for each.
     """
     for extent in _extents(loaded):
         graphs = _graphs(loaded, runner, loaded.context_tokens)
@@ -106,7 +106,7 @@ def graph_bytes(loaded: LoadedModel, runner: ModelRunner, memory: DeviceMemory, 
         before = memory.read()
         try:
             recordings = graphs.record(rows, extent, largest=True)
-        except Exception as failure:  # then none will be used
+        except Exception as failure:  # this extent will not be used then
             log.debug("Steps cannot be recorded: %s", failure)
             continue
         after = memory.read()
@@ -117,8 +117,8 @@ def graph_bytes(loaded: LoadedModel, runner: ModelRunner, memory: DeviceMemory, 
 
 
 def _graphs(loaded: LoadedModel, runner: ModelRunner, longest: int) -> "StepGraphs | None":
-    """Returns what records steps of sequences of up to `longest` tokens; None where attention has no kernels."""
-    try:  # here, as Triton is not made for every system
+    """Returns an empty StepGraphs for sequences of up to `longest` tokens, or None if attention has no GPU kernels."""
+    try:  # imported here, as Triton is not available on every system
         from services.engine.generation.attention.triton.backend import TritonAttention
         from services.engine.generation.recorded.step_graphs import StepGraphs
     except ImportError:
@@ -133,14 +133,14 @@ def _joined(loaded: LoadedModel) -> AdaptersBeside | None:
 
 
 def _extents(loaded: LoadedModel) -> Sequence[Extent]:
-    """Returns what is to be recorded, or else less."""
+    """Returns what to record, in the order in which it is tried."""
     return (*_ADAPTED, *_EXTENTS) if _joined(loaded) else _EXTENTS
 
 
 def reading_seconds(loaded: LoadedModel, runner: ModelRunner, pool: PagePool) -> float:
-    """Returns how much longer than a decode step one takes that reads a few tokens.
+    """Returns how many seconds a step that reads a few tokens takes longer than a decode step.
 
-    Where that is not recorded, most of it is launching kernels.
+    If such steps are not recorded, most of it is launching kernels.
     """
     sequence = CachedTokens(check_prompts(loaded, pool)[0].tolist())
     count = len(sequence.token_ids)
@@ -164,18 +164,18 @@ def _seconds(loaded: LoadedModel, runner: ModelRunner, row: Row[CachedTokens]) -
 
 
 def recorded_error(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, recorded: Recorded) -> float:
-    """Returns by how much recorded steps, of one row and of several, differ from others at most; NaN is for no numbers.
+    """Returns the greatest relative error of recorded steps of one row and of several; NaN if any result is NaN.
 
-    So those in which rows have several tokens, where they are recorded: prompts, and tokens that were proposed. All are
-    compared once more with one of the adapters that share steps, if any do, for one of the rows.
+    Prompts and proposed tokens are included if they are recorded. If adapters share steps, everything is compared once
+    more with an adapter for one of the rows.
     """
     adapters = _joined(loaded)
     names = ("", [*adapters.named][-1]) if adapters else ("",)
-    return float(np.max([_error(loaded, runner, pool, recorded, name) for name in names]))  # NaN if any is
+    return float(np.max([_error(loaded, runner, pool, recorded, name) for name in names]))  # keeps NaN
 
 
 def _error(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, recorded: Recorded, adapter: str) -> float:
-    """Returns the error where the first row names an adapter, or none."""
+    """Returns the error with this adapter for the first row; an empty name is none."""
     sequences = [CachedTokens(ids) for ids in check_prompts(loaded, pool).tolist()]
     sequences[0].adapter = adapter
     for sequence in sequences:
@@ -190,7 +190,7 @@ def _error(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, recorded: R
         halves = [_second_half(sequence) for sequence in sequences[1:]]
         steps = (last[:1], last, several[:1], several, [*last[:1], *halves])
         errors += [_difference(runner, recorded, rows) for rows in steps]
-        return float(np.max(errors))  # which is NaN where any of them is, unlike Python's own
+        return float(np.max(errors))  # keeps NaN, unlike Python's own max
     finally:
         for sequence in sequences:
             pool.release(sequence.pages)
@@ -206,14 +206,14 @@ def _difference(runner: ModelRunner, recorded: Recorded, rows: list[Row[CachedTo
 
 
 def _proposing(sequence: CachedTokens) -> Row[CachedTokens]:
-    """Returns a row to which the last tokens of a sequence were proposed."""
+    """Returns a row with the last tokens of a sequence as proposals."""
     known, proposed = sequence.token_ids[:-_PROPOSED], sequence.token_ids[-_PROPOSED:]
     row = CachedTokens(known, pages=sequence.pages, computed=len(known) - 1, adapter=sequence.adapter)
     return Row(row, 1 + _PROPOSED, scored=_PROPOSED, proposed=tuple(proposed))
 
 
 def _second_half(sequence: CachedTokens) -> Row[CachedTokens]:
-    """Returns a row of what is left of a prompt that was read to its half."""
+    """Returns a row with the second half of a prompt."""
     half = len(sequence.token_ids) // 2
     row = CachedTokens(sequence.token_ids, pages=sequence.pages, computed=half, adapter=sequence.adapter)
     return Row(row, len(sequence.token_ids) - half)

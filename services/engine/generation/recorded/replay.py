@@ -1,4 +1,4 @@
-"""What a recording is replayed with: the next step of the same rows takes most of it over."""
+"""Everything needed to replay a recording for some rows. The next step of the same rows reuses most of it."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -16,37 +16,37 @@ from services.engine.generation.sampling.device_likelihoods import DeviceLikelih
 from services.engine.generation.sequence import Row, Sequence
 
 _UNREAD = 2
-"""Steps at most whose tokens nobody has read yet."""
+"""Most launched steps whose tokens are not read yet."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """By what tokens are drawn, where not all rows are greedy."""
+    """How tokens are drawn, if not all rows are greedy."""
 
     numbers: Tensor
     """See `choose`."""
     draws: Draws
-    """Of the steps to come."""
+    """The random draws of the following steps."""
     run: Callable[[], object] | None
-    """Replays the recorded choice, if there is one."""
+    """Replays the recorded choice; None if it is not recorded."""
     needed: bool
-    """Whether it chooses for any row: not for those whose logits a request changes."""
+    """Whether it chooses for any row. Rows with changed logits are chosen by LogitChanges instead."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """Where the CPU reads what was chosen."""
+    """A buffer from which the CPU reads the chosen tokens."""
 
     tokens: Tensor
-    """int64, as many as any step has."""
+    """int64, with room for the tokens of any step."""
     send: Callable[[], object]
-    """Writes all that the device has there."""
+    """Copies all of the device's tokens there."""
     arrived: torch.cuda.Event | None
-    """Of the last time that was done; None where nobody has to wait for it."""
+    """Recorded after the last copy; None if the copy is synchronous."""
 
 
 def told_by_turns(chosen: Tensor, transfer: Transfer) -> Iterator[Told]:
-    """Returns where the CPU reads what was chosen, without end: no place again before the next one was read."""
+    """Yields buffers for chosen tokens in turn, endlessly. A buffer is reused only after the next one was read."""
     cuda, count = chosen.is_cuda, len(chosen)
     places = [torch.zeros(count, dtype=torch.int64, pin_memory=cuda) for _ in range(_UNREAD)]
     return cycle([Told(each, transfer(chosen, each, count), torch.cuda.Event() if cuda else None) for each in places])
@@ -54,13 +54,13 @@ def told_by_turns(chosen: Tensor, transfer: Transfer) -> Iterator[Told]:
 
 @dataclass(frozen=True)
 class Replay:
-    """Some rows in the places of a recording, and the parts of all that is read and written which are theirs."""
+    """Rows in a recording's inputs, with the parts of the inputs and outputs that belong to them."""
 
     rows: Collection[Row[Sequence]]
     sequences: list[Sequence]
-    """Of each token that is chosen."""
+    """The sequence of each chosen token."""
     laid: LaidRows | None
-    """None where the rows cannot go on from where they lie."""
+    """None if the rows cannot move on by one token in place."""
     run: Callable[[], object]
     logits: Tensor
     chosen: Tensor
@@ -68,17 +68,17 @@ class Replay:
     """See `told_by_turns`."""
     sampling: Sampling | None
     changes: LogitChanges | None
-    """What some of the rows want of their logits."""
+    """The changes that some requests make to their rows' logits."""
     likelihoods: DeviceLikelihoods | None
-    """Of the tokens of some of the rows."""
+    """For tokens whose likelihood is asked for."""
 
     @property
     def waits(self) -> bool:
-        """Whether some tokens can only be chosen when those in front of them are known."""
+        """Whether some tokens can only be chosen after those of the step before are known."""
         return self.changes is not None and self.changes.waits
 
     def compute(self) -> None:
-        """Replays the recording, and chooses the tokens of rows whose logits are left as they are."""
+        """Replays the recording, and chooses the tokens of rows whose logits are not changed."""
         self.run()
         by = self.sampling
         if by is not None and by.needed:
@@ -88,16 +88,16 @@ class Replay:
                 self.chosen.copy_(choose(self.logits, self.chosen, by.numbers))
 
     def change(self) -> None:
-        """Chooses the tokens of the others."""
+        """Chooses the tokens of rows whose logits are changed."""
         if self.changes is not None:
             self.changes.choose(self.logits, self.chosen, self.sampling and self.sampling.numbers)
 
     def waiting(self, rest: Callable[[], LaunchedStep], began: float) -> "ReplayedStep":
-        """Returns the step, launched at `began`, whose tokens are yet to be chosen."""
+        """Returns the step, launched at `began`, whose tokens are not chosen yet."""
         return ReplayedStep(self.sequences, self.chosen, None, began, None, self, rest=rest)
 
     def tell(self, began: float) -> "ReplayedStep":
-        """Sends what was chosen to the CPU, and how likely that was. Nobody waits for it."""
+        """Starts to copy the chosen tokens and their likelihoods to the CPU, and returns the step. Does not wait."""
         told = next(self.told)
         told.send()
         report = self.likelihoods and self.likelihoods.report(self.logits, self.chosen)

@@ -1,4 +1,4 @@
-"""Blocks of queries of recorded steps: see QueryBlocks."""
+"""Query blocks of recorded steps; see QueryBlocks."""
 
 from collections.abc import Sequence
 
@@ -8,20 +8,18 @@ from numpy.typing import NDArray
 from services.engine.generation.recorded.step_shape import Kind, StepShape
 
 OF_BLOCK = 5
-"""Numbers of each."""
+"""Numbers of a block in the table."""
 Block = tuple[int, int, int, int]
-"""The first token, how many there are, the position of the first, and the row. A position is negative where there is
-nothing to see.
-"""
+"""The first token, the number of tokens, the position of the first, and the row. A negative position sees nothing."""
 
 
 def lay_blocks(table: NDArray[np.int64], lengths: Sequence[int], places: NDArray[np.int64], shape: StepShape) -> None:
-    """Writes the blocks of rows of so many tokens, which stand at `places` of their sequences, and of what is left.
+    """Writes the blocks of rows with `lengths` tokens, which are at `places` of their sequences, and of the padding.
 
-    They are numbered by their rows and not by those rows' pages; what is left is of the first row and before its first
-    token, and so sees nothing.
+    Blocks contain row numbers instead of page indices. Padding belongs to the first row, at positions before its first
+    token, so that it sees nothing.
     """
-    if shape.kind is Kind.DECODING and len(places) == len(lengths):  # as mostly: a block for each row
+    if shape.kind is Kind.DECODING and len(places) == len(lengths):  # the usual case: a block for each row
         table[:, 0], table[:, 1:4] = np.arange(shape.size), (1, -1, 0)
         table[: len(places), 2], table[: len(places), 3] = places, np.arange(len(lengths))
         return
@@ -43,8 +41,8 @@ def query_blocks(
 ) -> list[Block]:
     """Returns the blocks of `size` tokens.
 
-    Rows have `lengths` tokens, of which a block takes up to `queries`; the tokens stand at `places` of their sequences.
-    What is left of `size` is in blocks that end where a sequence begins, and so see nothing.
+    Rows have `lengths` tokens, up to `queries` of which share a block; the tokens are at `places` of their sequences.
+    Padding up to `size` is in blocks that end before position 0, and so sees nothing.
     """
     blocks: list[Block] = []
     end = 0

@@ -1,4 +1,4 @@
-"""What a recorded step consists of."""
+"""The CUDA graphs of one recorded step."""
 
 from dataclasses import dataclass
 
@@ -8,21 +8,21 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class StepGraph:
-    """One shape, recorded."""
+    """The recording of one shape."""
 
     graph: torch.cuda.CUDAGraph
     logits: Tensor
-    """`[outputs, vocabulary]`, written by a replay."""
+    """`[outputs, vocabulary]`, written by each replay."""
     draw: torch.cuda.CUDAGraph | None = None
-    """Chooses the tokens anew, by the numbers that were filled in; None where that was not recorded."""
+    """Draws the tokens from the logits, with the sampling numbers that were filled in; None if it is not recorded."""
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """What was recorded of what there is to record."""
+    """How much was recorded."""
 
     count: int
-    """Of all."""
+    """Number of all shapes to record."""
     made: int
     left_bytes: int
-    """Of the logits that the others would keep: each has its own."""
+    """Bytes of logits of the shapes that were not recorded: each recording has its own."""

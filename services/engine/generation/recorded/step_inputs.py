@@ -1,4 +1,4 @@
-"""What recorded steps read: numbers of each token and pages, in one place."""
+"""The inputs of recorded steps: a few numbers of each token, and pages, in one buffer."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,35 +21,35 @@ from services.engine.generation.sequence import CachedTokens, Row
 Numbers = TypeVar("Numbers", Tensor, NDArray[np.int64])
 
 _OF_TOKEN = 5
-"""Itself, where it is found, its position, its slot and its adapter."""
+"""Token id, source, position, slot and adapter."""
 
 
 @dataclass(frozen=True)
 class LaidRows:
-    """Where rows of one token each lie in a step's numbers: views, by which they go on."""
+    """Views of a step's numbers for rows of one token each, with which the next step of these rows is filled in."""
 
     pages: list[list[int]]
-    """Of each row, its own list."""
+    """Each row's own list."""
     places: NDArray[np.int64]
-    """Of each row's token in its sequence."""
+    """Index of each row's token in its sequence."""
     positions: NDArray[np.int64]
     sources: NDArray[np.int64]
     slots: NDArray[np.int64]
     contexts: NDArray[np.int64]
-    """What stands before each token, as its block has it."""
+    """Number of tokens before each token, as in its block."""
     blocks: NDArray[np.int64]
-    """Of all rows, and of what fills up the step."""
+    """Blocks of all rows and of the padding."""
     draws: NDArray[np.float64]
     table: NDArray[np.int64]
-    """Pages `[rows, most]`."""
+    """Pages `[rows, most pages of a row]`."""
     begun: NDArray[np.int64]
-    """Of rows that begin a page `[2, rows]`: where it stands in the table, negative for others, and the page."""
+    """`[2, rows]`, for rows that begin a page: its index in the table (negative for other rows), and the page."""
     carry: Callable[[], object]
-    """Carries all but the table to the device, and puts pages that begin into the table there."""
+    """Copies everything but the table to the device, and writes newly begun pages into the table there."""
 
 
 class StepInputs:
-    """Pinned memory, and the device's that it is copied to. Belongs to the thread that runs the model."""
+    """The buffer in pinned memory, and the one on the device to which it is copied. Belongs to the model's thread."""
 
     def __init__(
         self,
@@ -61,10 +61,10 @@ class StepInputs:
         adapters: Mapping[str, int],
         transfer: Transfer = copied,
     ) -> None:
-        """Has room for steps of these shapes, of rows of up to `row_pages` pages.
+        """Allocates room for steps of these shapes, with rows of up to `row_pages` pages.
 
-        `part_tokens` returns how many tokens a program takes at most, for contexts in so many blocks of queries;
-        `adapters` are numbers of those that rows may name.
+        `part_tokens` is called with contexts and the number of query blocks, and returns the most tokens that a program
+        takes. `adapters` are the numbers of the adapters that rows may name.
         """
         room = max((_ends(shape)[-1] + _most_rows(shape) * row_pages for shape in shapes), default=0)
         cuda = device.type == "cuda"
@@ -74,23 +74,23 @@ class StepInputs:
         self._device = torch.zeros(room, dtype=torch.int64, device=device)
         self._transfer, self._carries = transfer, dict[StepShape, Callable[[], object]]()
         self._carried = torch.cuda.Event() if cuda else None
-        self._laid: list[list[int]] = []  # pages of each row where they are now
+        self._laid: list[list[int]] = []  # the pages of each row that are in the table now
         self._laid_as = 0, 0
         self._last: LaidRows | None = None
 
     def parts(self, shape: StepShape) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Returns where a step finds them, their sources, positions, slots, adapters, blocks, those with outputs, and
+        """Returns the device views of a step: tokens, sources, positions, slots, adapters, blocks, indices of outputs,
         pages.
 
-        Where a source is not negative, the token is what the step before has found in that place. Adapters are
-        filled in for shapes that may have any: see Picked.
+        If a source is not negative, the token is the one at that index of the step before. Adapters are filled in only
+        for shapes with adapters; see Picked.
         """
         fields, blocks, listed, _, _, pages = _cut(self._device, shape)
         token, source, position, slot, adapter = fields.view(_OF_TOKEN, shape.size)
         return token, source, position, slot, adapter, blocks.view(-1, OF_BLOCK), listed, pages
 
     def numbers(self, shape: StepShape) -> Tensor:
-        """Returns where it finds the numbers by which tokens are chosen, float64 `[NUMBERS, outputs]`."""
+        """Returns the device view of the sampling numbers, float64 `[NUMBERS, outputs]`."""
         return _cut(self._device, shape)[3].view(torch.float64).view(NUMBERS, shape.outputs)
 
     def fill(
@@ -100,14 +100,15 @@ class StepInputs:
         sources: Sequence[int] | None = None,
         numbers: NDArray[np.float64] | None = None,
     ) -> LaidRows | None:
-        """Copies the rows to where a step of this shape reads them, with `numbers` `[NUMBERS, tokens]` for choices.
+        """Fills in rows for a step of this shape, with sampling `numbers` `[NUMBERS, tokens]`, and copies them to the
+        device.
 
-        With `sources`, rows are one token behind all those of their sequences: the one that the step before finds in
-        that place. Returns what `go_on` takes, if each row is one token of a step that decodes.
+        With `sources`, each row is one token behind all known ones of its sequence: the one at that index of the step
+        before. Returns the argument for `go_on` if each row is one token of a step that decodes.
         """
         if self._carried is not None:
-            self._carried.synchronize()  # of the last step's, from the same place
-        # What fills up a step is read from the first page, as loads have no masks: there has to be one.
+            self._carried.synchronize()  # the last step's numbers are copied from the same buffer
+        # Padding reads the first page, as loads have no masks: so there has to be one.
         pages = [row.sequence.pages for row in rows] or [[0]]
         fields, table, listed, chosen, begun, laid = _cut(self._host.numpy(), shape)
         stride = self._lay_pages(pages, shape, laid)
@@ -123,7 +124,7 @@ class StepInputs:
             wanted = wanted_of(rows)
             listed[:], listed[: len(wanted)] = max(wanted, default=0), wanted
         if numbers is not None:
-            chosen[:] = 0  # a row that fills up is greedy
+            chosen[:] = 0  # padding is greedy
             chosen.view(np.float64).reshape(NUMBERS, shape.outputs)[:, : numbers.shape[1]] = numbers
         begun[: len(begun) // 2] = -1
         self._carry(self._carry_of(shape))
@@ -131,9 +132,10 @@ class StepInputs:
         return self._last
 
     def go_on(self, laid: LaidRows, draws: NDArray[np.float64] | None = None) -> bool:
-        """Copies the rows that were filled in last, each one token further, where the step before finds it.
+        """Moves the rows that were filled in last on by one token, whose ids come from the step before, in order of the
+        rows.
 
-        The tokens of that step are in the order of the rows. False, and nothing was done, where there is no room.
+        Returns False, with nothing done, if these rows were not filled in last, or if the table has no room for a page.
         """
         size, count = self._page_size, len(laid.places)
         begun = np.flatnonzero((laid.places + 1) % size == 0).tolist()
@@ -180,7 +182,7 @@ class StepInputs:
         blocks[:, 4] = self._part_tokens(blocks[:, 2].clip(0), len(blocks))
 
     def _carry_of(self, shape: StepShape) -> Callable[[], object]:
-        """Returns what carries such a step's numbers to the device; shapes that are recorded have theirs since then."""
+        """Returns what copies such a step's numbers to the device. It is made once per shape, when that is recorded."""
         if shape not in self._carries:
             changes = shape.size if shape.kind is Kind.DECODING else 0
             self._carries[shape] = self._transfer(self._host, self._device, _ends(shape)[-1], changes)
@@ -199,7 +201,7 @@ class StepInputs:
         pages: NDArray[np.int64],
         stride: int,
     ) -> NDArray[np.int64]:
-        """Writes the rows' tokens, sources, positions and slots. Returns where each stands in its sequence."""
+        """Writes the rows' tokens, sources, positions and slots. Returns the index of each token in its sequence."""
         lengths = [row.token_count for row in rows]
         count, owners = sum(lengths), np.arange(len(rows))
         known = [row.sequence.computed if sources is None else len(row.sequence.token_ids) for row in rows]
@@ -221,14 +223,14 @@ class StepInputs:
         return places
 
     def _lay_adapters(self, numbers: NDArray[np.int64], rows: Collection[Row[CachedTokens]]) -> None:
-        """Writes the number of each token's adapter, and -1 where it has none."""
+        """Writes the number of each token's adapter, -1 for none."""
         own = numbers_of(rows, self._adapters)
         numbers[:], numbers[: len(own)] = -1, own
 
     def _lay_pages(self, pages: list[list[int]], shape: StepShape, laid: NDArray[np.int64]) -> int:
-        """Lays each row's pages where it has not those of the step before, on the device too.
+        """Writes the pages of rows that differ from the step before, on the device too.
 
-        Returns how far apart rows begin.
+        Returns the stride of rows in the table.
         """
         longest = max(map(len, pages), default=1)
         stride = min(1 << (longest - 1).bit_length(), self._row_pages)
@@ -249,7 +251,7 @@ class StepInputs:
 
 
 def _ends(shape: StepShape) -> list[int]:
-    """Returns where each part of a step's numbers ends, behind which there are pages."""
+    """Returns the end of each part of a step's numbers. Pages follow the last part."""
     tokens, blocks = _OF_TOKEN * shape.size, OF_BLOCK * (shape.decoding + shape.reading)
     listed = shape.outputs if shape.kind is Kind.READING else 0
     begun = 2 * shape.size if shape.kind is Kind.DECODING else 0
@@ -257,7 +259,7 @@ def _ends(shape: StepShape) -> list[int]:
 
 
 def _cut(numbers: Numbers, shape: StepShape) -> list[Numbers]:
-    """Returns the parts of a step's numbers: tokens, blocks, those with outputs, for choices, begun pages, pages."""
+    """Returns the parts of a step's numbers: tokens, blocks, output indices, sampling numbers, begun pages, pages."""
     ends = [0, *_ends(shape), len(numbers)]
     return [numbers[begin:end] for begin, end in pairwise(ends)]
 

@@ -1,4 +1,4 @@
-"""Sizes of recorded steps: how many tokens one takes, in which form, and whose."""
+"""Sizes of recorded steps: number and kinds of rows that a recording takes."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -8,58 +8,59 @@ from services.engine.generation.running.adapted_rows import adapted
 from services.engine.generation.sequence import CachedTokens, Row
 
 MOST_PROPOSING = 64
-"""Tokens of a step with proposals."""
+"""Most tokens of a step with proposals."""
 _ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256)
 MOST_DECODING = _ROWS[-1]
-"""Rows of a step of which each decodes."""
+"""Most rows of a step in which each row decodes."""
 _PROPOSED = (4, 8, 16, 32, MOST_PROPOSING)
 _READ = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-"""Tokens of steps that read. Longer ones take a GPU longer than it takes to launch their kernels."""
+"""Tokens of steps that read prompts. Longer steps take a GPU longer than launching their kernels does."""
 _DECODING_PART, _LEAST_DECODING, _MOST_DECODING = 2, 32, 128
-"""Of a step that reads, what part may be rows of one token. For all there may be the decode kernel has programs: with
-too many of them it splits no context."""
+"""Part of a reading step's tokens that may be rows of one token. The decode kernel has programs for all of these, and
+with too many of them it would not split contexts.
+"""
 _PROMPTS = 32
-"""Rows of several tokens in such a step."""
+"""Most rows of several tokens in a reading step."""
 
 
 class Kind(Enum):
-    """What rows a recorded step takes: each kind what those before it do, at a higher price."""
+    """The rows that a recorded step takes. Each kind also takes the rows of those before it, but costs more."""
 
     DECODING = auto()
-    """One token of each."""
+    """One token of each row."""
     PROPOSING = auto()
-    """A few tokens of each, behind all of which logits are wanted."""
+    """A few tokens of each row, with logits behind each."""
     READING = auto()
-    """Any number of tokens of each: prompts, beside rows that decode."""
+    """Any number of tokens of each row: prompts, and rows that decode."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """What is recorded besides steps that decode."""
+    """What is recorded besides decode steps."""
 
     proposing: bool = False
-    """Whether steps with proposals are."""
+    """Whether steps with proposals are recorded."""
     reading: int = 0
-    """How many tokens the longest step has that reads prompts; 0 where none is recorded."""
+    """Most tokens of a recorded step that reads prompts; 0: none is recorded."""
     adapted: bool = False
-    """Whether all that is recorded is for rows with adapters too."""
+    """Whether each shape is also recorded for rows with adapters."""
 
 
 @dataclass(frozen=True)
 class StepShape:
-    """What one recording takes at most."""
+    """The most that one recording takes."""
 
     kind: Kind
     size: int
     """Tokens."""
     decoding: int
-    """Blocks of queries for the decode kernel, which is not launched for none."""
+    """Query blocks for the decode kernel; with 0 it is not launched."""
     queries: int
     """Tokens of a row in such a block."""
     outputs: int
-    """Tokens behind which there are logits: all, or of a step that reads those which are listed."""
+    """Tokens with logits: all, or in a step that reads those which are listed."""
     reading: int = 0
-    """Blocks for the kernel that reads prompts, what fills up the step included."""
+    """Query blocks for the prompt kernel, including padding."""
     span: int = 0
     """Tokens of a row in such a block."""
     adapted: bool = False
@@ -67,11 +68,13 @@ class StepShape:
 
     @property
     def twin(self) -> "StepShape":
-        """The same with adapters, or of one with adapters the same without."""
+        """The same shape with adapters, or without if it has them."""
         return replace(self, adapted=not self.adapted)
 
     def fits(self, demand: "Demand") -> bool:
-        """Returns whether it takes such rows: with adapters, or without any."""
+        """Returns whether it takes rows with this demand. A shape with adapters takes only rows of which one names an
+        adapter.
+        """
         if demand.adapted != self.adapted or demand.kind.value > self.kind.value or demand.tokens > self.size:
             return False
         return self.kind is not Kind.READING or (
@@ -81,18 +84,18 @@ class StepShape:
 
 @dataclass(frozen=True)
 class Demand:
-    """What rows need of a recording."""
+    """What rows need from a recording."""
 
     kind: Kind
-    """The first that takes them: each takes what those before it do."""
+    """The cheapest kind that takes them."""
     tokens: int
     alone: int
     """Rows of one token."""
     several: int
-    """Rows of more."""
+    """Rows of several tokens."""
     outputs: int
     adapted: bool
-    """Whether any names an adapter."""
+    """Whether any row names an adapter."""
 
     @staticmethod
     def of(rows: Collection[Row[CachedTokens]]) -> "Demand":
@@ -105,13 +108,13 @@ class Demand:
 
 
 def shapes_of(extent: Extent, most: int, queries: int, span: int) -> list[list[StepShape]]:
-    """Returns the shapes of each kind that is recorded, in the order in which they are looked through.
+    """Returns the shapes of each kind to be recorded, in the order in which they are searched.
 
     Args:
         extent: Which kinds.
-        most: Rows of a step.
-        queries: Tokens of a row that a block of the decode kernel takes.
-        span: The same of the kernel that reads prompts.
+        most: Most rows of a step.
+        queries: Tokens of a row in a block of the decode kernel.
+        span: Tokens of a row in a block of the prompt kernel.
     """
     kinds = [decoding_shapes(most)]
     if extent.proposing:
@@ -122,21 +125,21 @@ def shapes_of(extent: Extent, most: int, queries: int, span: int) -> list[list[S
 
 
 def decoding_shapes(most: int) -> list[StepShape]:
-    """Returns those of steps of up to `most` rows, the smallest first."""
+    """Returns the shapes of decode steps of up to `most` rows, the smallest first."""
     sizes = sorted({size for size in _ROWS if size < most} | {min(most, MOST_DECODING)})
     return [StepShape(Kind.DECODING, size, size, 1, size) for size in sizes]
 
 
 def proposing_shapes(queries: int) -> list[StepShape]:
-    """Returns those of steps with proposals, of which a block of the decode kernel takes up to `queries` of a row."""
+    """Returns the shapes of steps with proposals; a decode block takes up to `queries` tokens of a row."""
     return [StepShape(Kind.PROPOSING, size, size, queries, size) for size in _PROPOSED]
 
 
 def reading_shapes(most: int, span: int, longest: int) -> list[StepShape]:
-    """Returns those of steps of up to `longest` tokens that read prompts, alone or beside up to `most` rows, of which a
-    block of the kernel that reads takes up to `span` tokens of a row.
+    """Returns the shapes of steps of up to `longest` tokens that read prompts, with or without rows that decode.
 
-    Beside none, as the first prompts find it, no kernel is launched in vain for rows that decode.
+    A block of the prompt kernel takes up to `span` tokens of a row. Without decoding rows, as for the first prompts,
+    the decode kernel is not launched.
     """
     shapes: list[StepShape] = []
     for size in (size for size in _READ if size <= longest):

@@ -1,6 +1,7 @@
-"""Ways to decode run a race at load: in recorded steps of the whole model, where kernels have those beside them.
+"""Times alternatives for decode steps at load, in recorded steps of the whole model, so that kernels overlap as in
+service.
 
-They are the tiles of attention, and who adds up products whose width was split.
+The alternatives are tiles of attention, and which kernel adds up split-K products.
 """
 
 import logging
@@ -25,19 +26,19 @@ from services.engine.generation.sequence import CachedTokens, Row
 log = logging.getLogger(__name__)
 
 _SIZES = (1, 8, 32, 128)
-"""Rows of the steps, one for each group of them that has a tile of its own."""
+"""Rows of the timed steps, one for each group of numbers of rows with its own tile."""
 _CONTEXT, _LEAST_CONTEXT = 1024, 256
-"""Tokens of each row, where there are pages for so many."""
+"""Tokens of each row, and the fewest that are worth timing if there are not enough pages."""
 _GAIN = 0.01
-"""Of a step's time that another tile has to save."""
+"""Share of a step's time that another tile has to save to be chosen."""
 _SECONDS = 20.0
-"""After which no further tiles are compiled."""
+"""No further tiles are compiled after this time."""
 
 Timer = Callable[[torch.cuda.CUDAGraph], float]
 
 
 class Agreement:
-    """Compares steps with the first of them."""
+    """Compares the logits of steps with those of the first."""
 
     def __init__(self, allowed_error: float) -> None:
         self._allowed_error = allowed_error
@@ -59,12 +60,14 @@ class Agreement:
 
 
 class TileRace:
-    """Chooses for each number of rows. `graphs` are of the same runner and model, and used for this alone."""
+    """Chooses the fastest alternative for each number of rows. `graphs` belong to the same runner and model, and are
+    used only for this.
+    """
 
     def __init__(
         self, graphs: StepGraphs, runner: ModelRunner, pool: PagePool, model: nn.Module, vocabulary: int
     ) -> None:
-        """Takes how many tokens the model knows. Logits of another way may differ by the runner's allowed error."""
+        """`vocabulary` is the number of token ids. Logits of alternatives may differ by the runner's allowed error."""
         assert isinstance(runner.backend, TritonAttention)
         self._vocabulary = vocabulary
         self._layers = [module for module in model.modules() if isinstance(module, GpuDecoderLayer)]
@@ -73,9 +76,9 @@ class TileRace:
 
     @torch.inference_mode()
     def run(self, most: int, timer: Timer = replay_seconds, seconds: float = _SECONDS) -> None:
-        """Lets each group of up to `most` rows have the tile with which a step takes least, and then the same for sums.
+        """Sets the fastest tile for each group of up to `most` rows, and then the fastest way to sum split-K products.
 
-        What was there stays where no other saves enough, or there is no room for contexts worth measuring.
+        The default stays if nothing saves enough, or if there is no room for contexts worth timing.
         """
         until = time.monotonic() + seconds
         sizes = {group_of(size): size for size in sorted((min(size, most) for size in _SIZES), reverse=True)}
@@ -108,7 +111,7 @@ class TileRace:
             return partial(timed, tile, agrees.checked(self._graphs.recorded(shape)))
 
         def timed(tile: DecodeTile, graph: torch.cuda.CUDAGraph) -> float:
-            fill(tile)  # its programs take other parts
+            fill(tile)  # the tile also decides how contexts are divided among programs
             return timer(graph)
 
         best = own
@@ -121,7 +124,7 @@ class TileRace:
             self._backend.tiles.choose(count, best)
 
     def _race_sums(self, rows: list[Row[CachedTokens]], timer: Timer, until: float) -> None:
-        """Lets layers leave products to be added up by the kernels behind, where a step of so many rows gains by it."""
+        """Lets layers leave split-K parts to the next kernel, where that makes a step of so many rows faster."""
         count, of_tile = len(rows), frozenset({size_for(len(rows))})
         layers = [layer for layer in self._layers if layer.is_split(count)]
         if not layers:
@@ -132,7 +135,7 @@ class TileRace:
 
         def choose(left: bool) -> None:
             for layer in layers:
-                layer.sums_left = layer.sums_left | of_tile if left else layer.sums_left - of_tile
+                layer.unsummed_tiles = layer.unsummed_tiles | of_tile if left else layer.unsummed_tiles - of_tile
 
         def enter(left: bool) -> Clock:
             choose(left)
@@ -148,18 +151,18 @@ class TileRace:
             choose(best)
 
     def _others(self, own: DecodeTile) -> list[DecodeTile]:
-        """Returns the tiles that run against this one, with keys of this model."""
+        """Returns the tiles that race against `own`, for the key width of this model."""
         layouts = self._cache.layouts.values()
         key_bytes = min(layout.key_width * layout.dtype.itemsize for layout in layouts)
         return raced_tiles(own, key_bytes)[1:]
 
     def _rows(self, count: int, context: int) -> list[Row[CachedTokens]]:
-        """Returns rows whose next tokens differ, where the model knows so many."""
+        """Returns rows with different next tokens, as far as the vocabulary allows."""
         known = [0] * (context - 1)
         return [Row(CachedTokens([*known, i % self._vocabulary], computed=context - 1), 1) for i in range(count)]
 
     def _lay(self, rows: list[Row[CachedTokens]], context: int) -> None:
-        """Gives rows pages, with contexts of random keys and values."""
+        """Allocates pages for the rows, with random keys and values."""
         for row in rows:
             self._pool.grow(row.sequence.pages, context)
         first = rows[0].sequence.pages

@@ -82,9 +82,9 @@ def test_one_of_the_hub_is_read_from_its_cache_at_its_commit(
     told = "/".join(filter(None, ("acme/bot", inner)))
     loaded = load(llama_folder, f"{told}@{COMMIT}")
     assert torch.equal(weight_of(loaded), weight_of(load(folder)))
-    # Two of one commit are two models.
+    # Two adapters in folders of one commit have different revisions.
     assert loaded.revision.endswith("+" + "/".join(filter(None, (COMMIT, inner))))
-    if not inner:  # the revision is that of what the model names
+    if not inner:  # `revision` belongs to the adapter that --model names
         assert load("acme/bot", revision=COMMIT).revision == loaded.revision
     with pytest.raises(ModelRefused, match=r"it has no .*adapter_config\.json at v9,"):
         load(llama_folder, f"{told}@v9")

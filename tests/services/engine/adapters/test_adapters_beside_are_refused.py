@@ -1,4 +1,4 @@
-"""What cannot stay beside a model is refused by name, with what to do instead."""
+"""An adapter that cannot stay beside the model is refused by name, with advice what to do instead."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_models_without_pages(name: str, told: str, tmp_path: Path) -> None:
 
 
 def test_layers_that_are_given_other_tokens(tmp_path: Path) -> None:
-    """Such as an expert's, of which a step's tokens each see a few."""
+    """Like an expert's layers, each of which is given only some of a step's tokens."""
     loaded = load(write_checkpoint(tmp_path / "base", "llama"))
     loaded = beside(loaded, tmp_path / "adapter", both(LAYER, 32, 32))
     attention = loaded.model.get_submodule("model.layers.0.self_attn")

@@ -1,4 +1,4 @@
-"""Rows that name adapters, in the company of others, against a model beside whose layers one adapter computes."""
+"""Rows with different adapters in one step, compared with a model with one merged adapter."""
 
 import asyncio
 from pathlib import Path
@@ -36,7 +36,7 @@ def runner_of(loaded: LoadedModel) -> tuple[ModelRunner, PagePool]:
 
 
 def sequences_of(pool: PagePool) -> dict[str, CachedTokens]:
-    """Returns a sequence for each adapter and one for none, in an order in which no adapters lie beside each other."""
+    """Returns a sequence for each adapter and one without, in an order in which equal adapters are not adjacent."""
     made: dict[str, CachedTokens] = {}
     for name, prompt in zip(NAMES, PROMPTS, strict=True):
         made[name] = CachedTokens([*prompt], adapter=name)
@@ -45,13 +45,13 @@ def sequences_of(pool: PagePool) -> dict[str, CachedTokens]:
 
 
 MODELS = ["llama", "qwen3", "gemma3", "mistral", "gpt2", "mixtral"]
-"""Layers in one call and whole decoders; norms around; windows; layers that lie transposed; experts."""
+"""Fused layers and whole decoders; norms on both sides; windows; transposed weights; experts."""
 
 
 def test_they_need_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no compiler is, torch computes both the layers and what stays beside them.
+    """Without a compiler, torch computes both the layers and the adapters.
 
-    Nor the files that they were read of, which may be written anew meanwhile.
+    The adapters' files may change after the load.
     """
     for user in (replacement, parts):
         monkeypatch.setattr(user, "load_library", lambda: None)
@@ -63,7 +63,7 @@ def test_they_need_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     expected = [known.logits(name, prompt)[-1] for name, prompt in zip(NAMES, PROMPTS, strict=True)]
     for place in known.places.values():
         weights = Path(place, WEIGHTS)
-        with weights.open("r+b") as file:  # as a file is that is copied over another
+        with weights.open("r+b") as file:  # as if another file were copied over it
             file.write(bytes(weights.stat().st_size))
     found = runner.run([Row(sequence, len(sequence.token_ids)) for sequence in sequences_of(pool).values()])
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=2e-4)
@@ -75,7 +75,7 @@ def test_each_row_of_a_step_is_computed_with_its_own(name: str, tmp_path: Path) 
     runner, pool = runner_of(known.load())
     sequences = sequences_of(pool)
     kinds = list(sequences)
-    for counts in ((3, 9, 20, 11), (1, 14, 16, 8)):  # chunks, the second of which are the rest
+    for counts in ((3, 9, 20, 11), (1, 14, 16, 8)):  # the first chunks of all prompts, then the rest
         rows = [Row(sequences[kind], count, scored=count - 1) for kind, count in zip(kinds, counts, strict=True)]
         logits = runner.run(rows)
         for row, kind in zip(rows, kinds, strict=True):
@@ -111,12 +111,12 @@ def test_modules_are_those_of_a_model_without_adapters(tmp_path: Path) -> None:
 
 
 async def test_whatever_is_asked_for_goes_with_any_adapter(tmp_path: Path) -> None:
-    """Candidates, beams, resumed streams and proposals, beside one another; prefixes are not mixed up."""
+    """Candidates, beams, resumed streams and proposals in one engine; the prefix cache does not mix up adapters."""
     known = adapted(tmp_path)
     bench = real_bench(known.load(), accelerated=True, max_sequences=16)
     prompt = [*PROMPTS[2], *PROMPTS[2]]
     try:
-        for _ in range(2):  # the second time behind what the first has left in the cache
+        for _ in range(2):  # the second time with the first one's prefixes in the cache
             found = await asyncio.gather(*(_whatever(bench, name, prompt) for name in NAMES))
             for name, results in zip(NAMES, found, strict=True):
                 expected = known.generated(name, prompt)

@@ -1,4 +1,4 @@
-"""Rows that name adapters where layers are kernels and steps are recorded: both interpreted here."""
+"""Rows with adapters, where layers are kernels and steps are recorded: both are simulated here."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -45,12 +45,12 @@ STEPS = 3
 class Graphs(PlayedGraphs):
     def recorded(self, shape: StepShape) -> StepGraph:
         numbers = self._inputs.parts(shape)[4]
-        assert not shape.adapted or (numbers == -1).all()  # any others may be of no adapter that there is
+        assert not shape.adapted or (numbers == -1).all()  # other numbers may belong to no adapter
         return super().recorded(shape)
 
 
 class Adapted:
-    """A model with adapters beside it: by its own modules, then with layers that are kernels and recorded steps."""
+    """A model with adapters beside it: first with its own modules, then with kernels and recorded steps."""
 
     def __init__(self, folder: Path) -> None:
         self.loaded = loaded = adapted(folder).load()
@@ -69,7 +69,7 @@ class Adapted:
         self.graphs = Graphs(loaded.model, backend, cache, CPU, 64, self.adapters)
 
     def read(self, runner: ModelRunner, names: Sequence[str] = NAMES) -> tuple[list[Row[CachedTokens]], torch.Tensor]:
-        """Returns rows that decode, whose prompts were read, and the logits behind those."""
+        """Returns rows that decode after their prompts were read, and the logits of the prompts."""
         sequences = [sequence_of([7 + i, 9], adapter=name) for i, name in enumerate(names)]
         for one in sequences:
             self.pool.grow(one.pages, 2 + STEPS)
@@ -80,7 +80,7 @@ class Adapted:
         return [Row(one, 1, decodes=True) for one in sequences], logits
 
     def greedy(self, runner: ModelRunner) -> list[torch.Tensor]:
-        """Returns the logits behind the prompts, and behind each token that is likeliest then."""
+        """Returns the logits of the prompts, and of each greedy token after them."""
         rows, logits = self.read(runner)
         found = [logits]
         for _ in range(STEPS - 1):
@@ -99,7 +99,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Adapted:
     join(model.adapters, model.loaded.model)
     assert model.adapters.joined
     assert isinstance(model.loaded.model.get_decoder().layers[0], GpuDecoderLayer)
-    assert model.graphs.record(4, Extent(adapted=True)) == Recordings(9, 9, 0)  # of three sizes, and three choices
+    # Three sizes, each with adapters, without them, and with a recorded choice of tokens.
+    assert model.graphs.record(4, Extent(adapted=True)) == Recordings(9, 9, 0)
     return model
 
 
@@ -140,12 +141,12 @@ def test_steps_are_launched_behind_theirs(model: Adapted) -> None:
 
 def test_a_recording_that_takes_another_adapter_is_found_out(model: Adapted, monkeypatch: pytest.MonkeyPatch) -> None:
     assert recorded_error(model.loaded, model.runner, model.pool, model.graphs) < 1e-3
-    monkeypatch.setattr(beside.AdaptersBeside, "numbers", {"wide": 1, "root": 0, "part": 0})  # not of those recorded
+    monkeypatch.setattr(beside.AdaptersBeside, "numbers", {"wide": 1, "root": 0, "part": 0})  # not those recorded
     assert recorded_error(model.loaded, model.runner, model.pool, model.graphs) > 0.01
 
 
 def test_where_steps_are_not_shared_they_are_computed_apart(model: Adapted, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where a check of shared steps has failed."""
+    """As after a check of shared steps has failed."""
 
     def failing(*_: object) -> None:
         if model.adapters.joined:

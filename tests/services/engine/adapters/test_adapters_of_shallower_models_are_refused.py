@@ -1,4 +1,4 @@
-"""An adapter that was trained on fewer layers than the model has fits by its names, and is refused all the same."""
+"""An adapter that was trained on fewer layers fits the model by its names, but is refused."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A model with a merged adapter against one beside whose layers the adapter computes for itself."""
+"""A model with a merged adapter, compared with one in which hooks add the adapter's products."""
 
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def test_it_is_merged_before_weights_become_narrow(
 
 
 def test_embeddings_leave_what_shared_them_as_it_was(tmp_path: Path) -> None:
-    """As in training: of two layers with one weight the adapter changes that which it names."""
+    """As in training: of two layers with a tied weight, the adapter changes only the one that it names."""
     base = write_checkpoint(tmp_path / "base", "gemma3")
     place, own_model = "model.embed_tokens", own(base)
     weight = own_model.get_input_embeddings().weight
@@ -126,7 +126,7 @@ def test_rows_of_tokens_are_replaced_wherever_their_weight_is_shared(tokens: obj
 
 
 def test_rows_of_further_tokens_are_replaced_in_what_was_made_wider(llama_folder: Path, tmp_path: Path) -> None:
-    """PEFT saves the wider embeddings as they were before training then, also behind a layer that shares them."""
+    """PEFT then also saves the resized embeddings before training, and those of a layer that shares them."""
     wide, rows = torch.randn(322, 32), torch.randn(2, 32)
     trained = {f"{layer}.token_adapter.base_layer.weight": wide for layer in ("model.embed_tokens", "lm_head")}
     trained |= {name.replace("base_layer.weight", "trainable_tokens_delta"): rows for name in trained}
@@ -140,7 +140,7 @@ def test_rows_of_further_tokens_are_replaced_in_what_was_made_wider(llama_folder
 
 @pytest.mark.parametrize("name", ["mixtral", "gpt_oss"])
 def test_experts_are_merged_one_by_one(name: str, tmp_path: Path) -> None:
-    """As `target_parameters` names them: the first weight is wrapped by the last."""
+    """As `target_parameters` orders them: the wrapper of the first weight is inside of the last one's."""
     base = write_checkpoint(tmp_path / "base", name)
     module = "model.layers.1.mlp.experts"
     experts = own(base).get_submodule(module)
@@ -163,7 +163,7 @@ def test_experts_are_merged_one_by_one(name: str, tmp_path: Path) -> None:
 
 
 def test_names_of_older_releases_of_transformers_are_known(tmp_path: Path) -> None:
-    """There each expert had layers of its own, called as in the files of the checkpoint."""
+    """There each expert had its own layers, named as in the checkpoint's files."""
     base = write_checkpoint(tmp_path / "base", "mixtral")
     experts = own(base).get_submodule("model.layers.1.mlp.experts")
     width, hidden = experts.down_proj.shape[2], experts.down_proj.shape[1]

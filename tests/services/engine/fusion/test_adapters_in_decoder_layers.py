@@ -1,4 +1,4 @@
-"""Rows that name adapters in one call with others, on each kind of processor that the library is compiled for."""
+"""Rows with and without adapters in one native call, on each kind of processor that the library is compiled for."""
 
 import weakref
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def known_to_pay(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def adapted_models(folder: Path, model: str) -> Adapted:
-    """Returns models with one more adapter, whose rank takes several panels of the library."""
+    """Returns models with one more adapter, whose rank needs several panels of the library."""
     known = adapted(folder, model)
     plain: Any = known.own[""]
     known.places["large"] = str(write_adapter(folder / "large", known.base, factors(plain, *LAYERS, rank=36), r=36))
@@ -58,7 +58,7 @@ def adapted_models(folder: Path, model: str) -> Adapted:
 
 
 def runner_of(loaded: LoadedModel) -> tuple[ModelRunner, list[Row[CachedTokens]]]:
-    """Returns a runner, and rows of which some have several logits; those of one adapter do not lie side by side."""
+    """Returns a runner, and rows, some with several logits. Rows of the same adapter are not adjacent."""
     pool = PagePool(PAGES, PAGE_SIZE)
     runner = verified_runner(loaded, KVCache(probe_layouts(loaded), PAGES, PAGE_SIZE, CPU), pool)
     rows: list[Row[CachedTokens]] = []
@@ -85,14 +85,14 @@ def test_a_step_is_one_call(library: Library, tmp_path: Path, monkeypatch: pytes
         alone = torch.cat([runner.run([row]) for row in rows])
     torch.testing.assert_close(found, expected(known), rtol=1e-4, atol=2e-4)
     assert torch.equal(found, alone)
-    unread = runner.run([Row(row.sequence, 1) for row in rows[2:4]])  # as of a prompt's chunk that is not the last
+    unread = runner.run([Row(row.sequence, 1) for row in rows[2:4]])  # like a chunk of a prompt that is not the last
     assert len(unread) == 0
 
 
 @libraries
 @pytest.mark.parametrize("model", ["llama", "gemma3"])
 def test_so_it_is_layer_by_layer_and_apart(library: Library, model: str, tmp_path: Path) -> None:
-    """Gemma does more around its layers than the library's whole decoder."""
+    """The library's whole decoder does not support Gemma, whose fused layers still do."""
     known = adapted_models(tmp_path, model)
     loaded = known.load()
     runner, rows = runner_of(loaded)
@@ -139,7 +139,7 @@ def test_in_bfloat16_rows_of_none_keep_their_bits_and_others_are_no_further_from
 def test_where_one_layer_is_not_fused_all_is_computed_apart(library: Library, tmp_path: Path) -> None:
     loaded = adapted(tmp_path).load()
     decoder: Any = loaded.model.get_decoder()
-    decoder.layers[1].input_layernorm.variance_epsilon = 3.0  # not that of the other norm, so that it is not fused
+    decoder.layers[1].input_layernorm.variance_epsilon = 3.0  # differs from the other norm's
     runner_of(loaded)
     assert loaded.adapters is not None and not loaded.adapters.grouped
 
@@ -154,7 +154,7 @@ def test_none_is_added_once_layers_are_fused(library: Library, tmp_path: Path) -
 
 
 class Held:
-    """What memory holds of an adapted model's factors, from the moment it is loaded."""
+    """Watches the memory of an adapted model's factors, from its load on."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         assert loaded.adapters is not None
@@ -165,11 +165,11 @@ class Held:
 
     @property
     def plain(self) -> int:
-        """Bytes of factors that are no parts of others."""
+        """Bytes of factors that are not joined yet."""
         return sum(size for weight, size in self._plain if weight() is not None)
 
     def watch(self, monkeypatch: pytest.MonkeyPatch, at: Callable[[], None]) -> None:
-        """Calls `at` whenever factors were joined, which are counted."""
+        """Calls `at` whenever factors were joined, and counts their bytes."""
         put = LowRanks.put
 
         def counted(ranks: LowRanks, *given: Any) -> None:
@@ -183,7 +183,7 @@ class Held:
 
 @libraries
 def test_memory_holds_factors_once(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before they are joined without any filling, and hardly any twice meanwhile."""
+    """Factors are not padded before they are joined, and few are in memory twice while they are."""
     known = adapted_models(tmp_path, "llama")
     loaded = known.load()
     held = Held(loaded)
@@ -229,7 +229,7 @@ def test_pages_are_planned_behind_what_factors_take(library: Library, tmp_path: 
     held = Held(loaded)
 
     class Memory:
-        """Of a machine that has a room beside the model of which factors take some."""
+        """A machine with some memory beside the model, part of which the factors take."""
 
         measures = False
 
@@ -246,4 +246,4 @@ def test_pages_are_planned_behind_what_factors_take(library: Library, tmp_path: 
     page_bytes = parts.memory.cache // parts.pool.page_count
     assert parts.pool.page_count == (4_000_000 - held.joined) // 4 // page_bytes
     footprint = loaded.model.get_memory_footprint()
-    assert parts.memory.reading.held - held.joined > footprint  # as weights were before layers took them over
+    assert parts.memory.reading.held - held.joined > footprint  # the model's weights before fused layers took them over

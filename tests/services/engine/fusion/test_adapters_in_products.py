@@ -1,4 +1,4 @@
-"""What adapters add to products equals the formula, each row by its own, and other rows keep their bits."""
+"""Low-rank products of adapters equal the formula for each row, and rows without an adapter keep their bits."""
 
 import random
 
@@ -25,7 +25,7 @@ def seed() -> None:
 
 
 def filled(stack: LowRank, ranks: tuple[int, ...]) -> LowRank:
-    """Fills in factors of as many numbers as each adapter has ranks: none of the last part for the second."""
+    """Fills in random factors with the rank of each adapter. The second adapter does not change the last layer."""
     parts = len(stack.starts) - 1
     for adapter, rank in enumerate(ranks):
         for part in range(parts - (adapter == 1)):
@@ -35,7 +35,7 @@ def filled(stack: LowRank, ranks: tuple[int, ...]) -> LowRank:
 
 
 def added(stack: LowRank, numbers: Tensor, rows: Tensor) -> Tensor:
-    """Returns what each row's adapter computes of it, in float64."""
+    """Returns the product of each row's adapter, in float64."""
     outs: list[Tensor] = []
     for number, row in zip(numbers.tolist(), rows.double(), strict=True):
         each: list[Tensor] = []
@@ -50,8 +50,8 @@ def added(stack: LowRank, numbers: Tensor, rows: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("dtype", "count", "width", "units", "ranks"),
     [
-        (torch.float32, 37, 300, [96, 32, 40], (9, 3, 1)),  # a last tile of 8 numbers, and columns that fill no block
-        (torch.float16, 3, 4400, [128], (70, 16)),  # more ranks than a program takes, more columns than splits
+        (torch.float32, 37, 300, [96, 32, 40], (9, 3, 1)),  # a last tile of 8 numbers, an incomplete block of columns
+        (torch.float16, 3, 4400, [128], (70, 16)),  # more ranks than a program takes, and a width with most splits
         (torch.float16, 1, 64, [48, 48], (4, 4)),
     ],
 )
@@ -64,7 +64,7 @@ def test_rows_add_what_their_adapters_compute(
     numbers[0] = 0
     rows, before = (torch.randn(count, size).to(like) for size in (width, sum(units)))
     output = before.clone()
-    stack.add(output, rows)  # nobody is picked yet
+    stack.add(output, rows)  # no adapter is picked yet
     assert torch.equal(output, before)
     picked.numbers = numbers
     stack.add(output, rows)
@@ -73,7 +73,7 @@ def test_rows_add_what_their_adapters_compute(
     assert float(error) <= (1e-5 if dtype is torch.float32 else 5e-3)
     none = numbers < 0
     assert torch.equal(output[none], before[none])
-    alone = before[:1].clone()  # a row's bits do not depend on its company
+    alone = before[:1].clone()  # a row's bits do not depend on other rows
     picked.numbers = numbers[:1]
     stack.add(alone, rows[:1])
     assert torch.equal(alone, output[:1])
@@ -86,7 +86,7 @@ def test_a_gate_within_a_product_gives_other_rows_the_same_bits(device: str) -> 
         down = nn.Linear(48, 144, False, dtype=torch.float16, device=device)
         mlp, picked = GpuMlp(GpuLinear(linears), GpuLinear([down]), Gate.SILU), Picked()
         pair = mlp.pair
-        # Multiples of 1/32, whose sums are exact in any order: BLAS, by which the interpreter multiplies, has its own.
+        # Multiples of 1/32 have exact sums: the interpreter uses BLAS, whose order of addition differs by place.
         pair.weight.copy_(torch.randint(-32, 33, pair.weight.shape) / 32)
         mlp.few_rows = FewRows(pair.weight, None, None, {16: None})
         pair.low_rank = filled(LowRank(picked, 2, 144, [48, 48], 4, pair.weight), (4, 4))

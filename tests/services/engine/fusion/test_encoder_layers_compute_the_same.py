@@ -1,4 +1,4 @@
-"""Encoder layers by the library, against the layers' own forward."""
+"""Encoder layers of the native library, compared with the layers' own forward."""
 
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +54,7 @@ TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 4e-2}
 
 
 class Twins:
-    """A model twice: as it is, and accelerated."""
+    """The same model twice: unchanged, and accelerated."""
 
     def __init__(self, config: PretrainedConfig, dtype: torch.dtype) -> None:
         self.device = torch.device("cpu")
@@ -81,7 +81,7 @@ def made(config: PretrainedConfig, dtype: torch.dtype) -> Any:
 
 
 def texts(*lengths: int) -> tuple[Tensor, Tensor]:
-    """Returns ids and mask of random texts, padded on the right."""
+    """Returns ids and attention mask of random texts, padded on the right."""
     ids = torch.randint(3, 99, (len(lengths), max(lengths)))
     return ids, (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
 
@@ -102,7 +102,7 @@ def test_texts_of_any_lengths_come_out_as_by_the_models_own_layers(name: str, dt
         own = twins.own(ids, attention_mask=mask).last_hidden_state
         found = twins.model(ids, attention_mask=mask).last_hidden_state
         assert_close(found[mask.bool()], own[mask.bool()])
-        assert found.isfinite().all()  # padding too: a decoder may multiply it by zero
+        assert found.isfinite().all()  # padding too, since a decoder may multiply it by zero
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -130,7 +130,7 @@ def test_neighbours_and_padding_change_no_bit(dtype: torch.dtype) -> None:
 def test_what_the_library_does_not_know_the_layer_does_itself() -> None:
     twins = Twins(TEXTS["bert"](), torch.float32).accelerate(*texts(9, 9))
     ids, mask = texts(12, 12)
-    mask[0, 3] = 0  # a hole, which no length says
+    mask[0, 3] = 0  # a hole in the mask, which text lengths cannot express
     found, own = (model(ids, attention_mask=mask).last_hidden_state for model in (twins.model, twins.own))
     assert_close(found[mask.bool()], own[mask.bool()])
     states = twins.model(ids, output_hidden_states=True).hidden_states

@@ -1,4 +1,4 @@
-"""Kernels for experts beside transformers' own loop in float64, on inputs drawn anew each run."""
+"""Kernels for experts compared with transformers' own loop in float64, on random inputs."""
 
 import copy
 import random
@@ -47,7 +47,7 @@ def experts_of(kind: Any, device: str, dtype: torch.dtype) -> Any:
 
 
 def exact_of(made: Any) -> Any:
-    """Returns the same experts in float64, those of narrow ones with the weights that theirs stand for."""
+    """Returns the same experts in float64; those of 8-bit experts with the rounded weights."""
     if not isinstance(made, NarrowExperts):
         return copy.deepcopy(made).double()
     own = copy.deepcopy(made.own).double()
@@ -71,14 +71,14 @@ def close(found: Tensor, exact: Tensor) -> None:
 @pytest.mark.parametrize("kind", [MixtralExperts, GptOssExperts, NemotronHExperts])
 @torch.inference_mode()
 def test_rows_of_any_number(kind: type[nn.Module], narrow: NarrowKind | None, device: str) -> None:
-    """Gates in the kernel, gates of a family's own over transposed weights with biases, and no gates."""
-    # The interpreter multiplies the bits of bfloat16.
+    """With the gate in the kernel, with a family's own gate over transposed weights with biases, and without a gate."""
+    # The interpreter multiplies the bits of bfloat16 as integers.
     dtype = random.choice([torch.float32, torch.float16, *([torch.bfloat16] if device == "cuda" else [])])
     own = experts_of(kind, device, dtype)
     if narrow:
         own = NarrowExperts(own, narrow, torch.device(device))
     exact, kernels = exact_of(own), GpuExperts(own)
-    for count in (1, 2, 9):  # alone; fewer pairs than experts; more
+    for count in (1, 2, 9):  # one row; fewer pairs than experts; more pairs than experts
         rows = torch.randn(count, HIDDEN, device=device, dtype=dtype)
         chosen, shares = choices(count, device)
         close(kernels(rows, chosen, shares.to(dtype)), exact(rows.double(), chosen, shares.to(dtype).double()))
@@ -87,7 +87,7 @@ def test_rows_of_any_number(kind: type[nn.Module], narrow: NarrowKind | None, de
 @pytest.mark.parametrize("device", DEVICES)
 @torch.inference_mode()
 def test_only_the_weights_of_chosen_experts_are_read(device: str) -> None:
-    """Those of others are no numbers here, and all rows choose the same: more than a tile has."""
+    """Other experts' weights are NaN. All rows choose the same experts, more rows than a tile has."""
     own = experts_of(MixtralExperts, device, torch.float32)
     own.gate_up_proj[2:], own.down_proj[2:] = torch.nan, torch.nan
     exact = exact_of(own)

@@ -36,14 +36,14 @@ KINDS = {
     "gemma2": "3 FusedDecoderLayer, 1 FusedNorm, 1 NativeLinear",
     "mistral": "3 FusedDecoderLayer, 1 FusedNorm, 1 NativeLinear",
     "mixtral": "3 FusedAttention, 3 FusedExperts, 7 FusedNorm, 1 NativeLinear",
-    "gpt_oss": "3 FusedExperts, 7 FusedNorm, 13 NativeLinear",  # its attention gets half as many angles
+    "gpt_oss": "3 FusedExperts, 7 FusedNorm, 13 NativeLinear",  # its attention is given half as many angles as others'
     "gpt2": "1 NativeLinear",
     "wide_llama": "2 FusedDecoderLayer, 1 FusedNorm, 1 NativeLinear",
 }
 
 
 class Engine:
-    """A model behind its runner, with or without faster modules."""
+    """A model behind its runner, with or without fused modules."""
 
     def __init__(self, folder: Path, dtype: str = "float32") -> None:
         self.loaded: LoadedModel = load_language_model(str(folder), revision=None, device=CPU, dtype=dtype)
@@ -87,7 +87,7 @@ def test_a_module_that_computes_something_else_is_left_alone(llama_folder: Path)
     layers = engine.loaded.model.model.layers
     own = layers[0].mlp.forward
     layers[0].mlp.forward = lambda hidden: 2 * own(hidden)
-    layers[1].input_layernorm.variance_epsilon = 3.0  # other than that of the norm behind it
+    layers[1].input_layernorm.variance_epsilon = 3.0  # differs from the layer's other norm
     engine.accelerate()
     kinds = [type(layer).__name__ for layer in layers]
     assert kinds == ["LlamaDecoderLayer", "LlamaDecoderLayer", "FusedDecoderLayer"]
@@ -101,7 +101,7 @@ def test_what_another_rank_refuses_is_left_alone(llama_folder: Path) -> None:
 
     def agreed(holds: bool) -> bool:
         asked.append(holds)
-        return holds and len(asked) != 2  # the other rank finds that its first layer computes something else
+        return holds and len(asked) != 2  # the other rank's first layer gives other results
 
     engine.substitutions = Substitutions(engine.loaded.model, agreed)
     engine.accelerate()
@@ -136,7 +136,7 @@ def test_the_last_layer_computes_only_what_is_read_of_it(llama_folder: Path) -> 
 
 
 def logits(engine: Engine, prompts: list[list[int]], chunks: list[list[int]]) -> list[Tensor]:
-    """Returns the last logits of each prompt, computed beside each other in chunks of these sizes."""
+    """Returns the last logits of each prompt, computed together in chunks of these sizes."""
     sequences = [CachedTokens(ids) for ids in prompts]
     found: dict[int, Tensor] = {}
     for sequence in sequences:

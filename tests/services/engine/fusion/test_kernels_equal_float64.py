@@ -1,4 +1,4 @@
-"""The kernels between a layer's products, and those of a single row, on inputs drawn anew each run."""
+"""Kernels between a layer's products, and products of a single row, on random inputs."""
 
 import random
 from functools import partial
@@ -73,7 +73,7 @@ def normalized(rows: Tensor, norm: GpuNorm) -> Tensor:
     ("width", "units", "bias", "with_norm", "residual", "dtype"),
     [
         (40, [7, 9, 3], True, True, False, torch.float32),
-        (4104, [5], False, True, True, torch.float32),  # several blocks, and a part of one
+        (4104, [5], False, True, True, torch.float32),  # several blocks, and an incomplete one
         (64, [8], True, False, True, torch.float16),
         (4096, [4, 2], False, False, False, torch.bfloat16),
     ],
@@ -168,7 +168,7 @@ def test_heads_are_normalized_rotated_and_stored(
 
 
 def turned(heads: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-    """Returns `[T, heads, width]` rotated as transformers does it."""
+    """Returns `[T, heads, width]` rotated by transformers' formula."""
     cosines, sines = (angle[0].double().unsqueeze(1) for angle in angles)
     rotated, rest = heads[..., : cosines.shape[-1]], heads[..., cosines.shape[-1] :]
     low, high = rotated.chunk(2, dim=-1)
@@ -176,7 +176,7 @@ def turned(heads: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
 
 
 class Fused:
-    """A model behind its runner, with layers by kernels."""
+    """A model behind its runner, whose layers use kernels."""
 
     def __init__(self, folder: Path, device: str, prompt: Tensor, before: Any = None) -> None:
         place = torch.device(device)
@@ -231,7 +231,7 @@ def test_the_likeliest_token_is_the_first_of_each_row(device: str) -> None:
     logits[3, 5000], logits[4, 0] = float("nan"), float("inf")
     logits[5, :9000] = float("-inf")
     likeliest, tokens = LikeliestTokens(6, 9001, torch.device(device)), torch.zeros(6, dtype=torch.int64, device=device)
-    for _ in range(2):  # nothing is left of the first time
+    for _ in range(2):  # the second run does not depend on the first
         likeliest.find(logits, tokens)
         assert tokens.tolist() == [int(logits[0].argmax()), 17, 0, -1, -1, 9000]
 

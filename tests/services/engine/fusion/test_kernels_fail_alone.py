@@ -1,4 +1,4 @@
-"""Kernels of one kind fail, while they are made or when they are launched: those of other kinds stay in place."""
+"""Kernels of one kind fail, when they are made or launched: kernels of other kinds stay in use."""
 
 import logging
 from functools import partial
@@ -30,11 +30,11 @@ CPU = torch.device("cpu")
 
 
 class Refused(Exception):
-    """What a compiler raises."""
+    """Stands for any error of a compiler."""
 
 
 class BrokenKernel:
-    """One that is compiled when it is launched."""
+    """A kernel that fails when it is launched, since that compiles it."""
 
     def __getitem__(self, _grid: Any) -> Any:
         raise Refused("out of registers")
@@ -73,7 +73,7 @@ def test_what_fails_is_left_out_alone(
     loaded = load_language_model(str(write_checkpoint(tmp_path, name)), revision=None, device=CPU, dtype="float32")
     shorten(loaded.model)
     if name == "mixtral":
-        narrow_weights(loaded.model, "int8", CPU)  # such experts are looked for twice
+        narrow_weights(loaded.model, "int8", CPU)  # substitution looks for 8-bit experts twice
     prompt = torch.tensor([[7, 9, 40, 3, 21, 11, 5, 60, 2]])  # in chunks of seven tokens and of two
     own, substitutions = model_logits(loaded, prompt), Substitutions(loaded.model)
     cache, pool = KVCache(probe_layouts(loaded), 4, PAGE_SIZE, CPU, by_token=True), PagePool(4, PAGE_SIZE)

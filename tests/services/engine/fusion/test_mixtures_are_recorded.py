@@ -1,4 +1,4 @@
-"""Models whose rows choose experts, by kernels that are interpreted and recordings that are played anew."""
+"""Mixtures of experts with interpreted kernels, and recordings that are simulated."""
 
 import asyncio
 from functools import partial
@@ -43,9 +43,9 @@ class WaitsForTheDevice(Exception):
 
 
 class Recording(TorchDispatchMode):
-    """Refuses what no CUDA graph can be recorded with: results whose shape or branches follow from numbers.
+    """Refuses operations that cannot be recorded as a CUDA graph: those whose shapes or branches depend on values.
 
-    It notes whatever else torch is asked for.
+    It notes the names of all other operations.
     """
 
     _WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "grouped_mm_fallback")
@@ -110,7 +110,7 @@ def test_a_step_asks_the_device_for_nothing(tmp_path: Path, monkeypatch: pytest.
     graphs = PlayedGraphs(loaded.model, backend, cache, CPU, longest=32)
     with Recording() as recording:
         graphs.record(1, Extent(reading=16))
-    assert "topk" not in recording.asked  # routers are kernels too
+    assert "topk" not in recording.asked  # routers use kernels too
     for row in (Row(CachedTokens([5, 6, 7, 8], pages=[3]), 4), Row(CachedTokens([5, 6], pages=[3], computed=1), 1)):
         shape = graphs.shape_for([row])
         assert shape is not None

@@ -1,4 +1,4 @@
-"""Products with weights of 8 bits, on inputs drawn anew each run."""
+"""Products with 8-bit weights, on random inputs."""
 
 import random
 from functools import partial
@@ -46,7 +46,7 @@ def seed() -> None:
 
 
 def narrow(device: str, dtype: torch.dtype, width: int, units: list[int], bias: bool, kind: NarrowKind) -> Any:
-    """Returns narrow layers, and their exact weights and biases side by side in float64."""
+    """Returns 8-bit layers, and their exact weights and biases concatenated in float64."""
     own = [NarrowLinear(nn.Linear(width, count, bias, dtype=dtype), kind, torch.device(device)) for count in units]
     weights = torch.cat([one.numbers.double() * one.scales.double().unsqueeze(1) for one in own])
     biases = torch.cat([one.bias.detach().double() for one in own if one.bias is not None]) if bias else None
@@ -63,7 +63,7 @@ def close(found: Tensor, exact: Tensor) -> None:
     ("width", "units", "bias", "with_norm", "residual", "dtype"),
     [
         (48, [7, 9, 3], True, True, False, torch.float32),
-        (4112, [5], False, True, True, torch.float32),  # several blocks, and a part of one
+        (4112, [5], False, True, True, torch.float32),  # several blocks, and an incomplete one
         (64, [8], True, False, True, torch.float16),
         (4096, [4, 2], False, False, False, torch.bfloat16),
     ],
@@ -110,7 +110,7 @@ def test_gated_rows(device: str, kind: NarrowKind) -> None:
     ("rows", "width", "units", "bias", "tile", "dtype"),
     [
         (2, 64, [40, 30], True, Tile(16, 64, 32, 2), torch.float16),
-        (19, 208, [33], False, Tile(16, 32, 32, 4), torch.float32),  # the last split has a part of a block only
+        (19, 208, [33], False, Tile(16, 32, 32, 4), torch.float32),  # the last split has only an incomplete block
         (5, 96, [16, 16, 7], True, None, torch.float32),
         (40, 128, [130], False, Tile(32, 64, 64, 1), torch.bfloat16),
         (18, 128, [65], False, Tile(16, 64, 64, 2, paired=False), torch.float16),
@@ -128,7 +128,7 @@ def test_products_of_rows(
     dtype: torch.dtype,
 ) -> None:
     if device == "cpu" and dtype is torch.bfloat16 and rows <= MOST_ROWS:
-        dtype = torch.float16  # the interpreter multiplies the bits of bfloat16
+        dtype = torch.float16  # the interpreter multiplies the bits of bfloat16 as integers
     with torch.inference_mode():
         own, weights, biases = narrow(device, dtype, width, units, bias, kind)
         linear, given = GpuNarrowLinear(own), torch.randn(rows, width, device=device, dtype=dtype)
@@ -140,7 +140,7 @@ def test_products_of_rows(
             assert linear.add_to(residual, given) is residual
         else:
             close(linear.few_rows(given, tile=tile), exact)
-            linear.few_rows(given, residual=residual, tile=tile)  # nothing is left of the first time
+            linear.few_rows(given, residual=residual, tile=tile)  # the second run does not depend on the first
         close(residual, sums)
 
 

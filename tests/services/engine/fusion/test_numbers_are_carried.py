@@ -1,4 +1,4 @@
-"""Numbers that a kernel carries between pinned memory and a device are what a copy leaves there."""
+"""The transfer kernel leaves the same numbers on the device as a copy does."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +18,7 @@ from services.engine.fusion.triton.transfer import carried, carry
 
 
 def transfer(device: str, *what: Any) -> Callable[[], object]:
-    """Returns a transfer by the kernel: recorded, where a device can record."""
+    """Returns the transfer by kernel, recorded if the device can record."""
     way = partial(carried, Captures(torch.device(device))) if device == "cuda" else partial(partial, carry)
     return way(*what)
 
@@ -35,7 +35,7 @@ def test_what_is_carried_to_a_device_is_what_a_copy_leaves(device: str, count: i
     given, expected = host(count + table, device), torch.zeros(count + table, dtype=torch.int64)
     found = torch.zeros_like(expected, device=device)
     run, plain = transfer(device, given, found, count, changes), copied(given, expected, count, changes)
-    for _ in range(3):  # whatever was there before
+    for _ in range(3):  # the target's old numbers do not matter
         given.copy_(torch.tensor([source.randrange(-(1 << 62), 1 << 62) for _ in range(count + table)]))
         places = source.sample(range(table), changes)
         given[count - 2 * changes : count - changes] = torch.tensor([source.choice((place, -1)) for place in places])

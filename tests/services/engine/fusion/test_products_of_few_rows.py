@@ -1,4 +1,4 @@
-"""Products of a few rows with weights of 16 bits equal the formula, and their tiles cover what there is."""
+"""Products of a few rows with 16-bit weights equal the formula, and their tiles cover the whole weight."""
 
 import random
 
@@ -26,9 +26,9 @@ def seed() -> None:
     ("rows", "width", "units", "bias", "tile"),
     [
         (2, 512, 70, True, Tile(16, 64, 64, 1, ahead=256)),
-        (19, 400, 33, False, Tile(16, 32, 32, 2, ahead=64)),  # the last split has a part of a block only
-        (17, 520, 66, True, Tile(16, 64, 64, 2, ahead=256)),  # and nothing behind what is read ahead
-        (30, 1104, 65, True, None),  # all that run, of which some split the width by four
+        (19, 400, 33, False, Tile(16, 32, 32, 2, ahead=64)),  # the last split has only an incomplete block
+        (17, 520, 66, True, Tile(16, 64, 64, 2, ahead=256)),  # the last split has no columns behind those loaded ahead
+        (30, 1104, 65, True, None),  # all tiles of the race, some with four splits
     ],
 )
 def test_products_equal_float64(device: str, rows: int, width: int, units: int, bias: bool, tile: Tile | None) -> None:
@@ -42,7 +42,7 @@ def test_products_equal_float64(device: str, rows: int, width: int, units: int, 
             added = residual.clone()
             for found, wanted in (
                 (kernel(given, tile=own), exact),
-                (kernel(given, residual=added, tile=own), exact + residual.double()),  # nothing is left of the first
+                (kernel(given, residual=added, tile=own), exact + residual.double()),  # not added to the first
             ):
                 assert float((found.double() - wanted).norm() / wanted.norm()) <= 1e-3
             assert found is added
@@ -66,7 +66,7 @@ def test_gates_within_products_equal_float64(
         given = torch.randn(rows, width, dtype=torch.float16, device=device)
         pairs = functional.linear(given.double(), linear.weight.double(), linear.bias.double() if bias else None)
         exact = functional.silu(pairs[:, :units]) * pairs[:, units:]
-        for _ in range(2):  # nothing is left of the first time
+        for _ in range(2):  # the second run does not depend on the first
             found = kernel(given, gate=Gate.SILU, tile=tile)
             assert float((found.double() - exact).norm() / exact.norm()) <= 1e-3
 
@@ -80,4 +80,4 @@ def test_wide_tiles_cover_processors_and_have_room() -> None:
                 assert tile.ahead <= length
                 assert (length - tile.ahead) % tile.block == 0
                 shared = 2 * (tile.units + tile.rows) * (tile.stages * tile.block + tile.ahead)
-                assert shared <= 99 << 10  # of an L4, that has the least
+                assert shared <= 99 << 10  # shared memory of an L4, which has the least

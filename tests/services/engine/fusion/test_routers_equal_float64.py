@@ -1,4 +1,4 @@
-"""Routers in one kernel beside transformers' own in float64, on inputs drawn anew each run."""
+"""Routers in one kernel compared with transformers' own in float64, on random inputs."""
 
 import copy
 import random
@@ -59,11 +59,11 @@ def router_of(kind: Any, fields: dict[str, Any], device: str, dtype: torch.dtype
 
 
 class Rounded(GraniteMoeTopKRouter):
-    """One whose rounding of a product that lies between two numbers goes the other way."""
+    """A router that rounds one product, halfway between two numbers, in the other direction."""
 
     def forward(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits, shares, chosen = super().forward(hidden_states)
-        least = logits.flatten().argmin()  # which nobody chooses
+        least = logits.flatten().argmin()  # the expert that no row chooses
         logits.flatten()[least] = (logits.min() * (1 + torch.finfo(hidden_states.dtype).eps)).to(hidden_states.dtype)
         return logits, shares, chosen
 
@@ -90,7 +90,9 @@ def close(found: Tensor, exact: Tensor, dtype: torch.dtype) -> None:
 
 
 def told(own: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns shares and experts that transformers chooses by these logits: with a weight that leaves rows alone."""
+    """Returns the shares and experts that transformers' router chooses for these logits: with an identity as its
+    weight.
+    """
     other = copy.deepcopy(own).double()
     other.hidden_dim = logits.shape[1]
     other.weight = nn.Parameter(torch.eye(logits.shape[1], dtype=torch.float64, device=logits.device))
@@ -104,11 +106,11 @@ def told(own: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(("kind", "fields"), KINDS)
 @torch.inference_mode()
 def test_rows_of_any_number(kind: Any, fields: dict[str, Any], device: str) -> None:
-    """Logits are near those of float64. What follows from them is compared for the logits found.
+    """Logits are compared with float64. Choices are compared with those that follow from the kernel's own logits.
 
-    Between two experts that are nearly alike rounding decides.
+    Otherwise, rounding would decide between two experts that are nearly equal.
     """
-    # The interpreter multiplies the bits of bfloat16.
+    # The interpreter multiplies the bits of bfloat16 as integers.
     dtypes: list[torch.dtype] = [torch.float32, torch.float16, *([torch.bfloat16] if device == "cuda" else [])]
     dtype = random.choice(dtypes)
     own, rows = router_of(kind, fields, device, dtype), torch.randn(4, HIDDEN, device=device, dtype=dtype)
@@ -116,7 +118,7 @@ def test_rows_of_any_number(kind: Any, fields: dict[str, Any], device: str) -> N
         pytest.skip("in transformers 5.17 Granite's router returns experts first, and no kernel takes its place")
     kernel = kernel_of(own, rows)
     assert kernel is not None
-    for count in (1, 19):  # alone; several tiles and a part
+    for count in (1, 19):  # one row; several tiles and an incomplete one
         rows = torch.randn(count, HIDDEN, device=device, dtype=dtype)
         logits, shares, chosen = kernel(rows)
         close(logits, copy.deepcopy(own).double()(rows.double())[0].double(), dtype)
@@ -130,7 +132,7 @@ def test_rows_of_any_number(kind: Any, fields: dict[str, Any], device: str) -> N
 @pytest.mark.parametrize("device", DEVICES)
 @torch.inference_mode()
 def test_logits_that_are_rounded_may_be_so_otherwise(device: str) -> None:
-    """Whatever type they are handed out in: here that of float32."""
+    """Even if they are returned in a wider dtype, here float32."""
     own = router_of(Rounded, {}, device, torch.float16)
     assert kernel_of(own, torch.randn(4, HIDDEN, device=device, dtype=torch.float16)) is not None
 
@@ -145,7 +147,7 @@ def test_a_row_chooses_the_same_in_any_company(device: str) -> None:
             assert torch.equal(all_of_them[row : row + 1], alone)
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # by the interpreter
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("kind", "fields"), [KINDS[0], KINDS[-1]])
 @torch.inference_mode()
@@ -172,11 +174,11 @@ def test_more_rows_are_computed_by_the_models_own(device: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "fields", "reason"),
     [
-        # Groups by the best expert of each.
+        # Groups are ranked by their best expert only.
         (DeepseekV2TopkRouter, GROUPED | {"topk_method": "group_limited_greedy", "num_experts": 16}, "no rule"),
-        # Shares are sigmoids, but the best are chosen by what was there before.
+        # Shares are sigmoids, but experts are chosen by the logits.
         (kolibri_router, {}, "no rule"),
-        # Groups whose number is no power of two.
+        # The number of groups is not a power of two.
         (DeepseekV3TopkRouter, {"num_local_experts": 24, "n_group": 3, "topk_group": 2}, "groups of another number"),
     ],
 )

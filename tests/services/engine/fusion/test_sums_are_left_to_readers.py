@@ -1,4 +1,4 @@
-"""Products whose width is split are added up by the kernels that read them: the same bits, by fewer waits."""
+"""Split-K products whose parts the next kernels add up give the same bits, with fewer waits."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -36,7 +36,7 @@ PROMPTS = torch.tensor([[7, 9, 40], [8, 3, 41], [5, 5, 5]])
 
 
 class Decoding:
-    """A model of two layers by kernels, with steps of up to 16 tokens."""
+    """A model of two layers with kernels, for steps of up to 16 tokens."""
 
     def __init__(self, folder: Path) -> None:
         self.loaded = load_language_model(str(folder), revision=None, device=CPU, dtype="float32")
@@ -57,16 +57,16 @@ class Decoding:
             pool.grow(sequence.pages, len(sequence.token_ids))
 
     def split(self, tile: Callable[[GpuLinear], Tile]) -> None:
-        """Lets products of up to 16 rows have these tiles."""
+        """Sets the tiles for products of up to 16 rows."""
         for linear in (module for module in self.model.modules() if isinstance(module, GpuLinear)):
             linear.few_rows = FewRows(linear.weight, None, linear.bias, {16: tile(linear)})
 
     def leave(self, *, left: bool) -> None:
         for layer in self.layers:
-            layer.sums_left = frozenset({16} if left else ())
+            layer.unsummed_tiles = frozenset({16} if left else ())
 
     def step(self) -> Tensor:
-        """Returns the logits behind the prompts, of which all but the last token was read at once."""
+        """Returns the logits behind the prompts, all of whose tokens but the last were read in one step."""
         for sequence in self._sequences:
             sequence.computed = 0
         self._runner.run([Row(sequence, 2) for sequence in self._sequences])
@@ -77,7 +77,7 @@ class Decoding:
 
 @pytest.fixture
 def left(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
-    """How often a product was left, by its units."""
+    """How often a product was left unsummed, by its number of outputs."""
     calls, unsummed = Counter[int](), GpuLinear.unsummed
 
     def counted(linear: GpuLinear, rows: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def test_steps_have_the_same_bits(name: str, tmp_path: Path, left: Counter[int])
     assert not left
     decoding.leave(left=True)
     assert torch.equal(decoding.step(), summed)
-    assert left == {decoding.hidden: 2 * 3}  # but the last of each step, as nothing known reads it
+    assert left == {decoding.hidden: 2 * 3}  # all but the last of the step, which no fused norm reads
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled here")
@@ -108,7 +108,7 @@ def test_what_is_not_split_is_as_before(tmp_path: Path, left: Counter[int]) -> N
     whole = decoding.layers[0]._mlp.down
     decoding.split(lambda linear: WHOLE if linear is whole else SPLIT)
     torch.testing.assert_close(decoding.step(), decoding.own, rtol=1e-3, atol=1e-4)
-    assert left == {decoding.hidden: 2}  # the other layer's
+    assert left == {decoding.hidden: 2}  # those of the other layer
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled here")

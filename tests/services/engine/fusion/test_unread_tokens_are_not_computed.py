@@ -1,4 +1,4 @@
-"""The last layer leaves out tokens that nothing reads behind it, and changes no bit of what is read."""
+"""The last layer does not compute tokens that nothing behind it reads, and the others keep their bits."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,7 +60,7 @@ def test_a_head_that_reads_one_token_gets_the_same_bits(tmp_path: Path, name: st
     seen: list[Tensor] = []
     loaded.model.base_model.register_forward_hook(lambda _module, _inputs, output: seen.append(output[0]))
     spared = outcome(loaded)
-    assert seen[0][:, 0].any() and not seen[0][:, 1:].any()  # nothing but the first token was computed
+    assert seen[0][:, 0].any() and not seen[0][:, 1:].any()  # only the first token was computed
     layer.chosen = None
     assert torch.equal(outcome(loaded), spared)
     assert (spared - own).abs().max() <= TOLERANCE[own.dtype] * own.abs().max()
@@ -74,7 +74,7 @@ def test_what_is_read_of_every_token_is_computed(tmp_path: Path, kind: Any) -> N
 
 
 class Peeking(nn.Module):
-    """A head that looks at its tokens' neighbours a little."""
+    """A head that reads the neighbours of its token a little."""
 
     def __init__(self, own: nn.Module) -> None:
         super().__init__()

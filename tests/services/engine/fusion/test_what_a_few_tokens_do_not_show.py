@@ -1,4 +1,4 @@
-"""Modules that compute as others do until a text is long or a number large."""
+"""Modules that give the usual results until a text is long or a number is large are not fused."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ PROMPT = [7 + i * 11 % 300 for i in range(90)]
 
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> Library:
-    """The native library, also where torch's linear layers are faster."""
+    """The native library, also on machines where torch's linear layers are faster."""
     library = load_library()
     if library is None:
         pytest.skip("there is no C compiler")

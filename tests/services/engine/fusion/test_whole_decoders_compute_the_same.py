@@ -1,4 +1,4 @@
-"""A decoder in one call returns the bits that the model's own forward returns."""
+"""A decoder in one native call returns the same bits as the model's own forward."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +36,7 @@ def built(folder: Path, dtype: str = "float32", change: Any = None) -> tuple[Mod
 
 
 def steps(pool: PagePool) -> Iterator[list[Row[CachedTokens]]]:
-    """Yields steps of prompts in chunks, rows that decode, tokens that are scored and proposed, and nothing wanted."""
+    """Yields steps with chunks of prompts, rows that decode, scored and proposed tokens, and no logits at all."""
     generator = torch.Generator().manual_seed(11)
     lengths = (90, 40, 17, 1)
     sequences = [CachedTokens(torch.randint(320, (length,), generator=generator).tolist()) for length in lengths]
@@ -78,7 +78,7 @@ def test_in_bfloat16_too_and_far_behind_the_first_positions(llama_folder: Path) 
     for rows in steps(pool):
         own, found = both(runner, rows)
         assert torch.equal(own, found)
-    far = CachedTokens([9] * 2500, computed=2499)  # nothing is in its pages, but the same nothing
+    far = CachedTokens([9] * 2500, computed=2499)  # its pages are empty in both runs
     pool.grow(far.pages, 2500)
     own, found = both(runner, [Row(far, 1, decodes=True)])
     assert torch.equal(own, found)

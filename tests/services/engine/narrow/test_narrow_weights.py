@@ -1,4 +1,4 @@
-"""Weights of 8 bits on the plain path, which kernels are compared with elsewhere."""
+"""8-bit weights on the slow path, with which kernels are compared in other tests."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def test_numbers_are_the_nearest_and_scales_are_each_rows_own(kind: NarrowKind) 
     numbers, scales = narrowed(weight, kind)
     assert numbers.element_size() == 1
     wide, largest = widened(numbers, scales, torch.empty_like(weight)), weight.abs().amax(dim=1, keepdim=True)
-    # Of floats the smallest are as far apart as whole numbers would be: 2 ** -9, where the largest is 448.
+    # Subnormal e4m3 numbers are 2 ** -9 apart, where the greatest number is 448.
     step = STEPS[kind] * (largest if kind == "int8" else weight.abs()) + largest * 2**-9 / 448
     assert bool(((wide - weight).abs() <= step / 2 * 1.001).all())
     assert not wide[3].any()
@@ -41,7 +41,7 @@ def test_numbers_are_the_nearest_and_scales_are_each_rows_own(kind: NarrowKind) 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sums_whose_parts_are_rounded_apart_err_no_more(kind: NarrowKind) -> None:
-    """As ranks round them. A few wide columns, as models have them, are in one of the parts."""
+    """As when each rank rounds its part. One part has a few large columns, as real models do."""
     weight, inputs = torch.randn(256, 2048), torch.randn(16, 2048, dtype=torch.float64)
     weight[:, 100:104] *= 20
     exact, errors = inputs @ weight.double().t(), list[float]()
@@ -82,7 +82,9 @@ def load(folder: Path, kind: NarrowKind) -> LoadedModel:
 async def test_the_engine_equals_generate_of_the_rounded_weights(
     name: str, narrow: int, kind: NarrowKind, tmp_path: Path
 ) -> None:
-    """Fused layers, others, an encoder-decoder that asks for the type of a weight, a model that computes with one."""
+    """Models with fused layers, without, an encoder-decoder that reads a weight's dtype, and a model that computes with
+    a weight.
+    """
     loaded = load(write_checkpoint(tmp_path, name), kind)
     layers = [module for module in loaded.model.modules() if isinstance(module, (NarrowLinear, NarrowExperts))]
     assert len(layers) == narrow
@@ -151,7 +153,7 @@ def test_loading_narrows_behind_the_weights(
     assert loaded.quantization == "fp8_e4m3"
     assert loaded.model.dtype is torch.bfloat16
     assert isinstance(loaded.model.model.layers[0].mlp.up_proj, NarrowLinear)
-    # Not the embedding, the norms, and what makes the logits.
+    # Not the embedding, the norms and the head.
     assert loaded.rounded_parameter_count == 3 * (32 * 32 * 2 + 32 * 16 * 2 + 32 * 64 * 3)
     share = loaded.rounded_parameter_count / loaded.parameter_count
     assert f"{100 * share:.0f} % of the weights are fp8_e4m3: those of 21 linear layers" in caplog.text

@@ -1,4 +1,4 @@
-"""The native library as this machine gets it, and as others would."""
+"""The native library compiled for this machine, and for other levels of processors."""
 
 import os
 

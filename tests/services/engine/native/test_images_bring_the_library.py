@@ -1,4 +1,4 @@
-"""An image has no compiler, and the machine that built it is not the one it runs on."""
+"""An image has no compiler, and runs on other machines than the one that built it."""
 
 import shutil
 from itertools import pairwise
@@ -38,13 +38,13 @@ def test_what_was_built_is_found_without_a_compiler(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(library, "BUILT", tmp_path / "built")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (best, *_) = usable(frozenset(library._features().split()))
-    monkeypatch.setattr(library, "levels", lambda: (best,))  # the image's build compiles them all
+    monkeypatch.setattr(library, "levels", lambda: (best,))  # a real image has all levels
     made = library.build_levels(tmp_path / "built")
     monkeypatch.setenv("CC", "no-such-compiler")
     loaded, native = library.load_library.__wrapped__(), library.load_library()
     assert loaded is not None and native is not None
     assert not (tmp_path / "cache").exists()
-    # The chosen level knows of this machine what a library compiled on it knows.
+    # The level's library makes the same choices as one that is compiled on this machine.
     assert loaded.linear_pays == native.linear_pays
 
     for path in made:

@@ -44,7 +44,7 @@ def test_a_cache_that_cannot_be_written_to_is_replaced(tmp_path: Path, monkeypat
 
 
 def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Puts a shell script in the compiler's place: `$target` is what it has to write."""
+    """Replaces the compiler by a shell script, which has to write `$target`."""
     path = tmp_path / "compiler"
     path.write_text(f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done; target=$2\n{script}\n')
     path.chmod(0o755)
@@ -63,7 +63,7 @@ def test_of_processes_that_start_together_one_compiles(tmp_path: Path, monkeypat
 def test_a_compiler_that_takes_too_long_leaves_no_process_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A C compiler is a driver that starts another process, which does the work."""
+    """A C compiler is a driver that starts another process for the work."""
     started = tmp_path / "started"
     compiler(tmp_path, monkeypatch, f"sleep 300 & echo $! > {started}; wait")
     monkeypatch.setattr(library, "_COMPILE_SECONDS", 0.5)

@@ -47,7 +47,7 @@ def test_a_packed_layer_of_torch_equals_the_layer_it_is_made_of(rows: int, bias:
 def test_layers_side_by_side_equal_each_of_them(
     library: Library, rows: int, bias: bool, dtype: torch.dtype, width: int
 ) -> None:
-    """Widths that fill no panel, one whose rows share cache lines, and one that is read in several blocks."""
+    """With outputs that do not fill a panel, rows that share cache lines, and weights read in several blocks."""
     layers = [nn.Linear(width, out, bias=bias).to(dtype) for out in (70, 32, 5)]
     inputs = torch.randn(1, rows, width).to(dtype)
     exact = torch.cat([layer.float()(inputs.float()) for layer in layers], dim=-1).detach()
@@ -111,7 +111,7 @@ def test_the_library_leaves_alone_what_it_cannot_compute(library: Library) -> No
 
 def test_a_model_is_packed_and_unpacked_in_place() -> None:
     class Other(nn.Linear):
-        """Such as the layers of quantized models."""
+        """A subclass of nn.Linear, like the layers of quantized models."""
 
     model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), Other(4, 4)), nn.Linear(4, 4).half())
     before, weights = dict(model.named_modules()), {name: value.clone() for name, value in model.state_dict().items()}
@@ -147,7 +147,7 @@ def test_memory_is_zero_aligned_and_freed_with_its_last_tensor() -> None:
 
 
 class Listing(nn.Module):
-    """Calls its layers by an ordinary list, whatever stands in their places."""
+    """Calls its layers from a plain list, which replacing a child does not change."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ def test_layers_that_a_model_calls_by_a_list_stay() -> None:
 
 
 class Reading(nn.Module):
-    """Computes with the weight of one of its layers itself, and looks at the type of another's."""
+    """Computes with the weight of one of its layers itself, and reads only the dtype of another's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,6 +199,6 @@ def test_layers_whose_weights_a_model_reads_are_put_back(library: Library | None
                 assert substitutions.undo_read()
         torch.testing.assert_close(found, expected)
     assert set(substitutions.names) == {f"{i}.{name}" for i in (0, 1) for name in ("whole", "looked_at")}
-    assert substitutions.undo_read()  # a type was looked at, which did no harm
+    assert substitutions.undo_read()  # reading the dtype of its weight is allowed
     assert set(substitutions.names) == {"0.whole", "1.whole"}
     assert not substitutions.undo_read()

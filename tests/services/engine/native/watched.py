@@ -1,6 +1,6 @@
-"""A plugin of pytest for `make sanitize`: there is no run without the libraries that sanitizers watch.
+"""A pytest plugin for `make sanitize`, which fails if the libraries with sanitizers are missing.
 
-Elsewhere a library that cannot be compiled in time is done without, and its tests are skipped.
+Without it, tests of a library that cannot be compiled in time are skipped.
 """
 
 import os
@@ -12,16 +12,16 @@ import pytest
 from services.engine.native import library
 
 _COMPILE_SECONDS = 3600
-"""Sanitizers make it many times as long, and what else the machine does longer still."""
+"""Compiling with sanitizers takes many times as long, and even longer on a busy machine."""
 
 
 def pytest_configure() -> None:
     library._COMPILE_SECONDS = _COMPILE_SECONDS
-    preloaded = os.environ.pop("LD_PRELOAD")  # else the compiler would be watched, too
+    preloaded = os.environ.pop("LD_PRELOAD")  # else the sanitizer would also watch the compiler
     from tests.services.engine.native.instruction_sets import LIBRARIES, OPTIONS
 
     os.environ["LD_PRELOAD"] = preloaded  # for processes that tests start
-    # Other architectures know no such options.
+    # Other architectures do not have these options.
     wanted = list(OPTIONS) if platform.machine() == "x86_64" else ["native"]
     if lacking := [name for name in wanted if name not in LIBRARIES]:
         pytest.exit(f"Not compiled, so that nothing would be tested: {', '.join(lacking)}.", returncode=1)

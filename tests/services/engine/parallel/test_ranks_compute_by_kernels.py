@@ -1,4 +1,4 @@
-"""Two ranks as on two GPUs: layers by kernels, which are interpreted, and recorded steps, which are played anew."""
+"""Two ranks as on two GPUs: layers with interpreted kernels, and simulated recordings."""
 
 import asyncio
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ PROMPTS = [[7, 8, 9], [*range(20, 38)]]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama with biases in all its layers, which are to be added once."""
+    """A Llama with biases in all layers, which have to be added only once."""
     config = LlamaConfig(
         vocab_size=len(tokenizer()), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=64, attention_bias=True, mlp_bias=True,
@@ -84,7 +84,7 @@ async def test_proposed_tokens_are_checked_by_all_ranks(
 
 
 async def test_drawn_tokens_are_those_of_one_process(two: Bench, folder: Path) -> None:
-    """The first rank draws, behind a step that runs where a structure is to be followed; the others take its tokens."""
+    """The first rank draws, after the step's forward if a structure has to be followed; the others take its tokens."""
     alone = real_bench(load_language_model(str(folder), revision=None, device=CPU, dtype="float32"))
     drawn: dict[str, Any] = {"temperature": 3.0, "seed": 3, "max_new_tokens": 6}
     letters = regex("[a-z]{40}")

@@ -36,7 +36,7 @@ def library_pays() -> bool:
 
 
 class Two:
-    """A model over two ranks, and the same one here alone."""
+    """A model over two ranks, and the same model in one process."""
 
     def __init__(self, folder: Path, adapter: Path | None = None) -> None:
         told = None if adapter is None else str(adapter)
@@ -57,7 +57,7 @@ class Two:
         self.alone = real_bench(alone, prefill_tokens=16)
 
     def engine(self) -> Bench:
-        """Starts an engine with a cache of few pages, which reads prompts in pieces."""
+        """Starts an engine with few pages, which reads prompts in chunks."""
         return assemble(self.parts.runner, PAGES, prefill_tokens=16)
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class Two:
 
 
 def adapter_of(base: Path) -> Path:
-    """Writes an adapter of all linear layers, all experts and some tokens."""
+    """Writes an adapter of all linear layers, all experts and some token embeddings."""
     model = AutoModelForCausalLM.from_pretrained(base)
     trained = factors(model, "_proj", "lm_head")
     for name, module in model.named_modules():
@@ -113,7 +113,7 @@ async def test_greedy_tokens_are_those_of_generate(two: Two) -> None:
 
 
 async def test_a_crowd_is_served_as_by_one_process(two: Two) -> None:
-    """Sampled and greedy rows of all lengths, with candidates, log-probabilities, preemption, and one that leaves."""
+    """Sampled and greedy rows of all lengths, with candidates, log-probabilities, preemption, and a cancelled one."""
     asked: list[dict[str, Any]] = [
         SAMPLED | {"prompt": prompt, "seed": i, "max_new_tokens": 40, "candidate_count": 1 + i % 3, "logprob_count": 2}
         for i, prompt in enumerate(PROMPTS)

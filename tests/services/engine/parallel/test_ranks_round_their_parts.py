@@ -1,4 +1,4 @@
-"""Two ranks that each round their own part of the weights to 8 bits, beside one model with the same numbers."""
+"""Two ranks that each round their own part of the weights to 8 bits, compared with one model with the same numbers."""
 
 import asyncio
 import weakref
@@ -50,7 +50,7 @@ LARGEST = 8 * 2 * 32 * 32 // 2
 
 @dataclass(frozen=True)
 class Case:
-    """What two ranks serve, and as what they are started."""
+    """A model that two ranks serve, and the module that each rank runs."""
 
     kind: NarrowKind
     config: PretrainedConfig
@@ -59,12 +59,12 @@ class Case:
 
 
 CASES = {
-    # Kernels are interpreted, and recorded steps played anew; all layers have biases, which are to be added once.
+    # Interpreted kernels and simulated recordings; all layers have biases, which have to be added only once.
     "recorded": Case(
         "int8", LlamaConfig(**SHAPE, intermediate_size=64, num_hidden_layers=1, mlp_bias=True),
         "tests.fakes.interpreted_rank", REPLACED,
     ),
-    # Weights are made wide at each call; one layer is dense, one chooses experts.
+    # Weights are converted at each call; one layer is dense, one has experts.
     "plain": Case(
         "fp8_e4m3",
         Qwen3MoeConfig(
@@ -77,7 +77,7 @@ CASES = {
 
 
 class Reading(TorchDispatchMode):
-    """Sees what a rank holds while it reads."""
+    """Records what a rank holds while it reads weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def _held(tree: Any) -> list[Tensor]:
 
 
 class Two:
-    """A model over two ranks, and transformers' own with the weights that they have."""
+    """A model over two ranks, and transformers' own with the weights of both ranks."""
 
     def __init__(self, folder: Path, case: Case) -> None:
         written(folder, case.config)

@@ -1,4 +1,4 @@
 """Attention on a GPU, in Triton: `plan` (a step's rows as kernels read them), `backend`, and one file per kernel.
 
-`TRITON_INTERPRET=1`, set before these are imported, runs the kernels on the CPU.
+`TRITON_INTERPRET=1`, set before these modules are imported, runs the kernels on the CPU.
 """

@@ -1,6 +1,6 @@
-"""The GPU's backend: keys and values in pages, the softmax in float32, products in the element type of the cache."""
+"""The GPU backend: keys and values in pages, softmax in float32, products in the dtype of the cache."""
 
-# Kernels are launched with other arguments than they are written with.
+# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
 # pyright: reportCallIssue=false
 from dataclasses import dataclass
 from typing import Any
@@ -24,14 +24,14 @@ _KINDS = {torch.float32, torch.bfloat16, torch.float16}
 _MAX_WIDTH = 256
 _MAX_GROUP = 128
 _READING_BYTES = 256
-"""Of a key or value, of which a kernel for several tokens takes most at once."""
+"""Keys and values of up to this many bytes are loaded in the largest blocks by the kernel for prompts."""
 _MOST_PARTS = 64
-"""Into which one context is split at most."""
+"""Most programs that share one context."""
 _COUNTERS = 1 << 14
 
 
 def takes(cache: KVCache) -> bool:
-    """Returns whether the kernels know the element type and the sizes of every layer."""
+    """Returns whether the kernels support the dtype and the sizes of every layer."""
     return cache.by_token and all(
         layout.dtype in _KINDS
         and max(layout.key_width, layout.value_width) <= _MAX_WIDTH
@@ -48,15 +48,16 @@ class Launch:
     kv_heads: int
     widths: dict[str, Any]
     strides: tuple[int, int, int, int]
-    """From page to page and from head to head, of keys and of values."""
+    """Strides of pages and of heads, first of keys, then of values."""
     scales: tuple[Tensor, Tensor, int, int]
-    """Of keys and of values, and how far apart they are from page to page and from head to head; anything if there are
-    none, but no part of the cache, which may be let go of.
+    """Scales of keys and of values, with the strides of pages and of heads.
+
+    If there are none, this is any tensor but a part of the cache, which may be freed.
     """
 
     @staticmethod
     def of(layout: LayerLayout, cache: KVCache, index: int) -> "Launch":
-        """Returns those of a layer."""
+        """Returns the constants of a layer."""
         keys, values = cache.keys(index), cache.values(index)
         widths = {
             "KEY_WIDTH": layout.key_width,
@@ -76,20 +77,20 @@ class Launch:
 
 @dataclass(frozen=True)
 class OwnHeads:
-    """How rows make queries and keys of what the projections leave."""
+    """How the decode kernel turns a row's projections into queries and keys."""
 
     cosines: Tensor
     sines: Tensor
-    """Of the angles of each row, `[T, rotated]`."""
+    """Cosines and sines of each row's position are `[T, rotated]`."""
     rotated: int
-    """Numbers of a head that are rotated, from the first, in pairs half as far apart."""
+    """The first numbers of a head, which are rotated in pairs `rotated / 2` apart."""
     scales: tuple[Tensor, Tensor] | None = None
-    """Float32, of queries and of keys, where they are divided by their root mean square."""
+    """Float32 scales of the RMS norms of query and key heads, if the model has these."""
     epsilon: float = 0.0
 
 
 class TritonAttention:
-    """Attention by Triton kernels. What a token gets does not depend on the rows beside it."""
+    """Attention by Triton kernels. A token's result does not depend on other rows."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -106,7 +107,7 @@ class TritonAttention:
         return plan_of(batch, self.programs)
 
     def programs(self, blocks: int) -> int:
-        """Returns about how many programs are to attend for so many blocks of queries, all heads of keys together."""
+        """Returns about how many programs should run for that many blocks of queries, over all key heads."""
         return self.tiles.of(blocks).programs * self.processors
 
     def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, plan: TritonPlan) -> Tensor:
@@ -130,7 +131,7 @@ class TritonAttention:
         return output
 
     def layer(self, index: int | None) -> tuple[AttentionLayer, LayerLayout] | None:
-        """Returns a layer that attended before, by kernels, with its layout; None if none of that index did."""
+        """Returns the layer of that index and its layout if kernels have computed it before, else None."""
         return None if index is None else self._layers.get(index)
 
     def launch(self, index: int, cache: KVCache) -> Launch:
@@ -148,12 +149,13 @@ class TritonAttention:
         )  # fmt: skip
 
     def attend_own(self, layer: AttentionLayer, packed: Tensor, heads: "OwnHeads", plan: TritonPlan) -> Tensor:
-        """Stores rows of one token and attends, in one pass. Returns `[T, heads, value_width]`.
+        """Stores keys and values of rows of one token each and computes attention, in one kernel: `[T, heads,
+        value_width]`.
 
         Args:
-            layer: As of `attend`; it has no bias.
-            packed: `[T, queries | keys | values]`, as the projections leave them.
-            heads: How queries and keys are normalized and rotated.
+            layer: As in `attend`; it has no bias.
+            packed: `[T, queries | keys | values]`, the output of the projections.
+            heads: How queries and keys are normed and rotated.
             plan: Of rows of one token only.
         """
         assert plan.decoding is not None
@@ -175,7 +177,7 @@ class TritonAttention:
         count = len(blocks.table)
         tile, key_bytes = self.tiles.of(count), launch.widths["KEY_BLOCK"] * query.dtype.itemsize
         programs = most_programs(count, launch.kv_heads, self.programs(count))
-        turned = tile.turned and not launch.widths["NARROW"]  # which need more registers than there are
+        turned = tile.turned and not launch.widths["NARROW"]  # 8-bit numbers would need too many registers
         group = launch.heads // launch.kv_heads * blocks.size
         totals = query.new_empty(launch.kv_heads * programs * group, output.shape[-1], dtype=torch.float32)
         measures = query.new_empty(launch.kv_heads * programs * group, 2, dtype=torch.float32)
@@ -195,8 +197,8 @@ class TritonAttention:
         )  # fmt: skip
 
     def _arrivals(self, count: int) -> Tensor:
-        """Returns at least so many zeros, to which a kernel adds and which it leaves as they were."""
-        if count > len(self._counters[-1]):  # those before stay, as recorded steps know where they are
+        """Returns at least `count` counters that are zero. A kernel that uses them sets them to zero again."""
+        if count > len(self._counters[-1]):  # keep the old ones, since recorded CUDA graphs have their addresses
             self._counters.append(torch.zeros(power(count), dtype=torch.int32, device=self._device))
         return self._counters[-1]
 
@@ -219,9 +221,9 @@ class TritonAttention:
 
 
 def _tokens_reading(query: Tensor, launch: Launch, size: int) -> tuple[int, int]:
-    """Returns how many tokens of the context a kernel takes at once, so that they fit its memory, and its warps."""
+    """Returns how many tokens of the context a kernel loads at once, so that they fit shared memory, and its warps."""
     wide = max(launch.widths["KEY_BLOCK"], launch.widths["VALUE_BLOCK"]) * query.dtype.itemsize > _READING_BYTES
-    # Registers have to hold 8-bit numbers made wide as well.
+    # Converted 8-bit numbers take registers too.
     crowded = launch.widths["NARROW"] and is_early(query.device)
     return 32 if wide or crowded else 64, 8 if size == 128 or (size == 64 and wide and crowded) else 4
 
@@ -235,10 +237,10 @@ def _kind(layer: AttentionLayer) -> dict[str, Any]:
 
 
 def _sinks(layer: AttentionLayer, query: Tensor) -> Tensor:
-    """Returns the sinks, or anything in their place where there are none."""
+    """Returns the sinks, or any tensor if there are none."""
     return query if layer.sinks is None else layer.sinks
 
 
 def _block(width: int) -> int:
-    """Returns how many columns a kernel takes for a width: no tensor core takes fewer than 16."""
+    """Returns the block size for a width: a power of two, at least the 16 that tensor cores take."""
     return max(power(width), 16)

@@ -1,4 +1,6 @@
-"""The kernel for rows of a few tokens: queries of a key head over a part of the context, and the sum of the parts."""
+"""The decode kernel: queries of one key head over a part of the context (split-K over tokens), and the sum of the
+parts.
+"""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
 # pyright: reportArgumentType=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
@@ -13,7 +15,7 @@ from services.engine.generation.attention.triton.parts import store_part, sum_pa
 from services.engine.generation.attention.triton.softmax import LOGARITHM, capped, load_tokens, weigh_block
 
 ROOM = tl.constexpr(1024)
-"""Numbers of queries beside which there are registers for as many of the key and of each angle."""
+"""Most numbers of queries with which registers also hold as many numbers of the key and of the angles."""
 
 
 @triton.jit(do_not_specialize=["numbers"])
@@ -27,16 +29,17 @@ def attend_token(
     SOFTCAP: tl.constexpr, WINDOW: tl.constexpr, SINKS: tl.constexpr, ROTATED: tl.constexpr, NORM: tl.constexpr,
     TURNED: tl.constexpr, BLOCKS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Writes `[T, HEADS, VALUE_WIDTH]` for the queries of one key head and one of so many blocks; see `QueryBlocks`.
+    """Writes `[T, HEADS, VALUE_WIDTH]` for the queries of one key head and one block; see `QueryBlocks`.
 
-    A context is split among as many programs as it is long beside others, at most PARTS, of which the last to be done
-    sums what all have found: that lies in `totals` and `measures` meanwhile, see `sum_parts`, and `arrivals`
-    `[blocks, KV_HEADS]` counts from zero to zero. There must be programs enough for all parts; see `most_programs`.
+    A context is divided among up to PARTS programs, in proportion to its length. The last of them to finish combines
+    the results, which are in `totals` and `measures` until then, see `sum_parts`. `arrivals` `[blocks, KV_HEADS]`
+    counts the finished ones, from zero and back to zero. There must be enough programs for all parts; see
+    `most_programs`.
 
-    Without ROTATED the rows' keys and values are in their pages already, and a block has up to QUERIES tokens. With it
-    it has one, and `query` is `[T, queries | keys | values]` as the projections leave it: the first ROTATED numbers of
-    a head are rotated here, normalized before if NORM, and the row's key and value are stored at its slot, or nowhere
-    where that is negative.
+    Without ROTATED, the rows' keys and values are in the cache already, and a block has up to QUERIES tokens. With it,
+    a block has one token and `query` is `[T, queries | keys | values]`, the output of the projections: the kernel norms
+    heads if NORM, rotates their first ROTATED numbers, and stores key and value in the row's slot, or nowhere if that
+    is negative.
     """
     if EARLY:
         gdc_launch_dependents()
@@ -44,7 +47,7 @@ def attend_token(
             gdc_wait()
     kv_head = tl.program_id(0)
     number, part = chosen_part(blocks, numbers, window, BLOCKS, N, PARTS, WINDOW, ROTATED)
-    if number == numbers:  # others wait for the kernel in front, and this one leaves nothing to read
+    if number == numbers:  # a program without work writes nothing, so it need not wait for the previous kernel
         return
     block = blocks + number * 5
     first = tl.load(block).to(tl.int64)
@@ -58,7 +61,7 @@ def attend_token(
     until = tl.minimum(begin + length, stored)
     keys, values = keys + kv_head * key_head, values + kv_head * value_head
     key_scales, value_scales = key_scales + kv_head * scale_head, value_scales + kv_head * scale_head
-    # What was stored in earlier steps may be read before the kernel in front has ended.
+    # Keys and values of earlier steps may be loaded before the previous kernel has ended.
     page = load_pages(pages, begin, until, PAGE, N)
     tokens = load_tokens(
         page, keys, values, key_scales, value_scales, key_page, value_page, scale_page, begin, until, PAGE, N,
@@ -66,7 +69,7 @@ def attend_token(
     )  # fmt: skip
     page = load_pages(pages, begin + N, until, PAGE, N)
     GROUP: tl.constexpr = HEADS // KV_HEADS
-    rows = tl.arange(0, M)  # those of one token's heads behind one another
+    rows = tl.arange(0, M)  # by token, then by head
     lanes, used, heads = rows // GROUP, rows < GROUP * count, kv_head * GROUP + rows % GROUP
     queries, total, best, weight = queries_of(
         query, cosines, sines, query_norm, key_norm, slots, keys, values, first, heads, lanes, used, part, query_token,
@@ -96,10 +99,10 @@ def chosen_part(
     blocks, numbers, window, BLOCKS: tl.constexpr, N: tl.constexpr, PARTS: tl.constexpr, WINDOW: tl.constexpr,
     ROTATED: tl.constexpr,
 ):  # fmt: skip
-    """Returns which of `numbers` blocks this program is for, and which part of its context; `numbers` if for none.
+    """Returns the block of this program and the part of its context, or `numbers` if there is no work for it.
 
-    Programs take the parts of all blocks that have queries, in their order. With as many programs for each block as the
-    longest context could need, most would have nothing to do, and their coming and going takes longer than attending.
+    Programs are assigned to the parts of all blocks with queries, in order. If each block had as many programs as the
+    longest context could need, most would have no work, and starting them takes longer than attention itself.
     """
     each = tl.arange(0, BLOCKS)
     there = each < numbers
@@ -116,9 +119,9 @@ def chosen_part(
 
 @triton.jit
 def shared_out(position, stored, tokens, window, N: tl.constexpr, PARTS: tl.constexpr, WINDOW: tl.constexpr):
-    """Returns where the tokens begin that a block sees, how many a program takes, and how many programs have some.
+    """Returns the first token that a block sees, how many tokens a program takes, and how many programs it needs.
 
-    A program takes up to `tokens`, or one of PARTS what is left then.
+    A program takes up to `tokens`, or more if that would need more than PARTS programs.
     """
     begin = 0
     if WINDOW:
@@ -136,7 +139,9 @@ def queries_of(
     KEY_BLOCK: tl.constexpr, VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr,
     NARROW: tl.constexpr, SOFTCAP: tl.constexpr, ROTATED: tl.constexpr, NORM: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Returns queries `[M, KEY_BLOCK]` and what they have seen before their context: with ROTATED, each itself."""
+    """Returns queries `[M, KEY_BLOCK]` and the softmax state before the context: with ROTATED each token's own key and
+    value.
+    """
     rows, columns = tl.arange(0, M), tl.arange(0, KEY_BLOCK)
     query += first * query_token
     total = tl.zeros([M, VALUE_BLOCK], dtype=tl.float32)
@@ -149,7 +154,7 @@ def queries_of(
         sines += first * ROTATED
         at = query + heads[:, None] * KEY_WIDTH
         there = (rows < HEADS // KV_HEADS)[:, None]
-        # Loads of one shape lie in registers alike, so that all are on their way before one is waited for.
+        # Loads of equal shapes have equal register layouts, so that all are issued before the first is waited for.
         ALIKE: tl.constexpr = M if M * KEY_BLOCK <= ROOM else 1
         queries = load_turned(
             at, there, query_norm, cosines, sines, epsilon, KEY_WIDTH, KEY_BLOCK, ROTATED, NORM, ALIKE
@@ -182,15 +187,15 @@ def seen_of_part(
     VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr, SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr, MASKED: tl.constexpr, TURNED: tl.constexpr,
 ):  # fmt: skip
-    """Returns `state` with the tokens [begin, until) taken into it; see `weigh_block`.
+    """Returns `state` after the tokens [begin, until); see `weigh_block`.
 
-    `tokens` are the first N of them, as `load_tokens` returns them, and `page` has the next.
+    `tokens` are the first N of them, as `load_tokens` returns them, and `page` has the pages of the next N.
     """
     keys, values, key_scale, value_scale = tokens
-    # Without masks, and two blocks at a time, there is less to compute: with queries as columns registers allow it.
+    # Whole blocks need no mask, and two at a time are faster. If TURNED, there are enough registers for that.
     whole = begin + tl.maximum(until - begin, 0) // N * N if TURNED else until
     for start in tl.range(begin, whole, N, loop_unroll_factor=2 if TURNED else 1):
-        next_keys, next_values, next_key_scale, next_value_scale = load_tokens(  # while those before are worked on
+        next_keys, next_values, next_key_scale, next_value_scale = load_tokens(  # while this block is computed
             page, key_at, value_at, key_scales, value_scales, key_page, value_page, scale_page, start + N, until, PAGE,
             N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, TURNED, not TURNED,
         )  # fmt: skip
@@ -217,7 +222,7 @@ def write_or_leave(
     count, HEADS: tl.constexpr, KV_HEADS: tl.constexpr, M: tl.constexpr, QUERIES: tl.constexpr, PARTS: tl.constexpr,
     VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, SINKS: tl.constexpr,
 ):  # fmt: skip
-    """Writes what one program has found, or leaves it for the last one of its block, which writes what all have."""
+    """Writes the result if this program has the whole context; else stores its part, and the last one combines all."""
     GROUP: tl.constexpr = HEADS // KV_HEADS
     rows = tl.arange(0, M)
     if parts == 1:
@@ -227,7 +232,7 @@ def write_or_leave(
     else:
         own = kv_head * tl.num_programs(1) + tl.program_id(1)
         store_part(total, best, weight, totals, measures, own * GROUP * QUERIES + rows, used, VALUE_WIDTH, VALUE_BLOCK)
-        tl.debug_barrier()  # all threads have stored theirs
+        tl.debug_barrier()  # wait until all threads have stored their numbers
         counter = arrivals + number * KV_HEADS + kv_head
         if tl.atomic_add(counter, 1, sem="acq_rel") == parts - 1:
             tl.store(counter, 0)

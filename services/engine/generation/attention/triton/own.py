@@ -1,4 +1,4 @@
-"""A row's own heads, as the projections leave them."""
+"""Norms, rotates and stores a row's own heads within the decode kernel, from the output of the projections."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
 # pyright: reportArgumentType=false
@@ -22,10 +22,10 @@ def load_turned(
     NORM: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """Returns float32 heads `[M, KEY_BLOCK]`, of which the first ROTATED numbers are rotated; zeros where none is.
+    """Returns float32 heads `[M, KEY_BLOCK]` whose first ROTATED numbers are rotated, with zeros where `there` is
+    false.
 
-    Pairs are half of ROTATED apart. If NORM, heads are divided by their root mean square and scaled before. Angles are
-    loaded for ROWS rows, of which each has the same.
+    Pairs are ROTATED / 2 apart. If NORM, heads go through an RMS norm first. Angles are loaded for ROWS equal rows.
     """
     half: tl.constexpr = ROTATED // 2
     columns = tl.arange(0, KEY_BLOCK)[None, :]
@@ -52,11 +52,11 @@ def store_own(
     KEY_BLOCK: tl.constexpr, VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr,
     NARROW: tl.constexpr, ROTATED: tl.constexpr, NORM: tl.constexpr,
 ):  # fmt: skip
-    """Returns a head's key `[ROWS, KEY_BLOCK]`, the same in each, and value `[VALUE_BLOCK]` of one token, as whoever
-    reads them later does.
+    """Returns a head's key `[ROWS, KEY_BLOCK]`, with equal rows, and value `[VALUE_BLOCK]` of one token, as later reads
+    of the cache would return them.
 
-    `query` is the token's `[queries | keys | values]`; see `load_turned`. If it `stores`, both go to the token's slot,
-    or nowhere where that is negative.
+    `query` is the token's `[queries | keys | values]`; see `load_turned`. If `stores`, both go to the token's slot, or
+    nowhere if that is negative.
     """
     kind = query.dtype.element_ty
     key_columns, value_columns = tl.arange(0, KEY_BLOCK), tl.arange(0, VALUE_BLOCK)

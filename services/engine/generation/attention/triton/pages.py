@@ -1,4 +1,4 @@
-"""How kernels read keys and values from their pages."""
+"""Loads keys and values from the paged cache."""
 
 # ruff: noqa: N803, SIM108 - constants of a kernel are written in capitals, and its branches chosen by statements
 # pyright: reportAssignmentType=false
@@ -8,9 +8,9 @@ import triton.language as tl
 
 @triton.jit
 def load_pages(pages, start, end, PAGE: tl.constexpr, N: tl.constexpr):
-    """Returns the pages `[N / PAGE]` in which the tokens [start, start + N) of a sequence are; from `end` on the last.
+    """Returns the pages `[N / PAGE]` of the tokens [start, start + N) of a sequence; from `end` on, the last page.
 
-    N and `start` are multiples of PAGE, so each is read once and not for each of its tokens.
+    N and `start` are multiples of PAGE, so each page number is loaded once, not for each token.
     """
     tl.static_assert(N % PAGE == 0)
     places = tl.minimum(start // PAGE + tl.arange(0, N // PAGE), tl.maximum(end - 1, 0) // PAGE)
@@ -19,11 +19,10 @@ def load_pages(pages, start, end, PAGE: tl.constexpr, N: tl.constexpr):
 
 @triton.jit
 def places_in(page, start, end, PAGE: tl.constexpr, N: tl.constexpr, CUT: tl.constexpr):
-    """Returns page and place in it, int64 and int32 `[N]`, of the tokens [start, start + N); if CUT, from `end` on of
-    the last.
+    """Returns page (int64) and place in the page (int32), both `[N]`, of the tokens [start, start + N).
 
-    So none needs a mask. What is read in the place of no token must get no weight, and without CUT may be no number.
-    `page` is what `load_pages` returned.
+    From `end` on, tokens are the last one if CUT, else arbitrary numbers (maybe NaN) of the page. So loads need no
+    mask, but such tokens must get no weight. `page` is the result of `load_pages`.
     """
     each = tl.broadcast_to(page[:, None], [N // PAGE, PAGE]).reshape([N])
     places = tl.arange(0, N)  # a page begins at `start`
@@ -51,18 +50,18 @@ def load_block(
     TURNED: tl.constexpr,
     CUT: tl.constexpr,
 ):
-    """Returns keys `[KEY_BLOCK, N]`, or if TURNED `[N, KEY_BLOCK]`, and values `[N, VALUE_BLOCK]`, of the tokens
-    [start, start + N) of a sequence.
+    """Returns keys `[KEY_BLOCK, N]`, or `[N, KEY_BLOCK]` if TURNED, and values `[N, VALUE_BLOCK]` of tokens [start,
+    start + N).
 
-    `page` is what `load_pages` returned for them; `key_at` and `value_at` point at a head's first page. See
-    `places_in` for what is read from `end` on.
+    `page` is the result of `load_pages` for them; `key_at` and `value_at` point to a head's first page. From `end` on
+    see `places_in`.
     """
     page, offset = places_in(page, start, end, PAGE, N, CUT)
     key_columns = tl.arange(0, KEY_BLOCK)
     value_columns = tl.arange(0, VALUE_BLOCK)
     key_places = key_at + page * key_page + offset * KEY_WIDTH
     value_places = value_at + page * value_page + offset * COLUMNS
-    axis: tl.constexpr = 0 if TURNED else 1  # of numbers
+    axis: tl.constexpr = 0 if TURNED else 1  # to be added to the columns of a key
     at, columns = tl.expand_dims(key_places, 1 - axis), tl.expand_dims(key_columns, axis)
     if KEY_WIDTH == KEY_BLOCK:
         keys = tl.load(at + columns)

@@ -1,4 +1,4 @@
-"""What several programs have found of one block's context, made one."""
+"""Combines the partial softmax results of several programs for one block of queries."""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
 # pyright: reportAssignmentType=false, reportArgumentType=false
@@ -8,7 +8,7 @@ import triton.language as tl
 from services.engine.generation.attention.triton.softmax import LOGARITHM, with_sink
 
 _AT_ONCE = tl.constexpr(4096)
-"""Numbers of the parts that are summed at once."""
+"""Numbers of the parts that are combined at once."""
 
 
 @triton.jit
@@ -40,7 +40,7 @@ def write_whole(
 def store_part(
     total, best, weight, totals, measures, places, used, VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr
 ):
-    """Leaves what one of several programs has found at `places` of `totals` and `measures`, for `sum_parts`."""
+    """Stores one program's partial results at `places` of `totals` and `measures`, for `sum_parts`."""
     columns = tl.arange(0, VALUE_BLOCK)
     at = totals + places.to(tl.int64)[:, None] * VALUE_WIDTH + columns[None, :]
     tl.store(at, total, mask=used[:, None] & (columns < VALUE_WIDTH)[None, :])

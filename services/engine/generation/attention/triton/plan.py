@@ -1,4 +1,4 @@
-"""A step's rows in the form the kernels read."""
+"""A step's rows in the form that the kernels read."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,72 +12,79 @@ from services.engine.generation.attention.batch import AttentionBatch
 from services.engine.generation.cache.kv_cache import KVCache
 
 _LEAST = 16
-"""Rows a tensor core multiplies at once, and so those of a block at least."""
+"""Rows that a tensor core multiplies at once: the fewest of a block."""
 _LANES = 256
-"""Bytes of a key or a value with which a block may have most queries; wider ones leave room for fewer."""
+"""Up to this many bytes of a key or a value a block may have _MOST queries; with wider ones, fewer fit."""
 _MOST = 128
 _SIXTEENTHS = np.arange(16, 33)
-"""Of the even share, which are tried."""
+"""The shares that `part_tokens` tries, in sixteenths of the even share."""
 
 
 @dataclass(frozen=True)
 class QueryBlocks:
-    """Some of a step's queries, in blocks of one row each."""
+    """Some of a step's queries, in blocks that each belong to one row."""
 
     table: Tensor
-    """int64 `[blocks, 5]`: the packed token of the block's first query, how many queries it has, the position of the
-    first in its sequence, where that sequence's pages begin in the plan's, and for the decode kernel how many
-    tokens of its context a program should take at most. What is before a sequence's first position sees nothing.
+    """int64 `[blocks, 5]`: index of the block's first query in the packed batch, number of queries, position of the
+    first in its sequence, index of the sequence's first page in the plan's pages, and for the decode kernel the most
+    tokens of the context that a program should take.
+
+    A query with a negative position, which pads a step, sees nothing.
     """
     size: int
-    """Queries of a block at most."""
+    """Most queries of a block."""
 
 
 @dataclass(frozen=True)
 class TritonPlan:
-    """What a step stores where, and who attends to what. Rows of a few tokens are apart: they are read otherwise."""
+    """Where a step stores keys and values, and which queries attend to which pages.
+
+    Rows of a few tokens (`decoding`) and of many (`reading`) have different kernels.
+    """
 
     cache: KVCache
     slots: Tensor
-    """int64 `[T]`; negative where nothing is stored."""
+    """int64 `[T]`; negative for tokens that are not stored."""
     pages: Tensor
-    """int64: the pages of all rows."""
+    """int64: the pages of all rows, concatenated."""
     decoding: QueryBlocks | None
     reading: QueryBlocks | None
     batch: AttentionBatch | None = None
-    """What it was made of, for what no kernel knows."""
+    """The batch that it was made from, for layers that kernels do not support."""
     stored_first: bool = False
-    """Whether all tokens are stored before any attends, as those need it that are of one sequence."""
+    """Whether all tokens have to be stored before any attends, since several belong to one sequence."""
 
 
 def part_tokens(contexts: Sequence[int] | NDArray[np.int64], cache: KVCache, programs: int) -> int:
-    """Returns how many tokens of a context a program should take at most, where so many run beside each other.
+    """Returns the most tokens of a context that one of `programs` concurrent programs should take.
 
-    With the even share most contexts leave a part behind that others have to end for, and which then runs nearly alone.
-    So it is the least, up to twice that share, with which there are no more parts than programs, if there is any.
+    With the even share, most contexts would leave a small part over, which would run nearly alone after all others. So
+    this is the least share, up to twice the even one, with which there are no more parts than programs; else the even
+    share.
     """
     room = max(programs // max(layout.kv_heads for layout in cache.layouts.values()), 1)
     each = np.asarray(contexts, dtype=np.int64)
     shares = np.maximum(-(-int(each.sum()) * _SIXTEENTHS // (16 * room)), _LEAST)
-    parts = (-(-each // shares[:, np.newaxis])).sum(axis=1)  # what has no context is soon done
+    parts = (-(-each // shares[:, np.newaxis])).sum(axis=1)  # rows without context take no time, so they do not count
     return int(shares[np.argmax(parts <= room)])
 
 
 def most_programs(blocks: int, kv_heads: int, programs: int) -> int:
-    """Returns how many parts so many blocks have at most, where each takes the `part_tokens` of so many programs.
+    """Returns the greatest number of parts of `blocks` blocks, if each uses the `part_tokens` for `programs` programs.
 
-    That is no less than the even share. Each block may leave one part behind, and one of the tokens that it brings.
+    A part is at least the even share. Each block may add one incomplete part, and one for the tokens of the step
+    itself.
     """
     return -(-programs // kv_heads) + 2 * blocks
 
 
 def most_queries(cache: KVCache) -> int:
-    """Returns how many tokens of a sequence the decode kernel takes at once, so that they cost no more than one."""
+    """Returns how many tokens of a sequence the decode kernel takes in a block at the price of one."""
     return max(_LEAST // max(layout.heads // layout.kv_heads for layout in cache.layouts.values()), 1)
 
 
 def plan_of(batch: AttentionBatch, programs: Callable[[int], int]) -> TritonPlan:
-    """Returns the plan of a step, with one transfer to the GPU. For `programs` see `TritonAttention`."""
+    """Returns the plan of a step, with one transfer to the GPU. `programs` is `TritonAttention.programs`."""
     longest = max((row.length for row in batch.rows), default=1)
     size = min(max(1 << (longest - 1).bit_length(), _LEAST), reading_queries(batch.cache))
     single: list[tuple[int, ...]] = []
@@ -103,9 +110,9 @@ def plan_of(batch: AttentionBatch, programs: Callable[[int], int]) -> TritonPlan
 
 
 def reading_queries(cache: KVCache) -> int:
-    """Returns how many queries of a block of a prompt fit a multiprocessor, for all layers."""
+    """Returns how many queries of a prompt's block fit a multiprocessor, for every layer."""
     layouts = cache.layouts.values()
     if any(layout.dtype.itemsize > 2 for layout in layouts):
-        return _LEAST  # no tensor core multiplies these exactly, and registers are soon full
+        return _LEAST  # tensor cores do not multiply float32 exactly, and registers are soon full
     wide = max(max(layout.key_width, layout.value_width) * layout.dtype.itemsize for layout in layouts)
     return max(_MOST * _LANES // max(1 << (wide - 1).bit_length(), _LANES), _LEAST)

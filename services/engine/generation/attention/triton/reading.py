@@ -1,4 +1,4 @@
-"""The kernel for rows of several tokens: a block of one row's queries by one head, over the tokens they see."""
+"""The kernel for prompts: a block of one row's queries by one head, over all tokens that they see."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
 # pyright: reportArgumentType=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
@@ -51,12 +51,14 @@ def seen_of_context(
     VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr,
     SOFTCAP: tl.constexpr, WINDOW: tl.constexpr,
 ):  # fmt: skip
-    """Returns what queries `[M, KEY_BLOCK]`, the first at `position`, see before `end`; see `weigh_block`."""
-    positions = tl.minimum(position + tl.arange(0, M), end - 1)  # of rows without a query too, so that they see some
+    """Returns the softmax state of queries `[M, KEY_BLOCK]`, the first at `position`, for tokens before `end`; see
+    `weigh_block`.
+    """
+    positions = tl.minimum(position + tl.arange(0, M), end - 1)  # rows without a query get a valid position too
     begin = 0
     if WINDOW:
         begin = tl.maximum(position - window + 1, 0) // N * N
-    # Up to here every query sees every token. What fills up a step stands before the first, and sees none.
+    # Up to here every query sees every token, so no mask is needed. Padding has negative positions and sees none.
     whole = begin if WINDOW else tl.maximum(position + 1, 0) // N * N
     total = tl.zeros([M, VALUE_BLOCK], dtype=tl.float32)
     best = tl.full([M], float("-inf"), dtype=tl.float32)

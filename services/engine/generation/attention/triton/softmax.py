@@ -1,4 +1,4 @@
-"""One block of keys and values in a softmax that is computed block by block."""
+"""Online softmax: adds one block of keys and values at a time."""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
 # pyright: reportOperatorIssue=false, reportAssignmentType=false, reportArgumentType=false
@@ -9,7 +9,7 @@ from services.engine.generation.attention.triton.narrow import load_scales, wide
 from services.engine.generation.attention.triton.pages import load_block, load_pages
 
 LOGARITHM = tl.constexpr(1.4426950408889634)
-"""Of e to the base of two, by which weights are computed."""
+"""log2(e): weights are computed as powers of two."""
 
 
 @triton.jit
@@ -20,7 +20,7 @@ def attend_block(
     VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr, SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
-    """Loads the tokens [start, start + N) and takes them into `state`; see `load_block` and `weigh_block`."""
+    """Loads the tokens [start, start + N) and adds them to `state`; see `load_block` and `weigh_block`."""
     page = load_pages(pages, start, end, PAGE, N)
     keys, values, key_scale, value_scale = load_tokens(
         page, key_at, value_at, key_scale_at, value_scale_at, key_page, value_page, scale_page, start, end, PAGE, N,
@@ -39,7 +39,7 @@ def load_tokens(
     VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr, TURNED: tl.constexpr,
     CUT: tl.constexpr,
 ):  # fmt: skip
-    """Returns what `load_block` does and the scales of keys and of values `[N]`, which are ones if not NARROW."""
+    """Returns keys and values as `load_block`, and their scales `[N]`, which are 1.0 if not NARROW."""
     keys, values = load_block(
         page, key_at, value_at, key_page, value_page, start, end, PAGE, N, KEY_WIDTH, KEY_BLOCK, VALUE_WIDTH,
         VALUE_BLOCK, COLUMNS, TURNED, CUT,
@@ -57,17 +57,17 @@ def weigh_block(
     N: tl.constexpr, NARROW: tl.constexpr, SOFTCAP: tl.constexpr, WINDOW: tl.constexpr, MASKED: tl.constexpr,
     TURNED: tl.constexpr,
 ):  # fmt: skip
-    """Takes the tokens [start, start + N) into `state`: sums of weighted values, greatest scores, sums of weights.
+    """Adds the tokens [start, start + N) to `state`: sums of weighted values, greatest scores, sums of weights.
 
-    `positions` `[M]` are those of the queries `[M, KEY_BLOCK]`; `end` is how many tokens there are. Scores are
-    logarithms to the base of two. Without MASKED every query sees every token of the block.
+    `positions` `[M]` are those of the queries `[M, KEY_BLOCK]`; `end` is the number of tokens. Scores in the state are
+    logarithms to base two. Without MASKED every query sees every token of the block.
 
-    If NARROW, keys and values are bits, to be multiplied with scales `[N]`. If TURNED, queries and sums are
-    `[KEY_BLOCK, M]` and `[VALUE_BLOCK, M]`, and scores `[N, M]`: a tensor core takes 16 rows, or 8 columns.
+    If NARROW, keys and values are e4m3 bits with scales `[N]`. If TURNED, queries and sums are `[KEY_BLOCK, M]` and
+    `[VALUE_BLOCK, M]`, and scores `[N, M]`: a tensor core takes 16 rows, but only 8 columns.
     """
     total, best, weight = state
-    TOKENS: tl.constexpr = 0 if TURNED else 1  # their axis in scores, and that of numbers in sums
-    if NARROW:  # in the queries' own type they are exact; scales come in where sums are float32
+    TOKENS: tl.constexpr = 0 if TURNED else 1  # axis of the tokens in scores, and of a value's numbers in sums
+    if NARROW:  # exact in the queries' dtype; scales are applied to the float32 results
         keys, values = widen(keys, query.dtype), widen(values, query.dtype)
     one, other = (keys, query) if TURNED else (query, keys)
     scores = tl.dot(one, other, input_precision="ieee")
@@ -82,15 +82,15 @@ def weigh_block(
         if WINDOW:
             seen &= places > position - window
         scores = tl.where(seen, scores, float("-inf"))
-    # Scores become logarithms where they are subtracted, in one instruction with that.
+    # The factor is applied together with the subtraction below, in one fused instruction.
     higher = tl.maximum(best, tl.max(scores, axis=TOKENS) * factor)
-    # A query that has seen nothing yet keeps minus infinity, of which no difference may be taken.
+    # A query that has seen nothing yet has -inf, and -inf - -inf would be NaN.
     base = tl.where(higher == float("-inf"), 0.0, higher) if MASKED else higher
     shares = tl.exp2(scores * factor - tl.expand_dims(base, TOKENS))
     fading = tl.exp2(best - base)
     weight = weight * fading + tl.sum(shares, axis=TOKENS)
     most = 1.0
-    if NARROW:  # by the greatest scale of the block, so that no share becomes too small for its type
+    if NARROW:  # relative to the block's greatest scale, so that weights do not underflow in the narrower dtype
         most = tl.max(value_scale)
         shares *= tl.expand_dims(value_scale / tl.where(most > 0.0, most, 1.0), 1 - TOKENS)
     shares = shares.to(values.dtype)
@@ -103,7 +103,7 @@ def weigh_block(
 
 @triton.jit
 def with_sink(total, best, weight, sink):
-    """Returns what was seen beside a sink: a score that has weight, and no value."""
+    """Adds a sink to the state: a score that takes weight but has no value."""
     higher = tl.maximum(best, sink)
     fading = tl.exp2(best - higher)
     weight = weight * fading + tl.exp2(sink - higher)
@@ -112,5 +112,5 @@ def with_sink(total, best, weight, sink):
 
 @triton.jit
 def capped(scores, softcap):
-    """Returns scores within ± softcap: its tangent by exponentials, which never overflow into a quotient."""
+    """Returns softcap * tanh(scores / softcap), by one capped exponential: inf / inf cannot occur."""
     return softcap * (1.0 - 2.0 / (tl.exp(tl.minimum(2.0 * scores / softcap, 80.0)) + 1.0))

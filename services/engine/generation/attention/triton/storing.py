@@ -1,4 +1,4 @@
-"""The kernel that stores new keys and values in their pages."""
+"""The kernel that stores new keys and values in the paged cache."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
 import triton
@@ -15,7 +15,7 @@ def store_token(
     KEY_BLOCK: tl.constexpr, VALUE_WIDTH: tl.constexpr, VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr,
     NARROW: tl.constexpr,
 ):  # fmt: skip
-    """Stores all heads of one token `[T, KV_HEADS, width]` at its slot; nothing where that is negative."""
+    """Stores all heads of one token `[T, KV_HEADS, width]` in its slot, or nowhere if that is negative."""
     token = tl.program_id(0).to(tl.int64)
     slot = tl.load(slots + token).to(tl.int64)
     page, offset = slot // PAGE, slot % PAGE
@@ -28,7 +28,7 @@ def store_token(
     own = tl.arange(0, HEADS_BLOCK) < stored
     if NARROW:
         found = found.to(tl.float32)
-        scales = scale_of(tl.max(tl.abs(found), axis=1)) + tl.sum(found * 0.0, axis=1)  # of NaN too
+        scales = scale_of(tl.max(tl.abs(found), axis=1)) + tl.sum(found * 0.0, axis=1)  # NaN if any number is
         tl.store(key_scales + scale_at, scales, mask=own)
         found = narrow(tl.div_rn(found, scales[:, None]))
     tl.store(keys + page * key_page + heads * key_head + offset * KEY_WIDTH + columns, found, mask=inside)

@@ -25,7 +25,7 @@ def tensors(kv_heads: int, tokens: int = TOKENS, *, seed: int = 0) -> tuple[Tens
 
 
 def mask(tokens: int, window: int | None) -> Tensor:
-    """Returns the additive mask, written out token by token."""
+    """Returns the additive mask, built token by token."""
     allowed = [[k <= q and (window is None or q - k < window) for k in range(tokens)] for q in range(tokens)]
     return torch.zeros(1, 1, tokens, tokens).masked_fill(~torch.tensor(allowed), float("-inf"))
 
@@ -106,7 +106,7 @@ def test_chunks_of_interleaved_rows_on_scattered_pages_equal_the_whole(
 
 @compiled
 def test_the_library_takes_sizes_that_fill_no_vector() -> None:
-    """Keys and values of odd and different widths, and many queries to one key."""
+    """Keys and values with different widths that do not fill a vector, and many query heads for one key head."""
     heads, key_width, value_width = 12, 7, 21
     cache = KVCache(
         {0: LayerLayout(heads, 1, key_width, value_width, torch.float32)}, 8, PAGE_SIZE, torch.device("cpu")
@@ -150,7 +150,7 @@ def test_the_cache_reads_what_was_written_and_leaves_other_slots_alone() -> None
     layouts = {0: LayerLayout(4, 2, 4, 3, torch.float32), 5: LayerLayout(1, 1, 4, 4, torch.bfloat16)}
     cache = KVCache(layouts, 3, 4, torch.device("cpu"))
     keys, values = torch.randn(2, 2, 4), torch.randn(2, 2, 3)
-    for _ in range(2):  # a step that is repeated writes again
+    for _ in range(2):  # a repeated step writes its tokens again
         cache.write(0, torch.tensor([9, 2]), keys, values)
     read_keys, read_values = cache.read(0, torch.tensor([2, 0]), 7)
     empty = torch.zeros(7, 2, 4), torch.zeros(7, 2, 3)

@@ -14,7 +14,7 @@ ROWS = [(3, 40), (1, 1), (1, 23), (37, 37)]
 
 
 def exact(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scaling: float) -> Tensor:
-    """Attends from the last tokens of one sequence to all of it, the formula written out."""
+    """Computes attention from the last tokens of one sequence to all of it, by the formula."""
     new, context = len(query), len(keys)
     keys, values = (tensor.repeat_interleave(HEADS // KV_HEADS, dim=1) for tensor in (keys, values))
     scores = torch.einsum("nhd,chd->hnc", query, keys) * scaling + bias
@@ -28,7 +28,7 @@ def test_each_row_has_the_part_of_its_own_tokens(backend: AttentionBackend, dtyp
     generator = torch.Generator().manual_seed(4)
     cache = KVCache({0: LayerLayout(HEADS, KV_HEADS, WIDTH, WIDTH, dtype)}, 16, PAGE, torch.device("cpu"))
     count, longest = sum(new for new, _ in ROWS), max(context for _, context in ROWS)
-    # A view with gaps, as a model's permuted table is.
+    # A view that is not contiguous, like a model's permuted table.
     bias = torch.randn(count, longest, HEADS, generator=generator).permute(2, 0, 1).to(dtype)
     spans, slots, parts, sequences, start = [], [], [], [], 0
     for i, (new, context) in enumerate(ROWS):
@@ -68,7 +68,7 @@ def test_a_layer_may_have_another_bias_at_its_next_call(backend: AttentionBacken
 
 @pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS.keys())
 def test_a_step_that_stores_nothing_attends_to_what_is_there(backend: AttentionBackend) -> None:
-    """As to what an encoder has read: every token to all of it, and none of the step's own is stored."""
+    """As cross-attention does: each token sees all stored tokens, and the step stores none."""
     cache = KVCache({0: LayerLayout(HEADS, KV_HEADS, WIDTH, WIDTH, torch.float32)}, 4, PAGE, torch.device("cpu"))
     generator = torch.Generator().manual_seed(6)
     keys, values = (torch.randn(20, KV_HEADS, WIDTH, generator=generator) for _ in range(2))

@@ -1,4 +1,4 @@
-"""How a decode kernel's programs share contexts out, for contexts drawn anew each run."""
+"""How the decode kernel's programs share contexts, for random contexts."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
 import random
@@ -23,7 +23,7 @@ def tell(
     blocks, told, numbers, window, BLOCKS: tl.constexpr, N: tl.constexpr, PARTS: tl.constexpr, WINDOW: tl.constexpr,
     ROTATED: tl.constexpr,
 ):  # fmt: skip
-    """Writes the block of each program, its part, how many parts there are, where they begin, and their length."""
+    """Writes for each program its block and part, and the number of parts, their begin and their length."""
     number, part = chosen_part(blocks, numbers, window, BLOCKS, N, PARTS, WINDOW, ROTATED)
     at = told + tl.program_id(1) * 5
     tl.store(at, number)
@@ -78,7 +78,7 @@ def test_there_are_no_more_parts_than_places(rows: int, context: int) -> None:
     layout, places = LayerLayout(8, 8, 16, 16, torch.float32), 1056 // 8
     cache = KVCache({0: layout}, 1, 16, torch.device("cpu"), by_token=True)
     even = -(-rows * context // places)
-    assert rows * -(-context // even) > places  # one more part of each than fits
-    tokens = part_tokens([context] * rows + [0] * 16, cache, 1056)  # and rows that fill up a step
+    assert rows * -(-context // even) > places  # the even share would give each row one part too many
+    tokens = part_tokens([context] * rows + [0] * 16, cache, 1056)  # with padding rows
     assert even < tokens <= 2 * even
     assert places // 2 < rows * -(-context // tokens) <= places

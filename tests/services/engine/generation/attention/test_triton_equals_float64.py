@@ -1,4 +1,4 @@
-"""The kernels on inputs drawn anew each run: interpreted on the CPU, and compiled where there is a GPU."""
+"""The attention kernels on random inputs: interpreted on the CPU, and compiled if there is a GPU."""
 
 import random
 from collections.abc import Generator
@@ -30,7 +30,7 @@ _NARROW = 1.4
 
 @dataclass(frozen=True)
 class Case:
-    """One layer and the rows that meet in a step, as (new tokens, context)."""
+    """One layer and the rows of a step, as (new tokens, context)."""
 
     heads: int = 4
     kv_heads: int = 2
@@ -59,7 +59,7 @@ CASES = {
     "float16, all at once": Case(dtype=torch.float16, window=20, sinks=True, key_width=24, value_width=24),
 }
 LARGE = {
-    # The interpreter multiplies the bits of bfloat16 as if they were whole numbers.
+    # The interpreter multiplies the bits of bfloat16 as integers.
     "bfloat16, all at once": Case(dtype=torch.bfloat16, window=20, sinks=True, key_width=24, value_width=24),
     "Llama of 8B in 8 bits": Case(
         32, 8, 128, 128, dtype=torch.bfloat16, narrow=True, rows=((1, 1000), (1, 517), (300, 700), (129, 129))
@@ -73,7 +73,7 @@ LARGE = {
 
 @dataclass
 class Step:
-    """A step on random keys, values and pages; what no row may read is not a number."""
+    """A step with random keys, values and pages. Everything that no row may read is NaN."""
 
     case: Case
     device: str
@@ -109,7 +109,7 @@ class Step:
         return torch.randn(*shape, generator=self.generator).to(self.case.dtype)
 
     def run(self, queries: int = 0, tile: DecodeTile | None = None) -> Tensor:
-        """Returns what the kernels make of it; with `queries`, the decode kernel with blocks of up to so many."""
+        """Returns the kernels' result; with `queries`, of the decode kernel with blocks of up to so many queries."""
         backend = backend_of(self.device, tile)
         assert takes(self.cache)
         plan = backend.plan(self.batch)
@@ -117,7 +117,7 @@ class Step:
             blocks = self._blocks(queries, backend)
             plan = replace(plan, decoding=blocks, reading=None, stored_first=True)
         new = [(keys[-len(query) :], values[-len(query) :]) for query, (keys, values) in self._pairs()]
-        # The heads of a token do not lie together, as models hand them over.
+        # As models pass them, the heads of a token are not contiguous.
         packed = [torch.cat(column).to(self.device) for column in (self.queries, *zip(*new, strict=True))]
         scattered = [tensor.transpose(0, 1).contiguous().transpose(0, 1) for tensor in packed]
         layer = self.layer
@@ -131,13 +131,13 @@ class Step:
         places = [place for row in rows for place in range(row.context - row.length, row.context)]
         blocks = torch.tensor(query_blocks([row.length for row in rows], places, len(places), queries))
         blocks[:, 3] = torch.tensor([0, *(len(row.pages) for row in rows)]).cumsum(0)[blocks[:, 3]]
-        blocks = torch.cat([blocks, torch.zeros(2, 4, dtype=torch.int64)])  # two that have no tokens
+        blocks = torch.cat([blocks, torch.zeros(2, 4, dtype=torch.int64)])  # two blocks without tokens
         tokens = part_tokens(blocks[:, 2].tolist(), self.cache, backend.programs(len(blocks)))
         table = torch.cat([blocks, torch.full((len(blocks), 1), tokens)], dim=1)
         return QueryBlocks(table.to(self.device), queries)
 
     def exact(self) -> Tensor:
-        """Returns the formula written out in float64, row by row."""
+        """Returns the result of the formula in float64, row by row."""
         case, outputs = self.case, list[Tensor]()
         for query, (keys, values) in self._pairs():
             group, new, context = case.heads // case.kv_heads, len(query), len(keys)
@@ -158,13 +158,13 @@ class Step:
         return list(zip(self.queries, self.sequences, strict=True))
 
     def stored(self, numbers: Tensor) -> Tensor:
-        """Returns numbers `[n, heads, width]` as the cache has them."""
+        """Returns numbers `[n, heads, width]` as the cache stores them."""
         return widened(*narrowed(numbers)) if self.case.narrow else numbers
 
 
 @contextmanager
 def poisoned() -> Generator[None]:
-    """Fills what is allocated with what is not a number, so that nothing unwritten passes."""
+    """Fills allocated memory with NaN, so that unwritten results are noticed."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
@@ -173,7 +173,7 @@ def poisoned() -> Generator[None]:
 
 
 def backend_of(device: str, tile: DecodeTile | None) -> TritonAttention:
-    """Returns a backend whose decode kernel has this tile, if any, and its own otherwise."""
+    """Returns a backend whose decode kernel uses this tile, or its own if none is given."""
     backend = TritonAttention(torch.device(device))
     for blocks in (1, 16) if tile else ():
         backend.tiles.choose(blocks, tile)
@@ -243,7 +243,7 @@ def test_large_scores_neither_overflow_nor_vanish(device: str) -> None:
     step.layer = replace(step.layer, scaling=300.0)
     found, exact = step.run(), step.exact()
     assert torch.isfinite(found).all()
-    assert float((found - exact).norm() / exact.norm()) <= 1e-3  # float32 scores of thousands
+    assert float((found - exact).norm() / exact.norm()) <= 1e-3  # scores in the thousands have float32 rounding errors
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -272,13 +272,13 @@ def test_rows_of_one_token_are_rotated_stored_and_attend_in_one_pass(
     )  # fmt: skip
     backend, layer = backend_of(device, tile), step.layer
     assert layer.sinks is not None
-    step.batch.slots[2] = -1  # nothing is stored, and it is seen all the same
+    step.batch.slots[2] = -1  # its key and value are not stored, but the token sees itself
     with poisoned():
         found = backend.attend_own(
             replace(layer, sinks=layer.sinks.to(device)), torch.stack(raw).to(device), own, backend.plan(step.batch)
         ).cpu()
     exact = step.exact()
-    # A number at the edge between two of 8 bits may be rounded to either.
+    # A number halfway between two 8-bit ones may be rounded to either.
     assert float((found - exact).norm() / exact.norm()) <= (2e-2 if narrow else 4e-6)
     tolerance = {"rtol": 0.13, "atol": 0.01} if narrow else {}
     for i, (span, (keys, values)) in enumerate(zip(step.batch.rows, step.sequences, strict=True)):
@@ -290,7 +290,7 @@ def test_rows_of_one_token_are_rotated_stored_and_attend_in_one_pass(
 
 
 def turned(heads: Tensor, angles: list[Tensor], scales: Tensor | None) -> Tensor:
-    """Returns heads `[n, width]` normalized, if there are scales, and rotated as transformers does it."""
+    """Returns heads `[n, width]`, normed if there are scales, and rotated by transformers' formula."""
     wide, width = heads.double(), len(angles[0])
     if scales is not None:
         wide = wide * (wide.square().mean(-1, keepdim=True) + EPSILON).rsqrt() * scales.double()

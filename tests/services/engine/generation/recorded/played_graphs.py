@@ -1,4 +1,4 @@
-"""Steps whose recording is played by computing it once more, where there are no CUDA graphs."""
+"""Simulated recordings for machines without CUDA graphs: a replay computes the step once more."""
 
 from collections.abc import Collection
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from services.engine.generation.sequence import Row, Sequence
 
 
 class Replayed:
-    """Stands where a CUDA graph stands: computes what was recorded once more, into the same place."""
+    """Replaces a CUDA graph: computes the recorded work once more, into the same tensors."""
 
     def __init__(self, graphs: "PlayedGraphs", shape: StepShape) -> None:
         self.graphs, self.shape = graphs, shape

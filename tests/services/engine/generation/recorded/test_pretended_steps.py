@@ -1,4 +1,4 @@
-"""A GPU that is pretended takes its time, step behind step, in an engine that is otherwise real."""
+"""A simulated GPU takes its time for each step, in an otherwise real engine."""
 
 import asyncio
 import time
@@ -28,6 +28,6 @@ async def test_tokens_come_no_faster_than_its_steps(llama: LoadedModel, benches:
     found = await asyncio.gather(*(benches[0].run([20 + i, 30, 40], max_new_tokens=TOKENS) for i in range(3)))
     assert time.monotonic() - began >= (TOKENS - 1) * SECONDS
     assert [len(result.ids) for result in found] == [TOKENS] * 3
-    # Its tokens are not the model's, and those of three rows are not alike.
+    # Its tokens are random: not the model's, and different in each of three rows.
     assert len({tuple(result.ids) for result in found}) == 3
     assert benches[0].metric("steps_total") < 2 * TOKENS

@@ -1,4 +1,4 @@
-"""How rows are filled into the fixed places of a recording, with kernels interpreted and the recording played anew."""
+"""How rows are filled into the inputs of a recording, with interpreted kernels and simulated recordings."""
 
 import random
 from dataclasses import replace
@@ -38,7 +38,7 @@ CPU = torch.device("cpu")
 
 
 def size(graphs: PlayedGraphs, rows: list[Row[Any]]) -> int:
-    """Returns how many tokens the recorded step has that takes these rows; 0 if none does."""
+    """Returns the number of tokens of the recorded step that takes these rows; 0 if none does."""
     shape = graphs.shape_for(rows)
     return shape.size if shape else 0
 
@@ -73,10 +73,10 @@ def test_rows_at_any_position_beside_fillers_compute_the_same(fresh_llama: Loade
     for part in (rows[1:], rows[:1]):
         found = played(graphs, part)
         torch.testing.assert_close(found, expected[[rows.index(row) for row in part]], rtol=1e-4, atol=1e-4)
-    for index, (keys, values) in kept.items():  # fillers have stored nothing
+    for index, (keys, values) in kept.items():  # padding has stored nothing
         torch.testing.assert_close(cache.keys(index), keys, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(cache.values(index), values, rtol=1e-4, atol=1e-5)
-    runner.recorded = graphs  # of which it takes what fits
+    runner.recorded = graphs  # it uses a recording where one fits
     torch.testing.assert_close(runner.run(rows), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -85,7 +85,7 @@ _ONCE = {"frequency_penalty": 50.0, "min_new_tokens": 5, "stop_token_ids": froze
 
 
 def asked() -> list[tuple[list[int], dict[str, Any]]]:
-    """Returns prompts and parameters of every kind, with a structure of their own."""
+    """Returns prompts and parameters of every kind; a structure of its own for each call."""
     return [
         ([7, 8, 9], {}),
         ([*range(20, 36)], _SAMPLED),
@@ -99,7 +99,7 @@ def asked() -> list[tuple[list[int], dict[str, Any]]]:
 
 
 def launched(graphs: PlayedGraphs, rows: list[Row[Sequence]]) -> dict[Sequence, list[Sampled]]:
-    """Returns what is chosen in steps each of which is launched before the tokens in front of it are read."""
+    """Returns the tokens of steps, each launched before the tokens of the step in front of it are read."""
     step, found = None, dict[Sequence, list[Sampled]]()
     cohorts = {count: rows[-count:] for count in (8, 4, 2)}
     for count in (8, 8, 8, 8, 4, 4, 4, 2):
@@ -116,12 +116,12 @@ def launched(graphs: PlayedGraphs, rows: list[Row[Sequence]]) -> dict[Sequence, 
 
 
 def assert_chosen(runner: ModelRunner, row: Row[Sequence], found: list[Sampled]) -> None:
-    """Compares with what the model chooses where each step has what the one before it chose."""
+    """Compares with the tokens that the model chooses in single steps, each after the token chosen before."""
     sequence = row.sequence
     sequence.token_ids = sequence.token_ids[: sequence.prompt_count]
     sequence.computed = len(sequence.token_ids) - 1
     for token, likelihood in found:
-        [(_, (expected, how_likely))] = choose([row], runner.run([row]).clone())  # which is no inference tensor
+        [(_, (expected, how_likely))] = choose([row], runner.run([row]).clone())  # a clone is no inference tensor
         assert token == expected
         assert (likelihood is None) == (sequence.request.logprob_count is None)
         if likelihood and how_likely:
@@ -138,7 +138,7 @@ def test_steps_launched_behind_one_another_continue_its_tokens(
     reads = kind != "decoding"
     monkeypatch.setattr(step_shape, "_READ", (32,))
     if reads:
-        monkeypatch.delattr(PlayedGraphs, "recorded_draw")  # what is left of it needs a GPU
+        monkeypatch.delattr(PlayedGraphs, "recorded_draw")  # StepGraphs' own method needs a GPU
     llama = fresh_llama
     shorten(llama.model)
     cache, pool = KVCache(probe_layouts(llama), 40, PAGE_SIZE, CPU, by_token=True), PagePool(40, PAGE_SIZE)
@@ -173,7 +173,7 @@ def test_rows_with_proposals_beside_others_compute_the_same(
         pool.grow(sequence.pages, length + count)
         runner.run([Row(sequence, length - 1)])
         sequence.computed = length - 1
-        proposed = [*continued(runner, sequence, count - 1), 300][:count]  # all but the last are right
+        proposed = [*continued(runner, sequence, count - 1), 300][:count]  # all proposals but the last are right
         rows.append(Row(sequence, 1 + count, decodes=True, scored=count, proposed=tuple(proposed)))
     parts = rows, rows[1:2], rows[2:]
     expected = [runner.run(part) for part in parts]
@@ -210,7 +210,7 @@ def test_prompts_beside_rows_that_decode_compute_the_same(
     backend = TritonAttention(CPU)
     runner = ModelRunner(llama.model, backend if kind == "8 bits" else ReferenceAttention(), cache, CPU)
     rows: list[Row[CachedTokens]] = []
-    # One that decodes, a whole prompt, the end of one, a part in the midst of one that is all scored, a last token.
+    # A row that decodes, a whole prompt, the end of one, the middle of one with all tokens scored, and a last token.
     for known, computed, count, scored in ((17, 16, 1, 0), (9, 0, 9, 0), (19, 16, 3, 0), (30, 5, 4, 4), (9, 8, 1, 0)):
         sequence = CachedTokens([source.randrange(6, 300) for _ in range(known)])
         pool.grow(sequence.pages, known)
@@ -237,7 +237,7 @@ def test_prompts_beside_rows_that_decode_compute_the_same(
 
 
 def continued(runner: ModelRunner, sequence: Sequence, count: int) -> list[int]:
-    """Returns the tokens behind a sequence, which is left as it was."""
+    """Returns the tokens behind a sequence, which is left unchanged."""
     known = len(sequence.token_ids)
     for _ in range(count):
         [token] = sample(runner.run([Row(sequence, sequence.remaining)]), [sequence])
@@ -251,7 +251,7 @@ async def test_an_engine_with_proposals_gives_the_same(
     fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(step_shape, "_PROPOSED", (8,))
-    monkeypatch.setattr(Speculation, "_price", lambda *_: 0.0)  # however long a step is held up
+    monkeypatch.setattr(Speculation, "_price", lambda *_: 0.0)  # however long a step takes
     torch.manual_seed(1)  # not all weights repeat themselves
     shorten(fresh_llama.model)
     cache = KVCache(probe_layouts(fresh_llama), 24, PAGE_SIZE, CPU, by_token=True)

@@ -1,4 +1,4 @@
-"""A recording is held against steps that are not recorded, and what it takes is told."""
+"""A recording is compared with steps that are not recorded, and its memory is counted."""
 
 import math
 from typing import Any
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 
 class Spoilt:
-    """Computes what a runner does, but for the step in which several rows decode: that comes to no numbers."""
+    """Computes the runner's results, but NaN for a step in which several rows decode."""
 
     def __init__(self, runner: ModelRunner) -> None:
         self._runner = runner

@@ -1,4 +1,4 @@
-"""What a step finds in its places is the same, whether all was filled in anew or what was there has gone on."""
+"""A step's inputs are the same, whether all were filled in or the previous ones moved on by one token."""
 
 import random
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ PAGE, LONGEST, STEPS = 4, 40, 24
 
 
 class Places(StepInputs):
-    """Those of a step of up to four rows, in memory that tells what it holds."""
+    """The inputs of a step of up to four rows, which tests can read."""
 
     def __init__(self) -> None:
         super().__init__(decoding_shapes(4), LONGEST // PAGE, PAGE, torch.device("cpu"), self.part, {})
@@ -30,12 +30,12 @@ class Places(StepInputs):
         return sum(contexts) // 3 + 1
 
     def held(self, shape: StepShape) -> list[Any]:
-        """Returns all that a step of this shape reads, but pages, of which those behind a row's own mean nothing."""
+        """Returns all inputs of a step but pages, since those behind a row's own pages have no meaning."""
         token, source, *parts, _ = self.parts(shape)
         return [part.tolist() for part in (token.where(source < 0, 0), source, *parts, self.numbers(shape))]
 
     def tables(self, shape: StepShape, pages: list[list[int]]) -> list[list[int]]:
-        """Returns the pages that the blocks of these rows name."""
+        """Returns the pages to which the blocks of these rows point."""
         *_, blocks, _, laid = self.parts(shape)
         firsts = blocks[: len(pages), 3].tolist()
         return [laid[first : first + len(own)].tolist() for first, own in zip(firsts, pages, strict=True)]
@@ -46,7 +46,7 @@ def rows_of(source: random.Random, pool: PagePool, count: int) -> list[Row[Any]]
     for sequence in sequences:
         sequence.computed = len(sequence.token_ids) - 1
         pool.grow(sequence.pages, len(sequence.token_ids))
-    shifted: Any = SimpleNamespace(shift=-1)  # as media shift positions
+    shifted: Any = SimpleNamespace(shift=-1)  # media in a prompt shift positions
     sequences[0].media = shifted
     return [Row(sequence, 1) for sequence in sequences]
 
@@ -58,7 +58,7 @@ def test_rows_that_go_on_lie_as_if_they_were_filled_in(count: int) -> None:
     rows, kept = rows_of(source, pool, count), Places()
     went_on, laid = 0, kept.fill(rows, shape, None, np.zeros((NUMBERS, count)))
     for _ in range(STEPS):
-        for row in rows:  # whose last token nobody has read yet
+        for row in rows:  # the last token is not read yet
             pool.grow(row.sequence.pages, len(row.sequence.token_ids) + 1)
         numbers = np.zeros((NUMBERS, count))
         numbers[DRAWS] = [source.random() for _ in range(count)]
@@ -74,7 +74,7 @@ def test_rows_that_go_on_lie_as_if_they_were_filled_in(count: int) -> None:
         assert kept.tables(shape, pages) == pages
         for row in rows:
             row.sequence.token_ids.append(1)
-    assert went_on >= STEPS - 4  # where rows get longer, they are laid farther apart
+    assert went_on >= STEPS - 4  # when rows get longer, their stride in the table grows
 
 
 def test_rows_do_not_go_on_where_others_were_filled_in() -> None:

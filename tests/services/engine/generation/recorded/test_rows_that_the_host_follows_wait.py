@@ -1,4 +1,6 @@
-"""Rows that a structure or their own past forbids tokens get what they get without steps ahead, and stop none."""
+"""Rows whose next tokens depend on a structure or on earlier tokens get the same as without steps ahead, and stop no
+other.
+"""
 
 import asyncio
 from typing import Any
@@ -22,7 +24,7 @@ TOKENS = 40
 
 
 def kinds() -> list[dict[str, Any]]:
-    """Returns requests that last, for one of which each token is admitted by the host."""
+    """Returns long requests, one of them with a structure, for which the host checks each token."""
     return [
         {},
         {"structure": regex("([a-z]{2} ){200}")},

@@ -1,4 +1,4 @@
-"""Steps launched before the tokens in front of them are read give every request what it gets without them."""
+"""Steps launched before the tokens in front of them are read give each request the same result as without."""
 
 import asyncio
 import random
@@ -43,7 +43,7 @@ KINDS: list[dict[str, Any]] = [
 async def served(
     bench: Bench, asked: list[tuple[list[int], dict[str, Any]]], source: random.Random
 ) -> list[Delta | None]:
-    """Runs all: three at once, and more one after the other, of whose callers a few lose patience."""
+    """Runs all requests: three at once, the others after them. A few callers cancel."""
 
     async def one(stream: GenerationStream, leaves: bool = False) -> Delta | None:
         told = Delta("", ())
@@ -62,7 +62,7 @@ async def served(
 
 
 async def alike(loaded: LoadedModel, prompt: list[int], fields: dict[str, Any], one: Delta, other: Delta) -> bool:
-    """Returns whether two outputs have the same tokens, which are as likely, as far as float32 goes."""
+    """Returns whether two outputs have equal tokens with equal likelihoods, within float32 rounding."""
     if one.token_ids != other.token_ids:
         return await part_at_a_near_tie(loaded, prompt, fields, [one.token_ids], [other.token_ids])
     told = [[(a.logprob, *(b.logprob for b in a.alternatives)) for a in each.logprobs] for each in (one, other)]
@@ -82,13 +82,13 @@ async def test_mixed_requests_that_come_and_go_get_the_same(
         )
         for i in range(24)
     ]
-    # Three that together need twice the pages of the tight cache.
+    # Three requests that together need twice the pages of the small cache.
     asked[:3] = [([source.randrange(6, 320) for _ in range(40)], {"max_new_tokens": 48}) for _ in range(3)]
     alone = [(await benches[0].run(prompt, **fields)).candidates[0] for prompt, fields in asked]
     found = await served(benches[1], asked, source)
     for (prompt, fields), one, whole in zip(asked, found, alone, strict=True):
         assert one is None or await alike(llama, prompt, fields, one, whole)
-    assert benches[1].launcher.ahead > (0 if sizes else 10)  # prompts that wait for pages stop it
+    assert benches[1].launcher.ahead > (0 if sizes else 10)  # none while prompts wait for pages
     assert sizes == {} or benches[1].metric("preemptions_total") > 0
     await eventually(lambda: benches[1].idle)
 
@@ -102,7 +102,7 @@ async def test_mixed_requests_that_come_and_go_get_the_same(
         ({"logprob_count": 1}, 1),
         ({"temperature": 1.0, "typical_p": 0.5}, 1),
         ({"temperature": 0.9, "candidate_count": 2}, 1),
-        ({"temperature": 1.0, "top_p": 0.97}, 3),  # more than the device looks at: it tries the 1st, 2nd, 4th
+        ({"temperature": 1.0, "top_p": 0.97}, 3),  # more tokens than the device looks at: tried at steps 1, 2, 4
     ],
 )
 async def test_rows_that_need_their_logits_are_computed_at_once(

@@ -1,4 +1,4 @@
-"""Tiles of the decode kernel, and who adds up products, are tried in recorded steps, by clocks that are made up."""
+"""Tiles of the decode kernel, and who adds up split-K products, are raced in recorded steps, with simulated clocks."""
 
 import logging
 import math
@@ -40,7 +40,7 @@ OTHER, WRONG, THIRD = DecodeTile(16, 2, 8), DecodeTile(32, 4, 4), DecodeTile(16,
 
 
 class Race:
-    """Of a model with one layer, whose keys fill more than a program takes at once."""
+    """A race of a model with one layer, whose keys are wider than a program loads at once."""
 
     timed: Any = None
     """What was timed last."""
@@ -56,7 +56,7 @@ class Race:
         shorten(loaded.model)
         cache, self.pool = KVCache(probe_layouts(loaded), PAGES, PAGE_SIZE, CPU, by_token=True), PagePool(40, PAGE_SIZE)
         self.backend = TritonAttention(CPU)
-        self.backend.processors = 1  # so that few programs are interpreted
+        self.backend.processors = 1  # keeps the number of interpreted programs small
         runner = ModelRunner(loaded.model, self.backend, cache, CPU)
         runner.allowed_error = 1e-4
         if by_kernels:
@@ -66,7 +66,7 @@ class Race:
         self._race = TileRace(self.graphs, runner, self.pool, loaded.model, vocabulary or loaded.vocabulary_size)
 
     def run(self, most: int, seconds_of: Callable[[int, DecodeTile], float], seconds: float = math.inf) -> None:
-        """Runs it; `seconds_of` tells how long a step of so many rows takes with the tile that it was filled in for."""
+        """Runs the race; `seconds_of` returns the time of a step of so many rows with a tile."""
 
         def timer(replayed: Any) -> float:
             size, self.timed = replayed.shape.size, replayed
@@ -139,7 +139,7 @@ def test_sums_are_left_to_readers_where_that_saves_enough(
     class Noting(PlayedGraphs):
         def recorded(self, shape: StepShape) -> StepGraph:
             graph: Any = super().recorded(shape)
-            graph.graph.left = layer.sums_left
+            graph.graph.left = layer.unsummed_tiles
             return graph
 
     monkeypatch.setattr(tiles, "RACED", ())
@@ -151,7 +151,7 @@ def test_sums_are_left_to_readers_where_that_saves_enough(
         unsummed = FewRows.unsummed
         monkeypatch.setattr(FewRows, "unsummed", lambda kernel, rows: 2 * unsummed(kernel, rows))
     race.run(2, lambda *_: 0.98 if race.timed.left else 1.0)
-    assert layer.sums_left == (frozenset() if wrong else {16})
+    assert layer.unsummed_tiles == (frozenset() if wrong else {16})
 
 
 def test_a_race_that_fails_leaves_no_pages_behind(fresh_llama: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
