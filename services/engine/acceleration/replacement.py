@@ -63,10 +63,10 @@ def accelerated(loaded: OnDevice, check: Callable[[], T], fuse: Fuse | None = No
                 faster = substitutions.counts()
                 substitutions.undo()
                 result = check()
-                log.warning("the model's own modules are used, as its check failed with %s: %s", faster, error)
+                log.warning("the model's own modules are used, as the check failed with %s: %s", faster, error)
                 return result
         else:
-            log.info("replaced by faster ones: %s", substitutions.counts())
+            log.info("modules replaced by faster ones: %s", substitutions.counts())
             return result
 
 
@@ -132,4 +132,4 @@ def _fuse_encoder(loaded: OnDevice, run: Callable[[], Sequence[Tensor]], check: 
         for layer in fused:
             del layer.forward
     else:
-        log.info("%d layers are computed in one call each", len(fused))
+        log.info("%d encoder layers are computed in one native call each", len(fused))

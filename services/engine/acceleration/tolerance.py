@@ -20,6 +20,6 @@ def must_be_numbers(model: PreTrainedModel, results: Iterable[Tensor]) -> None:
     """Raises ModelRefused if a model's own results contain NaN, since nothing could be compared with them."""
     if any(bool(result.isnan().any()) for result in results):
         raise ModelRefused(
-            f"{type(model).__name__} computes what is no number (NaN), in {model.dtype}: its weights are damaged, or "
+            f"{type(model).__name__} gives no number (NaN) as a result, in {model.dtype}: its weights are damaged, or "
             "do not fit that type."
         )

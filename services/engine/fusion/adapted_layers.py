@@ -25,15 +25,13 @@ def prepare(adapters: AdaptersBeside, model: nn.Module, library: Library) -> Non
     try:
         adapters.grouped = _joined(adapters, model, library)
     except Exception as error:  # most likely out of memory
-        log.warning(
-            "rows with adapters are computed apart from others, as their factors could not be joined: %s", error
-        )
+        log.warning("rows with adapters run in a second forward, as their factors could not be joined: %s", error)
     if adapters.grouped:
         return
     try:
         adapters.pack(library)
     except Exception as error:
-        log.warning("what adapters add is computed by torch, as their factors could not be packed: %s", error)
+        log.warning("torch computes the products of adapters, as their factors could not be packed: %s", error)
 
 
 @torch.inference_mode(False)
@@ -48,7 +46,7 @@ def _joined(adapters: AdaptersBeside, model: nn.Module, library: Library) -> boo
     changed = {layer.module: layer for layer in adapters.layers.values()}
     products = [product for layer in layers for product in layer.linears if product.lines]
     if outside := changed.keys() - {linear for product in products for linear in product.layers}:
-        log.info("rows with adapters are computed apart from others: %d layers are not fused", len(outside))
+        log.info("rows with adapters run in a second forward: %d layers that they change are not fused", len(outside))
         return False
     arena, byte_count = Arena(), 0
     for layer in layers:

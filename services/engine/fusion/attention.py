@@ -47,7 +47,7 @@ class Rotation:
         """
         cosines, sines = position_embeddings
         if cosines.shape[-1] != self.rotated or cosines.shape != sines.shape:
-            raise ValueError(f"{cosines.shape[-1]} numbers of a head are to be rotated instead of {self.rotated}")
+            raise ValueError(f"the rotary angles are {cosines.shape[-1]} wide, not {self.rotated}")
         if cosines.dtype != like.dtype:
             cosines, sines = cosines.to(like.dtype), sines.to(like.dtype)
         return cosines.contiguous(), sines.contiguous()

@@ -48,7 +48,7 @@ def spares_unread(layer: FusedEncoderLayer, chosen: Chosen, check: Check) -> boo
     try:
         check()
     except (ModelRefused, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        log.debug("more is read than the tokens chosen: %s", error)
+        log.debug("the model also reads other tokens than the chosen ones: %s", error)
         layer.chosen = None
     finally:
         layer.filler = 0.0
@@ -59,4 +59,4 @@ def spare_unread(model: nn.Module, check: Check) -> None:
     """Lets last layers compute only the first or the last token of each text, where `check` passes so."""
     for layer in last_layers(model):
         if any(spares_unread(layer, chosen, check) for chosen in (first_token, last_token)):
-            log.info("the last layer computes what is read behind it alone")
+            log.info("the last layer computes only the token of each text that is read")

@@ -123,7 +123,7 @@ class Substitutions:
         """Marks a kind as left out and logs why, once per kind: a fault of one layer is mostly a fault of all."""
         if kind not in self.left_out:
             self.left_out.add(kind)
-            log.warning("%s is left out for %s, and perhaps for more: %s", kind, type(module).__name__, reason)
+            log.warning("%s is left out for %s, and maybe for other modules: %s", kind, type(module).__name__, reason)
 
     def undo(self) -> None:
         """Puts all of the model's own modules back."""

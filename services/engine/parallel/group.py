@@ -129,5 +129,5 @@ def _meet(store: Any, size: int, check: Callable[[], None]) -> None:
     while store.add("met", 0) < size:
         check()
         if time.monotonic() > end:
-            raise TimeoutError(f"Not all of {size} ranks came within {_JOIN_SECONDS:g} s.")
+            raise TimeoutError(f"Not all of {size} ranks have joined within {_JOIN_SECONDS:g} s.")
         time.sleep(0.02)

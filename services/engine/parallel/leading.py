@@ -47,7 +47,7 @@ def divided(checkpoint: Checkpoint, device: str, rank: Rank) -> Checkpoint:
     """
     asked, gpus = f"--tensor-parallel {rank.size}", torch.cuda.device_count()
     if ":" in device or (gpus and device == "cpu"):
-        raise ModelRefused(f"{asked} takes the first GPUs it is shown: leave --device, and set CUDA_VISIBLE_DEVICES.")
+        raise ModelRefused(f"{asked} uses the first visible GPUs: omit --device, and set CUDA_VISIBLE_DEVICES.")
     if gpus and gpus < rank.size:
         raise ModelRefused(f"{asked}: this machine shows {gpus} GPUs.")
     here = torch.device("cuda", rank.number) if gpus else torch.device("cpu")

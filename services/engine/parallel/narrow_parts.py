@@ -28,7 +28,7 @@ def place_narrow(model: PreTrainedModel, device: torch.device, exchange: Exchang
     if reader is None:
         return
     if not reader.read:
-        raise ModelRefused(f"{type(model).__name__} has no layers for --quantization {reader.kind} that ranks divide.")
+        raise ModelRefused(f"{type(model).__name__} has no divided layers for --quantization {reader.kind}.")
     share = rounded_count(model) / model.num_parameters()
     for place in {name.rpartition(".")[0]: None for name in reader.read}:
         module = model.get_submodule(place)

@@ -38,7 +38,7 @@ def require_divisible(checkpoint: Checkpoint, config: PretrainedConfig) -> None:
         )
     if not getattr(text, "base_model_tp_plan", None):
         raise ModelRefused(
-            f"{asked} is of a kind ({config.model_type}) for which transformers has no plan how to divide it. Serve it "
+            f"{asked} is of a type ({config.model_type}) for which transformers has no plan how to divide it. Serve it "
             "on one GPU."
         )
     sizes = dict(_sizes(text))

@@ -63,7 +63,7 @@ class GpuAttention(nn.Module):
         widths, count = {name: size for name, size in launch.widths.items() if name != "KEY_BLOCK"}, len(packed)
         cosines, sines = (angle.contiguous() for angle in angles)
         if cosines.shape != sines.shape or cosines.numel() != count * self._rotated:
-            raise ValueError(f"{cosines.shape[-1]} numbers of a head are to be rotated instead of {self._rotated}")
+            raise ValueError(f"the rotary angles {tuple(cosines.shape)} are not those of {count} x {self._rotated}")
         if plan.reading is None and plan.decoding is not None and not plan.stored_first:
             scales, epsilon = (self._norms[:2], self._norms[2]) if self._norms else (None, 0.0)
             own = OwnHeads(cosines, sines, self._rotated, scales, epsilon)

@@ -179,11 +179,11 @@ def gpu_experts(module: nn.Module, seen: Observation) -> GpuExperts | None:
     if not (isinstance(module, NarrowExperts) or is_experts(module)):
         return None
     if not called_as_experts(seen) or seen.arguments[0].dtype not in KINDS:
-        raise ValueError("they are called in another way, or with numbers of another type")
+        raise ValueError("they are called with other arguments, or with an unsupported dtype")
     made = GpuExperts(module)
     first = tuple(given[:1] for given in seen.arguments)
     if not Observation(first, {}, seen.output[:1]).matches(made):
-        raise ValueError("it computes something else for one row alone")
+        raise ValueError("the kernel gives other results for a single row")
     if first[0].device.type == "cuda":
         _compile(made, first)
     return made

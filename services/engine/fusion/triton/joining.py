@@ -31,16 +31,16 @@ def join(adapters: AdaptersBeside, model: nn.Module) -> None:
                 made.append(linear.low_rank)
         for module, layer in changed.items():
             if module not in there:
-                raise ValueError(f"a {type(module).__name__} was replaced by what knows of none")
+                raise ValueError(f"a {type(module).__name__} was replaced by a module that does not support adapters")
             alone = _stacked(adapters, [layer], [_factors(layer)[0][1].out_features])
             layer.add_picked = alone.add
             made.append(alone)
     except Exception as reason:  # a layer that no kernel takes, or no memory for the padding of ranks
-        log.warning("Rows with adapters are computed apart from others: %s", reason)
+        log.warning("Rows with adapters run in a second forward of each step: %s", reason)
         return
     adapters.joined = True
     size = sum(one.first.nbytes + one.second.nbytes for one in made) / 2**20
-    log.info("adapters share steps with rows of none; filled up to equal ranks they take %.1f MiB", size)
+    log.info("rows with and without adapters share steps; padded to equal ranks, the factors take %.1f MiB", size)
 
 
 def _stacked(adapters: AdaptersBeside, layers: Sequence[ChangedLayer | None], units: list[int]) -> LowRank:
@@ -66,5 +66,5 @@ def _factors(layer: ChangedLayer) -> list[tuple[nn.Linear, nn.Linear]]:
     """
     pairs = [pair for pair in layer.products.values() if all(isinstance(product, nn.Linear) for product in pair)]
     if len(pairs) < len(layer.products):
-        raise ValueError("its factors are the library's")
+        raise ValueError("its factors are packed for the native library")
     return pairs  # type: ignore[return-value]

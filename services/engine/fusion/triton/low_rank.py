@@ -135,7 +135,7 @@ class LowRank:
         self.rank, self.starts = max(power(rank), _LEAST_RANK), [0, *accumulate(units)]
         self._tile = math.gcd(_MOST_UNITS, *self.starts[1:-1])
         if self._tile < _LEAST_UNITS:
-            raise ValueError(f"layers of {', '.join(map(str, units))} numbers lie side by side")
+            raise ValueError(f"the kernels do not take merged layers of {', '.join(map(str, units))} outputs")
         self._units = self.starts[-1]
         self.first = like.new_zeros(adapters, len(units) * self.rank, width)
         """`[adapters, ranks, in]`."""
@@ -169,7 +169,7 @@ class LowRank:
         rows, output = rows.reshape(-1, width).contiguous(), output.view(-1, self._units)
         count = len(rows)
         if count != len(numbers):
-            raise RuntimeError(f"layers that adapters change are given {count} tokens of {len(numbers)}")
+            raise RuntimeError(f"a layer that adapters change is given {count} tokens, and the step has {len(numbers)}")
         tile, slots = min(self.rank, _MOST_RANKS), min(adapters, _ROWS)
         splits = min(-(-width // _COLUMNS), _MOST_SPLITS)
         shrunk = rows.new_empty(splits, count, ranks, dtype=torch.float32)

@@ -60,10 +60,10 @@ def race(model: nn.Module, timer: Timer | None = None, seconds: float = _SECONDS
         try:
             raced = {size: _winner(linears, size, timer, until) for size in RACED}
         except Exception as error:  # a compiler raises anything
-            log.warning("products of %d by %d are torch's own, as a kernel failed: %s", units, width, error)
+            log.warning("torch computes products of %d by %d, as a kernel failed: %s", units, width, error)
             continue
         won = {size: tile for size, tile in raced.items() if tile is not None}
-        log.info("products of %d by %d have a kernel for %s", units, width, [*won.values()] or "no rows")
+        log.info("products of %d by %d use a kernel with %s", units, width, [*won.values()] or "no tile")
         for linear in linears if won else ():
             linear.few_rows = FewRows(linear.weight, None, linear.bias, won)
     _race_gates(model, timer, max(until, time.monotonic() + _FOR_GATES * seconds))
@@ -103,9 +103,9 @@ def _race_gates(model: nn.Module, timer: Timer | None, until: float) -> None:
         try:
             won = {size: tile for size in RACED if (tile := _gated_tile(layers, size, timer, until)) is not None}
         except Exception as error:  # a compiler raises anything
-            log.warning("gates of %d by %d are not tried within products: %s", units // 2, width, error)
+            log.warning("gates of %d by %d stay outside of their products: %s", units // 2, width, error)
             continue
-        log.info("gates of %d by %d are within the product of %s rows", units // 2, width, [*won] or "no")
+        log.info("gates of %d by %d are in the kernel of products of %s rows", units // 2, width, [*won] or "no")
         for layer in layers if won else ():
             layer.few_rows = FewRows(layer.pair.weight, None, layer.pair.bias, won)
 

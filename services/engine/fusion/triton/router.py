@@ -73,9 +73,9 @@ def gpu_router(module: Any, seen: Observation) -> GpuRouter | None:
         return None
     rule = rule_of(module, seen)
     if rule is None:
-        raise ValueError("it chooses by no rule that is known")
+        raise ValueError("it follows no rule that the kernel knows")
     if not _takes(module.weight, rule, seen.arguments[0].dtype):
-        raise ValueError("its weight is of another type, or it has too many experts, or groups of another number")
+        raise ValueError("its weight's dtype, its number of experts or groups of another number are not supported")
     made, drawn = GpuRouter(module, rule, seen.output), drawn_rows(module, seen.arguments[0].dtype)
     for rows in (drawn[: 2 * _ROWS], drawn[:1], seen.arguments[0]):
         logits, found = module(rows)[0], made(rows)
@@ -83,7 +83,7 @@ def gpu_router(module: Any, seen: Observation) -> GpuRouter | None:
         kind = rows.dtype if rule.rounded else logits.dtype
         rounded = found[0].to(kind)
         if not (Observation((), {}, logits.to(kind)).matches(lambda rounded=rounded: rounded) and rule.holds(found)):
-            raise ValueError("it chooses otherwise for other rows")
+            raise ValueError("the kernel gives other results for random rows")
     return made
 
 

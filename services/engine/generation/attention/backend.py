@@ -104,10 +104,10 @@ def attend_paged(
         SeesFewer: the call has a mask, selected blocks, a bias or a similar tensor.
     """
     if not getattr(module, "is_causal", True):
-        raise LooksAhead("its attention looks ahead, as that of encoders does")
+        raise LooksAhead("its attention looks ahead: it is not causal, like an encoder's")
     for name, given in (("attention_mask", attention_mask), *told.items()):
         if isinstance(given, Tensor) and name not in _OF_STEPS:
-            raise SeesFewer(f"its layers say by {name} what a token sees")
+            raise SeesFewer(f"its layers restrict by {name} what a token attends to")
     layer = AttentionLayer(
         index=int(module.layer_idx),  # type: ignore[arg-type]
         scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,

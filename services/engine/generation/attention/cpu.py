@@ -141,7 +141,7 @@ class CpuAttention:
         """See AttentionBackend.attend."""
         layout = plan.batch.cache.layouts[layer.index]
         if query.shape[1:] != (layout.heads, layout.key_width):
-            raise ValueError(f"queries of shape {tuple(query.shape)} do not go with {layout}")
+            raise ValueError(f"queries of shape {tuple(query.shape)} do not fit {layout}")
         query, key, value = (_dense_heads(tensor) for tensor in (query, key, value))
         at_query, at_key, at_value = ((tensor.data_ptr(), tensor.stride(0)) for tensor in (query, key, value))
         return self._run(self._native(layer, plan.batch.cache), query, at_query, at_key, at_value, plan)

@@ -124,7 +124,7 @@ class Lookahead:
             tokens = self._tokens(current.step)
         except Exception as error:
             self._look_at(error)
-            log.warning("A step that was launched has failed and is repeated: %r", error)
+            log.warning("A launched step has failed and is repeated: %r", error)
             self._flying, self._failed = None, True
             return Landing([], [], began)
         return self._land(current, tokens, began)

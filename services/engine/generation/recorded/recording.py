@@ -70,7 +70,7 @@ def race_tiles(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rows: i
     try:
         TileRace(graphs, runner, pool, loaded.model, loaded.vocabulary_size).run(rows)
     except Exception as failure:  # a model may do anything that cannot be recorded
-        log.warning("Attention is not tried with other tiles: %s", failure)
+        log.warning("Other tiles of attention could not be timed: %s", failure)
     del graphs
     torch.cuda.synchronize(loaded.device)
     torch.cuda.empty_cache()
@@ -91,7 +91,7 @@ def _require_equal(loaded: LoadedModel, runner: ModelRunner, pool: PagePool, rec
     """Raises ArithmeticError if recorded steps give other results."""
     error = recorded_error(loaded, runner, pool, recorded)
     if not error <= runner.allowed_error:
-        raise ArithmeticError(f"they differ then (relative error {error:.2g})")
+        raise ArithmeticError(f"recorded steps give other results (relative error {error:.2g})")
 
 
 def graph_bytes(loaded: LoadedModel, runner: ModelRunner, memory: DeviceMemory, rows: int) -> int:

@@ -85,7 +85,7 @@ class TileRace:
         for size in sorted(sizes.values()):
             context = min(_CONTEXT, self._graphs.longest, self._pool.free_count // size * self._pool.page_size)
             if context < _LEAST_CONTEXT:
-                log.info("no tiles are tried for %d rows, as there is no room for their contexts", size)
+                log.info("no tiles are timed for %d rows, as there are not enough pages for their contexts", size)
                 continue
             rows = self._rows(size, context)
             try:
@@ -119,7 +119,7 @@ class TileRace:
             times = least({own: enter(own)} | entered(self._others(own), enter, until))
             best = fastest(times, own, _GAIN)
             told = ", ".join(f"{tile} {seconds * 1e6:.0f} µs" for tile, seconds in times.items())
-            log.info("steps of %d rows have %s, of %s", count, best, told)
+            log.info("steps of %d rows use %s; timed: %s", count, best, told)
         finally:
             self._backend.tiles.choose(count, best)
 
@@ -145,8 +145,9 @@ class TileRace:
         try:
             times = least({False: enter(False)} | entered([True], enter, until))
             best = fastest(times, False, _GAIN)
-            told = ", ".join(f"{'left' if left else 'own'} {seconds * 1e6:.0f} µs" for left, seconds in times.items())
-            log.info("sums of steps of %d rows are %s, of %s", count, "left to their readers" if best else "own", told)
+            names = {False: "the product itself", True: "the norm behind it"}
+            told = ", ".join(f"{names[left]} {seconds * 1e6:.0f} µs" for left, seconds in times.items())
+            log.info("split-K products of %d rows are added up by %s; timed: %s", count, names[best], told)
         finally:
             choose(best)
 

@@ -174,4 +174,4 @@ def test_where_memory_lacks_for_equal_ranks_they_stay_apart(
     adapters.add(beside.NamedAdapter("one", ""), {"0": Pair(torch.zeros(2, 8), torch.zeros(4, 2))})
     join(adapters, layers)
     assert not adapters.joined
-    assert caplog.messages == ["Rows with adapters are computed apart from others: out of memory"]
+    assert caplog.messages == ["Rows with adapters run in a second forward of each step: out of memory"]
