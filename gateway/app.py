@@ -1,4 +1,4 @@
-"""Puts the parts of the gateway together."""
+"""Wires the gateway together: discovery, pool, admission, relay, metrics and the gRPC server."""
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
@@ -10,13 +10,13 @@ from gateway.admission import Admission
 from gateway.config import GatewaySettings
 from gateway.discovery import Discovery
 from gateway.discovery.choice import discovery_of
+from gateway.endpoints.pool import Pool
+from gateway.endpoints.pool_metrics import EndpointCollector, PoolCollector
+from gateway.endpoints.router import EndpointState
 from gateway.labels import modality_label, task_label
 from gateway.metrics import GatewayMetrics
 from gateway.models import ModelService
-from gateway.pool import Pool
-from gateway.pool_metrics import EndpointCollector, PoolCollector
-from gateway.relay import Relay
-from gateway.router import EndpointState
+from gateway.relay.relay import Relay
 from sensorium import rpc
 from sensorium.tasks import METHODS, SERVICES
 from sensorium.v1 import models_pb2, models_pb2_grpc
@@ -24,11 +24,11 @@ from sensorium.v1 import models_pb2, models_pb2_grpc
 _MODEL_SERVICE = models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 _LAG_INTERVAL_SECONDS = 0.25
 _UNFINISHED_MESSAGES = 8
-"""Of the largest that may come, so much may be there of all that are not whole: nothing else bounds these."""
+"""Memory for all incompletely received messages, in messages of the largest size. Nothing else bounds it."""
 
 
 class Gateway:
-    """A gateway and its server, on the running event loop. Learns of its endpoints inside `async with`."""
+    """A gateway and its server, on the running event loop. Endpoints are followed inside `async with`."""
 
     def __init__(self, settings: GatewaySettings, discovery: Discovery | None = None) -> None:
         self.registry = CollectorRegistry()
@@ -38,18 +38,18 @@ class Gateway:
         names = (*(service.full_name for service in SERVICES), _MODEL_SERVICE)
         self.server = rpc.Server(settings, names, name="gateway", observer=self.metrics, registry=self.registry)
         self.server.grpc.most_unfinished_bytes = _UNFINISHED_MESSAGES * settings.message_bytes
-        self.registry.register(EndpointCollector(self.admission.pools, self.pool.with_leaving))
-        self.registry.register(PoolCollector(self.admission.pools, self.pool.with_leaving, self.admission.depths))
+        self.registry.register(EndpointCollector(self.admission.pools, self.pool.with_draining))
+        self.registry.register(PoolCollector(self.admission.pools, self.pool.with_draining, self.admission.depths))
         self.metrics.begin(self.admission.pools)
         self.server.grpc.add_generic_rpc_handlers((Relay(self.admission, self.metrics, settings),))
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(lambda: self.pool.endpoints), self.server.grpc)
-        self.pool.on_change = self._changed
+        self.pool.on_change = self._pool_changed
         self._settings = settings
         self._stack = AsyncExitStack()
 
     async def prepare(self) -> None:
-        """Returns when discovery has told of endpoints, and every one was tried once or the time for that is over."""
-        # Without end: a gateway that may not ask for endpoints must not replace, in a roll-out, one that knows them.
+        """Waits for the first result of discovery, then until each endpoint was tried or `startup_seconds` passed."""
+        # Without a timeout: in a roll-out, a gateway that cannot discover endpoints must not replace one that can.
         await self.pool.wait_found()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.startup_seconds):
@@ -69,12 +69,12 @@ class Gateway:
     def _knows(self, model: str) -> bool:
         return model in self.pool.catalog.names or self.admission.knows(model)
 
-    def _changed(self) -> None:
-        self._tell_health()
+    def _pool_changed(self) -> None:
+        self._update_health()
         self.admission.changed()
 
-    def _tell_health(self) -> None:
-        """A service is served while a model for one of its tasks is ready at an endpoint, or would be waited for."""
+    def _update_health(self) -> None:
+        """Sets a service SERVING while a model for one of its tasks is ready, or may be started from zero replicas."""
         tasks = self.admission.cold_tasks | {
             task
             for endpoint in self.pool.endpoints
@@ -97,6 +97,6 @@ class Gateway:
 
 
 async def serve(settings: GatewaySettings) -> None:
-    """Runs a gateway until it is told to stop."""
+    """Runs a gateway until the process is asked to stop (SIGTERM or SIGINT)."""
     async with Gateway(settings) as gateway:
         await rpc.run(gateway.server, gateway.prepare)

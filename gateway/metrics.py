@@ -1,6 +1,6 @@
-"""Every metric of the gateway's calls. Label values are bounded: methods and models that are served, codes, pools.
+"""Counters and histograms of the gateway's calls. Label values are bounded: tasks, served models, codes, pools.
 
-`pool_metrics` has the gauges that are read when they are scraped.
+The gauges, which are computed at each scrape, are in `endpoints/pool_metrics`.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,8 +10,8 @@ from time import perf_counter
 from grpc import StatusCode
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from gateway.call import BEFORE_FIRST_TOKEN, CALL, PHASES, STREAMING, Call
-from gateway.ejection import EJECTED_FOR
+from gateway.endpoints.ejection import EJECTED_FOR
+from gateway.relay.call import BEFORE_FIRST_TOKEN, CALL, PHASES, STREAMING, Call
 from sensorium.buckets import DURATION_SECONDS, FIRST_TOKEN_SECONDS, PER_TOKEN_SECONDS
 from sensorium.call_record import CALL_RECORD
 from sensorium.rpc import consumption_of
@@ -21,14 +21,14 @@ _LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _OTHER = "other"
 
 OUTCOMES = ("direct", "dispatched", "full", "deadline", "expired", "unserved", "cancelled")
-"""How admission ends."""
+"""Values of the `outcome` label: how admission of a call ended."""
 
 
 class GatewayMetrics:
-    """The metrics, and the observer that counts calls.
+    """Declares the metrics in a registry, and observes the server's calls (`started` and `finished`).
 
-    `task_of` and `modality_of` give these labels of a method; `knows` tells whether a model is one that is served: all
-    other names are the caller's, without bound, and become `other`.
+    `task_of` and `modality_of` map a method's name to its labels. `knows` tells whether a model is served; names that
+    are not come from callers, so they are unbounded and get the label `other`.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class GatewayMetrics:
         )
         self.per_token = histogram(
             "gen_ai_server_time_per_output_token_seconds",
-            "Mean time of a stream's tokens behind the first.",
+            "Mean time per output token of a stream, after the first.",
             ("model",),
             buckets=PER_TOKEN_SECONDS,
         )
@@ -130,12 +130,12 @@ class GatewayMetrics:
         )
         self.loop_lag = histogram(
             "sensorium_gateway_event_loop_lag_seconds",
-            "How much later than asked the event loop woke a sleeper.",
+            "How much later than scheduled a timer of the event loop fired.",
             buckets=_LAGS,
         )
 
     def begin(self, pools: Iterable[str]) -> None:
-        """Shows what may be alerted on as zero, since the step from nothing to one is no increase to Prometheus."""
+        """Creates series used in alerts at zero: Prometheus sees no increase when a series first appears at one."""
         for pool in pools:
             for outcome in OUTCOMES:
                 self.admission.labels(pool, outcome)
@@ -151,12 +151,12 @@ class GatewayMetrics:
             self.attempts.labels(result, StatusCode.UNAVAILABLE.name)
 
     def started(self, method: str) -> None:
-        """Begins the record of the current task's call."""
+        """Starts the `Call` record of the current asyncio task."""
         del method
         CALL.set(Call())
 
     def finished(self, method: str, code: StatusCode, seconds: float) -> None:
-        """Counts the call."""
+        """Counts a call that ended with `code`, `seconds` after its arrival."""
         call = CALL.get()
         task, model = self._task_of(method), self.model_label(call.model)
         self.requests.labels(task, model, code.name).inc()
@@ -173,12 +173,12 @@ class GatewayMetrics:
             _observe(self.per_token.labels(model), per_token)
 
     def admitted(self, pool: str, outcome: str, waited: float) -> None:
-        """Counts a call that was let through, or that waited in vain."""
+        """Counts the end of a call's admission, after `waited` seconds in the queue; `outcome` is one of OUTCOMES."""
         self.admission.labels(pool, outcome).inc()
         _observe(self.queue_wait.labels(pool, outcome), waited)
 
     def first_token_relayed(self, call: Call) -> None:
-        """Measures the time to the first token of a call."""
+        """Records the time to the first token of a call, and that it streams from now on."""
         call.phase = STREAMING
         call.first_token = perf_counter()
         _observe(self.first_token.labels(self.model_label(call.model)), call.first_token - call.begun)
@@ -194,6 +194,6 @@ class GatewayMetrics:
 
 
 def _observe(histogram: Histogram, seconds: float) -> None:
-    """Makes an observation that belongs to the current task's call; all but the loop's lag come through here."""
+    """Observes a value of the current task's call, with its trace or request id as exemplar."""
     record = CALL_RECORD.get()
     histogram.observe(seconds, record.exemplar if record is not None else None)

@@ -1,18 +1,18 @@
-"""`ModelService` of the gateway: the models of all endpoints it can reach, as one list."""
+"""The gateway's `ModelService`: the models of all reachable endpoints, merged into one list."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
 
-from gateway.endpoint import Endpoint
-from gateway.router import EndpointState, unknown_model
+from gateway.endpoints.endpoint import Endpoint
+from gateway.endpoints.router import EndpointState, unknown_model
 from sensorium.errors import InvalidArgument, NoEndpoint, Violation
 from sensorium.v1 import models_pb2, models_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-# What is said of a model whose replicas differ: the best of them.
+# If replicas of a model differ in state, the best state is reported.
 _BEST_FIRST = (
     models_pb2.MODEL_STATE_READY,
     models_pb2.MODEL_STATE_WARMING,
@@ -23,7 +23,7 @@ _BEST_FIRST = (
 
 
 class ModelService(models_pb2_grpc.ModelServiceServicer):
-    """Answers from what the endpoints told last."""
+    """Answers from the models that the endpoints reported last."""
 
     def __init__(self, endpoints: Callable[[], Sequence[Endpoint]]) -> None:
         self._endpoints = endpoints
@@ -40,7 +40,12 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     async def GetModel(  # noqa: N802
         self, request: models_pb2.GetModelRequest, context: Context
     ) -> models_pb2.GetModelResponse:
-        """Gets one model; of several revisions, as during a roll-out, the one that more endpoints serve."""
+        """Gets one model; if there are several revisions, as during a roll-out, the one that most endpoints serve.
+
+        Raises:
+            InvalidArgument: the request names no model and there are several.
+            ModelNotServed, NoEndpoint: no endpoint serves it, or none that may was reached.
+        """
         del context
         models = aggregate(self._endpoints())
         name = request.model or self._only(models)
@@ -59,9 +64,9 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
 
 
 def aggregate(endpoints: Sequence[Endpoint]) -> list[models_pb2.ModelInfo]:
-    """Returns one entry per name and revision, ordered so, with the number of endpoints that serve it.
+    """Returns one entry per name and revision, sorted by both, with the number of endpoints that serve it.
 
-    Where replicas differ in their state, the entry is that of the best. Endpoints that cannot be reached do not count.
+    If replicas differ in state, the entry is the one of the best state. Unreachable endpoints are left out.
     """
     found: dict[tuple[str, str], list[models_pb2.ModelInfo]] = {}
     for endpoint in endpoints:
@@ -78,7 +83,7 @@ def aggregate(endpoints: Sequence[Endpoint]) -> list[models_pb2.ModelInfo]:
 
 
 def _as_seen(info: models_pb2.ModelInfo, endpoint: Endpoint) -> models_pb2.ModelInfo:
-    """Returns `info`, as draining where the endpoint turns calls away and could not say so any more."""
+    """Returns `info`, marked as draining if the endpoint takes no calls but last reported the model as ready."""
     if (
         endpoint.state in (EndpointState.NOT_SERVING, EndpointState.DRAINING)
         and info.state == models_pb2.MODEL_STATE_READY

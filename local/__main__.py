@@ -15,29 +15,31 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="The whole st
 
 @app.command("demo")
 def demonstrate() -> None:
-    """Starts everything, holds a short conversation through the gateway, prints its figures, stops."""
+    """Starts everything, holds a short conversation through the gateway, prints its timings, and stops."""
     _run(demo.run)
 
 
 @app.command("serve")
 def keep_serving() -> None:
-    """Keeps everything running until Ctrl-C."""
+    """Runs everything until Ctrl-C."""
     _run(serve.run)
 
 
 @app.command("observe")
 def keep_observing(
-    only: Annotated[list[str] | None, typer.Option(help="Serves only this model. May be given several times.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Sends no requests of its own.")] = False,
-    free_ports: Annotated[bool, typer.Option("--free-ports", help="Takes free ports instead of the usual.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Serves only this model. Can be repeated.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Sends no example traffic.")] = False,
+    free_ports: Annotated[
+        bool, typer.Option("--free-ports", help="Uses free ports instead of the default ones.")
+    ] = False,
 ) -> None:
-    """Keeps everything running with a Prometheus, boards and callers, until Ctrl-C."""
+    """Runs everything with Prometheus, boards and example traffic, until Ctrl-C."""
     _run(lambda console: observe.run(console, only=only or (), quiet=quiet, free=free_ports))
 
 
 @app.command("boards")
 def draw_boards(seconds: float = 90) -> None:
-    """Draws the boards of k8s/monitoring into docs/boards, from what a Prometheus sees under load."""
+    """Draws the boards of k8s/monitoring into docs/boards, with data of a Prometheus under load."""
     _run(lambda console: draw.run(console, seconds))
 
 

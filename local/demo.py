@@ -1,4 +1,4 @@
-"""The demo: a short conversation through the gateway, shown as it arrives, and what it took."""
+"""The demo: a streamed conversation through the gateway with its timings, and a call for every other task."""
 
 import signal
 import time
@@ -12,7 +12,7 @@ from rich.table import Table
 from local.exhibits.tour import tour
 from local.fleet import fleet
 from local.stack import Ports, Stack
-from local.stopping import told_to_stop
+from local.stopping import stop_on_signals
 from sensorium import Client
 from sensorium.v1.common_pb2 import ROLE_ASSISTANT, ROLE_USER, ChatMessage, GenerationCompleted
 
@@ -21,23 +21,23 @@ QUESTIONS = ("Hello! My name is Ada.", "What is continuous batching?", "What is 
 
 @dataclass(frozen=True)
 class Measured:
-    """One answer's figures."""
+    """Timings of one answer."""
 
     question: str
     pieces: int
     first_piece: float
-    """Seconds until the caller saw the first text."""
+    """Seconds until the first text arrived."""
     completed: GenerationCompleted
     endpoint: str
 
     @property
     def tokens(self) -> int:
-        """Tokens generated."""
+        """Number of generated tokens."""
         return self.completed.usage.output_token_count
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens behind the first, by the time the service took for them."""
+        """Generated tokens per second after the first one, by the service's own timing."""
         timing = self.completed.timing
         took = timing.total.ToTimedelta() - timing.time_to_first_output.ToTimedelta()
         return (self.tokens - 1) / max(took.total_seconds(), 1e-6)
@@ -49,13 +49,13 @@ def run(console: Console) -> None:
     Raises:
         StackFailed: a process did not start, or ended.
     """
-    stop = told_to_stop()
+    stop = stop_on_signals()
     members = fleet()
     console.print("Starting.")
     with Stack(Ports.free(len(members)), members) as stack:
         if not wait(console, stack, stop):
             return
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # ends the conversation where it is
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C now interrupts the conversation
         with Client(stack.target, timeout=60) as client:
             console.print(_table(converse(console, client)))
             tour(console, client, members)
@@ -65,22 +65,22 @@ def run(console: Console) -> None:
 
 
 def wait(console: Console, stack: Stack, stop: Event) -> bool:
-    """Shows what is awaited until the stack is ready; stops it and returns False if told to `stop` before."""
+    """Shows progress until the stack is ready. Stops it and returns False if `stop` is set before."""
     began = time.monotonic()
     with console.status("starting") as status:
-        for awaited in stack.wait_ready():
+        for progress in stack.wait_ready():
             if stop.is_set():
                 status.update("stopping")
                 stack.stop()
                 return False
-            status.update(f"{awaited} … {time.monotonic() - began:.0f} s")
+            status.update(f"{progress} … {time.monotonic() - began:.0f} s")
     services = "1 service" if len(stack.members) == 1 else f"{len(stack.members)} services"
     console.print(f"Gateway and {services} ready after {time.monotonic() - began:.1f} s at {stack.target}.\n")
     return True
 
 
 def converse(console: Console, client: Client) -> list[Measured]:
-    """Asks the questions one after the other, each with what was said before, and prints answers as they arrive."""
+    """Asks the questions in order, each with the conversation so far, and prints the answers as they stream."""
     messages: list[ChatMessage] = []
     figures: list[Measured] = []
     for question in QUESTIONS:

@@ -1,4 +1,4 @@
-"""The pictures of docs/boards: the stack under load for a while, asked by a real Prometheus, drawn."""
+"""Draws the pictures of docs/boards, with data of a real Prometheus that scrapes the stack under load."""
 
 import time
 from dataclasses import replace
@@ -14,25 +14,25 @@ from local.fleet import CHECKOUT, fleet
 from local.prometheus import Prometheus
 from local.scraping import configuration, rules
 from local.stack import Ports, Stack
-from local.stopping import told_to_stop
+from local.stopping import stop_on_signals
 from local.traffic import Traffic
 
 FOLDER = CHECKOUT / "docs/boards"
 SHOWN = {"chat", "embedding", "sentiment", "digits", "detector", "transcriber", "synthesizer", "image-chat"}
-"""A few models of every modality: of all, legends would be lists."""
+"""A few models of every modality. With all models, legends would be too long."""
 SHEETS = (*BOARDS, replace(BOARDS[0], name="glance", rows=BOARDS[0].rows[:2]))
-"""All boards, and of the gateway's what tells most at one glance."""
+"""All boards, and a short one with the first rows of the gateway's."""
 
 _INTERVAL = 10.0
 
 
 def run(console: Console, seconds: float, folder: Path = FOLDER) -> None:
-    """Writes a picture of each board after so many seconds of load; none if told to stop before.
+    """Writes a picture of each board after `seconds` of load; none if interrupted before.
 
     Raises:
         StackFailed: a process did not start, or ended.
     """
-    stop = told_to_stop()
+    stop = stop_on_signals()
     members = [member for member in fleet() if member.name in SHOWN]
     ports = Ports.free(len(members))
     console.print("Starting.")

@@ -1,4 +1,4 @@
-"""The embedded models, and which service serves each."""
+"""The embedded models under `models/`, and the service for each."""
 
 import json
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class Member:
 
 
 def fleet() -> list[Member]:
-    """Returns a member for each model under `models/`, by name, the chat model first."""
+    """Returns a member for each model under `models/`: the chat model first, the others by name."""
     folders = sorted(path.parent for path in MODELS.glob("*/config.json"))
     members = [Member(folder, _module(folder)) for folder in folders]
     return sorted(members, key=lambda member: member.name != "chat")
 
 
 def _module(folder: Path) -> str:
-    """What it was made for tells its service; else a model with a processor of images belongs to the vision service."""
+    """Returns the module of a model's service, by its architecture or by whether it has an image processor."""
     (made_as, *_) = json.loads((folder / "config.json").read_text()).get("architectures") or [""]
     if made_as in _MULTIMODAL:
         return "services.multimodal"

@@ -1,6 +1,6 @@
-"""Services as forks of one process that has imported what all of them need: a dozen start in the time of one.
+"""Starts services by forking one process that has imported torch and transformers: a dozen start in the time of one.
 
-Only here, where every service of a machine is started at once; elsewhere each is a `python -m` of its own.
+Only for running many services on one machine. In production, each service is its own `python -m`.
 """
 
 import importlib
@@ -19,18 +19,18 @@ _PRELOADED = ["services.text.app", "services.vision.app", "services.speech.app",
 
 
 class Fork:
-    """A service whose output goes to a file. Ends with this process's `stop`, by process id."""
+    """A forked service that writes its output to a file. It ends when `stop` is called."""
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
         self.name = name
         self.log = log
-        # Read by the process all are forked from, when the first is started.
+        # Read by the fork server, which starts with the first service.
         os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"})
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         self._process: ForkServerProcess = context.Process(target=_serve, args=(module, list(arguments), str(log)))
-        # Ctrl-C goes to the process all are forked from too, and would end it while it imports.
-        resource_tracker.ensure_running()  # which would let the signal through
+        # Ctrl-C reaches the fork server too, and would end it while it imports: block the signal while it starts.
+        resource_tracker.ensure_running()  # started later, it would unblock the signal
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()
@@ -45,16 +45,16 @@ class Fork:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended, or None while it runs."""
+        """The exit code, or None while it runs."""
         return self._process.exitcode
 
     def last_lines(self, count: int = 15) -> str:
-        """Returns the end of its log."""
+        """Returns the last `count` lines of its log."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-count:])
 
     def stop(self) -> int:
-        """Lets it drain, waits, and returns its exit code."""
+        """Sends SIGTERM, waits while it drains (then kills it), and returns its exit code."""
         self._process.terminate()
         self._process.join(STOP_SECONDS)
         if self._process.exitcode is None:
@@ -65,7 +65,7 @@ class Fork:
 
 
 def _serve(module: str, arguments: list[str], log: str) -> None:
-    """Runs the service `module` with its output in a file, in a session of its own."""
+    """Runs in the fork: the service `module`, in its own session, with its output in a file."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -1,4 +1,4 @@
-"""The stack on its usual ports with a real Prometheus, its boards, and callers for them to show, until Ctrl-C."""
+"""Runs the stack with a real Prometheus, its boards and example traffic, until Ctrl-C."""
 
 from collections.abc import Collection
 from contextlib import nullcontext
@@ -11,7 +11,7 @@ from local.fleet import CHECKOUT, fleet
 from local.prometheus import Prometheus
 from local.scraping import configuration, rules
 from local.stack import Ports, Stack, StackFailed
-from local.stopping import told_to_stop
+from local.stopping import stop_on_signals
 from local.tools import tool
 from local.traffic import Traffic
 
@@ -24,12 +24,12 @@ _SCRAPE_SECONDS = 3.0
 def run(console: Console, *, only: Collection[str] = (), quiet: bool = False, free: bool = False) -> None:
     """Serves all models, or `only` some, until SIGINT or SIGTERM.
 
-    When `quiet`, there are no callers but yours. `free` takes free ports instead of the usual ones.
+    `quiet` sends no example traffic. `free` uses free ports instead of the default ones.
 
     Raises:
-        StackFailed: there is no such model, a process did not start, or ended, or a port is taken.
+        StackFailed: there is no such model, a process did not start or has ended, or a port is in use.
     """
-    stop = told_to_stop()
+    stop = stop_on_signals()
     members = [member for member in fleet() if not only or member.name in only]
     if unknown := {*only} - {member.name for member in members}:
         raise StackFailed(f"There is no embedded model {', '.join(sorted(unknown))}.")
@@ -38,8 +38,8 @@ def run(console: Console, *, only: Collection[str] = (), quiet: bool = False, fr
     with Stack(ports, members) as stack:
         if not wait(console, stack, stop):
             return
-        told = configuration(ports, members, _SCRAPE_SECONDS)
-        with Prometheus(told, rules(), 0 if free else PROMETHEUS_PORT) as prometheus:
+        config = configuration(ports, members, _SCRAPE_SECONDS)
+        with Prometheus(config, rules(), 0 if free else PROMETHEUS_PORT) as prometheus:
             try:
                 server = BoardServer(prometheus, 0 if free else BOARDS_PORT)
             except OSError as error:

@@ -1,4 +1,4 @@
-"""One child process with its log."""
+"""Child processes that write their output to a log file."""
 
 import os
 import signal
@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import IO
 
 STOP_SECONDS = 20.0
-"""Time a child gets to drain before it is killed."""
+"""Time for a child to drain before it is killed."""
 
 
 class Program:
-    """A program whose output goes to a file. Ends with this process's `stop`, by process id."""
+    """A running program that writes its output to a file. It ends when `stop` is called."""
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name = name
         self.log = log
         self._file: IO[bytes] = log.open("wb")
-        # In a session of its own, so that Ctrl-C reaches only the parent, which then stops the children in order.
+        # In its own session, so that Ctrl-C reaches only the parent, which then stops the children in order.
         self._process = subprocess.Popen(
             command,
             stdout=self._file,
@@ -36,15 +36,15 @@ class Program:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended, or None while it runs."""
+        """The exit code, or None while it runs."""
         return self._process.poll()
 
     def last_lines(self, count: int = 15) -> str:
-        """Returns the end of its log."""
+        """Returns the last `count` lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
 
     def stop(self) -> int:
-        """Lets it drain, waits, and returns its exit code."""
+        """Sends SIGTERM, waits while it drains (then kills it), and returns its exit code."""
         if self.exit_code is None:
             self._process.send_signal(signal.SIGTERM)
         try:
@@ -57,7 +57,7 @@ class Program:
 
 
 class ChildProcess(Program):
-    """A `python -m MODULE …`."""
+    """A running `python -m MODULE …`."""
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
         super().__init__(name, [sys.executable, "-m", module, *arguments], log)

@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes the stack, and what it answers."""
+"""Runs a real Prometheus that scrapes the stack, and queries it."""
 
 import json
 import tempfile
@@ -21,11 +21,11 @@ START_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Series:
-    """One series of an answer."""
+    """One series of a query's result."""
 
     labels: Mapping[str, str]
     points: Sequence[tuple[float, float]]
-    """Moments and values."""
+    """(Unix time in seconds, value) pairs."""
 
     @property
     def value(self) -> float:
@@ -34,9 +34,9 @@ class Series:
 
 
 class Prometheus:
-    """The process, from start to ready to stopped, with its data in a folder that goes with it.
+    """A Prometheus process, running inside `with`, with its data in a temporary folder.
 
-    Port 0 chooses a free one: make it when everything else listens already.
+    Port 0 chooses a free port, so create it after all other processes have bound theirs.
     """
 
     def __init__(self, configuration: Mapping[str, Any], rules: Mapping[str, Any], port: int = 0) -> None:
@@ -48,12 +48,12 @@ class Prometheus:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Its base URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         folder = Path(self._folder.name)
-        # Every JSON is a YAML.
+        # JSON is valid YAML.
         (folder / "rules.yml").write_text(json.dumps(self._rules))
         (folder / "prometheus.yml").write_text(json.dumps({**self._configuration, "rule_files": ["rules.yml"]}))
         command = [
@@ -80,7 +80,7 @@ class Prometheus:
         self._folder.cleanup()
 
     def stop(self) -> None:
-        """Ends it. May be repeated."""
+        """Stops the process. May be called again."""
         if self._process is not None:
             self._process.stop()
             self._process = None
@@ -91,22 +91,22 @@ class Prometheus:
             raise StackFailed(f"Prometheus ended with code {self._process.exit_code}:\n{self._process.last_lines()}")
 
     def now(self, expression: str) -> list[Series]:
-        """Returns the newest value of each series of an expression."""
+        """Evaluates a PromQL expression now; returns its series with one point each."""
         answer = self.ask("query", query=expression)
         if answer["resultType"] == "scalar":
             return [Series({}, [_point(answer["result"])])]
         return [Series(series["metric"], [_point(series["value"])]) for series in answer["result"]]
 
     def over(self, expression: str, start: float, end: float, step: float) -> list[Series]:
-        """Returns the course of each series of an expression between two moments."""
+        """Evaluates a PromQL expression every `step` seconds from `start` to `end` (Unix time); returns its series."""
         answer = self.ask("query_range", query=expression, start=start, end=end, step=step)
         return [Series(series["metric"], [_point(value) for value in series["values"]]) for series in answer["result"]]
 
     def ask(self, what: str, **parameters: Any) -> Any:
-        """Returns the data of an answer of its API.
+        """Calls the HTTP API endpoint `what`; returns the field `data` of its answer.
 
         Raises:
-            ValueError: it found the question wrong; the message says why.
+            HTTPError: Prometheus refused the query.
         """
         query = urllib.parse.urlencode(parameters)
         with urllib.request.urlopen(f"{self.url}/api/v1/{what}?{query}", timeout=30) as answer:  # noqa: S310 - own URL

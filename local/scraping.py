@@ -1,4 +1,4 @@
-"""How Prometheus scrapes the stack: with the labels that the PodMonitors give in a cluster."""
+"""Prometheus configuration for the stack, with the labels that PodMonitors add in a cluster."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ NAMESPACE = "local"
 
 
 def configuration(ports: Ports, members: Sequence[Member], seconds: float = 1.0) -> dict[str, Any]:
-    """Returns the configuration of a Prometheus that scrapes and evaluates rules every `seconds`."""
+    """Returns a Prometheus configuration that scrapes and evaluates rules every `seconds`."""
     servers = [
         _target(port, pool=member.name, modality=member.module.removeprefix("services."))
         for member, (_, port) in zip(members, ports.services, strict=True)
@@ -27,13 +27,13 @@ def configuration(ports: Ports, members: Sequence[Member], seconds: float = 1.0)
 
 
 def rules() -> dict[str, Any]:
-    """Returns all rules, to be evaluated as often as everything else: nobody here waits for minutes."""
+    """Returns all rules, evaluated at the global interval, since intervals of minutes are too long here."""
     groups = [group for groups in rule_files().values() for group in groups]
     return {"groups": [replace(group, interval=None).document() for group in groups]}
 
 
 def _job(name: str, targets: list[dict[str, Any]]) -> dict[str, Any]:
-    # A metric's own pool and endpoint count, not the target's.
+    # `honor_labels`: a metric's own labels `pool` and `endpoint` win over the target's.
     return {"job_name": name, "honor_labels": True, "static_configs": targets}
 
 

@@ -1,11 +1,11 @@
-"""The stack on its usual ports until Ctrl-C, with what to call."""
+"""Runs the stack on its default ports until Ctrl-C, and prints example commands."""
 
 from rich.console import Console
 
 from local.demo import wait
 from local.fleet import fleet
 from local.stack import Ports, Stack
-from local.stopping import told_to_stop
+from local.stopping import stop_on_signals
 
 _WATCH_SECONDS = 1.0
 
@@ -16,7 +16,7 @@ def run(console: Console) -> None:
     Raises:
         StackFailed: a process did not start, or ended.
     """
-    stop = told_to_stop()
+    stop = stop_on_signals()
     members = fleet()
     ports = Ports.usual(len(members))
     console.print("Starting.")

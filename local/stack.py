@@ -1,4 +1,4 @@
-"""Gateway and services on the embedded models, from start to ready to stopped."""
+"""Starts a gateway and a service for each embedded model, waits until they are ready, and stops them."""
 
 import os
 import random
@@ -21,45 +21,45 @@ from local.process import ChildProcess
 from sensorium.v1.models_pb2 import MODEL_STATE_READY, ListModelsRequest
 
 STALLED_SECONDS = 300.0
-"""Once nothing further became ready for this long, a start has failed; the whole may take longer on a busy machine."""
+"""A start fails if no further model becomes ready for this long. The whole start may take longer."""
 _POLL_SECONDS = 0.1
 _CALLERS_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _FEWEST = 4096
-"""Of so many ports the free ones are drawn."""
+"""Number of ports that are sampled for free ones."""
 _NAMED = 3
 
 
 class StackFailed(Exception):
-    """A port is taken, or a process ended or did not get ready in time: then the message holds the end of its log."""
+    """A port is in use, or a process ended or did not become ready. The message holds the end of its log."""
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the processes listen on 127.0.0.1."""
+    """Ports of the processes on 127.0.0.1."""
 
     gateway: int
     gateway_metrics: int
     services: tuple[tuple[int, int], ...]
-    """For each member of the fleet one for gRPC and one for metrics."""
+    """For each member of the fleet: (gRPC port, metrics port)."""
 
     @classmethod
     def usual(cls, count: int) -> "Ports":
-        """Returns the gateway's own ports and those behind them."""
+        """Returns the gateway's default ports, and the ports after them for `count` services."""
         return cls(50050, 9050, tuple((50051 + i, 9051 + i) for i in range(count)))
 
     @classmethod
     def free(cls, count: int) -> "Ports":
-        """Returns ports nobody listens on now."""
+        """Returns unused ports."""
         gateway, metrics, *others = free_ports(2 + 2 * count)
         return cls(gateway, metrics, tuple(zip(others[::2], others[1::2], strict=True)))
 
     def must_be_free(self) -> None:
-        """Raises StackFailed where somebody listens on one of them, or has it for a connection."""
+        """Raises StackFailed if a process listens on one of them or a connection uses it."""
         for port in (self.gateway, self.gateway_metrics, *chain.from_iterable(self.services)):
             try:
                 socket.create_server(("127.0.0.1", port)).close()
             except OSError as error:
-                # The kernel gives such ports to callers too, and keeps them for a minute after the connection.
+                # A client's connection may use such a port too, and the kernel keeps it for a minute afterwards.
                 cause = (
                     "Is the stack running already?" if _answers(port) else "A connection has it: try again in a minute."
                 )
@@ -72,7 +72,7 @@ def _answers(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns so many ports of 127.0.0.1 that nobody listens on now."""
+    """Returns `count` ports of 127.0.0.1 that nothing listens on now."""
     opened: list[socket.socket] = []
     for port in random.sample(_ports_of_servers(), _FEWEST):
         with suppress(OSError):
@@ -86,7 +86,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def _ports_of_servers() -> list[int]:
-    """Returns what the kernel does not give to callers: such a port may be taken before a process listens on it."""
+    """Returns the ports outside the ephemeral range, as the kernel may give one of that to a client at any time."""
     ports = range(10_000, 65_536)
     low, high = map(int, _CALLERS_PORTS.read_text().split())
     rest = [port for port in ports if not low <= port <= high]
@@ -94,7 +94,7 @@ def _ports_of_servers() -> list[int]:
 
 
 class Child(Protocol):
-    """One process."""
+    """A process of the stack."""
 
     name: str
 
@@ -105,7 +105,7 @@ class Child(Protocol):
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended, or None while it runs."""
+        """The exit code, or None while it runs."""
         ...
 
     def last_lines(self) -> str:
@@ -113,15 +113,15 @@ class Child(Protocol):
         ...
 
     def stop(self) -> int:
-        """Lets it drain, waits, and returns its exit code."""
+        """Lets it drain, waits for its end, and returns its exit code."""
         ...
 
 
 class Stack:
-    """The processes. As a context manager it stops them on exit, the gateway first."""
+    """The processes: started on entry to `with`, stopped on exit, the gateway first."""
 
     def __init__(self, ports: Ports, members: Sequence[Member]) -> None:
-        """Raises StackFailed where somebody listens on one of `ports`, who would be taken for one of the processes."""
+        """Raises StackFailed if one of `ports` is in use: another process would be mistaken for one of the stack."""
         ports.must_be_free()
         self.ports = ports
         self.members = members
@@ -135,7 +135,7 @@ class Stack:
 
     @property
     def processes(self) -> dict[str, int]:
-        """The id of each process, by its name."""
+        """Process ids by name."""
         return {child.name: child.pid for child in self._children}
 
     def __enter__(self) -> Self:
@@ -145,7 +145,7 @@ class Stack:
             self._start(Fork, member.name, member.module, [*model, *_ports(port, metrics_port)])
             addresses.append(f"{member.name}=127.0.0.1:{port}")
         ports = _ports(self.ports.gateway, self.ports.gateway_metrics)
-        # On this machine alone, whoever tries it out may ask for the schema, as grpcurl and the like do.
+        # Reflection is for tools such as grpcurl. It is on here only because the stack serves this machine alone.
         self._start(ChildProcess, "gateway", "gateway", ["--static", ",".join(addresses), "--reflection", *ports])
         return self
 
@@ -156,7 +156,7 @@ class Stack:
         self._logs.cleanup()
 
     def stop(self) -> None:
-        """Lets every process drain and end. May be repeated."""
+        """Lets every process drain and end. May be called again."""
         if self._children:
             self._children.pop().stop()  # the gateway, which started last
         with ThreadPoolExecutor() as together:
@@ -165,20 +165,20 @@ class Stack:
         self._children.clear()
 
     def wait_ready(self) -> Iterator[str]:
-        """Yields a word on what is still awaited, a few times a second, and returns when everything is ready.
+        """Yields a line of progress every 0.1 s, until everything is ready.
 
         Raises:
-            StackFailed: a process ended, or nothing further became ready for too long.
+            StackFailed: a process ended, or no further model became ready for STALLED_SECONDS.
         """
         before, since = "", time.monotonic()
         with sensorium.Client(self.target, retry=None) as client:
-            while awaited := self._awaited(client):
+            while current := self._progress(client):
                 self.check()
-                if awaited != before:
-                    before, since = awaited, time.monotonic()
+                if current != before:
+                    before, since = current, time.monotonic()
                 elif time.monotonic() - since > STALLED_SECONDS:
-                    raise StackFailed(f"For {STALLED_SECONDS:.0f} s nothing has changed: {awaited}.")
-                yield awaited
+                    raise StackFailed(f"For {STALLED_SECONDS:.0f} s nothing has changed: {current}.")
+                yield current
                 time.sleep(_POLL_SECONDS)
 
     def check(self) -> None:
@@ -191,24 +191,24 @@ class Stack:
         self, kind: Callable[[str, str, Sequence[str], Path], Child], name: str, module: str, arguments: list[str]
     ) -> None:
         log = Path(self._logs.name) / f"{name}.log"
-        drain = ["--drain-delay-seconds", "0"]  # nobody routes to these
+        drain = ["--drain-delay-seconds", "0"]  # no load balancer has to notice the drain first
         self._children.append(kind(name, module, [*arguments, *drain], log))
 
-    def _awaited(self, client: sensorium.Client) -> str:
-        """Returns what is not ready yet, or nothing."""
+    def _progress(self, client: sensorium.Client) -> str:
+        """Returns a line of progress; empty if everything is ready."""
         try:
             models = client.models.list_models(ListModelsRequest(), timeout=2.0).models
         except sensorium.SensoriumError:
             return "the gateway is starting"
         ready = {model.identity.name for model in models if model.state == MODEL_STATE_READY}
         waiting = [member.name for member in self.members if member.name not in ready]
-        return told_of(waiting, len(self.members)) if waiting else ""
+        return progress(waiting, len(self.members)) if waiting else ""
 
 
 def element_type(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
-    """Returns the option for x86 processors without AVX-512, on which torch emulates the models' bfloat16.
+    """Returns `--dtype float32` for x86 processors without AVX-512, else nothing.
 
-    A convolution takes some fifty times as long there as in float32.
+    There, torch emulates the models' bfloat16; a convolution takes about fifty times as long as in float32.
     """
     try:
         flags = next(
@@ -219,8 +219,8 @@ def element_type(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
     return ["--dtype", "float32"] if flags and "avx512bw" not in flags else []
 
 
-def told_of(waiting: Sequence[str], of: int) -> str:
-    """Returns in one short line what is ready of so many models, and which are awaited."""
+def progress(waiting: Sequence[str], of: int) -> str:
+    """Returns one short line: how many of `of` models are ready, and which are still loading."""
     more = f" and {len(waiting) - _NAMED} more" if len(waiting) > _NAMED else ""
     named = ", ".join(waiting[:_NAMED]) + more
     return f"{of - len(waiting)} of {of} models ready, loading {named}"

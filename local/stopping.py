@@ -1,17 +1,17 @@
-"""Being told to stop."""
+"""Stopping by signal."""
 
 import signal
 import threading
 from types import FrameType
 
 
-def told_to_stop() -> threading.Event:
-    """Returns an event that SIGINT and SIGTERM set from now on."""
+def stop_on_signals() -> threading.Event:
+    """Returns an event that SIGINT and SIGTERM set, instead of ending the process."""
     stop = threading.Event()
 
-    def told(_number: int, _frame: FrameType | None) -> None:
+    def set_stop(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, told)
+        signal.signal(number, set_stop)
     return stop

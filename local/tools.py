@@ -1,4 +1,4 @@
-"""Programs that are not on PyPI: `make tools` puts them into `.tools`."""
+"""Finds programs that are not on PyPI, such as Prometheus. `make tools` installs them into `.tools`."""
 
 import shutil
 from pathlib import Path
@@ -11,10 +11,10 @@ class ToolMissing(Exception):
 
 
 def tool(name: str) -> Path:
-    """Returns where the program is.
+    """Returns the path of a program, from `.tools` or the PATH.
 
     Raises:
-        ToolMissing: it is nowhere; the message says what to do.
+        ToolMissing: it is not installed; the message says how to install it.
     """
     own = CHECKOUT / ".tools/usr/bin" / name
     if own.exists():

@@ -1,4 +1,4 @@
-"""Callers of every kind, so that there is something to see."""
+"""Example traffic for the boards: chats, calls of every task, and typical mistakes."""
 
 import itertools
 import threading
@@ -24,13 +24,13 @@ QUESTIONS = (
 )
 _PAUSE_SECONDS = 0.05
 _ROUNDS_PER_HURRY = 8
-"""Seldom enough to leave some of the budget for failures."""
+"""Rare enough to leave some of the error budget."""
 _HURRY: GenerationOptions = {"min_new_tokens": 150, "max_new_tokens": 150, "timeout": 0.1}
-"""An answer that nobody can give in that time."""
+"""Options of a call that must miss its deadline."""
 
 
 class Traffic:
-    """Inside `with`, callers ask one thing after the other: chats, all exhibits, and some mistakes."""
+    """Inside `with`, a few threads make calls in a loop: chats, all exhibits, and mistakes."""
 
     def __init__(self, target: str, members: Sequence[Member], talkers: int = 2) -> None:
         self._target = target
@@ -54,10 +54,10 @@ class Traffic:
         self._threads.shutdown()
         if error is None:
             for caller in self._calling:
-                caller.result()  # what is no error of the stack is one of the caller
+                caller.result()  # raises exceptions other than SensoriumError, which are bugs of the caller
 
     def _call(self, caller: Callable[[Client], Iterator[object]]) -> None:
-        """Calls until it is over; what fails is what there is to see."""
+        """Makes calls until the exit; ignores their errors, which the boards show."""
         with Client(self._target, timeout=60) as client:
             while not self._over.wait(_PAUSE_SECONDS):
                 with suppress(SensoriumError):
@@ -74,7 +74,7 @@ class Traffic:
             yield from EXHIBITS[member.name].ask(client, member.folder, items_of(member.folder))
 
     def _err(self, client: Client) -> Iterator[object]:
-        """Leaves a stream in the middle, forgets to say what is asked, asks for what is not there, and hurries."""
+        """Cancels a stream, sends an empty request, names an unknown model, and sets too short a deadline."""
         if self._chats:
             yield list(itertools.islice(client.text.stream_chat(QUESTIONS[0]), 3))
         for model in (*self._chats, "nobody"):

@@ -18,10 +18,10 @@ from rich.table import Table
 from benchmarks.gateway.known_endpoints import MODEL, KnownEndpoints
 from benchmarks.gateway.least_time import Work, microseconds, now
 from gateway.admission import Admission, Ask
-from gateway.answer import AnswerShape
 from gateway.config import GatewaySettings
 from gateway.labels import modality_label, task_label
 from gateway.metrics import GatewayMetrics
+from gateway.relay.answer import AnswerShape
 from sensorium.buckets import DURATION_SECONDS
 from sensorium.call_record import CallRecord
 from sensorium.rpc import consumption_of

@@ -2,10 +2,10 @@
 
 from typing import NoReturn
 
-from gateway.catalog import Catalog
 from gateway.discovery import Member
-from gateway.endpoint import Endpoint
-from gateway.router import EndpointState
+from gateway.endpoints.catalog import Catalog
+from gateway.endpoints.endpoint import Endpoint
+from gateway.endpoints.router import EndpointState
 from sensorium.v1 import models_pb2
 
 MODEL = "Qwen/Qwen3-8B"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.part import Part
+from gateway.endpoints.part import Part
 
 _SECONDS = 10.0
 """Mean time of a request; lognormal, the longest twentieth as long as all the rest."""

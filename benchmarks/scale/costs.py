@@ -16,7 +16,7 @@ from benchmarks.scale.replicas import MODEL
 from benchmarks.soak.memory import resident_mib
 from gateway.app import Gateway
 from gateway.config import GatewaySettings
-from gateway.router import EndpointState
+from gateway.endpoints.router import EndpointState
 from sensorium.v1.models_pb2 import TASK_GENERATE_TEXT
 
 _SETTLE_SECONDS = 2.0

@@ -1,4 +1,4 @@
-"""Which calls come in, when, and in what order: queues with bounds, fairness between tenants, cold starts."""
+"""Admission of calls: bounded queues, fairness between tenants, priorities, and cold starts of pools."""
 
 from gateway.admission.admission import Admission
 from gateway.admission.ask import BANDS, Ask

@@ -1,4 +1,4 @@
-"""Lets calls through to endpoints: at once while there is room, else in a fair order and for a bounded time."""
+"""Gives calls a slot at an endpoint: at once if one is free, else after a bounded wait in a fair queue."""
 
 import asyncio
 import logging
@@ -12,11 +12,11 @@ from gateway.admission.cold import ColdModels, StandIn
 from gateway.admission.lane import Lane
 from gateway.admission.lease import Lease
 from gateway.admission.line import Ticket
-from gateway.catalog import Catalog
-from gateway.config import GatewaySettings
-from gateway.endpoint import Endpoint
+from gateway.admission.settings import AdmissionSettings
+from gateway.endpoints.catalog import Catalog
+from gateway.endpoints.endpoint import Endpoint
+from gateway.endpoints.router import Choice, only_model, route
 from gateway.metrics import GatewayMetrics
-from gateway.router import Choice, only_model, route
 from sensorium import rpc
 from sensorium.errors import ModelNotReady, NoEndpoint, QueueFull, SensoriumError, TaskNotSupported
 from sensorium.v1.common_pb2 import ModelIdentity
@@ -29,46 +29,46 @@ _TICK_SECONDS = 0.25
 
 
 class Endpoints(Protocol):
-    """What it asks of the pool."""
+    """The properties of the pool that admission reads."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The pools there are, as discovery tells."""
+        """The names of all pools that discovery knows."""
         ...
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:
-        """All of them, ready or not."""
+        """All endpoints, ready or not."""
         ...
 
     @property
     def catalog(self) -> Catalog:
-        """What they serve, until one of them changes."""
+        """An index of what they serve, until one of them changes."""
         ...
 
 
 class Admission:
-    """Decides when a call gets an endpoint, and which. Belongs to the event loop."""
+    """Decides when a call gets an endpoint, and which one. Belongs to the event loop."""
 
-    def __init__(self, pool: Endpoints, metrics: GatewayMetrics, settings: GatewaySettings) -> None:
+    def __init__(self, pool: Endpoints, metrics: GatewayMetrics, settings: AdmissionSettings) -> None:
         self._pool = pool
         self._metrics = metrics
         self._settings = settings
         self._cold = ColdModels.of(settings.cold_models)
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._tick: asyncio.TimerHandle | None = None
-        for place in self._cold.stand_ins.values():
-            if place.pool not in pool.names:
-                _log.warning("--cold-models names pool %s, which no endpoint can ever be of", place.pool)
+        for stand_in in self._cold.stand_ins.values():
+            if stand_in.pool not in pool.names:
+                _log.warning("--cold-models names pool %s, which discovery does not have", stand_in.pool)
 
     @property
     def pools(self) -> tuple[str, ...]:
-        """The names of all pools, as discovery and the settings tell."""
+        """The names of all pools, those of discovery and those of `cold_models`."""
         return tuple(dict.fromkeys((*self._pool.names, *(model.pool for model in self._cold.stand_ins.values()))))
 
     @property
     def cold_tasks(self) -> frozenset[int]:
-        """The tasks of models that may be scaled to zero: calls for them come in even where no endpoint is ready."""
+        """The tasks of models that may be scaled to zero: calls for these wait even if no endpoint is ready."""
         models = (model for place in self._cold.stand_ins.values() for model in place.models.values())
         return frozenset(task for model in models for task in model.tasks)
 
@@ -77,10 +77,12 @@ class Admission:
         return model in self._cold.stand_ins
 
     async def enter(self, ask: Ask, remaining: float | None) -> Lease:
-        """Returns an endpoint for a call with so many seconds left; sets `ask.model` to the model that is meant.
+        """Waits for a slot and returns the lease on it; sets `ask.model` if it is empty. `remaining` is in seconds.
 
         Raises:
-            SensoriumError: nothing serves this, or not now, or not in time; the class says which.
+            InvalidArgument, ModelNotServed, TaskNotSupported, NoEndpoint, ModelNotReady: as `router.route`.
+            QueueFull: the queue is full, or the call has waited for `queue_seconds`.
+            DeadlineExceeded: the estimated wait is longer than `remaining`.
         """
         try:
             ask.model = ask.model or self._only_model(ask)
@@ -100,9 +102,9 @@ class Admission:
     def alternative(
         self, ask: Ask, tried: Collection[str], model: ModelIdentity | None = None
     ) -> Choice[Endpoint] | None:
-        """Returns an endpoint that was not tried yet, for a call that others have failed; None if there is none.
+        """Returns an endpoint, not in `tried`, for a call that other endpoints failed; None if there is none.
 
-        With a `model`, none that has told of another revision of it.
+        With a `model`, endpoints that report another revision of it are excluded.
         """
         if model is not None:
             others = (endpoint.address for endpoint in self._pool.endpoints if endpoint.has_another(model))
@@ -113,19 +115,19 @@ class Admission:
             return None
 
     def take(self, choice: Choice[Endpoint], ask: Ask) -> Lease:
-        """Gives a call that has waited once an alternative, even where that has no room: few calls may be retried."""
+        """Returns a lease on an `alternative` without waiting, even if it has no free slot: retries are few."""
         self._metrics.routes.labels("retry").inc()
         return Lease(self._lane(choice.endpoint.pool, ask.model), choice.endpoint, ask, self._ended)
 
     def changed(self) -> None:
-        """Looks for room, as endpoints have come, gone, or told something new."""
+        """Serves waiting calls after endpoints, their state or their models have changed."""
         self._cold.learn(self._pool.endpoints)
         self._pool.catalog.only_models.clear()
         for lane in self._waiting():
             self._serve(lane)
 
     def depths(self) -> Counter[tuple[str, str]]:
-        """Returns how many calls wait, by pool and priority. May be called in any thread."""
+        """Returns the number of waiting calls by (pool, priority band). Thread-safe."""
         depths: Counter[tuple[str, str]] = Counter()
         for lane in tuple(self._lanes.values()):
             for band, waiting in tuple(lane.line.bands.items()):
@@ -142,11 +144,11 @@ class Admission:
         ticket = Ticket(ask, begun, asyncio.get_running_loop().create_future())
         lane.line.add(ticket)
         self._serve(lane)
-        self._tick_later()
+        self._schedule_tick()
         outcome = "cancelled"
         try:
             seconds = self._settings.cold_start_seconds if cold else self._settings.queue_seconds
-            # Unlike a timeout, this cannot end in the very moment in which the call is let through.
+            # Unlike `asyncio.timeout`, this cannot lose a lease that is granted at the moment of the timeout.
             done, _ = await asyncio.wait((ticket.granted,), timeout=seconds)
             outcome = "expired" if not done else "unserved" if ticket.granted.exception() else "dispatched"
             return ticket.granted.result() if done else self._expire(lane, ask, seconds)
@@ -154,18 +156,18 @@ class Admission:
             lane.line.remove(ticket)
             waited = time.monotonic() - begun
             if outcome == "cancelled":
-                _give_back(ticket)
+                _release_unused(ticket)
                 if remaining is not None and waited >= remaining - rpc.HASTE_SECONDS:
                     outcome = "deadline"
             self._metrics.admitted(lane.pool, outcome, waited)
 
     def _expire(self, lane: Lane, ask: Ask, seconds: float) -> NoReturn:
-        """Raises the error of a call that has waited for too long."""
+        """Raises the error of a call that has waited too long: why no endpoint is ready, else QueueFull."""
         self._choose(ask)
         raise lane.full(f"The request has waited for {seconds:g} s.")
 
     def _serve(self, lane: Lane, freed: Endpoint | None = None) -> None:
-        """Lets calls of a lane through while there is room: on one endpoint, or on any of the pool."""
+        """Grants leases to waiting calls of a lane while slots are free: at `freed`, or at any endpoint of the pool."""
         while (ticket := lane.line.first()) is not None:
             ask = ticket.ask
             try:
@@ -186,7 +188,7 @@ class Admission:
         return Lease(lane, choice.endpoint, ask, self._ended)
 
     def _ended(self, lease: Lease) -> None:
-        """Judges the endpoint by how a call ended, and gives its slot to the next."""
+        """Updates the endpoint's ejection record after a call, and gives the free slot to the next one."""
         endpoint = lease.endpoint
         reason = lease.ejection.ended(lease.worked, lease.probe, lambda: self._may_eject(endpoint.pool))
         if reason:
@@ -197,15 +199,15 @@ class Admission:
                 self._serve(lane, endpoint)
 
     def _may_eject(self, pool: str) -> bool:
-        """At most half of a pool: where more fail, it is not the endpoints."""
+        """At most half of a pool is ejected: if more fail, the cause is not single endpoints."""
         members = [endpoint for endpoint in self._pool.endpoints if endpoint.pool == pool]
         return 2 * (sum(endpoint.ejection.closed for endpoint in members) + 1) <= len(members)
 
     def _waiting(self) -> list[Lane]:
         return [lane for lane in self._lanes.values() if len(lane.line)]
 
-    def _tick_later(self) -> None:
-        """While calls wait, looks now and then: an ejection that ends, and a share that grows, tell nobody."""
+    def _schedule_tick(self) -> None:
+        """Polls while calls wait: the end of an ejection and the growth of a share call nobody back."""
         if self._tick is None:
             self._tick = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._ticked)
 
@@ -213,7 +215,7 @@ class Admission:
         self._tick = None
         for lane in self._waiting():
             self._serve(lane)
-            self._tick_later()
+            self._schedule_tick()
 
     def _lane(self, pool: str, model: str) -> Lane:
         lane = self._lanes.get((pool, model))
@@ -226,20 +228,20 @@ class Admission:
         return [place for place in places if pool in ("", place.pool)]
 
     def _only_model(self, ask: Ask) -> str:
-        """Returns the one model for a task; what cold models can do is guessed only where nothing else is left."""
+        """Returns the only model for the call's tasks. Guessed tasks of cold models count only if no other fits."""
         known, tasks = self._pool.catalog.only_models, frozenset(ask.tasks)
         if tasks not in known:
-            told = [place for place in self._known() if not isinstance(place, StandIn) or place.told]
+            certain = [place for place in self._known() if not isinstance(place, StandIn) or not place.guessed]
             try:
-                known[tasks] = only_model(told, tasks)
+                known[tasks] = only_model(certain, tasks)
             except (NoEndpoint, TaskNotSupported):
                 known[tasks] = only_model(self._known(), tasks)
         return known[tasks]
 
     def _choose(self, ask: Ask, pool: str = "") -> Choice[Endpoint]:
-        """Returns the endpoint for a call, of one pool or of all; raises as the router does."""
+        """Returns the endpoint for a call, from one pool or from all. Raises as `router.route`."""
         choice = self._pool.catalog.choose(ask.model, ask.tasks, pool)
-        # Where none is ready, ejected ones are looked at, and there is time to find out what is wrong.
+        # If none is ready, the slower `route` considers ejected endpoints or raises the right error.
         return choice or self._route(self._known(pool), ask)
 
     def _route(self, known: Sequence[Known], ask: Ask, tried: Collection[str] = ()) -> Choice[Endpoint]:
@@ -248,8 +250,8 @@ class Admission:
         return cast("Choice[Endpoint]", choice)
 
 
-def _give_back(ticket: Ticket) -> None:
-    """Gives back what a caller was granted in the moment of leaving."""
+def _release_unused(ticket: Ticket) -> None:
+    """Releases a lease that was granted at the moment in which the caller cancelled."""
     if ticket.granted.done() and ticket.granted.exception() is None:
         ticket.granted.result().release()
     ticket.granted.cancel()

@@ -1,10 +1,10 @@
-"""What a call asks of admission."""
+"""A call's request for a slot, as admission sees it."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
 BANDS = ("high", "normal", "low")
-"""What priorities are called in metrics: above 0, 0, and below."""
+"""Names of priority bands in metrics: priority above 0, equal to 0, below 0."""
 
 _HIGHEST = 10
 
@@ -15,20 +15,20 @@ class Ask:
 
     tasks: Collection[int]
     model: str
-    """As the caller gave it; once it is known, the one model that an empty name means."""
+    """The model's name from the request. If empty, admission sets it to the only model for the tasks."""
     priority: int = 0
     tenant: str = ""
     size: int = 0
-    """Bytes of its request, which are held while it waits."""
+    """Size in bytes of the request, which stays in memory while the call waits."""
     slots: int = 1
-    """How many slots it takes: none where the model hardly notices it; such a call waits only for an endpoint."""
+    """Slots that it occupies. 0: the call costs the model next to nothing, and waits only if no endpoint is ready."""
 
     def __post_init__(self) -> None:
-        # Beyond the contract's range the service refuses it; until then it must not overtake anyone.
+        # The service will refuse a priority outside the contract's range; in the queue it must not overtake others.
         if not -_HIGHEST <= self.priority <= _HIGHEST:
             self.priority = 0
 
     @property
     def band(self) -> str:
-        """The name of its priority in metrics."""
+        """The priority band, one of BANDS."""
         return BANDS[1] if not self.priority else BANDS[0] if self.priority > 0 else BANDS[2]

@@ -1,21 +1,21 @@
-"""Models of pools that may have no endpoint at all."""
+"""Models of pools that may be scaled to zero, for which calls wait (`cold_models`)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from gateway.endpoints.router import EndpointState, RoutableEndpoint, ServedModel
 from gateway.labels import modality_label
-from gateway.router import EndpointState, RoutableEndpoint, ServedModel
 from sensorium.tasks import METHODS
 
 
 @dataclass
 class StandIn:
-    """Takes the place of a pool's endpoints where there are none, so that the router knows of its model."""
+    """A placeholder for the endpoints of an empty pool, so that the router knows the pool's model. Never ready."""
 
     pool: str
     models: Mapping[str, ServedModel]
-    told: bool = False
-    """Whether an endpoint has told what the model can do; until then it is guessed."""
+    guessed: bool = True
+    """Whether the model's tasks are guessed from the pool's name, as no endpoint has reported them yet."""
     address: str = ""
     state: EndpointState = EndpointState.CONNECTING
     learned: bool = True
@@ -27,14 +27,14 @@ class StandIn:
 
 @dataclass
 class ColdModels:
-    """The models of the settings, each of its pool; what they can do is remembered once an endpoint has told."""
+    """The models of `cold_models`. Their tasks are remembered once an endpoint has reported them."""
 
     stand_ins: dict[str, StandIn] = field(default_factory=lambda: dict[str, StandIn]())
-    """By model."""
+    """By model name."""
 
     @classmethod
     def of(cls, models: Iterable[str]) -> "ColdModels":
-        """Reads `POOL=MODEL` of each."""
+        """Parses `POOL=MODEL` entries."""
         found: dict[str, StandIn] = {}
         for text in models:
             pool, _, name = text.partition("=")
@@ -42,11 +42,11 @@ class ColdModels:
         return cls(found)
 
     def learn(self, endpoints: Iterable[RoutableEndpoint]) -> None:
-        """Remembers what the models can do."""
+        """Remembers the tasks that endpoints report for cold models."""
         for endpoint in endpoints:
             for name, model in endpoint.models.items():
                 if model.tasks and (known := self.stand_ins.get(name)) is not None:
-                    known.models, known.told = {name: _unready(name, model.tasks, model.base)}, True
+                    known.models, known.guessed = {name: _unready(name, model.tasks, model.base)}, False
 
 
 def _unready(name: str, tasks: frozenset[int], base: str = "") -> ServedModel:

@@ -1,19 +1,18 @@
-"""The right of one call to an endpoint."""
+"""A call's slot at an endpoint, held while the call runs there."""
 
 import time
 from collections.abc import Callable
 
 from gateway.admission.ask import Ask
 from gateway.admission.lane import Lane
-from gateway.endpoint import Endpoint
+from gateway.endpoints.endpoint import Endpoint
 
 
 class Lease:
-    """Holds the slots of a call at an endpoint from when it is made to the exit of `with`.
+    """Occupies the call's slots at an endpoint from its creation until `release` (the exit of `with`).
 
-    On the way out, `worked` tells whether the endpoint did its part, None where the call's end says nothing of that;
-    `full_seconds` for how long the endpoint has no room, 0 where it did not refuse for that, and `tokens` what the call
-    cost, 0 where nobody told.
+    Set before the release: `worked`, whether the endpoint did its part (None: unknown); `full_seconds`, for how long
+    the endpoint takes no further calls (0: it did not answer QUEUE_FULL); `tokens`, the call's cost (0: not reported).
     """
 
     def __init__(self, lane: Lane, endpoint: Endpoint, ask: Ask, ended: "Callable[[Lease], None]") -> None:
@@ -26,7 +25,7 @@ class Lease:
         self.charged = lane.tokens.value or 1.0
         self.ask = ask
         self.ejection = endpoint.ejection
-        """What judges the endpoint by this call: that of the process which was there when it began."""
+        """The ejection record when the call began. A restarted endpoint has a new one, unaffected by this call."""
         self.probe = self.ejection.dispatched()
         self._ended = ended
         endpoint.begin(ask.slots)
@@ -34,7 +33,7 @@ class Lease:
         lane.shares.serve(ask.tenant, self.charged)
 
     def answered(self) -> None:
-        """Tells that the endpoint began to answer: a probe need not wait for the end of a long stream."""
+        """Called when the endpoint begins to answer: a probe then succeeds, without waiting for the end of a stream."""
         if self.probe:
             self.probe = False
             self.ejection.ended(True, True, lambda: False)
@@ -46,7 +45,7 @@ class Lease:
         self.release()
 
     def release(self) -> None:
-        """Gives the slots back."""
+        """Frees the slots, and records duration, cost and outcome."""
         lane, ask = self.lane, self.ask
         self.endpoint.end(ask.slots)
         if self.full_seconds:

@@ -1,4 +1,4 @@
-"""The order in which calls wait."""
+"""The order of waiting calls: fair between tenants, by priority and arrival within a tenant."""
 
 from asyncio import Future
 from bisect import bisect_left, insort
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from gateway.admission.lease import Lease
 
 PRIORITY_SECONDS = 5.0
-"""A call goes before those of one priority less that came up to this much earlier, as in the services' own queues."""
+"""One step of priority outweighs this much earlier arrival, as in the services' own queues."""
 
 
 @dataclass(slots=True)
 class Ticket:
-    """A call in the line, and what it waits for."""
+    """A waiting call and the future of its lease. `arrival` is monotonic, in seconds."""
 
     ask: Ask
     arrival: float
@@ -34,16 +34,16 @@ _numbers = count()
 
 
 class Line:
-    """Calls that wait. The tenant that had least goes first, with the call that its priorities and arrivals put first.
+    """The waiting calls. The tenant with the lowest account goes first, with its first call by priority and arrival.
 
-    Priorities order a tenant's own calls: they are the caller's words, and must not take from others.
+    Priorities order only the calls of one tenant: callers choose them freely, so they must not cost other tenants.
     """
 
     def __init__(self, shares: Shares) -> None:
         self.size = 0
-        """Bytes of the requests that wait."""
+        """Bytes of the waiting requests."""
         self.bands: Counter[str] = Counter()
-        """How many wait, by priority."""
+        """Number of waiting calls by priority band."""
         self._shares = shares
         self._tenants: dict[str, list[Ticket]] = {}
         self._length = 0
@@ -52,12 +52,12 @@ class Line:
         return self._length
 
     def add(self, ticket: Ticket) -> None:
-        """Puts a call where it belongs."""
+        """Inserts a call."""
         insort(self._tenants.setdefault(ticket.ask.tenant, []), ticket, key=_place)
         self._count(ticket, 1)
 
     def remove(self, ticket: Ticket) -> None:
-        """Takes a call out, if it is there."""
+        """Removes a call, if it is there."""
         own = self._tenants.get(ticket.ask.tenant, [])
         index = bisect_left(own, ticket.place, key=_place)
         if index == len(own) or own[index] is not ticket:
@@ -68,14 +68,14 @@ class Line:
         self._count(ticket, -1)
 
     def first(self) -> Ticket | None:
-        """Returns the call that goes next; None if nobody waits."""
+        """Returns the call that goes next, without removing it; None if no call waits."""
         if not self._tenants:
             return None
         tenant = min(self._tenants, key=lambda name: (self._shares.account(name), self._tenants[name][0].place))
         return self._tenants[tenant][0]
 
     def ahead(self, ask: Ask, arrival: float) -> int:
-        """Returns how many are likely to go before a call that came now: its tenant takes turns with the others."""
+        """Estimates how many calls go before one that comes at `arrival`, if its tenant takes turns with all others."""
         own = self._tenants.get(ask.tenant, [])
         before = bisect_left(own, arrival - ask.priority * PRIORITY_SECONDS, key=lambda ticket: ticket.place[0])
         others = len(self._tenants) - bool(own)

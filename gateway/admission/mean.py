@@ -1,11 +1,11 @@
-"""A mean that follows what it measures."""
+"""A moving average."""
 
 _WEIGHT = 0.1
 _ENOUGH = 5
 
 
 class Mean:
-    """The mean of what was observed, the latest counting most; `value` is None before there was enough."""
+    """An exponential moving average (weight 0.1), which begins as the plain mean of the first ten values."""
 
     def __init__(self) -> None:
         self._mean = 0.0
@@ -13,10 +13,10 @@ class Mean:
 
     @property
     def value(self) -> float | None:
-        """The mean."""
+        """The average; None before the fifth value."""
         return self._mean if self._count >= _ENOUGH else None
 
     def observe(self, value: float) -> None:
-        """Takes one observation in."""
+        """Adds a value."""
         self._count += 1
         self._mean += (value - self._mean) * max(_WEIGHT, 1 / self._count)

@@ -1,4 +1,4 @@
-"""What each tenant has been given, so that all get equally much while they compete."""
+"""Fair sharing between tenants: counts what each has consumed, so that the one with the least goes next."""
 
 from heapq import nlargest
 
@@ -6,30 +6,30 @@ _REMEMBERED = 1024
 
 
 class Shares:
-    """Counts what tenants were given, in tokens or in whatever calls are charged in.
+    """An account for each tenant, in tokens (or in calls, for tasks that report no tokens).
 
-    A tenant's account stands at least at that of the one served last, so that nobody saves up turns while away; it is
-    charged an estimate when a call begins and the rest when it has ended, since what a call costs is known only then.
+    An account is never below that of the tenant served last, so an idle tenant does not save up turns. A call is
+    charged an estimate when it begins and the difference when it ends, as its cost is known only then.
     """
 
     def __init__(self) -> None:
         self._accounts: dict[str, float] = {}
-        self._now = 0.0
-        """The account of the tenant served last, as it stood before."""
+        self._current = 0.0
+        """The account of the tenant served last, before that call was charged."""
 
     def account(self, tenant: str) -> float:
-        """Returns what a tenant has had; the least goes first."""
-        return max(self._accounts.get(tenant, 0.0), self._now)
+        """Returns the tenant's account; the lowest goes first."""
+        return max(self._accounts.get(tenant, 0.0), self._current)
 
     def serve(self, tenant: str, cost: float) -> None:
-        """Charges a call that begins with what it is expected to cost."""
-        self._now = self.account(tenant)
-        self._accounts[tenant] = self._now + cost
+        """Charges the estimated cost of a call that begins."""
+        self._current = self.account(tenant)
+        self._accounts[tenant] = self._current + cost
         if len(self._accounts) > 2 * _REMEMBERED:
-            # Callers name tenants, without bound. Who had most is to be remembered: the others stand at `_now` anyway.
+            # Callers choose tenant names without bound. Low accounts may be dropped: they count as `_current` anyway.
             self._accounts = dict(nlargest(_REMEMBERED, self._accounts.items(), key=lambda item: item[1]))
 
     def settle(self, tenant: str, difference: float) -> None:
-        """Charges what a call cost beyond, or below, what was expected."""
+        """Charges the actual minus the estimated cost of a call, which may be negative."""
         if tenant in self._accounts:
             self._accounts[tenant] += difference

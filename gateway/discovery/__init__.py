@@ -1,4 +1,4 @@
-"""Where endpoints come from: one file per source, all of them behind `Discovery`."""
+"""Sources of endpoints (static, DNS, Kubernetes EndpointSlices), all behind the protocol `Discovery`."""
 
 from gateway.discovery.member import Member
 from gateway.discovery.places import GATEWAYS

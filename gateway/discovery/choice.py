@@ -1,4 +1,4 @@
-"""The source that the settings choose."""
+"""Makes the discovery source that the settings choose."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,15 +11,15 @@ from gateway.discovery.static import StaticDiscovery
 
 
 def discovery_of(settings: DiscoverySettings) -> Discovery:
-    """Returns the source that `settings` choose; it tells of other gateways as members of the pool GATEWAYS.
+    """Returns the source that `settings` choose. It lists the gateways too, as members of the pool GATEWAYS.
 
     Raises:
-        CannotServe: it is not there, such as Kubernetes outside a cluster without a kubeconfig.
+        CannotServe: the source cannot be used, such as Kubernetes outside a cluster and without a kubeconfig.
     """
     if settings.discovery == "dns":
         return DnsDiscovery(_hosts(settings.dns, settings), settings.dns_refresh_seconds)
     if settings.discovery == "endpointslice":
-        # Its client takes 40 MB, which other sources need not spend.
+        # Imported only here: the Kubernetes client takes 40 MB.
         from gateway.discovery.endpointslice import EndpointSliceDiscovery
 
         places = [ServicePort.parse(text) for text in settings.endpointslices]

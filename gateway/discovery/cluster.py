@@ -1,4 +1,4 @@
-"""A Kubernetes API server, asked for the EndpointSlices of some Services."""
+"""A client of the Kubernetes API that lists and watches the EndpointSlices of some Services."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from kubernetes.config import ConfigException
 from gateway.discovery.slices import SERVICE_LABEL, Slice
 from sensorium import rpc
 
-# Without types of its own.
+# The package has no type annotations.
 _kit: Any = kubernetes
 
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -26,33 +26,33 @@ _CONNECT_SECONDS = 5
 _READ_SECONDS = 30
 
 Broken = (urllib3.exceptions.HTTPError, OSError, ValueError)
-"""What a connection that fails, or ends in the middle of something, raises."""
+"""Exceptions of a connection that fails, or that breaks in the middle of an answer."""
 
 
 class Gone(Exception):
-    """The version is too old to watch from; it must be listed anew."""
+    """HTTP 410: the resource version is too old to watch from; list again."""
 
 
 class Refused(Exception):
-    """The API server answered with an error; the text says which, and what can be done."""
+    """The API server answered with another error. The message says which one, and how to fix a missing permission."""
 
 
 class Cluster:
-    """Lists and watches. For one thread; only `stop` is for others."""
+    """Lists and watches EndpointSlices, with blocking calls. For one thread; only `stop` is thread-safe."""
 
     def __init__(self, namespace: str | None, services: Collection[str]) -> None:
         """Reads the pod's own credentials or, outside a cluster, the kubeconfig.
 
         Raises:
-            CannotServe: there is neither, or it cannot be used.
+            CannotServe: neither exists, or they cannot be used.
         """
         settings = _kit.client.Configuration()
         try:
             home = _configure(settings)
         except (ConfigException, OSError) as error:
-            raise rpc.CannotServe(f"There is no way to a Kubernetes cluster: {error}") from error
+            raise rpc.CannotServe(f"No Kubernetes cluster is configured: {error}") from error
         self.namespace = namespace or home
-        # The thread that asks has its own way of trying again; and what goes silent is found out by TCP.
+        # The calling thread has its own retries. TCP keepalive detects a peer that went silent.
         settings.retries = False
         settings.keep_alive = True
         self._list = _kit.client.DiscoveryV1Api(_kit.client.ApiClient(settings)).list_namespaced_endpoint_slice
@@ -61,11 +61,11 @@ class Cluster:
         self._stopped = False
 
     def list(self) -> tuple[list[Slice], str]:
-        """Returns the slices and the version they are of.
+        """Returns the slices and their resource version.
 
         Raises:
-            Refused: the API server does not tell.
-            Broken: it was not reached.
+            Gone, Refused: the API server answered with an error.
+            Broken: the connection failed.
         """
         with self._asked("list") as response:
             listed = json.loads(response.data)
@@ -73,32 +73,32 @@ class Cluster:
 
     @contextmanager
     def watch(self, version: str, seconds: float) -> Generator[Iterator[dict[str, Any]]]:
-        """Watches for about so many seconds from a version on. Yields the events, once the API server has agreed.
+        """Watches for about `seconds` from a resource version on. Yields an iterator of watch events.
 
         Raises:
-            Gone, Refused, Broken: when it begins, and while events are read.
+            Gone, Refused, Broken: on entry, and while events are read.
         """
         seconds = math.ceil(seconds)
-        told = {"watch": True, "allow_watch_bookmarks": True, "resource_version": version, "timeout_seconds": seconds}
-        with self._asked("watch", read_seconds=seconds + _READ_SECONDS, **told) as response:
+        query = {"watch": True, "allow_watch_bookmarks": True, "resource_version": version, "timeout_seconds": seconds}
+        with self._asked("watch", read_seconds=seconds + _READ_SECONDS, **query) as response:
             self._response = response
             try:
-                # Whoever stops this sets the flag and then looks for the response.
+                # `stop` sets the flag before it reads `_response`, so one of the two always ends the watch.
                 yield iter(()) if self._stopped else map(_event, _lines(response))
             finally:
                 self._response = None
 
     def stop(self) -> None:
-        """Ends the watch that is going on, and any later one at once."""
+        """Ends the running watch, and makes any later one end at once. Thread-safe."""
         self._stopped = True
         if (response := self._response) is not None:
-            # The thread may be done with it at this moment.
+            # The other thread may be closing it at this moment.
             with suppress(RuntimeError, ValueError, OSError):
                 response.shutdown()
 
     @contextmanager
-    def _asked(self, verb: str, *, read_seconds: int = _READ_SECONDS, **told: Any) -> Generator[Any]:
-        # Bare JSON: the client's own classes refuse the null that stands for no endpoints, and take ten times as long.
+    def _asked(self, verb: str, *, read_seconds: int = _READ_SECONDS, **query: Any) -> Generator[Any]:
+        # Raw JSON: the client's classes refuse `endpoints: null` (a Service without pods), and are ten times slower.
         timeouts = (_CONNECT_SECONDS, read_seconds)
         try:
             response = self._list(
@@ -106,7 +106,7 @@ class Cluster:
                 label_selector=self._selector,
                 _preload_content=False,
                 _request_timeout=timeouts,
-                **told,
+                **query,
             )
         except ApiException as error:
             failure: Any = error
@@ -128,7 +128,7 @@ class Cluster:
 
 
 def _configure(settings: Any) -> str:
-    """Fills in where the API server is and who asks; returns the namespace of the pod or of the kubeconfig."""
+    """Fills in the API server and credentials; returns the namespace of the pod or of the kubeconfig's context."""
     if "KUBERNETES_SERVICE_HOST" in environ:
         _kit.config.load_incluster_config(client_configuration=settings)
         return _POD_NAMESPACE.read_text().strip()
@@ -139,7 +139,7 @@ def _configure(settings: Any) -> str:
 
 
 def _lines(response: Any) -> Iterator[bytes]:
-    """Yields whole lines; what a connection leaves unfinished is dropped."""
+    """Yields whole lines. An unfinished last line is dropped."""
     rest = b""
     for piece in response.stream(amt=None, decode_content=True):
         *lines, rest = (rest + piece).split(b"\n")

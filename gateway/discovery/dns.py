@@ -1,4 +1,4 @@
-"""Endpoints that a name resolves to, as that of a headless Service does."""
+"""Discovery by DNS: the addresses of a name, such as that of a headless Service, are the endpoints."""
 
 import asyncio
 import logging
@@ -12,11 +12,11 @@ from gateway.discovery.places import GATEWAYS, HostPort, pools_of
 _log = logging.getLogger("gateway")
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
-"""Returns the addresses of a name, IPv6 without brackets; raises OSError where it cannot say."""
+"""Returns the addresses of a name, IPv6 without brackets. Raises OSError if the lookup fails."""
 
 
 class DnsDiscovery:
-    """The addresses of names, looked up again and again. A lookup that fails leaves the last answer standing."""
+    """Looks names up periodically. If a lookup fails, the last answer stays valid."""
 
     def __init__(self, places: Sequence[HostPort], refresh_seconds: float, resolve: Resolve | None = None) -> None:
         self.pools = pools_of(places)
@@ -27,7 +27,7 @@ class DnsDiscovery:
         self._failing: set[HostPort] = set()
 
     async def snapshots(self) -> AsyncGenerator[frozenset[Member]]:
-        """Yields the members when a first name was resolved, and again whenever an answer has changed."""
+        """Yields all members once the first name was resolved, and again after each change."""
         last: frozenset[Member] | None = None
         while True:
             await asyncio.gather(*map(self._ask, self._places))
@@ -35,7 +35,7 @@ class DnsDiscovery:
             if any(place.pool != GATEWAYS for place in self._answers) and members != last:
                 yield members
                 last = members
-            # Gateways that started together are not to ask together.
+            # Jitter, so that gateways started together do not ask together.
             await asyncio.sleep(self._refresh_seconds * random.uniform(0.75, 1.25))  # noqa: S311
 
     async def _ask(self, place: HostPort) -> None:
@@ -44,7 +44,7 @@ class DnsDiscovery:
         except OSError as error:
             if place not in self._failing:
                 self._failing.add(place)
-                _log.warning("looking up %s fails, the last answer stands: %s", place.host, error)
+                _log.warning("looking up %s fails, its last answer stays in use: %s", place.host, error)
         else:
             if place in self._failing:
                 self._failing.remove(place)
@@ -60,17 +60,17 @@ class DnsDiscovery:
 
 
 async def look_up(name: str) -> Sequence[str]:
-    """Asks the system's resolver, off the loop. Returns IPv4 addresses, or IPv6 ones where there are no others.
+    """Asks the system's resolver, in a thread. Returns the IPv4 addresses, or the IPv6 ones if there are no others.
 
-    The answer for a Service with both holds every replica twice, and does not tell which two addresses are one.
+    A dual-stack Service has two addresses for each replica, and DNS does not say which two belong together.
 
     Raises:
-        OSError: there is no answer. That a name has no addresses is one; that there is no such name is none.
+        OSError: the lookup failed, or the name does not exist. A name without addresses gives an empty result instead.
     """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        # What a headless Service without a ready replica answers.
+        # The answer for a headless Service without a ready replica.
         if error.errno == socket.EAI_NODATA:
             return ()
         raise

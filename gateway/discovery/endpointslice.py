@@ -1,4 +1,4 @@
-"""Endpoints of Kubernetes Services, as their EndpointSlices tell."""
+"""Discovery by Kubernetes: the EndpointSlices of Services, watched in a thread."""
 
 import asyncio
 import logging
@@ -14,14 +14,14 @@ from gateway.discovery.slices import Slice, members_of, mistakes_in
 
 _log = logging.getLogger("gateway")
 
-_FAREWELL_SECONDS = 1.0
+_JOIN_SECONDS = 1.0
 
 
 class EndpointSliceDiscovery:
-    """The endpoints of some Services in one namespace. The API server is asked in a thread, as its client blocks."""
+    """The endpoints of some Services in one namespace. The Kubernetes client blocks, so it runs in a thread."""
 
     def __init__(self, places: Sequence[ServicePort], namespace: str | None, resync_seconds: float) -> None:
-        """Finds the cluster.
+        """Reads the cluster's configuration.
 
         Raises:
             CannotServe: there is none.
@@ -33,19 +33,19 @@ class EndpointSliceDiscovery:
         self._warned: list[str] = []
 
     async def snapshots(self) -> AsyncGenerator[frozenset[Member]]:
-        """Yields the members when they were listed, and again whenever they change. May be called once."""
+        """Yields all members after the first list, and again after each change. May be called once."""
         loop = asyncio.get_running_loop()
         newest: asyncio.Queue[frozenset[Member]] = asyncio.Queue()
 
-        def tell(slices: Collection[Slice]) -> None:
+        def report(slices: Collection[Slice]) -> None:
             members = members_of(slices, self._places)
             self._warn(slices)
-            # The loop may have ended before the thread did.
+            # The loop may be closed before the thread ends.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(newest.put_nowait, members)
 
-        follower = Follower(self._cluster, self._resync_seconds, tell)
-        # A daemon, as it may hang in a connection for longer than the process should.
+        follower = Follower(self._cluster, self._resync_seconds, report)
+        # A daemon thread: a connection that hangs must not keep the process alive.
         thread = threading.Thread(target=follower.run, name="endpointslices", daemon=True)
         thread.start()
         try:
@@ -59,10 +59,10 @@ class EndpointSliceDiscovery:
                     yield members
         finally:
             follower.stop()
-            await asyncio.to_thread(thread.join, _FAREWELL_SECONDS)
+            await asyncio.to_thread(thread.join, _JOIN_SECONDS)
 
     def _warn(self, slices: Collection[Slice]) -> None:
-        """Logs, once, what is probably a mistake in a manifest."""
+        """Logs each probable mistake in a manifest once."""
         mistakes = mistakes_in(slices, self._places)
         for mistake in mistakes:
             if mistake not in self._warned:

@@ -1,4 +1,4 @@
-"""How settings name the endpoints of a pool: `[POOL=]HOST:PORT`, `[POOL=]SERVICE[:PORTNAME]`."""
+"""Parses where a pool's endpoints are, as settings name it: `[POOL=]HOST:PORT` or `[POOL=]SERVICE[:PORTNAME]`."""
 
 import re
 from collections.abc import Iterable
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 DEFAULT_POOL = "default"
 DEFAULT_PORT_NAME = "grpc"
 GATEWAYS = ""
-"""The pool of the gateways themselves; settings cannot name another one so."""
+"""Pool name of the gateways themselves. Settings cannot contain it, as a name there is never empty."""
 
-# As Kubernetes names Services and their ports.
+# Kubernetes' syntax for names of Services and ports.
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _POOL = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True)
 class HostPort:
-    """A host, by name or by address, and its port."""
+    """A host, by name or by address, and a port."""
 
     pool: str
     host: str
@@ -33,7 +33,7 @@ class HostPort:
         """Reads `[POOL=]HOST:PORT`.
 
         Raises:
-            ValueError: it is not that; the text says so in half a sentence.
+            ValueError: the text has another form; the message says so, for pydantic to prefix with the setting.
         """
         pool, rest = _split_pool(text)
         host, _, port = rest.rpartition(":")
@@ -56,7 +56,7 @@ class ServicePort:
         """Reads `[POOL=]SERVICE[:PORTNAME]`.
 
         Raises:
-            ValueError: it is not that; the text says so in half a sentence.
+            ValueError: the text has another form; the message says so, for pydantic to prefix with the setting.
         """
         pool, rest = _split_pool(text)
         service, colon, port_name = rest.partition(":")
@@ -66,7 +66,7 @@ class ServicePort:
 
 
 def pools_of(places: Iterable[HostPort | ServicePort]) -> tuple[str, ...]:
-    """Returns the names of the pools of endpoints, in order."""
+    """Returns the sorted names of the pools of endpoints, without GATEWAYS."""
     return tuple(sorted({place.pool for place in places} - {GATEWAYS}))
 
 

@@ -1,4 +1,4 @@
-"""What the gateway can be told of where its endpoints are."""
+"""Settings of discovery: where the endpoints, and the other gateways, are."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -14,13 +14,13 @@ _PLACES: dict[str, tuple[str, Callable[[str], HostPort | ServicePort]]] = {
     "dns": ("dns", HostPort.parse),
     "endpointslices": ("endpointslice", ServicePort.parse),
 }
-"""By setting: the discovery it belongs to, and how one of its parts is read."""
+"""By setting: the discovery it belongs to, and the parser of one entry."""
 
 _USED_BY = {"dns_refresh_seconds": "dns", "namespace": "endpointslice", "resync_seconds": "endpointslice"}
 
 
 class DiscoverySettings(rpc.ServerSettings):
-    """Where endpoints come from. What the chosen source does not use is refused, as somebody expects it to count."""
+    """Where endpoints come from. Settings that the chosen source does not use are refused, as they have no effect."""
 
     discovery: Literal["static", "dns", "endpointslice"] = Field(
         "static", description="Where endpoints come from: static, dns or endpointslice."
@@ -44,22 +44,22 @@ class DiscoverySettings(rpc.ServerSettings):
     namespace: str | None = Field(
         None,
         min_length=1,
-        description="With --discovery endpointslice: where the Services are; absent: beside the pod.",
+        description="With --discovery endpointslice: namespace of the Services; absent: the pod's own.",
     )
     resync_seconds: float = Field(
-        300.0, ge=1, description="With --discovery endpointslice: lists anew this often, whatever the watch has told."
+        300.0, ge=1, description="With --discovery endpointslice: repeats the full list this often, beside the watch."
     )
 
     gateways: rpc.CommaSeparated = Field(
         (),
-        description="Where the gateways of these endpoints are, this one too, in the form of the discovery's endpoints "
-        "without a pool. Where there are many, each chooses among a part of the endpoints first.",
+        description="Where all gateways of these endpoints are, including this one: entries as for the endpoints of "
+        "the chosen discovery, but without a pool. If there are many, each gateway prefers a part of the endpoints.",
     )
     own_host: str | None = Field(
-        None, min_length=1, description="Address, without a port, by which --gateways tells of this gateway."
+        None, min_length=1, description="This gateway's own address among --gateways, without a port."
     )
     gateways_per_endpoint: int = Field(
-        10, ge=1, description="With --gateways: how many gateways choose each endpoint first; fewer choose among all."
+        10, ge=1, description="With --gateways: how many gateways prefer each endpoint; with fewer, all use all."
     )
 
     @field_validator("static", "dns", "endpointslices")
@@ -84,7 +84,7 @@ class DiscoverySettings(rpc.ServerSettings):
         parse = next(parse for source, parse in _PLACES.values() if source == info.data.get("discovery", "static"))
         for place in places:
             if "=" in place:
-                raise ValueError(f"{place!r} names a pool; gateways are of none")
+                raise ValueError(f"{place!r} names a pool; gateways have none")
             parse(place)
         return places
 
@@ -106,4 +106,4 @@ class DiscoverySettings(rpc.ServerSettings):
 
 
 def _unused(chosen: Any) -> str:
-    return f"it is not used with --discovery {chosen}; leave it out, or choose another discovery"
+    return f"it has no effect with --discovery {chosen}; remove it, or choose another discovery"

@@ -1,4 +1,4 @@
-"""From the EndpointSlices of Kubernetes, as JSON, to members. Pure."""
+"""Converts Kubernetes' EndpointSlices, as JSON, to members. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,9 +16,9 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 def members_of(slices: Iterable[Slice], places: Sequence[ServicePort]) -> frozenset[Member]:
     """Returns the endpoints of the Services; no two have the same address.
 
-    Of a replica with addresses of both families, IPv4 counts. Where slices differ about a replica, as they may while an
-    endpoint moves from one to another, it is as good as the worse of them. Where two replicas have one address, as when
-    it was given to a new one before the old one's slice had been written, the address is that of the better one.
+    A dual-stack replica counts once, by its IPv4 address. If slices disagree about a replica, as while it moves from
+    one to another, its worst conditions count. If two replicas have the same address, as while the slice of the old one
+    is not updated yet, the better one (ready before not ready before terminating) gets it.
     """
     slices = list(slices)
     found: dict[str, Member] = {}
@@ -31,21 +31,21 @@ def members_of(slices: Iterable[Slice], places: Sequence[ServicePort]) -> frozen
 
 
 def mistakes_in(slices: Iterable[Slice], places: Sequence[ServicePort]) -> list[str]:
-    """Returns a sentence for each place that no endpoint will ever come from as things stand."""
+    """Returns a clause for each place whose Service or port name seems to be wrong, for the log."""
     slices = list(slices)
-    sentences: list[str] = []
+    mistakes: list[str] = []
     for place in places:
         own = _slices_of(slices, place)
         if not own:
-            # Kubernetes writes an empty one for a Service without replicas.
-            sentences.append(f"there is no EndpointSlice of a Service called {place.service}")
+            # A Service without replicas has an empty slice, so none at all means a wrong name.
+            mistakes.append(f"there is no EndpointSlice of a Service called {place.service}")
         elif any(piece.get("endpoints") and _port(piece, place) is None for piece in own):
-            sentences.append(f"Service {place.service} has endpoints without a port called {place.port_name}")
-    return sentences
+            mistakes.append(f"Service {place.service} has endpoints without a port called {place.port_name}")
+    return mistakes
 
 
 def _slices_of(slices: Iterable[Slice], place: ServicePort) -> list[Slice]:
-    """Returns the slices of a Service, those of IPv4 first."""
+    """Returns the slices of a Service, IPv4 first, then by name."""
     own = [piece for piece in slices if _object(piece["metadata"].get("labels")).get(SERVICE_LABEL) == place.service]
     return sorted(own, key=lambda piece: (piece.get("addressType") != "IPv4", piece["metadata"]["name"]))
 
@@ -71,9 +71,9 @@ def _replicas(slices: Iterable[Slice], place: ServicePort) -> Iterable[Member]:
 
 
 def _member(endpoint: Mapping[str, Any], bracketed: bool, port: int, pool: str) -> Member:
-    # All addresses of one endpoint are the same to a caller, says the API, and only the first is ever used.
+    # By the API, the addresses of one endpoint are interchangeable, and only the first is ever used.
     host = endpoint["addresses"][0]
-    # `serving` decides nothing: what is not ready gets no new work even if it serves, and what it has goes on anyway.
+    # `serving` is ignored: an endpoint that is not ready gets no new calls, and its running calls continue anyway.
     conditions = _object(endpoint.get("conditions"))
     return Member(
         address=f"[{host}]:{port}" if bracketed else f"{host}:{port}",
@@ -97,7 +97,7 @@ def _port(piece: Slice, place: ServicePort) -> int | None:
 
 
 def _object(value: Any) -> Mapping[str, Any]:
-    """Returns `value`, or nothing where it is null."""
+    """Returns `value`, or an empty mapping if it is null."""
     return value or {}
 
 

@@ -1,4 +1,4 @@
-"""What every source of endpoints can do."""
+"""The interface of all discovery sources."""
 
 from collections.abc import AsyncGenerator
 from typing import Protocol
@@ -7,16 +7,16 @@ from gateway.discovery.member import Member
 
 
 class Discovery(Protocol):
-    """A source of endpoints."""
+    """A source of endpoints. Its snapshots are read on the event loop."""
 
     @property
     def pools(self) -> tuple[str, ...]:
-        """The names of all pools, those without an endpoint too."""
+        """The names of all pools, including those without an endpoint."""
         ...
 
     def snapshots(self) -> AsyncGenerator[frozenset[Member]]:
-        """Yields all members at once, and again whenever they change; no two have the same address. Does not end.
+        """Yields the set of all members, and the whole set again after each change. No two have the same address.
 
-        A source that cannot be asked is silent: what it told last still holds.
+        Never ends. While the source cannot be reached it yields nothing, and the last snapshot stays valid.
         """
         ...

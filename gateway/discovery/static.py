@@ -1,4 +1,4 @@
-"""Endpoints that never change."""
+"""Discovery by settings: a fixed list of endpoints."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
@@ -16,6 +16,6 @@ class StaticDiscovery:
         self.pools = pools_of(places)
 
     async def snapshots(self) -> AsyncGenerator[frozenset[Member]]:
-        """Yields the members once."""
+        """Yields the members once, then waits for ever."""
         yield self._members
         await asyncio.Event().wait()

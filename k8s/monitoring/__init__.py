@@ -1,1 +1,1 @@
-"""Rules and boards, as code: `python -m k8s.monitoring` writes what is committed beside it."""
+"""Prometheus rules and Grafana boards as code. `python -m k8s.monitoring` writes the generated files beside it."""

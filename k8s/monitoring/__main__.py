@@ -1,4 +1,4 @@
-"""Writes rules and boards: `python -m k8s.monitoring`."""
+"""`python -m k8s.monitoring`: writes all rule files and boards."""
 
 from k8s.monitoring.files import contents
 

@@ -1,4 +1,4 @@
-"""Boards: rows of panels, laid out, and how Grafana reads them."""
+"""Boards: layout of rows and panels, and their JSON for Grafana."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ ROW_HEIGHT = 1
 
 @dataclass(frozen=True)
 class Row:
-    """Panels under one title, from the left to the right and then below."""
+    """Panels under one title, laid out from left to right, then in further lines."""
 
     title: str
     panels: Sequence[Panel]
@@ -21,13 +21,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Variable:
-    """A choice at the board's top: the values of `label` that `metric` has."""
+    """A dashboard variable: the values of `label` in the series of `metric`."""
 
     label: str
     metric: str
 
     def document(self) -> dict[str, Any]:
-        """Returns the variable as Grafana reads it."""
+        """Returns the variable in Grafana's JSON model."""
         query = f"label_values({self.metric}, {self.label})"
         return {
             "name": self.label,
@@ -40,7 +40,7 @@ class Variable:
             "sort": 1,
             "multi": True,
             "includeAll": True,
-            # Matches series without the label too, as a Prometheus outside a cluster has them.
+            # Also matches series without the label, as outside a cluster.
             "allValue": ".*",
             "current": {"text": "All", "value": "$__all"},
         }
@@ -48,7 +48,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Placed:
-    """A panel, or the title of a row, and where it is."""
+    """A panel, or the title of a row, with its place in Grafana's grid units (24 columns)."""
 
     what: Panel | str
     x: int
@@ -59,7 +59,7 @@ class Placed:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """One board. `name` is its file's, and in its address."""
+    """One board. `name` is the name of its file and part of its URL."""
 
     name: str
     title: str
@@ -73,7 +73,7 @@ class Board:
         return [panel for row in self.rows for panel in row.panels]
 
     def placed(self) -> Iterator[Placed]:
-        """Yields rows and panels with their places. Panels of a line are as high as its highest leaves room for."""
+        """Yields rows and panels with their places. A line is as high as its highest panel."""
         y = 0
         for row in self.rows:
             yield Placed(row.title, 0, y, WIDTH, ROW_HEIGHT)

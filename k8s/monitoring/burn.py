@@ -1,7 +1,7 @@
-"""Recordings of what the objectives count, and alerts on how fast their budgets burn.
+"""Recording rules of the objectives' events, and multi-window alerts on the burn rates of their error budgets.
 
-A burn rate of 1 spends the budget in exactly the period. Each alert asks a long window, so that a blip alarms nobody,
-and a short one, so that it ends soon after its cause.
+A burn rate of 1 uses up the budget in exactly the period. Each alert checks a long window, so that a short disturbance
+does not fire it, and a short window, so that it resolves soon after its cause is gone.
 """
 
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from k8s.monitoring.objectives import DAYS, HOURS, OBJECTIVES, Objective, errors
 from k8s.monitoring.rule import Alert, Group, Recording
 
 LEAST_EVENTS = 20
-"""In the long window, for an alert: of a handful, one failure is a large share and says nothing."""
+"""Minimum number of events in an alert's long window: of a handful, one failure would be a large share."""
 
 _BASE = "30m"
 _DAYS_INTERVAL = "2m"
-"""Days do not change from one scrape to the next; more than 5 minutes, and Prometheus would call the series stale."""
+"""Windows of days change slowly. Above 5 minutes, Prometheus would treat the series as stale."""
 
 SECONDS = {"1h": 3600, "6h": 6 * 3600, "1d": 86400, "3d": 3 * 86400}
 
 
 @dataclass(frozen=True)
 class Burn:
-    """How fast a budget burns, over which windows, and what is done about it."""
+    """One alert threshold: burn rate, long and short window, `for` duration, and severity."""
 
     factor: float
     long: str
@@ -32,7 +32,7 @@ class Burn:
 
     @property
     def spent(self) -> float:
-        """The share of the period's budget that is gone when the long window is full."""
+        """Fraction of the 30 days' budget that this rate uses up in the long window."""
         return self.factor * SECONDS[self.long] / (30 * 86400)
 
 
@@ -45,7 +45,7 @@ BURNS = (
 
 
 def of_hours() -> Iterator[Recording]:
-    """Yields, for every window of hours, events and bad ones of each objective, and the share of all that were bad."""
+    """Yields, for each window of hours, the rates of events and bad events of each objective, and the bad fraction."""
     for window in HOURS:
         for objective in OBJECTIVES:
             labels = {"slo": objective.slo}
@@ -55,9 +55,9 @@ def of_hours() -> Iterator[Recording]:
 
 
 def of_days() -> Iterator[Recording]:
-    """Yields the same for windows of days, from what was recorded for a shorter one.
+    """Yields the same for windows of days, as averages of the recordings for 30 minutes.
 
-    Of the metrics themselves there are too many samples in 30 days: one series for each gateway, task, model and code.
+    The raw metrics have too many samples in 30 days: one series for each gateway, task, model and code.
     """
     for window in DAYS:
         for recorded in (events, errors):
@@ -66,14 +66,14 @@ def of_days() -> Iterator[Recording]:
 
 
 def _share(window: str) -> Recording:
-    # A model without events has no share.
+    # A model without events has no ratio.
     return Recording(record=ratio(window), expr=f"{errors(window)}\n/\n({events(window)} > 0)")
 
 
 def alert(objective: Objective, burn: Burn) -> Alert:
-    """Returns the alert on one objective and one pace of burning."""
+    """Returns the alert for one objective and one threshold."""
     limit = round(burn.factor * objective.budget, 10)
-    assert limit < 1, "no share of bad events is over 1: this alert could never fire"
+    assert limit < 1, "a ratio of bad events is at most 1, so this alert could never fire"
     which = f'{{slo="{objective.slo}"}}'
     least = f"{events(burn.long)}{which} * {SECONDS[burn.long]} >= {LEAST_EVENTS}"
     return Alert(
@@ -81,9 +81,9 @@ def alert(objective: Objective, burn: Burn) -> Alert:
         expr=f"{ratio(burn.long)}{which} > {limit}\nand\n{ratio(burn.short)}{which} > {limit}\nand\n{least}",
         lasting=burn.lasting,
         severity=burn.severity,
-        summary=f"{{{{ $labels.model }}}} spends its budget of {objective.slo} {burn.factor:g} times too fast.",
+        summary=f"{{{{ $labels.model }}}} burns its error budget of {objective.slo} {burn.factor:g} times too fast.",
         description=(
-            f"{{{{ $value | humanizePercentage }}}} of events of the last {burn.long} were bad; promised are "
+            f"{{{{ $value | humanizePercentage }}}} of events of the last {burn.long} were bad; the objective is "
             f"{objective.share:.1%} of {objective.promise} over 30 days. At this pace {burn.spent:.0%} of the budget "
             f"is gone in {burn.long}."
         ),
@@ -92,7 +92,7 @@ def alert(objective: Objective, burn: Burn) -> Alert:
 
 
 def groups() -> list[Group]:
-    """Returns the groups of recordings, and one of alerts for each objective."""
+    """Returns the groups of recording rules, and one group of alerts for each objective."""
     families = (
         Group(f"sensorium-{objective.slo.replace('_', '-')}-burn", [alert(objective, burn) for burn in BURNS])
         for objective in OBJECTIVES

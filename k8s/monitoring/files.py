@@ -1,4 +1,4 @@
-"""What is written, and where: rules for any Prometheus, the same for its operator, boards for Grafana."""
+"""The generated files: rule files for Prometheus, a PrometheusRule for its operator, and boards for Grafana."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ HEAD = "# Written by `make monitoring` from k8s/monitoring/*.py.\n"
 
 
 def rule_files() -> dict[str, list[Group]]:
-    """Returns the groups of each file of rules, by its name."""
+    """Returns the rule groups by name of their file."""
     return {
         "slo": burn.groups(),
         "pools": [pools.group()],
@@ -23,7 +23,7 @@ def rule_files() -> dict[str, list[Group]]:
 
 
 def contents() -> dict[Path, str]:
-    """Returns the text of every file."""
+    """Returns the text of every generated file, by path."""
     files = rule_files()
     written = {FOLDER / f"rules/{name}.yaml": _yaml(_rules(groups)) for name, groups in files.items()}
     every = [group for groups in files.values() for group in groups]
@@ -45,7 +45,7 @@ def _for_operator(groups: list[Group]) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as such."""
+    """Writes multi-line strings in block style."""
 
 
 def _text(_: yaml.SafeDumper, text: str) -> yaml.Node:

@@ -1,4 +1,4 @@
-"""What is promised to callers. Recording rules, burn alerts and boards take every figure from here."""
+"""The service level objectives. Recording rules, burn alerts and boards take every figure from here."""
 
 from dataclasses import dataclass
 
@@ -13,37 +13,37 @@ OUR_FAULT = (
     "UNAVAILABLE",
     "DATA_LOSS",
 )
-"""Codes that count against availability. All others but OK are the caller's own doing and do not count at all: a client
-that sends nonsense neither spends the budget nor hides what others suffer."""
+"""gRPC codes that count against availability. The others (except OK) are caused by the caller and are not counted, so
+that a client's invalid requests neither use up the budget nor hide failures of others."""
 
 HOURS = ("5m", "30m", "1h", "2h", "6h")
 DAYS = ("1d", "3d", "30d")
-"""Windows over which good and bad events are counted; the last is the one the objectives are stated for."""
+"""Windows over which events are counted. The last one is the period of the objectives."""
 
 PERIOD = DAYS[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """A share of events, by model, that must be good over the period."""
+    """A fraction of events, per model, that must be good over the period."""
 
     slo: str
     """Its name, in the label `slo`."""
     alert: str
     share: float
-    """Of events that must be good, in (0, 1)."""
+    """Fraction of events that must be good, in (0, 1)."""
     promise: str
-    """What a good event is, for people."""
+    """Text that says what a good event is."""
     events: str
-    """Events per second over WINDOW, by model."""
+    """PromQL: events per second over WINDOW, by model."""
     bad: str
-    """Bad events per second over WINDOW, by model; 0 where all are good."""
+    """PromQL: bad events per second over WINDOW, by model; 0 (not absent) if all are good."""
     threshold: float | None = None
-    """Seconds that a good event takes at most, where it is about time."""
+    """Longest duration of a good event in seconds; None for objectives that are not about time."""
 
     @property
     def budget(self) -> float:
-        """The share of events that may be bad."""
+        """Fraction of events that may be bad."""
         return round(1 - self.share, 10)
 
 
@@ -65,8 +65,8 @@ def _availability(share: float) -> Objective:
 
 
 def _latency(slo: str, alert: str, histogram: str, threshold: float, share: float, promise: str) -> Objective:
-    """`threshold` is an edge of the histogram's buckets: anything else could not be counted. `promise` takes it in."""
-    # Services export the same histogram without a model; the gateway's is what the caller saw.
+    """`threshold`, in seconds, must be a bucket edge of the histogram; it is formatted into `promise`."""
+    # Services export the same histogram without a model. The gateway's is what callers see.
     events = f'sum by ({BY_MODEL}) (rate({histogram}_count{{model!=""}}[WINDOW]))'
     good = f'sum by ({BY_MODEL}) (rate({histogram}_bucket{{model!="", le="{threshold}"}}[WINDOW]))'
     return Objective(
@@ -95,21 +95,21 @@ TOKEN_PACE = _latency(
     "gen_ai_server_time_per_output_token_seconds",
     0.1,
     0.99,
-    "streams whose tokens behind the first came every {:g} s or sooner, on average",
+    "streams whose tokens after the first came every {:g} s or sooner, on average",
 )
 OBJECTIVES = (AVAILABILITY, FIRST_TOKEN, TOKEN_PACE)
 
 
 def ratio(window: str) -> str:
-    """Returns the recorded share of bad events over `window`, by model and objective."""
+    """Returns the name of the recorded ratio of bad events over `window`, by model and objective."""
     return f"model:sensorium_slo_errors:ratio_rate{window}"
 
 
 def errors(window: str) -> str:
-    """Returns the recorded bad events per second over `window`, by model and objective."""
+    """Returns the name of the recorded bad events per second over `window`, by model and objective."""
     return f"model:sensorium_slo_errors:rate{window}"
 
 
 def events(window: str) -> str:
-    """Returns the recorded events per second over `window`, by model and objective."""
+    """Returns the name of the recorded events per second over `window`, by model and objective."""
     return f"model:sensorium_slo_events:rate{window}"

@@ -1,4 +1,4 @@
-"""Panels: what is asked, and how the answer is shown."""
+"""Panels: PromQL queries, and how Grafana shows their results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 @dataclass(frozen=True)
 class Query:
-    """An expression, and how its series are called: text with `{{label}}` in it."""
+    """A PromQL expression, and the legend of its series: text with `{{label}}` placeholders."""
 
     expr: str
     legend: str = ""
@@ -18,7 +18,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Step:
-    """From `value` on, what is shown has this colour."""
+    """A threshold: values from `value` on have this colour."""
 
     value: float
     colour: str
@@ -26,10 +26,10 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One panel. `unit` is one of Grafana's; the width of a board is 24.
+    """One panel. `unit` is a unit id of Grafana; `width` and `height` are in grid units (a board is 24 wide).
 
-    A `stat` shows the newest value of one query, a `bargauge` those of all series, a `timeseries` their course. `steps`
-    colour the values of the first two and are lines in the third.
+    A `stat` shows the newest value of each query, a `bargauge` those of all series, a `timeseries` values over time.
+    `steps` colour the values of the first two, and are drawn as lines in the third.
     """
 
     title: str
@@ -41,12 +41,12 @@ class Panel:
     height: int = 7
     steps: Sequence[Step] = ()
     base: str = ""
-    """The colour below the first step; by default that of text for a `stat`, else green."""
+    """The colour below the first step. Empty: text colour for a `stat`, else green."""
     stacked: bool = False
     lowest: float | None = 0
     highest: float | None = None
     exemplars: bool = False
-    """Shows single requests as points that lead to their traces."""
+    """Whether exemplars are shown: single requests as points that link to their traces."""
 
     def colour(self, value: float) -> str:
         """Returns the colour of a value."""
@@ -54,7 +54,7 @@ class Panel:
         return reached[-1] if reached else self.base or ("text" if self.kind == "stat" else "green")
 
     def document(self, number: int, x: int, y: int) -> dict[str, Any]:
-        """Returns the panel as Grafana reads it, with its own number and place."""
+        """Returns the panel in Grafana's JSON model, with its id and place."""
         return {
             "id": number,
             "type": self.kind,

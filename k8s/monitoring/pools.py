@@ -1,4 +1,4 @@
-"""Recordings of what pools have to do, over all gateways."""
+"""Recording rules of the load and capacity of pools, over all gateways. Autoscalers read them."""
 
 from k8s.monitoring.promql import BY_POOL
 from k8s.monitoring.rule import Group, Recording
@@ -14,10 +14,10 @@ def _over_gateways(how: str, gauge: str, where: str = "") -> str:
 
 
 def group() -> Group:
-    """Returns the recordings.
+    """Returns the recording rules.
 
-    A gateway counts its own queue and calls, so these add up; endpoints and their capacity are the same ones seen by
-    each, so of those the largest view counts.
+    Each gateway counts its own queue and calls, so these are summed. All gateways see the same endpoints and capacity,
+    so of these the maximum counts.
     """
     queued = _over_gateways("sum", "sensorium_gateway_queue_depth")
     running = _over_gateways("sum", "sensorium_gateway_inflight_requests")

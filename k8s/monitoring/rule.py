@@ -1,46 +1,45 @@
-"""Rules of Prometheus, and how they are written."""
+"""Prometheus recording rules and alerts, and their YAML documents."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 RUNBOOKS = "docs/runbooks"
-"""Where `runbook_url` leads: in this repository. Whoever publishes it elsewhere puts the address here."""
+"""Prefix of `runbook_url`: a path in this repository. Replace it by a URL where the runbooks are published."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A series that is computed ahead."""
+    """A recording rule: a precomputed series."""
 
     record: str
     expr: str
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def document(self) -> dict[str, Any]:
-        """Returns the rule as Prometheus reads it."""
+        """Returns the rule as in a Prometheus rule file."""
         rule: dict[str, Any] = {"record": self.record, "expr": self.expr}
         return rule | ({"labels": dict(self.labels)} if self.labels else {})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """A condition that a person should know of.
+    """An alert. `severity` is `critical` (pages somebody) or `warning` (is looked at during the day).
 
-    `severity` is `critical` (somebody is woken) or `warning` (somebody looks during the day). The runbook is the page
-    named like the alert.
+    Its runbook is the page with the alert's name.
     """
 
     alert: str
     expr: str
     lasting: str
-    """How long it must hold, such as `5m`."""
+    """How long the expression must hold (`for`), such as `5m`."""
     severity: str
     summary: str
     description: str
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def document(self) -> dict[str, Any]:
-        """Returns the rule as Prometheus reads it."""
+        """Returns the rule as in a Prometheus rule file."""
         return {
             "alert": self.alert,
             "expr": self.expr,
@@ -56,13 +55,13 @@ class Alert:
 
 @dataclass(frozen=True)
 class Group:
-    """Rules that are evaluated one after the other, each `interval` or as often as Prometheus evaluates by default."""
+    """Rules that are evaluated in order, every `interval` (None: Prometheus' default)."""
 
     name: str
     rules: Sequence[Recording | Alert]
     interval: str | None = None
 
     def document(self) -> dict[str, Any]:
-        """Returns the group as Prometheus reads it."""
+        """Returns the group as in a Prometheus rule file."""
         interval = {"interval": self.interval} if self.interval else {}
         return {"name": self.name, **interval, "rules": [rule.document() for rule in self.rules]}

@@ -1,4 +1,4 @@
-"""Alerts on what is wrong inside, beside the promises of `objectives`."""
+"""Alerts on internal symptoms, in addition to the burn alerts of the objectives."""
 
 from k8s.monitoring.pools import READY, SATURATION
 from k8s.monitoring.promql import BY_POOL
@@ -7,8 +7,8 @@ from k8s.monitoring.rule import Alert, Group
 _CALLS = "sum by (namespace) (rate(sensorium_gateway_requests_total[10m]))"
 
 _PODS = 'pod=~"sensorium-.*"'
-# What does not pass by itself; a pod that waits for its weights or its node has other reasons.
-_WAITS_IN_VAIN = (
+# Waiting reasons that do not resolve by themselves. Pods that wait for weights or a node have other reasons.
+_STUCK_REASONS = (
     "CrashLoopBackOff|CreateContainerConfigError|CreateContainerError|ErrImagePull|ImagePullBackOff|InvalidImageName"
 )
 
@@ -19,17 +19,17 @@ GATEWAY = Group(
     [
         Alert(
             alert="GatewayAbsent",
-            # Targets that are gone have no `up` at all, so both are asked.
+            # Targets that are gone have no `up` series at all, so both are checked.
             expr=('absent(up{job="sensorium-gateway"})\nor\nmax by (namespace) (up{job="sensorium-gateway"}) == 0'),
             lasting="1m",
             severity="critical",
             summary="No gateway can be scraped.",
-            description="Nobody reaches a model through it, or Prometheus does not reach the gateways.",
+            description="No caller can reach a model, or Prometheus cannot reach the gateways.",
         ),
         Alert(
             alert="NoReadyEndpoints",
-            # A pool that is scaled to zero on purpose has no endpoints and no work: it alarms nobody. One that comes
-            # back from there may take as long as this lasts; callers of all others are spoken for by AvailabilityBurn.
+            # A pool that is scaled to zero has no endpoints and no queue, so it does not fire. A pool that starts from
+            # zero has `lasting` to become ready. Failures of other pools fire AvailabilityBurn earlier.
             expr=(
                 f"{READY} == 0\nand\n("
                 f"sum by ({BY_POOL}) (sensorium_gateway_endpoints) > 0\nor\n"
@@ -56,8 +56,8 @@ GATEWAY = Group(
             ),
             lasting="5m",
             severity="warning",
-            summary="Requests of pool {{ $labels.pool }} wait in vain.",
-            description="{{ $value | humanize }} a second end in the queue because their time is over.",
+            summary="Requests of pool {{ $labels.pool }} expire in the queue.",
+            description="{{ $value | humanize }} requests per second reach their deadline or the longest wait.",
         ),
         Alert(
             alert="BrokenStreams",
@@ -78,16 +78,16 @@ GATEWAY = Group(
             ),
             lasting="5m",
             severity="warning",
-            summary="The gateway no longer repeats what fails.",
-            description="So much fails that repeating it would make it worse; callers see the errors of endpoints.",
+            summary="The gateway's retry budget is used up.",
+            description="Failures exceed the retry budget, so callers see the errors of endpoints.",
         ),
         Alert(
             alert="LoadReportsStale",
             expr=f"max by ({BY_POOL}) (sensorium_gateway_load_report_age_seconds) > 60",
             lasting="5m",
             severity="warning",
-            summary="An endpoint of pool {{ $labels.pool }} does not tell what it can do.",
-            description="Its last word is {{ $value | humanizeDuration }} old: the gateway may send it too much.",
+            summary="An endpoint of pool {{ $labels.pool }} does not report its models.",
+            description="Its last report is {{ $value | humanizeDuration }} old: the gateway may overload it.",
         ),
         Alert(
             alert="EventLoopLag",
@@ -97,9 +97,9 @@ GATEWAY = Group(
             ),
             lasting="10m",
             severity="warning",
-            summary="Gateway {{ $labels.instance }} is out of breath.",
+            summary="Gateway {{ $labels.instance }} has a slow event loop.",
             description=(
-                "1 % of its work begins {{ $value | humanizeDuration }} late or later: "
+                "1 % of its timers fire {{ $value | humanizeDuration }} late or more: "
                 "it needs more CPU, or more gateways."
             ),
         ),
@@ -119,7 +119,7 @@ DEVICES = Group(
         ),
         Alert(
             alert="ModelStopped",
-            # The counter of the process goes with it; what Kubernetes keeps is how it ended, for as long as it runs.
+            # The process' own counters end with it. Kubernetes keeps the last exit code while the pod exists.
             expr=(
                 f"(kube_pod_container_status_last_terminated_exitcode{{{_SERVERS}}} >= 3) <= 4\n"
                 "and on (namespace, pod)\n"
@@ -127,7 +127,7 @@ DEVICES = Group(
             ),
             lasting="0m",
             severity="warning",
-            summary="{{ $labels.pod }} began anew, since its model had stopped working.",
+            summary="{{ $labels.pod }} restarted after its model had stopped working.",
             description="It ended with code {{ $value }}: 3 after an error of its GPU, 4 after a hung step.",
         ),
         Alert(
@@ -146,19 +146,19 @@ CLUSTER = Group(
     [
         Alert(
             alert="PodFails",
-            # One that loads for minutes before it ends is hardly ever seen to wait for its next start: both are asked.
+            # A container that loads for minutes before it exits is rarely seen waiting, so restarts are checked too.
             expr=(
                 "sum by (namespace, pod, container) "
                 f"(increase(kube_pod_container_status_restarts_total{{{_PODS}}}[1h])) >= 3\n"
                 "or\n"
                 "max by (namespace, pod, container) (max_over_time("
-                f'kube_pod_container_status_waiting_reason{{{_PODS}, reason=~"{_WAITS_IN_VAIN}"}}[5m])) > 0'
+                f'kube_pod_container_status_waiting_reason{{{_PODS}, reason=~"{_STUCK_REASONS}"}}[5m])) > 0'
             ),
             lasting="15m",
             severity="warning",
             summary="{{ $labels.pod }} does not run.",
             description=(
-                "Its container {{ $labels.container }} ends again and again, or cannot be started: others of its pool, "
+                "Its container {{ $labels.container }} keeps restarting, or cannot be started: others of its pool, "
                 "if there are any, do its work."
             ),
         ),
@@ -171,16 +171,16 @@ CLUSTER = Group(
             ),
             lasting="15m",
             severity="warning",
-            summary="{{ $labels.horizontalpodautoscaler }} cannot grow further.",
-            description="It wants the {{ $value }} replicas that are its maximum, for a quarter of an hour.",
+            summary="{{ $labels.horizontalpodautoscaler }} is at its maximum.",
+            description="It has wanted its maximum of {{ $value }} replicas for 15 minutes.",
         ),
         Alert(
             alert="CertExpiry",
             expr='(certmanager_certificate_expiration_timestamp_seconds{name=~"sensorium.*"} - time()) / 86400 < 7',
             lasting="1h",
             severity="critical",
-            summary="Certificate {{ $labels.name }} ends soon.",
-            description="It holds for {{ $value | humanize }} more days and was not renewed.",
+            summary="Certificate {{ $labels.name }} expires soon.",
+            description="It is valid for {{ $value | humanize }} more days and was not renewed.",
         ),
     ],
 )

@@ -1,1 +1,1 @@
-"""The boards of k8s/monitoring drawn as SVG, as Grafana would lay them out."""
+"""Draws the boards of k8s/monitoring as SVG, laid out as in Grafana."""

@@ -1,4 +1,4 @@
-"""What Prometheus answers to the queries of a panel."""
+"""Evaluates the queries of a panel."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from local.prometheus import Prometheus, Series
 
 @dataclass(frozen=True)
 class Line:
-    """One series of a panel. Points are moments and finite values."""
+    """One series of a panel. Points are (Unix time in seconds, finite value)."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -25,7 +25,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Span:
-    """What time a board shows, in seconds: points each `step`, and rates over `interval`."""
+    """The time range of a board, in Unix seconds: a point every `step`, rates over `interval`."""
 
     start: float
     end: float
@@ -34,7 +34,7 @@ class Span:
 
 
 def answers(prometheus: Prometheus, panel: Panel, span: Span) -> list[Line]:
-    """Returns the series of all queries of a panel; those without a finite value are left out."""
+    """Returns the series of all queries of a panel, sorted by name, without those that have no finite value."""
     lines: list[Line] = []
     for query in panel.queries:
         for series in prometheus.over(filled(query.expr, f"{span.interval:g}s"), span.start, span.end, span.step):
@@ -44,7 +44,7 @@ def answers(prometheus: Prometheus, panel: Panel, span: Span) -> list[Line]:
 
 
 def _name(query: Query, series: Series, panel: Panel) -> str:
-    """As Grafana: the legend with the labels' values, else the labels themselves."""
+    """Returns a series' name as in Grafana: the filled-in legend, else the labels."""
     if query.legend:
         return re.sub(r"{{(\w+)}}", lambda found: series.labels.get(found[1], ""), query.legend).strip() or panel.title
     return ", ".join(_pairs(series.labels)) or panel.title

@@ -1,4 +1,4 @@
-"""SVG, element by element."""
+"""Builds an SVG picture from shapes and text."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ _PALETTE = (
     "#3f9e44", "#2f6fc7", "#d9a514", "#e57c1f", "#7b4fb0", "#1f9e9e", "#b0567d", "#6b7f2a", "#8a6d3b", "#d1322f",
 )  # fmt: skip
 CHARACTER = 0.56
-"""A character's mean width, by the height of its type."""
+"""Mean width of a character, relative to the font size."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A part of the picture, in pixels."""
+    """A rectangle of the picture, in pixels. `y` grows downwards."""
 
     x: float
     y: float
@@ -27,18 +27,18 @@ class Box:
 
     @property
     def bottom(self) -> float:
-        """Its lower edge."""
+        """The `y` of its lower edge."""
         return self.y + self.height
 
     @property
     def right(self) -> float:
-        """Its right edge."""
+        """The `x` of its right edge."""
         return self.x + self.width
 
 
 @dataclass
 class Canvas:
-    """A picture that grows."""
+    """A picture to which elements are added."""
 
     parts: list[str] = field(default_factory=list[str])
 
@@ -58,11 +58,11 @@ class Canvas:
         )
 
     def path(self, points: Sequence[tuple[float, float]], colour: str) -> None:
-        """Draws lines from point to point."""
+        """Draws a line through the points."""
         self.parts.append(f'<polyline points="{_joined(points)}" fill="none" stroke="{colour}" stroke-width="1.3"/>')
 
     def area(self, points: Sequence[tuple[float, float]], colour: str, opacity: float) -> None:
-        """Fills what the points surround."""
+        """Fills the polygon of the points."""
         self.parts.append(f'<polygon points="{_joined(points)}" fill="{colour}" fill-opacity="{opacity:g}"/>')
 
     def text(
@@ -83,7 +83,7 @@ class Canvas:
         )
 
     def whole(self, width: float, height: float) -> str:
-        """Returns the picture as a document."""
+        """Returns the picture as an SVG document."""
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
             f'viewBox="0 0 {width:g} {height:g}" font-family="Inter, Helvetica, Arial, sans-serif">'
@@ -92,12 +92,12 @@ class Canvas:
 
 
 def palette(count: int) -> Iterator[str]:
-    """Yields a colour for each of so many series."""
+    """Yields `count` colours, for as many series."""
     return islice(cycle(_PALETTE), count)
 
 
 def fitted(words: str, width: float, size: float) -> str:
-    """Returns the words, or their beginning where they are wider than `width`."""
+    """Returns the words, shortened if they are wider than `width` pixels at font size `size`."""
     room = max(int(width / (size * CHARACTER)), 1)
     return words if len(words) <= room else words[: room - 1] + "…"
 

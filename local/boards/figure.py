@@ -1,11 +1,11 @@
-"""Values in Grafana's units, as a person reads them."""
+"""Formats values in Grafana's units."""
 
 _THOUSANDS = ("", " k", " M", " G", " T")
 _SUFFIXES = {"reqps": " req/s", "ops": " ops/s", "cps": " c/s", "watt": " W", "celsius": " °C", "percent": " %"}
 
 
 def figure(value: float, unit: str) -> str:
-    """Returns a value with three digits and its unit."""
+    """Returns a value with about three digits and its unit."""
     match unit:
         case "percentunit":
             return f"{_digits(100 * value)} %"

@@ -1,4 +1,4 @@
-"""The boards as a page that keeps itself up to date."""
+"""Serves the boards as web pages that refresh themselves."""
 
 import time
 from collections.abc import Callable
@@ -28,13 +28,13 @@ _PAGE = """<!doctype html><html><head><meta charset="utf-8"><meta http-equiv="re
 
 
 class BoardServer:
-    """Serves `/` and a page for each board on 127.0.0.1, drawn anew for each look, of the last five minutes."""
+    """An HTTP server on 127.0.0.1 with a page for each board, drawn at each request with the last five minutes."""
 
     def __init__(self, prometheus: Prometheus, port: int) -> None:
         """Binds the port; 0 chooses a free one.
 
         Raises:
-            OSError: it cannot be bound.
+            OSError: the port cannot be bound.
         """
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(lambda board: _draw(prometheus, board)))
         self._server.daemon_threads = True
@@ -42,7 +42,7 @@ class BoardServer:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Its base URL."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
@@ -58,7 +58,7 @@ class BoardServer:
 
 
 def _draw(prometheus: Prometheus, board: Board) -> str:
-    # Whole steps, so that a point does not move from one picture to the next.
+    # Aligned to steps, so that points do not move between two pictures.
     end = time.time() // _STEP * _STEP
     span = Span(end - SHOWN_SECONDS, end, _STEP, _INTERVAL)
     return sheet(board, lambda panel: answers(prometheus, panel, span), span)

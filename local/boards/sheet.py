@@ -1,4 +1,4 @@
-"""A whole board as one picture."""
+"""Draws a whole board as one SVG."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,7 +16,7 @@ _TITLE = 24.0
 
 
 def sheet(board: Board, answered: Callable[[Panel], Sequence[Line]], span: Span) -> str:
-    """Returns the board as SVG; `answered` gives the series of each panel."""
+    """Returns the board as SVG. `answered` returns the series of a panel."""
     canvas = Canvas()
     placed = list(board.placed())
     width = _COLUMN * 24 + _MARGIN
@@ -41,7 +41,7 @@ def sheet(board: Board, answered: Callable[[Panel], Sequence[Line]], span: Span)
 def _panel(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line], span: Span) -> None:
     canvas.rectangle(box, "#ffffff", "#d8dadd", radius=3)
     canvas.parts.append("<g>")
-    canvas.parts.append(f"<title>{_told(panel.description)}</title>")
+    canvas.parts.append(f"<title>{_escaped(panel.description)}</title>")
     canvas.text(box.x + 8, box.y + 16, fitted(panel.title, box.width - 16, 11.5), 11.5, INK, bold=True)
     inner = Box(box.x, box.y + _TITLE, box.width, box.height - _TITLE - 4)
     if not lines:
@@ -55,5 +55,5 @@ def _panel(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line], span: 
     canvas.parts.append("</g>")
 
 
-def _told(text: str) -> str:
+def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")

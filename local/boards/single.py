@@ -1,4 +1,4 @@
-"""Panels that show newest values: as large figures, or as bars."""
+"""Draws panels that show newest values, as large numbers or as bars."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _NAME_SHARE = 0.42
 
 
 def figures(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line]) -> None:
-    """Writes each value as large as it fits, beside each other, with its name below where there are several."""
+    """Writes the values side by side, as large as they fit. If there are several, each has its name below."""
     width = box.width / len(lines)
     several = len(lines) > 1
     for place, line in enumerate(lines):
@@ -27,7 +27,7 @@ def figures(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line]) -> No
 
 
 def bars(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line]) -> None:
-    """Draws a bar for each value, as many as there is room for."""
+    """Draws a bar for each value, as many as fit, and the number of those left out."""
     pitch = max(min(_BAR_HEIGHT + 6, box.height / len(lines)), _LEAST_PITCH)
     thick = min(_BAR_HEIGHT, pitch - 3)
     room = max(int(box.height / pitch), 1)
@@ -37,7 +37,7 @@ def bars(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line]) -> None:
     high = panel.highest if panel.highest is not None else max(line.value for line in lines)
     for place, line in enumerate(lines[:room]):
         top = box.y + place * pitch
-        level = top + thick / 2 + 3.5  # the middle of its letters is the bar's
+        level = top + thick / 2 + 3.5  # centres the text on the bar
         share = 0.0 if high <= low else min(max((line.value - low) / (high - low), 0), 1)
         colour = COLOURS[panel.colour(line.value)]
         canvas.text(left - 6, level, fitted(line.name, names - 12, 10), 10, anchor="end")

@@ -1,4 +1,4 @@
-"""Panels that show the course of series."""
+"""Draws panels that show values over time."""
 
 import math
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ _LEGEND_LINE = 13.0
 _LEGEND_LINES = 2
 _TICKS = 4
 _GAP_STEPS = 2.5
-"""A line is not drawn over more missing points than that."""
+"""A line is interrupted if consecutive points are further apart than this many steps."""
 
 
 @dataclass(frozen=True)
 class Axes:
-    """Where a value at a moment is on the canvas."""
+    """Maps times and values to pixels."""
 
     plot: Box
     span: Span
@@ -28,17 +28,17 @@ class Axes:
     high: float
 
     def x(self, moment: float) -> float:
-        """From the left edge on."""
+        """Returns the `x` of a Unix time."""
         return self.plot.x + (moment - self.span.start) / (self.span.end - self.span.start) * self.plot.width
 
     def y(self, value: float) -> float:
-        """From the lower edge up, and never outside."""
+        """Returns the `y` of a value, clamped to the plot."""
         share = (value - self.low) / (self.high - self.low)
         return self.plot.bottom - min(max(share, 0), 1) * self.plot.height
 
 
 def draw(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line], span: Span) -> None:
-    """Draws lines, or areas on top of each other, with axes and a legend."""
+    """Draws lines or stacked areas, with axes, thresholds and a legend."""
     legend = min(_legend_lines(lines, box.width), _LEGEND_LINES) * _LEGEND_LINE
     plot = Box(box.x + _LEFT, box.y + 4, box.width - _LEFT - 8, box.height - 22 - legend)
     shown = stacked(lines) if panel.stacked else [[value for _, value in line.points] for line in lines]
@@ -59,7 +59,7 @@ def draw(canvas: Canvas, box: Box, panel: Panel, lines: Sequence[Line], span: Sp
 
 
 def stacked(lines: Sequence[Line]) -> list[list[float]]:
-    """Returns the values of each line on top of those before it, where they have a value at the same moment."""
+    """Returns for each line its values plus those of all lines before it at the same time."""
     tops: dict[float, float] = {}
     result: list[list[float]] = []
     for line in lines:
@@ -70,7 +70,7 @@ def stacked(lines: Sequence[Line]) -> list[list[float]]:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Returns a few round values from `low` to at least `high`."""
+    """Returns about five round values, from at most `low` to at least `high`."""
     raw = (high - low) / _TICKS
     size = 10 ** math.floor(math.log10(raw))
     step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= raw * (1 - 1e-9))
@@ -102,7 +102,7 @@ def _grid(canvas: Canvas, axes: Axes, unit: str) -> None:
 
 
 def _parts(points: Sequence[tuple[float, float]], widest: float) -> list[list[tuple[float, float]]]:
-    """Cuts a line where points are missing."""
+    """Splits a line where points are more than `widest` pixels apart."""
     parts: list[list[tuple[float, float]]] = []
     for point in points:
         if not parts or point[0] - parts[-1][-1][0] > widest:

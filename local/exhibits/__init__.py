@@ -1,1 +1,1 @@
-"""What the demo asks of every embedded model but the chat: held-out items, of which the right answer is known."""
+"""Example calls for every embedded model but the chat: held-out items with known answers."""

@@ -1,4 +1,4 @@
-"""One question to a model, its answer, and what was expected."""
+"""The types of exhibits: example calls of one model, with answers that are checked."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -11,15 +11,15 @@ from rich.text import Text
 from sensorium import Client
 
 Items = list[Any]
-"""Held-out items, as the model's folder lists them."""
+"""Held-out items, the parsed lines of a model's `held_out.jsonl`."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A question with its answer, for people."""
+    """One call and its answer, as text."""
 
     asked: str
-    """The question, or what stands for its picture where there are no colours."""
+    """The question, also shown instead of `picture` in a terminal without colours."""
     answer: str
     right: bool
     picture: Text | None = None
@@ -27,12 +27,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """What is asked of one model."""
+    """The example calls of one model."""
 
     rpc: str
-    """As the contract calls it."""
+    """Name of the RPC."""
     ask: Callable[[Client, Path, Items], Iterable[Shown]]
-    """Asks about some held-out items of the model in a folder."""
+    """Calls the model of a folder with some of its held-out items."""
 
 
 def items_of(folder: Path) -> Items:
@@ -41,10 +41,10 @@ def items_of(folder: Path) -> Items:
 
 
 def some(items: Sequence[Any], count: int = 3) -> list[Any]:
-    """Returns a few items from all over the list, always the same."""
+    """Returns `count` evenly spaced items of the list."""
     return [items[len(items) * place // count] for place in range(count)]
 
 
 def short(text: str, width: int = 64) -> str:
-    """Returns the text, or its beginning."""
+    """Returns the text, shortened to `width` characters."""
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"

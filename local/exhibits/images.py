@@ -1,4 +1,4 @@
-"""Questions to the models of images."""
+"""Example calls of the image models."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ _COLOURS = (
 _GOOD_OVERLAP = 0.8
 _SAME = 0.5
 _GOOD_DEPTH = 0.15
-"""Mean error, as a share of the depth."""
+"""Largest mean relative error of depth that counts as right."""
 
 
 def _file(folder: Path, name: str) -> Media:
@@ -80,9 +80,9 @@ def _detect(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
             f"{each.box.y_max:.0f})"
             for each in result.objects
         ]
-        told = f"{len(boxes)} found, {len(item['labels'])} drawn:\n" + "\n".join(boxes)
+        summary = f"{len(boxes)} found, {len(item['labels'])} drawn:\n" + "\n".join(boxes)
         drawn: Counter[str] = Counter(item["labels"])
-        yield Shown(item["image"], told, drawn <= found, picture(opened(image.data)))
+        yield Shown(item["image"], summary, drawn <= found, picture(opened(image.data)))
 
 
 def _find(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
@@ -94,8 +94,8 @@ def _find(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         found = Counter(each.label.label for each in result.objects)
         drawn: Counter[str] = Counter(item["labels"])
         names = ", ".join(f"{count} {name}" if count > 1 else name for name, count in found.items())
-        told = f"{names}\nof {len(labels)} labels asked for; drawn: {', '.join(drawn.elements())}"
-        yield Shown(item["image"], told, drawn <= found, picture(opened(image.data)))
+        summary = f"{names}\nof {len(labels)} labels asked for; drawn: {', '.join(drawn.elements())}"
+        yield Shown(item["image"], summary, drawn <= found, picture(opened(image.data)))
 
 
 def _point(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
@@ -113,9 +113,9 @@ def _point(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
             wanted = figures == figures[int(point.y), int(point.x)]
             overlaps.append(float((mask & wanted).sum() / (mask | wanted).sum()))
             found[mask] = segment.prompt_index + 1
-        told = "overlap with the figures pointed at: " + ", ".join(f"{100 * share:.0f} %" for share in overlaps)
+        summary = "overlap with the figures pointed at: " + ", ".join(f"{100 * share:.0f} %" for share in overlaps)
         right = len(overlaps) == len(points) and min(overlaps) > _SAME
-        yield Shown(item["image"], told, right, picture(opened(image.data), _coloured(found)))
+        yield Shown(item["image"], summary, right, picture(opened(image.data), _coloured(found)))
 
 
 def _segment(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
@@ -127,8 +127,8 @@ def _segment(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         wanted = np.asarray(opened((folder / item["map"]).read_bytes()))
         right = float((found == wanted).mean())
         names = ", ".join(segment.label for segment in answer.segments)
-        told = f"{names}\n{100 * right:.1f} % of pixels right"
-        yield Shown(item["image"], told, right > _GOOD_OVERLAP, picture(opened(image.data), _coloured(found)))
+        summary = f"{names}\n{100 * right:.1f} % of pixels right"
+        yield Shown(item["image"], summary, right > _GOOD_OVERLAP, picture(opened(image.data), _coloured(found)))
 
 
 def _cut(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
@@ -151,8 +151,8 @@ def _estimate(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         found = np.frombuffer(answer.float32, dtype="<f4").reshape(size)
         wanted = np.asarray(opened((folder / item["depth"]).read_bytes())) / item["per_metre"]
         error = float((np.abs(found - wanted) / wanted).mean())
-        told = f"{answer.min_depth:.2f} m to {answer.max_depth:.2f} m, mean error {100 * error:.1f} %"
-        yield Shown(item["image"], told, error < _GOOD_DEPTH, picture(opened(image.data), _shaded(found)))
+        summary = f"{answer.min_depth:.2f} m to {answer.max_depth:.2f} m, mean error {100 * error:.1f} %"
+        yield Shown(item["image"], summary, error < _GOOD_DEPTH, picture(opened(image.data), _shaded(found)))
 
 
 def _enlarge(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
@@ -162,9 +162,11 @@ def _enlarge(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         found, small = opened(answer.image.data).convert("RGB"), opened(image.data).convert("RGB")
         wanted = opened((folder / item["large"]).read_bytes()).convert("RGB")
         plain = small.resize(wanted.size, Image.Resampling.BICUBIC)
-        own, others = _noise(found, wanted), _noise(plain, wanted)
-        told = f"{small.width} × {small.height} → {found.width} × {found.height}; {own:.1f} dB, bicubic {others:.1f} dB"
-        yield Shown(item["image"], told, own > others, picture(small, found))
+        own, others = _psnr(found, wanted), _psnr(plain, wanted)
+        summary = (
+            f"{small.width} × {small.height} → {found.width} × {found.height}; {own:.1f} dB, bicubic {others:.1f} dB"
+        )
+        yield Shown(item["image"], summary, own > others, picture(small, found))
 
 
 def _painted(answer: SegmentImageResponse, numbers: Iterable[int]) -> NDArray[np.uint8]:
@@ -191,8 +193,8 @@ def _shaded(depth: NDArray[np.float32]) -> Image.Image:
     return Image.fromarray((255 * near).astype(np.uint8))
 
 
-def _noise(found: Image.Image, wanted: Image.Image) -> float:
-    """Returns the peak signal-to-noise ratio in decibels."""
+def _psnr(found: Image.Image, wanted: Image.Image) -> float:
+    """Returns the peak signal-to-noise ratio (PSNR) in dB."""
     apart = np.asarray(found, dtype=np.float64) - np.asarray(wanted, dtype=np.float64)
     return float(10 * np.log10(255**2 / max(float((apart**2).mean()), 1e-9)))
 
@@ -208,4 +210,4 @@ IMAGES = {
     "depth": Exhibit("EstimateDepth", _estimate),
     "upscaler": Exhibit("TransformImage", _enlarge),
 }
-"""By the model's name."""
+"""By model name."""

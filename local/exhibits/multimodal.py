@@ -1,4 +1,4 @@
-"""Captions, and questions about pictures."""
+"""Example calls of the multimodal model: captions, and questions about images."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,11 +41,11 @@ def _compare(client: Client, folder: Path, item: dict[str, Any]) -> Iterator[Sho
     prompt = MultimodalPrompt(messages=[MultimodalMessage(role=ROLE_USER, parts=parts)])
     request = MultimodalServiceGenerateRequest(model=folder.name, prompt=prompt)
     answer = client.multimodal.generate(request).candidates[0].text
-    told = f"[dim]Generate: {question}[/]\n{answer}"
-    yield Shown(question, told, answer == wanted, picture(*(opened(image.data) for image in images)))
+    summary = f"[dim]Generate: {question}[/]\n{answer}"
+    yield Shown(question, summary, answer == wanted, picture(*(opened(image.data) for image in images)))
 
 
 MULTIMODAL = {
     "image-chat": Exhibit("Caption, AnswerImageQuestion", _look),
 }
-"""By the model's name."""
+"""By model name."""

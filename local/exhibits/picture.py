@@ -1,4 +1,4 @@
-"""Small pictures in a terminal: two pixels to a character."""
+"""Draws small images in a terminal, two pixels per character."""
 
 import io
 
@@ -6,13 +6,13 @@ from PIL import Image
 from rich.text import Text
 
 ALONE, BESIDE = 18, 14
-"""Pixels along a side, of one image and of each of several; a character is one wide and two high."""
+"""Side length in pixels of a single image, and of each of several."""
 WIDTH = 2 * BESIDE + 2
-"""Characters that two images take."""
+"""Width of two images in characters."""
 
 
 def picture(*images: Image.Image) -> Text:
-    """Returns the images side by side, which a narrow column may cut but not wrap."""
+    """Returns the images side by side. A narrow column crops them instead of wrapping."""
     side = ALONE if len(images) == 1 else BESIDE
     small = [image.convert("RGB").resize((side, side), Image.Resampling.BOX) for image in images]
     lines = Text(no_wrap=True, overflow="crop")
@@ -26,7 +26,7 @@ def picture(*images: Image.Image) -> Text:
 
 
 def opened(data: bytes) -> Image.Image:
-    """Returns the image in a file."""
+    """Decodes an image file."""
     return Image.open(io.BytesIO(data))
 
 

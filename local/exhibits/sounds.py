@@ -1,4 +1,4 @@
-"""Questions to the models of audio."""
+"""Example calls of the audio models."""
 
 import io
 import time
@@ -26,9 +26,9 @@ from sensorium.v1.speech_pb2 import (
 
 _LISTENER = "transcriber"
 _PIECE = 0.1
-"""Seconds of a live recording that are sent at once."""
+"""Seconds of audio in each message of a live stream."""
 _HASTE = 4.0
-"""How many times as fast as it was spoken it is sent: results come in between, and nobody waits long."""
+"""The live stream is sent this many times faster than real time, so that the demo stays short."""
 
 
 def _file(folder: Path, name: str) -> Media:
@@ -49,7 +49,7 @@ def _transcribe(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
 
 
 def _live(client: Client, folder: Path, item: dict[str, str]) -> Shown:
-    """Sends a recording as it would be spoken, but faster."""
+    """Streams a recording like live audio, but faster."""
     samples, rate = _samples((folder / item["audio"]).read_bytes())
     config = StreamTranscribeConfig(
         model=folder.name, encoding=AUDIO_ENCODING_LINEAR16, sample_rate_hertz=rate, interim_results=True
@@ -72,12 +72,14 @@ def _live(client: Client, folder: Path, item: dict[str, str]) -> Shown:
                 interim += not event.result.final
                 if event.result.final:
                     finals.append(event.result.text)
-    told = f"{' '.join(finals)}\nlive, after {interim} interim results in {len(finals)} utterances"
-    return Shown(f"StreamTranscribe, {len(pieces)} pieces", told, " ".join(finals) == item["text"], waveform(samples))
+    summary = f"{' '.join(finals)}\nlive, after {interim} interim results in {len(finals)} utterances"
+    return Shown(
+        f"StreamTranscribe, {len(pieces)} pieces", summary, " ".join(finals) == item["text"], waveform(samples)
+    )
 
 
 def _say(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
-    """Has texts spoken, and written down by the transcriber again."""
+    """Synthesizes texts, and checks them by transcribing the speech."""
     for item in some(items, 2):
         began = time.perf_counter()
         first = 0.0
@@ -97,15 +99,15 @@ def _say(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         )
         text = client.speech.transcribe(heard).transcripts[0].text
         seconds = len(bare) / 2 / rate
-        told = f"Transcribe gives back: {text}\n{seconds:.1f} s of speech, the first after {first:.0f} ms"
+        summary = f"Transcribe gives back: {text}\n{seconds:.1f} s of speech, the first after {first:.0f} ms"
         sound = np.frombuffer(bare, "<i2").astype(np.float32)
         picture = waveform(sound)
         picture.append(f"\n{item['text']}")
-        yield Shown(item["text"], told, text == item["text"], picture)
+        yield Shown(item["text"], summary, text == item["text"], picture)
 
 
 def _different(items: Items, count: int) -> Items:
-    """Returns items of different labels."""
+    """Returns `count` items with different labels."""
     return some(list({item["label"]: item for item in items}.values()), count)
 
 
@@ -114,8 +116,8 @@ def _classify(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         audio = _file(folder, item["audio"])
         request = ClassifyAudioRequest(model=folder.name, recordings=[audio])
         best = client.speech.classify_audio(request).results[0].labels[0]
-        told = f"{best.label} ({best.score:.2f})"
-        yield Shown(item["audio"], told, best.label == item["label"], waveform(_samples(audio.data)[0]))
+        summary = f"{best.label} ({best.score:.2f})"
+        yield Shown(item["audio"], summary, best.label == item["label"], waveform(_samples(audio.data)[0]))
 
 
 def _compare(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
@@ -125,8 +127,8 @@ def _compare(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         audio = _file(folder, item["audio"])
         request = ClassifyAudioRequest(model=folder.name, recordings=[audio], labels=labels)
         best = client.speech.classify_audio(request).results[0].labels[0]
-        told = f"{best.label} ({best.score:.2f}) of {len(labels)} labels asked for"
-        yield Shown(item["audio"], told, best.label == item["label"], waveform(_samples(audio.data)[0]))
+        summary = f"{best.label} ({best.score:.2f}) of {len(labels)} labels asked for"
+        yield Shown(item["audio"], summary, best.label == item["label"], waveform(_samples(audio.data)[0]))
     item = chosen[1]
     request = EmbedAudioRequest(model=folder.name, recordings=[_file(folder, item["audio"])], texts=labels)
     vectors = client.speech.embed_audio(request)
@@ -142,4 +144,4 @@ SOUNDS = {
     "sounds": Exhibit("ClassifyAudio", _classify),
     "sound-text": Exhibit("ClassifyAudio, labels in the request", _compare),
 }
-"""By the model's name."""
+"""By model name."""

@@ -1,4 +1,4 @@
-"""Questions to the models of texts."""
+"""Example calls of the text models."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ from sensorium.v1.text_pb2 import (
 
 
 def _documents(items: Items) -> tuple[dict[str, str], Items]:
-    """Returns documents by name, and the questions about them."""
+    """Splits items into documents by name and questions."""
     documents = {item[1]: item[2] for item in items if item[0] == "document"}
     return documents, [item for item in items if item[0] != "document"]
 
@@ -99,4 +99,4 @@ TEXTS = {
     "extractive-qa": Exhibit("AnswerQuestion", _answer),
     "fill-mask": Exhibit("FillMask", _fill),
 }
-"""By the model's name."""
+"""By model name."""

@@ -1,4 +1,4 @@
-"""Goes through all exhibits and shows what was asked, answered and expected."""
+"""Runs all exhibits and prints a table of questions, answers and whether these are right."""
 
 import time
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ EXHIBITS = TEXTS | IMAGES | SOUNDS | MULTIMODAL
 
 
 def tour(console: Console, client: Client, members: Sequence[Member]) -> None:
-    """Asks every model that has an exhibit, and prints a table of questions and answers."""
+    """Runs the exhibits of `members` and prints a table of the results."""
     table = Table("task, model", title="Every other task")
     table.add_column("held-out question", min_width=WIDTH)
     table.add_column("answer")

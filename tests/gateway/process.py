@@ -1,4 +1,4 @@
-"""The gateway as a process of its own."""
+"""Runs the gateway as a separate process."""
 
 import asyncio
 import os
@@ -12,14 +12,14 @@ ROOT = Path(__file__).parents[2]
 
 
 class Process:
-    """A running `python -m gateway`. Its log is kept line by line."""
+    """A running `python -m gateway` and the lines of its log so far."""
 
     def __init__(self, child: asyncio.subprocess.Process) -> None:
         self.child = child
         self.log: list[str] = []
 
     async def line(self, pattern: str) -> re.Match[str]:
-        """Returns the next line of the log that holds `pattern`."""
+        """Waits for the next log line that contains `pattern`; returns the match."""
         async with asyncio.timeout(60):
             while text := (await self.child.stderr.readline()).decode():
                 self.log.append(text)
@@ -28,7 +28,7 @@ class Process:
         raise AssertionError(f"no {pattern!r} in: {''.join(self.log)}")
 
     async def exit_code(self) -> int:
-        """Returns the exit code, having read the rest of the log."""
+        """Reads the rest of the log; returns the exit code."""
         async with asyncio.timeout(60):
             self.log.append((await self.child.stderr.read()).decode())
             return await self.child.wait()

@@ -1,4 +1,4 @@
-"""A gateway in front of fake services, and a client in front of the gateway."""
+"""Runs a gateway in this process, in front of fake services and behind a client."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,20 +15,20 @@ from sensorium.v1 import models_pb2_grpc, speech_pb2_grpc, text_pb2_grpc
 from tests.waiting import until
 
 _CLIENT = (
-    # The client's own limits are out of the way: these are tests of the gateway's.
+    # No limits of the client, as the tests are about those of the gateway.
     ("grpc.max_receive_message_length", 2**31 - 1),
     ("grpc.max_send_message_length", 2**31 - 1),
     ("grpc.enable_retries", 0),
-    # By default the window of a stream nobody reads grows on and on.
+    # By default, the flow-control window of a stream that is not read keeps growing.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 256 * 1024),
-    # Connections are shared between channels by default, and with them their backoff.
+    # By default, channels share connections and their backoff.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
 
 class Rig:
-    """What a test talks to."""
+    """A running gateway, a channel to it, and stubs."""
 
     def __init__(self, gateway: Gateway, channel: grpc.aio.Channel) -> None:
         self.gateway = gateway
@@ -38,7 +38,7 @@ class Rig:
         self.models: Any = models_pb2_grpc.ModelServiceStub(channel)
 
     def metric(self, name: str, **labels: str) -> float:
-        """Returns a sample's value; 0 where there is none yet."""
+        """Returns a sample's value; 0 if there is none yet."""
         return self.gateway.registry.get_sample_value(name, labels) or 0.0
 
     def endpoint(self, address: str) -> Any:
@@ -49,13 +49,12 @@ class Rig:
 async def rig(
     *addresses: str, reachable: bool = True, discovery: Discovery | None = None, **settings: Any
 ) -> AsyncIterator[Rig]:
-    """Runs a gateway in front of the addresses, or of what `discovery` tells of.
+    """Runs a gateway in front of `addresses`, or of the endpoints of `discovery`.
 
-    `reachable` endpoints have all told of their models on entry.
-
-    The gateway itself waits for one attempt only, which a busy machine may let fail.
+    If `reachable`, waits until all endpoints have reported their models. The gateway itself waits only for one attempt,
+    which may fail on a busy machine.
     """
-    told: dict[str, Any] = {
+    chosen: dict[str, Any] = {
         "static": addresses or ("127.0.0.1:9",),
         "port": 0,
         "metrics_port": 0,
@@ -66,7 +65,7 @@ async def rig(
         "startup_seconds": 20,
         **settings,
     }
-    async with Gateway(GatewaySettings(**told), discovery) as gateway, gateway.server as server:
+    async with Gateway(GatewaySettings(**chosen), discovery) as gateway, gateway.server as server:
         await gateway.prepare()
         server.ready()
         if reachable:
@@ -76,7 +75,7 @@ async def rig(
 
 
 async def error_of(call: Any) -> SensoriumError:
-    """Returns the error that a call ends with, having read what it streams."""
+    """Reads a call to its end and returns its error."""
     try:
         if hasattr(call, "read"):
             async for _ in call:

@@ -27,7 +27,7 @@ def test_addresses_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("address", ["a", "a:", ":1", "a:x", "a:0", "a:70000", "a:1,b", "=a:1", "::1:2", "x=a:1,y=a:1"])
-def test_what_is_no_address_is_refused(address: str, capsys: pytest.CaptureFixture[str]):
+def test_a_malformed_address_is_refused(address: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as caught:
         rpc.load(GatewaySettings, "gateway", ["--static", address])
     assert caught.value.code == 2
@@ -35,19 +35,19 @@ def test_what_is_no_address_is_refused(address: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("discovery", ["static", "dns", "endpointslice"])
-def test_what_the_discovery_needs_is_required(
+def test_the_setting_of_the_chosen_discovery_is_required(
     discovery: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("SENSORIUM_STATIC", raising=False)
     with pytest.raises(SystemExit):
         rpc.load(GatewaySettings, "gateway", ["--discovery", discovery])
     needed = {"endpointslice": "endpointslices"}.get(discovery, discovery)
-    told = capsys.readouterr().err
-    assert f"--{needed} (or SENSORIUM_{needed.upper()}) is required." in told
-    assert told.count("is required") == 1
+    stderr = capsys.readouterr().err
+    assert f"--{needed} (or SENSORIUM_{needed.upper()}) is required." in stderr
+    assert stderr.count("is required") == 1
 
 
-def test_what_another_discovery_would_use_is_refused_all_at_once(
+def test_settings_of_another_discovery_are_refused_all_at_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("SENSORIUM_NAMESPACE", "models")
@@ -55,14 +55,14 @@ def test_what_another_discovery_would_use_is_refused_all_at_once(
     with pytest.raises(SystemExit) as caught:
         rpc.load(GatewaySettings, "gateway", arguments)
     assert caught.value.code == 2
-    told = capsys.readouterr().err
-    assert "--dns text=a: 'text=a' is not HOST:PORT" in told
+    stderr = capsys.readouterr().err
+    assert "--dns text=a: 'text=a' is not HOST:PORT" in stderr
     for unused in ("--static a:1", "--resync-seconds 60", "SENSORIUM_NAMESPACE=models"):
-        assert f"{unused}: it is not used with --discovery dns" in told
+        assert f"{unused}: it has no effect with --discovery dns" in stderr
 
 
 @pytest.mark.parametrize("place", ["Text", "a.b", "text:", "text:GRPC", "a b=text", "=text"])
-def test_what_is_no_service_is_refused(place: str, capsys: pytest.CaptureFixture[str]):
+def test_a_malformed_service_is_refused(place: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         rpc.load(GatewaySettings, "gateway", ["--discovery", "endpointslice", "--endpointslices", place])
     assert f"--endpointslices {place}: " in capsys.readouterr().err

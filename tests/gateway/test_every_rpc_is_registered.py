@@ -31,7 +31,7 @@ async def test_it_is_routed_by_its_task(gateway: Rig, name: str):
 @pytest.mark.parametrize("name", METHODS)
 async def test_it_reaches_an_endpoint_whose_model_can_do_it(name: str):
     async with FakeTextService(tasks=METHODS[name].tasks) as fake, rig(fake.address) as gateway:
-        # The fake has few RPCs; what it has not, it refuses itself.
+        # The fake implements few RPCs and refuses the others itself.
         with suppress(grpc.aio.AioRpcError):
             async for _ in _call(gateway, name):
                 pass

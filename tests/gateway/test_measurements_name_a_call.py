@@ -22,7 +22,7 @@ OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
         ((("x-request-id", "long" * 32),), ""),
     ],
 )
-async def test_a_slow_bucket_leads_to_a_call(metadata: tuple[tuple[str, str], ...], named: str) -> None:
+async def test_buckets_have_exemplars_that_name_a_call(metadata: tuple[tuple[str, str], ...], named: str) -> None:
     async with FakeTextService() as fake, rig(fake.address) as gateway:
         call = gateway.text.StreamGenerate(text_pb2.StreamGenerateRequest(prompt="x"), metadata=metadata)
         assert len([event async for event in call]) == 5
@@ -30,9 +30,11 @@ async def test_a_slow_bucket_leads_to_a_call(metadata: tuple[tuple[str, str], ..
         await until(lambda: gateway.metric(count, task="generate_text", model="tiny") == 1)
         page = await scraped(gateway, OPEN_METRICS)
         for name in ("sensorium_gateway_request_duration", "gen_ai_server_time_to_first_token"):
-            told = [line for line in page.splitlines() if line.startswith(f"{name}_seconds_bucket") and " # {" in line]
-            assert len(told) == bool(named)
-            assert all(named in line for line in told)
+            buckets = [
+                line for line in page.splitlines() if line.startswith(f"{name}_seconds_bucket") and " # {" in line
+            ]
+            assert len(buckets) == bool(named)
+            assert all(named in line for line in buckets)
         assert " # {" not in await scraped(gateway, "text/plain")
 
 

@@ -18,7 +18,7 @@ async def test_by_task_model_and_code():
         await gateway.text.Tokenize(text_pb2.TokenizeRequest(texts=["a"]))
         fake.script.error = QueueFull("full")
         await error_of(gateway.text.Tokenize(text_pb2.TokenizeRequest(texts=["a"])))
-        # An error is told before it is counted.
+        # The caller gets an error before it is counted.
         refused = {"task": "tokenize", "model": "tiny", "code": "RESOURCE_EXHAUSTED"}
         await until(lambda: gateway.metric(REQUESTS, **refused) == 1)
         assert gateway.metric(REQUESTS, task="tokenize", model="tiny", code="OK") == 2
@@ -29,7 +29,7 @@ async def test_by_task_model_and_code():
         assert gateway.metric("sensorium_gateway_route_total", reason="only") == 3
 
 
-async def test_names_that_callers_make_up_are_one_label():
+async def test_unknown_model_names_share_one_label():
     async with FakeTextService() as fake, rig(fake.address) as gateway:
         for name in ("guess-1", "guess-2"):
             await error_of(gateway.text.Tokenize(text_pb2.TokenizeRequest(model=name, texts=["a"])))
@@ -41,7 +41,7 @@ async def test_names_that_callers_make_up_are_one_label():
         assert "guess" not in page
 
 
-async def test_an_endpoint_that_tells_the_same_again_has_told():
+async def test_an_unchanged_report_counts_as_a_fresh_one():
     async with FakeTextService() as fake, rig(fake.address) as gateway:
         age = "sensorium_gateway_load_report_age_seconds"
 

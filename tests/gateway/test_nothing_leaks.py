@@ -1,4 +1,4 @@
-"""Callers that come, wait, leave and run out of time while endpoints fail and vanish: in the end, nothing is held."""
+"""After calls that wait, are cancelled or time out while endpoints fail and vanish, no slot or queue entry is left."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ TURNS = 6
 
 
 class Pause(asyncio.Event):
-    """A gate that opens by itself a little later."""
+    """A gate that opens by itself after up to 20 ms."""
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ async def _trouble(cable: Cable, fake: FakeTextService) -> None:
         fake.script.error = None
 
 
-async def test_of_any_call():
+async def test_no_slot_or_queue_entry_leaks():
     rng = random.Random(7)
     fakes = [FakeTextService(script=Script(before=Pause(rng)), concurrency=3) for _ in range(3)]
     async with fakes[0], fakes[1], fakes[2], Cable(fakes[2].port) as cable:
@@ -82,7 +82,7 @@ async def test_of_any_call():
             assert all(seen.values()), seen
 
 
-async def test_of_a_caller_that_leaves_in_the_moment_in_which_it_is_let_through():
+async def test_no_slot_leaks_when_a_caller_cancels_at_the_moment_of_its_grant():
     async with FakeTextService(concurrency=1) as fake, rig(fake.address, over_commit=1) as gateway:
         admission, endpoint = gateway.gateway.admission, gateway.endpoint(fake.address)
         running = await admission.enter(Ask((1,), "tiny"), None)

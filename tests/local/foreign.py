@@ -1,4 +1,4 @@
-"""Metrics of others, for a stack without a GPU and outside a cluster, as their exporters name them."""
+"""Fake metrics of DCGM, kube-state-metrics and cert-manager, which a stack without GPU or cluster lacks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,12 +41,12 @@ SERIES: dict[str, tuple[dict[str, str], float]] = {
     ),
     "certmanager_certificate_expiration_timestamp_seconds": ({"name": "sensorium-gateway"}, 4e9),
 }
-"""Labels beside the namespace, and the value, by name."""
+"""By metric name: its labels besides the namespace, and its value."""
 
 
 @contextmanager
 def exporter() -> Iterator[int]:
-    """Serves them on a free port, which it yields."""
+    """Serves the metrics on a free port; yields the port."""
     registry = CollectorRegistry()
     for name, (labels, value) in SERIES.items():
         kind = Counter if name.endswith("_total") else Gauge

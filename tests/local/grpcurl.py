@@ -1,4 +1,4 @@
-"""What the page of examples uses of grpcurl, by gRPC reflection as grpcurl does it.
+"""A minimal grpcurl, with what docs/examples.md uses of it. Like the real one, it uses gRPC reflection.
 
 `grpcurl.py -plaintext [-d JSON] HOST:PORT METHOD|list`
 """
@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 
 def main() -> None:
-    """Prints the services, or each answer as JSON."""
+    """Prints the names of services, or each response as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("-plaintext", action="store_true", required=True)
     parser.add_argument("-d", default="{}")

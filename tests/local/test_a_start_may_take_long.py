@@ -12,7 +12,7 @@ PATIENCE = 0.4
 
 
 class Slow(Stack):
-    """Starts nothing: models become ready one by one, each after half of the patience there is; the last may not."""
+    """Starts nothing. Models become ready one by one, each after half of STALLED_SECONDS; the last may never."""
 
     def __init__(self, *, stalls: bool) -> None:
         super().__init__(Ports.free(1), fleet()[:1])
@@ -22,7 +22,7 @@ class Slow(Stack):
     def __enter__(self) -> Self:
         return self
 
-    def _awaited(self, client: object) -> str:
+    def _progress(self, client: object) -> str:
         left = 4 - int((time.monotonic() - self.began) / (PATIENCE / 2))
         return f"loading {left}" if left > 0 else "loading the last" if self.stalls else ""
 
@@ -32,25 +32,25 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "STALLED_SECONDS", PATIENCE)
 
 
-def test_a_start_that_goes_on_is_waited_for() -> None:
+def test_a_slow_start_with_progress_is_waited_for() -> None:
     with Slow(stalls=False) as slow:
         assert list(dict.fromkeys(slow.wait_ready())) == ["loading 4", "loading 3", "loading 2", "loading 1"]
         assert time.monotonic() - slow.began > PATIENCE
 
 
-def test_a_start_that_stands_still_fails_and_says_what_was_awaited() -> None:
+def test_a_stalled_start_fails_and_names_what_is_missing() -> None:
     with Slow(stalls=True) as slow, pytest.raises(StackFailed, match="nothing has changed: loading the last"):
         list(slow.wait_ready())
 
 
-def test_what_is_awaited_is_told_in_one_line() -> None:
+def test_progress_is_one_short_line() -> None:
     members = fleet()
-    assert len(stack.told_of([member.name for member in members], len(members))) < 80
-    assert stack.told_of(["chat"], 22) == "21 of 22 models ready, loading chat"
+    assert len(stack.progress([member.name for member in members], len(members))) < 80
+    assert stack.progress(["chat"], 22) == "21 of 22 models ready, loading chat"
 
 
 @pytest.mark.parametrize(
-    ("cpuinfo", "told"),
+    ("cpuinfo", "expected"),
     [
         ("flags\t\t: fpu avx2 avx512f avx512bw\n", []),
         ("flags\t\t: fpu avx avx2\n", ["--dtype", "float32"]),
@@ -58,8 +58,8 @@ def test_what_is_awaited_is_told_in_one_line() -> None:
         (None, []),
     ],
 )
-def test_bfloat16_is_left_where_it_is_emulated(tmp_path: Path, cpuinfo: str | None, told: list[str]) -> None:
+def test_bfloat16_is_avoided_where_it_is_emulated(tmp_path: Path, cpuinfo: str | None, expected: list[str]) -> None:
     path = tmp_path / "cpuinfo"
     if cpuinfo is not None:
         path.write_text(cpuinfo)
-    assert stack.element_type(path) == told
+    assert stack.element_type(path) == expected

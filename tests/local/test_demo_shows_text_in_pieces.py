@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def shown() -> tuple[str, int]:
-    """Runs the demo. Returns what it prints, and in how many reads its first answer came."""
+    """Runs the demo. Returns its output, and the number of reads in which its answer arrived."""
     reads: list[str] = []
     command = [sys.executable, "-m", "local", "demo"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0) as demo:
@@ -30,7 +30,7 @@ def shown() -> tuple[str, int]:
 
 @pytest.mark.timeout(600)
 def test_the_demo_streams_answers_asks_every_task_and_exits_0() -> None:
-    """Text arrives in pieces: the answer comes in more than one read, of which a busy machine may make one."""
+    """Text streams: the answer arrives in several reads. A busy machine may merge them, so there is a second try."""
     output, pieces = shown()
     if pieces <= 3:
         output, pieces = shown()

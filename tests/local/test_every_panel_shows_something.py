@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes gateway and services of every modality under load: whatever is asked is answered."""
+"""A real Prometheus scrapes a gateway and services of every modality under load: every query has a result."""
 
 import math
 import subprocess
@@ -33,17 +33,17 @@ HERE = {
     'pool="speech"': 'pool="transcriber"',
     'pool="multimodal"': 'pool="image-chat"',
 }
-"""What scalers ask for by the cluster's names, and what it is called in this stack."""
+"""Label values that autoscaler queries use in a cluster, and their values in this stack."""
 ASKED = 'count(sum by (model) (rate(sensorium_gateway_requests_total{code="OK", model!="other"}[10s])) > 0)'
 PROPOSED = "sum(rate(sensorium_engine_proposed_tokens_total[10s])) > 0"
-"""Has values while tokens are proposed, which engines leave while their machine is too busy to gain by it."""
+"""Has a value while tokens are proposed. On a busy machine, engines stop proposing for a while."""
 QUESTIONS = [question for question in questions() if not question.where.startswith("$")]
 COMPARISONS = {">", "<", ">=", "<=", "==", "!="}
 
 
 @dataclass
 class Observed:
-    """A stack that was under load from `start` on, and still is."""
+    """A stack under load since `start`."""
 
     prometheus: Prometheus
     stack: Stack
@@ -55,13 +55,13 @@ def observed() -> Iterator[Observed]:
     members = [member for member in fleet() if member.name in MEMBERS]
     with exporter() as others:
         ports = Ports.free(len(members))
-        told = configuration(ports, members)
+        config = configuration(ports, members)
         target = {"targets": [f"127.0.0.1:{others}"]}
-        told["scrape_configs"].append({"job_name": "others", "honor_labels": True, "static_configs": [target]})
+        config["scrape_configs"].append({"job_name": "others", "honor_labels": True, "static_configs": [target]})
         with Stack(ports, members) as stack:
             for _ in stack.wait_ready():
                 pass
-            with Prometheus(told, rules()) as prometheus, Traffic(stack.target, members):
+            with Prometheus(config, rules()) as prometheus, Traffic(stack.target, members):
                 start = time.time()
                 while [series.value for series in prometheus.now(ASKED)] != [len(MEMBERS)] or not prometheus.now(
                     PROPOSED
@@ -73,9 +73,9 @@ def observed() -> Iterator[Observed]:
 
 
 def measured(node: Any) -> Iterator[str]:
-    """Yields the parts of an expression that must have values: of a condition, what is compared.
+    """Yields the parts of an expression that must have values: of a condition, both compared sides.
 
-    A condition has none as long as it does not hold, which is what a silent alert looks like.
+    The condition itself has no values while it is false, as that of a silent alert.
     """
     if isinstance(node, promql.ParenExpr):
         yield from measured(node.expr)
@@ -91,7 +91,7 @@ def measured(node: Any) -> Iterator[str]:
 
 
 def conditional(node: Any) -> bool:
-    """Whether something is compared, or asked to be absent, at the top of either side of an `or`."""
+    """Returns whether a side of an `or` is a comparison or an `absent`."""
     return any(
         (isinstance(side, promql.BinaryExpr) and str(side.op) in COMPARISONS)
         or (isinstance(side, promql.Call) and side.func.name == "absent")
@@ -100,7 +100,7 @@ def conditional(node: Any) -> bool:
 
 
 def test_every_expression_has_values(observed: Observed) -> None:
-    """Within minutes: of what is seldom done, none may lie in the seconds that one look goes back."""
+    """Tries for minutes: rare events may be missing in the few seconds that one query looks back."""
     asked: set[tuple[str, str]] = set()
     for question in QUESTIONS:
         expression = filled(question.expr, "10s")
@@ -117,8 +117,8 @@ def has_values(prometheus: Prometheus, part: str) -> bool:
     return any(math.isfinite(series.value) for series in prometheus.now(part))
 
 
-def test_only_what_is_not_of_this_stack_is_made_up(observed: Observed) -> None:
-    """Nothing of the code's own comes from the exporter of others' metrics."""
+def test_only_metrics_of_others_are_made_up(observed: Observed) -> None:
+    """The fake exporter serves no metric of the gateway or the services."""
     assert all(not name.startswith(("sensorium", "gen_ai")) for name in SERIES)
     found = {series.labels["job"] for series in observed.prometheus.now('{__name__=~"sensorium_.*|gen_ai_.*"}')}
     assert found - {""} == {"sensorium-gateway", "sensorium-model-server"}

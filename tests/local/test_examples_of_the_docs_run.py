@@ -1,4 +1,4 @@
-"""Every example of the page is run against the embedded models, as it stands there."""
+"""Runs every example of docs/examples.md unchanged against the embedded models."""
 
 import os
 import re
@@ -32,7 +32,7 @@ def target() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with something that is called grpcurl and speaks as it does."""
+    """A folder with a `grpcurl` that behaves like the real one."""
     folder = tmp_path_factory.mktemp("tools")
     script = folder / "grpcurl"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("grpcurl.py")} "$@"\n')
@@ -57,7 +57,7 @@ def test_a_command_is_answered(command: str, target: str, tools: Path) -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.split("\n")[0][:40])
-def test_a_program_prints_what_stands_behind_its_lines(
+def test_a_program_prints_what_its_comments_say(
     program: str, target: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(CHECKOUT)

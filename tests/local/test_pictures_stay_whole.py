@@ -15,7 +15,7 @@ from sensorium import Client
 
 
 def test_two_pictures_in_a_terminal_of_80_columns_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wrapped, lines of one alternate with lines of the other."""
+    """If lines wrapped, lines of the two pictures would alternate."""
     member = next(member for member in fleet() if member.name == "depth")
 
     def ask(client: Client, folder: Path, items: Any) -> Iterator[Shown]:

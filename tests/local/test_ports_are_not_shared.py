@@ -6,8 +6,8 @@ import pytest
 from local.stack import Ports, Stack, StackFailed, free_ports
 
 
-def test_a_stack_does_not_start_where_another_one_answers() -> None:
-    """Its processes would be taken for those of this one, and this one said to be ready."""
+def test_a_stack_does_not_start_if_another_one_answers() -> None:
+    """Otherwise the other stack's processes would make this one look ready."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         with pytest.raises(StackFailed, match=f"Port {taken}: .*running already"):
@@ -15,7 +15,7 @@ def test_a_stack_does_not_start_where_another_one_answers() -> None:
     Ports(0, 0, ((taken, 0),)).must_be_free()
 
 
-def test_a_port_that_a_caller_has_is_not_said_to_be_the_stack() -> None:
+def test_a_port_of_a_clients_connection_is_not_taken_for_a_stack() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as caller:
         taken = caller.getsockname()[1]
         with pytest.raises(StackFailed, match=f"Port {taken}: .*A connection has it"):
@@ -23,12 +23,12 @@ def test_a_port_that_a_caller_has_is_not_said_to_be_the_stack() -> None:
 
 
 @pytest.mark.parametrize(("callers", "few"), [("12000\t64999\n", range(10_000, 12_000)), ("1024\t65535\n", range(0))])
-def test_free_ports_are_not_those_of_callers(
+def test_free_ports_are_not_ephemeral_ports(
     callers: str, few: range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = tmp_path / "ip_local_port_range"
-    told.write_text(callers)
-    monkeypatch.setattr("local.stack._CALLERS_PORTS", told)
+    limits = tmp_path / "ip_local_port_range"
+    limits.write_text(callers)
+    monkeypatch.setattr("local.stack._CALLERS_PORTS", limits)
     monkeypatch.setattr("local.stack._FEWEST", 2000)
     ports = free_ports(3)
     assert len(set(ports)) == 3

@@ -17,17 +17,17 @@ def get(url: str) -> str:
         return answer.read().decode()
 
 
-def test_boards_show_what_happens_until_it_is_told_to_stop() -> None:
+def test_boards_are_served_until_ctrl_c() -> None:
     command = [sys.executable, "-m", "local", "observe", "--only", "chat", "--free-ports"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as observed:
         assert observed.stdout is not None
-        told = ""
-        while "Ctrl-C" not in told:
+        output = ""
+        while "Ctrl-C" not in output:
             line = observed.stdout.readline()
-            assert line, told
-            told += line
+            assert line, output
+            output += line
         children = Path(f"/proc/{observed.pid}/task/{observed.pid}/children").read_text().split()
-        boards = re.findall(r"(http://\S+)\s+the boards", told)[0]
+        boards = re.findall(r"(http://\S+)\s+the boards", output)[0]
         for board in BOARDS:
             assert f'<img src="/{board.name}.svg"' in get(f"{boards}/{board.name}")
         end = time.monotonic() + 120
@@ -39,7 +39,7 @@ def test_boards_show_what_happens_until_it_is_told_to_stop() -> None:
     assert observed.returncode == 0, rest
     assert "Stopping." in rest
     assert len(children) >= 3
-    # The process that all services are forked from ends by itself when nobody is left to ask it.
+    # The fork server ends by itself after its parent has ended.
     end = time.monotonic() + 60
     while left := [pid for pid in children if alive(int(pid))]:
         assert time.monotonic() < end, left

@@ -25,7 +25,7 @@ def bare(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_nothing_is_fetched_where_all_is_there(bare: Path) -> None:
+def test_nothing_is_fetched_if_everything_is_installed(bare: Path) -> None:
     done = fetch("prometheus", "prometheus", "promtool", path=bare)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

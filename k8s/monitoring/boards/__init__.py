@@ -1,4 +1,4 @@
-"""The boards: what is on each, one file a board."""
+"""The boards, one file for each; other files hold rows of them."""
 
 from k8s.monitoring.boards.gateway import GATEWAY
 from k8s.monitoring.boards.model_server import MODEL_SERVER

@@ -1,4 +1,4 @@
-"""What callers of the gateway ask and get: rows of its board."""
+"""Rows of the gateway's board about calls: rates, codes, durations, streams and tokens."""
 
 from k8s.monitoring.board import Row
 from k8s.monitoring.boards.selection import CALLS, MODEL, POOL
@@ -47,7 +47,7 @@ GLANCE = Row(
         ),
         Panel(
             title="Tokens generated",
-            description="By all models, per second, as endpoints tell at the end of each call.",
+            description="By all models, per second, as endpoints report at the end of each call.",
             queries=[Query(or_zero(rate("sensorium_gateway_tokens_total", f'{CALLS}, direction="output"')))],
             unit="count:tok/s",
             kind="stat",
@@ -56,7 +56,7 @@ GLANCE = Row(
         ),
         Panel(
             title="Running and queued",
-            description="Requests that endpoints work on, and those that wait for one.",
+            description="Requests that run on endpoints, and those that wait for one.",
             queries=[
                 Query(total("sensorium_gateway_inflight_requests", POOL), "running"),
                 Query(total("sensorium_gateway_queue_depth", POOL), "queued"),
@@ -67,7 +67,7 @@ GLANCE = Row(
         ),
         Panel(
             title="Endpoints ready",
-            description="Replicas that get work, as the gateway sees them that sees most.",
+            description="Replicas that get calls, by the gateway that sees most of them.",
             queries=[Query(f'sum (max by (namespace, pool) (sensorium_gateway_endpoints{{{POOL}, state="ready"}}))')],
             kind="stat",
             width=4,
@@ -135,7 +135,7 @@ STREAMS = Row(
             exemplars=True,
         ),
         Panel(
-            title="Time per token behind the first",
+            title="Time per token after the first",
             description=f"A stream's mean. Promised: {TOKEN_PACE.share:.0%} of {TOKEN_PACE.promise}.",
             queries=[Query(quantile(share, _PACE, MODEL), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)],
             unit="s",

@@ -1,4 +1,4 @@
-"""Loading and device: a row of the model server's board."""
+"""A row of the model server's board about loading and the device."""
 
 from k8s.monitoring.board import Row
 from k8s.monitoring.boards.selection import HERE, SERVER
@@ -11,7 +11,7 @@ DEVICE = Row(
     [
         Panel(
             title="Loading",
-            description="Seconds each phase of loading took: how long a new replica is of no use.",
+            description="Seconds of each phase of loading, until a new replica is ready.",
             queries=[
                 Query(f"max by (pool, phase) (sensorium_engine_model_load_seconds{{{SERVER}}})", "{{pool}} {{phase}}")
             ],
@@ -35,7 +35,7 @@ DEVICE = Row(
         ),
         Panel(
             title="Models that stopped working",
-            description="By why: an error of the GPU, a step that never ended. The process ends seconds later.",
+            description="By reason: an error of the GPU, or a step that hangs. The process exits seconds later.",
             queries=[
                 Query(
                     f"sum by (pool, reason) (increase(sensorium_engine_faults_total{{{SERVER}}}[$__rate_interval]))",
@@ -50,8 +50,8 @@ DEVICE = Row(
             queries=[Query(f"min by (pool, instance) (sensorium_engine_ranks{{{SERVER}}})", "{{pool}} {{instance}}")],
         ),
         Panel(
-            title="Telling ranks what to run",
-            description="Share of the engine's time at work that the first rank takes to tell the others of its steps.",
+            title="Sending steps to ranks",
+            description="Share of the engine's busy time in which the first rank sends its steps to the others.",
             queries=[
                 Query(
                     f"sum by (pool) (rate(sensorium_engine_telling_seconds_total{{{SERVER}}}[$__rate_interval]))"
@@ -63,16 +63,16 @@ DEVICE = Row(
         ),
         Panel(
             title="Memory of the GPU, by the process",
-            description="Allocated by tensors, reserved by torch, and what there is. 0 on a CPU.",
+            description="Allocated by tensors, reserved by torch, and the device's total. 0 on a CPU.",
             queries=[
                 Query(f"max by (pool, kind) (sensorium_engine_gpu_memory_bytes{{{SERVER}}})", "{{pool}} {{kind}}")
             ],
             unit="bytes",
         ),
         Panel(
-            title="What memory is meant for",
-            description="As each process found at load: weights, the largest step, recorded steps, media, the cache; "
-            "what others hold, and what nobody is meant to take.",
+            title="Plan of the device's memory",
+            description="As each process planned it at load: weights, the largest step, recorded steps, media, the KV "
+            "cache; memory of other processes, and a reserve.",
             queries=[
                 Query(
                     f'max by (pool, part) (sensorium_engine_memory_plan_bytes{{part!="total",{SERVER}}})',
@@ -83,7 +83,7 @@ DEVICE = Row(
         ),
         Panel(
             title="GPU at work (DCGM)",
-            description="Share of time a kernel ran. It says little of how well: look at rows of a step.",
+            description="Share of time in which a kernel ran. For efficiency, see the rows of a step.",
             queries=[Query(f"avg by (pod, gpu) (DCGM_FI_DEV_GPU_UTIL{{{_GPU}}})", "{{pod}} {{gpu}}")],
             unit="percent",
             highest=100,

@@ -1,4 +1,4 @@
-"""What stands between callers and endpoints: rows of the gateway's board."""
+"""Rows of the gateway's board about queues, faults and endpoints."""
 
 from k8s.monitoring.board import Row
 from k8s.monitoring.boards.selection import HERE, POOL
@@ -33,20 +33,20 @@ QUEUE = Row(
         ),
         Panel(
             title="Admission",
-            description="What became of requests at the gateway's door, before an endpoint saw them.",
+            description="How requests got an endpoint, or why they got none.",
             queries=[Query(seldom("sensorium_gateway_admission_total", POOL, "outcome"), "{{outcome}}")],
             unit="reqps",
         ),
         Panel(
             title="Saturation",
-            description="Queued and running requests by what the pool's ready endpoints do at once. Over 1, some wait.",
+            description="Queued and running requests, divided by the capacity of ready endpoints. Over 1, some wait.",
             queries=[Query(total("sensorium_gateway_pool_saturation", POOL, "pool"), "{{pool}}")],
             unit="percentunit",
             steps=[Step(0.7, "orange"), Step(1, "red")],
         ),
         Panel(
             title="Running by pool",
-            description="Requests that endpoints work on, over all gateways, and what the pool does at once.",
+            description="Requests that run on endpoints, over all gateways, and the pool's capacity.",
             queries=[
                 Query(total("sensorium_gateway_inflight_requests", POOL, "pool"), "{{pool}}"),
                 Query(f"max by (pool) (sensorium_gateway_pool_capacity{{{POOL}}})", "{{pool}} capacity"),
@@ -54,7 +54,7 @@ QUEUE = Row(
         ),
         Panel(
             title="Cancelled by callers",
-            description="By how far the call was. Work stops within a step of the model.",
+            description="By phase of the call. The model stops working on it within one step.",
             queries=[Query(seldom("sensorium_gateway_cancellations_total", HERE, "phase"), "{{phase}}")],
             unit="reqps",
         ),
@@ -66,7 +66,7 @@ FAULTS = Row(
     [
         Panel(
             title="Attempts",
-            description="Calls to endpoints, by how they ended. More than requests are repeats on another endpoint.",
+            description="Calls to endpoints, by how they ended. Retries on other endpoints are included.",
             queries=[
                 Query(
                     seldom("sensorium_gateway_attempts_total", HERE, "result, reason"),
@@ -78,14 +78,14 @@ FAULTS = Row(
         ),
         Panel(
             title="Broken streams",
-            description="Streams whose endpoint was lost and that no other one went on with, by how far they were.",
+            description="Streams whose endpoint was lost and that no other one continued, by phase.",
             queries=[Query(seldom("sensorium_gateway_streams_broken_total", HERE, "phase"), "{{phase}}")],
             unit="reqps",
             width=6,
         ),
         Panel(
             title="Resumed streams",
-            description="Streams of generated text whose endpoint was lost: gone on with elsewhere, or why not.",
+            description="Streams of generated text whose endpoint was lost: resumed by another one, or why not.",
             queries=[Query(seldom("sensorium_gateway_stream_resumes_total", HERE, "result"), "{{result}}")],
             unit="reqps",
             width=6,
@@ -110,7 +110,7 @@ ENDPOINTS = Row(
     [
         Panel(
             title="Endpoints by state",
-            description="As the gateway sees them that sees most in that state.",
+            description="By the gateway that sees most endpoints in that state.",
             queries=[
                 Query(
                     f"sum by (state) (max by (namespace, pool, state) (sensorium_gateway_endpoints{{{POOL}}}))",
@@ -135,14 +135,14 @@ ENDPOINTS = Row(
         ),
         Panel(
             title="Age of load reports",
-            description="How old the oldest word is that an endpoint of the pool gave of its models.",
+            description="Age of the oldest report of models among the endpoints of a pool.",
             queries=[Query(f"max by (pool) (sensorium_gateway_load_report_age_seconds{{{POOL}}})", "{{pool}}")],
             unit="s",
             steps=[Step(60, "red")],
         ),
         Panel(
             title="Lag of the event loop",
-            description="How much later than asked the gateway's loop wakes: over 100 ms it needs CPU, or company.",
+            description="How late timers of the gateway's event loop fire. Over 100 ms, it needs more CPU or gateways.",
             queries=[
                 Query(quantile(0.99, "sensorium_gateway_event_loop_lag_seconds", HERE, "instance"), "{{instance}} p99")
             ],
@@ -151,7 +151,7 @@ ENDPOINTS = Row(
         ),
         Panel(
             title="Log lines dropped",
-            description="Lines of all processes that whoever reads their logs was too slow for.",
+            description="Log lines of all processes, dropped because their reader was too slow.",
             queries=[
                 Query(f"sum by (instance) (rate(sensorium_log_lines_dropped_total{{{HERE}}}[5m]))", "{{instance}}")
             ],

@@ -1,4 +1,4 @@
-"""The gateway: what callers ask, what they get, and what stands between."""
+"""The gateway's board: calls, streams, queues, faults and endpoints."""
 
 from k8s.monitoring.board import Board, Variable
 from k8s.monitoring.boards.calls import ASKED, GLANCE, REQUESTS, STREAMS
@@ -7,7 +7,7 @@ from k8s.monitoring.boards.endpoints import ENDPOINTS, FAULTS, QUEUE
 GATEWAY = Board(
     name="gateway",
     title="sensorium / Gateway",
-    description="What callers ask, what they get, and what stands between.",
+    description="Calls and their results, queues, retries and endpoints.",
     variables=[
         Variable("namespace", REQUESTS),
         Variable("task", REQUESTS),

@@ -1,4 +1,4 @@
-"""What each modality does: rows of the model server's board."""
+"""Rows of the model server's board about each modality."""
 
 from k8s.monitoring.board import Row
 from k8s.monitoring.boards.selection import SERVER
@@ -12,7 +12,7 @@ GENERATION = Row(
     [
         Panel(
             title="Tokens",
-            description="Generated, and read, per second.",
+            description="Generated tokens and prompt tokens, per second.",
             unit="count:tok/s",
             queries=[
                 Query(rate("sensorium_engine_generation_tokens_total", SERVER, "pool"), "{{pool}} generated"),
@@ -21,7 +21,7 @@ GENERATION = Row(
         ),
         Panel(
             title="Prefill and decode, p95",
-            description="From the first work until the first token, and from there until the end.",
+            description="From a request's first step until its first token, and from there until its end.",
             queries=[
                 Query(quantile(0.95, "sensorium_engine_prefill_seconds", SERVER, "pool"), "{{pool}} prefill"),
                 Query(quantile(0.95, "sensorium_engine_decode_seconds", SERVER, "pool"), "{{pool}} decode"),
@@ -46,7 +46,7 @@ GENERATION = Row(
         ),
         Panel(
             title="Cache in use",
-            description="Share of the pages of keys and values. Near 1, sequences are put back and computed again.",
+            description="Share of the KV cache's pages. Near 1, sequences are preempted and computed again.",
             queries=[
                 Query(
                     f"max by (pool, instance) (sensorium_engine_kv_cache_usage_ratio{{{SERVER}}})",
@@ -59,12 +59,12 @@ GENERATION = Row(
         ),
         Panel(
             title="Preemptions",
-            description="Sequences put back because no page was free.",
+            description="Sequences preempted because no page of the KV cache was free.",
             queries=[Query(rate("sensorium_engine_preemptions_total", SERVER, "pool"), "{{pool}}")],
             unit="cps",
         ),
         Panel(
-            title="Prompts known already",
+            title="Prefix cache hits",
             description="Share of prompt tokens found in the prefix cache, and not computed again.",
             queries=[
                 Query(
@@ -78,7 +78,7 @@ GENERATION = Row(
         ),
         Panel(
             title="Proposed tokens accepted",
-            description="Share of the tokens proposed by prompt lookup that models chose: steps spared.",
+            description="Share of the tokens proposed by prompt lookup that the model accepted.",
             queries=[
                 Query(
                     f"{rate('sensorium_engine_accepted_tokens_total', SERVER, 'pool')}\n/\n"
@@ -162,8 +162,8 @@ MULTIMODAL = Row(
             width=12,
         ),
         Panel(
-            title="Media known already",
-            description="Images and recordings in prompts, and those that had been encoded before, per second.",
+            title="Media cache",
+            description="Images and recordings in prompts, and those whose features were cached, per second.",
             queries=[
                 Query(rate("sensorium_engine_media_cache_queries_total", _MULTIMODAL), "looked up"),
                 Query(rate("sensorium_engine_media_cache_hits_total", _MULTIMODAL), "known"),

@@ -1,4 +1,4 @@
-"""A model server: its batch, its cache, its device, and what each modality does with them."""
+"""The model server's board: batch, requests, modalities and device."""
 
 from k8s.monitoring.board import Board, Row, Variable
 from k8s.monitoring.boards.devices import DEVICE
@@ -14,7 +14,7 @@ _BATCH = Row(
     [
         Panel(
             title="Running and waiting",
-            description="Requests in the batch, and accepted ones no step has worked on yet.",
+            description="Requests in the batch, and accepted requests that have not started yet.",
             queries=[
                 Query(total("sensorium_engine_requests_running", SERVER, "pool"), "{{pool}} running"),
                 Query(total("sensorium_engine_requests_waiting", SERVER, "pool"), "{{pool}} waiting"),
@@ -32,7 +32,7 @@ _BATCH = Row(
         ),
         Panel(
             title="Length of a step, p95",
-            description="Streams feel it between two tokens.",
+            description="Running streams get their next token after it.",
             queries=[Query(quantile(0.95, "sensorium_engine_step_seconds", SERVER, "pool"), "{{pool}}")],
             unit="s",
         ),
@@ -44,7 +44,7 @@ _BATCH = Row(
         ),
         Panel(
             title="At work",
-            description="Share of time the engine worked, and the part of it in the model's own forward.",
+            description="Share of time in which the engine was busy, and in which the model's forward ran.",
             queries=[
                 Query(rate("sensorium_engine_busy_seconds_total", SERVER, "pool"), "{{pool}} engine"),
                 Query(rate("sensorium_engine_forward_seconds_total", SERVER, "pool"), "{{pool}} model"),
@@ -59,13 +59,13 @@ _REQUESTS = Row(
     [
         Panel(
             title="Ends",
-            description="Requests that ended, by how.",
+            description="Requests that ended, by finish reason.",
             queries=[Query(rate("sensorium_engine_requests_total", SERVER, "finish_reason"), "{{finish_reason}}")],
             unit="reqps",
         ),
         Panel(
             title="Queue, p95",
-            description="From acceptance until the model first worked.",
+            description="From acceptance until the first step of the request.",
             queries=[Query(quantile(0.95, "sensorium_engine_queue_seconds", SERVER, "pool"), "{{pool}}")],
             unit="s",
             exemplars=True,
@@ -87,7 +87,7 @@ _REQUESTS = Row(
 MODEL_SERVER = Board(
     name="model-server",
     title="sensorium / Model server",
-    description="Batch, cache and device of the services, and what each modality does with them.",
+    description="Batch, KV cache and device of the services, and the work of each modality.",
     variables=[
         Variable("namespace", _STATE),
         Variable("pool", _STATE),

@@ -1,4 +1,4 @@
-"""What is promised and kept, how much room is left, and what it costs."""
+"""Objectives and error budgets, capacity, and cost."""
 
 from k8s.monitoring.board import Board, Row, Variable
 from k8s.monitoring.boards.selection import HERE, POOL
@@ -31,7 +31,7 @@ def _which(objective: Objective) -> str:
 def _good(objective: Objective) -> Panel:
     return Panel(
         title=f"{TITLES[objective.slo]}: good of 30 days",
-        description=f"Promised: {objective.share:.1%} of {objective.promise}. The model that keeps it least.",
+        description=f"Promised: {objective.share:.1%} of {objective.promise}. The worst model counts.",
         queries=[Query(f"min (1 - {ratio(PERIOD)}{_which(objective)})")],
         unit="percentunit",
         kind="stat",
@@ -45,7 +45,7 @@ def _good(objective: Objective) -> Panel:
 def _left(objective: Objective) -> Panel:
     return Panel(
         title=f"{TITLES[objective.slo]}: budget left",
-        description="Of what may fail in 30 days, the share that is left. Below 0 the promise is broken.",
+        description="Share of the 30 days' error budget that is left. Below 0, the objective is missed.",
         queries=[Query(f"1 - {ratio(PERIOD)}{_which(objective)} / {objective.budget}", "{{model}}")],
         unit="percentunit",
         kind="bargauge",
@@ -59,20 +59,20 @@ def _burn(objective: Objective) -> Panel:
     windows = ("5m", "1h", "6h")
     return Panel(
         title=f"{TITLES[objective.slo]}: burn",
-        description="How many times too fast the budget is spent, by the model that spends most. Lines: the alerts.",
+        description="Burn rate of the error budget, of the model with the highest. Lines: the alerts.",
         queries=[Query(f"max ({ratio(window)}{_which(objective)}) / {objective.budget}", window) for window in windows],
         steps=PACES,
     )
 
 
-_PROMISES = Row("Promises", [build(objective) for build in (_good, _left, _burn) for objective in OBJECTIVES])
+_OBJECTIVES = Row("Objectives", [build(objective) for build in (_good, _left, _burn) for objective in OBJECTIVES])
 
 _EVENTS = Row(
-    "What is counted",
+    "Events and alerts",
     [
         Panel(
             title="Events",
-            description="Calls and streams that the promises are about, per second over an hour, by model.",
+            description="Calls and streams that the objectives count, per second over an hour, by model.",
             queries=[
                 Query(f"sum by (slo, model) ({events('1h')}{{{MODEL}}})", "{{model}} {{slo}}"),
             ],
@@ -100,14 +100,14 @@ _CAPACITY = Row(
     [
         Panel(
             title="Saturation",
-            description="Queued and running requests by what the pool does at once. Pools grow from 0.7 on.",
+            description="Queued and running requests, divided by the pool's capacity. Pools grow from 0.7 on.",
             queries=[Query(f"{SATURATION}{{{POOL}}}", "{{pool}}")],
             unit="percentunit",
             steps=[Step(0.7, "orange"), Step(1, "red")],
         ),
         Panel(
             title="Work and capacity",
-            description="Queued and running requests over all gateways, and what the pool does at once.",
+            description="Queued and running requests over all gateways, and the pool's capacity.",
             queries=[
                 Query(f"{WORK}{{{POOL}}}", "{{pool}} work"),
                 Query(f"{CAPACITY}{{{POOL}}}", "{{pool}} capacity"),
@@ -120,7 +120,7 @@ _CAPACITY = Row(
         ),
         Panel(
             title="Replicas",
-            description="Wanted by the autoscaler, there, and the most it may have.",
+            description="Wanted by the autoscaler, current, and the maximum.",
             queries=[
                 Query(
                     f"max by (horizontalpodautoscaler) (kube_horizontalpodautoscaler_{gauge}{{{HPA}}})",
@@ -128,8 +128,8 @@ _CAPACITY = Row(
                 )
                 for gauge, word in (
                     ("status_desired_replicas", "wanted"),
-                    ("status_current_replicas", "there"),
-                    ("spec_max_replicas", "most"),
+                    ("status_current_replicas", "current"),
+                    ("spec_max_replicas", "maximum"),
                 )
             ],
         ),
@@ -163,7 +163,7 @@ _COST = Row(
     [
         Panel(
             title="Time to load",
-            description="From a replica's start until its model answers: what a cold start adds to the pod's own.",
+            description="From a replica's start until its model is ready, without the start of the pod.",
             queries=[
                 Query(
                     f"max by (pool) (sum by (pool, instance) (sensorium_engine_model_load_seconds{{{POOL}}}))",
@@ -175,13 +175,13 @@ _COST = Row(
         ),
         Panel(
             title="Wait in the queue, p99",
-            description="It is longest while a pool comes back from zero.",
+            description="It is longest while a pool starts from zero replicas.",
             queries=[Query(quantile(0.99, "sensorium_gateway_queue_wait_seconds", POOL, "pool"), "{{pool}}")],
             unit="s",
         ),
         Panel(
             title="GPU-seconds per 1,000 tokens",
-            description="Replicas, each of which holds one device, by thousands of tokens they generate in a second.",
+            description="Replicas (one device each), divided by thousands of tokens generated per second.",
             queries=[
                 Query(
                     f'sum by (pool) (up{{job="sensorium-model-server", {POOL}}})\n/\n'
@@ -197,11 +197,11 @@ _COST = Row(
 SLO = Board(
     name="slo",
     title="sensorium / SLO & capacity",
-    description="What is promised and kept, how much room is left, and what it costs.",
+    description="Objectives and error budgets, capacity, and cost.",
     variables=[
         Variable("namespace", "sensorium_gateway_requests_total"),
         Variable("model", "sensorium_gateway_requests_total"),
         Variable("pool", "sensorium_gateway_endpoints"),
     ],
-    rows=[_PROMISES, _EVENTS, _CAPACITY, _COST],
+    rows=[_OBJECTIVES, _EVENTS, _CAPACITY, _COST],
 )

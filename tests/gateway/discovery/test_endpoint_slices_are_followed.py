@@ -1,4 +1,4 @@
-"""The real client of Kubernetes against an API server of these tests."""
+"""EndpointSlice discovery, with the real Kubernetes client against a fake API server."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ PLACES = [ServicePort("text", "sensorium-text", "grpc"), ServicePort("vision", "
 
 
 class Told:
-    """What discovery has told."""
+    """The snapshots of discovery."""
 
     def __init__(self) -> None:
         self.snapshots: list[frozenset[Member]] = []
@@ -50,16 +50,16 @@ async def followed(
 ) -> AsyncIterator[Told]:
     """Follows the slices in a task, as the pool does."""
     monkeypatch.setenv("KUBECONFIG", api.kubeconfig(folder))
-    told = Told()
+    seen = Told()
     discovery = EndpointSliceDiscovery(PLACES, **{"namespace": None, "resync_seconds": 3600, **settings})
 
     async def read() -> None:
         async for members in discovery.snapshots():
-            told.snapshots.append(members)
+            seen.snapshots.append(members)
 
     task = asyncio.ensure_future(read())
     try:
-        yield told
+        yield seen
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -74,54 +74,54 @@ async def test_lists_and_then_watches_what_changes(tmp_path: Path, monkeypatch: 
     async with KubernetesApi() as api:
         api.put(text("10.0.0.1"))
         api.put(endpoint_slice("other", [endpoint("10.9.9.9", "o")]))
-        async with followed(api, tmp_path, monkeypatch) as told:
-            await until(lambda: told.hosts == {"10.0.0.1"} and api.watching == 1)
+        async with followed(api, tmp_path, monkeypatch) as seen:
+            await until(lambda: seen.hosts == {"10.0.0.1"} and api.watching == 1)
             api.put(text("10.0.0.1", "10.0.0.2"))
-            await until(lambda: told.hosts == {"10.0.0.1", "10.0.0.2"})
+            await until(lambda: seen.hosts == {"10.0.0.1", "10.0.0.2"})
             api.put(text("10.0.1.1", name="text-2"))
-            await until(lambda: told.hosts == {"10.0.0.1", "10.0.0.2", "10.0.1.1"})
+            await until(lambda: seen.hosts == {"10.0.0.1", "10.0.0.2", "10.0.1.1"})
             gone = endpoint("10.0.0.1", "10.0.0.1", ready=False, serving=True, terminating=True)
             api.put(endpoint_slice("sensorium-text", [gone], name="text-1"))
-            await until(lambda: Member("10.0.0.1:50051", "text", False, True, "10.0.0.1") in told.snapshots[-1])
+            await until(lambda: Member("10.0.0.1:50051", "text", False, True, "10.0.0.1") in seen.snapshots[-1])
             api.delete("text-1")
             api.delete("text-2")
-            await until(lambda: told.hosts == set())
+            await until(lambda: seen.hosts == set())
         assert (len(api.lists), len(api.watches)) == (1, 1)
         assert api.watches[0]["allowWatchBookmarks"].lower() == "true"
 
 
-async def test_nothing_at_all_is_an_answer_and_probably_a_mistake(
+async def test_an_empty_list_is_an_empty_pool_and_is_logged_as_a_probable_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    async with KubernetesApi() as api, followed(api, tmp_path, monkeypatch) as told:
-        await until(lambda: told.snapshots == [frozenset()])
+    async with KubernetesApi() as api, followed(api, tmp_path, monkeypatch) as seen:
+        await until(lambda: seen.snapshots == [frozenset()])
         api.put(text())
         api.put(text("10.0.0.1"))
-        await until(lambda: told.hosts == {"10.0.0.1"})
+        await until(lambda: seen.hosts == {"10.0.0.1"})
     for place in PLACES:
         sentence = f"in namespace {NAMESPACE}, there is no EndpointSlice of a Service called {place.service}"
         assert caplog.text.count(sentence) == 1
 
 
 @pytest.mark.parametrize("as_status", [False, True])
-async def test_a_version_that_is_gone_is_listed_anew(
+async def test_an_expired_resource_version_leads_to_a_new_list(
     as_status: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     async with KubernetesApi() as api:
         api.gone_as_status = as_status
         api.put(text("10.0.0.1"))
-        async with followed(api, tmp_path, monkeypatch) as told:
+        async with followed(api, tmp_path, monkeypatch) as seen:
             await until(lambda: api.watching == 1)
             await api.stop()
             api.put(text("10.0.0.2"))
             api.compact()
             await api.start()
-            await until(lambda: told.hosts == {"10.0.0.2"})
+            await until(lambda: seen.hosts == {"10.0.0.2"})
             assert len(api.lists) == 2
-            # It happens now and then, and is nobody's trouble.
+            # This is normal, so nothing is logged.
             assert "410" not in caplog.text
             api.put(text("10.0.0.3"))
-            await until(lambda: told.hosts == {"10.0.0.3"})
+            await until(lambda: seen.hosts == {"10.0.0.3"})
 
 
 async def test_bookmarks_spare_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -135,15 +135,15 @@ async def test_bookmarks_spare_the_list(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(following.Follower, "_take", take)
     async with KubernetesApi() as api:
         api.put(text("10.0.0.1"))
-        async with followed(api, tmp_path, monkeypatch) as told:
+        async with followed(api, tmp_path, monkeypatch) as seen:
             await until(lambda: api.watching == 1)
             began = int(api.watches[0]["resourceVersion"])
             api.other_writes()
             api.bookmark()
             api.compact()
-            # Whatever comes after the bookmark comes in order; it is seen when this is.
+            # Events arrive in order, so the bookmark was read when this one is.
             api.put(text("10.0.0.2"))
-            await until(lambda: told.hosts == {"10.0.0.2"})
+            await until(lambda: seen.hosts == {"10.0.0.2"})
             api.end_watches()
             await until(lambda: len(api.watches) == 2)
             assert int(api.watches[1]["resourceVersion"]) > began
@@ -161,29 +161,29 @@ async def test_bookmarks_spare_the_list(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("sent", "length"), [(b'{"type":"DELETED","object":{"meta', 500), (b'{"type":"DEL\r\n', 12), (b"", 9)]
 )
-async def test_a_connection_that_breaks_in_an_event_goes_on_from_the_last_one(
+async def test_a_watch_that_breaks_within_an_event_resumes_from_the_last_whole_one(
     sent: bytes, length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     async with KubernetesApi() as api:
         api.put(text("10.0.0.1"))
-        async with followed(api, tmp_path, monkeypatch) as told:
+        async with followed(api, tmp_path, monkeypatch) as seen:
             await until(lambda: api.watching == 1)
             api.put(text("10.0.0.1", "10.0.0.2"))
-            await until(lambda: told.hosts == {"10.0.0.1", "10.0.0.2"})
+            await until(lambda: seen.hosts == {"10.0.0.1", "10.0.0.2"})
             await api.cut_watches(sent, length)
             api.put(text("10.0.0.3"))
-            await until(lambda: told.hosts == {"10.0.0.3"})
+            await until(lambda: seen.hosts == {"10.0.0.3"})
             assert len(api.lists) == 1
-            assert len(told.snapshots) == 3
+            assert len(seen.snapshots) == 3
 
 
-async def test_an_api_server_that_goes_away_leaves_what_was_told(
+async def test_endpoints_stay_known_while_the_api_server_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO, "gateway")
     async with KubernetesApi() as api:
         api.put(text("10.0.0.1"))
-        async with followed(api, tmp_path, monkeypatch) as told:
+        async with followed(api, tmp_path, monkeypatch) as seen:
             await until(lambda: api.watching == 1)
             await api.stop()
             await until(lambda: "the API server is lost" in caplog.text)
@@ -191,7 +191,7 @@ async def test_an_api_server_that_goes_away_leaves_what_was_told(
             assert caplog.text.count("the API server is lost") == 1
             await api.start()
             await until(lambda: "EndpointSlices are followed again" in caplog.text)
-            assert told.snapshots == [frozenset({Member("10.0.0.1:50051", "text", replica="10.0.0.1")})]
+            assert seen.snapshots == [frozenset({Member("10.0.0.1:50051", "text", replica="10.0.0.1")})]
 
 
 @pytest.mark.parametrize("verb", ["list", "watch"])
@@ -200,13 +200,13 @@ async def test_a_refusal_names_the_verb_that_the_role_lacks(
 ):
     async with KubernetesApi() as api:
         api.put(text("10.0.0.1"))
-        async with followed(api, tmp_path, monkeypatch) as told:
+        async with followed(api, tmp_path, monkeypatch) as seen:
             await until(lambda: api.watching == 1)
             api.forbidden = {verb}
             api.compact()
             api.put(text("10.0.0.2"))
             api.compact()
-            await until(lambda: told.hosts == {"10.0.0.2"})
+            await until(lambda: seen.hosts == {"10.0.0.2"})
             api.other_writes()
             api.compact()
             api.end_watches()
@@ -214,37 +214,37 @@ async def test_a_refusal_names_the_verb_that_the_role_lacks(
             await asyncio.sleep(0.3)
             assert caplog.text.count("must allow the verb") == 1
             assert f"in namespace {NAMESPACE}" in caplog.text
-            assert told.hosts == {"10.0.0.2"}
+            assert seen.hosts == {"10.0.0.2"}
             if verb == "watch":
-                # Listed again and again, the endpoints are late and not lost.
+                # Without a watch, repeated lists still find the endpoints, only later.
                 api.put(text("10.0.0.2", "10.0.0.4"))
-                await until(lambda: told.hosts == {"10.0.0.2", "10.0.0.4"})
+                await until(lambda: seen.hosts == {"10.0.0.2", "10.0.0.4"})
             api.forbidden = set()
             await until(lambda: api.watching == 1)
             api.put(text("10.0.0.3"))
-            await until(lambda: told.hosts == {"10.0.0.3"})
+            await until(lambda: seen.hosts == {"10.0.0.3"})
 
 
-async def test_lists_anew_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_lists_are_repeated_periodically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     async with KubernetesApi() as api:
         api.put(text("10.0.0.1"))
-        async with followed(api, tmp_path, monkeypatch, resync_seconds=1) as told:
+        async with followed(api, tmp_path, monkeypatch, resync_seconds=1) as seen:
             await until(lambda: len(api.lists) >= 2)
-            assert len(told.snapshots) == 1
+            assert len(seen.snapshots) == 1
             assert all(1 <= int(watch["timeoutSeconds"]) <= 2 for watch in api.watches)
 
 
 async def test_a_thousand_endpoints_in_slices_of_a_hundred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    async with KubernetesApi() as api, followed(api, tmp_path, monkeypatch) as told:
+    async with KubernetesApi() as api, followed(api, tmp_path, monkeypatch) as seen:
         await until(lambda: api.watching == 1)
         for part in range(10):
             api.put(text(*(f"10.0.{part}.{index}" for index in range(100)), name=f"text-{part}"))
-        await until(lambda: len(told.hosts) == 1000)
+        await until(lambda: len(seen.hosts) == 1000)
 
 
 @pytest.fixture
 def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """What the kubelet puts into a pod; returns the API server's side of it."""
+    """Sets up what the kubelet puts into a pod; returns the API server's TLS context."""
     pair = certificate(tmp_path, "IP:127.0.0.1")
     files = {"token": TOKEN, "namespace": f"{NAMESPACE}\n"}
     for name, content in files.items():
@@ -257,20 +257,20 @@ def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     return context
 
 
-async def test_in_a_pod_by_its_own_token_namespace_and_authority(
+async def test_in_a_pod_its_token_namespace_and_ca_are_used(
     pod: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     async with KubernetesApi(pod) as api:
         api.put(text("10.0.0.1"))
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(api.port))
-        async with followed(api, tmp_path, monkeypatch) as told:
-            await until(lambda: told.hosts == {"10.0.0.1"} and api.watching == 1)
+        async with followed(api, tmp_path, monkeypatch) as seen:
+            await until(lambda: seen.hosts == {"10.0.0.1"} and api.watching == 1)
             api.put(text("10.0.0.2"))
-            await until(lambda: told.hosts == {"10.0.0.2"})
+            await until(lambda: seen.hosts == {"10.0.0.2"})
 
 
-def test_without_a_cluster_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_a_cluster_the_error_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nothing"))
-    with pytest.raises(rpc.CannotServe, match="There is no way to a Kubernetes cluster: "):
+    with pytest.raises(rpc.CannotServe, match="No Kubernetes cluster is configured: "):
         EndpointSliceDiscovery(PLACES, None, 300)

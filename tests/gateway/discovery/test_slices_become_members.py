@@ -27,7 +27,7 @@ def test_conditions_are_read_as_the_api_says(conditions: dict[str, bool | None],
 
 
 @pytest.mark.parametrize("absent", ["conditions", "targetRef"])
-def test_what_is_null_is_unknown(absent: str):
+def test_null_conditions_are_unknown(absent: str):
     there = {**endpoint("10.0.0.1", "a"), absent: None}
     (member,) = members_of([endpoint_slice("sensorium-text", [there])], [TEXT])
     assert member.ready
@@ -60,7 +60,7 @@ def test_a_replica_with_two_addresses_is_one_endpoint():
     ]
     members = members_of(both, [TEXT])
     assert {member.address for member in members} == {"10.0.0.1:50051", "[fd00::2]:50051"}
-    # While only one of its slices was written yet, the replica is as good as the worse.
+    # While only one of its slices is updated, the worse conditions count.
     both[1]["endpoints"][0]["conditions"] = {"ready": True}
     both[0]["endpoints"][0]["conditions"] = {"ready": False, "terminating": True}
     assert Member("10.0.0.1:50051", "text", False, True, "a") in members_of(both, [TEXT])
@@ -72,7 +72,7 @@ def test_an_address_in_two_slices_is_one_endpoint():
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_an_address_given_to_a_new_replica_is_the_new_ones(order: int):
+def test_an_address_reused_by_a_new_replica_belongs_to_the_new_one(order: int):
     old = endpoint_slice("sensorium-text", [endpoint("10.0.0.1", "old", ready=False, terminating=True)], name="x")
     new = endpoint_slice("sensorium-text", [endpoint("10.0.0.1", "new", ready=False)], name="y")
     assert members_of([old, new][::order], [TEXT]) == {Member("10.0.0.1:50051", "text", ready=False, replica="new")}

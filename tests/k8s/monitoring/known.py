@@ -6,8 +6,8 @@ from grpc import StatusCode
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.utils import floatToGoString
 
+from gateway.endpoints.router import EndpointState
 from gateway.metrics import OUTCOMES
-from gateway.router import EndpointState
 from k8s.monitoring.files import FOLDER
 from k8s.monitoring.objectives import OBJECTIVES
 from sensorium.tasks import SERVICES

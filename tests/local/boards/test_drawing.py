@@ -28,7 +28,7 @@ SPAN = Span(start=100, end=160, step=1, interval=5)
         (0, "short", "0"),
     ],
 )
-def test_figures_are_read_at_a_glance(value: float, unit: str, text: str) -> None:
+def test_figures_are_short_and_have_units(value: float, unit: str, text: str) -> None:
     assert figure(value, unit) == text
 
 
@@ -38,13 +38,13 @@ def test_ticks_are_round_and_reach_the_top() -> None:
     assert ticks(0, 0.0049)[-1] == pytest.approx(0.006)
 
 
-def test_areas_lie_on_each_other_at_each_moment() -> None:
+def test_stacked_values_are_sums_at_each_time() -> None:
     lines = [Line("a", [(1, 2.0), (2, 3.0)]), Line("b", [(2, 4.0), (3, 5.0)])]
     assert stacked(lines) == [[2, 3], [7, 5]]
 
 
 def panel(kind: Kind, **changes: object) -> Panel:
-    return Panel(title=f"Of {kind}", description="Tells <all> & more.", queries=[Query("x")], kind=kind, **changes)  # type: ignore[arg-type]
+    return Panel(title=f"Of {kind}", description="Escapes <all> & more.", queries=[Query("x")], kind=kind, **changes)  # type: ignore[arg-type]
 
 
 def drawn(shown: Panel, lines: list[Line]) -> ElementTree.Element:
@@ -56,7 +56,7 @@ def texts(picture: ElementTree.Element) -> list[str]:
     return [text.text or "" for text in picture.iter("{http://www.w3.org/2000/svg}text")]
 
 
-def test_a_line_is_cut_where_points_are_missing() -> None:
+def test_a_line_is_interrupted_where_points_are_missing() -> None:
     line = Line("a", [(100, 1.0), (101, 1.0), (120, 1.0), (121, 1.0)])
     picture = drawn(panel("timeseries"), [line])
     assert len(list(picture.iter("{http://www.w3.org/2000/svg}polyline"))) == 2
@@ -74,7 +74,7 @@ def test_an_area_begins_with_its_series() -> None:
     assert later == pytest.approx(left + (right - left) * 2 / 3, abs=0.1)
 
 
-def test_a_step_within_sight_is_a_line() -> None:
+def test_a_threshold_within_the_plot_is_a_line() -> None:
     line = Line("a", [(100, 1.0), (160, 3.0)])
     for value, lines in ((2.0, 1), (20.0, 0)):
         picture = drawn(panel("timeseries", steps=[Step(value, "red")]), [line])
@@ -90,7 +90,7 @@ def test_a_figure_has_the_colour_of_the_step_it_reached(value: float, colour: st
     assert found.get("fill") == colour
 
 
-def test_bars_beyond_the_room_are_counted() -> None:
+def test_bars_that_do_not_fit_are_counted() -> None:
     lines = [Line(f"model-{place}", [(160, place)]) for place in range(40)]
     shown = texts(drawn(panel("bargauge"), lines))
     left = [text for text in shown if text.startswith("+")]
@@ -113,5 +113,5 @@ def test_a_name_in_capitals_takes_more_of_the_legend() -> None:
     assert second("DEADLINE_EXCEEDED") > second("deadline_exceeded")
 
 
-def test_nothing_is_said_to_be_nothing() -> None:
+def test_an_empty_panel_says_no_data() -> None:
     assert "No data" in texts(drawn(panel("timeseries"), []))
