@@ -25,6 +25,7 @@ from services.engine.adapters.merging import merge
 from services.engine.adapters.rounding import rounded_before
 from services.engine.failed_load import explain
 from services.engine.file_weights import copy_from_files
+from services.engine.kept_state import keep_nothing
 from services.engine.narrow.model import narrow_weights, unsuitable
 from services.engine.narrow.numbers import NARROW_KINDS, NarrowKind
 from services.engine.parallel.narrow_reading import NarrowConfig
@@ -199,6 +200,7 @@ def read_incomplete_model(
         raise ModelRefused(f"{checkpoint.source} lacks {len(missing)} of the model's weights, such as {min(missing)}.")
     if kind_of_weights and checkpoint.rank_count == 1:
         narrow_weights(model, kind_of_weights, checkpoint.device)
+    keep_nothing(model)
     return model, lacking
 
 

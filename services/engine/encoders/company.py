@@ -9,6 +9,7 @@ from torch import Tensor
 from services.engine.acceleration.tolerance import tolerance
 from services.engine.encoders.acceleration import ordinary_ids
 from services.engine.encoders.loading import LoadedEncoder
+from services.engine.kept_state import attends_by_length
 
 _SHORTER = (5, 11, 16)
 """Tokens of texts that are tried beside a longer one."""
@@ -20,7 +21,8 @@ class Company(Enum):
     ANY = "any"
     """Shorter texts have padding behind them, which the model ignores."""
     EVEN = "even"
-    """Texts of its own length: FNet, Nyströmformer, YOSO and CANINE take padding for a part of a text."""
+    """Texts of its own length: FNet, Nyströmformer, YOSO and CANINE take padding for a part of a text, and BigBird's
+    blocks of a long one end with it."""
     NONE = "none"
 
 
@@ -28,7 +30,10 @@ class Company(Enum):
 def company_of(loaded: LoadedEncoder) -> Company:
     """Returns the widest company in which the model answers as it does alone."""
     long, other = ordinary_ids(loaded).to(loaded.device)
-    for company, beside in ((Company.ANY, long), (Company.EVEN, None)):
+    tried: list[tuple[Company, Tensor | None]] = [(Company.ANY, long), (Company.EVEN, None)]
+    if attends_by_length(loaded.model):  # which texts as short as these do not show
+        del tried[0]
+    for company, beside in tried:
         if all(_same(loaded, torch.cat([other[: length - 1], other[-1:]]), beside) for length in _SHORTER):
             return company
     return Company.NONE
@@ -42,7 +47,7 @@ def _same(loaded: LoadedEncoder, text: Tensor, longer: Tensor | None) -> bool:
     mask = torch.ones_like(both)
     mask[1, len(text) :] = 0
     alone, beside = _first(loaded, text[None], mask[1:, : len(text)])[0], _first(loaded, both, mask)[1]
-    if alone.dim() > 1 and len(beside) == len(neighbour):
+    if len(alone) == len(text) and len(beside) == len(neighbour):
         beside = beside[: len(text)]
     if beside.shape != alone.shape:
         return False

@@ -115,7 +115,8 @@ def activation_of(activation: Any) -> Gate | None:
     """Returns the activation of the library that gives the same values, or None."""
     if activation is None:
         return None
-    x = torch.linspace(-6, 6, 97)
+    few = torch.linspace(-6, 6, 97)
+    x = torch.cat([few, few * _LARGE])  # some cut off what is large
     known = {
         Gate.SILU: silu(x),
         Gate.GELU_TANH: gelu(x, approximate="tanh"),

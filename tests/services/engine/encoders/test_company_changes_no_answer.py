@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     BertConfig,
     CanineConfig,
@@ -48,6 +49,12 @@ def test_a_text_beside_others_gets_the_answer_that_it_gets_alone(tmp_path: Path,
     check(loaded, company)
 
 
+def test_places_of_answers_share_batches_with_longer_texts(tmp_path: Path) -> None:
+    loaded = written(tmp_path, BertConfig(**WORDS | {"num_labels": 2}), AutoModelForQuestionAnswering)
+    accelerate(loaded)
+    assert company_of(loaded) is Company.ANY
+
+
 def test_a_model_that_looks_at_its_neighbours_is_given_none(tmp_path: Path) -> None:
     loaded = written(tmp_path, BertConfig(**WORDS))
     embeddings: Any = loaded.model.get_submodule("bert.embeddings")
@@ -56,16 +63,16 @@ def test_a_model_that_looks_at_its_neighbours_is_given_none(tmp_path: Path) -> N
     check(loaded, Company.NONE)
 
 
-def written(folder: Path, config: PretrainedConfig) -> LoadedEncoder:
+def written(folder: Path, config: PretrainedConfig, kind: Any = AutoModelForSequenceClassification) -> LoadedEncoder:
     """Returns a random model with wide weights, loaded as a service loads it."""
     torch.manual_seed(0)
-    model = AutoModelForSequenceClassification.from_config(config)
+    model = kind.from_config(config)
     for parameter in model.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.2)
     model.save_pretrained(folder)
     wordpiece().save_pretrained(folder)
-    return load_text_encoder(Checkpoint(str(folder), torch.device("cpu")), AutoModelForSequenceClassification)
+    return load_text_encoder(Checkpoint(str(folder), torch.device("cpu")), kind)
 
 
 def check(loaded: LoadedEncoder, company: Company) -> None:

@@ -7,15 +7,17 @@ import pytest
 import torch
 from torch import nn
 from transformers import DeepseekV4Config, LlamaConfig, OlmoConfig
+from transformers.activations import ACT2FN
 from transformers.models.deepseek_v4.modeling_deepseek_v4 import DeepseekV4MLP
 from transformers.models.llama.modeling_llama import LlamaMLP
 from transformers.models.olmo.modeling_olmo import OlmoAttention
 
 from services.engine.fusion.attention import is_attention
-from services.engine.fusion.mlp import FusedMlp, fused_mlp
+from services.engine.fusion.mlp import FusedMlp, activation_of, fused_mlp
 from services.engine.loading import load_language_model
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library, load_library
+from services.engine.native.linear import Gate
 from tests.services.bench import build, outputs_of, read, request
 from tests.tiny.language_models import greedy, write_checkpoint
 
@@ -64,3 +66,19 @@ def test_a_gate_that_cuts_off_large_numbers_is_the_models_own(
 def test_attention_that_cuts_off_large_numbers_is_the_models_own(most: float | None) -> None:
     config = OlmoConfig(hidden_size=32, num_attention_heads=4, clip_qkv=most)
     assert is_attention(OlmoAttention(config, 0)) == (most is None)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("gelu", Gate.GELU),
+        ("gelu_new", Gate.GELU_TANH),
+        ("quick_gelu", Gate.QUICK_GELU),
+        ("relu", Gate.RELU),
+        ("silu", Gate.SILU),
+        ("gelu_10", None),
+        ("relu6", None),
+    ],
+)
+def test_an_activation_that_cuts_off_large_numbers_is_the_models_own(name: str, kind: Gate | None) -> None:
+    assert activation_of(ACT2FN[name]) is kind
