@@ -16,7 +16,7 @@ TERMINAL = {"typer", "rich", "click"}
 SERVICES = tuple(f"services/{name}" for name in ("generation", "media", "multimodal", "text", "vision", "speech"))
 
 # A servicer and what converts for it see the wire and the engine's values; the verbs and the engine see the model.
-EDGE = ("/servicer.py", "_servicer.py", "_conversion.py", "/ask.py", "_ask.py")
+EDGE = ("/servicer.py", "_servicer.py", "/conversion.py", "_conversion.py", "/ask.py", "_ask.py")
 WIRING = (
     "__init__.py",
     "__main__.py",

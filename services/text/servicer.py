@@ -13,8 +13,8 @@ from services.generation.response_conversion import stream_events, whole_respons
 from services.served_model import ServedModel
 from services.text.request_conversion import generation_ask
 from services.text.response_conversion import add_tokens, immediate_timing
-from services.text.texts_conversion import TextsRequest, texts_ask, whole_texts
-from services.text.understanding_servicer import UnderstandingServicer
+from services.text.text_to_text.conversion import TextsRequest, texts_ask, whole_texts
+from services.text.understanding.servicer import UnderstandingServicer
 from services.text.verb_set import TextVerbs
 
 

@@ -8,8 +8,8 @@ from services.engine.batching.answer import Answer
 from services.engine.labels.label_scores import LabelScore
 from services.engine.language.texts import EncodedText
 from services.generation.ask import Generation, GenerationAsk
-from services.text.ask import TextsAsk
-from services.text.understanding_ask import (
+from services.text.text_to_text.ask import TextsAsk
+from services.text.understanding.ask import (
     AnswerQuestionAsk,
     ClassifyAsk,
     ClassifyTokensAsk,

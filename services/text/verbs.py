@@ -10,10 +10,10 @@ from services.generation.engine_facts import generation_limits
 from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
 from services.text.config import TextSettings
-from services.text.reading import EncoderReader
-from services.text.summarize import make_summarizer
+from services.text.text_to_text.reading import EncoderReader
+from services.text.text_to_text.summarize import make_summarizer
+from services.text.text_to_text.translate import TextTranslator
 from services.text.tokenize import TextTokenizer
-from services.text.translate import TextTranslator
 from services.text.verb_set import TextVerbs
 
 

@@ -16,12 +16,12 @@ from services.engine.images.runner import ImageRunner
 from services.engine.segmentation.models import is_prompted, segmentation_class, segmentation_model
 from services.engine.segmentation.prompt import Prompt
 from services.engine.segmentation.prompts import PromptedInputs, PromptRunner
-from services.vision.detect_objects import ObjectDetector
-from services.vision.segment_image import ImageSegmenter
-from services.vision.segment_prompted import PromptedSegmenter
+from services.vision.detection.detect_objects import ObjectDetector
+from services.vision.detection.vocabularies import OwnClasses, Vocabulary, open_vocabulary
+from services.vision.segmentation.segment_image import ImageSegmenter
+from services.vision.segmentation.segment_prompted import PromptedSegmenter
 from services.vision.task import VisionTask
 from services.vision.verb_set import VisionVerbs
-from services.vision.vocabularies import OwnClasses, Vocabulary, open_vocabulary
 from services.vision.workbench import Workbench
 
 Served = tuple[Pipeline, VisionVerbs, Sequence[pb.Task.ValueType]]

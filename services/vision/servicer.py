@@ -7,11 +7,11 @@ from sensorium.v1 import vision_pb2 as pb
 from services.media_conversion import classify_ask, embed_ask, images_input
 from services.verb_servicer import VerbServicer
 from services.vision.classify_conversion import classify_response
-from services.vision.depth_conversion import depth_ask, depth_response
-from services.vision.detection_conversion import detect_ask, detect_response
+from services.vision.depth.conversion import depth_ask, depth_response
+from services.vision.detection.conversion import detect_ask, detect_response
 from services.vision.embed_conversion import embed_response
-from services.vision.segmentation_conversion import segment_ask, segment_response
-from services.vision.transform_conversion import transform_ask, transform_response
+from services.vision.segmentation.conversion import segment_ask, segment_response
+from services.vision.transformation.conversion import transform_ask, transform_response
 from services.vision.verb_set import VisionVerbs
 
 

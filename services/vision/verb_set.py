@@ -6,9 +6,10 @@ from typing import Protocol
 
 from services.engine.batching.answer import Answer
 from services.media.ask import ClassifyAsk, EmbedAsk, Embedded, Labelled
-from services.vision.ask import Depth, DepthAsk, NewImage, TransformAsk
-from services.vision.detection_ask import DetectAsk, DetectedObjects
-from services.vision.segmentation_ask import SegmentAsk, SegmentedImage
+from services.vision.depth.ask import Depth, DepthAsk
+from services.vision.detection.ask import DetectAsk, DetectedObjects
+from services.vision.segmentation.ask import SegmentAsk, SegmentedImage
+from services.vision.transformation.ask import NewImage, TransformAsk
 
 
 class ImageClassifier(Protocol):

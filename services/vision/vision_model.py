@@ -30,9 +30,9 @@ from services.plain_service import PlainService
 from services.vision import finding_model as finding
 from services.vision.classify_image import compute_logits, own_labels
 from services.vision.config import VisionSettings
-from services.vision.estimate_depth import DepthEstimator
+from services.vision.depth.estimate_depth import DepthEstimator
 from services.vision.task import VisionTask
-from services.vision.transform_image import ImageTransformer
+from services.vision.transformation.transform_image import ImageTransformer
 from services.vision.verb_set import VisionVerbs
 from services.vision.workbench import Workbench
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from services.engine.encoders.tokens import TextTokens
-from services.text.answer_pieces import ContextPieces
-from services.text.answer_spans import WindowScores, best_answers
+from services.text.extraction.answer_pieces import ContextPieces
+from services.text.extraction.answer_spans import WindowScores, best_answers
 
 
 def pieces(text: str, offsets: list[tuple[int, int]]) -> ContextPieces:

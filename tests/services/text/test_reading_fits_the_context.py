@@ -6,7 +6,7 @@ from services.engine.generation.requests.resolution import GenerationLimits, Gen
 from services.engine.language.prompting import PromptEncoder
 from services.engine.language.texts import Truncation
 from services.engine.language.translation import Frame
-from services.text.reading import ChatReader, EncoderReader
+from services.text.text_to_text.reading import ChatReader, EncoderReader
 
 TEXT = "Streams of tokens arrive one by one, and nobody waits for long. "
 LIMITS = GenerationLimits(context_tokens=80, vocabulary_size=320, source_tokens=40, source_vocabulary_size=320)

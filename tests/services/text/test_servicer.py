@@ -18,9 +18,9 @@ from services.engine.generation.requests.request import Delta, Event, Generation
 from services.engine.language.texts import EncodedText, Truncation
 from services.generation.ask import Generation, GenerationAsk
 from services.served_model import ServedModel
-from services.text.ask import TextsAsk
 from services.text.servicer import TextServicer
-from services.text.texts_conversion import texts_ask, together
+from services.text.text_to_text.ask import TextsAsk
+from services.text.text_to_text.conversion import texts_ask, together
 from services.text.verb_set import TextVerbs
 from tests.services.generation.generations import EVENTS, generation
 

@@ -19,10 +19,10 @@ from services.engine.encoders.heads import Scoring
 from services.engine.language.texts import Truncation
 from services.engine.metrics import EngineMetrics
 from services.engine.threads.preprocessing import AT_ONCE
-from services.text.classify import TextClassifier
-from services.text.embed import TextEmbedder
-from services.text.rerank import TextReranker
-from services.text.understanding_ask import ClassifyAsk, EmbedAsk, RerankAsk, TextsInput
+from services.text.understanding.ask import ClassifyAsk, EmbedAsk, RerankAsk, TextsInput
+from services.text.understanding.classify import TextClassifier
+from services.text.understanding.embed import TextEmbedder
+from services.text.understanding.rerank import TextReranker
 from tests.services.engine.batching.bench import FakeRunner
 
 SHORT, LONG = "a text", "ä" * 257

@@ -24,11 +24,11 @@ from services.engine.language.translation import Frame, Pairs
 from services.engine.structure.format import StructureFormat, StructureKind
 from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
-from services.text.ask import TextsAsk
-from services.text.batches import defaults_in
-from services.text.reading import EncoderReader
-from services.text.summarize import TextSummarizer
-from services.text.translate import TextTranslator
+from services.text.text_to_text.ask import TextsAsk
+from services.text.text_to_text.batches import defaults_in
+from services.text.text_to_text.reading import EncoderReader
+from services.text.text_to_text.summarize import TextSummarizer
+from services.text.text_to_text.translate import TextTranslator
 from tests.services.bench import Bench, BenchMaker, eventually, read
 
 LIMITS = GenerationLimits(context_tokens=64, vocabulary_size=320, source_tokens=32, source_vocabulary_size=320)

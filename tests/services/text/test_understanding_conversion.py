@@ -15,10 +15,9 @@ from services.engine.batching.answer import Answer, RequestTimes
 from services.engine.labels.label_scores import LabelScore
 from services.engine.language.texts import Truncation
 from services.served_model import ServedModel
-from services.text.extraction_conversion import answer_question_ask, classify_tokens_ask, fill_mask_ask
-from services.text.scoring_conversion import classify_ask, rerank_ask
+from services.text.extraction.conversion import answer_question_ask, classify_tokens_ask, fill_mask_ask
 from services.text.servicer import TextServicer
-from services.text.understanding_ask import (
+from services.text.understanding.ask import (
     FoundAnswer,
     FoundAnswers,
     LabelledSpan,
@@ -26,7 +25,8 @@ from services.text.understanding_ask import (
     RankedDocument,
     Vectors,
 )
-from services.text.understanding_conversion import embed_ask
+from services.text.understanding.conversion import embed_ask
+from services.text.understanding.scoring_conversion import classify_ask, rerank_ask
 from services.text.verb_set import TextVerbs
 
 TIMES = RequestTimes(queue=0.001, preprocess=0.002, compute=0.003, total=0.004)

@@ -17,13 +17,14 @@ from services.engine.media.masks import mask_of, run_lengths
 from services.engine.segmentation.mode import SegmentationMode
 from services.media.ask import MediaInput
 from services.sent_media import SentMedia
-from services.vision import segmentation_conversion, servicer
-from services.vision.detect_objects import ObjectDetector
-from services.vision.detection_ask import DetectAsk
+from services.vision import servicer
+from services.vision.detection.ask import DetectAsk
+from services.vision.detection.detect_objects import ObjectDetector
+from services.vision.detection.vocabularies import Sought
 from services.vision.image_list import ImageList
 from services.vision.room import Room
-from services.vision.segmentation_ask import SegmentedImage, SegmentedRegion
-from services.vision.vocabularies import Sought
+from services.vision.segmentation import conversion as segmentation_conversion
+from services.vision.segmentation.ask import SegmentedImage, SegmentedRegion
 
 NONE: Any = None
 OBJECTS = 100

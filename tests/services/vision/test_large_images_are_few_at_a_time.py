@@ -10,14 +10,15 @@ from services.engine.segmentation.prompt import Prompt
 from services.media.ask import MediaInput
 from services.sent_media import SentMedia
 from services.vision import large_images
-from services.vision.ask import DepthAsk, TransformAsk
-from services.vision.estimate_depth import DepthEstimator
+from services.vision.depth.ask import DepthAsk
+from services.vision.depth.estimate_depth import DepthEstimator
 from services.vision.image_list import ImageList
 from services.vision.room import Room
-from services.vision.segment_image import ImageSegmenter
-from services.vision.segment_prompted import PromptedSegmenter
-from services.vision.segmentation_ask import MaskFormat, SegmentAsk
-from services.vision.transform_image import ImageTransformer
+from services.vision.segmentation.ask import MaskFormat, SegmentAsk
+from services.vision.segmentation.segment_image import ImageSegmenter
+from services.vision.segmentation.segment_prompted import PromptedSegmenter
+from services.vision.transformation.ask import TransformAsk
+from services.vision.transformation.transform_image import ImageTransformer
 
 NONE: Any = None
 ROOM = Room(2**30)

@@ -7,8 +7,8 @@ from PIL import Image
 from sensorium.errors import InvalidArgument
 from services.engine.media.masks import mask_of
 from services.engine.segmentation.region import Region
-from services.vision.encoded_regions import encoded_regions
-from services.vision.segmentation_ask import MaskFormat
+from services.vision.segmentation.ask import MaskFormat
+from services.vision.segmentation.encoded_regions import encoded_regions
 
 NAMES = {0: "sky", 1: "cat"}
 

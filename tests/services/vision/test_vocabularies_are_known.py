@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from services.engine.checkpoint import ModelRefused
-from services.vision.vocabularies import open_vocabulary
+from services.vision.detection.vocabularies import open_vocabulary
 
 
 def test_models_that_read_labels_in_another_way_are_refused_by_name() -> None:

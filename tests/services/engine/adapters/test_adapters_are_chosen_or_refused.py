@@ -14,8 +14,8 @@ from services.engine.encoders.loading import load_text_encoder
 from services.engine.images.loading import load_vision_model
 from services.engine.loading import LoadedModel
 from services.process import checkpoint_of, describe_settings, served_name
-from services.text.encoder_model import AUTO_CLASSES
 from services.text.task import TextTask, choose_task
+from services.text.understanding.encoder_model import AUTO_CLASSES
 from tests.tiny.adapters import WEIGHTS, change, factors, load, settings, write_adapter
 from tests.tiny.language_models import tokenizer, write_checkpoint
 from tests.tiny.vision_models import write_vision_model

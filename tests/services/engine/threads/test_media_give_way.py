@@ -32,9 +32,9 @@ from services.media.ask import MediaInput
 from services.multimodal.generate import MediaPrompts, MultimodalGenerator
 from services.sent_media import SentMedia
 from services.speech.recording_list import RecordingList
-from services.vision.encoded_regions import encoded_regions
 from services.vision.image_list import ImageList
-from services.vision.segmentation_ask import MaskFormat
+from services.vision.segmentation.ask import MaskFormat
+from services.vision.segmentation.encoded_regions import encoded_regions
 from tests.sounds import encoded, sound
 
 MANY = 40

@@ -16,9 +16,9 @@ from services.engine.language.texts import EncodedText
 from services.engine.threads import turns
 from services.engine.threads.preprocessing import AT_ONCE, Preprocessing
 from services.engine.threads.turns import give_way
-from services.text.answer_pieces import ContextPieces
+from services.text.extraction.answer_pieces import ContextPieces
+from services.text.extraction.token_spans import Aggregation, LabelledTokens, SpanMaker
 from services.text.response_conversion import add_tokens
-from services.text.token_spans import Aggregation, LabelledTokens, SpanMaker
 from tests.tiny.encoders import wordpiece
 
 MANY = 10_000

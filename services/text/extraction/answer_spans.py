@@ -1,0 +1,94 @@
+"""The best answers in the windows of a context: the spans of tokens with the highest scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.engine.encoders.heads import Floats, softmax
+from services.engine.threads.turns import give_way
+from services.text.extraction.answer_pieces import ContextPieces
+from services.text.understanding.ask import FoundAnswer
+
+Integers = NDArray[np.intp]
+
+_MORE = 4
+"""When too few of the best spans differ as text, so many times as many are looked at."""
+
+
+@dataclass(frozen=True)
+class WindowScores:
+    """How likely each token of a window is the first and the last of the answer.
+
+    As the question answering pipeline of transformers 4 has it: a softmax over the window's tokens of the context and
+    its first token, which stands for no answer. An answer's score is its first token's probability times its last's.
+    """
+
+    start: int
+    """Index of its first token among the context's."""
+    firsts: Floats
+    lasts: Floats
+    """Both `[tokens of the context]`."""
+    none: float
+    """Probability of no answer; 0 where the model has no token for it."""
+
+    @classmethod
+    def of(cls, start: int, logits: Floats, *, has_null: bool) -> "WindowScores":
+        """Returns the scores for logits `[tokens, 2]` of the context; if `has_null`, after those of no answer."""
+        chances = softmax(logits.T)
+        null = chances[:, 0].prod() if has_null else 0.0
+        firsts, lasts = chances[:, 1:] if has_null else chances
+        return cls(start, firsts, lasts, float(null))
+
+
+def best_answers(
+    windows: Sequence[WindowScores], pieces: ContextPieces, most_tokens: int, count: int
+) -> list[FoundAnswer]:
+    """Returns the best answers of at most `most_tokens`, no two of the same text; fewer if there are no more."""
+    found: dict[str, FoundAnswer] = {}
+    for window in windows:
+        give_way()
+        for answer in _of_window(window, pieces, most_tokens, count):
+            if answer.text not in found or answer.score > found[answer.text].score:
+                found[answer.text] = answer
+    return sorted(found.values(), key=lambda answer: (-answer.score, answer.start))[:count]
+
+
+def _of_window(window: WindowScores, pieces: ContextPieces, most_tokens: int, count: int) -> list[FoundAnswer]:
+    tokens = len(window.firsts)
+    scores = _stretches(window, min(most_tokens, tokens))
+    looked_at = 2 * count + 8
+    while True:
+        more, first = np.divmod(_highest(scores, looked_at), tokens)
+        starts, ends = pieces.edges(window.start + first, window.start + first + more)
+        held = np.flatnonzero(starts < ends)
+        _, best = np.unique(pieces.fingerprints(starts[held], ends[held]), return_index=True)
+        if len(best) >= count or looked_at >= scores.size:
+            break
+        looked_at *= _MORE
+    chosen = held[np.sort(best)[:count]]
+    values = scores[more[chosen] * tokens + first[chosen]]
+    return [
+        FoundAnswer(pieces.text[start:end], float(score), int(start), int(end))
+        for start, end, score in zip(starts[chosen], ends[chosen], values, strict=True)
+    ]
+
+
+def _stretches(window: WindowScores, most_tokens: int) -> Floats:
+    """Returns the scores of all spans in a flat array: of one token, by their first token; then of two, and so on.
+
+    Spans that would end after the window score -1.
+    """
+    count = len(window.firsts)
+    scores = np.full((most_tokens, count), -1, dtype=np.float32)
+    for more in range(most_tokens):
+        scores[more, : count - more] = window.firsts[: count - more] * window.lasts[more:]
+    return scores.ravel()
+
+
+def _highest(scores: Floats, count: int) -> Integers:
+    """Returns the indices of the `count` highest scores, best first, equal ones in order. None of them is -1."""
+    least = np.partition(scores, -count)[-count] if count < scores.size else 0.0
+    places = np.flatnonzero(scores >= max(least, 0.0))
+    return places[np.argsort(-scores[places], kind="stable")][:count]

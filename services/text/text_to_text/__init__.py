@@ -1,0 +1,1 @@
+"""Verbs that generate one text for each text: Summarize and Translate."""

@@ -1,0 +1,1 @@
+"""Encoder models: their loading, and the verbs Embed, Rerank and Classify."""

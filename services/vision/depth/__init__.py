@@ -1,0 +1,1 @@
+"""Estimates the depth of each pixel: EstimateDepth."""

@@ -1,0 +1,1 @@
+"""Divides an image into regions: SegmentImage with or without prompts."""

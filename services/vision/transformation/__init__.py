@@ -1,0 +1,1 @@
+"""Makes a new image from an image: TransformImage."""
